@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Makes the peers that the tests run against: OTP 25 from the distribution's
+# packages, OTP 27 and 29 as root file systems, and the libei programs. Quick
+# when all is there. `prepare.sh clean` removes what it made, but no package.
+#
+# The variables that the Go tests read go to the file `env` of the cache, for
+# run.sh and for tests started by hand: . ~/.cache/cnode/env && go test ./...
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
+erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
+	erlang-inets erlang-runtime-tools erlang-dev)
+
+fail() {
+	printf 'prepare: %s\n' "$*" >&2
+	if [[ -s $cache/log ]]; then
+		printf 'prepare: the last lines of %s:\n' "$cache/log"
+		tail -n 15 "$cache/log"
+	fi >&2
+	exit 1
+}
+
+# missing NAME... prints the packages that are not installed.
+missing() {
+	local name
+	for name; do
+		[[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] || echo "$name"
+	done
+}
+
+install_packages() {
+	local want
+	mapfile -t want < <(missing "${erlang[@]}" mmdebstrap gcc libc6-dev util-linux)
+	((${#want[@]})) || return 0
+	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
+	echo "installing ${want[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	# The package lists of a fresh machine are missing or too old.
+	{
+		apt-get install -y --no-install-recommends "${want[@]}" ||
+			{ apt-get update && apt-get install -y --no-install-recommends "${want[@]}"; }
+	} >>"$cache/log" 2>&1 || fail "apt-get install ${want[*]} failed"
+}
+
+# mirror prints the address of the package mirror that this machine uses.
+mirror() {
+	local found=''
+	if [[ -r /etc/apt/sources.list.d/debian.sources ]]; then
+		found=$(awk '$1 == "URIs:" { print $2; exit }' /etc/apt/sources.list.d/debian.sources)
+	fi
+	if [[ -z $found && -r /etc/apt/sources.list ]]; then
+		found=$(sed 's/\[[^]]*\]//' /etc/apt/sources.list | awk '$1 == "deb" { print $2; exit }')
+	fi
+	[[ -n $found ]] && echo "$found"
+}
+
+# root_file_system RELEASE SUITE makes $cache/otp-RELEASE/root and, beside it,
+# bin with the commands that run inside it.
+root_file_system() {
+	local dir=$cache/otp-$1 suite=$2 include uri program
+	include=$(
+		IFS=,
+		echo "${erlang[*]},dash,coreutils,sed,bash"
+	)
+	if [[ $(cat "$dir/made-of" 2>/dev/null) != "$suite $include" ]]; then
+		[[ $(id -u) == 0 ]] || fail "OTP $1: only root can make its root file system"
+		uri=$(mirror) || fail "OTP $1: apt's sources name no package mirror"
+		echo "making the root file system of OTP $1"
+		rm -rf --one-file-system "$dir"
+		mkdir -p "$dir"
+		mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until false' --variant=extract \
+			--include="$include" "$suite" "$dir/root" "$uri" >>"$cache/log" 2>&1 ||
+			fail "OTP $1: mmdebstrap of $suite failed"
+		echo "$suite $include" >"$dir/made-of"
+	fi
+	mkdir -p "$dir/bin"
+	if ! cmp -s otp/inroot.sh "$dir/bin/inroot.sh"; then
+		# Somebody may be reading the old one, so it is replaced, not rewritten.
+		cp otp/inroot.sh "$dir/bin/inroot.sh.new"
+		chmod 755 "$dir/bin/inroot.sh.new"
+		mv -f "$dir/bin/inroot.sh.new" "$dir/bin/inroot.sh"
+	fi
+	for program in erl erlc epmd erl_call; do
+		[[ -L $dir/bin/$program ]] || ln -sfn inroot.sh "$dir/bin/$program"
+	done
+}
+
+# peer RELEASE ERL proves that ERL boots as that release and prints its version.
+peer() {
+	local version
+	version=$(HOME=/tmp "$2" -noinput -boot start_clean -eval '
+		"'"$1"'" = erlang:system_info(otp_release),
+		{ok, V} = file:read_file(filename:join([code:root_dir(), "releases", "'"$1"'", "OTP_VERSION"])),
+		io:put_chars(V), halt().' 2>>"$cache/log") || fail "OTP $1: $2 does not run as that release"
+	[[ -n $version ]] || fail "OTP $1: $2 does not tell its version"
+	echo "peer OTP $1: $2 ($version)"
+}
+
+# libei_programs compiles interop/libei/*.c against the libei of OTP 25.
+libei_programs() {
+	local libei source program
+	for libei in /usr/lib/erlang/lib/erl_interface-*; do :; done
+	[[ -f $libei/include/ei.h ]] || fail "libei: no ei.h in $libei"
+	mkdir -p "$cache/libei"
+	for source in interop/libei/*.c; do
+		program=$cache/libei/$(basename "$source" .c)
+		# A clone gives every file the same time, so contents are compared.
+		if [[ ! -x $program ]] || ! cmp -s "$source" "$program.c" || ! cmp -s interop/libei/node.h "$cache/libei/node.h"; then
+			gcc -std=gnu11 -O2 -pthread -Wall -Wextra -Werror -I"$libei/include" -o "$program.new" "$source" \
+				-L"$libei/lib" -lei >>"$cache/log" 2>&1 || fail "libei: $source does not compile"
+			mv -f "$program.new" "$program"
+			cp "$source" "$program.c"
+		fi
+	done
+	cp interop/libei/node.h "$cache/libei/node.h"
+	echo "peer libei: $cache/libei (${libei##*-})"
+}
+
+if [[ ${1:-} == clean ]]; then
+	rm -rf --one-file-system "$cache"/otp-* "$cache/libei" "$cache/env" "$cache/log"
+	exit
+fi
+
+exec </dev/null
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+exec 9>"$cache/lock"
+flock 9
+: >"$cache/log"
+
+install_packages
+root_file_system 27 trixie
+root_file_system 29 forky
+peer 25 /usr/bin/erl
+peer 27 "$cache/otp-27/bin/erl"
+peer 29 "$cache/otp-29/bin/erl"
+libei_programs
+{
+	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
+	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
+} >"$cache/env"
