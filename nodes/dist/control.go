@@ -1,0 +1,345 @@
+package dist
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// Control is a control message of any operation. Which fields mean something
+// is told by Op; the others are zero after ParseControl and not looked at by
+// AppendControl.
+//
+// Where a registered name may stand in place of a pid, exactly one of the two
+// is set: From or FromName, To or ToName. (The empty name stands where both
+// are zero.)
+type Control struct {
+	Op Op
+
+	From     ei.Pid  // the sender; in MONITOR_P_EXIT the monitored process
+	To       ei.Pid  // the receiver; in MONITOR_P, DEMONITOR_P the monitored process
+	FromName ei.Atom // MONITOR_P_EXIT of a monitor that was set on a name
+	ToName   ei.Atom // REG_SEND; MONITOR_P, DEMONITOR_P of a name; ALTACT_SIG_SEND with AltactName
+
+	Ref   ei.Ref // the monitor; the alias of ALIAS_SEND (ALTACT_SIG_SEND with AltactAlias); the request of SPAWN_*
+	ID    uint64 // UNLINK_ID, UNLINK_ID_ACK: 1 and up
+	Flags uint64 // SPAWN_REPLY: SpawnLinked, …; ALTACT_SIG_SEND: AltactPrio, …
+
+	Reason ei.Raw // EXIT, EXIT2, MONITOR_P_EXIT; the PAYLOAD_ forms have it as payload
+	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
+
+	// SPAWN_REQUEST: whose output goes where, what to run, and how. The
+	// payload is the list of arguments, Arity long.
+	GroupLeader ei.Pid
+	Module      ei.Atom
+	Function    ei.Atom
+	Arity       uint8
+	Options     ei.Raw // a proper list, such as [monitor, {reply, error_only}]
+
+	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
+}
+
+// ParseControl reads the control message at c, which stands behind the
+// version byte, into ctl. The Raw fields alias c's input. With c.Atoms set
+// nothing is allocated for atoms that were seen before.
+//
+// Every error is a *ControlError and leaves c where it was and ctl undefined.
+// For an operation that is not known it wraps ErrUnknownOp and holds the
+// tuple: the message can be logged and the connection goes on. A tuple of
+// another size or other kinds of elements than its operation's wraps ErrShape
+// or an error of package ei.
+//
+// See erl_dist_protocol, "Protocol between Connected Nodes".
+func ParseControl(c *ei.Cursor, ctl *Control) error {
+	start := *c
+	*ctl = Control{}
+	err := ctl.parse(c)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrUnknownOp) {
+		*c = start
+		raw, rawErr := c.Raw()
+		if rawErr != nil {
+			err = rawErr
+		}
+		*c = start
+		return &ControlError{Op: ctl.Op, Offset: start.Offset(), Raw: raw, Err: err}
+	}
+	var located *ControlError
+	if !errors.As(err, &located) {
+		located = &ControlError{Op: ctl.Op, Offset: c.Offset(), Err: err}
+	}
+	*c = start
+	return located
+}
+
+func (ctl *Control) parse(c *ei.Cursor) error {
+	arity, err := c.Tuple()
+	if err != nil {
+		return err
+	}
+	if arity == 0 {
+		return fmt.Errorf("%w: an empty tuple", ErrShape)
+	}
+	op, err := c.Uint()
+	if err != nil {
+		return err
+	}
+	if op > 255 {
+		return fmt.Errorf("%w %d", ErrUnknownOp, op)
+	}
+	ctl.Op = Op(op)
+	s, ok := shapeOf(ctl.Op)
+	if !ok {
+		return ErrUnknownOp
+	}
+	want := 1 + len(s.fields)
+	if ctl.Op == OpAltactSigSend && arity == want+1 {
+		want++ // with a token; held against the flags once they are read
+	}
+	if arity != want {
+		return fmt.Errorf("%w: a tuple of %d elements, not %d", ErrShape, arity, want)
+	}
+	for _, f := range s.fields {
+		if err := ctl.parseField(c, f); err != nil {
+			return &ControlError{Op: ctl.Op, Offset: c.Offset(), Field: fieldNames[f], Err: err}
+		}
+	}
+	if ctl.Op != OpAltactSigSend {
+		return nil
+	}
+	if hasToken := ctl.Flags&AltactToken != 0; hasToken != (arity > 1+len(s.fields)) {
+		return fmt.Errorf("%w: flags %#x in a tuple of %d elements", ErrShape, ctl.Flags, arity)
+	} else if hasToken {
+		ctl.Token, err = c.Raw()
+	}
+	return err
+}
+
+func (ctl *Control) parseField(c *ei.Cursor, f field) (err error) {
+	switch f {
+	case fieldFrom:
+		ctl.From, err = c.Pid()
+	case fieldFromProc:
+		ctl.From, ctl.FromName, err = parseProc(c)
+	case fieldTo:
+		ctl.To, err = c.Pid()
+	case fieldToProc:
+		ctl.To, ctl.ToName, err = parseProc(c)
+	case fieldToName:
+		ctl.ToName, err = c.Atom()
+	case fieldUnused:
+		err = c.Skip()
+	case fieldRef:
+		ctl.Ref, err = c.Ref()
+	case fieldID:
+		before := *c
+		if ctl.ID, err = c.Uint(); err == nil && ctl.ID == 0 {
+			*c, err = before, fmt.Errorf("%w: an id of 0", ErrShape)
+		}
+	case fieldFlags:
+		ctl.Flags, err = c.Uint()
+	case fieldReason:
+		ctl.Reason, err = c.Raw()
+	case fieldToken:
+		ctl.Token, err = c.Raw()
+	case fieldLeader:
+		ctl.GroupLeader, err = c.Pid()
+	case fieldMFA:
+		err = ctl.parseMFA(c)
+	case fieldOptions:
+		ctl.Options, err = parseOptions(c)
+	case fieldResult:
+		ctl.Result, err = parseResult(c)
+	case fieldAltact:
+		switch ctl.Flags & (AltactAlias | AltactName) {
+		case AltactAlias:
+			ctl.Ref, err = c.Ref()
+		case AltactName:
+			ctl.ToName, err = c.Atom()
+		case 0:
+			ctl.To, err = c.Pid()
+		default:
+			err = fmt.Errorf("%w: flags %#x name two kinds of receiver", ErrShape, ctl.Flags)
+		}
+	}
+	return err
+}
+
+// parseProc reads a pid or the registered name that may stand for one.
+func parseProc(c *ei.Cursor) (pid ei.Pid, name ei.Atom, err error) {
+	tag, err := c.Peek()
+	if err != nil {
+		return pid, name, err
+	}
+	if tag.IsAtom() {
+		name, err = c.Atom()
+	} else {
+		pid, err = c.Pid()
+	}
+	return pid, name, err
+}
+
+func (ctl *Control) parseMFA(c *ei.Cursor) error {
+	before := *c
+	n, err := c.Tuple()
+	if err != nil {
+		return err
+	}
+	if n != 3 {
+		*c = before
+		return fmt.Errorf("%w: a tuple of %d elements, not 3", ErrShape, n)
+	}
+	if ctl.Module, err = c.Atom(); err != nil {
+		return err
+	}
+	if ctl.Function, err = c.Atom(); err != nil {
+		return err
+	}
+	before = *c
+	arity, err := c.Uint()
+	if err != nil {
+		return err
+	}
+	if arity > 255 {
+		*c = before
+		return fmt.Errorf("%w: arity %d", ErrShape, arity)
+	}
+	ctl.Arity = uint8(arity)
+	return nil
+}
+
+func parseOptions(c *ei.Cursor) (ei.Raw, error) {
+	tag, err := c.Peek()
+	if err != nil {
+		return nil, err
+	}
+	if !tag.IsList() {
+		return nil, fmt.Errorf("%w: %v, not a list", ErrShape, tag)
+	}
+	return c.Raw()
+}
+
+func parseResult(c *ei.Cursor) (ei.Raw, error) {
+	tag, err := c.Peek()
+	if err != nil {
+		return nil, err
+	}
+	if !tag.IsPid() && !tag.IsAtom() {
+		return nil, fmt.Errorf("%w: %v, neither pid nor atom", ErrShape, tag)
+	}
+	return c.Raw()
+}
+
+// AppendControl appends the control message, without version byte. A field
+// that the operation needs and that is not set (a zero pid, an empty Raw, an
+// ID of 0) is a *ControlError that names it, and b comes back as it was.
+func AppendControl(b []byte, ctl *Control) ([]byte, error) {
+	s, ok := shapeOf(ctl.Op)
+	if !ok {
+		return b, &ControlError{Op: ctl.Op, Offset: -1, Err: ErrUnknownOp}
+	}
+	arity := 1 + len(s.fields)
+	token := ctl.Op == OpAltactSigSend && ctl.Flags&AltactToken != 0
+	if token {
+		arity++
+	}
+	out := ei.AppendInt(ei.AppendTupleHeader(b, arity), int64(ctl.Op))
+	var err error
+	for _, f := range s.fields {
+		if out, err = ctl.appendField(out, f); err != nil {
+			return b, &ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[f], Err: err}
+		}
+	}
+	if token {
+		if out, err = ctl.appendField(out, fieldToken); err != nil {
+			return b, &ControlError{Op: ctl.Op, Offset: -1, Field: fieldNames[fieldToken], Err: err}
+		}
+	}
+	return out, nil
+}
+
+func (ctl *Control) appendField(b []byte, f field) ([]byte, error) {
+	switch f {
+	case fieldFrom:
+		return appendPid(b, &ctl.From)
+	case fieldFromProc:
+		return appendProc(b, &ctl.From, ctl.FromName)
+	case fieldTo:
+		return appendPid(b, &ctl.To)
+	case fieldToProc:
+		return appendProc(b, &ctl.To, ctl.ToName)
+	case fieldToName:
+		return ei.AppendAtom(b, ctl.ToName)
+	case fieldUnused:
+		return ei.AppendAtom(b, "")
+	case fieldRef:
+		return appendRef(b, &ctl.Ref)
+	case fieldID:
+		if ctl.ID == 0 {
+			return b, fmt.Errorf("%w: not set", ErrShape)
+		}
+		return ei.AppendUint(b, ctl.ID), nil
+	case fieldFlags:
+		return ei.AppendUint(b, ctl.Flags), nil
+	case fieldReason:
+		return appendRaw(b, ctl.Reason)
+	case fieldToken:
+		return appendRaw(b, ctl.Token)
+	case fieldLeader:
+		return appendPid(b, &ctl.GroupLeader)
+	case fieldMFA:
+		b, err := ei.AppendAtom(ei.AppendTupleHeader(b, 3), ctl.Module)
+		if err == nil {
+			b, err = ei.AppendAtom(b, ctl.Function)
+		}
+		return ei.AppendInt(b, int64(ctl.Arity)), err
+	case fieldOptions:
+		return appendRaw(b, ctl.Options)
+	case fieldResult:
+		return appendRaw(b, ctl.Result)
+	case fieldAltact:
+		switch ctl.Flags & (AltactAlias | AltactName) {
+		case AltactAlias:
+			return appendRef(b, &ctl.Ref)
+		case AltactName:
+			return ei.AppendAtom(b, ctl.ToName)
+		case 0:
+			return appendPid(b, &ctl.To)
+		}
+		return b, fmt.Errorf("%w: flags %#x name two kinds of receiver", ErrShape, ctl.Flags)
+	}
+	return b, fmt.Errorf("%w: no such element", ErrShape)
+}
+
+// appendPid refuses the pid that nobody has set: a peer drops the connection
+// at a pid without a node.
+func appendPid(b []byte, pid *ei.Pid) ([]byte, error) {
+	if pid.Node == "" {
+		return b, fmt.Errorf("%w: not set", ErrShape)
+	}
+	return ei.AppendPid(b, *pid)
+}
+
+func appendRef(b []byte, ref *ei.Ref) ([]byte, error) {
+	if ref.Node == "" {
+		return b, fmt.Errorf("%w: not set", ErrShape)
+	}
+	return ei.AppendRef(b, *ref)
+}
+
+func appendProc(b []byte, pid *ei.Pid, name ei.Atom) ([]byte, error) {
+	if name != "" || *pid == (ei.Pid{}) {
+		return ei.AppendAtom(b, name)
+	}
+	return appendPid(b, pid)
+}
+
+func appendRaw(b []byte, raw ei.Raw) ([]byte, error) {
+	if len(raw) == 0 {
+		return b, fmt.Errorf("%w: not set", ErrShape)
+	}
+	return append(b, raw...), nil
+}

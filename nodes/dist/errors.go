@@ -1,0 +1,150 @@
+package dist
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The decisions that callers take about a failed handshake; each is wrapped in
+// a *HandshakeError.
+var (
+	// ErrBadCookie: the peer's digest proves that it has another cookie.
+	ErrBadCookie = errors.New("wrong cookie")
+	// ErrNotAllowed: the accepting side answered "not_allowed".
+	ErrNotAllowed = errors.New("not allowed")
+	// ErrNok: the accepting side answered "nok": both sides connect at the same
+	// time and the attempt of the other side wins. Expect its connection.
+	ErrNok = errors.New("simultaneous connect, the other attempt wins")
+	// ErrAlive: a connection between the two nodes exists already, and the
+	// connecting side has confirmed it.
+	ErrAlive = errors.New("already connected")
+	// ErrMissingFlags: the peer lacks flags that we demand; HandshakeError.Missing has them.
+	ErrMissingFlags = errors.New("mandatory distribution flags are missing")
+	// ErrMalformed: a handshake message that breaks its layout.
+	ErrMalformed = errors.New("malformed handshake message")
+	// ErrUnexpected: a well-formed message that has no place here, such as a
+	// dynamic name that was not asked for.
+	ErrUnexpected = errors.New("unexpected handshake message")
+	// ErrWrongPeer: the node that answered is not the one that was asked for.
+	ErrWrongPeer = errors.New("another node than the expected one")
+	// ErrSelf: both ends of the connection have the same node name.
+	ErrSelf = errors.New("a node cannot connect to its own name")
+	// ErrInvalidName: text that cannot be a node name (or host).
+	ErrInvalidName = errors.New("invalid node name")
+	// ErrConfig: the caller's own Self, options or verdict cannot be used.
+	ErrConfig = errors.New("unusable handshake configuration")
+	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason
+	// is wrapped beside it.
+	ErrRefused = errors.New("peer refused")
+)
+
+// What can be wrong with a frame or a control message.
+var (
+	// ErrUnknownOp: a control message with an operation that this package does
+	// not know. Its frame is complete: the connection stays usable.
+	ErrUnknownOp = errors.New("unknown control message")
+	// ErrShape: a control message whose tuple does not have the size or the
+	// kinds of elements of its operation.
+	ErrShape = errors.New("malformed control message")
+	// ErrNotNegotiated: a frame of a kind for which the flags are not set.
+	ErrNotNegotiated = errors.New("frame kind not negotiated")
+	// ErrUnsupported: a frame kind that was negotiated but is not read by ParseFrame.
+	ErrUnsupported = errors.New("frame kind not supported")
+	// ErrFrame: bytes that are no frame.
+	ErrFrame = errors.New("malformed frame")
+	// ErrTooLong: more bytes than a length field holds.
+	ErrTooLong = errors.New("too long for the wire")
+)
+
+// Phases of a handshake, in their order, as HandshakeError.Phase names them.
+const (
+	PhaseConfig         = "config"          // before the first message: the caller's own data
+	PhaseName           = "name"            // send_name
+	PhaseStatus         = "status"          // the accepting side's status
+	PhaseAliveAnswer    = "alive_answer"    // the connecting side's answer to "alive"
+	PhaseChallenge      = "challenge"       // the accepting side's challenge
+	PhaseComplement     = "complement"      // the other half of a version 5 name
+	PhaseChallengeReply = "challenge_reply" // the connecting side's digest
+	PhaseChallengeAck   = "challenge_ack"   // the accepting side's digest
+)
+
+// HandshakeError is every error of a handshake: where it stopped, with whom
+// and why. Err is one of the sentinels of this package, or what the
+// PacketConn returned (io.EOF, a time-out, a context's error), and passes
+// errors.Is and errors.As.
+type HandshakeError struct {
+	Phase   string // one of the Phase constants
+	Peer    string // the peer's node name; "" while it is not known
+	Status  Status // the status that was received or given; "" before it
+	Missing Flags  // with ErrMissingFlags: what the peer lacks
+	Hint    string // the most likely cause in words, where the error alone does not tell; may be ""
+	Err     error
+}
+
+// Error names the phase, the peer, the cause and, if there is one, the hint.
+// Names and statuses from the wire are quoted.
+func (e *HandshakeError) Error() string {
+	var b strings.Builder
+	b.WriteString("dist: handshake")
+	if e.Peer != "" {
+		fmt.Fprintf(&b, " with %q", e.Peer)
+	}
+	fmt.Fprintf(&b, ": %s: %v", e.Phase, e.Err)
+	if e.Missing != 0 {
+		b.WriteString(": " + e.Missing.Wanted())
+	}
+	if e.Status != "" {
+		fmt.Fprintf(&b, " (status %q)", string(e.Status))
+	}
+	if e.Hint != "" {
+		b.WriteString(": " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap gives Err.
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// ControlError is every error about the content of a control message.
+type ControlError struct {
+	Op     Op     // the operation; 0 when it could not be read
+	Offset int    // bytes before the fault, counted from the start of the cursor's input; -1 when encoding
+	Field  string // the element concerned, in the words of Control; may be ""
+	Raw    ei.Raw // with ErrUnknownOp: the whole tuple, aliasing the input
+	Err    error  // ErrUnknownOp, ErrShape or an error of package ei
+}
+
+// Error names the operation, the field and the place.
+func (e *ControlError) Error() string {
+	var b strings.Builder
+	b.WriteString("dist: control message")
+	if e.Op != 0 {
+		b.WriteString(" " + e.Op.String())
+	}
+	if e.Field != "" {
+		b.WriteString(", " + e.Field)
+	}
+	if e.Offset >= 0 {
+		fmt.Fprintf(&b, ", offset %d", e.Offset)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+// Unwrap gives Err.
+func (e *ControlError) Unwrap() error { return e.Err }
+
+// FrameError is every error about a frame as a whole.
+type FrameError struct {
+	Kind FrameKind // what the first bytes say it is; KindInvalid if nothing known
+	Err  error     // ErrNotNegotiated, ErrUnsupported, ErrFrame or ErrTooLong
+}
+
+// Error names the kind and the cause.
+func (e *FrameError) Error() string { return fmt.Sprintf("dist: %v frame: %v", e.Kind, e.Err) }
+
+// Unwrap gives Err.
+func (e *FrameError) Unwrap() error { return e.Err }

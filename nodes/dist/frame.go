@@ -1,0 +1,182 @@
+package dist
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// FrameKind is the form of a frame between connected nodes.
+//
+// See erl_dist_protocol, "Protocol between Connected Nodes", and erl_ext_dist,
+// "Distribution Header".
+type FrameKind uint8
+
+// The kinds of frames.
+const (
+	KindInvalid       FrameKind = iota
+	KindTick                    // no bytes: the peer is alive
+	KindPassThrough             // 'p', 131, control message, and 131, payload if there is one
+	KindHeader                  // 131 'D': atom cache, control message and payload without 131
+	KindFirstFragment           // 131 'E': the first part of a long frame with header
+	KindNextFragment            // 131 'F': a further part
+)
+
+// String names the kind.
+func (k FrameKind) String() string {
+	switch k {
+	case KindInvalid:
+		return "invalid"
+	case KindTick:
+		return "tick"
+	case KindPassThrough:
+		return "pass-through"
+	case KindHeader:
+		return "distribution header"
+	case KindFirstFragment:
+		return "first fragment"
+	case KindNextFragment:
+		return "fragment"
+	}
+	return fmt.Sprintf("FrameKind(%d)", uint8(k))
+}
+
+const (
+	lengthSize    = 4   // the length before every frame between connected nodes
+	passThrough   = 'p' // begins a frame without distribution header
+	versionMagic  = 131 // begins a term
+	distHeader    = 'D'
+	firstFragment = 'E'
+	nextFragment  = 'F'
+)
+
+// Classify tells the kind of a frame (its bytes behind the 4-byte length) by
+// its first bytes. A *FrameError wraps ErrNotNegotiated for a kind whose flags
+// are not in negotiated, and ErrFrame for bytes that begin no frame.
+func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
+	switch {
+	case len(frame) == 0:
+		return KindTick, nil
+	case frame[0] == passThrough:
+		return KindPassThrough, nil
+	case len(frame) < 2 || frame[0] != versionMagic:
+		return KindInvalid, &FrameError{Err: fmt.Errorf("%w: starts with %.2x", ErrFrame, frame)}
+	}
+	kind, needs := KindInvalid, FlagDistHdrAtomCache
+	switch frame[1] {
+	case distHeader:
+		kind = KindHeader
+	case firstFragment:
+		kind, needs = KindFirstFragment, FlagDistHdrAtomCache|FlagFragments
+	case nextFragment:
+		kind, needs = KindNextFragment, FlagDistHdrAtomCache|FlagFragments
+	default:
+		return KindInvalid, &FrameError{Err: fmt.Errorf("%w: starts with %.2x", ErrFrame, frame)}
+	}
+	if !negotiated.Has(needs) {
+		return kind, &FrameError{Kind: kind, Err: ErrNotNegotiated}
+	}
+	return kind, nil
+}
+
+// ParseFrame reads a frame (its bytes behind the 4-byte length) into ctl and
+// returns its payload, a term without version byte, or nil if the operation
+// has none. The payload is not looked at; it and the Raw fields of ctl alias
+// frame. atoms may be nil, see ParseControl.
+//
+// A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or
+// *ControlError with offsets counted in frame; after one that wraps
+// ErrUnknownOp or ErrNotNegotiated the next frame can be read all the same.
+// Distribution headers and fragments are told apart but not read: where their
+// flags were negotiated, the error wraps ErrUnsupported.
+func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
+	kind, err := Classify(frame, negotiated)
+	switch {
+	case err != nil, kind == KindTick:
+		return kind, nil, err
+	case kind != KindPassThrough:
+		return kind, nil, &FrameError{Kind: kind, Err: ErrUnsupported}
+	}
+	c := ei.NewCursor(frame[1:])
+	c.Atoms = atoms
+	if err := c.Version(); err != nil {
+		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: control message: %w", ErrFrame, err)}
+	}
+	if err := ParseControl(&c, ctl); err != nil {
+		var located *ControlError
+		if errors.As(err, &located) {
+			located.Offset++ // the cursor began behind the 'p'
+		}
+		return kind, nil, err
+	}
+	rest := frame[len(frame)-c.Len():]
+	switch {
+	case !ctl.Op.HasPayload():
+		if len(rest) > 0 {
+			return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: %d bytes behind %v", ErrFrame, len(rest), ctl.Op)}
+		}
+		return kind, nil, nil
+	case len(rest) < 2 || rest[0] != versionMagic:
+		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)}
+	}
+	return kind, ei.Raw(rest[1:]), nil
+}
+
+// AppendFrame appends a whole pass-through frame, length included. payload is
+// a term without version byte; it must be there exactly when ctl's operation
+// has one.
+func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
+	out, err := AppendFrameHead(b, ctl, len(payload))
+	if err != nil {
+		return b, err
+	}
+	if ctl.Op.HasPayload() == (len(payload) == 0) {
+		return b, &FrameError{Kind: KindPassThrough, Err: fmt.Errorf("%w: payload of %d bytes for %v", ErrFrame, len(payload), ctl.Op)}
+	}
+	return append(out, payload...), nil
+}
+
+// AppendFrameHead appends what stands before the payload of a pass-through
+// frame: the length, which already counts payload bytes that the caller sends
+// behind, the control message, and the payload's version byte if the
+// operation has one. So a large payload is not copied; one that is encoded in
+// place gets its length from FinishFrame.
+func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
+	start := len(b)
+	out := append(b, 0, 0, 0, 0, passThrough, versionMagic)
+	out, err := AppendControl(out, ctl)
+	if err != nil {
+		return b, err
+	}
+	if ctl.Op.HasPayload() {
+		out = append(out, versionMagic)
+	}
+	if err := setLength(out[start:], payload); err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
+// FinishFrame sets the length of a frame whose payload was appended behind
+// AppendFrameHead; frame begins with the length and ends with the payload.
+func FinishFrame(frame []byte) error {
+	if len(frame) < lengthSize {
+		return &FrameError{Err: fmt.Errorf("%w: %d bytes, shorter than its length", ErrFrame, len(frame))}
+	}
+	return setLength(frame, 0)
+}
+
+// AppendTick appends a tick: a frame of no bytes.
+func AppendTick(b []byte) []byte { return append(b, 0, 0, 0, 0) }
+
+func setLength(frame []byte, more int) error {
+	n := uint64(len(frame) - lengthSize)
+	if more < 0 || n+uint64(more) > math.MaxUint32 {
+		return &FrameError{Kind: KindPassThrough, Err: ErrTooLong}
+	}
+	binary.BigEndian.PutUint32(frame, uint32(n+uint64(more)))
+	return nil
+}

@@ -1,0 +1,145 @@
+package dist
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+)
+
+// MaxHandshakePacket is the size in bytes at which a PacketConn may refuse a
+// handshake packet: several times what any known node sends, so that a
+// stranger cannot make us keep more.
+const MaxHandshakePacket = 4096
+
+// PacketConn carries whole handshake packets; the length prefix (2 bytes over
+// TCP, 4 over TLS) and every time limit are its own business.
+type PacketConn interface {
+	// ReadPacket returns the next packet, valid until the next call.
+	ReadPacket() ([]byte, error)
+	// WritePackets writes the packets in order, in one write where it can.
+	WritePackets(p ...[]byte) error
+}
+
+// Self is what a node says about itself.
+type Self struct {
+	Name      string // alive@host; only the host when Dynamic
+	Flags     Flags  // announced to the peer; 0 means FlagsDefault
+	Mandatory Flags  // demanded of the peer; 0 means Mandatory25
+	Creation  uint32 // which incarnation of the name this is
+	Cookie    string // the shared secret
+	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as one that was forgotten
+	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
+}
+
+// Peer is the outcome of a handshake.
+type Peer struct {
+	Name         string // the peer's node name (for a dynamic peer: the given one)
+	Creation     uint32 // the peer's creation (for a dynamic peer: the given one)
+	Flags        Flags  // negotiated: what the connection may use
+	Announced    Flags  // the peer's own word
+	Version      int    // Version6 or Version5
+	Status       Status // the status that opened the way: ok, ok_simultaneous, alive or named:
+	SelfName     string // our own name; for a dynamic node as given by the peer
+	SelfCreation uint32 // our own creation; for a dynamic node as given by the peer
+}
+
+// mandatory gives the flags demanded of a peer.
+func (s Self) mandatory() Flags {
+	if s.Mandatory == 0 {
+		return Mandatory25
+	}
+	return s.Mandatory
+}
+
+// announced gives the flags to send. The request for a name follows Dynamic
+// alone, so that a word copied from a peer cannot smuggle it in.
+func (s Self) announced() Flags {
+	f := s.Flags
+	if f == 0 {
+		f = FlagsDefault
+	}
+	if s.Dynamic {
+		return f | FlagNameMe
+	}
+	return f &^ FlagNameMe
+}
+
+// check finds what would make a handshake fail for reasons of our own.
+func (s Self) check() error {
+	err := CheckName(s.Name)
+	if s.Dynamic {
+		err = CheckHost(s.Name)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: own name: %w", ErrConfig, err)
+	case s.Challenge == 0:
+		return fmt.Errorf("%w: Challenge is 0, it must be random", ErrConfig)
+	}
+	return nil
+}
+
+// exchange is one handshake on its way: how far it is, for the error.
+type exchange struct {
+	conn    PacketConn
+	phase   string
+	peer    string
+	status  Status
+	missing Flags
+}
+
+func (x *exchange) read(phase string) ([]byte, error) {
+	x.phase = phase
+	return x.conn.ReadPacket()
+}
+
+func (x *exchange) write(phase string, p ...[]byte) error {
+	x.phase = phase
+	return x.conn.WritePackets(p...)
+}
+
+// demand holds the peer's flags to the mandatory ones.
+func (x *exchange) demand(f, mandatory Flags) error {
+	if x.missing = f.Missing(mandatory); x.missing != 0 {
+		return ErrMissingFlags
+	}
+	return nil
+}
+
+// fail turns err into the *HandshakeError of the current phase.
+func (x *exchange) fail(err error) error {
+	e := &HandshakeError{Phase: x.phase, Peer: x.peer, Status: x.status, Missing: x.missing, Err: err}
+	if closedByPeer(err) {
+		e.Hint = hint(x.phase)
+	}
+	return e
+}
+
+// hint says what a peer most likely means that closes instead of answering;
+// the protocol has no other way to refuse in these phases.
+func hint(phase string) string {
+	const closed = "connection closed by peer: "
+	switch phase {
+	case PhaseName:
+		return closed + "it gave no name"
+	case PhaseStatus:
+		return closed + "it may refuse our handshake version or flags, or not be an Erlang node"
+	case PhaseAliveAnswer:
+		return closed + "it may know a living connection"
+	case PhaseChallenge, PhaseComplement, PhaseChallengeReply:
+		return closed + "it may refuse our name or flags"
+	case PhaseChallengeAck:
+		return closed + "most often a wrong cookie"
+	}
+	return ""
+}
+
+func closedByPeer(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// refusal joins our side's decision with its reason, so that both can be
+// found with errors.Is.
+func refusal(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }

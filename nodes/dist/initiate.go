@@ -1,0 +1,207 @@
+package dist
+
+import (
+	"crypto/subtle"
+	"fmt"
+)
+
+// InitiateOptions is what the connecting side may decide; the zero value
+// connects to whoever answers.
+type InitiateOptions struct {
+	// Want is the node name that must answer, else ErrWrongPeer. "" takes any.
+	Want string
+
+	// AliveAnswer is asked when the peer says that a connection between the two
+	// nodes exists: true means that the old one is dead and the peer may
+	// replace it; false ends this attempt with ErrAlive. peer is Want. nil
+	// answers true.
+	AliveAnswer func(peer string) bool
+
+	// CheckPeer may refuse the peer once its name is known, before our cookie's
+	// digest goes out; its error is found behind ErrRefused. nil allows all.
+	CheckPeer func(name string) error
+
+	// Version5 announces the name in the old form, for a peer older than
+	// OTP 23 or one whose port mapper entry says version 5 only. Such a name
+	// cannot be dynamic.
+	Version5 bool
+}
+
+// Initiate runs the connecting side of the handshake and returns once the
+// peer has proven its cookie. It blocks as long as c does. Every error is a
+// *HandshakeError, after which c is of no more use and should be closed.
+//
+// The peer's answers become errors as follows: nok is ErrNok (the peer's own
+// attempt goes on, expect it), not_allowed is ErrNotAllowed, alive is ErrAlive
+// if AliveAnswer says false. A peer that closes in place of the last message
+// most often has another cookie; HandshakeError.Hint says so.
+//
+// See erl_dist_protocol, "Distribution Handshake"; ei_connect.
+func Initiate(c PacketConn, s Self, o InitiateOptions) (Peer, error) {
+	x := exchange{conn: c, phase: PhaseConfig, peer: o.Want}
+	peer, err := x.initiate(s, o)
+	if err != nil {
+		return Peer{}, x.fail(err)
+	}
+	return peer, nil
+}
+
+func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
+	if err := checkInitiate(s, o); err != nil {
+		return Peer{}, err
+	}
+	peer := Peer{Version: Version6, SelfName: s.Name, SelfCreation: s.Creation}
+	if o.Version5 {
+		peer.Version = Version5
+	}
+
+	name := Name{Version: peer.Version, Flags: s.announced(), Creation: s.Creation, Name: s.Name}
+	packet, err := AppendName(nil, name)
+	if err != nil {
+		return Peer{}, err
+	}
+	if err := x.write(PhaseName, packet); err != nil {
+		return Peer{}, err
+	}
+
+	packet, err = x.read(PhaseStatus)
+	if err != nil {
+		return Peer{}, err
+	}
+	status, err := ParseStatus(packet)
+	if err != nil {
+		return Peer{}, err
+	}
+	x.status, peer.Status = status.Status, status.Status
+	if err := x.followStatus(status, s, o, &peer); err != nil {
+		return Peer{}, err
+	}
+
+	packet, err = x.read(PhaseChallenge)
+	if err != nil {
+		return Peer{}, err
+	}
+	challenge, err := ParseChallenge(packet)
+	if err != nil {
+		return Peer{}, err
+	}
+	x.peer = challenge.Name
+	if err := x.judgeChallenge(challenge, s, o, peer.SelfName); err != nil {
+		return Peer{}, err
+	}
+	peer.Name, peer.Creation = challenge.Name, challenge.Creation
+	peer.Announced, peer.Flags = challenge.Flags, name.Flags.Negotiate(challenge.Flags)
+
+	reply := AppendReply(nil, Reply{Challenge: s.Challenge, Digest: Digest(s.Cookie, challenge.Challenge)})
+	if o.Version5 {
+		complement := AppendComplement(nil, Complement{Flags: name.Flags, Creation: s.Creation})
+		err = x.write(PhaseChallengeReply, complement, reply)
+	} else {
+		err = x.write(PhaseChallengeReply, reply)
+	}
+	if err != nil {
+		return Peer{}, err
+	}
+
+	packet, err = x.read(PhaseChallengeAck)
+	if err != nil {
+		return Peer{}, err
+	}
+	digest, err := ParseAck(packet)
+	if err != nil {
+		return Peer{}, err
+	}
+	want := Digest(s.Cookie, s.Challenge)
+	if subtle.ConstantTimeCompare(digest[:], want[:]) != 1 {
+		return Peer{}, ErrBadCookie
+	}
+	return peer, nil
+}
+
+func checkInitiate(s Self, o InitiateOptions) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if o.Want != "" {
+		if err := CheckName(o.Want); err != nil {
+			return fmt.Errorf("%w: wanted peer: %w", ErrConfig, err)
+		}
+	}
+	switch {
+	case o.Want == s.Name:
+		return ErrSelf
+	case o.Version5 && s.Dynamic:
+		return fmt.Errorf("%w: a version 5 name cannot be dynamic", ErrConfig)
+	case o.Version5 && !s.announced().Has(FlagHandshake23):
+		return fmt.Errorf("%w: a version 5 name needs DFLAG_HANDSHAKE_23", ErrConfig)
+	}
+	return nil
+}
+
+// followStatus acts on the status: it returns nil if a challenge comes next.
+func (x *exchange) followStatus(m StatusMessage, s Self, o InitiateOptions, peer *Peer) error {
+	switch m.Status {
+	case StatusNok:
+		return ErrNok
+	case StatusNotAllowed:
+		return ErrNotAllowed
+	case StatusNamed:
+		if !s.Dynamic {
+			return fmt.Errorf("%w: a dynamic name that was not asked for", ErrUnexpected)
+		}
+		if _, host, _ := SplitName(m.Name); host != s.Name {
+			return fmt.Errorf("%w: name %q given, of another host than %q", ErrUnexpected, m.Name, s.Name)
+		}
+		peer.SelfName, peer.SelfCreation = m.Name, m.Creation
+		return nil
+	}
+	if s.Dynamic {
+		return fmt.Errorf("%w: no dynamic name given", ErrUnexpected)
+	}
+	switch m.Status {
+	case StatusOK, StatusOKSimultaneous:
+		return nil
+	case StatusAlive:
+		answer := StatusTrue
+		if o.AliveAnswer != nil && !o.AliveAnswer(o.Want) {
+			answer = StatusFalse
+		}
+		packet, err := AppendStatus(nil, StatusMessage{Status: answer})
+		if err != nil {
+			return err
+		}
+		if err := x.write(PhaseAliveAnswer, packet); err != nil {
+			return err
+		}
+		if answer == StatusFalse {
+			return ErrAlive
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: unknown status", ErrUnexpected)
+}
+
+// judgeChallenge decides whether the node that answered is one to talk to.
+func (x *exchange) judgeChallenge(m Challenge, s Self, o InitiateOptions, self string) error {
+	if o.Want != "" && m.Name != o.Want {
+		return fmt.Errorf("%w %q", ErrWrongPeer, o.Want)
+	}
+	if m.Name == self {
+		return ErrSelf
+	}
+	if err := x.demand(m.Flags, s.mandatory()); err != nil {
+		return err
+	}
+	if m.Version == Version5 {
+		// An old challenge is the whole of the old handshake: no complement can
+		// follow, whatever its flags say.
+		x.missing = FlagHandshake23
+		return ErrMissingFlags
+	}
+	if o.CheckPeer != nil {
+		if err := o.CheckPeer(m.Name); err != nil {
+			return refusal(err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package dist
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxName is the longest node name, in characters: a node name is an atom.
+const MaxName = 255
+
+// SplitName takes a node name apart, "alive@host". It fails with
+// ErrInvalidName unless the name has exactly one "@" with text on both sides,
+// is UTF-8 of at most MaxName characters and holds no NUL.
+func SplitName(name string) (alive, host string, err error) {
+	if err := checkText(name); err != nil {
+		return "", "", err
+	}
+	alive, host, found := strings.Cut(name, "@")
+	switch {
+	case !found:
+		return "", "", fmt.Errorf("%w %q: no \"@\"", ErrInvalidName, name)
+	case strings.Contains(host, "@"):
+		return "", "", fmt.Errorf("%w %q: more than one \"@\"", ErrInvalidName, name)
+	case alive == "":
+		return "", "", fmt.Errorf("%w %q: nothing before the \"@\"", ErrInvalidName, name)
+	case host == "":
+		return "", "", fmt.Errorf("%w %q: no host after the \"@\"", ErrInvalidName, name)
+	}
+	return alive, host, nil
+}
+
+// CheckName reports whether name is a node name; see SplitName.
+func CheckName(name string) error {
+	_, _, err := SplitName(name)
+	return err
+}
+
+// CheckHost reports whether host can stand behind the "@" of a node name, as
+// a node that asks for a dynamic name announces it.
+func CheckHost(host string) error {
+	if err := checkText(host); err != nil {
+		return err
+	}
+	switch {
+	case host == "":
+		return fmt.Errorf("%w: empty host", ErrInvalidName)
+	case strings.Contains(host, "@"):
+		return fmt.Errorf("%w: host %q has an \"@\"", ErrInvalidName, host)
+	}
+	return nil
+}
+
+// checkText holds a name to what any atom obeys, and to no NUL: the C library
+// would cut the name there and see another node.
+func checkText(s string) error {
+	switch {
+	case len(s) > MaxName*utf8.UTFMax || utf8.RuneCountInString(s) > MaxName:
+		return fmt.Errorf("%w: more than %d characters", ErrInvalidName, MaxName)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%w %q: not UTF-8", ErrInvalidName, s)
+	case strings.ContainsRune(s, 0):
+		return fmt.Errorf("%w %q: holds a NUL", ErrInvalidName, s)
+	}
+	return nil
+}

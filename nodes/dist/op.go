@@ -1,0 +1,192 @@
+package dist
+
+import "fmt"
+
+// Op is the operation of a control message, the first element of its tuple.
+//
+// See erl_dist_protocol, "Protocol between Connected Nodes".
+type Op uint8
+
+// The operations. TT variants carry a trace token (sequential tracing) and
+// are otherwise as the one without.
+const (
+	OpLink                Op = 1  // {1, From, To}
+	OpSend                Op = 2  // {2, Unused, To}
+	OpExit                Op = 3  // {3, From, To, Reason}
+	OpUnlink              Op = 4  // {4, From, To}; obsolete, invalid towards OTP 26 and later
+	OpNodeLink            Op = 5  // {5}; ancient, unused
+	OpRegSend             Op = 6  // {6, From, Unused, ToName}
+	OpGroupLeader         Op = 7  // {7, From, To}
+	OpExit2               Op = 8  // {8, From, To, Reason}
+	OpSendTT              Op = 12 // {12, Unused, To, Token}
+	OpExitTT              Op = 13 // {13, From, To, Token, Reason}
+	OpRegSendTT           Op = 16 // {16, From, Unused, ToName, Token}
+	OpExit2TT             Op = 18 // {18, From, To, Token, Reason}
+	OpMonitorP            Op = 19 // {19, From, ToProc, Ref}
+	OpDemonitorP          Op = 20 // {20, From, ToProc, Ref}
+	OpMonitorPExit        Op = 21 // {21, FromProc, To, Ref, Reason}
+	OpSendSender          Op = 22 // {22, From, To}
+	OpSendSenderTT        Op = 23 // {23, From, To, Token}
+	OpPayloadExit         Op = 24 // {24, From, To}
+	OpPayloadExitTT       Op = 25 // {25, From, To, Token}
+	OpPayloadExit2        Op = 26 // {26, From, To}
+	OpPayloadExit2TT      Op = 27 // {27, From, To, Token}
+	OpPayloadMonitorPExit Op = 28 // {28, FromProc, To, Ref}
+	OpSpawnRequest        Op = 29 // {29, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList}
+	OpSpawnRequestTT      Op = 30 // {30, ReqId, From, GroupLeader, {Module, Function, Arity}, OptList, Token}
+	OpSpawnReply          Op = 31 // {31, ReqId, To, Flags, Result}
+	OpSpawnReplyTT        Op = 32 // {32, ReqId, To, Flags, Result, Token}
+	OpAliasSend           Op = 33 // {33, From, Alias}
+	OpAliasSendTT         Op = 34 // {34, From, Alias, Token}
+	OpUnlinkID            Op = 35 // {35, Id, From, To}
+	OpUnlinkIDAck         Op = 36 // {36, Id, From, To}
+	OpAltactSigSend       Op = 37 // {37, Flags, From, To} or {37, Flags, From, To, Token}
+)
+
+// Flags of SPAWN_REPLY, in Control.Flags.
+const (
+	SpawnLinked    = 1 // the new process is linked to the parent
+	SpawnMonitored = 2 // the new process is monitored by the parent, with the request's reference
+)
+
+// Flags of ALTACT_SIG_SEND, in Control.Flags.
+const (
+	AltactPrio  = 1  // a priority signal
+	AltactToken = 2  // a trace token is the last element
+	AltactAlias = 4  // To is an alias, Control.Ref
+	AltactName  = 8  // To is a registered name, Control.ToName
+	AltactExit  = 16 // an exit signal, the payload is its reason
+)
+
+// field is one element of a control tuple, behind the operation.
+type field uint8
+
+const (
+	fieldNone     field = iota
+	fieldFrom           // Control.From
+	fieldFromProc       // Control.From or FromName
+	fieldTo             // Control.To
+	fieldToProc         // Control.To or ToName
+	fieldToName         // Control.ToName
+	fieldUnused         // '' on our side, anything on the peer's (once a cookie)
+	fieldRef            // Control.Ref
+	fieldID             // Control.ID
+	fieldFlags          // Control.Flags
+	fieldReason         // Control.Reason
+	fieldToken          // Control.Token
+	fieldLeader         // Control.GroupLeader
+	fieldMFA            // Control.Module, Function, Arity
+	fieldOptions        // Control.Options
+	fieldResult         // Control.Result
+	fieldAltact         // Control.To, ToName or Ref, by the flags
+)
+
+// fieldNames are what errors call a field.
+var fieldNames = [...]string{
+	fieldFrom: "From", fieldFromProc: "From", fieldTo: "To", fieldToProc: "To",
+	fieldToName: "ToName", fieldUnused: "the unused element", fieldRef: "Ref", fieldID: "ID",
+	fieldFlags: "Flags", fieldReason: "Reason", fieldToken: "Token", fieldLeader: "GroupLeader",
+	fieldMFA: "Module, Function, Arity", fieldOptions: "Options", fieldResult: "Result", fieldAltact: "To",
+}
+
+// shape is the layout of one operation.
+type shape struct {
+	name    string
+	base    Op    // the operation without trace token
+	payload bool  // a term follows the control message
+	flags   Flags // what must be negotiated before it is sent
+	fields  []field
+}
+
+// shapes is the whole of the protocol's control messages: parsing, encoding,
+// and the tests go by it.
+var shapes = [...]shape{
+	OpLink:         {"LINK", OpLink, false, 0, []field{fieldFrom, fieldTo}},
+	OpSend:         {"SEND", OpSend, true, 0, []field{fieldUnused, fieldTo}},
+	OpExit:         {"EXIT", OpExit, false, 0, []field{fieldFrom, fieldTo, fieldReason}},
+	OpUnlink:       {"UNLINK", OpUnlink, false, 0, []field{fieldFrom, fieldTo}},
+	OpNodeLink:     {"NODE_LINK", OpNodeLink, false, 0, nil},
+	OpRegSend:      {"REG_SEND", OpRegSend, true, 0, []field{fieldFrom, fieldUnused, fieldToName}},
+	OpGroupLeader:  {"GROUP_LEADER", OpGroupLeader, false, 0, []field{fieldFrom, fieldTo}},
+	OpExit2:        {"EXIT2", OpExit2, false, 0, []field{fieldFrom, fieldTo, fieldReason}},
+	OpSendTT:       {"SEND_TT", OpSend, true, 0, []field{fieldUnused, fieldTo, fieldToken}},
+	OpExitTT:       {"EXIT_TT", OpExit, false, 0, []field{fieldFrom, fieldTo, fieldToken, fieldReason}},
+	OpRegSendTT:    {"REG_SEND_TT", OpRegSend, true, 0, []field{fieldFrom, fieldUnused, fieldToName, fieldToken}},
+	OpExit2TT:      {"EXIT2_TT", OpExit2, false, 0, []field{fieldFrom, fieldTo, fieldToken, fieldReason}},
+	OpMonitorP:     {"MONITOR_P", OpMonitorP, false, FlagDistMonitor, []field{fieldFrom, fieldToProc, fieldRef}},
+	OpDemonitorP:   {"DEMONITOR_P", OpDemonitorP, false, FlagDistMonitor, []field{fieldFrom, fieldToProc, fieldRef}},
+	OpMonitorPExit: {"MONITOR_P_EXIT", OpMonitorPExit, false, FlagDistMonitor, []field{fieldFromProc, fieldTo, fieldRef, fieldReason}},
+	OpSendSender:   {"SEND_SENDER", OpSendSender, true, FlagSendSender, []field{fieldFrom, fieldTo}},
+	OpSendSenderTT: {"SEND_SENDER_TT", OpSendSender, true, FlagSendSender, []field{fieldFrom, fieldTo, fieldToken}},
+	OpPayloadExit:  {"PAYLOAD_EXIT", OpPayloadExit, true, FlagExitPayload, []field{fieldFrom, fieldTo}},
+	OpPayloadExitTT: {"PAYLOAD_EXIT_TT", OpPayloadExit, true, FlagExitPayload,
+		[]field{fieldFrom, fieldTo, fieldToken}},
+	OpPayloadExit2: {"PAYLOAD_EXIT2", OpPayloadExit2, true, FlagExitPayload, []field{fieldFrom, fieldTo}},
+	OpPayloadExit2TT: {"PAYLOAD_EXIT2_TT", OpPayloadExit2, true, FlagExitPayload,
+		[]field{fieldFrom, fieldTo, fieldToken}},
+	OpPayloadMonitorPExit: {"PAYLOAD_MONITOR_P_EXIT", OpPayloadMonitorPExit, true, FlagDistMonitor | FlagExitPayload,
+		[]field{fieldFromProc, fieldTo, fieldRef}},
+	OpSpawnRequest: {"SPAWN_REQUEST", OpSpawnRequest, true, FlagSpawn,
+		[]field{fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions}},
+	OpSpawnRequestTT: {"SPAWN_REQUEST_TT", OpSpawnRequest, true, FlagSpawn,
+		[]field{fieldRef, fieldFrom, fieldLeader, fieldMFA, fieldOptions, fieldToken}},
+	OpSpawnReply: {"SPAWN_REPLY", OpSpawnReply, false, FlagSpawn,
+		[]field{fieldRef, fieldTo, fieldFlags, fieldResult}},
+	OpSpawnReplyTT: {"SPAWN_REPLY_TT", OpSpawnReply, false, FlagSpawn,
+		[]field{fieldRef, fieldTo, fieldFlags, fieldResult, fieldToken}},
+	OpAliasSend:   {"ALIAS_SEND", OpAliasSend, true, FlagAlias, []field{fieldFrom, fieldRef}},
+	OpAliasSendTT: {"ALIAS_SEND_TT", OpAliasSend, true, FlagAlias, []field{fieldFrom, fieldRef, fieldToken}},
+	OpUnlinkID:    {"UNLINK_ID", OpUnlinkID, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
+	OpUnlinkIDAck: {"UNLINK_ID_ACK", OpUnlinkIDAck, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
+	// The token of this one is there or not by its flags.
+	OpAltactSigSend: {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig,
+		[]field{fieldFlags, fieldFrom, fieldAltact}},
+}
+
+// shapeOf gives the layout of op, and false for an unknown one.
+func shapeOf(op Op) (*shape, bool) {
+	if int(op) >= len(shapes) || shapes[op].name == "" {
+		return nil, false
+	}
+	return &shapes[op], true
+}
+
+// Known reports whether op is one of the constants.
+func (op Op) Known() bool {
+	_, ok := shapeOf(op)
+	return ok
+}
+
+// HasPayload reports whether a term follows the control message: a message,
+// an exit reason or an argument list. It is false for an unknown op.
+func (op Op) HasPayload() bool {
+	s, ok := shapeOf(op)
+	return ok && s.payload
+}
+
+// Base gives the operation that a TT variant is a variant of, and op itself
+// for any other: what matters to a receiver that does not trace.
+func (op Op) Base() Op {
+	if s, ok := shapeOf(op); ok {
+		return s.base
+	}
+	return op
+}
+
+// Flags gives the flags that both sides must have announced before op may be
+// sent; 0 where none is needed. EXIT, EXIT2, MONITOR_P_EXIT and SEND give way
+// to their newer forms once FlagExitPayload and FlagSendSender are negotiated.
+func (op Op) Flags() Flags {
+	if s, ok := shapeOf(op); ok {
+		return s.flags
+	}
+	return 0
+}
+
+// String gives the protocol's name, "REG_SEND", or "op 99" for an unknown one.
+func (op Op) String() string {
+	if s, ok := shapeOf(op); ok {
+		return s.name
+	}
+	return fmt.Sprintf("op %d", uint8(op))
+}

@@ -1,0 +1,278 @@
+package dist
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+)
+
+// RespondOptions is what the accepting side may decide; the zero value
+// accepts any named peer, as the C library does.
+type RespondOptions struct {
+	// Decide chooses the status for the announced name; see Verdict. Its error
+	// refuses the peer with not_allowed and is found behind ErrRefused. nil
+	// gives ok to all, and not_allowed to a peer that asks for a name.
+	Decide func(n Name) (Verdict, error)
+
+	// CheckPeer may refuse the peer once its name is known: before Decide, or
+	// for a dynamic peer after Decide has named it. Its error is found behind
+	// ErrRefused. nil allows all.
+	CheckPeer func(name string) error
+}
+
+// Verdict is the accepting side's answer to a name.
+//
+//   - StatusOK, StatusOKSimultaneous: the handshake goes on.
+//   - StatusAlive: a connection to this node exists. If the peer answers that
+//     it is dead, the handshake goes on, and Peer.Status is StatusAlive: now
+//     that the cookie is proven the caller replaces the old connection. If the
+//     peer says that it lives, Respond ends with ErrAlive.
+//   - StatusNamed: the only way on for a peer that asks for a name. Name and
+//     Creation are what it gets.
+//   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or
+//     ErrNotAllowed.
+type Verdict struct {
+	Status   Status
+	Name     string // StatusNamed only: alive@host, of the host that the peer announced
+	Creation uint32 // StatusNamed only
+}
+
+// ReadName reads the first message of the connecting side, in version 6 or 5,
+// and checks the name. Its errors are *HandshakeError.
+//
+// It is apart from Respond so that one process can read the name and another
+// one, with its own PacketConn, answer it.
+func ReadName(c PacketConn) (Name, error) {
+	x := exchange{conn: c}
+	packet, err := x.read(PhaseName)
+	if err != nil {
+		return Name{}, x.fail(err)
+	}
+	n, err := ParseName(packet)
+	if err != nil {
+		return Name{}, x.fail(err)
+	}
+	return n, nil
+}
+
+// Respond runs the accepting side of the handshake from the message after the
+// name, which ReadName has read (here or in another process), and returns
+// once it has proven its cookie to a peer that has proven its own. It blocks
+// as long as c does. Every error is a *HandshakeError, after which c is of no
+// more use and should be closed.
+//
+// The peer's digest is checked first: one with another cookie gets no
+// acknowledgement, and Respond ends with ErrBadCookie. A peer that lacks
+// mandatory flags, has our own name, or is refused by Decide or CheckPeer is
+// told not_allowed.
+//
+// See erl_dist_protocol, "Distribution Handshake"; ei_accept.
+func Respond(c PacketConn, s Self, n Name, o RespondOptions) (Peer, error) {
+	x := exchange{conn: c, phase: PhaseConfig, peer: n.Name}
+	peer, err := x.respond(s, n, o)
+	if err != nil {
+		return Peer{}, x.fail(err)
+	}
+	return peer, nil
+}
+
+func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
+	if err := checkRespond(s, n); err != nil {
+		return Peer{}, err
+	}
+	verdict, err := x.judgeName(s, n, o)
+	if err != nil {
+		return Peer{}, x.refuse(StatusNotAllowed, err)
+	}
+	x.status = verdict.Status
+	switch verdict.Status {
+	case StatusNok:
+		return Peer{}, x.refuse(StatusNok, ErrNok)
+	case StatusNotAllowed:
+		return Peer{}, x.refuse(StatusNotAllowed, ErrNotAllowed)
+	case StatusNamed:
+		n.Name, n.Creation = verdict.Name, verdict.Creation
+	}
+
+	status, err := AppendStatus(nil, StatusMessage(verdict))
+	if err != nil {
+		return Peer{}, err
+	}
+	challenge, err := AppendChallenge(nil, Challenge{
+		Version: Version6, Flags: s.announced(), Challenge: s.Challenge, Creation: s.Creation, Name: s.Name,
+	})
+	if err != nil {
+		return Peer{}, err
+	}
+	if verdict.Status == StatusAlive {
+		if err := x.askAlive(status); err != nil {
+			return Peer{}, err
+		}
+		err = x.write(PhaseChallenge, challenge)
+	} else {
+		err = x.write(PhaseChallenge, status, challenge)
+	}
+	if err != nil {
+		return Peer{}, err
+	}
+
+	if n.Version == Version5 {
+		packet, err := x.read(PhaseComplement)
+		if err != nil {
+			return Peer{}, err
+		}
+		complement, err := ParseComplement(packet)
+		if err != nil {
+			return Peer{}, err
+		}
+		n.Flags, n.Creation = n.Flags|complement.Flags, complement.Creation
+		if err := x.demand(n.Flags, s.mandatory()); err != nil {
+			return Peer{}, err
+		}
+	}
+
+	packet, err := x.read(PhaseChallengeReply)
+	if err != nil {
+		return Peer{}, err
+	}
+	reply, err := ParseReply(packet)
+	if err != nil {
+		return Peer{}, err
+	}
+	want := Digest(s.Cookie, s.Challenge)
+	if subtle.ConstantTimeCompare(reply.Digest[:], want[:]) != 1 {
+		return Peer{}, ErrBadCookie
+	}
+	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(s.Cookie, reply.Challenge))); err != nil {
+		return Peer{}, err
+	}
+	return Peer{
+		Name: n.Name, Creation: n.Creation, Version: n.Version, Status: verdict.Status,
+		Announced: n.Flags, Flags: s.announced().Negotiate(n.Flags),
+		SelfName: s.Name, SelfCreation: s.Creation,
+	}, nil
+}
+
+// checkRespond holds also a name that came from another process to the rules.
+func checkRespond(s Self, n Name) error {
+	if s.Dynamic {
+		return fmt.Errorf("%w: a node without a name cannot accept", ErrConfig)
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	if n.Version != Version5 && n.Version != Version6 {
+		return fmt.Errorf("%w: name of version %d", ErrConfig, n.Version)
+	}
+	return n.check()
+}
+
+// judgeName finds the verdict on the announced name; an error refuses it.
+func (x *exchange) judgeName(s Self, n Name, o RespondOptions) (Verdict, error) {
+	x.phase = PhaseName
+	if n.Name == s.Name {
+		return Verdict{}, ErrSelf
+	}
+	mandatory := s.mandatory()
+	if n.Version == Version5 {
+		mandatory = mandatory&lowFlags | FlagHandshake23
+	}
+	if err := x.demand(n.Flags, mandatory); err != nil {
+		return Verdict{}, err
+	}
+	check := o.CheckPeer
+	if check == nil {
+		check = func(string) error { return nil }
+	}
+	if !n.Dynamic() {
+		if err := check(n.Name); err != nil {
+			return Verdict{}, refusal(err)
+		}
+	}
+
+	verdict := Verdict{Status: StatusOK}
+	if n.Dynamic() {
+		verdict.Status = StatusNotAllowed
+	}
+	if o.Decide != nil {
+		var err error
+		if verdict, err = o.Decide(n); err != nil {
+			return Verdict{}, refusal(err)
+		}
+	}
+	if err := verdict.check(s, n); err != nil {
+		return Verdict{}, err
+	}
+	if verdict.Status == StatusNamed {
+		x.peer = verdict.Name
+		if err := check(verdict.Name); err != nil {
+			return Verdict{}, refusal(err)
+		}
+	}
+	return verdict, nil
+}
+
+// check finds a verdict that does not fit the name.
+func (v Verdict) check(s Self, n Name) error {
+	switch v.Status {
+	case StatusNok, StatusNotAllowed:
+		return nil
+	case StatusOK, StatusOKSimultaneous, StatusAlive:
+		if n.Dynamic() {
+			return fmt.Errorf("%w: verdict %q for a peer that asks for a name", ErrConfig, string(v.Status))
+		}
+		return nil
+	case StatusNamed:
+		if !n.Dynamic() {
+			return fmt.Errorf("%w: verdict %q for a peer that has a name", ErrConfig, string(v.Status))
+		}
+		_, host, err := SplitName(v.Name)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: given name: %w", ErrConfig, err)
+		case host != n.Name:
+			return fmt.Errorf("%w: given name %q is not of host %q", ErrConfig, v.Name, n.Name)
+		case v.Name == s.Name:
+			return fmt.Errorf("%w: given name %q is our own", ErrConfig, v.Name)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: verdict %q", ErrConfig, string(v.Status))
+}
+
+// refuse tells the peer a status that ends the handshake. reason is the error
+// that counts; that the peer could not be told is only added to it.
+func (x *exchange) refuse(status Status, reason error) error {
+	x.status = status
+	packet, err := AppendStatus(nil, StatusMessage{Status: status})
+	if err == nil {
+		err = x.write(PhaseStatus, packet)
+	}
+	if err != nil {
+		return errors.Join(reason, err)
+	}
+	return reason
+}
+
+// askAlive sends the status alive and reads the answer; nil means that the
+// old connection is dead.
+func (x *exchange) askAlive(status []byte) error {
+	if err := x.write(PhaseStatus, status); err != nil {
+		return err
+	}
+	packet, err := x.read(PhaseAliveAnswer)
+	if err != nil {
+		return err
+	}
+	answer, err := ParseStatus(packet)
+	if err != nil {
+		return err
+	}
+	switch answer.Status {
+	case StatusTrue:
+		return nil
+	case StatusFalse:
+		return ErrAlive
+	}
+	return fmt.Errorf("%w: answer %q to alive", ErrUnexpected, string(answer.Status))
+}
