@@ -1,0 +1,226 @@
+package ei
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"math/bits"
+)
+
+// AppendVersion appends the version byte that stands before a term: ei_encode_version.
+func AppendVersion(b []byte) []byte { return append(b, VersionMagic) }
+
+// AppendInt appends an integer in the form of a runtime system: ei_encode_longlong, but INTEGER_EXT for all that fits in
+// 32 bits (the C library uses it for 28).
+func AppendInt(b []byte, v int64) []byte {
+	switch {
+	case uint64(v) <= math.MaxUint8:
+		return append(b, byte(TagSmallIntegerExt), byte(v))
+	case int64(int32(v)) == v:
+		return append(b, byte(TagIntegerExt), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	case v < 0:
+		return appendSmallBig(b, 1, -uint64(v))
+	}
+	return appendSmallBig(b, 0, uint64(v))
+}
+
+// AppendUint appends an integer as AppendInt does: ei_encode_ulonglong.
+func AppendUint(b []byte, v uint64) []byte {
+	if v <= math.MaxInt64 {
+		return AppendInt(b, int64(v))
+	}
+	return appendSmallBig(b, 0, v)
+}
+
+func appendSmallBig(b []byte, sign byte, mag uint64) []byte {
+	n := (bits.Len64(mag) + 7) / 8
+	b = append(b, byte(TagSmallBigExt), byte(n), sign)
+	for range n {
+		b = append(b, byte(mag))
+		mag >>= 8
+	}
+	return b
+}
+
+// AppendBig appends an integer of any size: ei_encode_bignum.
+func AppendBig(b []byte, v *big.Int) []byte {
+	if v.IsInt64() {
+		return AppendInt(b, v.Int64())
+	}
+	n := (v.BitLen() + 7) / 8
+	b = appendBigHeader(b, v.Sign() < 0, n)
+	start := len(b)
+	b = append(b, make([]byte, n)...)
+	v.FillBytes(b[start:])
+	reverse(b[start:])
+	return b
+}
+
+func appendBigHeader(b []byte, neg bool, n int) []byte {
+	if n <= math.MaxUint8 {
+		b = append(b, byte(TagSmallBigExt), byte(n))
+	} else {
+		b = append32(append(b, byte(TagLargeBigExt)), n)
+	}
+	if neg {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// AppendFloat appends a float: ei_encode_double. An infinity or a NaN is ErrFloat; b is then returned as it was.
+func AppendFloat(b []byte, f float64) ([]byte, error) {
+	v := math.Float64bits(f)
+	if v>>52&0x7ff == 0x7ff {
+		return b, ErrFloat
+	}
+	return binary.BigEndian.AppendUint64(append(b, byte(TagNewFloatExt)), v), nil
+}
+
+// AppendAtom appends an atom in UTF-8: ei_encode_atom_as. One of more than 255 characters, or not valid UTF-8, is
+// ErrAtom; b is then returned as it was.
+func AppendAtom(b []byte, a Atom) ([]byte, error) {
+	if !validAtom(a) {
+		return b, ErrAtom
+	}
+	return appendAtom(b, a), nil
+}
+
+// appendAtom appends an atom that is known to be valid.
+func appendAtom(b []byte, a Atom) []byte {
+	if len(a) <= math.MaxUint8 {
+		b = append(b, byte(TagSmallAtomUTF8Ext), byte(len(a)))
+	} else {
+		b = append(b, byte(TagAtomUTF8Ext), byte(len(a)>>8), byte(len(a)))
+	}
+	return append(b, a...)
+}
+
+// AppendBool appends one of the atoms true and false: ei_encode_boolean.
+func AppendBool(b []byte, v bool) []byte {
+	if v {
+		return appendAtom(b, "true")
+	}
+	return appendAtom(b, "false")
+}
+
+// AppendNil appends the empty list: ei_encode_empty_list.
+func AppendNil(b []byte) []byte { return append(b, byte(TagNilExt)) }
+
+// AppendString appends the list of the bytes of s: ei_encode_string_len. Up to 65535 of them go as STRING_EXT.
+func AppendString(b []byte, s string) []byte {
+	switch {
+	case s == "":
+		return AppendNil(b)
+	case len(s) <= math.MaxUint16:
+		b = append(b, byte(TagStringExt), byte(len(s)>>8), byte(len(s)))
+		return append(b, s...)
+	}
+	b = AppendListHeader(b, len(s))
+	for i := range len(s) {
+		b = append(b, byte(TagSmallIntegerExt), s[i])
+	}
+	return AppendNil(b)
+}
+
+// AppendBinary appends a binary: ei_encode_binary. data must be shorter than 4 GiB.
+func AppendBinary(b, data []byte) []byte { return append(AppendBinaryHeader(b, len(data)), data...) }
+
+// AppendBinaryHeader appends the head of a binary of size bytes (less than 4 GiB), which are to be appended next.
+func AppendBinaryHeader(b []byte, size int) []byte {
+	return append32(append(b, byte(TagBinaryExt)), size)
+}
+
+// AppendBitstring appends a bitstring: ei_encode_bitstring. Of the last byte of data the high bits count, 1 to 8; the rest of
+// it is sent as zero. 8 bits, or no data, make a binary. Other numbers are ErrMalformed; b is then returned as it was.
+func AppendBitstring(b, data []byte, bits uint8) ([]byte, error) {
+	if len(data) == 0 && bits == 0 || len(data) > 0 && bits == 8 {
+		return AppendBinary(b, data), nil
+	}
+	if len(data) == 0 || bits == 0 || bits > 8 {
+		return b, ErrMalformed
+	}
+	b = append(append32(append(b, byte(TagBitBinaryExt)), len(data)), bits)
+	b = append(b, data...)
+	b[len(b)-1] &= 0xff << (8 - bits)
+	return b, nil
+}
+
+// AppendTupleHeader appends the head of a tuple of arity elements, which are to be appended next: ei_encode_tuple_header.
+func AppendTupleHeader(b []byte, arity int) []byte {
+	if uint(arity) <= math.MaxUint8 {
+		return append(b, byte(TagSmallTupleExt), byte(arity))
+	}
+	return append32(append(b, byte(TagLargeTupleExt)), arity)
+}
+
+// AppendListHeader appends the head of a list of n elements, which are to be appended next and then a tail (AppendNil for
+// a proper list): ei_encode_list_header. An n of 0 is the empty list, complete.
+func AppendListHeader(b []byte, n int) []byte {
+	if n == 0 {
+		return AppendNil(b)
+	}
+	return append32(append(b, byte(TagListExt)), n)
+}
+
+// AppendMapHeader appends the head of a map of that many pairs, which are to be appended next, each as key and value:
+// ei_encode_map_header. No key may come twice: a runtime system refuses such a map.
+func AppendMapHeader(b []byte, pairs int) []byte {
+	return append32(append(b, byte(TagMapExt)), pairs)
+}
+
+// append32 appends n, a length or count in 4 bytes.
+func append32(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, uint32(n)) }
+
+// AppendPid appends a process identifier: ei_encode_pid. A node's name that is no atom is ErrAtom.
+func AppendPid(b []byte, p Pid) ([]byte, error) {
+	if !validAtom(p.Node) {
+		return b, ErrAtom
+	}
+	b = appendAtom(append(b, byte(TagNewPidExt)), p.Node)
+	b = binary.BigEndian.AppendUint32(b, p.ID)
+	b = binary.BigEndian.AppendUint32(b, p.Serial)
+	return binary.BigEndian.AppendUint32(b, p.Creation), nil
+}
+
+// AppendPort appends a port identifier: ei_encode_port. Identifiers of up to 28 bits go as NEW_PORT_EXT, larger ones as
+// V4_PORT_EXT. A node's name that is no atom is ErrAtom.
+func AppendPort(b []byte, p Port) ([]byte, error) {
+	if !validAtom(p.Node) {
+		return b, ErrAtom
+	}
+	if p.ID < 1<<28 {
+		b = appendAtom(append(b, byte(TagNewPortExt)), p.Node)
+		b = binary.BigEndian.AppendUint32(b, uint32(p.ID))
+	} else {
+		b = appendAtom(append(b, byte(TagV4PortExt)), p.Node)
+		b = binary.BigEndian.AppendUint64(b, p.ID)
+	}
+	return binary.BigEndian.AppendUint32(b, p.Creation), nil
+}
+
+// AppendRef appends a reference: ei_encode_ref. A node's name that is no atom is ErrAtom, a Len outside 1 to 5 ErrMalformed.
+func AppendRef(b []byte, r Ref) ([]byte, error) {
+	if !validAtom(r.Node) {
+		return b, ErrAtom
+	}
+	if r.Len == 0 || r.Len > MaxRefWords {
+		return b, ErrMalformed
+	}
+	b = appendAtom(append(b, byte(TagNewerReferenceExt), 0, r.Len), r.Node)
+	b = binary.BigEndian.AppendUint32(b, r.Creation)
+	for _, w := range r.ID[:r.Len] {
+		b = binary.BigEndian.AppendUint32(b, w)
+	}
+	return b, nil
+}
+
+// AppendExport appends an external fun: ei_encode_fun for that kind. A name that is no atom is ErrAtom.
+func AppendExport(b []byte, f Export) ([]byte, error) {
+	if !validAtom(f.Module) || !validAtom(f.Function) {
+		return b, ErrAtom
+	}
+	b = appendAtom(append(b, byte(TagExportExt)), f.Module)
+	b = appendAtom(b, f.Function)
+	return append(b, byte(TagSmallIntegerExt), f.Arity), nil
+}

@@ -1,0 +1,205 @@
+package ei
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite,
+// nil, a Local inside another term) is an error; b is then returned as it was. A Raw is appended unchecked.
+func AppendTerm(b []byte, t Term) ([]byte, error) {
+	if l, ok := t.(Local); ok {
+		return append(append(b, byte(TagLocalExt)), l...), nil
+	}
+	out, err := appendTerm(b, t)
+	if err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
+func appendTerm(b []byte, t Term) ([]byte, error) {
+	switch t := t.(type) {
+	case Int:
+		return AppendInt(b, int64(t)), nil
+	case Atom:
+		return AppendAtom(b, t)
+	case Tuple:
+		return appendTuple(b, t)
+	case List:
+		return appendList(b, t, nil)
+	case Binary:
+		if uint64(len(t)) > math.MaxUint32 {
+			return b, ErrTooLong
+		}
+		return AppendBinary(b, t), nil
+	case String:
+		return AppendString(b, string(t)), nil
+	case Map:
+		return appendMap(b, t)
+	case Float:
+		return AppendFloat(b, float64(t))
+	case Pid:
+		return AppendPid(b, t)
+	case Ref:
+		return AppendRef(b, t)
+	case Port:
+		return AppendPort(b, t)
+	case BigInt:
+		if uint64(len(t.mag)) > math.MaxUint32 {
+			return b, ErrTooLong
+		}
+		return append(appendBigHeader(b, t.neg, len(t.mag)), t.mag...), nil
+	case Bitstring:
+		return appendBitstring(b, t)
+	case ImproperList:
+		return appendList(b, t.Elems, t.Tail)
+	case Fun:
+		return AppendFun(b, t)
+	case Export:
+		return AppendExport(b, t)
+	case Record:
+		return appendRecord(b, t)
+	case Raw:
+		return append(b, t...), nil
+	case Local:
+		return b, ErrLocal
+	}
+	return b, &UnsupportedTypeError{Value: t}
+}
+
+func appendTuple(b []byte, t Tuple) ([]byte, error) {
+	if uint64(len(t)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	var err error
+	b = AppendTupleHeader(b, len(t))
+	for _, e := range t {
+		if b, err = appendTerm(b, e); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// appendList appends the elements with a tail, nil for a proper list.
+func appendList(b []byte, elems []Term, tail Term) ([]byte, error) {
+	if uint64(len(elems)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	if len(elems) == 0 {
+		if tail != nil {
+			return appendTerm(b, tail)
+		}
+		return AppendNil(b), nil
+	}
+	var err error
+	b = AppendListHeader(b, len(elems))
+	for _, e := range elems {
+		if b, err = appendTerm(b, e); err != nil {
+			return b, err
+		}
+	}
+	if tail != nil {
+		return appendTerm(b, tail)
+	}
+	return AppendNil(b), nil
+}
+
+func appendMap(b []byte, m Map) ([]byte, error) {
+	if uint64(len(m)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	var err error
+	b = AppendMapHeader(b, len(m))
+	for i := range m {
+		if b, err = appendTerm(b, m[i].Key); err != nil {
+			return b, err
+		}
+		if b, err = appendTerm(b, m[i].Value); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// appendBitstring keeps a BIT_BINARY_EXT of whole bytes what it is, so that it goes back as it came.
+func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
+	if uint64(len(t.Data)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	if len(t.Data) > 0 && t.Bits == 8 || len(t.Data) == 0 && t.Bits == 0 {
+		b = append(append32(append(b, byte(TagBitBinaryExt)), len(t.Data)), t.Bits)
+		return append(b, t.Data...), nil
+	}
+	return AppendBitstring(b, t.Data, t.Bits)
+}
+
+// AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
+func AppendFun(b []byte, f Fun) ([]byte, error) {
+	if f.Arity < -1 || f.Arity > math.MaxUint8 {
+		return b, ErrRange
+	}
+	if !validAtom(f.Module) || !validAtom(f.Pid.Node) {
+		return b, ErrAtom
+	}
+	if uint64(len(f.Free)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	out, start := b, len(b)
+	if f.Arity < 0 {
+		out = append32(append(out, byte(TagFunExt)), len(f.Free))
+		out, _ = AppendPid(out, f.Pid)
+		out = appendAtom(out, f.Module)
+		out = AppendInt(out, f.OldIndex)
+		out = AppendInt(out, f.OldUniq)
+	} else {
+		out = append(out, byte(TagNewFunExt), 0, 0, 0, 0, byte(f.Arity)) // the size comes last
+		out = append(out, f.Uniq[:]...)
+		out = binary.BigEndian.AppendUint32(out, f.Index)
+		out = append32(out, len(f.Free))
+		out = appendAtom(out, f.Module)
+		out = AppendInt(out, f.OldIndex)
+		out = AppendInt(out, f.OldUniq)
+		out, _ = AppendPid(out, f.Pid)
+	}
+	var err error
+	for _, e := range f.Free {
+		if out, err = appendTerm(out, e); err != nil {
+			return b, err
+		}
+	}
+	if f.Arity >= 0 {
+		size := len(out) - start - 1
+		if uint64(size) > math.MaxUint32 {
+			return b, ErrTooLong
+		}
+		binary.BigEndian.PutUint32(out[start+1:], uint32(size))
+	}
+	return out, nil
+}
+
+func appendRecord(b []byte, r Record) ([]byte, error) {
+	if uint64(len(r.Fields)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	b = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
+	b, err := AppendAtom(b, r.Module)
+	if err != nil {
+		return b, err
+	}
+	if b, err = AppendAtom(b, r.Name); err != nil {
+		return b, err
+	}
+	for i := range r.Fields {
+		if b, err = AppendAtom(b, r.Fields[i].Name); err != nil {
+			return b, err
+		}
+	}
+	for i := range r.Fields {
+		if b, err = appendTerm(b, r.Fields[i].Value); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}

@@ -1,0 +1,209 @@
+package ei
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"unicode/utf8"
+)
+
+// MaxAtomChars is the number of characters that an atom may have; in UTF-8 they take up to MaxAtomBytes.
+const (
+	MaxAtomChars = 255
+	MaxAtomBytes = 4 * MaxAtomChars
+)
+
+// An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never holds more than its
+// limit: one more, and it starts anew, so a peer that sends ever new atoms costs time, not memory. It is not safe for
+// concurrent use.
+type AtomTable struct {
+	limit int
+	n     int
+	seed  maphash.Seed
+	slots []Term // atoms, by open addressing; the length is a power of two and at least twice n
+}
+
+// NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes its text (at most
+// MaxAtomBytes) and some 50 bytes.
+func NewAtomTable(limit int) *AtomTable {
+	if limit <= 0 {
+		limit = 4096
+	}
+	return &AtomTable{limit: limit, seed: maphash.MakeSeed()}
+}
+
+// Len gives the number of atoms in the table.
+func (t *AtomTable) Len() int { return t.n }
+
+// find gives the atom with this text, as a term and so without a conversion that allocates, and the slot where it is or
+// would be.
+func (t *AtomTable) find(text []byte) (Term, int) {
+	if len(t.slots) == 0 {
+		return nil, -1
+	}
+	mask := len(t.slots) - 1
+	for i := int(maphash.Bytes(t.seed, text)) & mask; ; i = (i + 1) & mask {
+		switch a := t.slots[i].(type) {
+		case nil:
+			return nil, i
+		case Atom:
+			if string(a) == string(text) {
+				return t.slots[i], i
+			}
+		}
+	}
+}
+
+// add puts in an atom that find did not find.
+func (t *AtomTable) add(a Term, slot int) {
+	if t.n >= t.limit {
+		clear(t.slots)
+		t.n = 0
+		_, slot = t.find([]byte(a.(Atom)))
+	} else if 2*(t.n+1) > len(t.slots) {
+		old := t.slots
+		t.slots = make([]Term, max(64, 2*len(old)))
+		for _, x := range old {
+			if x != nil {
+				_, i := t.find([]byte(x.(Atom)))
+				t.slots[i] = x
+			}
+		}
+		_, slot = t.find([]byte(a.(Atom)))
+	}
+	t.slots[slot] = a
+	t.n++
+}
+
+// atomAt reads the atom at off, from the table where it is there.
+func (c *Cursor) atomAt(off int) (Atom, int, error) {
+	if c.Atoms != nil {
+		t, next, err := c.atomTermAt(off)
+		if err != nil {
+			return "", off, err
+		}
+		return t.(Atom), next, nil
+	}
+	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
+		return c.cacheRefAt(off)
+	}
+	body, latin1, next, err := c.atomBody(off)
+	if err != nil {
+		return "", off, err
+	}
+	if latin1 {
+		return latin1Atom(body), next, nil
+	}
+	return Atom(body), next, nil
+}
+
+// atomTermAt is atomAt for when a Term is wanted.
+func (c *Cursor) atomTermAt(off int) (Term, int, error) {
+	slot := -1
+	if b := c.b[off:]; c.Atoms != nil && len(b) >= 2 && Tag(b[0]) == TagSmallAtomUTF8Ext && len(b)-2 >= int(b[1]) {
+		next := 2 + int(b[1])
+		t, i := c.Atoms.find(b[2:next])
+		if t != nil {
+			return t, off + next, nil
+		}
+		slot = i
+	}
+	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
+		a, next, err := c.cacheRefAt(off)
+		return a, next, err
+	}
+	body, latin1, next, err := c.atomBody(off)
+	if err != nil {
+		return nil, off, err
+	}
+	if latin1 {
+		return latin1Atom(body), next, nil
+	}
+	t := Term(Atom(body))
+	if c.Atoms != nil {
+		if Tag(c.b[off]) != TagSmallAtomUTF8Ext {
+			var found Term
+			if found, slot = c.Atoms.find(body); found != nil {
+				return found, next, nil
+			}
+		}
+		c.Atoms.add(t, slot)
+	}
+	return t, next, nil
+}
+
+// atomBody gives the text of the atom at off, which is checked, and whether it is in Latin-1.
+func (c *Cursor) atomBody(off int) (body []byte, latin1 bool, next int, err error) {
+	b := c.b[off:]
+	if len(b) == 0 {
+		return nil, false, off, c.fail(off, ErrTruncated)
+	}
+	head := 2
+	switch Tag(b[0]) {
+	case TagSmallAtomUTF8Ext:
+	case TagAtomUTF8Ext:
+		head = 3
+	case TagAtomExt:
+		head, latin1 = 3, true
+	case TagSmallAtomExt:
+		latin1 = true
+	default:
+		return nil, false, off, c.wrong(off, "atom")
+	}
+	if len(b) < head {
+		return nil, false, off, c.fail(off, ErrTruncated)
+	}
+	n := int(b[1])
+	if head == 3 {
+		n = int(binary.BigEndian.Uint16(b[1:]))
+	}
+	if n > len(b)-head {
+		return nil, false, off, c.fail(off, ErrTruncated)
+	}
+	body = b[head : head+n]
+	if n > MaxAtomChars && (latin1 || n > MaxAtomBytes || utf8.RuneCount(body) > MaxAtomChars) {
+		return nil, false, off, c.fail(off, ErrAtom)
+	}
+	if !latin1 && !utf8.Valid(body) {
+		return nil, false, off, c.fail(off, ErrAtom)
+	}
+	return body, latin1, off + head + n, nil
+}
+
+// cacheRefAt reads an ATOM_CACHE_REF. See erl_ext_dist, ATOM_CACHE_REF.
+func (c *Cursor) cacheRefAt(off int) (Atom, int, error) {
+	b := c.b[off:]
+	if len(b) < 2 {
+		return "", off, c.fail(off, ErrTruncated)
+	}
+	if int(b[1]) >= len(c.CacheRefs) {
+		return "", off, c.fail(off, ErrAtomCache)
+	}
+	return c.CacheRefs[b[1]], off + 2, nil
+}
+
+// skipAtom checks the atom at off.
+func (c *Cursor) skipAtom(off int) (next int, err error) {
+	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
+		_, next, err = c.cacheRefAt(off)
+		return next, err
+	}
+	_, _, next, err = c.atomBody(off)
+	return next, err
+}
+
+func latin1Atom(body []byte) Atom {
+	var buf [2 * MaxAtomChars]byte
+	text := buf[:0]
+	for _, x := range body {
+		text = utf8.AppendRune(text, rune(x))
+	}
+	return Atom(text)
+}
+
+// validAtom reports whether a can be an atom.
+func validAtom(a Atom) bool {
+	if len(a) > MaxAtomChars && (len(a) > MaxAtomBytes || utf8.RuneCountInString(string(a)) > MaxAtomChars) {
+		return false
+	}
+	return utf8.ValidString(string(a))
+}

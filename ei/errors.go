@@ -1,0 +1,88 @@
+package ei
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Why a term could not be read or written. They are found in the errors of this package with errors.Is.
+var (
+	// ErrTruncated: the input ends inside a term, or announces more elements than it has bytes. errors.Is finds
+	// io.ErrUnexpectedEOF in it too.
+	ErrTruncated = fmt.Errorf("ei: truncated term: %w", io.ErrUnexpectedEOF)
+	// ErrVersion: the term does not start with the version byte 131.
+	ErrVersion = errors.New("ei: not the external term format: version byte 131 expected")
+	// ErrTrailing: the input has bytes behind the term.
+	ErrTrailing = errors.New("ei: bytes after the term")
+	// ErrTag: a tag that no term starts with.
+	ErrTag = errors.New("ei: unknown tag")
+	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in its last byte.
+	ErrMalformed = errors.New("ei: malformed term")
+	// ErrType: the term is well-formed, but not of the type asked for. The error is a TypeError.
+	ErrType = errors.New("ei: another type of term")
+	// ErrRange: an integer that does not fit in the Go type asked for.
+	ErrRange = errors.New("ei: integer out of range")
+	// ErrAtom: an atom of more than 255 characters, or not valid in its encoding.
+	ErrAtom = errors.New("ei: bad atom")
+	// ErrFloat: an infinity or a NaN, which Erlang does not have, or an unreadable FLOAT_EXT.
+	ErrFloat = errors.New("ei: not a finite float")
+	// ErrAtomCache: an ATOM_CACHE_REF without an entry in Cursor.CacheRefs.
+	ErrAtomCache = errors.New("ei: atom cache reference without a distribution header")
+	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not inflate to its size.
+	ErrCompressed = errors.New("ei: bad compressed term")
+	// ErrLocal: a LOCAL_EXT that does not directly follow the version byte.
+	ErrLocal = errors.New("ei: LOCAL_EXT inside a term")
+	// ErrLimit: more than a limit allows. The error is a LimitError.
+	ErrLimit = errors.New("ei: over a limit")
+	// ErrTooLong: a value that is too large for its length field (4 bytes for most tags).
+	ErrTooLong = errors.New("ei: too long for the external term format")
+)
+
+// A SyntaxError says where in the input, and why, a term could not be read.
+type SyntaxError struct {
+	Offset int    // of the tag of the term that could not be read, in bytes from the start of the input
+	Path   string // the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty when that is not known, or at the top. A map counts key, value, key, value
+	Err    error  // one of the Err variables, a *TypeError or a *LimitError
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("%v at offset %d", e.Err, e.Offset)
+	}
+	return fmt.Sprintf("%v at offset %d (%s)", e.Err, e.Offset, e.Path)
+}
+
+// Unwrap gives the reason.
+func (e *SyntaxError) Unwrap() error { return e.Err }
+
+// A TypeError says that the term met is not of the type asked for.
+type TypeError struct {
+	Want string // as "atom", "tuple"
+	Got  Tag
+}
+
+func (e *TypeError) Error() string { return fmt.Sprintf("ei: %s wanted, %v found", e.Want, e.Got) }
+
+// Is makes a TypeError an ErrType.
+func (e *TypeError) Is(target error) bool { return target == ErrType }
+
+// A LimitError says which of the Limits a term is over.
+type LimitError struct {
+	Limit string // the name of the field of Limits
+	Max   int    // the limit in force
+}
+
+func (e *LimitError) Error() string { return fmt.Sprintf("ei: over the limit %s = %d", e.Limit, e.Max) }
+
+// Is makes a LimitError an ErrLimit.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }
+
+// An UnsupportedTypeError says that a Go value has no form as a term.
+type UnsupportedTypeError struct {
+	Value any
+}
+
+func (e *UnsupportedTypeError) Error() string {
+	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
+}

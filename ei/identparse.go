@@ -1,0 +1,202 @@
+package ei
+
+import "encoding/binary"
+
+// Pid reads a process identifier: ei_decode_pid. Of the creation in a PID_EXT two bits count. The node's name is
+// allocated unless Atoms has it.
+func (c *Cursor) Pid() (Pid, error) {
+	p, next, err := c.pidAt(c.off)
+	if err != nil {
+		return Pid{}, err
+	}
+	c.off = next
+	return p, nil
+}
+
+func (c *Cursor) pidAt(off int) (Pid, int, error) {
+	if off >= len(c.b) {
+		return Pid{}, off, c.fail(off, ErrTruncated)
+	}
+	tag := Tag(c.b[off])
+	if !tag.IsPid() {
+		return Pid{}, off, c.wrong(off, "pid")
+	}
+	node, at, err := c.atomAt(off + 1)
+	if err != nil {
+		return Pid{}, off, err
+	}
+	b := c.b[at:]
+	if len(b) < pidTail(tag) {
+		return Pid{}, off, c.fail(off, ErrTruncated)
+	}
+	p := Pid{Node: node, ID: binary.BigEndian.Uint32(b), Serial: binary.BigEndian.Uint32(b[4:])}
+	if tag == TagNewPidExt {
+		p.Creation = binary.BigEndian.Uint32(b[8:])
+	} else {
+		p.Creation = uint32(b[8] & 3)
+	}
+	return p, at + pidTail(tag), nil
+}
+
+// pidTail gives the number of bytes behind the node's name.
+func pidTail(tag Tag) int {
+	if tag == TagPidExt {
+		return 4 + 4 + 1
+	}
+	return 4 + 4 + 4
+}
+
+// Port reads a port identifier: ei_decode_port. Of the creation in a PORT_EXT two bits count. The node's name is
+// allocated unless Atoms has it.
+func (c *Cursor) Port() (Port, error) {
+	p, next, err := c.portAt(c.off)
+	if err != nil {
+		return Port{}, err
+	}
+	c.off = next
+	return p, nil
+}
+
+func (c *Cursor) portAt(off int) (Port, int, error) {
+	if off >= len(c.b) {
+		return Port{}, off, c.fail(off, ErrTruncated)
+	}
+	tag := Tag(c.b[off])
+	if !tag.IsPort() {
+		return Port{}, off, c.wrong(off, "port")
+	}
+	node, at, err := c.atomAt(off + 1)
+	if err != nil {
+		return Port{}, off, err
+	}
+	b := c.b[at:]
+	if len(b) < portTail(tag) {
+		return Port{}, off, c.fail(off, ErrTruncated)
+	}
+	p := Port{Node: node}
+	switch tag {
+	case TagV4PortExt:
+		p.ID, p.Creation = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+	case TagNewPortExt:
+		p.ID, p.Creation = uint64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
+	default:
+		p.ID, p.Creation = uint64(binary.BigEndian.Uint32(b)), uint32(b[4]&3)
+	}
+	return p, at + portTail(tag), nil
+}
+
+func portTail(tag Tag) int {
+	switch tag {
+	case TagV4PortExt:
+		return 8 + 4
+	case TagNewPortExt:
+		return 4 + 4
+	}
+	return 4 + 1
+}
+
+// MaxRefWords is the number of words that a reference may have.
+const MaxRefWords = 5
+
+// Ref reads a reference: ei_decode_ref. Of the creation in an old form two bits count. The node's name is allocated
+// unless Atoms has it.
+func (c *Cursor) Ref() (Ref, error) {
+	r, next, err := c.refAt(c.off)
+	if err != nil {
+		return Ref{}, err
+	}
+	c.off = next
+	return r, nil
+}
+
+func (c *Cursor) refAt(off int) (Ref, int, error) {
+	tag, words, at, err := c.refHead(off)
+	if err != nil {
+		return Ref{}, off, err
+	}
+	node, at, err := c.atomAt(at)
+	if err != nil {
+		return Ref{}, off, err
+	}
+	b := c.b[at:]
+	if len(b) < refTail(tag, words) {
+		return Ref{}, off, c.fail(off, ErrTruncated)
+	}
+	r := Ref{Node: node, Len: uint8(words)}
+	switch tag {
+	case TagNewerReferenceExt:
+		r.Creation = binary.BigEndian.Uint32(b)
+		b = b[4:]
+	case TagNewReferenceExt:
+		r.Creation = uint32(b[0] & 3)
+		b = b[1:]
+	default:
+		r.Creation = uint32(b[4] & 3)
+	}
+	for i := range words {
+		r.ID[i] = binary.BigEndian.Uint32(b[4*i:])
+	}
+	return r, at + refTail(tag, words), nil
+}
+
+// refHead reads the tag and the number of words of a reference; its node's name is next.
+func (c *Cursor) refHead(off int) (tag Tag, words, next int, err error) {
+	if off >= len(c.b) {
+		return 0, 0, off, c.fail(off, ErrTruncated)
+	}
+	tag = Tag(c.b[off])
+	if !tag.IsRef() {
+		return 0, 0, off, c.wrong(off, "reference")
+	}
+	if tag == TagReferenceExt {
+		return tag, 1, off + 1, nil
+	}
+	if len(c.b)-off < 3 {
+		return 0, 0, off, c.fail(off, ErrTruncated)
+	}
+	words = int(binary.BigEndian.Uint16(c.b[off+1:]))
+	if words == 0 || words > MaxRefWords {
+		return 0, 0, off, c.fail(off, ErrMalformed)
+	}
+	return tag, words, off + 3, nil
+}
+
+func refTail(tag Tag, words int) int {
+	if tag == TagNewerReferenceExt {
+		return 4 + 4*words
+	}
+	return 1 + 4*words
+}
+
+// Export reads an external fun: ei_decode_fun for that kind. The names are allocated unless Atoms has them.
+func (c *Cursor) Export() (Export, error) {
+	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagExportExt {
+		return Export{}, c.wrong(c.off, "external fun")
+	}
+	mod, at, err := c.atomAt(c.off + 1)
+	if err != nil {
+		return Export{}, err
+	}
+	fun, at, err := c.atomAt(at)
+	if err != nil {
+		return Export{}, err
+	}
+	arity, at, err := c.exportArity(at)
+	if err != nil {
+		return Export{}, err
+	}
+	c.off = at
+	return Export{Module: mod, Function: fun, Arity: arity}, nil
+}
+
+// exportArity reads the arity of an EXPORT_EXT, which is a SMALL_INTEGER_EXT and no other integer.
+func (c *Cursor) exportArity(off int) (arity uint8, next int, err error) {
+	b := c.b[off:]
+	if len(b) < 2 {
+		return 0, off, c.fail(off, ErrTruncated)
+	}
+	if Tag(b[0]) != TagSmallIntegerExt {
+		return 0, off, c.fail(off, ErrMalformed)
+	}
+	return b[1], off + 2, nil
+}

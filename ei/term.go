@@ -1,0 +1,148 @@
+package ei
+
+// Term is an Erlang term: one of the types of this file, of ident.go, of number.go and of fun.go, and no other. Every
+// one of them is a value: nothing in this package changes a term that it was given, and terms may be shared between
+// goroutines as long as nobody changes the slices in them.
+//
+// A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a
+// term that was decoded and is appended again gives the same bytes. Two terms that are equal in Erlang can therefore
+// differ in Go: ask Compare, not ==.
+type Term interface {
+	isTerm()
+	// String gives the term as Erlang text, as AppendText does.
+	String() string
+}
+
+// Atom is an atom: at most 255 characters of UTF-8. Convert with string(a); the method String quotes it where Erlang
+// would. See erl_ext_dist, SMALL_ATOM_UTF8_EXT.
+type Atom string
+
+// String is a list of 1 to 65535 bytes in the short form in which the runtime system sends it. In Erlang it equals the
+// List of its bytes; a Go string that is meant as text is better sent as a Binary. See erl_ext_dist, STRING_EXT.
+type String string
+
+// Binary is a binary. See erl_ext_dist, BINARY_EXT.
+type Binary []byte
+
+// Bitstring is a binary whose last byte is used in part, from its high bits. See erl_ext_dist, BIT_BINARY_EXT.
+type Bitstring struct {
+	Data []byte
+	Bits uint8 // the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
+}
+
+// BitLen gives the length of the bitstring in bits.
+func (t Bitstring) BitLen() int {
+	if len(t.Data) == 0 {
+		return 0
+	}
+	return (len(t.Data)-1)*8 + int(t.Bits)
+}
+
+// List is a proper list; nil and List{} are the empty list. It is sent as LIST_EXT, even where the runtime system would
+// send a String. See erl_ext_dist, LIST_EXT, NIL_EXT.
+type List []Term
+
+// ImproperList is a list of one or more elements whose tail is not a list, as [a | b].
+type ImproperList struct {
+	Elems []Term
+	Tail  Term
+}
+
+// Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
+type Tuple []Term
+
+// Map is a map, its pairs in the order in which they were on the wire (which has no meaning in Erlang). Keys should be
+// distinct: a runtime system refuses a map in which they are not, this package does not check. See erl_ext_dist, MAP_EXT.
+type Map []Pair
+
+// Pair is a key of a map with its value.
+type Pair struct {
+	Key, Value Term
+}
+
+// Get gives the value under key; of several equal keys the first counts. It compares as =:= does, one pair after the
+// other. A missing key gives nil, false.
+func (t Map) Get(key Term) (Term, bool) {
+	for i := range t {
+		if identical(t[i].Key, key) {
+			return t[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Record is a native record of OTP 29: a named set of fields, with its definition's module. (The records of earlier
+// releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
+type Record struct {
+	Module, Name Atom
+	Flags        uint8   // RecordExported, the rest is reserved
+	Fields       []Field // in the order of the wire
+}
+
+// RecordExported, a flag of a Record: its module exports the definition, so that others may look into it.
+const RecordExported = 1
+
+// Field is a field of a native record.
+type Field struct {
+	Name  Atom
+	Value Term
+}
+
+// Get gives the value of the field name; nil, false when there is none.
+func (t Record) Get(name Atom) (Term, bool) {
+	for i := range t.Fields {
+		if t.Fields[i].Name == name {
+			return t.Fields[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Local is a term in the runtime system's own form, as term_to_binary(T, [local]) makes it since OTP 26: the bytes
+// behind the tag. Only the node that made it can read it, and it can stand only directly behind the version byte, so
+// it is a Term for Decode and Marshal, but never an element of another one. See erl_ext_dist, LOCAL_EXT.
+type Local []byte
+
+// Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is
+// appended as it is, unchecked. A Raw from a Cursor shares the memory of the input and is well-formed. One that
+// holds an ATOM_CACHE_REF means something only beside the distribution header that it came with.
+type Raw []byte
+
+// Decode decodes the term within the default Limits.
+func (t Raw) Decode() (Term, error) {
+	c := NewCursor(t)
+	v, err := c.Term()
+	if err != nil {
+		return nil, err
+	}
+	if c.Len() > 0 {
+		return nil, &SyntaxError{Offset: c.Offset(), Err: ErrTrailing}
+	}
+	return v, nil
+}
+
+func (Atom) isTerm()         {}
+func (String) isTerm()       {}
+func (Binary) isTerm()       {}
+func (Bitstring) isTerm()    {}
+func (List) isTerm()         {}
+func (ImproperList) isTerm() {}
+func (Tuple) isTerm()        {}
+func (Map) isTerm()          {}
+func (Record) isTerm()       {}
+func (Local) isTerm()        {}
+func (Raw) isTerm()          {}
+
+func (t Atom) String() string         { return text(t) }
+func (t String) String() string       { return text(t) }
+func (t Binary) String() string       { return text(t) }
+func (t Bitstring) String() string    { return text(t) }
+func (t List) String() string         { return text(t) }
+func (t ImproperList) String() string { return text(t) }
+func (t Tuple) String() string        { return text(t) }
+func (t Map) String() string          { return text(t) }
+func (t Record) String() string       { return text(t) }
+func (t Local) String() string        { return text(t) }
+func (t Raw) String() string          { return text(t) }
+
+func text(t Term) string { return string(AppendText(nil, t)) }
