@@ -1,0 +1,138 @@
+package epmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// DefaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
+const DefaultPort = 4369
+
+// DefaultAddr gives the host:port of this machine's port mapper as the environment describes it, for Client.Addr. getenv is
+// os.Getenv or something like it.
+//
+// The port is ERL_EPMD_PORT, else 4369. The host is the first address of ERL_EPMD_ADDRESS, the list on which the port mapper listens,
+// with the loopback address in place of an unspecified one; else 127.0.0.1. The error names the variable that makes no sense.
+func DefaultAddr(getenv func(string) string) (string, error) {
+	port, list, err := environment(getenv)
+	if err != nil {
+		return "", err
+	}
+	host := loopback4()
+	if len(list) > 0 {
+		host = list[0]
+	}
+	if host.IsUnspecified() {
+		host = loopback4()
+		if list[0].Is6() {
+			host = netip.IPv6Loopback()
+		}
+	}
+	return netip.AddrPortFrom(host, port).String(), nil
+}
+
+// ListenAddrs gives the addresses, as host:port, on which a port mapper has to listen as the environment describes it: both loopback
+// addresses and those of ERL_EPMD_ADDRESS, which are separated by commas or blanks; none that another of them includes. The port is
+// ERL_EPMD_PORT, else 4369. The error names the variable that makes no sense.
+//
+// With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function gives the loopback ones only.
+// ERL_EPMD_ADDRESS=0.0.0.0,:: asks for all.
+func ListenAddrs(getenv func(string) string) ([]string, error) {
+	port, list, err := environment(getenv)
+	if err != nil {
+		return nil, err
+	}
+	all := append([]netip.Addr{loopback4(), netip.IPv6Loopback()}, list...)
+	var addrs []string
+	for i, a := range all {
+		unspecified := netip.IPv4Unspecified()
+		if a.Is6() {
+			unspecified = netip.IPv6Unspecified()
+		}
+		if slices.Contains(all[:i], a) || a != unspecified && slices.Contains(all, unspecified) {
+			continue
+		}
+		addrs = append(addrs, netip.AddrPortFrom(a, port).String())
+	}
+	return addrs, nil
+}
+
+// Listen opens a TCP listener on each of addrs (IP:port, as ListenAddrs gives them) for a Server. An IPv6 address on a machine without
+// IPv6 is left out, as long as one address remains. Port 0 gets a free port, the same for all. Where another port mapper listens
+// already the error is syscall.EADDRINUSE. It blocks only as long as binding takes.
+func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range ls {
+				_ = l.Close() // the error that counts is the one returned
+			}
+			ls = nil
+		}
+	}()
+	var skipped error
+	var chosen uint16
+	for _, s := range addrs {
+		a, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return ls, fmt.Errorf("epmd: listen: %w", err)
+		}
+		network := "tcp4"
+		if a.Addr().Is6() {
+			network = "tcp6" // and that alone: the IPv4 address has a listener of its own
+		}
+		if a.Port() == 0 {
+			a = netip.AddrPortFrom(a.Addr(), chosen)
+		}
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, network, a.String())
+		if err != nil {
+			err = fmt.Errorf("epmd: %w", err)
+			if network == "tcp6" && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
+				skipped = err
+				continue
+			}
+			return ls, err
+		}
+		ls = append(ls, l)
+		if t, ok := l.Addr().(*net.TCPAddr); ok && chosen == 0 {
+			chosen = uint16(t.Port)
+		}
+	}
+	if len(ls) == 0 && skipped == nil {
+		skipped = errors.New("epmd: listen: no address")
+	}
+	if len(ls) == 0 {
+		return nil, skipped
+	}
+	return ls, nil
+}
+
+// environment reads ERL_EPMD_PORT and ERL_EPMD_ADDRESS; an empty variable is one that is not set.
+func environment(getenv func(string) string) (port uint16, list []netip.Addr, err error) {
+	port = DefaultPort
+	if s := getenv("ERL_EPMD_PORT"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil || n == 0 {
+			return 0, nil, fmt.Errorf("epmd: ERL_EPMD_PORT is %q, not a port in 1..65535", s)
+		}
+		port = uint16(n)
+	}
+	fields := strings.FieldsFunc(getenv("ERL_EPMD_ADDRESS"), func(r rune) bool { return r == ',' || r == ' ' })
+	for _, f := range fields {
+		a, err := netip.ParseAddr(f)
+		if err != nil {
+			return 0, nil, fmt.Errorf("epmd: ERL_EPMD_ADDRESS contains %q, not an IP address", f)
+		}
+		list = append(list, a.Unmap())
+	}
+	return port, list, nil
+}
+
+func loopback4() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }

@@ -1,0 +1,305 @@
+package epmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// DefaultTimeout bounds a request when Client.Timeout is zero; Erlang's own client waits as long.
+const DefaultTimeout = 10 * time.Second
+
+// What a client reads at most: well above what a port mapper with all its connections in use can say.
+const (
+	maxListing    = 8 << 20
+	maxPortAnswer = 14 + MaxNameBytes + MaxExtraBytes
+)
+
+// Client talks to port mappers. The zero value talks to this machine's; it needs no closing, as each request has a connection of its
+// own. A Client is safe for concurrent use; its fields must not change once it is in use.
+type Client struct {
+	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).
+	Addr string
+	// Timeout bounds each request, connecting included, beside the context. Zero: DefaultTimeout. Negative: only the context does.
+	Timeout time.Duration
+	// Dial makes the connections; network is "tcp". Nil: net.Dialer's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Resolve asks for the node called name, the part before the "@", and blocks until the answer is there, ctx ends or Timeout passes.
+// host is the machine to ask, whose port mapper is expected on the port of c.Addr; empty: the one at c.Addr.
+// The errors to decide by are ErrNoPortMapper, ErrNotRegistered, and ErrVersion for a node that speaks only other versions than this
+// module. An answer about another node or with port 0 is an ErrProtocol.
+//
+// The name must have fewer than 255 characters for OTP's epmd to answer.
+// See erl_dist_protocol, PORT2_REQ; ei_connect does this first.
+func (c *Client) Resolve(ctx context.Context, host, name string) (NodeInfo, error) {
+	var info NodeInfo
+	err := c.request(ctx, host, request{tag: tagPort2Req, name: name}, func(conn net.Conn) (err error) {
+		var found bool
+		err = readAnswer(conn, maxPortAnswer, func(b []byte) (n int, err error) {
+			info, found, n, err = parsePortAnswer(b)
+			return n, err
+		})
+		if err != nil {
+			return err
+		}
+		if !found {
+			return ErrNotRegistered
+		}
+		if info.Name != name {
+			return wrong("it is about %.80q", info.Name)
+		}
+		if _, ok := info.Version(); !ok {
+			return fmt.Errorf("%w: the node speaks %d to %d, this one %d to %d", ErrVersion, info.Low, info.High, VersionLow, VersionHigh)
+		}
+		return nil
+	})
+	if err != nil {
+		return NodeInfo{}, err
+	}
+	return info, nil
+}
+
+// Names lists the registered nodes, the newest first, and the port mapper's own port. host is as for Resolve. An answer of more than
+// 8 MiB is an ErrProtocol. See erl_dist_protocol, NAMES_REQ; epmd -names and erl_epmd:names do this.
+func (c *Client) Names(ctx context.Context, host string) (port int, names []NamePort, err error) {
+	err = c.request(ctx, host, request{tag: tagNamesReq}, func(conn net.Conn) error {
+		b, err := readListing(conn)
+		if err == nil {
+			port, names, err = parseNames(b)
+		}
+		return err
+	})
+	return port, names, err
+}
+
+// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine, else ErrNoAnswer.
+// See erl_dist_protocol, DUMP_REQ.
+func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
+	err = c.request(ctx, "", request{tag: tagDumpReq}, func(conn net.Conn) error {
+		b, err := readListing(conn)
+		if err == nil {
+			d, err = parseDump(b)
+		}
+		return err
+	})
+	return d, err
+}
+
+// Kill ends the port mapper at c.Addr. It is ErrNotAllowed while names are registered, unless the port mapper runs with a relaxed
+// command check, and ErrNoAnswer on another machine. See erl_dist_protocol, KILL_REQ; epmd -kill does this.
+func (c *Client) Kill(ctx context.Context) error {
+	return c.request(ctx, "", request{tag: tagKillReq}, func(conn net.Conn) error {
+		word, err := readWord(conn, 2)
+		switch {
+		case err != nil:
+			return err
+		case word == "OK":
+			return nil
+		case word == "NO":
+			return fmt.Errorf("%w: names are registered", ErrNotAllowed)
+		}
+		return wrong("%q", word)
+	})
+}
+
+// Stop takes the registration of name away from the node that has it. It is ErrNotRegistered for an unknown name. It is ErrNotAllowed
+// when the port mapper closes the connection without an answer, as one without a relaxed command check does, and any one on
+// another machine. See erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
+func (c *Client) Stop(ctx context.Context, name string) error {
+	return c.request(ctx, "", request{tag: tagStopReq, name: name}, func(conn net.Conn) error {
+		// For an unknown name OTP's epmd sends both words: only the first counts.
+		word, err := readWord(conn, 7)
+		switch {
+		case errors.Is(err, ErrNoAnswer) && word == "":
+			return fmt.Errorf("%w: it runs without -relaxed_command_check, or on another machine", ErrNotAllowed)
+		case err != nil:
+			return err
+		case word == "STOPPED":
+			return nil
+		case word == "NOEXIST":
+			return ErrNotRegistered
+		}
+		return wrong("%q", word)
+	})
+}
+
+// request makes a connection, sends q and lets answer read. It wraps every error in an *Error.
+func (c *Client) request(ctx context.Context, host string, q request, answer func(net.Conn) error) error {
+	if q.tag == tagPort2Req || q.tag == tagStopReq {
+		if err := checkName(q.name); err != nil {
+			return c.wrap(q, "", err)
+		}
+	}
+	conn, err := c.exchange(ctx, host, q, answer)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close() // all that was wanted has been read
+	return nil
+}
+
+// exchange is request, but hands out the connection, without deadline, when answer succeeded.
+func (c *Client) exchange(ctx context.Context, host string, q request, answer func(net.Conn) error) (net.Conn, error) {
+	addr, err := c.addr(host)
+	if err != nil {
+		return nil, c.wrap(q, addr, err)
+	}
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	whole := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		whole, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	conn, err := c.talk(whole, addr, q, answer)
+	if err == nil {
+		return conn, nil
+	}
+	if errors.Is(err, whole.Err()) {
+		if err = ctx.Err(); err == nil {
+			err = fmt.Errorf("%w: %v passed (%w)", ErrTimeout, timeout, os.ErrDeadlineExceeded)
+		}
+	}
+	return nil, c.wrap(q, addr, err)
+}
+
+// talk is exchange with one context and bare errors: the context's own when that ended first.
+func (c *Client) talk(ctx context.Context, addr string, q request, answer func(net.Conn) error) (net.Conn, error) {
+	dial := c.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", addr)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case refused(err):
+		return nil, fmt.Errorf("%w (%w)", ErrNoPortMapper, err)
+	default:
+		return nil, err
+	}
+	// A connection whose context ended in the middle has no use any more, so it is closed: that ends every read and write.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	_, err = conn.Write(appendRequest(nil, q))
+	if err == nil {
+		err = answer(conn)
+	}
+	if !stop() {
+		err = ctx.Err() // whatever else went wrong came from the closing
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// addr gives the address to ask for host.
+func (c *Client) addr(host string) (string, error) {
+	addr := c.Addr
+	if addr == "" {
+		var err error
+		if addr, err = DefaultAddr(os.Getenv); err != nil {
+			return "", err
+		}
+	}
+	own, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr, fmt.Errorf("address of the port mapper: %w", err)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return addr, fmt.Errorf("address of the port mapper: port %q is not in 1..65535", port)
+	}
+	if host == "" {
+		host = own
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// wrap makes an *Error.
+func (c *Client) wrap(q request, addr string, err error) error {
+	e := &Error{Addr: addr, Name: q.name, Err: err}
+	switch q.tag {
+	case tagAlive2Req:
+		e.Op, e.Name = "register", q.reg.Name
+	case tagPort2Req:
+		e.Op = "resolve"
+	case tagNamesReq:
+		e.Op = "names"
+	case tagDumpReq:
+		e.Op = "dump"
+	case tagKillReq:
+		e.Op = "kill"
+	case tagStopReq:
+		e.Op = "stop"
+	}
+	return e
+}
+
+// readAnswer reads until parse, which returns the length of the answer or errShort, is content. It does not wait for the end of the
+// stream; bytes that came together with the answer but do not belong to it are an ErrProtocol.
+func readAnswer(r io.Reader, limit int, parse func([]byte) (int, error)) error {
+	b := make([]byte, 0, limit+1)
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if n > 0 {
+			n, perr := parse(b)
+			switch {
+			case perr == nil && n < len(b):
+				return wrong("%d bytes after its end", len(b)-n)
+			case !errors.Is(perr, errShort):
+				return perr
+			}
+		}
+		if err != nil {
+			return ended(err, len(b))
+		}
+		if len(b) > limit {
+			return wrong("more than %d bytes", limit)
+		}
+	}
+}
+
+// readWord reads size bytes of text. On an error it gives what there was.
+func readWord(r io.Reader, size int) (string, error) {
+	b := make([]byte, size)
+	n, err := io.ReadFull(r, b)
+	if err != nil {
+		err = ended(err, n)
+	}
+	return string(b[:n]), err
+}
+
+// readListing reads to the end of the stream.
+func readListing(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxListing+1))
+	switch {
+	case err != nil:
+		return nil, ended(err, len(b))
+	case len(b) == 0:
+		return nil, ended(io.EOF, 0)
+	case len(b) > maxListing:
+		return nil, wrong("more than %d bytes", maxListing)
+	}
+	return b, nil
+}
+
+// ended makes an ErrNoAnswer of an end of stream.
+func ended(err error, got int) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w, after %d bytes: %w", ErrNoAnswer, got, io.ErrUnexpectedEOF)
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package epmd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"syscall"
+)
+
+// What callers decide by; test with errors.Is. Each comes wrapped in an *Error.
+var (
+	// ErrNoPortMapper: the connection was refused, nobody listens there.
+	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one, or set ERL_EPMD_PORT to the port it uses")
+	// ErrNotRegistered: the port mapper does not know the name.
+	ErrNotRegistered = errors.New("the name is not registered")
+	// ErrNameTaken: the port mapper refused to register the name; another node has it.
+	ErrNameTaken = errors.New("the name is already registered by another node")
+	// ErrTimeout: Client.Timeout passed. When the caller's context ends first the error is the context's instead.
+	ErrTimeout = errors.New("the port mapper did not answer in time")
+	// ErrNoAnswer: the port mapper closed the connection where an answer was due. It does so for malformed requests, and for
+	// registrations and commands that come from another machine.
+	ErrNoAnswer = errors.New("the port mapper closed the connection without a whole answer")
+	// ErrProtocol: what answered does not speak the port mapper's protocol, or lies.
+	ErrProtocol = errors.New("not an answer of a port mapper")
+	// ErrNotAllowed: the port mapper refused a command: Kill while names are registered, Stop without the relaxed command check.
+	ErrNotAllowed = errors.New("the port mapper does not allow it")
+	// ErrVersion: the node asked for speaks no distribution version that this module speaks.
+	ErrVersion = errors.New("no distribution version in common")
+	// ErrBadName: the name cannot be one at a port mapper; nothing was sent.
+	ErrBadName = errors.New("not a name for a port mapper")
+	// ErrBadRegistration: another field of a Registration is impossible; nothing was sent.
+	ErrBadRegistration = errors.New("not a valid registration")
+	// ErrLost: the connection that holds a registration ended; the name is no longer registered.
+	ErrLost = errors.New("the connection to the port mapper was lost")
+	// ErrServerClosed is what Server.Serve returns after Close or Shutdown.
+	ErrServerClosed = errors.New("epmd: server closed")
+	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill). It is also an ErrServerClosed.
+	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
+)
+
+// Error tells which request failed, where and why. All errors of Client, Registered and Keeper are of this type; the reason passes
+// through errors.Is and errors.As: the sentinels above, context.Canceled and context.DeadlineExceeded, net errors.
+type Error struct {
+	Op   string // "register", "resolve", "names", "dump", "kill" or "stop"
+	Addr string // of the port mapper, host:port; empty when it could not be determined
+	Name string // the name asked for or registered, if the request has one
+	Err  error  // never nil
+}
+
+var _ net.Error = (*Error)(nil)
+
+// Error names everything that is known.
+func (e *Error) Error() string {
+	s := "epmd: " + e.Op
+	if e.Name != "" {
+		s += fmt.Sprintf(" %q", e.Name)
+	}
+	if e.Addr != "" {
+		s += " at " + e.Addr
+	}
+	return s + ": " + e.Err.Error()
+}
+
+// Unwrap gives the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout tells whether a deadline, the context's or Client.Timeout, caused the failure.
+func (e *Error) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(e.Err, ErrTimeout) || errors.As(e.Err, &t) && t.Timeout()
+}
+
+// Temporary is part of net.Error and the same as Timeout.
+//
+// Deprecated: net.Error deprecates it.
+func (e *Error) Temporary() bool { return e.Timeout() }
+
+// wrong makes an ErrProtocol.
+func wrong(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
+}
+
+// refused tells whether a dial failed because nobody listens.
+func refused(err error) bool {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return true
+	}
+	const wsaeconnrefused = syscall.Errno(10061) // package syscall's own name for it differs on windows
+	var no syscall.Errno
+	return runtime.GOOS == "windows" && errors.As(err, &no) && no == wsaeconnrefused
+}

@@ -1,0 +1,183 @@
+package epmd
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// The pauses of KeepOptions whose fields are zero.
+const (
+	DefaultMinPause = 100 * time.Millisecond
+	DefaultMaxPause = 5 * time.Second
+)
+
+// KeepState says what a KeepEvent reports.
+type KeepState int
+
+// What happens to a name that is kept.
+const (
+	KeepRegistered KeepState = iota + 1 // registered again
+	KeepLost                            // the connection to the port mapper was lost
+	KeepFailed                          // an attempt to register again failed; another follows
+)
+
+// String gives "registered", "lost" or "failed".
+func (s KeepState) String() string {
+	switch s {
+	case KeepRegistered:
+		return "registered"
+	case KeepLost:
+		return "lost"
+	case KeepFailed:
+		return "failed"
+	}
+	return "unknown"
+}
+
+// KeepEvent is a change in the registration of a Keeper.
+type KeepEvent struct {
+	State    KeepState
+	Err      error         // KeepLost, KeepFailed: why, an *Error. ErrNameTaken means that another node has the name now
+	Attempt  int           // KeepFailed, KeepRegistered: the attempt's number since the loss, from 1
+	Pause    time.Duration // KeepLost, KeepFailed: time until the next attempt
+	Creation uint32        // KeepRegistered: what the port mapper gave this time; the Keeper's stays the first
+}
+
+// KeepOptions are the choices of Client.Keep. The zero value, and nil, are fine.
+type KeepOptions struct {
+	// MinPause is the time from a loss to the first attempt to register again. It doubles with each failure, and with each
+	// registration that lasts less than MaxPause, up to MaxPause.
+	// Zero: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
+	MinPause, MaxPause time.Duration
+	// Notify hears of every change after the first registration, one at a time, in order, on the Keeper's goroutine: the next attempt
+	// waits for it, so that it may, say, start an embedded Server on ErrNoPortMapper. It must not call Close. Nil: nobody hears.
+	Notify func(KeepEvent)
+	// Logger is told the same: losses and failures as warnings. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Keeper holds a name at a port mapper over the port mapper's restarts. The node goes on under the creation it was given first: its
+// identifiers stay valid, and connected nodes notice nothing. Methods may be called concurrently.
+type Keeper struct {
+	client   *Client
+	reg      Registration
+	opts     KeepOptions
+	creation uint32
+	cancel   context.CancelFunc
+	done     chan struct{}
+
+	mu  sync.Mutex
+	err error
+}
+
+// Keep registers a node as Register does, with the same errors, and after that registers it again whenever the connection to the
+// port mapper is lost, until Close. ctx bounds the first registration only.
+func (c *Client) Keep(ctx context.Context, reg Registration, opts *KeepOptions) (*Keeper, error) {
+	first, err := c.Register(ctx, reg)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keeper{client: c, reg: first.Registration(), creation: first.Creation, done: make(chan struct{})}
+	if opts != nil {
+		k.opts = *opts
+	}
+	if k.opts.MinPause <= 0 {
+		k.opts.MinPause = DefaultMinPause
+	}
+	if k.opts.MaxPause <= 0 {
+		k.opts.MaxPause = DefaultMaxPause
+	}
+	k.opts.MaxPause = max(k.opts.MaxPause, k.opts.MinPause)
+	if k.opts.Notify == nil {
+		k.opts.Notify = func(KeepEvent) {}
+	}
+	if k.opts.Logger == nil {
+		k.opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k.cancel = cancel
+	go k.run(life, first)
+	return k, nil
+}
+
+// Creation is the one given by the first registration.
+func (k *Keeper) Creation() uint32 { return k.creation }
+
+// Err is nil while the name is registered; else it tells why it is not at the moment, or net.ErrClosed after Close.
+func (k *Keeper) Err() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+// Close gives the name up and ends the Keeper. It waits for an attempt in progress to be broken off, and for Notify. It may be called
+// more than once; the error is always nil.
+func (k *Keeper) Close() error {
+	k.cancel()
+	<-k.done
+	return nil
+}
+
+// run holds the name, and regains it, until ctx ends.
+func (k *Keeper) run(ctx context.Context, r *Registered) {
+	defer close(k.done)
+	defer k.set(&Error{Op: "register", Addr: r.addr, Name: k.reg.Name, Err: net.ErrClosed})
+	pause := k.opts.MinPause
+	for r != nil {
+		since := time.Now()
+		select {
+		case <-ctx.Done():
+			_ = r.Close() // giving up is all that is asked for
+			return
+		case <-r.Done():
+		}
+		if time.Since(since) >= k.opts.MaxPause {
+			pause = k.opts.MinPause
+		}
+		k.tell(KeepEvent{State: KeepLost, Err: r.Err(), Pause: pause})
+		r, pause = k.regain(ctx, pause)
+	}
+}
+
+// regain tries until the name is registered again, and gives the pause to start with if that does not last. A nil Registered means that
+// ctx ended.
+func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
+	for attempt := 1; ; attempt++ {
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, 0
+		case <-timer.C:
+		}
+		pause = min(2*pause, k.opts.MaxPause)
+		r, err := k.client.Register(ctx, k.reg)
+		switch {
+		case err == nil:
+			k.tell(KeepEvent{State: KeepRegistered, Attempt: attempt, Creation: r.Creation})
+			return r, pause
+		case ctx.Err() != nil:
+			return nil, 0
+		}
+		k.tell(KeepEvent{State: KeepFailed, Err: err, Attempt: attempt, Pause: pause})
+	}
+}
+
+func (k *Keeper) set(err error) {
+	k.mu.Lock()
+	k.err = err
+	k.mu.Unlock()
+}
+
+func (k *Keeper) tell(e KeepEvent) {
+	k.set(e.Err)
+	if e.State == KeepRegistered {
+		k.opts.Logger.Info("registered again at the port mapper", "name", k.reg.Name, "attempt", e.Attempt, "given", e.Creation, "creation", k.creation)
+	} else {
+		k.opts.Logger.Warn("not registered at the port mapper", "name", k.reg.Name, "error", e.Err, "pause", e.Pause)
+	}
+	k.opts.Notify(e)
+}

@@ -1,0 +1,149 @@
+package epmd
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strconv"
+)
+
+// NamePort is one registered node as NAMES_RESP lists it.
+type NamePort struct {
+	Name string
+	Port uint16
+}
+
+// DumpEntry is one name as DUMP_RESP lists it.
+type DumpEntry struct {
+	Name string
+	Port uint16
+	FD   int // the port mapper's descriptor for the connection that holds, or held, the name
+}
+
+// Dump is everything a port mapper keeps.
+type Dump struct {
+	Port   int         // the port mapper's own
+	Active []DumpEntry // registered names, the newest first
+	Unused []DumpEntry // names given up, kept for their creation counters, the oldest first
+}
+
+// The texts of NAMES_RESP and DUMP_RESP: what stands before a name, after it, and at the end of a line. erl_epmd and epmd -names rely
+// on them. Only the lines of a dump end with a NUL, and only the unused ones have a blank before the line's end.
+const (
+	nameBefore, nameAfter               = "name ", " at port "
+	activeBefore, activeAfter, activeFD = "active name     <", "> at port ", ", fd = "
+	unusedBefore, unusedAfter, unusedFD = "old/unused name <", ">, port = ", ", fd = "
+
+	nameEnd, activeEnd, unusedEnd = "\n", "\n\x00", " \n\x00"
+)
+
+func appendListingPort(b []byte, port int) []byte {
+	return binary.BigEndian.AppendUint32(b, uint32(port))
+}
+
+func appendNameLine(b []byte, name string, port uint16) []byte {
+	b = append(append(append(b, nameBefore...), name...), nameAfter...)
+	return append(strconv.AppendUint(b, uint64(port), 10), nameEnd...)
+}
+
+func appendActiveLine(b []byte, e DumpEntry) []byte {
+	b = append(append(append(b, activeBefore...), e.Name...), activeAfter...)
+	b = append(strconv.AppendUint(b, uint64(e.Port), 10), activeFD...)
+	return append(strconv.AppendInt(b, int64(e.FD), 10), activeEnd...)
+}
+
+func appendUnusedLine(b []byte, e DumpEntry) []byte {
+	b = append(append(append(b, unusedBefore...), e.Name...), unusedAfter...)
+	b = append(strconv.AppendUint(b, uint64(e.Port), 10), unusedFD...)
+	return append(strconv.AppendInt(b, int64(e.FD), 10), unusedEnd...)
+}
+
+// parseNames parses a whole NAMES_RESP.
+func parseNames(b []byte) (port int, names []NamePort, err error) {
+	port, b, err = parseListingPort(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	for len(b) > 0 {
+		line, rest, ok := bytes.Cut(b, []byte(nameEnd))
+		if !ok {
+			return 0, nil, wrong("names: the last line is cut off: %.80q", line)
+		}
+		var e NamePort
+		text, ok := bytes.CutPrefix(line, []byte(nameBefore))
+		if ok {
+			e.Name, e.Port, ok = cutPort(text, nameAfter)
+		}
+		if !ok {
+			return 0, nil, wrong("names: line %.80q", line)
+		}
+		names = append(names, e)
+		b = rest
+	}
+	return port, names, nil
+}
+
+// parseDump parses a whole DUMP_RESP.
+func parseDump(b []byte) (d Dump, err error) {
+	d.Port, b, err = parseListingPort(b)
+	if err != nil {
+		return Dump{}, err
+	}
+	for len(b) > 0 {
+		line, rest, ok := bytes.Cut(b, []byte(activeEnd)) // the end of unused lines too, apart from their blank
+		if !ok {
+			return Dump{}, wrong("dump: the last line is cut off: %.80q", line)
+		}
+		if text, ok := bytes.CutPrefix(line, []byte(activeBefore)); ok {
+			e, ok := cutFD(text, activeAfter, activeFD)
+			if !ok {
+				return Dump{}, wrong("dump: line %.80q", line)
+			}
+			d.Active = append(d.Active, e)
+		} else {
+			text, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte(" ")), []byte(unusedBefore))
+			e, ok2 := cutFD(text, unusedAfter, unusedFD)
+			if !ok || !ok2 {
+				return Dump{}, wrong("dump: line %.80q", line)
+			}
+			d.Unused = append(d.Unused, e)
+		}
+		b = rest
+	}
+	return d, nil
+}
+
+func parseListingPort(b []byte) (port int, rest []byte, err error) {
+	if len(b) < 4 {
+		return 0, nil, wrong("a listing of %d bytes", len(b))
+	}
+	p := binary.BigEndian.Uint32(b)
+	if p > 65535 {
+		return 0, nil, wrong("a port mapper on port %d", p)
+	}
+	return int(p), b[4:], nil
+}
+
+// cutPort splits "NAME<sep>PORT". The last separator counts, as a name may contain one.
+func cutPort(b []byte, sep string) (name string, port uint16, ok bool) {
+	i := bytes.LastIndex(b, []byte(sep))
+	if i < 0 || i > MaxNameBytes {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(string(b[i+len(sep):]), 10, 16)
+	return string(b[:i]), uint16(n), err == nil
+}
+
+// cutFD splits "NAME<sep>PORT<fdSep>FD".
+func cutFD(b []byte, sep, fdSep string) (e DumpEntry, ok bool) {
+	i := bytes.LastIndex(b, []byte(fdSep))
+	if i < 0 {
+		return e, false
+	}
+	fd, err := strconv.ParseInt(string(b[i+len(fdSep):]), 10, 32)
+	if err != nil {
+		return e, false
+	}
+	e.FD = int(fd)
+	e.Name, e.Port, ok = cutPort(b[:i], sep)
+	return e, ok
+}
