@@ -1,0 +1,102 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+)
+
+// Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String form is for people and logs.
+type Addr interface{ net.Addr }
+
+// An inetAddr is an IPv4 or IPv6 endpoint.
+type inetAddr struct{ ap netip.AddrPort }
+
+func (a inetAddr) Network() string { return "tcp" }
+func (a inetAddr) String() string  { return a.ap.String() }
+
+// A UnixAddr is the path of a UNIX socket; a first "@" is an abstract name (Linux). The empty one is an unnamed socket.
+type UnixAddr string
+
+// Network returns "unix".
+func (a UnixAddr) Network() string { return "unix" }
+
+// String returns the form that ParseAddr reads, "" for an unnamed socket.
+func (a UnixAddr) String() string {
+	if a == "" {
+		return ""
+	}
+	return "unix:" + string(a)
+}
+
+// Path is the path, or the abstract name with its "@".
+func (a UnixAddr) Path() string { return string(a) }
+
+// FromAddrPort makes the address of an IPv4 or IPv6 endpoint. An IPv4-mapped IPv6 address becomes an IPv4 one.
+func FromAddrPort(ap netip.AddrPort) Addr {
+	return inetAddr{netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
+}
+
+// AddrPort returns the IP address and port of an inet address; EINVAL for any other kind.
+func AddrPort(a Addr) (netip.AddrPort, error) {
+	switch a := plain(a).(type) {
+	case inetAddr:
+		return a.ap, nil
+	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
+		if ap := a.AddrPort(); ap.IsValid() {
+			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+		}
+	}
+	return netip.AddrPort{}, fmt.Errorf("address %q is not an inet one: %w", a, syscall.EINVAL)
+}
+
+// ParseAddr reads "127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract". An empty host is the IPv4 wildcard. Names are
+// not resolved. A path beyond the kernel's limit is ENAMETOOLONG, anything else that cannot be read EINVAL.
+func ParseAddr(s string) (Addr, error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if path == "" || path == "@" {
+			return nil, fmt.Errorf("address %q: empty path: %w", s, syscall.EINVAL)
+		}
+		if strings.IndexByte(path, 0) >= 0 {
+			return nil, fmt.Errorf("address %q: NUL in path: %w", s, syscall.EINVAL)
+		}
+		if len(path) > maxUnixPath {
+			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", s, maxUnixPath, syscall.ENAMETOOLONG)
+		}
+		return UnixAddr(path), nil
+	}
+	if strings.HasPrefix(s, ":") {
+		s = "0.0.0.0" + s
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: want IP:PORT, [IPv6]:PORT or unix:PATH: %w", s, syscall.EINVAL)
+	}
+	return FromAddrPort(ap), nil
+}
+
+// A namedAddr carries the node name of the peer that the address belongs to.
+type namedAddr struct {
+	Addr
+	node string
+}
+
+func (a namedAddr) PeerName() string { return a.node }
+func (a namedAddr) Unwrap() Addr     { return a.Addr }
+
+// WithPeerName attaches the name of the node that will be spoken to at a. Node.Connect gives such addresses to Socket and
+// Connect; a plug-in reads the name by interface{ PeerName() string }, for a TLS server name, say.
+func WithPeerName(a Addr, node string) Addr { return namedAddr{plain(a), node} }
+
+// plain takes off what wraps an address.
+func plain(a Addr) Addr {
+	for {
+		u, ok := a.(interface{ Unwrap() Addr })
+		if !ok {
+			return a
+		}
+		a = u.Unwrap()
+	}
+}

@@ -1,0 +1,25 @@
+package transport
+
+import (
+	"context"
+	"time"
+)
+
+// A backoff pauses between tries of what the system cannot do just now: 5 ms, doubled up to 1 s.
+type backoff struct{ pause time.Duration }
+
+// wait reports false when ctx ended instead.
+func (b *backoff) wait(ctx context.Context) bool {
+	if _, ok := ctx.(noWait); ok {
+		return false
+	}
+	b.pause = min(max(2*b.pause, 5*time.Millisecond), time.Second)
+	t := time.NewTimer(b.pause)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"math"
+	"time"
+)
+
+// Infinite is the timeout that never expires. A timeout of 0 tries once: it succeeds if the operation is ready, else times out.
+const Infinite = time.Duration(math.MaxInt64)
+
+// Flags tell the SDK how the callbacks behave.
+type Flags uint
+
+// FullImpl says that the callbacks implement timeouts themselves: each is the whole operation, within the tmo it is given.
+// It is EI_SCLBK_FLG_FULL_IMPL of the C library. Package documentation, "Who waits".
+const FullImpl Flags = 1 << 0
+
+// Callbacks is a transport plug-in: one function per step of a socket's life, after the ei_socket_callbacks structure of the C
+// library (ei_connect, "User Supplied Socket Implementation"). C is the plug-in's own socket context: a pointer or a handle,
+// copied freely. Use keyed fields: more may be added.
+//
+// Errors are syscall.Errno values, wrapped or not. EINTR is retried by the SDK. Without [FullImpl] a callback makes one system
+// call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the descriptor's mode is the SDK's
+// affair. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
+// descriptor's mode as it found it.
+//
+// Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
+type Callbacks[C any] struct {
+	_ struct{} // forces keyed fields
+
+	// Flags is FullImpl or 0.
+	Flags Flags
+
+	// Socket creates a socket. addr is what it will be bound or connected to, for its family; nothing is bound yet. setup is the
+	// value given to New. Mandatory.
+	Socket func(setup any, addr Addr) (C, error)
+	// Close closes the socket and frees c. Called once, after every other call on c has returned. Mandatory.
+	Close func(c C) error
+	// Listen binds to addr, listens, and returns the address really bound. Mandatory.
+	Listen func(c C, addr Addr, backlog int) (bound Addr, err error)
+	// Accept takes one connection and gives it a context of its own, with the peer's address. Mandatory.
+	Accept func(c C, tmo time.Duration) (C, Addr, error)
+	// Connect connects to addr. Called once; after EINPROGRESS the SDK waits and reads SO_ERROR. Mandatory.
+	Connect func(c C, addr Addr, tmo time.Duration) error
+	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream. Bytes count even beside an error. Mandatory.
+	Read func(c C, p []byte, tmo time.Duration) (int, error)
+	// Write writes at least one byte of p. Bytes count even beside an error. Mandatory.
+	Write func(c C, p []byte, tmo time.Duration) (int, error)
+	// Writev writes at least one byte of v, in order. Optional: without it buffers go to Write one by one.
+	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
+	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the distribution handshake: 2 (TCP) or
+	// 4 (TLS). Asked once, before the first handshake byte. Mandatory.
+	HandshakePacketHeaderSize func(c C) (int, error)
+	// ConnectHandshakeComplete is called once, when a handshake that we started has succeeded. An error closes the connection and
+	// is returned. Optional.
+	ConnectHandshakeComplete func(c C) error
+	// AcceptHandshakeComplete is called once, when a handshake that the peer started has succeeded, as above. Optional.
+	AcceptHandshakeComplete func(c C) error
+	// GetFD returns the socket's descriptor: a real one, the same until Close, valid from Socket on (FullImpl: from Listen,
+	// Connect, Accept or Import on). A FullImpl carrier without a descriptor returns -1 and errors.ErrUnsupported every time.
+	// Mandatory.
+	GetFD func(c C) (int, error)
+
+	// CloseWrite ends the sending direction. Optional.
+	CloseWrite func(c C) error
+	// Pending counts the received bytes already inside c (decrypted, say), beside the kernel's. Optional.
+	Pending func(c C) (int, error)
+	// LocalAddr is the address of this end. Optional.
+	LocalAddr func(c C) (Addr, error)
+	// CheckPeer is asked on both sides once the peer's node name is known and before the handshake's acknowledgement; an error
+	// refuses the peer. Optional.
+	CheckPeer func(c C, name string) error
+	// Interrupt ends the calls in flight on c at once with os.ErrDeadlineExceeded; c stays usable. It is called beside them, and
+	// again until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms,
+	// Write and Connect are ended by shutdown(2).
+	Interrupt func(c C)
+	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. Optional.
+	Export func(c C) ([]byte, error)
+	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener). It
+	// owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
+	Import func(setup any, fd int, state []byte) (C, error)
+	// Release frees c and its descriptor without a byte, an alert or a shutdown on the connection. Optional: nil means Close.
+	Release func(c C) error
+}

@@ -1,0 +1,39 @@
+// Package transport is the plug-in contract for byte carriers, and what the SDK makes of a plug-in's socket.
+//
+// # The model
+//
+// A plug-in is a struct of callbacks, [Callbacks], one field per step of a socket's life. The plug-in's own socket context C is
+// handed to every callback. [New] checks the struct once and gives a [Transport]; what it opens is a [Stream], what it listens
+// on is a [Listener]. TCP, UNIX and in-memory plug-ins ship with the package ([TCP], [Unix], [NewMemory]); [FromNet] makes a
+// Transport of any listener and dialer of package net.
+//
+// The life of a connecting socket, and of a listening one:
+//
+//	Socket ── Connect ── HandshakePacketHeaderSize ── … ── ConnectHandshakeComplete ── Read/Write/Writev … ── Close
+//	Socket ── Listen ── Accept ┬─ Accept … ── Close
+//	                           └─ HandshakePacketHeaderSize ── … ── AcceptHandshakeComplete ── Read/Write/Writev … ── Close
+//
+// The names and their order are those of the ei_socket_callbacks structure of Erlang's C library (ei_connect, "User Supplied
+// Socket Implementation").
+//
+// # Who waits
+//
+// Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets
+// it, and the SDK does all waiting, on a duplicate of the descriptor that the Go poller owns. With FullImpl the callback is the
+// whole operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind.
+//
+// For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and
+// Release run after all of them have returned. A callback that does not come back within one second of being ended makes its
+// socket dead: an error says so, and its C is never closed under it. A panic in a callback is an error of that socket only.
+//
+// # What a socket becomes
+//
+// A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading ahead. One operation a
+// direction at a time; a second one gets [ErrBusy]. A [Queue] serialises many writers and combines small writes while one is in
+// flight. [NetConn] is the net.Conn face.
+//
+// # A plug-in in 30 lines
+//
+// Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest
+// proves the result.
+package transport

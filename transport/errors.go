@@ -1,0 +1,91 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+)
+
+var (
+	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding one goes on.
+	ErrBusy = errors.New("an operation in this direction is outstanding")
+	// ErrPoisoned is returned after a cancelled write left part of its bytes on the wire: the stream's framing is lost, and no
+	// later write may go out.
+	ErrPoisoned = errors.New("an earlier write was cancelled half-way")
+	// ErrContract is wrapped by a CallbackError: the plug-in broke a rule of the contract.
+	ErrContract = errors.New("the plug-in broke its contract")
+	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket
+	// is dead and is not closed, for the callback still uses it.
+	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket is left open")
+	// ErrPanic is wrapped by a CallbackError: the callback panicked.
+	ErrPanic = errors.New("the callback panicked")
+)
+
+// An OpError says which operation failed, on which address, and why. It is a net.Error.
+type OpError struct {
+	Op   string // "read", "connect", …: the operation attempted
+	Addr Addr   // the peer's address, or the listener's own; may be nil
+	Err  error
+}
+
+func (e *OpError) Error() string {
+	if e.Addr == nil || e.Addr.String() == "" {
+		return e.Op + ": " + e.Err.Error()
+	}
+	return e.Op + " " + e.Addr.String() + ": " + e.Err.Error()
+}
+
+func (e *OpError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the operation ran out of time.
+func (e *OpError) Timeout() bool {
+	return errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, syscall.ETIMEDOUT)
+}
+
+// Temporary is part of net.Error and always false.
+func (e *OpError) Temporary() bool { return false }
+
+var _ net.Error = (*OpError)(nil)
+
+// A CallbackError is a fault of a plug-in: Callback is the field's name, Err wraps ErrContract, ErrPanic or ErrUnresponsive.
+type CallbackError struct {
+	Callback string
+	Err      error
+}
+
+func (e *CallbackError) Error() string {
+	return "plug-in callback " + e.Callback + ": " + e.Err.Error()
+}
+
+func (e *CallbackError) Unwrap() error { return e.Err }
+
+func contractError(callback, format string, args ...any) error {
+	return &CallbackError{callback, fmt.Errorf("%w: %s", ErrContract, fmt.Sprintf(format, args...))}
+}
+
+func opError(op string, addr Addr, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OpError{op, addr, err}
+}
+
+// again reports the errors of a system call that is not ready.
+func again(err error) bool {
+	if e, ok := err.(syscall.Errno); ok {
+		return e == syscall.EAGAIN || e == syscall.EWOULDBLOCK
+	}
+	return err != nil && (errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EWOULDBLOCK))
+}
+
+func interrupted(err error) bool {
+	if e, ok := err.(syscall.Errno); ok {
+		return e == syscall.EINTR
+	}
+	return err != nil && errors.Is(err, syscall.EINTR)
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,59 @@
+//go:build unix
+
+package transport
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The system calls that the TCP and UNIX plug-ins share, in the form of callbacks on a descriptor.
+
+func newSocketFD(addr Addr) (int, error) {
+	af, err := family(addr)
+	if err != nil {
+		return -1, err
+	}
+	return streamSocket(af)
+}
+
+func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
+	sa, err := ToSockaddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return nil, err
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return nil, err
+	}
+	return localAddrFD(fd)
+}
+
+func connectFD(fd int, addr Addr, _ time.Duration) error {
+	sa, err := ToSockaddr(addr)
+	if err != nil {
+		return err
+	}
+	return unix.Connect(fd, sa)
+}
+
+func readFD(fd int, p []byte, _ time.Duration) (int, error) {
+	n, err := unix.Read(fd, p)
+	return max(n, 0), err
+}
+
+func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
+	n, err := unix.Write(fd, p)
+	return max(n, 0), err
+}
+
+func localAddrFD(fd int) (Addr, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, err
+	}
+	return FromSockaddr(sa), nil
+}

@@ -1,0 +1,21 @@
+//go:build linux || darwin
+
+package transport
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxVector is the longest vector of one writev call (IOV_MAX).
+const maxVector = 1024
+
+func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
+	n, err := unix.Writev(fd, v[:min(len(v), maxVector)])
+	return int64(max(n, 0)), err
+}
+
+func writevUnix(u *UnixSocket, v [][]byte, tmo time.Duration) (int64, error) {
+	return writevFD(u.fd, v, tmo)
+}

@@ -1,0 +1,221 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
+const slice = 100 * time.Millisecond
+
+// A side runs the waiting callbacks of one direction of a FullImpl socket, on a goroutine of its own, so that a callback that
+// never comes back can be left behind. The goroutine starts with the first call and ends with the socket.
+type side struct {
+	mu      sync.Mutex
+	work    chan func()
+	done    chan struct{}
+	running chan struct{} // closed when the call in flight has returned; nil: none
+	stopped bool
+	giveUp  atomic.Bool // the call in flight has been ended
+}
+
+// fullSocket is what a side needs of its socket.
+type fullSocket interface {
+	usable() error
+	unresponsive(callback string) error
+	interrupt() bool
+	canInterrupt() bool
+	closed() <-chan struct{}
+}
+
+func (s *socket[C]) closed() <-chan struct{} { return s.closing }
+
+func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
+
+// interrupt ends the calls in flight; false where nothing can.
+func (s *socket[C]) interrupt() bool {
+	switch {
+	case s.cb.Interrupt != nil:
+		_ = s.guard("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
+		return true
+	case s.fd >= 0:
+		shutdown(s.fd)
+		return true
+	}
+	return false
+}
+
+func (d *side) start() (finished chan struct{}, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return nil, net.ErrClosed
+	}
+	if d.work == nil {
+		d.work, d.done = make(chan func()), make(chan struct{}, 1)
+		go func(work chan func(), done chan struct{}) {
+			for f := range work {
+				f()
+				done <- struct{}{}
+			}
+		}(d.work, d.done)
+	}
+	d.running = make(chan struct{})
+	return d.running, nil
+}
+
+func (d *side) finish() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.running)
+	d.running = nil
+}
+
+// run makes one waiting call: call is given the time it may take. sliced calls (Read, Accept) are made in slices where the plug-in
+// has no Interrupt. When ctx ends or the socket is closed the call is ended, and waited for one second more.
+func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	if _, err := d.start(); err != nil {
+		return err
+	}
+	d.giveUp.Store(false)
+	sliced = sliced && !s.canInterrupt()
+	total := timeLeft(ctx)
+	begin := time.Now()
+	var result error // a time-out, or the reason to give up; the call keeps its own results
+	d.work <- func() {
+		result = nil
+		for {
+			tmo := total
+			if total != Infinite && total != 0 {
+				tmo = max(total-time.Since(begin), 0)
+			}
+			last := !sliced || tmo <= slice
+			if sliced {
+				tmo = min(tmo, slice)
+			}
+			err := call(tmo)
+			switch {
+			case interrupted(err):
+			case err == nil || !timedOut(err, time.Since(begin) >= total):
+				return
+			case d.giveUp.Load() || last && total != Infinite:
+				result = os.ErrDeadlineExceeded
+				return
+			}
+			if d.giveUp.Load() {
+				result = os.ErrDeadlineExceeded
+				return
+			}
+		}
+	}
+	select {
+	case <-d.done:
+		d.finish()
+		return d.result(ctx, s, result)
+	case <-ctx.Done():
+	case <-s.closed():
+	}
+	d.giveUp.Store(true)
+	limit := time.NewTimer(unresponsiveAfter)
+	defer limit.Stop()
+	again := time.NewTicker(10 * time.Millisecond) // an Interrupt that came just before the plug-in began to wait is lost
+	defer again.Stop()
+	// A callback whose time has passed is about to say so itself: shutdown(2), which ends the connection, waits a little.
+	grace := time.Now()
+	if !s.canInterrupt() && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		grace = grace.Add(slice)
+	}
+	if !sliced && !time.Now().Before(grace) {
+		s.interrupt()
+	}
+	for {
+		select {
+		case <-d.done:
+			d.finish()
+			return d.result(ctx, s, result)
+		case <-again.C:
+			if !sliced && !time.Now().Before(grace) {
+				s.interrupt()
+			}
+		case <-limit.C:
+			return s.unresponsive(name) // d.running stays: nobody may use this side again
+		}
+	}
+}
+
+func (d *side) result(ctx context.Context, s fullSocket, result error) error {
+	if result == nil {
+		return nil
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, ok := ctx.Deadline(); ok {
+		if _, single := ctx.(noWait); !single {
+			return context.DeadlineExceeded
+		}
+	}
+	return result
+}
+
+// stop ends the goroutine once the call in flight has returned; false if it does not within its second.
+func (d *side) stop() bool {
+	d.mu.Lock()
+	running := d.running
+	d.stopped = true
+	d.mu.Unlock()
+	if running != nil {
+		t := time.NewTimer(unresponsiveAfter + slice)
+		defer t.Stop()
+		select {
+		case <-running:
+		case <-t.C:
+			return false
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.work != nil {
+		close(d.work)
+		d.work = nil
+	}
+	return true
+}
+
+// timedOut tells a time-out from a dead peer: ETIMEDOUT before the time has passed is the latter.
+func timedOut(err error, passed bool) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || again(err) || passed && errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// connectFull runs the Connect of a FullImpl plug-in.
+func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
+	if fd, err := s.getFD(); err == nil { // what shutdown needs to end the call
+		s.fd = fd
+	}
+	var err error
+	if e := s.out.run(ctx, s, "Connect", false, func(tmo time.Duration) error {
+		err = s.callConnect(addr, tmo)
+		return err
+	}); e != nil {
+		return e
+	}
+	s.fd = -1
+	return err
+}
+
+func (s *socket[C]) callConnect(addr Addr, tmo time.Duration) (err error) {
+	defer s.caught("Connect", &err)
+	return s.cb.Connect(s.c, addr, tmo)
+}

@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"syscall"
+)
+
+// Readv fills every buffer of the vector and returns their length in bytes, never 0 without an error. An empty vector is EINVAL;
+// empty buffers inside one are skipped. The end of the stream before the first byte is io.EOF, later io.ErrUnexpectedEOF. When
+// ctx ends, what was read is kept for the next call.
+func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
+	if err := s.beginRead(); err != nil {
+		return 0, opError("read", s.remote, err)
+	}
+	defer s.endRead()
+	if length(v) == 0 {
+		return 0, opError("read", s.remote, syscall.EINVAL)
+	}
+	s.taken = s.taken[:0]
+	n, err := s.fill(ctx, v)
+	return s.finishPDU(n, err)
+}
+
+// ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an
+// empty vector, and ReadPDU returns the packet's length. next may fail, which is returned as it is. The buffers stay the caller's and must keep their bytes until the packet has
+// ended: when ctx ends inside a packet, what was read is kept and the next ReadPDU starts with the packet's first byte again. The end of the
+// stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost one system
+// call. See the tsocket guide, "PDU receive helper functions".
+func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
+	if err := s.beginRead(); err != nil {
+		return 0, opError("read", s.remote, err)
+	}
+	defer s.endRead()
+	s.taken = s.taken[:0]
+	var total int64
+	for {
+		v, err := next()
+		if err != nil {
+			return total, err
+		}
+		if length(v) == 0 {
+			clear(s.taken)
+			return total, nil
+		}
+		n, err := s.fill(ctx, v)
+		total += n
+		if err != nil {
+			return s.finishPDU(total, err)
+		}
+	}
+}
+
+// finishPDU ends a read: an unfinished one gives its bytes back.
+func (s *Stream) finishPDU(n int64, err error) (int64, error) {
+	defer clear(s.taken)
+	switch err {
+	case nil:
+		return n, nil
+	case io.EOF:
+		if n == 0 {
+			return 0, io.EOF
+		}
+		return n, opError("read", s.remote, io.ErrUnexpectedEOF)
+	}
+	s.unread(s.taken...)
+	return 0, opError("read", s.remote, err)
+}
+
+// fill fills every buffer of v: from what was read ahead, then straight from the socket where the buffer is large, else by reading
+// ahead.
+func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
+	for _, p := range v {
+		got := 0
+		for got < len(p) {
+			if s.r < s.w {
+				got += s.consume(p[got:])
+				continue
+			}
+			if len(p)-got >= readAheadMin {
+				k, err := s.car.read(ctx, p[got:])
+				got += k
+				if err != nil {
+					s.taken = append(s.taken, p[:got])
+					return n + int64(got), err
+				}
+				continue
+			}
+			if err := s.readAhead(ctx); err != nil {
+				s.taken = append(s.taken, p[:got])
+				return n + int64(got), err
+			}
+		}
+		s.taken = append(s.taken, p)
+		n += int64(got)
+	}
+	return n, nil
+}
+
+// readAhead fills the empty buffer with what is there.
+func (s *Stream) readAhead(ctx context.Context) error {
+	if s.buf == nil {
+		s.buf = make([]byte, readAheadMin)
+	}
+	n, err := s.car.read(ctx, s.buf)
+	s.r, s.w = 0, n
+	if n == len(s.buf) && n < readAheadMax { // more is waiting
+		b := make([]byte, min(4*n, readAheadMax))
+		copy(b, s.buf)
+		s.buf = b
+	}
+	return err
+}

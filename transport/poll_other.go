@@ -1,0 +1,28 @@
+//go:build !unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"syscall"
+)
+
+const (
+	canWait        = false
+	defaultBacklog = 200
+)
+
+// A waiter cannot be made where descriptors cannot be duplicated into the poller; New refuses plug-ins that would need one.
+type waiter struct {
+	raw     syscall.RawConn
+	in, out direction
+}
+
+func newWaiter(int) (*waiter, error)              { return nil, errors.ErrUnsupported }
+func (w *waiter) close()                          {}
+func (w *waiter) connected(context.Context) error { return errors.ErrUnsupported }
+func setNonblock(int) error                       { return errors.ErrUnsupported }
+func isDescriptor(fd int) bool                    { return fd >= 0 }
+func kernelPending(*waiter) (int, error)          { return 0, nil }
+func shutdown(int)                                {}

@@ -1,0 +1,116 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	canWait        = true
+	defaultBacklog = 4096
+)
+
+// A waiter waits on a duplicate of a plug-in's descriptor. The duplicate belongs to the Go poller; closing it ends the waits and
+// waits for a running callback, and the plug-in's own number is closed only after that, so no reused number is ever read.
+type waiter struct {
+	file    *os.File
+	raw     syscall.RawConn
+	in, out direction
+}
+
+func newWaiter(fd int) (*waiter, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	file := os.NewFile(uintptr(dup), "socket")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	if err := file.SetDeadline(time.Time{}); err != nil { // os.ErrNoDeadline: not something a poller can watch
+		file.Close()
+		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
+	}
+	return &waiter{file, raw, direction{raw.Read, file.SetReadDeadline}, direction{raw.Write, file.SetWriteDeadline}}, nil
+}
+
+func (w *waiter) close() { w.file.Close() }
+
+// connected waits until a connect that is in progress has ended, and returns its result.
+func (w *waiter) connected(ctx context.Context) error {
+	var result error
+	check := func(fd uintptr) bool {
+		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil {
+			result = os.NewSyscallError("getsockopt SO_ERROR", err)
+			return true
+		}
+		switch e := syscall.Errno(errno); e {
+		case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
+			return false
+		case 0:
+			if _, err := unix.Getpeername(int(fd)); err == nil {
+				result = nil
+				return true
+			}
+			return false // a spurious wake-up
+		default:
+			result = os.NewSyscallError("connect", e)
+			return true
+		}
+	}
+	if _, ok := ctx.(noWait); ok {
+		done := false
+		if err := w.raw.Write(func(fd uintptr) bool { done = check(fd); return true }); err != nil {
+			return err
+		}
+		if !done {
+			return os.ErrDeadlineExceeded
+		}
+		return result
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { w.file.SetWriteDeadline(past); close(fired) })
+	err := w.raw.Write(check)
+	if !stop() {
+		<-fired
+		w.file.SetWriteDeadline(time.Time{})
+		if err != nil {
+			return ctx.Err()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return result
+}
+
+func setNonblock(fd int) error {
+	return os.NewSyscallError("fcntl O_NONBLOCK", unix.SetNonblock(fd, true))
+}
+
+func isDescriptor(fd int) bool {
+	if fd < 0 {
+		return false
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// kernelPending counts the bytes that the kernel holds for reading.
+func kernelPending(w *waiter) (n int, err error) {
+	cerr := w.raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), fionread) })
+	return n, errors.Join(cerr, err)
+}
+
+// shutdown ends a blocked call of a FullImpl plug-in that has no Interrupt.
+func shutdown(fd int) { _ = unix.Shutdown(fd, unix.SHUT_RDWR) }

@@ -1,0 +1,83 @@
+//go:build unix
+
+package transport
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxUnixPath is the longest path of a UNIX socket that the kernel takes, in bytes.
+const maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+// ToSockaddr turns an inet or UNIX address into what the system calls take; EAFNOSUPPORT for any other kind.
+func ToSockaddr(a Addr) (unix.Sockaddr, error) {
+	if ap, err := AddrPort(a); err == nil {
+		ip := ap.Addr()
+		if ip.Is4() {
+			return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ip.As4()}, nil
+		}
+		zone, err := zoneID(ip.Zone())
+		if err != nil {
+			return nil, err
+		}
+		return &unix.SockaddrInet6{Port: int(ap.Port()), Addr: ip.As16(), ZoneId: zone}, nil
+	}
+	if u, ok := plain(a).(UnixAddr); ok {
+		if len(u) > maxUnixPath {
+			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", u, maxUnixPath, syscall.ENAMETOOLONG)
+		}
+		return &unix.SockaddrUnix{Name: u.Path()}, nil
+	}
+	return nil, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+}
+
+func zoneID(zone string) (uint32, error) {
+	if zone == "" {
+		return 0, nil
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index), nil
+	}
+	n, err := strconv.ParseUint(zone, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("address zone %q: no such interface: %w", zone, syscall.EINVAL)
+	}
+	return uint32(n), nil
+}
+
+// FromSockaddr turns what the system calls give into an Addr; nil for families other than inet and UNIX.
+func FromSockaddr(sa unix.Sockaddr) Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr)
+		if sa.ZoneId != 0 {
+			ip = ip.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
+		}
+		return FromAddrPort(netip.AddrPortFrom(ip, uint16(sa.Port)))
+	case *unix.SockaddrUnix:
+		return UnixAddr(sa.Name)
+	}
+	return nil
+}
+
+// family is the address family for a new socket.
+func family(a Addr) (int, error) {
+	if ap, err := AddrPort(a); err == nil {
+		if ap.Addr().Is4() {
+			return unix.AF_INET, nil
+		}
+		return unix.AF_INET6, nil
+	}
+	if _, ok := plain(a).(UnixAddr); ok {
+		return unix.AF_UNIX, nil
+	}
+	return 0, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
+}

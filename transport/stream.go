@@ -1,0 +1,355 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+const (
+	// A stream reads ahead into a buffer that starts small, so that an idle connection costs little, and grows while reads fill it.
+	readAheadMin = 4 << 10
+	readAheadMax = 64 << 10
+)
+
+// A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv,
+// Read or ReadPDU, or a second Writev, gets ErrBusy and the first one still completes. Close may be called beside anything. Operations end when
+// their context does; the stream stays usable, unless a write was cut off half-way. See the tsocket guide, "The
+// tstream_context abstraction".
+type Stream struct {
+	car    carrier
+	remote Addr
+
+	reading, writing atomic.Bool
+	state            atomic.Int32
+
+	// Owned by the reader.
+	buf   []byte // read ahead: buf[r:w] is received and not consumed
+	r, w  int
+	taken [][]byte // buffers filled by the PDU in progress
+	ahead atomic.Int64
+
+	// Owned by the writer.
+	poison error
+	rest   [][]byte // what Writev still has to write
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// The life of a Stream.
+const (
+	streamOpen int32 = iota
+	streamDisconnected
+	streamClosed
+)
+
+func newStream(c carrier, remote Addr) *Stream { return &Stream{car: c, remote: remote} }
+
+// LocalAddr is the address of this end; nil where the plug-in does not tell.
+func (s *Stream) LocalAddr() Addr { return s.car.localAddr() }
+
+// RemoteAddr is the peer's address; nil where it is not known.
+func (s *Stream) RemoteAddr() Addr { return s.remote }
+
+// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
+func (s *Stream) Descriptor() (int, error) {
+	fd, err := s.car.descriptor()
+	return fd, opError("descriptor", s.remote, err)
+}
+
+// SyscallConn gives access to the SDK's duplicate of the descriptor. errors.ErrUnsupported for FullImpl plug-ins.
+func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
+
+// HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4.
+func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
+	n, err := s.car.headerSize(ctx)
+	return n, opError("handshake packet header size", s.remote, err)
+}
+
+// HandshakeComplete runs the plug-in's hook for a handshake that has succeeded: ConnectHandshakeComplete if we initiated it, else
+// AcceptHandshakeComplete.
+func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
+	return opError("handshake complete", s.remote, s.car.complete(ctx, initiated))
+}
+
+// CheckPeer asks the plug-in whether the peer may call itself name.
+func (s *Stream) CheckPeer(ctx context.Context, name string) error {
+	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
+}
+
+// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in, and in the kernel. It
+// may be called beside a read.
+func (s *Stream) PendingBytes() (int, error) {
+	if err := s.usable(); err != nil {
+		return 0, opError("pending bytes", s.remote, err)
+	}
+	n, err := s.car.pending()
+	return n + int(s.ahead.Load()), opError("pending bytes", s.remote, err)
+}
+
+func (s *Stream) usable() error {
+	switch s.state.Load() {
+	case streamClosed:
+		return net.ErrClosed
+	case streamDisconnected:
+		return syscall.ENOTCONN
+	}
+	return nil
+}
+
+// beginRead claims the reading direction.
+func (s *Stream) beginRead() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if !s.reading.CompareAndSwap(false, true) {
+		return ErrBusy
+	}
+	return nil
+}
+
+func (s *Stream) endRead() {
+	s.ahead.Store(int64(s.w - s.r))
+	s.reading.Store(false)
+}
+
+// Read reads what is there, at least one byte, into p. io.EOF is the end of the stream.
+func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
+	if err := s.beginRead(); err != nil {
+		return 0, opError("read", s.remote, err)
+	}
+	defer s.endRead()
+	if len(p) == 0 {
+		return 0, opError("read", s.remote, syscall.EINVAL)
+	}
+	if s.r < s.w {
+		return s.consume(p), nil
+	}
+	n, err := s.car.read(ctx, p)
+	if err == io.EOF {
+		return n, io.EOF
+	}
+	return n, opError("read", s.remote, err)
+}
+
+// consume copies from what was read ahead.
+func (s *Stream) consume(p []byte) int {
+	n := copy(p, s.buf[s.r:s.w])
+	if s.r += n; s.r == s.w {
+		s.r, s.w = 0, 0
+	}
+	return n
+}
+
+// Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is
+// EINVAL. A write that ctx ends with nothing out changes nothing; with part of it out the stream is poisoned: every later write
+// is ErrPoisoned.
+func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
+	if err := s.beginWrite(); err != nil {
+		return 0, opError("write", s.remote, err)
+	}
+	defer s.writing.Store(false)
+	if length(v) == 0 {
+		return 0, opError("write", s.remote, syscall.EINVAL)
+	}
+	s.rest = append(s.rest[:0], v...)
+	n, err := s.writeRest(ctx)
+	if err != nil && len(s.rest) > 0 && n > 0 {
+		s.poison = ErrPoisoned
+	}
+	clear(s.rest)
+	return n, opError("write", s.remote, err)
+}
+
+func (s *Stream) beginWrite() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if !s.writing.CompareAndSwap(false, true) {
+		return ErrBusy
+	}
+	if s.poison != nil {
+		s.writing.Store(false)
+		return s.poison
+	}
+	return nil
+}
+
+// writeRest writes s.rest until it is empty or an error ends it; s.rest keeps what is left.
+func (s *Stream) writeRest(ctx context.Context) (n int64, err error) {
+	s.rest = skip(s.rest, 0)
+	for len(s.rest) > 0 {
+		k, err := s.car.write(ctx, s.rest)
+		n += k
+		s.rest = skip(s.rest, k)
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// skip drops the first n bytes of v, and empty buffers before the next byte. The array stays the same, so that it can be used again.
+func skip(v [][]byte, n int64) [][]byte {
+	i := 0
+	for i < len(v) && n >= int64(len(v[i])) {
+		n -= int64(len(v[i]))
+		i++
+	}
+	if i < len(v) {
+		v[i] = v[i][n:]
+	}
+	if i > 0 {
+		v = append(v[:0], v[i:]...)
+	}
+	return v
+}
+
+// CloseWrite ends the sending direction: the peer reads the end of the stream. errors.ErrUnsupported where the plug-in cannot.
+func (s *Stream) CloseWrite() error {
+	if err := s.usable(); err != nil {
+		return opError("close write", s.remote, err)
+	}
+	return opError("close write", s.remote, s.car.closeWrite())
+}
+
+// Disconnect closes the stream in good order. With an operation outstanding it is ErrBusy; later use is ENOTCONN.
+func (s *Stream) Disconnect() error {
+	if err := s.beginRead(); err != nil {
+		return opError("disconnect", s.remote, err)
+	}
+	defer s.reading.Store(false)
+	if !s.writing.CompareAndSwap(false, true) {
+		return opError("disconnect", s.remote, ErrBusy)
+	}
+	defer s.writing.Store(false)
+	s.state.CompareAndSwap(streamOpen, streamDisconnected)
+	return s.finish(s.car.close)
+}
+
+// Close ends every operation at once with net.ErrClosed and closes the socket. It is idempotent. A plug-in's callback that does
+// not come back within a second is reported, and leaves the socket open.
+func (s *Stream) Close() error {
+	s.state.Store(streamClosed)
+	return s.finish(s.car.close)
+}
+
+// Export gives what a hand-off must carry beside the descriptor: the plug-in's state, and the bytes that were read ahead and not
+// consumed. errors.ErrUnsupported where the plug-in has no Import. No operation may be outstanding.
+func (s *Stream) Export() (state, ahead []byte, err error) {
+	if err := s.beginRead(); err != nil {
+		return nil, nil, opError("export", s.remote, err)
+	}
+	defer s.endRead()
+	if !s.writing.CompareAndSwap(false, true) {
+		return nil, nil, opError("export", s.remote, ErrBusy)
+	}
+	defer s.writing.Store(false)
+	state, err = s.car.export()
+	return state, append([]byte(nil), s.buf[s.r:s.w]...), opError("export", s.remote, err)
+}
+
+// Release frees the socket in this process without a byte, an alert or a shutdown on the connection, which lives on elsewhere.
+func (s *Stream) Release() error {
+	s.state.Store(streamClosed)
+	return s.finish(s.car.release)
+}
+
+func (s *Stream) finish(last func() error) error {
+	s.closeOnce.Do(func() { s.closeErr = opError("close", s.remote, last()) })
+	return s.closeErr
+}
+
+// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding.
+func (s *Stream) Preload(ahead []byte) error {
+	if err := s.beginRead(); err != nil {
+		return opError("preload", s.remote, err)
+	}
+	defer s.endRead()
+	s.unread(ahead)
+	return nil
+}
+
+// unread puts bytes back before what was read ahead.
+func (s *Stream) unread(v ...[]byte) {
+	n := length(v)
+	if n == 0 {
+		return
+	}
+	b := make([]byte, 0, max(int(n)+s.w-s.r, readAheadMin))
+	for _, p := range v {
+		b = append(b, p...)
+	}
+	b = append(b, s.buf[s.r:s.w]...)
+	s.buf, s.r, s.w = b[:cap(b)], 0, len(b)
+}
+
+// A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
+type Listener struct {
+	sock      acceptor
+	addr      Addr
+	accepting atomic.Bool
+}
+
+// An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
+type acceptor interface {
+	acceptStream(ctx context.Context) (*Stream, error)
+	close() error
+	release() error
+	descriptor() (int, error)
+}
+
+func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
+	n, addr, err := s.accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(n, addr), nil
+}
+
+// Addr is the address that the listener is really bound to.
+func (l *Listener) Addr() Addr { return l.addr }
+
+// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause for the latter,
+// until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
+	if !l.accepting.CompareAndSwap(false, true) {
+		return nil, opError("accept", l.addr, ErrBusy)
+	}
+	defer l.accepting.Store(false)
+	var pause backoff
+	for {
+		s, err := l.sock.acceptStream(ctx)
+		switch {
+		case err == nil:
+			return s, nil
+		case errors.Is(err, syscall.ECONNABORTED):
+			if err := ended(ctx); err != nil {
+				return nil, opError("accept", l.addr, err)
+			}
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
+			if !pause.wait(ctx) {
+				return nil, opError("accept", l.addr, err)
+			}
+		default:
+			return nil, opError("accept", l.addr, err)
+		}
+	}
+}
+
+// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
+func (l *Listener) Descriptor() (int, error) {
+	fd, err := l.sock.descriptor()
+	return fd, opError("descriptor", l.addr, err)
+}
+
+// Close ends Accept with net.ErrClosed and closes the socket. It is idempotent.
+func (l *Listener) Close() error { return opError("close", l.addr, l.sock.close()) }
+
+// Release frees the socket in this process only: another one goes on listening.
+func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }

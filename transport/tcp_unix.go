@@ -1,0 +1,76 @@
+//go:build unix
+
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TCP returns the TCP plug-in, for IPv4 and IPv6: a Transport made of TCPCallbacks.
+func TCP() Transport {
+	cb := TCPCallbacks()
+	return &plugin[int]{cb: &cb}
+}
+
+// TCPCallbacks returns the callbacks of the TCP plug-in, whose socket context is the descriptor itself. They are the model for
+// plug-ins over system calls: wrap them with a context of your own. Close leaves nothing behind; Nagle's algorithm is off, for a
+// node's messages go out as they come; the handshake hooks switch keep-alive on, as the C library's do.
+func TCPCallbacks() Callbacks[int] {
+	return Callbacks[int]{
+		Socket: func(_ any, addr Addr) (int, error) {
+			if _, err := AddrPort(addr); err != nil {
+				return -1, err
+			}
+			fd, err := newSocketFD(addr)
+			if err != nil {
+				return -1, err
+			}
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), unix.Close(fd))
+			}
+			return fd, nil
+		},
+		Close: unix.Close,
+		Listen: func(fd int, addr Addr, backlog int) (Addr, error) {
+			// A restarted node must get its port back although old connections linger.
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+				return nil, fmt.Errorf("setsockopt SO_REUSEADDR: %w", err)
+			}
+			return bindAndListen(fd, addr, backlog)
+		},
+		Accept: func(fd int, _ time.Duration) (int, Addr, error) {
+			nfd, sa, err := acceptFD(fd)
+			if err != nil {
+				return -1, nil, err
+			}
+			if err := unix.SetsockoptInt(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				unix.Close(nfd)
+				return -1, nil, unix.ECONNABORTED // the peer is gone already: the listener goes on
+			}
+			return nfd, FromSockaddr(sa), nil
+		},
+		Connect:                   connectFD,
+		Read:                      readFD,
+		Write:                     writeFD,
+		Writev:                    writevFD,
+		HandshakePacketHeaderSize: func(int) (int, error) { return 2, nil },
+		ConnectHandshakeComplete:  keepAlive,
+		AcceptHandshakeComplete:   keepAlive,
+		GetFD:                     func(fd int) (int, error) { return fd, nil },
+		CloseWrite:                func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) },
+		LocalAddr:                 localAddrFD,
+		Import:                    func(_ any, fd int, _ []byte) (int, error) { return fd, nil },
+		Release:                   unix.Close, // closing a duplicate of a descriptor says nothing on the wire
+	}
+}
+
+func keepAlive(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
+		return fmt.Errorf("setsockopt SO_KEEPALIVE: %w", err)
+	}
+	return nil
+}

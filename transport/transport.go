@@ -1,0 +1,140 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+)
+
+// A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
+type Transport interface {
+	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
+	Listen(addr Addr, backlog int) (*Listener, error)
+	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails.
+	Connect(ctx context.Context, addr Addr) (*Stream, error)
+	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
+	Movable() bool
+	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only.
+	Import(fd int, state []byte) (*Stream, error)
+	// ImportListener makes a Listener of a listening descriptor. It owns fd on success only.
+	ImportListener(fd int) (*Listener, error)
+}
+
+// New checks a plug-in's callbacks and makes a Transport of them. A missing mandatory field is an error that names it. setup is
+// handed to Socket and Import. Where descriptors cannot be waited on (windows) callbacks without FullImpl are
+// errors.ErrUnsupported.
+func New[C any](cb Callbacks[C], setup any) (Transport, error) {
+	var missing []error
+	for _, f := range []struct {
+		name string
+		f    any
+	}{
+		{"Socket", cb.Socket}, {"Close", cb.Close}, {"Listen", cb.Listen}, {"Accept", cb.Accept}, {"Connect", cb.Connect},
+		{"Read", cb.Read}, {"Write", cb.Write}, {"HandshakePacketHeaderSize", cb.HandshakePacketHeaderSize}, {"GetFD", cb.GetFD},
+	} {
+		if reflect.ValueOf(f.f).IsNil() {
+			missing = append(missing, fmt.Errorf("Callbacks.%s is mandatory and nil", f.name))
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("transport.New: %w", errors.Join(missing...))
+	}
+	if cb.Flags&^FullImpl != 0 {
+		return nil, fmt.Errorf("transport.New: unknown bits %#x in Callbacks.Flags", uint(cb.Flags&^FullImpl))
+	}
+	if cb.Flags&FullImpl == 0 {
+		if cb.Interrupt != nil {
+			return nil, errors.New("transport.New: Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
+		}
+		if !canWait {
+			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl", runtime.GOOS, errors.ErrUnsupported)
+		}
+	}
+	return &plugin[C]{cb: &cb, setup: setup}, nil
+}
+
+// A plugin is the Transport made of callbacks.
+type plugin[C any] struct {
+	cb    *Callbacks[C]
+	setup any
+}
+
+func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
+
+func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
+	if backlog <= 0 {
+		backlog = defaultBacklog
+	}
+	s, err := p.open(addr)
+	if err != nil {
+		return nil, opError("listen", addr, err)
+	}
+	bound, err := s.listen(addr, backlog)
+	if err != nil {
+		return nil, opError("listen", addr, errors.Join(err, s.abandon()))
+	}
+	return &Listener{sock: s, addr: bound}, nil
+}
+
+func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
+	if err := ended(ctx); err != nil {
+		return nil, opError("connect", addr, err)
+	}
+	s, err := p.open(addr)
+	if err != nil {
+		return nil, opError("connect", addr, err)
+	}
+	if err := s.connect(ctx, addr); err != nil {
+		if !errors.Is(err, ErrUnresponsive) {
+			err = errors.Join(err, s.abandon())
+		}
+		return nil, opError("connect", addr, err)
+	}
+	return newStream(s, addr), nil
+}
+
+func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
+	s, err := p.adopt(fd, state)
+	if err != nil {
+		return nil, opError("import", nil, err)
+	}
+	return newStream(s, nil), nil
+}
+
+func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
+	s, err := p.adopt(fd, nil)
+	if err != nil {
+		return nil, opError("import", nil, err)
+	}
+	return &Listener{sock: s, addr: s.localAddr()}, nil
+}
+
+// open makes a new socket that is ready to listen or to connect.
+func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
+	s := newSocket(p.cb)
+	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
+		return nil, err
+	}
+	if !s.full { // a FullImpl plug-in may have no descriptor before it is connected
+		if err := s.own(); err != nil {
+			return nil, errors.Join(err, s.abandon())
+		}
+	}
+	return s, nil
+}
+
+func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
+	if p.cb.Import == nil {
+		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
+	}
+	s := newSocket(p.cb)
+	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
+		return nil, err
+	}
+	if err := s.ready(); err != nil {
+		return nil, errors.Join(err, s.abandon())
+	}
+	return s, nil
+}

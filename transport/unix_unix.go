@@ -1,0 +1,107 @@
+//go:build unix
+
+package transport
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unix returns the UNIX-socket plug-in: addresses are UnixAddr paths, or abstract names on Linux. A listener removes its path
+// when it is closed, and takes over a path at which nobody listens any more.
+func Unix() Transport {
+	cb := UnixCallbacks()
+	return &plugin[*UnixSocket]{cb: &cb}
+}
+
+// A UnixSocket is the socket context of the UNIX plug-in.
+type UnixSocket struct {
+	fd   int
+	path atomic.Pointer[string] // what Close removes
+}
+
+// UnixCallbacks returns the callbacks of the UNIX-socket plug-in.
+func UnixCallbacks() Callbacks[*UnixSocket] {
+	return Callbacks[*UnixSocket]{
+		Socket: func(_ any, addr Addr) (*UnixSocket, error) {
+			if _, ok := plain(addr).(UnixAddr); !ok {
+				return nil, unix.EAFNOSUPPORT
+			}
+			fd, err := newSocketFD(addr)
+			return &UnixSocket{fd: fd}, err
+		},
+		Close: func(u *UnixSocket) error {
+			if path := u.path.Load(); path != nil {
+				_ = os.Remove(*path) // it may be gone already
+			}
+			return unix.Close(u.fd)
+		},
+		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
+			bound, err := bindAndListen(u.fd, addr, backlog)
+			path := plain(addr).(UnixAddr).Path()
+			if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
+				bound, err = bindAndListen(u.fd, addr, backlog)
+			}
+			if err == nil && path[0] != '@' {
+				u.path.Store(&path)
+			}
+			return bound, err
+		},
+		Accept: func(u *UnixSocket, _ time.Duration) (*UnixSocket, Addr, error) {
+			fd, sa, err := acceptFD(u.fd)
+			if err != nil {
+				return nil, nil, err
+			}
+			return &UnixSocket{fd: fd}, FromSockaddr(sa), nil
+		},
+		Connect:                   func(u *UnixSocket, addr Addr, tmo time.Duration) error { return connectFD(u.fd, addr, tmo) },
+		Read:                      func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return readFD(u.fd, p, tmo) },
+		Write:                     func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return writeFD(u.fd, p, tmo) },
+		Writev:                    writevUnix,
+		HandshakePacketHeaderSize: func(*UnixSocket) (int, error) { return 2, nil },
+		GetFD:                     func(u *UnixSocket) (int, error) { return u.fd, nil },
+		CloseWrite:                func(u *UnixSocket) error { return unix.Shutdown(u.fd, unix.SHUT_WR) },
+		LocalAddr:                 func(u *UnixSocket) (Addr, error) { return localAddrFD(u.fd) },
+		Import: func(_ any, fd int, _ []byte) (*UnixSocket, error) {
+			u := &UnixSocket{fd: fd}
+			listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			if a, ok := mustAddr(localAddrFD(fd)).(UnixAddr); ok && err == nil && listening != 0 && a != "" && a[0] != '@' {
+				path := a.Path()
+				u.path.Store(&path)
+			}
+			return u, nil
+		},
+		Release: func(u *UnixSocket) error { return unix.Close(u.fd) },
+	}
+}
+
+func mustAddr(a Addr, err error) Addr {
+	if err != nil {
+		return nil
+	}
+	return a
+}
+
+// removeStale removes a socket file that a dead process left: one that refuses connections.
+func removeStale(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != os.ModeSocket {
+		return false
+	}
+	fd, err := streamSocket(unix.AF_UNIX)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return false
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); !errors.Is(err, unix.ECONNREFUSED) {
+		return false
+	}
+	return os.Remove(path) == nil
+}

@@ -1,0 +1,91 @@
+package transport
+
+import (
+	"context"
+	"os"
+	"time"
+)
+
+// NoWait returns a context for a single try: an operation given it succeeds if it is ready, else fails with
+// os.ErrDeadlineExceeded. It is the timeout 0 of the C library.
+func NoWait() context.Context { return single }
+
+var single context.Context = noWait{context.Background()} // never changed
+
+type noWait struct{ context.Context }
+
+func (noWait) Deadline() (time.Time, bool) { return time.Time{}, true }
+func (noWait) Err() error                  { return nil }
+
+// ended is the reason to give up before a call: nil while ctx lives.
+func ended(ctx context.Context) error {
+	if ctx.Done() == nil {
+		return nil
+	}
+	return ctx.Err()
+}
+
+// timeLeft is the tmo for a FullImpl callback.
+func timeLeft(ctx context.Context) time.Duration {
+	if _, ok := ctx.(noWait); ok {
+		return 0
+	}
+	d, ok := ctx.Deadline()
+	if !ok {
+		return Infinite
+	}
+	return max(time.Until(d), 0)
+}
+
+// past is a deadline that has passed: setting it returns a parked waiter at once.
+var past = time.Unix(1, 0)
+
+// direction is one half of a waiter.
+type direction struct {
+	park     func(ready func(uintptr) bool) error
+	deadline func(time.Time) error
+}
+
+// await calls ready under the poller until it returns true, ctx ends or the socket is closed. once and notReady belong to ready:
+// with once set it never asks to wait.
+func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr) bool, once, notReady *bool) error {
+	_, single := ctx.(noWait)
+	cancellable := ctx.Done() != nil
+	if cancellable {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	*once = single || cancellable // look before watching the context, which costs more
+	if err := d.park(ready); err != nil {
+		return s.parkError(err)
+	}
+	if !*once || !*notReady {
+		return nil
+	}
+	if single {
+		return os.ErrDeadlineExceeded
+	}
+	*once, *notReady = false, false
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { d.deadline(past); close(fired) })
+	err := d.park(ready)
+	if !stop() {
+		<-fired
+		d.deadline(time.Time{})
+		if err != nil && s.usable() == nil {
+			return ctx.Err()
+		}
+	}
+	if err != nil {
+		return s.parkError(err)
+	}
+	return nil
+}
+
+func (s *socket[C]) parkError(err error) error {
+	if u := s.usable(); u != nil {
+		return u
+	}
+	return err
+}
