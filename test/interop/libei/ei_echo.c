@@ -37,7 +37,7 @@ static int send_in_place(struct session *s, erlang_pid *to, int start, int end)
 {
 	char *buf = s->in.buff + start - 1;
 
-	*buf = (char)ERL_VERSION_MAGIC;
+	*buf = (char)VERSION_MAGIC;
 	return ei_send_encoded(s->fd, to, buf, end - start + 1);
 }
 

@@ -3,6 +3,7 @@
 #define NODE_H
 
 #define USE_EI_UNDOCUMENTED /* ei_send_encoded, the form that takes a const pid */
+#define VERSION_MAGIC 131
 #include <ei.h>
 
 #include <arpa/inet.h>
@@ -25,7 +26,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *form
 	exit(1);
 }
 
-static double now(void)
+static inline double now(void)
 {
 	struct timespec t;
 
@@ -34,7 +35,7 @@ static double now(void)
 }
 
 /* A whole number of at least low from an argument. */
-static long number(const char *what, const char *text, long low)
+static inline long number(const char *what, const char *text, long low)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
@@ -45,7 +46,7 @@ static long number(const char *what, const char *text, long low)
 }
 
 /* Makes this process the node `name`, which has the form alive@host. */
-static void node_init(ei_cnode *node, const char *name, const char *cookie, unsigned creation)
+static inline void node_init(ei_cnode *node, const char *name, const char *cookie, unsigned creation)
 {
 	struct in_addr loopback = {htonl(INADDR_LOOPBACK)};
 	const char *at = strchr(name, '@');
@@ -61,7 +62,7 @@ static void node_init(ei_cnode *node, const char *name, const char *cookie, unsi
 
 /* Connects to `peer`, at `port` of its host, or where its port mapper says if
  * port is 0. */
-static int node_connect(ei_cnode *node, const char *peer, int port)
+static inline int node_connect(ei_cnode *node, const char *peer, int port)
 {
 	char name[MAXNODELEN + 1];
 	char *host = strchr(peer, '@');

@@ -1,0 +1,236 @@
+package test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/cnode-go/cnode"
+
+// Modules outside the standard library.
+const (
+	xsys    = "golang.org/x/sys"
+	xcrypto = "golang.org/x/crypto"
+	xnet    = "golang.org/x/net" // its nettest
+	cobra   = "github.com/spf13/cobra"
+	pflag   = "github.com/spf13/pflag"
+	ergo    = "github.com/ergo-services/ergo"
+	testify = "github.com/stretchr/testify"
+	goleak  = "go.uber.org/goleak"
+	rapid   = "pgregory.net/rapid"
+)
+
+// A row says what one package may import, by paths below the module and by
+// modules outside of it.
+type row struct {
+	path      string
+	own       string   // packages of ours
+	others    []string // modules that are not
+	notStd    string   // parts of the standard library that it must not have
+	testOwn   string   // besides own, in its tests
+	testOther []string // besides others and those every test may have, in its tests
+}
+
+// The picture: a package imports only what stands above it in this table. The
+// folders below a command or a kind of test are their own affair and would be
+// rows of their own.
+var picture = []row{
+	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
+	{path: "transport", others: []string{xsys}, testOwn: "transport/transporttest", testOther: []string{xnet}},
+	{path: "transport/transporttest", own: "transport", others: []string{xsys}},
+	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
+	{path: "tlstransport", own: "transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp", testOther: []string{xnet}},
+	{path: "nodes/dist", own: "ei", notStd: "net os io time sync context log", testOwn: "test/otp"},
+	{path: "nodes/epmd", own: "transport", others: []string{xsys}, testOwn: "test/otp"},
+	{path: "nodes", own: "ei transport transport/handoff nodes/dist nodes/epmd", others: []string{xsys}, testOwn: "transport/transporttest test/otp"},
+	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
+	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
+	{path: "test/otp"},
+	{path: "test/interop", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
+	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
+	{path: "test/bench", own: libraries + " test/otp", others: []string{xsys, cobra, pflag, ergo}},
+	{path: "test"},
+}
+
+// libraries are what a command may use: all that a user may, but the suite for
+// tests.
+const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist nodes/epmd"
+
+// everyTest are the modules that any test may use.
+var everyTest = []string{testify, goleak, rapid}
+
+// nameless are words that say nothing about what is in a package or a file.
+var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}
+
+// A source is one Go file, whatever system it is for.
+type source struct {
+	path    string // below the module's root
+	imports []string
+}
+
+func (s source) pkg() string  { return path.Dir(s.path) }
+func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+func TestImports(t *testing.T) {
+	sources, err := read("..")
+	require.NoError(t, err)
+	require.NotEmpty(t, sources)
+	require.Empty(t, check(picture, sources))
+}
+
+// Imports point down only: what a row may import stands above it.
+func TestPictureHasNoArrowUp(t *testing.T) {
+	var above []string
+	for _, r := range picture {
+		for own := range strings.FieldsSeq(r.own) {
+			require.Contains(t, above, own, "%s imports %s", r.path, own)
+			require.NotEqual(t, "transport/transporttest", own, "%s imports the suite outside a test", r.path)
+		}
+		above = append(above, r.path)
+	}
+}
+
+// The check bites: each of these trees has one fault.
+func TestCheckFinds(t *testing.T) {
+	ours := func(p string) string { return module + "/" + p }
+	for _, tt := range []struct {
+		name, file, imports, want string
+	}{
+		{"arrow up", "transport/queue.go", ours("nodes"), "transport/queue.go imports nodes"},
+		{"arrow aside", "transport/queue.go", ours("ei"), "transport/queue.go imports ei"},
+		{"arrow aside in a test", "ei/term_test.go", ours("transport"), "ei/term_test.go imports transport"},
+		{"plug-in in nodes", "nodes/node.go", ours("tlstransport"), "nodes/node.go imports tlstransport"},
+		{"suite outside a test", "tlstransport/tls.go", ours("transport/transporttest"), "imports transport/transporttest"},
+		{"test kit outside a test", "nodes/node.go", ours("test/otp"), "imports test/otp"},
+		{"module in a library", "ei/term.go", xsys + "/unix", "ei/term.go imports " + xsys},
+		{"module in a test", "nodes/node_test.go", ergo + "/gen", "nodes/node_test.go imports " + ergo},
+		{"test module outside a test", "nodes/node.go", testify + "/require", "nodes/node.go imports " + testify},
+		{"look-alike module", "nodes/node.go", xsys + "tem/unix", "imports " + xsys + "tem"},
+		{"clock in pure code", "nodes/dist/frame.go", "time", "nodes/dist/frame.go imports time"},
+		{"socket in pure code", "nodes/dist/frame.go", "net/netip", "nodes/dist/frame.go imports net/netip"},
+		{"C", "ei/term.go", "C", "ei/term.go imports C"},
+		{"unknown package", "router/router.go", "", "router is not in the picture"},
+		{"nameless package", "nodes/util/x.go", "", "nodes/util/x.go: util says nothing"},
+		{"nameless file", "nodes/common.go", "", "nodes/common.go: common says nothing"},
+		{"nameless test file", "nodes/helpers_test.go", "", "nodes/helpers_test.go: helpers says nothing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.Contains(t, strings.Join(check(picture, []source{{tt.file, strings.Fields(tt.imports)}}), "\n"), tt.want)
+		})
+	}
+	require.Empty(t, check(picture, []source{
+		{"nodes/node.go", []string{"time", xsys + "/unix", ours("ei"), ours("transport/handoff")}},
+		{"nodes/node_test.go", []string{"testing", testify + "/require", goleak, ours("nodes"), ours("ei"), ours("test/otp")}},
+		{"nodes/dist/frame_test.go", []string{"time", "os"}},
+	}))
+}
+
+// read finds the Go files below root as the go command would, and those for other
+// systems as well. That is why it parses them itself. (And a test that lets the
+// go command read them is cached although they have changed.)
+func read(root string) ([]source, error) {
+	var sources []source
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return skip(root, file, d.Name())
+		}
+		if filepath.Ext(file) != ".go" {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		s := source{path: filepath.ToSlash(below)}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			s.imports = append(s.imports, imported)
+		}
+		sources = append(sources, s)
+		return nil
+	})
+	return sources, err
+}
+
+// skip returns fs.SkipDir for a folder that is no part of the module.
+func skip(root, dir, name string) error {
+	if dir == root {
+		return nil
+	}
+	if name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// check returns a line for each thing that the picture does not show.
+func check(picture []row, sources []source) []string {
+	var wrong []string
+	for _, s := range sources {
+		wrong = append(wrong, names(s)...)
+		i := slices.IndexFunc(picture, func(r row) bool { return r.path == s.pkg() })
+		if i < 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: the package %s is not in the picture", s.path, s.pkg()))
+			continue
+		}
+		for _, imported := range s.imports {
+			if !picture[i].allows(imported, s.isTest()) {
+				wrong = append(wrong, fmt.Sprintf("%s imports %s", s.path, strings.TrimPrefix(imported, module+"/")))
+			}
+		}
+	}
+	return wrong
+}
+
+func names(s source) []string {
+	var wrong []string
+	words := strings.Split(strings.TrimSuffix(strings.TrimSuffix(s.path, ".go"), "_test"), "/")
+	for _, word := range words {
+		if slices.Contains(nameless, word) {
+			wrong = append(wrong, fmt.Sprintf("%s: %s says nothing", s.path, word))
+		}
+	}
+	return wrong
+}
+
+func (r row) allows(imported string, inTest bool) bool {
+	if own, ok := strings.CutPrefix(imported, module+"/"); ok {
+		return slices.Contains(strings.Fields(r.own), own) ||
+			inTest && (own == r.path || slices.Contains(strings.Fields(r.testOwn), own))
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") {
+		return imported != "C" && (inTest || !slices.Contains(strings.Fields(r.notStd), first))
+	}
+	modules := r.others
+	if inTest {
+		modules = slices.Concat(modules, everyTest, r.testOther)
+	}
+	return slices.ContainsFunc(modules, func(m string) bool {
+		return imported == m || strings.HasPrefix(imported, m+"/")
+	})
+}

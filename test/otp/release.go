@@ -1,0 +1,161 @@
+package otp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The environment variables that test/run.sh sets.
+const (
+	envReleases = "CNODE_TEST_OTP"
+	envRequire  = "CNODE_TEST_REQUIRE"
+	envLibei    = "CNODE_TEST_LIBEI"
+)
+
+// wanted are the releases that the project is tested with.
+var wanted = []int{25, 27, 29}
+
+// ErrNoErlang reports that no release was named and none is on the PATH.
+var ErrNoErlang = errors.New("no Erlang: " + envReleases + " is not set and no erl is on the PATH (test/run.sh brings its own)")
+
+// A Release is one installed Erlang/OTP.
+type Release struct {
+	Number int    // as erlang:system_info(otp_release) says it: 25
+	Erl    string // path of erl; epmd, erlc and erl_call are beside it
+}
+
+// String returns "otp25", the name of the subtests of [Each].
+func (r Release) String() string { return "otp" + strconv.Itoa(r.Number) }
+
+// Command returns the path of another program of the release, such as "epmd".
+func (r Release) Command(name string) string { return filepath.Join(filepath.Dir(r.Erl), name) }
+
+// Find returns the releases of this machine, the oldest first: those that
+// CNODE_TEST_OTP names, else the one on the PATH. It is [ErrNoErlang] if there is
+// none. The erl on the PATH is run once to learn its number, which takes some
+// tenths of a second.
+func Find() ([]Release, error) {
+	if list := os.Getenv(envReleases); list != "" {
+		return parse(list)
+	}
+	erl, err := exec.LookPath("erl")
+	if err != nil {
+		return nil, ErrNoErlang
+	}
+	r, err := ask(erl)
+	if err != nil {
+		return nil, err
+	}
+	return []Release{r}, nil
+}
+
+func parse(list string) ([]Release, error) {
+	var found []Release
+	for entry := range strings.FieldsSeq(list) {
+		number, erl, ok := strings.Cut(entry, "=")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("%s: %q is not of the form 25=/path/of/erl", envReleases, entry)
+		}
+		if _, err := exec.LookPath(erl); err != nil {
+			return nil, fmt.Errorf("%s: OTP %d: %w", envReleases, n, err)
+		}
+		found = append(found, Release{Number: n, Erl: erl})
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s names no release", envReleases)
+	}
+	slices.SortFunc(found, func(a, b Release) int { return a.Number - b.Number })
+	return found, nil
+}
+
+// ask runs erl to learn which release it is.
+func ask(erl string) (Release, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, erl, "-noinput", "-boot", "start_clean",
+		"-eval", `io:put_chars(erlang:system_info(otp_release)), halt().`)
+	cmd.Env = environment(os.TempDir())
+	out, err := cmd.Output()
+	if err != nil {
+		return Release{}, fmt.Errorf("%s does not run: %w", erl, err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		return Release{}, fmt.Errorf("%s does not tell its release: %w", erl, err)
+	}
+	return Release{Number: n, Erl: erl}, nil
+}
+
+// Releases returns what [Find] finds. Without a release it skips the test, or
+// fails it where CNODE_TEST_REQUIRE is set; there it also fails the test if one
+// of the releases that the project is tested with is not among them.
+func Releases(t testing.TB) []Release {
+	t.Helper()
+	found, err := Find()
+	if err == nil && required() {
+		err = complete(found)
+	}
+	if errors.Is(err, ErrNoErlang) {
+		absent(t, err.Error())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// At returns the release of this number; a missing one skips or fails the test
+// as in [Releases].
+func At(t testing.TB, number int) Release {
+	t.Helper()
+	for _, r := range Releases(t) {
+		if r.Number == number {
+			return r
+		}
+	}
+	absent(t, fmt.Sprintf("no Erlang/OTP %d: %s does not name it", number, envReleases))
+	return Release{}
+}
+
+// Each runs f as a subtest with every release.
+func Each(t *testing.T, f func(t *testing.T, r Release)) {
+	t.Helper()
+	for _, r := range Releases(t) {
+		t.Run(r.String(), func(t *testing.T) { f(t, r) })
+	}
+}
+
+func required() bool { return os.Getenv(envRequire) != "" }
+
+// complete returns an error that names the wanted releases that are not in found.
+func complete(found []Release) error {
+	var missing []string
+	for _, n := range wanted {
+		if !slices.ContainsFunc(found, func(r Release) bool { return r.Number == n }) {
+			missing = append(missing, strconv.Itoa(n))
+		}
+	}
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is set, but there is no Erlang/OTP %s", envRequire, strings.Join(missing, ", "))
+}
+
+// absent ends a test that lacks a peer.
+func absent(t testing.TB, why string) {
+	t.Helper()
+	if required() {
+		t.Fatalf("%s is set: %s", envRequire, why)
+	}
+	t.Skip(why)
+}
