@@ -1,0 +1,608 @@
+package dist
+
+import (
+	"errors"
+	"io"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func client() Self {
+	return Self{Name: "go@client.example", Cookie: "secret", Creation: 11, Challenge: 0x11111111}
+}
+
+func server() Self {
+	return Self{Name: "er@server.example", Cookie: "secret", Creation: 22, Challenge: 0x22222222}
+}
+
+// outcome is what both sides of a handshake in memory came to.
+type outcome struct {
+	initiator, responder       Peer
+	initiatorErr, responderErr error
+	initiatorWrites            int
+	responderWrites            int
+}
+
+// shake joins both sides in memory. Each side closes its end when it fails,
+// as the owner of a real connection does.
+func shake(a Self, ao InitiateOptions, b Self, bo RespondOptions) (out outcome) {
+	ca, cb := newPacketPipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var n Name
+		if n, out.responderErr = ReadName(cb); out.responderErr == nil {
+			out.responder, out.responderErr = Respond(cb, b, n, bo)
+		}
+		if out.responderErr != nil {
+			cb.Close()
+		}
+	}()
+	out.initiator, out.initiatorErr = Initiate(ca, a, ao)
+	if out.initiatorErr != nil {
+		ca.Close()
+	}
+	<-done
+	out.initiatorWrites, out.responderWrites = ca.writes, cb.writes
+	return out
+}
+
+func decide(v Verdict) func(Name) (Verdict, error) {
+	return func(Name) (Verdict, error) { return v, nil }
+}
+
+func TestHandshakeOK(t *testing.T) {
+	a, b := client(), server()
+	b.Flags = FlagsDefault | FlagPublished | FlagUnicodeIO
+	for name, version5 := range map[string]bool{"version 6": false, "version 5": true} {
+		t.Run(name, func(t *testing.T) {
+			out := shake(a, InitiateOptions{Want: b.Name, Version5: version5}, b, RespondOptions{})
+			require.NoError(t, out.initiatorErr)
+			require.NoError(t, out.responderErr)
+			version := Version6
+			if version5 {
+				version = Version5
+			}
+			require.Equal(t, Peer{
+				Name: b.Name, Creation: 22, Flags: FlagsDefault, Announced: b.Flags, Version: version,
+				Status: StatusOK, SelfName: a.Name, SelfCreation: 11,
+			}, out.initiator)
+			require.Equal(t, Peer{
+				Name: a.Name, Creation: 11, Flags: FlagsDefault, Announced: FlagsDefault, Version: version,
+				Status: StatusOK, SelfName: b.Name, SelfCreation: 22,
+			}, out.responder)
+			require.Equal(t, 2, out.initiatorWrites, "name; complement and reply")
+			require.Equal(t, 2, out.responderWrites, "status and challenge; acknowledgement")
+		})
+	}
+}
+
+func TestHandshakeStatuses(t *testing.T) {
+	dynamic := client()
+	dynamic.Name, dynamic.Dynamic = "client.example", true
+	no := func(string) bool { return false }
+	yes := func(string) bool { return true }
+	tests := map[string]struct {
+		a                          Self
+		ao                         InitiateOptions
+		bo                         RespondOptions
+		initiatorErr, responderErr error // nil: the handshake succeeds
+		status                     Status
+	}{
+		"ok":              {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK})}, status: StatusOK},
+		"ok_simultaneous": {a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOKSimultaneous})}, status: StatusOKSimultaneous},
+		"nok": {
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
+			initiatorErr: ErrNok, responderErr: ErrNok, status: StatusNok,
+		},
+		"not_allowed": {
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusNotAllowed})},
+			initiatorErr: ErrNotAllowed, responderErr: ErrNotAllowed, status: StatusNotAllowed,
+		},
+		"alive, true": {
+			a: client(), ao: InitiateOptions{AliveAnswer: yes}, status: StatusAlive,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
+		},
+		"alive, nobody asked": {
+			a: client(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}, status: StatusAlive,
+		},
+		"alive, false": {
+			a: client(), ao: InitiateOptions{AliveAnswer: no}, bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
+			initiatorErr: ErrAlive, responderErr: ErrAlive, status: StatusAlive,
+		},
+		"alive, version 5": {
+			a: client(), ao: InitiateOptions{Version5: true}, status: StatusAlive,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusAlive})},
+		},
+		"named": {
+			a: dynamic, status: StatusNamed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "2907I0M4K1387@client.example", Creation: 77})},
+		},
+		"a name asked for, nobody gives one": {
+			a: dynamic, initiatorErr: ErrNotAllowed, responderErr: ErrNotAllowed, status: StatusNotAllowed,
+		},
+		"a name asked for, nok": {
+			a: dynamic, bo: RespondOptions{Decide: decide(Verdict{Status: StatusNok})},
+			initiatorErr: ErrNok, responderErr: ErrNok, status: StatusNok,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out := shake(tt.a, tt.ao, server(), tt.bo)
+			if tt.initiatorErr != nil {
+				requireHandshakeError(t, out.initiatorErr, tt.initiatorErr, tt.status)
+				requireHandshakeError(t, out.responderErr, tt.responderErr, tt.status)
+				return
+			}
+			require.NoError(t, out.initiatorErr)
+			require.NoError(t, out.responderErr)
+			require.Equal(t, tt.status, out.initiator.Status)
+			require.Equal(t, tt.status, out.responder.Status)
+			require.Equal(t, out.initiator.SelfName, out.responder.Name)
+			require.Equal(t, out.initiator.SelfCreation, out.responder.Creation)
+			require.Equal(t, out.initiator.Flags, out.responder.Flags)
+			require.False(t, out.initiator.Flags.Has(FlagNameMe))
+			if tt.status == StatusNamed {
+				require.Equal(t, "2907I0M4K1387@client.example", out.initiator.SelfName)
+				require.Equal(t, uint32(77), out.initiator.SelfCreation)
+			}
+		})
+	}
+}
+
+func requireHandshakeError(t *testing.T, err, want error, status Status) *HandshakeError {
+	t.Helper()
+	require.ErrorIs(t, err, want)
+	var he *HandshakeError
+	require.ErrorAs(t, err, &he)
+	require.Equal(t, status, he.Status)
+	return he
+}
+
+// TestHandshakeRefusals are the handshakes that one side ends on its own.
+// phase is where the side that decides stops; the other one sees what
+// otherErr says.
+func TestHandshakeRefusals(t *testing.T) {
+	mine := errors.New("certificate of another node")
+	refuse := func(string) error { return mine }
+	edit := func(s Self, change func(*Self)) Self { change(&s); return s }
+	dynamic := edit(client(), func(s *Self) { s.Name, s.Dynamic = "client.example", true })
+	tests := map[string]struct {
+		a         Self
+		ao        InitiateOptions
+		b         Self
+		bo        RespondOptions
+		responder bool // the responder decides
+		err       error
+		phase     string
+		otherErr  error
+		hint      string // of the other side
+		missing   Flags
+		text      string // part of the deciding side's text
+	}{
+		"B has another cookie": {
+			a: client(), b: edit(server(), func(s *Self) { s.Cookie = "other" }), responder: true,
+			err: ErrBadCookie, phase: PhaseChallengeReply, otherErr: io.EOF, hint: "most often a wrong cookie",
+		},
+		"B has our own name": {
+			a: client(), b: edit(server(), func(s *Self) { s.Name = client().Name }), responder: true,
+			err: ErrSelf, phase: PhaseStatus, otherErr: ErrNotAllowed,
+		},
+		"A asks for its own name": {
+			a: client(), ao: InitiateOptions{Want: client().Name}, b: server(), err: ErrSelf, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"B is another node": {
+			a: client(), ao: InitiateOptions{Want: "third@server.example"}, b: server(),
+			err: ErrWrongPeer, phase: PhaseChallenge, otherErr: io.EOF, hint: "may refuse our name",
+			text: `with "er@server.example": challenge: another node than the expected one "third@server.example"`,
+		},
+		"A lacks a flag": {
+			a: edit(client(), func(s *Self) { s.Flags = FlagsLibei &^ (FlagMapTag | FlagMandatory25Digest) }), b: server(),
+			responder: true, err: ErrMissingFlags, phase: PhaseStatus, otherErr: ErrNotAllowed, missing: FlagMapTag,
+			text: `with "go@client.example": status: mandatory distribution flags are missing: DFLAG_MAP_TAG (mandatory since OTP 25)`,
+		},
+		"A lacks a flag that only we demand": {
+			a: edit(client(), func(s *Self) { s.Flags = FlagsLibei &^ FlagUnlinkID }),
+			b: edit(server(), func(s *Self) { s.Mandatory = Mandatory26 }), responder: true,
+			err: ErrMissingFlags, phase: PhaseStatus, otherErr: ErrNotAllowed, missing: FlagUnlinkID,
+			text: "DFLAG_UNLINK_ID (mandatory since OTP 26)",
+		},
+		"B lacks a flag": {
+			a: client(), b: edit(server(), func(s *Self) { s.Flags = FlagsLibei &^ (FlagBigCreation | FlagMandatory25Digest) }),
+			err: ErrMissingFlags, phase: PhaseChallenge, otherErr: io.EOF, missing: FlagBigCreation,
+		},
+		"A lacks a high flag, told by the complement": {
+			a: edit(client(), func(s *Self) { s.Flags = FlagsLibei &^ FlagV4NC }), ao: InitiateOptions{Version5: true},
+			b: edit(server(), func(s *Self) { s.Mandatory = Mandatory26 }), responder: true,
+			err: ErrMissingFlags, phase: PhaseComplement, otherErr: io.EOF, hint: "most often a wrong cookie", missing: FlagV4NC,
+		},
+		"A is refused by its name": {
+			a: client(), b: server(), bo: RespondOptions{CheckPeer: refuse}, responder: true,
+			err: mine, phase: PhaseStatus, otherErr: ErrNotAllowed,
+		},
+		"A is refused by the name it is given": {
+			a: dynamic, b: server(), responder: true, err: mine, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo:   RespondOptions{CheckPeer: refuse, Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
+			text: `with "X@client.example"`,
+		},
+		"A is refused by Decide": {
+			a: client(), b: server(), responder: true, err: mine, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo: RespondOptions{Decide: func(Name) (Verdict, error) { return Verdict{}, mine }},
+		},
+		"B is refused by its name": {
+			a: client(), ao: InitiateOptions{CheckPeer: refuse}, b: server(),
+			err: mine, phase: PhaseChallenge, otherErr: io.EOF,
+		},
+		"no verdict": {
+			a: client(), b: server(), bo: RespondOptions{Decide: decide(Verdict{})}, responder: true,
+			err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
+		},
+		"ok for a peer that asks for a name": {
+			a: dynamic, b: server(), bo: RespondOptions{Decide: decide(Verdict{Status: StatusOK})}, responder: true,
+			err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
+		},
+		"a name for a peer that has one": {
+			a: client(), b: server(), responder: true, err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@client.example", Creation: 1})},
+		},
+		"a given name of another host": {
+			a: dynamic, b: server(), responder: true, err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "X@other.example", Creation: 1})},
+		},
+		"a given name that is none": {
+			a: dynamic, b: server(), responder: true, err: ErrInvalidName, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "client.example", Creation: 1})},
+		},
+		"our own name given away": {
+			a: edit(dynamic, func(s *Self) { s.Name = "server.example" }), b: server(), responder: true,
+			err: ErrConfig, phase: PhaseStatus, otherErr: ErrNotAllowed,
+			bo: RespondOptions{Decide: decide(Verdict{Status: StatusNamed, Name: "er@server.example", Creation: 1})},
+		},
+		"A's name is none": {
+			a: edit(client(), func(s *Self) { s.Name = "client" }), b: server(), err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
+			text: "nothing", hint: "it gave no name",
+		},
+		"A's host is a name": {
+			a: edit(client(), func(s *Self) { s.Dynamic = true }), b: server(), err: ErrInvalidName, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"A has no challenge": {
+			a: edit(client(), func(s *Self) { s.Challenge = 0 }), b: server(), err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"A wants a node with a bad name": {
+			a: client(), ao: InitiateOptions{Want: "er"}, b: server(), err: ErrInvalidName, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"a dynamic name in version 5": {
+			a: dynamic, ao: InitiateOptions{Version5: true}, b: server(), err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"version 5 without its flag": {
+			a:  edit(client(), func(s *Self) { s.Flags = FlagsLibei &^ FlagHandshake23 }),
+			ao: InitiateOptions{Version5: true}, b: server(), err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
+		},
+		"B has no challenge": {
+			a: client(), b: edit(server(), func(s *Self) { s.Challenge = 0 }), responder: true,
+			err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF, hint: "refuse our handshake version or flags",
+		},
+		"B has no name": {
+			a: client(), b: edit(server(), func(s *Self) { s.Dynamic = true }), responder: true,
+			err: ErrConfig, phase: PhaseConfig, otherErr: io.EOF,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out := shake(tt.a, tt.ao, tt.b, tt.bo)
+			err, other := out.initiatorErr, out.responderErr
+			if tt.responder {
+				err, other = other, err
+			}
+			require.Zero(t, out.initiator)
+			require.Zero(t, out.responder)
+			require.ErrorIs(t, err, tt.err)
+			var he *HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Equal(t, tt.phase, he.Phase)
+			require.Equal(t, tt.missing, he.Missing)
+			if tt.text != "" && tt.text != "nothing" {
+				require.ErrorContains(t, err, tt.text)
+			}
+			if tt.err == mine {
+				require.ErrorIs(t, err, ErrRefused)
+			}
+			require.ErrorIs(t, other, tt.otherErr)
+			if tt.hint != "" {
+				require.ErrorContains(t, other, tt.hint)
+			}
+		})
+	}
+}
+
+// script is a peer that says what it was told to say, whatever it hears.
+type script struct {
+	in  [][]byte
+	out [][]byte
+	err error // after the last packet; nil is io.EOF
+}
+
+func (s *script) ReadPacket() ([]byte, error) {
+	if len(s.in) == 0 {
+		if s.err != nil {
+			return nil, s.err
+		}
+		return nil, io.EOF
+	}
+	packet := s.in[0]
+	s.in = s.in[1:]
+	return packet, nil
+}
+
+func (s *script) WritePackets(p ...[]byte) error {
+	for _, packet := range p {
+		s.out = append(s.out, append([]byte(nil), packet...))
+	}
+	return nil
+}
+
+func packet(t testing.TB, m any) []byte {
+	t.Helper()
+	p, err := appendAs(nil, m)
+	require.NoError(t, err)
+	return p
+}
+
+func TestInitiateAgainstBadPeers(t *testing.T) {
+	ok := packet(t, StatusMessage{Status: StatusOK})
+	good := packet(t, Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})
+	named := packet(t, StatusMessage{Status: StatusNamed, Name: "X@client.example", Creation: 9})
+	tests := map[string]struct {
+		in      [][]byte
+		dynamic bool
+		readErr error
+		phase   string
+		err     error
+		text    string
+	}{
+		"closes at once":         {phase: PhaseStatus, err: io.EOF, text: "may refuse our handshake version"},
+		"resets":                 {readErr: syscall.ECONNRESET, phase: PhaseStatus, err: syscall.ECONNRESET, text: "closed by peer"},
+		"speaks http":            {in: [][]byte{[]byte("HTTP/1.1 400")}, phase: PhaseStatus, err: ErrMalformed},
+		"an empty packet":        {in: [][]byte{{}}, phase: PhaseStatus, err: ErrMalformed},
+		"an unknown status":      {in: [][]byte{[]byte("sokay")}, phase: PhaseStatus, err: ErrUnexpected, text: `status "okay"`},
+		"answers like A":         {in: [][]byte{[]byte("strue")}, phase: PhaseStatus, err: ErrUnexpected},
+		"names a named node":     {in: [][]byte{named}, phase: PhaseStatus, err: ErrUnexpected},
+		"names nobody":           {in: [][]byte{ok}, dynamic: true, phase: PhaseStatus, err: ErrUnexpected},
+		"a nameless one's alive": {in: [][]byte{[]byte("salive")}, dynamic: true, phase: PhaseStatus, err: ErrUnexpected},
+		"a name of another host": {
+			in: [][]byte{packet(t, StatusMessage{Status: StatusNamed, Name: "X@evil", Creation: 9})}, dynamic: true,
+			phase: PhaseStatus, err: ErrUnexpected,
+		},
+		"gives its own name": {
+			in: [][]byte{
+				packet(t, StatusMessage{Status: StatusNamed, Name: "er@client.example", Creation: 9}),
+				packet(t, Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Creation: 3, Name: "er@client.example"}),
+			}, dynamic: true, phase: PhaseChallenge, err: ErrSelf,
+		},
+		"closes after ok":       {in: [][]byte{ok}, phase: PhaseChallenge, err: io.EOF},
+		"a malformed challenge": {in: [][]byte{ok, good[:20]}, phase: PhaseChallenge, err: ErrMalformed},
+		"a challenge with our name": {
+			in:    [][]byte{ok, packet(t, Challenge{Version: 6, Flags: FlagsDefault, Name: client().Name})},
+			phase: PhaseChallenge, err: ErrSelf,
+		},
+		"a node older than OTP 23": {
+			in:    [][]byte{ok, packet(t, Challenge{Version: 5, Flags: FlagsLibei & lowFlags, Name: "er@server.example"})},
+			phase: PhaseChallenge, err: ErrMissingFlags, text: "DFLAG_HANDSHAKE_23 (mandatory since OTP 25)",
+		},
+		"closes after our digest":  {in: [][]byte{ok, good}, phase: PhaseChallengeAck, err: io.EOF, text: "most often a wrong cookie"},
+		"a malformed digest":       {in: [][]byte{ok, good, make([]byte, 17)}, phase: PhaseChallengeAck, err: ErrMalformed},
+		"a wrong digest":           {in: [][]byte{ok, good, AppendAck(nil, [16]byte{})}, phase: PhaseChallengeAck, err: ErrBadCookie},
+		"our own digest reflected": {in: [][]byte{ok, good, AppendAck(nil, Digest("secret", 5))}, phase: PhaseChallengeAck, err: ErrBadCookie},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := client()
+			if tt.dynamic {
+				s.Name, s.Dynamic = "client.example", true
+			}
+			peer, err := Initiate(&script{in: tt.in, err: tt.readErr}, s, InitiateOptions{})
+			require.Zero(t, peer)
+			require.ErrorIs(t, err, tt.err)
+			var he *HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Equal(t, tt.phase, he.Phase)
+			require.ErrorContains(t, err, tt.text)
+			require.Equal(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), he.Hint != "",
+				"a hint is for closed connections, a time-out has its own reason")
+		})
+	}
+}
+
+func TestRespondAgainstBadPeers(t *testing.T) {
+	name := Name{Version: 6, Flags: FlagsDefault, Creation: 4, Name: "go@client.example"}
+	old := Name{Version: 5, Flags: FlagsDefault & lowFlags, Name: "go@client.example"}
+	proof := AppendReply(nil, Reply{Challenge: 7, Digest: Digest("secret", server().Challenge)})
+	alive := RespondOptions{Decide: decide(Verdict{Status: StatusAlive})}
+	tests := map[string]struct {
+		name  Name
+		o     RespondOptions
+		in    [][]byte
+		phase string
+		err   error
+	}{
+		"closes after the challenge":   {name: name, phase: PhaseChallengeReply, err: io.EOF},
+		"no reply":                     {name: name, in: [][]byte{proof[:20]}, phase: PhaseChallengeReply, err: ErrMalformed},
+		"a wrong digest":               {name: name, in: [][]byte{AppendReply(nil, Reply{})}, phase: PhaseChallengeReply, err: ErrBadCookie},
+		"a complement nobody wants":    {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: PhaseChallengeReply, err: ErrMalformed},
+		"version 5, no complement":     {name: old, in: [][]byte{proof}, phase: PhaseComplement, err: ErrMalformed},
+		"version 5, closes":            {name: old, phase: PhaseComplement, err: io.EOF},
+		"alive, closes":                {name: name, o: alive, phase: PhaseAliveAnswer, err: io.EOF},
+		"alive, answered with a proof": {name: name, o: alive, in: [][]byte{proof}, phase: PhaseAliveAnswer, err: ErrMalformed},
+		"alive, answered with ok":      {name: name, o: alive, in: [][]byte{[]byte("sok")}, phase: PhaseAliveAnswer, err: ErrUnexpected},
+		"a forwarded name of no version": {
+			name: Name{Flags: FlagsDefault, Name: "go@client.example"}, phase: PhaseConfig, err: ErrConfig,
+		},
+		"a forwarded name that is none": {
+			name: Name{Version: 6, Flags: FlagsDefault, Name: "go"}, phase: PhaseConfig, err: ErrInvalidName,
+		},
+		"version 5 without its flag": {
+			name:  Name{Version: 5, Flags: (Mandatory25 &^ FlagHandshake23) & lowFlags, Name: "go@client.example"},
+			phase: PhaseStatus, err: ErrMissingFlags,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := &script{in: tt.in}
+			peer, err := Respond(c, server(), tt.name, tt.o)
+			require.Zero(t, peer)
+			require.ErrorIs(t, err, tt.err)
+			var he *HandshakeError
+			require.ErrorAs(t, err, &he)
+			require.Equal(t, tt.phase, he.Phase)
+			for _, p := range c.out {
+				require.NotEqual(t, byte('a'), p[0], "a peer without the cookie must get no acknowledgement")
+			}
+		})
+	}
+}
+
+func TestReadNameErrors(t *testing.T) {
+	for _, tt := range []struct {
+		c   *script
+		err error
+	}{
+		{&script{}, io.EOF},
+		{&script{in: [][]byte{[]byte("GET / HTTP/1.1")}}, ErrMalformed},
+		{&script{in: [][]byte{[]byte("n\x00\x05\x00\x00\x00\x00root")}}, ErrInvalidName},
+	} {
+		_, err := ReadName(tt.c)
+		var he *HandshakeError
+		require.ErrorAs(t, err, &he)
+		require.Equal(t, PhaseName, he.Phase)
+		require.ErrorIs(t, err, tt.err)
+	}
+}
+
+// brokenWriter fails its nth WritePackets.
+type brokenWriter struct {
+	*packetPipe
+	n int
+}
+
+func (w *brokenWriter) WritePackets(p ...[]byte) error {
+	if w.n--; w.n < 0 {
+		w.Close()
+		return syscall.EPIPE
+	}
+	return w.packetPipe.WritePackets(p...)
+}
+
+// TestWriteErrors breaks every write of both sides in turn.
+func TestWriteErrors(t *testing.T) {
+	phases := map[bool][]string{
+		true:  {PhaseName, PhaseAliveAnswer, PhaseChallengeReply},
+		false: {PhaseStatus, PhaseChallenge, PhaseChallengeAck},
+	}
+	for initiator, list := range phases {
+		for n, phase := range list {
+			t.Run(phase, func(t *testing.T) {
+				ca, cb := newPacketPipe()
+				var a, b PacketConn = ca, cb
+				if initiator {
+					a = &brokenWriter{ca, n}
+				} else {
+					b = &brokenWriter{cb, n}
+				}
+				done := make(chan error)
+				go func() {
+					defer cb.Close()
+					name, err := ReadName(b)
+					if err == nil {
+						_, err = Respond(b, server(), name, RespondOptions{Decide: decide(Verdict{Status: StatusAlive})})
+					}
+					done <- err
+				}()
+				_, err := Initiate(a, client(), InitiateOptions{})
+				ca.Close()
+				responderErr := <-done
+				if !initiator {
+					err = responderErr
+				}
+				var he *HandshakeError
+				require.ErrorAs(t, err, &he)
+				require.Equal(t, phase, he.Phase)
+				require.ErrorIs(t, err, syscall.EPIPE)
+			})
+		}
+	}
+	// A refusal that cannot be told keeps its own reason.
+	ca, cb := newPacketPipe()
+	defer ca.Close()
+	defer cb.Close()
+	_, err := Respond(&brokenWriter{cb, 0}, server(), Name{Version: 6, Name: "a@b"}, RespondOptions{})
+	require.ErrorIs(t, err, ErrMissingFlags)
+	require.ErrorIs(t, err, syscall.EPIPE)
+}
+
+// TestCookieIsNotProvenToStrangers: the connecting side lets CheckPeer, Want
+// and the flags decide before its digest goes out.
+func TestCookieIsNotProvenToStrangers(t *testing.T) {
+	challenge := Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Name: "er@server.example"}
+	weak := challenge
+	weak.Flags = FlagsLibei &^ (FlagMandatory25Digest | FlagUTF8Atoms)
+	for name, tt := range map[string]struct {
+		c Challenge
+		o InitiateOptions
+	}{
+		"CheckPeer": {challenge, InitiateOptions{CheckPeer: func(string) error { return io.ErrNoProgress }}},
+		"Want":      {challenge, InitiateOptions{Want: "other@server.example"}},
+		"flags":     {weak, InitiateOptions{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &script{in: [][]byte{packet(t, StatusMessage{Status: StatusOK}), packet(t, tt.c)}}
+			_, err := Initiate(c, client(), tt.o)
+			require.Error(t, err)
+			require.Len(t, c.out, 1, "only the name may have gone out")
+		})
+	}
+}
+
+// TestHandshakeProperty runs both sides with anything that may differ between
+// two nodes, and holds the outcome of one side against that of the other.
+func TestHandshakeProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		extra := rapid.Uint64()
+		a := Self{
+			Name: "a" + drawName(t, "a"), Cookie: rapid.String().Draw(t, "cookie"), Creation: rapid.Uint32().Draw(t, "a creation"),
+			Challenge: rapid.Uint32Min(1).Draw(t, "a challenge"), Flags: FlagsLibei | Flags(extra.Draw(t, "a flags")),
+		}
+		b := Self{
+			Name: "b" + drawName(t, "b"), Cookie: a.Cookie, Creation: rapid.Uint32().Draw(t, "b creation"),
+			Challenge: rapid.Uint32Min(1).Draw(t, "b challenge"), Flags: FlagsLibei | Flags(extra.Draw(t, "b flags")),
+			Mandatory: rapid.SampledFrom([]Flags{0, Mandatory25, Mandatory26}).Draw(t, "mandatory"),
+		}
+		ao := InitiateOptions{}
+		verdict := Verdict{Status: rapid.SampledFrom([]Status{StatusOK, StatusOKSimultaneous, StatusAlive, StatusNamed}).Draw(t, "status")}
+		if verdict.Status == StatusNamed {
+			a.Name, a.Dynamic = "host", true
+			verdict.Name, verdict.Creation = "X1@host", rapid.Uint32().Draw(t, "given")
+		} else {
+			ao.Version5 = rapid.Bool().Draw(t, "version 5")
+		}
+		out := shake(a, ao, b, RespondOptions{Decide: decide(verdict)})
+		require.NoError(t, out.initiatorErr)
+		require.NoError(t, out.responderErr)
+		require.Equal(t, out.initiator.SelfName, out.responder.Name)
+		require.Equal(t, out.initiator.SelfCreation, out.responder.Creation)
+		require.Equal(t, out.responder.SelfName, out.initiator.Name)
+		require.Equal(t, out.responder.SelfCreation, out.initiator.Creation)
+		require.Equal(t, out.initiator.Flags, out.responder.Flags)
+		require.Equal(t, out.initiator.Status, out.responder.Status)
+		require.Equal(t, out.initiator.Version, out.responder.Version)
+		require.Equal(t, b.Flags&^FlagNameMe, out.initiator.Announced)
+		require.Equal(t, a.Flags&^FlagNameMe, out.responder.Announced&^FlagNameMe)
+
+		a.Cookie += "x"
+		out = shake(a, ao, b, RespondOptions{Decide: decide(verdict)})
+		require.ErrorIs(t, out.responderErr, ErrBadCookie)
+		require.ErrorIs(t, out.initiatorErr, io.EOF)
+	})
+}
