@@ -51,7 +51,7 @@ var picture = []row{
 	{path: "transport/transporttest", own: "transport", others: []string{xsys}},
 	{path: "transport/handoff", own: "transport", others: []string{xsys}, testOwn: "transport/transporttest"},
 	{path: "tlstransport", own: "transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp", testOther: []string{xnet}},
-	{path: "nodes/dist", own: "ei", notStd: "net os io time sync context log", testOwn: "test/otp"},
+	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
 	{path: "nodes/epmd", own: "transport", others: []string{xsys}, testOwn: "test/otp"},
 	{path: "nodes", own: "ei transport transport/handoff nodes/dist nodes/epmd", others: []string{xsys}, testOwn: "transport/transporttest test/otp"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs what is missing and tests everything, against every peer; a peer that
+# cannot be had is a failure here. The last lines are those of go test.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+
+staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+systems=(linux darwin freebsd windows)
+machines=(amd64 arm64)
+
+command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
+started=$SECONDS
+step() { printf '== %s (%d s)\n' "$*" $((SECONDS - started)); }
+
+step peers
+test/prepare.sh
+# shellcheck disable=SC1090,SC1091
+. "${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}/env"
+export CNODE_TEST_REQUIRE=1
+printf 'peer ergo: %s (go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
+
+step gofmt
+unformatted=$(gofmt -l .)
+if [[ -n $unformatted ]]; then
+	printf 'not formatted:\n%s\n' "$unformatted"
+	exit 1
+fi
+
+step go vet
+go vet ./...
+step staticcheck
+go run "$staticcheck" ./...
+
+for system in "${systems[@]}"; do
+	for machine in "${machines[@]}"; do
+		step "go build and vet for $system/$machine"
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build ./...
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet ./...
+	done
+done
+
+step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
+# Peers are no part of what go test's cache looks at, so tests against them run
+# each time; the others run again when something has changed.
+outside=$(go list ./... | grep '/test/interop' || true)
+status=0
+# shellcheck disable=SC2046
+go test -race $(go list ./... | grep -v '/test/interop') || status=1
+# shellcheck disable=SC2086
+[[ -z $outside ]] || go test -race -count=1 $outside || status=1
+exit $status
