@@ -1,0 +1,263 @@
+package epmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// absent gives the address of a port on which nobody listens.
+func absent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// calls holds each request of a Client, for what is the same with all.
+var calls = []struct {
+	op, name string
+	call     func(context.Context, *Client) error
+}{
+	{"register", "abc", func(ctx context.Context, c *Client) error {
+		_, err := c.Register(ctx, Registration{Name: "abc", Port: 1})
+		return err
+	}},
+	{"register", "abc", func(ctx context.Context, c *Client) error {
+		_, err := c.Keep(ctx, Registration{Name: "abc", Port: 1}, nil)
+		return err
+	}},
+	{"resolve", "abc", func(ctx context.Context, c *Client) error { _, err := c.Resolve(ctx, "", "abc"); return err }},
+	{"names", "", func(ctx context.Context, c *Client) error { _, _, err := c.Names(ctx, ""); return err }},
+	{"dump", "", func(ctx context.Context, c *Client) error { _, err := c.Dump(ctx); return err }},
+	{"kill", "", func(ctx context.Context, c *Client) error { return c.Kill(ctx) }},
+	{"stop", "abc", func(ctx context.Context, c *Client) error { return c.Stop(ctx, "abc") }},
+}
+
+func everyCall(t *testing.T, test func(t *testing.T, call func(context.Context, *Client) error) error) {
+	for i, tt := range calls {
+		t.Run(fmt.Sprint(i, tt.op), func(t *testing.T) {
+			err := test(t, tt.call)
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, tt.op, e.Op)
+			require.Equal(t, tt.name, e.Name)
+		})
+	}
+}
+
+func TestNoPortMapper(t *testing.T) {
+	addr := absent(t)
+	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+		err := call(t.Context(), &Client{Addr: addr})
+		require.ErrorIs(t, err, ErrNoPortMapper)
+		for _, part := range []string{addr, "epmd -daemon", "embedded", "ERL_EPMD_PORT"} {
+			require.ErrorContains(t, err, part, "the message must say where and what to do")
+		}
+		return err
+	})
+}
+
+func TestOtherDialErrorsAreNotAnAbsentPortMapper(t *testing.T) {
+	cause := errors.New("no route")
+	c := &Client{Addr: "host:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, cause }}
+	err := c.Kill(t.Context())
+	require.ErrorIs(t, err, cause)
+	require.NotErrorIs(t, err, ErrNoPortMapper)
+}
+
+func TestSilentPortMapper(t *testing.T) {
+	addr := fakeMapper(t, silent)
+	t.Run("timeout", func(t *testing.T) {
+		everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+			err := call(t.Context(), &Client{Addr: addr, Timeout: 20 * time.Millisecond})
+			require.ErrorIs(t, err, ErrTimeout)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NotErrorIs(t, err, net.ErrClosed)
+			var ne net.Error
+			require.True(t, errors.As(err, &ne) && ne.Timeout())
+			return err
+		})
+	})
+	t.Run("deadline of the context", func(t *testing.T) {
+		everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			err := call(ctx, &Client{Addr: addr, Timeout: -1})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, ErrTimeout)
+			var ne net.Error
+			require.True(t, errors.As(err, &ne) && ne.Timeout())
+			return err
+		})
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			c := &Client{Addr: addr, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				time.AfterFunc(10*time.Millisecond, cancel)
+				return conn, err
+			}}
+			err := call(ctx, c)
+			require.ErrorIs(t, err, context.Canceled)
+			return err
+		})
+	})
+	t.Run("cancelled before", func(t *testing.T) {
+		everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			err := call(ctx, &Client{Addr: addr})
+			require.ErrorIs(t, err, context.Canceled)
+			return err
+		})
+	})
+}
+
+func TestPortMapperThatHangsUp(t *testing.T) {
+	addr := fakeMapper(t, answering(""))
+	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+		err := call(t.Context(), &Client{Addr: addr})
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		if e.Op == "stop" {
+			require.ErrorIs(t, err, ErrNotAllowed)
+			require.ErrorContains(t, err, "relaxed_command_check")
+		} else {
+			require.ErrorIs(t, err, ErrNoAnswer)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		}
+		return err
+	})
+}
+
+func TestLies(t *testing.T) {
+	resolve := func(ctx context.Context, c *Client) error { _, err := c.Resolve(ctx, "", "abc"); return err }
+	register := func(ctx context.Context, c *Client) error {
+		_, err := c.Register(ctx, Registration{Name: "abc", Port: 1})
+		return err
+	}
+	names := func(ctx context.Context, c *Client) error { _, _, err := c.Names(ctx, ""); return err }
+	dump := func(ctx context.Context, c *Client) error { _, err := c.Dump(ctx); return err }
+	kill := func(ctx context.Context, c *Client) error { return c.Kill(ctx) }
+	stop := func(ctx context.Context, c *Client) error { return c.Stop(ctx, "abc") }
+	answer := func(name string, low, high uint16) string {
+		return string(appendPortAnswer(nil, &NodeInfo{Name: name, Port: 1, Low: low, High: high}))
+	}
+	for _, tt := range []struct {
+		name    string
+		call    func(context.Context, *Client) error
+		answer  string
+		want    error
+		message string
+	}{
+		{"resolve: another tag", resolve, "HTTP/1.1 400 Bad Request", ErrProtocol, "tag 72 instead of PORT2_RESP"},
+		{"resolve: cut off", resolve, answer("abc", 5, 6)[:14], ErrNoAnswer, "after 14 bytes"},
+		{"resolve: too long", resolve, answer("abc", 5, 6) + "x", ErrProtocol, "1 bytes after its end"},
+		{"resolve: unknown and too long", resolve, "w\x01\x00", ErrProtocol, "1 bytes after its end"},
+		{"resolve: a flood", resolve, answer("abc", 5, 6) + strings.Repeat("x", 5000), ErrProtocol, "bytes after its end"},
+		{"resolve: a name too long", resolve, "w\x00\x00\x01M\x00\x00\x06\x00\x05\xff\xff", ErrProtocol, "65535 bytes of name"},
+		{"resolve: another node", resolve, answer("abd", 5, 6), ErrProtocol, `it is about "abd"`},
+		{"resolve: a longer name", resolve, answer("abcd", 5, 6), ErrProtocol, `it is about "abcd"`},
+		{"resolve: port 0", resolve, "w\x00\x00\x00M\x00\x00\x06\x00\x05\x00\x03abc\x00\x00", ErrProtocol, "port 0"},
+		{"resolve: versions too high", resolve, answer("abc", 7, 8), ErrVersion, "the node speaks 7 to 8, this one 5 to 6"},
+		{"resolve: versions too low", resolve, answer("abc", 1, 4), ErrVersion, "the node speaks 1 to 4"},
+		{"resolve: unknown", resolve, "w\x01", ErrNotRegistered, "not registered"},
+		{"register: another tag", register, "w\x00", ErrProtocol, "PORT2_RESP instead of ALIVE2_X_RESP"},
+		{"register: cut off", register, "v\x00\x00\x00\x00", ErrNoAnswer, "after 5 bytes"},
+		{"register: too long", register, "v\x00\x00\x00\x00\x07\x07", ErrProtocol, "1 bytes after its end"},
+		{"register: 16 bits and too long", register, "y\x00\x00\x01\x00\x00", ErrProtocol, "2 bytes after its end"},
+		{"register: creation 0", register, "v\x00\x00\x00\x00\x00", ErrProtocol, "creation 0"},
+		{"register: refused", register, "v\x01\x00\x00\x00\x63", ErrNameTaken, "result 1"},
+		{"register: refused in 16 bits", register, "y\x02\x00\x63", ErrNameTaken, "result 2"},
+		{"names: cut off", names, "\x00\x00\x11\x11name a at p", ErrProtocol, "cut off"},
+		{"names: no listing", names, "no", ErrProtocol, "2 bytes"},
+		{"names: a flood", names, "\x00\x00\x11\x11" + strings.Repeat("name a at port 1\n", maxListing/16), ErrProtocol, "more than"},
+		{"dump: cut off", dump, "\x00\x00\x11\x11active name", ErrProtocol, "cut off"},
+		{"kill: another word", kill, "HI", ErrProtocol, `"HI"`},
+		{"kill: cut off", kill, "O", ErrNoAnswer, "after 1 bytes"},
+		{"kill: refused", kill, "NO", ErrNotAllowed, "names are registered"},
+		{"stop: another word", stop, "SURPASS", ErrProtocol, `"SURPASS"`},
+		{"stop: cut off", stop, "STOP", ErrNoAnswer, "after 4 bytes"},
+		{"stop: unknown", stop, "NOEXISTSTOPPED", ErrNotRegistered, "not registered"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.call(t.Context(), &Client{Addr: fakeMapper(t, answering(tt.answer))})
+			require.ErrorIs(t, err, tt.want)
+			require.ErrorContains(t, err, tt.message)
+		})
+	}
+}
+
+// An answer is complete when its last byte is there: in which pieces it comes must not matter, nor whether the connection is closed.
+func TestAnswersInPieces(t *testing.T) {
+	want := NodeInfo{Name: "abc", Port: 1234, Type: TypeNormal, High: 6, Low: 5, Extra: []byte("xyz")}
+	addr := fakeMapper(t, func(conn net.Conn) {
+		readRequest(conn)
+		for _, b := range appendPortAnswer(nil, &want) {
+			if _, err := conn.Write([]byte{b}); err != nil {
+				return
+			}
+		}
+		silent(conn)
+	})
+	got, err := (&Client{Addr: addr}).Resolve(t.Context(), "", "abc")
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func TestBadNamesAreNotSent(t *testing.T) {
+	c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("dialled")
+		return nil, net.ErrClosed
+	}}
+	_, err := c.Resolve(t.Context(), "", "alice@host")
+	require.ErrorIs(t, err, ErrBadName)
+	require.ErrorIs(t, c.Stop(t.Context(), ""), ErrBadName)
+	_, err = c.Register(t.Context(), Registration{Name: "a\x00", Port: 1})
+	require.ErrorIs(t, err, ErrBadName)
+	_, err = c.Register(t.Context(), Registration{Name: "a"})
+	require.ErrorIs(t, err, ErrBadRegistration)
+}
+
+func TestClientAddress(t *testing.T) {
+	var dialled string
+	dial := func(_ context.Context, network, addr string) (net.Conn, error) {
+		require.Equal(t, "tcp", network)
+		dialled = addr
+		return nil, net.ErrClosed
+	}
+	t.Setenv("ERL_EPMD_PORT", "1234")
+	t.Setenv("ERL_EPMD_ADDRESS", "")
+	for _, tt := range []struct{ addr, host, want string }{
+		{"", "", "127.0.0.1:1234"},
+		{"", "other", "other:1234"},
+		{"[::1]:99", "", "[::1]:99"},
+		{"[::1]:99", "fe80::1%eth0", "[fe80::1%eth0]:99"},
+	} {
+		_, _, err := (&Client{Addr: tt.addr, Dial: dial}).Names(t.Context(), tt.host)
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.Equal(t, tt.want, dialled)
+	}
+	for _, addr := range []string{"localhost", "localhost:epmd", "localhost:0", "localhost:65536"} {
+		err := (&Client{Addr: addr, Dial: dial}).Kill(t.Context())
+		require.ErrorContains(t, err, "address of the port mapper")
+	}
+	t.Setenv("ERL_EPMD_PORT", "x")
+	require.ErrorContains(t, (&Client{Dial: dial}).Kill(t.Context()), "ERL_EPMD_PORT")
+}
+
+func TestErrorText(t *testing.T) {
+	require.EqualError(t, &Error{Op: "resolve", Addr: "h:1", Name: "a b", Err: ErrNotRegistered}, `epmd: resolve "a b" at h:1: the name is not registered`)
+	require.EqualError(t, &Error{Op: "names", Err: ErrTimeout}, "epmd: names: the port mapper did not answer in time")
+}

@@ -1,0 +1,205 @@
+package epmd
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// restartable is a port mapper that can go away and come back, each time without memory. It works in a synctest bubble.
+type restartable struct {
+	mu     sync.Mutex
+	l      *pipeListener
+	s      *Server
+	served chan error
+}
+
+func (r *restartable) start() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.l, r.s, r.served = newPipeListener(), &Server{}, make(chan error, 1)
+	go func(s *Server, l net.Listener, served chan error) { served <- s.Serve(l) }(r.s, r.l, r.served)
+}
+
+func (r *restartable) stop() {
+	r.mu.Lock()
+	s, served := r.s, r.served
+	r.mu.Unlock()
+	s.Close()
+	<-served
+}
+
+func (r *restartable) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	r.mu.Lock()
+	l := r.l
+	r.mu.Unlock()
+	return l.Dial(ctx, network, addr)
+}
+
+// heard is an event and when it came.
+type heard struct {
+	KeepEvent
+	at time.Duration
+}
+
+func TestKeepRegistersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+		var events []heard
+		var log bytes.Buffer
+		start := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		k, err := c.Keep(ctx, Registration{Name: "abc", Port: 7}, &KeepOptions{
+			MinPause: time.Second, MaxPause: 5 * time.Second,
+			Notify: func(e KeepEvent) { events = append(events, heard{e, time.Since(start)}) },
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		require.NoError(t, err)
+		cancel() // bounds the first registration only
+		first := k.Creation()
+		require.NoError(t, k.Err())
+
+		time.Sleep(10 * time.Second)
+		mapper.stop()
+		synctest.Wait()
+		require.ErrorIs(t, k.Err(), ErrLost)
+
+		time.Sleep(14 * time.Second) // attempts after 1, 2, 4 and 5 seconds fail
+		synctest.Wait()
+		require.ErrorIs(t, k.Err(), ErrNoPortMapper)
+		mapper.start()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.NoError(t, k.Err())
+		require.Equal(t, first, k.Creation())
+
+		type brief struct {
+			state   KeepState
+			at      time.Duration
+			attempt int
+			pause   time.Duration
+		}
+		var got []brief
+		for _, e := range events {
+			got = append(got, brief{e.State, e.at, e.Attempt, e.Pause})
+		}
+		s := time.Second
+		require.Equal(t, []brief{
+			{KeepLost, 10 * s, 0, 1 * s},
+			{KeepFailed, 11 * s, 1, 2 * s},
+			{KeepFailed, 13 * s, 2, 4 * s},
+			{KeepFailed, 17 * s, 3, 5 * s},
+			{KeepFailed, 22 * s, 4, 5 * s},
+			{KeepRegistered, 27 * s, 5, 0},
+		}, got)
+		require.ErrorIs(t, events[0].Err, ErrLost)
+		require.ErrorIs(t, events[1].Err, ErrNoPortMapper)
+		require.NotZero(t, events[5].Creation)
+		require.NotEqual(t, first, events[5].Creation, "a port mapper without memory gives another one")
+		require.Equal(t, 5, bytes.Count(log.Bytes(), []byte("level=WARN")))
+		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=INFO")))
+
+		_, err = c.Resolve(t.Context(), "", "abc")
+		require.NoError(t, err)
+		require.NoError(t, k.Close())
+		require.ErrorIs(t, k.Err(), net.ErrClosed)
+		synctest.Wait()
+		_, err = c.Resolve(t.Context(), "", "abc")
+		require.ErrorIs(t, err, ErrNotRegistered)
+		require.NoError(t, k.Close())
+		mapper.stop()
+	})
+}
+
+func TestKeepReportsThatTheNameWasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+		events := make(chan KeepEvent, 100)
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) { events <- e }})
+		require.NoError(t, err)
+		mapper.stop()
+		require.Equal(t, KeepLost, (<-events).State)
+		mapper.start()
+		thief, err := c.Register(t.Context(), Registration{Name: "abc", Port: 8})
+		require.NoError(t, err)
+		e := <-events
+		require.Equal(t, KeepFailed, e.State)
+		require.ErrorIs(t, e.Err, ErrNameTaken)
+		require.NoError(t, thief.Close())
+		for e = range events {
+			if e.State == KeepRegistered {
+				break
+			}
+		}
+		require.NoError(t, k.Close())
+		mapper.stop()
+	})
+}
+
+// A port mapper that drops each registration at once must not be asked without end.
+func TestKeepSlowsDownWhenRegistrationsDoNotLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c := &Client{Addr: "127.0.0.1:4369", Dial: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			asked++
+			go func() {
+				readRequest(theirs)
+				io.WriteString(theirs, "v\x00\x00\x00\x00\x07")
+				theirs.Close()
+			}()
+			return ours, nil
+		}}
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.NoError(t, k.Close())
+		// 0.1 + 0.2 + ... + 3.2 seconds, then every 5.
+		require.Equal(t, 1+6+10, asked)
+	})
+}
+
+func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		hang := false
+		trying := make(chan struct{})
+		c := &Client{Addr: "127.0.0.1:4369", Timeout: -1, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if hang {
+				close(trying)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return mapper.dial(ctx, network, addr)
+		}}
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+		require.NoError(t, err)
+		hang = true
+		mapper.stop()
+		<-trying
+		require.NoError(t, k.Close())
+	})
+}
+
+func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {
+	k, err := (&Client{Addr: absent(t)}).Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+	require.ErrorIs(t, err, ErrNoPortMapper)
+	require.Nil(t, k)
+}
+
+func TestKeepStateText(t *testing.T) {
+	require.Equal(t, "registered lost failed unknown", KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
+}

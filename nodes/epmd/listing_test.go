@@ -1,0 +1,145 @@
+package epmd
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var namesAnswers = []struct {
+	name  string
+	wire  string
+	port  int
+	names []NamePort
+}{
+	{"nobody", "\x00\x00\x11\x11", 4369, nil},
+	{"two", "\x00\x00\x11\x11name b at port 65535\nname å at port 1\n", 4369, []NamePort{{"b", 65535}, {"å", 1}}},
+	{"a name that looks like a line", "\x00\x00\x00\x01name a at port 1 at port 2\n", 1, []NamePort{{"a at port 1", 2}}},
+	{"an empty name", "\x00\x00\x00\x01name  at port 2\n", 1, []NamePort{{"", 2}}},
+}
+
+func TestNamesAnswer(t *testing.T) {
+	for _, tt := range namesAnswers {
+		t.Run(tt.name, func(t *testing.T) {
+			port, names, err := parseNames([]byte(tt.wire))
+			require.NoError(t, err)
+			require.Equal(t, tt.port, port)
+			require.Equal(t, tt.names, names)
+			b := appendListingPort(nil, port)
+			for _, n := range names {
+				b = appendNameLine(b, n.Name, n.Port)
+			}
+			require.Equal(t, tt.wire, string(b))
+		})
+	}
+}
+
+func TestNamesAnswerLies(t *testing.T) {
+	for _, tt := range []struct{ name, wire, message string }{
+		{"no port", "\x00\x00\x11", "a listing of 3 bytes"},
+		{"a port out of range", "\x00\x01\x00\x00", "port 65536"},
+		{"cut off", "\x00\x00\x11\x11name a at port 12", "cut off"},
+		{"text instead of a port", "\x00\x00\x11\x11name a at port x\n", `line "name a at port x"`},
+		{"a port beyond 16 bits", "\x00\x00\x11\x11name a at port 65536\n", "line"},
+		{"another line", "\x00\x00\x11\x11HTTP/1.1 400 Bad Request\n", "line"},
+		{"a name too long", "\x00\x00\x11\x11name " + strings.Repeat("x", 1021) + " at port 1\n", "line"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := parseNames([]byte(tt.wire))
+			require.ErrorIs(t, err, ErrProtocol)
+			require.ErrorContains(t, err, tt.message)
+		})
+	}
+}
+
+var dumpAnswers = []struct {
+	name string
+	wire string
+	dump Dump
+}{
+	{"nobody", "\x00\x00\x11\x11", Dump{Port: 4369}},
+	{"active and unused", "\x00\x00\x11\x11active name     <b> at port 2, fd = 6\n\x00old/unused name <a>, port = 1, fd = 5 \n\x00",
+		Dump{4369, []DumpEntry{{"b", 2, 6}}, []DumpEntry{{"a", 1, 5}}}},
+	{"no descriptor", "\x00\x00\x11\x11active name     <> at port 2, fd = -1\n\x00", Dump{4369, []DumpEntry{{"", 2, -1}}, nil}},
+}
+
+func TestDumpAnswer(t *testing.T) {
+	for _, tt := range dumpAnswers {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := parseDump([]byte(tt.wire))
+			require.NoError(t, err)
+			require.Equal(t, tt.dump, d)
+			b := appendListingPort(nil, d.Port)
+			for _, e := range d.Active {
+				b = appendActiveLine(b, e)
+			}
+			for _, e := range d.Unused {
+				b = appendUnusedLine(b, e)
+			}
+			require.Equal(t, tt.wire, string(b))
+		})
+	}
+}
+
+func TestDumpAnswerLies(t *testing.T) {
+	for _, tt := range []struct{ name, wire, message string }{
+		{"no port", "", "a listing of 0 bytes"},
+		{"cut off", "\x00\x00\x11\x11active name     <b> at port 2, fd = 6\n", "cut off"},
+		{"no descriptor", "\x00\x00\x11\x11active name     <b> at port 2\n\x00", "line"},
+		{"text instead of a descriptor", "\x00\x00\x11\x11active name     <b> at port 2, fd = x\n\x00", "line"},
+		{"text instead of a port", "\x00\x00\x11\x11old/unused name <b>, port = x, fd = 6 \n\x00", "line"},
+		{"another line", "\x00\x00\x11\x11name b at port 2\n\x00", "line"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseDump([]byte(tt.wire))
+			require.ErrorIs(t, err, ErrProtocol)
+			require.ErrorContains(t, err, tt.message)
+		})
+	}
+}
+
+func FuzzParseNames(f *testing.F) {
+	for _, tt := range namesAnswers {
+		f.Add([]byte(tt.wire))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		port, names, err := parseNames(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrProtocol)
+			return
+		}
+		out := appendListingPort(nil, port)
+		for _, n := range names {
+			out = appendNameLine(out, n.Name, n.Port)
+		}
+		port2, names2, err := parseNames(out)
+		require.NoError(t, err)
+		require.Equal(t, port, port2)
+		require.Equal(t, names, names2)
+	})
+}
+
+func FuzzParseDump(f *testing.F) {
+	for _, tt := range dumpAnswers {
+		f.Add([]byte(tt.wire))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := parseDump(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrProtocol)
+			return
+		}
+		out := appendListingPort(nil, d.Port)
+		for _, e := range d.Active {
+			out = appendActiveLine(out, e)
+		}
+		for _, e := range d.Unused {
+			out = appendUnusedLine(out, e)
+		}
+		again, err := parseDump(out)
+		require.NoError(t, err)
+		require.ElementsMatch(t, d.Active, again.Active)
+		require.ElementsMatch(t, d.Unused, again.Unused)
+	})
+}

@@ -1,0 +1,29 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package epmd
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// readable tells, without blocking or taking anything, whether a read from conn would return at once: it ended, broke, or there are data.
+// It may be called beside a Read. A connection without a descriptor never is.
+func readable(conn net.Conn) bool {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	waiting := false
+	err = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		waiting = errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR)
+	})
+	return err != nil || !waiting
+}

@@ -1,0 +1,239 @@
+package epmd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// What the zero values of a Server's fields stand for.
+const (
+	DefaultPacketTimeout = 60 * time.Second
+	DefaultMaxConns      = 1024
+)
+
+// Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called
+// concurrently. A Server that was closed cannot be used again.
+type Server struct {
+	// Relaxed allows Stop, and Kill while names are registered; epmd's -relaxed_command_check.
+	Relaxed bool
+	// PacketTimeout is how long a connection that holds no registration may be silent, and how long writing an answer may take.
+	// Zero: DefaultPacketTimeout. epmd's -packet_timeout.
+	PacketTimeout time.Duration
+	// MaxConns bounds the connections, registrations included; a connection too many is closed at once. Zero: DefaultMaxConns.
+	MaxConns int
+	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
+	Port int
+	// Logger hears of registrations (Info), refusals (Warn) and requests (Debug). Nil: nothing is logged.
+	Logger *slog.Logger
+
+	mu        sync.Mutex
+	table     table
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	ended     error         // why no more connections are taken
+	over      chan struct{} // closed with that; made by the first Serve
+
+	running sync.WaitGroup // sessions; Add only with mu held and ended nil
+	asking  sync.WaitGroup // sessions without an answer yet; likewise
+}
+
+// Serve accepts and answers connections on l until the server is closed or killed, or l fails for good; it closes l in any case.
+// It always returns an error: ErrServerClosed after Close and Shutdown, ErrKilled after a kill request, once all connections
+// are gone; else that of l, whose connections live on. It may run on several listeners at once.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.add(l); err != nil {
+		return err
+	}
+	defer s.remove(l)
+	port := s.Port
+	if a, ok := l.Addr().(*net.TCPAddr); ok && port == 0 {
+		port = a.Port
+	}
+	pause := time.Duration(0)
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.start(conn, port)
+			continue
+		}
+		if ended := s.endedBy(); ended != nil {
+			s.running.Wait()
+			return ended
+		}
+		if !passing(err) {
+			return err
+		}
+		// Out of descriptors, most likely: connections that end will give some back.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.logger().Warn("cannot accept connections for now", "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.over:
+		}
+	}
+}
+
+// Close ends the server at once: listeners, registrations and requests. It returns nil when all its goroutines that serve connections
+// are gone.
+func (s *Server) Close() error {
+	s.end(ErrServerClosed)
+	s.dropAll()
+	s.running.Wait()
+	return nil
+}
+
+// Shutdown closes the listeners, waits until the connections that asked for something have been answered, for a silent one
+// PacketTimeout, and then closes the registrations. When ctx ends first it is as Close, and ctx's error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.end(ErrServerClosed)
+	answered := make(chan struct{})
+	go func() {
+		s.asking.Wait()
+		close(answered)
+	}()
+	var err error
+	select {
+	case <-answered:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.dropAll()
+	<-answered
+	s.running.Wait()
+	return err
+}
+
+// end stops accepting. The first reason stays.
+func (s *Server) end(reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended == nil {
+		s.ended = reason
+		if s.over != nil {
+			close(s.over)
+		}
+	}
+	for l := range s.listeners {
+		_ = l.Close() // Serve hears of it
+	}
+}
+
+func (s *Server) endedBy() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+// dropAll closes all connections.
+func (s *Server) dropAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.sessions {
+		_ = c.conn.Close() // the session hears of it
+	}
+}
+
+func (s *Server) add(l net.Listener) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil {
+		_ = l.Close() // it is the server's from here on
+		return s.ended
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[net.Listener]struct{})
+		s.sessions = make(map[*session]struct{})
+		s.over = make(chan struct{})
+	}
+	s.listeners[l] = struct{}{}
+	return nil
+}
+
+func (s *Server) remove(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	_ = l.Close() // it may be closed already
+}
+
+// start begins a session, if there is room for one.
+func (s *Server) start(conn net.Conn, port int) {
+	limit := s.MaxConns
+	if limit <= 0 {
+		limit = DefaultMaxConns
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended != nil || len(s.sessions) >= limit {
+		s.logger().Warn("connection closed, no room", "peer", conn.RemoteAddr(), "connections", len(s.sessions))
+		_ = conn.Close() // nothing was read or written
+		return
+	}
+	c := &session{server: s, conn: conn, port: port, local: isLocal(conn), fd: descriptor(conn)}
+	s.sessions[c] = struct{}{}
+	s.running.Add(1)
+	s.asking.Add(1)
+	go c.run()
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+func (s *Server) packetTimeout() time.Duration {
+	if s.PacketTimeout <= 0 {
+		return DefaultPacketTimeout
+	}
+	return s.PacketTimeout
+}
+
+// A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection
+// that ended may not have noticed yet. So whoever looks at the table looks at the connections first: settle at all of them, find at
+// that of one name. mu is held.
+
+func (s *Server) settle() {
+	for _, e := range slices.Clone(s.table.active) {
+		if readable(e.holder.conn) {
+			s.release(e)
+		}
+	}
+}
+
+// find gives the active entry of a name, or nil.
+func (s *Server) find(name string) *entry {
+	e := s.table.find(name)
+	if e != nil && readable(e.holder.conn) {
+		s.release(e)
+		return nil
+	}
+	return e
+}
+
+// release gives up a name and ends the session that holds it. mu is held.
+func (s *Server) release(e *entry) {
+	holder := e.holder
+	if s.table.release(e) {
+		_ = holder.conn.Close() // its session, if it is still there, hears of it
+		s.logger().Info("unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
+	}
+}
+
+// passing tells whether a listener that failed in this way may work again.
+func passing(err error) bool {
+	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,605 @@
+package epmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// framed puts the header before a request.
+func framed(body string) []byte {
+	return append([]byte{byte(len(body) >> 8), byte(len(body))}, body...)
+}
+
+// ask sends raw bytes on a new connection and reads to the end of the stream.
+func ask(t testing.TB, addr string, raw []byte) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	_, err = conn.Write(raw)
+	require.NoError(t, err)
+	b, err := io.ReadAll(conn)
+	if !errors.Is(err, syscall.ECONNRESET) { // the server did not read all that was sent
+		require.NoError(t, err)
+	}
+	return string(b)
+}
+
+func TestServerRegistersAndResolves(t *testing.T) {
+	addr := startServer(t, &Server{})
+	c := &Client{Addr: addr}
+	before := uint32(time.Now().Unix())
+	r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1234, Type: TypeNormal, Low: 5, Extra: []byte("x\x00y")})
+	require.NoError(t, err)
+	require.Greater(t, r.Creation, before)
+	info, err := c.Resolve(t.Context(), "", "abc")
+	require.NoError(t, err)
+	require.Equal(t, NodeInfo(r.Registration()), info)
+
+	_, err = c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+	require.ErrorIs(t, err, ErrNameTaken)
+
+	port, names, err := c.Names(t.Context(), "localhost")
+	require.NoError(t, err)
+	require.Contains(t, addr, fmt.Sprint(":", port))
+	require.Equal(t, []NamePort{{"abc", 1234}}, names)
+	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
+	require.ErrorIs(t, c.Stop(t.Context(), "abc"), ErrNotAllowed)
+
+	require.NoError(t, r.Close())
+	_, err = c.Resolve(t.Context(), "", "abc")
+	require.ErrorIs(t, err, ErrNotRegistered, "what was given up before must not be found")
+	d, err := c.Dump(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, d.Active)
+	require.Len(t, d.Unused, 1)
+	require.Positive(t, d.Unused[0].FD)
+
+	again, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1, High: 5})
+	require.NoError(t, err)
+	require.Equal(t, (r.Creation+1)%3+1, again.Creation)
+	require.NoError(t, again.Close())
+}
+
+// A name given up is free for the next request, however slowly the server notices by itself.
+func TestServerNeverRefusesANameJustGivenUp(t *testing.T) {
+	c := &Client{Addr: startServer(t, &Server{})}
+	var last uint32
+	for range 300 {
+		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+		require.NoError(t, err)
+		if last != 0 {
+			require.Equal(t, last+1, r.Creation)
+		}
+		last = r.Creation
+		require.NoError(t, r.Close())
+	}
+}
+
+func TestServerClosesWithoutAnAnswer(t *testing.T) {
+	addr := startServer(t, &Server{})
+	for _, tt := range []struct {
+		name string
+		raw  []byte
+	}{
+		{"length 0", []byte{0, 0}},
+		{"length 3058", append([]byte{3058 >> 8, 3058 & 255}, bytes.Repeat([]byte{'n'}, 3058)...)},
+		{"bytes after the request", append(framed("n"), 'x')},
+		{"unknown tag", framed("q")},
+		{"ALIVE2_REQ too short", framed(string(alive2("", "")))},
+		{"ALIVE2_REQ with NUL in the name", framed(string(alive2("a\x00b", "")))},
+		{"PORT2_REQ without a name", framed("z")},
+		{"PORT2_REQ of 255 characters", framed("z" + strings.Repeat("x", 255))},
+		{"STOP_REQ", framed("sabc")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.Empty(t, ask(t, addr, tt.raw))
+		})
+	}
+	require.Equal(t, "w\x01", ask(t, addr, framed("zabc")), "the server still works")
+	require.Len(t, ask(t, addr, framed("n"+strings.Repeat("x", 3056))), 4, "a request of 3057 bytes is the largest")
+}
+
+// keptOpen sends a request and gives its answer of n bytes and whether the connection is still open then.
+func keptOpen(t *testing.T, addr string, body string, n int) (answer string, conn net.Conn) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	_, err = conn.Write(framed(body))
+	require.NoError(t, err)
+	b := make([]byte, n)
+	_, err = io.ReadFull(conn, b)
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	_, err = conn.Read(make([]byte, 1))
+	var ne net.Error
+	require.True(t, errors.As(err, &ne) && ne.Timeout(), "connection ended: %v", err)
+	return string(b), conn
+}
+
+func TestServerKeepsRefusedRegistrationsOpen(t *testing.T) {
+	addr := startServer(t, &Server{})
+	first, _ := keptOpen(t, addr, string(alive2("abc", "")), 6)
+	require.Equal(t, "v\x00", first[:2])
+	for _, tt := range []struct{ name, body, want string }{
+		{"taken", string(alive2("abc", "")), "v\x01\x00\x00\x00c"},
+		{"taken, 16 bits", "x\x00\x07M\x00\x00\x05\x00\x05\x00\x03abc\x00\x00", "y\x01\x00c"},
+		{"too long", string(alive2(strings.Repeat("x", 256), "")), "v\x01\x00\x00\x00c"},
+		{"not UTF-8", string(alive2("\xff", "")), "v\x01\x00\x00\x00c"},
+		{"too much extra data", string(alive2("a", strings.Repeat("x", 1021))), "v\x01\x00\x00\x00c"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			answer, _ := keptOpen(t, addr, tt.body, len(tt.want))
+			require.Equal(t, tt.want, answer)
+		})
+	}
+}
+
+func TestServerEndsARegistrationThatTalks(t *testing.T) {
+	addr := startServer(t, &Server{})
+	_, conn := keptOpen(t, addr, string(alive2("abc", "")), 6)
+	require.NoError(t, conn.SetReadDeadline(time.Time{}))
+	_, err := conn.Write([]byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, "w\x01", ask(t, addr, framed("zabc")))
+	_, err = conn.Read(make([]byte, 1))
+	require.Error(t, err, "the connection is closed too")
+}
+
+func TestServerRelaxed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{Relaxed: true}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	c := &Client{Addr: l.Addr().String()}
+	a, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})
+	require.NoError(t, err)
+	b, err := c.Register(t.Context(), Registration{Name: "b", Port: 2})
+	require.NoError(t, err)
+
+	require.ErrorIs(t, c.Stop(t.Context(), "c"), ErrNotRegistered)
+	require.Equal(t, "NOEXISTSTOPPED", ask(t, c.Addr, framed("sc")))
+	require.Empty(t, ask(t, c.Addr, framed("s")), "no name")
+	require.NoError(t, c.Stop(t.Context(), "a"))
+	<-a.Done()
+	require.ErrorIs(t, a.Err(), ErrLost)
+	_, names, err := c.Names(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, []NamePort{{"b", 2}}, names)
+
+	require.NoError(t, c.Kill(t.Context()), "even with a name registered")
+	require.ErrorIs(t, c.Kill(t.Context()), ErrNoPortMapper, "the port is free once the answer is there")
+	<-b.Done()
+	require.ErrorIs(t, b.Err(), ErrLost)
+	err = <-served
+	require.ErrorIs(t, err, ErrKilled)
+	require.ErrorIs(t, err, ErrServerClosed)
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+}
+
+// foreignListener makes every peer seem to be elsewhere.
+type foreignListener struct {
+	net.Listener
+	local, remote string
+}
+
+func (l foreignListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return addressed{c, &net.TCPAddr{IP: net.ParseIP(l.local), Port: 1}, &net.TCPAddr{IP: net.ParseIP(l.remote), Port: 2}}, nil
+}
+
+func TestServerTakesCommandsFromItsOwnMachineOnly(t *testing.T) {
+	for _, tt := range []struct {
+		local, remote string
+		want          bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true},
+		{"10.0.0.1", "127.255.3.4", true},
+		{"::1", "::1", true},
+		{"::ffff:10.0.0.1", "::ffff:127.0.0.1", true},
+		{"10.0.0.1", "10.0.0.1", true},
+		{"10.0.0.1", "::ffff:10.0.0.1", true},
+		{"fe80::1", "fe80::1", true},
+		{"10.0.0.1", "10.0.0.2", false},
+		{"127.0.0.1", "10.0.0.2", false},
+		{"fe80::1", "fe80::2", false},
+		{"::1", "::2", false},
+	} {
+		t.Run(tt.remote+" to "+tt.local, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			s := &Server{Relaxed: true}
+			serve(t, s, foreignListener{l, tt.local, tt.remote})
+			addr := l.Addr().String()
+			c := &Client{Addr: addr}
+
+			_, _, err = c.Names(t.Context(), "")
+			require.NoError(t, err, "everybody may ask for names")
+			_, err = c.Resolve(t.Context(), "", "abc")
+			require.ErrorIs(t, err, ErrNotRegistered, "and for a node")
+			r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+			if tt.want {
+				require.NoError(t, err)
+				defer r.Close()
+			} else {
+				require.ErrorIs(t, err, ErrNoAnswer)
+			}
+			_, err = c.Dump(t.Context())
+			require.Equal(t, tt.want, err == nil)
+			require.Equal(t, tt.want, c.Stop(t.Context(), "abc") == nil)
+			if !tt.want {
+				require.ErrorIs(t, c.Kill(t.Context()), ErrNoAnswer)
+			}
+		})
+	}
+	require.True(t, isLocal(addressed{nil, &net.UnixAddr{Net: "unix"}, &net.UnixAddr{Net: "unix"}}))
+	ours, theirs := net.Pipe()
+	require.False(t, isLocal(ours), "what cannot be known is not trusted")
+	ours.Close()
+	theirs.Close()
+}
+
+func TestServerLimitsConnections(t *testing.T) {
+	addr := startServer(t, &Server{MaxConns: 2})
+	c := &Client{Addr: addr}
+	a, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})
+	require.NoError(t, err)
+	b, err := c.Register(t.Context(), Registration{Name: "b", Port: 1})
+	require.NoError(t, err)
+	_, err = c.Resolve(t.Context(), "", "a")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrTimeout, "a connection too many is closed, not left waiting")
+	require.NotErrorIs(t, err, ErrNotRegistered)
+	require.NoError(t, b.Close())
+	require.Eventually(t, func() bool {
+		_, err = c.Resolve(t.Context(), "", "a")
+		return err == nil
+	}, 10*time.Second, time.Millisecond, "there is room again")
+	require.NoError(t, a.Close())
+}
+
+// With a fake clock: exactly the packet timeout, counted from the last byte, and none for registrations.
+func TestServerPacketTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			want := timeout
+			if timeout == 0 {
+				want = 60 * time.Second
+			}
+			l := newPipeListener()
+			s := &Server{PacketTimeout: timeout}
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(l) }()
+			dial := func() net.Conn {
+				conn, err := l.Dial(t.Context(), "", "")
+				require.NoError(t, err)
+				return conn
+			}
+			mute, slow, held, refused := dial(), dial(), dial(), dial()
+			start := time.Now()
+			for _, conn := range []net.Conn{held, refused} {
+				_, err := conn.Write(framed(string(alive2("abc", ""))))
+				require.NoError(t, err)
+				_, err = io.ReadFull(conn, make([]byte, 6))
+				require.NoError(t, err)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				_, err := mute.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, io.EOF)
+				assert.Equal(t, want, time.Since(start))
+			})
+			wg.Go(func() {
+				time.Sleep(want / 2)
+				_, err := slow.Write([]byte{0})
+				assert.NoError(t, err)
+				_, err = slow.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, io.EOF)
+				assert.Equal(t, want/2+want, time.Since(start))
+			})
+			wg.Wait()
+
+			time.Sleep(24 * time.Hour)
+			synctest.Wait()
+			for _, conn := range []net.Conn{held, refused} {
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Second)))
+				_, err := conn.Read(make([]byte, 1))
+				require.NotErrorIs(t, err, io.EOF, "a registration has no timeout")
+				conn.Close()
+			}
+			mute.Close()
+			slow.Close()
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, <-served, ErrServerClosed)
+		})
+	}
+}
+
+// A client that asks and does not read is cut off, and delays nobody.
+func TestServerWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		stuck, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = stuck.Write(framed("n"))
+		require.NoError(t, err)
+		synctest.Wait()
+		start := time.Now()
+		_, _, err = (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
+		require.NoError(t, err)
+		require.Zero(t, time.Since(start))
+
+		time.Sleep(DefaultPacketTimeout)
+		synctest.Wait()
+		n, err := stuck.Read(make([]byte, 100))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, io.EOF)
+		stuck.Close()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, ErrServerClosed)
+	})
+}
+
+func TestShutdownAnswersWhatWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}
+		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+		require.NoError(t, err)
+		asking, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = asking.Write(framed("zabc")[:3])
+		require.NoError(t, err)
+
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, down, "it waits for the request")
+		require.NoError(t, r.Err())
+		require.ErrorIs(t, c.Kill(t.Context()), ErrNoPortMapper, "nothing new is accepted")
+		_, err = asking.Write(framed("zabc")[3:])
+		require.NoError(t, err)
+		answer, err := io.ReadAll(asking)
+		require.NoError(t, err)
+		require.Equal(t, "w\x00", string(answer[:2]))
+		require.NoError(t, <-down)
+		<-r.Done()
+		require.ErrorIs(t, r.Err(), ErrLost)
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		require.NoError(t, r.Close())
+		asking.Close()
+	})
+}
+
+func TestShutdownGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		mute, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		_, err = mute.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		mute.Close()
+	})
+}
+
+func TestServerIsUsedOnce(t *testing.T) {
+	var s Server
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Shutdown(t.Context()))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Serve(l), ErrServerClosed)
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed, "Serve closes the listener in any case")
+}
+
+func TestServerOnSeveralListeners(t *testing.T) {
+	s := &Server{Port: 4321}
+	one, two := startServer(t, s), startServer(t, s)
+	r, err := (&Client{Addr: one}).Register(t.Context(), Registration{Name: "abc", Port: 1})
+	require.NoError(t, err)
+	_, err = (&Client{Addr: two}).Resolve(t.Context(), "", "abc")
+	require.NoError(t, err)
+	port, _, err := (&Client{Addr: two}).Names(t.Context(), "")
+	require.NoError(t, err)
+	require.Equal(t, 4321, port)
+	require.NoError(t, r.Close())
+}
+
+// failingListener fails with each of errs in turn, before it works.
+type failingListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+func TestServerSurvivesPassingFailures(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED)}})
+	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
+	require.NoError(t, err)
+}
+
+func TestServerStopsPausingWhenClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := make([]error, 100)
+		for i := range errs {
+			errs[i] = syscall.EMFILE
+		}
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(&failingListener{newPipeListener(), errs}) }()
+		time.Sleep(10500 * time.Millisecond) // in the middle of a pause of a second
+		start := time.Now()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestServerReportsABrokenListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{}
+	broken := errors.New("broken")
+	require.ErrorIs(t, s.Serve(&failingListener{l, []error{broken}}), broken)
+	require.NoError(t, s.Close())
+}
+
+func TestServerLogs(t *testing.T) {
+	var log bytes.Buffer
+	s := &Server{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	addr := startServer(t, s)
+	c := &Client{Addr: addr}
+	r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
+	require.NoError(t, r.Close())
+	require.NoError(t, s.Close())
+	for _, part := range []string{"level=INFO msg=registered name=abc", "kill with names registered", "level=INFO msg=unregistered name=abc", "tag=KILL_REQ"} {
+		require.Contains(t, log.String(), part)
+	}
+}
+
+// Many clients at once: each must see its own name, and nobody may get a name that somebody else holds.
+func TestServerManyClients(t *testing.T) {
+	c := &Client{Addr: startServer(t, &Server{})}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 20 {
+				name := fmt.Sprint("n", (i+j)%4)
+				r, err := c.Register(t.Context(), Registration{Name: name, Port: uint16(i + 1)})
+				if errors.Is(err, ErrNameTaken) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				info, err := c.Resolve(t.Context(), "", name)
+				if err != nil || int(info.Port) != i+1 {
+					t.Errorf("%s: port %d of client %d: %v", name, info.Port, i, err)
+				}
+				r.Close()
+			}
+		})
+	}
+	wg.Wait()
+	_, names, err := c.Names(t.Context(), "")
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
+// The whole server against a model: register, be refused, give up, register again, over real connections.
+func TestServerModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(rt, err)
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		defer func() {
+			require.NoError(rt, s.Close())
+			require.ErrorIs(rt, <-served, ErrServerClosed)
+		}()
+		c := &Client{Addr: l.Addr().String()}
+		held := map[string]*Registered{}
+		last := map[string]uint32{}
+		var order []string // newest first
+		aName := rapid.SampledFrom([]string{"a", "b", "å c"})
+		defer func() {
+			for _, r := range held {
+				r.Close()
+			}
+		}()
+		forget := func(name string) {
+			delete(held, name)
+			kept := order[:0]
+			for _, n := range order {
+				if n != name {
+					kept = append(kept, n)
+				}
+			}
+			order = kept
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"register": func(t *rapid.T) {
+				name := aName.Draw(t, "name")
+				r, err := c.Register(context.Background(), Registration{Name: name, Port: 9})
+				if held[name] != nil {
+					require.ErrorIs(t, err, ErrNameTaken)
+					return
+				}
+				require.NoError(t, err)
+				if last[name] != 0 {
+					require.Equal(t, last[name]+1, r.Creation)
+				}
+				held[name], last[name] = r, r.Creation
+				order = append([]string{name}, order...)
+			},
+			"close": func(t *rapid.T) {
+				name := aName.Draw(t, "name")
+				if r := held[name]; r != nil {
+					require.NoError(t, r.Close())
+					forget(name)
+				}
+			},
+			"": func(t *rapid.T) {
+				_, listed, err := c.Names(context.Background(), "")
+				require.NoError(t, err)
+				got := make([]string, 0, len(listed))
+				for _, n := range listed {
+					got = append(got, n.Name)
+				}
+				require.Equal(t, append([]string{}, order...), got)
+			},
+		})
+	})
+}

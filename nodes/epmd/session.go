@@ -1,0 +1,227 @@
+package epmd
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// session is one connection to a Server: a request and its answer, and then, if that was a registration, the time it is held.
+type session struct {
+	server *Server
+	conn   net.Conn
+	port   int  // the server's own, for listings
+	local  bool // the peer is on this machine
+	fd     int  // for dumps
+	entry  *entry
+}
+
+// run serves the connection to its end.
+func (c *session) run() {
+	s := c.server
+	defer s.running.Done()
+	keep := false
+	if body := c.read(); body != nil {
+		keep = c.answer(body)
+	}
+	s.asking.Done()
+	if keep {
+		c.hold()
+	}
+	_ = c.conn.Close() // it is of no more use
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.entry != nil && c.entry.holder == c { // else it was released before, and may have another holder by now
+		s.release(c.entry)
+	}
+	delete(s.sessions, c)
+}
+
+// read gives a request without its header, or nil when the connection is to be closed: it ended, was silent for too long, or sent a
+// length that cannot be, or more bytes than that.
+func (c *session) read() []byte {
+	buf := make([]byte, headerSize+maxRequest)
+	got, want := 0, len(buf)
+	for sized := false; got < want; {
+		_ = c.conn.SetReadDeadline(time.Now().Add(c.server.packetTimeout())) // if it fails, so does Read
+		n, err := c.conn.Read(buf[got:want])
+		got += n
+		if got >= headerSize && !sized {
+			size := int(binary.BigEndian.Uint16(buf))
+			if size < 1 || size > maxRequest || got > headerSize+size {
+				c.refuse("bad length", "length", size, "received", got-headerSize)
+				return nil
+			}
+			want, sized = headerSize+size, true
+		}
+		if err != nil && got < want {
+			if got > 0 {
+				c.refuse("incomplete request", "received", got, "error", err)
+			}
+			return nil
+		}
+	}
+	return buf[headerSize:want]
+}
+
+// answer answers a request. The connection is to be kept when keep is true.
+func (c *session) answer(body []byte) (keep bool) {
+	s := c.server
+	q, err := parseRequest(body)
+	if err != nil {
+		c.refuse("bad request", "error", err)
+		return false
+	}
+	s.logger().Debug("request", "tag", q.tag, "name", q.name, "peer", c.conn.RemoteAddr())
+	switch q.tag {
+	case tagPort2Req, tagNamesReq:
+	default:
+		if !c.local {
+			c.refuse("request from another machine", "tag", q.tag)
+			return false
+		}
+	}
+	switch q.tag {
+	case tagAlive2Req:
+		return c.register(q.reg)
+	case tagPort2Req:
+		c.write(c.lookUp(q.name))
+	case tagNamesReq:
+		c.write(c.listing(s.table.appendNames))
+	case tagDumpReq:
+		c.write(c.listing(s.table.appendDump))
+	case tagKillReq:
+		c.kill()
+	case tagStopReq:
+		c.stop(q.name)
+	}
+	return false
+}
+
+// register answers an ALIVE2_REQ. The connection is kept even if the name is refused.
+func (c *session) register(reg Registration) bool {
+	s := c.server
+	a := aliveAnswer{short: reg.High < 6, result: 1, creation: refusedCreation}
+	s.mu.Lock()
+	s.find(reg.Name) // releases it if its connection has ended
+	c.entry = s.table.register(NodeInfo(reg), c.fd, c, uint32(time.Now().Unix()))
+	if c.entry != nil {
+		a.result, a.creation = 0, c.entry.creation()
+	}
+	s.mu.Unlock()
+	if a.result == 0 {
+		s.logger().Info("registered", "name", reg.Name, "creation", a.creation, "port", reg.Port, "type", reg.Type)
+	} else {
+		c.refuse("name in use or beyond the limits", "name", reg.Name)
+	}
+	return c.write(appendAliveAnswer(nil, a))
+}
+
+func (c *session) lookUp(name string) []byte {
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.find(name)
+	if e == nil {
+		return appendPortAnswer(nil, nil)
+	}
+	return appendPortAnswer(nil, &e.NodeInfo)
+}
+
+func (c *session) listing(list func(b []byte, port int) []byte) []byte {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.server.settle()
+	return list(nil, c.port)
+}
+
+func (c *session) kill() {
+	s := c.server
+	s.mu.Lock()
+	s.settle()
+	names := len(s.table.active)
+	s.mu.Unlock()
+	if names > 0 && !s.Relaxed {
+		c.refuse("kill with names registered", "names", names)
+		c.write([]byte("NO"))
+		return
+	}
+	s.end(ErrKilled) // before the answer, so that the port is free when that arrives
+	c.write([]byte("OK"))
+	s.dropAll()
+}
+
+func (c *session) stop(name string) {
+	s := c.server
+	if !s.Relaxed {
+		c.refuse("stop without the relaxed command check", "name", name)
+		return
+	}
+	s.mu.Lock()
+	e := s.find(name)
+	if e != nil {
+		s.release(e)
+	}
+	s.mu.Unlock()
+	if e == nil {
+		c.write([]byte("NOEXISTSTOPPED")) // both words: clients read seven bytes
+		return
+	}
+	c.write([]byte("STOPPED"))
+}
+
+// hold waits until the connection ends. Whatever else comes on it ends it too.
+func (c *session) hold() {
+	_ = c.conn.SetReadDeadline(time.Time{}) // if it fails, so does Read
+	var one [1]byte
+	_, _ = c.conn.Read(one[:])
+}
+
+func (c *session) write(answer []byte) bool {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.server.packetTimeout())) // if it fails, so does Write
+	if _, err := c.conn.Write(answer); err != nil {
+		c.refuse("answer not delivered", "error", err)
+		return false
+	}
+	return true
+}
+
+// refuse logs why a request was not obeyed.
+func (c *session) refuse(why string, args ...any) {
+	c.server.logger().Warn(why, append(args, "peer", c.conn.RemoteAddr())...)
+}
+
+// isLocal tells whether the peer is on this machine: its address is a loopback one, or the same as our own.
+func isLocal(conn net.Conn) bool {
+	if conn.RemoteAddr().Network() == "unix" {
+		return true
+	}
+	remote, ok := ip(conn.RemoteAddr())
+	if !ok {
+		return false
+	}
+	own, ok := ip(conn.LocalAddr())
+	return remote.IsLoopback() || ok && remote == own
+}
+
+func ip(a net.Addr) (netip.Addr, bool) {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}, false
+	}
+	p, ok := netip.AddrFromSlice(t.IP)
+	return p.Unmap(), ok
+}
+
+// descriptor gives the number of the connection's descriptor, or -1 if it has none.
+func descriptor(conn net.Conn) int {
+	n := -1
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { n = int(fd) }) // a connection closed already keeps -1
+		}
+	}
+	return n
+}
