@@ -74,15 +74,8 @@ func (t *AtomTable) add(a Term, slot int) {
 	t.n++
 }
 
-// atomAt reads the atom at off, from the table where it is there.
+// atomAt reads the atom at off.
 func (c *Cursor) atomAt(off int) (Atom, int, error) {
-	if c.Atoms != nil {
-		t, next, err := c.atomTermAt(off)
-		if err != nil {
-			return "", off, err
-		}
-		return t.(Atom), next, nil
-	}
 	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
 		return c.cacheRefAt(off)
 	}
@@ -90,45 +83,24 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 	if err != nil {
 		return "", off, err
 	}
-	if latin1 {
-		return latin1Atom(body), next, nil
+	if latin1 && !isASCII(body) {
+		var buf [2 * MaxAtomChars]byte
+		body = latin1ToUTF8(buf[:0], body)
+	}
+	if c.Atoms != nil {
+		return c.Atoms.intern(body).(Atom), next, nil
 	}
 	return Atom(body), next, nil
 }
 
-// atomTermAt is atomAt for when a Term is wanted.
-func (c *Cursor) atomTermAt(off int) (Term, int, error) {
-	slot := -1
-	if b := c.b[off:]; c.Atoms != nil && len(b) >= 2 && Tag(b[0]) == TagSmallAtomUTF8Ext && len(b)-2 >= int(b[1]) {
-		next := 2 + int(b[1])
-		t, i := c.Atoms.find(b[2:next])
-		if t != nil {
-			return t, off + next, nil
-		}
-		slot = i
+// intern gives the atom with this text, which is valid, and puts it in the table when it was not there.
+func (t *AtomTable) intern(text []byte) Term {
+	a, slot := t.find(text)
+	if a == nil {
+		a = Atom(text)
+		t.add(a, slot)
 	}
-	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
-		a, next, err := c.cacheRefAt(off)
-		return a, next, err
-	}
-	body, latin1, next, err := c.atomBody(off)
-	if err != nil {
-		return nil, off, err
-	}
-	if latin1 {
-		return latin1Atom(body), next, nil
-	}
-	t := Term(Atom(body))
-	if c.Atoms != nil {
-		if Tag(c.b[off]) != TagSmallAtomUTF8Ext {
-			var found Term
-			if found, slot = c.Atoms.find(body); found != nil {
-				return found, next, nil
-			}
-		}
-		c.Atoms.add(t, slot)
-	}
-	return t, next, nil
+	return a
 }
 
 // atomBody gives the text of the atom at off, which is checked, and whether it is in Latin-1.
@@ -191,13 +163,21 @@ func (c *Cursor) skipAtom(off int) (next int, err error) {
 	return next, err
 }
 
-func latin1Atom(body []byte) Atom {
-	var buf [2 * MaxAtomChars]byte
-	text := buf[:0]
-	for _, x := range body {
-		text = utf8.AppendRune(text, rune(x))
+// isASCII reports whether text is the same in Latin-1 and UTF-8.
+func isASCII(text []byte) bool {
+	for _, x := range text {
+		if x >= utf8.RuneSelf {
+			return false
+		}
 	}
-	return Atom(text)
+	return true
+}
+
+func latin1ToUTF8(to, text []byte) []byte {
+	for _, x := range text {
+		to = utf8.AppendRune(to, rune(x))
+	}
+	return to
 }
 
 // validAtom reports whether a can be an atom.

@@ -29,10 +29,14 @@ var (
 	ErrFloat = errors.New("ei: not a finite float")
 	// ErrAtomCache: an ATOM_CACHE_REF without an entry in Cursor.CacheRefs.
 	ErrAtomCache = errors.New("ei: atom cache reference without a distribution header")
+	// ErrDuplicate: a map with equal keys, or a native record with equal names of fields.
+	ErrDuplicate = errors.New("ei: duplicate key")
 	// ErrCompressed: a compressed term where only a plain one is possible, or one that does not inflate to its size.
 	ErrCompressed = errors.New("ei: bad compressed term")
 	// ErrLocal: a LOCAL_EXT that does not directly follow the version byte.
 	ErrLocal = errors.New("ei: LOCAL_EXT inside a term")
+	// ErrText: a text that is no Erlang term. The error is a *TextError.
+	ErrText = errors.New("ei: not an Erlang term")
 	// ErrLimit: more than a limit allows. The error is a LimitError.
 	ErrLimit = errors.New("ei: over a limit")
 	// ErrTooLong: a value that is too large for its length field (4 bytes for most tags).
@@ -86,3 +90,20 @@ type UnsupportedTypeError struct {
 func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
 }
+
+// A TextError says where and why a text is no Erlang term.
+type TextError struct {
+	Offset int    // in bytes
+	Reason string // as "unexpected \"foo(\"", or empty when Err says it
+	Err    error  // ErrText, or another of the Err variables, or a *LimitError
+}
+
+func (e *TextError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("%v at offset %d", e.Err, e.Offset)
+	}
+	return fmt.Sprintf("%v at offset %d: %s", e.Err, e.Offset, e.Reason)
+}
+
+// Unwrap gives the reason.
+func (e *TextError) Unwrap() error { return e.Err }

@@ -25,6 +25,12 @@ func (c *Cursor) pidAt(off int) (Pid, int, error) {
 	if err != nil {
 		return Pid{}, off, err
 	}
+	return c.pidBody(off, at, node)
+}
+
+// pidBody reads what is behind the node's name, at at, of the pid at off.
+func (c *Cursor) pidBody(off, at int, node Atom) (Pid, int, error) {
+	tag := Tag(c.b[off])
 	b := c.b[at:]
 	if len(b) < pidTail(tag) {
 		return Pid{}, off, c.fail(off, ErrTruncated)
@@ -69,6 +75,12 @@ func (c *Cursor) portAt(off int) (Port, int, error) {
 	if err != nil {
 		return Port{}, off, err
 	}
+	return c.portBody(off, at, node)
+}
+
+// portBody reads what is behind the node's name, at at, of the port identifier at off.
+func (c *Cursor) portBody(off, at int, node Atom) (Port, int, error) {
+	tag := Tag(c.b[off])
 	b := c.b[at:]
 	if len(b) < portTail(tag) {
 		return Port{}, off, c.fail(off, ErrTruncated)
@@ -118,6 +130,11 @@ func (c *Cursor) refAt(off int) (Ref, int, error) {
 	if err != nil {
 		return Ref{}, off, err
 	}
+	return c.refBody(off, at, tag, words, node)
+}
+
+// refBody reads what is behind the node's name, at at, of the reference at off, which has that tag and number of words.
+func (c *Cursor) refBody(off, at int, tag Tag, words int, node Atom) (Ref, int, error) {
 	b := c.b[at:]
 	if len(b) < refTail(tag, words) {
 		return Ref{}, off, c.fail(off, ErrTruncated)
@@ -199,4 +216,28 @@ func (c *Cursor) exportArity(off int) (arity uint8, next int, err error) {
 		return 0, off, c.fail(off, ErrMalformed)
 	}
 	return b[1], off + 2, nil
+}
+
+// Fun reads a closure: ei_decode_fun. It allocates the free variables.
+func (c *Cursor) Fun() (Fun, error) {
+	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagNewFunExt && Tag(c.b[c.off]) != TagFunExt {
+		return Fun{}, c.wrong(c.off, "closure")
+	}
+	t, err := c.Term()
+	if err != nil {
+		return Fun{}, err
+	}
+	return t.(Fun), nil
+}
+
+// Record reads a native record. It allocates the fields.
+func (c *Cursor) Record() (Record, error) {
+	if c.off >= len(c.b) || Tag(c.b[c.off]) != TagRecordExt {
+		return Record{}, c.wrong(c.off, "native record")
+	}
+	t, err := c.Term()
+	if err != nil {
+		return Record{}, err
+	}
+	return t.(Record), nil
 }

@@ -51,8 +51,9 @@ type ImproperList struct {
 // Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
 type Tuple []Term
 
-// Map is a map, its pairs in the order in which they were on the wire (which has no meaning in Erlang). Keys should be
-// distinct: a runtime system refuses a map in which they are not, this package does not check. See erl_ext_dist, MAP_EXT.
+// Map is a map, its pairs in the order in which they were on the wire (which has no meaning in Erlang). Keys must be
+// distinct: Decode refuses a map in which they are not, as the runtime system does; AppendTerm does not check. See
+// erl_ext_dist, MAP_EXT.
 type Map []Pair
 
 // Pair is a key of a map with its value.
@@ -64,7 +65,7 @@ type Pair struct {
 // other. A missing key gives nil, false.
 func (t Map) Get(key Term) (Term, bool) {
 	for i := range t {
-		if identical(t[i].Key, key) {
+		if Identical(t[i].Key, key) {
 			return t[i].Value, true
 		}
 	}

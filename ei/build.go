@@ -1,0 +1,447 @@
+package ei
+
+import "encoding/binary"
+
+// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. The sizes
+// keep what a small part that lives on can hold back below a few kilobytes.
+const (
+	slabCells    = 32   // elements in a list or tuple that is put in a slab
+	slabBytes    = 64   // bytes in a binary that is
+	slabMaxCells = 256  // elements of a slab
+	slabMaxBytes = 2048 // bytes of a slab
+)
+
+// Empty terms, made once: a slice of no elements in an interface would be allocated each time.
+var (
+	emptyList   Term = List{}
+	emptyTuple  Term = Tuple{}
+	emptyMap    Term = Map{}
+	emptyBinary Term = Binary{}
+)
+
+// A decoder makes the Go value of a term that a scanner has found well-formed.
+type decoder struct {
+	Cursor
+	alias bool
+	err   error // the first; what is decoded after it is dropped
+
+	newAtoms, maxAtoms int      // allocated so far, and at most
+	recent             [32]Term // atoms met, by a hash
+	keys               keySet   // for finding equal keys
+	keyDepth           int      // how many keys of maps this term is within
+	cells, bytes       int      // that are still to be put in slabs
+	cellSlab           []Term   // the unused part
+	byteSlab           []byte   // the unused part
+}
+
+// term decodes the next term.
+func (d *decoder) term() Term {
+	off := d.off
+	b := d.b[off:]
+	switch tag := Tag(b[0]); tag {
+	case TagSmallIntegerExt:
+		d.off += 2
+		return Int(b[1])
+	case TagIntegerExt:
+		d.off += 5
+		return Int(int32(binary.BigEndian.Uint32(b[1:])))
+	case TagSmallBigExt, TagLargeBigExt:
+		neg, mag, next, err := d.integerAt(off)
+		d.done(next, err)
+		return bigFromWire(neg, mag)
+	case TagNewFloatExt, TagFloatExt:
+		f, next, err := d.floatAt(off)
+		d.done(next, err)
+		return Float(f)
+	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagAtomExt, TagSmallAtomExt, TagAtomCacheRef:
+		return d.atom()
+	case TagSmallTupleExt:
+		d.off += 2
+		return d.tuple(int(b[1]))
+	case TagLargeTupleExt:
+		return d.tuple(d.count32())
+	case TagNilExt, TagStringExt, TagListExt:
+		return d.list()
+	case TagMapExt:
+		return d.mapping()
+	case TagBinaryExt:
+		data, _, next, err := d.bitsAt(off)
+		d.done(next, err)
+		if len(data) == 0 {
+			return emptyBinary
+		}
+		return Binary(d.bits(data))
+	case TagBitBinaryExt:
+		data, bits, next, err := d.bitsAt(off)
+		d.done(next, err)
+		return Bitstring{Data: d.bits(data), Bits: bits}
+	case TagNewPidExt, TagPidExt:
+		return d.pid()
+	case TagNewPortExt, TagV4PortExt, TagPortExt:
+		d.off++
+		node := d.atomText()
+		p, next, err := d.portBody(off, d.off, node)
+		d.done(next, err)
+		return p
+	case TagNewerReferenceExt, TagNewReferenceExt, TagReferenceExt:
+		tag, words, at, err := d.refHead(off)
+		d.done(at, err)
+		node := d.atomText()
+		r, next, err := d.refBody(off, d.off, tag, words, node)
+		d.done(next, err)
+		return r
+	case TagExportExt:
+		d.off++
+		f := Export{Module: d.atomText(), Function: d.atomText()}
+		f.Arity = d.b[d.off+1]
+		d.off += 2
+		return f
+	case TagNewFunExt:
+		return d.newFun()
+	case TagFunExt:
+		return d.oldFun()
+	case TagRecordExt:
+		return d.record()
+	}
+	d.reject(off, ErrTag)
+	return nil
+}
+
+// done moves behind a part that was read. An error is not possible after the scanner's walk; should it come, it is kept.
+func (d *decoder) done(next int, err error) {
+	d.off = next
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+}
+
+func (d *decoder) reject(off int, err error) { d.done(off, d.fail(off, err)) }
+
+// count32 reads a tag and a count of 4 bytes.
+func (d *decoder) count32() int {
+	n := binary.BigEndian.Uint32(d.b[d.off+1:])
+	d.off += 5
+	return int(n)
+}
+
+// take gives a slice of n elements, from the slab when that is few.
+func (d *decoder) take(n int) []Term {
+	if n > slabCells {
+		return make([]Term, n)
+	}
+	if len(d.cellSlab) < n {
+		d.cellSlab = make([]Term, max(n, min(d.cells, slabMaxCells)))
+	}
+	s := d.cellSlab[:n:n]
+	d.cellSlab = d.cellSlab[n:]
+	d.cells -= n
+	return s
+}
+
+// bits gives the contents of a binary, copied unless they may be shared.
+func (d *decoder) bits(data []byte) []byte {
+	n := len(data)
+	if d.alias {
+		return data
+	}
+	if n > slabBytes {
+		return append(make([]byte, 0, n), data...)
+	}
+	if len(d.byteSlab) < n {
+		d.byteSlab = make([]byte, max(n, min(d.bytes, slabMaxBytes)))
+	}
+	s := d.byteSlab[:n:n]
+	d.byteSlab = d.byteSlab[n:]
+	d.bytes -= n
+	copy(s, data)
+	return s
+}
+
+func (d *decoder) tuple(n int) Term {
+	if n == 0 {
+		return emptyTuple
+	}
+	t := d.take(n)
+	for i := range t {
+		t[i] = d.term()
+		if d.err != nil {
+			return nil
+		}
+	}
+	return Tuple(t)
+}
+
+// list decodes a list in any form. The tail of a list can be a list again, where a program sent it piece by piece: the
+// result is one list all the same.
+func (d *decoder) list() Term {
+	var elems []Term
+	for {
+		b := d.b[d.off:]
+		switch Tag(b[0]) {
+		case TagNilExt:
+			d.off++
+			if elems == nil {
+				return emptyList
+			}
+			return List(elems)
+		case TagStringExt:
+			n := int(binary.BigEndian.Uint16(b[1:]))
+			d.off += 3 + n
+			text := b[3 : 3+n]
+			if elems == nil && n > 0 {
+				return String(text)
+			}
+			for _, x := range text {
+				elems = append(elems, Int(x))
+			}
+			return List(elems)
+		case TagListExt:
+			n := d.count32()
+			if elems == nil {
+				if n > 0 {
+					elems = d.take(n)[:0]
+				}
+			} else if n <= slabCells {
+				d.cells -= n
+			}
+			for range n {
+				elems = append(elems, d.term())
+				if d.err != nil {
+					return nil
+				}
+			}
+		default:
+			tail := d.term()
+			if elems == nil {
+				return tail
+			}
+			return ImproperList{Elems: elems, Tail: tail}
+		}
+	}
+}
+
+func (d *decoder) mapping() Term {
+	off := d.off
+	n := d.count32()
+	if n == 0 {
+		return emptyMap
+	}
+	if d.keyDepth++; d.keyDepth > maxKeyDepth {
+		d.reject(off, &LimitError{Limit: "map keys within map keys", Max: maxKeyDepth})
+		return nil
+	}
+	m := make(Map, n)
+	depth := d.keyDepth
+	for i := range m {
+		d.keyDepth = depth
+		m[i].Key = d.term()
+		d.keyDepth = depth - 1
+		m[i].Value = d.term()
+		if d.err != nil {
+			return nil
+		}
+	}
+	if d.keys.duplicate(m) {
+		d.reject(off, ErrDuplicate)
+		return nil
+	}
+	return m
+}
+
+func (d *decoder) pid() Pid {
+	off := d.off
+	d.off++
+	node := d.atomText()
+	p, next, err := d.pidBody(off, d.off, node)
+	d.done(next, err)
+	return p
+}
+
+func (d *decoder) newFun() Term {
+	b := d.b[d.off:]
+	f := Fun{Arity: int(b[5]), Index: binary.BigEndian.Uint32(b[22:])}
+	copy(f.Uniq[:], b[6:22])
+	free := int(binary.BigEndian.Uint32(b[26:]))
+	d.off += newFunFixed
+	f.Module = d.atomText()
+	f.OldIndex = d.int64()
+	f.OldUniq = d.int64()
+	f.Pid = d.pid()
+	f.Free = d.free(free)
+	return f
+}
+
+func (d *decoder) oldFun() Term {
+	free := d.count32()
+	f := Fun{Arity: -1, Pid: d.pid()}
+	f.Module = d.atomText()
+	f.OldIndex = d.int64()
+	f.OldUniq = d.int64()
+	f.Free = d.free(free)
+	return f
+}
+
+func (d *decoder) free(n int) []Term {
+	if n == 0 {
+		return nil
+	}
+	free := d.take(n)
+	for i := range free {
+		free[i] = d.term()
+		if d.err != nil {
+			return nil
+		}
+	}
+	return free
+}
+
+func (d *decoder) int64() int64 {
+	v, err := d.Int()
+	d.done(d.off, err)
+	return v
+}
+
+func (d *decoder) record() Term {
+	off := d.off
+	n := int(binary.BigEndian.Uint32(d.b[off+1:]))
+	r := Record{Flags: d.b[off+5]}
+	d.off += 6
+	r.Module = d.atomText()
+	r.Name = d.atomText()
+	r.Fields = make([]Field, n)
+	for i := range r.Fields {
+		r.Fields[i].Name = d.atomText()
+	}
+	for i := range r.Fields {
+		r.Fields[i].Value = d.term()
+		if d.err != nil {
+			return nil
+		}
+	}
+	if duplicateField(r.Fields) {
+		d.reject(off, ErrDuplicate)
+		return nil
+	}
+	return r
+}
+
+// atomText decodes the next atom where an Atom is wanted.
+func (d *decoder) atomText() Atom {
+	a, _ := d.atom().(Atom)
+	return a
+}
+
+// atom decodes the next atom as a Term, so that one which was met before is not allocated again.
+func (d *decoder) atom() Term {
+	off := d.off
+	b := d.b[off:]
+	if Tag(b[0]) == TagSmallAtomUTF8Ext {
+		d.off += 2 + int(b[1])
+		return d.intern(off, b[2:2+int(b[1])])
+	}
+	if Tag(b[0]) == TagAtomCacheRef {
+		a, next, err := d.cacheRefAt(off)
+		d.done(next, err)
+		return a
+	}
+	body, latin1, next, err := d.atomBody(off)
+	d.done(next, err)
+	if latin1 && !isASCII(body) {
+		return d.intern(off, latin1ToUTF8(nil, body))
+	}
+	return d.intern(off, body)
+}
+
+func (d *decoder) intern(off int, text []byte) Term {
+	if a := wellKnown(text); a != nil {
+		return a
+	}
+	if d.Atoms != nil {
+		a, slot := d.Atoms.find(text)
+		if a == nil && d.mayAdd(off) {
+			a = Atom(text)
+			d.Atoms.add(a, slot)
+		}
+		return a
+	}
+	h := len(text) // not 0: that is a well-known atom
+	h = h*31 + int(text[0])
+	h = h*31 + int(text[h%len(text)])
+	h = h*31 + int(text[len(text)-1])
+	slot := &d.recent[(h^h>>5)&31]
+	if a, ok := (*slot).(Atom); ok && string(a) == string(text) {
+		return *slot
+	}
+	if d.mayAdd(off) {
+		*slot = Atom(text)
+		if d.newAtoms == 2*len(d.recent) { // too many for such a small memory
+			d.Atoms = NewAtomTable(0)
+		}
+	}
+	return *slot
+}
+
+// mayAdd counts an atom that is to be allocated.
+func (d *decoder) mayAdd(off int) bool {
+	if d.newAtoms >= d.maxAtoms {
+		d.reject(off, &LimitError{Limit: "Atoms", Max: d.maxAtoms})
+		return false
+	}
+	d.newAtoms++
+	return true
+}
+
+// wellKnown gives the atoms that most messages are made of, which are never allocated. nil is none of them.
+func wellKnown(text []byte) Term {
+	switch string(text) {
+	case "":
+		return Atom("")
+	case "ok":
+		return Atom("ok")
+	case "error":
+		return Atom("error")
+	case "true":
+		return Atom("true")
+	case "false":
+		return Atom("false")
+	case "undefined":
+		return Atom("undefined")
+	case "nil":
+		return Atom("nil")
+	case "normal":
+		return Atom("normal")
+	case "infinity":
+		return Atom("infinity")
+	case "process":
+		return Atom("process")
+	case "alias":
+		return Atom("alias")
+	case "noproc":
+		return Atom("noproc")
+	case "noconnection":
+		return Atom("noconnection")
+	case "EXIT":
+		return Atom("EXIT")
+	case "DOWN":
+		return Atom("DOWN")
+	case "rex":
+		return Atom("rex")
+	case "call":
+		return Atom("call")
+	case "cast":
+		return Atom("cast")
+	case "badrpc":
+		return Atom("badrpc")
+	case "user":
+		return Atom("user")
+	case "$gen_call":
+		return Atom("$gen_call")
+	case "$gen_cast":
+		return Atom("$gen_cast")
+	case "is_auth":
+		return Atom("is_auth")
+	case "yes":
+		return Atom("yes")
+	}
+	return nil
+}

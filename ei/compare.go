@@ -1,0 +1,508 @@
+package ei
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"math/big"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+// Compare gives the order of two terms in Erlang, -1, 0 or 1, as < and == have it: 1 and 1.0 are equal, a String equals the
+// List of its bytes, a map does not depend on the order of its pairs.
+//
+//	number < atom < reference < fun < port < pid < tuple < native record < map < [] < list < bitstring
+//
+// A Raw counts as the term it holds. Behind everything stand a Raw that cannot be decoded, a Local, and nil. See the Erlang
+// reference manual, "Term Comparisons".
+func Compare(a, b Term) int { return comparer{}.compare(a, b) }
+
+// Identical reports whether two terms are the same to Erlang, as =:= has it in OTP 27 and later: 1 and 1.0 are not, nor
+// are 0.0 and -0.0.
+func Identical(a, b Term) bool {
+	switch a := a.(type) { // the usual keys of maps
+	case Atom:
+		if b, ok := b.(Atom); ok {
+			return a == b
+		}
+	case Int:
+		if b, ok := b.(Int); ok {
+			return a == b
+		}
+	}
+	return comparer{exact: true}.compare(a, b) == 0
+}
+
+// A comparer compares terms.
+type comparer struct {
+	exact  bool // as in the order of the keys in a map: an integer is before all floats, -0.0 before 0.0
+	sorted bool // both terms come from sortMaps
+}
+
+// rank gives the place of a term's type in the order of types.
+func rank(t Term) int {
+	switch t := t.(type) {
+	case Int, BigInt, Float:
+		return 0
+	case Atom:
+		return 1
+	case Ref:
+		return 2
+	case Fun, Export:
+		return 3
+	case Port:
+		return 4
+	case Pid:
+		return 5
+	case Tuple:
+		return 6
+	case Record:
+		return 7
+	case Map:
+		return 8
+	case List:
+		if len(t) > 0 {
+			return 10
+		}
+		return 9
+	case String:
+		if len(t) > 0 {
+			return 10
+		}
+		return 9
+	case ImproperList:
+		if len(t.Elems) == 0 {
+			return rank(t.Tail)
+		}
+		return 10
+	case Binary, Bitstring:
+		return 11
+	case Raw:
+		return 12
+	case Local:
+		return 13
+	}
+	return 14
+}
+
+// plain takes away what may be around a term: the encoding of a Raw, an ImproperList without elements.
+func plain(t Term) Term {
+	for {
+		switch v := t.(type) {
+		case Raw:
+			d, err := v.Decode()
+			if err != nil {
+				return t
+			}
+			t = d
+		case ImproperList:
+			if len(v.Elems) > 0 {
+				return t
+			}
+			t = v.Tail
+		default:
+			return t
+		}
+	}
+}
+
+func (c comparer) compare(a, b Term) int {
+	a, b = plain(a), plain(b)
+	if ra, rb := rank(a), rank(b); ra != rb {
+		return cmp.Compare(ra, rb)
+	}
+	switch a := a.(type) {
+	case Int, BigInt, Float:
+		return c.numbers(a, b)
+	case Atom:
+		return strings.Compare(string(a), string(b.(Atom)))
+	case Ref:
+		return CompareRefs(a, b.(Ref))
+	case Fun, Export:
+		return c.funs(a, b)
+	case Port:
+		return ComparePorts(a, b.(Port))
+	case Pid:
+		return ComparePids(a, b.(Pid))
+	case Tuple:
+		b := b.(Tuple)
+		if len(a) != len(b) {
+			return cmp.Compare(len(a), len(b))
+		}
+		return c.terms(a, b)
+	case Record:
+		return c.records(a, b.(Record))
+	case Map:
+		return c.maps(a, b.(Map))
+	case List, String, ImproperList:
+		return c.lists(a, b)
+	case Binary, Bitstring:
+		return compareBits(a, b)
+	case Raw:
+		return bytes.Compare(a, b.(Raw))
+	case Local:
+		return bytes.Compare(a, b.(Local))
+	}
+	return 0
+}
+
+func (c comparer) terms(a, b []Term) int {
+	for i := range min(len(a), len(b)) {
+		if d := c.compare(a[i], b[i]); d != 0 {
+			return d
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// ComparePids gives the order of two process identifiers, -1, 0 or 1: ei_cmp_pids.
+func ComparePids(a, b Pid) int {
+	return cmp.Or(cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.ID, b.ID), compareNodes(a.Node, b.Node, a.Creation, b.Creation))
+}
+
+// ComparePorts gives the order of two port identifiers, -1, 0 or 1: ei_cmp_ports.
+func ComparePorts(a, b Port) int {
+	return cmp.Or(compareNodes(a.Node, b.Node, a.Creation, b.Creation), cmp.Compare(a.ID, b.ID))
+}
+
+// CompareRefs gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of them has count as 0.
+func CompareRefs(a, b Ref) int {
+	if c := compareNodes(a.Node, b.Node, a.Creation, b.Creation); c != 0 {
+		return c
+	}
+	word := func(r *Ref, i int) uint32 {
+		if i < int(r.Len) {
+			return r.ID[i]
+		}
+		return 0
+	}
+	for i := MaxRefWords - 1; i >= 0; i-- {
+		if c := cmp.Compare(word(&a, i), word(&b, i)); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func compareNodes(a, b Atom, ca, cb uint32) int {
+	return cmp.Or(strings.Compare(string(a), string(b)), cmp.Compare(ca, cb))
+}
+
+// funs orders closures before external funs.
+func (c comparer) funs(a, b Term) int {
+	fa, closureA := a.(Fun)
+	fb, closureB := b.(Fun)
+	switch {
+	case closureA && closureB:
+		return cmp.Or(strings.Compare(string(fa.Module), string(fb.Module)), cmp.Compare(fa.OldIndex, fb.OldIndex),
+			cmp.Compare(fa.OldUniq, fb.OldUniq), cmp.Compare(fa.Index, fb.Index), bytes.Compare(fa.Uniq[:], fb.Uniq[:]),
+			cmp.Compare(fa.Arity, fb.Arity), cmp.Compare(len(fa.Free), len(fb.Free)), c.terms(fa.Free, fb.Free))
+	case closureA:
+		return -1
+	case closureB:
+		return 1
+	}
+	ea, eb := a.(Export), b.(Export)
+	return cmp.Or(strings.Compare(string(ea.Module), string(eb.Module)), strings.Compare(string(ea.Function), string(eb.Function)),
+		cmp.Compare(ea.Arity, eb.Arity))
+}
+
+// records goes by name, visibility, names of the fields, values. See EEP 79, "Ordering and equality".
+func (c comparer) records(a, b Record) int {
+	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
+		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported)); d != 0 {
+		return d
+	}
+	return c.maps(fieldMap(a.Fields), fieldMap(b.Fields))
+}
+
+func fieldMap(fields []Field) Map {
+	m := make(Map, len(fields))
+	for i, f := range fields {
+		m[i] = Pair{Key: f.Name, Value: f.Value}
+	}
+	return m
+}
+
+// maps goes by size, keys in their exact order, values in the order of the keys.
+func (c comparer) maps(a, b Map) int {
+	if len(a) != len(b) {
+		return cmp.Compare(len(a), len(b))
+	}
+	if !c.sorted {
+		ta, _ := sortMaps(a)
+		tb, _ := sortMaps(b)
+		a, b, c.sorted = ta.(Map), tb.(Map), true
+	}
+	keys := comparer{exact: true, sorted: true}
+	for i := range a {
+		if d := keys.compare(a[i].Key, b[i].Key); d != 0 {
+			return d
+		}
+	}
+	for i := range a {
+		if d := c.compare(a[i].Value, b[i].Value); d != 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+// sortMaps gives t with all the maps in it sorted by key, from the innermost out, and whether it had any. So comparing sorts
+// no map more than once: sorting on the way, where the keys are maps again, would take a time that a peer can drive up.
+func sortMaps(t Term) (Term, bool) {
+	switch v := t.(type) {
+	case Tuple:
+		out, found := sortAll(v)
+		if !found {
+			return t, false
+		}
+		return Tuple(out), true
+	case List:
+		out, found := sortAll(v)
+		if !found {
+			return t, false
+		}
+		return List(out), true
+	case ImproperList:
+		elems, found := sortAll(v.Elems)
+		tail, foundTail := sortMaps(v.Tail)
+		if !found && !foundTail {
+			return t, false
+		}
+		return ImproperList{Elems: elems, Tail: tail}, true
+	case Fun:
+		free, found := sortAll(v.Free)
+		if !found {
+			return t, false
+		}
+		v.Free = free
+		return v, true
+	case Record:
+		v.Fields = slices.Clone(v.Fields)
+		for i := range v.Fields {
+			v.Fields[i].Value, _ = sortMaps(v.Fields[i].Value)
+		}
+		slices.SortStableFunc(v.Fields, func(x, y Field) int { return strings.Compare(string(x.Name), string(y.Name)) })
+		return v, true
+	case Map:
+		v = slices.Clone(v)
+		for i := range v {
+			v[i].Key, _ = sortMaps(v[i].Key)
+			v[i].Value, _ = sortMaps(v[i].Value)
+		}
+		keys := comparer{exact: true, sorted: true}
+		slices.SortStableFunc(v, func(x, y Pair) int { return keys.compare(x.Key, y.Key) })
+		return v, true
+	case Raw:
+		if p := plain(v); rank(p) != rank(v) {
+			p, _ = sortMaps(p)
+			return p, true
+		}
+	}
+	return t, false
+}
+
+// sortAll is sortMaps of each; the slice is copied when one of them changes.
+func sortAll(ts []Term) ([]Term, bool) {
+	out, found := ts, false
+	for i, t := range ts {
+		s, changed := sortMaps(t)
+		if !changed {
+			continue
+		}
+		if !found {
+			out, found = slices.Clone(ts), true
+		}
+		out[i] = s
+	}
+	return out, found
+}
+
+// A list being walked along: its elements, in one of two forms, then its tail, nil for [].
+type cells struct {
+	elems []Term
+	bytes string
+	tail  Term
+}
+
+func cellsOf(t Term) cells {
+	switch t := t.(type) {
+	case List:
+		return cells{elems: t}
+	case String:
+		return cells{bytes: string(t)}
+	case ImproperList:
+		return cells{elems: t.Elems, tail: t.Tail}
+	}
+	return cells{tail: t}
+}
+
+// next takes off the first element.
+func (l *cells) next() Term {
+	if len(l.elems) > 0 {
+		t := l.elems[0]
+		l.elems = l.elems[1:]
+		return t
+	}
+	t := Int(l.bytes[0])
+	l.bytes = l.bytes[1:]
+	return t
+}
+
+// settle goes on into a tail that is a list itself, and reports whether there is an element.
+func (l *cells) settle() bool {
+	for len(l.elems) == 0 && l.bytes == "" && l.tail != nil {
+		tail := plain(l.tail)
+		switch tail.(type) {
+		case List, String, ImproperList:
+			*l = cellsOf(tail)
+		default:
+			l.tail = tail
+			return false
+		}
+	}
+	return len(l.elems) > 0 || l.bytes != ""
+}
+
+func (c comparer) lists(a, b Term) int {
+	la, lb := cellsOf(a), cellsOf(b)
+	for {
+		moreA, moreB := la.settle(), lb.settle()
+		if !moreA || !moreB {
+			ra, rb := 10, 10
+			if !moreA {
+				ra = 9
+				if la.tail != nil {
+					ra = rank(la.tail)
+				}
+			}
+			if !moreB {
+				rb = 9
+				if lb.tail != nil {
+					rb = rank(lb.tail)
+				}
+			}
+			if ra != rb || ra == 9 {
+				return cmp.Compare(ra, rb)
+			}
+			return c.compare(la.tail, lb.tail)
+		}
+		if d := c.compare(la.next(), lb.next()); d != 0 {
+			return d
+		}
+	}
+}
+
+// compareBits goes by the bits that both have, then by length.
+func compareBits(a, b Term) int {
+	da, na := bitsOf(a)
+	db, nb := bitsOf(b)
+	common := min(na, nb)
+	whole := common / 8
+	if c := bytes.Compare(da[:whole], db[:whole]); c != 0 {
+		return c
+	}
+	if rest := common % 8; rest > 0 {
+		shift := 8 - rest
+		if c := cmp.Compare(da[whole]>>shift, db[whole]>>shift); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(na, nb)
+}
+
+// bitsOf gives the bytes and the number of bits of a Binary or Bitstring.
+func bitsOf(t Term) ([]byte, int) {
+	if t, ok := t.(Bitstring); ok {
+		t.Bits = min(t.Bits, 8)
+		return t.Data, max(t.BitLen(), 0)
+	}
+	t2 := t.(Binary)
+	return t2, 8 * len(t2)
+}
+
+func (c comparer) numbers(a, b Term) int {
+	fa, floatA := a.(Float)
+	fb, floatB := b.(Float)
+	switch {
+	case floatA && floatB:
+		if c.exact && fa == 0 && fb == 0 {
+			return cmp.Compare(math.Copysign(1, float64(fa)), math.Copysign(1, float64(fb)))
+		}
+		return cmp.Compare(fa, fb)
+	case floatA && c.exact:
+		return 1
+	case floatB && c.exact:
+		return -1
+	case floatA:
+		return -compareIntFloat(b, float64(fa))
+	case floatB:
+		return compareIntFloat(a, float64(fb))
+	}
+	return compareInts(a, b)
+}
+
+func compareInts(a, b Term) int {
+	ia, smallA := a.(Int)
+	ib, smallB := b.(Int)
+	switch {
+	case smallA && smallB:
+		return cmp.Compare(ia, ib)
+	case smallA:
+		return -b.(BigInt).Sign()
+	case smallB:
+		return a.(BigInt).Sign()
+	}
+	x, y := a.(BigInt), b.(BigInt)
+	if x.Sign() != y.Sign() {
+		return cmp.Compare(x.Sign(), y.Sign())
+	}
+	return x.Sign() * compareMagnitudes(x.mag, y.mag)
+}
+
+// compareMagnitudes compares little-endian numbers without high zero bytes.
+func compareMagnitudes(x, y string) int {
+	if len(x) != len(y) {
+		return cmp.Compare(len(x), len(y))
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		if x[i] != y[i] {
+			return cmp.Compare(x[i], y[i])
+		}
+	}
+	return 0
+}
+
+// compareIntFloat compares exactly, without rounding the integer.
+func compareIntFloat(a Term, f float64) int {
+	switch {
+	case math.IsNaN(f), math.IsInf(f, 1):
+		return -1
+	case math.IsInf(f, -1):
+		return 1
+	}
+	if i, ok := a.(Int); ok {
+		whole := math.Trunc(f)
+		switch {
+		case whole >= 1<<63:
+			return -1
+		case whole < -1<<63:
+			return 1
+		case int64(i) != int64(whole):
+			return cmp.Compare(int64(i), int64(whole))
+		}
+		return cmp.Compare(whole, f)
+	}
+	x := a.(BigInt)
+	if x.mag == "" {
+		return compareIntFloat(Int(0), f)
+	}
+	if bitLen := 8*len(x.mag) - bits.LeadingZeros8(x.mag[len(x.mag)-1]); bitLen > 1024 { // beyond any float
+		return x.Sign()
+	}
+	v, _ := big.NewFloat(f).Int(nil) // exact; a fraction is only cut off where f is small and x far away
+	return x.Big().Cmp(v)
+}

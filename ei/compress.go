@@ -1,0 +1,96 @@
+package ei
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"io"
+	"math"
+)
+
+// Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds nothing else. The
+// result is the plain term, version byte first. limit bounds it, in bytes behind the version byte; 0 stands for the
+// default of Limits.Decompressed, a negative one for none. Memory is taken as the data comes, not as its head announces.
+// An input that is over the limit is a LimitError, any other that cannot be inflated ErrCompressed. See erl_ext_dist,
+// "Introduction".
+func Decompress(b []byte, limit int) ([]byte, error) {
+	c := NewCursor(b)
+	if err := c.Version(); err != nil {
+		return nil, err
+	}
+	plain, n, err := inflate(b, Limits{Decompressed: limit}.withDefaults().Decompressed)
+	if err != nil {
+		return nil, err
+	}
+	if n < len(b) {
+		return nil, &SyntaxError{Offset: n, Err: ErrTrailing}
+	}
+	return plain, nil
+}
+
+// compressedHeader is the version byte, COMPRESSED and the size when inflated.
+const compressedHeader = 1 + 1 + 4
+
+// inflate gives the plain form of the compressed term at the start of b, and how much of b it took.
+func inflate(b []byte, limit int) (plain []byte, n int, err error) {
+	c := NewCursor(b)
+	if len(b) < compressedHeader {
+		return nil, 0, c.fail(1, ErrTruncated)
+	}
+	if Tag(b[1]) != TagCompressed {
+		return nil, 0, c.fail(1, &TypeError{Want: "compressed term", Got: Tag(b[1])})
+	}
+	size := uint64(binary.BigEndian.Uint32(b[2:]))
+	if size > uint64(limit) {
+		return nil, 0, c.fail(1, &LimitError{Limit: "Decompressed", Max: limit})
+	}
+	in := bytes.NewReader(b[compressedHeader:])
+	z, err := zlib.NewReader(in)
+	if err != nil {
+		return nil, 0, c.fail(1, ErrCompressed)
+	}
+	out := bytes.NewBuffer([]byte{VersionMagic})
+	// One byte more than announced would be noticed; the end must come for the checksum to be looked at.
+	got, err := io.Copy(out, io.LimitReader(z, int64(size)+1))
+	if err != nil || uint64(got) != size || z.Close() != nil {
+		return nil, 0, c.fail(1, ErrCompressed)
+	}
+	return out.Bytes(), len(b) - in.Len(), nil
+}
+
+// AppendCompressed appends one encoded term (without version byte) in compressed form, as it stands behind the version
+// byte and nowhere else. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. Another
+// level is zlib's error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
+func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
+	if uint64(len(term)) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	out := bytes.NewBuffer(append32(append(b, byte(TagCompressed)), len(term)))
+	z, err := zlib.NewWriterLevel(out, level)
+	if err != nil {
+		return b, err
+	}
+	if _, err := z.Write(term); err != nil {
+		return b, err
+	}
+	if err := z.Close(); err != nil {
+		return b, err
+	}
+	return out.Bytes(), nil
+}
+
+// MarshalCompressed is Marshal with compression, when that makes the result smaller: term_to_binary(T, [{compressed, Level}]).
+func MarshalCompressed(v any, level int) ([]byte, error) {
+	plain, err := Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := AppendCompressed([]byte{VersionMagic}, plain[1:], level)
+	if err != nil {
+		return nil, err
+	}
+	if len(packed) < len(plain) {
+		return packed, nil
+	}
+	return plain, nil
+}

@@ -1,0 +1,96 @@
+package ei
+
+// Decode decodes one term with its version byte, within the default Limits. A compressed term is inflated; a LOCAL_EXT gives
+// a Local. All of b must be used, else the error is ErrTrailing. The result shares no memory with b. Every error is
+// a *SyntaxError.
+func Decode(b []byte) (Term, error) { return (*DecodeOptions)(nil).Decode(b) }
+
+// DecodePrefix decodes the term with its version byte at the start of b, within the default Limits, and gives its length in
+// bytes, version byte included.
+func DecodePrefix(b []byte) (t Term, n int, err error) { return (*DecodeOptions)(nil).DecodePrefix(b) }
+
+// Decode is the function Decode with options.
+func (o *DecodeOptions) Decode(b []byte) (Term, error) {
+	t, n, err := o.DecodePrefix(b)
+	if err != nil {
+		return nil, err
+	}
+	if n < len(b) {
+		return nil, &SyntaxError{Offset: n, Err: ErrTrailing}
+	}
+	return t, nil
+}
+
+// DecodePrefix is the function DecodePrefix with options.
+func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
+	opts := o.orDefault()
+	c := NewCursor(b)
+	c.Atoms = opts.Atoms
+	if err := c.Version(); err != nil {
+		return nil, 0, err
+	}
+	switch tag, _ := c.Peek(); tag {
+	case TagCompressed:
+		plain, n, err := inflate(b, opts.Limits.Decompressed)
+		if err != nil {
+			return nil, 0, err
+		}
+		inner := NewCursor(plain)
+		inner.Atoms = opts.Atoms
+		inner.off = 1
+		if t, err = inner.decode(&opts, true); err != nil {
+			return nil, 0, err
+		}
+		if inner.Len() > 0 {
+			return nil, 0, &SyntaxError{Offset: 1, Err: ErrCompressed}
+		}
+		return t, n, nil
+	case TagLocalExt:
+		if len(b) > opts.Limits.Bytes {
+			return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: opts.Limits.Bytes})
+		}
+		body := b[2:]
+		if !opts.Alias {
+			body = append(make([]byte, 0, len(body)), body...)
+		}
+		return Local(body), len(b), nil
+	}
+	if t, err = c.decode(&opts, opts.Alias); err != nil {
+		return nil, 0, err
+	}
+	return t, c.off, nil
+}
+
+// Term decodes the next term, without version byte, within the default Limits. It shares no memory with the input. The C
+// library's name is ei_decode_ei_term.
+func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
+
+// TermWith is Term with options. Of the AtomTables in c and o, that in c is used when there is one.
+func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
+	opts := o.orDefault()
+	atoms := c.Atoms
+	if atoms == nil {
+		c.Atoms = opts.Atoms
+	}
+	t, err := c.decode(&opts, opts.Alias)
+	c.Atoms = atoms
+	return t, err
+}
+
+func (c *Cursor) decode(o *DecodeOptions, alias bool) (Term, error) {
+	s := scanner{c: c, depth: o.Limits.Depth, max: o.Limits.Depth}
+	end, err := s.term(c.off)
+	if err != nil {
+		return nil, err
+	}
+	if end-c.off > o.Limits.Bytes {
+		return nil, c.fail(c.off, &LimitError{Limit: "Bytes", Max: o.Limits.Bytes})
+	}
+	d := decoder{Cursor: *c, alias: alias, maxAtoms: o.Limits.Atoms, cells: s.cells, bytes: s.bytes}
+	t := d.term()
+	if d.err != nil {
+		return nil, d.err
+	}
+	c.off = end
+	return t, nil
+}

@@ -1,0 +1,61 @@
+package ei
+
+import "math"
+
+// Limits bound what Decode takes from its input. They are checked before anything is allocated. A field of zero stands
+// for the default named; a negative one for no limit.
+//
+// Not to be set is how deep keys of maps may stand within keys of maps: 16.
+//
+// Beside them holds always: the Go value of a term of n bytes takes some 25 n bytes or less, in the worst case (which is
+// tuples of one element within each other); for text, binaries and numbers it is little more than n.
+type Limits struct {
+	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tails of a list are not
+	// deeper than it. Decode, AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift
+	// this limit for input that is not trusted. The default is 10000.
+	Depth int
+	// Bytes is the length of an encoded term, in its uncompressed form. The default is 2 GiB - 1, the most that the C library takes.
+	Bytes int
+	// Atoms is how many atoms may be allocated for one term. Those in an AtomTable, and most that were met in the
+	// term before, are not allocated again. The default is 1048576, as for all atoms of a runtime system together.
+	Atoms int
+	// Decompressed is the length of a compressed term when inflated, in bytes. The default is 16 MiB.
+	Decompressed int
+}
+
+// withDefaults gives the limits in force.
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, def int) {
+		switch {
+		case *v == 0:
+			*v = def
+		case *v < 0:
+			*v = math.MaxInt
+		}
+	}
+	set(&l.Depth, 10_000)
+	set(&l.Bytes, math.MaxInt32)
+	set(&l.Atoms, 1<<20)
+	set(&l.Decompressed, 16<<20)
+	return l
+}
+
+// DecodeOptions say how terms are decoded. nil stands for the zero DecodeOptions, which are good for untrusted input. They
+// are not changed, and may be shared; an AtomTable in them may not.
+type DecodeOptions struct {
+	Limits Limits
+	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed), which must then
+	// not change. Else they are copied, and the input may be used again at once.
+	Alias bool
+	// Atoms, when not nil, keeps atoms from one call to the next; see AtomTable.
+	Atoms *AtomTable
+}
+
+func (o *DecodeOptions) orDefault() DecodeOptions {
+	var v DecodeOptions
+	if o != nil {
+		v = *o
+	}
+	v.Limits = v.Limits.withDefaults()
+	return v
+}

@@ -1,0 +1,336 @@
+package ei
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// AppendText appends t as Erlang text in UTF-8, which Erlang's own parser, and Parse, read back to an equal term:
+// ei_s_print_term. The exceptions are identifiers, closures and what has no syntax in Erlang:
+//
+//	#Pid<node@host.ID.SERIAL.CREATION>       Pid;  Parse reads it, Erlang does not
+//	#Port<node@host.ID.CREATION>             Port; the same
+//	#Ref<node@host.WN. … .W1.CREATION>       Ref, words in the order that Erlang prints; the same
+//	#Fun<module.INDEX.OLDUNIQ>               Fun;  nobody reads it
+//	#Local<N bytes>                          Local; nobody reads it
+//
+// Lists and tuples have no spaces between their elements. A String of printable characters is "text", another one and a
+// List are [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>,
+// bitstrings <<1,5:3>>, maps #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more
+// than 4096 bytes is in base 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
+func AppendText(b []byte, t Term) []byte {
+	switch t := t.(type) {
+	case Int:
+		return strconv.AppendInt(b, int64(t), 10)
+	case BigInt:
+		return appendBigText(b, t)
+	case Float:
+		return appendFloatText(b, float64(t))
+	case Atom:
+		return appendAtomText(b, t)
+	case String:
+		return appendStringText(b, string(t))
+	case Binary:
+		return appendBinaryText(b, t)
+	case Bitstring:
+		return appendBitsText(b, t)
+	case List:
+		return append(appendTexts(append(b, '['), t), ']')
+	case ImproperList:
+		if len(t.Elems) == 0 {
+			return AppendText(b, t.Tail)
+		}
+		b = append(appendTexts(append(b, '['), t.Elems), '|')
+		return append(AppendText(b, t.Tail), ']')
+	case Tuple:
+		return append(appendTexts(append(b, '{'), t), '}')
+	case Map:
+		return appendMapText(b, t)
+	case Record:
+		return appendRecordText(b, t)
+	case Pid:
+		b = appendAtomText(append(b, "#Pid<"...), t.Node)
+		b = appendNumber(b, uint64(t.ID))
+		b = appendNumber(b, uint64(t.Serial))
+		return append(appendNumber(b, uint64(t.Creation)), '>')
+	case Port:
+		b = appendAtomText(append(b, "#Port<"...), t.Node)
+		b = appendNumber(b, t.ID)
+		return append(appendNumber(b, uint64(t.Creation)), '>')
+	case Ref:
+		b = appendAtomText(append(b, "#Ref<"...), t.Node)
+		for i := min(int(t.Len), MaxRefWords) - 1; i >= 0; i-- {
+			b = appendNumber(b, uint64(t.ID[i]))
+		}
+		return append(appendNumber(b, uint64(t.Creation)), '>')
+	case Fun:
+		b = appendAtomText(append(b, "#Fun<"...), t.Module)
+		b = appendNumber(b, uint64(t.Index))
+		return append(strconv.AppendInt(append(b, '.'), t.OldUniq, 10), '>')
+	case Export:
+		b = appendAtomText(append(b, "fun "...), t.Module)
+		b = appendAtomText(append(b, ':'), t.Function)
+		return strconv.AppendUint(append(b, '/'), uint64(t.Arity), 10)
+	case Raw:
+		v, err := t.Decode()
+		if err != nil {
+			return appendOpaque(b, "#Raw<", len(t))
+		}
+		return AppendText(b, v)
+	case Local:
+		return appendOpaque(b, "#Local<", len(t))
+	}
+	return append(b, "#Nil<>"...) // a nil Term, which is a mistake of the program
+}
+
+func appendOpaque(b []byte, kind string, n int) []byte {
+	b = strconv.AppendInt(append(b, kind...), int64(n), 10)
+	return append(b, " bytes>"...)
+}
+
+func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(b, '.'), v, 10) }
+
+func appendTexts(b []byte, ts []Term) []byte {
+	for i, t := range ts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendText(b, t)
+	}
+	return b
+}
+
+func appendMapText(b []byte, m Map) []byte {
+	b = append(b, "#{"...)
+	for i := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = AppendText(b, m[i].Key)
+		b = append(b, " => "...)
+		b = AppendText(b, m[i].Value)
+	}
+	return append(b, '}')
+}
+
+func appendRecordText(b []byte, r Record) []byte {
+	b = appendAtomText(append(b, '#'), r.Module)
+	b = appendAtomText(append(b, ':'), r.Name)
+	b = append(b, '{')
+	for i := range r.Fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendAtomText(b, r.Fields[i].Name)
+		b = append(b, " = "...)
+		b = AppendText(b, r.Fields[i].Value)
+	}
+	return append(b, '}')
+}
+
+// maxDecimal is the size in bytes up to which an integer is printed in base 10, which takes more than linear time.
+const maxDecimal = 4096
+
+func appendBigText(b []byte, t BigInt) []byte {
+	if len(t.mag) <= maxDecimal {
+		return t.Big().Append(b, 10)
+	}
+	if t.neg {
+		b = append(b, '-')
+	}
+	b = append(b, "16#"...)
+	const digits = "0123456789ABCDEF"
+	for i := len(t.mag) - 1; i >= 0; i-- {
+		if x := t.mag[i]; i < len(t.mag)-1 || x > 0xf {
+			b = append(b, digits[x>>4])
+		}
+		b = append(b, digits[t.mag[i]&0xf])
+	}
+	return b
+}
+
+// appendFloatText appends the shortest text that is read back as f and has a digit on both sides of a point, as
+// Erlang wants it.
+func appendFloatText(b []byte, f float64) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return strconv.AppendFloat(append(b, '#'), f, 'g', -1, 64) // no term at all
+	}
+	format := byte('e')
+	if abs := math.Abs(f); f == 0 || abs >= 1e-4 && abs < 1e16 {
+		format = 'f'
+	}
+	start := len(b)
+	if format == 'f' {
+		b = strconv.AppendFloat(b, f, 'f', -1, 64)
+		if bytes.IndexByte(b[start:], '.') < 0 {
+			b = append(b, ".0"...)
+		}
+		return b
+	}
+	var buf [32]byte
+	mantissa, exp, _ := bytes.Cut(strconv.AppendFloat(buf[:0], f, 'e', -1, 64), []byte{'e'})
+	b = append(b, mantissa...)
+	if bytes.IndexByte(mantissa, '.') < 0 {
+		b = append(b, ".0"...)
+	}
+	b = append(b, 'e')
+	if exp[0] == '-' {
+		b = append(b, '-')
+	}
+	return append(b, bytes.TrimLeft(exp[1:], "0")...) // 1.0e+05 in Go
+}
+
+func appendAtomText(b []byte, a Atom) []byte {
+	if isBareAtom(string(a)) && !isReserved(string(a)) {
+		return append(b, a...)
+	}
+	b = append(b, '\'')
+	for i := 0; i < len(a); {
+		r, n := utf8.DecodeRuneInString(string(a[i:]))
+		b = appendChar(b, r, '\'')
+		i += n
+	}
+	return append(b, '\'')
+}
+
+// isBareAtom reports whether s has the form of an atom without quotes. Erlang takes Latin-1 letters too; they are quoted
+// here, which every version reads.
+func isBareAtom(s string) bool {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		if !isNameByte(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isNameByte(x byte) bool {
+	return x >= 'a' && x <= 'z' || x >= 'A' && x <= 'Z' || x >= '0' && x <= '9' || x == '_' || x == '@'
+}
+
+// isReserved reports whether s is a word of the language. The last two are only since OTP 27, so Parse takes them for atoms.
+func isReserved(s string) bool {
+	switch s {
+	case "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div",
+		"end", "fun", "if", "let", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor":
+		return true
+	}
+	return s == "maybe" || s == "else"
+}
+
+// appendChar appends a character of quoted text.
+func appendChar(b []byte, r rune, quote byte) []byte {
+	switch r {
+	case rune(quote), '\\':
+		return append(b, '\\', byte(r))
+	case '\n':
+		return append(b, `\n`...)
+	case '\r':
+		return append(b, `\r`...)
+	case '\t':
+		return append(b, `\t`...)
+	case '\v':
+		return append(b, `\v`...)
+	case '\b':
+		return append(b, `\b`...)
+	case '\f':
+		return append(b, `\f`...)
+	case '\x1b':
+		return append(b, `\e`...)
+	}
+	if r < ' ' || r >= 0x7f && r < 0xa0 || r > 0xff && !unicode.IsPrint(r) {
+		b = strconv.AppendUint(append(b, `\x{`...), uint64(r), 16)
+		return append(b, '}')
+	}
+	return utf8.AppendRune(b, r)
+}
+
+// isPrintable reports whether a character makes a list or binary with it text, as io_lib:printable_latin1_list does.
+func isPrintable(r rune) bool {
+	switch {
+	case r >= '\b' && r <= '\r', r == '\x1b':
+		return true
+	}
+	return r >= ' ' && r < 0x7f || r >= 0xa0 && r <= 0xff
+}
+
+func appendStringText(b []byte, s string) []byte {
+	text := s != ""
+	for i := range len(s) {
+		if !isPrintable(rune(s[i])) {
+			text = false
+			break
+		}
+	}
+	if !text {
+		b = append(b, '[')
+		for i := range len(s) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendUint(b, uint64(s[i]), 10)
+		}
+		return append(b, ']')
+	}
+	b = append(b, '"')
+	for i := range len(s) {
+		b = appendChar(b, rune(s[i]), '"')
+	}
+	return append(b, '"')
+}
+
+func appendBinaryText(b []byte, data []byte) []byte {
+	text, ascii := len(data) > 0, true
+	for i := 0; i < len(data) && text; {
+		r, n := utf8.DecodeRune(data[i:])
+		text = (r != utf8.RuneError || n > 1) && (isPrintable(r) || r > 0xff && unicode.IsPrint(r))
+		ascii = ascii && n == 1
+		i += n
+	}
+	b = append(b, "<<"...)
+	if !text {
+		return append(appendByteTexts(b, data), ">>"...)
+	}
+	b = append(b, '"')
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		b = appendChar(b, r, '"')
+		i += n
+	}
+	if ascii {
+		return append(b, `">>`...)
+	}
+	return append(b, `"/utf8>>`...)
+}
+
+func appendByteTexts(b, data []byte) []byte {
+	for i, x := range data {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(x), 10)
+	}
+	return b
+}
+
+func appendBitsText(b []byte, t Bitstring) []byte {
+	if len(t.Data) == 0 || t.Bits >= 8 {
+		return appendBinaryText(b, t.Data)
+	}
+	last := len(t.Data) - 1
+	b = appendByteTexts(append(b, "<<"...), t.Data[:last])
+	if t.Bits > 0 {
+		if last > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(t.Data[last]>>(8-t.Bits)), 10)
+		b = strconv.AppendUint(append(b, ':'), uint64(t.Bits), 10)
+	}
+	return append(b, ">>"...)
+}

@@ -1,0 +1,548 @@
+package ei
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText writes. A full stop may
+// end it; white space and comments may stand around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones are
+// joined), lists, tuples, maps, binaries with sizes and types (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1, native records
+// (taken for exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name may go without quotes. Variables,
+// operators and calls are no terms.
+//
+// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, an integer may have
+// 65536 digits (any number of them in base 16), and a binary is not made much larger than its text.
+func Parse(text string) (Term, error) {
+	p := textParser{s: text, depth: Limits{}.withDefaults().Depth}
+	t, err := p.term()
+	if err != nil {
+		return nil, err
+	}
+	p.space()
+	if p.peek() == '.' {
+		p.pos++
+		p.space()
+	}
+	if p.pos < len(p.s) {
+		return nil, p.unexpected()
+	}
+	return t, nil
+}
+
+type textParser struct {
+	s     string
+	pos   int
+	depth int // that may still be opened
+	keys  keySet
+}
+
+func (p *textParser) fail(reason string) error {
+	return &TextError{Offset: p.pos, Reason: reason, Err: ErrText}
+}
+
+func (p *textParser) unexpected() error {
+	if p.pos >= len(p.s) {
+		return p.fail("unexpected end")
+	}
+	rest := p.s[p.pos:]
+	if len(rest) > 20 {
+		rest = strings.ToValidUTF8(rest[:20], "") + "..."
+	}
+	return p.fail("unexpected " + strconv.Quote(rest))
+}
+
+// peek gives the next byte, 0 at the end (where every caller fails as with any unexpected byte).
+func (p *textParser) peek() byte {
+	if p.pos < len(p.s) {
+		return p.s[p.pos]
+	}
+	return 0
+}
+
+// space skips white space and comments.
+func (p *textParser) space() {
+	for p.pos < len(p.s) {
+		switch x := p.s[p.pos]; {
+		case x <= ' ':
+			p.pos++
+		case x == '%':
+			end := strings.IndexByte(p.s[p.pos:], '\n')
+			if end < 0 {
+				p.pos = len(p.s)
+			} else {
+				p.pos += end
+			}
+		case strings.HasPrefix(p.s[p.pos:], "\u00a0"):
+			p.pos += len("\u00a0")
+		default:
+			return
+		}
+	}
+}
+
+// accept skips white space, and the token when it is next.
+func (p *textParser) accept(token string) bool {
+	p.space()
+	if strings.HasPrefix(p.s[p.pos:], token) {
+		p.pos += len(token)
+		return true
+	}
+	return false
+}
+
+func (p *textParser) expect(token string) error {
+	if p.accept(token) {
+		return nil
+	}
+	return p.unexpected()
+}
+
+func (p *textParser) open() error {
+	if p.depth--; p.depth < 0 {
+		return &TextError{Offset: p.pos, Err: &LimitError{Limit: "Depth", Max: Limits{}.withDefaults().Depth}}
+	}
+	return nil
+}
+
+func (p *textParser) term() (Term, error) {
+	p.space()
+	switch x := p.peek(); {
+	case x == '{':
+		return p.tuple()
+	case x == '[':
+		return p.list()
+	case x == '"':
+		return p.text()
+	case x == '#':
+		return p.hash()
+	case x == '\'':
+		return p.quotedAtom()
+	case x == '<':
+		if err := p.open(); err != nil {
+			return nil, err
+		}
+		defer func() { p.depth++ }()
+		return p.binary()
+	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
+		return p.number()
+	}
+	start := p.pos
+	word := p.word()
+	switch {
+	case word == "":
+		return nil, p.unexpected()
+	case word == "fun":
+		return p.export()
+	case isReserved(word) && word != "maybe" && word != "else":
+		p.pos = start
+		return nil, p.unexpected()
+	}
+	return p.atom(word, start)
+}
+
+// atom makes an atom of text that began at start.
+func (p *textParser) atom(text string, start int) (Term, error) {
+	if !validAtom(Atom(text)) {
+		return nil, &TextError{Offset: start, Err: ErrAtom}
+	}
+	return Atom(strings.Clone(text)), nil // the text may be large, and is not to be kept
+}
+
+// word reads the letters of an atom without quotes, none when there is no such. Beside ASCII, Erlang takes the letters of
+// Latin-1.
+func (p *textParser) word() string {
+	start := p.pos
+	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	if !(r >= 'a' && r <= 'z' || r >= 0xdf && r <= 0xff && r != 0xf7) {
+		return ""
+	}
+	for ; n > 0; r, n = utf8.DecodeRuneInString(p.s[p.pos:]) {
+		if !(r < utf8.RuneSelf && isNameByte(byte(r)) || r >= 0xc0 && r <= 0xff && r != 0xd7 && r != 0xf7) {
+			break
+		}
+		p.pos += n
+	}
+	return p.s[start:p.pos]
+}
+
+func (p *textParser) quotedAtom() (Term, error) {
+	start := p.pos
+	var text []byte
+	err := p.quoted('\'', func(r rune) error {
+		if len(text) > MaxAtomBytes {
+			return &TextError{Offset: start, Err: ErrAtom}
+		}
+		text = utf8.AppendRune(text, r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.atom(string(text), start)
+}
+
+// name reads an atom, with or without quotes.
+func (p *textParser) name() (Atom, error) {
+	p.space()
+	if p.peek() == '\'' {
+		t, err := p.quotedAtom()
+		a, _ := t.(Atom)
+		return a, err
+	}
+	start := p.pos
+	word := p.word()
+	if word == "" || isReserved(word) && word != "maybe" && word != "else" {
+		p.pos = start
+		return "", p.unexpected()
+	}
+	t, err := p.atom(word, start)
+	a, _ := t.(Atom)
+	return a, err
+}
+
+// quoted reads text between quotes, character by character.
+func (p *textParser) quoted(quote byte, char func(rune) error) error {
+	start := p.pos
+	p.pos++
+	for p.pos < len(p.s) {
+		if p.s[p.pos] == quote {
+			p.pos++
+			return nil
+		}
+		r, err := p.char()
+		if err != nil {
+			return err
+		}
+		if err := char(r); err != nil {
+			return err
+		}
+	}
+	p.pos = start
+	return p.fail("no closing quote")
+}
+
+// char reads a character of quoted text, or the one behind a $.
+func (p *textParser) char() (rune, error) {
+	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
+	if n == 0 {
+		return 0, p.unexpected()
+	}
+	if r == utf8.RuneError && n == 1 {
+		return 0, p.fail("not UTF-8")
+	}
+	if r != '\\' {
+		p.pos += n
+		return r, nil
+	}
+	start := p.pos
+	p.pos++
+	r, n = utf8.DecodeRuneInString(p.s[p.pos:])
+	if n == 0 || r == utf8.RuneError && n == 1 {
+		return 0, p.unexpected()
+	}
+	if r >= '0' && r <= '7' {
+		v := rune(0)
+		for i := 0; i < 3 && p.peek() >= '0' && p.peek() <= '7'; i++ {
+			v = v*8 + rune(p.peek()-'0')
+			p.pos++
+		}
+		return v, nil
+	}
+	p.pos += n
+	switch r {
+	case 'b':
+		return '\b', nil
+	case 'd':
+		return 0x7f, nil
+	case 'e':
+		return 0x1b, nil
+	case 'f':
+		return '\f', nil
+	case 'n':
+		return '\n', nil
+	case 'r':
+		return '\r', nil
+	case 's':
+		return ' ', nil
+	case 't':
+		return '\t', nil
+	case 'v':
+		return '\v', nil
+	case '^':
+		x := p.peek()
+		if x < '@' || x > '~' {
+			return 0, p.unexpected()
+		}
+		p.pos++
+		return rune(x & 31), nil
+	case 'x':
+		return p.hexChar(start)
+	}
+	return r, nil
+}
+
+// hexChar reads what follows \x: two digits, or any number in braces.
+func (p *textParser) hexChar(start int) (rune, error) {
+	digits := ""
+	if p.peek() == '{' {
+		if end := strings.IndexByte(p.s[p.pos:], '}'); end > 0 {
+			digits = p.s[p.pos+1 : p.pos+end]
+			p.pos += end + 1
+		}
+	} else if p.pos+2 <= len(p.s) {
+		digits = p.s[p.pos : p.pos+2]
+		p.pos += 2
+	}
+	v, err := strconv.ParseUint(digits, 16, 32)
+	if err != nil || !utf8.ValidRune(rune(v)) || v > utf8.MaxRune {
+		p.pos = start
+		return 0, p.fail("bad escape")
+	}
+	return rune(v), nil
+}
+
+// text reads strings that stand side by side: a String when they hold bytes, else a list of integers.
+func (p *textParser) text() (Term, error) {
+	var latin1 []byte
+	var list List // once there is a larger character
+	for p.accept(`"`) {
+		p.pos--
+		err := p.quoted('"', func(r rune) error {
+			if list == nil && r > 0xff {
+				list = make(List, 0, len(latin1)+1)
+				for _, x := range latin1 {
+					list = append(list, Int(x))
+				}
+			}
+			if list != nil {
+				list = append(list, Int(r))
+			} else {
+				latin1 = append(latin1, byte(r))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case list != nil:
+		return list, nil
+	case len(latin1) == 0:
+		return emptyList, nil
+	case len(latin1) > 0xffff: // STRING_EXT holds no more
+		for _, x := range latin1 {
+			list = append(list, Int(x))
+		}
+		return list, nil
+	}
+	return String(latin1), nil
+}
+
+// terms reads terms with commas between them, as long as there is a comma.
+func (p *textParser) terms() ([]Term, error) {
+	var ts []Term
+	for {
+		t, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		ts = append(ts, t)
+		if !p.accept(",") {
+			return ts, nil
+		}
+	}
+}
+
+func (p *textParser) tuple() (Term, error) {
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	p.pos++
+	if p.accept("}") {
+		p.depth++
+		return emptyTuple, nil
+	}
+	ts, err := p.terms()
+	if err != nil {
+		return nil, err
+	}
+	p.depth++
+	return Tuple(ts), p.expect("}")
+}
+
+func (p *textParser) list() (Term, error) {
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	p.pos++
+	if p.accept("]") {
+		p.depth++
+		return emptyList, nil
+	}
+	ts, err := p.terms()
+	if err != nil {
+		return nil, err
+	}
+	var list Term = List(ts)
+	if p.accept("|") {
+		tail, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		list = cons(ts, tail)
+	}
+	p.depth++
+	return list, p.expect("]")
+}
+
+// cons makes one list of elements and a tail.
+func cons(ts []Term, tail Term) Term {
+	switch tail := tail.(type) {
+	case List:
+		return List(append(ts, tail...))
+	case String:
+		for i := range len(tail) {
+			ts = append(ts, Int(tail[i]))
+		}
+		return List(ts)
+	case ImproperList:
+		return ImproperList{Elems: append(ts, tail.Elems...), Tail: tail.Tail}
+	}
+	return ImproperList{Elems: ts, Tail: tail}
+}
+
+// hash reads what starts with #: a map, an identifier or a native record.
+func (p *textParser) hash() (Term, error) {
+	p.pos++
+	switch {
+	case p.accept("{"):
+		return p.mapping()
+	case strings.HasPrefix(p.s[p.pos:], "Pid<"):
+		p.pos += len("Pid<")
+		return p.pid()
+	case strings.HasPrefix(p.s[p.pos:], "Port<"):
+		p.pos += len("Port<")
+		return p.port()
+	case strings.HasPrefix(p.s[p.pos:], "Ref<"):
+		p.pos += len("Ref<")
+		return p.ref()
+	}
+	return p.record()
+}
+
+func (p *textParser) mapping() (Term, error) {
+	start := p.pos
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	if p.accept("}") {
+		p.depth++
+		return emptyMap, nil
+	}
+	var m Map
+	for {
+		key, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		if err := p.expect("=>"); err != nil {
+			return nil, err
+		}
+		value, err := p.term()
+		if err != nil {
+			return nil, err
+		}
+		m = append(m, Pair{Key: key, Value: value})
+		if !p.accept(",") {
+			break
+		}
+	}
+	if p.keys.duplicate(m) {
+		return nil, &TextError{Offset: start, Err: ErrDuplicate}
+	}
+	p.depth++
+	return m, p.expect("}")
+}
+
+func (p *textParser) record() (Term, error) {
+	start := p.pos
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	r := Record{Flags: RecordExported, Fields: []Field{}}
+	var err error
+	if r.Module, err = p.name(); err != nil {
+		return nil, err
+	}
+	if err = p.expect(":"); err != nil {
+		return nil, err
+	}
+	if r.Name, err = p.name(); err != nil {
+		return nil, err
+	}
+	if err = p.expect("{"); err != nil {
+		return nil, err
+	}
+	for !p.accept("}") {
+		if len(r.Fields) > 0 {
+			if err = p.expect(","); err != nil {
+				return nil, err
+			}
+		}
+		var f Field
+		if f.Name, err = p.name(); err != nil {
+			return nil, err
+		}
+		if err = p.expect("="); err != nil {
+			return nil, err
+		}
+		if f.Value, err = p.term(); err != nil {
+			return nil, err
+		}
+		r.Fields = append(r.Fields, f)
+	}
+	if duplicateField(r.Fields) {
+		return nil, &TextError{Offset: start, Err: ErrDuplicate}
+	}
+	p.depth++
+	return r, nil
+}
+
+// export reads the rest of fun m:f/1.
+func (p *textParser) export() (Term, error) {
+	var f Export
+	var err error
+	if f.Module, err = p.name(); err != nil {
+		return nil, err
+	}
+	if err = p.expect(":"); err != nil {
+		return nil, err
+	}
+	if f.Function, err = p.name(); err != nil {
+		return nil, err
+	}
+	if err = p.expect("/"); err != nil {
+		return nil, err
+	}
+	p.space()
+	start := p.pos
+	arity, err := strconv.ParseUint(p.digits(), 10, 8)
+	if err != nil {
+		p.pos = start
+		return nil, p.unexpected()
+	}
+	f.Arity = uint8(arity)
+	return f, nil
+}
+
+// digits reads decimal digits.
+func (p *textParser) digits() string {
+	start := p.pos
+	for p.peek() >= '0' && p.peek() <= '9' {
+		p.pos++
+	}
+	return p.s[start:p.pos]
+}

@@ -1,0 +1,307 @@
+package ei
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// binary reads << segments >>.
+func (p *textParser) binary() (Term, error) {
+	if err := p.expect("<<"); err != nil {
+		return nil, err
+	}
+	var w bitWriter
+	if p.accept(">>") {
+		return emptyBinary, nil
+	}
+	for {
+		if err := p.segment(&w); err != nil {
+			return nil, err
+		}
+		if p.accept(",") {
+			continue
+		}
+		if err := p.expect(">>"); err != nil {
+			return nil, err
+		}
+		return w.term(), nil
+	}
+}
+
+// A bitWriter puts bits together.
+type bitWriter struct {
+	data []byte
+	free int // bits of the last byte not yet used, 0 to 7
+}
+
+// bits appends the low n bits of v, n <= 64.
+func (w *bitWriter) bits(v uint64, n int) {
+	for n > 0 {
+		if w.free == 0 {
+			w.data = append(w.data, 0)
+			w.free = 8
+		}
+		k := min(n, w.free)
+		part := byte(v>>(n-k)) & (1<<k - 1)
+		w.data[len(w.data)-1] |= part << (w.free - k)
+		w.free -= k
+		n -= k
+	}
+}
+
+// bytes appends the first n bits of data.
+func (w *bitWriter) bytes(data []byte, n int) {
+	if w.free == 0 {
+		w.data = append(w.data, data[:n/8]...)
+	} else {
+		for _, x := range data[:n/8] {
+			w.bits(uint64(x), 8)
+		}
+	}
+	if rest := n % 8; rest > 0 {
+		w.bits(uint64(data[n/8]>>(8-rest)), rest)
+	}
+}
+
+func (w *bitWriter) term() Term {
+	if w.free == 0 {
+		return Binary(w.data)
+	}
+	return Bitstring{Data: w.data, Bits: uint8(8 - w.free)}
+}
+
+// segmentSpec is what stands behind the value of a segment.
+type segmentSpec struct {
+	size   int // -1: not given
+	unit   int // 0: not given
+	kind   string
+	little bool
+}
+
+// Limits of a segment's size in bits: for each, and so that many of them do not make much more than their text.
+const (
+	maxSegmentBits = 1 << 16
+	freeBytes      = 1 << 16
+	bytesPerByte   = 16
+)
+
+func (p *textParser) segment(w *bitWriter) error {
+	p.space()
+	start := p.pos
+	if p.peek() == '"' {
+		var chars []rune
+		for p.accept(`"`) {
+			p.pos--
+			if err := p.quoted('"', func(r rune) error { chars = append(chars, r); return nil }); err != nil {
+				return err
+			}
+		}
+		spec, err := p.spec()
+		if err != nil {
+			return err
+		}
+		for _, r := range chars {
+			if err := p.put(w, start, Int(r), spec); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var v Term
+	var err error
+	switch x := p.peek(); {
+	case x == '<':
+		v, err = p.term()
+	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
+		v, err = p.number()
+	default:
+		return p.unexpected()
+	}
+	if err != nil {
+		return err
+	}
+	spec, err := p.spec()
+	if err != nil {
+		return err
+	}
+	return p.put(w, start, v, spec)
+}
+
+// spec reads :Size/Type-Type.
+func (p *textParser) spec() (segmentSpec, error) {
+	spec := segmentSpec{size: -1}
+	if p.accept(":") {
+		p.space()
+		n, err := strconv.ParseUint(p.digits(), 10, 31)
+		if err != nil {
+			return spec, p.fail("bad size")
+		}
+		spec.size = int(n)
+	}
+	if !p.accept("/") {
+		return spec, nil
+	}
+	for {
+		p.space()
+		start := p.pos
+		switch word := p.word(); word {
+		case "integer", "float", "utf8", "utf16", "utf32":
+			spec.kind = word
+		case "binary", "bytes", "bitstring", "bits":
+			spec.kind = "bits"
+		case "little":
+			spec.little = true
+		case "big", "signed", "unsigned": // the sign makes no difference here
+		case "unit":
+			if err := p.expect(":"); err != nil {
+				return spec, err
+			}
+			p.space()
+			n, err := strconv.ParseUint(p.digits(), 10, 31)
+			if err != nil || n < 1 || n > 256 {
+				return spec, p.fail("unit not in 1 to 256")
+			}
+			spec.unit = int(n)
+		default:
+			p.pos = start
+			return spec, p.unexpected()
+		}
+		if !p.accept("-") {
+			return spec, nil
+		}
+	}
+}
+
+// put appends one value.
+func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) error {
+	bad := func(reason string) error { return &TextError{Offset: start, Reason: reason, Err: ErrText} }
+	switch v := v.(type) {
+	case Binary, Bitstring:
+		if spec.size >= 0 || spec.kind != "" && spec.kind != "bits" {
+			return bad("a binary in a binary has no size and is of no other type")
+		}
+		data, n := bitsOf(v)
+		w.bytes(data, n)
+		return nil
+	case Float:
+		if spec.kind != "" && spec.kind != "float" {
+			return bad("a float of another type")
+		}
+		return p.putFloat(w, start, float64(v), spec)
+	}
+	switch spec.kind {
+	case "utf8", "utf16", "utf32":
+		i, ok := v.(Int)
+		if !ok || i < 0 || i > utf8.MaxRune || !utf8.ValidRune(rune(i)) || spec.size >= 0 {
+			return bad("not a Unicode character")
+		}
+		putUTF(w, rune(i), spec)
+		return nil
+	case "float":
+		i, ok := v.(Int)
+		if !ok {
+			return bad("too large for a float")
+		}
+		return p.putFloat(w, start, float64(i), spec)
+	case "bits":
+		return bad("not a binary")
+	}
+	size := 8
+	if spec.size >= 0 {
+		size = spec.size * max(spec.unit, 1)
+	}
+	if size > maxSegmentBits || len(w.data)+size/8 > freeBytes+bytesPerByte*p.pos {
+		return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
+	}
+	if spec.little && size%8 != 0 {
+		return bad("little-endian in part of a byte")
+	}
+	if i, ok := v.(Int); ok && size <= 64 && !spec.little {
+		w.bits(uint64(i), size)
+		return nil
+	}
+	data := twosComplement(v, size)
+	if spec.little {
+		slices.Reverse(data)
+		w.bytes(data, size)
+		return nil
+	}
+	if rest := size % 8; rest > 0 { // the unused bits are the high ones
+		w.bits(uint64(data[0]), rest)
+		data = data[1:]
+	}
+	w.bytes(data, 8*len(data))
+	return nil
+}
+
+// twosComplement gives the low size bits of an integer, big-endian, in as few bytes as they fit in.
+func twosComplement(v Term, size int) []byte {
+	data := make([]byte, (size+7)/8)
+	if i, ok := v.(Int); ok {
+		for k := len(data) - 1; k >= 0; k-- {
+			data[k] = byte(i)
+			i >>= 8 // the sign goes on for ever
+		}
+		return data
+	}
+	b := v.(BigInt).Big()
+	mod := new(big.Int).Lsh(big.NewInt(1), uint(8*len(data)))
+	return b.Mod(b, mod).FillBytes(data)
+}
+
+func (p *textParser) putFloat(w *bitWriter, start int, f float64, spec segmentSpec) error {
+	size := 64
+	if spec.size >= 0 {
+		size = spec.size * max(spec.unit, 1)
+	}
+	var data []byte
+	switch size {
+	case 64:
+		data = binary.BigEndian.AppendUint64(nil, math.Float64bits(f))
+	case 32:
+		if math.IsInf(float64(float32(f)), 0) {
+			return &TextError{Offset: start, Err: ErrFloat}
+		}
+		data = binary.BigEndian.AppendUint32(nil, math.Float32bits(float32(f)))
+	default:
+		return &TextError{Offset: start, Reason: "a float of neither 32 nor 64 bits", Err: ErrText}
+	}
+	if spec.little {
+		slices.Reverse(data)
+	}
+	w.bytes(data, size)
+	return nil
+}
+
+func putUTF(w *bitWriter, r rune, spec segmentSpec) {
+	order := func(v uint64, n int) {
+		if spec.little {
+			for ; n > 0; n -= 8 {
+				w.bits(v, 8)
+				v >>= 8
+			}
+			return
+		}
+		w.bits(v, n)
+	}
+	switch spec.kind {
+	case "utf8":
+		var buf [utf8.UTFMax]byte
+		n := utf8.EncodeRune(buf[:], r)
+		w.bytes(buf[:n], 8*n)
+	case "utf16":
+		if hi, lo := utf16.EncodeRune(r); hi != utf8.RuneError {
+			order(uint64(hi), 16)
+			order(uint64(lo), 16)
+			return
+		}
+		order(uint64(r), 16)
+	case "utf32":
+		order(uint64(r), 32)
+	}
+}

@@ -1,0 +1,96 @@
+package ei
+
+import (
+	"strconv"
+	"strings"
+)
+
+// pid reads the rest of #Pid<node.ID.SERIAL.CREATION>.
+func (p *textParser) pid() (Term, error) {
+	node, nums, err := p.ident(3)
+	if err != nil {
+		return nil, err
+	}
+	id, err1 := strconv.ParseUint(nums[0], 10, 32)
+	serial, err2 := strconv.ParseUint(nums[1], 10, 32)
+	creation, err3 := strconv.ParseUint(nums[2], 10, 32)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return nil, p.fail("bad pid")
+	}
+	return Pid{Node: node, ID: uint32(id), Serial: uint32(serial), Creation: uint32(creation)}, nil
+}
+
+// port reads the rest of #Port<node.ID.CREATION>.
+func (p *textParser) port() (Term, error) {
+	node, nums, err := p.ident(2)
+	if err != nil {
+		return nil, err
+	}
+	id, err1 := strconv.ParseUint(nums[0], 10, 64)
+	creation, err2 := strconv.ParseUint(nums[1], 10, 32)
+	if err1 != nil || err2 != nil {
+		return nil, p.fail("bad port")
+	}
+	return Port{Node: node, ID: id, Creation: uint32(creation)}, nil
+}
+
+// ref reads the rest of #Ref<node.WN.….W1.CREATION>.
+func (p *textParser) ref() (Term, error) {
+	node, nums, err := p.ident(0)
+	if err != nil {
+		return nil, err
+	}
+	words := len(nums) - 1
+	if words < 1 || words > MaxRefWords {
+		return nil, p.fail("bad reference")
+	}
+	r := Ref{Node: node, Len: uint8(words)}
+	for i, num := range nums {
+		v, err := strconv.ParseUint(num, 10, 32)
+		if err != nil {
+			return nil, p.fail("bad reference")
+		}
+		if i < words {
+			r.ID[words-1-i] = uint32(v)
+		} else {
+			r.Creation = uint32(v)
+		}
+	}
+	return r, nil
+}
+
+// ident reads a node's name and the numbers behind it, up to the closing >. A name without quotes may hold points when it
+// is told how many numbers there are.
+func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
+	start := p.pos
+	if p.peek() == '\'' {
+		if node, err = p.name(); err != nil {
+			return "", nil, err
+		}
+	}
+	end := strings.IndexByte(p.s[p.pos:], '>')
+	if end < 0 || end > 2*MaxAtomBytes {
+		return "", nil, p.fail("no closing >")
+	}
+	fields := strings.Split(p.s[p.pos:p.pos+end], ".")
+	if count == 0 {
+		count = len(fields) - 1
+	}
+	first := len(fields) - count
+	if first < 1 {
+		return "", nil, p.fail("bad identifier")
+	}
+	name := strings.Join(fields[:first], ".")
+	if p.s[start] == '\'' {
+		if name != "" {
+			return "", nil, p.fail("bad identifier")
+		}
+	} else {
+		node = Atom(name)
+		if name == "" || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
+			return "", nil, p.fail("bad node name")
+		}
+	}
+	p.pos += end + 1
+	return node, fields[first:], nil
+}

@@ -1,0 +1,74 @@
+package ei
+
+import "strconv"
+
+// A scanner walks over a term before it is decoded: it checks it in full, so that decoding can only run into a limit,
+// and measures what will be allocated.
+type scanner struct {
+	c     *Cursor
+	depth int // that may still be opened
+	max   int // of depth
+
+	cells int // elements of lists and tuples of slabCells or fewer
+	bytes int // in binaries of slabBytes or fewer
+}
+
+// term checks the term at off and gives the offset behind it.
+func (s *scanner) term(off int) (int, error) {
+	for base := 0; ; { // once for each piece of a list
+		b := s.c.b[off:]
+		if len(b) >= 2 && Tag(b[0]) == TagSmallIntegerExt { // the most frequent leaf
+			return off + 2, nil
+		}
+		next, kids, err := s.c.head(off)
+		if err != nil || kids == 0 {
+			if n := next - off - 5; err == nil && Tag(b[0]).IsBinary() && n <= slabBytes {
+				s.bytes += n
+			}
+			return next, err
+		}
+		if s.depth--; s.depth < 0 {
+			return off, s.c.fail(off, &LimitError{Limit: "Depth", Max: s.max})
+		}
+		tag := Tag(b[0])
+		n := kids
+		if tag == TagListExt { // its tail is no deeper
+			n--
+		}
+		if tag != TagMapExt && n <= slabCells {
+			s.cells += n
+		}
+		start := off
+		off = next
+		for i := range n {
+			if off, err = s.term(off); err != nil {
+				return off, under(err, base+i)
+			}
+		}
+		s.depth++
+		switch tag {
+		case TagListExt:
+			if off >= len(s.c.b) || Tag(s.c.b[off]) != TagNilExt {
+				base += n
+				continue // the tail, in the place of the list
+			}
+			off++
+		case TagNewFunExt:
+			if off != s.c.funEnd(start) {
+				return off, s.c.fail(start, ErrMalformed)
+			}
+		}
+		return off, nil
+	}
+}
+
+// under puts the number of an element before the path of an error.
+func under(err error, i int) error {
+	if e, ok := err.(*SyntaxError); ok && len(e.Path) < maxPath {
+		e.Path = "/" + strconv.Itoa(i) + e.Path
+	}
+	return err
+}
+
+// maxPath bounds the path that an error tells, in bytes; of a longer one the outermost part is missing.
+const maxPath = 256

@@ -1,0 +1,124 @@
+package ei
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+	"slices"
+)
+
+// fewKeys is a number of keys for which comparing each with each is the fastest.
+const fewKeys = 8
+
+// A keySet finds equal keys. Its memory is used again for the next map.
+type keySet struct {
+	seed  maphash.Seed
+	slots []int32 // 1 + index of a key, by open addressing
+}
+
+// maxKeyDepth is how deep keys of maps may be within keys of maps.
+const maxKeyDepth = 16
+
+// duplicate reports whether two keys of m are the same term (=:=).
+func (s *keySet) duplicate(m Map) bool {
+	if len(m) < 2 {
+		return false
+	}
+	if len(m) > math.MaxInt32/4 || slices.ContainsFunc(m, func(p Pair) bool { return isComposite(p.Key) }) {
+		return duplicateBySorting(m)
+	}
+	if len(m) <= fewKeys {
+		for i := range m {
+			for j := range i {
+				if Identical(m[i].Key, m[j].Key) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	size := 32
+	for size < 2*len(m) {
+		size *= 2
+	}
+	if len(s.slots) < size {
+		s.slots = make([]int32, size)
+		s.seed = maphash.MakeSeed()
+	} else {
+		clear(s.slots)
+	}
+	mask := len(s.slots) - 1
+	for i := range m {
+		at := int(s.hash(m[i].Key)) & mask
+		for ; s.slots[at] != 0; at = (at + 1) & mask {
+			if Identical(m[s.slots[at]-1].Key, m[i].Key) {
+				return true
+			}
+		}
+		s.slots[at] = int32(i + 1)
+	}
+	return false
+}
+
+// isComposite reports whether t is made of terms, or is of a type that is no usual key.
+func isComposite(t Term) bool {
+	switch t.(type) {
+	case Atom, Int, Binary, Float, BigInt, Pid:
+		return false
+	}
+	return true
+}
+
+// hash gives a hash of a key that is not composite.
+func (s *keySet) hash(key Term) uint64 {
+	var b [8]byte
+	switch key := key.(type) {
+	case Atom:
+		return maphash.String(s.seed, string(key))
+	case Int:
+		binary.NativeEndian.PutUint64(b[:], uint64(key))
+	case Binary:
+		return maphash.Bytes(s.seed, key)
+	case Float:
+		binary.NativeEndian.PutUint64(b[:], math.Float64bits(float64(key)))
+	case BigInt:
+		return maphash.String(s.seed, key.mag)
+	case Pid:
+		binary.NativeEndian.PutUint64(b[:], uint64(key.Serial)<<32|uint64(key.ID))
+	}
+	return maphash.Bytes(s.seed, b[:])
+}
+
+func duplicateBySorting(m Map) bool {
+	keys := make([]Term, len(m))
+	for i := range m {
+		keys[i], _ = sortMaps(m[i].Key)
+	}
+	order := comparer{exact: true, sorted: true}
+	slices.SortFunc(keys, order.compare)
+	for i := 1; i < len(keys); i++ {
+		if order.compare(keys[i-1], keys[i]) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// duplicateField reports whether two fields of a native record have the same name.
+func duplicateField(fields []Field) bool {
+	if len(fields) <= fewKeys {
+		for i := range fields {
+			for j := range i {
+				if fields[i].Name == fields[j].Name {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	seen := make(map[Atom]struct{}, len(fields))
+	for i := range fields {
+		seen[fields[i].Name] = struct{}{}
+	}
+	return len(seen) < len(fields)
+}

@@ -1,0 +1,202 @@
+package ei_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+var update = flag.Bool("update", false, "make the vectors in testdata anew, with the erl on the PATH")
+
+// A vector is a term as a runtime system writes it. The table of them is used to decode, to encode, to seed the fuzz
+// targets, and to ask a real runtime system.
+type vector struct {
+	name string
+	data []byte // with version byte
+	text string // AppendText
+	expr string // an Erlang expression, empty when text is one
+}
+
+const vectorFile = "testdata/terms.txt"
+
+// readVectors gives the table and the comment that heads it.
+func readVectors(tb testing.TB) (vs []vector, head string) {
+	tb.Helper()
+	file, err := os.ReadFile(vectorFile)
+	require.NoError(tb, err)
+	for line := range strings.Lines(string(file)) {
+		if strings.HasPrefix(line, "#") {
+			head += line
+			continue
+		}
+		col := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		require.Len(tb, col, 4, "%q", line)
+		data, err := hex.DecodeString(col[1])
+		require.NoError(tb, err, "%s", col[0])
+		vs = append(vs, vector{name: col[0], data: data, text: col[2], expr: col[3]})
+	}
+	return vs, head
+}
+
+func TestVectors(t *testing.T) {
+	if *update {
+		updateVectors(t)
+	}
+	vs, _ := readVectors(t)
+	require.GreaterOrEqual(t, len(vs), 80)
+	for _, v := range vs {
+		t.Run(v.name, func(t *testing.T) {
+			term, err := ei.Decode(v.data)
+			require.NoError(t, err)
+
+			again, err := ei.Marshal(term)
+			require.NoError(t, err)
+			require.Equal(t, v.data, again, "encoded again")
+
+			require.Equal(t, v.text, term.String())
+			if !strings.Contains(v.text, "#Fun<") {
+				parsed, err := ei.Parse(v.text)
+				require.NoError(t, err)
+				require.True(t, ei.Identical(term, parsed), "%v\n%v", term, parsed)
+			}
+
+			c := ei.NewCursor(v.data)
+			require.NoError(t, c.Version())
+			raw, err := c.Raw()
+			require.NoError(t, err)
+			require.Zero(t, c.Len())
+			lazy, err := raw.Decode()
+			require.NoError(t, err)
+			require.Equal(t, term, lazy)
+			require.Zero(t, ei.Compare(term, raw))
+
+			for n := range min(len(v.data), 2000) {
+				_, err := ei.Decode(v.data[:n])
+				require.ErrorIs(t, err, ei.ErrTruncated, "the first %d bytes", n)
+			}
+		})
+	}
+}
+
+// TestVectorsWithErl asks a real runtime system whether it writes the bytes of the table, and reads the text.
+func TestVectorsWithErl(t *testing.T) {
+	if _, err := exec.LookPath("erl"); err != nil {
+		t.Skip("not checked with a real runtime system: no erl on the PATH")
+	}
+	vs, _ := readVectors(t)
+	var asked []string
+	var want []vector
+	for _, v := range vs {
+		if v.expr != "" {
+			asked, want = append(asked, "expr "+v.expr), append(want, v)
+		}
+		if !hasIdent(v.text) {
+			asked, want = append(asked, "term "+v.text), append(want, v)
+		}
+		asked, want = append(asked, "back "+hex.EncodeToString(v.data)), append(want, v)
+	}
+	for i, got := range askErl(t, asked) {
+		v := want[i]
+		if strings.Contains(v.name, "unordered") && !strings.HasPrefix(asked[i], "back ") {
+			term, err := ei.Decode(v.data)
+			require.NoError(t, err)
+			require.NotContains(t, got, "error", "%s: %s", v.name, asked[i])
+			raw, err := hex.DecodeString(got)
+			require.NoError(t, err, "%s: %s", v.name, got)
+			theirs, err := ei.Decode(raw)
+			require.NoError(t, err)
+			require.True(t, ei.Identical(term, theirs), v.name)
+			continue
+		}
+		require.Equal(t, hex.EncodeToString(v.data), got, "%s: %s", v.name, asked[i])
+	}
+}
+
+// hasIdent reports whether a text has parts that Erlang's parser does not read.
+func hasIdent(text string) bool {
+	return strings.Contains(text, "#Pid<") || strings.Contains(text, "#Ref<") || strings.Contains(text, "#Port<") || strings.Contains(text, "#Fun<")
+}
+
+func updateVectors(t *testing.T) {
+	vs, head := readVectors(t)
+	var asked []string
+	for _, v := range vs {
+		if v.expr == "" {
+			asked = append(asked, "expr "+v.text)
+		} else {
+			asked = append(asked, "expr "+v.expr)
+		}
+	}
+	out := bytes.NewBufferString(head)
+	for i, answer := range askErl(t, asked) {
+		v := vs[i]
+		data, err := hex.DecodeString(answer)
+		require.NoError(t, err, "%s: %s", v.name, answer)
+		term, err := ei.Decode(data)
+		require.NoError(t, err, v.name)
+		text, expr := term.String(), strings.TrimPrefix(asked[i], "expr ")
+		if text == expr {
+			expr = ""
+		}
+		out.WriteString(strings.Join([]string{v.name, answer, text, expr}, "\t") + "\n")
+	}
+	require.NoError(t, os.WriteFile(vectorFile, out.Bytes(), 0o644))
+}
+
+// askErl has a runtime system evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and
+// hexadecimal digits), and gives what term_to_binary makes of each, in hexadecimal, or "error …".
+func askErl(t *testing.T, questions []string) []string {
+	t.Helper()
+	const program = `
+		Answer = fun
+			(<<"expr ", Text/binary>>) ->
+				{ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Text) ++ " ."),
+				{ok, Exprs} = erl_parse:parse_exprs(Tokens),
+				{value, Value, _} = erl_eval:exprs(Exprs, erl_eval:new_bindings()),
+				Value;
+			(<<"term ", Text/binary>>) ->
+				{ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Text) ++ " ."),
+				{ok, Value} = erl_parse:parse_term(Tokens),
+				Value;
+			(<<"back ", Hex/binary>>) ->
+				binary_to_term(binary:decode_hex(Hex))
+		end,
+		{ok, File} = file:read_file(os:getenv("QUESTIONS")),
+		[io:put_chars([try
+			binary:encode_hex(term_to_binary(Answer(binary:decode_hex(Q)), [{minor_version, 2}]))
+		catch
+			_:Reason -> io_lib:format("error ~0tw", [Reason])
+		end, $\n]) || Q <- binary:split(File, <<"\n">>, [global, trim])],
+		halt().`
+	file := t.TempDir() + "/questions"
+	var text bytes.Buffer
+	for _, q := range questions {
+		text.WriteString(hex.EncodeToString([]byte(q)) + "\n")
+	}
+	require.NoError(t, os.WriteFile(file, text.Bytes(), 0o600))
+	cmd := exec.Command("erl", "-noshell", "-noinput", "+S", "1", "-eval", program)
+	cmd.Env = append(os.Environ(), "QUESTIONS="+file, "ERL_CRASH_DUMP=/dev/null")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	var answers []string
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		if !strings.HasPrefix(line, "error") {
+			line = strings.ToLower(line)
+		}
+		answers = append(answers, line)
+	}
+	require.Len(t, answers, len(questions), "%s", out)
+	return answers
+}
