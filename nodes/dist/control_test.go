@@ -1,0 +1,486 @@
+package dist
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The identifiers of the vectors, and their bytes by hand: NEW_PID_EXT,
+// NEWER_REFERENCE_EXT and SMALL_ATOM_UTF8_EXT.
+var (
+	pidA = ei.Pid{Node: "a@h", ID: 42, Serial: 1, Creation: 5}
+	pidB = ei.Pid{Node: "b@h", ID: 7, Creation: 9}
+	ref3 = ei.Ref{Node: "b@h", Creation: 9, Len: 3, ID: [5]uint32{1, 2, 3}}
+	ref5 = ei.Ref{Node: "b@h", Creation: 9, Len: 5, ID: [5]uint32{1, 2, 3, 4, 5}}
+)
+
+const (
+	hexA     = "58 7703614068 0000002a 00000001 00000005 "
+	hexB     = "58 7703624068 00000007 00000000 00000009 "
+	hexRef3  = "5a 0003 7703624068 00000009 00000001 00000002 00000003 "
+	hexRef5  = "5a 0005 7703624068 00000009 00000001 00000002 00000003 00000004 00000005 "
+	hexNone  = "7700 "             // ''
+	hexName  = "7704 70656572 "    // peer
+	hexKill  = "7704 6b696c6c "    // kill, as a reason
+	hexToken = "6802 6101 7701 74" // {1, t}, as a token
+	hexMFA   = "6803 77016d 770166 6102 "
+	hexOpts  = "6c00000001 77076d6f6e69746f72 6a " // [monitor]
+)
+
+func raw(t testing.TB, text string) ei.Raw { return ei.Raw(unhex(t, text)) }
+
+// A controlVector is one control message as a value and as bytes.
+type controlVector struct {
+	name string
+	hex  string
+	ctl  Control
+}
+
+func controlVectors(t testing.TB) []controlVector {
+	kill, token, opts := raw(t, hexKill), raw(t, hexToken), raw(t, hexOpts)
+	return []controlVector{
+		{"LINK", "6803 6101" + hexA + hexB, Control{Op: OpLink, From: pidA, To: pidB}},
+		{"SEND", "6803 6102" + hexNone + hexB, Control{Op: OpSend, To: pidB}},
+		{"EXIT", "6804 6103" + hexA + hexB + hexKill, Control{Op: OpExit, From: pidA, To: pidB, Reason: kill}},
+		{"UNLINK", "6803 6104" + hexA + hexB, Control{Op: OpUnlink, From: pidA, To: pidB}},
+		{"NODE_LINK", "6801 6105", Control{Op: OpNodeLink}},
+		{"REG_SEND", "6804 6106" + hexA + hexNone + hexName, Control{Op: OpRegSend, From: pidA, ToName: "peer"}},
+		{"GROUP_LEADER", "6803 6107" + hexA + hexB, Control{Op: OpGroupLeader, From: pidA, To: pidB}},
+		{"EXIT2", "6804 6108" + hexA + hexB + hexKill, Control{Op: OpExit2, From: pidA, To: pidB, Reason: kill}},
+		{"SEND_TT", "6804 610c" + hexNone + hexB + hexToken, Control{Op: OpSendTT, To: pidB, Token: token}},
+		{"EXIT_TT", "6805 610d" + hexA + hexB + hexToken + hexKill, Control{Op: OpExitTT, From: pidA, To: pidB, Token: token, Reason: kill}},
+		{"REG_SEND_TT", "6805 6110" + hexA + hexNone + hexName + hexToken, Control{Op: OpRegSendTT, From: pidA, ToName: "peer", Token: token}},
+		{"EXIT2_TT", "6805 6112" + hexA + hexB + hexToken + hexKill, Control{Op: OpExit2TT, From: pidA, To: pidB, Token: token, Reason: kill}},
+		{"MONITOR_P", "6804 6113" + hexA + hexB + hexRef3, Control{Op: OpMonitorP, From: pidA, To: pidB, Ref: ref3}},
+		{"MONITOR_P, name", "6804 6113" + hexA + hexName + hexRef3, Control{Op: OpMonitorP, From: pidA, ToName: "peer", Ref: ref3}},
+		{"MONITOR_P, empty name", "6804 6113" + hexA + hexNone + hexRef3, Control{Op: OpMonitorP, From: pidA, Ref: ref3}},
+		{"DEMONITOR_P", "6804 6114" + hexA + hexB + hexRef3, Control{Op: OpDemonitorP, From: pidA, To: pidB, Ref: ref3}},
+		{"DEMONITOR_P, name", "6804 6114" + hexA + hexName + hexRef3, Control{Op: OpDemonitorP, From: pidA, ToName: "peer", Ref: ref3}},
+		{"MONITOR_P_EXIT", "6805 6115" + hexA + hexB + hexRef3 + hexKill, Control{Op: OpMonitorPExit, From: pidA, To: pidB, Ref: ref3, Reason: kill}},
+		{"MONITOR_P_EXIT, name", "6805 6115" + hexName + hexB + hexRef3 + hexKill, Control{Op: OpMonitorPExit, FromName: "peer", To: pidB, Ref: ref3, Reason: kill}},
+		{"SEND_SENDER", "6803 6116" + hexA + hexB, Control{Op: OpSendSender, From: pidA, To: pidB}},
+		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken, Control{Op: OpSendSenderTT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT", "6803 6118" + hexA + hexB, Control{Op: OpPayloadExit, From: pidA, To: pidB}},
+		{"PAYLOAD_EXIT_TT", "6804 6119" + hexA + hexB + hexToken, Control{Op: OpPayloadExitTT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_EXIT2", "6803 611a" + hexA + hexB, Control{Op: OpPayloadExit2, From: pidA, To: pidB}},
+		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken, Control{Op: OpPayloadExit2TT, From: pidA, To: pidB, Token: token}},
+		{"PAYLOAD_MONITOR_P_EXIT", "6804 611c" + hexA + hexB + hexRef3, Control{Op: OpPayloadMonitorPExit, From: pidA, To: pidB, Ref: ref3}},
+		{"PAYLOAD_MONITOR_P_EXIT, name", "6804 611c" + hexName + hexB + hexRef3, Control{Op: OpPayloadMonitorPExit, FromName: "peer", To: pidB, Ref: ref3}},
+		{
+			"SPAWN_REQUEST", "6806 611d" + hexRef3 + hexA + hexB + hexMFA + hexOpts,
+			Control{Op: OpSpawnRequest, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts},
+		},
+		{
+			"SPAWN_REQUEST, no options", "6806 611d" + hexRef5 + hexA + hexB + hexMFA + "6a",
+			Control{Op: OpSpawnRequest, Ref: ref5, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: ei.Raw{0x6a}},
+		},
+		{
+			"SPAWN_REQUEST_TT", "6807 611e" + hexRef3 + hexA + hexB + hexMFA + hexOpts + hexToken,
+			Control{Op: OpSpawnRequestTT, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts, Token: token},
+		},
+		{
+			"SPAWN_REPLY", "6805 611f" + hexRef3 + hexB + "6103" + hexA,
+			Control{Op: OpSpawnReply, Ref: ref3, To: pidB, Flags: SpawnLinked | SpawnMonitored, Result: raw(t, hexA)},
+		},
+		{
+			"SPAWN_REPLY, refused", "6805 611f" + hexRef3 + hexB + "6100" + "7706 6e6f70726f63",
+			Control{Op: OpSpawnReply, Ref: ref3, To: pidB, Result: raw(t, "7706 6e6f70726f63")},
+		},
+		{
+			"SPAWN_REPLY_TT", "6806 6120" + hexRef3 + hexB + "6102" + hexA + hexToken,
+			Control{Op: OpSpawnReplyTT, Ref: ref3, To: pidB, Flags: SpawnMonitored, Result: raw(t, hexA), Token: token},
+		},
+		{"ALIAS_SEND", "6803 6121" + hexA + hexRef3, Control{Op: OpAliasSend, From: pidA, Ref: ref3}},
+		{"ALIAS_SEND_TT", "6804 6122" + hexA + hexRef5 + hexToken, Control{Op: OpAliasSendTT, From: pidA, Ref: ref5, Token: token}},
+		{"UNLINK_ID", "6804 6123 6101" + hexA + hexB, Control{Op: OpUnlinkID, ID: 1, From: pidA, To: pidB}},
+		{"UNLINK_ID, largest", "6804 6123 6e0800ffffffffffffffff" + hexA + hexB, Control{Op: OpUnlinkID, ID: 1<<64 - 1, From: pidA, To: pidB}},
+		{"UNLINK_ID_ACK", "6804 6124 62000003e8" + hexA + hexB, Control{Op: OpUnlinkIDAck, ID: 1000, From: pidA, To: pidB}},
+		{"ALTACT_SIG_SEND", "6804 6125 6101" + hexA + hexB, Control{Op: OpAltactSigSend, Flags: AltactPrio, From: pidA, To: pidB}},
+		{"ALTACT_SIG_SEND, alias", "6804 6125 6105" + hexA + hexRef3, Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactAlias, From: pidA, Ref: ref3}},
+		{"ALTACT_SIG_SEND, name", "6804 6125 6109" + hexA + hexName, Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactName, From: pidA, ToName: "peer"}},
+		{
+			"ALTACT_SIG_SEND, exit with token", "6805 6125 6117" + hexA + hexRef3 + hexToken,
+			Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactToken | AltactAlias | AltactExit, From: pidA, Ref: ref3, Token: token},
+		},
+	}
+}
+
+func TestControlVectors(t *testing.T) {
+	covered := map[Op]bool{}
+	for _, v := range controlVectors(t) {
+		covered[v.ctl.Op] = true
+		t.Run(v.name, func(t *testing.T) {
+			require.True(t, strings.HasPrefix(v.name, v.ctl.Op.String()))
+			want := unhex(t, v.hex)
+			b, err := AppendControl([]byte("before"), &v.ctl)
+			require.NoError(t, err)
+			require.Equal(t, hex.EncodeToString(want), hex.EncodeToString(b[len("before"):]))
+
+			c := ei.NewCursor(append(want[:len(want):len(want)], "behind"...))
+			got := Control{Op: 99, Token: ei.Raw("old"), FromName: "old", ToName: "old", Flags: 99} // must all be forgotten
+			require.NoError(t, ParseControl(&c, &got))
+			require.Equal(t, v.ctl, got)
+			require.Equal(t, len("behind"), c.Len())
+
+			for n := range len(want) {
+				c := ei.NewCursor(want[:n])
+				err := ParseControl(&c, &got)
+				var ce *ControlError
+				require.ErrorAs(t, err, &ce, "the first %d bytes", n)
+				require.LessOrEqual(t, ce.Offset, n)
+				require.Zero(t, c.Offset(), "the cursor moved")
+			}
+		})
+	}
+	for op := range Op(255) {
+		require.Equal(t, covered[op], op.Known(), "%v", op)
+	}
+}
+
+// TestControlOldForms reads what older nodes and libraries write: other tags of
+// atoms and pids, and a cookie in the unused place.
+func TestControlOldForms(t *testing.T) {
+	const oldPid = "67 640003 614068 0000002a 00000001 01" // PID_EXT, ATOM_EXT
+	tests := map[string]struct {
+		hex  string
+		want Control
+	}{
+		"SEND with a cookie": {"6803 6102 640006 736563726574" + hexB, Control{Op: OpSend, To: pidB}},
+		"LINK with PID_EXT":  {"6803 6101" + oldPid + hexB, Control{Op: OpLink, From: ei.Pid{Node: "a@h", ID: 42, Serial: 1, Creation: 1}, To: pidB}},
+		"REG_SEND, ATOM_EXT": {"6804 6106" + hexA + "640000" + "640004 70656572", Control{Op: OpRegSend, From: pidA, ToName: "peer"}},
+		"MONITOR_P, SMALL_ATOM_EXT": {
+			"6804 6113" + hexA + "7304 70656572" + hexRef3, Control{Op: OpMonitorP, From: pidA, ToName: "peer", Ref: ref3},
+		},
+		"LINK in a LARGE_TUPLE, op as INTEGER": {"69 00000003 6200000001" + hexA + hexB, Control{Op: OpLink, From: pidA, To: pidB}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := ei.NewCursor(unhex(t, tt.hex))
+			var got Control
+			require.NoError(t, ParseControl(&c, &got))
+			require.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func TestControlErrors(t *testing.T) {
+	tests := map[string]struct {
+		hex    string
+		err    error
+		op     Op
+		offset int
+		text   string
+	}{
+		"nothing":               {"", ei.ErrTruncated, 0, 0, "control message"},
+		"no tuple":              {"6101", ei.ErrType, 0, 0, ""},
+		"an empty tuple":        {"6800", ErrShape, 0, 2, "empty tuple"},
+		"op is no number":       {"6801 7700", ei.ErrType, 0, 2, ""},
+		"op is negative":        {"6801 62ffffffff", ei.ErrRange, 0, 2, ""},
+		"too few elements":      {"6802 6101" + hexA, ErrShape, OpLink, 4, "a tuple of 2 elements, not 3"},
+		"too many elements":     {"6804 6101" + hexA + hexB + "6a", ErrShape, OpLink, 4, "a tuple of 4 elements, not 3"},
+		"To is a number":        {"6803 6102" + hexNone + "6107", ei.ErrType, OpSend, 6, "SEND, To, offset 6"},
+		"To is a name":          {"6803 6102" + hexNone + hexName, ei.ErrType, OpSend, 6, "To"},
+		"ToName is a pid":       {"6804 6106" + hexA + hexNone + hexB, ei.ErrType, OpRegSend, 24, "ToName"},
+		"ToProc is a reference": {"6804 6113" + hexA + hexRef3 + hexRef3, ei.ErrType, OpMonitorP, 22, "To"},
+		"Ref is a pid":          {"6804 6113" + hexA + hexB + hexB, ei.ErrType, OpMonitorP, 40, "Ref"},
+		"an id of 0":            {"6804 6123 6100" + hexA + hexB, ErrShape, OpUnlinkID, 4, "an id of 0"},
+		"an id beyond 64 bits":  {"6804 6123 6e0900ffffffffffffffffff" + hexA + hexB, ei.ErrRange, OpUnlinkID, 4, "ID"},
+		"a negative id":         {"6804 6123 62ffffffff" + hexA + hexB, ei.ErrRange, OpUnlinkID, 4, "ID"},
+		"options are a tuple":   {"6806 611d" + hexRef3 + hexA + hexB + hexMFA + "6800", ErrShape, OpSpawnRequest, 74, "Options"},
+		"two, not M F A":        {"6806 611d" + hexRef3 + hexA + hexB + "6802 77016d 770166" + hexOpts, ErrShape, OpSpawnRequest, 64, "not 3"},
+		"an arity of 256":       {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6200000100" + hexOpts, ErrShape, OpSpawnRequest, 72, "arity 256"},
+		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, OpSpawnRequest, 66, "Module"},
+		"the result is a list":  {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, OpSpawnReply, 48, "Result"},
+		"alias and name at once": {
+			"6804 6125 610c" + hexA + hexName, ErrShape, OpAltactSigSend, 24, "two kinds of receiver",
+		},
+		"a token without its flag": {"6805 6125 6101" + hexA + hexB + hexToken, ErrShape, OpAltactSigSend, 42, "flags 0x1"},
+		"a flag without its token": {"6804 6125 6103" + hexA + hexB, ErrShape, OpAltactSigSend, 42, "flags 0x3"},
+		"a truncated token":        {"6804 610c" + hexNone + hexB + "6802 6101", ei.ErrTruncated, OpSendTT, 24, "Token"},
+		"half of an unknown one":   {"6803 6163" + hexA, ei.ErrTruncated, 99, 0, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := ei.NewCursor(unhex(t, tt.hex))
+			var ctl Control
+			err := ParseControl(&c, &ctl)
+			require.ErrorIs(t, err, tt.err)
+			require.NotErrorIs(t, err, ErrUnknownOp)
+			var ce *ControlError
+			require.ErrorAs(t, err, &ce)
+			require.Equal(t, tt.op, ce.Op)
+			require.Equal(t, tt.offset, ce.Offset, "%v", err)
+			require.ErrorContains(t, err, tt.text)
+			require.Zero(t, c.Offset(), "the cursor moved")
+		})
+	}
+}
+
+func TestControlUnknownOp(t *testing.T) {
+	for op, number := range map[Op]string{0: "6100", 9: "6109", 38: "6126", 255: "61ff"} {
+		tuple := unhex(t, "6803"+number+hexName+"6101")
+		c := ei.NewCursor(append(tuple[:len(tuple):len(tuple)], 131, 106))
+		var ctl Control
+		err := ParseControl(&c, &ctl)
+		require.ErrorIs(t, err, ErrUnknownOp)
+		var ce *ControlError
+		require.ErrorAs(t, err, &ce)
+		require.Equal(t, op, ce.Op)
+		require.Equal(t, ei.Raw(tuple), ce.Raw)
+		require.Zero(t, c.Offset())
+	}
+	c := ei.NewCursor(unhex(t, "6801 6200001000"))
+	var ctl Control
+	err := ParseControl(&c, &ctl)
+	require.ErrorIs(t, err, ErrUnknownOp)
+	require.ErrorContains(t, err, "4096")
+	_, err = AppendControl(nil, &Control{Op: 99})
+	require.ErrorIs(t, err, ErrUnknownOp)
+	require.ErrorContains(t, err, "op 99")
+}
+
+// TestAppendControlNeedsItsFields leaves out each field of each operation.
+func TestAppendControlNeedsItsFields(t *testing.T) {
+	forget := map[string]func(*Control){
+		"From":        func(c *Control) { c.From = ei.Pid{} },
+		"To":          func(c *Control) { c.To = ei.Pid{} },
+		"Ref":         func(c *Control) { c.Ref = ei.Ref{} },
+		"ID":          func(c *Control) { c.ID = 0 },
+		"Reason":      func(c *Control) { c.Reason = nil },
+		"Token":       func(c *Control) { c.Token = nil },
+		"GroupLeader": func(c *Control) { c.GroupLeader = ei.Pid{} },
+		"Options":     func(c *Control) { c.Options = nil },
+		"Result":      func(c *Control) { c.Result = nil },
+	}
+	refused := map[string]int{}
+	for _, v := range controlVectors(t) {
+		s, _ := shapeOf(v.ctl.Op)
+		for name, f := range forget {
+			ctl := v.ctl
+			f(&ctl)
+			b, err := AppendControl([]byte("b"), &ctl)
+			if err == nil {
+				continue
+			}
+			var ce *ControlError
+			require.ErrorAs(t, err, &ce)
+			require.ErrorIs(t, err, ErrShape)
+			require.Contains(t, []string{name, "To"}, ce.Field, "an alias is the To of ALTACT_SIG_SEND")
+			require.Equal(t, []byte("b"), b)
+			require.NotContains(t, err.Error(), "offset")
+			refused[name]++
+			require.NotEmpty(t, s.fields)
+		}
+	}
+	require.Len(t, refused, len(forget), "each field is needed somewhere")
+	_, err := AppendControl(nil, &Control{Op: OpLink, From: ei.Pid{Node: "a"}, To: ei.Pid{Node: ei.Atom(strings.Repeat("x", 256))}})
+	require.ErrorIs(t, err, ei.ErrAtom)
+	_, err = AppendControl(nil, &Control{Op: OpAltactSigSend, Flags: AltactAlias | AltactName, From: pidA, Ref: ref3, ToName: "x"})
+	require.ErrorIs(t, err, ErrShape)
+}
+
+func TestOps(t *testing.T) {
+	payloads := []Op{2, 6, 12, 16, 22, 23, 24, 25, 26, 27, 28, 29, 30, 33, 34, 37}
+	bases := map[Op]Op{12: 2, 13: 3, 16: 6, 18: 8, 23: 22, 25: 24, 27: 26, 30: 29, 32: 31, 34: 33}
+	for op := range Op(255) {
+		s, ok := shapeOf(op)
+		base, traced := bases[op]
+		if !traced {
+			base = op
+		}
+		require.Equal(t, base, op.Base(), "%v", op)
+		if !ok {
+			require.False(t, op.HasPayload())
+			require.Zero(t, op.Flags())
+			require.Equal(t, fmt.Sprintf("op %d", op), op.String())
+			continue
+		}
+		require.Equal(t, traced, strings.HasSuffix(s.name, "_TT"))
+		require.Contains(t, s.name, base.String())
+		require.Equal(t, op.Flags(), base.Flags())
+		if op.HasPayload() {
+			require.Contains(t, payloads, op)
+		} else {
+			require.NotContains(t, payloads, op)
+		}
+	}
+}
+
+// drawControl makes a message of op with everything that its shape has.
+func drawControl(t *rapid.T, op Op) Control {
+	atom := rapid.Custom(func(t *rapid.T) ei.Atom {
+		return ei.Atom(rapid.StringOfN(rapid.Rune().Filter(func(r rune) bool { return r != 0xFFFD }), 1, 20, -1).Draw(t, "atom"))
+	})
+	pid := rapid.Custom(func(t *rapid.T) ei.Pid {
+		u := rapid.Uint32()
+		return ei.Pid{Node: atom.Draw(t, "node"), ID: u.Draw(t, "id"), Serial: u.Draw(t, "serial"), Creation: u.Draw(t, "creation")}
+	})
+	ref := rapid.Custom(func(t *rapid.T) ei.Ref {
+		r := ei.Ref{Node: atom.Draw(t, "node"), Creation: rapid.Uint32().Draw(t, "creation"), Len: uint8(rapid.IntRange(1, 5).Draw(t, "words"))}
+		for i := range r.Len {
+			r.ID[i] = rapid.Uint32().Draw(t, "word")
+		}
+		return r
+	})
+	rawAtom := func(label string) ei.Raw {
+		b, err := ei.AppendAtom(nil, atom.Draw(t, label))
+		require.NoError(t, err)
+		return b
+	}
+	term := func(label string) ei.Raw {
+		b := ei.AppendTupleHeader(nil, 3)
+		b = ei.AppendInt(b, rapid.Int64().Draw(t, label))
+		b = ei.AppendBinary(b, rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, label))
+		return append(b, rawAtom(label)...)
+	}
+	proc := func(pidTo *ei.Pid, nameTo *ei.Atom) {
+		if rapid.Bool().Draw(t, "by name") {
+			*nameTo = atom.Draw(t, "name")
+		} else {
+			*pidTo = pid.Draw(t, "pid")
+		}
+	}
+	ctl := Control{Op: op}
+	s, _ := shapeOf(op)
+	for _, f := range s.fields {
+		switch f {
+		case fieldFrom:
+			ctl.From = pid.Draw(t, "from")
+		case fieldFromProc:
+			proc(&ctl.From, &ctl.FromName)
+		case fieldTo:
+			ctl.To = pid.Draw(t, "to")
+		case fieldToProc:
+			proc(&ctl.To, &ctl.ToName)
+		case fieldToName:
+			ctl.ToName = atom.Draw(t, "to name")
+		case fieldRef:
+			ctl.Ref = ref.Draw(t, "ref")
+		case fieldID:
+			ctl.ID = rapid.Uint64Min(1).Draw(t, "id")
+		case fieldFlags:
+			ctl.Flags = rapid.Uint64().Draw(t, "flags")
+			if op == OpAltactSigSend && ctl.Flags&AltactAlias != 0 {
+				ctl.Flags &^= AltactName
+			}
+		case fieldReason:
+			ctl.Reason = term("reason")
+		case fieldToken:
+			ctl.Token = term("token")
+		case fieldLeader:
+			ctl.GroupLeader = pid.Draw(t, "leader")
+		case fieldMFA:
+			ctl.Module, ctl.Function = atom.Draw(t, "module"), atom.Draw(t, "function")
+			ctl.Arity = rapid.Byte().Draw(t, "arity")
+		case fieldOptions:
+			ctl.Options = ei.AppendNil(append(ei.AppendListHeader(nil, 1), term("option")...))
+		case fieldResult:
+			ctl.Result = rawAtom("result")
+		case fieldAltact:
+			switch {
+			case ctl.Flags&AltactAlias != 0:
+				ctl.Ref = ref.Draw(t, "alias")
+			case ctl.Flags&AltactName != 0:
+				ctl.ToName = atom.Draw(t, "name")
+			default:
+				ctl.To = pid.Draw(t, "to")
+			}
+			if ctl.Flags&AltactToken != 0 {
+				ctl.Token = term("token")
+			}
+		}
+	}
+	return ctl
+}
+
+func TestControlRoundTrip(t *testing.T) {
+	for op := range Op(len(shapes)) {
+		if !op.Known() {
+			continue
+		}
+		t.Run(op.String(), func(t *testing.T) {
+			atoms := ei.NewAtomTable(10)
+			rapid.Check(t, func(t *rapid.T) {
+				want := drawControl(t, op)
+				b, err := AppendControl(nil, &want)
+				require.NoError(t, err)
+				c := ei.NewCursor(b)
+				c.Atoms = atoms
+				var got Control
+				require.NoError(t, ParseControl(&c, &got))
+				require.Equal(t, want, got)
+				require.Zero(t, c.Len())
+				again, err := AppendControl(nil, &got)
+				require.NoError(t, err)
+				require.Equal(t, b, again)
+			})
+		})
+	}
+}
+
+// TestControlAllocatesNothing covers every operation, once its atoms are known.
+func TestControlAllocatesNothing(t *testing.T) {
+	atoms := ei.NewAtomTable(0)
+	for _, v := range controlVectors(t) {
+		b := unhex(t, v.hex)
+		var ctl Control
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			c := ei.NewCursor(b)
+			c.Atoms = atoms
+			if err := ParseControl(&c, &ctl); err != nil {
+				t.Fatal(err)
+			}
+		}), "parsing %s", v.name)
+		buf := make([]byte, 0, 1024)
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			if _, err := AppendControl(buf, &ctl); err != nil {
+				t.Fatal(err)
+			}
+		}), "appending %s", v.name)
+	}
+}
+
+func BenchmarkParseControl(b *testing.B) {
+	atoms := ei.NewAtomTable(0)
+	for _, v := range controlVectors(b) {
+		if strings.Contains(v.name, ",") {
+			continue
+		}
+		bytes := unhex(b, v.hex)
+		b.Run(v.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var ctl Control
+			for b.Loop() {
+				c := ei.NewCursor(bytes)
+				c.Atoms = atoms
+				if err := ParseControl(&c, &ctl); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAppendControl(b *testing.B) {
+	for _, v := range controlVectors(b) {
+		if strings.Contains(v.name, ",") {
+			continue
+		}
+		b.Run(v.name, func(b *testing.B) {
+			b.ReportAllocs()
+			buf := make([]byte, 0, 1024)
+			for b.Loop() {
+				if _, err := AppendControl(buf, &v.ctl); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,202 @@
+package dist
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+func TestClassify(t *testing.T) {
+	const (
+		header    = FlagDistHdrAtomCache
+		fragments = FlagDistHdrAtomCache | FlagFragments
+	)
+	tests := map[string]struct {
+		hex   string
+		flags Flags
+		kind  FrameKind
+		err   error
+		text  string
+	}{
+		"tick":                         {"", FlagsDefault, KindTick, nil, ""},
+		"pass-through":                 {"70 83 6801 6105", FlagsDefault, KindPassThrough, nil, ""},
+		"header, negotiated":           {"83 44 00 6801 6105", header, KindHeader, nil, ""},
+		"header":                       {"83 44 00 6801 6105", FlagsDefault, KindHeader, ErrNotNegotiated, "distribution header frame"},
+		"first fragment, negotiated":   {"83 45 00", fragments, KindFirstFragment, nil, ""},
+		"first fragment":               {"83 45 00", header, KindFirstFragment, ErrNotNegotiated, "first fragment frame"},
+		"next fragment, negotiated":    {"83 46 00", fragments, KindNextFragment, nil, ""},
+		"next fragment":                {"83 46 00", FlagFragments, KindNextFragment, ErrNotNegotiated, "fragment frame"},
+		"only the version byte":        {"83", fragments, KindInvalid, ErrFrame, "invalid frame"},
+		"a term without pass-through":  {"83 6801 6105", fragments, KindInvalid, ErrFrame, "starts with 8368"},
+		"a handshake message":          {"4e 0000", fragments, KindInvalid, ErrFrame, "starts with 4e00"},
+		"something of another version": {"84 44", fragments, KindInvalid, ErrFrame, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			frame := unhex(t, tt.hex)
+			kind, err := Classify(frame, tt.flags)
+			require.Equal(t, tt.kind, kind)
+			var ctl Control
+			parsed, payload, parseErr := ParseFrame(frame, tt.flags, nil, &ctl)
+			require.Equal(t, kind, parsed)
+			require.Empty(t, payload)
+			if tt.err == nil {
+				require.NoError(t, err)
+				if kind >= KindHeader {
+					require.ErrorIs(t, parseErr, ErrUnsupported)
+				} else {
+					require.NoError(t, parseErr)
+				}
+				return
+			}
+			for _, err := range []error{err, parseErr} {
+				require.ErrorIs(t, err, tt.err)
+				require.ErrorContains(t, err, tt.text)
+				var fe *FrameError
+				require.ErrorAs(t, err, &fe)
+				require.Equal(t, tt.kind, fe.Kind)
+			}
+		})
+	}
+	require.Equal(t, "FrameKind(77)", FrameKind(77).String())
+}
+
+func TestParseFrame(t *testing.T) {
+	link := "6803 6101" + hexA + hexB
+	send := "6803 6102" + hexNone + hexB
+	tests := map[string]struct {
+		hex     string
+		payload ei.Raw // nil: none
+		err     error
+		text    string
+	}{
+		"LINK":                      {hex: "70 83" + link},
+		"SEND":                      {hex: "70 83" + send + "83 6a", payload: ei.Raw{0x6a}},
+		"SEND of a broken term":     {hex: "70 83" + send + "83 6c", payload: ei.Raw{0x6c}},
+		"nothing behind the p":      {hex: "70", err: ErrFrame, text: "control message"},
+		"no version byte":           {hex: "70" + link, err: ei.ErrVersion},
+		"LINK with a payload":       {hex: "70 83" + link + "83 6a", err: ErrFrame, text: "2 bytes behind LINK"},
+		"SEND without one":          {hex: "70 83" + send, err: ErrFrame, text: "no payload behind SEND"},
+		"SEND, payload without 131": {hex: "70 83" + send + "6a 6a", err: ErrFrame, text: "no payload"},
+		"SEND, only 131":            {hex: "70 83" + send + "83", err: ErrFrame, text: "no payload"},
+		"LINK from a number":        {hex: "70 83 6803 6101 6101" + hexB, err: ei.ErrType, text: "LINK, From, offset 6"},
+		"an unknown op":             {hex: "70 83 6801 6163 83 6a", err: ErrUnknownOp, text: "op 99"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var ctl Control
+			kind, payload, err := ParseFrame(unhex(t, tt.hex), FlagsDefault, nil, &ctl)
+			require.Equal(t, KindPassThrough, kind)
+			if tt.err != nil {
+				require.ErrorIs(t, err, tt.err)
+				require.ErrorContains(t, err, tt.text)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.payload, payload)
+		})
+	}
+}
+
+func TestAppendFrame(t *testing.T) {
+	send, link := Control{Op: OpSend, To: pidB}, Control{Op: OpLink, From: pidA, To: pidB}
+	payload := ei.Raw(unhex(t, "6d 00000003 616263"))
+
+	whole, err := AppendFrame([]byte("before"), &send, payload)
+	require.NoError(t, err)
+	body := unhex(t, "70 83 6803 6102"+hexNone+hexB+"83 6d 00000003 616263")
+	require.Equal(t, append(binary.BigEndian.AppendUint32([]byte("before"), uint32(len(body))), body...), whole)
+
+	// The payload sent behind, without a copy.
+	head, err := AppendFrameHead([]byte("before"), &send, len(payload))
+	require.NoError(t, err)
+	require.Equal(t, whole, append(head, payload...))
+
+	// The payload encoded in place.
+	head, err = AppendFrameHead([]byte("before"), &send, 0)
+	require.NoError(t, err)
+	inPlace := ei.AppendBinary(head, []byte("abc"))
+	require.NoError(t, FinishFrame(inPlace[len("before"):]))
+	require.Equal(t, whole, inPlace)
+
+	whole, err = AppendFrame(nil, &link, nil)
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(unhex(t, "0000002a 70 83 6803 6101"+hexA+hexB)), hex.EncodeToString(whole))
+	require.Equal(t, []byte{1, 0, 0, 0, 0}, AppendTick([]byte{1}))
+
+	for name, tt := range map[string]struct {
+		ctl     Control
+		payload ei.Raw
+		err     error
+	}{
+		"SEND without payload": {send, nil, ErrFrame},
+		"LINK with payload":    {link, payload, ErrFrame},
+		"no receiver":          {Control{Op: OpSend}, payload, ErrShape},
+	} {
+		b, err := AppendFrame([]byte("before"), &tt.ctl, tt.payload)
+		require.ErrorIs(t, err, tt.err, name)
+		require.Equal(t, []byte("before"), b)
+	}
+	for _, n := range []int{-1, math.MaxUint32} {
+		b, err := AppendFrameHead([]byte("before"), &send, n)
+		require.ErrorIs(t, err, ErrTooLong)
+		require.Equal(t, []byte("before"), b)
+	}
+	require.ErrorIs(t, FinishFrame([]byte{0, 0, 0}), ErrFrame)
+}
+
+func TestFrameRoundTrip(t *testing.T) {
+	var ops []Op
+	for op := range Op(len(shapes)) {
+		if op.Known() {
+			ops = append(ops, op)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawControl(t, rapid.SampledFrom(ops).Draw(t, "op"))
+		var payload ei.Raw
+		if want.Op.HasPayload() {
+			payload = ei.AppendBinary(nil, rapid.SliceOf(rapid.Byte()).Draw(t, "payload"))
+		}
+		b, err := AppendFrame(nil, &want, payload)
+		require.NoError(t, err)
+		require.Equal(t, uint32(len(b)-4), binary.BigEndian.Uint32(b))
+		var got Control
+		kind, gotPayload, err := ParseFrame(b[4:], FlagsDefault, nil, &got)
+		require.NoError(t, err)
+		require.Equal(t, KindPassThrough, kind)
+		require.Equal(t, want, got)
+		require.Equal(t, payload, gotPayload)
+	})
+}
+
+func TestParseFrameAllocatesNothing(t *testing.T) {
+	frame, err := AppendFrame(nil, &Control{Op: OpRegSend, From: pidA, ToName: "peer"}, ei.AppendBinary(nil, make([]byte, 100)))
+	require.NoError(t, err)
+	atoms := ei.NewAtomTable(0)
+	var ctl Control
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if _, _, err := ParseFrame(frame[4:], FlagsDefault, atoms, &ctl); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
+func BenchmarkParseFrame(b *testing.B) {
+	frame, err := AppendFrame(nil, &Control{Op: OpSendSender, From: pidA, To: pidB}, ei.AppendBinary(nil, make([]byte, 100)))
+	require.NoError(b, err)
+	atoms := ei.NewAtomTable(0)
+	b.ReportAllocs()
+	var ctl Control
+	for b.Loop() {
+		if _, _, err := ParseFrame(frame[4:], FlagsDefault, atoms, &ctl); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
