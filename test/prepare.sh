@@ -31,7 +31,7 @@ missing() {
 
 install_packages() {
 	local want
-	mapfile -t want < <(missing "${erlang[@]}" mmdebstrap gcc libc6-dev util-linux)
+	mapfile -t want < <(missing "${erlang[@]}" mmdebstrap gcc libc6-dev util-linux mount)
 	((${#want[@]})) || return 0
 	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
 	echo "installing ${want[*]}"

@@ -20,8 +20,8 @@ import (
 // name that nobody else has and a port mapper of its own.
 type Options struct {
 	// Name is the alive part of the node's name, or the whole name. Empty: a new
-	// one. "undefined" asks for a dynamic name, given by the first node that this
-	// one connects to.
+	// one. "undefined" asks for a dynamic name, which the first node that this one
+	// connects to (net_kernel:connect_node/1) gives; [Node.Name] does not know it.
 	Name string
 	// Short starts the node with -sname, on the host "localhost" unless Name says
 	// another; else it is -name, on 127.0.0.1.
@@ -112,7 +112,7 @@ func fullName(o Options) string {
 	switch {
 	case o.Local:
 		return "nonode@nohost"
-	case strings.Contains(name, "@"), name == "undefined":
+	case strings.Contains(name, "@"):
 		return name
 	case o.Short:
 		return name + "@localhost"

@@ -137,6 +137,18 @@ func TestNodeIsAlone(t *testing.T) {
 	})
 }
 
+func TestDynamicName(t *testing.T) {
+	Each(t, func(t *testing.T, r Release) {
+		port := r.Epmd(t)
+		giver := r.Start(t, Options{EpmdPort: port})
+		n := r.Start(t, Options{Name: "undefined", EpmdPort: port})
+		require.Equal(t, "nonode@nohost", n.Eval(t, "node()"))
+		require.Equal(t, "true", n.Eval(t, "net_kernel:connect_node('"+giver.Name()+"')"))
+		require.Regexp(t, `^'[0-9A-Z]+@127\.0\.0\.1'$`, n.Eval(t, "node()"))
+		require.Equal(t, giver.Eval(t, "nodes(connected)"), n.Eval(t, "[node()]"))
+	})
+}
+
 func TestLaunchGivesUp(t *testing.T) {
 	r := Releases(t)[0]
 	ctx, cancel := context.WithCancel(context.Background())

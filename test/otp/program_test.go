@@ -130,7 +130,7 @@ func TestAbandoned(t *testing.T) {
 	}
 	releases := Releases(t)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envAbandon+"=1")
+	cmd.Env = append(os.Environ(), envAbandon+"=1", "TMPDIR="+t.TempDir())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	var exit *exec.ExitError
