@@ -48,7 +48,8 @@ func Example() {
 
 // Where no port mapper runs, a program can be one.
 func ExampleClient_Register_embedded() {
-	getenv := func(key string) string { return map[string]string{"ERL_EPMD_PORT": freePort()}[key] } // os.Getenv
+	environment := map[string]string{"ERL_EPMD_PORT": freePort()}
+	getenv := func(key string) string { return environment[key] } // in a program: os.Getenv
 	addr, err := epmd.DefaultAddr(getenv)
 	if err != nil {
 		log.Fatal(err)

@@ -199,6 +199,7 @@ var steps = []step{
 	{what: "register b with 16 bits", raw: framed("x\x12\x34h\x07\x00\x05\x00\x04\x00\x01b\x00\x02xy"), kept: 4, as: "b"},
 	{what: "register with bytes behind", raw: framed(string(alive2("behind", "")) + "zzz"), kept: 6, as: "behind"},
 	{what: "register the empty name with extra data", raw: framed(string(alive2("", "x"))), kept: 6, as: "empty"},
+	{what: "the empty name is taken", raw: framed(string(alive2("", "")) + "z"), kept: 6},
 	{what: "register the empty name", raw: framed(string(alive2("", "")))},
 	{what: "register with NUL", raw: framed(string(alive2("a\x00b", "")))},
 	{what: "register not UTF-8", raw: framed(string(alive2("\xff\xfe", ""))), kept: 6},
