@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"syscall"
 )
@@ -57,17 +58,31 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	return q
 }
 
+// A PostMode says how a post goes out.
+type PostMode uint8
+
+const (
+	// Burst says that the caller is about to post more: the write is left to another goroutine, so that what follows is combined
+	// with it.
+	Burst PostMode = 1 << iota
+	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. Beyond four times the limit it
+	// is ErrQueueFull.
+	Urgent
+)
+
+// ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
+var ErrQueueFull = errors.New("the peer does not read: four times the queue's limit is waiting")
+
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use
 // both buffers again. It waits while the queue is full; when ctx ends meanwhile, nothing of them is sent. An earlier failure of
-// the stream is returned. burst says that the caller is about to post more: the write is left to another goroutine, so that what
-// follows is combined with it.
-func (q *Queue) Post(ctx context.Context, head, body []byte, burst bool) error {
+// the stream is returned.
+func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {
 		return opError("post", q.s.remote, syscall.EINVAL)
 	}
 	q.mu.Lock()
-	if err := q.room(ctx, n); err != nil {
+	if err := q.room(ctx, n, mode); err != nil {
 		q.mu.Unlock()
 		return err
 	}
@@ -79,7 +94,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, burst bool) error {
 		return nil
 	}
 	q.flushing = true
-	if burst || q.s.car.waitsItself() { // its callbacks may take their time
+	if mode&Burst != 0 || q.s.car.waitsItself() { // its callbacks may take their time
 		q.add(head, body)
 		q.mu.Unlock()
 		go q.flushFn()
@@ -120,9 +135,15 @@ func (q *Queue) direct(head, body []byte) error {
 }
 
 // room waits until the queue may take n bytes; q.mu is held.
-func (q *Queue) room(ctx context.Context, n int) error {
+func (q *Queue) room(ctx context.Context, n int, mode PostMode) error {
 	if q.err != nil {
 		return q.err
+	}
+	if mode&Urgent != 0 {
+		if q.queued > 4*q.limit {
+			return opError("post", q.s.remote, ErrQueueFull)
+		}
+		return nil
 	}
 	if err := ended(ctx); err != nil {
 		return opError("post", q.s.remote, err)
@@ -227,7 +248,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 			b = append(b, p...)
 		}
 	}
-	if err := q.Post(ctx, b, nil, false); err != nil {
+	if err := q.Post(ctx, b, nil, 0); err != nil {
 		return 0, err
 	}
 	q.mu.Lock()

@@ -1,0 +1,183 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the
+// result until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that come meanwhile wait for Receive;
+// several Calls may run beside each other and beside a Receive. It is ei_rpc.
+func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
+	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
+	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c)
+	return rpcResult(op, c.peer.Name, t, err)
+}
+
+// RPC calls a function on a node, which is connected to if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is as Conn.Call. The node must
+// have been started.
+func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
+	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
+	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil)
+	return rpcResult(op, node, t, err)
+}
+
+func rexCall(mod, fun string, args []any) any {
+	if args == nil {
+		args = []any{}
+	}
+	return tuple(ei.Atom("call"), ei.Atom(mod), ei.Atom(fun), args, ei.Atom("user"))
+}
+
+func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
+	if err != nil {
+		return nil, wrap(op, node, err)
+	}
+	if bad, ok := t.(ei.Tuple); ok && len(bad) == 2 && bad[0] == ei.Atom("badrpc") {
+		return nil, wrap(op, node, &RPCError{bad[1]})
+	}
+	return t, nil
+}
+
+// Call makes a request of a process, as gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or is not there, is an
+// *ExitError; a lost connection is ErrNoConnection. The node must have been started.
+func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
+	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil)
+	return t, wrap("call", string(to.Node), err)
+}
+
+// CallName is Call of whoever has a registered name on a node: gen_server:call({Name, Node}, Request).
+func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
+	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil)
+	return t, wrap("call "+name+" at", node, err)
+}
+
+// A tuple of Go values.
+type goTuple []any
+
+// AppendTerm encodes the tuple.
+func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
+	b = ei.AppendTupleHeader(b, len(t))
+	for _, v := range t {
+		if b, err = ei.Append(b, v); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func tuple(v ...any) goTuple { return v }
+
+// call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
+// use; where nobody receives from it, call does so itself.
+func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei.Term, error) {
+	b, err := n.NewMailbox(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	if over == nil && to.node != n.Name() {
+		if over, err = n.connection(ctx, to.node); err != nil {
+			return nil, err
+		}
+	}
+	ref, err := b.monitor(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	ctl := &dist.Control{Op: dist.OpSend, From: b.pid, To: to.pid}
+	if to.name != "" {
+		ctl = &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: to.name}
+	}
+	message := tuple(ei.Atom("$gen_call"), ei.Tuple{b.pid, ref}, request)
+	if over != nil {
+		err = over.send(ctx, ctl, message)
+	} else {
+		err = n.send(ctx, ctl, to.node, message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		m, err := b.receiveOver(ctx, over)
+		if err != nil {
+			return nil, err
+		}
+		if m.Op == dist.OpMonitorPExit && m.Ref == ref {
+			reason, err := m.Reason.Decode()
+			if err != nil {
+				return nil, err
+			}
+			return nil, &ExitError{m.From, reason}
+		}
+		c := ei.NewCursor(m.Payload)
+		if size, err := c.Tuple(); err != nil || size != 2 {
+			continue
+		}
+		if tag, err := c.Ref(); err != nil || tag != ref {
+			continue
+		}
+		return ei.Raw(c.Rest()).Decode()
+	}
+}
+
+// receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody receives from: then it does so
+// itself, and leaves what is for others to them.
+func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error) {
+	if over == nil || b.n.started.Load() {
+		return b.Receive(ctx)
+	}
+	for {
+		if m := b.take(); m != nil {
+			return m, nil
+		}
+		select {
+		case <-b.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-over.left: // after its end has reached the mailbox
+			if m := b.take(); m != nil {
+				return m, nil
+			}
+			return nil, errors.Join(ErrNoConnection, over.Err())
+		case over.rd.busy <- struct{}{}:
+			err := b.receiveFor(ctx, over)
+			<-over.rd.busy
+			if err != nil && ctx.Err() == nil {
+				<-over.left
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// receiveFor reads from a connection until something came for the mailbox. The caller holds the reader's token.
+func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
+	for {
+		m := new(Message)
+		if err := c.receive(ctx, m); err != nil {
+			if errors.Is(err, dist.ErrUnknownOp) {
+				continue
+			}
+			return err
+		}
+		if r := b.n.procs.recipient(m); r != nil || m.Op == dist.OpMonitorPExit && b.n.procs.local(m.To) != nil {
+			b.n.route(c, m)
+			if r == b || m.To == b.pid {
+				return nil
+			}
+			continue
+		}
+		if len(c.rd.unread) >= maxUnread {
+			return ErrTooManyUnread
+		}
+		c.rd.unread = append(c.rd.unread, m)
+	}
+}

@@ -1,0 +1,155 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// What the zero values of Config's fields stand for.
+const (
+	DefaultHandshakeTimeout = 7 * time.Second  // OTP's net_setuptime
+	DefaultMaxHandshakes    = 128              // at once, per node
+	DefaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
+	DefaultMaxFrame         = 128 << 20        // bytes
+	DefaultMaxCalls         = 1024             // Go functions running for remote callers at once
+)
+
+// missedTicks is how many tick intervals without a byte from the peer end a connection (OTP's net_tickintensity).
+const missedTicks = 4
+
+// Config says who a node is and how it talks. The zero value is a hidden node with a dynamic name on the short host name, the cookie
+// of the cookie file, over TCP, found through the port mapper. It is copied by New.
+type Config struct {
+	// Name is the whole node name, alive@host. Or give Host and Alive.
+	Name string
+	// Host is the part of the name behind the "@"; empty is the host's short name.
+	Host string
+	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name.
+	Alive string
+	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie.
+	Cookie string
+	// Transport carries connections; nil is transport.TCP().
+	Transport transport.Transport
+	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
+	Listen transport.Addr
+	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
+	Resolver Resolver
+	// Visible makes peers count the node among nodes(); as a C node it is hidden.
+	Visible bool
+	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible.
+	Flags dist.Flags
+
+	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends the oldest that has said nothing yet, or the
+	// oldest.
+	MaxHandshakes int
+	// HandshakeTimeout bounds each handshake, connecting included.
+	HandshakeTimeout time.Duration
+	// TickInterval is the time without a message to the peer after which a tick goes out. A connection that four intervals long
+	// brings nothing ends, as in OTP.
+	TickInterval time.Duration
+	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection.
+	MaxFrame int
+	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
+	QueueLimit int
+	// MaxCalls bounds the Go functions that run for remote callers at once; further calls wait, and with them their connection.
+	MaxCalls int
+
+	// CheckPeer may refuse a peer by its name, on both sides; nil allows whoever has the cookie.
+	CheckPeer func(ctx context.Context, name string) error
+	// HandshakeFailed hears of every handshake that a peer started and that failed; it must not wait. nil: only the log does.
+	HandshakeFailed func(remote transport.Addr, err error)
+	// Logger is told what happens; nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// complete copies cfg, fills in the defaults and checks it.
+func (cfg Config) complete() (Config, error) {
+	if cfg.Name == "" && cfg.Host == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, fmt.Errorf("host name: %w; set Config.Host", err)
+		}
+		cfg.Host, _, _ = strings.Cut(host, ".")
+	}
+	switch {
+	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
+		return cfg, fmt.Errorf("Config.Name %q stands beside Host or Alive: give the one or the other", cfg.Name)
+	case cfg.Name != "" && !strings.Contains(cfg.Name, "@"):
+		return cfg, fmt.Errorf("%w %q: want alive@host", dist.ErrInvalidName, cfg.Name)
+	case cfg.Name == "" && cfg.Alive != "":
+		cfg.Name = cfg.Alive + "@" + cfg.Host
+	}
+	if cfg.Name != "" {
+		if err := dist.CheckName(cfg.Name); err != nil {
+			return cfg, err
+		}
+		cfg.Alive, cfg.Host, _ = dist.SplitName(cfg.Name)
+	} else if err := dist.CheckHost(cfg.Host); err != nil {
+		return cfg, err
+	}
+	if cfg.Cookie == "" {
+		cookie, err := readCookie()
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Cookie = cookie
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = transport.TCP()
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = &PortMapper{}
+	}
+	if cfg.Flags == 0 {
+		cfg.Flags = dist.FlagsDefault
+	}
+	cfg.Flags &^= dist.FlagPublished
+	if cfg.Visible {
+		cfg.Flags |= dist.FlagPublished
+	}
+	for _, d := range []struct {
+		v *int
+		d int
+	}{{&cfg.MaxHandshakes, DefaultMaxHandshakes}, {&cfg.MaxFrame, DefaultMaxFrame}, {&cfg.MaxCalls, DefaultMaxCalls}} {
+		if *d.v <= 0 {
+			*d.v = d.d
+		}
+	}
+	if cfg.HandshakeTimeout <= 0 {
+		cfg.HandshakeTimeout = DefaultHandshakeTimeout
+	}
+	if cfg.TickInterval <= 0 {
+		cfg.TickInterval = DefaultTickInterval
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg, nil
+}
+
+// readCookie reads the cookie file as erl and the C library do: up to the end of its first line.
+func readCookie() (string, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no cookie given, and no home directory to read .erlang.cookie from: %w", err)
+	}
+	path := filepath.Join(home, ".erlang.cookie")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
+	}
+	cookie, _, _ := strings.Cut(string(b), "\n")
+	cookie = strings.TrimRight(cookie, "\r")
+	if cookie == "" {
+		return "", fmt.Errorf("cookie file %s is empty", path)
+	}
+	return cookie, nil
+}

@@ -1,0 +1,162 @@
+package nodes
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in that order. Receive is for one goroutine at a time.
+type Conn struct {
+	n         *Node
+	s         *transport.Stream
+	q         *transport.Queue
+	peer      dist.Peer
+	self      ei.Pid // the sender of what is sent through the Conn itself
+	initiated bool
+
+	// received counts bytes of frames since the connection came up; the tick timer looks whether it moves.
+	received  atomic.Int64
+	messages  atomic.Int64 // received
+	sentCount atomic.Int64 // messages sent
+	unpaired  atomic.Bool  // something was sent since the last message came
+	reading   atomic.Bool  // a Receive is in progress
+
+	rd      reader
+	running sync.Once // the upper level's receiving
+	ticks   ticker
+
+	failOnce sync.Once
+	err      error
+	done     chan struct{} // closed first when the connection ends
+	left     chan struct{} // closed when all is cleaned up
+}
+
+func newConn(n *Node, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
+	c := &Conn{n: n, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
+	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
+	c.rd.init(c)
+	return c
+}
+
+// begin starts what a connection does by itself: ticks, and receiving once the node's upper level has started.
+func (c *Conn) begin() {
+	if self, err := c.n.NewPid(); err == nil {
+		c.self = self
+	}
+	c.n.stats.connections.Add(1)
+	c.n.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
+	c.ticks.begin(c)
+	c.n.attach(c)
+}
+
+// Peer describes the other node and what was negotiated with it.
+func (c *Conn) Peer() dist.Peer { return c.peer }
+
+// Name is the other node's name.
+func (c *Conn) Name() string { return c.peer.Name }
+
+// Node is the node that the connection belongs to.
+func (c *Conn) Node() *Node { return c.n }
+
+// Stream is the transport's stream below; it must not be read, written or closed.
+func (c *Conn) Stream() *transport.Stream { return c.s }
+
+// Self is the pid that the Conn sends as: what the peer answers to. It is ei_self.
+func (c *Conn) Self() ei.Pid { return c.self }
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, else ErrTickTimeout,
+// ErrSuperseded, or the fault.
+func (c *Conn) Err() error {
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
+	}
+}
+
+// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It is
+// ei_close_connection.
+func (c *Conn) Close() error {
+	c.fail(ErrClosed)
+	<-c.left
+	return quietly(c.s.Close())
+}
+
+// fail ends the connection for a reason. It does not wait.
+func (c *Conn) fail(err error) {
+	c.failOnce.Do(func() {
+		c.err = err
+		close(c.done)
+		c.ticks.end()
+		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
+		c.n.wg.Go(func() {
+			if err := c.s.Close(); err != nil {
+				c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
+			}
+			c.n.leave(c)
+			c.n.detach(c)
+			close(c.left)
+		})
+	})
+}
+
+// A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.
+type ticker struct {
+	mu       sync.Mutex
+	timer    *time.Timer
+	over     bool
+	sent     int64
+	received int64
+	missed   int
+}
+
+func (t *ticker) begin(c *Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		t.timer = time.AfterFunc(c.n.cfg.TickInterval, func() { t.tick(c) })
+	}
+}
+
+func (t *ticker) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+// tick sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. Bytes that wait unread
+// are a sign of life too: it is nobody's receiving that is missing then.
+func (t *ticker) tick(c *Conn) {
+	queued, sent := c.q.Buffered()
+	if queued == 0 && sent == t.sent {
+		c.sendTick()
+		_, sent = c.q.Buffered()
+	}
+	t.sent = sent
+	pending, err := c.s.PendingBytes()
+	received := c.received.Load()
+	if received != t.received || pending > 0 || err != nil || !c.reading.Load() {
+		t.missed = 0
+	} else if t.missed++; t.missed >= missedTicks {
+		c.fail(ErrTickTimeout)
+		return
+	}
+	t.received = received
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over {
+		t.timer.Reset(c.n.cfg.TickInterval)
+	}
+}

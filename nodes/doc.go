@@ -1,0 +1,51 @@
+// Package nodes makes a Go program a C-node: a member of an Erlang cluster that real Erlang nodes connect to, message, link, monitor
+// and call.
+//
+// # The model
+//
+// A [Node] has a name (alive@host), a cookie, and a creation, which tells this life of the name from earlier ones. It finds other
+// nodes through a [Resolver] (the port mapper, if nothing else is said), and speaks to them over a transport.Transport. A [Conn] is the one
+// connection to one other node.
+//
+// There are two levels, and the upper one uses nothing but the lower.
+//
+// The lower level is that of the C library, each call with a context: [Node.Listen], [Node.Publish], [Listener.Accept],
+// [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Close]. The caller receives, one message at a time, in its own
+// goroutine.
+//
+// The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A [Mailbox] is a
+// process as the cluster sees it: it has a pid, can be registered, linked and monitored. A [Server] is a registered process made of Go functions, like a
+// gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
+//
+// # Wire to mailbox
+//
+// In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go
+// (control message), route.go (what it asks for), mailbox.go (queue). The payload stays bytes until it is received; it is decoded in the receiver's
+// goroutine. Out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go (order, combining, back-pressure),
+// transport/stream.go, the plug-in's Writev.
+//
+// # Goroutines, queues and who owns what
+//
+// A connection has one goroutine that receives (the caller's own on the lower level) and none that waits to send: a lone message is written
+// by its sender, a burst by a goroutine that ends with it. The queue in front of a connection is bounded (Config.QueueLimit): senders wait.
+// A mailbox is bounded (MailboxOptions.Limit): senders wait, or the mailbox ends. Signals from one sender are never reordered: one
+// goroutine reads a connection and puts each message where it belongs before it reads the next.
+//
+// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
+// registration at the port mapper. Node.Close ends them in this order: registration, listeners and connections, mailboxes, goroutines.
+//
+// # Limits on what peers can do
+//
+// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one is set
+// aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls. A malformed frame or control message ends its connection, an unknown
+// control message is skipped, a term that cannot be decoded is an error of whoever decodes it.
+//
+// # Counterparts in C
+//
+//	ei_connect_init, ei_connect_xinit   New          ei_send, ei_send_encoded          Conn.Send, Conn.SendRaw
+//	ei_listen, ei_xlisten               Listen       ei_reg_send, ei_send_reg_encoded  Conn.SendName, Conn.SendNameRaw
+//	ei_publish, ei_unpublish            Publish      ei_receive_msg, ei_xreceive_msg   Conn.Receive, Conn.ReceiveInto
+//	ei_accept                           Accept       ei_rpc                            Conn.Call
+//	ei_connect                          Connect      ei_self, ei_make_pid, ei_make_ref Conn.Self, NewPid, NewRef
+//	ei_connect_host_port, ei_xconnect   ConnectAddr  ei_close_connection               Conn.Close
+package nodes

@@ -1,0 +1,94 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// What callers decide by; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of the
+// port mapper in package epmd.
+var (
+	// ErrConnected: a connection to the node is up already.
+	ErrConnected = errors.New("already connected to this node")
+	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection of the peer replaced this one.
+	ErrSuperseded = errors.New("superseded by another connection of the same peer")
+	// ErrTickTimeout: the peer sent nothing for four tick intervals.
+	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
+	// ErrFrameTooLong: the peer sent a frame over Config.MaxFrame.
+	ErrFrameTooLong = errors.New("frame over the limit")
+	// ErrClosed: the node, connection, listener or mailbox was closed on this side.
+	ErrClosed = errors.New("closed")
+	// ErrBusy: another Receive is in progress, or Start has taken over receiving.
+	ErrBusy = errors.New("somebody else is receiving here")
+	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
+	ErrUnnamed = errors.New("the node has no name yet: its first Connect gives it one")
+	// ErrTooLate: Publish would change the creation that identifiers or connections carry already.
+	ErrTooLate = errors.New("publish before making identifiers or connections: publishing sets the node's creation")
+	// ErrPublished: the node is published already.
+	ErrPublished = errors.New("already published")
+	// ErrNameTaken: the local name is registered already.
+	ErrNameTaken = errors.New("name is registered already")
+	// ErrNoProc: the process does not exist.
+	ErrNoProc = errors.New("no such process")
+	// ErrNoConnection: the connection to the peer's node was lost.
+	ErrNoConnection = errors.New("no connection to the node")
+	// ErrTooManyUnread: messages that nobody receives have piled up beside a Call.
+	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
+	// ErrUnexpectedReply: the peer's answer does not have the form of one.
+	ErrUnexpectedReply = errors.New("unexpected form of reply")
+)
+
+// An Error says what was attempted, with which peer, and why it failed.
+type Error struct {
+	Op   string // "connect", "publish", "call cnode:echo/1", …
+	Peer string // the peer's node name, or its address while the name is not known; "" without one
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Peer == "" {
+		return e.Op + ": " + e.Err.Error()
+	}
+	return e.Op + " " + e.Peer + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func wrap(op, peer string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{op, peer, err}
+}
+
+// An RPCError is the {badrpc, Reason} of a remote call.
+type RPCError struct{ Reason ei.Term }
+
+func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%v}", e.Reason) }
+
+// An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is finds
+// ErrNoProc and ErrNoConnection behind their reasons.
+type ExitError struct {
+	Pid    ei.Pid // zero when the process is known by name only
+	Reason ei.Term
+}
+
+func (e *ExitError) Error() string {
+	if e.Pid == (ei.Pid{}) {
+		return fmt.Sprintf("process exited: %v", e.Reason)
+	}
+	return fmt.Sprintf("process %v exited: %v", e.Pid, e.Reason)
+}
+
+// Is makes the reasons noproc and noconnection their sentinel errors.
+func (e *ExitError) Is(target error) bool {
+	switch target {
+	case ErrNoProc:
+		return e.Reason == ei.Atom("noproc")
+	case ErrNoConnection:
+		return e.Reason == ei.Atom("noconnection")
+	}
+	return false
+}

@@ -1,0 +1,130 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
+// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. ctx ends with the node; ConnOf(ctx) is the caller's connection.
+type Func func(ctx context.Context, args []ei.Term) (any, error)
+
+// A function is the name of a Func.
+type function struct{ module, name ei.Atom }
+
+// Expose makes fn callable as Module:Name from other nodes, with any number of arguments: by rpc:call, erpc:call and their casts, by
+// spawn, and by the C library's ei_rpc. It replaces an earlier one.
+func (n *Node) Expose(module, name string, fn Func) {
+	n.procs.mu.Lock()
+	defer n.procs.mu.Unlock()
+	n.procs.funcs[function{ei.Atom(module), ei.Atom(name)}] = fn
+}
+
+// A Class is the class of an Erlang exception.
+type Class string
+
+// The classes of exceptions.
+const (
+	ClassError Class = "error"
+	ClassExit  Class = "exit"
+	ClassThrow Class = "throw"
+)
+
+// A Raise is an error that is an Erlang exception.
+type Raise struct {
+	Class  Class
+	Reason ei.Term
+	Stack  ei.Term // of class error: Erlang's own, a list; nil is []
+}
+
+func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", r.Class, r.Reason) }
+
+// raised turns any error of a Func into an exception.
+func raised(err error) *Raise {
+	r := new(Raise)
+	if !errors.As(err, &r) {
+		r = &Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_error"), ei.Binary(err.Error())}}
+	}
+	if r.Stack == nil {
+		r.Stack = ei.List{}
+	}
+	return r
+}
+
+type connKey struct{}
+
+// ConnOf is the connection that the caller of a Func, or of a Server's handler, is behind; nil for a caller on this node.
+func ConnOf(ctx context.Context) *Conn {
+	c, _ := ctx.Value(connKey{}).(*Conn)
+	return c
+}
+
+// apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
+func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) (result ei.Raw, exception *Raise) {
+	n.procs.mu.RLock()
+	fn := n.procs.funcs[function{module, name}]
+	n.procs.mu.RUnlock()
+	if fn == nil {
+		frame := ei.Tuple{module, name, ei.List(args), ei.List{}}
+		return nil, &Raise{ClassError, ei.Atom("undef"), ei.List{frame}}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			n.log.Error("exposed function panicked", "function", string(module+":"+name), "panic", p)
+			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
+		}
+	}()
+	v, err := fn(ctx, args)
+	if err != nil {
+		return nil, raised(err)
+	}
+	b, err := ei.Append(nil, v)
+	if err != nil {
+		return nil, raised(fmt.Errorf("result of %s:%s: %w", module, name, err))
+	}
+	return b, nil
+}
+
+// start runs f on a goroutine of its own, with a token of Config.MaxCalls; while there is none its connection waits. It is false when
+// the node drains or the connection has ended.
+func (n *Node) start(c *Conn, f func(ctx context.Context)) bool {
+	var gone <-chan struct{}
+	ctx := n.ctx
+	if c != nil {
+		gone, ctx = c.done, context.WithValue(ctx, connKey{}, c)
+	}
+	select {
+	case n.procs.calls <- struct{}{}:
+	case <-gone:
+		return false
+	case <-n.ctx.Done():
+		return false
+	}
+	if !n.procs.busy() {
+		<-n.procs.calls
+		return false
+	}
+	n.wg.Go(func() {
+		defer func() { <-n.procs.calls; n.procs.drained.Done() }()
+		f(ctx)
+	})
+	return true
+}
+
+// elements turns a decoded argument list into a slice; Erlang sends lists of small integers as strings.
+func elements(t ei.Term) ([]ei.Term, bool) {
+	switch t := t.(type) {
+	case ei.List:
+		return t, true
+	case ei.String:
+		args := make([]ei.Term, len(t))
+		for i := range len(t) {
+			args[i] = ei.Int(t[i])
+		}
+		return args, true
+	}
+	return nil, false
+}

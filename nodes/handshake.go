@@ -1,0 +1,144 @@
+package nodes
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// packets carries handshake packets over a stream, each behind a length of 2 or 4 bytes, until ctx ends.
+type packets struct {
+	ctx   context.Context
+	s     *transport.Stream
+	size  int // of the length
+	spoke func()
+
+	head [4]byte
+	body []byte
+	step int
+}
+
+func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
+	size, err := s.HandshakePacketHeaderSize(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &packets{ctx: ctx, s: s, size: size}, nil
+}
+
+// ReadPacket reads one packet, which is valid until the next call.
+func (p *packets) ReadPacket() ([]byte, error) {
+	p.step = 0
+	if _, err := p.s.ReadPDU(p.ctx, p.next); err != nil {
+		return nil, p.cause(err)
+	}
+	if p.spoke != nil {
+		p.spoke()
+	}
+	return p.body, nil
+}
+
+func (p *packets) next() ([][]byte, error) {
+	switch p.step++; p.step {
+	case 1:
+		return [][]byte{p.head[4-p.size:]}, nil
+	case 2:
+		n := binary.BigEndian.Uint32(p.head[:])
+		if n > dist.MaxHandshakePacket {
+			return nil, fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, n)
+		}
+		p.body = make([]byte, n)
+		return [][]byte{p.body}, nil
+	}
+	return nil, nil
+}
+
+// WritePackets writes packets in one write.
+func (p *packets) WritePackets(ps ...[]byte) error {
+	var b []byte
+	for _, q := range ps {
+		if p.size == 2 {
+			if len(q) > math.MaxUint16 {
+				return fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, len(q))
+			}
+			b = binary.BigEndian.AppendUint16(b, uint16(len(q)))
+		} else {
+			b = binary.BigEndian.AppendUint32(b, uint32(len(q)))
+		}
+		b = append(b, q...)
+	}
+	_, err := p.s.Writev(p.ctx, b)
+	return p.cause(err)
+}
+
+// cause says why ctx ended, where it did.
+func (p *packets) cause(err error) error {
+	if err != nil && p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	return err
+}
+
+// initiate runs the connecting side of the handshake.
+func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, version5 bool) (dist.Peer, error) {
+	p, err := newPackets(ctx, s)
+	if err != nil {
+		return dist.Peer{}, err
+	}
+	return dist.Initiate(p, n.self(), dist.InitiateOptions{
+		Want: want, Version5: version5,
+		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
+	})
+}
+
+// respond runs the accepting side. The returned attempt, if any, is on the table of peers under the returned name.
+func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spoke func()) (peer dist.Peer, name string, err error) {
+	p, err := newPackets(ctx, s)
+	if err != nil {
+		return dist.Peer{}, "", err
+	}
+	p.spoke = spoke
+	who, err := dist.ReadName(p)
+	if err != nil {
+		return dist.Peer{}, "", err
+	}
+	peer, err = dist.Respond(p, n.self(), who, dist.RespondOptions{
+		Decide: func(who dist.Name) (dist.Verdict, error) {
+			if who.Dynamic() {
+				v := n.nameFor(who)
+				name = v.Name
+				n.decide(name, a)
+				return v, nil
+			}
+			name = who.Name
+			return n.decide(name, a), nil
+		},
+		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
+	})
+	return peer, name, err
+}
+
+// nameFor makes a name for a peer that asks for one, in the manner of net_kernel.
+func (n *Node) nameFor(who dist.Name) dist.Verdict {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for {
+		name := dynamicName() + "@" + who.Name
+		if n.peers[name] == nil && name != n.name {
+			return dist.Verdict{Status: dist.StatusNamed, Name: name, Creation: max(randomCreation(), 4)}
+		}
+	}
+}
+
+func (n *Node) checkPeer(ctx context.Context, s *transport.Stream, name string) error {
+	if n.cfg.CheckPeer != nil {
+		if err := n.cfg.CheckPeer(ctx, name); err != nil {
+			return err
+		}
+	}
+	return s.CheckPeer(ctx, name)
+}

@@ -1,0 +1,37 @@
+package nodes
+
+import (
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// identifiers makes pids and references that no other of this node's are equal to.
+type identifiers struct {
+	pid atomic.Uint64
+	ref atomic.Uint64
+}
+
+// pidBits is how many bits of a pid are its id; the serial takes over above.
+const pidBits = 28
+
+// NewPid makes a pid of this node, which nothing answers to yet. A dynamic node without a name has none: ErrUnnamed. It is
+// ei_make_pid.
+func (n *Node) NewPid() (ei.Pid, error) {
+	name, creation, err := n.identity()
+	if err != nil {
+		return ei.Pid{}, wrap("make pid", "", err)
+	}
+	i := n.ids.pid.Add(1)
+	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}, nil
+}
+
+// NewRef makes a reference of this node. It is ei_make_ref.
+func (n *Node) NewRef() (ei.Ref, error) {
+	name, creation, err := n.identity()
+	if err != nil {
+		return ei.Ref{}, wrap("make reference", "", err)
+	}
+	i := n.ids.ref.Add(1)
+	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), uint32(i >> 50)}}, nil
+}

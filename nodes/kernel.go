@@ -1,0 +1,102 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and rex, which answers remote calls
+// that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
+
+func (n *Node) serveKernel() error {
+	if _, err := n.Serve("net_kernel", Server{Call: netKernelCall}, nil); err != nil {
+		return err
+	}
+	_, err := n.Serve("rex", Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}, nil)
+	return err
+}
+
+// netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.
+func netKernelCall(_ context.Context, c *Call) (any, error) {
+	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("is_auth") {
+		return ei.Atom("yes"), nil
+	}
+	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
+}
+
+// rexRequest reads {Op, M, F, A, GroupLeader} where Op is one of ops.
+func rexRequest(t ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
+	tuple, ok := t.(ei.Tuple)
+	if !ok || len(tuple) != 5 {
+		return nil, false
+	}
+	for _, op := range ops {
+		if tuple[0] == op {
+			return tuple[1:4], true
+		}
+	}
+	return nil, false
+}
+
+// rexCall answers {call, M, F, A, GL} and {block_call, …}. Calls run beside each other.
+func (n *Node) rexCall(_ context.Context, c *Call) (any, error) {
+	mfa, ok := rexRequest(c.Request, "call", "block_call")
+	if !ok {
+		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
+	}
+	if !n.start(c.conn, func(ctx context.Context) {
+		if err := c.Reply(ctx, n.rexResult(ctx, mfa)); err != nil {
+			n.log.Debug("reply lost", "to", c.From, "error", err)
+		}
+	}) {
+		return badrpc(ei.Atom("nodedown")), nil
+	}
+	return NoReply, nil
+}
+
+// rexCast runs {cast, M, F, A, GL}.
+func (n *Node) rexCast(ctx context.Context, request ei.Term) {
+	if mfa, ok := rexRequest(request, "cast"); ok {
+		n.start(ConnOf(ctx), func(ctx context.Context) { n.applyArgs(ctx, mfa) })
+	}
+}
+
+// rexInfo answers the C library's {Pid, {call, M, F, A, GL}} with {rex, Result}.
+func (n *Node) rexInfo(_ context.Context, _ *Mailbox, m *Message) {
+	t, err := m.Term()
+	if err != nil {
+		n.log.Warn("undecodable message to rex", "error", err)
+		return
+	}
+	tuple, ok := t.(ei.Tuple)
+	if !ok || len(tuple) != 2 {
+		return
+	}
+	from, ok := tuple[0].(ei.Pid)
+	mfa, isCall := rexRequest(tuple[1], "call")
+	if !ok || !isCall || m.conn == nil {
+		return
+	}
+	n.start(m.conn, func(ctx context.Context) {
+		if err := m.conn.Send(ctx, from, ei.Tuple{ei.Atom("rex"), n.rexResult(ctx, mfa)}); err != nil {
+			n.log.Debug("reply lost", "to", from, "error", err)
+		}
+	})
+}
+
+// rexResult is the value of a call, or its exception in the form of rpc:call.
+func (n *Node) rexResult(ctx context.Context, mfa []ei.Term) ei.Term {
+	result, exception := n.applyArgs(ctx, mfa)
+	switch {
+	case exception == nil:
+		return result
+	case exception.Class == ClassThrow:
+		return exception.Reason
+	case exception.Class == ClassExit:
+		return badrpc(ei.Tuple{ei.Atom("EXIT"), exception.Reason})
+	}
+	return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Tuple{exception.Reason, exception.Stack}})
+}
+
+func badrpc(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("badrpc"), reason} }

@@ -1,0 +1,184 @@
+package nodes
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
+type Listener struct {
+	n    *Node
+	l    *transport.Listener
+	once sync.Once // the accepting goroutine
+	ctx  context.Context
+	end  context.CancelCauseFunc
+	up   chan *Conn // handshake done
+
+	mu   sync.Mutex
+	open list.List // *opening, oldest first
+}
+
+// An opening is a handshake in progress that a peer has started.
+type opening struct {
+	cancel context.CancelCauseFunc
+	spoke  bool
+}
+
+// errCrowded is why a handshake is given up for a newer one.
+var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)")
+
+// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed.
+func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
+	return n.ListenOn(ctx, n.cfg.Transport, addr)
+}
+
+// ListenOn is Listen over another transport.
+func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transport.Addr) (*Listener, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, wrap("listen", "", err)
+	}
+	if n.Name() == "" {
+		return nil, wrap("listen", "", ErrUnnamed)
+	}
+	tl, err := tr.Listen(addr, 0)
+	if err != nil {
+		return nil, wrap("listen", "", err)
+	}
+	l := &Listener{n: n, l: tl, up: make(chan *Conn)}
+	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	n.mu.Lock()
+	closed := n.ctx.Err() != nil
+	if !closed {
+		n.listeners[l] = struct{}{}
+	}
+	n.mu.Unlock()
+	if closed {
+		return nil, wrap("listen", "", errors.Join(ErrClosed, tl.Close()))
+	}
+	return l, nil
+}
+
+// Addr is the address really bound.
+func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
+
+// Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and told to
+// Config.HandshakeFailed; they are no errors of the listener. It is ei_accept.
+func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
+	l.once.Do(func() { l.n.wg.Go(l.run) })
+	select {
+	case c := <-l.up:
+		return c, nil
+	case <-ctx.Done():
+		return nil, wrap("accept", "", ctx.Err())
+	case <-l.ctx.Done():
+		return nil, wrap("accept", "", context.Cause(l.ctx))
+	}
+}
+
+// Close stops accepting; connections that are up stay. It is idempotent.
+func (l *Listener) Close() error {
+	l.end(ErrClosed)
+	l.n.mu.Lock()
+	delete(l.n.listeners, l)
+	l.n.mu.Unlock()
+	return wrap("close listener", "", l.l.Close())
+}
+
+// run accepts until the listener is closed or broken.
+func (l *Listener) run() {
+	for {
+		s, err := l.l.Accept(l.ctx)
+		if err != nil {
+			if l.ctx.Err() == nil {
+				l.n.log.Error("listener failed", "addr", l.Addr().String(), "error", err)
+				l.end(err)
+			}
+			return
+		}
+		ctx, e := l.admit()
+		l.n.wg.Go(func() { l.handshake(ctx, e, s) })
+	}
+}
+
+// admit makes room for one more handshake.
+func (l *Listener) admit() (context.Context, *list.Element) {
+	ctx, cancel := context.WithCancelCause(l.ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open.Len() >= l.n.cfg.MaxHandshakes {
+		oldest := l.open.Front()
+		for e := oldest; e != nil; e = e.Next() {
+			if !e.Value.(*opening).spoke {
+				oldest = e
+				break
+			}
+		}
+		oldest.Value.(*opening).cancel(errCrowded)
+		l.open.Remove(oldest)
+	}
+	return ctx, l.open.PushBack(&opening{cancel: cancel})
+}
+
+// handshake brings one accepted stream up, and hands it to Accept.
+func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream) {
+	n := l.n
+	c, err := l.shake(ctx, e, s)
+	l.mu.Lock()
+	e.Value.(*opening).cancel(nil)
+	l.open.Remove(e)
+	l.mu.Unlock()
+	if err != nil {
+		err = errors.Join(err, quietly(s.Close()))
+		n.stats.handshakesFailed.Add(1)
+		n.log.Warn("handshake failed", "remote", addrText(s.RemoteAddr()), "error", err)
+		if n.cfg.HandshakeFailed != nil {
+			n.cfg.HandshakeFailed(s.RemoteAddr(), err)
+		}
+		return
+	}
+	select {
+	case l.up <- c:
+	case <-l.ctx.Done():
+		c.fail(ErrClosed)
+	case <-c.done:
+	}
+}
+
+func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream) (*Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.n.cfg.HandshakeTimeout, errTimeout)
+	defer cancel()
+	actx, supersede := context.WithCancelCause(ctx)
+	defer supersede(nil)
+	a := &attempt{cancel: supersede}
+	p, name, err := l.n.respond(actx, s, a, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		e.Value.(*opening).spoke = true
+	})
+	if name != "" {
+		defer l.n.settled(name, a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.HandshakeComplete(actx, false); err != nil {
+		return nil, err
+	}
+	c := newConn(l.n, s, p, false)
+	if err := l.n.enter(c, a.replaces); err != nil {
+		return nil, err
+	}
+	c.begin()
+	return c, nil
+}
+
+func addrText(a transport.Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
+}

@@ -1,0 +1,306 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// DefaultMailboxLimit is how many bytes of unread messages a mailbox holds, if its options do not say otherwise.
+const DefaultMailboxLimit = 64 << 20
+
+// messageCost is what a message counts towards the limit beside its payload, in bytes.
+const messageCost = 128
+
+// A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
+type Full int
+
+const (
+	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read
+	// until there is room. Ticks go on.
+	FullBlock Full = iota
+	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
+	FullExit
+)
+
+// MailboxOptions adjust a mailbox. The zero value is good.
+type MailboxOptions struct {
+	// Limit is how many bytes of unread messages it holds; 0 is DefaultMailboxLimit. One message may exceed it when there is no other.
+	Limit int
+	// Full says what happens at the limit.
+	Full Full
+	// TrapExit turns exit signals of linked processes into messages (OpExit), as process_flag(trap_exit, true).
+	TrapExit bool
+}
+
+// A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and ends with a reason. Its methods are safe for concurrent use.
+type Mailbox struct {
+	n    *Node
+	pid  ei.Pid
+	opts MailboxOptions
+
+	mu    sync.Mutex
+	queue []*Message
+	first int // of queue
+	bytes int
+	ready chan struct{} // holds a token while there is something to receive
+	room  chan struct{} // closed, and made anew, when messages leave
+	over  chan struct{} // closed when the mailbox has ended
+	why   ei.Term
+
+	names    []ei.Atom
+	links    map[ei.Pid]*link
+	watchers map[ei.Ref]watcher // who monitors this process
+	watching map[ei.Ref]target  // what this process monitors
+	downs    map[ei.Atom]int    // nodes whose nodedown it wants
+}
+
+// NewMailbox makes a process. Close ends it.
+func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) {
+	pid, err := n.NewPid()
+	if err != nil {
+		return nil, err
+	}
+	b := &Mailbox{n: n, pid: pid, ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{})}
+	if o != nil {
+		b.opts = *o
+	}
+	if b.opts.Limit <= 0 {
+		b.opts.Limit = DefaultMailboxLimit
+	}
+	if err := n.procs.add(b); err != nil {
+		return nil, wrap("new mailbox", "", err)
+	}
+	return b, nil
+}
+
+// Pid is the mailbox's process identifier.
+func (b *Mailbox) Pid() ei.Pid { return b.pid }
+
+// Done is closed when the mailbox has ended.
+func (b *Mailbox) Done() <-chan struct{} { return b.over }
+
+// Err is why the mailbox ended, an *ExitError; nil while it lives.
+func (b *Mailbox) Err() error {
+	select {
+	case <-b.over:
+		return &ExitError{b.pid, b.why}
+	default:
+		return nil
+	}
+}
+
+// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the error wraps an *ExitError. The
+// message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process (with TrapExit), OpMonitorPExit
+// for the end of a monitored one.
+func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
+	for {
+		if m := b.take(); m != nil {
+			return m, nil
+		}
+		select {
+		case <-b.ready:
+		case <-ctx.Done():
+			return nil, wrap("receive", "", ctx.Err())
+		case <-b.over:
+			if m := b.take(); m != nil {
+				return m, nil
+			}
+			return nil, wrap("receive", "", errors.Join(ErrClosed, b.Err()))
+		}
+	}
+}
+
+// All yields messages until Receive fails; the last pair has its error.
+func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		for {
+			m, err := b.Receive(ctx)
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (b *Mailbox) take() *Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.first == len(b.queue) {
+		return nil
+	}
+	m := b.queue[b.first]
+	b.queue[b.first] = nil
+	b.first++
+	b.bytes -= cost(m)
+	if b.first == len(b.queue) {
+		b.queue, b.first = b.queue[:0], 0
+	} else {
+		b.signal()
+	}
+	if b.room != nil && b.bytes < b.opts.Limit {
+		close(b.room)
+		b.room = nil
+	}
+	return m
+}
+
+func cost(m *Message) int { return messageCost + len(m.Payload) }
+
+// signal leaves a token for a receiver; b.mu is held.
+func (b *Mailbox) signal() {
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+}
+
+// deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
+// ended or the wait was cancelled.
+func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
+	for {
+		b.mu.Lock()
+		if b.ended() {
+			b.mu.Unlock()
+			return false
+		}
+		if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
+			b.pushLocked(m)
+			b.mu.Unlock()
+			return true
+		}
+		if b.opts.Full == FullExit {
+			b.mu.Unlock()
+			b.Exit(ei.Atom("mailbox_full"))
+			return false
+		}
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
+		room := b.room
+		b.mu.Unlock()
+		select {
+		case <-room:
+		case <-b.over:
+			return false
+		case <-cancel:
+			return false
+		}
+	}
+}
+
+func (b *Mailbox) pushLocked(m *Message) {
+	if b.first > 64 && b.first > len(b.queue)/2 { // do not let a queue that never empties grow
+		n := copy(b.queue, b.queue[b.first:])
+		clear(b.queue[n:])
+		b.queue, b.first = b.queue[:n], 0
+	}
+	b.queue = append(b.queue, m)
+	b.bytes += cost(m)
+	b.signal()
+}
+
+// notify puts a signal's message into the mailbox whatever its limit.
+func (b *Mailbox) notify(m *Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended() {
+		b.pushLocked(m)
+	}
+}
+
+func (b *Mailbox) ended() bool {
+	select {
+	case <-b.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends the process with reason normal. Unread messages are lost, as with any process that ends.
+func (b *Mailbox) Close() error {
+	b.Exit(ei.Atom("normal"))
+	return nil
+}
+
+// Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
+// counts.
+func (b *Mailbox) Exit(reason ei.Term) {
+	b.mu.Lock()
+	if b.ended() {
+		b.mu.Unlock()
+		return
+	}
+	b.why = reason
+	close(b.over)
+	links, watchers, watching := b.links, b.watchers, b.watching
+	b.links, b.watchers, b.watching = nil, nil, nil
+	b.mu.Unlock()
+	b.n.procs.remove(b)
+	for pid, l := range links {
+		if l.active {
+			b.n.sendExit(b.pid, pid, reason)
+		}
+	}
+	for ref, w := range watchers {
+		b.n.sendDown(b.pid, w, ref, reason)
+	}
+	for ref, t := range watching {
+		b.n.sendDemonitor(b.pid, t, ref)
+	}
+}
+
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere. Its node is connected to if need be. To a local
+// process it waits while that one's mailbox is full, to a remote one while the connection's queue is. A process that does not exist swallows it, as in
+// Erlang.
+func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
+	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
+}
+
+// SendName is Send to a registered name of a node.
+func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
+	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
+}
+
+// send sends to this node or another one.
+func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
+	if node == n.Name() {
+		payload, err := ei.Append(nil, term)
+		if err != nil {
+			return wrap("send to", node, err)
+		}
+		m := &Message{Control: *ctl, Payload: payload}
+		if b := n.procs.recipient(m); b == nil {
+			n.stats.undeliverable.Add(1)
+		} else if !b.deliver(m, ctx.Done()) && ctx.Err() != nil {
+			return wrap("send to", node, ctx.Err())
+		}
+		return nil
+	}
+	c, err := n.connection(ctx, node)
+	if err != nil {
+		return wrap("send to", node, err)
+	}
+	if ctl.Op == dist.OpSend && c.peer.Flags.Has(dist.FlagSendSender) {
+		ctl.Op = dist.OpSendSender
+	}
+	return c.send(ctx, ctl, term)
+}
+
+// connection is the connection to a node, made now if need be.
+func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
+	if c := n.Conn(node); c != nil {
+		return c, nil
+	}
+	c, _, err := n.dial(ctx, node, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,48 @@
+package nodes
+
+import (
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is
+// the plain one: what arrives as SEND_SENDER or with a trace token has OpSend, an exit signal has its reason in Reason whether it came as payload or
+// not. It is erlang_msg of the C library.
+type Message struct {
+	dist.Control
+	// Payload is the term sent, not decoded, without version byte; nil where the operation has none. It is valid as long as the
+	// Message is; one that ReceiveInto has filled, until the next call.
+	Payload ei.Raw
+
+	buf  []byte // the frame
+	conn *Conn  // that it came over; nil: from this node
+}
+
+// Term decodes the payload. It allocates; ei.NewCursor(m.Payload) does not.
+func (m *Message) Term() (ei.Term, error) { return m.Payload.Decode() }
+
+// plain brings the forms of an operation down to one. See erl_dist_protocol, "Control message".
+func (m *Message) plain() {
+	switch m.Op {
+	case dist.OpSendTT, dist.OpSendSender, dist.OpSendSenderTT:
+		m.Op = dist.OpSend
+	case dist.OpRegSendTT:
+		m.Op = dist.OpRegSend
+	case dist.OpAliasSendTT:
+		m.Op = dist.OpAliasSend
+	case dist.OpExitTT:
+		m.Op = dist.OpExit
+	case dist.OpExit2TT:
+		m.Op = dist.OpExit2
+	case dist.OpPayloadExit, dist.OpPayloadExitTT:
+		m.Op, m.Reason, m.Payload = dist.OpExit, m.Payload, nil
+	case dist.OpPayloadExit2, dist.OpPayloadExit2TT:
+		m.Op, m.Reason, m.Payload = dist.OpExit2, m.Payload, nil
+	case dist.OpPayloadMonitorPExit:
+		m.Op, m.Reason, m.Payload = dist.OpMonitorPExit, m.Payload, nil
+	case dist.OpSpawnRequestTT:
+		m.Op = dist.OpSpawnRequest
+	case dist.OpSpawnReplyTT:
+		m.Op = dist.OpSpawnReply
+	}
+}

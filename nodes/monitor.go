@@ -1,0 +1,184 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A watcher is a process that monitors one of ours.
+type watcher struct {
+	pid  ei.Pid
+	name ei.Atom // the name by which it monitors, if it does
+}
+
+// A target is what one of our processes monitors: a process, or a name on a node.
+type target struct {
+	node string
+	pid  ei.Pid
+	name ei.Atom
+}
+
+// Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
+// message with the returned reference in Ref and the reason in Reason.
+func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
+	return b.monitor(ctx, target{node: string(pid.Node), pid: pid})
+}
+
+// MonitorName is Monitor for whoever has a registered name on a node now.
+func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
+	return b.monitor(ctx, target{node: node, name: ei.Atom(name)})
+}
+
+func (b *Mailbox) monitor(ctx context.Context, t target) (ei.Ref, error) {
+	ref, err := b.n.NewRef()
+	if err != nil {
+		return ref, err
+	}
+	b.mu.Lock()
+	if b.ended() {
+		b.mu.Unlock()
+		return ref, wrap("monitor", t.node, b.Err())
+	}
+	if b.watching == nil {
+		b.watching = map[ei.Ref]target{}
+	}
+	b.watching[ref] = t
+	b.mu.Unlock()
+	ctl := &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}
+	if err := b.n.signal(ctx, ctl, &t); err != nil {
+		b.mu.Lock()
+		delete(b.watching, ref)
+		b.mu.Unlock()
+		return ref, wrap("monitor", t.node, err)
+	}
+	return ref, nil
+}
+
+// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there.
+func (b *Mailbox) Demonitor(ref ei.Ref) {
+	b.mu.Lock()
+	t, ok := b.watching[ref]
+	delete(b.watching, ref)
+	b.mu.Unlock()
+	if ok {
+		b.n.sendDemonitor(b.pid, t, ref)
+	}
+}
+
+func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
+	n.tell(&dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}, t.node)
+}
+
+// MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
+// answered once. A node that is not connected is connected to. It is erlang:monitor_node/2.
+func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
+	c, err := b.n.connection(ctx, node)
+	if err != nil {
+		return wrap("monitor node", node, err)
+	}
+	b.mu.Lock()
+	if b.downs == nil {
+		b.downs = map[ei.Atom]int{}
+	}
+	b.downs[ei.Atom(node)]++
+	b.mu.Unlock()
+	if c.Err() != nil { // it ended in between, and its end may have passed us by
+		b.nodeDown(node)
+	}
+	return nil
+}
+
+// nodeDown breaks everything that the mailbox has with a node.
+func (b *Mailbox) nodeDown(node string) {
+	reason, _ := ei.AppendAtom(nil, "noconnection")
+	var links []ei.Pid
+	var refs []ei.Ref
+	var targets []target
+	b.mu.Lock()
+	for pid, l := range b.links {
+		if string(pid.Node) == node {
+			if l.active {
+				links = append(links, pid)
+			} else {
+				delete(b.links, pid)
+			}
+		}
+	}
+	for ref, w := range b.watchers {
+		if string(w.pid.Node) == node {
+			delete(b.watchers, ref)
+		}
+	}
+	for ref, t := range b.watching {
+		if t.node == node {
+			refs, targets = append(refs, ref), append(targets, t)
+			delete(b.watching, ref)
+		}
+	}
+	downs := b.downs[ei.Atom(node)]
+	delete(b.downs, ei.Atom(node))
+	b.mu.Unlock()
+	for i, ref := range refs {
+		b.notify(&Message{Control: dist.Control{
+			Op: dist.OpMonitorPExit, From: targets[i].pid, FromName: targets[i].name, To: b.pid, Ref: ref, Reason: reason,
+		}})
+	}
+	for _, pid := range links {
+		b.linkBroke(pid, reason)
+	}
+	for range downs {
+		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
+		if err == nil {
+			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+		}
+	}
+}
+
+// watched takes a MONITOR_P of a process; false if this one has ended.
+func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return false
+	}
+	if b.watchers == nil {
+		b.watchers = map[ei.Ref]watcher{}
+	}
+	b.watchers[ref] = w
+	return true
+}
+
+func (b *Mailbox) unwatched(ref ei.Ref) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.watchers, ref)
+}
+
+// down takes a MONITOR_P_EXIT.
+func (b *Mailbox) down(m *Message) {
+	b.mu.Lock()
+	t, ok := b.watching[m.Ref]
+	delete(b.watching, m.Ref)
+	b.mu.Unlock()
+	if ok {
+		if m.From == (ei.Pid{}) {
+			m.From = t.pid
+		}
+		b.notify(m)
+	}
+}
+
+// sendDown tells a watcher of our end.
+func (n *Node) sendDown(from ei.Pid, w watcher, ref ei.Ref, reason ei.Term) {
+	raw, err := ei.AppendTerm(nil, reason)
+	if err != nil {
+		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
+	}
+	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: raw}
+	if w.name != "" {
+		ctl.From, ctl.FromName = ei.Pid{}, w.name
+	}
+	n.tell(ctl, string(w.pid.Node))
+}

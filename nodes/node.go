@@ -1,0 +1,186 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A Node is a C-node: a member of an Erlang cluster. Its methods are safe for concurrent use. Close ends everything that belongs to it.
+type Node struct {
+	cfg Config
+	log *slog.Logger
+	ctx context.Context // ends when the node closes
+	end context.CancelCauseFunc
+	wg  sync.WaitGroup // goroutines of the node
+
+	mu        sync.Mutex
+	name      string // "" until a dynamic node has connected
+	creation  uint32
+	used      bool // identifiers or connections carry the creation
+	published Publication
+	peers     map[string]*peer
+	conns     map[*Conn]struct{}
+	listeners map[*Listener]struct{}
+
+	ids     identifiers
+	scratch sync.Pool // *[]byte for encoding
+	procs   processes
+	stats   counters
+	started atomic.Bool // the upper level receives
+}
+
+// New checks cfg and makes a node of it. Nothing is opened yet.
+func New(cfg Config) (*Node, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, wrap("new node", "", err)
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, name: cfg.Name,
+		creation:  rand.Uint32()>>2 + 4, // 1..3 are those of 16-bit clients
+		peers:     map[string]*peer{},
+		conns:     map[*Conn]struct{}{},
+		listeners: map[*Listener]struct{}{},
+	}
+	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
+	n.ids.ref.Store(rand.Uint64() >> 1)
+	n.procs.init(n)
+	return n, nil
+}
+
+// Name is the node's name, alive@host; "" while a dynamic node has none. It is ei_thisnodename.
+func (n *Node) Name() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.name
+}
+
+// Creation tells this life of the node's name from earlier ones.
+func (n *Node) Creation() uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.creation
+}
+
+// identity is what identifiers carry; taking it fixes the creation.
+func (n *Node) identity() (ei.Atom, uint32, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.name == "" {
+		return "", 0, ErrUnnamed
+	}
+	n.used = true
+	return ei.Atom(n.name), n.creation, nil
+}
+
+// self is what the node says of itself in a handshake.
+func (n *Node) self() dist.Self {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.used = true
+	s := dist.Self{
+		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie,
+		Challenge: max(rand.Uint32(), 1),
+	}
+	if s.Name == "" {
+		s.Name, s.Dynamic = n.cfg.Host, true
+	}
+	return s
+}
+
+// takeName makes the name that a peer has given to a dynamic node its own.
+func (n *Node) takeName(p dist.Peer) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.name == "" {
+		n.name, n.creation = p.SelfName, p.SelfCreation
+		n.log.Info("named by peer", "name", n.name, "peer", p.Name)
+	}
+	if n.name != p.SelfName {
+		return fmt.Errorf("another peer named this node %s first", n.name)
+	}
+	return nil
+}
+
+// Peers lists the names of the nodes that are connected.
+func (n *Node) Peers() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := make([]string, 0, len(n.conns))
+	for c := range n.conns {
+		names = append(names, c.peer.Name)
+	}
+	return names
+}
+
+// Done is closed when the node begins to close.
+func (n *Node) Done() <-chan struct{} { return n.ctx.Done() }
+
+// Err is why the node closed: ErrClosed after Close or Shutdown; nil while it lives.
+func (n *Node) Err() error {
+	if n.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(n.ctx)
+}
+
+// Close ends the node at once: listeners, the registration at the port mapper, connections and mailboxes. What waits to be sent is
+// lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back.
+func (n *Node) Close() error {
+	n.end(ErrClosed)
+	err := n.Unpublish()
+	n.mu.Lock()
+	var closers []func() error
+	for l := range n.listeners {
+		closers = append(closers, l.Close)
+	}
+	for c := range n.conns {
+		closers = append(closers, c.Close)
+	}
+	n.mu.Unlock()
+	errs := make(chan error, len(closers))
+	for _, f := range closers { // beside each other: a plug-in may take its second
+		go func() { errs <- f() }()
+	}
+	for range closers {
+		err = errors.Join(err, <-errs)
+	}
+	n.procs.closeAll()
+	n.wg.Wait()
+	return err
+}
+
+// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running finish, what they
+// send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
+func (n *Node) Shutdown(ctx context.Context) error {
+	err := n.Unpublish()
+	n.mu.Lock()
+	var conns []*Conn
+	var listeners []*Listener
+	for l := range n.listeners {
+		listeners = append(listeners, l)
+	}
+	for c := range n.conns {
+		conns = append(conns, c)
+	}
+	n.mu.Unlock()
+	for _, l := range listeners {
+		err = errors.Join(err, l.Close())
+	}
+	err = errors.Join(err, n.procs.drain(ctx))
+	for _, c := range conns {
+		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {
+			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
+		}
+	}
+	return errors.Join(err, n.Close())
+}

@@ -1,0 +1,124 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A peer is what the node knows of one other node: at most one connection, and the attempts to get one. It is guarded by Node.mu.
+type peer struct {
+	conn     *Conn    // up
+	outgoing *attempt // our own attempt
+	incoming *attempt // the peer's
+	change   chan struct{}
+}
+
+// An attempt is a handshake in progress.
+type attempt struct {
+	cancel   context.CancelCauseFunc
+	replaces *Conn // the connection that the peer has been asked about (status alive)
+}
+
+// peerLocked finds or makes the entry of a name.
+func (n *Node) peerLocked(name string) *peer {
+	p := n.peers[name]
+	if p == nil {
+		p = &peer{change: make(chan struct{})}
+		n.peers[name] = p
+	}
+	return p
+}
+
+// changedLocked wakes whoever waits for something about the peer, and forgets a peer of which nothing is known.
+func (n *Node) changedLocked(name string, p *peer) {
+	close(p.change)
+	p.change = make(chan struct{})
+	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
+		delete(n.peers, name)
+	}
+}
+
+// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
+// sides connect at the same time the one whose name sorts first gives way.
+func (n *Node) decide(name string, a *attempt) dist.Verdict {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peerLocked(name)
+	switch {
+	case p.conn != nil && p.incoming != nil: // the peer has been asked about its old connection already
+		return dist.Verdict{Status: dist.StatusNotAllowed}
+	case p.conn != nil:
+		a.replaces = p.conn
+		p.incoming = a
+		return dist.Verdict{Status: dist.StatusAlive}
+	case p.outgoing != nil && n.name > name:
+		return dist.Verdict{Status: dist.StatusNok}
+	}
+	verdict := dist.Verdict{Status: dist.StatusOK}
+	if p.outgoing != nil {
+		p.outgoing.cancel(ErrSuperseded)
+		verdict.Status = dist.StatusOKSimultaneous
+	}
+	if p.incoming != nil { // the peer has begun anew
+		p.incoming.cancel(ErrSuperseded)
+	}
+	p.incoming = a
+	return verdict
+}
+
+// settled takes an incoming attempt off the table.
+func (n *Node) settled(name string, a *attempt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.peers[name]; p != nil && p.incoming == a {
+		p.incoming = nil
+		n.changedLocked(name, p)
+	}
+}
+
+// enter puts a connection whose handshake is done on the table. replaces, if the peer has said that it is dead, is closed.
+func (n *Node) enter(c *Conn, replaces *Conn) error {
+	n.mu.Lock()
+	if n.ctx.Err() != nil {
+		n.mu.Unlock()
+		return ErrClosed
+	}
+	name := c.peer.Name
+	p := n.peerLocked(name)
+	if p.conn != nil && p.conn != replaces {
+		n.mu.Unlock()
+		return ErrConnected
+	}
+	old := p.conn
+	p.conn = c
+	n.conns[c] = struct{}{}
+	n.changedLocked(name, p)
+	n.mu.Unlock()
+	if old != nil {
+		old.fail(ErrSuperseded)
+		<-old.left // its links and monitors break before the new connection brings anything
+	}
+	return nil
+}
+
+// leave takes a connection off the table.
+func (n *Node) leave(c *Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, c)
+	if p := n.peers[c.peer.Name]; p != nil && p.conn == c {
+		p.conn = nil
+		n.changedLocked(c.peer.Name, p)
+	}
+}
+
+// Conn is the connection to a node that is up; nil without one.
+func (n *Node) Conn(name string) *Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.peers[name]; p != nil {
+		return p.conn
+	}
+	return nil
+}

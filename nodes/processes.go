@@ -1,0 +1,173 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// processes is the table of a node's mailboxes, names and Go functions.
+type processes struct {
+	n     *Node
+	calls chan struct{} // a token for each function that runs for a remote caller
+
+	mu      sync.RWMutex
+	byID    map[uint64]*Mailbox
+	names   map[ei.Atom]*Mailbox
+	aliases map[ei.Ref]*Mailbox
+	funcs   map[function]Func
+	closed  bool
+	drained sync.WaitGroup // functions and handlers that are running
+}
+
+func (p *processes) init(n *Node) {
+	p.n = n
+	p.calls = make(chan struct{}, n.cfg.MaxCalls)
+	p.byID = map[uint64]*Mailbox{}
+	p.names = map[ei.Atom]*Mailbox{}
+	p.aliases = map[ei.Ref]*Mailbox{}
+	p.funcs = map[function]Func{}
+}
+
+func key(p ei.Pid) uint64 { return uint64(p.Serial)<<32 | uint64(p.ID) }
+
+func (p *processes) add(b *Mailbox) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.byID[key(b.pid)] = b
+	return nil
+}
+
+func (p *processes) remove(b *Mailbox) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.byID, key(b.pid))
+	for _, name := range b.names {
+		if p.names[name] == b {
+			delete(p.names, name)
+		}
+	}
+	for ref, owner := range p.aliases {
+		if owner == b {
+			delete(p.aliases, ref)
+		}
+	}
+}
+
+func (p *processes) count() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.byID)
+}
+
+// local finds a process by its pid; nil for one that is gone, or of an earlier life of the node.
+func (p *processes) local(pid ei.Pid) *Mailbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if b := p.byID[key(pid)]; b != nil && b.pid == pid {
+		return b
+	}
+	return nil
+}
+
+func (p *processes) named(name ei.Atom) *Mailbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.names[name]
+}
+
+// recipient finds the process that a message is for; nil if there is none.
+func (p *processes) recipient(m *Message) *Mailbox {
+	switch {
+	case m.Op == dist.OpAliasSend:
+		p.mu.RLock()
+		defer p.mu.RUnlock()
+		return p.aliases[m.Ref]
+	case m.ToName != "":
+		return p.named(m.ToName)
+	}
+	return p.local(m.To)
+}
+
+// all lists the processes.
+func (p *processes) all() []*Mailbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	bs := make([]*Mailbox, 0, len(p.byID))
+	for _, b := range p.byID {
+		bs = append(bs, b)
+	}
+	return bs
+}
+
+// closeAll ends every process with the node.
+func (p *processes) closeAll() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	for _, b := range p.all() {
+		b.Exit(ei.Atom("shutdown"))
+	}
+}
+
+// drain lets running functions and handlers finish; new ones do not start.
+func (p *processes) drain(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	done := make(chan struct{})
+	go func() { p.drained.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return wrap("drain", "", ctx.Err())
+	}
+}
+
+// busy counts a running function or handler; false once the node drains.
+func (p *processes) busy() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.closed {
+		return false
+	}
+	p.drained.Add(1)
+	return true
+}
+
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several.
+func (n *Node) Register(name string, b *Mailbox) error {
+	p := &n.procs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed || b.ended():
+		return wrap("register "+name, "", ErrClosed)
+	case p.names[ei.Atom(name)] != nil:
+		return wrap("register "+name, "", ErrNameTaken)
+	}
+	p.names[ei.Atom(name)] = b
+	b.names = append(b.names, ei.Atom(name))
+	return nil
+}
+
+// Unregister takes a name back; it is ErrNoProc if nobody has it.
+func (n *Node) Unregister(name string) error {
+	p := &n.procs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.names[ei.Atom(name)] == nil {
+		return wrap("unregister "+name, "", ErrNoProc)
+	}
+	delete(p.names, ei.Atom(name))
+	return nil
+}
+
+// Whereis is the mailbox of a name; nil if nobody has it.
+func (n *Node) Whereis(name string) *Mailbox { return n.procs.named(ei.Atom(name)) }

@@ -1,0 +1,170 @@
+package nodes
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+const (
+	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come.
+	trustedFrame = 1 << 20
+	// atomTable bounds the atoms that a connection remembers.
+	atomTable = 1024
+	// maxUnread bounds the messages that wait beside a Call which nobody else receives for.
+	maxUnread = 10_000
+)
+
+// A reader reads frames of one connection. busy is its token: whoever holds it reads.
+type reader struct {
+	busy  chan struct{}
+	atoms *ei.AtomTable
+	next  func() ([][]byte, error) // for ReadPDU, made once
+
+	unread []*Message // what a Call has read beside its reply; guarded by busy
+
+	// The frame in progress.
+	m    *Message
+	max  int
+	head [4]byte
+	part int // how far it is
+	need int // its length in bytes
+	have int // buffers handed out, in bytes
+	vec  [1][]byte
+}
+
+func (r *reader) init(c *Conn) {
+	r.busy = make(chan struct{}, 1)
+	r.atoms = ei.NewAtomTable(atomTable)
+	r.max = c.n.cfg.MaxFrame
+	r.next = r.nextVector
+}
+
+// Receive returns the next message. It waits until one has come, ctx ends, or the connection does; then the error is Err's. Ticks are
+// answered, UNLINK_ID is acknowledged, on the way. A control message that is not known is an error (dist.ErrUnknownOp) after
+// which Receive may be called again; one that is malformed ends the connection. It is ei_xreceive_msg.
+func (c *Conn) Receive(ctx context.Context) (*Message, error) {
+	m := new(Message)
+	if err := c.ReceiveInto(ctx, m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// ReceiveInto is Receive into a message that is used again, with its buffer: what m held before is lost. Nothing is
+// allocated once the buffer is large enough.
+func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
+	if c.n.started.Load() {
+		return wrap("receive from", c.peer.Name, ErrBusy)
+	}
+	select {
+	case c.rd.busy <- struct{}{}:
+	default:
+		return wrap("receive from", c.peer.Name, ErrBusy)
+	}
+	defer func() { <-c.rd.busy }()
+	if u := c.rd.unread; len(u) > 0 {
+		*m = *u[0]
+		c.rd.unread = u[1:]
+		return nil
+	}
+	return wrap("receive from", c.peer.Name, c.receive(ctx, m))
+}
+
+// receive reads frames until one is a message. The caller holds the reader's token.
+func (c *Conn) receive(ctx context.Context, m *Message) error {
+	c.reading.Store(true)
+	defer c.reading.Store(false)
+	for {
+		r := &c.rd
+		r.m, r.part = m, frameStart
+		n, err := c.s.ReadPDU(ctx, r.next)
+		if err != nil {
+			return c.receiveError(ctx, err)
+		}
+		c.received.Add(n)
+		c.unpaired.Store(false)
+		if r.need == 0 {
+			c.sendTick() // a peer with a shorter net_ticktime than ours lives by the answers
+			continue
+		}
+		_, m.Payload, err = dist.ParseFrame(m.buf, c.peer.Flags, r.atoms, &m.Control)
+		if err != nil {
+			if !errors.Is(err, dist.ErrUnknownOp) {
+				c.n.stats.malformed.Add(1)
+				c.fail(err)
+			}
+			return err
+		}
+		m.plain()
+		m.conn = c
+		c.messages.Add(1)
+		if m.Op == dist.OpUnlinkID {
+			// The acknowledgement comes before any other signal to that process (erl_dist_protocol, "New link protocol").
+			ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From}
+			c.signal(&ack, nil)
+		}
+		return nil
+	}
+}
+
+// receiveError finds the reason behind a failed read: ctx, or the end of the connection.
+func (c *Conn) receiveError(ctx context.Context, err error) error {
+	if ended := c.Err(); ended != nil {
+		return ended
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ctx.Err()
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = ErrClosed
+	}
+	if !errors.Is(err, io.EOF) {
+		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
+	}
+	c.fail(err)
+	return c.err
+}
+
+// The parts of a frame.
+const (
+	frameStart = iota
+	frameHead
+	frameBody
+)
+
+// nextVector hands ReadPDU the parts of one frame: its length, then its body straight into the message's buffer.
+func (r *reader) nextVector() ([][]byte, error) {
+	switch r.part {
+	case frameStart:
+		r.part, r.vec[0] = frameHead, r.head[:]
+		return r.vec[:], nil
+	case frameHead:
+		n := binary.BigEndian.Uint32(r.head[:])
+		if uint64(n) > uint64(r.max) {
+			return nil, fmt.Errorf("%w: %d bytes, Config.MaxFrame is %d", ErrFrameTooLong, n, r.max)
+		}
+		r.part, r.need, r.have = frameBody, int(n), 0
+	}
+	if r.have == r.need {
+		return nil, nil
+	}
+	buf := r.m.buf[:r.have]
+	size := r.need
+	if size > cap(buf) {
+		if size > trustedFrame && r.have == 0 {
+			size = trustedFrame // the rest when this much has come
+		}
+		buf = append(make([]byte, 0, size), buf...)
+	}
+	r.m.buf = buf[:size]
+	r.vec[0] = r.m.buf[r.have:]
+	r.have = size
+	return r.vec[:], nil
+}

@@ -1,0 +1,252 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// An Endpoint is where a node can be reached.
+type Endpoint struct {
+	Addr      transport.Addr
+	Transport transport.Transport // nil: Config.Transport
+	Version5  bool                // the node speaks only the old handshake
+}
+
+// A Resolver turns the name of a node into an address. It is used by many goroutines at once.
+type Resolver interface {
+	Resolve(ctx context.Context, node string) (Endpoint, error)
+}
+
+// A Publisher is a Resolver that also makes this node known, for Node.Publish.
+type Publisher interface {
+	Publish(ctx context.Context, p Presence) (Publication, error)
+}
+
+// A Presence is what a Publisher makes known.
+type Presence struct {
+	Name   string // alive@host
+	Addr   transport.Addr
+	Hidden bool
+	Logger *slog.Logger
+}
+
+// A Publication lasts until it is closed.
+type Publication interface {
+	Creation() uint32 // 0: the publisher has no opinion
+	Close() error
+}
+
+// ErrUnknownHost is wrapped when the host part of a node name has no address.
+var ErrUnknownHost = errors.New("the host part of the node name has no address")
+
+// A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
+// outlives restarts of the port mapper.
+type PortMapper struct {
+	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT and ERL_EPMD_ADDRESS.
+	Client epmd.Client
+	// Embed lets Publish run a port mapper inside this process where none listens, for as long as the node is published.
+	Embed bool
+}
+
+// Resolve looks the host up and asks its port mapper. The host of a node on this machine's own port mapper is asked there first when the host
+// name has no address of its own.
+func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	alive, host, err := dist.SplitName(node)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	ip, err := lookup(ctx, host)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	info, err := p.Client.Resolve(ctx, ip.String(), alive)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	version, _ := info.Version()
+	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, info.Port)), Version5: version == dist.Version5}, nil
+}
+
+// lookup finds an address of host, IPv4 before IPv6, as OTP's default does.
+func lookup(ctx context.Context, host string) (netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap(), nil
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		if ctx.Err() != nil {
+			return netip.Addr{}, ctx.Err()
+		}
+		return netip.Addr{}, fmt.Errorf("%w: %q: %w", ErrUnknownHost, host, err)
+	}
+	for _, ip := range ips {
+		if ip.Unmap().Is4() {
+			return ip.Unmap(), nil
+		}
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}, fmt.Errorf("%w: %q", ErrUnknownHost, host)
+	}
+	return ips[0], nil
+}
+
+// Publish registers at this host's port mapper.
+func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
+	alive, _, err := dist.SplitName(who.Name)
+	if err != nil {
+		return nil, err
+	}
+	at, err := transport.AddrPort(who.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("the port mapper holds TCP ports only; give another Resolver for %v: %w", who.Addr, err)
+	}
+	reg := epmd.Registration{Name: alive, Port: at.Port(), Type: epmd.TypeHidden}
+	if !who.Hidden {
+		reg.Type = epmd.TypeNormal
+	}
+	pub := &registration{}
+	opts := &epmd.KeepOptions{Logger: who.Logger}
+	if p.Embed {
+		opts.Notify = func(e epmd.KeepEvent) {
+			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
+				_ = pub.embed(context.Background(), p.Client.Addr, who.Logger)
+			}
+		}
+	}
+	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
+	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ { // somebody else may start one at the same time
+		if err := pub.embed(ctx, p.Client.Addr, who.Logger); err != nil {
+			return nil, err
+		}
+		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
+	}
+	if err != nil {
+		return nil, errors.Join(err, pub.closeServer())
+	}
+	return pub, nil
+}
+
+// A registration is the Publication of a PortMapper.
+type registration struct {
+	keeper *epmd.Keeper
+
+	mu     sync.Mutex
+	server *epmd.Server
+	served chan struct{}
+	closed bool
+}
+
+func (r *registration) Creation() uint32 { return r.keeper.Creation() }
+
+func (r *registration) Close() error { return errors.Join(r.keeper.Close(), r.closeServer()) }
+
+func (r *registration) closeServer() error {
+	r.mu.Lock()
+	server, served := r.server, r.served
+	r.closed = true
+	r.mu.Unlock()
+	if server == nil {
+		return nil
+	}
+	err := server.Close()
+	<-served
+	return err
+}
+
+// embed runs a port mapper in this process, unless another has begun to listen meanwhile.
+func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger) error {
+	addrs := []string{addr}
+	if addr == "" {
+		var err error
+		if addrs, err = epmd.ListenAddrs(os.Getenv); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.server != nil {
+		return nil
+	}
+	ls, err := epmd.Listen(ctx, addrs...)
+	if errors.Is(err, addressInUse) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	server := &epmd.Server{Logger: log}
+	served := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, l := range ls {
+		wg.Go(func() { _ = server.Serve(l) })
+	}
+	go func() { wg.Wait(); close(served) }()
+	r.server, r.served = server, served
+	return nil
+}
+
+// Static is a Resolver with a fixed table of node names.
+type Static map[string]Endpoint
+
+// Resolve looks the name up in the table.
+func (s Static) Resolve(_ context.Context, node string) (Endpoint, error) {
+	e, ok := s[node]
+	if !ok {
+		return Endpoint{}, fmt.Errorf("node %q: %w", node, ErrUnknownNode)
+	}
+	return e, nil
+}
+
+// ErrUnknownNode is wrapped when a Resolver without a port mapper does not know a name.
+var ErrUnknownNode = errors.New("the name is not in the resolver's table")
+
+// FixedPort is a Resolver for clusters in which every node listens on the same port of its own address, without a port mapper
+// (erl -erl_epmd_port).
+type FixedPort uint16
+
+// Resolve looks the host up.
+func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	_, host, err := dist.SplitName(node)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	ip, err := lookup(ctx, host)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
+}
+
+// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket that has its name.
+type SocketDir string
+
+// Addr is the address of the node's socket.
+func (d SocketDir) Addr(node string) (transport.Addr, error) {
+	if err := dist.CheckName(node); err != nil {
+		return nil, err
+	}
+	if filepath.Base(node) != node {
+		return nil, fmt.Errorf("%w %q: not a file name", dist.ErrInvalidName, node)
+	}
+	return transport.ParseAddr("unix:" + filepath.Join(string(d), node))
+}
+
+// Resolve gives the path of the node's socket.
+func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
+	addr, err := d.Addr(node)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
+}

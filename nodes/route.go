@@ -1,0 +1,139 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// attach makes the upper level receive from a connection, once it has started.
+func (n *Node) attach(c *Conn) {
+	if n.started.Load() {
+		c.running.Do(func() { n.wg.Go(c.run) })
+	}
+}
+
+// detach breaks what processes have with the node of a connection that has ended.
+func (n *Node) detach(c *Conn) {
+	for _, b := range n.procs.all() {
+		b.nodeDown(c.peer.Name)
+	}
+}
+
+// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does it in the order of the wire, so that
+// signals from one sender stay in order.
+func (c *Conn) run() {
+	select {
+	case c.rd.busy <- struct{}{}:
+	case <-c.done:
+		return
+	}
+	for _, m := range c.rd.unread { // what came before Start
+		c.n.route(c, m)
+	}
+	c.rd.unread = nil
+	for {
+		m := new(Message)
+		switch err := c.receive(context.Background(), m); {
+		case err == nil:
+			c.n.route(c, m)
+		case errors.Is(err, dist.ErrUnknownOp):
+			c.n.log.Warn("control message skipped", "peer", c.peer.Name, "error", err)
+		default:
+			return
+		}
+	}
+}
+
+// route does what a message asks for.
+func (n *Node) route(c *Conn, m *Message) {
+	switch m.Op {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
+		b := n.procs.recipient(m)
+		if b == nil || !b.deliver(m, c.done) {
+			n.stats.undeliverable.Add(1)
+			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", m.To, "name", m.ToName)
+		}
+	case dist.OpSpawnRequest:
+		n.spawn(c, m)
+	case dist.OpUnlink: // the old protocol has no acknowledgement
+		if b := n.procs.local(m.To); b != nil {
+			b.unlinked(m.From)
+		}
+	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader
+	default:
+		n.process(&m.Control, m)
+	}
+}
+
+// localSignal gives a signal from a process of this node to another one.
+func (n *Node) localSignal(ctl *dist.Control) { n.process(ctl, &Message{Control: *ctl}) }
+
+// process takes a signal between processes, whichever node it comes from.
+func (n *Node) process(ctl *dist.Control, m *Message) {
+	b := n.procs.local(ctl.To)
+	if ctl.ToName != "" {
+		b = n.procs.named(ctl.ToName)
+	}
+	switch ctl.Op {
+	case dist.OpLink:
+		if b == nil || !b.linked(ctl.From) {
+			n.sendExit(ctl.To, ctl.From, ei.Atom("noproc"))
+		}
+	case dist.OpMonitorP:
+		w := watcher{ctl.From, ctl.ToName}
+		if b == nil || !b.watched(ctl.Ref, w) {
+			n.sendDown(ctl.To, w, ctl.Ref, ei.Atom("noproc"))
+		}
+	case dist.OpDemonitorP:
+		if ctl.ToName != "" { // the name may have gone, or moved on
+			n.unwatchByName(ctl.Ref)
+		} else if b != nil {
+			b.unwatched(ctl.Ref)
+		}
+	}
+	if b == nil {
+		return
+	}
+	switch ctl.Op {
+	case dist.OpUnlinkID:
+		b.unlinked(ctl.From)
+		if ctl.From.Node == b.pid.Node { // a connection acknowledges by itself
+			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From})
+		}
+	case dist.OpUnlinkIDAck:
+		b.unlinkDone(ctl.From, ctl.ID)
+	case dist.OpExit:
+		b.linkBroke(ctl.From, ctl.Reason)
+	case dist.OpExit2:
+		b.exitSignal(ctl.From, ctl.Reason, true)
+	case dist.OpMonitorPExit:
+		b.down(m)
+	case dist.OpSpawnReply:
+		b.notify(m)
+	}
+}
+
+func (n *Node) unwatchByName(ref ei.Ref) {
+	for _, b := range n.procs.all() {
+		b.unwatched(ref)
+	}
+}
+
+// exitFormParts gives a signal with a reason the form that the peer has agreed to: the reason inside the tuple, or as payload.
+func exitFormParts(ctl *dist.Control, c *Conn) (*dist.Control, ei.Raw) {
+	if !c.peer.Flags.Has(dist.FlagExitPayload) {
+		return ctl, nil
+	}
+	op, ok := map[dist.Op]dist.Op{
+		dist.OpExit: dist.OpPayloadExit, dist.OpExit2: dist.OpPayloadExit2, dist.OpMonitorPExit: dist.OpPayloadMonitorPExit,
+	}[ctl.Op]
+	if !ok {
+		return ctl, nil
+	}
+	with := *ctl
+	with.Op, with.Reason = op, nil
+	return &with, ctl.Reason
+}

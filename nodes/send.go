@@ -1,0 +1,130 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// keepScratch is the largest encoding buffer that is kept for later use, in bytes.
+const keepScratch = 64 << 10
+
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it
+// waits while Config.QueueLimit bytes are, and when ctx ends meanwhile nothing is sent. It is ei_send.
+func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
+	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
+}
+
+// SendName is Send to a registered name; the sender is Self. It is ei_reg_send.
+func (c *Conn) SendName(ctx context.Context, to string, term any) error {
+	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
+}
+
+// SendRaw is Send of an encoded term, without version byte. payload may be used again on return. Nothing is allocated. It is
+// ei_send_encoded.
+func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
+	ctl := dist.Control{Op: dist.OpSend, To: to}
+	return c.SendControl(ctx, &ctl, payload)
+}
+
+// SendNameRaw is SendName of an encoded term, without version byte. It is ei_send_reg_encoded.
+func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error {
+	ctl := dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}
+	return c.SendControl(ctx, &ctl, payload)
+}
+
+// send encodes the term behind its control message, in one buffer.
+func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
+	buf := c.n.scratch.Get().(*[]byte)
+	defer c.n.recycle(buf)
+	b, err := dist.AppendFrameHead((*buf)[:0], ctl, 0)
+	if err == nil {
+		if b, err = ei.Append(b, term); err == nil {
+			err = dist.FinishFrame(b)
+		}
+	}
+	if err != nil {
+		return wrap("send to", c.peer.Name, err)
+	}
+	*buf = b
+	return c.post(ctx, b, nil)
+}
+
+// SendControl sends any control message; payload is there exactly when the operation has one. A pid or reference of somebody else as the sender is the caller's
+// responsibility.
+func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	buf := c.n.scratch.Get().(*[]byte)
+	defer c.n.recycle(buf)
+	b, err := dist.AppendFrameHead((*buf)[:0], ctl, len(payload))
+	if err != nil {
+		return wrap("send to", c.peer.Name, err)
+	}
+	*buf = b
+	return c.post(ctx, b, payload)
+}
+
+// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other.
+func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
+	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
+	if err == nil {
+		err = c.q.Post(context.Background(), b, payload, transport.Urgent)
+	}
+	if err != nil {
+		c.sendError(context.Background(), err)
+	}
+}
+
+// post hands a frame to the queue. What answers a message goes out on this goroutine; what follows a message of ours without one having
+// come between is taken for a burst, and combined.
+func (c *Conn) post(ctx context.Context, head, body []byte) error {
+	var mode transport.PostMode
+	if c.unpaired.Swap(true) {
+		mode = transport.Burst
+	}
+	if err := c.q.Post(ctx, head, body, mode); err != nil {
+		return wrap("send to", c.peer.Name, c.sendError(ctx, err))
+	}
+	c.sentCount.Add(1)
+	return nil
+}
+
+func (c *Conn) sendError(ctx context.Context, err error) error {
+	if ended := c.Err(); ended != nil {
+		return ended
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ctx.Err()
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = ErrClosed
+	}
+	c.fail(err)
+	return c.err
+}
+
+func (n *Node) recycle(buf *[]byte) {
+	if cap(*buf) <= keepScratch {
+		n.scratch.Put(buf)
+	}
+}
+
+// sendTick sends a frame of length zero, unless other bytes are on their way.
+func (c *Conn) sendTick() {
+	if queued, _ := c.q.Buffered(); queued > 0 {
+		return
+	}
+	tick := [4]byte{}
+	_ = c.q.Post(context.Background(), tick[:], nil, transport.Urgent) // a failure shows at the reader
+}
+
+// Flush waits until everything sent so far has been given to the transport.
+func (c *Conn) Flush(ctx context.Context) error {
+	if err := c.q.Flush(ctx); err != nil {
+		return wrap("flush", c.peer.Name, c.sendError(ctx, err))
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in which the
+// messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}.
+type Server struct {
+	// Call answers gen_server:call. Its result (an ei.Term or a Go value) is the reply; NoReply leaves that to Call.Reply. An error
+	// is replied as {error, Text}, or as {error, Reason} for a *Raise.
+	Call func(ctx context.Context, c *Call) (any, error)
+	// Cast takes gen_server:cast.
+	Cast func(ctx context.Context, request ei.Term)
+	// Info takes every other message, with the process itself, to send from.
+	Info func(ctx context.Context, self *Mailbox, m *Message)
+}
+
+// NoReply, returned by Server.Call, says that Call.Reply comes later.
+var NoReply any = noReply{}
+
+type noReply struct{}
+
+// A Call is a request of gen_server:call.
+type Call struct {
+	From    ei.Pid
+	Request ei.Term
+
+	n    *Node
+	conn *Conn
+	tag  ei.Raw
+	once sync.Once
+}
+
+// ErrReplied is returned by a second Reply to one Call.
+var ErrReplied = errors.New("the call has its reply already")
+
+// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does.
+func (c *Call) Reply(ctx context.Context, v any) error {
+	err := error(wrap("reply", string(c.From.Node), ErrReplied))
+	c.once.Do(func() { err = c.reply(ctx, v) })
+	return err
+}
+
+func (c *Call) reply(ctx context.Context, v any) error {
+	value, err := ei.Append(nil, v)
+	if err != nil {
+		return wrap("reply", string(c.From.Node), err)
+	}
+	answer := ei.Tuple{c.tag, ei.Raw(value)}
+	if c.conn == nil {
+		return c.n.send(ctx, &dist.Control{Op: dist.OpSend, To: c.From}, string(c.From.Node), answer)
+	}
+	if alias, ok := aliasOf(c.tag); ok && c.conn.peer.Flags.Has(dist.FlagAlias) {
+		return c.conn.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: c.conn.self, Ref: alias}, answer)
+	}
+	return c.conn.send(ctx, &dist.Control{Op: dist.OpSend, To: c.From}, answer)
+}
+
+// aliasOf reads the tag [alias | Ref], with which gen (OTP 24 and later) asks for the reply at an alias.
+func aliasOf(tag ei.Raw) (ei.Ref, bool) {
+	c := ei.NewCursor(tag)
+	if n, err := c.List(); err != nil || n != 1 || !c.AtomIs("alias") {
+		return ei.Ref{}, false
+	}
+	ref, err := c.Ref()
+	return ref, err == nil
+}
+
+// genCall reads {'$gen_call', {Pid, Tag}, Request}.
+func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+	c := ei.NewCursor(payload)
+	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs("$gen_call") {
+		return
+	}
+	if n, err := c.Tuple(); err != nil || n != 2 {
+		return
+	}
+	var err error
+	if from, err = c.Pid(); err != nil {
+		return
+	}
+	if tag, err = c.Raw(); err != nil {
+		return
+	}
+	request, err = c.Raw()
+	return from, tag, request, err == nil
+}
+
+// genCast reads {'$gen_cast', Request}.
+func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
+	c := ei.NewCursor(payload)
+	if n, err := c.Tuple(); err != nil || n != 2 || !c.AtomIs("$gen_cast") {
+		return nil, false
+	}
+	request, err := c.Raw()
+	return request, err == nil
+}
+
+// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached by its pid only.
+func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
+	b, err := n.NewMailbox(o)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		if err := n.Register(name, b); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	n.wg.Go(func() { s.run(n, b) })
+	return b, nil
+}
+
+// run receives and handles until the process ends.
+func (s *Server) run(n *Node, b *Mailbox) {
+	ctx, cancel := context.WithCancel(n.ctx)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			n.log.Error("server panicked", "pid", b.pid, "panic", p)
+			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
+		}
+	}()
+	for {
+		m, err := b.Receive(context.Background())
+		if err != nil {
+			return
+		}
+		if !n.procs.busy() { // the node drains
+			return
+		}
+		func() {
+			defer n.procs.drained.Done()
+			s.handle(ctx, n, b, m)
+		}()
+	}
+}
+
+func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
+	if m.conn != nil {
+		ctx = context.WithValue(ctx, connKey{}, m.conn)
+	}
+	if s.Call != nil && m.Payload != nil {
+		if from, tag, request, ok := genCall(m.Payload); ok {
+			c := &Call{From: from, n: n, conn: m.conn, tag: tag}
+			var err error
+			if c.Request, err = request.Decode(); err == nil {
+				s.call(ctx, c)
+				return
+			}
+			n.log.Warn("undecodable request", "from", from, "error", err)
+			_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
+			return
+		}
+	}
+	if s.Cast != nil && m.Payload != nil {
+		if request, ok := genCast(m.Payload); ok {
+			if t, err := request.Decode(); err == nil {
+				s.Cast(ctx, t)
+			} else {
+				n.log.Warn("undecodable cast", "error", err)
+			}
+			return
+		}
+	}
+	if s.Info != nil {
+		s.Info(ctx, b, m)
+	}
+}
+
+func (s *Server) call(ctx context.Context, c *Call) {
+	v, err := s.Call(ctx, c)
+	if err != nil {
+		r := raised(err)
+		reason := r.Reason
+		if t, ok := reason.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("go_error") {
+			reason = t[1]
+		}
+		v = ei.Tuple{ei.Atom("error"), reason}
+	}
+	if v == NoReply {
+		return
+	}
+	if err := c.Reply(ctx, v); err != nil && !errors.Is(err, ErrReplied) {
+		c.n.log.Debug("reply lost", "to", c.From, "error", err)
+	}
+}

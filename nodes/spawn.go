@@ -1,0 +1,155 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol, "SPAWN_REQUEST", and
+// erlang:spawn_request/5.
+type spawnOptions struct {
+	link, monitor bool
+	reply         ei.Atom // yes, no, error_only, success_only
+}
+
+func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
+	o.reply = "yes"
+	t, err := raw.Decode()
+	if err != nil {
+		return o, err
+	}
+	opts, ok := elements(t)
+	if !ok {
+		return o, ei.ErrType
+	}
+	for _, opt := range opts {
+		switch opt := opt.(type) {
+		case ei.Atom:
+			o.link = o.link || opt == "link"
+			o.monitor = o.monitor || opt == "monitor"
+		case ei.Tuple:
+			if len(opt) != 2 {
+				continue
+			}
+			switch opt[0] {
+			case ei.Atom("monitor"):
+				o.monitor = true
+			case ei.Atom("reply"):
+				if a, ok := opt[1].(ei.Atom); ok {
+					o.reply = a
+				}
+			}
+		}
+	}
+	return o, nil
+}
+
+// spawn takes a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. What it calls is looked up
+// when it runs: a function that does not exist ends it with undef, as in Erlang.
+func (n *Node) spawn(c *Conn, m *Message) {
+	reply := func(flags uint64, result any) {
+		raw, err := ei.Append(nil, result)
+		if err == nil {
+			c.signal(&dist.Control{Op: dist.OpSpawnReply, Ref: m.Ref, To: m.From, Flags: flags, Result: raw}, nil)
+		}
+	}
+	o, err := parseSpawnOptions(m.Options)
+	var args []ei.Term
+	if err == nil {
+		var t ei.Term
+		if t, err = m.Payload.Decode(); err == nil {
+			var ok bool
+			if args, ok = elements(t); !ok || len(args) != int(m.Arity) {
+				err = ei.ErrType
+			}
+		}
+	}
+	if err != nil {
+		n.log.Warn("spawn request refused", "peer", c.peer.Name, "error", err)
+		reply(0, ei.Atom("badarg"))
+		return
+	}
+	b, err := n.NewMailbox(nil)
+	if err != nil {
+		reply(0, ei.Atom("system_limit"))
+		return
+	}
+	var flags uint64
+	if o.monitor {
+		flags |= dist.SpawnMonitored
+		b.watched(m.Ref, watcher{pid: m.From})
+	}
+	if o.link {
+		flags |= dist.SpawnLinked
+		b.linked(m.From)
+	}
+	if o.reply == "yes" || o.reply == "success_only" {
+		reply(flags, b.pid)
+	}
+	module, name := m.Module, m.Function
+	if !n.start(c, func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stop := context.AfterFunc(n.ctx, cancel)
+		defer stop()
+		n.wg.Go(func() { // an exit signal ends the function's context
+			select {
+			case <-b.over:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		b.Exit(n.spawned(ctx, module, name, args))
+	}) {
+		b.Exit(ei.Atom("shutdown"))
+	}
+}
+
+// spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the reason.
+func (n *Node) spawned(ctx context.Context, module, name ei.Atom, args []ei.Term) ei.Term {
+	if module == "erpc" {
+		switch {
+		case name == "execute_call" && len(args) == 4:
+			return n.executeCall(ctx, args)
+		case name == "execute_cast" && len(args) == 3:
+			n.applyArgs(ctx, args)
+			return ei.Atom("normal")
+		}
+	}
+	_, exception := n.apply(ctx, module, name, args)
+	switch {
+	case exception == nil:
+		return ei.Atom("normal")
+	case exception.Class == ClassExit:
+		return exception.Reason
+	case exception.Class == ClassThrow:
+		return ei.Tuple{ei.Tuple{ei.Atom("nocatch"), exception.Reason}, exception.Stack}
+	}
+	return ei.Tuple{exception.Reason, exception.Stack}
+}
+
+// executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the exception.
+func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
+	res := args[0]
+	result, exception := n.applyArgs(ctx, args[1:])
+	switch {
+	case exception == nil:
+		return ei.Tuple{res, ei.Atom("return"), result}
+	case exception.Class == ClassError:
+		return ei.Tuple{res, ei.Atom("error"), exception.Reason, exception.Stack}
+	}
+	return ei.Tuple{res, ei.Atom(exception.Class), exception.Reason}
+}
+
+// applyArgs applies [M, F, A].
+func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
+	module, ok1 := mfa[0].(ei.Atom)
+	name, ok2 := mfa[1].(ei.Atom)
+	args, ok3 := elements(mfa[2])
+	if !ok1 || !ok2 || !ok3 {
+		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
+	}
+	return n.apply(ctx, module, name, args)
+}

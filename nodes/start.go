@@ -1,0 +1,77 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// ErrStarted is returned by a second Start.
+var ErrStarted = errors.New("the node was started already")
+
+// Start makes the node a member of the cluster that works by itself: it listens on Config.Listen, is published, accepts, answers
+// net_adm:ping and remote calls, and gives messages to mailboxes and servers; whatever is sent to a node connects to it if need be. Conn.Receive is not to be used any more. ctx bounds the
+// start only; Close and Shutdown end the node. A dynamic node does not listen: connect it first, then start it.
+func (n *Node) Start(ctx context.Context) error {
+	if n.Err() != nil {
+		return wrap("start", n.Name(), n.Err())
+	}
+	if !n.started.CompareAndSwap(false, true) {
+		return wrap("start", n.Name(), ErrStarted)
+	}
+	if err := n.start0(ctx); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	return nil
+}
+
+func (n *Node) start0(ctx context.Context) error {
+	if n.cfg.Name != "" {
+		l, err := n.Listen(ctx, n.listenAddr())
+		if err != nil {
+			return err
+		}
+		if err := n.Publish(ctx, l); err != nil {
+			return err
+		}
+		if err := n.serveKernel(); err != nil { // peers ask for them at once
+			return err
+		}
+		n.wg.Go(func() {
+			for {
+				if _, err := l.Accept(n.ctx); err != nil { // connections serve themselves
+					return
+				}
+			}
+		})
+	} else if err := n.serveKernel(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		n.attach(c)
+	}
+	return nil
+}
+
+// listenAddr is Config.Listen, or a free port of the loopback interface.
+func (n *Node) listenAddr() transport.Addr {
+	if n.cfg.Listen != nil {
+		return n.cfg.Listen
+	}
+	return transport.FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
+}
+
+// Listeners lists the node's open listeners.
+func (n *Node) Listeners() []*Listener {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ls := make([]*Listener, 0, len(n.listeners))
+	for l := range n.listeners {
+		ls = append(ls, l)
+	}
+	return ls
+}

@@ -1,0 +1,53 @@
+package nodes
+
+import "sync/atomic"
+
+// counters are what Stats reports of the whole node.
+type counters struct {
+	connections      atomic.Int64
+	handshakesFailed atomic.Int64
+	malformed        atomic.Int64
+	undeliverable    atomic.Int64
+}
+
+// Stats is a snapshot of a node's counters.
+type Stats struct {
+	Connections      int64 // ever up
+	HandshakesFailed int64 // started by peers
+	Malformed        int64 // connections ended for a malformed frame or control message
+	Undeliverable    int64 // messages to processes or names that do not exist, as a BEAM drops them too
+	Mailboxes        int   // open
+	Peers            []PeerStats
+}
+
+// PeerStats is a snapshot of one connection's counters.
+type PeerStats struct {
+	Name             string
+	MessagesReceived int64
+	MessagesSent     int64
+	BytesReceived    int64 // of frames, ticks included
+	BytesSent        int64
+	BytesQueued      int
+}
+
+// Stats takes a snapshot.
+func (n *Node) Stats() Stats {
+	s := Stats{
+		Connections:      n.stats.connections.Load(),
+		HandshakesFailed: n.stats.handshakesFailed.Load(),
+		Malformed:        n.stats.malformed.Load(),
+		Undeliverable:    n.stats.undeliverable.Load(),
+		Mailboxes:        n.procs.count(),
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		queued, sent := c.q.Buffered()
+		s.Peers = append(s.Peers, PeerStats{
+			Name:             c.peer.Name,
+			MessagesReceived: c.messages.Load(), MessagesSent: c.sentCount.Load(),
+			BytesReceived: c.received.Load(), BytesSent: sent, BytesQueued: queued,
+		})
+	}
+	return s
+}

@@ -1,0 +1,134 @@
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A pattern is an endless sequence of bytes in which every place looks different, so that bytes that are changed, lost, repeated
+// or moved are found out, and told apart.
+type pattern uint64
+
+// at fills p with the bytes of the pattern from offset off on.
+func (s pattern) at(off int64, p []byte) {
+	var word [8]byte
+	for len(p) > 0 {
+		binary.LittleEndian.PutUint64(word[:], s.word(uint64(off)/8))
+		n := copy(p, word[off%8:])
+		p, off = p[n:], off+int64(n)
+	}
+}
+
+// word is the i-th eight bytes (splitmix64).
+func (s pattern) word(i uint64) uint64 {
+	z := uint64(s)*0xda942042e4dd58b5 + (i+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+func (s pattern) bytes(off int64, n int) []byte {
+	p := make([]byte, n)
+	s.at(off, p)
+	return p
+}
+
+// differs says how got is not the pattern from off on; nil if it is.
+func (s pattern) differs(off int64, got []byte) error {
+	const chunk = 4 << 10
+	want := make([]byte, chunk)
+	for i := 0; i < len(got); i += chunk {
+		part := got[i:min(i+chunk, len(got))]
+		s.at(off+int64(i), want[:len(part)])
+		if bytes.Equal(part, want[:len(part)]) {
+			continue
+		}
+		for j := range part {
+			if part[j] != want[j] {
+				return s.diagnose(off+int64(i+j), got[i+j:])
+			}
+		}
+	}
+	return nil
+}
+
+// diagnose looks for what stands at the first wrong place elsewhere in the pattern.
+func (s pattern) diagnose(at int64, got []byte) error {
+	const probe, around = 12, 1 << 20
+	if len(got) >= probe {
+		begin := max(at-around, 0)
+		near := s.bytes(begin, around+int(at-begin))
+		if i := bytes.Index(near, got[:probe]); i >= 0 {
+			switch found := begin + int64(i); {
+			case found > at:
+				return fmt.Errorf("the %d bytes from offset %d on are missing, or come later", found-at, at)
+			case found < at:
+				return fmt.Errorf("at offset %d come bytes that came %d earlier", at, at-found)
+			}
+		}
+		after := s.bytes(at+1, min(len(got)-1, probe))
+		if bytes.Equal(got[1:1+len(after)], after) {
+			return fmt.Errorf("the byte at offset %d is changed: %#02x was written, %#02x read", at, s.bytes(at, 1)[0], got[0])
+		}
+	}
+	return fmt.Errorf("at offset %d come other bytes: % x", at, got[:min(len(got), 16)])
+}
+
+// send writes n bytes of the pattern in writes of the sizes that next gives.
+func (s pattern) send(ctx context.Context, to *transport.Stream, n int, next func() int) error {
+	buf := make([]byte, 0, 64<<10)
+	for off := 0; off < n; {
+		k := min(next(), n-off)
+		if k > cap(buf) {
+			buf = make([]byte, k)
+		}
+		s.at(int64(off), buf[:k])
+		got, err := to.Writev(ctx, buf[:k])
+		if err != nil {
+			return fmt.Errorf("writing %d bytes at offset %d: %w", k, off, err)
+		}
+		if got != int64(k) {
+			return fmt.Errorf("Writev of %d bytes counted %d without an error", k, got)
+		}
+		off += k
+	}
+	return nil
+}
+
+// receive reads n bytes in reads of the sizes that next gives and checks that they are the pattern.
+func (s pattern) receive(ctx context.Context, from *transport.Stream, n int, next func() int) error {
+	buf := make([]byte, 0, 64<<10)
+	for off := 0; off < n; {
+		k := min(next(), n-off)
+		if k > cap(buf) {
+			buf = make([]byte, k)
+		}
+		got, err := from.Read(ctx, buf[:k])
+		if e := s.differs(int64(off), buf[:got]); e != nil {
+			return e
+		}
+		off += got
+		if err != nil && (err != io.EOF || off < n) {
+			return fmt.Errorf("after %d of %d bytes: %w", off, n, err)
+		}
+	}
+	return nil
+}
+
+// each gives the same size every time.
+func each(n int) func() int { return func() int { return n } }
+
+// sizes gives sizes between 1 and limit, the small ones more often.
+func sizes(seed uint64, limit int) func() int {
+	i := uint64(0)
+	return func() int {
+		i++
+		z := pattern(seed).word(i)
+		return 1 + int(z>>8)%(1+limit>>(z%12))
+	}
+}

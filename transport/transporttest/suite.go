@@ -1,0 +1,143 @@
+package transporttest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Factory gives the transport to be tested and an address to listen at, a fresh one with every call: two listeners, each at an
+// address of its own, may be open at once. The transport may be the same every time.
+type Factory func() (tr transport.Transport, listen transport.Addr, err error)
+
+// Run tries every rule of the contract in a subtest of its own, which bears the rule's name. A rule about something optional that
+// the plug-in does not have is skipped. It takes a few seconds, more when something is broken; a plug-in that hangs is reported
+// as the rule that hung.
+func Run(t *testing.T, f Factory) {
+	t.Helper()
+	s := newSuite(f, generous())
+	for i := range rules {
+		r := &rules[i]
+		t.Run(r.name, func(t *testing.T) {
+			broken, skipped := s.try(r)
+			for _, err := range broken {
+				t.Error(err)
+			}
+			if len(broken) == 0 && skipped != "" {
+				t.Skip(skipped)
+			}
+		})
+	}
+}
+
+// Check tries what Run tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError.
+func Check(f Factory) error { return newSuite(f, generous()).check() }
+
+// A RuleError is a rule of the contract that the plug-in broke.
+type RuleError struct {
+	Rule     string // its name: that of Run's subtest
+	Sentence string // what it says
+	During   string // the rule that was being tried when this came to light
+	Err      error  // how it was broken
+}
+
+func (e *RuleError) Error() string {
+	during := ""
+	if e.During != e.Rule {
+		during = fmt.Sprintf(" (seen while trying %s)", e.During)
+	}
+	return fmt.Sprintf("rule %s is broken%s: %s: %v", e.Rule, during, e.Sentence, e.Err)
+}
+
+func (e *RuleError) Unwrap() error { return e.Err }
+
+// A rule is one sentence of the contract.
+type rule struct {
+	name     string
+	sentence string
+	try      func(*trial) // nil: watched while the others are tried
+	basic    bool         // when it is broken, the rules after it cannot be tried
+}
+
+// limits are how patient the suite is. They are far beyond what a good plug-in takes on a busy machine: no rule is about speed.
+type limits struct {
+	patience time.Duration // for one thing that must happen
+	watchdog time.Duration // for one rule
+	starved  int           // the suite gives up after so many rules have waited in vain
+}
+
+func generous() limits {
+	return limits{patience: 10 * time.Second, watchdog: 90 * time.Second, starved: 3}
+}
+
+// A suite is one run over all rules.
+type suite struct {
+	limits
+	factory Factory
+	starved int
+
+	mu     sync.Mutex
+	found  map[string][]error // broken rules by name
+	reason string             // why the rest is not tried
+}
+
+func newSuite(f Factory, l limits) *suite {
+	return &suite{limits: l, factory: f, found: map[string][]error{}}
+}
+
+func (s *suite) check() error {
+	var broken []error
+	for i := range rules {
+		errs, _ := s.try(&rules[i])
+		broken = append(broken, errs...)
+	}
+	if s.reason != "" {
+		broken = append(broken, errors.New(s.reason))
+	}
+	return errors.Join(broken...)
+}
+
+// try tries one rule. It returns what this trial has brought to light, and why there was nothing to try.
+func (s *suite) try(r *rule) (broken []error, skipped string) {
+	if r.try == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := len(s.found[r.name]); n > 0 {
+			return nil, fmt.Sprintf("broken: reported %d times above", n)
+		}
+		return nil, ""
+	}
+	if s.reason != "" {
+		return nil, s.reason
+	}
+	t := newTrial(s, r)
+	broken, skipped = t.run()
+	if t.starved() {
+		s.starved++
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.basic && len(broken) > 0:
+		s.reason = "the rules after " + r.name + " were not tried: they rest on it"
+	case s.starved >= s.limits.starved:
+		s.reason = fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", r.name, s.starved)
+	}
+	return broken, skipped
+}
+
+// record files a broken rule; false if it is known well enough already.
+func (s *suite) record(e *RuleError) bool {
+	const enough = 3
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.found[e.Rule]) >= enough {
+		return false
+	}
+	s.found[e.Rule] = append(s.found[e.Rule], e)
+	return true
+}

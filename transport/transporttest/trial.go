@@ -1,0 +1,407 @@
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A trial is one try of a rule. It runs on a goroutine of its own; whatever might wait runs on yet another one, so that a plug-in
+// that hangs is left behind. Its methods that end the trial (fail, must, skip) are for its own goroutine.
+type trial struct {
+	s    *suite
+	rule *rule
+
+	mu      sync.Mutex
+	over    bool // the verdict is out: nothing is recorded any more
+	broken  []error
+	skipped string
+	vain    bool // something was awaited in vain
+	closers []func() error
+}
+
+func newTrial(s *suite, r *rule) *trial { return &trial{s: s, rule: r} }
+
+// run tries the rule under the watchdog, closes what was opened, and gives the verdict.
+func (t *trial) run() ([]error, string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				buf := make([]byte, 16<<10)
+				t.broke("", "panic: %v\n%s", r, buf[:runtime.Stack(buf, false)])
+			}
+		}()
+		t.rule.try(t)
+	}()
+	watchdog := time.NewTimer(t.s.watchdog)
+	defer watchdog.Stop()
+	select {
+	case <-done:
+	case <-watchdog.C:
+		t.inVain()
+		t.broke("", "it hung: no end after %v", t.s.watchdog)
+	}
+	t.closeAll()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	return t.broken, t.skipped
+}
+
+func (t *trial) starved() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.vain
+}
+
+func (t *trial) inVain() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.vain = true
+}
+
+// broke records that a rule is broken, this one if name is "", and goes on.
+func (t *trial) broke(name, format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	if name == "" {
+		name = culprit(err, t.rule.name)
+	}
+	e := &RuleError{Rule: name, Sentence: sentence(name), During: t.rule.name, Err: err}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.over && t.s.record(e) {
+		t.broken = append(t.broken, e)
+	}
+}
+
+// fail records that this rule is broken and ends the trial.
+func (t *trial) fail(format string, args ...any) {
+	t.broke("", format, args...)
+	runtime.Goexit()
+}
+
+// must ends the trial if err is not nil: what was done had to succeed.
+func (t *trial) must(err error, format string, args ...any) {
+	if err != nil {
+		t.fail("%s: %w", fmt.Sprintf(format, args...), err)
+	}
+}
+
+// skip ends the trial: there is nothing to try.
+func (t *trial) skip(format string, args ...any) {
+	t.mu.Lock()
+	t.skipped = fmt.Sprintf(format, args...)
+	t.mu.Unlock()
+	runtime.Goexit()
+}
+
+// culprit is the rule that an error speaks of when the SDK itself has caught the plug-in: whichever rule was being tried, it is
+// this one that is broken.
+func culprit(err error, trying string) string {
+	var cb *transport.CallbackError
+	switch {
+	case !errors.As(err, &cb):
+		return trying
+	case errors.Is(err, transport.ErrPanic):
+		return "NoPanic"
+	case errors.Is(err, transport.ErrUnresponsive):
+		return "Returns"
+	}
+	switch cb.Callback {
+	case "Read":
+		return "ReadCount"
+	case "Write", "Writev":
+		return "WriteCount"
+	case "GetFD":
+		return "Descriptor"
+	case "Listen":
+		return "BoundAddress"
+	case "HandshakePacketHeaderSize":
+		return "HeaderSize"
+	case "Pending":
+		return "PendingBytes"
+	}
+	return trying
+}
+
+func sentence(name string) string {
+	for i := range rules {
+		if rules[i].name == name {
+			return rules[i].sentence
+		}
+	}
+	return "a rule of transporttest"
+}
+
+// A call is an operation that runs beside the trial.
+type call[T any] struct {
+	t    *trial
+	what string
+	done chan struct{}
+	v    T
+	err  error
+}
+
+// begin starts an operation.
+func begin[T any](t *trial, what string, op func() (T, error)) *call[T] {
+	c := &call[T]{t: t, what: what, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		c.v, c.err = op()
+	}()
+	return c
+}
+
+// endsWithin waits for the end of the operation, which need not come.
+func (c *call[T]) endsWithin(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// end waits for the end of the operation, which must come.
+func (c *call[T]) end() (T, error) {
+	if !c.endsWithin(c.t.s.patience + c.t.s.patience/2) {
+		c.t.inVain()
+		c.t.fail("%s did not return", c.what)
+	}
+	return c.v, c.err
+}
+
+// do runs an operation that must end, by success or by failure.
+func do[T any](t *trial, what string, op func() (T, error)) (T, error) { return begin(t, what, op).end() }
+
+// soon is a context for what must succeed.
+func (t *trial) soon() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), t.s.patience)
+	t.later(func() error { cancel(); return nil })
+	return ctx
+}
+
+// after is a context that ends by itself after d.
+func (t *trial) after(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.later(func() error { cancel(); return nil })
+	return ctx
+}
+
+// later has f called when the trial is over.
+func (t *trial) later(f func() error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closers = append(t.closers, f)
+}
+
+// closeAll closes what the trial opened, the last first.
+func (t *trial) closeAll() {
+	t.mu.Lock()
+	closers := t.closers
+	t.closers = nil
+	t.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := len(closers) - 1; i >= 0; i-- {
+			_ = closers[i]()
+		}
+	}()
+	timer := time.NewTimer(t.s.patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		t.inVain()
+		t.broke("Close", "a stream or listener could not be closed at the end of the trial")
+	}
+}
+
+// A site is a listener with the transport that opened it.
+type site struct {
+	tr transport.Transport
+	l  *transport.Listener
+}
+
+// listen opens a listener at a fresh address.
+func (t *trial) listen(backlog int) site {
+	tr, addr, err := t.s.factory()
+	t.must(err, "the Factory failed")
+	l, err := do(t, "Listen", func() (*transport.Listener, error) { return tr.Listen(addr, backlog) })
+	if err != nil {
+		t.broke("BoundAddress", "Listen: %w", err)
+		runtime.Goexit()
+	}
+	t.later(l.Close)
+	return site{tr, l}
+}
+
+// connect opens one connection to a listener and accepts it. Nothing is sent on it.
+func (t *trial) connect(at site) (client, server *transport.Stream) {
+	ctx, cancel := context.WithCancel(t.soon())
+	accept := begin(t, "Accept", func() (*transport.Stream, error) {
+		s, err := at.l.Accept(ctx)
+		if err == nil {
+			t.later(s.Close)
+		}
+		return s, err
+	})
+	defer cancel()
+	client, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	if err != nil {
+		t.waited(err)
+		t.must(err, "Connect to %v, where a listener is bound", at.l.Addr())
+	}
+	t.later(client.Close)
+	server, err = accept.end()
+	if err != nil {
+		t.waited(err)
+		t.must(err, "Accept on %v beside a Connect that succeeded", at.l.Addr())
+	}
+	if other := t.stranger(at, client, server); other != nil {
+		server = other
+	}
+	return client, server
+}
+
+// stranger guards against a connection of somebody else to our listener (any program may try a TCP port): if the addresses say
+// that server is not the other end of client, and a further connection is waiting that is, it returns that one.
+func (t *trial) stranger(at site, client, server *transport.Stream) *transport.Stream {
+	mine := client.LocalAddr()
+	if mine == nil || sameAddr(mine, server.RemoteAddr()) {
+		return nil
+	}
+	other, err := do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(transport.NoWait()) })
+	if err != nil {
+		return nil
+	}
+	t.later(other.Close)
+	if !sameAddr(mine, other.RemoteAddr()) {
+		return nil
+	}
+	return other
+}
+
+func sameAddr(a, b transport.Addr) bool {
+	return a != nil && b != nil && a.Network() == b.Network() && a.String() == b.String()
+}
+
+// greet sends a byte each way, so that whatever a plug-in does on its first bytes is over.
+func (t *trial) greet(client, server *transport.Stream) error {
+	ctx := t.soon()
+	side := func(s *transport.Stream, say, hear byte) func() (struct{}, error) {
+		return func() (struct{}, error) {
+			if _, err := s.Writev(ctx, []byte{say}); err != nil {
+				return struct{}{}, fmt.Errorf("writing the first byte: %w", err)
+			}
+			var b [1]byte
+			if _, err := s.Readv(ctx, b[:]); err != nil {
+				return struct{}{}, fmt.Errorf("reading the first byte: %w", err)
+			}
+			if b[0] != hear {
+				return struct{}{}, fmt.Errorf("the first byte was written as %q and read as %q", hear, b[0])
+			}
+			return struct{}{}, nil
+		}
+	}
+	c := begin(t, "the first exchange at the connecting end", side(client, 'c', 's'))
+	s := begin(t, "the first exchange at the accepting end", side(server, 's', 'c'))
+	_, cerr := c.end()
+	_, serr := s.end()
+	err := errors.Join(cerr, serr)
+	t.waited(err)
+	return err
+}
+
+// join opens one connection and greets over it.
+func (t *trial) join(at site) (client, server *transport.Stream) {
+	client, server = t.connect(at)
+	if err := t.greet(client, server); err != nil {
+		if name := culprit(err, ""); name != "" {
+			t.broke(name, "%w", err)
+		} else {
+			t.broke("Exchange", "%w", err)
+		}
+		runtime.Goexit()
+	}
+	return client, server
+}
+
+// pair opens a connection at a fresh address and greets over it.
+func (t *trial) pair() (client, server *transport.Stream) { return t.join(t.listen(0)) }
+
+// waited notes that an operation ended by the suite's own patience.
+func (t *trial) waited(err error) {
+	if isTimeout(err) {
+		t.inVain()
+	}
+}
+
+// isTimeout tells a time-out in the form that the SDK promises.
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout() && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+// write sends p, which must succeed.
+func (t *trial) write(s *transport.Stream, p []byte) {
+	ctx := t.soon()
+	n, err := do(t, "Writev", func() (int64, error) { return s.Writev(ctx, p) })
+	t.waited(err)
+	t.must(err, "Writev of %d bytes", len(p))
+	if n != int64(len(p)) {
+		t.fail("Writev of %d bytes counted %d without an error", len(p), n)
+	}
+}
+
+// read receives exactly n bytes, which must succeed.
+func (t *trial) read(s *transport.Stream, n int) []byte {
+	ctx := t.soon()
+	p := make([]byte, n)
+	_, err := do(t, "Readv", func() (int64, error) { return s.Readv(ctx, p) })
+	t.waited(err)
+	t.must(err, "Readv of %d bytes that have been sent", n)
+	return p
+}
+
+// says sends a few bytes over from and has them arrive at to, which must succeed.
+func (t *trial) says(from, to *transport.Stream, words string) {
+	t.write(from, []byte(words))
+	if got := t.read(to, len(words)); !bytes.Equal(got, []byte(words)) {
+		t.fail("%q was written and %q read", words, got)
+	}
+}
+
+// rest reads to the end of the stream and returns what came; the error is nil for an end in good order.
+func (t *trial) rest(s *transport.Stream) ([]byte, error) {
+	ctx := t.soon()
+	b, err := do(t, "Read", func() (all []byte, err error) {
+		p := make([]byte, 32<<10)
+		for {
+			n, err := s.Read(ctx, p)
+			all = append(all, p[:n]...)
+			if err == io.EOF {
+				return all, nil
+			}
+			if err != nil {
+				return all, err
+			}
+		}
+	})
+	t.waited(err)
+	return b, err
+}
