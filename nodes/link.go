@@ -161,7 +161,10 @@ func (n *Node) signal(ctx context.Context, ctl *dist.Control, to *target) error 
 	if err != nil {
 		return err
 	}
-	ctl, payload := exitFormParts(ctl, c)
+	ctl, payload, ok := c.agreed(ctl)
+	if !ok {
+		return nil
+	}
 	return c.SendControl(ctx, ctl, payload)
 }
 
@@ -172,7 +175,8 @@ func (n *Node) tell(ctl *dist.Control, node string) {
 		return
 	}
 	if c := n.Conn(node); c != nil {
-		ctl, payload := exitFormParts(ctl, c)
-		c.signal(ctl, payload)
+		if ctl, payload, ok := c.agreed(ctl); ok {
+			c.signal(ctl, payload)
+		}
 	}
 }

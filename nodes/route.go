@@ -122,18 +122,31 @@ func (n *Node) unwatchByName(ref ei.Ref) {
 	}
 }
 
-// exitFormParts gives a signal with a reason the form that the peer has agreed to: the reason inside the tuple, or as payload.
-func exitFormParts(ctl *dist.Control, c *Conn) (*dist.Control, ei.Raw) {
+// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for what the
+// peer does not take at all (the C library knows no monitors): only the end of the connection tells of the process then.
+func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
+	switch ctl.Op {
+	case dist.OpMonitorP, dist.OpDemonitorP:
+		need := dist.FlagDistMonitor
+		if ctl.ToName != "" {
+			need |= dist.FlagDistMonitorName
+		}
+		return ctl, nil, c.peer.Flags.Has(need)
+	case dist.OpUnlinkID:
+		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
+			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
+		}
+	}
 	if !c.peer.Flags.Has(dist.FlagExitPayload) {
-		return ctl, nil
+		return ctl, nil, true
 	}
 	op, ok := map[dist.Op]dist.Op{
 		dist.OpExit: dist.OpPayloadExit, dist.OpExit2: dist.OpPayloadExit2, dist.OpMonitorPExit: dist.OpPayloadMonitorPExit,
 	}[ctl.Op]
 	if !ok {
-		return ctl, nil
+		return ctl, nil, true
 	}
 	with := *ctl
 	with.Op, with.Reason = op, nil
-	return &with, ctl.Reason
+	return &with, ctl.Reason, true
 }
