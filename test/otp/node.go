@@ -338,8 +338,29 @@ func (n *Node) Stop(t testing.TB) {
 func (n *Node) Kill() { n.process.kill() }
 
 // Pause stops the node's process (SIGSTOP): its connections stay open and nobody
-// reads them.
-func (n *Node) Pause(t testing.TB) { n.signal(t, pause) }
+// reads them. It returns when the process stands still, where /proc tells.
+func (n *Node) Pause(t testing.TB) {
+	t.Helper()
+	n.signal(t, pause)
+	for deadline := time.Now().Add(startLimit); !stopped(n.Pid()); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not pause", n.name)
+		}
+	}
+}
+
+// stopped reports whether every thread of a process has taken the signal.
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, thread := range threads {
+		// A thread that ended meanwhile has no file.
+		stat, err := os.ReadFile(thread)
+		if err == nil && !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return true
+}
 
 // Continue ends a Pause.
 func (n *Node) Continue(t testing.TB) { n.signal(t, proceed) }
