@@ -35,7 +35,7 @@ type Control struct {
 	Module      ei.Atom
 	Function    ei.Atom
 	Arity       uint8
-	Options     ei.Raw // a proper list, such as [monitor, {reply, error_only}]
+	Options     ei.Raw // a proper list, such as [monitor, link]; reply options stay with the requester, SPAWN_REPLY is always due
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }

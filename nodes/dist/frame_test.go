@@ -143,7 +143,8 @@ func TestAppendFrame(t *testing.T) {
 		require.ErrorIs(t, err, tt.err, name)
 		require.Equal(t, []byte("before"), b)
 	}
-	for _, n := range []int{-1, math.MaxUint32} {
+	tooLong := uint64(math.MaxUint32)
+	for _, n := range []int{-1, int(tooLong)} {
 		b, err := AppendFrameHead([]byte("before"), &send, n)
 		require.ErrorIs(t, err, ErrTooLong)
 		require.Equal(t, []byte("before"), b)

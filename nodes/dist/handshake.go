@@ -126,7 +126,7 @@ func hint(phase string) string {
 	case PhaseStatus:
 		return closed + "it may refuse our handshake version or flags, or not be an Erlang node"
 	case PhaseAliveAnswer:
-		return closed + "it may know a living connection"
+		return closed + "it may not know the answer to alive (the C library does not)"
 	case PhaseChallenge, PhaseComplement, PhaseChallengeReply:
 		return closed + "it may refuse our name or flags"
 	case PhaseChallengeAck:

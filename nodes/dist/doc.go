@@ -1,0 +1,119 @@
+// Package dist is the Erlang distribution protocol on bytes: what two nodes
+// say to each other over a connection, from the first byte of the handshake to
+// the control messages that carry messages, links and monitors. It does no
+// I/O, keeps no clock and takes no lock; package nodes does, and calls it.
+//
+// # The connection's life
+//
+// First comes the handshake, in packets with a length of 2 bytes over TCP or 4
+// over TLS. A is the side that connected, B the one that accepted:
+//
+//	A  send_name        its name, flags and creation
+//	B  send_status      ok, ok_simultaneous, nok, not_allowed, alive, or a name for A
+//	A  (true or false)  only after alive: is the old connection dead?
+//	B  send_challenge   its name, flags and creation, and a random number
+//	A  challenge_reply  the digest of cookie and number, and a number of its own
+//	B  challenge_ack    the digest of cookie and that number
+//
+// [Initiate] is A and [ReadName] followed by [Respond] is B, each one function
+// to be read from top to bottom, over a [PacketConn] of whole packets. B checks
+// A's digest before it gives its own. Both return a [Peer], or a
+// [*HandshakeError] that names the phase, the peer and the cause.
+//
+// Then come frames with a length of 4 bytes. A frame of no bytes is a tick.
+// Any other is a control message, a tuple whose first element is the operation
+// ([Op]), and behind it, for some operations, one more term, the payload: the
+// message that is sent, the reason of an exit, the arguments of a spawn.
+//
+//	00 00 00 33   70   83 {6, From, '', peer}   83 hello
+//	length        'p'  control (REG_SEND)       payload
+//
+// [ParseFrame] reads one into a [Control], which has the fields of all
+// operations, and leaves the payload encoded; [AppendFrame] and
+// [AppendFrameHead] write one. Both allocate nothing, given a table of atoms.
+//
+// # Flags
+//
+// What a node can do it announces as [Flags]; a connection uses what both have
+// announced ([Flags.Negotiate]). A node refuses a peer that lacks what is
+// mandatory to it ([Mandatory25], [Mandatory26]); this grows with OTP releases
+// and is why old libraries stop connecting. So the error says which flags, by
+// name, and which OTP wants them. [FlagsLibei] is what the C library
+// announces; [FlagsDefault] has more:
+//
+//   - FlagDistMonitorName: an Erlang node tells a peer without it nothing about
+//     monitors at all, not even of pids (measured with OTP 25, 27 and 29).
+//   - FlagSpawn: rpc:call and erpc:call arrive as SPAWN_REQUEST.
+//   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
+//   - FlagAlias: replies to gen_server:call may go to an alias.
+//
+// Not announced, therefore never met, but told apart by [Classify]:
+// distribution headers with atom caches, and fragments.
+//
+// # Versions
+//
+// Version 6 of the handshake is that of OTP 23 and later. In version 5 the
+// name carries half of the flags, and a complement follows the challenge. As B
+// it is accepted unasked; as A it is spoken on request
+// (InitiateOptions.Version5). OTP 27 and 29 accept it, OTP 25.2 closes.
+//
+// # Names
+//
+// A node's name is alive@host, at most 255 characters of UTF-8 ([SplitName]).
+// A node may come without one, as Self.Dynamic: it announces its host only and
+// B gives it a name and a creation (StatusNamed). The creation tells one
+// incarnation of a name from the next; it is part of every pid.
+//
+// # Two at once
+//
+// Two nodes may connect to each other at the same time, or again while an old
+// connection is not known to be dead. B alone decides, in
+// RespondOptions.Decide, and what an Erlang node does there is:
+//
+//   - no connection and no attempt of its own: ok.
+//   - its own attempt is pending: if its name sorts after A's, nok (A then
+//     waits for B's attempt); else it gives up its own and says ok_simultaneous.
+//   - there is a connection: alive. If A answers true, it replaces the old one,
+//     after A has proven the cookie.
+//
+// # Control messages
+//
+// Op's constants show each tuple. The field names are those of the manual:
+//
+//   - SEND, SEND_SENDER, REG_SEND, ALIAS_SEND: a message to a pid, a
+//     registered name or an alias (ALTACT_SIG_SEND: any, with priority).
+//   - LINK, UNLINK_ID, UNLINK_ID_ACK, EXIT: links. UNLINK_ID must be answered.
+//   - EXIT2: exit/2. GROUP_LEADER: group_leader/2.
+//   - MONITOR_P, DEMONITOR_P, MONITOR_P_EXIT: monitors. A monitor of something
+//     that does not exist must be answered with MONITOR_P_EXIT noproc.
+//   - SPAWN_REQUEST must be answered with SPAWN_REPLY, always and before any
+//     other signal of the new process: the request's {reply, …} option is not
+//     sent. Without it erpc:call fails although the result has come.
+//
+// A TT variant carries a trace token and is else the same; Op.Base folds them.
+// An operation from the future is ErrUnknownOp, with the tuple in
+// ControlError.Raw; the connection stays usable.
+//
+// # Trust
+//
+// The handshake proves that both sides know the cookie, by MD5 and without
+// binding it to the connection: somebody in between can relay it. It protects
+// from mistakes, not from attackers; for those there is TLS below. Everything
+// read here is checked against the bytes that are there before it is used, and
+// never trusted for a size. Digests are compared in constant time, and no
+// error contains one.
+//
+// # Where it is written
+//
+//	manual                                                 here
+//	erl_dist_protocol, "Distribution Handshake"            message.go, initiate.go, respond.go
+//	erl_dist_protocol, "Distribution Flags"                flags.go
+//	erl_dist_protocol, "Protocol between Connected Nodes"  op.go, control.go, frame.go
+//	erl_dist_protocol, "New Ctrlmessages for ..."          op.go
+//	erl_ext_dist, "Distribution Header"                    Classify
+//	ei_connect: ei_connect, ei_accept                      Initiate, Respond
+//	ei_connect: ei_send, ei_reg_send, ei_receive           AppendFrame, ParseFrame
+//
+// The tests play dialogues again that were recorded with OTP 25, 27 and 29; see
+// testdata/dialogues, whose files can be read.
+package dist

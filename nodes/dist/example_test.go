@@ -1,0 +1,145 @@
+package dist_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// wire is a PacketConn over two channels.
+type wire struct{ in, out chan []byte }
+
+func (w wire) ReadPacket() ([]byte, error) { return <-w.in, nil }
+
+func (w wire) WritePackets(packets ...[]byte) error {
+	for _, p := range packets {
+		w.out <- p
+	}
+	return nil
+}
+
+// Two nodes shake hands. The accepting one gives the other, which came without
+// a name, one.
+func Example_handshake() {
+	ab, ba := make(chan []byte, 4), make(chan []byte, 4)
+	done := make(chan dist.Peer)
+	go func() {
+		conn := wire{in: ab, out: ba}
+		name, err := dist.ReadName(conn)
+		if err != nil {
+			panic(err)
+		}
+		self := dist.Self{Name: "server@example.com", Cookie: "secret", Creation: 1, Challenge: 0x1234}
+		peer, err := dist.Respond(conn, self, name, dist.RespondOptions{
+			Decide: func(n dist.Name) (dist.Verdict, error) {
+				if n.Dynamic() {
+					return dist.Verdict{Status: dist.StatusNamed, Name: "GUEST7@" + n.Name, Creation: 42}, nil
+				}
+				return dist.Verdict{Status: dist.StatusOK}, nil
+			},
+		})
+		if err != nil {
+			panic(err)
+		}
+		done <- peer
+	}()
+
+	self := dist.Self{Name: "example.org", Dynamic: true, Cookie: "secret", Challenge: 0x5678}
+	peer, err := dist.Initiate(wire{in: ba, out: ab}, self, dist.InitiateOptions{Want: "server@example.com"})
+	fmt.Println(err)
+	fmt.Println("connected to", peer.Name, "as", peer.SelfName, peer.SelfCreation)
+	fmt.Println("accepted from", (<-done).Name)
+	// Output:
+	// <nil>
+	// connected to server@example.com as GUEST7@example.org 42
+	// accepted from GUEST7@example.org
+}
+
+// A peer that does not have a mandatory flag is told so, and we learn which.
+func ExampleHandshakeError() {
+	ab, ba := make(chan []byte, 4), make(chan []byte, 4)
+	announced := dist.FlagsLibei &^ (dist.FlagMapTag | dist.FlagMandatory25Digest)
+	name, _ := dist.AppendName(nil, dist.Name{Version: dist.Version6, Flags: announced, Name: "old@example.org"})
+	ab <- name
+
+	conn := wire{in: ab, out: ba}
+	n, err := dist.ReadName(conn)
+	if err == nil {
+		_, err = dist.Respond(conn, dist.Self{Name: "server@example.com", Cookie: "secret", Challenge: 1}, n, dist.RespondOptions{})
+	}
+	fmt.Println(err)
+	var he *dist.HandshakeError
+	if errors.As(err, &he) {
+		fmt.Println(he.Missing)
+	}
+	fmt.Printf("%s\n", <-ba)
+	// Output:
+	// dist: handshake with "old@example.org": status: mandatory distribution flags are missing: DFLAG_MAP_TAG (mandatory since OTP 25) (status "not_allowed")
+	// DFLAG_MAP_TAG
+	// snot_allowed
+}
+
+// A message to a registered name, as it goes over the connection and is read
+// on the other side.
+func ExampleAppendFrame() {
+	from := ei.Pid{Node: "go@example.org", ID: 1, Creation: 7}
+	hello, err := ei.AppendAtom(nil, "hello")
+	if err != nil {
+		panic(err)
+	}
+	frame, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: from, ToName: "peer"}, hello)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("% x\n", frame[:6])
+
+	var ctl dist.Control
+	kind, payload, err := dist.ParseFrame(frame[4:], dist.FlagsDefault, ei.NewAtomTable(0), &ctl)
+	fmt.Println(kind, ctl.Op, ctl.From == from, ctl.ToName, err)
+	term, err := payload.Decode()
+	fmt.Println(term, err)
+	// Output:
+	// 00 00 00 33 70 83
+	// pass-through REG_SEND true peer <nil>
+	// hello <nil>
+}
+
+// A control message of a later OTP is reported, with its bytes for the log;
+// the connection goes on.
+func ExampleParseControl_unknown() {
+	tuple, _ := ei.Append(nil, ei.Tuple{ei.Int(99), ei.Atom("future")})
+	c := ei.NewCursor(tuple)
+	var ctl dist.Control
+	err := dist.ParseControl(&c, &ctl)
+	var ce *dist.ControlError
+	if errors.Is(err, dist.ErrUnknownOp) && errors.As(err, &ce) {
+		fmt.Println(err)
+		fmt.Printf("%x\n", []byte(ce.Raw))
+	}
+	// Output:
+	// dist: control message op 99, offset 0: unknown control message
+	// 680261637706667574757265
+}
+
+// What a peer must have for a feature, and what it announced.
+func ExampleFlags_Missing() {
+	announced := dist.FlagsLibei &^ dist.FlagUnlinkID
+	fmt.Println(announced.Missing(dist.Mandatory25))
+	fmt.Println(announced.Missing(dist.Mandatory26).Wanted())
+	// Output:
+	// 0
+	// DFLAG_UNLINK_ID (mandatory since OTP 26)
+}
+
+// Names are checked before they are used.
+func ExampleSplitName() {
+	alive, host, err := dist.SplitName("rabbit@vm-1")
+	fmt.Println(alive, host, err)
+	_, _, err = dist.SplitName("rabbit")
+	fmt.Println(err)
+	// Output:
+	// rabbit vm-1 <nil>
+	// invalid node name "rabbit": no "@"
+}
