@@ -78,6 +78,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 				continue
 			}
 			if len(p)-got >= readAheadMin {
+				s.bulk = true
 				k, err := s.car.read(ctx, p[got:])
 				got += k
 				if err != nil {
@@ -102,7 +103,12 @@ func (s *Stream) readAhead(ctx context.Context) error {
 	if s.buf == nil {
 		s.buf = make([]byte, readAheadMin)
 	}
-	n, err := s.car.read(ctx, s.buf)
+	b := s.buf
+	if s.bulk { // large packets: what is read ahead of one would be copied for nothing
+		b = b[:readAheadMin]
+		s.bulk = false
+	}
+	n, err := s.car.read(ctx, b)
 	s.r, s.w = 0, n
 	if n == len(s.buf) && n < readAheadMax { // more is waiting
 		b := make([]byte, min(4*n, readAheadMax))

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -12,33 +13,52 @@ const (
 	// (erl +zdbbl).
 	DefaultQueueLimit = 1 << 20
 
-	// Posts up to this size are copied together; larger ones keep their own buffer.
-	combineMax = 8 << 10
-	// A combining buffer starts small and is kept for the next round up to combineKeep.
-	combineKeep = 128 << 10
+	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a copy
+	// would cost more than the wait.
+	combineMax = 16 << 10
+	// A combining buffer takes no more once it has this size, in bytes.
+	combineFull = 128 << 10
 )
 
 // A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted first goes out first, whole.
 // A lone write goes out at once, on its caller's goroutine; what is posted while a write is in flight is combined and goes out
 // together in one system call. Its methods are safe for concurrent use. Nothing else may write to the stream.
+//
+// At any time one goroutine at the most is the writer: a caller whose post found the queue idle or whose turn has come, or the flusher, which lives as long
+// as something waits.
 type Queue struct {
 	s     *Stream
 	limit int
 
-	mu       sync.Mutex
-	space    sync.Cond // signalled when bytes have left, or the queue failed
-	segs     [][]byte  // waiting, in order
-	tail     []byte    // the last of segs, when it is a combining buffer: small posts are appended to it
-	spare    []byte    // an empty combining buffer
-	spareVec [][]byte
-	queued   int   // bytes waiting and in flight
-	posted   int64 // bytes ever taken
-	sent     int64 // bytes ever delivered
-	flushing bool  // somebody is writing
-	waiters  int
-	err      error
-	flushFn  func()
-	vec      [2][]byte
+	mu      sync.Mutex
+	moved   sync.Cond // bytes have left, or the queue failed
+	watched int       // goroutines that wait for that
+	segs    []segment // waiting, in order
+	open    bool      // the last of segs is a combining buffer that takes more
+	queued  int       // bytes waiting and in flight
+	posted  int64     // bytes ever posted
+	done    int64     // of these, in order: delivered or withdrawn
+	sent    int64     // bytes ever delivered
+	writing bool      // there is a writer
+	err     error
+	spare   []byte // an empty combining buffer
+
+	// The writer's own.
+	vec     [][]byte
+	flushFn func()
+}
+
+// A segment is bytes that wait, or the place of a caller that will write its own.
+type segment struct {
+	buf   []byte
+	claim *claim
+}
+
+// A claim is a caller's place in the queue.
+type claim struct {
+	turn      chan struct{} // closed when the caller is the writer, or the queue has failed
+	size      int
+	withdrawn bool
 }
 
 // QueueOptions adjust a Queue. The zero value is good.
@@ -53,7 +73,7 @@ func NewQueue(s *Stream, o *QueueOptions) *Queue {
 	if o != nil && o.Limit > 0 {
 		q.limit = o.Limit
 	}
-	q.space.L = &q.mu
+	q.moved.L = &q.mu
 	q.flushFn = q.flush
 	return q
 }
@@ -74,155 +94,187 @@ const (
 var ErrQueueFull = errors.New("the peer does not read: four times the queue's limit is waiting")
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use
-// both buffers again. It waits while the queue is full; when ctx ends meanwhile, nothing of them is sent. An earlier failure of
-// the stream is returned.
+// both buffers again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out, nothing of it
+// is sent. An earlier failure of the stream is returned.
 func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {
 		return opError("post", q.s.remote, syscall.EINVAL)
 	}
-	q.mu.Lock()
-	if err := q.room(ctx, n, mode); err != nil {
-		q.mu.Unlock()
-		return err
+	if err := ended(ctx); err != nil {
+		return opError("post", q.s.remote, err)
 	}
+	q.mu.Lock()
+	switch {
+	case q.err != nil:
+		defer q.mu.Unlock()
+		return q.err
+	case mode&Urgent != 0 && q.queued > 4*q.limit:
+		q.mu.Unlock()
+		return opError("post", q.s.remote, ErrQueueFull)
+	}
+	small := n < combineMax
+	fits := q.queued+n <= q.limit || mode&Urgent != 0
 	q.queued += n
 	q.posted += int64(n)
-	if q.flushing {
+	switch {
+	case q.writing && (small && fits || mode&Urgent != 0):
 		q.add(head, body)
 		q.mu.Unlock()
 		return nil
+	case q.writing:
+		c := &claim{turn: make(chan struct{}), size: n}
+		q.segs, q.open = append(q.segs, segment{claim: c}), false
+		q.mu.Unlock()
+		return q.await(ctx, c, head, body)
 	}
-	q.flushing = true
-	if mode&Burst != 0 || q.s.car.waitsItself() { // its callbacks may take their time
+	q.writing = true
+	if small && (mode&Burst != 0 || q.s.car.waitsItself()) { // what waits itself may take its time
 		q.add(head, body)
 		q.mu.Unlock()
 		go q.flushFn()
 		return nil
 	}
 	q.mu.Unlock()
-	return q.direct(head, body)
+	if small {
+		return q.write(NoWait(), head, body)
+	}
+	return q.write(ctx, head, body)
 }
 
-// direct writes on the caller's goroutine what can be written without waiting, and leaves the rest to the flusher.
-func (q *Queue) direct(head, body []byte) error {
-	q.vec[0], q.vec[1] = head, body
-	n, err := q.s.try(q.vec[:])
-	left := len(head) + len(body) - int(n)
+// await waits for the caller's turn, and writes.
+func (q *Queue) await(ctx context.Context, c *claim, head, body []byte) error {
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		q.mu.Lock()
+		select {
+		case <-c.turn: // at the same moment
+			q.mu.Unlock()
+		default:
+			c.withdrawn = true
+			q.queued -= c.size
+			q.mu.Unlock()
+			return opError("post", q.s.remote, ctx.Err())
+		}
+	}
 	q.mu.Lock()
-	q.delivered(n)
-	if err != nil && !again(err) {
-		q.fail(err)
-		q.mu.Unlock()
+	err := q.err
+	q.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	if left > 0 { // what others have posted meanwhile comes after it
-		later := q.segs
-		q.segs, q.tail = nil, nil
-		k := min(int(n), len(head))
-		q.add(head[k:], body[int(n)-k:])
-		q.segs = append(q.segs, later...)
-		q.tail = nil
-	}
-	if len(q.segs) == 0 {
-		q.flushing = false
-		q.mu.Unlock()
-		return nil
-	}
-	q.mu.Unlock()
-	go q.flushFn()
-	return nil
+	return q.write(ctx, head, body)
 }
 
-// room waits until the queue may take n bytes; q.mu is held.
-func (q *Queue) room(ctx context.Context, n int, mode PostMode) error {
-	if q.err != nil {
-		return q.err
+// write is the writer's: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, for its first bytes
+// are out.
+func (q *Queue) write(ctx context.Context, head, body []byte) error {
+	if q.s.car.waitsItself() { // ending its write half-way would end the connection
+		ctx = context.Background()
 	}
-	if mode&Urgent != 0 {
-		if q.queued > 4*q.limit {
-			return opError("post", q.s.remote, ErrQueueFull)
-		}
-		return nil
+	q.vec = append(q.vec[:0], head, body)
+	n, err := q.s.writePart(ctx, q.vec)
+	left := len(head) + len(body) - int(n)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.delivered(n)
+	late := isTimeout(err) || ctx.Err() != nil && errors.Is(err, ctx.Err())
+	switch {
+	case left == 0:
+		err = nil
+	case !late:
+		err = opError("write", q.s.remote, err)
+		q.fail(err)
+		return err
+	case n == 0 && !isTimeout(err): // nothing is out: the caller takes it back
+		err = opError("post", q.s.remote, err)
+		q.queued -= left
+		q.done += int64(left)
+	default:
+		err = nil
+		k := min(int(n), len(head))
+		rest := append(append(make([]byte, 0, left), head[k:]...), body[int(n)-k:]...)
+		q.segs = slices.Insert(q.segs, 0, segment{buf: rest})
+		q.open = q.open && len(q.segs) > 1
 	}
-	if err := ended(ctx); err != nil {
-		return opError("post", q.s.remote, err)
+	if len(q.segs) == 0 {
+		q.writing = false
+	} else {
+		go q.flushFn()
 	}
-	if q.queued == 0 || q.queued+n <= q.limit {
-		return nil
-	}
-	if ctx.Done() != nil {
-		defer context.AfterFunc(ctx, func() {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.space.Broadcast()
-		})()
-	}
-	for q.queued > 0 && q.queued+n > q.limit {
-		q.waiters++
-		q.space.Wait()
-		q.waiters--
-		if q.err != nil {
-			return q.err
-		}
-		if err := ended(ctx); err != nil {
-			return opError("post", q.s.remote, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // add copies a post behind what waits; q.mu is held.
 func (q *Queue) add(head, body []byte) {
-	if len(head)+len(body) > combineMax {
-		b := make([]byte, 0, len(head)+len(body))
-		q.segs = append(q.segs, append(append(b, head...), body...))
-		q.tail = nil
-		return
+	if !q.open {
+		q.segs = append(q.segs, segment{buf: q.spare[:0]})
+		q.spare = nil
 	}
-	if q.tail == nil {
-		q.tail, q.spare = q.spare[:0], nil
-		q.segs = append(q.segs, nil)
+	last := &q.segs[len(q.segs)-1]
+	last.buf = append(append(last.buf, head...), body...)
+	q.open = len(last.buf) < combineFull
+}
+
+// flush is the writer until nothing waits, or somebody's turn has come.
+func (q *Queue) flush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.segs) > 0 && q.err == nil {
+		if c := q.segs[0].claim; c != nil {
+			q.segs = slices.Delete(q.segs, 0, 1)
+			if c.withdrawn {
+				q.done += int64(c.size)
+				continue
+			}
+			close(c.turn)
+			return
+		}
+		k := 0
+		q.vec = q.vec[:0]
+		for k < len(q.segs) && q.segs[k].claim == nil {
+			q.vec = append(q.vec, q.segs[k].buf)
+			k++
+		}
+		biggest := largest(q.vec)
+		if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
+			q.open = false
+		}
+		q.mu.Unlock()
+		n, err := q.s.writePart(context.Background(), q.vec)
+		q.mu.Lock()
+		clear(q.vec)
+		if q.spare == nil && cap(biggest) <= 2*combineFull {
+			q.spare = biggest
+		}
+		q.delivered(n)
+		if err != nil {
+			q.fail(opError("write", q.s.remote, err))
+			return
+		}
 	}
-	q.tail = append(append(q.tail, head...), body...)
-	q.segs[len(q.segs)-1] = q.tail
-	if len(q.tail) >= combineKeep {
-		q.tail = nil
+	if q.writing = false; cap(q.spare) > combineMax && q.err == nil {
+		q.spare = nil // an idle connection keeps little
 	}
 }
 
-// flush writes until nothing waits.
-func (q *Queue) flush() {
-	var mine [][]byte
-	q.mu.Lock()
-	for len(q.segs) > 0 && q.err == nil {
-		mine, q.segs, q.tail = q.segs, q.spareVec[:0], nil
-		q.spareVec = nil
-		q.mu.Unlock()
-		n, err := q.s.Writev(context.Background(), mine...)
-		q.mu.Lock()
-		q.delivered(n)
-		for _, b := range mine {
-			if cap(b) > cap(q.spare) && cap(b) <= 2*combineKeep {
-				q.spare = b
-			}
-		}
-		clear(mine)
-		q.spareVec = mine
-		if err != nil {
-			q.fail(err)
+func largest(v [][]byte) (b []byte) {
+	for _, p := range v {
+		if cap(p) > cap(b) {
+			b = p
 		}
 	}
-	q.flushing = false
-	q.mu.Unlock()
+	return b
 }
 
 // delivered counts bytes that have left; q.mu is held.
 func (q *Queue) delivered(n int64) {
 	q.sent += n
+	q.done += n
 	q.queued -= int(n)
-	if q.waiters > 0 {
-		q.space.Broadcast()
+	if q.watched > 0 {
+		q.moved.Broadcast()
 	}
 }
 
@@ -231,8 +283,13 @@ func (q *Queue) fail(err error) {
 	if q.err == nil {
 		q.err = err
 	}
-	q.segs, q.tail, q.queued, q.flushing = nil, nil, 0, false
-	q.space.Broadcast()
+	for _, s := range q.segs {
+		if s.claim != nil && !s.claim.withdrawn {
+			close(s.claim.turn)
+		}
+	}
+	q.segs, q.open, q.queued, q.writing = nil, false, 0, false
+	q.moved.Broadcast()
 }
 
 // WritevQueue takes the buffers, which go out together, and returns when all of them have been delivered to the socket, or with
@@ -273,21 +330,21 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 		defer context.AfterFunc(ctx, func() {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			q.space.Broadcast()
+			q.moved.Broadcast()
 		})()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.sent < end {
+	for q.done < end {
 		if q.err != nil {
 			return q.err
 		}
 		if err := ended(ctx); err != nil {
 			return opError("write", q.s.remote, err)
 		}
-		q.waiters++
-		q.space.Wait()
-		q.waiters--
+		q.watched++
+		q.moved.Wait()
+		q.watched--
 	}
 	return nil
 }
@@ -297,21 +354,4 @@ func (q *Queue) Buffered() (bytes int, sent int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.queued, q.sent
-}
-
-// try writes what can be written without waiting. Only a Queue uses it, for a carrier whose waiting is the SDK's.
-func (s *Stream) try(v [][]byte) (n int64, err error) {
-	if err := s.beginWrite(); err != nil {
-		return 0, opError("write", s.remote, err)
-	}
-	defer s.writing.Store(false)
-	s.rest = append(s.rest[:0], v...)
-	n, err = s.writeRest(NoWait())
-	clear(s.rest)
-	if isTimeout(err) {
-		err = syscall.EAGAIN
-	} else {
-		err = opError("write", s.remote, err)
-	}
-	return n, err
 }

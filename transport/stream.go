@@ -30,6 +30,7 @@ type Stream struct {
 	// Owned by the reader.
 	buf   []byte // read ahead: buf[r:w] is received and not consumed
 	r, w  int
+	bulk  bool     // the last packet was large
 	taken [][]byte // buffers filled by the PDU in progress
 	ahead atomic.Int64
 
@@ -178,6 +179,18 @@ func (s *Stream) beginWrite() error {
 		return s.poison
 	}
 	return nil
+}
+
+// writePart writes v until ctx ends; how much is out is the caller's affair. Only a Queue uses it.
+func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error) {
+	if err := s.beginWrite(); err != nil {
+		return 0, err
+	}
+	defer s.writing.Store(false)
+	s.rest = append(s.rest[:0], v...)
+	n, err = s.writeRest(ctx)
+	clear(s.rest)
+	return n, err
 }
 
 // writeRest writes s.rest until it is empty or an error ends it; s.rest keeps what is left.
