@@ -1,0 +1,3 @@
+package main
+
+func explain(err error) string { return err.Error() }
