@@ -483,38 +483,36 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 
 // accept takes one connection.
 func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
-	a := &s.acc
-	for {
-		if err := s.usable(); err != nil {
-			return nil, nil, err
-		}
-		a.err, a.wait = nil, false
-		var err error
-		if s.full {
-			err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
-				a.c, a.addr, a.err = s.callAccept(tmo)
-				return a.err
-			})
-		} else {
-			err = s.await(ctx, &s.wait.in, s.acceptReady, &a.once, &a.wait)
-		}
-		if err == nil {
-			err = a.err
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		n := newSocket(s.cb)
-		n.c = a.c
-		if err := n.ready(); err != nil {
-			n.abandon()
-			if errors.Is(err, ErrContract) {
-				s.fail(err)
-			}
-			return nil, nil, err
-		}
-		return n, a.addr, nil
+	if err := s.usable(); err != nil {
+		return nil, nil, err
 	}
+	a := &s.acc
+	a.err, a.wait = nil, false
+	var err error
+	if s.full {
+		err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
+			a.c, a.addr, a.err = s.callAccept(tmo)
+			return a.err
+		})
+	} else {
+		err = s.await(ctx, &s.wait.in, s.acceptReady, &a.once, &a.wait)
+	}
+	if err == nil {
+		err = a.err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	n := newSocket(s.cb)
+	n.c = a.c
+	if err := n.ready(); err != nil {
+		_ = n.abandon()
+		if errors.Is(err, ErrContract) {
+			s.fail(err)
+		}
+		return nil, nil, err
+	}
+	return n, a.addr, nil
 }
 
 func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {

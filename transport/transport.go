@@ -35,7 +35,7 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 		{"Read", cb.Read}, {"Write", cb.Write}, {"HandshakePacketHeaderSize", cb.HandshakePacketHeaderSize}, {"GetFD", cb.GetFD},
 	} {
 		if reflect.ValueOf(f.f).IsNil() {
-			missing = append(missing, fmt.Errorf("Callbacks.%s is mandatory and nil", f.name))
+			missing = append(missing, fmt.Errorf("mandatory field Callbacks.%s is nil", f.name))
 		}
 	}
 	if len(missing) > 0 {
