@@ -20,6 +20,8 @@ type AtomTable struct {
 	n     int
 	seed  maphash.Seed
 	slots []Term // atoms, by open addressing; the length is a power of two and at least twice n
+
+	recent [64]Term // atoms of slots, by a hash that is quick to make
 }
 
 // NewAtomTable gives an empty table for up to limit atoms; 0 or less stands for 4096. An atom takes its text (at most
@@ -33,6 +35,16 @@ func NewAtomTable(limit int) *AtomTable {
 
 // Len gives the number of atoms in the table.
 func (t *AtomTable) Len() int { return t.n }
+
+// last gives the place in recent of the atom with this text.
+func (t *AtomTable) last(text []byte) *Term {
+	h := uint(len(text))
+	if h > 0 {
+		h = (h*31+uint(text[0]))*31 + uint(text[h-1])
+		h = h*31 + uint(text[len(text)/2])
+	}
+	return &t.recent[(h^h>>6)%uint(len(t.recent))]
+}
 
 // find gives the atom with this text, as a term and so without a conversion that allocates, and the slot where it is or
 // would be.
@@ -57,6 +69,7 @@ func (t *AtomTable) find(text []byte) (Term, int) {
 func (t *AtomTable) add(a Term, slot int) {
 	if t.n >= t.limit {
 		clear(t.slots)
+		clear(t.recent[:])
 		t.n = 0
 		_, slot = t.find([]byte(a.(Atom)))
 	} else if 2*(t.n+1) > len(t.slots) {
@@ -76,7 +89,13 @@ func (t *AtomTable) add(a Term, slot int) {
 
 // atomAt reads the atom at off.
 func (c *Cursor) atomAt(off int) (Atom, int, error) {
-	if off < len(c.b) && Tag(c.b[off]) == TagAtomCacheRef {
+	b := c.b[off:]
+	if len(b) >= 2 && b[0] == byte(TagSmallAtomUTF8Ext) && c.Atoms != nil && int(b[1]) <= len(b)-2 {
+		text := b[2 : 2+int(b[1])]
+		if a, ok := (*c.Atoms.last(text)).(Atom); ok && string(a) == string(text) { // so it is valid
+			return a, off + 2 + len(text), nil
+		}
+	} else if len(b) > 0 && b[0] == byte(TagAtomCacheRef) {
 		return c.cacheRefAt(off)
 	}
 	body, latin1, next, err := c.atomBody(off)
@@ -95,11 +114,16 @@ func (c *Cursor) atomAt(off int) (Atom, int, error) {
 
 // intern gives the atom with this text, which is valid, and puts it in the table when it was not there.
 func (t *AtomTable) intern(text []byte) Term {
+	last := t.last(text)
+	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
+		return *last
+	}
 	a, slot := t.find(text)
 	if a == nil {
 		a = Atom(text)
 		t.add(a, slot)
 	}
+	*last = a
 	return a
 }
 

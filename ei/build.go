@@ -26,7 +26,7 @@ type decoder struct {
 	err   error // the first; what is decoded after it is dropped
 
 	newAtoms, maxAtoms int      // allocated so far, and at most
-	recent             [32]Term // atoms met, by a hash
+	recent             [16]Term // atoms met, by a hash
 	keys               keySet   // for finding equal keys
 	keyDepth           int      // how many keys of maps this term is within
 	cells, bytes       int      // that are still to be put in slabs
@@ -188,7 +188,10 @@ func (d *decoder) list() Term {
 			n := int(binary.BigEndian.Uint16(b[1:]))
 			d.off += 3 + n
 			text := b[3 : 3+n]
-			if elems == nil && n > 0 {
+			if elems == nil {
+				if n == 0 {
+					return emptyList
+				}
 				return String(text)
 			}
 			for _, x := range text {
@@ -357,10 +360,15 @@ func (d *decoder) intern(off int, text []byte) Term {
 		return a
 	}
 	if d.Atoms != nil {
+		last := d.Atoms.last(text)
+		if a, ok := (*last).(Atom); ok && string(a) == string(text) {
+			return *last
+		}
 		a, slot := d.Atoms.find(text)
 		if a == nil && d.mayAdd(off) {
 			a = Atom(text)
 			d.Atoms.add(a, slot)
+			*last = a
 		}
 		return a
 	}
@@ -368,13 +376,13 @@ func (d *decoder) intern(off int, text []byte) Term {
 	h = h*31 + int(text[0])
 	h = h*31 + int(text[h%len(text)])
 	h = h*31 + int(text[len(text)-1])
-	slot := &d.recent[(h^h>>5)&31]
+	slot := &d.recent[(h^h>>5)%len(d.recent)]
 	if a, ok := (*slot).(Atom); ok && string(a) == string(text) {
 		return *slot
 	}
 	if d.mayAdd(off) {
 		*slot = Atom(text)
-		if d.newAtoms == 2*len(d.recent) { // too many for such a small memory
+		if d.newAtoms == 4*len(d.recent) { // too many for such a small memory
 			d.Atoms = NewAtomTable(0)
 		}
 	}

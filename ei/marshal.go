@@ -1,30 +1,173 @@
 package ei
 
-// A Marshaler appends itself as one term, without version byte.
+import (
+	"bytes"
+	"math"
+	"math/big"
+	"reflect"
+	"slices"
+)
+
+// A Marshaler is a Go value that knows its form as a term. AppendTerm appends one term without version byte; on an error b
+// is to be returned as it was.
 type Marshaler interface {
 	AppendTerm(b []byte) ([]byte, error)
 }
 
 // Marshal gives the version byte followed by v as Append encodes it.
 func Marshal(v any) ([]byte, error) {
-	return Append([]byte{VersionMagic}, v)
+	var buf [64]byte
+	b, err := Append(AppendVersion(buf[:0]), v)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(b), nil
 }
 
-// Append appends v, a Term or a Go value, without version byte.
+// Append appends v without version byte. On an error b is returned as it was. v is one of
+//
+//	Term                         itself
+//	Marshaler                    what it says
+//	bool                         true, false
+//	int, uint, … of any size     integer
+//	*big.Int                     integer
+//	float32, float64             float; ErrFloat for an infinity or NaN
+//	string                       binary, its bytes
+//	[]byte                       binary
+//	slice of any of these        list
+//	map of any of these          map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
+//	pointer to any of these      what it points to
+//
+// or of a type made from one of them. Anything else, nil included, is an UnsupportedTypeError.
 func Append(b []byte, v any) ([]byte, error) {
+	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
+	if err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
+func appendAny(b []byte, v any, depth int) ([]byte, error) {
 	switch v := v.(type) {
-	case Term:
+	case Local:
+		if depth < (Limits{}.withDefaults().Depth) {
+			return b, ErrLocal
+		}
 		return AppendTerm(b, v)
+	case Term:
+		return appendTerm(b, v)
 	case Marshaler:
+		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+			return b, &UnsupportedTypeError{Value: v}
+		}
 		return v.AppendTerm(b)
+	case string:
+		if uint64(len(v)) > math.MaxUint32 {
+			return b, ErrTooLong
+		}
+		return append(AppendBinaryHeader(b, len(v)), v...), nil
+	case []byte:
+		return appendTerm(b, Binary(v))
 	case bool:
 		return AppendBool(b, v), nil
 	case int:
 		return AppendInt(b, int64(v)), nil
-	case string:
-		return append(AppendBinaryHeader(b, len(v)), v...), nil
-	case []byte:
-		return AppendBinary(b, v), nil
+	case int64:
+		return AppendInt(b, v), nil
+	case uint64:
+		return AppendUint(b, v), nil
+	case float64:
+		return AppendFloat(b, v)
+	case *big.Int:
+		if v == nil {
+			return b, &UnsupportedTypeError{Value: v}
+		}
+		return AppendBig(b, v), nil
+	case []any:
+		return appendSlice(b, len(v), depth, func(i int) any { return v[i] })
+	}
+	return appendValue(b, v, depth)
+}
+
+// appendValue appends a value by its kind.
+func appendValue(b []byte, v any, depth int) ([]byte, error) {
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Bool:
+		return AppendBool(b, r.Bool()), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return AppendInt(b, r.Int()), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return AppendUint(b, r.Uint()), nil
+	case reflect.Float32, reflect.Float64:
+		return AppendFloat(b, r.Float())
+	case reflect.String:
+		return appendAny(b, r.String(), depth)
+	case reflect.Slice:
+		if r.Type().Elem().Kind() == reflect.Uint8 {
+			return appendTerm(b, Binary(r.Bytes()))
+		}
+		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })
+	case reflect.Map:
+		return appendGoMap(b, r, depth)
+	case reflect.Pointer:
+		if !r.IsNil() && depth > 0 {
+			return appendAny(b, r.Elem().Interface(), depth-1)
+		}
 	}
 	return b, &UnsupportedTypeError{Value: v}
+}
+
+// A Go value may contain itself.
+func tooDeep() error { return &LimitError{Limit: "Depth", Max: Limits{}.withDefaults().Depth} }
+
+func appendSlice(b []byte, n, depth int, elem func(int) any) ([]byte, error) {
+	if depth == 0 {
+		return b, tooDeep()
+	}
+	if uint64(n) > math.MaxUint32 {
+		return b, ErrTooLong
+	}
+	if n == 0 {
+		return AppendNil(b), nil
+	}
+	b = AppendListHeader(b, n)
+	var err error
+	for i := range n {
+		if b, err = appendAny(b, elem(i), depth-1); err != nil {
+			return b, err
+		}
+	}
+	return AppendNil(b), nil
+}
+
+func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
+	if depth == 0 {
+		return b, tooDeep()
+	}
+	type pair struct {
+		key   []byte
+		value reflect.Value
+	}
+	pairs := make([]pair, 0, r.Len())
+	for it := r.MapRange(); it.Next(); {
+		key, err := appendAny(nil, it.Key().Interface(), depth-1)
+		if err != nil {
+			return b, err
+		}
+		pairs = append(pairs, pair{key: key, value: it.Value()})
+	}
+	slices.SortFunc(pairs, func(x, y pair) int { return bytes.Compare(x.key, y.key) })
+	b = AppendMapHeader(b, len(pairs))
+	var err error
+	for i, p := range pairs {
+		if i > 0 && bytes.Equal(p.key, pairs[i-1].key) {
+			return b, ErrDuplicate
+		}
+		b = append(b, p.key...)
+		if b, err = appendAny(b, p.value.Interface(), depth-1); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
 }

@@ -1,0 +1,250 @@
+package ei_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// malformed terms, each with what is wrong with it. They seed the fuzz targets too.
+var malformed = []struct {
+	name   string
+	data   string
+	offset int
+	path   string
+	err    error
+}{
+	{"nothing", "", 0, "", ei.ErrTruncated},
+	{"version only", "\x83", 1, "", ei.ErrTruncated},
+	{"no version", "a\x01", 0, "", ei.ErrVersion},
+	{"another version", "\x82a\x01", 0, "", ei.ErrVersion},
+	{"two versions", "\x83\x83a\x01", 1, "", ei.ErrTag},
+	{"tag 0", "\x83\x00", 1, "", ei.ErrTag},
+	{"distribution header", "\x83D\x00", 1, "", ei.ErrTag},
+	{"trailing byte", "\x83a\x01\x00", 3, "", ei.ErrTrailing},
+	{"trailing term", "\x83ja\x01", 2, "", ei.ErrTrailing},
+	{"tuple of 4 G", "\x83i\xff\xff\xff\xff", 1, "", ei.ErrTruncated},
+	{"tuple of 255 in 10 bytes", "\x83h\xffaaaaaaaaaa", 1, "", ei.ErrTruncated},
+	{"list of 4 G", "\x83l\xff\xff\xff\xffj", 1, "", ei.ErrTruncated},
+	{"list without tail", "\x83l\x00\x00\x00\x01j", 1, "", ei.ErrTruncated},
+	{"map of 4 G", "\x83t\xff\xff\xff\xffjj", 1, "", ei.ErrTruncated},
+	{"map of 2 G", "\x83t\x80\x00\x00\x00jj", 1, "", ei.ErrTruncated},
+	{"map without a value", "\x83t\x00\x00\x00\x01j", 1, "", ei.ErrTruncated},
+	{"binary of 4 G", "\x83m\xff\xff\xff\xffabc", 1, "", ei.ErrTruncated},
+	{"string of 64 K", "\x83k\xff\xffabc", 1, "", ei.ErrTruncated},
+	{"bignum of 4 G", "\x83o\xff\xff\xff\xff\x00abc", 1, "", ei.ErrTruncated},
+	{"fun of 4 G", "\x83p\xff\xff\xff\xff" + strings.Repeat("\x00", 60), 1, "", ei.ErrTruncated},
+	{"fun of no size", "\x83p\x00\x00\x00\x00" + strings.Repeat("\x00", 60), 1, "", ei.ErrMalformed},
+	{"record of 4 G", "\x83C\xff\xff\xff\xff\x00w\x00w\x00", 1, "", ei.ErrTruncated},
+	{"old fun of 4 G", "\x83u\xff\xff\xff\xffX" + nodeAtom, 1, "", ei.ErrTruncated},
+	{"in a tuple", "\x83h\x03a\x01h\x02a\x01\x00a\x01", 9, "/1/1", ei.ErrTag},
+	{"in a list", "\x83l\x00\x00\x00\x02a\x01h\x01\x00j", 10, "/1/0", ei.ErrTag},
+	{"in a tail", "\x83l\x00\x00\x00\x01a\x01l\x00\x00\x00\x01\x00j", 13, "/1", ei.ErrTag},
+	{"in a key", "\x83t\x00\x00\x00\x01\x00j", 6, "/0", ei.ErrTag},
+	{"in a value", "\x83t\x00\x00\x00\x01j\x00", 7, "/1", ei.ErrTag},
+	{"in a record", "\x83C\x00\x00\x00\x01\x01w\x01mw\x01rw\x01a\x00", 16, "/0", ei.ErrTag},
+	{"infinity", "\x83F\x7f\xf0\x00\x00\x00\x00\x00\x00", 1, "", ei.ErrFloat},
+	{"minus infinity", "\x83F\xff\xf0\x00\x00\x00\x00\x00\x00", 1, "", ei.ErrFloat},
+	{"NaN", "\x83F\x7f\xf8\x00\x00\x00\x00\x00\x00", 1, "", ei.ErrFloat},
+	{"old float: inf", "\x83cinf" + strings.Repeat("\x00", 28), 1, "", ei.ErrFloat},
+	{"old float: hexadecimal", "\x83c0x1p4" + strings.Repeat("\x00", 26), 1, "", ei.ErrFloat},
+	{"old float: empty", "\x83c" + strings.Repeat("\x00", 31), 1, "", ei.ErrFloat},
+	{"old float: too large", "\x83c1e999" + strings.Repeat("\x00", 26), 1, "", ei.ErrFloat},
+	{"atom not UTF-8", "\x83w\x01\xff", 1, "", ei.ErrAtom},
+	{"atom with a surrogate", "\x83w\x03\xed\xa0\x80", 1, "", ei.ErrAtom},
+	{"atom overlong", "\x83w\x02\xc0\x80", 1, "", ei.ErrAtom},
+	{"atom of 256 characters", "\x83v\x01\x00" + strings.Repeat("x", 256), 1, "", ei.ErrAtom},
+	{"atom of 256 Latin-1 characters", "\x83d\x01\x00" + strings.Repeat("x", 256), 1, "", ei.ErrAtom},
+	{"atom of 64 K", "\x83v\xff\xff" + strings.Repeat("x", 65535), 1, "", ei.ErrAtom},
+	{"bitstring of 9 bits", "\x83M\x00\x00\x00\x01\x09\x00", 1, "", ei.ErrMalformed},
+	{"bitstring of 0 bits", "\x83M\x00\x00\x00\x01\x00\x00", 1, "", ei.ErrMalformed},
+	{"bitstring of 3 bits in no byte", "\x83M\x00\x00\x00\x00\x03", 1, "", ei.ErrMalformed},
+	{"reference of 0 words", "\x83Z\x00\x00" + nodeAtom + "\x00\x00\x00\x01", 1, "", ei.ErrMalformed},
+	{"reference of 6 words", "\x83Z\x00\x06" + nodeAtom + strings.Repeat("\x00", 28), 1, "", ei.ErrMalformed},
+	{"pid of a number", "\x83Xa\x01" + strings.Repeat("\x00", 12), 2, "", ei.ErrType},
+	{"pid of another version", "\x83h\x01X\x83" + nodeAtom + strings.Repeat("\x00", 12), 4, "/0", ei.ErrTag},
+	{"external fun with a large arity", "\x83qw\x01mw\x01fb\x00\x00\x00\x01", 8, "", ei.ErrMalformed},
+	{"fun too short", "\x83" + strings.Replace(closure, "\x3a", "\x39", 1), 1, "", ei.ErrMalformed},
+	{"fun too long", "\x83h\x02" + strings.Replace(closure, "\x3a", "\x3b", 1) + "j", 3, "/0", ei.ErrMalformed},
+	{"record with a field that is no atom", "\x83C\x00\x00\x00\x01\x01w\x01mw\x01ra\x01jj", 13, "", ei.ErrType},
+	{"cache reference", "\x83R\x00", 1, "", ei.ErrAtomCache},
+	{"compressed in a tuple", "\x83h\x01P\x00\x00\x00\x01", 3, "/0", ei.ErrCompressed},
+	{"compressed garbage", "\x83P\x00\x00\x00\x01xyz", 1, "", ei.ErrCompressed},
+	{"local in a tuple", "\x83h\x01ya", 3, "/0", ei.ErrLocal},
+}
+
+// closure is a NEW_FUN_EXT of 0x3a bytes.
+const closure = "p\x00\x00\x00\x3a\x01" + "0123456789abcdef" + "\x00\x00\x00\x07\x00\x00\x00\x01w\x01ma\x07b\x00\x00\x01\x00X\x77\x03a@b" + "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03j"
+
+func TestMalformed(t *testing.T) {
+	for _, tc := range malformed {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := ei.Decode([]byte(tc.data))
+			require.ErrorIs(t, err, tc.err)
+			require.Nil(t, got)
+			var syntax *ei.SyntaxError
+			require.ErrorAs(t, err, &syntax)
+			require.Equal(t, tc.offset, syntax.Offset, "%v", err)
+			require.Equal(t, tc.path, syntax.Path)
+			require.Equal(t, tc.err == ei.ErrTruncated, errors.Is(err, io.ErrUnexpectedEOF))
+
+			c := ei.NewCursor([]byte(tc.data))
+			if c.Version() != nil || tc.err == ei.ErrTrailing {
+				return
+			}
+			if tag, _ := c.Peek(); tag == ei.TagCompressed {
+				return
+			}
+			require.ErrorIs(t, c.Skip(), tc.err)
+			require.Equal(t, 1, c.Offset(), "a failed call does not move")
+		})
+	}
+}
+
+func TestDuplicates(t *testing.T) {
+	key := func(i int) ei.Term { return ei.Int(i * 1000) }
+	wide := func(n int, keys func(int) ei.Term, last ei.Term) ei.Map {
+		m := make(ei.Map, n)
+		for i := range m {
+			m[i] = ei.Pair{Key: keys(i), Value: ei.Int(i)}
+		}
+		return append(m, ei.Pair{Key: last, Value: ei.Int(-1)})
+	}
+	tuple := func(i int) ei.Term { return ei.Tuple{ei.Int(i), ei.Map{{Key: ei.Int(1), Value: ei.Int(i)}}} }
+	kinds := []ei.Term{ei.Int(1), ei.Float(1), ei.Atom("1"), ei.Binary("1"), ei.String("1"), ei.Float(0), ei.Float(0), ei.Tuple{}, ei.List{}, ei.Map{}, benchPid, benchRef}
+	kinds[6] = negativeZero
+	for name, tc := range map[string]struct {
+		term      ei.Term
+		duplicate bool
+	}{
+		"integers":            {ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}, true},
+		"atoms":               {ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.Atom("b"), Value: ei.Int(1)}, {Key: ei.Atom("a"), Value: ei.Int(2)}}, true},
+		"of several types":    {wide(len(kinds), func(i int) ei.Term { return kinds[i] }, ei.Atom("x")), false},
+		"of several types, =": {wide(len(kinds), func(i int) ei.Term { return kinds[i] }, ei.Float(1)), true},
+		"many":                {wide(500, key, key(500)), false},
+		"many, =":             {wide(500, key, key(250)), true},
+		"many binaries":       {wide(500, func(i int) ei.Term { return ei.Binary(key(i).String()) }, ei.Binary("x")), false},
+		"many binaries, =":    {wide(500, func(i int) ei.Term { return ei.Binary(key(i).String()) }, ei.Binary("1000")), true},
+		"many tuples":         {wide(100, tuple, tuple(100)), false},
+		"many tuples, =":      {wide(100, tuple, tuple(7)), true},
+		"String and List":     {ei.Map{{Key: ei.String("\x01"), Value: ei.Int(1)}, {Key: ei.List{ei.Int(1)}, Value: ei.Int(2)}}, true},
+		"maps in another order": {ei.Map{
+			{Key: ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(2), Value: ei.Int(2)}}, Value: ei.Int(1)},
+			{Key: ei.Map{{Key: ei.Int(2), Value: ei.Int(2)}, {Key: ei.Int(1), Value: ei.Int(1)}}, Value: ei.Int(2)},
+		}, true},
+		"record":   {ei.Record{Fields: []ei.Field{{Name: "a", Value: ei.Int(1)}, {Name: "b", Value: ei.Int(1)}}}, false},
+		"record =": {ei.Record{Fields: []ei.Field{{Name: "a", Value: ei.Int(1)}, {Name: "a", Value: ei.Int(1)}}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, err := ei.Marshal(ei.Tuple{tc.term})
+			require.NoError(t, err)
+			c := ei.NewCursor(data[1:])
+			require.NoError(t, c.Skip(), "well-formed all the same")
+			got, err := ei.Decode(data)
+			if !tc.duplicate {
+				require.NoError(t, err)
+				require.True(t, ei.Identical(ei.Tuple{tc.term}, got))
+				return
+			}
+			require.ErrorIs(t, err, ei.ErrDuplicate)
+			var syntax *ei.SyntaxError
+			require.ErrorAs(t, err, &syntax)
+			require.Equal(t, 3, syntax.Offset)
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	nested := func(open string, n int) []byte {
+		return append(bytes.Repeat([]byte(open), n), 'j')
+	}
+	limited := func(t *testing.T, err error, name string, max int) {
+		t.Helper()
+		require.ErrorIs(t, err, ei.ErrLimit)
+		var limit *ei.LimitError
+		require.ErrorAs(t, err, &limit)
+		require.Equal(t, ei.LimitError{Limit: name, Max: max}, *limit)
+	}
+	for _, open := range []string{"h\x01", "i\x00\x00\x00\x01", "t\x00\x00\x00\x01j", "C\x00\x00\x00\x01\x00w\x00w\x00w\x00"} {
+		deep := append([]byte{ei.VersionMagic}, nested(open, 10_000)...)
+		_, err := ei.Decode(deep)
+		require.NoError(t, err)
+		deeper := append([]byte{ei.VersionMagic}, nested(open, 10_001)...)
+		_, err = ei.Decode(deeper)
+		limited(t, err, "Depth", 10_000)
+		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Depth: 20_000}}).Decode(deeper)
+		require.NoError(t, err)
+		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Depth: 9}}).Decode(deep)
+		limited(t, err, "Depth", 9)
+
+		// Skip has no such limit, whatever the depth.
+		c := ei.NewCursor(nested(open, 1_000_000))
+		require.NoError(t, c.Skip())
+	}
+	var syntax *ei.SyntaxError
+	_, err := ei.Decode(append([]byte{ei.VersionMagic}, nested("h\x01", 20_000)...))
+	require.ErrorAs(t, err, &syntax)
+	require.Less(t, len(syntax.Path), 300, "an error is small, too")
+
+	// A list that a program sent piece by piece is not deep.
+	pieces := append([]byte{ei.VersionMagic}, nested("l\x00\x00\x00\x01a\x07", 100_000)...)
+	got, err := ei.Decode(pieces)
+	require.NoError(t, err)
+	require.Len(t, got, 100_000)
+
+	// Closures within closures are checked to the end of each.
+	c := ei.NewCursor(nestedFuns(5000))
+	require.NoError(t, c.Skip())
+	_, err = ei.Decode(append([]byte{ei.VersionMagic}, nestedFuns(5000)...))
+	require.NoError(t, err)
+
+	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 3}}).Decode([]byte("\x83k\x00\x01x"))
+	limited(t, err, "Bytes", 3)
+	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}).Decode([]byte("\x83k\x00\x01x"))
+	require.NoError(t, err)
+	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 4}}).Decode([]byte("\x83yabcd"))
+	limited(t, err, "Bytes", 4)
+
+	for _, table := range []*ei.AtomTable{nil, ei.NewAtomTable(0)} {
+		o := ei.DecodeOptions{Limits: ei.Limits{Atoms: 4}, Atoms: table}
+		_, err = o.Decode([]byte("\x83h\x05w\x01aw\x01bw\x01aw\x01bw\x02ok"))
+		require.NoError(t, err)
+		_, err = o.Decode([]byte("\x83h\x06w\x01cw\x01dw\x01ew\x01fw\x02okw\x01g"))
+		limited(t, err, "Atoms", 4)
+	}
+	_, err = (&ei.DecodeOptions{Limits: ei.Limits{Atoms: -1, Depth: -1, Bytes: -1, Decompressed: -1}}).Decode([]byte("\x83h\x01w\x01a"))
+	require.NoError(t, err)
+
+	keys := []byte("j")
+	for range 16 {
+		keys = append(append([]byte("t\x00\x00\x00\x01"), keys...), 'j')
+	}
+	_, err = ei.Decode(append([]byte{ei.VersionMagic}, keys...))
+	require.NoError(t, err)
+	_, err = ei.Decode(append(append([]byte("\x83t\x00\x00\x00\x01"), keys...), 'j'))
+	require.ErrorIs(t, err, ei.ErrLimit)
+}
+
+// nestedFuns gives n closures, each with the next one as its free variable.
+func nestedFuns(n int) []byte {
+	t := ei.Term(ei.Int(1))
+	f := ei.Fun{Module: "m", Pid: old}
+	data, _ := ei.AppendTerm(nil, t)
+	shell, _ := ei.AppendTerm(nil, ei.Fun{Module: "m", Pid: old, Free: []ei.Term{f}})
+	inner, _ := ei.AppendTerm(nil, f)
+	shell = shell[:len(shell)-len(inner)]
+	out := make([]byte, 0, n*len(shell)+len(data))
+	for i := range n {
+		size := len(shell)*(n-i) + len(data) - 1
+		at := len(out)
+		out = append(out, shell...)
+		out[at+1], out[at+2], out[at+3], out[at+4] = byte(size>>24), byte(size>>16), byte(size>>8), byte(size)
+	}
+	return append(out, data...)
+}

@@ -1,0 +1,63 @@
+package ei
+
+// AppendIodata reads a term that is I/O data (a binary, or a list of bytes, binaries and such lists, which may end in a
+// binary) and appends its bytes to dst: ei_decode_iodata. Beside the result it takes a few bytes of memory for each list
+// that is open. Any other term is ErrType; dst is then returned as it was, and the cursor stays.
+func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
+	at := *c
+	out := dst
+	var open []int // for each open list, the elements that are still to come; at 0 its tail is next
+	for {
+		tag, err := at.Peek()
+		if err != nil {
+			return dst, err
+		}
+		top := len(open) - 1
+		element := top >= 0 && open[top] > 0
+		switch {
+		case tag == TagListExt:
+			n, err := at.count(1)
+			if err != nil {
+				return dst, err
+			}
+			if element {
+				open[top]--
+				open = append(open, n)
+			} else if top >= 0 { // as a tail it goes on with the same list
+				open[top] = n
+			} else {
+				open = append(open, n)
+			}
+			continue
+		case tag.IsInteger() && element:
+			v, err := at.Uint()
+			if err != nil || v > 255 {
+				return dst, at.wrong(at.off, "byte")
+			}
+			out = append(out, byte(v))
+		case tag == TagNilExt || tag == TagStringExt:
+			s, err := at.Str()
+			if err != nil {
+				return dst, err
+			}
+			out = append(out, s...)
+		case tag.IsBinary():
+			data, err := at.Binary()
+			if err != nil {
+				return dst, err
+			}
+			out = append(out, data...)
+		default:
+			return dst, at.wrong(at.off, "I/O data")
+		}
+		switch {
+		case element:
+			open[top]--
+		case top > 0: // that was the tail; the list itself was counted when it was opened
+			open = open[:top]
+		default:
+			c.off = at.off
+			return out, nil
+		}
+	}
+}
