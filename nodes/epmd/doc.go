@@ -25,7 +25,7 @@
 // [ListenAddrs] and [Listen] open the listeners that the environment asks for.
 //
 // The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout. A
-// request always sees the names that were given up before it was sent. Only one process has the state; nothing is written to disk.
+// request always sees the names that were given up before it was sent (on Windows, a little later). Nothing is written to disk.
 //
 // # Security
 //

@@ -109,6 +109,14 @@ func TestKeepRegistersAgain(t *testing.T) {
 		require.Equal(t, 5, bytes.Count(log.Bytes(), []byte("level=WARN")))
 		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=INFO")))
 
+		mapper.stop()
+		mapper.start()
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		require.NoError(t, k.Err())
+		require.Len(t, events, 8)
+		require.Equal(t, s, events[6].Pause, "pauses begin anew after a registration that lasted")
+
 		_, err = c.Resolve(t.Context(), "", "abc")
 		require.NoError(t, err)
 		require.NoError(t, k.Close())

@@ -60,8 +60,9 @@ func TestRegistrationLost(t *testing.T) {
 		{"data instead of silence", func(c net.Conn) { io.WriteString(c, "x"); silent(c) }, ErrProtocol},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			end := make(chan struct{})
+			end, over := make(chan struct{}), make(chan struct{})
 			addr := fakeMapper(t, func(conn net.Conn) {
+				defer close(over)
 				readRequest(conn)
 				io.WriteString(conn, "v\x00\x00\x00\x00\x07")
 				<-end
@@ -76,6 +77,7 @@ func TestRegistrationLost(t *testing.T) {
 			require.ErrorIs(t, err, ErrLost)
 			require.ErrorIs(t, err, tt.want)
 			require.ErrorContains(t, err, `"abc" at `+addr)
+			<-over // the connection is closed without Close
 			require.NoError(t, r.Close())
 			require.ErrorIs(t, r.Err(), ErrLost, "closing later does not change why it ended")
 		})

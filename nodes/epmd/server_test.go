@@ -196,6 +196,26 @@ func TestServerRelaxed(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+func TestServerFreesThePortBeforeItSaysKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		served := make(chan error, 1)
+		go func() { served <- new(Server).Serve(l) }()
+		conn, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = conn.Write(framed("k"))
+		require.NoError(t, err)
+		synctest.Wait()
+		_, err = l.Dial(t.Context(), "", "")
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Equal(t, "OK", string(answer))
+		require.ErrorIs(t, <-served, ErrKilled)
+		conn.Close()
+	})
+}
+
 // foreignListener makes every peer seem to be elsewhere.
 type foreignListener struct {
 	net.Listener
@@ -207,7 +227,11 @@ func (l foreignListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return addressed{c, &net.TCPAddr{IP: net.ParseIP(l.local), Port: 1}, &net.TCPAddr{IP: net.ParseIP(l.remote), Port: 2}}, nil
+	local := net.ParseIP(l.local)
+	if four := local.To4(); four != nil {
+		local = four // IPv4 addresses come in two forms, which must be equal
+	}
+	return addressed{c, &net.TCPAddr{IP: local, Port: 1}, &net.TCPAddr{IP: net.ParseIP(l.remote), Port: 2}}, nil
 }
 
 func TestServerTakesCommandsFromItsOwnMachineOnly(t *testing.T) {
