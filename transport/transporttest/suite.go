@@ -20,8 +20,8 @@ type Factory func() (tr transport.Transport, listen transport.Addr, err error)
 func Run(t *testing.T, f Factory) {
 	t.Helper()
 	s := newSuite(f, generous())
-	for i := range rules {
-		r := &rules[i]
+	for i := range s.rules {
+		r := &s.rules[i]
 		t.Run(r.name, func(t *testing.T) {
 			broken, skipped := s.try(r)
 			for _, err := range broken {
@@ -50,7 +50,7 @@ func (e *RuleError) Error() string {
 	if e.During != e.Rule {
 		during = fmt.Sprintf(" (seen while trying %s)", e.During)
 	}
-	return fmt.Sprintf("rule %s is broken%s: %s: %v", e.Rule, during, e.Sentence, e.Err)
+	return fmt.Sprintf("rule %s is broken%s: %v (the rule: %s)", e.Rule, during, e.Err, e.Sentence)
 }
 
 func (e *RuleError) Unwrap() error { return e.Err }
@@ -78,6 +78,7 @@ func generous() limits {
 type suite struct {
 	limits
 	factory Factory
+	rules   []rule
 	starved int
 
 	mu     sync.Mutex
@@ -86,13 +87,13 @@ type suite struct {
 }
 
 func newSuite(f Factory, l limits) *suite {
-	return &suite{limits: l, factory: f, found: map[string][]error{}}
+	return &suite{limits: l, factory: f, rules: rules(), found: map[string][]error{}}
 }
 
 func (s *suite) check() error {
 	var broken []error
-	for i := range rules {
-		errs, _ := s.try(&rules[i])
+	for i := range s.rules {
+		errs, _ := s.try(&s.rules[i])
 		broken = append(broken, errs...)
 	}
 	if s.reason != "" {

@@ -77,7 +77,7 @@ func (t *trial) broke(name, format string, args ...any) {
 	if name == "" {
 		name = culprit(err, t.rule.name)
 	}
-	e := &RuleError{Rule: name, Sentence: sentence(name), During: t.rule.name, Err: err}
+	e := &RuleError{Rule: name, Sentence: t.s.sentence(name), During: t.rule.name, Err: err}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.over && t.s.record(e) {
@@ -135,10 +135,10 @@ func culprit(err error, trying string) string {
 	return trying
 }
 
-func sentence(name string) string {
-	for i := range rules {
-		if rules[i].name == name {
-			return rules[i].sentence
+func (s *suite) sentence(name string) string {
+	for i := range s.rules {
+		if s.rules[i].name == name {
+			return s.rules[i].sentence
 		}
 	}
 	return "a rule of transporttest"
@@ -185,7 +185,9 @@ func (c *call[T]) end() (T, error) {
 }
 
 // do runs an operation that must end, by success or by failure.
-func do[T any](t *trial, what string, op func() (T, error)) (T, error) { return begin(t, what, op).end() }
+func do[T any](t *trial, what string, op func() (T, error)) (T, error) {
+	return begin(t, what, op).end()
+}
 
 // soon is a context for what must succeed.
 func (t *trial) soon() context.Context {

@@ -1,0 +1,149 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// boundAddress opens two listeners beside each other: each one's address must lead to it.
+func boundAddress(t *trial) {
+	one, two := t.listen(0), t.listen(0)
+	t.connect(one)
+	t.connect(two)
+}
+
+// connects makes a few connections to one listener, and lets all of them live at once.
+func connects(t *trial) {
+	at := t.listen(0)
+	for range 4 {
+		t.connect(at)
+	}
+}
+
+// peerAddress compares what Accept says of the peer with what the peer says of itself.
+func peerAddress(t *trial) {
+	at := t.listen(0)
+	client, server := t.connect(at)
+	if server.RemoteAddr() == nil {
+		t.fail("Accept gave no address of the peer")
+	}
+	if mine := client.LocalAddr(); mine != nil && !sameAddr(mine, server.RemoteAddr()) {
+		t.fail("Accept gave %v as the peer's address; the peer's own LocalAddr is %v", server.RemoteAddr(), mine)
+	}
+}
+
+// localAddress compares LocalAddr of an accepted stream with the address that the peer has reached it at.
+func localAddress(t *trial) {
+	at := t.listen(0)
+	_, server := t.connect(at)
+	local, bound := server.LocalAddr(), at.l.Addr()
+	if local == nil {
+		t.skip("the plug-in does not tell LocalAddr")
+	}
+	if sameAddr(local, bound) {
+		return
+	}
+	if b, err := transport.AddrPort(bound); err == nil && b.Addr().IsUnspecified() {
+		if l, err := transport.AddrPort(local); err == nil && l.Port() == b.Port() {
+			return // a wildcard listener: any address of the machine, the same port
+		}
+	}
+	t.fail("LocalAddr of an accepted connection is %v; it was reached at %v", local, bound)
+}
+
+// namedAddress connects as Node.Connect does, to an address that carries the peer's node name. Only the address is judged: a
+// plug-in may well refuse the name.
+func namedAddress(t *trial) {
+	at := t.listen(0)
+	host := "localhost"
+	if ap, err := transport.AddrPort(at.l.Addr()); err == nil {
+		host = ap.Addr().String()
+	}
+	accept := t.acceptAside(at)
+	defer accept()
+	ctx := t.soon()
+	s, err := do(t, "Connect", func() (*transport.Stream, error) {
+		return at.tr.Connect(ctx, transport.WithPeerName(at.l.Addr(), "transporttest@"+host))
+	})
+	if err == nil {
+		t.later(s.Close)
+		return
+	}
+	var cb *transport.CallbackError
+	if errors.As(err, &cb) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+		t.fail("an address made by WithPeerName is not taken for what it is: %w", err)
+	}
+}
+
+// acceptAside accepts one connection, if one comes, until the returned function is called.
+func (t *trial) acceptAside(at site) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	accept := begin(t, "Accept", func() (*transport.Stream, error) {
+		s, err := at.l.Accept(ctx)
+		if err == nil {
+			t.later(s.Close)
+		}
+		return s, err
+	})
+	return func() {
+		cancel()
+		_, _ = accept.end()
+	}
+}
+
+// An oddAddr is of a kind that no plug-in knows.
+type oddAddr struct{}
+
+func (oddAddr) Network() string { return "transporttest-odd" }
+func (oddAddr) String() string  { return "transporttest: no such kind of address" }
+
+// oddAddress listens at and connects to an address of an unknown kind.
+func oddAddress(t *trial) {
+	at := t.listen(0)
+	ctx := t.soon()
+	s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, oddAddr{}) })
+	if err == nil {
+		t.later(s.Close)
+		t.fail("Connect to an address of an unknown kind succeeded")
+	}
+	t.caught(err)
+	l, err := do(t, "Listen", func() (*transport.Listener, error) { return at.tr.Listen(oddAddr{}, 0) })
+	if err == nil {
+		t.later(l.Close)
+		t.fail("Listen at an address of an unknown kind succeeded")
+	}
+	t.caught(err)
+}
+
+// caught ends the trial if an error, welcome otherwise, is a fault of the plug-in.
+func (t *trial) caught(err error) {
+	var cb *transport.CallbackError
+	if errors.As(err, &cb) {
+		t.fail("%w", err)
+	}
+}
+
+// refusedConnect connects to where nobody listens any more. Somebody else may have taken the address meanwhile, so only a plug-in
+// that succeeds every time is to blame.
+func refusedConnect(t *trial) {
+	const tries = 4
+	for range tries {
+		at := t.listen(0)
+		t.must(at.l.Close(), "Close of a listener")
+		ctx := t.soon()
+		s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+		if err != nil {
+			t.caught(err)
+			if isTimeout(err) {
+				t.inVain()
+				t.fail("Connect to %v, where nobody listens, waited for ever", at.l.Addr())
+			}
+			return
+		}
+		t.later(s.Close)
+	}
+	t.fail("Connect to an address where nobody listens succeeded, %d times of %d", tries, tries)
+}

@@ -1,0 +1,144 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// readerBesideWriter writes on a stream on which a Read waits, and reads on one on which a Writev waits.
+func readerBesideWriter(t *trial) {
+	client, server := t.pair()
+	ctx := t.soon()
+	p := make([]byte, 1)
+	read := begin(t, "Read", func() (int, error) { return client.Read(ctx, p) })
+	if read.endsWithin(moment) {
+		t.fail("a Read ended with %d bytes and %w when nothing was sent", read.v, orNone(read.err))
+	}
+	for range 10 {
+		t.says(client, server, "a write beside a waiting read")
+	}
+	t.write(server, []byte{7})
+	if n, err := read.end(); n != 1 || err != nil || p[0] != 7 {
+		t.waited(err)
+		t.fail("the Read that waited beside writes gave %d bytes and %w", n, orNone(err))
+	}
+
+	v := make([][]byte, large>>20)
+	for i := range v {
+		v[i] = make([]byte, 1<<20)
+	}
+	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+	write.endsWithin(moment)
+	for range 10 {
+		t.says(server, client, "a read beside a waiting write")
+	}
+	_, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, v...) })
+	t.waited(err)
+	t.must(err, "reading what a Writev beside reads wrote")
+	_, err = write.end()
+	t.must(err, "a Writev that waited beside reads")
+}
+
+// busy starts a second operation in a direction in which one waits.
+func busy(t *trial) {
+	client, server := t.pair()
+	ctx := t.soon()
+	first := begin(t, "Read", func() (int, error) {
+		for { // until it is the one that goes first
+			n, err := server.Read(ctx, make([]byte, 10))
+			if !errors.Is(err, transport.ErrBusy) {
+				return n, err
+			}
+		}
+	})
+	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
+		_, err := do(t, "a second Read", func() (int, error) { return server.Read(transport.NoWait(), make([]byte, 10)) })
+		if errors.Is(err, transport.ErrBusy) {
+			break
+		}
+		if !isTimeout(err) {
+			t.fail("a second Read beside one that waits gave %w, not ErrBusy", orNone(err))
+		}
+		if time.Now().After(end) {
+			t.inVain()
+			t.fail("a second Read beside one that waits is never ErrBusy")
+		}
+	}
+	if err := server.Disconnect(); !errors.Is(err, transport.ErrBusy) {
+		t.fail("Disconnect beside a Read that waits gave %w, not ErrBusy", orNone(err))
+	}
+	t.write(client, []byte{1})
+	n, err := first.end()
+	t.waited(err)
+	t.must(err, "the first Read, after a second one was ErrBusy")
+	if n != 1 {
+		t.fail("the first Read, after a second one was ErrBusy, gave %d bytes", n)
+	}
+	_, err = do(t, "Disconnect", func() (struct{}, error) { return struct{}{}, server.Disconnect() })
+	t.must(err, "Disconnect with nothing outstanding")
+}
+
+// separate uses several connections of one listener at once, and closes them one after the other.
+func separate(t *trial) {
+	const n, size = 3, 200_000
+	at := t.listen(0)
+	type ends struct{ client, server *transport.Stream }
+	var all []ends
+	for range n {
+		c, s := t.join(at)
+		all = append(all, ends{c, s})
+	}
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	var calls []*call[struct{}]
+	for i, e := range all {
+		for j, dir := range []ends{{e.client, e.server}, {e.server, e.client}} {
+			p := pattern(100 + 2*i + j)
+			name := fmt.Sprintf("connection %d, direction %d", i, j)
+			guard := func(err error) (struct{}, error) {
+				if err != nil {
+					cancel()
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+				return struct{}{}, err
+			}
+			calls = append(calls,
+				begin(t, "reading on "+name, func() (struct{}, error) {
+					return guard(p.receive(ctx, dir.server, size, sizes(uint64(i), 5000)))
+				}),
+				begin(t, "writing on "+name, func() (struct{}, error) {
+					return guard(p.send(ctx, dir.client, size, sizes(uint64(j), 3000)))
+				}))
+		}
+	}
+	var errs []error
+	for _, c := range calls {
+		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
+			t.waited(err)
+			errs = append(errs, err)
+		}
+	}
+	t.must(errors.Join(errs...), "%d connections at once", n)
+	for i, e := range all {
+		t.must(e.client.Close(), "Close")
+		if i+1 == len(all) {
+			break
+		}
+		next := all[i+1]
+		ctx := t.soon()
+		if n, err := do(t, "Read", func() (int, error) { return next.server.Read(transport.NoWait(), make([]byte, 1)) }); !isTimeout(err) {
+			t.fail("closing one connection gave a Read on another %d bytes and %w", n, orNone(err))
+		}
+		t.says(next.client, next.server, "another connection was closed")
+		t.says(next.server, next.client, "both ways")
+		if n, err := do(t, "Read", func() (int, error) { return e.server.Read(ctx, make([]byte, 1)) }); err != io.EOF {
+			t.waited(err)
+			t.fail("the peer of a closed connection read %d bytes and %w, not the end of the stream", n, orNone(err))
+		}
+	}
+}

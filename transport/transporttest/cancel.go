@@ -1,0 +1,170 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// moment lets an operation begin to wait; nothing depends on whether it has.
+const moment = 20 * time.Millisecond
+
+// cancelled runs an operation that waits, cancels it, and wants it to end with that.
+func cancelled[T any](t *trial, what string, op func(ctx context.Context) (T, error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c := begin(t, "a cancelled "+what, func() (T, error) { return op(ctx) })
+	if c.endsWithin(moment) {
+		t.fail("%s ended with %w before it was cancelled", what, orNone(c.err))
+	}
+	cancel()
+	if _, err := c.end(); !errors.Is(err, context.Canceled) {
+		t.fail("a cancelled %s ended with %w, not with the context's error", what, orNone(err))
+	}
+}
+
+// cancelRead cancels reads, and goes on.
+func cancelRead(t *trial) {
+	client, server := t.pair()
+	for range 3 {
+		cancelled(t, "Read", func(ctx context.Context) (int, error) { return server.Read(ctx, make([]byte, 10)) })
+		t.says(client, server, "after a cancelled read")
+		t.says(server, client, "the other way")
+	}
+}
+
+// cancelWrite cancels a write that nobody reads.
+func cancelWrite(t *trial) {
+	client, _ := t.pair()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	v := make([][]byte, 64)
+	for i := range v {
+		v[i] = make([]byte, 1<<20)
+	}
+	write := begin(t, "a cancelled Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+	if write.endsWithin(2 * short) {
+		t.must(write.err, "Writev of %d bytes", len(v)<<20)
+		t.skip("the carrier took %d bytes that nobody read", write.v)
+	}
+	cancel()
+	n, err := write.end()
+	if err == nil {
+		t.skip("the carrier took %d bytes that nobody read", n)
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.fail("a cancelled Writev ended with %w, not with the context's error", err)
+	}
+}
+
+// cancelAccept cancels an Accept, and goes on.
+func cancelAccept(t *trial) {
+	at := t.listen(0)
+	for range 3 {
+		cancelled(t, "Accept", func(ctx context.Context) (*transport.Stream, error) {
+			for {
+				s, err := at.l.Accept(ctx)
+				if err != nil {
+					return nil, err
+				}
+				t.later(s.Close) // a stranger's
+			}
+		})
+		t.join(at)
+	}
+}
+
+// cancelConnect cancels a Connect to a crowded listener.
+func cancelConnect(t *trial) {
+	at := t.crowd()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	connect := begin(t, "a cancelled Connect", func() (*transport.Stream, error) {
+		s, err := at.tr.Connect(ctx, at.l.Addr())
+		if err == nil {
+			t.later(s.Close)
+		}
+		return s, err
+	})
+	ended := connect.endsWithin(moment)
+	cancel()
+	_, err := connect.end()
+	if err == nil || ended && (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)) {
+		t.skip("the listener is not crowded after all")
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.fail("a cancelled Connect ended with %w, not with the context's error", err)
+	}
+}
+
+// cancelOneWay cancels reads beside a write that goes on. (Cancelling the write would not do: it may cost the connection.)
+func cancelOneWay(t *trial) {
+	client, server := t.pair()
+	const total = 6 << 20
+	p := pattern(70)
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	write := begin(t, "Writev", func() (struct{}, error) { return struct{}{}, p.send(ctx, client, total, each(1<<20)) })
+	var received int64
+	slow := func() (struct{}, error) {
+		buf := make([]byte, 64<<10)
+		for received < total {
+			n, err := server.Read(ctx, buf)
+			if e := p.differs(received, buf[:n]); e != nil {
+				return struct{}{}, e
+			}
+			received += int64(n)
+			if err != nil {
+				return struct{}{}, err
+			}
+			time.Sleep(100 * time.Microsecond) // so that the writer has to wait now and then
+		}
+		return struct{}{}, nil
+	}
+	receive := begin(t, "Read", slow)
+	for !receive.endsWithin(time.Millisecond) {
+		once, stop := context.WithCancel(ctx)
+		read := begin(t, "a cancelled Read", func() (int, error) { return client.Read(once, make([]byte, 1)) })
+		read.endsWithin(2 * time.Millisecond)
+		stop()
+		if n, err := read.end(); !errors.Is(err, context.Canceled) && !isTimeout(err) {
+			cancel()
+			t.fail("a cancelled Read beside a write gave %d bytes and the error %w", n, orNone(err))
+		}
+	}
+	_, err := receive.end()
+	if err != nil {
+		cancel()
+	}
+	_, werr := write.end()
+	t.waited(err)
+	t.must(errors.Join(werr, err), "a write beside reads that are cancelled")
+}
+
+// endedContext gives operations a context that has ended already.
+func endedContext(t *trial) {
+	at := t.listen(0)
+	client, server := t.join(at)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	expect := func(what string, err error) {
+		if !errors.Is(err, context.Canceled) {
+			t.fail("%s with a context that has ended gave %w", what, orNone(err))
+		}
+	}
+	_, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("never")) })
+	expect("Writev", err)
+	t.write(client, []byte("x"))
+	_, err = do(t, "Read", func() (int, error) { return server.Read(ctx, make([]byte, 10)) })
+	expect("Read", err)
+	_, err = do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	expect("Connect", err)
+	_, err = do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(ctx) })
+	expect("Accept", err)
+	if got := t.read(server, 1); got[0] != 'x' {
+		t.fail("a Writev with a context that has ended sent %q", got)
+	}
+}

@@ -1,0 +1,110 @@
+package transporttest
+
+import (
+	"errors"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A described thing has a descriptor.
+type described struct {
+	name string
+	of   interface{ Descriptor() (int, error) }
+	fd   int
+}
+
+// descriptors asks every open socket for its descriptor, again and again.
+func descriptors(t *trial) {
+	at := t.listen(0)
+	var all []described
+	add := func(name string, of interface{ Descriptor() (int, error) }) {
+		fd, err := do(t, "Descriptor", of.Descriptor)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			fd = -1
+		case err != nil:
+			t.fail("the descriptor of the %s: %w", name, err)
+		}
+		for _, o := range all {
+			if (fd < 0) != (o.fd < 0) {
+				t.fail("the %s has the descriptor %d, the %s %d: all of a plug-in's sockets have one, or none has", name, fd, o.name, o.fd)
+			}
+			if fd >= 0 && fd == o.fd {
+				t.fail("the %s and the %s are both open and both have descriptor %d", name, o.name, fd)
+			}
+		}
+		all = append(all, described{name, of, fd})
+	}
+	add("listener", at.l)
+	client, server := t.connect(at)
+	add("connecting stream", client)
+	add("accepted stream", server)
+	client2, server2 := t.connect(at)
+	add("second connecting stream", client2)
+	add("second accepted stream", server2)
+	again := func(when string) {
+		for _, d := range all {
+			fd, err := do(t, "Descriptor", d.of.Descriptor)
+			if errors.Is(err, errors.ErrUnsupported) {
+				fd, err = -1, nil
+			}
+			t.must(err, "the descriptor of the %s %s", d.name, when)
+			if fd != d.fd {
+				t.fail("the descriptor of the %s was %d and is %d %s", d.name, d.fd, fd, when)
+			}
+		}
+	}
+	again("a moment later")
+	if all[0].fd < 0 {
+		t.skip("the plug-in has no descriptors")
+	}
+	if t.greet(client, server) == nil { // whether bytes come through is another rule's affair
+		again("after bytes have been exchanged")
+	}
+	if t.greet(client2, server2) == nil {
+		again("after bytes have been exchanged on two connections")
+	}
+}
+
+// mode looks at the descriptors' blocking mode all along.
+func mode(t *trial) {
+	at := t.listen(0)
+	client, server := t.connect(at)
+	fd, err := do(t, "Descriptor", client.Descriptor)
+	if err != nil {
+		t.skip("the plug-in has no descriptors")
+	}
+	first, ok := nonblocking(fd)
+	if !ok {
+		t.skip("the mode of a descriptor cannot be asked for here")
+	}
+	_, err = client.SyscallConn()
+	waits := err == nil // the SDK waits: without FullImpl
+	if waits && !first {
+		t.fail("the descriptor is in blocking mode, although the SDK has made it non-blocking")
+	}
+	check := func(when string) {
+		for _, s := range []*transport.Stream{client, server} {
+			fd, err := do(t, "Descriptor", s.Descriptor)
+			t.must(err, "Descriptor")
+			if now, ok := nonblocking(fd); ok && now != first {
+				t.fail("%s the descriptor is non-blocking: %t; before it: %t", when, now, first)
+			}
+		}
+	}
+	check("when connected")
+	ctx := t.soon()
+	if _, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("mode")) }); err != nil {
+		return // another rule's affair
+	}
+	check("after a write")
+	if _, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, make([]byte, 4)) }); err != nil {
+		return
+	}
+	check("after a read")
+	once := t.after(moment)
+	_, _ = do(t, "Read", func() (int, error) { return server.Read(once, make([]byte, 4)) })
+	check("after a read that timed out")
+	_, _ = do(t, "Read", func() (int, error) { return server.Read(transport.NoWait(), make([]byte, 4)) })
+	check("after a read with a time of 0")
+}

@@ -1,0 +1,33 @@
+package transporttest
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// nonblocking asks for the mode of a descriptor, which it shares with its duplicates.
+func nonblocking(fd int) (on, ok bool) {
+	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFL, 0)
+	return flags&syscall.O_NONBLOCK != 0, errno == 0
+}
+
+// openDescriptors maps the descriptors of this process to what they stand for.
+func openDescriptors() map[int]string {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	open := make(map[int]string, len(entries))
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // ReadDir's own is gone
+			open[fd] = target
+		}
+	}
+	return open
+}

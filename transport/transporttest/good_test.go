@@ -1,0 +1,101 @@
+//go:build unix
+
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+func loopback() transport.Addr {
+	return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+}
+
+// always is a factory for a transport whose listeners choose their own address.
+func always(tr transport.Transport, at transport.Addr) Factory {
+	return func() (transport.Transport, transport.Addr, error) { return tr, at, nil }
+}
+
+// A good plug-in keeps every rule.
+type good struct {
+	name    string
+	factory func(t testing.TB) Factory
+}
+
+func goods() []good {
+	all := []good{
+		{"tcp", func(testing.TB) Factory { return always(transport.TCP(), loopback()) }},
+		{"unix", func(t testing.TB) Factory {
+			dir, err := os.MkdirTemp("", "tt") // t.TempDir's paths are too long for a socket
+			require.NoError(t, err)
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			var n atomic.Int64
+			return func() (transport.Transport, transport.Addr, error) {
+				a, err := transport.ParseAddr("unix:" + filepath.Join(dir, fmt.Sprint(n.Add(1))))
+				return transport.Unix(), a, err
+			}
+		}},
+		{"memory", func(testing.TB) Factory {
+			return func() (transport.Transport, transport.Addr, error) {
+				return transport.NewMemory(), transport.MemoryAddr(""), nil
+			}
+		}},
+		{"one memory", func(testing.TB) Factory { return always(transport.NewMemory(), transport.MemoryAddr("")) }},
+		{"net", func(testing.TB) Factory { return always(overNet(), loopback()) }},
+		{"wrapped tcp", func(t testing.TB) Factory { return always(must(t, metered()), loopback()) }},
+		{"full", func(t testing.TB) Factory { return always(must(t, polling(true)), loopback()) }},
+		{"full without Interrupt", func(t testing.TB) Factory { return always(must(t, polling(false)), loopback()) }},
+	}
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		l.Close()
+		all = append(all, good{"tcp over IPv6", func(testing.TB) Factory {
+			return always(transport.TCP(), transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0")))
+		}})
+	}
+	if runtime.GOOS == "linux" {
+		all = append(all, good{"abstract unix", func(testing.TB) Factory {
+			var n atomic.Int64
+			return func() (transport.Transport, transport.Addr, error) {
+				a, err := transport.ParseAddr(fmt.Sprintf("unix:@transporttest-%d-%d-%d", os.Getpid(), time.Now().UnixNano(), n.Add(1)))
+				return transport.Unix(), a, err
+			}
+		}})
+	}
+	return all
+}
+
+func must[C any](t testing.TB, cb transport.Callbacks[C]) transport.Transport {
+	t.Helper()
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	return tr
+}
+
+// overNet is a transport made of package net.
+func overNet() transport.Transport {
+	return transport.FromNet(transport.Net{
+		Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+		Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", a.String())
+		},
+	})
+}
+
+func TestGood(t *testing.T) {
+	for _, g := range goods() {
+		t.Run(g.name, func(t *testing.T) { Run(t, g.factory(t)) })
+	}
+}

@@ -1,0 +1,156 @@
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// rounds is how many lives of a connection a leak must grow with. What grows less is no leak of theirs.
+const rounds = 24
+
+// life opens and closes a listener and a connection, in one of the ways in which connections end.
+func (t *trial) life(i int) {
+	at := t.listen(0)
+	client, server := t.join(at)
+	switch i % 4 {
+	case 0: // in peace
+		t.must(client.Close(), "Close")
+		t.must(server.Close(), "Close")
+	case 1: // with a read waiting at either end
+		r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
+		r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
+		t.must(server.Close(), "Close")
+		_, _ = r1.end()
+		t.must(client.Close(), "Close")
+		_, _ = r2.end()
+	case 2: // with bytes unread, and one connection never accepted
+		t.write(client, []byte("never read"))
+		ctx := t.soon()
+		late := begin(t, "Connect", func() (*transport.Stream, error) {
+			ctx, cancel := context.WithTimeout(ctx, short)
+			defer cancel()
+			return at.tr.Connect(ctx, at.l.Addr())
+		})
+		t.must(server.Close(), "Close")
+		t.must(client.Close(), "Close")
+		if s, err := late.end(); err == nil {
+			t.must(s.Close(), "Close")
+		}
+	case 3: // moved, where that can be
+		if at.tr.Movable() && canDuplicate {
+			dup := t.duplicate(client)
+			moved := t.take(at, dup, t.export(client, dup))
+			t.must(client.Release(), "Release")
+			t.must(moved.Close(), "Close of a moved stream")
+		}
+		t.must(server.Close(), "Close")
+		t.must(client.Close(), "Close")
+	}
+	t.must(at.l.Close(), "Close of a listener")
+}
+
+// leaks lives many lives and looks for what has grown with them, by count: a number that does not fall below rounds again, three
+// times in a row.
+func (t *trial) leaks(what string, begin func() (count func() (int, string))) {
+	t.life(2) // whatever is made once is made now
+	var sample string
+	for range 3 {
+		count := begin()
+		for i := range rounds {
+			t.life(i)
+			t.closeAll()
+		}
+		end := time.Now().Add(t.s.patience / 3)
+		for n := 0; ; time.Sleep(20 * time.Millisecond) {
+			if n, sample = count(); n < rounds {
+				return
+			}
+			if time.Now().After(end) {
+				break
+			}
+		}
+	}
+	t.fail("%d connections were opened and closed, and at least as many %s remain, such as %s", rounds, what, sample)
+}
+
+// leakedDescriptors looks for descriptors that were not there before and stay. Others may open and close theirs meanwhile.
+func leakedDescriptors(t *trial) {
+	if openDescriptors() == nil {
+		t.skip("open descriptors cannot be counted here")
+	}
+	t.leaks("descriptors", func() func() (int, string) {
+		before := openDescriptors()
+		var fresh map[int]string
+		return func() (int, string) {
+			now := openDescriptors()
+			if fresh == nil {
+				fresh = now
+			}
+			sample := ""
+			for fd, target := range fresh {
+				if now[fd] != target || before[fd] == target {
+					delete(fresh, fd)
+				} else {
+					sample = fmt.Sprintf("%d (%s)", fd, target)
+				}
+			}
+			return len(fresh), sample
+		}
+	})
+}
+
+var trials atomic.Int64 // numbers the labels of trials in this process
+
+// leakedGoroutines looks for goroutines that descend from the trial's own: they inherit its label, so those of others do not count.
+func leakedGoroutines(t *trial) {
+	const key = "transporttest"
+	id := strconv.FormatInt(trials.Add(1), 10)
+	pprof.Do(context.Background(), pprof.Labels(key, id), func(context.Context) {
+		t.leaks("goroutines", func() func() (int, string) {
+			before, _ := labelled(key, id)
+			return func() (int, string) {
+				n, sample := labelled(key, id)
+				return n - before, sample
+			}
+		})
+	})
+}
+
+// labelled counts the goroutines that carry a label, and shows where one of them is.
+func labelled(key, value string) (n int, sample string) {
+	var buf bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&buf, 1); err != nil {
+		return 0, ""
+	}
+	label := fmt.Sprintf("%q:%q", key, value)
+	most := 0
+	for _, group := range strings.Split(buf.String(), "\n\n") {
+		lines := strings.Split(strings.TrimSpace(group), "\n")
+		if !strings.Contains(group, label) || len(lines) < 3 {
+			continue
+		}
+		for len(lines) > 0 && !strings.Contains(lines[0], " @ ") {
+			lines = lines[1:]
+		}
+		if len(lines) == 0 {
+			continue
+		}
+		count, err := strconv.Atoi(strings.Fields(lines[0])[0])
+		if err != nil {
+			continue
+		}
+		n += count
+		if count > most {
+			most, sample = count, strings.Join(strings.Fields(lines[len(lines)-1]), " ")
+		}
+	}
+	return n, sample
+}

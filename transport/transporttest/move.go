@@ -1,0 +1,167 @@
+package transporttest
+
+import (
+	"errors"
+	"io"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// movable ends the trial unless the plug-in can be handed off here.
+func (t *trial) movable(at site) {
+	if !at.tr.Movable() {
+		t.skip("the plug-in has no Import")
+	}
+	if !canDuplicate {
+		t.skip("descriptors cannot be duplicated here")
+	}
+}
+
+// duplicate copies a descriptor, as passing it to another process would.
+func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
+	fd, err := do(t, "Descriptor", of.Descriptor)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.fail("the plug-in has Import and no descriptor")
+	}
+	t.must(err, "Descriptor")
+	dup, err := duplicate(fd)
+	t.must(err, "duplicating descriptor %d", fd)
+	return dup
+}
+
+// A cargo is what moves with a descriptor.
+type cargo struct{ state, ahead []byte }
+
+// export freezes a stream of which dup is a duplicate.
+func (t *trial) export(s *transport.Stream, dup int) cargo {
+	c, err := do(t, "Export", func() (c cargo, err error) {
+		c.state, c.ahead, err = s.Export()
+		return c, err
+	})
+	if err != nil {
+		closeDescriptor(dup)
+		t.fail("Export: %w", err)
+	}
+	return c
+}
+
+// take imports a stream of which dup is the descriptor.
+func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
+	moved, err := do(t, "Import", func() (*transport.Stream, error) { return at.tr.Import(dup, c.state) })
+	if err != nil {
+		closeDescriptor(dup)
+		t.fail("Import of a stream's own descriptor and exported state: %w", err)
+	}
+	t.later(moved.Close)
+	t.must(moved.Preload(c.ahead), "Preload")
+	return moved
+}
+
+// moves hands a stream over in the order of a hand-off: export, import beside the old one, release the old one, go on.
+func moves(t *trial) {
+	at := t.listen(0)
+	t.movable(at)
+	for _, end := range []string{"connecting", "accepted"} {
+		old, peer := t.join(at)
+		if end == "accepted" {
+			old, peer = peer, old
+		}
+		ctx := t.soon()
+		waiting := begin(t, "the peer's Read", func() (byte, error) {
+			var b [1]byte
+			_, err := peer.Readv(ctx, b[:])
+			return b[0], err
+		})
+		p := pattern(120)
+		t.write(peer, p.bytes(0, 1000))
+		t.must(p.differs(0, t.read(old, 300)), "before the move") // reads ahead
+		dup := t.duplicate(old)
+		moved := t.take(at, dup, t.export(old, dup))
+		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
+		t.must(err, "Release at the %s end", end)
+		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
+		if waiting.endsWithin(0) {
+			t.fail("the move of the %s end gave the peer's Read %v", end, orNone(waiting.err))
+		}
+		t.write(moved, []byte{9})
+		b, err := waiting.end()
+		t.waited(err)
+		t.must(err, "the peer's Read after the move of the %s end", end)
+		if b != 9 {
+			t.fail("the moved stream wrote 9 and the peer read %d", b)
+		}
+		t.carry("from a moved "+end+" stream", moved, peer, 121, 200_000, sizes(1, 20_000), sizes(2, 20_000))
+		t.carry("to a moved "+end+" stream", peer, moved, 122, 200_000, sizes(3, 20_000), sizes(4, 20_000))
+		t.must(moved.Close(), "Close of a moved stream")
+		n, err := do(t, "Read", func() (int, error) { return peer.Read(ctx, make([]byte, 1)) })
+		if n != 0 || err != io.EOF {
+			t.waited(err)
+			t.fail("after the Close of a moved stream the peer read %d bytes and %w, not the end of the stream", n, orNone(err))
+		}
+	}
+}
+
+// releases frees a stream while another holder of its descriptor keeps the connection.
+func releases(t *trial) {
+	at := t.listen(0)
+	t.movable(at)
+	for _, end := range []string{"connecting", "accepted"} {
+		old, peer := t.join(at)
+		if end == "accepted" {
+			old, peer = peer, old
+		}
+		dup := t.duplicate(old)
+		cargo := t.export(old, dup)
+		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
+		if err != nil {
+			closeDescriptor(dup)
+			t.fail("Release of the %s end: %w", end, err)
+		}
+		ctx := t.after(2 * short)
+		n, err := do(t, "Read", func() (int, error) { return peer.Read(ctx, make([]byte, 100)) })
+		if !isTimeout(err) {
+			closeDescriptor(dup)
+			t.fail("the Release of the %s end gave the peer %d bytes and %w", end, n, orNone(err))
+		}
+		// Who holds the descriptor can go on.
+		moved := t.take(at, dup, cargo)
+		t.says(moved, peer, "still here")
+		t.says(peer, moved, "so am I")
+	}
+}
+
+// movesListener hands a listener over.
+func movesListener(t *trial) {
+	at := t.listen(0)
+	t.movable(at)
+	dup := t.duplicate(at.l)
+	moved, err := do(t, "ImportListener", func() (*transport.Listener, error) { return at.tr.ImportListener(dup) })
+	if err != nil {
+		closeDescriptor(dup)
+		t.fail("ImportListener of a listener's own descriptor: %w", err)
+	}
+	t.later(moved.Close)
+	if a := moved.Addr(); a != nil && !sameAddr(a, at.l.Addr()) {
+		t.fail("a listener at %v has the address %v after a move", at.l.Addr(), a)
+	}
+	addr := at.l.Addr()
+	_, err = do(t, "Release", func() (struct{}, error) { return struct{}{}, at.l.Release() })
+	t.must(err, "Release of a listener")
+	ctx := t.soon()
+	accept := begin(t, "Accept", func() (*transport.Stream, error) {
+		s, err := moved.Accept(ctx)
+		if err == nil {
+			t.later(s.Close)
+		}
+		return s, err
+	})
+	client, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, addr) })
+	t.must(err, "Connect to a listener that has moved")
+	t.later(client.Close)
+	server, err := accept.end()
+	t.waited(err)
+	t.must(err, "Accept on a listener that has moved")
+	if err := t.greet(client, server); err != nil {
+		t.fail("over a listener that has moved: %w", err)
+	}
+}

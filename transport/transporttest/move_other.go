@@ -1,0 +1,11 @@
+//go:build !unix
+
+package transporttest
+
+import "errors"
+
+const canDuplicate = false
+
+func duplicate(int) (int, error) { return -1, errors.ErrUnsupported }
+
+func closeDescriptor(int) {}

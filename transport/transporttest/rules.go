@@ -1,0 +1,71 @@
+package transporttest
+
+// rules are the contract, in the order in which they are tried: what others rest on comes first.
+func rules() []rule {
+	return []rule{
+		{"BoundAddress", "Listen gives the address really bound: a connection made to it arrives at this listener's Accept.", boundAddress, true},
+		{"Connects", "Every connection that is made is accepted, as often as one is made.", connects, true},
+		{"Descriptor", "GetFD gives a real descriptor of the socket's own, the same until Close; or -1 and errors.ErrUnsupported, every time.", descriptors, false},
+		{"Mode", "The plug-in leaves the descriptor's blocking mode alone; with FullImpl a callback leaves it as found.", mode, false},
+		{"HeaderSize", "HandshakePacketHeaderSize is 2 or 4, the same at both ends.", headerSize, false},
+		{"WaitsForBytes", "Read reports neither bytes nor the end of the stream while nothing has come: it waits, or it times out.", waitsForBytes, false},
+		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount, false},
+		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took.", writeCount, false},
+		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
+
+		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
+		{"LocalAddress", "LocalAddr is the address of this end.", localAddress, false},
+		{"NamedAddress", "Socket and Connect understand an address that carries the peer's node name.", namedAddress, false},
+		{"OddAddress", "An address of an unknown kind is an error.", oddAddress, false},
+		{"RefusedConnect", "Connect to where nobody listens is an error.", refusedConnect, false},
+
+		{"Contents", "The bytes read are the bytes written: none changed, lost, repeated or moved, whatever the sizes of writes and reads.", contents, false},
+		{"Writev", "A vector arrives whole and in order, however many buffers it has.", vectors, false},
+		{"PartialWrites", "A write of more than the carrier holds waits for the reader, and arrives whole.", partialWrites, false},
+		{"BigTransfers", "Megabytes both ways at once arrive whole.", bigTransfers, false},
+		{"PendingBytes", "Pending counts bytes: it is never negative and never fails on an open connection.", pendingBytes, false},
+
+		{"ReaderBesideWriter", "A waiting Read does not hinder a Write, nor a waiting Write a Read.", readerBesideWriter, false},
+		{"Busy", "A second operation in a direction is ErrBusy, and the first one goes on.", busy, false},
+		{"Separate", "Connections have nothing to do with each other: no byte goes astray, and closing one leaves the others alone.", separate, false},
+
+		{"ReadDeadline", "A Read whose time is over is a time-out, not before; the stream goes on.", readDeadline, false},
+		{"WriteDeadline", "A Write whose time is over is a time-out, and counts what it has taken.", writeDeadline, false},
+		{"AcceptDeadline", "An Accept whose time is over is a time-out; the listener goes on.", acceptDeadline, false},
+		{"ConnectDeadline", "A Connect whose time is over is a time-out.", connectDeadline, false},
+		{"ReadNoWait", "A Read with a time of 0 succeeds when bytes have come, and is a time-out at once when none has.", readNoWait, false},
+		{"WriteNoWait", "A Write with a time of 0 succeeds while there is room, and is a time-out at once when there is none.", writeNoWait, false},
+		{"AcceptNoWait", "An Accept with a time of 0 succeeds when somebody has connected, and is a time-out at once when nobody has.", acceptNoWait, false},
+		{"ConnectNoWait", "A Connect with a time of 0 that cannot succeed is a time-out at once.", connectNoWait, false},
+		{"LongWaits", "Operations wait as long as they are told to: without end, or for months.", longWaits, false},
+		{"TimeoutsLoseNothing", "A Read that times out takes no byte from the stream.", timeoutsLoseNothing, false},
+
+		{"CancelRead", "A cancelled Read ends at once with the context's error; the stream goes on.", cancelRead, false},
+		{"CancelWrite", "A cancelled Write ends at once with the context's error.", cancelWrite, false},
+		{"CancelAccept", "A cancelled Accept ends at once with the context's error; the listener goes on.", cancelAccept, false},
+		{"CancelConnect", "A cancelled Connect ends at once with the context's error.", cancelConnect, false},
+		{"CancelOneWay", "Cancelling reads leaves a write in flight alone.", cancelOneWay, false},
+		{"EndedContext", "With a context that has ended nothing happens but its error.", endedContext, false},
+
+		{"EndOfStream", "After the peer's Close come the bytes that it had written, and then the end of the stream, again and again.", endOfStream, false},
+		{"EndReachesReader", "The peer's Close ends a waiting Read with the end of the stream.", endReachesReader, false},
+		{"WritesToNobody", "Writes fail when the peer has closed.", writesToNobody, false},
+		{"CutOff", "A waiting Write fails when the peer has closed.", cutOff, false},
+		{"CloseWrite", "CloseWrite ends the sending direction, in order, and leaves the other one alone.", closeWrite, false},
+		{"Close", "Close succeeds, once and again; later use is net.ErrClosed; what a listener has accepted outlives it.", closes, false},
+		{"CloseEndsRead", "Close ends a waiting Read at once with net.ErrClosed.", closeEndsRead, false},
+		{"CloseEndsWrite", "Close ends a waiting Write at once with net.ErrClosed.", closeEndsWrite, false},
+		{"CloseEndsAccept", "Close ends a waiting Accept at once with net.ErrClosed.", closeEndsAccept, false},
+
+		{"Hooks", "The handshake's hooks succeed on a connection that works, and leave it working.", hooks, false},
+		{"Moves", "A stream that is exported, imported and released goes on where it was; its peer sees nothing.", moves, false},
+		{"Release", "Release says nothing on the connection: who else holds the descriptor can go on.", releases, false},
+		{"MovesListener", "A listener that is imported from its descriptor goes on at the same address.", movesListener, false},
+
+		{"LeakedDescriptors", "Close and Release free the descriptors.", leakedDescriptors, false},
+		{"LeakedGoroutines", "Close and Release leave no goroutine behind.", leakedGoroutines, false},
+
+		{"NoPanic", "A callback does not panic.", nil, false},
+		{"Returns", "A callback comes back within a second of being ended.", nil, false},
+	}
+}

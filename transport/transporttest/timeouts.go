@@ -1,0 +1,357 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// short is a time that is to run out.
+const short = 50 * time.Millisecond
+
+// timesOut ends the trial unless err is a time-out that has not come before its time.
+func (t *trial) timesOut(ctx context.Context, err error, what string) {
+	if !isTimeout(err) {
+		t.fail("%s ended with %w, not with a time-out", what, orNone(err))
+	}
+	const early = 5 * time.Millisecond // clocks are coarse
+	if end, ok := ctx.Deadline(); ok && time.Until(end) > early {
+		t.fail("%s timed out %v before its time", what, time.Until(end))
+	}
+}
+
+// readDeadline reads from an idle connection for a while.
+func readDeadline(t *trial) {
+	client, server := t.pair()
+	for range 2 {
+		for _, s := range []*transport.Stream{client, server} {
+			ctx := t.after(short)
+			_, err := do(t, "Read", func() (int, error) { return s.Read(ctx, make([]byte, 10)) })
+			t.timesOut(ctx, err, "a Read for which nothing came")
+		}
+		t.says(client, server, "after a time-out")
+		t.says(server, client, "the other way")
+	}
+}
+
+// readNoWait reads with a time of 0.
+func readNoWait(t *trial) {
+	client, server := t.pair()
+	p := make([]byte, 10)
+	try := func() (int, error) { return server.Read(transport.NoWait(), p) }
+	n, err := do(t, "Read with a time of 0", try)
+	if !isTimeout(err) {
+		t.fail("Read with a time of 0 and nothing there gave %d bytes and %v, not a time-out", n, err)
+	}
+	t.write(client, []byte("ready"))
+	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
+		n, err := do(t, "Read with a time of 0", try)
+		if err == nil && n > 0 {
+			return
+		}
+		if !isTimeout(err) {
+			t.fail("Read with a time of 0 gave %d bytes and %v", n, err)
+		}
+		if time.Now().After(end) {
+			t.inVain()
+			t.fail("Read with a time of 0 never succeeds, although bytes have come")
+		}
+	}
+}
+
+// fill writes until the carrier takes no more within the time of each write; it returns how many bytes of the pattern have gone.
+func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)) (sent int64) {
+	const limit = 256 << 20
+	buf := make([]byte, 256<<10)
+	for sent < limit {
+		p.at(sent, buf)
+		n, err := do(t, what, func() (int64, error) { return write(buf) })
+		if n < 0 || n > int64(len(buf)) {
+			t.fail("%s of %d bytes counted %d", what, len(buf), n)
+		}
+		sent += n
+		if isTimeout(err) {
+			return sent
+		}
+		t.must(err, "%s", what)
+	}
+	t.skip("the carrier took %d bytes that nobody read", sent)
+	return 0
+}
+
+// writeNoWait writes with a time of 0 until the carrier is full.
+func writeNoWait(t *trial) {
+	client, server := t.pair()
+	p := pattern(50)
+	var sent int64
+	for end := time.Now().Add(t.s.patience); sent == 0; {
+		sent = t.fill("Writev with a time of 0", p, func(b []byte) (int64, error) { return client.Writev(transport.NoWait(), b) })
+		if sent == 0 && time.Now().After(end) {
+			t.inVain()
+			t.fail("Writev with a time of 0 never succeeds")
+		}
+	}
+	ctx := t.soon()
+	_, err := do(t, "reading", func() (struct{}, error) {
+		return struct{}{}, p.receive(ctx, server, int(sent), each(64<<10))
+	})
+	t.waited(err)
+	t.must(err, "reading what Writev with a time of 0 counted")
+}
+
+// writeDeadline fills the carrier, first with one write of a context's time, then with writes of a net.Conn's deadline, which
+// goes on where the time-out has cut it off.
+func writeDeadline(t *trial) {
+	client, _ := t.pair()
+	block := make([]byte, 1<<20)
+	v := make([][]byte, 64)
+	for i := range v {
+		v[i] = block
+	}
+	ctx := t.after(short)
+	n, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+	if err == nil {
+		t.skip("the carrier took %d bytes that nobody read", n)
+	}
+	t.timesOut(ctx, err, "a Writev that nobody reads")
+	if n >= int64(len(v)*len(block)) {
+		t.fail("Writev timed out and counted all of its %d bytes", n)
+	}
+
+	client, server := t.pair()
+	p := pattern(51)
+	conn := transport.NetConn(client)
+	t.must(conn.SetWriteDeadline(time.Now().Add(short)), "SetWriteDeadline")
+	sent := t.fill("a net.Conn's Write", p, func(b []byte) (int64, error) {
+		n, err := conn.Write(b)
+		return int64(n), err
+	})
+	t.must(conn.SetWriteDeadline(time.Time{}), "SetWriteDeadline")
+	const more = 200_000
+	write := begin(t, "Write", func() (int, error) { return conn.Write(p.bytes(sent, more)) })
+	soon := t.soon()
+	total := int(sent) + more
+	_, err = do(t, "reading", func() (struct{}, error) {
+		return struct{}{}, p.receive(soon, server, total, each(64<<10))
+	})
+	if _, werr := write.end(); werr != nil {
+		// Without Interrupt the SDK ends a write that is out of time by shutdown(2): the connection is over, but what was counted
+		// must have come.
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.waited(err)
+			t.must(errors.Join(err, werr), "going on after a time-out")
+		}
+		return
+	}
+	t.waited(err)
+	t.must(err, "reading what was written before and after a time-out")
+}
+
+// acceptDeadline waits for a connection that does not come, then for one that does.
+func acceptDeadline(t *trial) {
+	at := t.listen(0)
+	for range 2 {
+		if !t.acceptsNobody(at, t.after(short)) {
+			t.skip("strangers connect to %v", at.l.Addr())
+		}
+		t.join(at)
+	}
+}
+
+// acceptsNobody has Accept time out; false if somebody connected whom we do not know.
+func (t *trial) acceptsNobody(at site, ctx context.Context) bool {
+	s, err := do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(ctx) })
+	if err == nil {
+		t.later(s.Close)
+		if s.RemoteAddr() == nil {
+			t.fail("Accept gave a connection where none was made")
+		}
+		return false
+	}
+	t.timesOut(ctx, err, "an Accept for which nobody came")
+	return true
+}
+
+// acceptNoWait accepts with a time of 0.
+func acceptNoWait(t *trial) {
+	at := t.listen(0)
+	if !t.acceptsNobody(at, transport.NoWait()) {
+		t.skip("strangers connect to %v", at.l.Addr())
+	}
+	ctx := t.soon()
+	connect := begin(t, "Connect", func() (*transport.Stream, error) {
+		s, err := at.tr.Connect(ctx, at.l.Addr())
+		if err == nil {
+			t.later(s.Close)
+		}
+		return s, err
+	})
+	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
+		s, err := do(t, "Accept with a time of 0", func() (*transport.Stream, error) { return at.l.Accept(transport.NoWait()) })
+		if err == nil {
+			t.later(s.Close)
+			break
+		}
+		if !isTimeout(err) {
+			t.fail("Accept with a time of 0 ended with %w", err)
+		}
+		if time.Now().After(end) {
+			t.inVain()
+			t.fail("Accept with a time of 0 never succeeds, although somebody has connected")
+		}
+	}
+	_, err := connect.end()
+	t.must(err, "Connect")
+}
+
+// crowd makes connections to a listener that takes none, until one has to wait: its Connect times out.
+func (t *trial) crowd() site {
+	at := t.listen(1)
+	for range 12 {
+		ctx := t.after(2 * short)
+		s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+		switch {
+		case err == nil:
+			t.later(s.Close)
+			continue
+		case isTimeout(err):
+			return at
+		case ctx.Err() == nil:
+			t.caught(err)
+			t.skip("the carrier does not let a Connect wait: %v", err)
+		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET):
+			t.skip("the carrier does not let a Connect wait: %v", err)
+		}
+		t.fail("a Connect that nobody accepts ended with %w when its time was over, not with a time-out", err)
+	}
+	t.skip("the carrier takes connections that nobody accepts without end")
+	return at
+}
+
+// connectDeadline connects to a crowded listener.
+func connectDeadline(t *trial) {
+	at := t.crowd()
+	ctx := t.after(short)
+	s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	if err == nil {
+		t.later(s.Close)
+		t.skip("the listener is not crowded after all")
+	}
+	t.timesOut(ctx, err, "a Connect that nobody accepts")
+}
+
+// connectNoWait connects to a crowded listener with a time of 0.
+func connectNoWait(t *trial) {
+	at := t.crowd()
+	s, err := do(t, "Connect with a time of 0", func() (*transport.Stream, error) {
+		return at.tr.Connect(transport.NoWait(), at.l.Addr())
+	})
+	if err == nil {
+		t.later(s.Close)
+		t.skip("the listener is not crowded after all")
+	}
+	if !isTimeout(err) {
+		t.fail("Connect with a time of 0 and nobody accepting ended with %w, not with a time-out", err)
+	}
+}
+
+// longWaits has every operation wait for a quarter of a second: without a limit, and with one of months, which no counter of
+// milliseconds in 32 bits holds.
+func longWaits(t *trial) {
+	const wait = 250 * time.Millisecond
+	for _, limit := range []time.Duration{transport.Infinite, 60 * 24 * time.Hour} {
+		ctx := context.Background()
+		if limit != transport.Infinite {
+			ctx = t.after(limit)
+		}
+		client, server := t.pair()
+		idle := t.listen(0)
+		read := begin(t, "Read", func() (int, error) { return server.Read(ctx, make([]byte, 10)) })
+		accept := begin(t, "Accept", func() (*transport.Stream, error) {
+			s, err := idle.l.Accept(ctx)
+			if err == nil {
+				t.later(s.Close)
+			}
+			return s, err
+		})
+		v := make([][]byte, large>>20)
+		for i := range v {
+			v[i] = make([]byte, 1<<20)
+		}
+		write := begin(t, "Writev", func() (int64, error) { return server.Writev(ctx, v...) })
+		if read.endsWithin(wait) {
+			t.fail("a Read with the time %v ended after less than %v with %d bytes and %v", limit, wait, read.v, read.err)
+		}
+		if accept.endsWithin(0) && accept.err != nil {
+			t.fail("an Accept with the time %v ended after %v with %v", limit, wait, accept.err)
+		}
+		if write.endsWithin(0) && write.err != nil {
+			t.fail("a Writev with the time %v ended after %v with %v", limit, wait, write.err)
+		}
+		t.write(client, []byte{1})
+		n, err := read.end()
+		if n != 1 {
+			t.fail("a Read with the time %v gave %d bytes and %w when one came", limit, n, orNone(err))
+		}
+		soon := t.soon()
+		s, err := do(t, "Connect", func() (*transport.Stream, error) { return idle.tr.Connect(soon, idle.l.Addr()) })
+		t.must(err, "Connect to a listener that has waited")
+		t.later(s.Close)
+		_, err = accept.end()
+		t.must(err, "an Accept with the time %v", limit)
+		_, err = do(t, "Readv", func() (int64, error) { return client.Readv(soon, v...) })
+		t.waited(err)
+		t.must(err, "reading what a Writev with the time %v wrote", limit)
+		_, err = write.end()
+		t.must(err, "a Writev with the time %v", limit)
+	}
+}
+
+// timeoutsLoseNothing reads bytes that trickle in with times that run out all the while, next to one another and to the bytes.
+func timeoutsLoseNothing(t *trial) {
+	client, server := t.pair()
+	const total = 400
+	p := pattern(60)
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	send := begin(t, "Writev", func() (struct{}, error) {
+		return struct{}{}, p.send(ctx, client, total, func() int {
+			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+			return 1 + rand.IntN(3)
+		})
+	})
+	_, err := do(t, "Read", func() (struct{}, error) {
+		buf := make([]byte, 8)
+		timeouts := 0
+		for off := int64(0); off < total; {
+			once, done := context.WithTimeout(ctx, time.Duration(rand.IntN(300))*time.Microsecond)
+			n, err := server.Read(once, buf[:1+rand.IntN(8)])
+			done()
+			if e := p.differs(off, buf[:n]); e != nil {
+				return struct{}{}, e
+			}
+			off += int64(n)
+			if isTimeout(err) {
+				timeouts++
+			} else if err != nil {
+				return struct{}{}, err
+			}
+			if ctx.Err() != nil {
+				return struct{}{}, ctx.Err()
+			}
+		}
+		return struct{}{}, nil
+	})
+	if err != nil {
+		cancel()
+	}
+	_, werr := send.end()
+	t.waited(err)
+	t.must(err, "reading with times that run out")
+	t.must(werr, "writing")
+}

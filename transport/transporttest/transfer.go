@@ -1,0 +1,269 @@
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// exchange is a byte each way. It is what every rule after it begins with.
+func exchange(t *trial) {
+	t.pair()
+}
+
+// waitsForBytes reads from a connection on which nothing has been sent.
+func waitsForBytes(t *trial) {
+	client, server := t.connect(t.listen(0))
+	for _, end := range []struct {
+		name     string
+		from, to *transport.Stream
+	}{{"accepting", client, server}, {"connecting", server, client}} {
+		ctx := t.soon()
+		p := make([]byte, 8)
+		read := begin(t, "Read", func() (int, error) { return end.to.Read(ctx, p) })
+		if read.endsWithin(50 * time.Millisecond) {
+			t.fail("Read at the %s end of an idle connection gave %d bytes and %v instead of waiting", end.name, read.v, read.err)
+		}
+		t.write(end.from, []byte{1})
+		if n, err := read.end(); n != 1 || err != nil {
+			t.waited(err)
+			t.fail("Read at the %s end gave %d bytes and %v when one byte was sent", end.name, n, err)
+		}
+		if n, err := do(t, "Read", func() (int, error) { return end.to.Read(transport.NoWait(), p) }); !isTimeout(err) {
+			t.fail("Read at the %s end with a time of 0 and nothing sent gave %d bytes and %v, not a time-out", end.name, n, err)
+		}
+	}
+}
+
+// readCount reads with buffers of several sizes that are parts of larger ones.
+func readCount(t *trial) {
+	client, server := t.connect(t.listen(0))
+	const total, untouched = 600, 0xa5
+	sent := pattern(1).bytes(0, total)
+	t.write(client, sent)
+	ctx := t.soon()
+	var got []byte
+	for i := 0; len(got) < total; i++ {
+		size := []int{1, 7, 50, 200}[i%4]
+		whole := bytes.Repeat([]byte{untouched}, 1024)
+		p := whole[:size]
+		n, err := do(t, "Read", func() (int, error) { return server.Read(ctx, p) })
+		t.waited(err)
+		t.must(err, "Read into %d bytes, after %d of %d", size, len(got), total)
+		if n < 1 || n > size {
+			t.fail("Read into %d bytes counted %d", size, n)
+		}
+		if bytes.Count(whole[size:], []byte{untouched}) != len(whole)-size {
+			t.fail("Read into %d bytes wrote beyond them", size)
+		}
+		got = append(got, p[:n]...)
+		if err := pattern(1).differs(0, got); err != nil {
+			t.fail("%w", err)
+		}
+	}
+	if len(got) > total {
+		t.fail("%d bytes were written and %d read", total, len(got))
+	}
+}
+
+// writeCount writes single buffers, compares the count with what arrives, and looks after it for more.
+func writeCount(t *trial) {
+	for _, size := range []int{1, 1000, 150_000} {
+		client, server := t.connect(t.listen(0))
+		ctx := t.soon()
+		sent := pattern(2).bytes(0, size)
+		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, sent) })
+		got := make([]byte, size)
+		n, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, got) })
+		if w, werr := write.end(); werr != nil || w != int64(size) {
+			t.waited(werr)
+			t.fail("a write of %d bytes counted %d, with the error %w", size, w, orNone(werr))
+		}
+		if err != nil {
+			t.waited(err)
+			t.fail("%d bytes were counted as written, and not all came (%d did): %w", size, n, err)
+		}
+		if err := pattern(2).differs(0, got); err != nil {
+			t.fail("of a write of %d bytes %w", size, err)
+		}
+		t.must(client.Close(), "Close")
+		if more, _ := t.rest(server); len(more) > 0 {
+			t.fail("%d bytes were counted as written, and %d more came", size, len(more))
+		}
+	}
+}
+
+var errNone = errors.New("nil")
+
+func orNone(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
+}
+
+// contents sends bytes in writes of many sizes and receives them in reads of others.
+func contents(t *trial) {
+	client, server := t.pair()
+	t.carry("from the connecting to the accepting end", client, server, 3, 300_000, sizes(1, 20_000), sizes(2, 30_000))
+	t.carry("from the accepting to the connecting end", server, client, 4, 300_000, sizes(3, 5_000), sizes(4, 2_000))
+}
+
+// carry sends n bytes of a pattern from one end to the other.
+func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) {
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	send := begin(t, "writing "+what, func() (struct{}, error) { return struct{}{}, p.send(ctx, from, n, writes) })
+	_, err := do(t, "reading "+what, func() (struct{}, error) { return struct{}{}, p.receive(ctx, to, n, reads) })
+	if err != nil {
+		cancel()
+	}
+	_, werr := send.end()
+	t.waited(err)
+	t.must(err, "%s", what)
+	t.waited(werr)
+	t.must(werr, "%s", what)
+}
+
+// vectors writes vectors of many shapes.
+func vectors(t *trial) {
+	client, server := t.pair()
+	many := make([]int, 3000) // more than one writev call takes
+	for i := range many {
+		many[i] = i % 5
+	}
+	var big []int
+	for range 20 {
+		big = append(big, 9000)
+	}
+	for i, shape := range [][]int{{5}, {2, 3}, {1, 0, 10, 5000, 0, 3, 70_000, 1}, many, big} {
+		p := pattern(10 + i)
+		var v [][]byte
+		off := 0
+		for _, n := range shape {
+			v = append(v, p.bytes(int64(off), n))
+			off += n
+		}
+		ctx := t.soon()
+		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+		got := make([]byte, off)
+		n, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, got) })
+		w, werr := write.end()
+		if werr != nil || w != int64(off) {
+			t.waited(werr)
+			t.fail("Writev of %d buffers with %d bytes counted %d, with the error %w", len(v), off, w, orNone(werr))
+		}
+		if err != nil {
+			t.waited(err)
+			t.fail("Writev of %d buffers counted %d bytes, and not all came (%d did): %w", len(v), off, n, err)
+		}
+		if err := p.differs(0, got); err != nil {
+			t.fail("of %d buffers with %d bytes %w", len(v), off, err)
+		}
+	}
+	if n, err := do(t, "Read", func() (int, error) { return server.Read(transport.NoWait(), make([]byte, 100)) }); !isTimeout(err) {
+		t.fail("after all of the vectors had been read came %d more bytes and the error %v", n, err)
+	}
+}
+
+// large is more than the carriers hold that we know of.
+const large = 12 << 20
+
+// partialWrites begins to write more than the carrier holds before anybody reads.
+func partialWrites(t *trial) {
+	client, server := t.pair()
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	p := pattern(20)
+	block := p.bytes(0, 1<<20) // sent again and again
+	var v [][]byte
+	for range large >> 20 {
+		v = append(v, block)
+	}
+	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+	write.endsWithin(20 * time.Millisecond) // whether it does or not: let it fill the carrier
+	_, err := do(t, "Readv", func() (struct{}, error) {
+		got := make([]byte, 1<<20)
+		for range v {
+			if _, err := server.Readv(ctx, got); err != nil {
+				return struct{}{}, err
+			}
+			if err := p.differs(0, got); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, nil
+	})
+	if err != nil {
+		cancel()
+	}
+	n, werr := write.end()
+	t.waited(err)
+	t.must(err, "reading what one Writev of %d bytes wrote", large)
+	t.must(werr, "Writev of %d bytes", large)
+	if n != large {
+		t.fail("Writev of %d bytes counted %d without an error", large, n)
+	}
+}
+
+// bigTransfers moves megabytes both ways at once.
+func bigTransfers(t *trial) {
+	const n = 4 << 20
+	client, server := t.pair()
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	var calls []*call[struct{}]
+	for i, end := range []struct {
+		name     string
+		from, to *transport.Stream
+	}{{"from the connecting end", client, server}, {"from the accepting end", server, client}} {
+		p := pattern(30 + i)
+		guard := func(err error) (struct{}, error) {
+			if err != nil {
+				cancel()
+			}
+			return struct{}{}, err
+		}
+		calls = append(calls,
+			begin(t, "reading what comes "+end.name, func() (struct{}, error) {
+				return guard(p.receive(ctx, end.to, n, each(48<<10)))
+			}),
+			begin(t, "writing "+end.name, func() (struct{}, error) {
+				return guard(p.send(ctx, end.from, n, sizes(5, 100_000)))
+			}))
+	}
+	var errs []error
+	for _, c := range calls {
+		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
+			t.waited(err)
+			errs = append(errs, err)
+		}
+	}
+	t.must(errors.Join(errs...), "%d bytes each way at once", n)
+}
+
+// pendingBytes asks while bytes are on their way, and when all have been read.
+func pendingBytes(t *trial) {
+	client, server := t.pair()
+	t.write(client, pattern(40).bytes(0, 100))
+	p := make([]byte, 10)
+	ctx := t.soon()
+	for read := 0; read < 100; read += len(p) {
+		n, err := do(t, "PendingBytes", server.PendingBytes)
+		t.must(err, "PendingBytes")
+		if n < 0 {
+			t.fail("PendingBytes is %d", n)
+		}
+		_, err = do(t, "Readv", func() (int64, error) { return server.Readv(ctx, p) })
+		t.waited(err)
+		t.must(err, "Readv")
+	}
+	n, err := do(t, "PendingBytes", server.PendingBytes)
+	t.must(err, "PendingBytes when all has been read")
+	if n < 0 {
+		t.fail("PendingBytes is %d", n)
+	}
+}
