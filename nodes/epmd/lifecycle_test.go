@@ -1,0 +1,216 @@
+package epmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// With a fake clock: exactly the packet timeout, counted from the last byte, and none for registrations.
+func TestServerPacketTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			want := timeout
+			if timeout == 0 {
+				want = 60 * time.Second
+			}
+			l := newPipeListener()
+			s := &Server{PacketTimeout: timeout}
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(l) }()
+			dial := func() net.Conn {
+				conn, err := l.Dial(t.Context(), "", "")
+				require.NoError(t, err)
+				return conn
+			}
+			mute, slow, held, refused := dial(), dial(), dial(), dial()
+			start := time.Now()
+			for _, conn := range []net.Conn{held, refused} {
+				_, err := conn.Write(framed(string(alive2("abc", ""))))
+				require.NoError(t, err)
+				_, err = io.ReadFull(conn, make([]byte, 6))
+				require.NoError(t, err)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				_, err := mute.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, io.EOF)
+				assert.Equal(t, want, time.Since(start))
+			})
+			wg.Go(func() {
+				time.Sleep(want / 2)
+				_, err := slow.Write([]byte{0})
+				assert.NoError(t, err)
+				_, err = slow.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, io.EOF)
+				assert.Equal(t, want/2+want, time.Since(start))
+			})
+			wg.Wait()
+
+			time.Sleep(24 * time.Hour)
+			synctest.Wait()
+			for _, conn := range []net.Conn{held, refused} {
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Second)))
+				_, err := conn.Read(make([]byte, 1))
+				require.NotErrorIs(t, err, io.EOF, "a registration has no timeout")
+				conn.Close()
+			}
+			mute.Close()
+			slow.Close()
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, <-served, ErrServerClosed)
+		})
+	}
+}
+
+// A client that asks and does not read is cut off, and delays nobody.
+func TestServerWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		stuck, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = stuck.Write(framed("n"))
+		require.NoError(t, err)
+		synctest.Wait()
+		start := time.Now()
+		_, _, err = (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
+		require.NoError(t, err)
+		require.Zero(t, time.Since(start))
+
+		time.Sleep(DefaultPacketTimeout)
+		synctest.Wait()
+		n, err := stuck.Read(make([]byte, 100))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, io.EOF)
+		stuck.Close()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, ErrServerClosed)
+	})
+}
+
+func TestShutdownAnswersWhatWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}
+		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
+		require.NoError(t, err)
+		asking, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		_, err = asking.Write(framed("zabc")[:3])
+		require.NoError(t, err)
+
+		down := make(chan error, 1)
+		go func() { down <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		require.Empty(t, down, "it waits for the request")
+		require.NoError(t, r.Err())
+		require.ErrorIs(t, c.Kill(t.Context()), ErrNoPortMapper, "nothing new is accepted")
+		_, err = asking.Write(framed("zabc")[3:])
+		require.NoError(t, err)
+		answer, err := io.ReadAll(asking)
+		require.NoError(t, err)
+		require.Equal(t, "w\x00", string(answer[:2]))
+		require.NoError(t, <-down)
+		<-r.Done()
+		require.ErrorIs(t, r.Err(), ErrLost)
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		require.NoError(t, r.Close())
+		asking.Close()
+	})
+}
+
+func TestShutdownGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		mute, err := l.Dial(t.Context(), "", "")
+		require.NoError(t, err)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		_, err = mute.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		mute.Close()
+	})
+}
+
+func TestServerIsUsedOnce(t *testing.T) {
+	var s Server
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Shutdown(t.Context()))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Serve(l), ErrServerClosed)
+	_, err = l.Accept()
+	require.ErrorIs(t, err, net.ErrClosed, "Serve closes the listener in any case")
+}
+
+// failingListener fails with each of errs in turn, before it works.
+type failingListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+func TestServerSurvivesPassingFailures(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED)}})
+	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
+	require.NoError(t, err)
+}
+
+func TestServerStopsPausingWhenClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := make([]error, 100)
+		for i := range errs {
+			errs[i] = syscall.EMFILE
+		}
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(&failingListener{newPipeListener(), errs}) }()
+		time.Sleep(10500 * time.Millisecond) // in the middle of a pause of a second
+		start := time.Now()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, ErrServerClosed)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+func TestServerReportsABrokenListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{}
+	broken := errors.New("broken")
+	require.ErrorIs(t, s.Serve(&failingListener{l, []error{broken}}), broken)
+	require.NoError(t, s.Close())
+}
