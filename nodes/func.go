@@ -88,9 +88,9 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
-// start runs f on a goroutine of its own, with a token of Config.MaxCalls; while there is none its connection waits. It is false when
+// work runs f on a goroutine of its own, with a token of Config.MaxCalls; while there is none its connection waits. It is false when
 // the node drains or the connection has ended.
-func (n *Node) start(c *Conn, f func(ctx context.Context)) bool {
+func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 	var gone <-chan struct{}
 	ctx := n.ctx
 	if c != nil {

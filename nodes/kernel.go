@@ -45,7 +45,7 @@ func (n *Node) rexCall(_ context.Context, c *Call) (any, error) {
 	if !ok {
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	if !n.start(c.conn, func(ctx context.Context) {
+	if !n.work(c.conn, func(ctx context.Context) {
 		if err := c.Reply(ctx, n.rexResult(ctx, mfa)); err != nil {
 			n.log.Debug("reply lost", "to", c.From, "error", err)
 		}
@@ -58,7 +58,7 @@ func (n *Node) rexCall(_ context.Context, c *Call) (any, error) {
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(request, "cast"); ok {
-		n.start(ConnOf(ctx), func(ctx context.Context) { n.applyArgs(ctx, mfa) })
+		n.work(ConnOf(ctx), func(ctx context.Context) { n.applyArgs(ctx, mfa) })
 	}
 }
 
@@ -78,7 +78,7 @@ func (n *Node) rexInfo(_ context.Context, _ *Mailbox, m *Message) {
 	if !ok || !isCall || m.conn == nil {
 		return
 	}
-	n.start(m.conn, func(ctx context.Context) {
+	n.work(m.conn, func(ctx context.Context) {
 		if err := m.conn.Send(ctx, from, ei.Tuple{ei.Atom("rex"), n.rexResult(ctx, mfa)}); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
 		}

@@ -89,7 +89,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(flags, b.pid)
 	}
 	module, name := m.Module, m.Function
-	if !n.start(c, func(ctx context.Context) {
+	if !n.work(c, func(ctx context.Context) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stop := context.AfterFunc(n.ctx, cancel)

@@ -21,13 +21,13 @@ func (n *Node) Start(ctx context.Context) error {
 	if !n.started.CompareAndSwap(false, true) {
 		return wrap("start", n.Name(), ErrStarted)
 	}
-	if err := n.start0(ctx); err != nil {
+	if err := n.join(ctx); err != nil {
 		return errors.Join(err, n.Close())
 	}
 	return nil
 }
 
-func (n *Node) start0(ctx context.Context) error {
+func (n *Node) join(ctx context.Context) error {
 	if n.cfg.Name != "" {
 		l, err := n.Listen(ctx, n.listenAddr())
 		if err != nil {
