@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+const module = "github.com/cnode-go/cnode"
+
+// buildGo builds a package of this module, once, and returns the program's path.
+func (a *arena) buildGo(ctx context.Context, pkg string) (string, error) {
+	program := filepath.Join(a.dir, path.Base(pkg))
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, module+"/"+pkg)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s does not build: %w\n%s", pkg, err, out)
+	}
+	return program, nil
+}
+
+// buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns its path. Without a compiler or
+// libei's files it is the program that test/prepare.sh has compiled in the same way.
+func (a *arena) buildC(ctx context.Context, name string) (string, error) {
+	program := filepath.Join(a.dir, name)
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	err := a.compile(ctx, name, program)
+	if err == nil {
+		return program, nil
+	}
+	if dir := os.Getenv("CNODE_TEST_LIBEI"); dir != "" {
+		prepared := filepath.Join(dir, name)
+		if _, statErr := os.Stat(prepared); statErr == nil {
+			return prepared, nil
+		}
+	}
+	return "", err
+}
+
+func (a *arena) compile(ctx context.Context, name, program string) error {
+	libei, err := a.findLibei(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return fmt.Errorf("where the module is: %w", err)
+	}
+	source := filepath.Join(strings.TrimSpace(string(out)), "test", "interop", "libei", name+".c")
+	cmd := exec.CommandContext(ctx, "gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(libei, "include"),
+		"-o", program, source, "-L"+filepath.Join(libei, "lib"), "-lei")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s does not compile: %w\n%s", source, err, out)
+	}
+	return nil
+}
+
+// findLibei returns the directory of the application erl_interface: the measuring node's own, or else, as the node may live in a root
+// file system of its own, the machine's.
+func (a *arena) findLibei(ctx context.Context) (string, error) {
+	var dirs []string
+	if text, err := a.driver.EvalContext(ctx, "list_to_atom(code:lib_dir(erl_interface))"); err == nil {
+		dirs = append(dirs, strings.Trim(text, "'"))
+	}
+	for _, pattern := range []string{"/usr/lib/erlang/lib/erl_interface-*", "/usr/local/lib/erlang/lib/erl_interface-*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		dirs = append(dirs, found...)
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(filepath.Join(dir, "include", "ei.h")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("no libei on this machine (Debian: erlang-dev)")
+}

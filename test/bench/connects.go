@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// How many connections a round sets up, one after the other.
+const (
+	defaultConnects = 200
+	quickConnects   = 40
+)
+
+// connectLimit bounds a round of them.
+const connectLimit = 20 * time.Second
+
+// measureConnects takes the set-up rates in both directions.
+func (a *arena) measureConnects(ctx context.Context) error {
+	n := defaultConnects
+	if a.o.quick {
+		n = quickConnects
+	}
+	out := map[string]bool{} // measurement and kind that have failed
+	for _, m := range []struct {
+		name string
+		take func(ctx context.Context, p *peer, n int) error
+	}{{connectErlang, a.connectFromErlang}, {connectPeer, a.connectFromPeer}} {
+		if !matches(a.o.only, m.name) {
+			continue
+		}
+		for round := range a.o.rounds {
+			a.say("%s, round %d of %d", m.name, round+1, a.o.rounds)
+			err := a.inTurn(ctx, round, func(p *peer) error {
+				key := m.name + p.kind.name
+				if out[key] {
+					return nil
+				}
+				err := m.take(ctx, p, n)
+				if err == nil {
+					return nil
+				}
+				out[key] = true
+				return a.failed(ctx, m.name, p, err)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// connectFromErlang lets the measuring node connect and disconnect n times.
+func (a *arena) connectFromErlang(ctx context.Context, p *peer, n int) error {
+	if _, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', 3", p.node)); err != nil {
+		return err
+	}
+	cpu := startClock(p.pid)
+	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
+	if err != nil {
+		return err
+	}
+	a.results.add(connectErlang, p.kind.name, float64(n)/time.Duration(ns).Seconds())
+	a.addTime(connectErlang+"/cpu", p, cpu, n)
+	return nil
+}
+
+// connectFromPeer lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so that
+// a program's start does not count.
+func (a *arena) connectFromPeer(ctx context.Context, p *peer, n int) error {
+	if p.dial == nil {
+		return nil
+	}
+	if _, err := a.driver.EvalContext(ctx, fmt.Sprintf("bench_driver:watch(%d)", n)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	dialled := p.dial(ctx, n)
+	ns, err := a.call(ctx, cellLimit, "watched", "")
+	if err = errors.Join(dialled, err); err != nil {
+		return &failure{err.Error()}
+	}
+	a.results.add(connectPeer, p.kind.name, float64(n-1)/time.Duration(ns).Seconds())
+	return nil
+}

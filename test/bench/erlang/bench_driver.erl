@@ -1,0 +1,135 @@
+%% The side that measures: a real Erlang node times what it does with a peer. Every
+%% call answers {done, Nanoseconds} or {failed, Reason}; Limit, in milliseconds,
+%% bounds it.
+-module(bench_driver).
+-export([check/3, round_trip/4, in/4, out/4, connect/3, watch/1, watched/1, goroutines/1]).
+
+%% Whether the peer keeps its promises at this size: every byte is looked at here,
+%% and only the sizes below.
+check(Node, Size, Limit) ->
+    Bin = payload(Size),
+    Peer = {peer, Node},
+    timed(Limit, fun() ->
+        true = net_kernel:connect_node(Node),
+        Peer ! {echo, self(), [Bin, Size]},
+        receive [Bin, Size] -> ok end,
+        Peer ! {source, self(), 3, Bin},
+        [receive Bin -> ok end || _ <- [1, 2, 3]],
+        [Peer ! {sink, self(), Last, Bin} || Last <- [false, false, true]],
+        receive {count, 3} -> ok end
+    end).
+
+%% N times there and back, one after the other.
+round_trip(Node, Size, N, Limit) ->
+    Bin = payload(Size),
+    timed(Limit, fun() -> round_trips({peer, Node}, Bin, Size, N) end).
+
+round_trips(_, _, _, 0) ->
+    ok;
+round_trips(Peer, Bin, Size, N) ->
+    Peer ! {echo, self(), Bin},
+    receive B when byte_size(B) =:= Size -> ok end,
+    round_trips(Peer, Bin, Size, N - 1).
+
+%% N messages to the peer, to its word that it has had them all.
+in(Node, Size, N, Limit) ->
+    Bin = payload(Size),
+    timed(Limit, fun() ->
+        send({peer, Node}, Bin, N),
+        receive
+            {count, N} -> ok;
+            {count, Other} -> exit({failed, {counted, Other, N}})
+        end
+    end).
+
+send(Peer, Bin, 1) ->
+    Peer ! {sink, self(), true, Bin};
+send(Peer, Bin, N) ->
+    Peer ! {sink, self(), false, Bin},
+    send(Peer, Bin, N - 1).
+
+%% N messages from the peer, from asking for them to the last.
+out(Node, Size, N, Limit) ->
+    Bin = payload(Size),
+    timed(Limit, fun() ->
+        {peer, Node} ! {source, self(), N, Bin},
+        collect(Size, N)
+    end).
+
+collect(_, 0) ->
+    ok;
+collect(Size, N) ->
+    receive B when byte_size(B) =:= Size -> ok end,
+    collect(Size, N - 1).
+
+%% N times connect and disconnect, each to its end.
+connect(Node, N, Limit) ->
+    disconnect(Node),
+    timed(Limit, fun() -> [connected(Node) || _ <- lists:seq(1, N)] end).
+
+connected(Node) ->
+    case net_kernel:connect_node(Node) of
+        true -> disconnect(Node);
+        Other -> exit({failed, {connect_node, Other}})
+    end.
+
+disconnect(Node) ->
+    case lists:member(Node, nodes(connected)) of
+        true ->
+            true = erlang:monitor_node(Node, true),
+            erlang:disconnect_node(Node),
+            receive {nodedown, Node} -> ok end;
+        false ->
+            ok
+    end.
+
+%% Waits in the background for N nodes to come up; watched/1 tells how long it took
+%% from the first to the last of them.
+watch(N) ->
+    Caller = self(),
+    Watcher = spawn(fun() ->
+        ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
+        Caller ! {watching, self()},
+        First = up(),
+        Last = lists:foldl(fun(_, _) -> up() end, First, lists:seq(2, N)),
+        receive {report, To} -> To ! {self(), {done, Last - First}} end
+    end),
+    register(bench_watcher, Watcher),
+    receive {watching, Watcher} -> ok end.
+
+up() ->
+    receive {nodeup, _, _} -> now_ns() end.
+
+watched(Limit) ->
+    Watcher = whereis(bench_watcher),
+    Watcher ! {report, self()},
+    Result = receive {Watcher, R} -> R after Limit -> {failed, timeout} end,
+    exit(Watcher, kill),
+    Result.
+
+%% What only the Go peer knows of itself.
+goroutines(Node) ->
+    {peer, Node} ! {goroutines, self()},
+    receive {goroutines, N} -> {done, N} after 5000 -> {failed, timeout} end.
+
+payload(Size) ->
+    binary:copy(<<"x">>, Size).
+
+now_ns() ->
+    erlang:monotonic_time(nanosecond).
+
+%% Times Fun in a new process, which has nothing to collect and no message waiting.
+timed(Limit, Fun) ->
+    {Pid, Ref} = spawn_opt(fun() ->
+        Start = now_ns(),
+        Fun(),
+        exit({done, now_ns() - Start})
+    end, [monitor, {message_queue_data, off_heap}]),
+    receive
+        {'DOWN', Ref, process, Pid, {done, _} = Done} -> Done;
+        {'DOWN', Ref, process, Pid, {failed, _} = Failed} -> Failed;
+        {'DOWN', Ref, process, Pid, Reason} -> {failed, Reason}
+    after Limit ->
+        exit(Pid, kill),
+        receive {'DOWN', Ref, process, Pid, _} -> {failed, timeout} end
+    end.

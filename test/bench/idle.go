@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+)
+
+const (
+	idleConnections = 1000
+	// warmConnections come and go before the first look, so that what a peer sets up once does not count.
+	warmConnections = 20
+	// settle is how long the peer is left alone before each look.
+	settle = time.Second
+)
+
+// A footprint is what a process holds.
+type footprint struct {
+	resident    int64 // bytes
+	descriptors int
+	threads     int
+	goroutines  int64 // 0: not told
+}
+
+// measureIdle opens many connections to a fresh peer of each kind, and looks at its process before and after.
+func (a *arena) measureIdle(ctx context.Context) error {
+	if !matches(a.o.only, idle) {
+		return nil
+	}
+	rounds := min(a.o.rounds, 3)
+	if a.o.quick {
+		rounds = 1
+	}
+	failed := map[string]bool{}
+	for round := range rounds {
+		a.say("idle connections, round %d of %d", round+1, rounds)
+		err := a.inTurn(ctx, round, func(p *peer) error {
+			if p.kind.name == nameErgo || failed[p.kind.name] {
+				return nil
+			}
+			err := a.holdIdle(ctx, p.kind)
+			if err != nil && ctx.Err() == nil {
+				failed[p.kind.name] = true
+				a.note("%s: idle connections not measured: %v", p.kind.name, err)
+				err = nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *arena) holdIdle(ctx context.Context, k kind) error {
+	p, err := a.start(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	release, err := a.hold(ctx, p, warmConnections)
+	release()
+	if err != nil {
+		return err
+	}
+	before, err := a.look(ctx, p)
+	if err != nil {
+		return err
+	}
+	release, err = a.hold(ctx, p, idleConnections)
+	defer release()
+	if err != nil {
+		return err
+	}
+	after, err := a.look(ctx, p)
+	if err != nil {
+		return err
+	}
+	each := func(row string, difference float64) {
+		a.results.add(idle+"/"+row, k.name, difference/idleConnections)
+	}
+	each("memory", float64(after.resident-before.resident)/1024)
+	each("descriptors", float64(after.descriptors-before.descriptors))
+	each("threads", float64(after.threads-before.threads))
+	if p.goroutines {
+		each("goroutines", float64(after.goroutines-before.goroutines))
+	}
+	clock := startClock(p.pid)
+	begun := time.Now()
+	if err := sleep(ctx, settle); err != nil {
+		return err
+	}
+	if clock != nil {
+		if took, err := clock(); err == nil {
+			a.results.add(idle+"/cpu", k.name, 1000*took.Seconds()/time.Since(begun).Seconds())
+		}
+	}
+	return nil
+}
+
+// hold connects to the peer n times, as n hidden nodes that then keep still. release, which is never nil, ends the connections.
+func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err error) {
+	var held []*nodes.Node
+	release = func() {
+		for _, n := range held {
+			_ = n.Close()
+		}
+	}
+	mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}}
+	for i := range n {
+		node, err := nodes.New(nodes.Config{Name: fmt.Sprintf("idle%d@127.0.0.1", i), Cookie: cookie, Resolver: mapper})
+		if err != nil {
+			return release, err
+		}
+		held = append(held, node)
+		if _, err := node.Connect(ctx, p.node); err != nil {
+			return release, fmt.Errorf("connection %d: %w", i+1, err)
+		}
+	}
+	return release, nil
+}
+
+// look reads what the peer's process holds, once it has settled.
+func (a *arena) look(ctx context.Context, p *peer) (footprint, error) {
+	if err := sleep(ctx, settle); err != nil {
+		return footprint{}, err
+	}
+	var goroutines int64
+	if p.goroutines { // asked first: the question makes a connection of its own, which then counts both times
+		var err error
+		goroutines, err = evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_driver:goroutines('%s')", p.node))
+		if err != nil {
+			return footprint{}, err
+		}
+	}
+	f, err := holds(p.pid)
+	f.goroutines = goroutines
+	return f, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,138 @@
+// Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a program written with C's libei, another
+// Erlang node, a program written with ergo, and two of ours. See README.md.
+//
+//	go run ./test/bench [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// What a run takes, and what a quick one does.
+const (
+	defaultRounds = 7
+	quickRounds   = 3
+	defaultCell   = 400 * time.Millisecond // one measurement of one peer
+	quickCell     = 60 * time.Millisecond
+)
+
+// options are what the command line says.
+type options struct {
+	otp    int // 0: the oldest release there is
+	rounds int
+	cell   time.Duration
+	quick  bool
+	only   *regexp.Regexp // names of measurements; nil: all
+	peers  []string       // names of kinds; nil: all
+	json   bool
+}
+
+func main() {
+	o, err := parse(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func parse(args []string, errors io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(errors)
+	f.IntVar(&o.otp, "otp", 0, "`release` of the Erlang nodes: 25, 27 or 29 (default the oldest there is)")
+	f.IntVar(&o.rounds, "rounds", 0, fmt.Sprintf("`number` of rounds (default %d, quick %d)", defaultRounds, quickRounds))
+	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
+	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
+	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))
+	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, connect/erlang, connect/peer, idle) matches the `pattern`",
+		func(s string) (err error) {
+			o.only, err = regexp.Compile(s)
+			return err
+		})
+	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
+		for name := range strings.SplitSeq(s, ",") {
+			if !slices.Contains(kindNames(), name) {
+				return fmt.Errorf("%q is none of %s", name, strings.Join(kindNames(), ", "))
+			}
+			o.peers = append(o.peers, name)
+		}
+		return nil
+	})
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		f.Usage()
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.rounds < 1 {
+		o.rounds = defaultRounds
+		if o.quick {
+			o.rounds = quickRounds
+		}
+	}
+	if o.cell <= 0 {
+		o.cell = defaultCell
+		if o.quick {
+			o.cell = quickCell
+		}
+	}
+	return o, nil
+}
+
+// run measures and prints the table. It says on progress what it is doing.
+func run(ctx context.Context, o options, out, progress io.Writer) error {
+	release, err := findRelease(o.otp)
+	if err != nil {
+		return err
+	}
+	a, err := open(ctx, release, o, progress)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	begun := time.Now()
+	if err := a.measure(ctx); err != nil {
+		return err
+	}
+	r := a.report(begun)
+	if o.json {
+		return r.writeJSON(out)
+	}
+	return r.writeText(out)
+}
+
+func findRelease(number int) (otp.Release, error) {
+	found, err := otp.Find()
+	if err != nil {
+		return otp.Release{}, err
+	}
+	for _, r := range found {
+		if number == 0 || r.Number == number {
+			return r, nil
+		}
+	}
+	return otp.Release{}, fmt.Errorf("no Erlang/OTP %d: CNODE_TEST_OTP does not name it (test/prepare.sh makes 27 and 29)", number)
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// The names of the kinds of peers, as the table's columns have them.
+const (
+	nameLibei = "libei"
+	nameBEAM  = "BEAM"
+	nameErgo  = "ergo"
+	nameOurs  = "ours"
+	nameServe = "serve"
+)
+
+// A kind is one way to write the peer.
+type kind struct {
+	name  string
+	start func(ctx context.Context, a *arena, node string) (*peer, error)
+}
+
+// kinds are in the order in which they are measured in each round.
+func kinds() []kind {
+	return []kind{
+		{nameLibei, startLibei},
+		{nameBEAM, startBEAM},
+		{nameErgo, startErgo},
+		{nameOurs, startOurs},
+		{nameServe, startServe},
+	}
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// A peer is a running one.
+type peer struct {
+	kind  kind
+	node  string // its name
+	pid   int    // of its process
+	close func()
+	log   func() string
+	// dial connects to the measuring node n times; nil: it cannot.
+	dial func(ctx context.Context, n int) error
+	// goroutines says that it tells how many it has.
+	goroutines bool
+}
+
+func (a *arena) wanted(kind string) bool { return a.o.peers == nil || slices.Contains(a.o.peers, kind) }
+
+// start starts a peer with a name that none had before.
+func (a *arena) start(ctx context.Context, k kind) (*peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	a.started++
+	p, err := k.start(ctx, a, fmt.Sprintf("p%d@127.0.0.1", a.started))
+	if err != nil {
+		return nil, err
+	}
+	p.kind = k
+	return p, nil
+}
+
+func startLibei(ctx context.Context, a *arena, node string) (*peer, error) {
+	echo, err := a.buildC(ctx, "ei_echo")
+	if err != nil {
+		return nil, err
+	}
+	rate, err := a.buildC(ctx, "ei_connect_rate")
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.launch(ctx, exec.Command(echo, node, cookie))
+	if err != nil {
+		return nil, err
+	}
+	p.dial = func(ctx context.Context, n int) error {
+		return a.command(ctx, rate, a.driver.Name(), cookie, strconv.Itoa(n))
+	}
+	return p, nil
+}
+
+func startBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
+	n, err := a.release.Launch(ctx, otp.Options{Name: node, Cookie: cookie, EpmdPort: a.epmdPort, Hidden: true})
+	if err != nil {
+		return nil, err
+	}
+	err = n.LoadContext(ctx, peerSource)
+	if err == nil {
+		err = n.LoadContext(ctx, driverSource)
+	}
+	if err == nil {
+		_, err = n.EvalContext(ctx, "bench_peer:start()")
+	}
+	if err != nil {
+		n.Close()
+		return nil, err
+	}
+	return &peer{node: n.Name(), pid: n.Pid(), close: n.Close, log: n.Log, dial: func(ctx context.Context, times int) error {
+		_, err := evaluate(ctx, n, connectLimit, fmt.Sprintf("bench_driver:connect('%s', %d, %d)",
+			a.driver.Name(), times, connectLimit.Milliseconds()))
+		return err
+	}}, nil
+}
+
+func startErgo(ctx context.Context, a *arena, node string) (*peer, error) {
+	if a.release.Number != 25 {
+		return nil, errors.New("ergo v1 connects with OTP 25 only")
+	}
+	program, err := a.buildGo(ctx, "test/bench/ergo")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, node, cookie))
+}
+
+func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.launch(ctx, exec.Command(program, node, cookie))
+	if err != nil {
+		return nil, err
+	}
+	p.goroutines = true
+	p.dial = func(ctx context.Context, n int) error {
+		return a.command(ctx, program, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
+	}
+	return p, nil
+}
+
+func startServe(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGo(ctx, "cmd/cnode-demo")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "serve", "--name", node, "--cookie", cookie))
+}
+
+// launch starts a program that says when it is ready.
+func (a *arena) launch(ctx context.Context, cmd *exec.Cmd) (*peer, error) {
+	cmd.Env = a.environment()
+	p, err := otp.LaunchProgram(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &peer{node: p.Name, pid: p.Pid(), close: p.Close, log: p.Log}, nil
+}
+
+// command runs a program to its end.
+func (a *arena) command(ctx context.Context, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = a.environment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// processorTime is the time that all threads of a process have run, utime + stime of /proc/PID/stat: read from the process's clock
+// it is exact to the nanosecond, there only to the hundredth of a second. See clock_getcpuclockid(3).
+func processorTime(pid int) (time.Duration, error) {
+	const schedulerClock = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|schedulerClock), &t); err != nil {
+		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// holds reads a process's footprint. See proc_pid_status(5).
+func holds(pid int) (footprint, error) {
+	var f footprint
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return f, err
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			f.resident = n << 10
+		case "Threads":
+			f.threads = int(n)
+		}
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	f.descriptors = len(open)
+	return f, err
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// A report is what was measured: the JSON as it is printed, and the tables' content.
+type report struct {
+	Machine string    `json:"machine"`
+	OTP     int       `json:"otp"`
+	Go      string    `json:"go"`
+	Date    string    `json:"date"`
+	Rounds  int       `json:"rounds"`
+	Seconds float64   `json:"seconds"`
+	Load    string    `json:"load"` // of the machine at the end: 1, 5, 15 minutes
+	Kinds   []string  `json:"peers"`
+	Rows    []outcome `json:"rows"`
+	Notes   []string  `json:"notes"`
+}
+
+// An outcome is a row with its values.
+type outcome struct {
+	Name   string            `json:"name"`
+	Title  string            `json:"title"`
+	Unit   string            `json:"unit,omitempty"`
+	Libei  *float64          `json:"ours_per_libei,omitempty"`
+	BEAM   *float64          `json:"ours_per_beam,omitempty"`
+	Serve  *float64          `json:"serve_per_libei,omitempty"`
+	Target string            `json:"target,omitempty"`
+	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
+	Peers  map[string]values `json:"values"`
+
+	aside bool
+}
+
+// values are one peer's in one row.
+type values struct {
+	Median float64   `json:"median"`
+	Min    float64   `json:"min"`
+	Max    float64   `json:"max"`
+	All    []float64 `json:"all"`
+}
+
+func (a *arena) report(begun time.Time) report {
+	r := report{
+		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), Rounds: a.o.rounds,
+		Seconds: math.Round(time.Since(begun).Seconds()), Load: load(), Notes: a.notes,
+	}
+	for _, name := range kindNames() {
+		if a.wanted(name) {
+			r.Kinds = append(r.Kinds, name)
+		}
+	}
+	for _, row := range rows() {
+		if matches(a.o.only, measurementOf(row.name)) {
+			r.Rows = append(r.Rows, row.outcome(a.results[row.name]))
+		}
+	}
+	return r
+}
+
+func (row row) outcome(measured map[string][]float64) outcome {
+	o := outcome{Name: row.name, Title: row.title, Unit: row.unit, Peers: map[string]values{}, aside: row.aside}
+	for kind, all := range measured {
+		v := values{Median: median(all), Min: all[0], Max: all[0], All: all}
+		for _, value := range all {
+			v.Min, v.Max = min(v.Min, value), max(v.Max, value)
+		}
+		o.Peers[kind] = v
+	}
+	o.Libei, o.BEAM, o.Serve = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM), o.ratio(nameServe, nameLibei)
+	var texts []string
+	for _, t := range row.targets {
+		texts = append(texts, t.String())
+	}
+	o.Target = strings.Join(texts, ", ")
+	o.Met = o.judge(row.targets)
+	return o
+}
+
+// ratio divides two medians; nil where there is none.
+func (o *outcome) ratio(kind, by string) *float64 {
+	a, ok := o.Peers[kind]
+	b, ok2 := o.Peers[by]
+	if !ok || !ok2 || b.Median == 0 {
+		return nil
+	}
+	q := a.Median / b.Median
+	return &q
+}
+
+// judge says whether ours meets every target.
+func (o *outcome) judge(targets []target) string {
+	if len(targets) == 0 {
+		return ""
+	}
+	for _, t := range targets {
+		got, ok := o.Peers[nameOurs]
+		if !ok {
+			return ""
+		}
+		value := got.Median
+		if t.against != "" {
+			q := o.ratio(nameOurs, t.against)
+			if q == nil {
+				return ""
+			}
+			value = *q
+		}
+		if t.most && value > t.bound || !t.most && value < t.bound {
+			return "no"
+		}
+	}
+	return "yes"
+}
+
+func (r report) writeJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "\t")
+	return e.Encode(r)
+}
+
+// machine describes the processor and how many of it there are.
+func machine() string {
+	name := runtime.GOOS + "/" + runtime.GOARCH
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+				name += ", " + strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return name + ", " + plural(runtime.NumCPU(), "processor")
+}
+
+// load is the system's load average, which says how busy the machine was.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// cellLimit bounds a measurement beyond the time that it is meant to take.
+	cellLimit = 3 * time.Second
+	// pause lets a peer that was just measured finish what it does behind its work, and the measuring node too.
+	pause = 10 * time.Millisecond
+)
+
+// A stream is a measurement of messages: those of one size, in one direction or there and back.
+type stream struct {
+	name     string // round-trip, out, in
+	function string // of the measuring node
+	size     int
+	counts   map[string]int // messages in one measurement, by kind; a kind that is not there has failed
+}
+
+func (s *stream) String() string { return sized(s.name, s.size) }
+
+func streams(o options) []*stream {
+	var all []*stream
+	for _, m := range []struct{ name, function string }{{roundTrip, "round_trip"}, {out, "out"}, {in, "in"}} {
+		for _, size := range sizes {
+			s := &stream{name: m.name, function: m.function, size: size, counts: map[string]int{}}
+			if matches(o.only, s.String()) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// measure fills a.results.
+func (a *arena) measure(ctx context.Context) error {
+	all := streams(a.o)
+	for _, s := range all {
+		a.say("%v: how many messages take %v", s, a.o.cell)
+		if err := a.calibrate(ctx, s); err != nil {
+			return err
+		}
+	}
+	for round := range a.o.rounds {
+		if len(all) > 0 {
+			a.say("messages, round %d of %d", round+1, a.o.rounds)
+		}
+		for _, s := range all {
+			if err := a.inTurn(ctx, round, func(p *peer) error { return a.measureStream(ctx, s, p) }); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.measureConnects(ctx); err != nil {
+		return err
+	}
+	return a.measureIdle(ctx)
+}
+
+// inTurn calls f for every peer, and begins with another one in each round, so that none always has the same one before it.
+func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) error {
+	for i := range a.peers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f(a.peers[(round+i)%len(a.peers)]); err != nil {
+			return err
+		}
+		time.Sleep(pause)
+	}
+	return nil
+}
+
+// calibrate finds how many messages a measurement has: as many as the peers, slow ones aside, take the wanted time for, the same number
+// for each. A peer that would need more than twice the time has fewer.
+func (a *arena) calibrate(ctx context.Context, s *stream) error {
+	rates := map[string]float64{}
+	for i := range a.peers {
+		p := a.peers[i]
+		rate, err := a.rate(ctx, s, p)
+		if err = a.failed(ctx, s.String(), p, err); err != nil {
+			return err
+		}
+		if rate > 0 {
+			rates[p.kind.name] = rate
+		}
+	}
+	var usual []float64
+	for name, rate := range rates {
+		if name != nameErgo || len(rates) == 1 {
+			usual = append(usual, rate)
+		}
+	}
+	for name, rate := range rates {
+		n := min(median(usual), 2*rate) * a.o.cell.Seconds()
+		s.counts[name] = max(int(n), 10)
+	}
+	return nil
+}
+
+// rate makes sure that the peer answers rightly, and estimates its messages per second with ever longer runs. Whatever it has to
+// set up once, it has set up after that.
+func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
+	if _, err := a.call(ctx, cellLimit, "check", fmt.Sprintf("'%s', %d", p.node, s.size)); err != nil {
+		return 0, err
+	}
+	n := 10
+	for {
+		took, err := a.run(ctx, s, p, n)
+		if err != nil {
+			return 0, err
+		}
+		if took >= a.o.cell/4 {
+			return float64(n) / took.Seconds(), nil
+		}
+		n = min(10*n, int(float64(n)*a.o.cell.Seconds()/2/took.Seconds())+n)
+	}
+}
+
+func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Duration, error) {
+	ns, err := a.call(ctx, cellLimit+4*a.o.cell, s.function, fmt.Sprintf("'%s', %d, %d", p.node, s.size, n))
+	return time.Duration(ns), err
+}
+
+// measureStream takes one measurement of one peer, with the processor time of its process and of the measuring node.
+func (a *arena) measureStream(ctx context.Context, s *stream, p *peer) error {
+	n, ok := s.counts[p.kind.name]
+	if !ok {
+		return nil
+	}
+	cpu, driverCPU := startClock(p.pid), startClock(a.driver.Pid())
+	took, err := a.run(ctx, s, p, n)
+	if err != nil {
+		delete(s.counts, p.kind.name)
+		return a.failed(ctx, s.String(), p, err)
+	}
+	value := float64(n) / took.Seconds()
+	if s.name == roundTrip {
+		value = microseconds(took) / float64(n)
+	}
+	a.results.add(s.String(), p.kind.name, value)
+	a.addTime(s.String()+"/cpu", p, cpu, n)
+	a.addTime(s.String()+"/driver-cpu", p, driverCPU, n)
+	return nil
+}
+
+// A processClock tells the processor time since it was started; nil where the system does not.
+type processClock func() (time.Duration, error)
+
+func startClock(pid int) processClock {
+	before, err := processorTime(pid)
+	if err != nil {
+		return nil
+	}
+	return func() (time.Duration, error) {
+		after, err := processorTime(pid)
+		return after - before, err
+	}
+}
+
+// addTime adds microseconds of processor time per message.
+func (a *arena) addTime(row string, p *peer, clock processClock, n int) {
+	if clock == nil {
+		return
+	}
+	if took, err := clock(); err == nil {
+		a.results.add(row, p.kind.name, microseconds(took)/float64(n))
+	}
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// failed keeps what a peer did not manage as a note, and replaces the peer, whose connection may be in any state. Other errors it returns.
+func (a *arena) failed(ctx context.Context, what string, p *peer, err error) error {
+	var f *failure
+	if err == nil || !errors.As(err, &f) {
+		return err
+	}
+	a.note("%s: %s not measured: %s", p.kind.name, what, f.reason)
+	p.close()
+	fresh, err := a.start(ctx, p.kind)
+	if err != nil {
+		return fmt.Errorf("starting %s again: %w", p.kind.name, err)
+	}
+	a.peers[slices.Index(a.peers, p)] = fresh
+	return nil
+}

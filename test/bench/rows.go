@@ -1,0 +1,154 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The messages' sizes, in bytes of the binary sent.
+var sizes = []int{16, 1 << 10, 64 << 10, 1 << 20}
+
+// A row is one figure of every peer.
+type row struct {
+	name    string // round-trip/16B/cpu
+	title   string
+	unit    string
+	targets []target
+	aside   bool // in the JSON only
+}
+
+// A target bounds the median of ours, divided by that of another peer where there is one.
+type target struct {
+	against string // kind of peer; "": none
+	most    bool   // else it is the least
+	bound   float64
+}
+
+// String returns the target as the table has it.
+func (t target) String() string {
+	text := ">="
+	if t.most {
+		text = "<="
+	}
+	text += fmt.Sprintf(" %.4g", t.bound)
+	if t.against != "" {
+		text += " " + t.against
+	}
+	return text
+}
+
+func atMost(bound float64, against string) target { return target{against, true, bound} }
+func atLeast(bound float64, against ...string) []target {
+	var ts []target
+	for _, a := range against {
+		ts = append(ts, target{a, false, bound})
+	}
+	return ts
+}
+
+// The names of measurements: the first part of their rows' names.
+const (
+	roundTrip     = "round-trip"
+	out           = "out"
+	in            = "in"
+	connectErlang = "connect/erlang"
+	connectPeer   = "connect/peer"
+	idle          = "idle"
+)
+
+// rows are the table, with the targets of the project.
+func rows() []row {
+	var all []row
+	for _, s := range sizes {
+		all = append(all, row{name: sized(roundTrip, s), title: "round trip " + sizeText(s), unit: "us",
+			targets: []target{atMost(1.05, nameLibei)}})
+	}
+	for _, s := range sizes {
+		least := atLeast(1, nameLibei, nameBEAM)
+		if s == 16 {
+			least = append(atLeast(3, nameLibei), atLeast(1, nameBEAM)...)
+		}
+		all = append(all, row{name: sized(out, s), title: "out " + sizeText(s), unit: "msg/s", targets: least})
+	}
+	for _, s := range sizes {
+		var least []target
+		if s >= 1<<10 {
+			least = atLeast(1, nameLibei, nameBEAM)
+		}
+		all = append(all, row{name: sized(in, s), title: "in " + sizeText(s), unit: "msg/s", targets: least})
+	}
+	for _, m := range []struct{ name, title string }{{roundTrip, "round trip"}, {out, "out"}, {in, "in"}} {
+		for _, s := range sizes {
+			r := row{name: sized(m.name, s) + "/cpu", title: "processor, " + m.title + " " + sizeText(s), unit: "us/msg"}
+			if s == 16 {
+				r.targets = []target{atMost(1, nameLibei)}
+			}
+			all = append(all, r, row{name: sized(m.name, s) + "/driver-cpu", unit: "us/msg", aside: true,
+				title: "processor of the measuring node, " + m.title + " " + sizeText(s)})
+		}
+	}
+	return append(all,
+		row{name: connectErlang, title: "connections from Erlang", unit: "/s", targets: atLeast(1, nameLibei)},
+		row{name: connectPeer, title: "connections from the peer", unit: "/s", targets: atLeast(1, nameLibei)},
+		row{name: connectErlang + "/cpu", title: "processor, connection from Erlang", unit: "us"},
+		row{name: idle + "/memory", title: "idle connection, memory", unit: "KB", targets: []target{atMost(32, "")}},
+		row{name: idle + "/descriptors", title: "idle connection, descriptors", targets: []target{atMost(2, "")}},
+		row{name: idle + "/goroutines", title: "idle connection, goroutines"},
+		row{name: idle + "/threads", title: "idle connection, threads"},
+		row{name: idle + "/cpu", title: fmt.Sprintf("processor, %d idle connections", idleConnections), unit: "ms/s"},
+	)
+}
+
+func sized(name string, size int) string {
+	return name + "/" + strings.ReplaceAll(sizeText(size), " ", "")
+}
+
+func sizeText(size int) string {
+	switch {
+	case size >= 1<<20:
+		return fmt.Sprintf("%d MB", size>>20)
+	case size >= 1<<10:
+		return fmt.Sprintf("%d KB", size>>10)
+	default:
+		return fmt.Sprintf("%d B", size)
+	}
+}
+
+// measurementOf returns the name of the measurement that fills a row.
+func measurementOf(row string) string {
+	parts := strings.Split(row, "/")
+	if parts[0] == idle {
+		return idle
+	}
+	return strings.Join(parts[:2], "/")
+}
+
+func matches(only *regexp.Regexp, measurement string) bool {
+	return only == nil || only.MatchString(measurement)
+}
+
+// results are the values by row and kind of peer, one a round.
+type results map[string]map[string][]float64
+
+func (r results) add(row, kind string, value float64) {
+	if r[row] == nil {
+		r[row] = map[string][]float64{}
+	}
+	r[row][kind] = append(r[row][kind], value)
+}
+
+// median returns the middle of the values, or of the two in the middle their mean; NaN if there is none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	half := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[half]
+	}
+	return (sorted[half-1] + sorted[half]) / 2
+}
