@@ -17,7 +17,7 @@ func (p *textParser) binary() (Term, error) {
 	}
 	var w bitWriter
 	if p.accept(">>") {
-		return emptyBinary, nil
+		return w.term(), nil
 	}
 	for {
 		if err := p.segment(&w); err != nil {
@@ -69,7 +69,10 @@ func (w *bitWriter) bytes(data []byte, n int) {
 }
 
 func (w *bitWriter) term() Term {
-	if w.free == 0 {
+	switch {
+	case len(w.data) == 0:
+		return emptyBinary
+	case w.free == 0:
 		return Binary(w.data)
 	}
 	return Bitstring{Data: w.data, Bits: uint8(8 - w.free)}

@@ -199,7 +199,7 @@ func updateVectors(t *testing.T) {
 }
 
 // askErl has a runtime system evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and
-// hexadecimal digits), or for its "release", and gives what term_to_binary makes of each, in hexadecimal, or "error …".
+// hexadecimal digits), or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error …".
 func askErl(t *testing.T, erl string, questions []string) []string {
 	t.Helper()
 	const program = `
@@ -220,6 +220,9 @@ func askErl(t *testing.T, erl string, questions []string) []string {
 		[io:put_chars([try
 			case binary:decode_hex(Q) of
 				<<"release">> -> erlang:system_info(otp_release);
+				<<"order ", Hexes/binary>> ->
+					Terms = [binary_to_term(binary:decode_hex(H)) || H <- binary:split(Hexes, <<" ">>, [global])],
+					[if A < B -> $<; A == B -> $=; true -> $> end || A <- Terms, B <- Terms];
 				Question -> binary:encode_hex(term_to_binary(Answer(Question), [{minor_version, 2}]))
 			end
 		catch

@@ -1,0 +1,308 @@
+package ei_test
+
+import (
+	"encoding/hex"
+	"math"
+	"math/big"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// texts that Parse reads. Those with erl false are no terms to Erlang's parser, or other ones.
+var texts = []struct {
+	text string
+	want ei.Term
+	erl  bool
+}{
+	{"ok", ei.Atom("ok"), true},
+	{"ok.", ei.Atom("ok"), false}, // the question adds a full stop
+	{"  ok  .  ", ei.Atom("ok"), false},
+	{"% a comment\nok % another\n.% and one more", ei.Atom("ok"), false},
+	{"a_B@9", ei.Atom("a_B@9"), true},
+	{"élan", ei.Atom("élan"), true},
+	{"ÿØ", ei.Atom("ÿØ"), true},
+	{"'hello world'", ei.Atom("hello world"), true},
+	{`'a\'b\\\n\x41\x{e9}\101\^A\s\d\e\q'`, ei.Atom("a'b\\\nAéA\x01 \x7f\x1bq"), true},
+	{"''", ei.Atom(""), true},
+	{"'日本'", ei.Atom("日本"), true},
+	{"maybe", ei.Atom("maybe"), false},
+	{"else", ei.Atom("else"), false},
+	{"0", ei.Int(0), true},
+	{"-1", ei.Int(-1), true},
+	{"- 1", ei.Int(-1), true},
+	{"+7", ei.Int(7), true},
+	{"1_000_000", ei.Int(1000000), true},
+	{"16#fF", ei.Int(255), true},
+	{"-16#8000000000000000", ei.Int(math.MinInt64), true},
+	{"2#1010_1010", ei.Int(170), true},
+	{"36#Zz", ei.Int(35*36 + 35), true},
+	{"007", ei.Int(7), true},
+	{"9223372036854775807", ei.Int(math.MaxInt64), true},
+	{"9223372036854775808", ei.NewBigInt(new(big.Int).SetUint64(1 << 63)), true},
+	{"-9223372036854775808", ei.Int(math.MinInt64), true},
+	{"16#1_0000000000000000_0", ei.NewBigInt(new(big.Int).Lsh(big.NewInt(1), 68)), true},
+	{"$a", ei.Int('a'), true},
+	{`$\n`, ei.Int('\n'), true},
+	{`$\x{1F600}`, ei.Int(0x1f600), true},
+	{"$é", ei.Int('é'), true},
+	{"$ ", ei.Int(' '), true},
+	{"-$a", ei.Int(-'a'), true},
+	{"1.5", ei.Float(1.5), true},
+	{"-0.0", negativeZero, true},
+	{"1.0e3", ei.Float(1000), true},
+	{"1.0E-3", ei.Float(0.001), true},
+	{"1_0.2_5e+1", ei.Float(102.5), true},
+	{`""`, ei.List{}, true},
+	{`"abc"`, ei.String("abc"), true},
+	{`"a" "b"` + "\n" + `"c"`, ei.String("abc"), true},
+	{`"é"`, ei.String("\xe9"), true},
+	{`"日"`, ei.List{ei.Int('日')}, true},
+	{`"a日b"`, ei.List{ei.Int('a'), ei.Int('日'), ei.Int('b')}, true},
+	{`"\"\t\0"`, ei.String("\"\t\x00"), true},
+	{"[]", ei.List{}, true},
+	{"[ ]", ei.List{}, true},
+	{"[1,a|[2]]", ei.List{ei.Int(1), ei.Atom("a"), ei.Int(2)}, true},
+	{`[1|"ab"]`, ei.List{ei.Int(1), ei.Int('a'), ei.Int('b')}, true},
+	{"[1|[2|3]]", ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)}, true},
+	{"[a|b]", ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}, true},
+	{"[a|[]]", ei.List{ei.Atom("a")}, true},
+	{"{}", ei.Tuple{}, true},
+	{"{ a , {b} }", ei.Tuple{ei.Atom("a"), ei.Tuple{ei.Atom("b")}}, true},
+	{"#{}", ei.Map{}, true},
+	{`#{a => 1, "b" => #{}}`, ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.String("b"), Value: ei.Map{}}}, true},
+	{"<<>>", ei.Binary{}, true},
+	{"<< >>", ei.Binary{}, true},
+	{"<<1,2,300,-1>>", ei.Binary{1, 2, 44, 255}, true},
+	{`<<"abc">>`, ei.Binary("abc"), true},
+	{`<<"é">>`, ei.Binary("\xe9"), true},
+	{`<<"é"/utf8>>`, ei.Binary("é"), true},
+	{`<<"a" "b",1>>`, ei.Binary("ab\x01"), true},
+	{`<<"ab":16>>`, ei.Binary("\x00a\x00b"), true},
+	{"<<1:4,2:4>>", ei.Binary{0x12}, true},
+	{"<<5:3>>", ei.Bitstring{Data: []byte{0xa0}, Bits: 3}, true},
+	{"<<1,5:3>>", ei.Bitstring{Data: []byte{1, 0xa0}, Bits: 3}, true},
+	{"<<1:1,\"a\">>", ei.Bitstring{Data: []byte{0xb0, 0x80}, Bits: 1}, true},
+	{"<<-1:12>>", ei.Bitstring{Data: []byte{0xff, 0xf0}, Bits: 4}, true},
+	{"<<1:16/little,258:16/big-unsigned>>", ei.Binary{1, 0, 1, 2}, true},
+	{"<<1.5/float>>", ei.Binary("\x3f\xf8\x00\x00\x00\x00\x00\x00"), true},
+	{"<<1.5:32/float-little>>", ei.Binary("\x00\x00\xc0\x3f"), true},
+	{"<<2/float>>", ei.Binary("\x40\x00\x00\x00\x00\x00\x00\x00"), true},
+	{"<<$a/utf8,16#1F600/utf16,16#1F600/utf32-little>>", ei.Binary("a\xd8\x3d\xde\x00\x00\xf6\x01\x00"), true},
+	{`<<"é"/utf16-little>>`, ei.Binary("\xe9\x00"), true},
+	{"<<1:2/unit:8>>", ei.Binary{0, 1}, true},
+	{"<<1:72>>", ei.Binary{0, 0, 0, 0, 0, 0, 0, 0, 1}, true},
+	{"<<(-1):0>>", nil, false},
+	{"<<-1:100>>", ei.Bitstring{Data: []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf0"), Bits: 4}, true},
+	{"<<18446744073709551617:68>>", ei.Bitstring{Data: []byte("\x10\x00\x00\x00\x00\x00\x00\x00\x10"), Bits: 4}, true},
+	{"<<1:0>>", ei.Binary{}, true},
+	{"<< <<1,2>>/binary, <<1:1>>/bits >>", ei.Bitstring{Data: []byte{1, 2, 0x80}, Bits: 1}, true},
+	{"fun lists:map/2", ei.Export{Module: "lists", Function: "map", Arity: 2}, true},
+	{"fun 'A':'B'/255", ei.Export{Module: "A", Function: "B", Arity: 255}, true},
+	{"#m:r{a = 1,'B' = {}}", ei.Record{Module: "m", Name: "r", Flags: 1, Fields: []ei.Field{{Name: "a", Value: ei.Int(1)}, {Name: "B", Value: ei.Tuple{}}}}, false},
+	{"#Pid<node@host.1.2.3>", ei.Pid{Node: "node@host", ID: 1, Serial: 2, Creation: 3}, false},
+	{"#Pid<'a@b.c'.1.2.3>", ei.Pid{Node: "a@b.c", ID: 1, Serial: 2, Creation: 3}, false},
+	{"#Pid<a@my-host.example.org.1.2.3>", ei.Pid{Node: "a@my-host.example.org", ID: 1, Serial: 2, Creation: 3}, false},
+	{"#Port<a@127.0.0.1.18446744073709551615.3>", ei.Port{Node: "a@127.0.0.1", ID: math.MaxUint64, Creation: 3}, false},
+	{"#Ref<a@b.3.2.1.9>", ei.Ref{Node: "a@b", Creation: 9, Len: 3, ID: [5]uint32{1, 2, 3}}, false},
+	{"#Ref<'a@b.c'.1.9>", ei.Ref{Node: "a@b.c", Creation: 9, Len: 1, ID: [5]uint32{1}}, false},
+}
+
+// badTexts are no terms, with the place of what is wrong.
+var badTexts = []struct {
+	text   string
+	offset int
+	err    error
+}{
+	{"", 0, ei.ErrText},
+	{" % only a comment", 17, ei.ErrText},
+	{".", 0, ei.ErrText},
+	{"a b", 2, ei.ErrText},
+	{"a. b", 3, ei.ErrText},
+	{"a..", 2, ei.ErrText},
+	{"X", 0, ei.ErrText},
+	{"_", 0, ei.ErrText},
+	{"end", 0, ei.ErrText},
+	{"f()", 1, ei.ErrText},
+	{"1+2", 1, ei.ErrText},
+	{"1 2", 2, ei.ErrText},
+	{"1__0", 1, ei.ErrText},
+	{"1_", 1, ei.ErrText},
+	{"1e5", 1, ei.ErrText},
+	{"1.5e", 4, ei.ErrText},
+	{"1.0e999", 0, ei.ErrFloat},
+	{"37#1", 0, ei.ErrText},
+	{"1#0", 0, ei.ErrText},
+	{"16#", 3, ei.ErrText},
+	{"16#g", 3, ei.ErrText},
+	{"-a", 1, ei.ErrText},
+	{"$", 1, ei.ErrText},
+	{"\"abc", 0, ei.ErrText},
+	{"'abc", 0, ei.ErrText},
+	{`"\x{110000}"`, 1, ei.ErrText},
+	{`"\x{d800}"`, 1, ei.ErrText},
+	{`"\xg"`, 1, ei.ErrText},
+	{"\"\xff\"", 1, ei.ErrText},
+	{"\xff", 0, ei.ErrText},
+	{"'" + strings.Repeat("x", 256) + "'", 0, ei.ErrAtom},
+	{strings.Repeat("x", 256), 0, ei.ErrAtom},
+	{"[", 1, ei.ErrText},
+	{"[1,", 3, ei.ErrText},
+	{"[1,]", 3, ei.ErrText},
+	{"[1|]", 3, ei.ErrText},
+	{"[1|2,3]", 4, ei.ErrText},
+	{"[|1]", 1, ei.ErrText},
+	{"{1", 2, ei.ErrText},
+	{"{1]", 2, ei.ErrText},
+	{"#{a}", 3, ei.ErrText},
+	{"#{a => 1,}", 9, ei.ErrText},
+	{"#{a := 1}", 4, ei.ErrText},
+	{"#{1 => a, 1 => b}", 2, ei.ErrDuplicate},
+	{"#r{}", 2, ei.ErrText},
+	{"#m:r{a = 1,a = 2}", 1, ei.ErrDuplicate},
+	{"#Pid<0.1.2>", 5, ei.ErrText},
+	{"#Pid<a@b.1.2>", 5, ei.ErrText},
+	{"#Pid<a@b.1.2.4294967296>", 24, ei.ErrText},
+	{"#Pid<a@b.1.2.3", 5, ei.ErrText},
+	{"#Ref<a@b.1>", 11, ei.ErrText},
+	{"#Ref<a@b.1.2.3.4.5.6.7>", 23, ei.ErrText},
+	{"#Fun<m.1.2>", 1, ei.ErrText},
+	{"<0.1.2>", 0, ei.ErrText},
+	{"<<1", 3, ei.ErrText},
+	{"<<1:65537>>", 2, ei.ErrLimit},
+	{"<<1:8/foo>>", 6, ei.ErrText},
+	{"<<a>>", 2, ei.ErrText},
+	{"<<1/binary>>", 2, ei.ErrText},
+	{"<<16#d800/utf8>>", 2, ei.ErrText},
+	{"<<1:12/little>>", 2, ei.ErrText},
+	{"<<1.0:16/float>>", 2, ei.ErrText},
+	{"<<1.0e300:32/float>>", 2, ei.ErrFloat},
+	{"fun f/1", 5, ei.ErrText},
+	{"fun m:f/256", 8, ei.ErrText},
+	{"fun() -> ok end", 3, ei.ErrText},
+	{strings.Repeat("[", 10_001), 10_000, ei.ErrLimit},
+	{strings.Repeat("1", 65_537), 65_537, ei.ErrLimit},
+}
+
+func TestParse(t *testing.T) {
+	for _, tc := range texts {
+		got, err := ei.Parse(tc.text)
+		if tc.want == nil {
+			require.ErrorIs(t, err, ei.ErrText, "%q", tc.text)
+			continue
+		}
+		require.NoError(t, err, "%q", tc.text)
+		require.Equal(t, tc.want, got, "%q", tc.text)
+		again, err := ei.Parse(got.String())
+		require.NoError(t, err, "%q", got.String())
+		require.True(t, ei.Identical(got, again), "%q", tc.text)
+	}
+	for _, tc := range badTexts {
+		got, err := ei.Parse(tc.text)
+		require.Nil(t, got, "%q", tc.text)
+		require.ErrorIs(t, err, tc.err, "%.100q", tc.text)
+		var text *ei.TextError
+		require.ErrorAs(t, err, &text)
+		require.Equal(t, tc.offset, text.Offset, "%.100q: %v", tc.text, err)
+		require.Less(t, len(err.Error()), 200)
+	}
+}
+
+func TestParseLarge(t *testing.T) {
+	for _, base16 := range []int{5000, 100_001} {
+		text := "-16#" + strings.Repeat("F", base16)
+		got, err := ei.Parse(text)
+		require.NoError(t, err)
+		b := got.(ei.BigInt)
+		require.Equal(t, base16*4, b.Big().BitLen())
+		if base16 > 8192 {
+			require.Equal(t, text, b.String())
+		}
+		again, err := ei.Parse(b.String())
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+	}
+	long := strings.Repeat("a", 65535)
+	got, err := ei.Parse(`"` + long + `"`)
+	require.NoError(t, err)
+	require.Equal(t, ei.String(long), got)
+	got, err = ei.Parse(`"` + long + `a"`)
+	require.NoError(t, err)
+	require.Len(t, got, 65536)
+}
+
+// TestParseWithErl asks a real runtime system what it makes of the texts.
+func TestParseWithErl(t *testing.T) {
+	if _, err := exec.LookPath("erl"); err != nil {
+		t.Skip("not checked with a real runtime system: no erl on the PATH")
+	}
+	var asked []string
+	for _, tc := range texts {
+		if tc.erl {
+			asked = append(asked, "term "+tc.text)
+		}
+	}
+	for _, tc := range badTexts {
+		asked = append(asked, "term "+tc.text)
+	}
+	answers := askErl(t, "erl", asked)
+	for _, tc := range texts {
+		if !tc.erl {
+			continue
+		}
+		data, err := hex.DecodeString(answers[0])
+		require.NoError(t, err, "%q: %s", tc.text, answers[0])
+		theirs, err := ei.Decode(data)
+		require.NoError(t, err)
+		require.True(t, ei.Identical(theirs, tc.want), "%q: %v, %v", tc.text, theirs, tc.want)
+		answers = answers[1:]
+	}
+	const limit = "a limit"
+	stricter := map[string]string{ // what only Parse refuses, with the reason
+		"#{1 => a, 1 => b}":         "the last of equal keys counts in Erlang",
+		"<<1.0e300:32/float>>":      "an infinity in Erlang",
+		"<<1:12/little>>":           "not useful",
+		"<<1.0:16/float>>":          "not useful",
+		"$":                         "the question has a space behind it",
+		"<<1:65537>>":               limit,
+		strings.Repeat("[", 10_001): limit,
+		strings.Repeat("1", 65_537): limit,
+	}
+	for i, tc := range badTexts {
+		if _, ok := stricter[tc.text]; !ok && tc.text != "" && !strings.HasSuffix(tc.text, ".") && !strings.Contains(tc.text, ". ") {
+			require.True(t, strings.HasPrefix(answers[i], "error"), "%q is a term to Erlang: %s", tc.text, answers[i])
+		}
+	}
+}
+
+func TestTextOfOddTerms(t *testing.T) {
+	for _, tc := range []struct {
+		term ei.Term
+		want string
+	}{
+		{ei.String(""), "[]"},
+		{ei.Bitstring{Data: []byte{1, 2}, Bits: 8}, "<<1,2>>"},
+		{ei.Bitstring{Data: []byte{1, 0xff}, Bits: 3}, "<<1,7:3>>"},
+		{ei.Bitstring{}, "<<>>"},
+		{ei.Bitstring{Data: []byte{1}}, "<<>>"},
+		{ei.ImproperList{Tail: ei.Int(1)}, "1"},
+		{ei.Raw("h\x01a\x05"), "{5}"},
+		{ei.Raw("h\x01"), "#Raw<2 bytes>"},
+		{ei.List{nil}, "[#Nil<>]"},
+		{ei.Ref{Node: "a@b", Len: 9}, "#Ref<a@b.0.0.0.0.0.0>"},
+		{ei.Float(math.Inf(1)), "#+Inf"},
+		{ei.Float(math.NaN()), "#NaN"},
+		{ei.Atom("\xff"), `'�'`},
+		{ei.Binary("\xff"), "<<255>>"},
+		{ei.Binary("\x00"), "<<0>>"},
+		{ei.Binary("a\u2028b"), "<<97,226,128,168,98>>"},
+		{ei.Fun{Module: "m", Index: 3, OldUniq: -4}, "#Fun<m.3.-4>"},
+		{ei.String("\x00a"), "[0,97]"},
+	} {
+		require.Equal(t, tc.want, tc.term.String())
+	}
+}
