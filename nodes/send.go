@@ -81,6 +81,9 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 // post hands a frame to the queue. What answers a message goes out on this goroutine; what follows a message of ours without one having
 // come between is taken for a burst, and combined.
 func (c *Conn) post(ctx context.Context, head, body []byte) error {
+	if err := c.Err(); err != nil { // the queue may not have heard yet
+		return wrap("send to", c.peer.Name, err)
+	}
 	var mode transport.PostMode
 	if c.unpaired.Swap(true) {
 		mode = transport.Burst
