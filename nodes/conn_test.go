@@ -1,0 +1,228 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+func TestConnExchange(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ca, cb := w.pair()
+			require.Equal(t, "bob@test", ca.Name())
+			require.Equal(t, "alice@test", cb.Name())
+			require.Equal(t, dist.FlagsDefault, ca.Peer().Announced)
+			require.Equal(t, ca.Node().Creation(), cb.Peer().Creation)
+			require.Same(t, ca, ca.Node().Conn("bob@test"))
+			require.Equal(t, []string{"alice@test"}, cb.Node().Peers())
+
+			ctx := w.ctx()
+			require.NoError(t, ca.Send(ctx, cb.Self(), ei.Tuple{ei.Atom("hello"), ca.Self()}))
+			m, err := cb.Receive(ctx)
+			require.NoError(t, err)
+			require.Equal(t, dist.OpSend, m.Op)
+			require.Equal(t, cb.Self(), m.To)
+			term, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Tuple{ei.Atom("hello"), ca.Self()}, term)
+
+			require.NoError(t, cb.SendName(ctx, "somebody", []any{1, "two", true}))
+			require.NoError(t, cb.SendRaw(ctx, ca.Self(), ei.AppendInt(nil, 7)))
+			require.NoError(t, cb.SendNameRaw(ctx, "other", ei.AppendInt(nil, 8)))
+			m, err = ca.Receive(ctx)
+			require.NoError(t, err)
+			require.Equal(t, dist.OpRegSend, m.Op)
+			require.Equal(t, ei.Atom("somebody"), m.ToName)
+			require.Equal(t, cb.Self(), m.From)
+			term, err = m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.List{ei.Int(1), ei.Binary("two"), ei.Atom("true")}, term)
+			for i, to := range []ei.Atom{"", "other"} {
+				require.NoError(t, ca.ReceiveInto(ctx, m))
+				require.Equal(t, to, m.ToName)
+				c := ei.NewCursor(m.Payload)
+				v, err := c.Int()
+				require.NoError(t, err)
+				require.EqualValues(t, 7+i, v)
+			}
+
+			require.NoError(t, ca.Close())
+			require.NoError(t, ca.Close(), "twice is once")
+			_, err = cb.Receive(ctx)
+			require.ErrorIs(t, err, io.EOF)
+			require.ErrorIs(t, ended(t, cb), io.EOF)
+			require.ErrorIs(t, ca.Err(), ErrClosed)
+			_, err = ca.Receive(ctx)
+			require.ErrorIs(t, err, ErrClosed)
+			require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), ErrClosed)
+			require.ErrorIs(t, cb.Send(ctx, ca.Self(), 1), io.EOF)
+			<-cb.left
+			require.Empty(t, cb.Node().Peers())
+			require.Nil(t, ca.Node().Conn("bob@test"))
+		})
+	}
+}
+
+func TestConnOrder(t *testing.T) {
+	const senders, each = 4, 2500
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ca, cb := w.pair()
+			ctx := w.ctx()
+			var wg sync.WaitGroup
+			for s := range senders {
+				wg.Go(func() {
+					for i := range each {
+						var err error
+						switch i % 3 {
+						case 0:
+							err = ca.Send(ctx, cb.Self(), []int{s, i})
+						case 1:
+							err = ca.SendName(ctx, "x", []int{s, i})
+						default:
+							raw, _ := ei.Append(nil, []int{s, i})
+							err = ca.SendRaw(ctx, cb.Self(), raw)
+						}
+						if err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			next := make([]int64, senders)
+			m := new(Message)
+			for range senders * each {
+				require.NoError(t, cb.ReceiveInto(ctx, m))
+				c := ei.NewCursor(m.Payload)
+				n, err := c.List()
+				require.NoError(t, err)
+				require.Equal(t, 2, n)
+				s, err := c.Int()
+				require.NoError(t, err)
+				i, err := c.Int()
+				require.NoError(t, err)
+				require.Equal(t, next[s], i)
+				next[s]++
+			}
+			wg.Wait()
+			stats := cb.Node().Stats()
+			require.EqualValues(t, senders*each, stats.Peers[0].MessagesReceived)
+			require.EqualValues(t, senders*each, ca.Node().Stats().Peers[0].MessagesSent)
+		})
+	}
+}
+
+// A frame larger than what is set aside at once arrives whole, and behind it the next one.
+func TestConnLargeMessage(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	big := make(ei.Binary, 5*trustedFrame+3)
+	for i := range big {
+		big[i] = byte(i * 7)
+	}
+	sent := async(func() (int, error) {
+		return 0, errors.Join(ca.Send(w.ctx(), cb.Self(), big), ca.Send(w.ctx(), cb.Self(), ei.Atom("behind")))
+	})
+	for _, want := range []ei.Term{big, ei.Atom("behind")} {
+		m, err := cb.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.True(t, ei.Identical(want, term))
+	}
+	require.NoError(t, (<-sent).err)
+}
+
+// A Receive that is given up in the middle of a frame loses nothing of it.
+func TestReceiveCancelled(t *testing.T) {
+	w := newWorld(t, "memory")
+	_, l := w.listening("bob")
+	p, c := w.joined(l, role("wire@test"))
+	big := make(ei.Binary, 2*trustedFrame)
+	for i := range big {
+		big[i] = byte(i >> 4)
+	}
+	var all []byte
+	var want []ei.Term
+	for _, term := range []ei.Term{ei.Atom("one"), big, ei.Tuple{ei.Atom("three"), big[:5000]}, ei.Atom("four")} {
+		want = append(want, term)
+		all = append(all, frame(t, dist.Control{Op: dist.OpSend, To: c.Self()}, term)...)
+	}
+	written := async(func() (int, error) {
+		for len(all) > 0 { // in pieces that fit no frame
+			n := min(100_003, len(all))
+			if err := p.write(all[:n]); err != nil {
+				return 0, err
+			}
+			all = all[n:]
+		}
+		return 0, nil
+	})
+	var got []ei.Term
+	for tries := 0; len(got) < len(want); tries++ {
+		ctx, cancel := context.WithCancel(w.ctx())
+		if tries%2 == 0 {
+			stop := context.AfterFunc(ctx, func() {})
+			go cancel() // while it waits, or before
+			defer stop()
+		}
+		m, err := c.Receive(ctx)
+		cancel()
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+			continue
+		}
+		term, err := m.Term()
+		require.NoError(t, err)
+		got = append(got, term)
+	}
+	require.NoError(t, (<-written).err)
+	for i := range want {
+		require.True(t, ei.Identical(want[i], got[i]), i)
+	}
+}
+
+func TestReceiveIsForOne(t *testing.T) {
+	w := newWorld(t, "memory")
+	fixed := func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: transport.MemoryAddr("bob@test")}} }
+	ca, cb := w.pair(fixed)
+	first := async(func() (*Message, error) { return cb.Receive(w.ctx()) })
+	require.Eventually(t, cb.reading.Load, tooLong, tick)
+	_, err := cb.Receive(w.ctx())
+	require.ErrorIs(t, err, ErrBusy)
+	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
+	require.NoError(t, (<-first).err)
+
+	require.NoError(t, ca.Node().Start(w.ctx()))
+	_, err = ca.Receive(w.ctx())
+	require.ErrorIs(t, err, ErrBusy, "Start has taken over")
+}
+
+func TestSendUnencodable(t *testing.T) {
+	w := newWorld(t, "memory")
+	ca, cb := w.pair()
+	for _, v := range []any{nil, make(chan int), ei.Atom(string(make([]byte, 300)))} {
+		require.Error(t, ca.Send(w.ctx(), cb.Self(), v))
+		require.Error(t, ca.SendName(w.ctx(), "x", v))
+	}
+	require.Error(t, ca.Send(w.ctx(), ei.Pid{}, 1), "a pid of nobody")
+	require.NoError(t, ca.Err(), "the connection is unharmed")
+	require.NoError(t, ca.Send(w.ctx(), cb.Self(), ei.Atom("fine")))
+	m, err := cb.Receive(w.ctx())
+	require.NoError(t, err)
+	term, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("fine"), term)
+}

@@ -1,0 +1,45 @@
+package nodes
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// Nothing of a node may outlive its Close: no goroutine, no descriptor.
+func TestMain(m *testing.M) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the poller's own descriptors stay
+		l.Close()
+	}
+	before, known := descriptors()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if code == 0 && known {
+			code = checkDescriptors(before)
+		}
+		os.Exit(code)
+	}))
+}
+
+// checkDescriptors gives what the collector and the kernel do later a second, no more.
+func checkDescriptors(before int) int {
+	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		after, _ := descriptors()
+		if after <= before {
+			return 0
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintf(os.Stderr, "descriptors: %d before the tests, %d after them\n", before, after)
+			return 1
+		}
+	}
+}
+
+// descriptors counts the open descriptors of this process, where the system tells.
+func descriptors() (n int, known bool) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	return len(entries), err == nil
+}

@@ -1,0 +1,205 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A world is a cluster in one process: nodes that find each other in a table.
+type world struct {
+	t    testing.TB
+	kind string
+	tr   transport.Transport
+	dir  string
+	book *book
+}
+
+var kinds = []string{"tcp", "unix", "memory"}
+
+func newWorld(t testing.TB, kind string) *world {
+	w := &world{t: t, kind: kind, book: &book{at: Static{}}}
+	switch kind {
+	case "tcp":
+		w.tr = transport.TCP()
+	case "unix":
+		w.tr, w.dir = transport.Unix(), t.TempDir()
+	case "memory":
+		w.tr = transport.NewMemory()
+	}
+	return w
+}
+
+// addr is where a node listens: a free port, or a place that bears its name.
+func (w *world) addr(name string) transport.Addr {
+	switch w.kind {
+	case "tcp":
+		return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	case "unix":
+		return transport.UnixAddr(filepath.Join(w.dir, name))
+	}
+	return transport.MemoryAddr(name)
+}
+
+// node makes a node alive@test, which ends with the test.
+func (w *world) node(alive string, edit ...func(*Config)) *Node {
+	w.t.Helper()
+	cfg := Config{Cookie: "secret", Transport: w.tr, Resolver: w.book}
+	if alive == "" {
+		cfg.Host = "test"
+	} else {
+		cfg.Name = alive + "@test"
+		cfg.Listen = w.addr(cfg.Name)
+	}
+	for _, f := range edit {
+		f(&cfg)
+	}
+	n, err := New(cfg)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { soon(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
+	return n
+}
+
+// listening is a node with a listener, on the lower level.
+func (w *world) listening(alive string, edit ...func(*Config)) (*Node, *Listener) {
+	w.t.Helper()
+	n := w.node(alive, edit...)
+	l, err := n.Listen(w.ctx(), n.cfg.Listen)
+	require.NoError(w.t, err)
+	require.NoError(w.t, n.Publish(w.ctx(), l))
+	return n, l
+}
+
+// started is a node on the upper level.
+func (w *world) started(alive string, edit ...func(*Config)) *Node {
+	w.t.Helper()
+	n := w.node(alive, edit...)
+	require.NoError(w.t, n.Start(w.ctx()))
+	return n
+}
+
+// ctx is for calls that are expected to succeed: long enough for the slowest machine.
+func (w *world) ctx() context.Context { return patience(w.t) }
+
+func patience(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// pair connects alice to bob on the lower level: ca is alice's end.
+func (w *world) pair(edit ...func(*Config)) (ca, cb *Conn) {
+	w.t.Helper()
+	a := w.node("alice", edit...)
+	b, l := w.listening("bob", edit...)
+	return w.join(a, b, l)
+}
+
+// join connects a to b, which accepts on l.
+func (w *world) join(a, b *Node, l *Listener) (ca, cb *Conn) {
+	w.t.Helper()
+	accepted := make(chan result[*Conn], 1)
+	go func() { accepted <- of(l.Accept(w.ctx())) }()
+	ca, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(w.t, err)
+	r := <-accepted
+	require.NoError(w.t, r.err)
+	return ca, r.v
+}
+
+// A result is what a call on another goroutine returned.
+type result[T any] struct {
+	v   T
+	err error
+}
+
+func of[T any](v T, err error) result[T] { return result[T]{v, err} }
+
+// async runs f on a goroutine and gives its result.
+func async[T any](f func() (T, error)) <-chan result[T] {
+	c := make(chan result[T], 1)
+	go func() { c <- of(f()) }()
+	return c
+}
+
+// soon fails the test if f does not return within ten seconds.
+func soon(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s does not return\n%s", what, stacks())
+	}
+}
+
+// arrives fails the test if nothing comes from c.
+func arrives[T any](t testing.TB, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "it does not come: "+what, stacks())
+		panic("unreachable")
+	}
+}
+
+// ended gives the reason of a connection's end.
+func ended(t testing.TB, c *Conn) error {
+	t.Helper()
+	arrives(t, c.Done(), fmt.Sprintf("the end of the connection to %s", c.Name()))
+	return c.Err()
+}
+
+// A book is a Resolver and Publisher: the table of a world.
+type book struct {
+	mu sync.Mutex
+	at Static
+}
+
+func (b *book) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.at.Resolve(ctx, node)
+}
+
+func (b *book) Publish(_ context.Context, p Presence) (Publication, error) {
+	b.set(p.Name, p.Addr)
+	return entry{b, p.Name}, nil
+}
+
+func (b *book) set(node string, addr transport.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at[node] = Endpoint{Addr: addr}
+}
+
+type entry struct {
+	b    *book
+	name string
+}
+
+func (entry) Creation() uint32 { return 0 }
+
+func (e entry) Close() error {
+	e.b.mu.Lock()
+	defer e.b.mu.Unlock()
+	delete(e.b.at, e.name)
+	return nil
+}
+
+// For states that nothing announces.
+const (
+	tooLong = 10 * time.Second
+	tick    = time.Millisecond
+)
