@@ -28,11 +28,13 @@ type options struct {
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; HOST is this machine's short name if left out")
-	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared secret (default: the first line of ~/.erlang.cookie)")
+	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST on this machine's short host name")
+	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET` (default: the first line of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|unix`")
-	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on: IP:PORT, or unix:PATH, where PATH is a directory or a socket (default: a free port of 127.0.0.1)")
-	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or an own one where none runs; always an own one; that one")
+	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket or the directory for it\n"+
+		"(default: a free port of 127.0.0.1; for unix a directory of your own)")
+	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or one inside serve where\n"+
+		"none runs; always one inside serve; the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls")
 	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")
 }
@@ -47,7 +49,7 @@ func (o *options) check() error {
 		return usagef("--transport %q: want tcp or unix", o.transport)
 	}
 	if o.tlsOptfile != "" {
-		return usagef("--tls-optfile needs --transport tls")
+		return usagef("--tls-optfile is for --transport tls")
 	}
 	_, err := o.level()
 	return err
@@ -74,54 +76,80 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// fullName is --name, or another name where it was not given, with a host.
+// fullName is --name, or another name where that is not given, with a host.
 func (o *options) fullName(otherwise string) (string, error) {
-	name := o.name
-	if name == "" {
-		name = otherwise
+	if o.name == "" {
+		return withHost(otherwise)
 	}
-	if !strings.Contains(name, "@") {
-		host, err := shortHost()
-		if err != nil {
-			return "", err
-		}
-		name += "@" + host
-	}
-	if err := dist.CheckName(name); err != nil {
+	name, err := withHost(o.name)
+	if err != nil {
 		return "", &usageError{fmt.Errorf("--name: %w", err)}
 	}
 	return name, nil
 }
 
-// shortHost is the host part that erl -sname gives a name without one.
-func shortHost() (string, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("this machine's name is not known, so give --name ALIVE@HOST: %w", err)
+// checkTarget checks the flags, and completes the name of another node.
+func (o *options) checkTarget(name string) (string, error) {
+	if err := o.check(); err != nil {
+		return "", err
 	}
-	host, _, _ = strings.Cut(host, ".")
-	return host, nil
+	name, err := withHost(name)
+	if err != nil {
+		return "", &usageError{fmt.Errorf("NODE: %w", err)}
+	}
+	return name, nil
 }
 
-// config is that of a node of this name, which listens if serving is true. release ends the port mapper that was started for it, if
-// any.
-func (o *options) config(ctx context.Context, name string, serving bool, log *slog.Logger) (cfg nodes.Config, release func(), err error) {
+// withHost gives a name without "@" the host that erl -sname would: this machine's name up to the first dot.
+func withHost(name string) (string, error) {
+	if !strings.Contains(name, "@") {
+		host, err := os.Hostname()
+		if err != nil {
+			return "", fmt.Errorf("this machine's name is not known, write ALIVE@HOST: %w", err)
+		}
+		host, _, _ = strings.Cut(host, ".")
+		name += "@" + host
+	}
+	return name, dist.CheckName(name)
+}
+
+// serveConfig is that of a node which others connect to. release ends what was started for it.
+func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger) (cfg nodes.Config, release func(), err error) {
 	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: log}
-	release = func() {}
 	if o.transport == "unix" {
-		cfg.Transport = transport.Unix()
-		dir, addr, err := o.socket(name, serving)
-		cfg.Resolver, cfg.Listen = nodes.SocketDir(dir), addr
+		cfg.Transport, release = transport.Unix(), func() {}
+		var dir string
+		dir, cfg.Listen, err = o.socket(name)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		cfg.Resolver = nodes.SocketDir(dir)
 		return cfg, release, err
 	}
 	if cfg.Listen, err = o.inetListen(); err != nil {
-		return cfg, release, err
+		return cfg, nil, err
 	}
-	cfg.Resolver, release, err = o.portMapper(ctx, serving, log)
+	cfg.Resolver, release, err = o.serveMapper(ctx, log)
 	return cfg, release, err
 }
 
-// inetListen reads --listen as IP:PORT, or an IP address alone; nil leaves it to the default.
+// clientConfig is that of a node which connects to target.
+func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes.Config, err error) {
+	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: log}
+	if o.transport == "unix" {
+		cfg.Transport = transport.Unix()
+		_, addr, err := o.socket(target)
+		cfg.Resolver = nodes.Static{target: {Addr: addr}}
+		return cfg, err
+	}
+	if _, err := o.inetListen(); err != nil { // of no use here, but a wrong one is a mistake
+		return cfg, err
+	}
+	cfg.Resolver, err = o.clientMapper()
+	return cfg, err
+}
+
+// inetListen reads --listen as IP:PORT or IP; nil leaves it to the default.
 func (o *options) inetListen() (transport.Addr, error) {
 	if o.listen == "" {
 		return nil, nil
@@ -139,14 +167,14 @@ func (o *options) inetListen() (transport.Addr, error) {
 	return addr, nil
 }
 
-// socket is the directory of the nodes' sockets, and the address of this node's own.
-func (o *options) socket(name string, serving bool) (dir string, addr transport.Addr, err error) {
+// socket is the address of a node's UNIX socket, and the directory that it is in: --listen gives the one or the other.
+func (o *options) socket(node string) (dir string, addr transport.Addr, err error) {
 	path, ok := strings.CutPrefix(o.listen, "unix:")
 	switch {
 	case o.listen == "":
 		dir, err = ownDir()
 	case !ok || path == "":
-		err = usagef("--listen %s: --transport unix wants unix:DIRECTORY or unix:PATH", o.listen)
+		err = usagef("--listen %s: --transport unix wants unix:DIRECTORY or unix:SOCKET", o.listen)
 	case strings.HasSuffix(path, "/") || isDir(path):
 		dir = path
 	default:
@@ -156,12 +184,7 @@ func (o *options) socket(name string, serving bool) (dir string, addr transport.
 	if err != nil {
 		return "", nil, err
 	}
-	if serving {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", nil, err
-		}
-	}
-	addr, err = nodes.SocketDir(dir).Addr(name)
+	addr, err = nodes.SocketDir(dir).Addr(node)
 	return dir, addr, err
 }
 

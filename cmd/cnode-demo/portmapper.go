@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -14,44 +14,66 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// portMapper is what --epmd asks for. release ends a port mapper of our own.
-func (o *options) portMapper(ctx context.Context, serving bool, log *slog.Logger) (r nodes.Resolver, release func(), err error) {
-	release = func() {}
+// serveMapper is what --epmd asks for on behalf of a node that is published. release ends a port mapper that was started for it.
+func (o *options) serveMapper(ctx context.Context, log *slog.Logger) (r nodes.Resolver, release func(), err error) {
 	switch o.epmd {
 	case "auto":
-		return &nodes.PortMapper{Embed: serving}, release, nil
+		return &nodes.PortMapper{Embed: true}, func() {}, nil
 	case "embedded":
-		if !serving {
-			return nil, release, usagef("--epmd embedded is for serve: a new port mapper knows no other node")
-		}
 		addrs, err := epmd.ListenAddrs(os.Getenv)
 		if err != nil {
-			return nil, release, err
+			return nil, nil, err
 		}
-		m, err := startMapper(ctx, log, addrs...)
+		m, err := startMapper(ctx, &epmd.Server{Logger: log}, addrs...)
 		if err != nil {
-			return nil, release, err
+			return nil, nil, err
 		}
 		return &nodes.PortMapper{}, m.stop, nil
 	}
-	if _, port, err := net.SplitHostPort(o.epmd); err != nil || port == "" {
-		return nil, release, usagef("--epmd %q: want auto, embedded or HOST:PORT", o.epmd)
-	}
-	return &fixedMapper{nodes.PortMapper{Client: epmd.Client{Addr: o.epmd}}}, release, nil
+	r, err = newFixedMapper(o.epmd)
+	return r, func() {}, err
 }
 
-// client speaks to the port mapper that --epmd names.
-func (o *options) epmdClient() *epmd.Client {
-	c := &epmd.Client{}
-	if o.epmd != "auto" && o.epmd != "embedded" {
-		c.Addr = o.epmd
+// clientMapper is what --epmd asks for on behalf of a node that is not published.
+func (o *options) clientMapper() (nodes.Resolver, error) {
+	switch o.epmd {
+	case "auto":
+		return &nodes.PortMapper{}, nil
+	case "embedded":
+		return nil, usagef("--epmd embedded is for serve: a new port mapper knows no other node")
 	}
-	return c
+	return newFixedMapper(o.epmd)
+}
+
+// A fixedMapper asks one port mapper for every node, whatever host that one is on.
+type fixedMapper struct{ nodes.PortMapper }
+
+func newFixedMapper(addr string) (*fixedMapper, error) {
+	if err := checkMapperAddr(addr); err != nil {
+		return nil, err
+	}
+	return &fixedMapper{nodes.PortMapper{Client: epmd.Client{Addr: addr}}}, nil
+}
+
+// Resolve asks it for the port; the address is that of the node's host.
+func (m *fixedMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
+	alive, _, err := dist.SplitName(node)
+	if err != nil {
+		return nodes.Endpoint{}, err
+	}
+	info, err := m.Client.Resolve(ctx, "", alive)
+	if err != nil {
+		return nodes.Endpoint{}, err
+	}
+	at, err := nodes.FixedPort(info.Port).Resolve(ctx, node)
+	version, _ := info.Version()
+	at.Version5 = version == dist.Version5
+	return at, err
 }
 
 // A mapper is a port mapper inside this process.
 type mapper struct {
-	server  epmd.Server
+	server  *epmd.Server
 	serving sync.WaitGroup
 	addr    string // host:port of the first listener
 
@@ -59,20 +81,33 @@ type mapper struct {
 	err error
 }
 
+// A mapperError says that a port mapper of our own cannot listen.
+type mapperError struct {
+	addrs []string
+	err   error
+}
+
+func (e *mapperError) Error() string {
+	return fmt.Sprintf("start a port mapper on %s: %v", strings.Join(e.addrs, ", "), e.err)
+}
+
+func (e *mapperError) Unwrap() error { return e.err }
+
 // startMapper listens on addrs, and serves until stop.
-func startMapper(ctx context.Context, log *slog.Logger, addrs ...string) (*mapper, error) {
+func startMapper(ctx context.Context, s *epmd.Server, addrs ...string) (*mapper, error) {
 	ls, err := epmd.Listen(ctx, addrs...)
 	if err != nil {
 		return nil, &mapperError{addrs, err}
 	}
-	m := &mapper{addr: ls[0].Addr().String()}
-	m.server.Logger = log
+	m := &mapper{server: s, addr: ls[0].Addr().String()}
 	for _, l := range ls {
 		m.serving.Go(func() {
-			err := m.server.Serve(l)
+			err := s.Serve(l)
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			m.err = err
+			if !errors.Is(err, epmd.ErrServerClosed) {
+				m.err = err
+			}
 		})
 	}
 	return m, nil
@@ -83,44 +118,10 @@ func (m *mapper) stop() {
 	m.serving.Wait()
 }
 
-// wait returns when nothing is served any more, with the reason if it is not stop.
+// wait returns when nothing is served any more, with the reason if it is neither stop nor a kill request.
 func (m *mapper) wait() error {
 	m.serving.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if errors.Is(m.err, epmd.ErrServerClosed) {
-		return nil
-	}
 	return m.err
-}
-
-// A mapperError says that our own port mapper could not listen.
-type mapperError struct {
-	addrs []string
-	err   error
-}
-
-func (e *mapperError) Error() string { return fmt.Sprintf("port mapper on %v: %v", e.addrs, e.err) }
-func (e *mapperError) Unwrap() error { return e.err }
-
-// A fixedMapper asks one port mapper for every node, wherever that one is.
-type fixedMapper struct{ nodes.PortMapper }
-
-// Resolve asks it for the port; the address is the host's.
-func (m *fixedMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
-	alive, host, err := dist.SplitName(node)
-	if err != nil {
-		return nodes.Endpoint{}, err
-	}
-	info, err := m.Client.Resolve(ctx, "", alive)
-	if err != nil {
-		return nodes.Endpoint{}, err
-	}
-	at, err := nodes.FixedPort(info.Port).Resolve(ctx, node)
-	if err != nil {
-		return nodes.Endpoint{}, fmt.Errorf("host %q: %w", host, err)
-	}
-	version, _ := info.Version()
-	at.Version5 = version == dist.Version5
-	return at, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -55,7 +56,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cnode-demo",
 		Short: "A C-node in Go, to try out and to talk to Erlang nodes with",
-		Args:  noArgs,
+		Args:  args(),
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -63,14 +64,28 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
-	root.AddCommand(newServe(o))
+	root.AddCommand(newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o))
 	return root
 }
 
-// noArgs refuses words that are no command.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command or argument %q", args[0])
+// args demands the words that are named; those in brackets may be left out.
+func args(want ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, got []string) error {
+		if len(got) > len(want) {
+			return usagef("unknown command or argument %q%s", got[len(want)], suggestion(cmd, got[len(want)]))
+		}
+		for _, missing := range want[len(got):] {
+			if !strings.HasPrefix(missing, "[") {
+				return usagef("%s is missing", missing)
+			}
+		}
+		return nil
 	}
-	return nil
+}
+
+func suggestion(cmd *cobra.Command, word string) string {
+	if like := cmd.SuggestionsFor(word); len(like) > 0 {
+		return "; did you mean " + strings.Join(like, ", ") + "?"
+	}
+	return ""
 }

@@ -25,7 +25,7 @@ func newServe(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Args:  noArgs,
+		Args:  args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -41,11 +41,11 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, release, err := o.config(ctx, name, true, o.logger(errOut))
-	defer release()
+	cfg, release, err := o.serveConfig(ctx, name, o.logger(errOut))
 	if err != nil {
 		return err
 	}
+	defer release()
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/spf13/cobra"
+)
+
+func newCall(o *options) *cobra.Command {
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use:   "call NODE MOD FUN [ARGS]",
+		Short: "Call a function on a node: rpc:call",
+		Long: `Call MOD:FUN on NODE with ARGS, an Erlang list in text (default: []), and print the result as Erlang text (exit 0). Where the
+call fails the reason, {badrpc, Reason} of Erlang among them, is on the standard error (exit 1).`,
+		Example: `  cnode-demo call x@127.0.0.1 erlang system_info '[otp_release]'
+  cnode-demo call x@127.0.0.1 lists seq '[1, 5]'
+  cnode-demo call cnode@127.0.0.1 cnode echo '[#{name => <<"Joe">>}]'`,
+		Args: args("NODE", "MOD", "FUN", "[ARGS]"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if limit > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, limit)
+				defer cancel()
+			}
+			return call(ctx, o, append(args, "[]"), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().DurationVar(&limit, "timeout", 0, "how long to wait (default: as long as it takes)")
+	return cmd
+}
+
+func call(ctx context.Context, o *options, words []string, out, errOut io.Writer) error {
+	target, err := o.checkTarget(words[0])
+	if err != nil {
+		return err
+	}
+	args, err := parseArgs(words[3])
+	if err != nil {
+		return err
+	}
+	n, c, err := o.dial(ctx, target, errOut)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	result, err := c.Call(ctx, words[1], words[2], args...)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", ei.AppendText(nil, result))
+	return err
+}
+
+// parseArgs reads the arguments of a function. A list of bytes may be written as a string.
+func parseArgs(text string) ([]any, error) {
+	t, err := ei.Parse(text)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("ARGS: %w", err)}
+	}
+	var args []any
+	switch t := t.(type) {
+	case ei.List:
+		for _, arg := range t {
+			args = append(args, arg)
+		}
+	case ei.String:
+		for i := range len(t) {
+			args = append(args, ei.Int(t[i]))
+		}
+	default:
+		return nil, usagef("ARGS: want a list such as '[1, \"two\", {three}]', not %v", t)
+	}
+	return args, nil
+}

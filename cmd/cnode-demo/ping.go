@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/spf13/cobra"
+)
+
+func newPing(o *options) *cobra.Command {
+	var limit time.Duration
+	cmd := &cobra.Command{
+		Use:   "ping NODE",
+		Short: "Ask a node whether it is there: net_adm:ping",
+		Long: `Connect to NODE, ask it what net_adm:ping asks, and print "pong" (exit 0), or "pang" (exit 1) with the reason on the standard
+error. NODE without "@" is on this machine.`,
+		Example: `  cnode-demo ping cnode@127.0.0.1
+  cnode-demo ping rabbit@broker --cookie secret
+  cnode-demo ping a@127.0.0.1 --transport unix --listen unix:/run/nodes`,
+		Args: args("NODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			return ping(ctx, o, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().DurationVar(&limit, "timeout", 10*time.Second, "how long to wait")
+	return cmd
+}
+
+func ping(ctx context.Context, o *options, target string, out, errOut io.Writer) error {
+	target, err := o.checkTarget(target)
+	if err != nil {
+		return err
+	}
+	err = pingNode(ctx, o, target, errOut)
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+	case err != nil:
+		fmt.Fprintln(out, "pang")
+	default:
+		fmt.Fprintln(out, "pong")
+	}
+	return err
+}
+
+func pingNode(ctx context.Context, o *options, target string, errOut io.Writer) error {
+	n, c, err := o.dial(ctx, target, errOut)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	return isAuth(ctx, n, c)
+}
+
+// isAuth makes the gen call {is_auth, Node} to net_kernel, with which net_adm:ping finds out that a node does not only listen.
+func isAuth(ctx context.Context, n *nodes.Node, c *nodes.Conn) error {
+	tag, err := n.NewRef()
+	if err != nil {
+		return err
+	}
+	question := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{c.Self(), tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())}}
+	if err := c.SendName(ctx, "net_kernel", question); err != nil {
+		return err
+	}
+	for {
+		m, err := c.Receive(ctx)
+		if errors.Is(err, dist.ErrUnknownOp) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("connected, but no answer of its net_kernel: %w", err)
+		}
+		answer, err := m.Term()
+		if err != nil {
+			return err
+		}
+		if t, ok := answer.(ei.Tuple); ok && len(t) == 2 && t[0] == tag {
+			if t[1] != ei.Atom("yes") {
+				return fmt.Errorf("its net_kernel answered %v, not yes", t[1])
+			}
+			return nil
+		}
+	}
+}
