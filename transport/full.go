@@ -23,6 +23,7 @@ type side struct {
 	running chan struct{} // closed when the call in flight has returned; nil: none
 	stopped bool
 	giveUp  atomic.Bool // the call in flight has been ended
+	cut     atomic.Bool // by shutdown(2)
 }
 
 // fullSocket is what a side needs of its socket.
@@ -77,8 +78,9 @@ func (d *side) finish() {
 	d.running = nil
 }
 
-// run makes one waiting call: call is given the time it may take. sliced calls (Read, Accept) are made in slices where the plug-in
-// has no Interrupt. When ctx ends or the socket is closed the call is ended, and waited for one second more.
+// run makes one waiting call: call is given the time it may take, and is made again when it has come back before that with nothing
+// done. sliced calls (Read, Accept) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
+// call is ended, and waited for one second more.
 func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {
 		return err
@@ -87,6 +89,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		return err
 	}
 	d.giveUp.Store(false)
+	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
 	total := timeLeft(ctx)
 	begin := time.Now()
@@ -98,23 +101,25 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			if total != Infinite && total != 0 {
 				tmo = max(total-time.Since(begin), 0)
 			}
-			last := !sliced || tmo <= slice
 			if sliced {
 				tmo = min(tmo, slice)
 			}
 			err := call(tmo)
+			over := d.giveUp.Load() || total != Infinite && time.Since(begin) >= total
 			switch {
-			case interrupted(err):
-			case err == nil || !timedOut(err, time.Since(begin) >= total):
+			case err == nil:
 				return
-			case d.giveUp.Load() || last && total != Infinite:
+			case d.cut.Load(): // what shutdown(2) has made of the call is not its result
+				result = os.ErrDeadlineExceeded
+				return
+			case interrupted(err) && !d.giveUp.Load():
+			case !interrupted(err) && !timedOut(err, over):
+				return
+			case over:
 				result = os.ErrDeadlineExceeded
 				return
 			}
-			if d.giveUp.Load() {
-				result = os.ErrDeadlineExceeded
-				return
-			}
+			// A slice is over, or Interrupt has ended this call together with one of the other direction.
 		}
 	}
 	select {
@@ -134,22 +139,69 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	if !s.canInterrupt() && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		grace = grace.Add(slice)
 	}
-	if !sliced && !time.Now().Before(grace) {
-		s.interrupt()
-	}
+	var ending interruption
 	for {
+		if !sliced && !time.Now().Before(grace) {
+			if !s.canInterrupt() {
+				d.cut.Store(true)
+			}
+			ending.start(s)
+		}
 		select {
 		case <-d.done:
+			if !ending.over(limit.C) { // C may not be closed under it either
+				return s.unresponsive("Interrupt")
+			}
 			d.finish()
 			return d.result(ctx, s, result)
 		case <-again.C:
-			if !sliced && !time.Now().Before(grace) {
-				s.interrupt()
-			}
 		case <-limit.C:
+			if ending.running() {
+				name = "Interrupt"
+			}
 			return s.unresponsive(name) // d.running stays: nobody may use this side again
 		}
 	}
+}
+
+// An interruption runs Interrupt beside the one who waits, for it may not come back.
+type interruption struct{ done chan struct{} }
+
+func (i *interruption) running() bool {
+	if i.done == nil {
+		return false
+	}
+	select {
+	case <-i.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// over waits for its end, but not beyond limit.
+func (i *interruption) over(limit <-chan time.Time) bool {
+	if i.done == nil {
+		return true
+	}
+	select {
+	case <-i.done:
+		return true
+	case <-limit:
+		return false
+	}
+}
+
+func (i *interruption) start(s fullSocket) {
+	if i.running() {
+		return
+	}
+	done := make(chan struct{})
+	i.done = done
+	go func() {
+		defer close(done)
+		s.interrupt()
+	}()
 }
 
 func (d *side) result(ctx context.Context, s fullSocket, result error) error {

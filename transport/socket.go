@@ -362,7 +362,9 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	var err error
 	if s.full {
 		err = s.in.run(ctx, s, "Read", true, func(tmo time.Duration) error {
-			r.n, r.err = s.callRead(p, tmo)
+			if r.n, r.err = s.callRead(p, tmo); r.n != 0 {
+				return nil // bytes count even beside a time-out
+			}
 			return r.err
 		})
 	} else {
@@ -426,7 +428,9 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	var err error
 	if s.full {
 		err = s.out.run(ctx, s, "Write", false, func(tmo time.Duration) error {
-			w.n, w.err = s.callWrite(v, tmo)
+			if w.n, w.err = s.callWrite(v, tmo); w.n != 0 {
+				return nil // bytes count even beside a time-out
+			}
 			return w.err
 		})
 	} else {

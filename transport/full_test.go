@@ -1,0 +1,254 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// memoryCallbacks are the callbacks of an in-memory transport, to be changed by a test.
+func memoryCallbacks() Callbacks[*memorySocket] { return *NewMemory().(*plugin[*memorySocket]).cb }
+
+// memoryPair connects two streams over changed callbacks.
+func memoryPair(t *testing.T, cb Callbacks[*memorySocket]) (client, server *Stream) {
+	t.Helper()
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	return pair(t, tr, MemoryAddr(""))
+}
+
+// soon is a context for what must succeed.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// returns waits for an operation in another goroutine, which must come back.
+func returns[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "an operation did not return")
+		panic("unreachable")
+	}
+}
+
+// aside runs an operation in another goroutine and gives its error.
+func aside(op func() error) <-chan error {
+	c := make(chan error, 1)
+	go func() { c <- op() }()
+	return c
+}
+
+// waiting waits until somebody is inside: n calls have begun.
+func waiting(t testing.TB, n *atomic.Int32, want int32) {
+	t.Helper()
+	require.Eventually(t, func() bool { return n.Load() >= want }, 20*time.Second, 100*time.Microsecond)
+}
+
+func TestFullBytesBesideTimeout(t *testing.T) {
+	cb := memoryCallbacks()
+	read, write := cb.Read, cb.Write
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		n, err := read(s, p[:min(len(p), 3)], tmo)
+		return n, errors.Join(err, os.ErrDeadlineExceeded)
+	}
+	cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		n, err := write(s, p[:min(len(p), 2)], tmo)
+		return n, errors.Join(err, syscall.EAGAIN)
+	}
+	c, s := memoryPair(t, cb)
+	sent := []byte("bytes count even beside an error")
+	for name, ctx := range map[string]context.Context{"without a limit": context.Background(), "with one": soon(t)} {
+		n, err := c.Writev(ctx, sent)
+		require.NoError(t, err, name)
+		require.EqualValues(t, len(sent), n, name)
+		got := make([]byte, len(sent))
+		_, err = s.Readv(soon(t), got)
+		require.NoError(t, err, name)
+		require.Equal(t, string(sent), string(got), name)
+		_, err = s.Read(NoWait(), got)
+		require.True(t, isTimeout(err), name)
+	}
+}
+
+// Interrupt ends the calls of both directions; the one that was not meant goes on.
+func TestFullInterruptIsForOneDirection(t *testing.T) {
+	c, s := memoryPair(t, memoryCallbacks())
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+		time.AfterFunc(time.Millisecond, cancel)
+		require.ErrorIs(t, returns(t, read), context.Canceled)
+	}
+	got := make([]byte, len(sent))
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(sent, got))
+	require.NoError(t, returns(t, written))
+}
+
+func TestFullTimeouts(t *testing.T) {
+	var calls atomic.Int32
+	for _, tt := range []struct {
+		name string
+		read func(tmo time.Duration) (int, error)
+		ctx  time.Duration
+		want error
+	}{
+		{"a time-out before its time is tried again", func(tmo time.Duration) (int, error) {
+			time.Sleep(time.Millisecond)
+			return 0, os.ErrDeadlineExceeded
+		}, 30 * time.Millisecond, context.DeadlineExceeded},
+		{"EAGAIN is a time-out", func(tmo time.Duration) (int, error) {
+			time.Sleep(tmo)
+			return 0, syscall.EAGAIN
+		}, 10 * time.Millisecond, context.DeadlineExceeded},
+		{"ETIMEDOUT when time is over is a time-out", func(tmo time.Duration) (int, error) {
+			time.Sleep(tmo)
+			return 0, syscall.ETIMEDOUT
+		}, 10 * time.Millisecond, context.DeadlineExceeded},
+		{"ETIMEDOUT before is a dead peer", func(time.Duration) (int, error) { return 0, syscall.ETIMEDOUT }, time.Hour, syscall.ETIMEDOUT},
+		{"EINTR is tried again", func(time.Duration) (int, error) {
+			if calls.Add(1) < 4 {
+				return 0, syscall.EINTR
+			}
+			return 0, syscall.ECONNRESET
+		}, time.Hour, syscall.ECONNRESET},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cb := memoryCallbacks()
+			cb.Read = func(_ *memorySocket, _ []byte, tmo time.Duration) (int, error) { return tt.read(tmo) }
+			c, _ := memoryPair(t, cb)
+			ctx, cancel := context.WithTimeout(context.Background(), tt.ctx)
+			defer cancel()
+			end, _ := ctx.Deadline()
+			_, err := c.Read(ctx, make([]byte, 1))
+			require.ErrorIs(t, err, tt.want)
+			if tt.want == context.DeadlineExceeded {
+				require.False(t, time.Now().Before(end), "before its time")
+			}
+		})
+	}
+}
+
+// Without Interrupt Read and Accept are called in slices; Write and Connect get the whole time.
+func TestFullSlices(t *testing.T) {
+	var mu sync.Mutex
+	longest := map[string]time.Duration{}
+	note := func(name string, tmo time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		longest[name] = max(longest[name], tmo)
+	}
+	cb := memoryCallbacks()
+	cb.Interrupt = nil
+	read, write, accept, connect := cb.Read, cb.Write, cb.Accept, cb.Connect
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		note("Read", tmo)
+		return read(s, p, tmo)
+	}
+	cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		note("Write", tmo)
+		return write(s, p, tmo)
+	}
+	cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) {
+		note("Accept", tmo)
+		return accept(s, tmo)
+	}
+	cb.Connect = func(s *memorySocket, a Addr, tmo time.Duration) error {
+		note("Connect", tmo)
+		return connect(s, a, tmo)
+	}
+	c, s := memoryPair(t, cb)
+	read2 := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+	select {
+	case err := <-read2:
+		require.NoError(t, err, "before anything was sent")
+	case <-time.After(2*slice + slice/2): // several slices
+	}
+	_, err := c.Writev(context.Background(), []byte{1})
+	require.NoError(t, err)
+	require.NoError(t, returns(t, read2))
+	mu.Lock()
+	defer mu.Unlock()
+	require.LessOrEqual(t, longest["Read"], slice)
+	require.LessOrEqual(t, longest["Accept"], slice)
+	require.Equal(t, Infinite, longest["Write"])
+	require.Greater(t, longest["Connect"], slice)
+}
+
+// A callback that is not ended by Interrupt, and an Interrupt that does not come back, leave a dead socket; others live on.
+func TestFullUnresponsive(t *testing.T) {
+	for _, culprit := range []string{"Read", "Interrupt"} {
+		t.Run(culprit, func(t *testing.T) {
+			release := make(chan struct{})
+			var inside, closed atomic.Int32
+			var dead atomic.Pointer[memorySocket]
+			cb := memoryCallbacks()
+			read, interrupt, closing := cb.Read, cb.Interrupt, cb.Close
+			cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if culprit == "Read" && s == dead.Load() {
+					inside.Add(1)
+					<-release
+				}
+				return read(s, p, tmo)
+			}
+			cb.Interrupt = func(s *memorySocket) {
+				if culprit == "Interrupt" && s == dead.Load() {
+					<-release
+				}
+				interrupt(s)
+			}
+			cb.Close = func(s *memorySocket) error {
+				if s == dead.Load() {
+					closed.Add(1)
+				}
+				return closing(s)
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			c, s := pair(t, tr, MemoryAddr(""))
+			c2, s2 := pair(t, tr, MemoryAddr(""))
+			dead.Store(c.car.(*socket[*memorySocket]).c)
+			defer func() { // the test leaves nothing behind
+				close(release)
+				require.NoError(t, closing(dead.Load()))
+			}()
+
+			ctx, cancel := context.WithCancel(context.Background())
+			got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+			time.AfterFunc(5*time.Millisecond, cancel)
+			err = returns(t, got)
+			var cbErr *CallbackError
+			require.ErrorAs(t, err, &cbErr)
+			require.ErrorIs(t, err, ErrUnresponsive)
+			require.Equal(t, culprit, cbErr.Callback)
+
+			_, err = c.Writev(soon(t), []byte("x"))
+			require.ErrorIs(t, err, ErrUnresponsive, "the socket is dead for the other direction too")
+			err = returns(t, aside(c.Close))
+			require.ErrorIs(t, err, ErrUnresponsive)
+			require.Zero(t, closed.Load(), "C was closed under a running callback")
+
+			_, err = c2.Writev(soon(t), []byte("unharmed"))
+			require.NoError(t, err)
+			_, err = s2.Readv(soon(t), make([]byte, 8))
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+		})
+	}
+}
