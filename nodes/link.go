@@ -139,12 +139,12 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 }
 
 // sendExit tells a linked process of our end.
-func (n *Node) sendExit(from, to ei.Pid, reason ei.Term) {
+func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
 	raw, err := ei.AppendTerm(nil, reason)
 	if err != nil {
 		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
 	}
-	n.tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: raw}, string(to.Node))
+	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: raw}, string(to.Node))
 }
 
 // signal sends a signal to the process that ctl names, here or elsewhere, connecting if need be.
@@ -168,6 +168,9 @@ func (n *Node) signal(ctx context.Context, ctl *dist.Control, to *target) error 
 	return c.SendControl(ctx, ctl, payload)
 }
 
+// A teller gets a signal to a node: tell or tellInTurn.
+type teller func(ctl *dist.Control, node string)
+
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control, node string) {
 	if node == n.Name() {
@@ -177,6 +180,19 @@ func (n *Node) tell(ctl *dist.Control, node string) {
 	if c := n.Conn(node); c != nil {
 		if ctl, payload, ok := c.agreed(ctl); ok {
 			c.signal(ctl, payload)
+		}
+	}
+}
+
+// tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer.
+func (n *Node) tellInTurn(ctl *dist.Control, node string) {
+	if node == n.Name() {
+		n.localSignal(ctl)
+		return
+	}
+	if c := n.Conn(node); c != nil {
+		if ctl, payload, ok := c.agreed(ctl); ok {
+			_ = c.SendControl(n.ctx, ctl, payload) // a failure is the connection's end, which tells the peer
 		}
 	}
 }

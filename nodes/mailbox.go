@@ -231,7 +231,10 @@ func (b *Mailbox) Close() error {
 
 // Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
 // counts.
-func (b *Mailbox) Exit(reason ei.Term) {
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, b.n.tell) }
+
+// exit is Exit with a choice of how the signals go out.
+func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	b.mu.Lock()
 	if b.ended() {
 		b.mu.Unlock()
@@ -245,11 +248,11 @@ func (b *Mailbox) Exit(reason ei.Term) {
 	b.n.procs.remove(b)
 	for pid, l := range links {
 		if l.active {
-			b.n.sendExit(b.pid, pid, reason)
+			sendExit(tell, b.pid, pid, reason)
 		}
 	}
 	for ref, w := range watchers {
-		b.n.sendDown(b.pid, w, ref, reason)
+		sendDown(tell, b.pid, w, ref, reason)
 	}
 	for ref, t := range watching {
 		b.n.sendDemonitor(b.pid, t, ref)

@@ -171,7 +171,7 @@ func (b *Mailbox) down(m *Message) {
 }
 
 // sendDown tells a watcher of our end.
-func (n *Node) sendDown(from ei.Pid, w watcher, ref ei.Ref, reason ei.Term) {
+func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Term) {
 	raw, err := ei.AppendTerm(nil, reason)
 	if err != nil {
 		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
@@ -180,5 +180,5 @@ func (n *Node) sendDown(from ei.Pid, w watcher, ref ei.Ref, reason ei.Term) {
 	if w.name != "" {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name
 	}
-	n.tell(ctl, string(w.pid.Node))
+	tell(ctl, string(w.pid.Node))
 }

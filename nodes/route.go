@@ -80,12 +80,12 @@ func (n *Node) process(ctl *dist.Control, m *Message) {
 	switch ctl.Op {
 	case dist.OpLink:
 		if b == nil || !b.linked(ctl.From) {
-			n.sendExit(ctl.To, ctl.From, ei.Atom("noproc"))
+			sendExit(n.tell, ctl.To, ctl.From, ei.Atom("noproc"))
 		}
 	case dist.OpMonitorP:
 		w := watcher{ctl.From, ctl.ToName}
 		if b == nil || !b.watched(ctl.Ref, w) {
-			n.sendDown(ctl.To, w, ctl.Ref, ei.Atom("noproc"))
+			sendDown(n.tell, ctl.To, w, ctl.Ref, ei.Atom("noproc"))
 		}
 	case dist.OpDemonitorP:
 		if ctl.ToName != "" { // the name may have gone, or moved on

@@ -101,7 +101,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 			case <-ctx.Done():
 			}
 		})
-		b.Exit(n.spawned(ctx, module, name, args))
+		b.exit(n.spawned(ctx, module, name, args), n.tellInTurn) // with a result of any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
