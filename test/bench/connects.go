@@ -79,7 +79,7 @@ func (a *arena) connectFromPeer(ctx context.Context, p *peer, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
 	dialled := p.dial(ctx, n)
-	ns, err := a.call(ctx, cellLimit, "watched", "")
+	ns, err := evaluate(ctx, a.driver, cellLimit, fmt.Sprintf("bench_driver:watched(%d)", cellLimit.Milliseconds()))
 	if err = errors.Join(dialled, err); err != nil {
 		return &failure{err.Error()}
 	}

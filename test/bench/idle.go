@@ -9,13 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-const (
-	idleConnections = 1000
-	// warmConnections come and go before the first look, so that what a peer sets up once does not count.
-	warmConnections = 20
-	// settle is how long the peer is left alone before each look.
-	settle = time.Second
-)
+// warmConnections come and go before the first look, so that what a peer sets up once does not count.
+const warmConnections = 20
 
 // A footprint is what a process holds.
 type footprint struct {
@@ -71,7 +66,7 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 	if err != nil {
 		return err
 	}
-	release, err = a.hold(ctx, p, idleConnections)
+	release, err = a.hold(ctx, p, a.o.idle)
 	defer release()
 	if err != nil {
 		return err
@@ -81,7 +76,7 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 		return err
 	}
 	each := func(row string, difference float64) {
-		a.results.add(idle+"/"+row, k.name, difference/idleConnections)
+		a.results.add(idle+"/"+row, k.name, difference/float64(a.o.idle))
 	}
 	each("memory", float64(after.resident-before.resident)/1024)
 	each("descriptors", float64(after.descriptors-before.descriptors))
@@ -91,7 +86,7 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 	}
 	clock := startClock(p.pid)
 	begun := time.Now()
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, a.o.settle); err != nil {
 		return err
 	}
 	if clock != nil {
@@ -126,7 +121,7 @@ func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err e
 
 // look reads what the peer's process holds, once it has settled.
 func (a *arena) look(ctx context.Context, p *peer) (footprint, error) {
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, a.o.settle); err != nil {
 		return footprint{}, err
 	}
 	var goroutines int64

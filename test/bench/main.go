@@ -27,6 +27,9 @@ const (
 	quickRounds   = 3
 	defaultCell   = 400 * time.Millisecond // one measurement of one peer
 	quickCell     = 60 * time.Millisecond
+	defaultSettle = time.Second // before a look at a peer that does nothing
+	quickSettle   = 500 * time.Millisecond
+	idleHeld      = 1000 // connections
 )
 
 // options are what the command line says.
@@ -34,6 +37,8 @@ type options struct {
 	otp    int // 0: the oldest release there is
 	rounds int
 	cell   time.Duration
+	settle time.Duration
+	idle   int // connections held
 	quick  bool
 	only   *regexp.Regexp // names of measurements; nil: all
 	peers  []string       // names of kinds; nil: all
@@ -92,6 +97,10 @@ func parse(args []string, errors io.Writer) (options, error) {
 		if o.quick {
 			o.rounds = quickRounds
 		}
+	}
+	o.idle, o.settle = idleHeld, defaultSettle
+	if o.quick {
+		o.settle = quickSettle
 	}
 	if o.cell <= 0 {
 		o.cell = defaultCell

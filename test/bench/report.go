@@ -26,12 +26,16 @@ type report struct {
 
 // An outcome is a row with its values.
 type outcome struct {
-	Name   string            `json:"name"`
-	Title  string            `json:"title"`
-	Unit   string            `json:"unit,omitempty"`
-	Libei  *float64          `json:"ours_per_libei,omitempty"`
-	BEAM   *float64          `json:"ours_per_beam,omitempty"`
-	Serve  *float64          `json:"serve_per_libei,omitempty"`
+	Name    string   `json:"name"`
+	Title   string   `json:"title"`
+	Unit    string   `json:"unit,omitempty"`
+	Libei   *float64 `json:"ours_per_libei,omitempty"`
+	BEAM    *float64 `json:"ours_per_beam,omitempty"`
+	Serve   *float64 `json:"serve_per_libei,omitempty"`
+	ByRound struct { // the same ratios within each round
+		Libei []float64 `json:"ours_per_libei,omitempty"`
+		BEAM  []float64 `json:"ours_per_beam,omitempty"`
+	} `json:"by_round"`
 	Target string            `json:"target,omitempty"`
 	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
 	Peers  map[string]values `json:"values"`
@@ -75,6 +79,7 @@ func (row row) outcome(measured map[string][]float64) outcome {
 		o.Peers[kind] = v
 	}
 	o.Libei, o.BEAM, o.Serve = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM), o.ratio(nameServe, nameLibei)
+	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	var texts []string
 	for _, t := range row.targets {
 		texts = append(texts, t.String())
@@ -93,6 +98,22 @@ func (o *outcome) ratio(kind, by string) *float64 {
 	}
 	q := a.Median / b.Median
 	return &q
+}
+
+// paired divides the values of two peers round by round; nil where one of them lacks a round.
+func (o *outcome) paired(kind, by string) []float64 {
+	a, b := o.Peers[kind].All, o.Peers[by].All
+	if len(a) != len(b) {
+		return nil
+	}
+	var all []float64
+	for i := range a {
+		if b[i] == 0 {
+			return nil
+		}
+		all = append(all, a[i]/b[i])
+	}
+	return all
 }
 
 // judge says whether ours meets every target.

@@ -10,7 +10,7 @@ import (
 
 const (
 	// cellLimit bounds a measurement beyond the time that it is meant to take.
-	cellLimit = 3 * time.Second
+	cellLimit = 4 * time.Second
 	// pause lets a peer that was just measured finish what it does behind its work, and the measuring node too.
 	pause = 10 * time.Millisecond
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,13 +14,13 @@ import (
 func (r report) writeText(w io.Writer) error {
 	head := []string{"", "ours/libei", "ours/BEAM", "target", "met", "unit"}
 	medians := [][]string{append(append([]string{}, head...), append(r.Kinds, "serve/libei")...)}
-	spread := [][]string{append([]string{"lowest .. highest", "unit"}, r.Kinds...)}
+	spread := [][]string{append([]string{"lowest .. highest", "ours/libei", "ours/BEAM", "unit"}, r.Kinds...)}
 	for _, o := range r.Rows {
 		if o.aside {
 			continue
 		}
 		line := []string{o.Title, ratio(o.Libei), ratio(o.BEAM), o.Target, o.Met, o.Unit}
-		low := []string{o.Title, o.Unit}
+		low := []string{o.Title, extent(o.ByRound.Libei), extent(o.ByRound.BEAM), o.Unit}
 		for _, kind := range r.Kinds {
 			v, ok := o.Peers[kind]
 			if !ok {
@@ -84,6 +85,15 @@ func ratio(q *float64) string {
 		return "-"
 	}
 	return strconv.FormatFloat(*q, 'f', 2, 64)
+}
+
+// extent prints the lowest and the highest ratio of all rounds.
+func extent(ratios []float64) string {
+	if len(ratios) == 0 {
+		return "-"
+	}
+	low, high := slices.Min(ratios), slices.Max(ratios)
+	return ratio(&low) + " .. " + ratio(&high)
 }
 
 // figure prints three significant digits, and more where they are whole.

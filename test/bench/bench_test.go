@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"--otp", "27", "--quick", "--peers", "libei,ours", "--only", "16B", "--json"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, 27, o.otp)
+	require.Equal(t, quickRounds, o.rounds)
+	require.Equal(t, quickCell, o.cell)
+	require.Equal(t, []string{"libei", "ours"}, o.peers)
+	require.True(t, o.json)
+	require.True(t, matches(o.only, "in/16B"))
+	require.False(t, matches(o.only, "in/1KB"))
+
+	o, err = parse([]string{"--rounds=2"}, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, 2, o.rounds)
+	require.Equal(t, defaultCell, o.cell)
+
+	for _, wrong := range []string{"--peers=jinterface", "--only=(", "--rounds=x", "16B"} {
+		_, err := parse([]string{wrong}, io.Discard)
+		require.Error(t, err, wrong)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	require.Equal(t, 2.0, median([]float64{3, 1, 2}))
+	require.Equal(t, 2.5, median([]float64{4, 1, 2, 3}))
+	require.True(t, math.IsNaN(median(nil)))
+}
+
+func TestOutcomeJudges(t *testing.T) {
+	measured := map[string][]float64{nameLibei: {100, 90, 110}, nameBEAM: {50}, nameOurs: {104, 104, 104}}
+	for _, tt := range []struct {
+		name    string
+		targets []target
+		want    string
+	}{
+		{"no target", nil, ""},
+		{"at most", []target{atMost(1.05, nameLibei)}, "yes"},
+		{"over", []target{atMost(1.03, nameLibei)}, "no"},
+		{"at least both", atLeast(1, nameLibei, nameBEAM), "yes"},
+		{"at least, one not", append(atLeast(1, nameBEAM), atLeast(3, nameLibei)...), "no"},
+		{"by itself", []target{atMost(104, "")}, "yes"},
+		{"by itself, over", []target{atMost(103, "")}, "no"},
+		{"peer not measured", []target{atMost(1, nameErgo)}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := row{targets: tt.targets}.outcome(measured)
+			require.Equal(t, tt.want, o.Met)
+			require.InDelta(t, 1.04, *o.Libei, 1e-9)
+			require.InDelta(t, 2.08, *o.BEAM, 1e-9)
+			require.Nil(t, o.Serve)
+			require.Len(t, o.ByRound.Libei, 3)
+			require.Empty(t, o.ByRound.BEAM)
+		})
+	}
+}
+
+// Every row belongs to a measurement that --only can choose.
+func TestRowsHaveMeasurements(t *testing.T) {
+	known := map[string]bool{connectErlang: true, connectPeer: true, idle: true}
+	for _, s := range streams(options{}) {
+		known[s.String()] = true
+	}
+	for _, r := range rows() {
+		require.True(t, known[measurementOf(r.name)], r.name)
+	}
+}
+
+// A quick run of one size has every row, with a value of every peer that can have one.
+func TestQuickRunHasEveryRow(t *testing.T) {
+	release := otp.Releases(t)[0]
+	o, err := parse([]string{"--quick", "--rounds=1", "--peers=libei,BEAM,ours", "--json"}, io.Discard)
+	require.NoError(t, err)
+	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|idle")
+	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
+
+	var out, progress bytes.Buffer
+	require.NoError(t, run(t.Context(), o, &out, &progress), &progress)
+	t.Log(&progress)
+	var r report
+	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
+	if os.Getenv("CNODE_TEST_REQUIRE") != "" {
+		require.Empty(t, r.Notes)
+	}
+
+	found := map[string]outcome{}
+	for _, row := range r.Rows {
+		found[row.Name] = row
+	}
+	for _, row := range rows() {
+		if !o.only.MatchString(measurementOf(row.name)) {
+			require.NotContains(t, found, row.name)
+			continue
+		}
+		require.Contains(t, found, row.name)
+		ours := found[row.name].Peers[nameOurs]
+		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle); noProc && !linux {
+			continue
+		}
+		require.Len(t, ours.All, 1, row.name)
+		if row.targets != nil && len(r.Notes) == 0 {
+			require.Contains(t, []string{"yes", "no"}, found[row.name].Met, row.name)
+		}
+	}
+
+	var text strings.Builder
+	require.NoError(t, r.writeText(&text))
+	for _, row := range r.Rows {
+		require.Equal(t, 2, strings.Count(text.String(), "| "+row.Title+" "), row.Title) // ratios, spread
+	}
+}
+
+const linux = runtime.GOOS == "linux"
