@@ -1,3 +1,176 @@
 package main
 
-func explain(err error) string { return err.Error() }
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+)
+
+// explain is what a person reads about an error: the error, and what to do about it where that is known.
+func explain(err error) string {
+	for _, a := range advices {
+		if what := a.about(err); what != "" {
+			return err.Error() + "\n  " + strings.ReplaceAll(what, "\n", "\n  ")
+		}
+	}
+	return err.Error()
+}
+
+// An advice recognises one kind of error and says what to do; "" for any other error.
+type advice struct {
+	kind  string
+	about func(error) string
+}
+
+// advices are tried in this order; the first that knows the error counts.
+var advices = []advice{
+	{"wrong cookie", func(err error) string {
+		var h *dist.HandshakeError
+		if !errors.As(err, &h) {
+			return ""
+		}
+		if !errors.Is(err, dist.ErrBadCookie) && (h.Phase != dist.PhaseChallengeAck || !ended(h.Err)) {
+			return ""
+		}
+		return "The two nodes most likely have different cookies. Give both the same: --cookie SECRET here (erl -setcookie SECRET there),\n" +
+			"or the same first line in the file .erlang.cookie of both home directories."
+	}},
+	{"flag refused", func(err error) string {
+		var h *dist.HandshakeError
+		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMissingFlags) {
+			return ""
+		}
+		return fmt.Sprintf("The other node lacks %s, without which this one cannot talk to it. It is too old (OTP 22 or earlier),\n"+
+			"or a C-node made with an old libei: upgrade it.", h.Missing)
+	}},
+	{"not allowed", is(dist.ErrNotAllowed,
+		"The other node accepts certain names only (net_kernel:allow/1): add this node's name there, or take an allowed one with --name.\n"+
+			"A connection attempt under the same name that is still going on has the same effect: then try again.")},
+	{"connected under this name", is(dist.ErrAlive,
+		"A node of this name is connected there already: choose another --name.")},
+	{"own name", is(dist.ErrSelf,
+		"--name is the name of the node to connect to: leave it out, or choose another one.")},
+	{"another node", is(dist.ErrWrongPeer,
+		"A node is there, but under another name; its name is in the message. Use that one, host part included: to Erlang\n"+
+			"x@localhost, x@127.0.0.1 and x@myhost are three different nodes.")},
+	{"closed early", func(err error) string {
+		var h *dist.HandshakeError
+		if !errors.As(err, &h) || !ended(h.Err) {
+			return ""
+		}
+		return "The other side closed the connection during the handshake. Its log says why; is it an Erlang node at all, and does it\n" +
+			"want TLS (-proto_dist inet_tls)?"
+	}},
+	{"name taken", is(epmd.ErrNameTaken,
+		"A node of this name runs already (cnode-demo names lists them): choose another --name, or end that one.")},
+	{"not registered", is(epmd.ErrNotRegistered,
+		"The port mapper answers, but no node of that name is registered there: is it running, and is it spelled so? cnode-demo names\n"+
+			"lists the ones that are. Nodes that use another port mapper need the same ERL_EPMD_PORT, or --epmd HOST:PORT.")},
+	{"own port mapper", func(err error) string {
+		var m *mapperError
+		switch {
+		case !errors.As(err, &m):
+			return ""
+		case errors.Is(err, syscall.EADDRINUSE):
+			return "The port is in use, most likely by another port mapper (epmd). Use that one (--epmd auto), end it (epmd -kill), or choose another\n" +
+				"port with ERL_EPMD_PORT, the same for all nodes."
+		}
+		return "Choose another port with ERL_EPMD_PORT, and check the addresses in ERL_EPMD_ADDRESS."
+	}},
+	{"no port mapper", is(epmd.ErrNoPortMapper,
+		"Nothing listens there. A running Erlang node or serve brings a port mapper along; cnode-demo epmd is one by itself. If it uses\n"+
+			"another port, set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
+	{"no port mapper's protocol", is(epmd.ErrProtocol,
+		"Something else than a port mapper listens on that port: set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
+	{"port mapper refuses", is(epmd.ErrNoAnswer,
+		"A port mapper registers nodes of its own machine only: use this machine's, or run one (--epmd embedded).")},
+	{"no distribution version", is(epmd.ErrVersion,
+		"The other node is too old, or too new, to talk to.")},
+	{"unknown host", is(nodes.ErrUnknownHost,
+		"The part behind the \"@\" is looked up like any host name. Use an address (x@127.0.0.1) if the node has one in its name, or add\n"+
+			"the host to /etc/hosts.")},
+	{"cookie file", func(err error) string {
+		var p *fs.PathError
+		if !errors.As(err, &p) || filepath.Base(p.Path) != ".erlang.cookie" {
+			return ""
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "Give --cookie SECRET. Or make the file, with the cookie of your Erlang nodes in its first line and mode 400; erl -sname x makes\n" +
+				"one with a new cookie."
+		}
+		return "Give --cookie SECRET, or make the file readable for you and nobody else (chmod 400)."
+	}},
+	{"no such function", func(err error) string {
+		var r *nodes.RPCError
+		if !errors.As(err, &r) || !undefined(r.Reason) {
+			return ""
+		}
+		return "There is no such function with that number of arguments on that node. ARGS is the list of the arguments: '[[1,2]]' is one\n" +
+			"argument, a list; '[1,2]' are two."
+	}},
+	{"no remote calls", is(nodes.ErrNoProc,
+		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
+	{"listen address in use", is(syscall.EADDRINUSE,
+		"Something listens at that address already: choose another --listen, or leave it out and get a free port. A socket in a directory\n"+
+			"belongs to a running node of that name.")},
+	{"address of another machine", is(syscall.EADDRNOTAVAIL,
+		"--listen wants an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
+	{"refused", is(syscall.ECONNREFUSED,
+		"The node's port is known, but nobody listens on it at that address. A node that listens on the loopback interface only is reached by\n"+
+			"a name such as x@127.0.0.1; else it has ended a moment ago, or a firewall is in between.")},
+	{"path too long", is(syscall.ENAMETOOLONG,
+		"The path of a UNIX socket has a limit of about 100 bytes, the node's name included: take a shorter directory.")},
+	{"no socket", func(err error) string {
+		if !errors.Is(err, syscall.ENOENT) {
+			return ""
+		}
+		return "No node of that name has its socket there: is it running with --transport unix, and with the same --listen unix:DIRECTORY?"
+	}},
+	{"permission", is(fs.ErrPermission,
+		"Ports below 1024 and other users' directories are not for everybody: choose another --listen.")},
+	{"time", func(err error) string {
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
+			return ""
+		}
+		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. --timeout waits longer."
+	}},
+	{"interrupted", is(context.Canceled, "Interrupted.")},
+}
+
+// is gives fixed words about one error.
+func is(target error, words string) func(error) string {
+	return func(err error) string {
+		if errors.Is(err, target) {
+			return words
+		}
+		return ""
+	}
+}
+
+// ended tells whether the peer closed the connection.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+}
+
+// undefined tells whether the reason of a {badrpc, Reason} is the exception undef: {'EXIT', {undef, Stack}}.
+func undefined(reason ei.Term) bool {
+	exit, ok := reason.(ei.Tuple)
+	if !ok || len(exit) != 2 || exit[0] != ei.Atom("EXIT") {
+		return false
+	}
+	exception, ok := exit[1].(ei.Tuple)
+	return ok && len(exception) == 2 && exception[0] == ei.Atom("undef")
+}

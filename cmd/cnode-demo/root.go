@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes, which scripts rely on.
@@ -55,8 +56,27 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
 		Use:   "cnode-demo",
-		Short: "A C-node in Go, to try out and to talk to Erlang nodes with",
-		Args:  args(),
+		Short: "A C-node in Go: try it out, and talk to Erlang nodes with it",
+		Long: `cnode-demo is a member of an Erlang cluster that is written in Go. Without a command it gives a tour, which needs no Erlang, takes
+seconds and leaves nothing behind.
+
+Node names are ALIVE@HOST, and HOST must be an address, or a name with an address, at which the node listens: without --listen
+that is 127.0.0.1, so that names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS are honoured as by erl.
+
+Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line.`,
+		Example: `  cnode-demo                                         a tour
+  cnode-demo serve --name cnode@127.0.0.1            a node to play with
+  cnode-demo ping x@127.0.0.1                        is it there?
+  cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
+  cnode-demo names                                   which nodes are there?
+  cnode-demo epmd                                    a port mapper where there is no Erlang`,
+		Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.checkTour(cmd); err != nil {
+				return err
+			}
+			return runTour(cmd.Context(), o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
+		},
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -66,6 +86,19 @@ func newRoot() *cobra.Command {
 	o.addTo(root.PersistentFlags())
 	root.AddCommand(newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o))
 	return root
+}
+
+// checkTour refuses flags that the tour has no use for.
+func (o *options) checkTour(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != "log-level" && err == nil {
+			err = usagef("--%s is for a command such as serve or ping; the tour has names and ports of its own", f.Name)
+		}
+	})
+	if err == nil {
+		_, err = o.level()
+	}
+	return err
 }
 
 // args demands the words that are named; those in brackets may be left out.
