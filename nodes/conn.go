@@ -114,9 +114,11 @@ type ticker struct {
 	mu       sync.Mutex
 	timer    *time.Timer
 	over     bool
-	sent     int64
+	posted   int64 // bytes ever given to the queue, at the last tick
 	received int64
 	missed   int
+
+	asked atomic.Bool // a tick of ours has gone out, and the next one of the peer's may be its answer
 }
 
 func (t *ticker) begin(c *Conn) {
@@ -136,17 +138,20 @@ func (t *ticker) end() {
 	}
 }
 
-// tick sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. Bytes that wait unread
-// are a sign of life too: it is nobody's receiving that is missing then.
+// tick sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
+// gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
+// receiving that is missing then.
 func (t *ticker) tick(c *Conn) {
+	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
-	if queued == 0 && sent == t.sent {
+	idle := queued == 0 && sent == t.posted
+	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
+		t.asked.Store(true)
 		c.sendTick()
-		_, sent = c.q.Buffered()
+		queued, sent = c.q.Buffered()
 	}
-	t.sent = sent
+	t.posted = sent + int64(queued)
 	pending, err := c.s.PendingBytes()
-	received := c.received.Load()
 	if received != t.received || pending > 0 || err != nil || !c.reading.Load() {
 		t.missed = 0
 	} else if t.missed++; t.missed >= missedTicks {

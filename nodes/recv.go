@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -15,6 +16,8 @@ import (
 const (
 	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come.
 	trustedFrame = 1 << 20
+	// A large frame is read in steps of this size, in bytes: each is a sign of life of a peer behind a slow line.
+	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
 	// maxUnread bounds the messages that wait beside a Call which nobody else receives for.
@@ -37,6 +40,8 @@ type reader struct {
 	need int // its length in bytes
 	have int // buffers handed out, in bytes
 	vec  [1][]byte
+
+	steps atomic.Int64 // inside frames, ever
 }
 
 func (r *reader) init(c *Conn) {
@@ -91,7 +96,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		c.received.Add(n)
 		c.unpaired.Store(false)
 		if r.need == 0 {
-			c.sendTick() // a peer with a shorter net_ticktime than ours lives by the answers
+			c.answerTick() // a peer with a shorter net_ticktime than ours lives by the answers
 			continue
 		}
 		_, m.Payload, err = dist.ParseFrame(m.buf, c.peer.Flags, r.atoms, &m.Control)
@@ -155,13 +160,17 @@ func (r *reader) nextVector() ([][]byte, error) {
 	if r.have == r.need {
 		return nil, nil
 	}
+	if r.have > 0 {
+		r.steps.Add(1)
+	}
 	buf := r.m.buf[:r.have]
-	size := r.need
+	size := min(r.need, r.have+frameStep)
 	if size > cap(buf) {
-		if size > trustedFrame && r.have == 0 {
-			size = trustedFrame // the rest when this much has come
+		room := r.need
+		if r.have < trustedFrame {
+			room = min(room, trustedFrame) // the rest when this much has come
 		}
-		buf = append(make([]byte, 0, size), buf...)
+		buf = append(make([]byte, 0, room), buf...)
 	}
 	r.m.buf = buf[:size]
 	r.vec[0] = r.m.buf[r.have:]

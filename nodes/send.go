@@ -115,13 +115,18 @@ func (n *Node) recycle(buf *[]byte) {
 	}
 }
 
-// sendTick sends a frame of length zero, unless other bytes are on their way.
+// sendTick sends a frame of length zero.
 func (c *Conn) sendTick() {
-	if queued, _ := c.q.Buffered(); queued > 0 {
-		return
-	}
 	tick := [4]byte{}
 	_ = c.q.Post(context.Background(), tick[:], nil, transport.Urgent) // a failure shows at the reader
+}
+
+// answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes would answer each other for ever) or other
+// bytes are on their way.
+func (c *Conn) answerTick() {
+	if queued, _ := c.q.Buffered(); !c.ticks.asked.Swap(false) && queued == 0 {
+		c.sendTick()
+	}
 }
 
 // Flush waits until everything sent so far has been given to the transport.

@@ -1,0 +1,303 @@
+package nodes
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// In these tests time is a bubble's: what is asserted about it is exact.
+
+// receiving keeps a Receive going on the lower level until the connection ends.
+func receiving(c *Conn) {
+	go func() {
+		for {
+			if _, err := c.Receive(context.Background()); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// listen reads frames until the connection ends, and hands them to f with the time since now.
+func (p *wire) listen(f func(body []byte, at time.Duration)) {
+	begin := time.Now()
+	go func() {
+		for {
+			body, err := p.frame(context.Background())
+			if err != nil {
+				return
+			}
+			f(body, time.Since(begin))
+		}
+	}()
+}
+
+func (p *wire) tick() error { return p.write(dist.AppendTick(nil)) }
+
+func TestTicksWhenIdle(t *testing.T) {
+	for _, receive := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			_, l := w.listening("bob")
+			p, c := w.joined(l, role("wire@test"))
+			if receive {
+				receiving(c)
+			}
+			var ticks []time.Duration
+			p.listen(func(body []byte, at time.Duration) {
+				require.Empty(t, body)
+				ticks = append(ticks, at)
+				require.NoError(t, p.tick())
+			})
+			time.Sleep(5*DefaultTickInterval + time.Second)
+			synctest.Wait()
+			require.Equal(t, []time.Duration{15 * time.Second, 30 * time.Second, 45 * time.Second, 60 * time.Second, 75 * time.Second}, ticks)
+			require.NoError(t, c.Err())
+		})
+	}
+}
+
+// A node that sends messages sends no ticks beside them.
+func TestNoTicksWhenBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		receiving(c)
+		ticks := 0
+		p.listen(func(body []byte, _ time.Duration) {
+			if len(body) == 0 {
+				ticks++
+			} else {
+				p.say("x", ei.Int(1))
+			}
+		})
+		for range 100 {
+			time.Sleep(2 * time.Second)
+			require.NoError(t, c.SendName(context.Background(), "x", 1))
+		}
+		synctest.Wait()
+		require.Zero(t, ticks)
+		require.NoError(t, c.Err())
+	})
+}
+
+func TestTickIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		receiving(c)
+		begin := time.Now()
+		for range 3 {
+			synctest.Wait() // the last answer has gone out
+			require.NoError(t, p.tick())
+			body, err := p.frame(w.ctx())
+			require.NoError(t, err)
+			require.Empty(t, body)
+		}
+		require.Equal(t, begin, time.Now())
+	})
+}
+
+// Two nodes that answer ticks do not answer each other's answers.
+func TestTicksDoNotEcho(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		ca, cb := w.pair()
+		receiving(ca)
+		receiving(cb)
+		const intervals = 40
+		time.Sleep(intervals*DefaultTickInterval + time.Second)
+		for _, c := range []*Conn{ca, cb} {
+			require.NoError(t, c.Err())
+			sent := c.Node().Stats().Peers[0].BytesSent
+			require.LessOrEqual(t, sent, int64(2*4*intervals), "a tick and an answer each interval")
+			require.GreaterOrEqual(t, sent, int64(4*intervals))
+		}
+	})
+}
+
+func TestSilentPeerIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		p.listen(func([]byte, time.Duration) {})
+		begin := time.Now()
+		_, err := c.Receive(context.Background())
+		require.ErrorIs(t, err, ErrTickTimeout)
+		require.Equal(t, 4*DefaultTickInterval, time.Since(begin))
+		require.ErrorIs(t, c.Err(), ErrTickTimeout)
+		p.gone()
+		<-c.left
+		require.Empty(t, b.Peers())
+	})
+}
+
+// A sign of life puts the end off.
+func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
+	for name, sign := range map[string]func(p *wire){
+		"tick":    func(p *wire) { p.tick() },
+		"message": func(p *wire) { p.say("x", ei.Int(1)) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			_, l := w.listening("bob")
+			p, c := w.joined(l, role("wire@test"))
+			receiving(c)
+			p.listen(func([]byte, time.Duration) {})
+			begin := time.Now()
+			time.Sleep(50 * time.Second)
+			sign(p)
+			<-c.Done()
+			require.ErrorIs(t, c.Err(), ErrTickTimeout, name)
+			require.Equal(t, 60*time.Second+4*DefaultTickInterval, time.Since(begin), name)
+		})
+	}
+}
+
+// While nobody receives, bytes of the peer's that wait are its sign of life, and it is not dropped for our silence.
+func TestUnreadPeerIsNotDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		ticks := 0
+		p.listen(func([]byte, time.Duration) { ticks++ })
+		p.say("x", ei.Atom("kept"))
+		time.Sleep(10*time.Minute + time.Second)
+		synctest.Wait()
+		require.NoError(t, c.Err())
+		require.Equal(t, 40, ticks)
+		m, err := c.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("kept"), term)
+	})
+}
+
+// A hidden peer, as the C library makes it, does nothing but answer ticks: it must be asked even by a node that has
+// been sending all the time.
+func TestHiddenPeerIsAskedForASign(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		receiving(c)
+		p.listen(func(body []byte, _ time.Duration) {
+			if len(body) == 0 {
+				require.NoError(t, p.tick())
+			}
+		})
+		for range 60 {
+			time.Sleep(3 * time.Second)
+			require.NoError(t, c.SendName(context.Background(), "x", 1))
+		}
+		require.NoError(t, c.Err())
+	})
+}
+
+// A visible peer ticks by itself, and is not asked.
+func TestVisiblePeerIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		self := role("wire@test")
+		self.Flags |= dist.FlagPublished
+		p, c := w.joined(l, self)
+		receiving(c)
+		ticks := 0
+		p.listen(func(body []byte, _ time.Duration) {
+			if len(body) == 0 {
+				ticks++
+			}
+		})
+		for range 10 {
+			time.Sleep(3 * time.Second)
+			require.NoError(t, c.SendName(context.Background(), "x", 1))
+		}
+		synctest.Wait()
+		require.Zero(t, ticks)
+	})
+}
+
+// A peer with a net_ticktime of 8 s ticks every 2 s, and drops who sends nothing for four of these.
+func TestShortNetTicktimePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		var read atomic.Int64
+		p.listen(func([]byte, time.Duration) { read.Add(1) })
+		missed, last := 0, int64(0)
+		for range 300 {
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if now := read.Load(); now == last {
+				missed++
+			} else {
+				missed, last = 0, now
+			}
+			require.Less(t, missed, 4)
+			require.NoError(t, p.tick())
+		}
+	})
+}
+
+// A large frame over a slow line is a sign of life long before it is whole.
+func TestSlowFrameKeepsPeerAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		p.listen(func([]byte, time.Duration) {})
+		got := async(func() (*Message, error) { return c.Receive(context.Background()) })
+		const step = 200 << 10
+		b := frame(t, dist.Control{Op: dist.OpSend, To: c.Self()}, make(ei.Binary, 40*step))
+		for len(b) > 0 {
+			n := min(step, len(b))
+			require.NoError(t, p.write(b[:n]))
+			b = b[n:]
+			time.Sleep(5 * time.Second)
+		}
+		require.NoError(t, (<-got).err)
+	})
+}
+
+// What a full mailbox keeps from being read does not keep the node from ticking, nor does it end the connection.
+func TestTicksWhileMailboxIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		box, err := b.NewMailbox(&MailboxOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, b.Register("box", box))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		ticks := 0
+		p.listen(func([]byte, time.Duration) { ticks++ })
+		for i := range 3 {
+			p.say("box", ei.Int(i))
+		}
+		time.Sleep(10*time.Minute + time.Second)
+		synctest.Wait()
+		require.Equal(t, 40, ticks)
+		require.NotNil(t, b.Conn("wire@test"))
+		for i := range 3 {
+			m, err := box.Receive(w.ctx())
+			require.NoError(t, err)
+			term, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(i), term)
+		}
+	})
+}
