@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/cobra"
 )
 
 const (
 	// defaultName is that of serve without --name.
-	defaultName = "cnode"
+	defaultName = "cnode@127.0.0.1"
 	// shutdownLimit bounds the end of serve: what runs then is cut off.
 	shutdownLimit = 5 * time.Second
 )
@@ -25,7 +29,22 @@ func newServe(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Args:  args(),
+		Long: `Run a node until SIGTERM or SIGINT (exit 0), and print "ready NAME PORT" once it can be reached; for --transport unix the path of
+its socket stands in place of the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+
+  net_adm:ping(Node)
+  rpc:call(Node, cnode, echo, [T])                T
+  rpc:call(Node, cnode, pid, [])                  its process id in the operating system
+  gen_server:call({peer, Node}, T)                {ok, T}
+  {peer, Node} ! {echo, From, T}                  sends T to From
+  {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
+  {peer, Node} ! {source, From, N, B}             sends B to From N times
+
+The process peer can be monitored and linked.`,
+		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
+  cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
+  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes`,
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -59,6 +78,9 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return errors.Join(err, n.Close())
 	}
 	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(n.Listeners()[0].Addr()))
+	if warning := unreachable(ctx, n); warning != "" {
+		fmt.Fprintln(errOut, "serve: "+warning)
+	}
 	<-ctx.Done()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
@@ -69,6 +91,32 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		err = nil
 	}
 	return err
+}
+
+// lookupLimit bounds the look at one's own host name.
+const lookupLimit = 2 * time.Second
+
+// unreachable warns of a node that nobody can connect to, as it listens on the loopback interface only while its name leads elsewhere: short host
+// names often do.
+func unreachable(ctx context.Context, n *nodes.Node) string {
+	at, err := transport.AddrPort(n.Listeners()[0].Addr())
+	if err != nil || !at.Addr().IsLoopback() {
+		return ""
+	}
+	_, host, err := dist.SplitName(n.Name())
+	if err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return fmt.Sprintf("other nodes may not find this one: host %q has no address (%v); x@127.0.0.1 needs none", host, err)
+	}
+	if slices.ContainsFunc(ips, netip.Addr.IsLoopback) {
+		return ""
+	}
+	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@127.0.0.1, or --listen %v", ips[0].Unmap(), at.Addr(), ips[0].Unmap())
 }
 
 // place is how "ready" names an address: the port alone, or the path.
