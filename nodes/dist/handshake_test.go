@@ -5,6 +5,7 @@ import (
 	"io"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -30,6 +31,8 @@ type outcome struct {
 // as the owner of a real connection does.
 func shake(a Self, ao InitiateOptions, b Self, bo RespondOptions) (out outcome) {
 	ca, cb := newPacketPipe()
+	stuck := time.AfterFunc(time.Minute, func() { ca.Close() }) // both wait: let the test fail
+	defer stuck.Stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -462,6 +465,16 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestVersion5NeedsItsFlag even where nothing else is mandatory: without it no
+// complement would come.
+func TestVersion5NeedsItsFlag(t *testing.T) {
+	s := server()
+	s.Mandatory = FlagUTF8Atoms
+	_, err := Respond(&script{}, s, Name{Version: 5, Flags: FlagUTF8Atoms, Name: "go@client.example"}, RespondOptions{})
+	require.ErrorIs(t, err, ErrMissingFlags)
+	require.ErrorContains(t, err, "DFLAG_HANDSHAKE_23")
 }
 
 func TestReadNameErrors(t *testing.T) {
