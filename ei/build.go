@@ -1,6 +1,9 @@
 package ei
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. The sizes
 // keep what a small part that lives on can hold back below a few kilobytes.
@@ -194,6 +197,7 @@ func (d *decoder) list() Term {
 				}
 				return String(text)
 			}
+			elems = slices.Grow(elems, n)
 			for _, x := range text {
 				elems = append(elems, Int(x))
 			}

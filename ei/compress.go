@@ -34,11 +34,11 @@ const compressedHeader = 1 + 1 + 4
 // inflate gives the plain form of the compressed term at the start of b, and how much of b it took.
 func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 	c := NewCursor(b)
+	if len(b) >= 2 && Tag(b[1]) != TagCompressed {
+		return nil, 0, c.fail(1, &TypeError{Want: "compressed term", Got: Tag(b[1])})
+	}
 	if len(b) < compressedHeader {
 		return nil, 0, c.fail(1, ErrTruncated)
-	}
-	if Tag(b[1]) != TagCompressed {
-		return nil, 0, c.fail(1, &TypeError{Want: "compressed term", Got: Tag(b[1])})
 	}
 	size := uint64(binary.BigEndian.Uint32(b[2:]))
 	if size > uint64(limit) {

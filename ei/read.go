@@ -311,7 +311,7 @@ func (p *textParser) text() (Term, error) {
 		p.pos--
 		err := p.quoted('"', func(r rune) error {
 			if list == nil && r > 0xff {
-				list = make(List, 0, len(latin1)+1)
+				list = make(List, 0, len(latin1)+2+max(0, strings.IndexByte(p.s[p.pos:], '"')))
 				for _, x := range latin1 {
 					list = append(list, Int(x))
 				}

@@ -3,6 +3,7 @@ package ei
 import (
 	"encoding/hex"
 	"math/big"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -125,7 +126,9 @@ func (p *textParser) integer(digits string, base int, neg bool) (Term, error) {
 	if len(digits) > maxDigits {
 		return nil, &TextError{Offset: p.pos, Err: &LimitError{Limit: "digits of an integer", Max: maxDigits}}
 	}
-	v, ok := new(big.Int).SetString(digits, base)
+	// With room for 6 bits a digit, SetString does not allocate as it goes.
+	v := new(big.Int).SetBits(make([]big.Word, 0, len(digits)*6/bits.UintSize+2))
+	v, ok := v.SetString(digits, base)
 	if !ok {
 		return nil, p.fail("bad digits")
 	}

@@ -1,0 +1,113 @@
+package ei_test
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// allocated gives the number of bytes that f allocates, garbage included.
+func allocated(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.TotalAlloc - before.TotalAlloc)
+}
+
+// TestAllocationIsBounded decodes terms that take the most memory for their size, and malformed ones, and looks after what Limits says.
+func TestAllocationIsBounded(t *testing.T) {
+	const fixed = 16 << 10 // tables that grow with the term, but start at some size
+	list := func(elem string, n int) string {
+		return "l" + string([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}) + strings.Repeat(elem, n) + "j"
+	}
+	atoms := func(tag string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			name := fmt.Sprintf("%04x", i)
+			b.WriteString(tag + string(rune(len(name))) + name)
+		}
+		return "l" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String() + "j"
+	}
+	pairs := func(n int) string {
+		var b bytes.Buffer
+		for i := range n {
+			b.Write(ei.AppendNil(ei.AppendInt(nil, int64(i))))
+		}
+		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
+	}
+	tupleKeys := func(n int) string {
+		var b bytes.Buffer
+		for i := range n {
+			b.WriteString("h\x01")
+			b.Write(ei.AppendNil(ei.AppendInt(nil, int64(i))))
+		}
+		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
+	}
+	hostile := map[string]string{
+		"empty lists":              list("j", 30_000),
+		"empty tuples":             list("h\x00", 30_000),
+		"tuples of one":            list("h\x01j", 30_000),
+		"tuples in tuples":         strings.Repeat("h\x01", 9_999) + "j",
+		"lists of one":             list("l\x00\x00\x00\x01jj", 10_000),
+		"lists piece by piece":     strings.Repeat("l\x00\x00\x00\x01j", 30_000) + "j",
+		"no lists at all":          strings.Repeat("l\x00\x00\x00\x00", 30_000) + "j",
+		"list ended by a string":   "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
+		"improper lists":           list("l\x00\x00\x00\x01ja\x00", 10_000),
+		"maps of one":              list("t\x00\x00\x00\x01jj", 10_000),
+		"a large map":              pairs(30_000),
+		"a large map of tuples":    tupleKeys(10_000),
+		"small binaries":           list("m\x00\x00\x00\x01x", 10_000),
+		"binaries of 64":           list("m\x00\x00\x00\x40"+strings.Repeat("x", 64), 1000),
+		"small bitstrings":         list("M\x00\x00\x00\x01\x01x", 10_000),
+		"small strings":            list("k\x00\x01x", 10_000),
+		"atoms":                    atoms("w", 10_000),
+		"Latin-1 atoms":            atoms("s", 10_000),
+		"the same atom":            list("w\x03foo", 10_000),
+		"integers":                 list("b\x00\x01\x00\x00", 10_000),
+		"large integers":           list("n\x08\x00\xff\xff\xff\xff\xff\xff\xff\xff", 10_000),
+		"records without fields":   list("C\x00\x00\x00\x00\x00w\x00w\x00", 5_000),
+		"record with equal fields": "C\x00\x00\x75\x30\x00w\x00w\x00" + strings.Repeat("w\x00", 30_000) + strings.Repeat("j", 30_000),
+		"pids":                     list("Xw\x00"+strings.Repeat("\x00", 12), 5_000),
+		"old references":           list("ew\x00\x00\x00\x00\x00\x00", 5_000),
+		"external funs":            list("qw\x00w\x00a\x00", 5_000),
+		"closures":                 string(nestedFuns(3000)),
+		"a tuple cut short":        "i\x00\x00\xff\xff" + strings.Repeat("j", 65534),
+		"a bad end":                list("h\x01j", 30_000)[:90_000] + "\xff\xff\xff",
+	}
+	for name, data := range hostile {
+		input := append([]byte{ei.VersionMagic}, data...)
+		used := allocated(func() { _, _ = ei.Decode(input) })
+		require.LessOrEqual(t, used, fixed+32*len(input), name)
+		t.Logf("%-26s %6d bytes: %5.1f for each", name, len(input), float64(used)/float64(len(input)))
+		used = allocated(func() { c := ei.NewCursor(input[1:]); _ = c.Skip() })
+		require.LessOrEqual(t, used, fixed+3*len(input), name)
+	}
+	for _, tc := range malformed {
+		used := allocated(func() { _, _ = ei.Decode([]byte(tc.data)) })
+		require.LessOrEqual(t, used, fixed+32*len(tc.data), tc.name)
+	}
+	for name, text := range map[string]string{
+		"empty lists":   "[" + strings.Repeat("[],", 30_000) + "[]]",
+		"lists":         strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999),
+		"tuples":        "[" + strings.Repeat("{1},", 30_000) + "{}]",
+		"text":          `"` + strings.Repeat("x", 60_000) + `"`,
+		"wide text":     `"日` + strings.Repeat("x", 60_000) + `"`,
+		"binary":        `<<"` + strings.Repeat("x", 60_000) + `">>`,
+		"wide segments": "<<" + strings.Repeat("1:65536,", 1000) + "1>>",
+		"digits":        strings.Repeat("9", 60_000),
+		"hexadecimal":   "16#" + strings.Repeat("f", 60_000),
+		"map":           "#{" + strings.Repeat("a=>1,", 30_000) + "b=>1}",
+	} {
+		var err error
+		used := allocated(func() { _, err = ei.Parse(text) })
+		t.Logf("text: %-20s %6d bytes: %5.1f for each, %.40v", name, len(text), float64(used)/float64(len(text)), err)
+		require.LessOrEqual(t, used, 1<<18+64*len(text), name)
+	}
+}

@@ -1,0 +1,218 @@
+package ei_test
+
+import (
+	"errors"
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+type (
+	myInt    int8
+	myString string
+	myBytes  []byte
+	celsius  float64
+)
+
+func (c celsius) AppendTerm(b []byte) ([]byte, error) {
+	if c < -273.15 {
+		return b, errTooCold
+	}
+	return ei.AppendFloat(append(b, byte(ei.TagSmallTupleExt), 1), float64(c))
+}
+
+var errTooCold = errors.New("too cold")
+
+func TestMarshal(t *testing.T) {
+	seven := 7
+	for _, tc := range []struct {
+		value any
+		want  ei.Term
+	}{
+		{true, ei.Atom("true")},
+		{false, ei.Atom("false")},
+		{int(-7), ei.Int(-7)},
+		{int8(-7), ei.Int(-7)},
+		{int16(-7), ei.Int(-7)},
+		{int32(-7), ei.Int(-7)},
+		{int64(math.MinInt64), ei.Int(math.MinInt64)},
+		{uint(7), ei.Int(7)},
+		{uint8(255), ei.Int(255)},
+		{uint16(7), ei.Int(7)},
+		{uint32(math.MaxUint32), ei.Int(math.MaxUint32)},
+		{uint64(math.MaxUint64), ei.NewBigInt(new(big.Int).SetUint64(math.MaxUint64))},
+		{big.NewInt(5), ei.Int(5)},
+		{float32(0.5), ei.Float(0.5)},
+		{float64(1e300), ei.Float(1e300)},
+		{"héllo", ei.Binary("héllo")},
+		{[]byte{1, 2}, ei.Binary{1, 2}},
+		{[]byte(nil), ei.Binary{}},
+		{[]any{1, "a", ei.Atom("b"), []any{}}, ei.List{ei.Int(1), ei.Binary("a"), ei.Atom("b"), ei.List{}}},
+		{[]string{"a", "b"}, ei.List{ei.Binary("a"), ei.Binary("b")}},
+		{[]int(nil), ei.List{}},
+		{[]ei.Term{ei.Int(1)}, ei.List{ei.Int(1)}},
+		{[]ei.Atom{"a"}, ei.List{ei.Atom("a")}},
+		{map[string]int{"b": 2, "a": 1}, ei.Map{{Key: ei.Binary("a"), Value: ei.Int(1)}, {Key: ei.Binary("b"), Value: ei.Int(2)}}},
+		{map[ei.Atom]any{"b": []int{1}, "a": nil2}, ei.Map{{Key: ei.Atom("a"), Value: ei.Tuple{}}, {Key: ei.Atom("b"), Value: ei.List{ei.Int(1)}}}},
+		{map[any]any{}, ei.Map{}},
+		{myInt(3), ei.Int(3)},
+		{myString("x"), ei.Binary("x")},
+		{myBytes("x"), ei.Binary("x")},
+		{&seven, ei.Int(7)},
+		{celsius(20), ei.Tuple{ei.Float(20)}},
+		{[]celsius{20}, ei.List{ei.Tuple{ei.Float(20)}}},
+		{ei.Tuple{ei.Int(1)}, ei.Tuple{ei.Int(1)}},
+		{ei.Raw("a\x05"), ei.Int(5)},
+		{ei.List(nil), ei.List{}},
+		{ei.Tuple(nil), ei.Tuple{}},
+	} {
+		data, err := ei.Marshal(tc.value)
+		require.NoError(t, err, "%#v", tc.value)
+		got, err := ei.Decode(data)
+		require.NoError(t, err, "%#v", tc.value)
+		require.Equal(t, tc.want, got, "%#v", tc.value)
+	}
+}
+
+var nil2 = ei.Tuple{}
+
+func TestMarshalRefuses(t *testing.T) {
+	cycle := []any{nil}
+	cycle[0] = cycle
+	var pointers any
+	pointers = &pointers
+	var noInt *int
+	var noBig *big.Int
+	for _, tc := range []struct {
+		value any
+		err   error
+	}{
+		{math.NaN(), ei.ErrFloat},
+		{[]float64{math.Inf(1)}, ei.ErrFloat},
+		{float32(math.Inf(-1)), ei.ErrFloat},
+		{ei.Float(math.Inf(-1)), ei.ErrFloat},
+		{ei.Atom(strings.Repeat("x", 256)), ei.ErrAtom},
+		{ei.Atom("\xff"), ei.ErrAtom},
+		{ei.Tuple{ei.Atom("\xff")}, ei.ErrAtom},
+		{ei.Map{{Key: ei.Int(1), Value: ei.Atom("\xff")}}, ei.ErrAtom},
+		{ei.Map{{Key: ei.Atom("\xff"), Value: ei.Int(1)}}, ei.ErrAtom},
+		{ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Atom("\xff")}, ei.ErrAtom},
+		{ei.Pid{Node: "\xff"}, ei.ErrAtom},
+		{ei.Port{Node: "\xff"}, ei.ErrAtom},
+		{ei.Ref{Node: "\xff", Len: 1}, ei.ErrAtom},
+		{ei.Ref{Node: "a@b"}, ei.ErrMalformed},
+		{ei.Ref{Node: "a@b", Len: 6}, ei.ErrMalformed},
+		{ei.Export{Module: "m", Function: "\xff"}, ei.ErrAtom},
+		{ei.Fun{Arity: 256}, ei.ErrRange},
+		{ei.Fun{Arity: -2}, ei.ErrRange},
+		{ei.Fun{Module: "\xff"}, ei.ErrAtom},
+		{ei.Fun{Free: []ei.Term{ei.Atom("\xff")}}, ei.ErrAtom},
+		{ei.Record{Module: "\xff"}, ei.ErrAtom},
+		{ei.Record{Name: "\xff"}, ei.ErrAtom},
+		{ei.Record{Fields: []ei.Field{{Name: "\xff", Value: ei.Int(1)}}}, ei.ErrAtom},
+		{ei.Record{Fields: []ei.Field{{Name: "a", Value: ei.Atom("\xff")}}}, ei.ErrAtom},
+		{ei.Bitstring{Data: []byte{1}}, ei.ErrMalformed},
+		{ei.Bitstring{Data: []byte{1}, Bits: 9}, ei.ErrMalformed},
+		{ei.Bitstring{Bits: 1}, ei.ErrMalformed},
+		{map[any]int{1: 1, int64(1): 2}, ei.ErrDuplicate},
+		{map[float64]int{math.NaN(): 1}, ei.ErrFloat},
+		{cycle, ei.ErrLimit},
+		{celsius(-300), errTooCold},
+		{[]any{1, celsius(-300)}, errTooCold},
+	} {
+		data, err := ei.Marshal(tc.value)
+		require.ErrorIs(t, err, tc.err, "%T", tc.value)
+		require.Nil(t, data)
+		b, err := ei.Append([]byte("kept"), tc.value)
+		require.ErrorIs(t, err, tc.err)
+		require.Equal(t, "kept", string(b))
+	}
+	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, ei.Tuple{nil}, []any{nil}, pointers, (*marshaler)(nil)} {
+		_, err := ei.Marshal(value)
+		var unsupported *ei.UnsupportedTypeError
+		require.ErrorAs(t, err, &unsupported, "%T", value)
+		require.NotEmpty(t, err.Error())
+	}
+}
+
+type marshaler struct{}
+
+func (*marshaler) AppendTerm(b []byte) ([]byte, error) { panic("called on nil") }
+
+func TestAppendersRefuse(t *testing.T) {
+	kept := []byte("kept")
+	pid := ei.Pid{Node: "a@b", Creation: 4}
+	for name, call := range map[string]func() ([]byte, error){
+		"float":            func() ([]byte, error) { return ei.AppendFloat(kept, math.NaN()) },
+		"old float":        func() ([]byte, error) { return ei.AppendOldFloat(kept, math.Inf(1)) },
+		"atom":             func() ([]byte, error) { return ei.AppendAtom(kept, ei.Atom(strings.Repeat("é", 256))) },
+		"Latin-1 atom":     func() ([]byte, error) { return ei.AppendLatin1Atom(kept, "日") },
+		"long Latin-1":     func() ([]byte, error) { return ei.AppendSmallLatin1Atom(kept, ei.Atom(strings.Repeat("é", 256))) },
+		"bitstring":        func() ([]byte, error) { return ei.AppendBitstring(kept, []byte{1}, 9) },
+		"old pid":          func() ([]byte, error) { return ei.AppendOldPid(kept, pid) },
+		"old port":         func() ([]byte, error) { return ei.AppendOldPort(kept, ei.Port{Node: "a@b", ID: 1 << 32}) },
+		"old ref":          func() ([]byte, error) { return ei.AppendOldRef(kept, ei.Ref{Node: "a@b", Len: 1, Creation: 4}) },
+		"old ref of 0":     func() ([]byte, error) { return ei.AppendOldRef(kept, ei.Ref{Node: "a@b"}) },
+		"old ref of \xff":  func() ([]byte, error) { return ei.AppendOldRef(kept, ei.Ref{Node: "\xff", Len: 1}) },
+		"oldest ref":       func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "a@b", Len: 2}) },
+		"oldest ref, node": func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "\xff", Len: 1}) },
+		"level":            func() ([]byte, error) { return ei.AppendCompressed(kept, ei.Raw("j"), 10) },
+	} {
+		b, err := call()
+		require.Error(t, err, name)
+		require.Equal(t, "kept", string(b), name)
+	}
+	b, err := ei.AppendBitstring(nil, []byte{0xff}, 8)
+	require.NoError(t, err)
+	require.Equal(t, "m\x00\x00\x00\x01\xff", string(b))
+	b, err = ei.AppendBitstring(nil, nil, 0)
+	require.NoError(t, err)
+	require.Equal(t, "m\x00\x00\x00\x00", string(b))
+	b, err = ei.AppendBitstring(nil, []byte{0xff}, 3)
+	require.NoError(t, err)
+	require.Equal(t, "M\x00\x00\x00\x01\x03\xe0", string(b))
+}
+
+func TestAppendString(t *testing.T) {
+	for _, n := range []int{0, 1, 65535, 65536, 70000} {
+		s := strings.Repeat("x", n)
+		got, err := ei.Decode(ei.AppendString(ei.AppendVersion(nil), s))
+		require.NoError(t, err)
+		switch {
+		case n == 0:
+			require.Equal(t, ei.List{}, got)
+		case n <= 65535:
+			require.Equal(t, ei.String(s), got)
+		default:
+			require.Len(t, got, n)
+		}
+		require.Zero(t, ei.Compare(got, ei.String(s)))
+	}
+}
+
+func TestDecodeCopies(t *testing.T) {
+	term := ei.Tuple{ei.Binary("hello"), ei.Binary(strings.Repeat("x", 100)), ei.Bitstring{Data: []byte{1}, Bits: 1}, ei.String("text"), ei.Atom("an_atom"), ei.Local("x")[:0:0]}[:5]
+	data, err := ei.Marshal(term)
+	require.NoError(t, err)
+	term[2] = ei.Bitstring{Data: []byte{0}, Bits: 1}
+	got, err := ei.Decode(data)
+	require.NoError(t, err)
+	aliased, err := (&ei.DecodeOptions{Alias: true}).Decode(data)
+	require.NoError(t, err)
+	require.Equal(t, got, aliased)
+	for i := range data {
+		data[i] = '?'
+	}
+	require.Equal(t, term, got)
+	require.Equal(t, ei.Binary("?????"), aliased.(ei.Tuple)[0])
+
+	// Nor do the parts share memory that an append could reach.
+	parts := got.(ei.Tuple)
+	_ = append(parts[0].(ei.Binary), "XXXX"...)
+	require.Equal(t, term, got)
+}
