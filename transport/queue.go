@@ -36,6 +36,7 @@ type Queue struct {
 	segs    []segment // waiting, in order
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
+	urgent  int       // of these: Urgent posts behind the writer's first
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
 	sent    int64     // bytes ever delivered
@@ -50,8 +51,9 @@ type Queue struct {
 
 // A segment is bytes that wait, or the place of a caller that will write its own.
 type segment struct {
-	buf   []byte
-	claim *claim
+	buf    []byte
+	urgent int // bytes of Urgent posts in buf
+	claim  *claim
 }
 
 // A claim is a caller's place in the queue.
@@ -85,8 +87,8 @@ const (
 	// Burst says that the caller is about to post more: the write is left to another goroutine, so that what follows is combined
 	// with it.
 	Burst PostMode = 1 << iota
-	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. Beyond four times the limit it
-	// is ErrQueueFull.
+	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When four times the limit waits
+	// in Urgent posts it is ErrQueueFull.
 	Urgent
 )
 
@@ -109,7 +111,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	case q.err != nil:
 		defer q.mu.Unlock()
 		return q.err
-	case mode&Urgent != 0 && q.queued > 4*q.limit:
+	case mode&Urgent != 0 && q.urgent > 4*q.limit:
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}
@@ -119,7 +121,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	q.posted += int64(n)
 	switch {
 	case q.writing && (small && fits || mode&Urgent != 0):
-		q.add(head, body)
+		q.add(head, body, mode)
 		q.mu.Unlock()
 		return nil
 	case q.writing:
@@ -129,14 +131,14 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		return q.await(ctx, c, head, body)
 	}
 	q.writing = true
-	if small && (mode&Burst != 0 || q.s.car.waitsItself()) { // what waits itself may take its time
-		q.add(head, body)
+	if small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.waitsItself() { // what waits itself may take its time
+		q.add(head, body, mode)
 		q.mu.Unlock()
 		go q.flushFn()
 		return nil
 	}
 	q.mu.Unlock()
-	if small {
+	if small || mode&Urgent != 0 {
 		return q.write(NoWait(), head, body)
 	}
 	return q.write(ctx, head, body)
@@ -207,13 +209,17 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 }
 
 // add copies a post behind what waits; q.mu is held.
-func (q *Queue) add(head, body []byte) {
+func (q *Queue) add(head, body []byte, mode PostMode) {
 	if !q.open {
 		q.segs = append(q.segs, segment{buf: q.spare[:0]})
 		q.spare = nil
 	}
 	last := &q.segs[len(q.segs)-1]
 	last.buf = append(append(last.buf, head...), body...)
+	if mode&Urgent != 0 {
+		last.urgent += len(head) + len(body)
+		q.urgent += len(head) + len(body)
+	}
 	q.open = len(last.buf) < combineFull
 }
 
@@ -231,10 +237,11 @@ func (q *Queue) flush() {
 			close(c.turn)
 			return
 		}
-		k := 0
+		k, urgent := 0, 0
 		q.vec = q.vec[:0]
 		for k < len(q.segs) && q.segs[k].claim == nil {
 			q.vec = append(q.vec, q.segs[k].buf)
+			urgent += q.segs[k].urgent
 			k++
 		}
 		biggest := largest(q.vec)
@@ -249,6 +256,7 @@ func (q *Queue) flush() {
 			q.spare = biggest
 		}
 		q.delivered(n)
+		q.urgent -= urgent
 		if err != nil {
 			q.fail(opError("write", q.s.remote, err))
 			return
