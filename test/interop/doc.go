@@ -1,0 +1,8 @@
+// Package interop holds the tests against peers that others have written: real Erlang nodes of OTP 25, 27 and 29, programs of the C library
+// (folder libei), and ergo, an independent implementation in Go.
+//
+// A file is a topic. Those called serve_… look at us from the Erlang side: they start the program cnode-demo serve, built with the race
+// detector, and evaluate Erlang expressions in a real node. The others look at the Erlang side from a node inside the test.
+//
+// test/run.sh brings the peers. Without them the tests are skipped, with the reason; where CNODE_TEST_REQUIRE is set they fail.
+package interop

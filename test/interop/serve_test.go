@@ -1,0 +1,173 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// limit is for what takes milliseconds, unless something is broken.
+const limit = 30 * time.Second
+
+// each runs f for every release, beside the other tests.
+func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		t.Parallel()
+		f(t, r)
+	})
+}
+
+// The programs that were built, and the directory they are in.
+var built struct {
+	sync.Mutex
+	dir      string
+	programs map[string]string
+}
+
+// program builds a command of the module with the race detector, once, and returns its path.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "cnode-interop-")
+		require.NoError(t, err)
+		built.dir, built.programs = dir, map[string]string{}
+	}
+	if path, ok := built.programs[name]; ok {
+		return path
+	}
+	path := filepath.Join(built.dir, name)
+	out, err := exec.Command("go", "build", "-race", "-o", path, "github.com/cnode-go/cnode/cmd/"+name).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	built.programs[name] = path
+	return path
+}
+
+func removeBuilt() { os.RemoveAll(built.dir) }
+
+// A served is a running cnode-demo serve.
+type served struct {
+	*otp.Program
+	toEnd bool // the test ends it
+}
+
+// serve starts cnode-demo serve. It must live until the test ends it with stop or kill, or to the end, and be free of data races.
+func serve(t *testing.T, epmdPort int, args ...string) *served {
+	t.Helper()
+	name := uniqueName()
+	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level", "info"}, args...)...)
+	cmd.Env = environment(t, epmdPort)
+	s := &served{Program: otp.Serve(t, cmd)}
+	t.Cleanup(func() {
+		if !s.toEnd {
+			select {
+			case <-s.Done():
+				t.Error("cnode-demo serve has ended by itself")
+			default:
+				s.stop(t)
+			}
+		}
+		if log := s.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
+			t.Errorf("cnode-demo serve says:\n%s", log)
+		}
+	})
+	require.Equal(t, name, s.Name)
+	return s
+}
+
+// environment is that of a program started here; what the user has set for his own programs is not in it.
+func environment(t testing.TB, epmdPort int) []string {
+	return []string{
+		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GORACE=halt_on_error=1",
+		"ERL_EPMD_PORT=" + strconv.Itoa(epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
+	}
+}
+
+var names struct {
+	sync.Mutex
+	last int
+}
+
+// uniqueName is a node name that no other test of this process uses.
+func uniqueName() string {
+	names.Lock()
+	defer names.Unlock()
+	names.last++
+	return fmt.Sprintf("cnode%d@127.0.0.1", names.last)
+}
+
+// stop asks the program to end, and waits for it.
+func (s *served) stop(t *testing.T) {
+	t.Helper()
+	s.toEnd = true
+	process, err := os.FindProcess(s.Pid())
+	require.NoError(t, err)
+	require.NoError(t, process.Signal(syscall.SIGTERM))
+	select {
+	case <-s.Done():
+	case <-time.After(limit):
+		t.Error("cnode-demo serve does not end after SIGTERM")
+	}
+}
+
+// kill ends the program as a crash does.
+func (s *served) kill() {
+	s.toEnd = true
+	s.Kill()
+}
+
+// A pair is a real Erlang node and a cnode-demo serve that can meet.
+type pair struct {
+	erl  *otp.Node
+	demo *served
+}
+
+func newPair(t *testing.T, r otp.Release, extraArgs ...string) pair {
+	t.Helper()
+	port := r.Epmd(t)
+	return pair{
+		erl:  r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: extraArgs}),
+		demo: serve(t, port),
+	}
+}
+
+// eval evaluates an expression in which N stands for the name of the served node, an atom.
+func (p pair) eval(t *testing.T, expr string) string {
+	t.Helper()
+	return p.erl.Eval(t, p.about(expr))
+}
+
+func (p pair) about(expr string) string { return "N = '" + p.demo.Name + "', " + expr }
+
+// is checks the values of expressions.
+func (p pair) is(t *testing.T, tests [][2]string) {
+	t.Helper()
+	for _, tt := range tests {
+		require.Equal(t, tt[1], p.eval(t, tt[0]), tt[0])
+	}
+}
+
+func TestServePing(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		p := newPair(t, r)
+		p.is(t, [][2]string{
+			{`net_adm:ping(N)`, `pong`},
+			{`nodes()`, `[]`},
+			{`nodes(hidden) =:= [N]`, `true`},
+			{`rpc:call(N, cnode, pid, [])`, strconv.Itoa(p.demo.Pid())},
+			{`[net_adm:ping(N) || _ <- lists:seq(1, 100)] -- [pong || _ <- lists:seq(1, 99)]`, `[pong]`},
+		})
+	})
+}
