@@ -3,67 +3,122 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A peer is the registered process with which other programs measure and test this node. Terms that it sends back are never decoded.
+// A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so that every byte
+// returns as it came.
 //
-//	{echo, From, T}          sends T to From
-//	{sink, From, Last, Bin}  counts; when Last is true sends {count, N} to From and starts again
-//	{source, From, N, B}     sends B to From N times
-//	gen_server:call(peer, T) returns {ok, T}
+// What comes over one connection is done in its order. Connections do not wait for each other: see lane.
 type peer struct {
-	node   *nodes.Node
-	counts map[ei.Pid]int64 // of sink, by From
+	node *nodes.Node
+	box  *nodes.Mailbox
+	ctx  context.Context // of what it sends
+	end  context.CancelFunc
+
+	mu      sync.Mutex
+	closing bool
+	lanes   map[*nodes.Conn]*lane
+	working sync.WaitGroup // lanes with a goroutine; Add only with mu held and closing false
 }
 
-// startPeer registers the process.
+const peerName = "peer"
+
+// startPeer starts and registers the process. stop ends it.
 func startPeer(n *nodes.Node) (*peer, error) {
-	p := &peer{node: n, counts: map[ei.Pid]int64{}}
-	_, err := n.Serve("peer", nodes.Server{Call: p.call, Info: p.info}, nil)
+	p := &peer{node: n, lanes: map[*nodes.Conn]*lane{}}
+	p.ctx, p.end = context.WithCancel(context.Background())
+	var err error
+	// A linked process that ends does not take this one along.
+	p.box, err = n.Serve(peerName, nodes.Server{Call: p.call, Info: p.info}, &nodes.MailboxOptions{TrapExit: true})
+	if err != nil {
+		p.end()
+	}
 	return p, err
 }
 
-func (p *peer) wait() {}
-
-func (p *peer) call(_ context.Context, c *nodes.Call) (any, error) {
-	return ei.Tuple{ei.Atom("ok"), c.Request}, nil
+// stop ends the process: links and monitors hear of it. What it has begun to do goes on until it is done or ctx ends.
+func (p *peer) stop(ctx context.Context) {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	p.box.Exit(ei.Atom("shutdown"))
+	defer context.AfterFunc(ctx, p.end)()
+	p.working.Wait()
+	p.end()
 }
 
-func (p *peer) info(ctx context.Context, self *nodes.Mailbox, m *nodes.Message) {
+// call answers gen_server:call(peer, T) with {ok, T}.
+func (p *peer) call(ctx context.Context, c *nodes.Call) (any, error) {
+	// How large the answer is does not show, so that it is not for the peer's own goroutine.
+	p.lane(nodes.ConnOf(ctx)).take(job{call: c, cost: laneBudget + 1})
+	return nodes.NoReply, nil
+}
+
+// info takes every other message. One that it does not know is dropped, as by a process that does not wait for it.
+func (p *peer) info(ctx context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 	r, err := parseRequest(m.Payload)
 	if err != nil {
-		return // as a process of Erlang that does not match on it
+		return
 	}
-	send := func(term ei.Raw) error { return self.Send(ctx, r.from, term) }
-	if c := nodes.ConnOf(ctx); c != nil && string(r.from.Node) == c.Name() {
-		send = func(term ei.Raw) error { return c.SendRaw(ctx, r.from, term) }
+	c := nodes.ConnOf(ctx)
+	j := job{request: r, size: len(m.Payload)}
+	switch {
+	case c == nil || string(r.from.Node) != c.Name(): // who knows what is in between
+		j.cost = laneBudget + 1
+	case r.verb == sink:
+		j.cost = 0
+	case r.verb == source:
+		j.cost = laneBudget + 1
+	default:
+		j.cost = len(r.term)
 	}
-	switch r.verb {
-	case "echo":
-		_ = send(r.term)
-	case "sink":
-		p.counts[r.from]++
-		if r.last {
-			b := ei.AppendTupleHeader(nil, 2)
-			b, _ = ei.AppendAtom(b, "count")
-			_ = send(ei.AppendInt(b, p.counts[r.from]))
-			delete(p.counts, r.from)
-		}
-	case "source":
-		for range r.times {
-			if send(r.term) != nil {
-				return
-			}
-		}
-	}
+	p.lane(c).take(j)
 }
 
-// A request is what a client of the peer asks for. term aliases the message.
+// lane is that of a connection, nil for a sender on this node.
+func (p *peer) lane(c *nodes.Conn) *lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[c]
+	if l == nil {
+		for old := range p.lanes {
+			if old != nil && old.Err() != nil {
+				delete(p.lanes, old)
+			}
+		}
+		l = newLane(p, c)
+		p.lanes[c] = l
+	}
+	return l
+}
+
+// begin counts a lane that starts to work; false once the peer is closing.
+func (p *peer) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return false
+	}
+	p.working.Add(1)
+	return true
+}
+
+// A verb says what a client of the peer wants.
+type verb uint8
+
+const (
+	echo   verb = iota + 1 // {echo, From, T}
+	sink                   // {sink, From, Last, Bin}
+	source                 // {source, From, N, B}
+)
+
+// A request is what a client asks for. term aliases the message.
 type request struct {
-	verb  ei.Atom
+	verb  verb
 	from  ei.Pid
 	last  bool
 	times int64
@@ -75,34 +130,30 @@ var errRequest = errors.New("not a request")
 func parseRequest(payload ei.Raw) (r request, err error) {
 	c := ei.NewCursor(payload)
 	arity, err := c.Tuple()
-	if err != nil {
+	switch {
+	case err != nil:
 		return r, err
-	}
-	for _, v := range []struct {
-		verb  ei.Atom
-		arity int
-	}{{"echo", 3}, {"sink", 4}, {"source", 4}} {
-		if arity == v.arity && c.AtomIs(v.verb) {
-			r.verb = v.verb
-			break
-		}
-	}
-	if r.verb == "" {
+	case arity == 3 && c.AtomIs("echo"):
+		r.verb = echo
+	case arity == 4 && c.AtomIs("sink"):
+		r.verb = sink
+	case arity == 4 && c.AtomIs("source"):
+		r.verb = source
+	default:
 		return r, errRequest
 	}
 	if r.from, err = c.Pid(); err != nil {
 		return r, err
 	}
 	switch r.verb {
-	case "sink":
-		if r.last, err = c.Bool(); err != nil {
-			return r, err
-		}
-	case "source":
+	case sink:
+		r.last, err = c.Bool()
+		return r, err // Bin is only counted
+	case source:
 		if r.times, err = c.Int(); err != nil {
 			return r, err
 		}
 	}
-	r.term, err = c.Raw()
+	r.term, err = c.Raw() // well-formed, whatever is in it: it goes to others
 	return r, err
 }

@@ -40,7 +40,7 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
   {peer, Node} ! {source, From, N, B}             sends B to From N times
 
-The process peer can be monitored and linked.`,
+The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes`,
@@ -81,11 +81,20 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if warning := unreachable(ctx, n); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
+			p.stop(ctx)
+			if p, err = startPeer(n); err != nil {
+				return errors.Join(err, n.Close())
+			}
+		}
+	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
+	p.stop(limit)
 	err = n.Shutdown(limit)
-	p.wait()
 	if errors.Is(err, context.DeadlineExceeded) {
 		fmt.Fprintf(errOut, "serve: cut off what was still running after %v\n", shutdownLimit)
 		err = nil
@@ -131,26 +140,39 @@ func place(a transport.Addr) string {
 	return fmt.Sprint(at.Port())
 }
 
-// expose makes the functions of serve callable: cnode:echo/1 and cnode:pid/0.
+// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by which others learn the pid to link with.
 func expose(n *nodes.Node) {
 	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) {
 		if len(args) != 1 {
-			return nil, undef("echo", args)
+			return nil, undef("cnode", "echo", args)
 		}
 		return args[0], nil
 	})
 	n.Expose("cnode", "pid", func(_ context.Context, args []ei.Term) (any, error) {
 		if len(args) != 0 {
-			return nil, undef("pid", args)
+			return nil, undef("cnode", "pid", args)
 		}
 		return os.Getpid(), nil
+	})
+	n.Expose("erlang", "whereis", func(_ context.Context, args []ei.Term) (any, error) {
+		if len(args) != 1 {
+			return nil, undef("erlang", "whereis", args)
+		}
+		name, ok := args[0].(ei.Atom)
+		if !ok {
+			return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
+		}
+		if b := n.Whereis(string(name)); b != nil {
+			return b.Pid(), nil
+		}
+		return ei.Atom("undefined"), nil
 	})
 }
 
 // undef is what Erlang raises for a function with another number of arguments.
-func undef(name string, args []ei.Term) error {
+func undef(module, name string, args []ei.Term) error {
 	return &nodes.Raise{
 		Class: nodes.ClassError, Reason: ei.Atom("undef"),
-		Stack: ei.List{ei.Tuple{ei.Atom("cnode"), ei.Atom(name), ei.List(args), ei.List{}}},
+		Stack: ei.List{ei.Tuple{ei.Atom(module), ei.Atom(name), ei.List(args), ei.List{}}},
 	}
 }

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+const (
+	// laneBudget is how many bytes the peer's own goroutine sends to one connection before it lets another goroutine wait until they
+	// have left: less than a connection's queue holds, so that it need not wait itself.
+	laneBudget = 512 << 10
+	// laneLimit is how many bytes of messages wait behind a goroutine that waits, before the peer waits for it.
+	laneLimit = 64 << 20
+)
+
+// A lane does what one connection asks for, in order. As long as that cannot take time it is done on the goroutine of the caller, which is
+// the fast way. Else it is left to a goroutine of the lane's, and with it all that comes after, until everything is done and sent: a
+// client that does not read delays no other one.
+type lane struct {
+	peer *peer
+	conn *nodes.Conn // nil: senders on this node
+
+	// Of whoever works at the moment.
+	counts map[ei.Pid]int64 // of sink
+	owed   int              // bytes sent since the connection's queue was last known to be empty
+
+	mu      sync.Mutex
+	room    sync.Cond
+	waiting []job
+	bytes   int  // of waiting
+	busy    bool // the lane's goroutine works
+}
+
+// A job is a request, or else a call.
+type job struct {
+	request
+	call *nodes.Call
+	cost int // bytes that it sends, or more
+	size int // bytes that it keeps in memory
+}
+
+func newLane(p *peer, c *nodes.Conn) *lane {
+	l := &lane{peer: p, conn: c, counts: map[ei.Pid]int64{}}
+	l.room.L = &l.mu
+	return l
+}
+
+// take does a job, or leaves it to the lane's goroutine. One goroutine calls it.
+func (l *lane) take(j job) {
+	l.mu.Lock()
+	if !l.busy && l.owed+j.cost <= laneBudget {
+		l.mu.Unlock()
+		l.owed += j.cost
+		l.do(j)
+		return
+	}
+	defer l.mu.Unlock()
+	for l.busy && l.bytes > laneLimit {
+		l.room.Wait()
+	}
+	if !l.busy {
+		if !l.peer.begin() {
+			return
+		}
+		l.busy = true
+		go l.work()
+	}
+	l.waiting = append(l.waiting, j)
+	l.bytes += j.size
+}
+
+// work does what waits, and ends when all of it has left.
+func (l *lane) work() {
+	defer l.peer.working.Done()
+	for {
+		l.mu.Lock()
+		js := l.waiting
+		if len(js) == 0 {
+			l.busy, l.owed = false, 0
+			l.room.Broadcast()
+			l.mu.Unlock()
+			return
+		}
+		l.waiting = nil
+		l.mu.Unlock()
+		for _, j := range js {
+			l.do(j)
+			l.mu.Lock()
+			l.bytes -= j.size
+			l.room.Broadcast()
+			l.mu.Unlock()
+		}
+		if l.conn != nil {
+			_ = l.conn.Flush(l.peer.ctx) // a connection that ended owes nothing
+		}
+	}
+}
+
+// do does a job. Answers that cannot be sent any more are lost, like all messages to a process that is gone.
+func (l *lane) do(j job) {
+	if j.call != nil {
+		_ = j.call.Reply(l.peer.ctx, ei.Tuple{ei.Atom("ok"), j.call.Request})
+		return
+	}
+	switch j.verb {
+	case echo:
+		_ = l.send(j.from, j.term)
+	case sink:
+		l.counts[j.from]++
+		if j.last {
+			_ = l.send(j.from, count(l.counts[j.from]))
+			delete(l.counts, j.from)
+		}
+	case source:
+		for range j.times {
+			if l.send(j.from, j.term) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (l *lane) send(to ei.Pid, term ei.Raw) error {
+	if l.conn != nil && string(to.Node) == l.conn.Name() {
+		return l.conn.SendRaw(l.peer.ctx, to, term)
+	}
+	return l.peer.box.Send(l.peer.ctx, to, term)
+}
+
+// count is {count, N}.
+func count(n int64) ei.Raw {
+	b := ei.AppendTupleHeader(nil, 2)
+	b, _ = ei.AppendAtom(b, "count") // an atom that fits
+	return ei.AppendInt(b, n)
+}
