@@ -156,8 +156,8 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			return d.result(ctx, s, result)
 		case <-again.C:
 		case <-limit.C:
-			if ending.running() {
-				name = "Interrupt"
+			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
+				name = "Interrupt" // itself
 			}
 			return s.unresponsive(name) // d.running stays: nobody may use this side again
 		}
@@ -165,7 +165,10 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 }
 
 // An interruption runs Interrupt beside the one who waits, for it may not come back.
-type interruption struct{ done chan struct{} }
+type interruption struct {
+	done  chan struct{}
+	since time.Time
+}
 
 func (i *interruption) running() bool {
 	if i.done == nil {
@@ -197,7 +200,7 @@ func (i *interruption) start(s fullSocket) {
 		return
 	}
 	done := make(chan struct{})
-	i.done = done
+	i.done, i.since = done, time.Now()
 	go func() {
 		defer close(done)
 		s.interrupt()
@@ -253,7 +256,7 @@ func timedOut(err error, passed bool) bool {
 
 // connectFull runs the Connect of a FullImpl plug-in.
 func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
-	if fd, err := s.getFD(); err == nil { // what shutdown needs to end the call
+	if fd, err := s.getFD(s.guard); err == nil { // what shutdown needs to end the call
 		s.fd = fd
 	}
 	var err error

@@ -29,6 +29,8 @@ type socket[C any] struct {
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
+	entering  sync.Mutex    // guards the moment of that against beside
+	inside    sync.WaitGroup
 	closeErr  error
 	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
 
@@ -87,7 +89,7 @@ func (s *socket[C]) waitsItself() bool { return s.full }
 
 // own takes the plug-in's descriptor under the SDK's waiting (without FullImpl), or just learns it.
 func (s *socket[C]) own() error {
-	fd, err := s.getFD()
+	fd, err := s.getFD(s.guard)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,7 @@ func (s *socket[C]) ready() error {
 		if err := s.own(); err != nil {
 			return err
 		}
-	} else if err := s.sameFD(); err != nil {
+	} else if err := s.sameFD(s.guard); err != nil {
 		return err
 	}
 	if s.full || s.wait != nil {
@@ -115,9 +117,10 @@ func (s *socket[C]) ready() error {
 	return err
 }
 
-func (s *socket[C]) getFD() (int, error) {
+// getFD asks the plug-in by call: guard, or beside.
+func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int, error) {
 	fd := -1
-	err := s.guard("GetFD", func() (err error) { fd, err = s.cb.GetFD(s.c); return err })
+	err := call("GetFD", func() (err error) { fd, err = s.cb.GetFD(s.c); return err })
 	switch {
 	case s.full && fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, nil
@@ -130,8 +133,8 @@ func (s *socket[C]) getFD() (int, error) {
 }
 
 // sameFD checks that the plug-in still names the descriptor that it named first.
-func (s *socket[C]) sameFD() error {
-	fd, err := s.getFD()
+func (s *socket[C]) sameFD(call func(callback string, f func() error) error) error {
+	fd, err := s.getFD(call)
 	if err == nil && fd != s.fd {
 		err = contractError("GetFD", "the descriptor changed from %d to %d", s.fd, fd)
 	}
@@ -145,7 +148,7 @@ func (s *socket[C]) descriptor() (int, error) {
 	if err := s.usable(); err != nil {
 		return -1, err
 	}
-	if err := s.sameFD(); err != nil {
+	if err := s.sameFD(s.beside); err != nil {
 		return -1, err
 	}
 	if s.fd < 0 {
@@ -195,13 +198,28 @@ func (s *socket[C]) guard(callback string, f func() error) (err error) {
 	}
 }
 
+// beside makes a call that does not wait, on an open socket, beside whatever else is in flight. Close waits for it.
+func (s *socket[C]) beside(callback string, f func() error) error {
+	s.entering.Lock()
+	err := s.usable()
+	if err == nil {
+		s.inside.Add(1)
+	}
+	s.entering.Unlock()
+	if err != nil {
+		return err
+	}
+	defer s.inside.Done()
+	return s.guard(callback, f)
+}
+
 // within makes a call that might wait for others (a hook, say) and leaves it behind when ctx has ended and it does not come back.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.guard(callback, f) }()
+	go func() { done <- s.beside(callback, f) }()
 	select {
 	case err := <-done:
 		return err
@@ -240,7 +258,7 @@ func (s *socket[C]) complete(ctx context.Context, initiated bool) error {
 	if initiated {
 		name, hook = "ConnectHandshakeComplete", s.cb.ConnectHandshakeComplete
 	}
-	if err := s.sameFD(); err != nil {
+	if err := s.sameFD(s.beside); err != nil {
 		return err
 	}
 	if hook == nil {
@@ -259,7 +277,7 @@ func (s *socket[C]) checkPeer(ctx context.Context, name string) error {
 func (s *socket[C]) localAddr() Addr {
 	var a Addr
 	if s.cb.LocalAddr != nil {
-		if err := s.guard("LocalAddr", func() (err error) { a, err = s.cb.LocalAddr(s.c); return err }); err != nil {
+		if err := s.beside("LocalAddr", func() (err error) { a, err = s.cb.LocalAddr(s.c); return err }); err != nil {
 			return nil
 		}
 	}
@@ -270,13 +288,13 @@ func (s *socket[C]) closeWrite() error {
 	if s.cb.CloseWrite == nil {
 		return fmt.Errorf("the plug-in has no CloseWrite: %w", errors.ErrUnsupported)
 	}
-	return s.guard("CloseWrite", func() error { return s.cb.CloseWrite(s.c) })
+	return s.beside("CloseWrite", func() error { return s.cb.CloseWrite(s.c) })
 }
 
 func (s *socket[C]) pending() (int, error) {
 	n := 0
 	if s.cb.Pending != nil {
-		err := s.guard("Pending", func() (err error) { n, err = s.cb.Pending(s.c); return err })
+		err := s.beside("Pending", func() (err error) { n, err = s.cb.Pending(s.c); return err })
 		if err != nil {
 			return 0, err
 		}
@@ -298,7 +316,7 @@ func (s *socket[C]) export() (state []byte, err error) {
 	if s.cb.Export == nil {
 		return nil, nil
 	}
-	err = s.guard("Export", func() (err error) { state, err = s.cb.Export(s.c); return err })
+	err = s.beside("Export", func() (err error) { state, err = s.cb.Export(s.c); return err })
 	return state, err
 }
 
@@ -553,26 +571,29 @@ func (s *socket[C]) release() error {
 
 func (s *socket[C]) end(name string, last func(C) error) error {
 	s.closeOnce.Do(func() {
-		fdErr := error(nil)
-		if s.failure.Load() == nil && s.fd >= 0 {
-			fdErr = s.sameFD()
-		}
+		s.entering.Lock()
 		close(s.closing)
+		s.entering.Unlock()
 		done := make(chan error, 1)
 		go func() {
 			if !s.quiesce() {
 				done <- &CallbackError{"of a call in flight", ErrUnresponsive}
 				return
 			}
-			done <- s.guard(name, func() error { return last(s.c) })
+			var changed error
+			if s.failure.Load() == nil && s.fd >= 0 {
+				changed = s.sameFD(s.guard)
+			}
+			if err := s.guard(name, func() error { return last(s.c) }); err != nil {
+				done <- err
+				return
+			}
+			done <- changed
 		}()
 		t := time.NewTimer(2 * unresponsiveAfter)
 		defer t.Stop()
 		select {
 		case s.closeErr = <-done:
-			if s.closeErr == nil {
-				s.closeErr = fdErr
-			}
 		case <-t.C:
 			s.closeErr = s.unresponsive(name)
 		}
@@ -582,18 +603,28 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 
 // quiesce ends all calls in flight and reports whether they have returned.
 func (s *socket[C]) quiesce() bool {
+	waits := []func() bool{func() bool { return inTime(s.inside.Wait) }}
+	if s.wait != nil {
+		waits = append(waits, func() bool { return inTime(s.wait.close) }) // waits for a running callback
+	}
 	if s.full {
-		in, out := make(chan bool, 1), make(chan bool, 1)
-		go func() { in <- s.in.stop() }()
-		go func() { out <- s.out.stop() }()
-		a, b := <-in, <-out
-		return a && b
+		waits = append(waits, s.in.stop, s.out.stop)
 	}
-	if s.wait == nil {
-		return true
+	returned := make(chan bool, len(waits))
+	for _, wait := range waits {
+		go func() { returned <- wait() }()
 	}
+	all := true
+	for range waits {
+		all = <-returned && all
+	}
+	return all
+}
+
+// inTime runs what waits for callbacks to return; false if they do not within their second.
+func inTime(wait func()) bool {
 	done := make(chan struct{})
-	go func() { s.wait.close(); close(done) }() // waits for a running callback
+	go func() { wait(); close(done) }()
 	t := time.NewTimer(unresponsiveAfter)
 	defer t.Stop()
 	select {
