@@ -85,7 +85,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei
 			return nil, err
 		}
 	}
-	ref, err := b.monitor(ctx, to)
+	if over != nil {
+		over.calls.Add(1)
+		defer over.calls.Add(-1)
+	}
+	ref, err := b.monitor(ctx, to, over)
 	if err != nil {
 		return nil, err
 	}
@@ -147,20 +151,24 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 		case over.rd.busy <- struct{}{}:
 			err := b.receiveFor(ctx, over)
 			<-over.rd.busy
-			if err != nil && ctx.Err() == nil {
-				<-over.left
-				continue
-			}
-			if err != nil {
+			switch {
+			case err == nil:
+			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):
 				return nil, err
+			default:
+				<-over.left
 			}
 		}
 	}
 }
 
-// receiveFor reads from a connection until something came for the mailbox. The caller holds the reader's token.
+// receiveFor reads from a connection until something came for the mailbox, or for somebody who waits in Receive. The caller holds the reader's
+// token.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 	for {
+		if len(c.rd.unread) >= maxUnread {
+			return ErrTooManyUnread
+		}
 		m := new(Message)
 		if err := c.receive(ctx, m); err != nil {
 			if errors.Is(err, dist.ErrUnknownOp) {
@@ -168,16 +176,21 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			}
 			return err
 		}
-		if r := b.n.procs.recipient(m); r != nil || m.Op == dist.OpMonitorPExit && b.n.procs.local(m.To) != nil {
-			b.n.route(c, m)
-			if r == b || m.To == b.pid {
+		if c.n.isLocal(m) {
+			c.n.route(c, m)
+			if m.To == b.pid {
 				return nil
 			}
 			continue
 		}
-		if len(c.rd.unread) >= maxUnread {
-			return ErrTooManyUnread
-		}
 		c.rd.unread = append(c.rd.unread, m)
+		if c.receiving.Load() {
+			return nil
+		}
 	}
+}
+
+// isLocal tells whether a message is for a process of this node: a Call's, as a rule.
+func (n *Node) isLocal(m *Message) bool {
+	return n.procs.recipient(m) != nil || m.Op == dist.OpMonitorPExit && n.procs.local(m.To) != nil
 }

@@ -24,7 +24,9 @@ type Conn struct {
 	messages  atomic.Int64 // received
 	sentCount atomic.Int64 // messages sent
 	unpaired  atomic.Bool  // something was sent since the last message came
-	reading   atomic.Bool  // a Receive is in progress
+	reading   atomic.Bool  // somebody waits for a frame
+	receiving atomic.Bool  // a Receive is in progress
+	calls     atomic.Int32 // Calls in progress
 
 	rd      reader
 	running sync.Once // the upper level's receiving

@@ -161,6 +161,11 @@ func (n *Node) signal(ctx context.Context, ctl *dist.Control, to *target) error 
 	if err != nil {
 		return err
 	}
+	return c.sendSignal(ctx, ctl)
+}
+
+// sendSignal sends a signal in the form that the peer has agreed to, if there is one.
+func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	ctl, payload, ok := c.agreed(ctl)
 	if !ok {
 		return nil

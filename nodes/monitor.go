@@ -23,15 +23,16 @@ type target struct {
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
 // message with the returned reference in Ref and the reason in Reason.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
-	return b.monitor(ctx, target{node: string(pid.Node), pid: pid})
+	return b.monitor(ctx, target{node: string(pid.Node), pid: pid}, nil)
 }
 
 // MonitorName is Monitor for whoever has a registered name on a node now.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
-	return b.monitor(ctx, target{node: node, name: ei.Atom(name)})
+	return b.monitor(ctx, target{node: node, name: ei.Atom(name)}, nil)
 }
 
-func (b *Mailbox) monitor(ctx context.Context, t target) (ei.Ref, error) {
+// monitor sends the signal over a connection, or over the one that there is to the target's node.
+func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, error) {
 	ref, err := b.n.NewRef()
 	if err != nil {
 		return ref, err
@@ -47,7 +48,12 @@ func (b *Mailbox) monitor(ctx context.Context, t target) (ei.Ref, error) {
 	b.watching[ref] = t
 	b.mu.Unlock()
 	ctl := &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}
-	if err := b.n.signal(ctx, ctl, &t); err != nil {
+	if over != nil {
+		err = over.sendSignal(ctx, ctl)
+	} else {
+		err = b.n.signal(ctx, ctl, &t)
+	}
+	if err != nil {
 		b.mu.Lock()
 		delete(b.watching, ref)
 		b.mu.Unlock()

@@ -65,21 +65,36 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 // ReceiveInto is Receive into a message that is used again, with its buffer: what m held before is lost. Nothing is
 // allocated once the buffer is large enough.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
-	if c.n.started.Load() {
+	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)
 	}
+	defer c.receiving.Store(false)
 	select {
 	case c.rd.busy <- struct{}{}:
-	default:
-		return wrap("receive from", c.peer.Name, ErrBusy)
+	default: // a Call reads, until its next message
+		select {
+		case c.rd.busy <- struct{}{}:
+		case <-ctx.Done():
+			return wrap("receive from", c.peer.Name, ctx.Err())
+		}
 	}
 	defer func() { <-c.rd.busy }()
 	if u := c.rd.unread; len(u) > 0 {
 		*m = *u[0]
-		c.rd.unread = u[1:]
+		u[0], c.rd.unread = nil, u[1:]
 		return nil
 	}
-	return wrap("receive from", c.peer.Name, c.receive(ctx, m))
+	for {
+		if err := c.receive(ctx, m); err != nil {
+			return wrap("receive from", c.peer.Name, err)
+		}
+		if c.calls.Load() == 0 || !c.n.isLocal(m) {
+			return nil
+		}
+		own := *m // a Call keeps it
+		*m = Message{}
+		c.n.route(c, &own)
+	}
 }
 
 // receive reads frames until one is a message. The caller holds the reader's token.

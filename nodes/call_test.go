@@ -1,0 +1,283 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// answerCalls plays rex on the lower level: answer gets each gen call that arrives on c.
+func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, request ei.Tuple)) {
+	go func() {
+		for {
+			m, err := c.Receive(context.Background())
+			if err != nil {
+				return
+			}
+			if m.Op != dist.OpRegSend { // a monitor comes before, and goes after
+				continue
+			}
+			from, tag, raw, ok := genCall(m.Payload)
+			if !ok {
+				t.Errorf("no gen call: %v", m.Payload)
+				return
+			}
+			request, err := raw.Decode()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			answer(from, append(ei.Raw(nil), tag...), request.(ei.Tuple))
+		}
+	}()
+}
+
+// echo answers {call, M, F, [X], user} with X.
+func echo(t testing.TB, c *Conn) {
+	answerCalls(t, c, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
+		args := request[3].(ei.List)
+		if err := c.Send(context.Background(), from, ei.Tuple{tag, args[0]}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestConnCall(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ca, cb := w.pair()
+			echo(t, cb)
+			for i := range 10 {
+				v, err := ca.Call(w.ctx(), "m", "f", i)
+				require.NoError(t, err)
+				require.Equal(t, ei.Int(i), v)
+			}
+		})
+	}
+}
+
+// A call that finds somebody receiving gets its reply, and the receiver gets all else, in order.
+func TestConnCallBesideReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	const messages = 200
+	n := 0
+	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
+		for range messages / 20 {
+			if err := cb.SendName(w.ctx(), "x", n); err != nil {
+				t.Error(err)
+			}
+			n++
+		}
+		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
+			t.Error(err)
+		}
+	})
+	received := async(func() (int, error) {
+		m := new(Message)
+		for i := range messages {
+			if err := ca.ReceiveInto(w.ctx(), m); err != nil {
+				return i, err
+			}
+			term, err := m.Term()
+			if err != nil || m.Op != dist.OpRegSend || term != ei.Int(i) {
+				return i, fmt.Errorf("got %v %v, %w", m.Op, term, err)
+			}
+		}
+		return messages, nil
+	})
+	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	results := make(chan result[ei.Term], 20)
+	for i := range cap(results) {
+		go func() { results <- of(ca.Call(w.ctx(), "m", "f", i)) }()
+	}
+	seen := map[ei.Term]bool{}
+	for range cap(results) {
+		r := arrives(t, results, "a reply")
+		require.NoError(t, r.err)
+		seen[r.v] = true
+	}
+	require.Len(t, seen, cap(results))
+	r := arrives(t, received, "the messages beside")
+	require.NoError(t, r.err)
+}
+
+// Without a receiver the messages that come before the reply wait for one.
+func TestConnCallKeepsMessages(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	n := 0
+	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
+		for range 100 {
+			if err := cb.SendName(w.ctx(), "x", n); err != nil {
+				t.Error(err)
+			}
+			n++
+		}
+		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
+			t.Error(err)
+		}
+	})
+	for i := range 3 {
+		v, err := ca.Call(w.ctx(), "m", "f", i)
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), v)
+	}
+	m := new(Message)
+	for i := range 300 {
+		require.NoError(t, ca.ReceiveInto(w.ctx(), m))
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), term)
+	}
+}
+
+func TestConnCallTooManyUnread(t *testing.T) {
+	w := newWorld(t, "memory")
+	ca, cb := w.pair()
+	sent := async(func() (int, error) {
+		for i := range maxUnread + 5 {
+			if err := cb.SendName(w.ctx(), "x", i); err != nil {
+				return i, err
+			}
+		}
+		return 0, nil
+	})
+	called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
+	require.NoError(t, ca.Err(), "the connection is unharmed")
+	for i := range maxUnread + 5 {
+		m, err := ca.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), term)
+	}
+	require.NoError(t, (<-sent).err)
+}
+
+func TestConnCallFailures(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	answers := map[ei.Term]func(from ei.Pid, tag ei.Raw){
+		ei.Atom("badrpc"): func(from ei.Pid, tag ei.Raw) {
+			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Tuple{ei.Atom("badrpc"), ei.Atom("nodedown")}})
+		},
+		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) { // what is no reply is passed over
+			cb.Send(w.ctx(), from, ei.Atom("what"))
+			cb.Send(w.ctx(), from, ei.Tuple{ei.Atom("not_the_tag"), ei.Int(1)})
+			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("reply"), ei.Int(2)})
+			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("fine")})
+		},
+		ei.Atom("silent"): func(ei.Pid, ei.Raw) {},
+		ei.Atom("broken"): func(from ei.Pid, tag ei.Raw) {
+			raw := append(ei.AppendTupleHeader(nil, 2), tag...)
+			cb.SendRaw(w.ctx(), from, append(raw, 255, 255))
+		},
+	}
+	silent := make(chan struct{}, 10)
+	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
+		how := request[2]
+		answers[how](from, tag)
+		if how == ei.Atom("silent") {
+			silent <- struct{}{}
+		}
+	})
+
+	_, err := ca.Call(w.ctx(), "m", "badrpc")
+	var bad *RPCError
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, ei.Atom("nodedown"), bad.Reason)
+	require.EqualError(t, err, "call m:badrpc/0 at bob@test: {badrpc,nodedown}")
+
+	v, err := ca.Call(w.ctx(), "m", "otherwise")
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("fine"), v)
+
+	_, err = ca.Call(w.ctx(), "m", "broken")
+	var syntax *ei.SyntaxError
+	require.ErrorAs(t, err, &syntax)
+
+	ctx, cancel := context.WithCancel(w.ctx())
+	called := async(func() (ei.Term, error) { return ca.Call(ctx, "m", "silent") })
+	arrives(t, silent, "the request")
+	cancel()
+	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
+	v, err = ca.Call(w.ctx(), "m", "otherwise")
+	require.NoError(t, err, "the connection is unharmed")
+	require.Equal(t, ei.Atom("fine"), v)
+
+	_, err = ca.Call(w.ctx(), "m", "f", make(chan int))
+	require.Error(t, err, "an argument that is no term")
+	require.NoError(t, ca.Err())
+
+	called = async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "silent") })
+	arrives(t, silent, "the request")
+	cb.Close()
+	err = arrives(t, called, "the call that lost its connection").err
+	require.ErrorIs(t, err, ErrNoConnection)
+	require.Zero(t, ca.Node().Stats().Mailboxes)
+
+	<-ca.left
+	_, err = ca.Call(w.ctx(), "m", "f")
+	require.ErrorIs(t, err, io.EOF, "on a connection that has ended")
+	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
+}
+
+// Calls on a connection whose peer waits to be received from, from many goroutines, none of which receives.
+func TestConnCallsBesideEachOther(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	echo(t, cb)
+	results := make(chan result[ei.Term], 50)
+	for i := range cap(results) {
+		go func() { results <- of(ca.Call(w.ctx(), "m", "f", i)) }()
+	}
+	seen := map[ei.Term]bool{}
+	for range cap(results) {
+		r := arrives(t, results, "a reply")
+		require.NoError(t, r.err)
+		seen[r.v] = true
+	}
+	require.Len(t, seen, cap(results))
+}
+
+// The peer of a lower-level call may live on the upper level.
+func TestConnCallOfStartedNode(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	b.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
+	a := w.node("alice")
+	c, err := a.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	v, err := c.Call(w.ctx(), "m", "f", ei.Atom("a"), "b")
+	require.NoError(t, err)
+	require.Equal(t, ei.List{ei.Atom("a"), ei.Binary("b")}, v)
+	_, err = c.Call(w.ctx(), "m", "nothing")
+	var bad *RPCError
+	require.ErrorAs(t, err, &bad)
+
+	// And its caller, too.
+	require.NoError(t, b.Register("box", box(t, b)))
+	fixed := w.node("carol", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr()}} })
+	require.NoError(t, fixed.Start(w.ctx()))
+	c, err = fixed.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	v, err = c.Call(w.ctx(), "m", "f", 1)
+	require.NoError(t, err)
+	require.Equal(t, ei.List{ei.Int(1)}, v)
+}
+
+func box(t testing.TB, n *Node) *Mailbox {
+	t.Helper()
+	b, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	return b
+}
