@@ -135,11 +135,11 @@ func ExampleFlags_Missing() {
 
 // Names are checked before they are used.
 func ExampleSplitName() {
-	alive, host, err := dist.SplitName("rabbit@vm-1")
+	alive, host, err := dist.SplitName("rabbit@host-1")
 	fmt.Println(alive, host, err)
 	_, _, err = dist.SplitName("rabbit")
 	fmt.Println(err)
 	// Output:
-	// rabbit vm-1 <nil>
+	// rabbit host-1 <nil>
 	// invalid node name "rabbit": no "@"
 }

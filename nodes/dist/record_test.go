@@ -137,6 +137,9 @@ func (r *recorder) record(release int) {
 		defer first.Close()
 		_, err := Initiate(&recorder{t: t, conn: first, prefix: 2, dialogue: &dialogue{}}, r.scenario.self, InitiateOptions{})
 		require.NoError(t, err)
+		// The acknowledgement goes out before the node calls the connection up;
+		// until then its answer to another one is nok.
+		r.node.Do(t, "(fun Up() -> lists:member("+name+", nodes(connected)) orelse (receive after 1 -> Up() end) end)()")
 	}
 	connected := func() string { return "" }
 	if r.scenario.accept || r.scenario.race {
