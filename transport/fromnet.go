@@ -107,7 +107,7 @@ func deadline(tmo time.Duration) time.Time {
 
 func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 	if l, ok := s.l.(interface{ SetDeadline(time.Time) error }); ok {
-		if err := l.SetDeadline(deadline(tmo)); err != nil {
+		if err := l.SetDeadline(tries(tmo)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -129,15 +129,15 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 	s.mu.Unlock()
 	c, err := dial(ctx, addr)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.cancel = nil
-	s.mu.Unlock()
 	if err != nil {
 		if ctx.Err() != nil {
 			return os.ErrDeadlineExceeded
 		}
 		return err
 	}
-	s.c = c
+	s.c = c // interrupt looks at it
 	return nil
 }
 
@@ -171,9 +171,10 @@ func (s *netSocket) interrupt() {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	c := s.c
 	s.mu.Unlock()
-	if s.c != nil {
-		_ = s.c.SetDeadline(past)
+	if c != nil {
+		_ = c.SetDeadline(past)
 	}
 	if l, ok := s.l.(interface{ SetDeadline(time.Time) error }); ok {
 		_ = l.SetDeadline(past)

@@ -380,6 +380,23 @@ func (t *trial) read(s *transport.Stream, n int) []byte {
 	return p
 }
 
+// drain receives n bytes, which must succeed, and throws them away.
+func (t *trial) drain(s *transport.Stream, n int) {
+	ctx := t.soon()
+	left, err := do(t, "Read", func() (int, error) {
+		p := make([]byte, 256<<10)
+		for n > 0 {
+			k, err := s.Read(ctx, p[:min(n, len(p))])
+			if n -= k; err != nil {
+				return n, err
+			}
+		}
+		return 0, nil
+	})
+	t.waited(err)
+	t.must(err, "Read, with %d bytes under way", left)
+}
+
 // says sends a few bytes over from and has them arrive at to, which must succeed.
 func (t *trial) says(from, to *transport.Stream, words string) {
 	t.write(from, []byte(words))

@@ -1,0 +1,95 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// overTCP is the Net of package net's TCP.
+func overTCP() Net {
+	return Net{
+		Listen: func(a Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+		Dial: func(ctx context.Context, a Addr) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", a.String())
+		},
+	}
+}
+
+func TestFromNetHeaderSize(t *testing.T) {
+	for size, want := range map[int]int{0: 2, 2: 2, 4: 4} {
+		n := overTCP()
+		n.HeaderSize = size
+		c, _ := pair(t, FromNet(n), loopback())
+		got, err := c.HandshakePacketHeaderSize(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestFromNetWithoutListenOrDial(t *testing.T) {
+	tr := FromNet(Net{})
+	_, err := tr.Listen(loopback(), 0)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = tr.Connect(soon(t), loopback())
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.False(t, tr.Movable())
+	_, err = tr.Import(0, nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+}
+
+// A dialled connection that arrives at the moment of its cancellation is closed, not lost.
+func TestFromNetCancelledDial(t *testing.T) {
+	n := overTCP()
+	dial := n.Dial
+	var open atomic.Int32
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(context.WithoutCancel(ctx), a)
+		if err != nil {
+			return nil, err
+		}
+		<-ctx.Done() // as late as can be
+		open.Add(1)
+		return countedConn{c, &open}, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	for range 5 {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Millisecond, cancel)
+		s, err := FromNet(n).Connect(ctx, netAddr(l.Addr()))
+		if err == nil {
+			require.NoError(t, s.Close())
+		} else {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	}
+	require.Zero(t, open.Load(), "connections were left open")
+}
+
+type countedConn struct {
+	net.Conn
+	open *atomic.Int32
+}
+
+func (c countedConn) Close() error {
+	c.open.Add(-1)
+	return c.Conn.Close()
+}
+
+func TestFromNetErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	at := netAddr(l.Addr())
+	require.NoError(t, l.Close())
+	_, err = FromNet(overTCP()).Connect(soon(t), at)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+}
