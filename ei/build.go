@@ -144,8 +144,11 @@ func (d *decoder) take(n int) []Term {
 // bits gives the contents of a binary, copied unless they may be shared.
 func (d *decoder) bits(data []byte) []byte {
 	n := len(data)
-	if d.alias {
+	switch {
+	case d.alias:
 		return data
+	case n == 0:
+		return []byte{}
 	}
 	if n > slabBytes {
 		return append(make([]byte, 0, n), data...)
@@ -330,130 +333,4 @@ func (d *decoder) record() Term {
 		return nil
 	}
 	return r
-}
-
-// atomText decodes the next atom where an Atom is wanted.
-func (d *decoder) atomText() Atom {
-	a, _ := d.atom().(Atom)
-	return a
-}
-
-// atom decodes the next atom as a Term, so that one which was met before is not allocated again.
-func (d *decoder) atom() Term {
-	off := d.off
-	b := d.b[off:]
-	if Tag(b[0]) == TagSmallAtomUTF8Ext {
-		d.off += 2 + int(b[1])
-		return d.intern(off, b[2:2+int(b[1])])
-	}
-	if Tag(b[0]) == TagAtomCacheRef {
-		a, next, err := d.cacheRefAt(off)
-		d.done(next, err)
-		return a
-	}
-	body, latin1, next, err := d.atomBody(off)
-	d.done(next, err)
-	if latin1 && !isASCII(body) {
-		return d.intern(off, latin1ToUTF8(nil, body))
-	}
-	return d.intern(off, body)
-}
-
-func (d *decoder) intern(off int, text []byte) Term {
-	if a := wellKnown(text); a != nil {
-		return a
-	}
-	if d.Atoms != nil {
-		last := d.Atoms.last(text)
-		if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-			return *last
-		}
-		a, slot := d.Atoms.find(text)
-		if a == nil && d.mayAdd(off) {
-			a = Atom(text)
-			d.Atoms.add(a, slot)
-			*last = a
-		}
-		return a
-	}
-	h := len(text) // not 0: that is a well-known atom
-	h = h*31 + int(text[0])
-	h = h*31 + int(text[h%len(text)])
-	h = h*31 + int(text[len(text)-1])
-	slot := &d.recent[(h^h>>5)%len(d.recent)]
-	if a, ok := (*slot).(Atom); ok && string(a) == string(text) {
-		return *slot
-	}
-	if d.mayAdd(off) {
-		*slot = Atom(text)
-		if d.newAtoms == 4*len(d.recent) { // too many for such a small memory
-			d.Atoms = NewAtomTable(0)
-		}
-	}
-	return *slot
-}
-
-// mayAdd counts an atom that is to be allocated.
-func (d *decoder) mayAdd(off int) bool {
-	if d.newAtoms >= d.maxAtoms {
-		d.reject(off, &LimitError{Limit: "Atoms", Max: d.maxAtoms})
-		return false
-	}
-	d.newAtoms++
-	return true
-}
-
-// wellKnown gives the atoms that most messages are made of, which are never allocated. nil is none of them.
-func wellKnown(text []byte) Term {
-	switch string(text) {
-	case "":
-		return Atom("")
-	case "ok":
-		return Atom("ok")
-	case "error":
-		return Atom("error")
-	case "true":
-		return Atom("true")
-	case "false":
-		return Atom("false")
-	case "undefined":
-		return Atom("undefined")
-	case "nil":
-		return Atom("nil")
-	case "normal":
-		return Atom("normal")
-	case "infinity":
-		return Atom("infinity")
-	case "process":
-		return Atom("process")
-	case "alias":
-		return Atom("alias")
-	case "noproc":
-		return Atom("noproc")
-	case "noconnection":
-		return Atom("noconnection")
-	case "EXIT":
-		return Atom("EXIT")
-	case "DOWN":
-		return Atom("DOWN")
-	case "rex":
-		return Atom("rex")
-	case "call":
-		return Atom("call")
-	case "cast":
-		return Atom("cast")
-	case "badrpc":
-		return Atom("badrpc")
-	case "user":
-		return Atom("user")
-	case "$gen_call":
-		return Atom("$gen_call")
-	case "$gen_cast":
-		return Atom("$gen_cast")
-	case "is_auth":
-		return Atom("is_auth")
-	case "yes":
-		return Atom("yes")
-	}
-	return nil
 }

@@ -3,10 +3,6 @@ package ei
 import (
 	"bytes"
 	"cmp"
-	"math"
-	"math/big"
-	"math/bits"
-	"slices"
 	"strings"
 )
 
@@ -157,39 +153,6 @@ func (c comparer) terms(a, b []Term) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// ComparePids gives the order of two process identifiers, -1, 0 or 1: ei_cmp_pids.
-func ComparePids(a, b Pid) int {
-	return cmp.Or(cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.ID, b.ID), compareNodes(a.Node, b.Node, a.Creation, b.Creation))
-}
-
-// ComparePorts gives the order of two port identifiers, -1, 0 or 1: ei_cmp_ports.
-func ComparePorts(a, b Port) int {
-	return cmp.Or(compareNodes(a.Node, b.Node, a.Creation, b.Creation), cmp.Compare(a.ID, b.ID))
-}
-
-// CompareRefs gives the order of two references, -1, 0 or 1: ei_cmp_refs. Words that only one of them has count as 0.
-func CompareRefs(a, b Ref) int {
-	if c := compareNodes(a.Node, b.Node, a.Creation, b.Creation); c != 0 {
-		return c
-	}
-	word := func(r *Ref, i int) uint32 {
-		if i < int(r.Len) {
-			return r.ID[i]
-		}
-		return 0
-	}
-	for i := MaxRefWords - 1; i >= 0; i-- {
-		if c := cmp.Compare(word(&a, i), word(&b, i)); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-func compareNodes(a, b Atom, ca, cb uint32) int {
-	return cmp.Or(strings.Compare(string(a), string(b)), cmp.Compare(ca, cb))
-}
-
 // funs orders closures before external funs.
 func (c comparer) funs(a, b Term) int {
 	fa, closureA := a.(Fun)
@@ -248,77 +211,6 @@ func (c comparer) maps(a, b Map) int {
 		}
 	}
 	return 0
-}
-
-// sortMaps gives t with all the maps in it sorted by key, from the innermost out, and whether it had any. So comparing sorts
-// no map more than once: sorting on the way, where the keys are maps again, would take a time that a peer can drive up.
-func sortMaps(t Term) (Term, bool) {
-	switch v := t.(type) {
-	case Tuple:
-		out, found := sortAll(v)
-		if !found {
-			return t, false
-		}
-		return Tuple(out), true
-	case List:
-		out, found := sortAll(v)
-		if !found {
-			return t, false
-		}
-		return List(out), true
-	case ImproperList:
-		elems, found := sortAll(v.Elems)
-		tail, foundTail := sortMaps(v.Tail)
-		if !found && !foundTail {
-			return t, false
-		}
-		return ImproperList{Elems: elems, Tail: tail}, true
-	case Fun:
-		free, found := sortAll(v.Free)
-		if !found {
-			return t, false
-		}
-		v.Free = free
-		return v, true
-	case Record:
-		v.Fields = slices.Clone(v.Fields)
-		for i := range v.Fields {
-			v.Fields[i].Value, _ = sortMaps(v.Fields[i].Value)
-		}
-		slices.SortStableFunc(v.Fields, func(x, y Field) int { return strings.Compare(string(x.Name), string(y.Name)) })
-		return v, true
-	case Map:
-		v = slices.Clone(v)
-		for i := range v {
-			v[i].Key, _ = sortMaps(v[i].Key)
-			v[i].Value, _ = sortMaps(v[i].Value)
-		}
-		keys := comparer{exact: true, sorted: true}
-		slices.SortStableFunc(v, func(x, y Pair) int { return keys.compare(x.Key, y.Key) })
-		return v, true
-	case Raw:
-		if p := plain(v); rank(p) != rank(v) {
-			p, _ = sortMaps(p)
-			return p, true
-		}
-	}
-	return t, false
-}
-
-// sortAll is sortMaps of each; the slice is copied when one of them changes.
-func sortAll(ts []Term) ([]Term, bool) {
-	out, found := ts, false
-	for i, t := range ts {
-		s, changed := sortMaps(t)
-		if !changed {
-			continue
-		}
-		if !found {
-			out, found = slices.Clone(ts), true
-		}
-		out[i] = s
-	}
-	return out, found
 }
 
 // A list being walked along: its elements, in one of two forms, then its tail, nil for [].
@@ -422,87 +314,4 @@ func bitsOf(t Term) ([]byte, int) {
 	}
 	t2 := t.(Binary)
 	return t2, 8 * len(t2)
-}
-
-func (c comparer) numbers(a, b Term) int {
-	fa, floatA := a.(Float)
-	fb, floatB := b.(Float)
-	switch {
-	case floatA && floatB:
-		if c.exact && fa == 0 && fb == 0 {
-			return cmp.Compare(math.Copysign(1, float64(fa)), math.Copysign(1, float64(fb)))
-		}
-		return cmp.Compare(fa, fb)
-	case floatA && c.exact:
-		return 1
-	case floatB && c.exact:
-		return -1
-	case floatA:
-		return -compareIntFloat(b, float64(fa))
-	case floatB:
-		return compareIntFloat(a, float64(fb))
-	}
-	return compareInts(a, b)
-}
-
-func compareInts(a, b Term) int {
-	ia, smallA := a.(Int)
-	ib, smallB := b.(Int)
-	switch {
-	case smallA && smallB:
-		return cmp.Compare(ia, ib)
-	case smallA:
-		return -b.(BigInt).Sign()
-	case smallB:
-		return a.(BigInt).Sign()
-	}
-	x, y := a.(BigInt), b.(BigInt)
-	if x.Sign() != y.Sign() {
-		return cmp.Compare(x.Sign(), y.Sign())
-	}
-	return x.Sign() * compareMagnitudes(x.mag, y.mag)
-}
-
-// compareMagnitudes compares little-endian numbers without high zero bytes.
-func compareMagnitudes(x, y string) int {
-	if len(x) != len(y) {
-		return cmp.Compare(len(x), len(y))
-	}
-	for i := len(x) - 1; i >= 0; i-- {
-		if x[i] != y[i] {
-			return cmp.Compare(x[i], y[i])
-		}
-	}
-	return 0
-}
-
-// compareIntFloat compares exactly, without rounding the integer.
-func compareIntFloat(a Term, f float64) int {
-	switch {
-	case math.IsNaN(f), math.IsInf(f, 1):
-		return -1
-	case math.IsInf(f, -1):
-		return 1
-	}
-	if i, ok := a.(Int); ok {
-		whole := math.Trunc(f)
-		switch {
-		case whole >= 1<<63:
-			return -1
-		case whole < -1<<63:
-			return 1
-		case int64(i) != int64(whole):
-			return cmp.Compare(int64(i), int64(whole))
-		}
-		return cmp.Compare(whole, f)
-	}
-	x := a.(BigInt)
-	if x.mag == "" {
-		return compareIntFloat(Int(0), f)
-	}
-	if bitLen := 8*len(x.mag) - bits.LeadingZeros8(x.mag[len(x.mag)-1]); bitLen > 1024 { // beyond any float
-		return x.Sign()
-	}
-	v, _ := big.NewFloat(f).Int(nil) // exact; a fraction is only cut off where f is small and x far away
-	return x.Big().Cmp(v)
 }

@@ -16,12 +16,11 @@ type Marshaler interface {
 
 // Marshal gives the version byte followed by v as Append encodes it.
 func Marshal(v any) ([]byte, error) {
-	var buf [64]byte
-	b, err := Append(AppendVersion(buf[:0]), v)
+	b, err := Append(AppendVersion(make([]byte, 0, 64)), v)
 	if err != nil {
 		return nil, err
 	}
-	return slices.Clone(b), nil
+	return b, nil
 }
 
 // Append appends v without version byte. On an error b is returned as it was. v is one of

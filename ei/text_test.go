@@ -162,6 +162,7 @@ var badTexts = []struct {
 	{"#{a => 1,}", 9, ei.ErrText},
 	{"#{a := 1}", 4, ei.ErrText},
 	{"#{1 => a, 1 => b}", 2, ei.ErrDuplicate},
+	{strings.Repeat("#{", 17) + "1 => 2}", 34, ei.ErrLimit},
 	{"#r{}", 2, ei.ErrText},
 	{"#m:r{a = 1,a = 2}", 1, ei.ErrDuplicate},
 	{"#Pid<0.1.2>", 5, ei.ErrText},
@@ -226,6 +227,8 @@ func TestParseLarge(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 	}
+	_, err := ei.Parse(strings.Repeat("#{{1} => 2,{2} => ", 5000) + "#{}" + strings.Repeat("}", 5000))
+	require.NoError(t, err, "maps may be deep as values")
 	long := strings.Repeat("a", 65535)
 	got, err := ei.Parse(`"` + long + `"`)
 	require.NoError(t, err)

@@ -1,0 +1,92 @@
+// Package ei encodes and decodes Erlang's external term format, the form in which Erlang nodes send terms to each other,
+// which term_to_binary makes, and which the C library of the same name reads and writes.
+//
+// # Terms, tags, and the version byte
+//
+// A [Term] is a value of Erlang: an atom, an integer, a list. Encoded, it is a [Tag] of one byte, which says the kind and the layout,
+// and what belongs to it; a tuple's elements follow their tuple, each a term itself. There are several tags for most kinds,
+// the shortest that fits being used. Before a term that stands alone comes the version byte 131 ([VersionMagic]); within a message
+// after a distribution header, and within a term, there is none. [Marshal] and [Decode] deal with a term and its
+// version byte, [Append], [AppendTerm] and the [Cursor] with the term alone.
+//
+// # Three ways
+//
+// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system sent goes back bit for bit, since
+// the model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and
+// [Identical] know that these make no difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded by whom it concerns.
+//
+// The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without allocation. This is how
+// the distribution protocol is read and written.
+//
+//	c := ei.NewCursor(msg)                  b = ei.AppendVersion(b)
+//	err := c.Version()                      b = ei.AppendTupleHeader(b, 2)
+//	arity, err := c.Tuple()                 b, err = ei.AppendPid(b, self)
+//	from, err := c.Pid()                    b = ei.AppendInt(b, 42)
+//	n, err := c.Int()
+//
+// Go values: [Marshal] and [Append] take what a Go program has at hand (a string becomes a binary, a slice a list, a map a map), and
+// any [Marshaler].
+//
+// The words: encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go values.
+// Append means that the result is dst with something behind it, as in strconv; on an error dst comes back as it was.
+//
+// # Text
+//
+// [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own parser reads what is written
+// too, but for identifiers and closures, for which Erlang has no syntax: AppendText says what stands for them.
+// Atoms are quoted where any release wants it: maybe and else are words of the language since OTP 27.
+//
+// # Untrusted input
+//
+// No input makes this package panic, run on for ever, or take much more memory than the input's own size. Each length is checked
+// against the bytes that are there before anything is allocated; a term is walked through once before it is decoded, so that a
+// malformed one costs nothing but the walk. [Limits] bound depth, size, atoms, and what a compressed term may
+// inflate to. An error is a [SyntaxError], a [TextError] for text, which says where and why; the reasons are the Err variables.
+//
+// # Specifications
+//
+// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions. What nodes
+// of long ago wrote (FLOAT_EXT, ATOM_EXT, PID_EXT …) is read into the same Go values as the modern form; the appenders that write it
+// have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are inflated by
+// Decode and [Decompress], made by [MarshalCompressed]. An ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which is for the reader of
+// the distribution header to set. Native records of OTP 29 are [Record].
+//
+// Where this package differs from the C library: integers up to 32 bits go as INTEGER_EXT, as a runtime system sends them (in C
+// it is 28 bits); atoms are UTF-8 throughout, and one that is too long is an error, never cut off; a reference has one word or
+// more; a map with equal keys is refused, as the runtime system does.
+//
+// # The functions of the C library
+//
+//	ei_x_new, ei_x_append, ei_x_encode_…          append to a []byte
+//	ei_encode_version                             AppendVersion
+//	ei_encode_long, _longlong; _ulong, _ulonglong AppendInt; AppendUint
+//	ei_encode_char                                AppendInt
+//	ei_encode_big, ei_encode_bignum               AppendBig
+//	ei_encode_double                              AppendFloat
+//	ei_encode_boolean                             AppendBool
+//	ei_encode_atom, _as, _len, _len_as            AppendAtom
+//	ei_encode_string, _len                        AppendString
+//	ei_encode_binary; ei_encode_bitstring         AppendBinary, AppendBinaryHeader; AppendBitstring
+//	ei_encode_tuple_header, _list_, _map_         AppendTupleHeader, AppendListHeader, AppendMapHeader
+//	ei_encode_empty_list                          AppendNil
+//	ei_encode_pid, _port, _ref, _fun              AppendPid, AppendPort, AppendRef, AppendFun and AppendExport
+//	ei_get_type                                   Cursor.Peek, and the methods Is… of Tag
+//	ei_decode_version                             Cursor.Version
+//	ei_decode_long, _longlong; _ulong, _ulonglong Cursor.Int; Cursor.Uint
+//	ei_decode_char                                Cursor.Uint
+//	ei_decode_big, ei_decode_bignum               Cursor.Big
+//	ei_decode_double                              Cursor.Float
+//	ei_decode_boolean                             Cursor.Bool
+//	ei_decode_atom, _as                           Cursor.Atom, Cursor.AtomIs
+//	ei_decode_string                              Cursor.Str
+//	ei_decode_iodata                              Cursor.AppendIodata
+//	ei_decode_binary; ei_decode_bitstring         Cursor.Binary; Cursor.Bitstring
+//	ei_decode_tuple_header, _list_, _map_         Cursor.Tuple, Cursor.List (and Nil for the tail), Cursor.Map
+//	ei_decode_pid, _port, _ref, _fun              Cursor.Pid, Cursor.Port, Cursor.Ref, Cursor.Fun and Cursor.Export
+//	ei_decode_ei_term                             Cursor.Term
+//	ei_skip_term                                  Cursor.Skip, Cursor.Raw
+//	ei_x_format, ei_x_format_wo_ver               Parse, then Marshal or AppendTerm
+//	ei_print_term, ei_s_print_term                AppendText, Term.String
+//	ei_cmp_pids, ei_cmp_ports, ei_cmp_refs        ComparePids, ComparePorts, CompareRefs
+//	ei_big_comp                                   Compare
+package ei

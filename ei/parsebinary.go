@@ -1,0 +1,127 @@
+package ei
+
+import "encoding/binary"
+
+// Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring whose length is not
+// a number of bytes is another type (ErrType).
+func (c *Cursor) Binary() ([]byte, error) {
+	data, bits, next, err := c.bitsAt(c.off)
+	if err != nil {
+		return nil, err
+	}
+	if bits != 8 && len(data) > 0 {
+		return nil, c.wrong(c.off, "binary")
+	}
+	c.off = next
+	return data, nil
+}
+
+// Bitstring reads a bitstring or binary: ei_decode_bitstring. bits is the number of bits used of the last byte, 1 to 8, or 0
+// when data is empty. The result shares the memory of the input.
+func (c *Cursor) Bitstring() (data []byte, bits uint8, err error) {
+	data, bits, next, err := c.bitsAt(c.off)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.off = next
+	return data, bits, nil
+}
+
+func (c *Cursor) bitsAt(off int) (data []byte, bits uint8, next int, err error) {
+	b := c.b[off:]
+	if len(b) == 0 {
+		return nil, 0, off, c.fail(off, ErrTruncated)
+	}
+	head := 5
+	switch Tag(b[0]) {
+	case TagBinaryExt:
+		bits = 8
+	case TagBitBinaryExt:
+		head = 6
+	default:
+		return nil, 0, off, c.wrong(off, "binary")
+	}
+	if len(b) < head {
+		return nil, 0, off, c.fail(off, ErrTruncated)
+	}
+	n := uint64(binary.BigEndian.Uint32(b[1:]))
+	if n > uint64(len(b)-head) {
+		return nil, 0, off, c.fail(off, ErrTruncated)
+	}
+	if head == 6 {
+		if bits = b[5]; bits > 8 || (bits == 0) != (n == 0) {
+			return nil, 0, off, c.fail(off, ErrMalformed)
+		}
+	} else if n == 0 {
+		bits = 0
+	}
+	return b[head : head+int(n) : head+int(n)], bits, off + head + int(n), nil
+}
+
+// Str reads a list of bytes, in whichever form it came: ei_decode_string. The result shares the memory of the input for a
+// STRING_EXT, and is allocated for a LIST_EXT.
+func (c *Cursor) Str() ([]byte, error) {
+	b := c.b[c.off:]
+	if len(b) >= 3 && Tag(b[0]) == TagStringExt {
+		if n := int(binary.BigEndian.Uint16(b[1:])); n <= len(b)-3 {
+			c.off += 3 + n
+			return b[3 : 3+n : 3+n], nil
+		}
+		return nil, c.fail(c.off, ErrTruncated)
+	}
+	if len(b) >= 1 && Tag(b[0]) == TagListExt {
+		return c.strList()
+	}
+	if len(b) >= 1 && Tag(b[0]) == TagNilExt {
+		c.off++
+		return nil, nil
+	}
+	if len(b) >= 1 && Tag(b[0]) == TagStringExt {
+		return nil, c.fail(c.off, ErrTruncated)
+	}
+	return nil, c.wrong(c.off, "string")
+}
+
+func (c *Cursor) strList() ([]byte, error) {
+	at := *c
+	var s []byte
+	for at.off < len(at.b) {
+		switch Tag(at.b[at.off]) {
+		case TagNilExt:
+			at.off++
+			c.off = at.off
+			return s, nil
+		case TagStringExt: // a tail may be one
+			tail, err := at.Str()
+			if err != nil {
+				return nil, err
+			}
+			c.off = at.off
+			return append(s, tail...), nil
+		case TagListExt:
+		default:
+			return nil, c.wrong(at.off, "string")
+		}
+		n, err := at.count(1)
+		if err != nil {
+			return nil, err
+		}
+		if n > at.Len()/2 { // a byte takes at least two
+			return nil, c.fail(at.off, ErrTruncated)
+		}
+		if s == nil {
+			s = make([]byte, 0, n)
+		}
+		for range n {
+			if at.off < len(at.b) && !Tag(at.b[at.off]).IsInteger() {
+				return nil, c.wrong(at.off, "byte")
+			}
+			v, err := at.Uint()
+			if err != nil || v > 255 {
+				return nil, c.wrong(at.off, "byte")
+			}
+			s = append(s, byte(v))
+		}
+	}
+	return nil, c.fail(at.off, ErrTruncated)
+}
