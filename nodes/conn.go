@@ -147,6 +147,9 @@ func (t *ticker) tick(c *Conn) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
 	idle := queued == 0 && sent == t.posted
+	if idle {
+		c.q.Trim()
+	}
 	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
 		t.asked.Store(true)
 		c.sendTick()

@@ -42,10 +42,11 @@ type Queue struct {
 	sent    int64     // bytes ever delivered
 	writing bool      // there is a writer
 	err     error
-	spare   []byte // an empty combining buffer
+	spares  [][]byte // empty combining buffers
 
 	// The writer's own.
 	vec     [][]byte
+	bufs    [][]byte // what vec was before it was written
 	flushFn func()
 }
 
@@ -211,8 +212,11 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 // add copies a post behind what waits; q.mu is held.
 func (q *Queue) add(head, body []byte, mode PostMode) {
 	if !q.open {
-		q.segs = append(q.segs, segment{buf: q.spare[:0]})
-		q.spare = nil
+		var b []byte
+		if k := len(q.spares); k > 0 {
+			b, q.spares = q.spares[k-1], q.spares[:k-1]
+		}
+		q.segs = append(q.segs, segment{buf: b})
 	}
 	last := &q.segs[len(q.segs)-1]
 	last.buf = append(append(last.buf, head...), body...)
@@ -244,17 +248,20 @@ func (q *Queue) flush() {
 			urgent += q.segs[k].urgent
 			k++
 		}
-		biggest := largest(q.vec)
+		q.bufs = append(q.bufs[:0], q.vec...)
 		if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
 			q.open = false
 		}
 		q.mu.Unlock()
 		n, err := q.s.writePart(context.Background(), q.vec)
 		q.mu.Lock()
-		clear(q.vec)
-		if q.spare == nil && cap(biggest) <= 2*combineFull {
-			q.spare = biggest
+		for _, b := range q.bufs {
+			if cap(b) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
+				q.spares = append(q.spares, b[:0])
+			}
 		}
+		clear(q.bufs)
+		clear(q.vec)
 		q.delivered(n)
 		q.urgent -= urgent
 		if err != nil {
@@ -262,18 +269,16 @@ func (q *Queue) flush() {
 			return
 		}
 	}
-	if q.writing = false; cap(q.spare) > combineMax && q.err == nil {
-		q.spare = nil // an idle connection keeps little
-	}
+	q.writing = false
 }
 
-func largest(v [][]byte) (b []byte) {
-	for _, p := range v {
-		if cap(p) > cap(b) {
-			b = p
-		}
+// Trim frees the buffers that an idle queue keeps for its next burst.
+func (q *Queue) Trim() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.writing {
+		q.spares = nil
 	}
-	return b
 }
 
 // delivered counts bytes that have left; q.mu is held.
