@@ -34,7 +34,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.s.Read(&c.readUntil, p)
+	n, err := c.s.Read(c.readUntil.epoch(), p)
 	return n, netError(err)
 }
 
@@ -45,7 +45,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	c.s.beginAnew()
-	n, err := c.s.Writev(&c.writeUntil, p)
+	n, err := c.s.Writev(c.writeUntil.epoch(), p)
 	return int(n), netError(err)
 }
 
@@ -106,13 +106,21 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// A timer is a context whose deadline may be moved, also while somebody waits for it.
+// A timer is a deadline that may be moved, also while somebody waits for it.
 type timer struct {
-	mu    sync.Mutex
-	t     *time.Timer
-	done  chan struct{}
-	over  bool
-	funcs map[*func()]struct{}
+	mu  sync.Mutex
+	t   *time.Timer
+	now *epoch
+}
+
+// epoch is the context of an operation that begins now.
+func (d *timer) epoch() *epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.now == nil {
+		d.now = newEpoch()
+	}
+	return d.now
 }
 
 func (d *timer) set(t time.Time) {
@@ -122,75 +130,80 @@ func (d *timer) set(t time.Time) {
 		d.t.Stop()
 		d.t = nil
 	}
-	if d.over {
-		d.over, d.done = false, nil
+	if d.now == nil || d.now.Err() != nil {
+		d.now = newEpoch()
 	}
 	switch left := time.Until(t); {
 	case t.IsZero():
 	case left <= 0:
-		d.expire()
+		d.now.expire()
 	default:
 		var self *time.Timer
 		self = time.AfterFunc(left, func() {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			if d.t == self {
-				d.expire()
+				d.now.expire()
 			}
 		})
 		d.t = self
 	}
 }
 
-func (d *timer) expire() {
-	d.over = true
-	if d.done == nil {
-		d.done = make(chan struct{})
-	}
-	close(d.done)
-	for f := range d.funcs {
-		go (*f)()
-	}
-	d.funcs = nil
+// An epoch is the context of the operations that begin before a deadline has passed, or been moved after it had. Like every context
+// it ends once, for good.
+type epoch struct {
+	done  chan struct{}
+	mu    sync.Mutex
+	over  bool
+	funcs map[*func()]struct{}
 }
 
-// AfterFunc makes context.AfterFunc cheap, and right when the deadline moves.
-func (d *timer) AfterFunc(f func()) (stop func() bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.over {
+func newEpoch() *epoch { return &epoch{done: make(chan struct{})} }
+
+func (e *epoch) expire() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return
+	}
+	e.over = true
+	close(e.done)
+	for f := range e.funcs {
+		go (*f)()
+	}
+	e.funcs = nil
+}
+
+// AfterFunc makes context.AfterFunc cheap.
+func (e *epoch) AfterFunc(f func()) (stop func() bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
 		go f()
 		return func() bool { return false }
 	}
-	if d.funcs == nil {
-		d.funcs = map[*func()]struct{}{}
+	if e.funcs == nil {
+		e.funcs = map[*func()]struct{}{}
 	}
-	d.funcs[&f] = struct{}{}
+	e.funcs[&f] = struct{}{}
 	return func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		_, ok := d.funcs[&f]
-		delete(d.funcs, &f)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		_, ok := e.funcs[&f]
+		delete(e.funcs, &f)
 		return ok
 	}
 }
 
-func (d *timer) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (d *timer) Value(any) any               { return nil }
+func (e *epoch) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (e *epoch) Value(any) any               { return nil }
+func (e *epoch) Done() <-chan struct{}       { return e.done }
 
-func (d *timer) Done() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.done == nil {
-		d.done = make(chan struct{})
-	}
-	return d.done
-}
-
-func (d *timer) Err() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.over {
+func (e *epoch) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
 		return context.DeadlineExceeded
 	}
 	return nil

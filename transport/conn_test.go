@@ -1,0 +1,326 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// carriers are the kinds of transport that a face or a stream must work the same over.
+func carriers(t testing.TB) map[string]struct {
+	tr Transport
+	at Addr
+} {
+	dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return map[string]struct {
+		tr Transport
+		at Addr
+	}{
+		"tcp":    {TCP(), loopback()},
+		"unix":   {Unix(), UnixAddr(dir + "/s")},
+		"memory": {NewMemory(), MemoryAddr("")},
+		"net":    {FromNet(overTCP()), loopback()},
+	}
+}
+
+// connPairs runs a test over two net.Conns of every carrier.
+func connPairs(t *testing.T, test func(t *testing.T, c, s net.Conn)) {
+	for name, over := range carriers(t) {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, over.tr, over.at)
+			test(t, NetConn(c), NetConn(s))
+		})
+	}
+}
+
+func requireTimeout(t *testing.T, err error) {
+	t.Helper()
+	var ne net.Error
+	require.ErrorAs(t, err, &ne)
+	require.True(t, ne.Timeout(), "%v", err)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+func TestNetConnPingPong(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		echoed := aside(func() error {
+			_, err := io.CopyN(s, s, 1000)
+			return err
+		})
+		sent := bytes.Repeat([]byte("0123456789"), 100)
+		n, err := c.Write(sent)
+		require.NoError(t, err)
+		require.Equal(t, len(sent), n)
+		got := make([]byte, len(sent))
+		_, err = io.ReadFull(c, got)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		require.NoError(t, returns(t, echoed))
+		require.NoError(t, s.Close())
+		_, err = c.Read(got)
+		require.Equal(t, io.EOF, err)
+	})
+}
+
+func TestNetConnDeadlines(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		p := make([]byte, 16)
+
+		// Past: everything times out, at once and again and again, also with bytes there.
+		_, err := s.Write([]byte("there"))
+		require.NoError(t, err)
+		require.NoError(t, c.SetDeadline(time.Unix(1, 0)))
+		for range 2 {
+			_, err = c.Read(p)
+			requireTimeout(t, err)
+			n, err := c.Write(p)
+			requireTimeout(t, err)
+			require.Zero(t, n)
+		}
+
+		// None: what has been refused goes on.
+		require.NoError(t, c.SetDeadline(time.Time{}))
+		_, err = io.ReadFull(c, p[:5])
+		require.NoError(t, err)
+		require.Equal(t, "there", string(p[:5]))
+		_, err = c.Write([]byte("here"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(s, p[:4])
+		require.NoError(t, err)
+		require.Equal(t, "here", string(p[:4]))
+
+		// Present, while a read waits.
+		read := aside(func() error { _, err := c.Read(p); return err })
+		time.AfterFunc(5*time.Millisecond, func() { _ = c.SetReadDeadline(time.Now()) })
+		requireTimeout(t, returns(t, read))
+
+		// Future, set before and moved while a read waits.
+		end := time.Now().Add(30 * time.Millisecond)
+		require.NoError(t, c.SetReadDeadline(end))
+		_, err = c.Read(p)
+		requireTimeout(t, err)
+		require.False(t, time.Now().Before(end))
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Hour)))
+		read = aside(func() error { _, err := c.Read(p); return err })
+		time.AfterFunc(5*time.Millisecond, func() { _ = c.SetReadDeadline(time.Now().Add(5 * time.Millisecond)) })
+		requireTimeout(t, returns(t, read))
+
+		// A read's deadline is not a write's.
+		_, err = c.Write([]byte("x"))
+		require.NoError(t, err)
+
+		// A write that nobody reads.
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(30*time.Millisecond)))
+		big := make([]byte, 64<<20)
+		n, err := c.Write(big)
+		requireTimeout(t, err)
+		require.Less(t, n, len(big))
+	})
+}
+
+// What a write counted before its time-out has been sent, and it can be gone on with.
+func TestNetConnWriteAfterTimeout(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		sent := make([]byte, 32<<20)
+		rng := rand.NewChaCha8([32]byte{1})
+		_, _ = rng.Read(sent)
+		got := make([]byte, len(sent))
+		first := make(chan struct{})
+		read := aside(func() error {
+			<-first
+			_, err := io.ReadFull(s, got)
+			return err
+		})
+		off, timeouts := 0, 0
+		for off < len(sent) {
+			require.NoError(t, c.SetWriteDeadline(time.Now().Add(2*time.Millisecond)))
+			n, err := c.Write(sent[off:])
+			off += n
+			if err != nil {
+				requireTimeout(t, err)
+				if timeouts++; timeouts == 2 {
+					close(first)
+				}
+			}
+		}
+		require.GreaterOrEqual(t, timeouts, 2)
+		require.NoError(t, returns(t, read))
+		require.True(t, bytes.Equal(sent, got))
+	})
+}
+
+func TestNetConnConcurrentMethods(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				p := make([]byte, 256)
+				for range 30 {
+					_, _ = c.Write(p)
+					_ = c.SetDeadline(time.Now().Add(10 * time.Millisecond))
+					_, _ = c.Read(p)
+					_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+					_ = c.SetWriteDeadline(time.Now().Add(time.Millisecond))
+					_, _ = c.LocalAddr(), c.RemoteAddr()
+				}
+			})
+			wg.Go(func() {
+				p := make([]byte, 100)
+				for range 30 {
+					_ = s.SetDeadline(time.Now().Add(10 * time.Millisecond))
+					_, _ = s.Read(p)
+					_, _ = s.Write(p)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// Whatever is done to the deadline, a read ends with a time-out: not with bytes that nobody sent, nor with the end of the stream.
+func TestNetConnRacyDeadlines(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		stop := make(chan struct{})
+		defer func() { // also when the test has failed
+			select {
+			case <-stop:
+			default:
+				close(stop)
+			}
+		}()
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					_ = c.SetDeadline(time.Now().Add(time.Duration(i%3-1) * 200 * time.Microsecond))
+					_ = c.SetDeadline(time.Now().Add(time.Hour))
+				}
+			})
+		}
+		left := 0 // bytes sent and not read
+		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+			read := aside(func() error { _, err := c.Read(make([]byte, 1)); return err })
+			var err error
+			select {
+			case err = <-read:
+			case <-time.After(5 * time.Millisecond):
+				_, werr := s.Write([]byte{1})
+				require.NoError(t, werr)
+				left++
+				err = returns(t, read)
+			}
+			if err == nil {
+				left--
+				require.GreaterOrEqual(t, left, 0, "a byte was read that nobody sent")
+			} else {
+				requireTimeout(t, err)
+			}
+		}
+		close(stop)
+		wg.Wait()
+		require.NoError(t, c.SetDeadline(time.Time{}))
+		_, err := c.Write([]byte{1})
+		require.NoError(t, err, "the socket is unharmed")
+		_, err = io.ReadFull(s, make([]byte, 1))
+		require.NoError(t, err)
+	})
+}
+
+func TestNetConnQueuesCallers(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		const writers, each = 16, 50
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				for range each {
+					_, err := c.Write(bytes.Repeat([]byte{byte(i)}, 100))
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		counts := make([]int, writers)
+		p := make([]byte, 100)
+		for range writers * each {
+			_, err := io.ReadFull(s, p)
+			require.NoError(t, err)
+			require.Equal(t, bytes.Repeat(p[:1], 100), p, "a write was not whole")
+			counts[p[0]]++
+		}
+		wg.Wait()
+		for i := range counts {
+			require.Equal(t, each, counts[i])
+		}
+	})
+}
+
+func TestNetConnClose(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		read := aside(func() error { _, err := c.Read(make([]byte, 1)); return err })
+		second := aside(func() error { _, err := c.Read(make([]byte, 1)); return err })
+		write := aside(func() error {
+			_, err := c.Write(make([]byte, 64<<20))
+			return err
+		})
+		time.Sleep(5 * time.Millisecond) // they may have begun to wait, or not: it ends the same
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Close())
+		for _, call := range []<-chan error{read, second, write} {
+			require.ErrorIs(t, returns(t, call), net.ErrClosed)
+		}
+		require.ErrorIs(t, c.SetDeadline(time.Now()), net.ErrClosed)
+		require.ErrorIs(t, c.SetReadDeadline(time.Time{}), net.ErrClosed)
+		_, err := c.Write([]byte{1})
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.NotNil(t, c.LocalAddr())
+		require.NotNil(t, c.RemoteAddr())
+		_, err = io.Copy(io.Discard, s)
+		require.True(t, err == nil || !errors.Is(err, os.ErrDeadlineExceeded))
+	})
+}
+
+func TestNetConnCloseWrite(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, s net.Conn) {
+		require.NoError(t, c.(interface{ CloseWrite() error }).CloseWrite())
+		_, err := s.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		_, err = s.Write([]byte("answer"))
+		require.NoError(t, err)
+		p := make([]byte, 6)
+		_, err = io.ReadFull(c, p)
+		require.NoError(t, err)
+		require.Equal(t, "answer", string(p))
+	})
+}
+
+func TestNetConnAddresses(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	require.Equal(t, NetConn(c).LocalAddr().String(), NetConn(s).RemoteAddr().String())
+	require.Equal(t, NetConn(s).LocalAddr().String(), NetConn(c).RemoteAddr().String())
+}
+
+func TestNetConnZeroLength(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	n, err := NetConn(c).Read(nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	n, err = NetConn(c).Write(nil)
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
