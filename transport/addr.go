@@ -43,7 +43,9 @@ func FromAddrPort(ap netip.AddrPort) Addr {
 func AddrPort(a Addr) (netip.AddrPort, error) {
 	switch a := plain(a).(type) {
 	case inetAddr:
-		return a.ap, nil
+		if a.ap.IsValid() {
+			return a.ap, nil
+		}
 	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
 		if ap := a.AddrPort(); ap.IsValid() {
 			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil

@@ -71,6 +71,9 @@ func FromNet(n Net) Transport {
 // netAddr gives inet addresses of package net the form that AddrPort and ParseAddr know.
 func netAddr(a net.Addr) Addr {
 	if u, ok := a.(*net.UnixAddr); ok {
+		if u.Name == "@" { // how package net shows an unnamed socket
+			return UnixAddr("")
+		}
 		return UnixAddr(u.Name)
 	}
 	if ap, err := AddrPort(a); err == nil {

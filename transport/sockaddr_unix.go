@@ -63,6 +63,9 @@ func FromSockaddr(sa unix.Sockaddr) Addr {
 		}
 		return FromAddrPort(netip.AddrPortFrom(ip, uint16(sa.Port)))
 	case *unix.SockaddrUnix:
+		if sa.Name == "@" { // how x/sys shows an unnamed socket
+			return UnixAddr("")
+		}
 		return UnixAddr(sa.Name)
 	}
 	return nil

@@ -41,8 +41,11 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return unix.Close(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
-			bound, err := bindAndListen(u.fd, addr, backlog)
 			path := plain(addr).(UnixAddr).Path()
+			if path == "" {
+				return nil, unix.EINVAL
+			}
+			bound, err := bindAndListen(u.fd, addr, backlog)
 			if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
 				bound, err = bindAndListen(u.fd, addr, backlog)
 			}

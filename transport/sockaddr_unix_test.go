@@ -1,0 +1,133 @@
+//go:build unix
+
+package transport
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestSockaddr(t *testing.T) {
+	var lo netip.Addr
+	if i, err := net.InterfaceByName("lo"); err == nil {
+		lo = netip.MustParseAddr("fe80::1").WithZone("lo")
+		sa, err := ToSockaddr(FromAddrPort(netip.AddrPortFrom(lo, 1)))
+		require.NoError(t, err)
+		require.EqualValues(t, i.Index, sa.(*unix.SockaddrInet6).ZoneId)
+	}
+	for _, tt := range []struct {
+		name string
+		in   Addr
+		want unix.Sockaddr
+	}{
+		{"IPv4", FromAddrPort(netip.MustParseAddrPort("10.1.2.3:4369")), &unix.SockaddrInet4{Addr: [4]byte{10, 1, 2, 3}, Port: 4369}},
+		{"IPv6", FromAddrPort(netip.MustParseAddrPort("[::1]:80")), &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16(), Port: 80}},
+		{"zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:80")), &unix.SockaddrInet6{Addr: netip.MustParseAddr("fe80::1").As16(), Port: 80, ZoneId: 7}},
+		{"path", UnixAddr("/run/x"), &unix.SockaddrUnix{Name: "/run/x"}},
+		{"abstract", UnixAddr("@x"), &unix.SockaddrUnix{Name: "@x"}},
+		{"longest", UnixAddr(strings.Repeat("p", maxUnixPath)), &unix.SockaddrUnix{Name: strings.Repeat("p", maxUnixPath)}},
+	} {
+		sa, err := ToSockaddr(tt.in)
+		require.NoError(t, err, tt.name)
+		require.Equal(t, tt.want, sa, tt.name)
+		require.Equal(t, tt.in, FromSockaddr(sa), tt.name)
+		sa, err = ToSockaddr(WithPeerName(tt.in, "n@h"))
+		require.NoError(t, err, tt.name)
+		require.Equal(t, tt.want, sa, tt.name)
+	}
+	for _, tt := range []struct {
+		name string
+		in   Addr
+		want error
+	}{
+		{"memory", MemoryAddr("x"), syscall.EAFNOSUPPORT},
+		{"nil", nil, syscall.EAFNOSUPPORT},
+		{"zero inet", FromAddrPort(netip.AddrPort{}), syscall.EAFNOSUPPORT},
+		{"too long", UnixAddr(strings.Repeat("p", maxUnixPath+1)), syscall.ENAMETOOLONG},
+		{"no such zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%no-such-interface]:80")), syscall.EINVAL},
+	} {
+		_, err := ToSockaddr(tt.in)
+		require.ErrorIs(t, err, tt.want, tt.name)
+	}
+	require.Nil(t, FromSockaddr(nil))
+}
+
+func TestUnnamedUnixSockets(t *testing.T) {
+	dir, err := os.MkdirTemp("", "tr")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c, s := pair(t, Unix(), UnixAddr(dir+"/s"))
+	require.Equal(t, UnixAddr(""), c.LocalAddr())
+	require.Equal(t, UnixAddr(""), s.RemoteAddr())
+	require.Equal(t, UnixAddr(dir+"/s"), s.LocalAddr())
+	_, err = Unix().Listen(UnixAddr(""), 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+func TestWrongKindOfAddress(t *testing.T) {
+	for _, tt := range []struct {
+		tr Transport
+		at Addr
+	}{{TCP(), UnixAddr("/x")}, {TCP(), MemoryAddr("x")}, {TCP(), nil}, {Unix(), loopback()}, {Unix(), nil}, {NewMemory(), loopback()}, {NewMemory(), nil}} {
+		for _, err := range []error{second(tt.tr.Listen(tt.at, 0)), second(tt.tr.Connect(soon(t), tt.at))} {
+			var op *OpError
+			require.ErrorAs(t, err, &op)
+			require.NotErrorIs(t, err, ErrPanic)
+			var errno syscall.Errno
+			require.ErrorAs(t, err, &errno)
+			require.Contains(t, []syscall.Errno{syscall.EINVAL, syscall.EAFNOSUPPORT}, errno)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestUnixPaths(t *testing.T) {
+	dir, err := os.MkdirTemp("", "tr")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	at := UnixAddr(dir + "/s")
+
+	// A socket file that a dead process left is taken over.
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: at.Path()}))
+	require.NoError(t, unix.Close(fd))
+	require.FileExists(t, at.Path())
+	l, err := Unix().Listen(at, 0)
+	require.NoError(t, err)
+
+	// One at which somebody listens is not.
+	_, err = Unix().Listen(at, 0)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.FileExists(t, at.Path())
+
+	// Close removes the path, Release leaves it.
+	require.NoError(t, l.Close())
+	require.NoFileExists(t, at.Path())
+	l, err = Unix().Listen(at, 0)
+	require.NoError(t, err)
+	require.NoError(t, l.Release())
+	require.FileExists(t, at.Path())
+
+	// A file that is not a socket is left alone.
+	require.NoError(t, os.Remove(at.Path()))
+	require.NoError(t, os.WriteFile(at.Path(), []byte("precious"), 0o600))
+	_, err = Unix().Listen(at, 0)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.FileExists(t, at.Path())
+
+	if runtime.GOOS == "linux" {
+		l, err := Unix().Listen(UnixAddr("@transport-test-"+dir), 0)
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+	}
+}
