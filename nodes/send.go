@@ -13,6 +13,9 @@ import (
 // keepScratch is the largest encoding buffer that is kept for later use, in bytes.
 const keepScratch = 64 << 10
 
+// copyPayload is up to which size, in bytes, a payload is copied behind its control message: one buffer is cheaper to write than two.
+const copyPayload = 4 << 10
+
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it
 // waits while Config.QueueLimit bytes are, and when ctx ends meanwhile nothing is sent. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
@@ -62,6 +65,9 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	b, err := dist.AppendFrameHead((*buf)[:0], ctl, len(payload))
 	if err != nil {
 		return wrap("send to", c.peer.Name, err)
+	}
+	if len(payload) <= copyPayload {
+		b, payload = append(b, payload...), nil
 	}
 	*buf = b
 	return c.post(ctx, b, payload)

@@ -40,16 +40,6 @@ func connectFD(fd int, addr Addr, _ time.Duration) error {
 	return unix.Connect(fd, sa)
 }
 
-func readFD(fd int, p []byte, _ time.Duration) (int, error) {
-	n, err := unix.Read(fd, p)
-	return max(n, 0), err
-}
-
-func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
-	n, err := unix.Write(fd, p)
-	return max(n, 0), err
-}
-
 func localAddrFD(fd int) (Addr, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {

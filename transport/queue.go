@@ -176,7 +176,10 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	if q.s.car.waitsItself() { // ending its write half-way would end the connection
 		ctx = context.Background()
 	}
-	q.vec = append(q.vec[:0], head, body)
+	q.vec = append(q.vec[:0], head)
+	if len(body) > 0 {
+		q.vec = append(q.vec, body)
+	}
 	n, err := q.s.writePart(ctx, q.vec)
 	left := len(head) + len(body) - int(n)
 	q.mu.Lock()
