@@ -610,7 +610,8 @@ func TestHandshakeProperty(t *testing.T) {
 		require.Equal(t, out.initiator.Flags, out.responder.Flags)
 		require.Equal(t, out.initiator.Status, out.responder.Status)
 		require.Equal(t, out.initiator.Version, out.responder.Version)
-		require.Equal(t, b.Flags&^FlagNameMe, out.initiator.Announced)
+		require.Equal(t, b.Flags&^FlagNameMe, out.initiator.Announced&^FlagNameMe)
+		require.Equal(t, a.Dynamic, out.initiator.Announced.Has(FlagNameMe)) // the request comes back with the name
 		require.Equal(t, a.Flags&^FlagNameMe, out.responder.Announced&^FlagNameMe)
 
 		a.Cookie += "x"

@@ -98,8 +98,12 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
+	flags := s.announced()
+	if verdict.Status == StatusNamed {
+		flags |= FlagNameMe // OTP takes the name on only if it meets its request again here
+	}
 	challenge, err := AppendChallenge(nil, Challenge{
-		Version: Version6, Flags: s.announced(), Challenge: s.Challenge, Creation: s.Creation, Name: s.Name,
+		Version: Version6, Flags: flags, Challenge: s.Challenge, Creation: s.Creation, Name: s.Name,
 	})
 	if err != nil {
 		return Peer{}, err
