@@ -146,6 +146,7 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	far.local, far.remote, far.in, far.out = name, s.local, s.out, s.in
 	select {
 	case l.queue <- far:
+		l.queued()
 		return nil
 	default:
 	}
@@ -154,6 +155,7 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	defer stop()
 	select {
 	case l.queue <- far:
+		l.queued()
 		return nil
 	case <-l.gone:
 		return syscall.ECONNREFUSED
@@ -163,22 +165,35 @@ func (s *memorySocket) connect(addr Addr, tmo time.Duration) error {
 	return os.ErrDeadlineExceeded
 }
 
+// queued looks after what has been put into a listener's backlog: a listener closed at the same moment may have missed it.
+func (s *memorySocket) queued() {
+	select {
+	case <-s.gone:
+		s.refuse()
+	default:
+	}
+}
+
+// refuse ends the connections in the backlog of a closed listener: nobody will accept them.
+func (s *memorySocket) refuse() {
+	for {
+		select {
+		case c := <-s.queue:
+			c.in.end(syscall.ECONNRESET)
+			c.out.end(syscall.ECONNRESET)
+		default:
+			return
+		}
+	}
+}
+
 func (s *memorySocket) close() error {
 	if s.queue != nil {
 		s.world.mu.Lock()
 		delete(s.world.listeners, s.local)
 		s.world.mu.Unlock()
 		close(s.gone)
-		for { // nobody will accept these
-			select {
-			case c := <-s.queue:
-				c.in.end(syscall.ECONNRESET)
-				c.out.end(syscall.ECONNRESET)
-				continue
-			default:
-			}
-			break
-		}
+		s.refuse()
 	}
 	if s.in != nil {
 		var reason error

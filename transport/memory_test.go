@@ -1,0 +1,88 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMemoryNames(t *testing.T) {
+	tr := NewMemory()
+	a, err := tr.Listen(MemoryAddr("a"), 0)
+	require.NoError(t, err)
+	_, err = tr.Listen(MemoryAddr("a"), 0)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	free, err := tr.Listen(MemoryAddr(""), 0)
+	require.NoError(t, err)
+	require.NotEqual(t, a.Addr(), free.Addr())
+	require.NotEqual(t, MemoryAddr(""), free.Addr())
+	_, err = NewMemory().Connect(soon(t), a.Addr())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "another world")
+	require.NoError(t, a.Close())
+	require.NoError(t, free.Close())
+	again, err := tr.Listen(MemoryAddr("a"), 0)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+	require.Equal(t, "memory", again.Addr().Network())
+	require.Equal(t, "memory:a", again.Addr().String())
+}
+
+// Whoever has connected to a listener that is closed is told, however close the moments are.
+func TestMemoryListenerClosedUnderConnect(t *testing.T) {
+	tr := NewMemory()
+	for range 300 {
+		l, err := tr.Listen(MemoryAddr(""), 4)
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				s, err := tr.Connect(soon(t), l.Addr())
+				if err != nil {
+					return
+				}
+				_, err = s.Read(soon(t), make([]byte, 1))
+				if err == nil || errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("a connection nobody accepts read %v", err)
+				}
+				_ = s.Close()
+			})
+		}
+		require.NoError(t, l.Close())
+		wg.Wait()
+	}
+}
+
+// A connection closed with bytes unread is reset, as TCP's is.
+func TestMemoryReset(t *testing.T) {
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	_, err := c.Writev(soon(t), []byte("unread"))
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	_, err = c.Read(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+
+	c, s = pair(t, NewMemory(), MemoryAddr(""))
+	require.NoError(t, s.Close())
+	_, err = c.Read(soon(t), make([]byte, 1))
+	require.Equal(t, io.EOF, err)
+	_, err = c.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, syscall.EPIPE)
+}
+
+func TestMemoryWindow(t *testing.T) {
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	n, err := c.Writev(ctx, make([]byte, 2*memoryWindow))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.EqualValues(t, memoryWindow, n)
+	pending, err := s.PendingBytes()
+	require.NoError(t, err)
+	require.Equal(t, memoryWindow, pending)
+}
