@@ -445,7 +445,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	w.v, w.n, w.err, w.wait = v, 0, nil, false
 	var err error
 	if s.full {
-		err = s.out.run(ctx, s, "Write", false, func(tmo time.Duration) error {
+		err = s.out.run(ctx, s, s.writer(v), false, func(tmo time.Duration) error {
 			if w.n, w.err = s.callWrite(v, tmo); w.n != 0 {
 				return nil // bytes count even beside a time-out
 			}
@@ -462,7 +462,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	if w.n < 0 || w.n > length(v) || w.n == 0 && w.err == nil {
-		err := contractError("Write", "%d bytes written of %d", w.n, length(v))
+		err := contractError(s.writer(v), "%d bytes written of %d", w.n, length(v))
 		s.fail(err)
 		return 0, err
 	}
@@ -473,14 +473,22 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	return 0, w.err
 }
 
-func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error) {
+// writer is the callback that writes v.
+func (s *socket[C]) writer(v [][]byte) string {
 	if s.cb.Writev != nil && len(v) > 1 {
-		defer s.caught("Writev", &err)
+		return "Writev"
+	}
+	return "Write"
+}
+
+func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error) {
+	name := s.writer(v)
+	defer s.caught(name, &err)
+	if name == "Writev" {
 		return s.cb.Writev(s.c, v, tmo)
 	}
-	defer s.caught("Write", &err)
 	k, err := s.cb.Write(s.c, v[0], tmo)
-	if err == nil && k > len(v[0]) {
+	if k > len(v[0]) {
 		return length(v) + 1, nil // out of range for the caller too
 	}
 	return int64(k), err

@@ -1,8 +1,12 @@
 package transport
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,4 +78,180 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 			require.EqualValues(t, 1, inside.Load())
 		})
 	}
+}
+
+// A callback's panic, a count out of range and a changed descriptor are errors that say which callback it was. They end the
+// socket they happen on, and no other.
+func TestFaults(t *testing.T) {
+	type fault struct {
+		name     string
+		breakIt  func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool)
+		use      func(c *Stream) error
+		callback string
+		want     error
+	}
+	read := func(c *Stream) error { _, err := c.Read(context.Background(), make([]byte, 8)); return err }
+	write := func(c *Stream) error { _, err := c.Writev(context.Background(), []byte("12345678")); return err }
+	writev := func(c *Stream) error {
+		_, err := c.Writev(context.Background(), []byte("1234"), []byte("5678"))
+		return err
+	}
+	readsN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			good := cb.Read
+			cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if bad(s) {
+					return n, err
+				}
+				return good(s, p, tmo)
+			}
+		}
+	}
+	writesN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			good := cb.Write
+			cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if bad(s) {
+					return n, err
+				}
+				return good(s, p, tmo)
+			}
+		}
+	}
+	writesVN := func(n int64) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.Writev = func(s *memorySocket, v [][]byte, tmo time.Duration) (int64, error) { return n, nil }
+		}
+	}
+	for _, f := range []fault{
+		{"Read counts too much", readsN(9, nil), read, "Read", ErrContract},
+		{"Read counts too much beside an error", readsN(9, syscall.EIO), read, "Read", ErrContract},
+		{"Read counts below zero", readsN(-1, nil), read, "Read", ErrContract},
+		{"Write counts too much", writesN(9, nil), write, "Write", ErrContract},
+		{"Write counts more than its buffer of a vector", writesN(5, nil), writev, "Write", ErrContract},
+		{"Write counts more than its buffer beside an error", writesN(5, syscall.EIO), writev, "Write", ErrContract},
+		{"Write counts nothing", writesN(0, nil), write, "Write", ErrContract},
+		{"Write counts below zero", writesN(-1, nil), write, "Write", ErrContract},
+		{"Writev counts too much", writesVN(9), writev, "Writev", ErrContract},
+		{"Writev counts nothing", writesVN(0), writev, "Writev", ErrContract},
+		{"Read panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			good := cb.Read
+			cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if bad(s) {
+					panic("read")
+				}
+				return good(s, p, tmo)
+			}
+		}, read, "Read", ErrPanic},
+		{"Write panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			good := cb.Write
+			cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if bad(s) {
+					panic("write")
+				}
+				return good(s, p, tmo)
+			}
+		}, write, "Write", ErrPanic},
+		{"Pending panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.Pending = func(*memorySocket) (int, error) { panic("pending") }
+		}, func(c *Stream) error { _, err := c.PendingBytes(); return err }, "Pending", ErrPanic},
+		{"Pending counts below zero", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.Pending = func(*memorySocket) (int, error) { return -1, nil }
+		}, func(c *Stream) error { _, err := c.PendingBytes(); return err }, "Pending", ErrContract},
+		{"a header of 3 bytes", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 3, nil }
+		}, func(c *Stream) error { _, err := c.HandshakePacketHeaderSize(soon(t)); return err }, "HandshakePacketHeaderSize", ErrContract},
+		{"a hook panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.ConnectHandshakeComplete = func(*memorySocket) error { panic("hook") }
+		}, func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, "ConnectHandshakeComplete", ErrPanic},
+		{"CheckPeer panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.CheckPeer = func(*memorySocket, string) error { panic("check") }
+		}, func(c *Stream) error { return c.CheckPeer(soon(t), "n@h") }, "CheckPeer", ErrPanic},
+		{"the descriptor appears", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.GetFD = func(s *memorySocket) (int, error) {
+				if bad(s) {
+					return 1, nil
+				}
+				return -1, errors.ErrUnsupported
+			}
+		}, func(c *Stream) error { _, err := c.Descriptor(); return err }, "GetFD", ErrContract},
+		{"the descriptor is not open", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
+			cb.GetFD = func(s *memorySocket) (int, error) {
+				if bad(s) {
+					return 1 << 20, nil
+				}
+				return -1, errors.ErrUnsupported
+			}
+		}, func(c *Stream) error { _, err := c.Descriptor(); return err }, "GetFD", ErrContract},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			var victim atomic.Pointer[memorySocket]
+			cb := memoryCallbacks()
+			f.breakIt(&cb, func(s *memorySocket) bool { return s == victim.Load() })
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			c, _ := pair(t, tr, MemoryAddr(""))
+			c2, s2 := pair(t, tr, MemoryAddr(""))
+			victim.Store(c.car.(*socket[*memorySocket]).c)
+			err = returns(t, aside(func() error { return f.use(c) }))
+			var cbErr *CallbackError
+			require.ErrorAs(t, err, &cbErr)
+			require.ErrorIs(t, err, f.want)
+			require.Equal(t, f.callback, cbErr.Callback)
+			require.Contains(t, err.Error(), f.callback)
+			victim.Store(nil)
+			_ = returns(t, aside(c.Close))
+
+			_, err = c2.Writev(soon(t), []byte("x"))
+			require.NoError(t, err)
+			_, err = s2.Readv(soon(t), make([]byte, 1))
+			require.NoError(t, err)
+		})
+	}
+}
+
+// A hook's error closes the connection.
+func TestHookError(t *testing.T) {
+	refused := errors.New("refused by the hook")
+	for _, initiated := range []bool{true, false} {
+		cb := memoryCallbacks()
+		hook := func(*memorySocket) error { return refused }
+		cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
+		c, s := memoryPair(t, cb)
+		if !initiated {
+			c, s = s, c
+		}
+		require.ErrorIs(t, c.HandshakeComplete(soon(t), initiated), refused)
+		_, err := s.Read(soon(t), make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		_, err = c.Read(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, net.ErrClosed)
+	}
+}
+
+func TestHooks(t *testing.T) {
+	refused := errors.New("not you")
+	cb := memoryCallbacks()
+	cb.CheckPeer = func(_ *memorySocket, name string) error {
+		if name == "bad@host" {
+			return refused
+		}
+		return nil
+	}
+	c, s := memoryPair(t, cb)
+	require.NoError(t, c.HandshakeComplete(soon(t), true), "no hook is no error")
+	require.NoError(t, s.HandshakeComplete(soon(t), false))
+	require.NoError(t, c.CheckPeer(soon(t), "good@host"))
+	require.ErrorIs(t, c.CheckPeer(soon(t), "bad@host"), refused)
+
+	// A hook that does not come back is left behind when its time is over.
+	release := make(chan struct{})
+	defer close(release)
+	cb.CheckPeer = func(*memorySocket, string) error { <-release; return nil }
+	c, _ = memoryPair(t, cb)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(time.Millisecond, cancel)
+	err := returns(t, aside(func() error { return c.CheckPeer(ctx, "n@h") }))
+	require.ErrorIs(t, err, ErrUnresponsive)
+	require.ErrorIs(t, returns(t, aside(c.Close)), ErrUnresponsive)
 }

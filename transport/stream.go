@@ -73,9 +73,13 @@ func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 }
 
 // HandshakeComplete runs the plug-in's hook for a handshake that has succeeded: ConnectHandshakeComplete if we initiated it, else
-// AcceptHandshakeComplete.
+// AcceptHandshakeComplete. An error of the hook closes the stream and is returned.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
-	return opError("handshake complete", s.remote, s.car.complete(ctx, initiated))
+	err := s.car.complete(ctx, initiated)
+	if err != nil {
+		_ = s.Close() // its error would say no more
+	}
+	return opError("handshake complete", s.remote, err)
 }
 
 // CheckPeer asks the plug-in whether the peer may call itself name.
