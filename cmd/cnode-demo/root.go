@@ -75,7 +75,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 			if err := o.checkTour(cmd); err != nil {
 				return err
 			}
-			return runTour(cmd.Context(), o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
+			return runTour(cmd.Context(), visitLimit, o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
 		},
 
 		SilenceErrors: true,

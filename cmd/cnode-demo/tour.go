@@ -15,21 +15,26 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// tourLimit bounds the whole tour, the visit of an Erlang node included.
-const tourLimit = 40 * time.Second
+const (
+	// tourLimit bounds the whole tour, the visit of an Erlang node included.
+	tourLimit = 40 * time.Second
+	// visitLimit bounds that visit, which is started in a second where it works.
+	visitLimit = 10 * time.Second
+)
 
 // A tour shows what a C-node does, with two nodes in this process: alice and bob.
 type tour struct {
-	out    io.Writer
-	steps  int
-	cookie string
-	mapper string // address of the tour's own port mapper
-	alice  *nodes.Node
-	bob    *nodes.Node
+	out     io.Writer
+	steps   int
+	erlTime time.Duration // bounds the visit of a real Erlang node
+	cookie  string
+	mapper  string // address of the tour's own port mapper
+	alice   *nodes.Node
+	bob     *nodes.Node
 }
 
 // runTour takes the tour. It opens nothing but free ports of the loopback interface, and nothing is left behind.
-func runTour(ctx context.Context, log *slog.Logger, out io.Writer) (err error) {
+func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, tourLimit)
 	defer cancel()
 	m, err := startMapper(ctx, &epmd.Server{Logger: log}, "127.0.0.1:0")
@@ -37,7 +42,7 @@ func runTour(ctx context.Context, log *slog.Logger, out io.Writer) (err error) {
 		return err
 	}
 	defer m.stop()
-	t := &tour{out: out, cookie: rand.Text(), mapper: m.addr}
+	t := &tour{out: out, erlTime: erlTime, cookie: rand.Text(), mapper: m.addr}
 	t.say("A tour: two nodes in this one program, alice and bob, speak Erlang's distribution protocol. No Erlang is needed.")
 	t.say("")
 	t.step("A port mapper listens at %s. It knows the nodes of a machine and their ports, as epmd does.", m.addr)

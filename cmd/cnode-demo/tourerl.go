@@ -15,12 +15,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-const (
-	// erlLimit bounds the visit of a real Erlang node.
-	erlLimit = 10 * time.Second
-	// erlName is its name.
-	erlName = "erlang@127.0.0.1"
-)
+// erlName is the name of the Erlang node that visits.
+const erlName = "erlang@127.0.0.1"
 
 // erlScript is what the Erlang node does: it tells the mailbox "visitor" of bob what it found, and who of it may be spoken to. It ends with bob, at the
 // latest.
@@ -41,14 +37,14 @@ func (t *tour) erlang(ctx context.Context) error {
 		t.step("There is no erl on the PATH; where there is, the tour brings a real Erlang node in here.")
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, erlLimit)
+	limit, cancel := context.WithTimeout(ctx, t.erlTime)
 	defer cancel()
 	if err := t.visit(limit, erl); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if limit.Err() != nil {
-			err = fmt.Errorf("it took more than %v", erlLimit)
+			err = fmt.Errorf("it took more than %v", t.erlTime)
 		}
 		t.step("%s is on the PATH, but no Erlang node came of it: %v. The tour goes on without.", erl, err)
 	}

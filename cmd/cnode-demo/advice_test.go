@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// Each advice has a row here; errors come wrapped as the packages wrap them.
+func TestAdvice(t *testing.T) {
+	shake := func(phase string, err error) error {
+		return &nodes.Error{Op: "connect", Peer: "x@host", Err: &dist.HandshakeError{Phase: phase, Peer: "x@host", Err: err}}
+	}
+	mapper := func(err error) error {
+		return &nodes.Error{Op: "connect", Peer: "x@host", Err: &epmd.Error{Op: "resolve", Addr: "127.0.0.1:4369", Name: "x", Err: err}}
+	}
+	cookie := func(err error) error {
+		return fmt.Errorf("no cookie given: %w", &fs.PathError{Op: "open", Path: "/home/me/.erlang.cookie", Err: err})
+	}
+	socket := func(op string, err error) error {
+		return &nodes.Error{Op: op, Peer: "x@host", Err: &transport.OpError{Op: op, Err: err}}
+	}
+	undef := ei.Tuple{ei.Atom("EXIT"), ei.Tuple{ei.Atom("undef"), ei.List{}}}
+	told := map[string]bool{}
+	for _, tt := range []struct {
+		kind string
+		err  error
+		want string
+	}{
+		{"wrong cookie", shake(dist.PhaseChallengeAck, dist.ErrBadCookie), "--cookie SECRET"},
+		{"wrong cookie", shake(dist.PhaseChallengeReply, dist.ErrBadCookie), "--cookie SECRET"},
+		{"wrong cookie", shake(dist.PhaseChallengeAck, io.EOF), "--cookie SECRET"},
+		{"wrong cookie", shake(dist.PhaseChallengeAck, syscall.ECONNRESET), "--cookie SECRET"},
+		{"flag refused", &dist.HandshakeError{Missing: dist.FlagBigCreation, Err: dist.ErrMissingFlags}, "lacks DFLAG_BIG_CREATION"},
+		{"not allowed", shake(dist.PhaseStatus, dist.ErrNotAllowed), "net_kernel:allow/1"},
+		{"connected under this name", shake(dist.PhaseStatus, dist.ErrAlive), "choose another --name"},
+		{"own name", &nodes.Error{Op: "connect", Err: dist.ErrSelf}, "leave it out"},
+		{"another node", shake(dist.PhaseChallenge, dist.ErrWrongPeer), "three different nodes"},
+		{"closed early", shake(dist.PhaseStatus, io.EOF), "-proto_dist inet_tls"},
+		{"closed early", shake(dist.PhaseChallenge, syscall.ECONNRESET), "-proto_dist inet_tls"},
+		{"name taken", mapper(epmd.ErrNameTaken), "choose another --name"},
+		{"not registered", mapper(epmd.ErrNotRegistered), "cnode-demo names"},
+		{"own port mapper", &mapperError{[]string{"127.0.0.1:4369"}, syscall.EADDRINUSE}, "--epmd auto"},
+		{"own port mapper", &mapperError{[]string{"10.1.1.1:4369"}, syscall.EADDRNOTAVAIL}, "ERL_EPMD_ADDRESS"},
+		{"no port mapper", mapper(fmt.Errorf("%w (%w)", epmd.ErrNoPortMapper, syscall.ECONNREFUSED)), "--epmd HOST:PORT"},
+		{"no port mapper's protocol", mapper(epmd.ErrProtocol), "Something else than a port mapper"},
+		{"port mapper refuses", mapper(epmd.ErrNoAnswer), "--epmd embedded"},
+		{"no distribution version", mapper(epmd.ErrVersion), "too old"},
+		{"unknown host", fmt.Errorf("%w: %q", nodes.ErrUnknownHost, "host"), "/etc/hosts"},
+		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
+		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
+		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
+		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
+		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
+		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
+		{"refused", socket("connect", syscall.ECONNREFUSED), "loopback interface only"},
+		{"path too long", fmt.Errorf("address: %w", syscall.ENAMETOOLONG), "shorter directory"},
+		{"no socket", socket("connect", syscall.ENOENT), "--transport unix"},
+		{"permission", socket("listen", syscall.EACCES), "Ports below 1024"},
+		{"time", shake(dist.PhaseStatus, context.DeadlineExceeded), "firewall"},
+		{"time", mapper(epmd.ErrTimeout), "firewall"},
+		{"time", socket("connect", os.ErrDeadlineExceeded), "firewall"},
+		{"interrupted", &nodes.Error{Op: "connect", Err: context.Canceled}, "Interrupted"},
+	} {
+		told[tt.kind] = true
+		text := explain(fmt.Errorf("while trying: %w", tt.err))
+		require.Contains(t, text, tt.err.Error(), tt.kind)
+		require.Contains(t, text, tt.want, tt.kind)
+		for _, a := range advices {
+			if a.about(tt.err) != "" { // the first counts
+				require.Equal(t, tt.kind, a.kind, text)
+				break
+			}
+		}
+	}
+	for _, a := range advices {
+		require.True(t, told[a.kind], "no row for %q", a.kind)
+	}
+	require.Equal(t, "no idea", explain(errors.New("no idea")))
+	other := &nodes.RPCError{Reason: ei.Tuple{ei.Atom("EXIT"), ei.Atom("boo")}}
+	require.Equal(t, other.Error(), explain(other))
+}

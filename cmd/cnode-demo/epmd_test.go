@@ -1,0 +1,44 @@
+package main
+
+import (
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/stretchr/testify/require"
+)
+
+func TestEpmd(t *testing.T) {
+	w := newWorld(t, freePort(t))
+	s := w.serve("epmd")
+	require.Equal(t, []string{"epmd", strconv.Itoa(w.port)}, []string{s.name, s.place})
+	require.Equal(t, "epmd: up and running on port "+s.place+" with data:\n", w.succeed("names"))
+	_, errOut := w.fail("epmd")
+	require.Contains(t, errOut, "address already in use")
+	require.Contains(t, errOut, "The port is in use, most likely by another port mapper")
+	node := w.serve("serve")
+	require.Equal(t, "pong\n", w.succeed("ping", node.name))
+	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
+	require.ErrorIs(t, client.Kill(t.Context()), epmd.ErrNotAllowed)
+	require.Empty(t, s.terminate(syscall.SIGTERM))
+}
+
+func TestEpmdListen(t *testing.T) {
+	w := newWorld(t, 1)
+	for _, flag := range []string{"--listen", "--epmd"} {
+		s := w.serve("epmd", flag, "127.0.0.1:0")
+		require.Contains(t, w.succeed("names", "--epmd", "127.0.0.1:"+s.place), "on port "+s.place+" with data:")
+		require.NoError(t, (&epmd.Client{Addr: "127.0.0.1:" + s.place}).Kill(t.Context()))
+		s.await()
+		require.Zero(t, s.cmd.ProcessState.ExitCode())
+	}
+}
+
+func TestEpmdRelaxed(t *testing.T) {
+	w := newWorld(t, 1)
+	w.env = append(w.env, "ERL_EPMD_RELAXED_COMMAND_CHECK=1")
+	s := w.serve("epmd", "--listen", "127.0.0.1:0")
+	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
+	require.ErrorIs(t, client.Stop(t.Context(), "nobody"), epmd.ErrNotRegistered)
+}

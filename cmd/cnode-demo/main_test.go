@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// program is the path of the command under test, built with the race detector where the test is.
+var program string
+
+// waitLimit bounds every wait of a test: ten times what a busy machine needs.
+const waitLimit = 60 * time.Second
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cnode-demo-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "cnode-demo.exe")
+	build := exec.Command("go", "build", "-o", program)
+	if raceEnabled {
+		build.Args = append(build.Args, "-race")
+	}
+	build.Args = append(build.Args, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+		return 1
+	}
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// A result is what came of a command that has ended.
+type result struct {
+	code     int
+	out, err string
+}
+
+// execute runs the program to its end. env is the whole environment.
+func execute(t *testing.T, env []string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = env
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	require.NoError(t, ctx.Err(), "%v does not end", cmd)
+	return result{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+}
+
+func TestCommandLine(t *testing.T) {
+	env := []string{"HOME=" + t.TempDir(), "ERL_EPMD_PORT=1"} // where nobody listens
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"serv", `unknown command or argument "serv"; did you mean serve?`},
+		{"--nope", "unknown flag: --nope"},
+		{"--name x@127.0.0.1", "--name is for a command such as serve or ping"},
+		{"serve x", `unknown command or argument "x"`},
+		{"serve --transport udp", `--transport "udp": want tcp or unix`},
+		{"serve --transport tls", "--transport tls is not in this build yet"},
+		{"serve --tls-optfile x", "--tls-optfile is for --transport tls"},
+		{"serve --transport unix --tls-optfile x", "--tls-optfile is for --transport tls"},
+		{"serve --listen nowhere", `--listen: address "nowhere"`},
+		{"serve --listen unix:/tmp/x", "needs --transport unix"},
+		{"serve --transport unix --listen 127.0.0.1:0", "wants unix:DIRECTORY or unix:SOCKET"},
+		{"serve --transport unix --listen unix:", "wants unix:DIRECTORY or unix:SOCKET"},
+		{"serve --epmd here", `--epmd "here": want auto, embedded or HOST:PORT`},
+		{"serve --epmd :5000", "want auto, embedded or HOST:PORT"},
+		{"serve --name a@b@c", `--name: invalid node name "a@b@c"`},
+		{"serve --name @", "--name: invalid node name"},
+		{"serve --log-level loud", `--log-level "loud": want off, error, warn, info or debug`},
+		{"ping", "NODE is missing"},
+		{"ping a b", `unknown command or argument "b"`},
+		{"ping a@", "NODE: invalid node name"},
+		{"ping a@127.0.0.1 --name x@y@z", "--name: invalid node name"},
+		{"ping a@127.0.0.1 --epmd embedded --cookie c", "--epmd embedded is for serve"},
+		{"ping a@127.0.0.1 --listen nowhere --cookie c", `--listen: address "nowhere"`},
+		{"ping a@127.0.0.1 --timeout soon", "invalid argument"},
+		{"call a@127.0.0.1 m", "FUN is missing"},
+		{"call a@127.0.0.1 m f atom", "ARGS: want a list"},
+		{"call a@127.0.0.1 m f [1", "ARGS: "},
+		{"names --epmd embedded", "--epmd embedded is for serve"},
+		{"names --epmd x", "want auto, embedded or HOST:PORT"},
+		{"epmd --listen x", "a port mapper listens on IP:PORT"},
+		{"epmd --listen unix:/tmp/x", "a port mapper listens on IP:PORT"},
+		{"epmd --epmd host:x", "a port mapper listens on IP:PORT"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			r := execute(t, env, words(tt.args)...)
+			require.Equal(t, exitUsage, r.code, r.err)
+			require.Contains(t, r.err, tt.want)
+			require.Contains(t, r.err, "--help")
+			require.Empty(t, r.out)
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	r := execute(t, nil, "--help")
+	require.Zero(t, r.code)
+	require.Empty(t, r.err)
+	for _, want := range []string{
+		"serve", "ping", "call", "names", "epmd", "Exit codes: 0 success, 1 failure", "Examples:",
+		"--name", "--cookie", "--transport", "--listen", "--epmd", "--tls-optfile", "--log-level",
+	} {
+		require.Contains(t, r.out, want)
+	}
+	for _, command := range []string{"serve", "ping", "call", "names", "epmd"} {
+		r := execute(t, nil, command, "--help")
+		require.Zero(t, r.code)
+		require.Contains(t, r.out, "Examples:\n  cnode-demo "+command, command)
+	}
+}

@@ -1,0 +1,379 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/stretchr/testify/require"
+)
+
+// A client is a process that talks to the peer of a served node.
+type client struct {
+	t    *testing.T
+	box  *nodes.Mailbox
+	node string
+}
+
+func newClient(t *testing.T, n *nodes.Node, s *served) *client {
+	t.Helper()
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	return &client{t, box, s.name}
+}
+
+func (c *client) send(term ...ei.Term) {
+	c.t.Helper()
+	require.NoError(c.t, c.box.SendName(c.t.Context(), c.node, "peer", ei.Tuple(term)))
+}
+
+func (c *client) receive() ei.Term {
+	c.t.Helper()
+	m, err := c.box.Receive(c.t.Context())
+	require.NoError(c.t, err)
+	require.Equal(c.t, dist.OpSend, m.Op)
+	term, err := m.Term()
+	require.NoError(c.t, err)
+	return term
+}
+
+func (c *client) me() ei.Term { return c.box.Pid() }
+
+func TestServeAnswers(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	require.Equal(t, "served@127.0.0.1", s.name)
+	port, err := strconv.Atoi(s.place)
+	require.NoError(t, err)
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+	require.Equal(t, "epmd: up and running on port "+strconv.Itoa(w.port)+" with data:\nname served at port "+strconv.Itoa(port)+"\n", w.succeed("names"))
+	for _, tt := range [][2]string{
+		{"[[1,2]]", "[1,2]"},
+		{`["abc"]`, `"abc"`},
+		{"[{'Odd atom',1.5,#{k => <<\"v\">>}}]", "{'Odd atom',1.5,#{k => <<\"v\">>}}"},
+		{"[1].", "1"},
+		{`"x"`, "120"}, // a string is a list
+	} {
+		require.Equal(t, tt[1]+"\n", w.succeed("call", s.name, "cnode", "echo", tt[0]))
+	}
+	require.Equal(t, strconv.Itoa(s.pid())+"\n", w.succeed("call", s.name, "cnode", "pid"))
+	require.Equal(t, "undefined\n", w.succeed("call", s.name, "erlang", "whereis", "[nobody]"))
+	require.Contains(t, w.succeed("call", s.name, "erlang", "whereis", "[peer]"), "#Pid<'served@127.0.0.1'.")
+	for _, call := range []string{"cnode echo", "cnode pid [1]", "cnode nope", "erlang whereis", "nope nope"} {
+		out, errOut := w.fail(append([]string{"call", s.name}, words(call)...)...)
+		require.Empty(t, out)
+		require.Contains(t, errOut, "{badrpc,{'EXIT',{undef,")
+		require.Contains(t, errOut, "There is no such function")
+	}
+	require.Empty(t, s.terminate(syscall.SIGTERM))
+	out, errOut := w.fail("ping", s.name)
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "no node of that name is registered")
+}
+
+func TestServePeer(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	n := w.node("client")
+	a, b := newClient(t, n, s), newClient(t, n, s)
+
+	t.Run("call", func(t *testing.T) {
+		request := ei.Tuple{ei.Atom("any"), ei.List{ei.Int(1), ei.Float(1.5)}}
+		reply, err := n.CallName(t.Context(), s.name, "peer", request)
+		require.NoError(t, err)
+		require.Equal(t, ei.Tuple{ei.Atom("ok"), request}, reply)
+	})
+	t.Run("bytes as they came", func(t *testing.T) {
+		// A small integer as SMALL_BIG_EXT, in a list: whoever decodes and encodes it makes other bytes of it.
+		odd := ei.Raw{108, 0, 0, 0, 1, 110, 1, 0, 7, 106}
+		a.send(ei.Atom("echo"), a.me(), odd)
+		m, err := a.box.Receive(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, odd, m.Payload)
+	})
+	t.Run("a count for each pid", func(t *testing.T) {
+		bin := ei.Binary("x")
+		for range 3 {
+			a.send(ei.Atom("sink"), a.me(), ei.Atom("false"), bin)
+		}
+		b.send(ei.Atom("sink"), b.me(), ei.Atom("true"), bin)
+		a.send(ei.Atom("sink"), a.me(), ei.Atom("true"), bin)
+		a.send(ei.Atom("sink"), a.me(), ei.Atom("true"), bin)
+		require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(1)}, b.receive())
+		require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, a.receive())
+		require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(1)}, a.receive())
+	})
+	t.Run("order", func(t *testing.T) {
+		big := ei.Binary(strings.Repeat("x", laneBudget)) // takes another way than small ones
+		for i := range 200 {
+			a.send(ei.Atom("echo"), a.me(), ei.Int(i))
+			a.send(ei.Atom("source"), a.me(), ei.Int(2), ei.Atom("twice"))
+			if i%20 == 0 {
+				a.send(ei.Atom("echo"), a.me(), big)
+			}
+			a.send(ei.Atom("sink"), a.me(), ei.Atom("true"), big[:100])
+		}
+		for i := range 200 {
+			require.Equal(t, ei.Int(i), a.receive())
+			require.Equal(t, ei.Atom("twice"), a.receive())
+			require.Equal(t, ei.Atom("twice"), a.receive())
+			if i%20 == 0 {
+				require.Equal(t, big, a.receive())
+			}
+			require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(1)}, a.receive())
+		}
+	})
+	t.Run("to somebody else", func(t *testing.T) {
+		third := newClient(t, w.node("third"), s)
+		a.send(ei.Atom("echo"), third.me(), ei.Atom("hello"))
+		require.Equal(t, ei.Atom("hello"), third.receive())
+	})
+	t.Run("not understood", func(t *testing.T) {
+		for _, m := range []ei.Tuple{
+			{}, {ei.Atom("echo")}, {ei.Atom("echo"), ei.Int(1), ei.Int(2)}, {ei.Atom("sink"), a.me(), ei.Int(1), ei.Int(2)},
+			{ei.Atom("source"), a.me(), ei.Atom("many"), ei.Int(2)}, {ei.Atom("source"), a.me(), ei.Int(-1), ei.Int(2)}, {ei.Atom("what"), a.me(), ei.Int(1), ei.Int(2)},
+		} {
+			a.send(m...)
+		}
+		a.send(ei.Atom("echo"), a.me(), ei.Atom("still there"))
+		require.Equal(t, ei.Atom("still there"), a.receive())
+	})
+	t.Run("link and kill", func(t *testing.T) {
+		where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+		require.NoError(t, err)
+		pid := where.(ei.Pid)
+		linked, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		bystander, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, bystander.Link(t.Context(), pid))
+		bystander.Exit(ei.Atom("crash")) // does not take the peer along
+		require.NoError(t, linked.Link(t.Context(), pid))
+		a.send(ei.Atom("echo"), a.me(), ei.Atom("still there"))
+		require.Equal(t, ei.Atom("still there"), a.receive())
+
+		require.NoError(t, linked.SendExit(t.Context(), pid, ei.Atom("kill")))
+		m, err := linked.Receive(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, dist.OpExit, m.Op)
+		require.Equal(t, "killed", m.Reason.String())
+		require.Eventually(t, func() bool { // a new one takes its place
+			where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+			require.NoError(t, err)
+			return where != ei.Atom("undefined") && where != ei.Term(pid)
+		}, waitLimit, waitLimit/1000)
+	})
+}
+
+// A client that does not read delays no other one, and its own requests wait in order.
+func TestServeSlowClient(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	require.NoError(t, err)
+	defer slow.Close()
+	c, err := slow.Connect(t.Context(), s.name)
+	require.NoError(t, err)
+	const blocks = 1000
+	block := ei.Binary(strings.Repeat("x", 64<<10)) // 64 MB in all: more than any buffer between
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(blocks), block}))
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("echo"), c.Self(), ei.Atom("done")}))
+
+	fast := newClient(t, w.node("fast"), s)
+	for range 100 {
+		fast.send(ei.Atom("echo"), fast.me(), block)
+		require.Equal(t, block, fast.receive())
+	}
+	for range blocks {
+		m, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		require.Greater(t, len(m.Payload), len(block))
+	}
+	m, err := c.Receive(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "done", m.Payload.String())
+}
+
+// What serve has begun to send goes out before it ends; who was told of its end hears the reason.
+func TestServeEndsInOrder(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			w := newWorld(t, 0)
+			s := w.serve("serve", "--name", "served@127.0.0.1")
+			c := newClient(t, w.node("client"), s)
+			_, err := c.box.MonitorName(t.Context(), s.name, "peer")
+			require.NoError(t, err)
+			const times = 50_000
+			c.send(ei.Atom("source"), c.me(), ei.Int(times), ei.Binary("some bytes"))
+			require.Equal(t, ei.Binary("some bytes"), c.receive())
+			require.NoError(t, c.box.MonitorNode(t.Context(), s.name))
+			require.Empty(t, s.terminate(sig))
+			got, down := 1, false
+			for {
+				m, err := c.box.Receive(t.Context())
+				require.NoError(t, err)
+				if m.Op == dist.OpMonitorPExit {
+					require.Equal(t, "shutdown", m.Reason.String())
+					down = true
+				} else if strings.HasPrefix(m.Payload.String(), "{nodedown,") {
+					break
+				} else {
+					got++
+				}
+			}
+			require.Equal(t, times, got)
+			require.True(t, down)
+		})
+	}
+}
+
+// A client that never reads holds the end up until the limit.
+func TestServeEndIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	require.NoError(t, err)
+	defer slow.Close()
+	c, err := slow.Connect(t.Context(), s.name)
+	require.NoError(t, err)
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(1 << 40), ei.Binary("some bytes")}))
+	_, err = c.Receive(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
+}
+
+func TestServeNames(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve")
+	require.Equal(t, "cnode@127.0.0.1", s.name)
+	_, errOut := w.fail("serve")
+	require.Contains(t, errOut, "the name is already registered by another node")
+	require.Contains(t, errOut, "choose another --name, or end that one")
+
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	host, _, _ = strings.Cut(host, ".")
+	require.Equal(t, "short@"+host, w.serve("serve", "--name", "short").name)
+
+	w.serve("serve", "--name", "lost@nowhere.invalid").waitFor("other nodes may not find this one")
+}
+
+// waitFor waits until the command has said something on its standard error.
+func (s *served) waitFor(text string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return strings.Contains(s.errors(), text) }, waitLimit, waitLimit/1000)
+}
+
+func TestServeListen(t *testing.T) {
+	w := newWorld(t, 0)
+	port := strconv.Itoa(freePort(t))
+	s := w.serve("serve", "--name", "a@127.0.0.1", "--listen", "127.0.0.1:"+port)
+	require.Equal(t, port, s.place)
+	_, errOut := w.fail("serve", "--name", "b@127.0.0.1", "--listen", "127.0.0.1:"+port)
+	require.Contains(t, errOut, "address already in use")
+	require.Contains(t, errOut, "choose another --listen")
+	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
+}
+
+func TestServePortMapper(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) {
+		w := newWorld(t, freePort(t))
+		_, errOut := w.fail("names")
+		require.Contains(t, errOut, "no port mapper is listening there")
+		s := w.serve("serve", "--epmd", "embedded")
+		require.Contains(t, w.succeed("names"), "name cnode at port "+s.place+"\n")
+		_, errOut = w.fail("serve", "--name", "other@127.0.0.1", "--epmd", "embedded")
+		require.Contains(t, errOut, "start a port mapper on 127.0.0.1:"+strconv.Itoa(w.port))
+		require.Contains(t, errOut, "Use that one (--epmd auto)")
+		s.terminate(syscall.SIGTERM)
+		w.fail("names")
+	})
+	t.Run("auto", func(t *testing.T) { // the first one brings a port mapper, the second takes over when that one ends
+		w := newWorld(t, freePort(t))
+		first := w.serve("serve", "--name", "first@127.0.0.1")
+		second := w.serve("serve", "--name", "second@127.0.0.1")
+		require.Equal(t, "pong\n", w.succeed("ping", first.name))
+		require.Equal(t, "pong\n", w.succeed("ping", second.name))
+		first.terminate(syscall.SIGTERM)
+		require.Eventually(t, func() bool { return w.run("ping", second.name).out == "pong\n" }, waitLimit, waitLimit/600)
+	})
+	t.Run("that one", func(t *testing.T) {
+		w, other := newWorld(t, 0), newWorld(t, 0)
+		there := "127.0.0.1:" + strconv.Itoa(other.port)
+		s := w.serve("serve", "--epmd", there)
+		w.fail("ping", s.name)
+		require.Equal(t, "pong\n", w.succeed("ping", s.name, "--epmd", there))
+		require.Contains(t, w.succeed("names", "--epmd", there), "name cnode at port ")
+		require.Equal(t, "1\n", w.succeed("call", s.name, "cnode", "echo", "[1]", "--epmd", there))
+		_, errOut := w.fail("serve", "--epmd", "127.0.0.1:1")
+		require.Contains(t, errOut, "no port mapper is listening there")
+	})
+	t.Run("no port", func(t *testing.T) {
+		w := newWorld(t, 0)
+		w.env = append(w.env, "ERL_EPMD_PORT=many")
+		for _, args := range []string{"serve", "serve --epmd embedded", "ping x@127.0.0.1", "names", "epmd"} {
+			_, errOut := w.fail(words(args)...)
+			require.Contains(t, errOut, `ERL_EPMD_PORT is "many"`)
+		}
+	})
+	t.Run("another address", func(t *testing.T) {
+		w := newWorld(t, freePort(t))
+		w.env = append(w.env, "ERL_EPMD_ADDRESS=127.0.0.2")
+		w.serve("serve", "--name", "cnode@127.0.0.2", "--listen", "127.0.0.2")
+		require.Equal(t, "pong\n", w.succeed("ping", "cnode@127.0.0.2"))
+		require.Contains(t, w.succeed("names", "127.0.0.2"), "name cnode at port ")
+	})
+}
+
+func TestServeCookie(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--cookie", "other")
+	out, errOut := w.fail("ping", s.name)
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "The two nodes most likely have different cookies")
+	_, errOut = w.fail("call", s.name, "cnode", "pid")
+	require.Contains(t, errOut, "The two nodes most likely have different cookies")
+	require.Equal(t, "pong\n", w.succeed("ping", s.name, "--cookie", "other"))
+
+	require.NoError(t, os.Remove(filepath.Join(w.home, ".erlang.cookie")))
+	for _, command := range []string{"serve --name x@127.0.0.1", "ping cnode@127.0.0.1", "call cnode@127.0.0.1 m f"} {
+		_, errOut := w.fail(words(command)...)
+		require.Contains(t, errOut, "no cookie given")
+		require.Contains(t, errOut, "Give --cookie SECRET.")
+	}
+}
+
+func TestServeLog(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--log-level", "info")
+	w.succeed("ping", s.name)
+	s.waitFor(`msg="node up"`)
+	require.Contains(t, s.terminate(syscall.SIGTERM), `msg="node down"`)
+}
+
+func TestPingOwnName(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve")
+	require.Equal(t, "pong\n", w.succeed("ping", s.name, "--name", "me@127.0.0.1"))
+	out, errOut := w.fail("ping", s.name, "--name", s.name)
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "--name is the name of the node to connect to")
+}
+
+func TestPingWrongHost(t *testing.T) {
+	w := newWorld(t, 0)
+	w.serve("serve")
+	out, errOut := w.fail("ping", "cnode@localhost")
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "are three different nodes")
+	_, errOut = w.fail("ping", "cnode@nowhere.invalid")
+	require.Contains(t, errOut, `The part behind the "@" is looked up like any host name.`)
+}

@@ -1,0 +1,90 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestServeUnix(t *testing.T) {
+	w := newWorld(t, 1) // there is no port mapper, and none is needed
+	t.Run("directory", func(t *testing.T) {
+		dir := shortDir(t)
+		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir)
+		require.Equal(t, filepath.Join(dir, "u@host"), s.place)
+		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix", "--listen", "unix:"+dir))
+		require.Equal(t, "[1]\n", w.succeed("call", "u@host", "cnode", "echo", "[[1]]", "--transport", "unix", "--listen", "unix:"+s.place))
+		_, errOut := w.fail("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir)
+		require.Contains(t, errOut, "belongs to a running node of that name")
+		s.terminate(syscall.SIGTERM)
+		require.NoFileExists(t, s.place)
+		_, errOut = w.fail("ping", "u@host", "--transport", "unix", "--listen", "unix:"+dir)
+		require.Contains(t, errOut, "No node of that name has its socket there")
+	})
+	t.Run("new directory", func(t *testing.T) {
+		dir := filepath.Join(shortDir(t), "new")
+		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir+"/")
+		require.Equal(t, filepath.Join(dir, "u@host"), s.place)
+	})
+	t.Run("path", func(t *testing.T) {
+		path := filepath.Join(shortDir(t), "socket")
+		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+path)
+		require.Equal(t, path, s.place)
+		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix", "--listen", "unix:"+path))
+		_, errOut := w.fail("ping", "v@host", "--transport", "unix", "--listen", "unix:"+path)
+		require.Contains(t, errOut, "A node is there, but under another name")
+	})
+	t.Run("own directory", func(t *testing.T) {
+		s := w.serve("serve", "--name", "u@host", "--transport", "unix")
+		require.True(t, strings.HasPrefix(s.place, w.home), s.place) // it is the temporary folder, too
+		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix"))
+		info, err := os.Stat(filepath.Dir(s.place))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+		require.NoError(t, os.Chmod(filepath.Dir(s.place), 0o755))
+		_, errOut := w.fail("ping", "u@host", "--transport", "unix")
+		require.Contains(t, errOut, "is open to other users (mode 0755)")
+	})
+	t.Run("XDG_RUNTIME_DIR", func(t *testing.T) {
+		run := shortDir(t)
+		w := newWorld(t, 1)
+		w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
+		s := w.serve("serve", "--name", "u@host", "--transport", "unix")
+		require.Equal(t, filepath.Join(run, "cnode", "sockets", "u@host"), s.place)
+		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix"))
+	})
+	t.Run("too long", func(t *testing.T) {
+		w := newWorld(t, 1)
+		_, errOut := w.fail("serve", "--name", strings.Repeat("u", 120)+"@host", "--transport", "unix")
+		require.Contains(t, errOut, "take a shorter directory")
+	})
+}
+
+// A file of somebody else in the place of the own directory is refused.
+func TestOwnDirIsOwn(t *testing.T) {
+	run := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", run)
+	dir, err := ownDir()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(run, "cnode", "sockets"), dir)
+	again, err := ownDir()
+	require.NoError(t, err)
+	require.Equal(t, dir, again)
+
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.Symlink(t.TempDir(), dir))
+	_, err = ownDir()
+	require.ErrorContains(t, err, "is not a directory")
+
+	if os.Getuid() == 0 {
+		require.NoError(t, os.Chown(filepath.Join(run, "cnode"), 12345, 0))
+		_, err = ownDir()
+		require.ErrorContains(t, err, "belongs to another user")
+	}
+}
