@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,8 +116,10 @@ func (a *arena) say(format string, args ...any) {
 
 // note keeps a sentence for the end of the table.
 func (a *arena) note(format string, args ...any) {
-	a.notes = append(a.notes, fmt.Sprintf(format, args...))
 	a.say(format, args...)
+	if text := fmt.Sprintf(format, args...); !slices.Contains(a.notes, text) {
+		a.notes = append(a.notes, text)
+	}
 }
 
 // A failure is what the measuring node says of a peer that did not do what was asked.

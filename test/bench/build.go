@@ -29,7 +29,7 @@ func (a *arena) buildGo(ctx context.Context, pkg string) (string, error) {
 // buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns its path. Without a compiler or
 // libei's files it is the program that test/prepare.sh has compiled in the same way.
 func (a *arena) buildC(ctx context.Context, name string) (string, error) {
-	program := filepath.Join(a.dir, name)
+	program := filepath.Join(a.dir, "libei-"+strings.TrimPrefix(name, "ei_"))
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}

@@ -9,7 +9,7 @@ import (
 
 // How many connections a round sets up, one after the other.
 const (
-	defaultConnects = 200
+	defaultConnects = 150
 	quickConnects   = 40
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
@@ -25,7 +26,7 @@ func (a *arena) measureIdle(ctx context.Context) error {
 	if !matches(a.o.only, idle) {
 		return nil
 	}
-	rounds := min(a.o.rounds, 3)
+	rounds := min(a.o.rounds, 2) // the values hardly differ
 	if a.o.quick {
 		rounds = 1
 	}
@@ -97,7 +98,8 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 	return nil
 }
 
-// hold connects to the peer n times, as n hidden nodes that then keep still. release, which is never nil, ends the connections.
+// hold connects to the peer n times, as n hidden nodes, each of which has one message echoed and then keeps still. release, which is
+// never nil, ends the connections.
 func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err error) {
 	var held []*nodes.Node
 	release = func() {
@@ -112,11 +114,26 @@ func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err e
 			return release, err
 		}
 		held = append(held, node)
-		if _, err := node.Connect(ctx, p.node); err != nil {
+		if err := greet(ctx, node, p.node); err != nil {
 			return release, fmt.Errorf("connection %d: %w", i+1, err)
 		}
 	}
 	return release, nil
+}
+
+// greet connects and waits for an echo: a connection that never carried a message would not yet have all that it needs.
+func greet(ctx context.Context, node *nodes.Node, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, cellLimit)
+	defer cancel()
+	c, err := node.Connect(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := c.SendName(ctx, "peer", ei.Tuple{ei.Atom("echo"), c.Self(), ei.Binary("hello")}); err != nil {
+		return err
+	}
+	_, err = c.Receive(ctx)
+	return err
 }
 
 // look reads what the peer's process holds, once it has settled.

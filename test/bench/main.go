@@ -25,7 +25,7 @@ import (
 const (
 	defaultRounds = 7
 	quickRounds   = 3
-	defaultCell   = 400 * time.Millisecond // one measurement of one peer
+	defaultCell   = 350 * time.Millisecond // one measurement of one peer
 	quickCell     = 60 * time.Millisecond
 	defaultSettle = time.Second // before a look at a peer that does nothing
 	quickSettle   = 500 * time.Millisecond

@@ -48,10 +48,10 @@ func kindNames() []string {
 // A peer is a running one.
 type peer struct {
 	kind  kind
-	node  string // its name
-	pid   int    // of its process
+	node  string          // its name
+	pid   int             // of its process
+	done  <-chan struct{} // closed when it has ended
 	close func()
-	log   func() string
 	// dial connects to the measuring node n times; nil: it cannot.
 	dial func(ctx context.Context, n int) error
 	// goroutines says that it tells how many it has.
@@ -108,7 +108,7 @@ func startBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
 		n.Close()
 		return nil, err
 	}
-	return &peer{node: n.Name(), pid: n.Pid(), close: n.Close, log: n.Log, dial: func(ctx context.Context, times int) error {
+	return &peer{node: n.Name(), pid: n.Pid(), done: n.Done(), close: n.Close, dial: func(ctx context.Context, times int) error {
 		_, err := evaluate(ctx, n, connectLimit, fmt.Sprintf("bench_driver:connect('%s', %d, %d)",
 			a.driver.Name(), times, connectLimit.Milliseconds()))
 		return err
@@ -147,7 +147,9 @@ func startServe(ctx context.Context, a *arena, node string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.launch(ctx, exec.Command(program, "serve", "--name", node, "--cookie", cookie))
+	cmd := exec.Command(program, "serve", "--name", node, "--cookie", cookie)
+	endWithBench(cmd) // the others end with their standard input
+	return a.launch(ctx, cmd)
 }
 
 // launch starts a program that says when it is ready.
@@ -157,7 +159,7 @@ func (a *arena) launch(ctx context.Context, cmd *exec.Cmd) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &peer{node: p.Name, pid: p.Pid(), close: p.Close, log: p.Log}, nil
+	return &peer{node: p.Name, pid: p.Pid(), done: p.Done(), close: p.Close}, nil
 }
 
 // command runs a program to its end.

@@ -144,6 +144,7 @@ func (o *outcome) judge(targets []target) string {
 func (r report) writeJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "\t")
+	e.SetEscapeHTML(false)
 	return e.Encode(r)
 }
 

@@ -11,6 +11,8 @@ import (
 const (
 	// cellLimit bounds a measurement beyond the time that it is meant to take.
 	cellLimit = 4 * time.Second
+	// maxFailures of a peer in one measurement end it for that peer: it cannot do it.
+	maxFailures = 2
 	// pause lets a peer that was just measured finish what it does behind its work, and the measuring node too.
 	pause = 10 * time.Millisecond
 )
@@ -20,7 +22,8 @@ type stream struct {
 	name     string // round-trip, out, in
 	function string // of the measuring node
 	size     int
-	counts   map[string]int // messages in one measurement, by kind; a kind that is not there has failed
+	counts   map[string]int // messages in one measurement, by kind; a kind that is not there is not measured
+	failures map[string]int // by kind
 }
 
 func (s *stream) String() string { return sized(s.name, s.size) }
@@ -29,7 +32,7 @@ func streams(o options) []*stream {
 	var all []*stream
 	for _, m := range []struct{ name, function string }{{roundTrip, "round_trip"}, {out, "out"}, {in, "in"}} {
 		for _, size := range sizes {
-			s := &stream{name: m.name, function: m.function, size: size, counts: map[string]int{}}
+			s := &stream{name: m.name, function: m.function, size: size, counts: map[string]int{}, failures: map[string]int{}}
 			if matches(o.only, s.String()) {
 				all = append(all, s)
 			}
@@ -82,13 +85,16 @@ func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) er
 func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	rates := map[string]float64{}
 	for i := range a.peers {
-		p := a.peers[i]
-		rate, err := a.rate(ctx, s, p)
-		if err = a.failed(ctx, s.String(), p, err); err != nil {
-			return err
-		}
-		if rate > 0 {
-			rates[p.kind.name] = rate
+		for range maxFailures {
+			p := a.peers[i]
+			rate, err := a.rate(ctx, s, p)
+			if err == nil {
+				rates[p.kind.name] = rate
+				break
+			}
+			if err := a.failed(ctx, s.String(), p, err); err != nil {
+				return err
+			}
 		}
 	}
 	var usual []float64
@@ -137,7 +143,9 @@ func (a *arena) measureStream(ctx context.Context, s *stream, p *peer) error {
 	cpu, driverCPU := startClock(p.pid), startClock(a.driver.Pid())
 	took, err := a.run(ctx, s, p, n)
 	if err != nil {
-		delete(s.counts, p.kind.name)
+		if s.failures[p.kind.name]++; s.failures[p.kind.name] == maxFailures {
+			delete(s.counts, p.kind.name)
+		}
 		return a.failed(ctx, s.String(), p, err)
 	}
 	value := float64(n) / took.Seconds()
@@ -182,7 +190,12 @@ func (a *arena) failed(ctx context.Context, what string, p *peer, err error) err
 	if err == nil || !errors.As(err, &f) {
 		return err
 	}
-	a.note("%s: %s not measured: %s", p.kind.name, what, f.reason)
+	select {
+	case <-p.done:
+		a.note("%s failed in %s: %s, its process has ended", p.kind.name, what, f.reason)
+	default:
+		a.note("%s failed in %s: %s", p.kind.name, what, f.reason)
+	}
 	p.close()
 	fresh, err := a.start(ctx, p.kind)
 	if err != nil {
