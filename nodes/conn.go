@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,14 +43,14 @@ func newConn(n *Node, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
+	if self, err := n.NewPid(); err == nil {
+		c.self = self
+	}
 	return c
 }
 
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level has started.
 func (c *Conn) begin() {
-	if self, err := c.n.NewPid(); err == nil {
-		c.self = self
-	}
 	c.n.stats.connections.Add(1)
 	c.n.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
 	c.ticks.begin(c)
@@ -100,15 +101,24 @@ func (c *Conn) fail(err error) {
 		close(c.done)
 		c.ticks.end()
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
-		c.n.wg.Go(func() {
-			if err := c.s.Close(); err != nil {
-				c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
-			}
-			c.n.leave(c)
-			c.n.detach(c)
-			close(c.left)
-		})
+		c.n.wg.Go(c.end)
 	})
+}
+
+// end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
+// anew, so that nothing of their next connection is broken with this one.
+func (c *Conn) end() {
+	err := c.s.Close()
+	if err != nil {
+		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
+	}
+	if !errors.Is(err, transport.ErrUnresponsive) { // else the reader may be inside the callback for ever
+		c.rd.busy <- struct{}{}
+		<-c.rd.busy
+	}
+	c.n.detach(c)
+	c.n.leave(c)
+	close(c.left)
 }
 
 // A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.

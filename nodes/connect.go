@@ -67,16 +67,17 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			return nil, false, dist.ErrSelf
 		}
 		p := n.peerLocked(name)
-		if p.conn != nil {
-			c := p.conn
-			n.mu.Unlock()
-			return c, waited, nil
-		}
-		if p.outgoing == nil && p.incoming == nil {
+		if p.conn == nil && p.outgoing == nil && p.incoming == nil {
 			return n.attempt(ctx, name, p, at) // releases n.mu
 		}
-		change := p.change
+		c, change := p.conn, p.change
 		n.mu.Unlock()
+		if c != nil {
+			if c.Err() == nil {
+				return c, waited, nil
+			}
+			change = c.left
+		}
 		select {
 		case <-change:
 		case <-ctx.Done():

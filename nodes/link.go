@@ -8,7 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A link is one process's view of a link. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
+// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, lest a LINK that was on its
+// way then counts. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
 type link struct {
 	active   bool
 	unlinkID uint64 // of an UNLINK_ID without its acknowledgement; 0: none
@@ -20,41 +21,74 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
 	}
-	b.mu.Lock()
-	if b.ended() {
-		b.mu.Unlock()
-		return wrap("link", "", b.Err())
+	var c *Conn
+	if string(pid.Node) != b.n.Name() {
+		var err error
+		if c, err = b.n.connection(ctx, string(pid.Node)); err != nil {
+			return wrap("link", string(pid.Node), err)
+		}
 	}
-	if b.links == nil {
-		b.links = map[ei.Pid]*link{}
-	}
-	l := b.links[pid]
-	if l == nil {
-		l = &link{}
-		b.links[pid] = l
-	}
-	already := l.active
-	l.active = true
-	b.mu.Unlock()
-	if already {
-		return nil
-	}
-	return wrap("link", "", b.n.signal(ctx, &dist.Control{Op: dist.OpLink, From: b.pid, To: pid}, nil))
+	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
+		if b.ended() {
+			return nil, &ExitError{b.pid, b.why}
+		}
+		if b.links == nil {
+			b.links = map[ei.Pid]*link{}
+		}
+		l := b.links[pid]
+		switch {
+		case c != nil && c.Err() != nil: // its end breaks the links that there are, not one that is made now
+			return nil, c.Err()
+		case l == nil:
+			b.links[pid] = &link{active: true}
+		case l.active:
+			return nil, nil
+		default: // an unlink that is outstanding counts no more
+			*l = link{active: true}
+		}
+		return &dist.Control{Op: dist.OpLink, From: b.pid, To: pid}, nil
+	}))
 }
 
 // Unlink ends a link: no exit signal of pid comes through it any more.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
-	b.mu.Lock()
-	l := b.links[pid]
-	if l == nil || !l.active {
-		b.mu.Unlock()
-		return nil
+	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
+	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
+		l := b.links[pid]
+		switch {
+		case l == nil || !l.active:
+			return nil, nil
+		case c == nil && string(pid.Node) != b.n.Name() || c != nil && c.Err() != nil:
+			l.active = false
+			return nil, nil
+		}
+		*l = link{unlinkID: rand.Uint64()>>1 + 1}
+		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
+	}))
+}
+
+// change changes a link and sends the signal that says so, as one step: what the other side says about it comes before or after both. c is nil for a
+// process of this node. alter runs with b.mu held; nil says that there is nothing to send.
+func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
+	if c == nil {
+		b.n.procs.linking.Lock()
+		defer b.n.procs.linking.Unlock()
+	} else if err := c.calm(ctx); err != nil && ctx.Err() != nil {
+		return err
 	}
-	l.active = false
-	l.unlinkID = rand.Uint64()>>1 + 1
-	id := l.unlinkID
+	b.mu.Lock()
+	ctl, err := alter()
+	if ctl != nil && c != nil {
+		c.tell(ctl)
+	}
 	b.mu.Unlock()
-	return wrap("unlink", "", b.n.signal(ctx, &dist.Control{Op: dist.OpUnlinkID, ID: id, From: b.pid, To: pid}, nil))
+	if ctl != nil && c == nil {
+		b.n.localSignal(ctl)
+		if ctl.Op == dist.OpLink && b.ended() { // before the other one knew of the link
+			sendExit(b.n.tell, b.pid, ctl.To, b.why)
+		}
+	}
+	return err
 }
 
 // linked takes a LINK of a process; false if this one has ended.
@@ -77,10 +111,11 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	return true
 }
 
-// unlinked takes an UNLINK_ID, which has been acknowledged.
-func (b *Mailbox) unlinked(from ei.Pid) {
+// unlinked takes an UNLINK_ID, and acknowledges it in the same step.
+func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer acknowledge()
 	if l := b.links[from]; l != nil && l.unlinkID == 0 {
 		delete(b.links, from)
 	}
@@ -135,7 +170,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if err != nil {
 		return wrap("exit", string(to.Node), err)
 	}
-	return wrap("exit", "", b.n.signal(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}, nil))
+	return wrap("exit", "", b.n.signal(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
 // sendExit tells a linked process of our end.
@@ -147,12 +182,9 @@ func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
 	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: raw}, string(to.Node))
 }
 
-// signal sends a signal to the process that ctl names, here or elsewhere, connecting if need be.
-func (n *Node) signal(ctx context.Context, ctl *dist.Control, to *target) error {
+// signal sends a signal to a process here or elsewhere, connecting if need be.
+func (n *Node) signal(ctx context.Context, ctl *dist.Control) error {
 	node := string(ctl.To.Node)
-	if to != nil {
-		node = to.node
-	}
 	if node == n.Name() {
 		n.localSignal(ctl)
 		return nil
@@ -183,9 +215,14 @@ func (n *Node) tell(ctl *dist.Control, node string) {
 		return
 	}
 	if c := n.Conn(node); c != nil {
-		if ctl, payload, ok := c.agreed(ctl); ok {
-			c.signal(ctl, payload)
-		}
+		c.tell(ctl)
+	}
+}
+
+// tell is Node.tell for one connection.
+func (c *Conn) tell(ctl *dist.Control) {
+	if ctl, payload, ok := c.agreed(ctl); ok {
+		c.signal(ctl, payload)
 	}
 }
 

@@ -57,7 +57,7 @@ type Mailbox struct {
 	links    map[ei.Pid]*link
 	watchers map[ei.Ref]watcher // who monitors this process
 	watching map[ei.Ref]target  // what this process monitors
-	downs    map[ei.Atom]int    // nodes whose nodedown it wants
+	downs    map[*Conn]int      // connections whose nodedown it wants, and how often
 }
 
 // NewMailbox makes a process. Close ends it.

@@ -37,6 +37,12 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 	if err != nil {
 		return ref, err
 	}
+	if over == nil && t.node != b.n.Name() {
+		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
+		if over, err = b.n.connection(ctx, t.node); err != nil {
+			return ref, wrap("monitor", t.node, err)
+		}
+	}
 	b.mu.Lock()
 	if b.ended() {
 		b.mu.Unlock()
@@ -51,7 +57,7 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 	if over != nil {
 		err = over.sendSignal(ctx, ctl)
 	} else {
-		err = b.n.signal(ctx, ctl, &t)
+		b.n.localSignal(ctl)
 	}
 	if err != nil {
 		b.mu.Lock()
@@ -86,18 +92,34 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	}
 	b.mu.Lock()
 	if b.downs == nil {
-		b.downs = map[ei.Atom]int{}
+		b.downs = map[*Conn]int{}
 	}
-	b.downs[ei.Atom(node)]++
+	b.downs[c]++
 	b.mu.Unlock()
 	if c.Err() != nil { // it ended in between, and its end may have passed us by
-		b.nodeDown(node)
+		<-c.left
+		b.tellDown(c)
 	}
 	return nil
 }
 
-// nodeDown breaks everything that the mailbox has with a node.
-func (b *Mailbox) nodeDown(node string) {
+// tellDown answers the MonitorNodes that wait for the end of a connection.
+func (b *Mailbox) tellDown(c *Conn) {
+	b.mu.Lock()
+	downs := b.downs[c]
+	delete(b.downs, c)
+	b.mu.Unlock()
+	for range downs {
+		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(c.peer.Name)})
+		if err == nil {
+			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+		}
+	}
+}
+
+// nodeDown breaks everything that the mailbox has with the node of a connection.
+func (b *Mailbox) nodeDown(c *Conn) {
+	node := c.peer.Name
 	reason, _ := ei.AppendAtom(nil, "noconnection")
 	var links []ei.Pid
 	var refs []ei.Ref
@@ -123,8 +145,6 @@ func (b *Mailbox) nodeDown(node string) {
 			delete(b.watching, ref)
 		}
 	}
-	downs := b.downs[ei.Atom(node)]
-	delete(b.downs, ei.Atom(node))
 	b.mu.Unlock()
 	for i, ref := range refs {
 		b.notify(&Message{Control: dist.Control{
@@ -134,12 +154,7 @@ func (b *Mailbox) nodeDown(node string) {
 	for _, pid := range links {
 		b.linkBroke(pid, reason)
 	}
-	for range downs {
-		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
-		if err == nil {
-			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
-		}
-	}
+	b.tellDown(c)
 }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.

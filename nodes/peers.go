@@ -51,6 +51,9 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	case p.conn != nil:
 		a.replaces = p.conn
 		p.incoming = a
+		if p.conn.Err() != nil { // it has ended, and is being cleaned up
+			return dist.Verdict{Status: dist.StatusOK}
+		}
 		return dist.Verdict{Status: dist.StatusAlive}
 	case p.outgoing != nil && n.name > name:
 		return dist.Verdict{Status: dist.StatusNok}
@@ -77,29 +80,33 @@ func (n *Node) settled(name string, a *attempt) {
 	}
 }
 
-// enter puts a connection whose handshake is done on the table. replaces, if the peer has said that it is dead, is closed.
+// enter puts a connection whose handshake is done on the table. replaces, if the peer has said that it is dead, is closed: its links
+// and monitors break before the new connection can be used.
 func (n *Node) enter(c *Conn, replaces *Conn) error {
-	n.mu.Lock()
-	if n.ctx.Err() != nil {
-		n.mu.Unlock()
-		return ErrClosed
-	}
 	name := c.peer.Name
-	p := n.peerLocked(name)
-	if p.conn != nil && p.conn != replaces {
+	for {
+		n.mu.Lock()
+		p := n.peerLocked(name)
+		old := p.conn
+		switch {
+		case n.ctx.Err() != nil:
+			n.changedLocked(name, p)
+			n.mu.Unlock()
+			return ErrClosed
+		case old == nil:
+			p.conn = c
+			n.conns[c] = struct{}{}
+			n.changedLocked(name, p)
+			n.mu.Unlock()
+			return nil
+		case old != replaces && old.Err() == nil:
+			n.mu.Unlock()
+			return ErrConnected
+		}
 		n.mu.Unlock()
-		return ErrConnected
-	}
-	old := p.conn
-	p.conn = c
-	n.conns[c] = struct{}{}
-	n.changedLocked(name, p)
-	n.mu.Unlock()
-	if old != nil {
 		old.fail(ErrSuperseded)
-		<-old.left // its links and monitors break before the new connection brings anything
+		<-old.left
 	}
-	return nil
 }
 
 // leave takes a connection off the table.
@@ -117,7 +124,7 @@ func (n *Node) leave(c *Conn) {
 func (n *Node) Conn(name string) *Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := n.peers[name]; p != nil {
+	if p := n.peers[name]; p != nil && p.conn != nil && p.conn.Err() == nil {
 		return p.conn
 	}
 	return nil

@@ -13,6 +13,8 @@ type processes struct {
 	n     *Node
 	calls chan struct{} // a token for each function that runs for a remote caller
 
+	linking sync.Mutex // one link between two processes of this node is made or ended at a time
+
 	mu      sync.RWMutex
 	byID    map[uint64]*Mailbox
 	names   map[ei.Atom]*Mailbox

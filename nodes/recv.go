@@ -82,6 +82,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	if u := c.rd.unread; len(u) > 0 {
 		*m = *u[0]
 		u[0], c.rd.unread = nil, u[1:]
+		c.handOver(m)
 		return nil
 	}
 	for {
@@ -89,11 +90,19 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 			return wrap("receive from", c.peer.Name, err)
 		}
 		if c.calls.Load() == 0 || !c.n.isLocal(m) {
+			c.handOver(m)
 			return nil
 		}
 		own := *m // a Call keeps it
 		*m = Message{}
 		c.n.route(c, &own)
+	}
+}
+
+// handOver does for the caller of Receive what must not be forgotten.
+func (c *Conn) handOver(m *Message) {
+	if m.Op == dist.OpUnlinkID {
+		c.acknowledge(&m.Control)
 	}
 }
 
@@ -125,13 +134,13 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		m.plain()
 		m.conn = c
 		c.messages.Add(1)
-		if m.Op == dist.OpUnlinkID {
-			// The acknowledgement comes before any other signal to that process (erl_dist_protocol, "New link protocol").
-			ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From}
-			c.signal(&ack, nil)
-		}
 		return nil
 	}
+}
+
+// acknowledge answers an UNLINK_ID, before any other signal goes to that process (erl_dist_protocol, "New link protocol").
+func (c *Conn) acknowledge(ctl *dist.Control) {
+	c.signal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From}, nil)
 }
 
 // receiveError finds the reason behind a failed read: ctx, or the end of the connection.

@@ -11,14 +11,14 @@ import (
 // attach makes the upper level receive from a connection, once it has started.
 func (n *Node) attach(c *Conn) {
 	if n.started.Load() {
-		c.running.Do(func() { n.wg.Go(c.run) })
+		c.running.Do(func() { go c.run() }) // which the end of the connection waits for
 	}
 }
 
 // detach breaks what processes have with the node of a connection that has ended.
 func (n *Node) detach(c *Conn) {
 	for _, b := range n.procs.all() {
-		b.nodeDown(c.peer.Name)
+		b.nodeDown(c)
 	}
 }
 
@@ -30,6 +30,7 @@ func (c *Conn) run() {
 	case <-c.done:
 		return
 	}
+	defer func() { <-c.rd.busy }()
 	for _, m := range c.rd.unread { // what came before Start
 		c.n.route(c, m)
 	}
@@ -60,7 +61,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		n.spawn(c, m)
 	case dist.OpUnlink: // the old protocol has no acknowledgement
 		if b := n.procs.local(m.To); b != nil {
-			b.unlinked(m.From)
+			b.unlinked(m.From, func() {})
 		}
 	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader
 	default:
@@ -93,16 +94,24 @@ func (n *Node) process(ctl *dist.Control, m *Message) {
 		} else if b != nil {
 			b.unwatched(ctl.Ref)
 		}
+	case dist.OpUnlinkID:
+		acknowledge := func() {}
+		if m.conn != nil {
+			acknowledge = func() { m.conn.acknowledge(ctl) }
+		}
+		if b == nil {
+			acknowledge()
+		} else {
+			b.unlinked(ctl.From, acknowledge)
+		}
+		if m.conn == nil {
+			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From})
+		}
 	}
 	if b == nil {
 		return
 	}
 	switch ctl.Op {
-	case dist.OpUnlinkID:
-		b.unlinked(ctl.From)
-		if ctl.From.Node == b.pid.Node { // a connection acknowledges by itself
-			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From})
-		}
 	case dist.OpUnlinkIDAck:
 		b.unlinkDone(ctl.From, ctl.ID)
 	case dist.OpExit:

@@ -127,6 +127,22 @@ func (c *Conn) sendTick() {
 	_ = c.q.Post(context.Background(), tick[:], nil, transport.Urgent) // a failure shows at the reader
 }
 
+// calm waits as senders do while the queue is full: a signal can then go out without waiting.
+func (c *Conn) calm(ctx context.Context) error {
+	limit := c.n.cfg.QueueLimit
+	if limit <= 0 {
+		limit = transport.DefaultQueueLimit
+	}
+	for {
+		if queued, _ := c.q.Buffered(); queued <= limit {
+			return ctx.Err()
+		}
+		if err := c.Flush(ctx); err != nil {
+			return err
+		}
+	}
+}
+
 // answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes would answer each other for ever) or other
 // bytes are on their way.
 func (c *Conn) answerTick() {
@@ -137,6 +153,9 @@ func (c *Conn) answerTick() {
 
 // Flush waits until everything sent so far has been given to the transport.
 func (c *Conn) Flush(ctx context.Context) error {
+	if err := c.Err(); err != nil {
+		return wrap("flush", c.peer.Name, err)
+	}
 	if err := c.q.Flush(ctx); err != nil {
 		return wrap("flush", c.peer.Name, c.sendError(ctx, err))
 	}

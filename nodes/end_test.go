@@ -1,0 +1,182 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// Whoever finds a new connection on the table can use it.
+func TestConnIsCompleteWhenFound(t *testing.T) {
+	w := newWorld(t, "memory")
+	b, l := w.listening("bob")
+	a := w.node("alice")
+	for range 50 {
+		found := async(func() (*Conn, error) {
+			for w.ctx().Err() == nil {
+				if c := b.Conn("alice@test"); c != nil {
+					return c, c.SendName(w.ctx(), "x", c.Self())
+				}
+			}
+			return nil, errors.New("never found")
+		})
+		ca, cb := w.join(a, b, l)
+		r := <-found
+		require.NoError(t, r.err)
+		require.Same(t, cb, r.v)
+		require.NotZero(t, cb.Self())
+		m, err := ca.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, cb.Self(), m.From)
+		require.NoError(t, errors.Join(ca.Close(), cb.Close()))
+	}
+}
+
+// What a connection brings until its end is broken by its end: no link or monitor outlives it, however close they come.
+func TestEndBreaksWhatCameBefore(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	for range 100 {
+		box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		var c *Conn
+		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+		go func() {
+			for i := range 20 {
+				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
+				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
+				if p.write(frame(t, dist.Control{Op: dist.OpLink, From: from, To: box.Pid()}, nil)) != nil {
+					return
+				}
+				if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: from, To: box.Pid(), Ref: ref}, nil)) != nil {
+					return
+				}
+			}
+		}()
+		_, err = p.frame(ctxWhile(t, func() bool { return len(linksOf(box)) == 0 }))
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, c.Close())
+		require.Empty(t, linksOf(box))
+		require.Empty(t, watchersOf(box))
+		require.NoError(t, box.Close())
+		p.close()
+	}
+}
+
+// ctxWhile is a context that lasts as long as a condition.
+func ctxWhile(t testing.TB, cond func() bool) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		defer cancel()
+		for cond() && patience(t).Err() == nil {
+		}
+	}()
+	return ctx
+}
+
+func linksOf(b *Mailbox) map[ei.Pid]link {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	links := map[ei.Pid]link{}
+	for pid, l := range b.links {
+		links[pid] = *l
+	}
+	return links
+}
+
+// A node that has lost its peer connects to it anew for the next message, whichever moment that comes at; what it has with the peer by
+// then is not broken by the end of the old connection.
+func TestReconnectOnDemand(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	b := w.started("bob")
+	there := box(t, b)
+	require.NoError(t, b.Register("there", there))
+	here := box(t, a)
+	for i := range 200 {
+		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)
+		m, err := there.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), term)
+
+		c := a.Conn("bob@test")
+		if i%2 == 0 {
+			c = b.Conn("alice@test")
+		}
+		go c.Close()
+		<-c.Done()
+		if i%4 > 1 { // or at once
+			<-c.left
+		}
+		for _, n := range []*Node{a, b} { // the other side takes a moment to hear of it
+			if other := n.Conn(map[*Node]string{a: "bob@test", b: "alice@test"}[n]); other != nil {
+				<-other.Done()
+			}
+		}
+		ref, err := here.Monitor(w.ctx(), there.Pid())
+		require.NoError(t, err, i)
+		for len(watchersOf(there)) == 0 {
+			require.NoError(t, w.ctx().Err())
+		}
+		require.Contains(t, watchingOf(here), ref, "the new monitor lives")
+		here.Demonitor(ref)
+		for len(watchersOf(there)) > 0 {
+			require.NoError(t, w.ctx().Err())
+		}
+	}
+	require.Zero(t, here.bytes, "no DOWN")
+}
+
+func watchingOf(b *Mailbox) map[ei.Ref]target {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.watching)
+}
+
+func watchersOf(b *Mailbox) map[ei.Ref]watcher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.watchers)
+}
+
+// Every reason for which a connection ends is told where it is asked for.
+func TestEndReasons(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b, l := w.listening("bob")
+	for name, tt := range map[string]struct {
+		end  func(p *wire, c *Conn)
+		want error
+	}{
+		"closed here":  {func(_ *wire, c *Conn) { c.Close() }, ErrClosed},
+		"closed there": {func(p *wire, _ *Conn) { p.close() }, io.EOF},
+		"in a frame":   {func(p *wire, _ *Conn) { p.write([]byte{0, 0, 0, 9, 'p'}); p.close() }, io.ErrUnexpectedEOF},
+		"in a length":  {func(p *wire, _ *Conn) { p.write([]byte{0, 0}); p.close() }, io.ErrUnexpectedEOF},
+		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
+	} {
+		if name == "node closed" {
+			continue
+		}
+		p, c := w.joined(l, role("wire@test"))
+		received := async(func() (*Message, error) { return c.Receive(w.ctx()) })
+		tt.end(p, c)
+		require.ErrorIs(t, arrives(t, received, "the end of Receive").err, tt.want, name)
+		require.ErrorIs(t, ended(t, c), tt.want, name)
+		require.ErrorIs(t, c.Send(w.ctx(), p.self, 1), tt.want, name)
+		require.ErrorIs(t, c.Flush(w.ctx()), tt.want, name)
+		<-c.left
+	}
+	_, c := w.joined(l, role("wire@test"))
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, c.Err(), ErrClosed)
+}
