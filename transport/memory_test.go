@@ -58,6 +58,24 @@ func TestMemoryListenerClosedUnderConnect(t *testing.T) {
 	}
 }
 
+// The same, at the very moment.
+func TestMemoryConnectMissesClose(t *testing.T) {
+	tr := NewMemory()
+	l, err := tr.Listen(MemoryAddr("a"), 0)
+	require.NoError(t, err)
+	sock := l.sock.(*socket[*memorySocket]).c
+	require.NoError(t, l.Close())
+	sock.world.listeners["a"] = sock // as Connect saw it just before
+	s, err := tr.Connect(soon(t), MemoryAddr("a"))
+	if err != nil {
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		return
+	}
+	defer s.Close()
+	_, err = s.Read(soon(t), make([]byte, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
 // A connection closed with bytes unread is reset, as TCP's is.
 func TestMemoryReset(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -118,6 +119,10 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	small := n < combineMax
 	fits := q.queued+n <= q.limit || mode&Urgent != 0
+	if _, single := ctx.(noWait); single && q.writing && !(small && fits) && mode&Urgent == 0 {
+		q.mu.Unlock()
+		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
+	}
 	q.queued += n
 	q.posted += int64(n)
 	switch {
@@ -196,7 +201,7 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	case n == 0 && !isTimeout(err): // nothing is out: the caller takes it back
 		err = opError("post", q.s.remote, err)
 		q.queued -= left
-		q.done += int64(left)
+		q.past(int64(left))
 	default:
 		err = nil
 		k := min(int(n), len(head))
@@ -238,7 +243,7 @@ func (q *Queue) flush() {
 		if c := q.segs[0].claim; c != nil {
 			q.segs = slices.Delete(q.segs, 0, 1)
 			if c.withdrawn {
-				q.done += int64(c.size)
+				q.past(int64(c.size))
 				continue
 			}
 			close(c.turn)
@@ -287,8 +292,13 @@ func (q *Queue) Trim() {
 // delivered counts bytes that have left; q.mu is held.
 func (q *Queue) delivered(n int64) {
 	q.sent += n
-	q.done += n
 	q.queued -= int(n)
+	q.past(n)
+}
+
+// past counts bytes that wait no longer, delivered or taken back; q.mu is held.
+func (q *Queue) past(n int64) {
+	q.done += n
 	if q.watched > 0 {
 		q.moved.Broadcast()
 	}
@@ -357,6 +367,9 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 		}
 		if err := ended(ctx); err != nil {
 			return opError("write", q.s.remote, err)
+		}
+		if _, single := ctx.(noWait); single {
+			return opError("write", q.s.remote, os.ErrDeadlineExceeded)
 		}
 		q.watched++
 		q.moved.Wait()

@@ -1,0 +1,400 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A gate counts the writes of a plug-in and can hold them up.
+type gate struct {
+	mu     sync.Mutex
+	opened chan struct{} // nil: open
+
+	begun  atomic.Int32 // writes
+	stacks atomic.Pointer[string]
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.opened = make(chan struct{})
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened != nil {
+		close(g.opened)
+		g.opened = nil
+	}
+}
+
+func (g *gate) pass() {
+	g.mu.Lock()
+	c := g.opened
+	g.mu.Unlock()
+	g.begun.Add(1)
+	buf := make([]byte, 8<<10)
+	stack := string(buf[:runtime.Stack(buf, false)])
+	g.stacks.Store(&stack)
+	if c != nil {
+		<-c
+	}
+}
+
+// gated is a pair over a plug-in with a gate: TCP's, which leaves the waiting to the SDK, or the in-memory one.
+func gated(t testing.TB, full bool) (g *gate, c, s *Stream) {
+	g = new(gate)
+	t.Cleanup(g.open)
+	if full {
+		cb := memoryCallbacks()
+		write := cb.Write
+		cb.Write = func(m *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			g.pass()
+			return write(m, p, tmo)
+		}
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		c, s = pair(t, tr, MemoryAddr(""))
+		return g, c, s
+	}
+	cb := TCPCallbacks()
+	write, writev := cb.Write, cb.Writev
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		g.pass()
+		return write(fd, p, tmo)
+	}
+	cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+		g.pass()
+		return writev(fd, v, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s = pair(t, tr, loopback())
+	return g, c, s
+}
+
+// bothKinds runs a test over a plug-in for which the SDK waits, and over one that waits itself.
+func bothKinds(t *testing.T, test func(t *testing.T, full bool)) {
+	for _, full := range []bool{false, true} {
+		t.Run(map[bool]string{false: "SDK waits", true: "FullImpl"}[full], func(t *testing.T) { test(t, full) })
+	}
+}
+
+// held shuts the gate and posts something that is then in flight.
+func held(t *testing.T, g *gate, q *Queue, head []byte) <-chan error {
+	t.Helper()
+	g.shut()
+	n := g.begun.Load()
+	posted := aside(func() error { return q.Post(context.Background(), head, nil, 0) })
+	waiting(t, &g.begun, n+1)
+	return posted
+}
+
+func TestQueueOrder(t *testing.T) {
+	for name, over := range carriers(t) {
+		t.Run(name, func(t *testing.T) {
+			const writers, posts = 12, 60
+			c, s := pair(t, over.tr, over.at)
+			q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					rng := rand.New(rand.NewPCG(1, uint64(w)))
+					for i := range posts {
+						size := rng.IntN(200)
+						if rng.IntN(10) == 0 {
+							size = rng.IntN(100_000)
+						}
+						head := binary.BigEndian.AppendUint32(nil, uint32(size+8))
+						head = binary.BigEndian.AppendUint32(head, uint32(w))
+						head = binary.BigEndian.AppendUint32(head, uint32(i))
+						body := bytes.Repeat([]byte{byte(w), byte(i)}, size/2+1)[:size]
+						var mode PostMode
+						if rng.IntN(3) == 0 {
+							mode = Burst
+						}
+						if err := q.Post(soon(t), head, body, mode); err != nil {
+							t.Error(err)
+							return
+						}
+						clear(head) // both are the caller's again
+						clear(body)
+					}
+				})
+			}
+			next := make([]uint32, writers)
+			var header [12]byte
+			for range writers * posts {
+				_, err := s.Readv(soon(t), header[:])
+				require.NoError(t, err)
+				size := binary.BigEndian.Uint32(header[:]) - 8
+				w, i := binary.BigEndian.Uint32(header[4:]), binary.BigEndian.Uint32(header[8:])
+				require.Less(t, w, uint32(writers))
+				require.Equal(t, next[w], i, "out of order")
+				next[w]++
+				if size == 0 {
+					continue
+				}
+				body := make([]byte, size)
+				_, err = s.Readv(soon(t), body)
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(bytes.Repeat([]byte{byte(w), byte(i)}, int(size)/2+1)[:size], body), "a post is not whole")
+			}
+			wg.Wait()
+			require.NoError(t, q.Flush(soon(t)))
+			waits, sent := q.Buffered()
+			require.Zero(t, waits)
+			require.Positive(t, sent)
+			_, err := s.Read(NoWait(), header[:])
+			require.True(t, isTimeout(err), "more came than was posted")
+		})
+	}
+}
+
+func TestQueueCombines(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, nil)
+		posted := held(t, g, q, []byte("0000;"))
+		want := "0000;"
+		for i := 1; i < 500; i++ {
+			text := fmt.Sprintf("%04d;", i)
+			require.NoError(t, q.Post(soon(t), []byte(text[:2]), []byte(text[2:]), 0))
+			want += text
+		}
+		waits, _ := q.Buffered()
+		require.Equal(t, len(want), waits)
+		before := g.begun.Load()
+		g.open()
+		require.NoError(t, returns(t, posted))
+		require.NoError(t, q.Flush(soon(t)))
+		require.LessOrEqual(t, g.begun.Load()-before, int32(2), "499 small posts are one write")
+		got := make([]byte, len(want))
+		_, err := s.Readv(soon(t), got)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	})
+}
+
+// A lone write is made at once, on its caller's goroutine, where the SDK does the waiting.
+func TestQueueLoneWrite(t *testing.T) {
+	g, c, _ := gated(t, false)
+	q := NewQueue(c, nil)
+	for i := range 3 {
+		require.NoError(t, q.Post(context.Background(), []byte("head"), []byte("body"), 0))
+		waits, sent := q.Buffered()
+		require.Zero(t, waits)
+		require.EqualValues(t, 8*(i+1), sent)
+		require.EqualValues(t, i+1, g.begun.Load(), "one system call")
+		require.Contains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite")
+	}
+	require.NoError(t, q.Post(context.Background(), []byte("head"), nil, Burst))
+	require.NoError(t, q.Flush(soon(t)))
+	require.NotContains(t, *g.stacks.Load(), "transport.TestQueueLoneWrite", "a burst is left to another goroutine")
+}
+
+func TestQueueBackPressure(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, &QueueOptions{Limit: 1000})
+		small := bytes.Repeat([]byte{'s'}, 400)
+		first := held(t, g, q, small)
+		require.NoError(t, q.Post(soon(t), small, nil, 0), "800 of 1000")
+
+		// Nothing more fits: a post waits, and what is cancelled is never sent.
+		for _, size := range []int{400, 50_000} {
+			ctx, cancel := context.WithCancel(context.Background())
+			waits := aside(func() error { return q.Post(ctx, bytes.Repeat([]byte{'x'}, size), nil, 0) })
+			require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+size }, 10*time.Second, time.Millisecond)
+			cancel()
+			require.ErrorIs(t, returns(t, waits), context.Canceled)
+			n, _ := q.Buffered()
+			require.Equal(t, 800, n)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, q.Post(ctx, small, nil, 0), context.DeadlineExceeded)
+		require.ErrorIs(t, returns(t, aside(func() error { return q.Post(NoWait(), small, nil, 0) })), os.ErrDeadlineExceeded)
+
+		// One that waits goes on when there is room; one larger than the limit when its turn has come.
+		waits := aside(func() error { return q.Post(context.Background(), small, nil, 0) })
+		large := aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, 10*time.Second, time.Millisecond)
+		g.open()
+		for _, posted := range []<-chan error{first, waits, large} {
+			require.NoError(t, returns(t, posted))
+		}
+		got := make([]byte, 3*400+5000)
+		_, err := s.Readv(soon(t), got)
+		require.NoError(t, err)
+		require.Equal(t, 1200, bytes.Count(got, []byte{'s'}))
+		require.Equal(t, 5000, bytes.Count(got, []byte{'l'}))
+		require.NoError(t, returns(t, aside(func() error { return q.Flush(soon(t)) })))
+		_, err = s.Read(NoWait(), got)
+		require.True(t, isTimeout(err), "a cancelled post was sent")
+	})
+}
+
+// Flush does not wait for what has been taken back, whenever that was.
+func TestQueueFlushAfterCancel(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, _ := gated(t, full)
+		q := NewQueue(c, &QueueOptions{Limit: 10})
+		first := held(t, g, q, []byte("first"))
+		ctx, cancel := context.WithCancel(context.Background())
+		waits := aside(func() error { return q.Post(ctx, make([]byte, 100), nil, 0) })
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, 10*time.Second, time.Millisecond)
+		flushed := aside(func() error { return q.Flush(context.Background()) })
+		time.Sleep(time.Millisecond) // it waits, most likely
+		cancel()
+		require.ErrorIs(t, returns(t, waits), context.Canceled)
+		g.open()
+		require.NoError(t, returns(t, first))
+		require.NoError(t, returns(t, flushed))
+	})
+}
+
+func TestQueueFailureReachesEveryone(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		// A socket that is full, not a gate: Close can end that write.
+		c, _ := pair(t, map[bool]Transport{false: TCP(), true: NewMemory()}[full], map[bool]Addr{false: loopback(), true: MemoryAddr("")}[full])
+		q := NewQueue(c, &QueueOptions{Limit: 1000})
+		var calls []<-chan error
+		for range 5 {
+			calls = append(calls, aside(func() error { return q.Post(context.Background(), make([]byte, 32<<20), nil, 0) }))
+		}
+		calls = append(calls, aside(func() error { return q.Flush(context.Background()) }))
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 4*32<<20 }, 10*time.Second, time.Millisecond)
+		calls = append(calls, aside(func() error {
+			_, err := q.WritevQueue(context.Background(), []byte("a"), []byte("b"))
+			return err
+		}), aside(func() error { return q.Flush(context.Background()) }))
+		require.NoError(t, c.Close())
+		for i, call := range calls {
+			if err := returns(t, call); i != 5 || err != nil { // the first Flush may have come before any post
+				require.ErrorIs(t, err, net.ErrClosed)
+			}
+		}
+		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), net.ErrClosed)
+		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, Urgent), net.ErrClosed)
+		waits, _ := q.Buffered()
+		require.Zero(t, waits)
+	})
+}
+
+func TestQueuePeerGone(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(c, nil)
+	require.NoError(t, s.Close())
+	require.Eventually(t, func() bool {
+		err := q.Post(soon(t), []byte("x"), nil, 0)
+		return err != nil && !isTimeout(err)
+	}, 10*time.Second, time.Millisecond)
+	require.Error(t, q.Flush(soon(t)))
+}
+
+func TestQueueUrgent(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, &QueueOptions{Limit: 100})
+		first := held(t, g, q, []byte("f"))
+		n := 1
+		for {
+			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, 60), nil, Urgent) }))
+			if err != nil {
+				require.ErrorIs(t, err, ErrQueueFull)
+				break
+			}
+			require.Less(t, n, 600, "without end")
+			n += 60
+		}
+		require.Greater(t, n, 400, "four times the limit")
+		g.open()
+		require.NoError(t, returns(t, first))
+		_, err := s.Readv(soon(t), make([]byte, n))
+		require.NoError(t, err)
+		require.NoError(t, q.Flush(soon(t)))
+		require.NoError(t, q.Post(soon(t), []byte("again"), nil, Urgent))
+	})
+}
+
+func TestQueueWritev(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, nil)
+		g.shut()
+		a, b := []byte("delivered "), []byte("on return")
+		written := aside(func() error {
+			n, err := q.WritevQueue(context.Background(), a, nil, b)
+			if err == nil && n != 19 {
+				err = fmt.Errorf("%d bytes", n)
+			}
+			return err
+		})
+		waiting(t, &g.begun, 1)
+		select {
+		case err := <-written:
+			require.FailNow(t, "returned before it was delivered", "%v", err)
+		case <-time.After(2 * time.Millisecond):
+		}
+		g.open()
+		require.NoError(t, returns(t, written))
+		_, sent := q.Buffered()
+		require.EqualValues(t, 19, sent)
+		got := make([]byte, 19)
+		_, err := s.Readv(soon(t), got)
+		require.NoError(t, err)
+		require.Equal(t, "delivered on return", string(got))
+	})
+}
+
+func TestQueueEmptyPost(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	q := NewQueue(c, nil)
+	require.ErrorIs(t, q.Post(soon(t), nil, []byte{}, 0), syscall.EINVAL)
+	_, err := q.WritevQueue(soon(t))
+	require.ErrorIs(t, err, syscall.EINVAL)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, q.Post(ctx, []byte("x"), nil, 0), context.Canceled)
+	_, sent := q.Buffered()
+	require.Zero(t, sent)
+	require.NoError(t, q.Flush(NoWait()), "nothing to wait for")
+}
+
+// A post that has begun to go out when its context ends goes out whole.
+func TestQueueCancelledHalfWay(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(c, nil)
+	big := make([]byte, 32<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(big)
+	ctx, cancel := context.WithCancel(context.Background())
+	posted := aside(func() error { return q.Post(ctx, big, nil, 0) })
+	p := make([]byte, 1)
+	_, err := s.Readv(soon(t), p)
+	require.NoError(t, err)
+	cancel()
+	require.NoError(t, returns(t, posted), "its first bytes are out: it is the queue's")
+	next := aside(func() error { return q.Post(context.Background(), []byte("next"), nil, 0) })
+	got := make([]byte, len(big)-1+4)
+	_, err = s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.NoError(t, returns(t, next))
+	require.Equal(t, big[0], p[0])
+	require.True(t, bytes.Equal(big[1:], got[:len(big)-1]))
+	require.Equal(t, "next", string(got[len(big)-1:]))
+}
