@@ -2,6 +2,8 @@ package nodes
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -14,6 +16,10 @@ type spawnOptions struct {
 	reply         ei.Atom // yes, no, error_only, success_only
 }
 
+// errSpawnOption: an option that erlang:spawn_request does not have. The caller hears badopt.
+var errSpawnOption = errors.New("unknown spawn option")
+
+// parseSpawnOptions reads the options. Those about memory and scheduling are known, and of no effect: Go has its own.
 func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	o.reply = "yes"
 	t, err := raw.Decode()
@@ -25,22 +31,21 @@ func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 		return o, ei.ErrType
 	}
 	for _, opt := range opts {
-		switch opt := opt.(type) {
-		case ei.Atom:
-			o.link = o.link || opt == "link"
-			o.monitor = o.monitor || opt == "monitor"
-		case ei.Tuple:
-			if len(opt) != 2 {
-				continue
-			}
-			switch opt[0] {
-			case ei.Atom("monitor"):
-				o.monitor = true
-			case ei.Atom("reply"):
-				if a, ok := opt[1].(ei.Atom); ok {
-					o.reply = a
-				}
-			}
+		name, value := opt, ei.Term(nil)
+		if t, ok := opt.(ei.Tuple); ok && len(t) == 2 {
+			name, value = t[0], t[1]
+		}
+		switch name {
+		case ei.Atom("link"):
+			o.link = true
+		case ei.Atom("monitor"):
+			o.monitor = true
+		case ei.Atom("reply"):
+			o.reply, _ = value.(ei.Atom)
+		case ei.Atom("priority"), ei.Atom("scheduler"), ei.Atom("async_dist"), ei.Atom("message_queue_data"),
+			ei.Atom("fullsweep_after"), ei.Atom("min_heap_size"), ei.Atom("min_bin_vheap_size"), ei.Atom("max_heap_size"):
+		default:
+			return o, fmt.Errorf("%w %v", errSpawnOption, opt)
 		}
 	}
 	return o, nil
@@ -68,7 +73,11 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	if err != nil {
 		n.log.Warn("spawn request refused", "peer", c.peer.Name, "error", err)
-		reply(0, ei.Atom("badarg"))
+		if errors.Is(err, errSpawnOption) {
+			reply(0, ei.Atom("badopt"))
+		} else {
+			reply(0, ei.Atom("badarg"))
+		}
 		return
 	}
 	b, err := n.NewMailbox(nil)
