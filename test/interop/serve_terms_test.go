@@ -31,3 +31,16 @@ func TestServeTerms(t *testing.T) {
 		require.Equal(t, "[]}", wrong)
 	})
 }
+
+// Native records come back where both sides know them.
+func TestServeRecords(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		if r.Number < 29 {
+			t.Skip("native records are of OTP 29 and later")
+		}
+		p := newPair(t, r)
+		load(t, p.erl, "terms")
+		load(t, p.erl, "records")
+		require.Equal(t, "{5,[]}", p.eval(t, `terms:check(N, records:all())`))
+	})
+}

@@ -66,7 +66,11 @@ type served struct {
 // serve starts cnode-demo serve. It must live until the test ends it with stop or kill, or to the end, and be free of data races.
 func serve(t *testing.T, epmdPort int, args ...string) *served {
 	t.Helper()
-	name := uniqueName()
+	return serveAs(t, uniqueName(), epmdPort, args...)
+}
+
+func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
+	t.Helper()
 	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level", "info"}, args...)...)
 	cmd.Env = environment(t, epmdPort)
 	s := &served{Program: otp.Serve(t, cmd)}
@@ -151,11 +155,11 @@ func (p pair) eval(t *testing.T, expr string) string {
 
 func (p pair) about(expr string) string { return "N = '" + p.demo.Name + "', " + expr }
 
-// is checks the values of expressions.
+// is checks the values of expressions. In a value {N} stands for the node's name.
 func (p pair) is(t *testing.T, tests [][2]string) {
 	t.Helper()
 	for _, tt := range tests {
-		require.Equal(t, tt[1], p.eval(t, tt[0]), tt[0])
+		require.Equal(t, strings.ReplaceAll(tt[1], "{N}", "'"+p.demo.Name+"'"), p.eval(t, tt[0]), tt[0])
 	}
 }
 

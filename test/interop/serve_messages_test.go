@@ -1,0 +1,83 @@
+package interop
+
+import (
+	"testing"
+
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+// What one process sends arrives in that order, and comes back in it.
+func TestServeOrder(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`Numbers = lists:seq(1, 10000),
+				[{peer, N} ! {echo, self(), I} || I <- Numbers],
+				[receive I -> I after 20000 -> lost end || _ <- Numbers] =:= Numbers`, `true`},
+			// Sizes on both sides of what is combined, and of what is written from its caller's buffers.
+			{`Sizes = [1, 100000, 0, 16383, 1000000, 2, 64, 16384, 131072, 65536],
+				[{peer, N} ! {echo, self(), {I, binary:copy(<<"x">>, S)}} || I <- lists:seq(1, 20), S <- Sizes],
+				[receive {I, B} when byte_size(B) =:= S -> I; X -> X after 20000 -> lost end || I <- lists:seq(1, 20), S <- Sizes]
+					=:= [I || I <- lists:seq(1, 20), _ <- Sizes]`, `true`},
+			// All ways to send, mixed: a call's reply is behind what was sent before.
+			{`[begin {peer, N} ! {echo, self(), I}, {ok, I} = gen_server:call({peer, N}, I), receive I -> ok after 0 -> I end end
+				|| I <- lists:seq(1, 200)] -- lists:duplicate(200, ok)`, `[]`},
+		})
+	})
+}
+
+// Many senders do not disturb each other's order.
+func TestServeManySenders(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`Self = self(),
+				Senders = [spawn_link(fun() -> [{peer, N} ! {echo, Self, {self(), I}} || I <- lists:seq(1, 200)] end) || _ <- lists:seq(1, 100)],
+				All = [receive {From, I} -> {From, I} after 20000 -> lost end || _ <- lists:seq(1, 20000)],
+				[S || S <- Senders, [I || {From, I} <- All, From =:= S] =/= lists:seq(1, 200)]`, `[]`},
+			{`Refs = [element(2, spawn_monitor(fun() ->
+					[{peer, N} ! {echo, self(), I} || I <- lists:seq(1, 200)],
+					exit([receive M -> M after 20000 -> lost end || _ <- lists:seq(1, 200)] =:= lists:seq(1, 200)) end)) || _ <- lists:seq(1, 100)],
+				lists:usort([receive {'DOWN', R, process, _, Why} -> Why end || R <- Refs])`, `[true]`},
+		})
+	})
+}
+
+func TestServeSinkAndSource(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`[{peer, N} ! {sink, self(), I =:= 10000, <<I:64>>} || I <- lists:seq(1, 10000)], receive X -> X after 20000 -> lost end`, `{count,10000}`},
+			{`{peer, N} ! {sink, self(), true, <<>>}, receive X -> X after 20000 -> lost end`, `{count,1}`},
+			// Each process has a count of its own.
+			{`Refs = [element(2, spawn_monitor(fun() ->
+					[{peer, N} ! {sink, self(), I =:= C, <<0:(8 * C)>>} || I <- lists:seq(1, C)],
+					exit(receive {count, C} -> ok; X -> X after 20000 -> lost end) end)) || C <- lists:seq(1, 100)],
+				lists:usort([receive {'DOWN', R, process, _, Why} -> Why end || R <- Refs])`, `[ok]`},
+			{`{peer, N} ! {source, self(), 10000, {a, <<"b">>}},
+				lists:usort([receive X -> X after 20000 -> lost end || _ <- lists:seq(1, 10000)])`, `[{a,<<"b">>}]`},
+			{`{peer, N} ! {source, self(), 50, binary:copy(<<"x">>, 1000000)},
+				lists:usort([receive X -> byte_size(X) after 20000 -> lost end || _ <- lists:seq(1, 50)])`, `[1000000]`},
+			// What is no request is ignored.
+			{`[{peer, N} ! X || X <- [nonsense, {echo, no_pid, 1}, {echo, self()}, {sink, self(), perhaps, <<>>}, {source, self(), many, 1}, [], <<>>]],
+				{peer, N} ! {source, self(), 0, x}, {peer, N} ! {source, self(), -1, x},
+				{ok, still} = gen_server:call({peer, N}, still), receive X -> X after 0 -> nothing end`, `nothing`},
+			{`{nobody, N} ! hello, {ok, there} = gen_server:call({peer, N}, there)`, `{ok,there}`},
+		})
+	})
+}
+
+// Large results of calls that run beside each other do not drown the connection, nor does what is sent meanwhile.
+func TestServeLargeResults(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`B = binary:copy(<<"x">>, 3000000),
+				Refs = [element(2, spawn_monitor(fun() -> exit(rpc:call(N, cnode, echo, [B]) =:= B) end)) || _ <- lists:seq(1, 10)],
+				[{peer, N} ! {echo, self(), B} || _ <- lists:seq(1, 10)],
+				{lists:usort([receive {'DOWN', R, process, _, Why} -> Why end || R <- Refs]),
+				 lists:usort([receive X -> byte_size(X) after 20000 -> lost end || _ <- lists:seq(1, 10)])}`, `{[true],[3000000]}`},
+			// Signals that want an answer at once, behind more bytes than a connection queues.
+			{`B = binary:copy(<<"x">>, 9000000),
+				[begin {peer, N} ! {echo, self(), B},
+					{P, R} = spawn_monitor(N, cnode, echo, [1]), receive {'DOWN', R, process, P, normal} -> ok end,
+					receive B -> ok after 20000 -> lost end end || _ <- lists:seq(1, 5)]`, `[ok,ok,ok,ok,ok]`},
+		})
+	})
+}

@@ -1,0 +1,108 @@
+package interop
+
+import (
+	"testing"
+
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+func TestServeMonitors(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		p := newPair(t, r)
+		p.is(t, [][2]string{
+			{`R = monitor(process, {nobody, N}), receive {'DOWN', R, process, {nobody, N}, Why} -> Why after 20000 -> none end`, `noproc`},
+			{`{P, R} = spawn_monitor(N, cnode, echo, [1]), receive {'DOWN', R, process, P, Why} -> Why after 20000 -> none end`, `normal`},
+			{`{P, R} = spawn_monitor(N, cnode, nothing, [a]), receive {'DOWN', R, process, P, Why} -> Why after 20000 -> none end`,
+				`{undef,[{cnode,nothing,[a],[]}]}`},
+			// A pid that was, and one that never was.
+			{`{P, R} = spawn_monitor(N, cnode, echo, [1]), receive {'DOWN', R, process, P, _} -> ok end,
+				S = monitor(process, P), receive {'DOWN', S, process, P, Why} -> Why after 20000 -> none end`, `noproc`},
+			{`R = monitor(process, {peer, N}), true = demonitor(R, [flush, info]), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`is_reference(monitor(process, {peer, N}, [{tag, gone}]))`, `true`},
+			{`receive X -> X after 0 -> nothing end`, `nothing`},
+		})
+		p.demo.kill()
+		require.Equal(t, `noconnection`, p.eval(t, `receive {gone, _, process, {peer, N}, Why} -> Why after 20000 -> none end`))
+	})
+}
+
+func TestServeLinks(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		p := newPair(t, r)
+		p.is(t, [][2]string{
+			{`process_flag(trap_exit, true)`, `false`},
+			{`P = spawn_link(N, cnode, echo, [1]), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `normal`},
+			{`P = spawn_link(N, cnode, nothing, []), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `{undef,[{cnode,nothing,[],[]}]}`},
+			{`P = spawn(N, cnode, echo, [1]), R = monitor(process, P), receive {'DOWN', R, process, P, _} -> ok end,
+				link(P), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `noproc`},
+			{`P = spawn(N, cnode, echo, [1]), R = monitor(process, P), receive {'DOWN', R, process, P, _} -> ok end,
+				link(P), unlink(P), {ok, 1} = gen_server:call({peer, N}, 1), receive {'EXIT', P, Why} -> Why after 0 -> none end`, `none`},
+			{`[begin P = spawn(N, cnode, echo, [I]), catch link(P), unlink(P) end || I <- lists:seq(1, 500)], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`(fun F() -> receive X -> [X | F()] after 0 -> [] end end)()`, `[]`},
+			// Exit signals to what is not there, or no more, do nothing.
+			{`P = spawn(N, cnode, echo, [1]), [exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+		})
+	})
+}
+
+// The two ends of a node: it leaves, or it is killed. Both are a nodedown, at once.
+func TestServeNodedown(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		for name, end := range map[string]func(s *served){"stop": func(s *served) { s.stop(t) }, "kill": (*served).kill} {
+			t.Run(name, func(t *testing.T) {
+				p := pair{erl: erl, demo: serve(t, port)}
+				p.is(t, [][2]string{
+					{`ok = net_kernel:monitor_nodes(true, #{node_type => hidden, nodedown_reason => true}), pong = net_adm:ping(N)`, `pong`},
+					{`receive {nodeup, N, #{node_type := T}} -> T after 20000 -> none end`, `hidden`},
+					{`monitor_node(N, true), monitor_node(N, true)`, `true`},
+				})
+				end(p.demo)
+				p.is(t, [][2]string{
+					{`[receive {nodedown, N} -> down after 20000 -> none end || _ <- [1, 2]]`, `[down,down]`},
+					{`receive {nodedown, N, #{nodedown_reason := R}} -> R after 20000 -> none end`, `connection_closed`},
+					{`nodes(hidden)`, `[]`},
+					{`net_adm:ping(N)`, `pang`},
+					{`monitor_node(N, true), receive {nodedown, N} -> down after 20000 -> none end`, `down`},
+					{`net_kernel:monitor_nodes(false, #{node_type => hidden, nodedown_reason => true})`, `ok`},
+					{`receive X -> X after 0 -> nothing end`, `nothing`},
+				})
+			})
+		}
+	})
+}
+
+// A killed program leaves nothing behind that it would find when it comes back.
+func TestServeComesBack(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		p := pair{erl: r.Start(t, otp.Options{EpmdPort: port})}
+		name := uniqueName()
+		for range 3 {
+			p.demo = serveAs(t, name, port)
+			p.is(t, [][2]string{
+				{`P = spawn(N, cnode, echo, [1]), case get(last) of P -> same; Last -> put(last, P), Last end =/= same`, `true`},
+				{`process_flag(trap_exit, true), monitor(process, {peer, N}), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			})
+			p.demo.kill()
+			require.Equal(t, `noconnection`, p.eval(t, `receive {'DOWN', _, process, {peer, N}, Why} -> Why after 20000 -> none end`))
+		}
+	})
+}
+
+func TestServeDisconnect(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`[begin
+				{ok, I} = gen_server:call({peer, N}, I), [N] = nodes(hidden),
+				monitor_node(N, true), R = monitor(process, {peer, N}),
+				true = disconnect_node(N),
+				receive {nodedown, N} -> ok end, receive {'DOWN', R, process, {peer, N}, noconnection} -> ok end,
+				[] = nodes(hidden), pong = net_adm:ping(N)
+			end || I <- lists:seq(1, 30)] -- lists:duplicate(30, pong)`, `[]`},
+			{`nodes(hidden) =:= [N]`, `true`},
+		})
+	})
+}
