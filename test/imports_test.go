@@ -60,6 +60,8 @@ var picture = []row{
 	{path: "test/interop", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp", others: []string{xsys, cobra, pflag, ergo}},
+	{path: "test/bench/peer", own: libraries},
+	{path: "test/bench/ergo", others: []string{ergo}},
 	{path: "test"},
 }
 
