@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -23,13 +24,11 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must
-// answer there; empty takes any. It is ei_connect_host_port and ei_xconnect.
+// answer there; empty takes any that is not connected: one that says that it is gets dist.ErrAlive, unless nobody is connected here. It is ei_connect_host_port and ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
-		ctx, cancel := n.handshakeTime(ctx)
-		defer cancel()
-		c, err := n.open(ctx, "", at)
+		c, err := n.connectAnyone(ctx, at)
 		return c, wrap("connect", addr.String(), err)
 	}
 	c, fresh, err := n.dial(ctx, name, &at)
@@ -42,8 +41,35 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 	return c, nil
 }
 
+// connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
+func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
+	ctx, cancel := n.handshakeTime(ctx)
+	defer cancel()
+	actx, supersede := context.WithCancelCause(ctx)
+	defer supersede(nil)
+	a := &attempt{cancel: supersede}
+	name := ""
+	c, err := n.open(actx, "", at, func(peer string) error {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		p := n.peerLocked(peer)
+		if p.conn != nil && p.conn.Err() == nil || p.outgoing != nil {
+			return ErrConnected
+		}
+		name, p.outgoing = peer, a
+		return nil
+	})
+	if name != "" {
+		n.settled(name, a)
+	}
+	return c, err
+}
+
 // errTimeout is why a handshake's context ends by itself.
 var errTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
+
+// nokPause is how long an attempt of the peer's is awaited that it has told us of; then our own is made again.
+const nokPause = 200 * time.Millisecond
 
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
 func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -60,6 +86,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
+	nok := false
 	for waited := false; ; waited = true {
 		n.mu.Lock()
 		if name == n.name {
@@ -67,87 +94,80 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			return nil, false, dist.ErrSelf
 		}
 		p := n.peerLocked(name)
-		if p.conn == nil && p.outgoing == nil && p.incoming == nil {
-			return n.attempt(ctx, name, p, at) // releases n.mu
-		}
-		c, change := p.conn, p.change
-		n.mu.Unlock()
-		if c != nil {
-			if c.Err() == nil {
-				return c, waited, nil
+		change := (<-chan struct{})(p.change)
+		var pause <-chan time.Time
+		switch {
+		case p.conn != nil && p.conn.Err() == nil:
+			n.mu.Unlock()
+			return p.conn, waited, nil
+		case p.conn != nil:
+			change = p.conn.left
+		case p.outgoing != nil || p.incoming != nil:
+		case nok:
+			nok, pause = false, time.After(nokPause)
+		default:
+			c, err = n.attempt(ctx, name, p, at) // releases n.mu
+			nok = errors.Is(err, dist.ErrNok)
+			if err == nil || !nok && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
+				return c, true, err
 			}
-			change = c.left
+			continue // the peer's own attempt goes on; should it fail, ours is made again
 		}
+		n.mu.Unlock()
 		select {
 		case <-change:
+		case <-pause:
 		case <-ctx.Done():
-			return nil, false, context.Cause(ctx)
+			n.forget(name)
+			return nil, false, because(ctx, err)
 		}
 	}
 }
 
-// attempt makes a connection of our own while the table says so. It is called with n.mu held, and releases it.
-func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) (*Conn, bool, error) {
+// attempt makes a connection of our own while the table says so. It is called with n.mu held, and releases it. When the peer's own attempt has
+// won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
+func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) (*Conn, error) {
 	actx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := &attempt{cancel: cancel}
 	p.outgoing = a
 	n.mu.Unlock()
+	defer n.settled(name, a)
 
-	var c *Conn
 	var err error
 	if at == nil {
 		at = new(Endpoint)
 		*at, err = n.cfg.Resolver.Resolve(actx, name)
 	}
+	var c *Conn
 	if err == nil {
-		c, err = n.open(actx, name, *at)
+		c, err = n.open(actx, name, *at, nil)
 	}
-
-	n.mu.Lock()
-	p = n.peerLocked(name)
-	if p.outgoing == a {
-		p.outgoing = nil
+	switch {
+	case err == nil:
+		return c, nil
+	case ctx.Err() != nil:
+		return nil, because(ctx, err)
+	case context.Cause(actx) == ErrSuperseded:
+		return nil, ErrSuperseded
 	}
-	n.changedLocked(name, p)
-	n.mu.Unlock()
-	if err == nil {
-		return c, true, nil
-	}
-	if context.Cause(actx) == ErrSuperseded || errors.Is(err, dist.ErrNok) || errors.Is(err, ErrConnected) {
-		if c := n.awaitPeer(ctx, name); c != nil { // the peer's own attempt goes on
-			return c, true, nil
-		}
-	}
-	if ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
-		err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
-	}
-	return nil, false, err
+	return nil, err
 }
 
-// awaitPeer waits for the peer's own connection; nil when it does not come.
-func (n *Node) awaitPeer(ctx context.Context, name string) *Conn {
-	began := false
-	for {
-		n.mu.Lock()
-		p := n.peerLocked(name)
-		c, change := p.conn, p.change
-		began = began || p.incoming != nil
-		over := began && p.incoming == nil
-		n.mu.Unlock()
-		if c != nil || over {
-			return c
-		}
-		select {
-		case <-change:
-		case <-ctx.Done():
-			return nil
-		}
+// because says why ctx has ended, and err, if it says anything else.
+func because(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		return cause
+	case errors.Is(err, cause):
+		return err
 	}
+	return fmt.Errorf("%w (%w)", cause, err)
 }
 
-// open connects to an endpoint and does the handshake.
-func (n *Node) open(ctx context.Context, name string, at Endpoint) (*Conn, error) {
+// open connects to an endpoint and does the handshake. met, if there is one, may refuse the peer once its name is known.
+func (n *Node) open(ctx context.Context, name string, at Endpoint, met func(name string) error) (*Conn, error) {
 	tr := at.Transport
 	if tr == nil {
 		tr = n.cfg.Transport
@@ -160,15 +180,19 @@ func (n *Node) open(ctx context.Context, name string, at Endpoint) (*Conn, error
 	if err != nil {
 		return nil, err
 	}
-	c, err := n.finish(ctx, s, name, at.Version5)
-	if err != nil {
-		return nil, errors.Join(err, quietly(s.Close()))
+	c, err := n.finish(ctx, s, name, at.Version5, met)
+	if err == nil {
+		return c, nil
 	}
-	return c, nil
+	err = errors.Join(err, quietly(s.Close()))
+	if errors.Is(err, errNamed) { // once more, under the name that the node has now
+		return n.open(ctx, name, at, met)
+	}
+	return nil, err
 }
 
-func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, version5 bool) (*Conn, error) {
-	p, err := n.initiate(ctx, s, name, version5)
+func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, version5 bool, met func(string) error) (*Conn, error) {
+	p, err := n.initiate(ctx, s, name, version5, met)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +203,11 @@ func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, ver
 		return nil, err
 	}
 	c := newConn(n, s, p, true)
-	if err := n.enter(c, nil); err != nil {
+	var replaces *Conn
+	if p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
+		replaces = n.Conn(p.Name)
+	}
+	if err := n.enter(ctx, c, replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

@@ -135,7 +135,14 @@ func TestReconnectOnDemand(t *testing.T) {
 			require.NoError(t, w.ctx().Err())
 		}
 	}
-	require.Zero(t, here.bytes, "no DOWN")
+	require.Zero(t, unread(here), "no DOWN")
+}
+
+// unread counts the bytes in a mailbox.
+func unread(b *Mailbox) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes
 }
 
 func watchingOf(b *Mailbox) map[ei.Ref]target {

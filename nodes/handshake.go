@@ -83,15 +83,24 @@ func (p *packets) cause(err error) error {
 	return err
 }
 
-// initiate runs the connecting side of the handshake.
-func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, version5 bool) (dist.Peer, error) {
+// initiate runs the connecting side of the handshake. met, if there is one, may refuse the peer.
+func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, version5 bool, met func(string) error) (dist.Peer, error) {
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return dist.Peer{}, err
 	}
 	return dist.Initiate(p, n.self(), dist.InitiateOptions{
 		Want: want, Version5: version5,
-		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
+		// The peer's connection to us is dead: there is none here. Without a name of the peer that cannot be known.
+		AliveAnswer: func(string) bool { return want != "" || len(n.Peers()) == 0 },
+		CheckPeer: func(name string) error {
+			if met != nil {
+				if err := met(name); err != nil {
+					return err
+				}
+			}
+			return n.checkPeer(ctx, s, name)
+		},
 	})
 }
 

@@ -169,7 +169,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 		return nil, err
 	}
 	c := newConn(l.n, s, p, false)
-	if err := l.n.enter(c, a.replaces); err != nil {
+	if err := l.n.enter(actx, c, a.replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

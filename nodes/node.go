@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -106,10 +105,13 @@ func (n *Node) takeName(p dist.Peer) error {
 		n.log.Info("named by peer", "name", n.name, "peer", p.Name)
 	}
 	if n.name != p.SelfName {
-		return fmt.Errorf("another peer named this node %s first", n.name)
+		return errNamed
 	}
 	return nil
 }
+
+// errNamed says that another peer has named this node meanwhile.
+var errNamed = errors.New("another peer named this node first")
 
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {

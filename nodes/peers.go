@@ -70,25 +70,44 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	return verdict
 }
 
-// settled takes an incoming attempt off the table.
+// settled takes an attempt off the table.
 func (n *Node) settled(name string, a *attempt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := n.peers[name]; p != nil && p.incoming == a {
+	p := n.peers[name]
+	switch {
+	case p == nil:
+		return
+	case p.incoming == a:
 		p.incoming = nil
+	case p.outgoing == a:
+		p.outgoing = nil
+	}
+	n.changedLocked(name, p)
+}
+
+// forget drops a peer of which nothing is known.
+func (n *Node) forget(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.peers[name]; p != nil {
 		n.changedLocked(name, p)
 	}
 }
 
 // enter puts a connection whose handshake is done on the table. replaces, if the peer has said that it is dead, is closed: its links
-// and monitors break before the new connection can be used.
-func (n *Node) enter(c *Conn, replaces *Conn) error {
+// and monitors break before the new connection can be used. ctx is the attempt's.
+func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 	name := c.peer.Name
 	for {
 		n.mu.Lock()
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
+		case ctx.Err() != nil: // superseded, perhaps: the peer has been told so
+			n.changedLocked(name, p)
+			n.mu.Unlock()
+			return context.Cause(ctx)
 		case n.ctx.Err() != nil:
 			n.changedLocked(name, p)
 			n.mu.Unlock()

@@ -1,0 +1,306 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// failures collects what Config.HandshakeFailed hears.
+func failures() (c chan error, edit func(*Config)) {
+	c = make(chan error, 1000)
+	return c, func(cfg *Config) { cfg.HandshakeFailed = func(_ transport.Addr, err error) { c <- err } }
+}
+
+func TestConnectErrors(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a := w.node("alice")
+			w.started("bob")
+			_, gone := w.listening("gone")
+			require.NoError(t, gone.Close())
+			other := w.started("other")
+			w.book.set("moved@test", other.Listeners()[0].Addr())
+
+			connect := func(name string) error {
+				_, err := a.Connect(w.ctx(), name)
+				return err
+			}
+			require.ErrorIs(t, connect("nobody@test"), ErrUnknownNode)
+			require.ErrorIs(t, connect("alice@test"), dist.ErrSelf)
+			require.ErrorIs(t, connect("no name"), dist.ErrInvalidName)
+			require.ErrorIs(t, connect(""), dist.ErrInvalidName)
+			err := connect("gone@test")
+			if kind == "unix" {
+				require.ErrorIs(t, err, syscall.ENOENT)
+			} else {
+				require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			}
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, "connect", e.Op)
+			require.Equal(t, "gone@test", e.Peer)
+			require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
+			require.NoError(t, connect("bob@test"))
+			require.ErrorIs(t, connect("bob@test"), ErrConnected)
+			_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
+			require.ErrorIs(t, err, ErrConnected)
+			c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
+			require.NoError(t, err)
+			require.Equal(t, "other@test", c.Name())
+			require.NoError(t, a.Close())
+			require.ErrorIs(t, connect("bob@test"), ErrClosed)
+			_, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "")
+			require.ErrorIs(t, err, ErrClosed)
+			require.Empty(t, a.peers)
+		})
+	}
+}
+
+func TestConnectAddr(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.node("alice")
+	b := w.started("bob")
+	at := b.Listeners()[0].Addr()
+	c, err := a.ConnectAddr(w.ctx(), at, "")
+	require.NoError(t, err)
+	require.Equal(t, "bob@test", c.Name())
+
+	// A second one must not cost the first its life.
+	_, err = a.ConnectAddr(w.ctx(), at, "")
+	require.Error(t, err)
+	_, err = a.ConnectAddr(w.ctx(), at, "bob@test")
+	require.ErrorIs(t, err, ErrConnected)
+	require.NoError(t, c.Err())
+	_, err = c.Call(w.ctx(), "m", "f")
+	require.Error(t, err)
+	require.NoError(t, c.Err())
+	require.NoError(t, b.Conn("alice@test").Err())
+}
+
+func TestWrongCookie(t *testing.T) {
+	w := newWorld(t, "tcp")
+	failed, hear := failures()
+	w.started("bob", hear)
+	a := w.node("alice", func(cfg *Config) { cfg.Cookie = "other" })
+	c := w.started("carol")
+	_, err := c.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+
+	_, err = a.Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, io.EOF)
+	var h *dist.HandshakeError
+	require.ErrorAs(t, err, &h)
+	require.Equal(t, dist.PhaseChallengeAck, h.Phase)
+	require.Contains(t, err.Error(), "cookie", "the error says what is most likely wrong")
+	err = arrives(t, failed, "the failed handshake")
+	require.ErrorIs(t, err, dist.ErrBadCookie)
+	require.ErrorAs(t, err, &h)
+	require.Equal(t, "alice@test", h.Peer)
+
+	require.NoError(t, c.Conn("bob@test").Err(), "others are unharmed")
+}
+
+// A peer that accepts whoever comes cannot prove a cookie that it does not have.
+func TestWrongCookieOfAcceptor(t *testing.T) {
+	w := newWorld(t, "memory")
+	at := w.ambush("bob@test")
+	a := w.node("alice")
+	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+	p := at.accept()
+	c, err := newPackets(w.ctx(), p.s)
+	require.NoError(t, err)
+	_, err = dist.ReadName(c)
+	require.NoError(t, err)
+	status, err := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusOK})
+	require.NoError(t, err)
+	challenge, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2, Name: "bob@test"})
+	require.NoError(t, err)
+	require.NoError(t, c.WritePackets(status, challenge))
+	reply, err := c.ReadPacket()
+	require.NoError(t, err)
+	m, err := dist.ParseReply(reply)
+	require.NoError(t, err)
+	require.NoError(t, c.WritePackets(dist.AppendAck(nil, dist.Digest("guess", m.Challenge))))
+	require.ErrorIs(t, arrives(t, connected, "the refusal").err, dist.ErrBadCookie)
+	p.gone()
+}
+
+func TestConnectRefused(t *testing.T) {
+	why := errors.New("not on Sundays")
+	w := newWorld(t, "memory")
+	failed, hear := failures()
+	w.started("bob", hear, func(cfg *Config) {
+		cfg.CheckPeer = func(_ context.Context, name string) error {
+			if name == "alice@test" {
+				return why
+			}
+			return nil
+		}
+	})
+	a := w.node("alice")
+	_, err := a.Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, dist.ErrNotAllowed)
+	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), why)
+
+	c := w.node("carol", func(cfg *Config) { cfg.CheckPeer = func(context.Context, string) error { return why } })
+	_, err = c.Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, why)
+	require.ErrorIs(t, err, dist.ErrRefused)
+	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), io.EOF)
+
+	d := w.node("dave", func(cfg *Config) { cfg.Flags = dist.FlagsDefault &^ (dist.FlagMapTag | dist.FlagMandatory25Digest) })
+	_, err = d.Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, dist.ErrNotAllowed)
+	err = arrives(t, failed, "the failed handshake")
+	require.ErrorIs(t, err, dist.ErrMissingFlags)
+	require.Contains(t, err.Error(), "DFLAG_MAP_TAG")
+}
+
+// Whatever a Connect waits for, its context ends it, and leaves nothing on the table of peers.
+func TestConnectCancelled(t *testing.T) {
+	w := newWorld(t, "tcp")
+	silent := w.ambush("silent@test")
+	for name, edit := range map[string]func(*Config){
+		"silent peer":      nil,
+		"hanging resolver": func(cfg *Config) { cfg.Resolver = hanging{} },
+		"CheckPeer": func(cfg *Config) {
+			cfg.CheckPeer = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := w.node("alice", func(cfg *Config) {
+				if edit != nil {
+					edit(cfg)
+				}
+			})
+			to := "silent@test"
+			if name == "CheckPeer" {
+				to = w.started("bob").Name()
+			}
+			ctx, cancel := context.WithCancel(w.ctx())
+			connected := async(func() (*Conn, error) { return a.Connect(ctx, to) })
+			waiting := async(func() (*Conn, error) { return a.Connect(ctx, to) })
+			if name == "silent peer" {
+				silent.accept()
+			}
+			cancel()
+			require.ErrorIs(t, arrives(t, connected, "the cancelled Connect").err, context.Canceled)
+			require.ErrorIs(t, arrives(t, waiting, "the other cancelled Connect").err, context.Canceled)
+			require.Empty(t, a.peers)
+
+			connected = async(func() (*Conn, error) { return a.Connect(w.ctx(), to) })
+			if name == "silent peer" {
+				silent.accept()
+			}
+			require.NoError(t, a.Close())
+			require.ErrorIs(t, arrives(t, connected, "the Connect of a closed node").err, ErrClosed)
+			require.Empty(t, a.peers)
+		})
+	}
+}
+
+type hanging struct{}
+
+func (hanging) Resolve(ctx context.Context, _ string) (Endpoint, error) {
+	<-ctx.Done()
+	return Endpoint{}, ctx.Err()
+}
+
+func TestHandshakeTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		at := w.ambush("silent@test")
+		a := w.node("alice")
+		begin := time.Now()
+		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "silent@test") })
+		p := at.accept()
+		err := (<-connected).err
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
+		var h *dist.HandshakeError
+		require.ErrorAs(t, err, &h)
+		require.Equal(t, dist.PhaseStatus, h.Phase)
+		p.gone()
+
+		failed, hear := failures()
+		_, l := w.listening("bob", hear)
+		ctx, cancel := context.WithCancel(context.Background())
+		accepted := async(func() (*Conn, error) { return l.Accept(ctx) })
+		begin = time.Now()
+		p = w.wire(l)
+		require.NoError(t, p.write([]byte{0, 20})) // half a header is nothing
+		err = <-failed
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
+		p.gone()
+		cancel()
+		require.ErrorIs(t, (<-accepted).err, context.Canceled)
+	})
+}
+
+func TestAcceptCancelled(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b, l := w.listening("bob")
+	ctx, cancel := context.WithCancel(w.ctx())
+	accepted := async(func() (*Conn, error) { return l.Accept(ctx) })
+	cancel()
+	require.ErrorIs(t, arrives(t, accepted, "the cancelled Accept").err, context.Canceled)
+
+	// A connection that came up while nobody accepted is not lost.
+	a := w.node("alice")
+	ca, err := a.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	cb, err := l.Accept(w.ctx())
+	require.NoError(t, err)
+	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
+	_, err = cb.Receive(w.ctx())
+	require.NoError(t, err)
+
+	accepted = async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, arrives(t, accepted, "the Accept of a closed listener").err, ErrClosed)
+	require.NoError(t, l.Close())
+	require.NoError(t, cb.Err(), "connections stay")
+	require.Empty(t, b.Listeners())
+
+	_, err = b.Listen(ctx, b.cfg.Listen)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, b.Close())
+	_, err = b.Listen(w.ctx(), w.addr("bob@test"))
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+// A connection that is up and that nobody accepts ends with its listener.
+func TestUnacceptedConnectionEndsWithListener(t *testing.T) {
+	w := newWorld(t, "memory")
+	b, l := w.listening("bob")
+	ctx, cancel := context.WithCancel(w.ctx())
+	accepted := async(func() (*Conn, error) { return l.Accept(ctx) })
+	cancel()
+	<-accepted
+	a := w.node("alice")
+	ca, err := a.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, readToEnd(w, ca), io.EOF)
+	require.Eventually(t, func() bool { return len(b.Peers()) == 0 }, tooLong, tick)
+}
+
+func readToEnd(w *world, c *Conn) error {
+	for {
+		if _, err := c.Receive(w.ctx()); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Both sides connect at the same time: both Connects return, and one connection is left, the same for both.
+func TestSimultaneousConnect(t *testing.T) {
+	for _, kind := range []string{"tcp", "memory"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ns := []*Node{w.started("alice"), w.started("bob")}
+			boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
+			for i, n := range ns {
+				require.NoError(t, n.Register("box", boxes[i]))
+			}
+			for round := range 200 {
+				var start, done sync.WaitGroup
+				start.Add(1)
+				conns := make([]*Conn, 2)
+				errs := make([]error, 2)
+				for i, n := range ns {
+					done.Go(func() {
+						start.Wait()
+						conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
+					})
+				}
+				start.Done()
+				soon(t, "Connect", done.Wait)
+				for i := range ns {
+					if errs[i] != nil { // too late for being simultaneous
+						require.ErrorIs(t, errs[i], ErrConnected)
+						conns[i] = ns[i].Conn(ns[1-i].Name())
+					}
+				}
+				require.Equal(t, conns[0].initiated, !conns[1].initiated, "both ends of one connection")
+				for i := range ns {
+					require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
+					m, err := boxes[1-i].Receive(w.ctx())
+					require.NoError(t, err)
+					term, err := m.Term()
+					require.NoError(t, err)
+					require.Equal(t, ei.Int(round), term)
+					require.NoError(t, conns[i].Err())
+					require.Len(t, ns[i].Peers(), 1)
+				}
+				for i := range ns {
+					go conns[i].Close()
+				}
+				for i := range ns {
+					<-conns[i].left
+				}
+			}
+			for _, n := range ns {
+				require.Empty(t, n.Peers())
+				require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
+			}
+		})
+	}
+}
+
+func tableSize(n *Node) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.peers)
+}
+
+// Many goroutines of one node connect to the same peer: there is one connection, and all get it.
+func TestConcurrentConnect(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	a := w.node("alice")
+	results := make(chan result[*Conn], 50)
+	for range cap(results) {
+		go func() { results <- of(a.Connect(w.ctx(), "bob@test")) }()
+	}
+	var c *Conn
+	for range cap(results) {
+		r := arrives(t, results, "a connection")
+		if r.err != nil {
+			require.ErrorIs(t, r.err, ErrConnected)
+			continue
+		}
+		if c == nil {
+			c = r.v
+		}
+		require.Same(t, c, r.v)
+	}
+	require.NotNil(t, c)
+	for _, n := range []*Node{a, b} {
+		require.Eventually(t, func() bool { return n.Stats().Connections == 1 }, tooLong, tick)
+	}
+}
+
+// The peer gives way, then never comes: the attempt is made again.
+func TestConnectAfterNok(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		at := w.ambush("bob@test")
+		a := w.node("alice")
+		connected := async(func() (*Conn, error) { return a.Connect(context.Background(), "bob@test") })
+		p := at.accept()
+		require.ErrorIs(t, p.respond(role("bob@test"), dist.StatusNok), dist.ErrNok)
+		p.close()
+		p = at.accept()
+		require.NoError(t, p.respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, (<-connected).err)
+
+		// Nobody ever comes: the handshake's time ends it, and the error tells why.
+		begin := time.Now()
+		w.ambush("carol@test").refuse(dist.StatusNok)
+		_, err := a.Connect(context.Background(), "carol@test")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, DefaultHandshakeTimeout, time.Since(begin))
+		require.Equal(t, 1, tableSize(a))
+	})
+}
+
+// refuse answers every connection with a status, until the test ends.
+func (a *ambush) refuse(status dist.Status) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	a.w.t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			s, err := a.l.Accept(ctx)
+			if err != nil {
+				return
+			}
+			p := &wire{t: a.w.t, s: s}
+			_ = p.respond(role(a.name), status)
+			p.close()
+		}
+	}()
+}
+
+// Whoever names itself as the node that we connect to, but has not its cookie, does not keep us from it.
+func TestConnectDespiteImpostor(t *testing.T) {
+	w := newWorld(t, "memory")
+	at := w.ambush("bob@test")
+	failed, hear := failures()
+	a, l := w.listening("alice", hear)
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+	first := at.accept()
+	impostor := role("bob@test")
+	impostor.Cookie = "guess"
+	require.Error(t, w.wire(l).initiate(impostor))
+	require.ErrorIs(t, arrives(t, failed, "the impostor's end"), dist.ErrBadCookie)
+	first.close() // alice has given it up
+	p := at.accept()
+	require.NoError(t, p.respond(role("bob@test"), dist.StatusOK))
+	r := arrives(t, connected, "the connection")
+	require.NoError(t, r.err)
+	require.NoError(t, l.Close())
+	<-accepted
+}
+
+// alive connects a second time under a name that is connected, and answers the question whether the first connection is dead.
+func alive(p *wire, self dist.Self, dead bool) error {
+	c, err := newPackets(patience(p.t), p.s)
+	require.NoError(p.t, err)
+	asked := false
+	_, err = dist.Initiate(c, self, dist.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
+	require.True(p.t, asked)
+	return err
+}
+
+func TestDuplicateConnect(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			failed, hear := failures()
+			b := w.started("bob", hear)
+			l := b.Listeners()[0]
+			box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
+			require.NoError(t, err)
+			require.NoError(t, b.Register("box", box))
+			up := func() *Conn {
+				var c *Conn
+				require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+				return c
+			}
+			p := w.peer(l, role("wire@test"))
+			c := up()
+			require.NoError(t, box.Link(w.ctx(), p.self))
+			_, err = box.Monitor(w.ctx(), p.self)
+			require.NoError(t, err)
+			require.NoError(t, box.MonitorNode(w.ctx(), "wire@test"))
+
+			// It lives: the second one goes.
+			q := w.wire(l)
+			require.ErrorIs(t, alive(q, role("wire@test"), false), dist.ErrAlive)
+			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrAlive)
+			// Whoever has no cookie cannot end it.
+			impostor := role("wire@test")
+			impostor.Cookie = "guess"
+			q = w.wire(l)
+			require.Error(t, alive(q, impostor, true))
+			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
+			// Who does not answer waits alone, and one more is turned away meanwhile.
+			q = w.wire(l)
+			packets, err := newPackets(w.ctx(), q.s)
+			require.NoError(t, err)
+			name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+			require.NoError(t, err)
+			require.NoError(t, packets.WritePackets(name))
+			status, err := packets.ReadPacket()
+			require.NoError(t, err)
+			require.Equal(t, "salive", string(status))
+			require.ErrorIs(t, w.wire(l).initiate(role("wire@test")), dist.ErrNotAllowed)
+			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrNotAllowed)
+			q.close()
+			require.ErrorIs(t, arrives(t, failed, "the refusal"), io.EOF)
+			require.NoError(t, c.Err())
+			require.Same(t, c, up())
+			require.Zero(t, unread(box))
+
+			// It is dead: the second one replaces it, and what the processes had with it breaks before anything new comes.
+			q = w.wire(l)
+			require.NoError(t, alive(q, role("wire@test"), true))
+			q.self = p.self
+			q.say("box", ei.Atom("new"))
+			require.ErrorIs(t, ended(t, c), ErrSuperseded)
+			p.gone()
+			var ops []dist.Op
+			for len(ops) < 4 {
+				m, err := box.Receive(w.ctx())
+				require.NoError(t, err)
+				ops = append(ops, m.Op)
+				if m.Op == dist.OpExit || m.Op == dist.OpMonitorPExit {
+					reason, err := m.Reason.Decode()
+					require.NoError(t, err)
+					require.Equal(t, ei.Atom("noconnection"), reason)
+				}
+			}
+			require.ElementsMatch(t, []dist.Op{dist.OpExit, dist.OpMonitorPExit, dist.OpSend}, ops[:3])
+			require.Equal(t, dist.OpRegSend, ops[3])
+			require.NotSame(t, c, up())
+			require.Len(t, b.Peers(), 1)
+		})
+	}
+}
+
+// Two nodes have one name, by somebody's mistake.
+func TestTwoNodesOfOneName(t *testing.T) {
+	w := newWorld(t, "memory")
+	failed, hear := failures()
+	a := w.started("alice", hear)
+	one := w.started("bob", hear)
+	two := w.started("bob", func(cfg *Config) { cfg.Listen = transport.MemoryAddr("elsewhere") })
+	at := one.Listeners()[0].Addr()
+
+	_, err := two.ConnectAddr(w.ctx(), at, "")
+	require.ErrorIs(t, err, dist.ErrNotAllowed)
+	require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrSelf)
+	_, err = two.ConnectAddr(w.ctx(), at, "bob@test")
+	require.ErrorIs(t, err, dist.ErrSelf)
+
+	c, err := one.Connect(w.ctx(), "alice@test")
+	require.NoError(t, err)
+	// The second one of the name looks like the first one's next life.
+	_, err = two.Connect(w.ctx(), "alice@test")
+	require.NoError(t, err)
+	require.ErrorIs(t, ended(t, c), io.EOF)
+	require.Eventually(t, func() bool {
+		c := a.Conn("bob@test")
+		return c != nil && c.Peer().Creation == two.Creation()
+	}, tooLong, tick)
+}
+
+// A peer that begins anew before its last attempt is done has given that up.
+func TestPeerBeginsAnew(t *testing.T) {
+	w := newWorld(t, "memory")
+	failed, hear := failures()
+	b := w.started("bob", hear)
+	l := b.Listeners()[0]
+	p := w.wire(l)
+	packets, err := newPackets(w.ctx(), p.s)
+	require.NoError(t, err)
+	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	require.NoError(t, err)
+	require.NoError(t, packets.WritePackets(name))
+	_, err = packets.ReadPacket()
+	require.NoError(t, err)
+	w.peer(l, role("wire@test"))
+	require.ErrorIs(t, arrives(t, failed, "the end of the first attempt"), ErrSuperseded)
+	p.gone()
+	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+}
+
+// ConnectAddr without a name knows whom it has met only late; it must not disturb what there is or is about to be, nor
+// leave two halves of different connections.
+func TestConnectAddrBesideConnect(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	for _, pair := range [][2]*Node{{a, b}, {b, a}} {
+		for range 40 {
+			x, y := pair[0], pair[1]
+			at := y.Listeners()[0].Addr()
+			one := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
+			two := async(func() (*Conn, error) { return y.Connect(w.ctx(), x.Name()) })
+			three := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
+			r1, r2, r3 := arrives(t, one, "ConnectAddr"), arrives(t, two, "Connect"), arrives(t, three, "ConnectAddr")
+			if r2.err != nil {
+				require.ErrorIs(t, r2.err, ErrConnected)
+			}
+			_, _ = r1, r3 // one of them may have been first
+			var cx, cy *Conn
+			require.Eventually(t, func() bool {
+				cx, cy = x.Conn(y.Name()), y.Conn(x.Name())
+				return cx != nil && cy != nil && cx.initiated == !cy.initiated
+			}, tooLong, tick)
+			_, err := cx.Call(w.ctx(), "m", "f")
+			var bad *RPCError
+			require.ErrorAs(t, err, &bad, "the connection works")
+			require.NoError(t, errors.Join(cx.Close(), cy.Close()))
+		}
+	}
+}
