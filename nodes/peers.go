@@ -114,6 +114,9 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			return ErrClosed
 		case old == nil:
 			p.conn = c
+			if !c.initiated {
+				p.incoming = nil // this attempt, for another one would have superseded it
+			}
 			n.conns[c] = struct{}{}
 			n.changedLocked(name, p)
 			n.mu.Unlock()
