@@ -14,12 +14,21 @@ type Message struct {
 	// Message is; one that ReceiveInto has filled, until the next call.
 	Payload ei.Raw
 
-	buf  []byte // the frame
-	conn *Conn  // that it came over; nil: from this node
+	buf  []byte   // the frame
+	pool *buffers // where buf comes from; nil: it is used again for the next message
+	conn *Conn    // that the message came over; nil: from this node
 }
 
 // Term decodes the payload. It allocates; ei.NewCursor(m.Payload) does not.
 func (m *Message) Term() (ei.Term, error) { return m.Payload.Decode() }
+
+// grow gives a buffer for a frame of n bytes.
+func (m *Message) grow(n int) []byte {
+	if m.pool == nil {
+		return make([]byte, n)
+	}
+	return m.pool.get(n)
+}
 
 // plain brings the forms of an operation down to one. See erl_dist_protocol, "Control message".
 func (m *Message) plain() {

@@ -31,6 +31,7 @@ type Node struct {
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
+	buffers buffers
 	procs   processes
 	stats   counters
 	started atomic.Bool // the upper level receives

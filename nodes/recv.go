@@ -15,7 +15,7 @@ import (
 
 const (
 	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come.
-	trustedFrame = 1 << 20
+	trustedFrame = 4 << 20
 	// A large frame is read in steps of this size, in bytes: each is a sign of life of a peer behind a slow line.
 	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.

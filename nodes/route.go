@@ -36,7 +36,8 @@ func (c *Conn) run() {
 	}
 	c.rd.unread = nil
 	for {
-		m := new(Message)
+		m := c.n.buffers.message()
+		m.pool = &c.n.buffers
 		switch err := c.receive(context.Background(), m); {
 		case err == nil:
 			c.n.route(c, m)
@@ -56,6 +57,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		if b == nil || !b.deliver(m, c.done) {
 			n.stats.undeliverable.Add(1)
 			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", m.To, "name", m.ToName)
+			m.Release()
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)

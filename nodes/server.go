@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -153,6 +154,8 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			c := &Call{From: from, n: n, conn: m.conn, tag: tag}
 			var err error
 			if c.Request, err = request.Decode(); err == nil {
+				c.tag = bytes.Clone(tag)
+				m.Release()
 				s.call(ctx, c)
 				return
 			}
@@ -164,6 +167,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := genCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {
+				m.Release()
 				s.Cast(ctx, t)
 			} else {
 				n.log.Warn("undecodable cast", "error", err)

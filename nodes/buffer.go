@@ -1,0 +1,59 @@
+package nodes
+
+import (
+	"math/bits"
+	"sync"
+)
+
+// The sizes of the buffers that a node keeps for messages of its upper level: powers of two, in bits.
+const (
+	minBuffer = 7  // 128 bytes
+	maxBuffer = 22 // 4 MiB
+)
+
+// buffers keeps the memory of messages that were released, by size, so that a small message never holds a large buffer.
+type buffers struct {
+	messages sync.Pool // *Message
+	bytes    [maxBuffer + 1]sync.Pool
+}
+
+// message gives an empty message.
+func (p *buffers) message() *Message {
+	if m, ok := p.messages.Get().(*Message); ok {
+		return m
+	}
+	return new(Message)
+}
+
+// get gives a buffer of n bytes, whatever is in it.
+func (p *buffers) get(n int) []byte {
+	class := max(bits.Len(uint(max(n, 1)-1)), minBuffer)
+	if class > maxBuffer {
+		return make([]byte, n)
+	}
+	if b, ok := p.bytes[class].Get().(*[]byte); ok {
+		return (*b)[:n]
+	}
+	if n >= 1<<maxBuffer/2 { // rounding up would cost more than it brings
+		return make([]byte, n)
+	}
+	return make([]byte, n, 1<<class)
+}
+
+func (p *buffers) put(b []byte) {
+	if c := cap(b); c >= 1<<minBuffer && c <= 1<<maxBuffer && c&(c-1) == 0 {
+		p.bytes[bits.Len(uint(c))-1].Put(&b)
+	}
+}
+
+// Release gives the message's memory back to the node that received it. It is not needed, but a receiver of many messages is faster with it. Neither the
+// message nor what aliases it (Payload, Reason and their kin, a Raw or a Cursor made of them) may be used after it; decoded terms may.
+func (m *Message) Release() {
+	if m.pool == nil {
+		return
+	}
+	p := m.pool
+	p.put(m.buf)
+	*m = Message{}
+	p.messages.Put(m)
+}
