@@ -65,6 +65,7 @@ func TestErlangMeetsServe(t *testing.T) {
 				receive {'EXIT', Pid, Why} -> Me ! {exited, Why} end
 			end)`))
 		require.Equal(t, "true", n.Do(t, "monitor_node("+node+", true), is_reference(monitor(process, "+peer+"))"))
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1)")) // the monitor, and the link before it, have arrived
 		require.Empty(t, s.terminate(syscall.SIGTERM))
 		got := []string{answer(t, n, "ok"), answer(t, n, "ok"), answer(t, n, "ok")}
 		require.Contains(t, got, "{exited,shutdown}")

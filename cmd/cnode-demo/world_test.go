@@ -122,7 +122,7 @@ func (w *world) serve(command string, args ...string) *served {
 	t := w.t
 	t.Helper()
 	s := &served{t: t, ended: make(chan struct{}), cmd: exec.Command(program, append([]string{command}, args...)...)}
-	s.cmd.Env, s.cmd.Stderr = w.env, s
+	s.cmd.Env, s.cmd.Stderr = append([]string{noPause}, w.env...), s
 	out, err := s.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, s.cmd.Start())
