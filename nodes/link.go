@@ -133,8 +133,8 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	}
 }
 
-// linkBroke takes the exit signal of a link.
-func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw) {
+// linkBroke takes the exit signal of a link; c is what it came over, nil for this node.
+func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	b.mu.Lock()
 	l := b.links[from]
 	if l == nil || !l.active {
@@ -143,12 +143,12 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw) {
 	}
 	delete(b.links, from)
 	b.mu.Unlock()
-	b.exitSignal(from, reason, false)
+	b.exitSignal(from, reason, false, c)
 }
 
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
 // "Processes", "Receiving Exit Signals".
-func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool) {
+func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
 	term, err := reason.Decode()
 	if err != nil {
 		term = ei.Atom("undecodable_reason")
@@ -157,7 +157,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool) {
 	case direct && term == ei.Atom("kill"):
 		b.Exit(ei.Atom("killed"))
 	case b.opts.TrapExit:
-		b.notify(&Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}})
+		b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:
 		b.Exit(term)

@@ -205,6 +205,15 @@ func (b *Mailbox) pushLocked(m *Message) {
 	b.signal()
 }
 
+// notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of them.
+func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
+	if c == nil {
+		b.notify(m)
+	} else {
+		b.deliver(m, c.done)
+	}
+}
+
 // notify puts a signal's message into the mailbox whatever its limit.
 func (b *Mailbox) notify(m *Message) {
 	b.mu.Lock()

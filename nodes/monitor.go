@@ -152,7 +152,7 @@ func (b *Mailbox) nodeDown(c *Conn) {
 		}})
 	}
 	for _, pid := range links {
-		b.linkBroke(pid, reason)
+		b.linkBroke(pid, reason, nil)
 	}
 	b.tellDown(c)
 }

@@ -117,13 +117,13 @@ func (n *Node) process(ctl *dist.Control, m *Message) {
 	case dist.OpUnlinkIDAck:
 		b.unlinkDone(ctl.From, ctl.ID)
 	case dist.OpExit:
-		b.linkBroke(ctl.From, ctl.Reason)
+		b.linkBroke(ctl.From, ctl.Reason, m.conn)
 	case dist.OpExit2:
-		b.exitSignal(ctl.From, ctl.Reason, true)
+		b.exitSignal(ctl.From, ctl.Reason, true, m.conn)
 	case dist.OpMonitorPExit:
 		b.down(m)
 	case dist.OpSpawnReply:
-		b.notify(m)
+		b.notifyFrom(m.conn, m)
 	}
 }
 

@@ -1,0 +1,335 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// term receives a message's term.
+func term(t testing.TB, b *Mailbox) ei.Term {
+	t.Helper()
+	m, err := b.Receive(patience(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	return v
+}
+
+// reason receives an exit signal or the message of a monitor.
+func reason(t testing.TB, b *Mailbox, op dist.Op) (*Message, ei.Term) {
+	t.Helper()
+	m, err := b.Receive(patience(t))
+	require.NoError(t, err)
+	require.Equal(t, op, m.Op)
+	require.Equal(t, b.Pid(), m.To)
+	v, err := m.Reason.Decode()
+	require.NoError(t, err)
+	return m, v
+}
+
+// exited gives the reason of a mailbox's end.
+func exited(t testing.TB, b *Mailbox) ei.Term {
+	t.Helper()
+	arrives(t, b.Done(), "the end of a mailbox")
+	var e *ExitError
+	require.ErrorAs(t, b.Err(), &e)
+	require.Equal(t, b.Pid(), e.Pid)
+	return e.Reason
+}
+
+func TestMailboxSend(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			from, near, far := box(t, a), box(t, a), box(t, b)
+			require.NoError(t, a.Register("near", near))
+			require.NoError(t, b.Register("far", far))
+			ctx := w.ctx()
+			for i, to := range []*Mailbox{near, far} {
+				name := []string{"near", "far"}[i]
+				node := string(to.Pid().Node)
+				require.NoError(t, from.Send(ctx, to.Pid(), ei.Tuple{from.Pid(), ei.Int(1)}))
+				require.NoError(t, from.SendName(ctx, node, name, "two"))
+				require.NoError(t, from.SendName(ctx, node, "nobody", "lost"))
+				require.NoError(t, from.Send(ctx, ei.Pid{Node: to.Pid().Node, ID: 4711, Creation: 1}, "lost"))
+				wrong := to.Pid()
+				wrong.Creation++
+				require.NoError(t, from.Send(ctx, wrong, "to an earlier life"))
+				require.NoError(t, from.Send(ctx, to.Pid(), "three"))
+				m, err := to.Receive(ctx)
+				require.NoError(t, err)
+				require.Equal(t, dist.OpSend, m.Op)
+				require.Equal(t, from.Pid(), m.From, "SEND_SENDER was agreed on")
+				require.Equal(t, ei.Binary("two"), term(t, to))
+				require.Equal(t, ei.Binary("three"), term(t, to))
+				require.Zero(t, unread(to))
+				require.EqualValues(t, 3, to.n.Stats().Undeliverable)
+				require.Error(t, from.Send(ctx, to.Pid(), make(chan int)))
+			}
+			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrNoConnection)
+			require.ErrorIs(t, from.SendName(ctx, "nobody@test", "x", 1), ErrUnknownNode)
+			require.ErrorIs(t, from.SendName(ctx, "no node", "x", 1), dist.ErrInvalidName)
+		})
+	}
+}
+
+func TestMailboxOrder(t *testing.T) {
+	const senders, each = 4, 2500
+	for _, kind := range []string{"tcp", "memory"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
+			require.NoError(t, err)
+			var wg sync.WaitGroup
+			for s := range senders {
+				from := box(t, []*Node{a, b}[s%2])
+				wg.Go(func() {
+					for i := range each {
+						if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			next := make([]ei.Int, senders)
+			n := 0
+			for m, err := range to.All(w.ctx()) {
+				require.NoError(t, err)
+				v, err := m.Term()
+				require.NoError(t, err)
+				s := v.(ei.List)[0].(ei.Int)
+				require.Equal(t, next[s], v.(ei.List)[1])
+				next[s]++
+				if n++; n == senders*each {
+					break
+				}
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestMailboxReceive(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	b := box(t, a)
+	ctx, cancel := context.WithCancel(w.ctx())
+	received := async(func() (*Message, error) { return b.Receive(ctx) })
+	cancel()
+	require.ErrorIs(t, arrives(t, received, "the cancelled Receive").err, context.Canceled)
+
+	// Several receivers share the messages.
+	results := make(chan ei.Term, 100)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for m, err := range b.All(context.Background()) {
+				if err != nil {
+					return
+				}
+				v, _ := m.Term()
+				results <- v
+			}
+		})
+	}
+	seen := map[ei.Term]bool{}
+	for i := range 100 {
+		require.NoError(t, b.Send(w.ctx(), b.Pid(), i))
+	}
+	for range 100 {
+		seen[arrives(t, results, "a message")] = true
+	}
+	require.Len(t, seen, 100)
+	require.NoError(t, b.Close())
+	soon(t, "All", wg.Wait)
+
+	// What came before the end can still be received.
+	b = box(t, a)
+	require.NoError(t, b.Send(w.ctx(), b.Pid(), "last"))
+	require.NoError(t, b.Close())
+	require.NoError(t, b.Send(w.ctx(), b.Pid(), "too late"))
+	require.Equal(t, ei.Binary("last"), term(t, b))
+	_, err := b.Receive(w.ctx())
+	require.ErrorIs(t, err, ErrClosed)
+	var e *ExitError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, ei.Atom("normal"), e.Reason)
+	require.Equal(t, ei.Atom("normal"), exited(t, b))
+	b.Exit(ei.Atom("again"))
+	require.Equal(t, ei.Atom("normal"), exited(t, b), "the first reason counts")
+}
+
+func TestMailboxFullBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
+		const limit = 10 << 10
+		full, err := b.NewMailbox(&MailboxOptions{Limit: limit})
+		require.NoError(t, err)
+		other := box(t, b)
+		here, remote, third := box(t, b), box(t, a), box(t, c)
+		sent := make(map[*Mailbox]int)
+		var mu sync.Mutex
+		ctx, cancel := context.WithCancel(context.Background())
+		for _, from := range []*Mailbox{here, remote} {
+			go func() {
+				for {
+					if from.Send(ctx, full.Pid(), make([]byte, 1000)) != nil {
+						return
+					}
+					mu.Lock()
+					sent[from]++
+					mu.Unlock()
+				}
+			}()
+		}
+		synctest.Wait()
+		require.LessOrEqual(t, unread(full), limit)
+		require.Greater(t, unread(full), limit-2*(1000+messageCost))
+		mu.Lock()
+		require.Less(t, sent[here], 10)
+		require.Less(t, sent[remote], 10+(transport.DefaultQueueLimit+200<<10)/1000, "the sender of a remote node waits too")
+		mu.Unlock()
+		// Others do not wait.
+		require.NoError(t, third.Send(w.ctx(), other.Pid(), "hello"))
+		require.Equal(t, ei.Binary("hello"), term(t, other))
+		require.NoError(t, here.Send(w.ctx(), other.Pid(), "hello too"))
+		require.Equal(t, ei.Binary("hello too"), term(t, other))
+		// Time changes nothing.
+		time.Sleep(10 * time.Minute)
+		require.LessOrEqual(t, unread(full), limit)
+		require.Len(t, b.Peers(), 2)
+		// Room for one lets one in.
+		before := unread(full)
+		_, err = full.Receive(w.ctx())
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, before, unread(full))
+		// Who gives up sends nothing.
+		cancel()
+		synctest.Wait()
+		mu.Lock()
+		total := sent[here] + sent[remote]
+		mu.Unlock()
+		for i := range total - 1 {
+			_, err := full.Receive(w.ctx())
+			require.NoError(t, err, i)
+		}
+		synctest.Wait()
+		require.Zero(t, unread(full))
+
+		// One message may exceed the limit when there is no other.
+		require.NoError(t, here.Send(w.ctx(), full.Pid(), make([]byte, 5*limit)))
+		require.Len(t, term(t, full), 5*limit)
+
+		// The end of the mailbox, or of the connection, ends the waiting.
+		require.NoError(t, here.Send(w.ctx(), full.Pid(), make([]byte, 5*limit)))
+		waiting := async(func() (int, error) { return 0, here.Send(w.ctx(), full.Pid(), 1) })
+		require.NoError(t, remote.Send(w.ctx(), full.Pid(), 2))
+		synctest.Wait()
+		require.NoError(t, full.Close())
+		require.NoError(t, (<-waiting).err)
+		require.NoError(t, remote.Send(w.ctx(), other.Pid(), "on"))
+		require.Equal(t, ei.Binary("on"), term(t, other))
+	})
+}
+
+func TestMailboxFullExits(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 10 << 10, Full: FullExit})
+	require.NoError(t, err)
+	require.NoError(t, b.Register("full", full))
+	watcher, linked := box(t, a), box(t, a)
+	_, err = watcher.MonitorName(w.ctx(), "bob@test", "full")
+	require.NoError(t, err)
+	require.NoError(t, linked.Link(w.ctx(), full.Pid()))
+	for range 20 {
+		require.NoError(t, watcher.SendName(w.ctx(), "bob@test", "full", make([]byte, 1000)))
+	}
+	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
+	_, why := reason(t, watcher, dist.OpMonitorPExit)
+	require.Equal(t, ei.Atom("mailbox_full"), why)
+	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
+	require.LessOrEqual(t, unread(full), 10<<10)
+	n := 0
+	for _, err := range full.All(w.ctx()) {
+		if err != nil {
+			require.ErrorIs(t, err, ErrClosed)
+			break
+		}
+		n++
+	}
+	require.Equal(t, 9, n, "what was there can be received")
+	require.Nil(t, b.Whereis("full"))
+}
+
+// Signals that become messages are held back by a limit too: else a peer could fill the memory with them.
+func TestMailboxLimitsSignals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		const limit = 10 << 10
+		full, err := b.NewMailbox(&MailboxOptions{Limit: limit, TrapExit: true})
+		require.NoError(t, err)
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		why, err := ei.Append(nil, make([]byte, 1000))
+		require.NoError(t, err)
+		pid, err := ei.AppendPid(nil, p.self)
+		require.NoError(t, err)
+		go func() {
+			for i := range 1000 {
+				ref := ei.Ref{Node: "bob@test", Creation: b.Creation(), Len: 3, ID: [5]uint32{uint32(i)}}
+				if p.write(frame(t, dist.Control{Op: dist.OpExit2, From: p.self, To: full.Pid(), Reason: why}, nil)) != nil ||
+					p.write(frame(t, dist.Control{Op: dist.OpSpawnReply, To: full.Pid(), Ref: ref, Result: pid}, nil)) != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		full.mu.Lock()
+		n := len(full.queue) - full.first
+		full.mu.Unlock()
+		require.LessOrEqual(t, n, limit/messageCost)
+		p.close()
+	})
+}
+
+func TestRegister(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	one, two := box(t, a), box(t, a)
+	require.NoError(t, a.Register("x", one))
+	require.ErrorIs(t, a.Register("x", two), ErrNameTaken)
+	require.ErrorIs(t, a.Register("x", one), ErrNameTaken)
+	require.NoError(t, a.Register("y", one))
+	require.ErrorIs(t, a.Register("net_kernel", one), ErrNameTaken)
+	require.Same(t, one, a.Whereis("x"))
+	require.NoError(t, a.Unregister("x"))
+	require.ErrorIs(t, a.Unregister("x"), ErrNoProc)
+	require.Nil(t, a.Whereis("x"))
+	require.NoError(t, a.Register("x", two))
+	require.NoError(t, one.Close())
+	require.Nil(t, a.Whereis("y"))
+	require.Same(t, two, a.Whereis("x"), "the name has moved on")
+	require.ErrorIs(t, a.Register("z", one), ErrClosed)
+	require.Equal(t, 3, a.Stats().Mailboxes)
+	require.NoError(t, a.Close())
+	require.Equal(t, ei.Atom("shutdown"), exited(t, two))
+	require.ErrorIs(t, a.Register("z", two), ErrClosed)
+	_, err := a.NewMailbox(nil)
+	require.ErrorIs(t, err, ErrClosed)
+}
