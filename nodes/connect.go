@@ -62,6 +62,9 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	if name != "" {
 		n.settled(name, a)
 	}
+	if err != nil && actx.Err() != nil {
+		err = because(actx, err)
+	}
 	return c, err
 }
 
