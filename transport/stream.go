@@ -203,6 +203,10 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, err error) {
 	for len(s.rest) > 0 {
 		k, err := s.car.write(ctx, s.rest)
 		n += k
+		if lost(err) { // the callback may still look at the vector
+			s.rest = nil
+			return n, err
+		}
 		s.rest = skip(s.rest, k)
 		if err != nil {
 			return n, err

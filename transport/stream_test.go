@@ -1,8 +1,14 @@
 package transport
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net"
 	"net/netip"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,7 +18,7 @@ import (
 // pair connects two streams over tr.
 func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	l, err := tr.Listen(at, 0)
 	require.NoError(t, err)
@@ -36,57 +42,362 @@ func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 
 func loopback() Addr { return FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")) }
 
-func TestStreamPairs(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		tr   Transport
-		at   Addr
-	}{
-		{"tcp", TCP(), loopback()},
-		{"tcp6", TCP(), FromAddrPort(netip.MustParseAddrPort("[::1]:0"))},
-		{"unix", Unix(), UnixAddr(t.TempDir() + "/s")},
-		{"memory", NewMemory(), MemoryAddr("")},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c, s := pair(t, tt.tr, tt.at)
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			for i := range 100 {
-				_, err := c.Writev(ctx, []byte("he"), nil, []byte("llo"))
-				require.NoError(t, err)
-				b := make([]byte, 5)
-				n, err := s.Readv(ctx, b[:1], b[1:])
-				require.NoError(t, err, i)
-				require.EqualValues(t, 5, n)
-				require.Equal(t, "hello", string(b))
-			}
-			short, stop := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer stop()
-			_, err := s.Readv(short, make([]byte, 1))
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			_, err = s.Readv(NoWait(), make([]byte, 1))
-			require.True(t, isTimeout(err))
+// streamPairs runs a test over two streams of every carrier.
+func streamPairs(t *testing.T, test func(t *testing.T, c, s *Stream)) {
+	for name, over := range carriers(t) {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, over.tr, over.at)
+			test(t, c, s)
 		})
 	}
 }
 
-func BenchmarkRoundTrip(b *testing.B) {
-	c, s := pair(b, TCP(), loopback())
-	go func() {
-		buf := make([]byte, 16)
-		for {
-			if _, err := s.Readv(context.Background(), buf); err != nil {
-				return
-			}
-			if _, err := s.Writev(context.Background(), buf); err != nil {
-				return
-			}
+// within is a context of a short time.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestStreamVectors(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		for i := range 100 {
+			n, err := c.Writev(soon(t), []byte("he"), nil, []byte("llo"))
+			require.NoError(t, err)
+			require.EqualValues(t, 5, n)
+			b := make([]byte, 5)
+			n, err = s.Readv(soon(t), b[:1], nil, b[1:], b[5:])
+			require.NoError(t, err, i)
+			require.EqualValues(t, 5, n)
+			require.Equal(t, "hello", string(b))
 		}
-	}()
-	buf := make([]byte, 16)
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Writev(context.Background(), buf)
-		c.Readv(context.Background(), buf)
+		for _, ctx := range []context.Context{soon(t), NoWait(), context.Background()} {
+			for _, v := range [][][]byte{nil, {}, {nil}, {{}, nil, {}}} {
+				_, err := s.Readv(ctx, v...)
+				require.ErrorIs(t, err, syscall.EINVAL)
+				_, err = c.Writev(ctx, v...)
+				require.ErrorIs(t, err, syscall.EINVAL)
+			}
+			_, err := s.Read(ctx, nil)
+			require.ErrorIs(t, err, syscall.EINVAL)
+		}
+	})
+}
+
+// Readv fills every buffer, however the bytes come.
+func TestStreamReadvFills(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		const size = 3*readAheadMin + 77
+		sent := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
+		written := aside(func() error {
+			for p := sent; len(p) > 0; {
+				n := min(len(p), 1+len(p)%700)
+				if _, err := c.Writev(context.Background(), p[:n]); err != nil {
+					return err
+				}
+				p = p[n:]
+			}
+			return nil
+		})
+		got := make([]byte, size)
+		n, err := s.Readv(soon(t), got[:1], got[1:5000], got[5000:5001], got[5001:])
+		require.NoError(t, err)
+		require.EqualValues(t, size, n)
+		require.True(t, bytes.Equal(sent, got))
+		require.NoError(t, returns(t, written))
+	})
+}
+
+func TestStreamTimes(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := s.Readv(within(t, 5*time.Millisecond), make([]byte, 1))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		var ne net.Error
+		require.ErrorAs(t, err, &ne)
+		require.True(t, ne.Timeout())
+		_, err = s.Readv(NoWait(), make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err = s.Readv(ctx, make([]byte, 1))
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = c.Writev(ctx, []byte("never sent"))
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = c.Writev(soon(t), []byte("x"))
+		require.NoError(t, err, "nothing was out: the stream goes on")
+		b := make([]byte, 1)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err)
+		require.Equal(t, "x", string(b))
+	})
+}
+
+func TestStreamBusy(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		b := make([]byte, 4)
+		read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
+		require.Eventually(t, s.reading.Load, 10*time.Second, 100*time.Microsecond)
+		_, err := s.Read(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, ErrBusy)
+		_, err = s.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, ErrBusy)
+		_, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, errors.New("was asked") })
+		require.ErrorIs(t, err, ErrBusy)
+		require.ErrorIs(t, s.Disconnect(), ErrBusy)
+		require.ErrorIs(t, s.Preload([]byte("x")), ErrBusy)
+		_, _, err = s.Export()
+		require.ErrorIs(t, err, ErrBusy)
+		_, err = c.Writev(soon(t), []byte("done"))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, read), "the first one completes")
+		require.Equal(t, "done", string(b))
+
+		big := make([]byte, 32<<20)
+		write := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
+		require.Eventually(t, c.writing.Load, 10*time.Second, 100*time.Microsecond)
+		_, err = c.Writev(soon(t), []byte("x"))
+		require.ErrorIs(t, err, ErrBusy)
+		require.ErrorIs(t, c.Disconnect(), ErrBusy)
+		_, err = s.Readv(soon(t), make([]byte, len(big)))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, write))
+		require.NoError(t, c.Disconnect())
+	})
+}
+
+func TestStreamDisconnect(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(soon(t), []byte("bye"))
+		require.NoError(t, err)
+		require.NoError(t, c.Disconnect())
+		_, err = c.Read(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		_, err = c.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		_, err = c.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil })
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		_, err = c.Writev(soon(t), []byte("x"))
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		_, err = c.PendingBytes()
+		require.ErrorIs(t, err, syscall.ENOTCONN)
+		require.ErrorIs(t, c.CloseWrite(), syscall.ENOTCONN)
+		require.ErrorIs(t, c.Disconnect(), syscall.ENOTCONN)
+		require.NoError(t, c.Close())
+
+		b := make([]byte, 3)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err)
+		require.Equal(t, "bye", string(b))
+		_, err = s.Readv(soon(t), b)
+		require.Equal(t, io.EOF, err)
+	})
+}
+
+func TestStreamEndOfStream(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(soon(t), []byte("abc"))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		b := make([]byte, 5)
+		n, err := s.Readv(soon(t), b[:2], b[2:])
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		require.EqualValues(t, 3, n)
+		require.Equal(t, "abc", string(b[:3]))
+		for range 2 {
+			n, err = s.Readv(soon(t), b)
+			require.Equal(t, io.EOF, err, "not wrapped")
+			require.Zero(t, n)
+			_, err = s.Read(soon(t), b)
+			require.Equal(t, io.EOF, err)
+			_, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{b}, nil })
+			require.Equal(t, io.EOF, err)
+		}
+	})
+}
+
+// A read that is cancelled keeps what it has read for the next one, of whatever size.
+func TestStreamCancelledRead(t *testing.T) {
+	for _, size := range []int{10, readAheadMin + 1000, 3 * readAheadMax} {
+		streamPairs(t, func(t *testing.T, c, s *Stream) {
+			sent := bytes.Repeat([]byte("0123456789"), size/10)
+			half := len(sent) / 2
+			first := aside(func() error { _, err := c.Writev(context.Background(), sent[:half]); return err })
+			for range 3 {
+				n, err := s.Readv(within(t, 10*time.Millisecond), make([]byte, 3), make([]byte, len(sent)-3))
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Zero(t, n, "nothing is the caller's")
+			}
+			second := aside(func() error {
+				if err := <-first; err != nil {
+					return err
+				}
+				_, err := c.Writev(context.Background(), sent[half:])
+				return err
+			})
+			got := make([]byte, len(sent))
+			k, err := s.Read(soon(t), got[:1])
+			require.NoError(t, err)
+			require.Equal(t, 1, k)
+			_, err = s.Readv(soon(t), got[1:])
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(sent, got))
+			require.NoError(t, returns(t, second))
+		})
 	}
+}
+
+// A cancelled write with part of it out poisons the stream: no later write may go out. Reading goes on.
+func TestStreamPoisoned(t *testing.T) {
+	for name, over := range carriers(t) {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, over.tr, over.at)
+			big := make([]byte, 64<<20)
+			n, err := c.Writev(within(t, 100*time.Millisecond), big)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Positive(t, n)
+			require.Less(t, n, int64(len(big)))
+			for range 2 {
+				_, err = c.Writev(soon(t), []byte("x"))
+				require.ErrorIs(t, err, ErrPoisoned)
+			}
+			_, err = s.Writev(soon(t), []byte("y"))
+			require.NoError(t, err)
+			b := make([]byte, 1)
+			_, err = c.Readv(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "y", string(b))
+			_, err = s.Readv(soon(t), make([]byte, n))
+			require.NoError(t, err, "what was counted has come")
+			_, err = s.Read(within(t, time.Millisecond), b)
+			require.ErrorIs(t, err, context.DeadlineExceeded, "and no more")
+		})
+	}
+}
+
+// Bytes count beside an error, which the next call hears of, unless it has passed.
+func TestStreamLateErrors(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		next error
+	}{{syscall.EIO, syscall.EIO}, {syscall.EAGAIN, nil}, {syscall.EINTR, nil}, {os.ErrDeadlineExceeded, nil}} {
+		cb := memoryCallbacks()
+		read, write := cb.Read, cb.Write
+		var fail bool
+		cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			n, err := read(s, p, tmo)
+			if fail && err == nil {
+				err = tt.err
+			}
+			return n, err
+		}
+		cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			n, err := write(s, p[:min(2, len(p))], tmo)
+			if fail && err == nil {
+				err = tt.err
+			}
+			return n, err
+		}
+		c, s := memoryPair(t, cb)
+		fail = true
+		n, err := c.Writev(soon(t), []byte("abcd"))
+		if tt.next != nil {
+			require.ErrorIs(t, err, tt.next)
+			require.EqualValues(t, 2, n)
+			_, err = c.Writev(soon(t), []byte("x"))
+			require.ErrorIs(t, err, ErrPoisoned)
+			b := make([]byte, 4)
+			k, err := s.Read(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "ab", string(b[:k]))
+			_, err = s.Read(soon(t), b)
+			require.ErrorIs(t, err, tt.next)
+			continue
+		}
+		require.NoError(t, err, tt.err)
+		require.EqualValues(t, 4, n)
+		b := make([]byte, 4)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err, tt.err)
+		require.Equal(t, "abcd", string(b))
+	}
+}
+
+func TestStreamPendingBytes(t *testing.T) {
+	for _, name := range []string{"tcp", "unix", "memory"} {
+		over := carriers(t)[name]
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, over.tr, over.at)
+			pending := func(want int) {
+				t.Helper()
+				require.Eventually(t, func() bool {
+					n, err := s.PendingBytes()
+					require.NoError(t, err)
+					return n == want
+				}, 10*time.Second, time.Millisecond)
+			}
+			pending(0)
+			_, err := c.Writev(soon(t), make([]byte, 100))
+			require.NoError(t, err)
+			pending(100) // in the kernel
+			_, err = s.Readv(soon(t), make([]byte, 30))
+			require.NoError(t, err)
+			pending(70) // read ahead
+			_, err = c.Writev(soon(t), make([]byte, 50))
+			require.NoError(t, err)
+			pending(120) // both
+			_, err = s.Readv(soon(t), make([]byte, 120))
+			require.NoError(t, err)
+			pending(0)
+
+			read := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+			pending(0) // beside a read
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, returns(t, read), net.ErrClosed)
+			_, err = s.PendingBytes()
+			require.ErrorIs(t, err, net.ErrClosed)
+		})
+	}
+}
+
+func TestStreamPreload(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(soon(t), []byte("5678"))
+		require.NoError(t, err)
+		b := make([]byte, 1)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err)
+		require.NoError(t, s.Preload(b))
+		require.NoError(t, s.Preload([]byte("1234")))
+		require.NoError(t, s.Preload(nil))
+		got := make([]byte, 8)
+		_, err = s.Readv(soon(t), got)
+		require.NoError(t, err)
+		require.Equal(t, "12345678", string(got))
+	})
+}
+
+func TestStreamSyscallConn(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(dup uintptr) {
+		require.NotEqual(t, uintptr(fd), dup, "the SDK's duplicate, not the plug-in's own")
+	}))
+	require.NoError(t, c.Close())
+	require.Error(t, raw.Control(func(uintptr) {}))
+	_, err = c.Descriptor()
+	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+func TestStreamErrorsNameThePeer(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	require.NoError(t, c.Close())
+	_, err := c.Writev(soon(t), []byte("x"))
+	var op *OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "write", op.Op)
+	require.Equal(t, c.RemoteAddr(), op.Addr)
+	require.ErrorContains(t, err, c.RemoteAddr().String())
 }
