@@ -89,20 +89,30 @@ func (c *Conn) Err() error {
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It is
 // ei_close_connection.
 func (c *Conn) Close() error {
-	c.fail(ErrClosed)
+	if c.mark(ErrClosed) {
+		c.end()
+	}
 	<-c.left
 	return quietly(c.s.Close())
 }
 
 // fail ends the connection for a reason. It does not wait.
 func (c *Conn) fail(err error) {
+	if c.mark(err) {
+		c.n.wg.Go(c.end)
+	}
+}
+
+// mark gives the reason why the connection ends; true for the first, who has to end it.
+func (c *Conn) mark(err error) (first bool) {
 	c.failOnce.Do(func() {
+		first = true
 		c.err = err
 		close(c.done)
 		c.ticks.end()
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
-		c.n.wg.Go(c.end)
 	})
+	return first
 }
 
 // end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect

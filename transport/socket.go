@@ -22,10 +22,13 @@ type socket[C any] struct {
 	cb   *Callbacks[C]
 	c    C
 	full bool
-	fd   int     // the plug-in's descriptor, -1: none
-	wait *waiter // without FullImpl: where the SDK waits
-	in   side    // FullImpl: the goroutine that runs Read, Accept
-	out  side    // FullImpl: the one that runs Write, Writev, Connect
+	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
+	// where they are needed, without a goroutine to leave behind.
+	prompt bool
+	fd     int     // the plug-in's descriptor, -1: none
+	wait   *waiter // without FullImpl: where the SDK waits
+	in     side    // FullImpl: the goroutine that runs Read, Accept
+	out    side    // FullImpl: the one that runs Write, Writev, Connect
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
@@ -79,8 +82,8 @@ type carrier interface {
 	checkPeer(ctx context.Context, name string) error
 }
 
-func newSocket[C any](cb *Callbacks[C]) *socket[C] {
-	s := &socket[C]{cb: cb, full: cb.Flags&FullImpl != 0, fd: -1, closing: make(chan struct{})}
+func newSocket[C any](cb *Callbacks[C], prompt bool) *socket[C] {
+	s := &socket[C]{cb: cb, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s
 }
@@ -126,7 +129,7 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 		return -1, nil
 	case err != nil:
 		return -1, err
-	case !isDescriptor(fd):
+	case !(s.prompt && fd == s.fd) && !isDescriptor(fd):
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil
@@ -215,6 +218,9 @@ func (s *socket[C]) beside(callback string, f func() error) error {
 
 // within makes a call that might wait for others (a hook, say) and leaves it behind when ctx has ended and it does not come back.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
+	if s.prompt {
+		return s.beside(callback, f)
+	}
 	if err := s.usable(); err != nil {
 		return err
 	}
@@ -533,7 +539,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newSocket(s.cb)
+	n := newSocket(s.cb, s.prompt)
 	n.c = a.c
 	if err := n.ready(); err != nil {
 		_ = n.abandon()
@@ -582,21 +588,21 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		s.entering.Lock()
 		close(s.closing)
 		s.entering.Unlock()
+		if s.prompt {
+			s.inside.Wait()
+			if s.wait != nil {
+				s.wait.close()
+			}
+			s.closeErr = s.finish(name, last)
+			return
+		}
 		done := make(chan error, 1)
 		go func() {
 			if !s.quiesce() {
 				done <- &CallbackError{"of a call in flight", ErrUnresponsive}
 				return
 			}
-			var changed error
-			if s.failure.Load() == nil && s.fd >= 0 {
-				changed = s.sameFD(s.guard)
-			}
-			if err := s.guard(name, func() error { return last(s.c) }); err != nil {
-				done <- err
-				return
-			}
-			done <- changed
+			done <- s.finish(name, last)
 		}()
 		t := time.NewTimer(2 * unresponsiveAfter)
 		defer t.Stop()
@@ -607,6 +613,18 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		}
 	})
 	return s.closeErr
+}
+
+// finish makes the last call on C.
+func (s *socket[C]) finish(name string, last func(C) error) error {
+	var changed error
+	if s.failure.Load() == nil && s.fd >= 0 {
+		changed = s.sameFD(s.guard)
+	}
+	if err := s.guard(name, func() error { return last(s.c) }); err != nil {
+		return err
+	}
+	return changed
 }
 
 // quiesce ends all calls in flight and reports whether they have returned.

@@ -57,8 +57,9 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 
 // A plugin is the Transport made of callbacks.
 type plugin[C any] struct {
-	cb    *Callbacks[C]
-	setup any
+	cb     *Callbacks[C]
+	setup  any
+	prompt bool // see socket
 }
 
 func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
@@ -113,7 +114,7 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 
 // open makes a new socket that is ready to listen or to connect.
 func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
-	s := newSocket(p.cb)
+	s := newSocket(p.cb, p.prompt)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
-	s := newSocket(p.cb)
+	s := newSocket(p.cb, p.prompt)
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}

@@ -177,7 +177,7 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 func (c *Client) talk(ctx context.Context, addr string, q request, answer func(net.Conn) error) (net.Conn, error) {
 	dial := c.Dial
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = (&net.Dialer{KeepAlive: -1}).DialContext // both ends are on one machine, mostly, and requests are short
 	}
 	conn, err := dial(ctx, "tcp", addr)
 	switch {
