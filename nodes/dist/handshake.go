@@ -87,6 +87,7 @@ type exchange struct {
 	peer    string
 	status  Status
 	missing Flags
+	own     Flags // what this side announces; 0 before it has
 }
 
 func (x *exchange) read(phase string) ([]byte, error) {
@@ -113,7 +114,22 @@ func (x *exchange) fail(err error) error {
 	if closedByPeer(err) {
 		e.Hint = hint(x.phase)
 	}
+	if lack := x.lack(err); lack != 0 {
+		if e.Hint != "" {
+			e.Hint += "; "
+		}
+		e.Hint += "this side does not announce " + lack.Wanted()
+	}
 	return e
+}
+
+// lack gives the mandatory flags that this side does not announce, if that may be why the peer refuses it: by its answer, or by closing
+// before the cookies are compared.
+func (x *exchange) lack(err error) Flags {
+	if x.own == 0 || x.phase == PhaseChallengeAck || !closedByPeer(err) && !errors.Is(err, ErrNotAllowed) {
+		return 0
+	}
+	return x.own.Missing(Mandatory26)
 }
 
 // hint says what a peer most likely means that closes instead of answering;

@@ -620,3 +620,22 @@ func TestHandshakeProperty(t *testing.T) {
 		require.ErrorIs(t, out.initiatorErr, io.EOF)
 	})
 }
+
+// A side that is refused hears which mandatory flags it does not announce itself.
+func TestRefusedForOurFlags(t *testing.T) {
+	const want = "this side does not announce DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory since OTP 26)"
+	few := FlagsDefault &^ (FlagMapTag | FlagMandatory25Digest | FlagV4NC)
+	for _, answer := range [][][]byte{{packet(t, StatusMessage{Status: StatusNotAllowed})}, {packet(t, StatusMessage{Status: StatusOK})}, nil} {
+		s := client()
+		s.Flags = few
+		_, err := Initiate(&script{in: answer}, s, InitiateOptions{})
+		require.ErrorContains(t, err, want)
+		s.Flags = FlagsDefault
+		_, err = Initiate(&script{in: answer}, s, InitiateOptions{})
+		require.NotContains(t, err.Error(), "announce")
+	}
+	s := server()
+	s.Flags = few
+	_, err := Respond(&script{}, s, Name{Version: 6, Flags: FlagsDefault, Creation: 4, Name: "go@client.example"}, RespondOptions{})
+	require.ErrorContains(t, err, want)
+}

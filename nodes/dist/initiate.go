@@ -56,6 +56,7 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	}
 
 	name := Name{Version: peer.Version, Flags: s.announced(), Creation: s.Creation, Name: s.Name}
+	x.own = name.Flags
 	packet, err := AppendName(nil, name)
 	if err != nil {
 		return Peer{}, err

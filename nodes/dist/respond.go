@@ -99,6 +99,7 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 		return Peer{}, err
 	}
 	flags := s.announced()
+	x.own = flags
 	if verdict.Status == StatusNamed {
 		flags |= FlagNameMe // OTP takes the name on only if it meets its request again here
 	}
