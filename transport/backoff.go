@@ -8,8 +8,8 @@ import (
 // A backoff pauses between tries of what the system cannot do just now: 5 ms, doubled up to 1 s.
 type backoff struct{ pause time.Duration }
 
-// wait reports false when ctx ended instead.
-func (b *backoff) wait(ctx context.Context) bool {
+// wait reports false when ctx ended instead; it is cut short when closed is.
+func (b *backoff) wait(ctx context.Context, closed <-chan struct{}) bool {
 	if _, ok := ctx.(noWait); ok {
 		return false
 	}
@@ -19,7 +19,8 @@ func (b *backoff) wait(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
 		return false
+	case <-closed:
 	case <-t.C:
-		return true
 	}
+	return true
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -323,6 +324,7 @@ type acceptor interface {
 	close() error
 	release() error
 	descriptor() (int, error)
+	closed() <-chan struct{}
 }
 
 func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
@@ -354,7 +356,10 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 				return nil, opError("accept", l.addr, err)
 			}
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
-			if !pause.wait(ctx) {
+			if !pause.wait(ctx, l.sock.closed()) {
+				if e := ended(ctx); e != nil {
+					err = fmt.Errorf("%w while waiting after: %w", e, err)
+				}
 				return nil, opError("accept", l.addr, err)
 			}
 		default:

@@ -1,0 +1,171 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A lack of descriptors or memory, and a connection that is gone again, do not end a listener.
+func TestAcceptGoesOn(t *testing.T) {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR, os.NewSyscallError("accept", unix.EMFILE)} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			cb := TCPCallbacks()
+			accept := cb.Accept
+			var calls, failures atomic.Int32
+			failures.Store(3)
+			cb.Accept = func(fd int, tmo time.Duration) (int, Addr, error) {
+				calls.Add(1)
+				if failures.Add(-1) >= 0 {
+					return -1, nil, errno
+				}
+				return accept(fd, tmo)
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			pair(t, tr, loopback())
+			require.Greater(t, calls.Load(), int32(3))
+
+			// It is still ended by its context, and by Close.
+			failures.Store(1 << 30)
+			l, err := tr.Listen(loopback(), 0)
+			require.NoError(t, err)
+			if errno == unix.EINTR { // which goes on without end inside a system call
+				failures.Store(0)
+			}
+			_, err = l.Accept(within(t, 10*time.Millisecond))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			done := aside(func() error { _, err := l.Accept(context.Background()); return err })
+			time.Sleep(time.Millisecond)
+			require.NoError(t, returns(t, aside(l.Close)))
+			require.ErrorIs(t, returns(t, done), net.ErrClosed)
+		})
+	}
+}
+
+// With the real lack of descriptors: the accept that could not be made is made when there are some.
+func TestAcceptWithoutDescriptors(t *testing.T) {
+	l, err := TCP().Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := TCP().Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before))
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	few := before
+	few.Cur = uint64(fd) // every number below is in use, or will be
+	var hold []int
+	for {
+		n, err := unix.Dup(fd)
+		require.NoError(t, err)
+		hold = append(hold, n)
+		if n >= fd {
+			break
+		}
+	}
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	accepted := aside(func() error {
+		s, err := l.Accept(context.Background())
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	})
+	var early error
+	returned := false
+	select {
+	case early = <-accepted:
+		returned = true
+	case <-time.After(20 * time.Millisecond):
+	}
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before))
+	for _, n := range hold {
+		require.NoError(t, unix.Close(n))
+	}
+	require.False(t, returned, "Accept gave up: %v", early)
+	require.NoError(t, returns(t, accepted))
+}
+
+// Other errors are the listener's end.
+func TestAcceptFails(t *testing.T) {
+	cb := TCPCallbacks()
+	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, unix.EINVAL }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	_, err = l.Accept(context.Background())
+	require.ErrorIs(t, err, syscall.EINVAL)
+	var op *OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "accept", op.Op)
+	require.Equal(t, l.Addr(), op.Addr)
+	require.NoError(t, l.Close())
+}
+
+func TestAcceptBusy(t *testing.T) {
+	for name, over := range carriers(t) {
+		t.Run(name, func(t *testing.T) {
+			l, err := over.tr.Listen(over.at, 0)
+			require.NoError(t, err)
+			accepted := aside(func() error {
+				s, err := l.Accept(context.Background())
+				if err == nil {
+					err = s.Close()
+				}
+				return err
+			})
+			require.Eventually(t, l.accepting.Load, 10*time.Second, 100*time.Microsecond)
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, ErrBusy)
+			c, err := over.tr.Connect(soon(t), l.Addr())
+			require.NoError(t, err)
+			require.NoError(t, returns(t, accepted), "the first one completes")
+			require.NoError(t, c.Close())
+			require.NoError(t, l.Close())
+			require.NoError(t, l.Close())
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, net.ErrClosed)
+		})
+	}
+}
+
+// A plug-in that accepts something without a descriptor of its own.
+func TestAcceptGivesNoDescriptor(t *testing.T) {
+	cb := TCPCallbacks()
+	accept := cb.Accept
+	cb.Accept = func(fd int, tmo time.Duration) (int, Addr, error) {
+		nfd, peer, err := accept(fd, tmo)
+		if err == nil {
+			unix.Close(nfd)
+			nfd = 1 << 20
+		}
+		return nfd, peer, err
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	c, err := TCP().Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = l.Accept(soon(t))
+	require.ErrorIs(t, err, ErrContract)
+	var fault *CallbackError
+	require.ErrorAs(t, err, &fault)
+	require.Equal(t, "GetFD", fault.Callback)
+	_ = returns(t, aside(l.Close))
+}

@@ -1,0 +1,233 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// crowded is a listener whose backlog is full.
+func crowded(t *testing.T, tr Transport, at Addr) *Listener {
+	l, err := tr.Listen(at, 1)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	for range 20 {
+		s, err := tr.Connect(within(t, 100*time.Millisecond), l.Addr())
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			return l
+		}
+		t.Cleanup(func() { s.Close() })
+	}
+	require.FailNow(t, "the backlog has no end")
+	return nil
+}
+
+func socketPath(t *testing.T) Addr {
+	dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return UnixAddr(dir + "/s")
+}
+
+func TestConnectTimes(t *testing.T) {
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "memory": {NewMemory(), MemoryAddr("")}} {
+		t.Run(name, func(t *testing.T) {
+			l := crowded(t, over.tr, over.at)
+			ctx := within(t, 20*time.Millisecond)
+			_, err := over.tr.Connect(ctx, l.Addr())
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			end, _ := ctx.Deadline()
+			require.False(t, time.Now().Before(end))
+			_, err = over.tr.Connect(NoWait(), l.Addr())
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			canceled, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(5*time.Millisecond, cancel)
+			err = returns(t, aside(func() error { _, err := over.tr.Connect(canceled, l.Addr()); return err }))
+			require.ErrorIs(t, err, context.Canceled)
+			_, err = over.tr.Connect(canceled, l.Addr())
+			require.ErrorIs(t, err, context.Canceled, "with a context that has ended")
+		})
+	}
+}
+
+// A UNIX connect on a full backlog is EAGAIN, for which the poller never wakes: it is tried again.
+func TestConnectUnixRetries(t *testing.T) {
+	cb := UnixCallbacks()
+	connect := cb.Connect
+	var calls atomic.Int32
+	cb.Connect = func(u *UnixSocket, a Addr, tmo time.Duration) error {
+		calls.Add(1)
+		return connect(u, a, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l := crowded(t, tr, socketPath(t))
+	calls.Store(0)
+	connected := aside(func() error {
+		s, err := tr.Connect(soon(t), l.Addr())
+		if err == nil {
+			t.Cleanup(func() { s.Close() })
+		}
+		return err
+	})
+	waiting(t, &calls, 3)
+	for range 3 { // room for one more
+		s, err := l.Accept(soon(t))
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Close() })
+	}
+	require.NoError(t, returns(t, connected))
+}
+
+func TestConnectRefused(t *testing.T) {
+	l, err := TCP().Listen(loopback(), 0)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	_, err = TCP().Connect(soon(t), l.Addr())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	var op *OpError
+	require.ErrorAs(t, err, &op)
+	require.Equal(t, "connect", op.Op)
+	require.Equal(t, l.Addr(), op.Addr)
+
+	_, err = Unix().Connect(soon(t), socketPath(t))
+	require.ErrorIs(t, err, syscall.ENOENT)
+	_, err = NewMemory().Connect(soon(t), MemoryAddr("nobody"))
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+}
+
+// A connect in progress that fails later is found out by SO_ERROR. The kernel tries again after a second, and is refused then.
+func TestConnectRefusedLater(t *testing.T) {
+	l := crowded(t, TCP(), loopback())
+	connected := aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err })
+	select {
+	case err := <-connected:
+		require.FailNow(t, "the backlog was not full", "%v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, returns(t, connected), syscall.ECONNREFUSED)
+}
+
+// What Connect may say of a connection that is up, or fails.
+func TestConnectAnswers(t *testing.T) {
+	refused := errors.New("refused by the plug-in")
+	for _, tt := range []struct {
+		name string
+		say  func(fd int, err error) error // after a connect whose result was err
+		want error
+	}{
+		{"EINPROGRESS though it is up", func(fd int, err error) error { return unix.EINPROGRESS }, nil},
+		{"EALREADY", func(fd int, err error) error { return unix.EALREADY }, nil},
+		{"EISCONN", func(fd int, err error) error { return unix.EISCONN }, nil},
+		{"wrapped", func(fd int, err error) error { return os.NewSyscallError("connect", unix.EINPROGRESS) }, nil},
+		{"an error", func(int, error) error { return refused }, refused},
+		{"an errno", func(int, error) error { return unix.ENETUNREACH }, syscall.ENETUNREACH},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cb := TCPCallbacks()
+			connect := cb.Connect
+			cb.Connect = func(fd int, a Addr, tmo time.Duration) error { return tt.say(fd, connect(fd, a, tmo)) }
+			var open atomic.Int32
+			socket, closing := cb.Socket, cb.Close
+			cb.Socket = func(setup any, a Addr) (int, error) { open.Add(1); return socket(setup, a) }
+			cb.Close = func(fd int) error { open.Add(-1); return closing(fd) }
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			l, err := TCP().Listen(loopback(), 0)
+			require.NoError(t, err)
+			defer l.Close()
+			s, err := tr.Connect(soon(t), l.Addr())
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+				require.Zero(t, open.Load(), "the socket was not closed")
+				return
+			}
+			require.NoError(t, err)
+			defer s.Close()
+			peer, err := l.Accept(soon(t))
+			require.NoError(t, err)
+			defer peer.Close()
+			_, err = s.Writev(soon(t), []byte("up"))
+			require.NoError(t, err)
+			_, err = peer.Readv(soon(t), make([]byte, 2))
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestConnectInterrupted(t *testing.T) {
+	cb := TCPCallbacks()
+	connect, calls := cb.Connect, 0
+	cb.Connect = func(fd int, a Addr, tmo time.Duration) error {
+		if calls++; calls < 3 {
+			return unix.EINTR
+		}
+		return connect(fd, a, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	pair(t, tr, loopback())
+	require.Equal(t, 3, calls)
+}
+
+// Faults of Socket, Listen and GetFD while a socket is made: errors that name the callback, and nothing left open.
+func TestOpeningFaults(t *testing.T) {
+	failed := errors.New("failed")
+	for _, tt := range []struct {
+		name    string
+		breakIt func(cb *Callbacks[int])
+		want    error
+		names   string
+		opened  bool // Socket has given a C, which must be closed
+	}{
+		{"Socket fails", func(cb *Callbacks[int]) { cb.Socket = func(any, Addr) (int, error) { return -1, failed } }, failed, "", false},
+		{"Socket panics", func(cb *Callbacks[int]) { cb.Socket = func(any, Addr) (int, error) { panic("socket") } }, ErrPanic, "Socket", false},
+		{"GetFD fails", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, failed } }, failed, "", true},
+		{"GetFD gives none", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, nil } }, ErrContract, "GetFD", true},
+		{"GetFD gives one that is not open", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return 1 << 20, nil } }, ErrContract, "GetFD", true},
+		{"GetFD has none without FullImpl", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, errors.ErrUnsupported } }, errors.ErrUnsupported, "", true},
+		{"GetFD panics", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { panic("fd") } }, ErrPanic, "GetFD", true},
+		{"Listen fails", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, failed } }, failed, "", true},
+		{"Listen gives no address", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, nil } }, ErrContract, "Listen", true},
+		{"Listen panics", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { panic("listen") } }, ErrPanic, "Listen", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cb := TCPCallbacks()
+			tt.breakIt(&cb)
+			var open atomic.Int32
+			socket, closing := cb.Socket, cb.Close
+			cb.Socket = func(setup any, a Addr) (int, error) {
+				fd, err := socket(setup, a)
+				if err == nil {
+					open.Add(1)
+				}
+				return fd, err
+			}
+			cb.Close = func(fd int) error { open.Add(-1); return closing(fd) }
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			_, err = tr.Listen(loopback(), 0)
+			require.ErrorIs(t, err, tt.want)
+			var fault *CallbackError
+			if tt.names != "" {
+				require.ErrorAs(t, err, &fault)
+				require.Equal(t, tt.names, fault.Callback)
+			}
+			require.Zero(t, open.Load(), "the socket was not closed")
+		})
+	}
+}

@@ -1,0 +1,257 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// A chunks is a carrier that gives out its bytes in prepared portions; a nil one is a read that ctx ended.
+type chunks struct {
+	carrier
+	left [][]byte
+	end  error
+}
+
+func (c *chunks) read(_ context.Context, p []byte) (int, error) {
+	if len(c.left) == 0 {
+		return 0, c.end
+	}
+	if c.left[0] == nil {
+		c.left = c.left[1:]
+		return 0, context.Canceled
+	}
+	n := copy(p, c.left[0])
+	if c.left[0] = c.left[0][n:]; len(c.left[0]) == 0 {
+		c.left = c.left[1:]
+	}
+	return n, nil
+}
+
+// A framer reads packets with a length of four bytes before them.
+type framer struct {
+	header [4]byte
+	body   []byte
+	calls  int
+	vec    [2][]byte
+}
+
+func (f *framer) next() ([][]byte, error) {
+	f.calls++
+	switch f.calls {
+	case 1:
+		f.vec[0] = f.header[:]
+		return f.vec[:1], nil
+	case 2:
+		n := int(binary.BigEndian.Uint32(f.header[:]))
+		if n > 1<<20 {
+			return nil, errors.New("too long")
+		}
+		if n == 0 {
+			return nil, nil
+		}
+		f.body = slices.Grow(f.body[:0], n)[:n]
+		half := n / 2
+		f.vec[0], f.vec[1] = f.body[:half], f.body[half:]
+		return f.vec[:], nil
+	}
+	return nil, nil
+}
+
+// packets reads frames until the stream ends, again after every cancelled read.
+func packets(s *Stream) (all [][]byte, err error) {
+	for {
+		var f framer
+		n, err := s.ReadPDU(context.Background(), f.next)
+		switch {
+		case err == nil:
+			if int(n) != 4+len(f.body) {
+				return all, errors.New("ReadPDU counted wrong")
+			}
+			all = append(all, f.body)
+		case errors.Is(err, context.Canceled):
+			if n != 0 {
+				return all, errors.New("a cancelled ReadPDU gave bytes away")
+			}
+		default:
+			return all, err
+		}
+	}
+}
+
+func frames(bodies [][]byte) (b []byte) {
+	for _, p := range bodies {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+// Any split of the bytes, and any cancelled reads between them, give the same packets.
+func TestReadPDUSplits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 2*readAheadMin), rapid.IntRange(readAheadMax-10, readAheadMax+5000)), 1, 8).Draw(t, "sizes")
+		var bodies [][]byte
+		for i, n := range sizes {
+			body := make([]byte, n)
+			for j := range body {
+				body[j] = byte(i + j)
+			}
+			bodies = append(bodies, body)
+		}
+		stream := frames(bodies)
+		var parts [][]byte
+		for rest := stream; len(rest) > 0; {
+			if rapid.IntRange(0, 3).Draw(t, "cancel") == 0 {
+				parts = append(parts, nil)
+			}
+			n := min(len(rest), rapid.OneOf(rapid.IntRange(1, 10), rapid.IntRange(1, len(stream))).Draw(t, "part"))
+			parts = append(parts, rest[:n])
+			rest = rest[n:]
+		}
+		got, err := packets(newStream(&chunks{left: parts, end: io.EOF}, nil))
+		require.Equal(t, io.EOF, err)
+		require.Len(t, got, len(bodies))
+		for i := range bodies {
+			require.True(t, bytes.Equal(bodies[i], got[i]), i)
+		}
+	})
+}
+
+// FuzzReadPDU splits arbitrary bytes in two ways; both must give the same packets and the same end.
+func FuzzReadPDU(f *testing.F) {
+	f.Add(frames([][]byte{[]byte("one"), nil, []byte("three")}), []byte{1, 2, 3})
+	f.Add([]byte{0, 0, 0, 9, 1}, []byte{0})
+	f.Add([]byte{255, 255, 255, 255, 1, 2}, []byte{7, 0, 7})
+	f.Add([]byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, stream, splits []byte) {
+		var parts [][]byte
+		rest := stream
+		for _, n := range splits {
+			if n == 0 {
+				parts = append(parts, nil)
+			}
+			if k := min(int(n), len(rest)); k > 0 {
+				parts = append(parts, rest[:k])
+				rest = rest[k:]
+			}
+		}
+		var whole [][]byte
+		if len(stream) > 0 {
+			whole = [][]byte{stream}
+		}
+		if len(rest) > 0 {
+			parts = append(parts, rest)
+		}
+		a, aerr := packets(newStream(&chunks{left: whole, end: io.EOF}, nil))
+		b, berr := packets(newStream(&chunks{left: parts, end: io.EOF}, nil))
+		require.Equal(t, len(a), len(b))
+		for i := range a {
+			require.True(t, bytes.Equal(a[i], b[i]))
+		}
+		require.Equal(t, aerr.Error(), berr.Error())
+	})
+}
+
+func TestReadPDUEnds(t *testing.T) {
+	whole := frames([][]byte{[]byte("packet")})
+	for cut := range len(whole) + 1 {
+		var left [][]byte
+		if cut > 0 {
+			left = [][]byte{whole[:cut]}
+		}
+		got, err := packets(newStream(&chunks{left: left, end: io.EOF}, nil))
+		switch cut {
+		case len(whole):
+			require.Equal(t, io.EOF, err)
+			require.Equal(t, [][]byte{[]byte("packet")}, got)
+		case 0:
+			require.Equal(t, io.EOF, err)
+		default:
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, cut)
+			require.Empty(t, got)
+		}
+		_, err = packets(newStream(&chunks{left: left, end: syscall.ECONNRESET}, nil))
+		require.ErrorIs(t, err, syscall.ECONNRESET, cut)
+	}
+}
+
+// What next says against a packet is returned as it is.
+func TestReadPDURefused(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	_, err := c.Writev(soon(t), []byte{255, 255, 255, 255})
+	require.NoError(t, err)
+	var f framer
+	n, err := s.ReadPDU(soon(t), f.next)
+	require.EqualError(t, err, "too long")
+	require.EqualValues(t, 4, n)
+	n, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil })
+	require.NoError(t, err, "a packet of nothing")
+	require.Zero(t, n)
+}
+
+// Many small packets that have come together are one read.
+func TestReadPDUReadsAhead(t *testing.T) {
+	cb := TCPCallbacks()
+	read, reads := cb.Read, 0
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		reads++
+		return read(fd, p, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, tr, loopback())
+	const n = 100
+	all := frames(slices.Repeat([][]byte{[]byte("small")}, n))
+	_, err = c.Writev(soon(t), all)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { k, err := s.PendingBytes(); return err == nil && k == len(all) }, 10*time.Second, time.Millisecond)
+	for range n {
+		var f framer
+		_, err := s.ReadPDU(soon(t), f.next)
+		require.NoError(t, err)
+		require.Equal(t, "small", string(f.body))
+	}
+	require.LessOrEqual(t, reads, 2)
+}
+
+// A packet cut off by its context is read again from its first byte, by ReadPDU or otherwise.
+func TestReadPDUCancelled(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		body := bytes.Repeat([]byte("x"), 3*readAheadMin)
+		all := frames([][]byte{body})
+		for _, cut := range []int{1, 4, 5, readAheadMin, len(all) - 1} {
+			_, err := c.Writev(soon(t), all[:cut])
+			require.NoError(t, err)
+			for range 2 {
+				var f framer
+				n, err := s.ReadPDU(within(t, 5*time.Millisecond), f.next)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Zero(t, n)
+			}
+			_, err = c.Writev(soon(t), all[cut:])
+			require.NoError(t, err)
+			var f framer
+			_, err = s.ReadPDU(soon(t), f.next)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(body, f.body))
+		}
+		_, err := c.Writev(soon(t), all[:10])
+		require.NoError(t, err)
+		var f framer
+		_, err = s.ReadPDU(within(t, 5*time.Millisecond), f.next)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, c.Close())
+		_, err = s.ReadPDU(soon(t), new(framer).next)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	})
+}
