@@ -1,0 +1,132 @@
+package nodes
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A peer that does not read: senders wait, their contexts end that with nothing sent, memory is bounded, nobody else waits.
+func TestPeerThatNeverReads(t *testing.T) {
+	for _, kind := range kinds {
+		for name, size := range map[string]int{"small": 100, "middle": 5000, "large": 300_000} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				if kind == "memory" && name == "large" {
+					t.Skip("transport.Queue writes a large post of a carrier that waits itself without regard to its context")
+				}
+				w := newWorld(t, kind)
+				a := w.started("alice")
+				b := w.started("bob")
+				p, c := w.ambush("wire@test").meet(a)
+				here, there := box(t, a), box(t, b)
+
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				sent := 0
+				payload := make([]byte, size)
+				for {
+					ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+					err := here.Send(ctx, p.self, append([]byte{byte(sent), byte(sent >> 8)}, payload...))
+					cancel()
+					if err != nil {
+						require.ErrorIs(t, err, context.DeadlineExceeded)
+						break
+					}
+					if sent++; sent*size > 100<<20 {
+						t.Fatal("senders do not wait")
+					}
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8<<20), "memory of what waits")
+				require.NoError(t, c.Err(), "the connection lives")
+
+				// Who waits is released by its context, at any time.
+				ctx, cancel := context.WithCancel(context.Background())
+				waiting := async(func() (int, error) { return 0, here.Send(ctx, p.self, payload) })
+				linking := async(func() (int, error) { return 0, here.Link(ctx, p.self) })
+				calling := async(func() (ei.Term, error) { return a.Call(ctx, p.self, payload) })
+				flushing := async(func() (int, error) { return 0, c.Flush(ctx) })
+				require.NoError(t, here.Send(w.ctx(), there.Pid(), "others go on"))
+				require.Equal(t, ei.Binary("others go on"), term(t, there))
+				cancel()
+				require.ErrorIs(t, arrives(t, waiting, "the Send").err, context.Canceled)
+				require.ErrorIs(t, arrives(t, calling, "the Call").err, context.Canceled)
+				require.ErrorIs(t, arrives(t, flushing, "the Flush").err, context.Canceled)
+				arrives(t, linking, "the Link") // there may be room for that much
+
+				// When the peer reads at last, all that was sent is there, whole and in order, and nothing else.
+				for i := range sent {
+					ctl, got := p.next()
+					for ctl.Op != dist.OpSendSender { // of the Call and the Link
+						ctl, got = p.next()
+					}
+					require.Len(t, got, size+2)
+					require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(got.(ei.Binary)[:2]))
+				}
+				require.NoError(t, here.Send(w.ctx(), p.self, "behind"))
+				for {
+					ctl, got := p.next()
+					if ctl.Op == dist.OpSendSender {
+						require.Equal(t, ei.Binary("behind"), got)
+						break
+					}
+				}
+			})
+		}
+	}
+}
+
+// Senders that wait for a peer which does not read hear of the end of the connection.
+func TestCloseBesideWaitingSend(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a := w.started("alice")
+			p, c := w.ambush("wire@test").meet(a)
+			here := box(t, a)
+			for _, size := range []int{10, 100_000, 5 << 20} {
+				go func() {
+					for here.Send(context.Background(), p.self, make([]byte, size)) == nil && c.Err() == nil {
+					}
+				}()
+			}
+			waiting := async(func() (int, error) {
+				for {
+					if err := c.Send(context.Background(), p.self, make([]byte, 50_000)); err != nil {
+						return 0, err
+					}
+				}
+			})
+			require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 1<<20 }, tooLong, tick)
+			begin := time.Now()
+			require.NoError(t, c.Close())
+			require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
+			require.Less(t, time.Since(begin), 3*time.Second)
+		})
+	}
+}
+
+// A peer that keeps us answering and does not read the answers is given up before it fills the memory.
+func TestPeerThatOnlyAsks(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 10_000 })
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	var c *Conn
+	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+	nobody := ei.Pid{Node: "bob@test", ID: 4711, Creation: 9}
+	for i := range 100_000 {
+		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
+		if p.write(frame(t, dist.Control{Op: dist.OpMonitorP, From: p.self, To: nobody, Ref: ref}, nil)) != nil {
+			break
+		}
+	}
+	require.Error(t, ended(t, c))
+}

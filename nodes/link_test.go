@@ -1,0 +1,375 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// places runs a test with two processes of one node, and with processes of two.
+func places(t *testing.T, test func(t *testing.T, w *world, here, there *Node)) {
+	for _, kind := range []string{"one node", "tcp", "unix", "memory"} {
+		t.Run(kind, func(t *testing.T) {
+			if kind == "one node" {
+				w := newWorld(t, "memory")
+				n := w.started("alice")
+				test(t, w, n, n)
+				return
+			}
+			w := newWorld(t, kind)
+			test(t, w, w.started("alice"), w.started("bob"))
+		})
+	}
+}
+
+func trapping(t testing.TB, n *Node) *Mailbox {
+	t.Helper()
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	return b
+}
+
+// settle lets all signals arrive that are on their way from one mailbox's node to the other's, and back.
+func settle(t testing.TB, a, b *Mailbox) {
+	t.Helper()
+	for _, p := range [][2]*Mailbox{{a, b}, {b, a}, {a, b}} {
+		from, to := box(t, p[0].n), box(t, p[1].n)
+		require.NoError(t, from.Send(patience(t), to.Pid(), "mark"))
+		term(t, to)
+		from.Close()
+		to.Close()
+	}
+}
+
+func TestLinkExit(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		for _, first := range []string{"here", "there"} {
+			a, b := box(t, here), box(t, there)
+			require.NoError(t, a.Link(w.ctx(), b.Pid()))
+			require.NoError(t, a.Link(w.ctx(), b.Pid()), "twice is once")
+			settle(t, a, b)
+			require.Equal(t, map[ei.Pid]link{b.Pid(): {active: true}}, linksOf(a))
+			require.Equal(t, map[ei.Pid]link{a.Pid(): {active: true}}, linksOf(b))
+			why := ei.Tuple{ei.Atom("crash"), ei.Int(1)}
+			if first == "here" {
+				a.Exit(why)
+				require.Equal(t, why, exited(t, b))
+			} else {
+				b.Exit(why)
+				require.Equal(t, why, exited(t, a))
+			}
+		}
+	})
+}
+
+func TestLinkTrapped(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, b := trapping(t, here), box(t, there)
+		require.NoError(t, a.Link(w.ctx(), b.Pid()))
+		settle(t, a, b)
+		require.NoError(t, b.Close())
+		m, why := reason(t, a, dist.OpExit)
+		require.Equal(t, b.Pid(), m.From)
+		require.Equal(t, ei.Atom("normal"), why, "who traps hears of a normal end")
+		require.Empty(t, linksOf(a))
+		require.NoError(t, a.Err())
+
+		// Who does not trap does not die of it.
+		a, b = box(t, here), box(t, there)
+		require.NoError(t, a.Link(w.ctx(), b.Pid()))
+		settle(t, a, b)
+		require.NoError(t, b.Close())
+		settle(t, a, box(t, there))
+		require.NoError(t, a.Err())
+		require.Empty(t, linksOf(a))
+	})
+}
+
+func TestLinkNoproc(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		gone := box(t, there)
+		gone.Close()
+		a := trapping(t, here)
+		require.NoError(t, a.Link(w.ctx(), gone.Pid()))
+		m, why := reason(t, a, dist.OpExit)
+		require.Equal(t, gone.Pid(), m.From)
+		require.Equal(t, ei.Atom("noproc"), why)
+		require.Empty(t, linksOf(a))
+
+		earlier := box(t, there).Pid()
+		earlier.Creation++ // another life of the node
+		a = box(t, here)
+		require.NoError(t, a.Link(w.ctx(), earlier))
+		require.Equal(t, ei.Atom("noproc"), exited(t, a))
+		require.NoError(t, box(t, here).Unlink(w.ctx(), earlier), "nothing to unlink")
+	})
+}
+
+func TestUnlink(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		for _, side := range []int{0, 1} {
+			pair := []*Mailbox{trapping(t, here), trapping(t, there)}
+			a, b := pair[side], pair[1-side]
+			require.NoError(t, pair[0].Link(w.ctx(), pair[1].Pid()))
+			settle(t, a, b)
+			require.NoError(t, a.Unlink(w.ctx(), b.Pid()))
+			settle(t, a, b)
+			require.Empty(t, linksOf(a))
+			require.Empty(t, linksOf(b))
+			b.Exit(ei.Atom("crash"))
+			settle(t, a, box(t, there))
+			require.Zero(t, unread(a))
+
+			// Linking anew works, before and after the acknowledgement.
+			b = trapping(t, b.n)
+			for range 3 {
+				require.NoError(t, a.Link(w.ctx(), b.Pid()))
+				require.NoError(t, a.Unlink(w.ctx(), b.Pid()))
+				require.NoError(t, a.Link(w.ctx(), b.Pid()))
+			}
+			settle(t, a, b)
+			require.Equal(t, map[ei.Pid]link{b.Pid(): {active: true}}, linksOf(a))
+			require.Equal(t, map[ei.Pid]link{a.Pid(): {active: true}}, linksOf(b))
+		}
+	})
+}
+
+// An exit signal that is on its way when the link is ended does not come through.
+func TestUnlinkBesideExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a := w.started("alice")
+		p := w.peer(a.Listeners()[0], role("wire@test"))
+		b := trapping(t, a)
+		require.NoError(t, b.Link(w.ctx(), p.self))
+		link, _ := p.next()
+		require.Equal(t, dist.OpLink, link.Op)
+		require.NoError(t, b.Unlink(w.ctx(), p.self))
+		unlink, _ := p.next()
+		require.Equal(t, dist.OpUnlinkID, unlink.Op)
+		why, err := ei.AppendAtom(nil, "crash")
+		require.NoError(t, err)
+		exit := dist.Control{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why}
+		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.self, To: b.Pid()}
+		p.send(exit, nil)
+		// A link of the peer's that was on its way does not count either.
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		p.send(exit, nil)
+		// Nor does the acknowledgement of another unlink.
+		p.send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.self, To: b.Pid()}, nil)
+		synctest.Wait()
+		require.Len(t, linksOf(b), 1)
+		p.send(ack, nil)
+		synctest.Wait()
+		require.Empty(t, linksOf(b))
+		require.Zero(t, unread(b))
+
+		// Then a link counts again.
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		p.send(exit, nil)
+		m, _ := reason(t, b, dist.OpExit)
+		require.Equal(t, p.self, m.From)
+	})
+}
+
+// An UNLINK_ID is acknowledged, for a process that is gone too, and before anything else goes to that process.
+func TestUnlinkIsAcknowledged(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	p := w.peer(a.Listeners()[0], role("wire@test"))
+	gone, b := box(t, a), trapping(t, a)
+	gone.Close()
+	for i, to := range []ei.Pid{b.Pid(), gone.Pid(), {Node: "alice@test", ID: 4711, Creation: 9}} {
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		p.send(dist.Control{Op: dist.OpUnlinkID, ID: uint64(i + 1), From: p.self, To: to}, nil)
+		ack, _ := p.next()
+		require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: uint64(i + 1), From: to, To: p.self}, ack)
+	}
+
+	_, l := w.listening("bob") // on the lower level too
+	q, c := w.joined(l, role("other@test"))
+	q.send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.self, To: c.Self()}, nil)
+	m, err := c.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, dist.OpUnlinkID, m.Op)
+	ack, _ := q.next()
+	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.self}, ack)
+}
+
+func TestSendExit(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a := box(t, here)
+		for _, tt := range []struct {
+			why   ei.Term
+			trap  bool
+			want  ei.Term // of the end; nil: it lives
+			event bool
+		}{
+			{ei.Atom("crash"), false, ei.Atom("crash"), false},
+			{ei.Atom("crash"), true, nil, true},
+			{ei.Atom("normal"), false, nil, false},
+			{ei.Atom("normal"), true, nil, true},
+			{ei.Atom("kill"), false, ei.Atom("killed"), false},
+			{ei.Atom("kill"), true, ei.Atom("killed"), false},
+			{ei.Tuple{ei.Atom("a"), ei.Float(1.5)}, true, nil, true},
+		} {
+			b := box(t, there)
+			if tt.trap {
+				b = trapping(t, there)
+			}
+			require.NoError(t, a.SendExit(w.ctx(), b.Pid(), tt.why))
+			switch {
+			case tt.want != nil:
+				require.Equal(t, tt.want, exited(t, b))
+			case tt.event:
+				m, why := reason(t, b, dist.OpExit)
+				require.Equal(t, tt.why, why)
+				require.Equal(t, a.Pid(), m.From)
+			default:
+				settle(t, a, b)
+				require.NoError(t, b.Err())
+			}
+		}
+		require.NoError(t, a.SendExit(w.ctx(), ei.Pid{Node: ei.Atom(there.Name()), ID: 4711, Creation: 1}, "x"), "nobody")
+		require.Error(t, a.SendExit(w.ctx(), a.Pid(), make(chan int)))
+		require.NoError(t, a.SendExit(w.ctx(), a.Pid(), ei.Atom("normal")))
+		require.Equal(t, ei.Atom("normal"), exited(t, a), "normal ends only oneself")
+	})
+}
+
+// A chain of links falls with one of its members, in both directions.
+func TestLinkChain(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		var chain []*Mailbox
+		for i := range 50 {
+			chain = append(chain, box(t, []*Node{here, there}[i%2]))
+			if i > 0 {
+				require.NoError(t, chain[i-1].Link(w.ctx(), chain[i].Pid()))
+			}
+		}
+		settle(t, chain[0], chain[1])
+		chain[25].Exit(ei.Atom("crash"))
+		for _, b := range chain {
+			require.Equal(t, ei.Atom("crash"), exited(t, b))
+		}
+		require.Eventually(t, func() bool { return here.Stats().Mailboxes == 2 && there.Stats().Mailboxes == 2 }, tooLong, tick)
+	})
+}
+
+func TestLinkNoconnection(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			one, two, there := box(t, a), trapping(t, a), box(t, b)
+			require.NoError(t, one.Link(w.ctx(), there.Pid()))
+			require.NoError(t, two.Link(w.ctx(), there.Pid()))
+			settle(t, one, there)
+			require.NoError(t, a.Conn("bob@test").Close())
+			require.Equal(t, ei.Atom("noconnection"), exited(t, one))
+			m, why := reason(t, two, dist.OpExit)
+			require.Equal(t, ei.Atom("noconnection"), why)
+			require.Equal(t, there.Pid(), m.From)
+			require.Equal(t, ei.Atom("noconnection"), exited(t, there), "the other side too")
+
+			require.NoError(t, b.Close())
+			three := trapping(t, a)
+			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection)
+			require.Empty(t, linksOf(three), "a Link that failed leaves nothing")
+			require.ErrorIs(t, three.Link(w.ctx(), there.Pid()), ErrNoConnection, "nor is it taken for one that worked")
+			require.NoError(t, three.Unlink(w.ctx(), there.Pid()))
+			require.ErrorIs(t, three.SendExit(w.ctx(), there.Pid(), "x"), ErrNoConnection)
+			require.NoError(t, three.Close())
+			require.Error(t, three.Link(w.ctx(), two.Pid()))
+			require.NoError(t, two.Link(w.ctx(), two.Pid()), "a link with oneself is none")
+			require.Empty(t, linksOf(two))
+		})
+	}
+}
+
+// A link that waits for a peer which does not read can be given up, and leaves nothing.
+func TestLinkCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
+		p := w.peer(a.Listeners()[0], role("wire@test"))
+		b := trapping(t, a)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		for range 200 { // more than there is room for
+			go b.Send(ctx, p.self, make([]byte, 500))
+		}
+		synctest.Wait()
+		linked := async(func() (int, error) { return 0, b.Link(ctx, p.self) })
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, (<-linked).err, context.Canceled)
+		require.Empty(t, linksOf(b))
+		relinked := async(func() (int, error) { return 0, b.Link(w.ctx(), p.self) })
+		for {
+			if op, _ := p.next(); op.Op == dist.OpLink {
+				break
+			} else {
+				require.Equal(t, dist.OpSendSender, op.Op)
+			}
+		}
+		require.NoError(t, (<-relinked).err)
+		require.Len(t, linksOf(b), 1)
+	})
+}
+
+// Link and Unlink of many goroutines, on both sides, beside the ends of the processes: what is left agrees.
+func TestLinkConcurrently(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		for round := range 20 {
+			as, bs := []*Mailbox{}, []*Mailbox{}
+			for range 4 {
+				as, bs = append(as, trapping(t, here)), append(bs, trapping(t, there))
+			}
+			var wg sync.WaitGroup
+			for i := range as {
+				for j := range bs {
+					for side := range 2 {
+						wg.Go(func() {
+							x, y := as[i], bs[j]
+							if side == 1 {
+								x, y = y, x
+							}
+							for k := range 10 {
+								if (i+j+k+side)%2 == 0 {
+									_ = x.Link(w.ctx(), y.Pid())
+								} else {
+									_ = x.Unlink(w.ctx(), y.Pid())
+								}
+							}
+						})
+					}
+				}
+			}
+			dead := as[0]
+			if round%2 == 0 {
+				wg.Go(func() { dead.Exit(ei.Atom("crash")) })
+			}
+			soon(t, "Link and Unlink", wg.Wait)
+			settle(t, box(t, here), box(t, there))
+			for _, a := range as {
+				for _, b := range bs {
+					la, lb := linksOf(a)[b.Pid()], linksOf(b)[a.Pid()]
+					require.Equal(t, la, lb, "a view that both have, and nothing outstanding")
+					if a.Err() != nil {
+						require.Empty(t, lb, "nobody stays linked with the dead")
+					}
+				}
+			}
+			for _, b := range append(as, bs...) {
+				b.Close()
+			}
+		}
+	})
+}
