@@ -250,11 +250,10 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 		return
 	}
 	b.why = reason
-	close(b.over)
 	links, watchers, watching := b.links, b.watchers, b.watching
 	b.links, b.watchers, b.watching = nil, nil, nil
+	b.n.procs.end(b)
 	b.mu.Unlock()
-	b.n.procs.remove(b)
 	for pid, l := range links {
 		if l.active {
 			sendExit(tell, b.pid, pid, reason)

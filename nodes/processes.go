@@ -45,7 +45,8 @@ func (p *processes) add(b *Mailbox) error {
 	return nil
 }
 
-func (p *processes) remove(b *Mailbox) {
+// end takes a process off the table and closes its over: whoever sees it ended may have its names.
+func (p *processes) end(b *Mailbox) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
@@ -59,6 +60,7 @@ func (p *processes) remove(b *Mailbox) {
 			delete(p.aliases, ref)
 		}
 	}
+	close(b.over)
 }
 
 func (p *processes) count() int {
