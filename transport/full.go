@@ -30,7 +30,7 @@ type side struct {
 type fullSocket interface {
 	usable() error
 	unresponsive(callback string) error
-	interrupt() bool
+	interrupt()
 	canInterrupt() bool
 	closed() <-chan struct{}
 }
@@ -39,27 +39,24 @@ func (s *socket[C]) closed() <-chan struct{} { return s.closing }
 
 func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
 
-// interrupt ends the calls in flight; false where nothing can.
-func (s *socket[C]) interrupt() bool {
-	switch {
-	case s.cb.Interrupt != nil:
+// interrupt ends the calls in flight, where anything can.
+func (s *socket[C]) interrupt() {
+	if s.cb.Interrupt != nil {
 		_ = s.guard("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
-		return true
-	case s.fd >= 0:
+	} else if s.fd >= 0 {
 		shutdown(s.fd)
-		return true
 	}
-	return false
 }
 
-func (d *side) start() (finished chan struct{}, err error) {
+// start gives a call to the goroutine.
+func (d *side) start(call func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
-		return nil, net.ErrClosed
+		return net.ErrClosed
 	}
 	if d.work == nil {
-		d.work, d.done = make(chan func()), make(chan struct{}, 1)
+		d.work, d.done = make(chan func(), 1), make(chan struct{}, 1)
 		go func(work chan func(), done chan struct{}) {
 			for f := range work {
 				f()
@@ -68,7 +65,8 @@ func (d *side) start() (finished chan struct{}, err error) {
 		}(d.work, d.done)
 	}
 	d.running = make(chan struct{})
-	return d.running, nil
+	d.work <- call
+	return nil
 }
 
 func (d *side) finish() {
@@ -85,17 +83,13 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	if err := ended(ctx); err != nil {
 		return err
 	}
-	if _, err := d.start(); err != nil {
-		return err
-	}
 	d.giveUp.Store(false)
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
 	total := timeLeft(ctx)
 	begin := time.Now()
 	var result error // a time-out, or the reason to give up; the call keeps its own results
-	d.work <- func() {
-		result = nil
+	if err := d.start(func() {
 		for {
 			tmo := total
 			if total != Infinite && total != 0 {
@@ -121,6 +115,8 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			}
 			// A slice is over, or Interrupt has ended this call together with one of the other direction.
 		}
+	}); err != nil {
+		return err
 	}
 	select {
 	case <-d.done:
@@ -225,28 +221,26 @@ func (d *side) result(ctx context.Context, s fullSocket, result error) error {
 	return result
 }
 
-// stop ends the goroutine once the call in flight has returned; false if it does not within its second.
+// stop ends the goroutine once the call in flight has returned, whenever that is; false if it does not within its second.
 func (d *side) stop() bool {
 	d.mu.Lock()
 	running := d.running
+	if !d.stopped && d.work != nil {
+		close(d.work)
+	}
 	d.stopped = true
 	d.mu.Unlock()
-	if running != nil {
-		t := time.NewTimer(unresponsiveAfter + slice)
-		defer t.Stop()
-		select {
-		case <-running:
-		case <-t.C:
-			return false
-		}
+	if running == nil {
+		return true
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.work != nil {
-		close(d.work)
-		d.work = nil
+	t := time.NewTimer(unresponsiveAfter + slice)
+	defer t.Stop()
+	select {
+	case <-running:
+		return true
+	case <-t.C:
+		return false
 	}
-	return true
 }
 
 // timedOut tells a time-out from a dead peer: ETIMEDOUT before the time has passed is the latter.

@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A small round trip allocates nothing.
+func TestRoundTripAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := context.Background()
+	body, got := make([]byte, 64), make([]byte, 64)
+	for _, tt := range []struct {
+		name string
+		trip func(c, s *Stream) error
+	}{
+		{"Writev and Readv", func(c, s *Stream) error {
+			if _, err := c.Writev(ctx, body); err != nil {
+				return err
+			}
+			_, err := s.Readv(ctx, got)
+			return err
+		}},
+		{"Writev of two and Readv of two", func(c, s *Stream) error {
+			if _, err := c.Writev(ctx, body[:4], body[4:]); err != nil {
+				return err
+			}
+			_, err := s.Readv(ctx, got[:4], got[4:])
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := pair(t, TCP(), loopback())
+			require.Zero(t, testing.AllocsPerRun(500, func() { require.NoError(t, tt.trip(c, s)) }))
+		})
+	}
+	t.Run("Writev and ReadPDU", func(t *testing.T) {
+		c, s := pair(t, TCP(), loopback())
+		f := framer{body: make([]byte, 0, 64)}
+		next := f.next
+		packet := frames([][]byte{body[:60]})
+		require.Zero(t, testing.AllocsPerRun(500, func() {
+			_, err := c.Writev(ctx, packet)
+			require.NoError(t, err)
+			f.calls = 0
+			_, err = s.ReadPDU(ctx, next)
+			require.NoError(t, err)
+		}))
+	})
+	t.Run("Post and ReadPDU", func(t *testing.T) {
+		c, s := pair(t, TCP(), loopback())
+		q := NewQueue(c, nil)
+		f := framer{body: make([]byte, 0, 64)}
+		next := f.next
+		packet := frames([][]byte{body[:60]})
+		require.Zero(t, testing.AllocsPerRun(500, func() {
+			require.NoError(t, q.Post(ctx, packet[:4], packet[4:], 0))
+			f.calls = 0
+			_, err := s.ReadPDU(ctx, next)
+			require.NoError(t, err)
+		}))
+	})
+}
+
+// A waiting reader does not allocate either: the SDK parks it with closures made once.
+func TestWaitingAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	c, s := pair(t, TCP(), loopback())
+	ctx := context.Background()
+	go func() {
+		b := make([]byte, 16)
+		for {
+			if _, err := s.Readv(ctx, b); err != nil {
+				return
+			}
+			if _, err := s.Writev(ctx, b); err != nil {
+				return
+			}
+		}
+	}()
+	b := make([]byte, 16)
+	require.Less(t, testing.AllocsPerRun(1000, func() {
+		_, err := c.Writev(ctx, b)
+		require.NoError(t, err)
+		_, err = c.Readv(ctx, b)
+		require.NoError(t, err)
+	}), 1.0)
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	c, s := pair(b, TCP(), loopback())
+	go func() {
+		buf := make([]byte, 16)
+		for {
+			if _, err := s.Readv(context.Background(), buf); err != nil {
+				return
+			}
+			if _, err := s.Writev(context.Background(), buf); err != nil {
+				return
+			}
+		}
+	}()
+	buf := make([]byte, 16)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Writev(context.Background(), buf); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Readv(context.Background(), buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A callback that blocks for ever, where the SDK does the waiting: Close gives up after its second and says so, C is never closed
+// under the callback, and other sockets are unharmed.
+func TestCallbackBlocks(t *testing.T) {
+	for _, name := range []string{"Read", "Write", "Writev", "CloseWrite", "LocalAddr", "Close", "GetFD"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			var inside, closed, under atomic.Int32
+			var victim atomic.Int32
+			victim.Store(-1)
+			block := func(fd int) {
+				if int32(fd) == victim.Load() {
+					inside.Add(1)
+					<-release
+					under.Add(closed.Load())
+				}
+			}
+			cb := TCPCallbacks()
+			read, write, writev, closing := cb.Read, cb.Write, cb.Writev, cb.Close
+			cb.Close = func(fd int) error {
+				if int32(fd) == victim.Load() {
+					if name == "Close" {
+						block(fd)
+					} else {
+						closed.Add(1)
+						return nil
+					}
+				}
+				return closing(fd)
+			}
+			switch name {
+			case "Read":
+				cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { block(fd); return read(fd, p, tmo) }
+			case "Write":
+				cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { block(fd); return write(fd, p, tmo) }
+			case "Writev":
+				cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) { block(fd); return writev(fd, v, tmo) }
+			case "CloseWrite":
+				cb.CloseWrite = func(fd int) error { block(fd); return nil }
+			case "LocalAddr":
+				cb.LocalAddr = func(fd int) (Addr, error) { block(fd); return nil, nil }
+			case "GetFD":
+				cb.GetFD = func(fd int) (int, error) { block(fd); return fd, nil }
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			c, s := pair(t, tr, loopback())
+			c2, s2 := pair(t, tr, loopback())
+			fd := c.car.(*socket[int]).c
+			victim.Store(int32(fd))
+			use := map[string]func() error{
+				"Read":       func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err },
+				"Write":      func() error { _, err := c.Writev(context.Background(), []byte("x")); return err },
+				"Writev":     func() error { _, err := c.Writev(context.Background(), []byte("x"), []byte("y")); return err },
+				"CloseWrite": c.CloseWrite,
+				"LocalAddr":  func() error { c.LocalAddr(); return nil },
+			}[name]
+			var used <-chan error
+			if use != nil {
+				used = aside(use)
+				waiting(t, &inside, 1)
+			}
+			err = returns(t, aside(c.Close))
+			require.ErrorIs(t, err, ErrUnresponsive)
+			var fault *CallbackError
+			require.ErrorAs(t, err, &fault)
+			require.Zero(t, closed.Load(), "C was closed under a running callback")
+
+			_, err = c2.Writev(soon(t), []byte("un"), []byte("harmed"))
+			require.NoError(t, err)
+			_, err = s2.Readv(soon(t), make([]byte, 8))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, aside(c2.Close)))
+			require.NoError(t, s.Close())
+
+			close(release)
+			if used != nil {
+				_ = returns(t, used)
+			}
+			require.Zero(t, under.Load())
+			require.Eventually(t, func() bool { return inside.Load() >= 1 }, 10*time.Second, time.Millisecond)
+			switch name {
+			case "Close": // has closed it by now
+			case "GetFD": // has come back, so that Close can go on
+				waiting(t, &closed, 1)
+				fallthrough
+			default:
+				require.NoError(t, unix.Close(fd), "it was left open")
+			}
+		})
+	}
+}
+
+// A descriptor that changes is found out by whoever asks for it, by the handshake's hooks, and by Close.
+func TestDescriptorChanges(t *testing.T) {
+	for name, use := range map[string]func(c *Stream) error{
+		"Descriptor": func(c *Stream) error { _, err := c.Descriptor(); return err },
+		"hook":       func(c *Stream) error { return c.HandshakeComplete(context.Background(), true) },
+		"Close":      func(c *Stream) error { return c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var other atomic.Int32
+			cb := TCPCallbacks()
+			var victim atomic.Int32
+			victim.Store(-1)
+			cb.GetFD = func(fd int) (int, error) {
+				if int32(fd) == victim.Load() {
+					return int(other.Load()), nil
+				}
+				return fd, nil
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			c, s := pair(t, tr, loopback())
+			fd, err := s.Descriptor()
+			require.NoError(t, err)
+			other.Store(int32(fd))
+			victim.Store(int32(c.car.(*socket[int]).c))
+			err = use(c)
+			require.ErrorIs(t, err, ErrContract)
+			var fault *CallbackError
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, "GetFD", fault.Callback)
+			require.ErrorContains(t, err, "changed")
+			if name == "Descriptor" {
+				_, err = c.Writev(soon(t), []byte("x"))
+				require.ErrorIs(t, err, ErrContract, "the socket is of no use any more")
+			}
+			_ = c.Close()
+			_, err = s.Writev(soon(t), []byte("x"))
+			require.NoError(t, err, "the other one is unharmed")
+		})
+	}
+}
+
+// A descriptor that a poller cannot watch is refused with a clear error.
+func TestDescriptorOfAFile(t *testing.T) {
+	cb := TCPCallbacks()
+	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	cb.GetFD = func(int) (int, error) { return fd, nil }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	_, err = tr.Listen(loopback(), 0)
+	require.ErrorIs(t, err, ErrContract)
+	require.ErrorContains(t, err, "cannot be waited on")
+}
+
+// The SDK sets the mode of what the plug-in opens, and of nothing under FullImpl.
+func TestDescriptorMode(t *testing.T) {
+	mode := func(s interface{ Descriptor() (int, error) }) bool {
+		fd, err := s.Descriptor()
+		require.NoError(t, err)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		return flags&unix.O_NONBLOCK != 0
+	}
+	c, s := pair(t, TCP(), loopback())
+	require.True(t, mode(c))
+	require.True(t, mode(s))
+
+	cb := TCPCallbacks()
+	cb.Flags = FullImpl
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	require.False(t, mode(l))
+	c, err = tr.Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	require.False(t, mode(c))
+	s, err = l.Accept(soon(t))
+	require.NoError(t, err)
+	defer s.Close()
+	require.False(t, mode(s))
+}
+
+// Import owns the descriptor on success only.
+func TestImportOwnership(t *testing.T) {
+	refused := errors.New("refused")
+	cb := TCPCallbacks()
+	cb.Import = func(any, int, []byte) (int, error) { return -1, refused }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	_, err = tr.Import(fd, nil)
+	require.ErrorIs(t, err, refused)
+	_, err = tr.ImportListener(fd)
+	require.ErrorIs(t, err, refused)
+	require.NoError(t, unix.Close(fd), "it is still ours")
+
+	cb.Import = func(any, int, []byte) (int, error) { panic("import") }
+	tr, err = New(cb, nil)
+	require.NoError(t, err)
+	_, err = tr.Import(0, nil)
+	require.ErrorIs(t, err, ErrPanic)
+}
