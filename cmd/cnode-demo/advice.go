@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // explain is what a person reads about an error: the error, and what to do about it where that is known.
@@ -87,7 +88,7 @@ var advices = []advice{
 			return "The port is in use, most likely by another port mapper (epmd). Use that one (--epmd auto), end it (epmd -kill), or choose another\n" +
 				"port with ERL_EPMD_PORT, the same for all nodes."
 		}
-		return "Choose another port with ERL_EPMD_PORT, and check the addresses in ERL_EPMD_ADDRESS."
+		return "Port mappers listen on addresses of this machine: see --listen and ERL_EPMD_ADDRESS, and ERL_EPMD_PORT for the port."
 	}},
 	{"no port mapper", is(epmd.ErrNoPortMapper,
 		"Nothing listens there. A running Erlang node or serve brings a port mapper along; cnode-demo epmd is one by itself. If it uses\n"+
@@ -98,9 +99,14 @@ var advices = []advice{
 		"A port mapper registers nodes of its own machine only: use this machine's, or run one (--epmd embedded).")},
 	{"no distribution version", is(epmd.ErrVersion,
 		"The other node is too old, or too new, to talk to.")},
-	{"unknown host", is(nodes.ErrUnknownHost,
-		"The part behind the \"@\" is looked up like any host name. Use an address (x@127.0.0.1) if the node has one in its name, or add\n"+
-			"the host to /etc/hosts.")},
+	{"unknown host", func(err error) string {
+		var d *net.DNSError
+		if !errors.Is(err, nodes.ErrUnknownHost) && !errors.As(err, &d) {
+			return ""
+		}
+		return "The host, in node names the part behind the \"@\", is looked up like any other. Use an address (x@127.0.0.1) if the node has one in its\n" +
+			"name, or add the host to /etc/hosts."
+	}},
 	{"cookie file", func(err error) string {
 		var p *fs.PathError
 		if !errors.As(err, &p) || filepath.Base(p.Path) != ".erlang.cookie" {
@@ -133,7 +139,8 @@ var advices = []advice{
 	{"path too long", is(syscall.ENAMETOOLONG,
 		"The path of a UNIX socket has a limit of about 100 bytes, the node's name included: take a shorter directory.")},
 	{"no socket", func(err error) string {
-		if !errors.Is(err, syscall.ENOENT) {
+		var op *transport.OpError
+		if !errors.Is(err, syscall.ENOENT) || !errors.As(err, &op) || op.Op != "connect" {
 			return ""
 		}
 		return "No node of that name has its socket there: is it running with --transport unix, and with the same --listen unix:DIRECTORY?"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -59,6 +60,7 @@ func TestAdvice(t *testing.T) {
 		{"port mapper refuses", mapper(epmd.ErrNoAnswer), "--epmd embedded"},
 		{"no distribution version", mapper(epmd.ErrVersion), "too old"},
 		{"unknown host", fmt.Errorf("%w: %q", nodes.ErrUnknownHost, "host"), "/etc/hosts"},
+		{"unknown host", mapper(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host"}}), "/etc/hosts"},
 		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
 		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},

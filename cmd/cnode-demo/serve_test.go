@@ -80,7 +80,7 @@ func TestServeAnswers(t *testing.T) {
 
 func TestServePeer(t *testing.T) {
 	w := newWorld(t, 0)
-	s := w.serve("serve", "--name", "served@127.0.0.1")
+	s := w.serve("serve", "--name", "served@127.0.0.1", "--log-level", "debug")
 	n := w.node("client")
 	a, b := newClient(t, n, s), newClient(t, n, s)
 
@@ -375,5 +375,5 @@ func TestPingWrongHost(t *testing.T) {
 	require.Equal(t, "pang\n", out)
 	require.Contains(t, errOut, "are three different nodes")
 	_, errOut = w.fail("ping", "cnode@nowhere.invalid")
-	require.Contains(t, errOut, `The part behind the "@" is looked up like any host name.`)
+	require.Contains(t, errOut, `the part behind the "@", is looked up like any other.`)
 }
