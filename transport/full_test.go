@@ -195,6 +195,7 @@ func TestFullSlices(t *testing.T) {
 func TestFullUnresponsive(t *testing.T) {
 	for _, culprit := range []string{"Read", "Interrupt"} {
 		t.Run(culprit, func(t *testing.T) {
+			t.Parallel()
 			release := make(chan struct{})
 			var inside, closed atomic.Int32
 			var dead atomic.Pointer[memorySocket]

@@ -230,6 +230,7 @@ func TestHookError(t *testing.T) {
 }
 
 func TestHooks(t *testing.T) {
+	t.Parallel()
 	refused := errors.New("not you")
 	cb := memoryCallbacks()
 	cb.CheckPeer = func(_ *memorySocket, name string) error {

@@ -93,7 +93,7 @@ func (s pattern) send(ctx context.Context, to *transport.Stream, n int, next fun
 			return fmt.Errorf("writing %d bytes at offset %d: %w", k, off, err)
 		}
 		if got != int64(k) {
-			return fmt.Errorf("Writev of %d bytes counted %d without an error", k, got)
+			return fmt.Errorf("a Writev of %d bytes counted %d without an error", k, got)
 		}
 		off += k
 	}
