@@ -194,7 +194,7 @@ func (r *reader) nextVector() ([][]byte, error) {
 		if r.have < trustedFrame {
 			room = min(room, trustedFrame) // the rest when this much has come
 		}
-		buf = append(make([]byte, 0, room), buf...)
+		buf = append(r.m.grow(room)[:0], buf...)
 	}
 	r.m.buf = buf[:size]
 	r.vec[0] = r.m.buf[r.have:]
