@@ -93,7 +93,7 @@ func (c *Conn) Close() error {
 		c.end()
 	}
 	<-c.left
-	return quietly(c.s.Close())
+	return wrap("close connection to", c.peer.Name, c.s.Close())
 }
 
 // fail ends the connection for a reason. It does not wait.

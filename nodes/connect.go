@@ -48,7 +48,6 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{cancel: supersede}
-	name := ""
 	c, err := n.open(actx, "", at, func(peer string) error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -56,12 +55,10 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 		if p.conn != nil && p.conn.Err() == nil || p.outgoing != nil {
 			return ErrConnected
 		}
-		name, p.outgoing = peer, a
+		a.name, p.outgoing = peer, a
 		return nil
 	})
-	if name != "" {
-		n.settled(name, a)
-	}
+	n.settled(a)
 	if err != nil && actx.Err() != nil {
 		err = because(actx, err)
 	}
@@ -132,10 +129,10 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) (*Conn, error) {
 	actx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &attempt{cancel: cancel}
+	a := &attempt{name: name, cancel: cancel}
 	p.outgoing = a
 	n.mu.Unlock()
-	defer n.settled(name, a)
+	defer n.settled(a)
 
 	var err error
 	if at == nil {
@@ -171,6 +168,14 @@ func because(ctx context.Context, err error) error {
 
 // open connects to an endpoint and does the handshake. met, if there is one, may refuse the peer once its name is known.
 func (n *Node) open(ctx context.Context, name string, at Endpoint, met func(name string) error) (*Conn, error) {
+	c, err := outlast(ctx, func(opened func(*transport.Stream)) (*Conn, error) { return n.initiator(ctx, name, at, met, opened) })
+	if errors.Is(err, errNamed) { // once more, under the name that the node has now
+		return n.open(ctx, name, at, met)
+	}
+	return c, err
+}
+
+func (n *Node) initiator(ctx context.Context, name string, at Endpoint, met func(string) error, opened func(*transport.Stream)) (*Conn, error) {
 	tr := at.Transport
 	if tr == nil {
 		tr = n.cfg.Transport
@@ -183,15 +188,12 @@ func (n *Node) open(ctx context.Context, name string, at Endpoint, met func(name
 	if err != nil {
 		return nil, err
 	}
+	opened(s)
 	c, err := n.finish(ctx, s, name, at.Version5, met)
-	if err == nil {
-		return c, nil
+	if err != nil {
+		return nil, errors.Join(err, quietly(s.Close()))
 	}
-	err = errors.Join(err, quietly(s.Close()))
-	if errors.Is(err, errNamed) { // once more, under the name that the node has now
-		return n.open(ctx, name, at, met)
-	}
-	return nil, err
+	return c, nil
 }
 
 func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, version5 bool, met func(string) error) (*Conn, error) {
@@ -217,10 +219,9 @@ func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, ver
 	return c, nil
 }
 
-// quietly keeps of an error that comes while another one is returned only what a person must know: that a plug-in does not come
-// back.
+// quietly keeps of an error that comes while another one is returned only what a person must know: a fault of the plug-in.
 func quietly(err error) error {
-	if errors.Is(err, transport.ErrUnresponsive) {
+	if fault := new(*transport.CallbackError); errors.As(err, fault) {
 		return err
 	}
 	return nil

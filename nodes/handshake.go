@@ -104,31 +104,28 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, v
 	})
 }
 
-// respond runs the accepting side. The returned attempt, if any, is on the table of peers under the returned name.
-func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spoke func()) (peer dist.Peer, name string, err error) {
+// respond runs the accepting side. The attempt gets its place on the table of peers.
+func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spoke func()) (dist.Peer, error) {
 	p, err := newPackets(ctx, s)
 	if err != nil {
-		return dist.Peer{}, "", err
+		return dist.Peer{}, err
 	}
 	p.spoke = spoke
 	who, err := dist.ReadName(p)
 	if err != nil {
-		return dist.Peer{}, "", err
+		return dist.Peer{}, err
 	}
-	peer, err = dist.Respond(p, n.self(), who, dist.RespondOptions{
+	return dist.Respond(p, n.self(), who, dist.RespondOptions{
 		Decide: func(who dist.Name) (dist.Verdict, error) {
 			if who.Dynamic() {
 				v := n.nameFor(who)
-				name = v.Name
-				n.decide(name, a)
+				n.decide(v.Name, a)
 				return v, nil
 			}
-			name = who.Name
-			return n.decide(name, a), nil
+			return n.decide(who.Name, a), nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
 	})
-	return peer, name, err
 }
 
 // nameFor makes a name for a peer that asks for one, in the manner of net_kernel.

@@ -11,15 +11,15 @@ import (
 
 // A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
 type Listener struct {
-	n    *Node
-	l    *transport.Listener
-	once sync.Once // the accepting goroutine
-	ctx  context.Context
-	end  context.CancelCauseFunc
-	up   chan *Conn // handshake done
+	n   *Node
+	l   *transport.Listener
+	ctx context.Context
+	end context.CancelCauseFunc
+	up  chan *Conn // handshake done
 
 	mu   sync.Mutex
-	open list.List // *opening, oldest first
+	open list.List     // *opening, oldest first
+	ran  chan struct{} // closed when the accepting goroutine has ended; nil before it began
 }
 
 // An opening is a handshake in progress that a peer has started.
@@ -68,7 +68,7 @@ func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 // Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and told to
 // Config.HandshakeFailed; they are no errors of the listener. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
-	l.once.Do(func() { l.n.wg.Go(l.run) })
+	l.begin()
 	select {
 	case c := <-l.up:
 		return c, nil
@@ -85,7 +85,27 @@ func (l *Listener) Close() error {
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
-	return wrap("close listener", "", l.l.Close())
+	err := l.l.Close()
+	l.mu.Lock()
+	ran := l.ran
+	l.mu.Unlock()
+	if ran != nil && !errors.Is(err, transport.ErrUnresponsive) { // else the goroutine may be inside the callback for ever
+		<-ran
+	}
+	return wrap("close listener", "", err)
+}
+
+// begin starts the accepting goroutine with the first Accept.
+func (l *Listener) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ran == nil && l.ctx.Err() == nil {
+		l.ran = make(chan struct{})
+		go func() {
+			defer close(l.ran)
+			l.run()
+		}()
+	}
 }
 
 // run accepts until the listener is closed or broken.
@@ -100,7 +120,9 @@ func (l *Listener) run() {
 			return
 		}
 		ctx, e := l.admit()
-		l.n.wg.Go(func() { l.handshake(ctx, e, s) })
+		if !l.n.background(func() { l.handshake(ctx, e, s) }) {
+			_ = s.Close()
+		}
 	}
 }
 
@@ -126,7 +148,16 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 // handshake brings one accepted stream up, and hands it to Accept.
 func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream) {
 	n := l.n
-	c, err := l.shake(ctx, e, s)
+	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
+	defer cancel()
+	actx, supersede := context.WithCancelCause(ctx)
+	defer supersede(nil)
+	a := &attempt{cancel: supersede}
+	c, err := outlast(actx, func(opened func(*transport.Stream)) (*Conn, error) {
+		opened(s)
+		return l.shake(actx, e, s, a)
+	})
+	n.settled(a)
 	l.mu.Lock()
 	e.Value.(*opening).cancel(nil)
 	l.open.Remove(e)
@@ -148,28 +179,20 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	}
 }
 
-func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream) (*Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.n.cfg.HandshakeTimeout, errTimeout)
-	defer cancel()
-	actx, supersede := context.WithCancelCause(ctx)
-	defer supersede(nil)
-	a := &attempt{cancel: supersede}
-	p, name, err := l.n.respond(actx, s, a, func() {
+func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream, a *attempt) (*Conn, error) {
+	p, err := l.n.respond(ctx, s, a, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		e.Value.(*opening).spoke = true
 	})
-	if name != "" {
-		defer l.n.settled(name, a)
-	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.HandshakeComplete(actx, false); err != nil {
+	if err := s.HandshakeComplete(ctx, false); err != nil {
 		return nil, err
 	}
 	c := newConn(l.n, s, p, false)
-	if err := l.n.enter(actx, c, a.replaces); err != nil {
+	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

@@ -114,6 +114,17 @@ func (n *Node) takeName(p dist.Peer) error {
 // errNamed says that another peer has named this node meanwhile.
 var errNamed = errors.New("another peer named this node first")
 
+// background runs f on a goroutine that Close waits for; false when the node is closing.
+func (n *Node) background(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil {
+		return false
+	}
+	n.wg.Go(f)
+	return true
+}
+
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {
 	n.mu.Lock()
@@ -139,7 +150,9 @@ func (n *Node) Err() error {
 // Close ends the node at once: listeners, the registration at the port mapper, connections and mailboxes. What waits to be sent is
 // lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back.
 func (n *Node) Close() error {
-	n.end(ErrClosed)
+	n.mu.Lock()
+	n.end(ErrClosed) // from here on nothing is added to what follows
+	n.mu.Unlock()
 	err := n.Unpublish()
 	n.mu.Lock()
 	var closers []func() error

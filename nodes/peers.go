@@ -16,6 +16,7 @@ type peer struct {
 
 // An attempt is a handshake in progress.
 type attempt struct {
+	name     string // of the peer, once it is on the table
 	cancel   context.CancelCauseFunc
 	replaces *Conn // the connection that the peer has been asked about (status alive)
 }
@@ -44,6 +45,7 @@ func (n *Node) changedLocked(name string, p *peer) {
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	a.name = name
 	p := n.peerLocked(name)
 	switch {
 	case p.conn != nil && p.incoming != nil: // the peer has been asked about its old connection already
@@ -71,10 +73,10 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 }
 
 // settled takes an attempt off the table.
-func (n *Node) settled(name string, a *attempt) {
+func (n *Node) settled(a *attempt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p := n.peers[name]
+	p := n.peers[a.name]
 	switch {
 	case p == nil:
 		return
@@ -83,7 +85,7 @@ func (n *Node) settled(name string, a *attempt) {
 	case p.outgoing == a:
 		p.outgoing = nil
 	}
-	n.changedLocked(name, p)
+	n.changedLocked(a.name, p)
 }
 
 // forget drops a peer of which nothing is known.

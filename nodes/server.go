@@ -116,7 +116,10 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 			return nil, err
 		}
 	}
-	n.wg.Go(func() { s.run(n, b) })
+	if !n.background(func() { s.run(n, b) }) {
+		b.Close()
+		return nil, wrap("serve", "", ErrClosed)
+	}
 	return b, nil
 }
 

@@ -39,13 +39,15 @@ func (n *Node) join(ctx context.Context) error {
 		if err := n.serveKernel(); err != nil { // peers ask for them at once
 			return err
 		}
-		n.wg.Go(func() {
+		if !n.background(func() {
 			for {
 				if _, err := l.Accept(n.ctx); err != nil { // connections serve themselves
 					return
 				}
 			}
-		})
+		}) {
+			return ErrClosed
+		}
 	} else if err := n.serveKernel(); err != nil {
 		return err
 	}

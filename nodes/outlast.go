@@ -1,0 +1,63 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// overtime is how long a handshake that has been ended may take to notice. Who takes longer is inside a callback that does not come back.
+	overtime = 1200 * time.Millisecond
+	// afterClose is how long it may take once its stream is closed: it is about to tell the callback's name, if the transport knows it.
+	afterClose = 100 * time.Millisecond
+)
+
+// errHook is the reason left when every callback of the plug-in has come back, and the handshake has not.
+var errHook = errors.New("Config.CheckPeer did not come back when it was ended")
+
+// A shaking is a handshake on its way to a Conn. Its stream, once there is one, is told through opened.
+type shaking func(opened func(*transport.Stream)) (*Conn, error)
+
+// outlast runs a handshake, which ends with ctx. Where a callback does not come back it is left behind, and the error says so.
+func outlast(ctx context.Context, shake shaking) (*Conn, error) {
+	type outcome struct {
+		c   *Conn
+		err error
+	}
+	done := make(chan outcome, 1)
+	stream := make(chan *transport.Stream, 1)
+	go func() {
+		c, err := shake(func(s *transport.Stream) { stream <- s })
+		done <- outcome{c, err}
+	}()
+	select {
+	case o := <-done:
+		return o.c, o.err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(overtime)
+	defer t.Stop()
+	select {
+	case o := <-done:
+		return o.c, o.err
+	case <-t.C:
+	}
+	var err error = &transport.CallbackError{Callback: "Connect", Err: transport.ErrUnresponsive}
+	select {
+	case s := <-stream:
+		if err = s.Close(); err == nil {
+			err = errHook
+		}
+	default:
+	}
+	t.Reset(afterClose)
+	select {
+	case o := <-done: // with the better error, perhaps
+		return o.c, o.err
+	case <-t.C:
+		return nil, because(ctx, err)
+	}
+}

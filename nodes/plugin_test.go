@@ -1,0 +1,402 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A fault is what a plug-in's callback does once it is armed.
+type fault int
+
+const (
+	panics    fault = iota
+	blocks          // and does not come back
+	fails           // with an error of its own
+	tooMany         // more bytes than there were
+	negative        // bytes
+	nothing         // written, and no error
+	otherFD         // GetFD: another descriptor than before
+	wrongSize       // HandshakePacketHeaderSize: 3
+)
+
+func (f fault) String() string {
+	return []string{"panics", "blocks", "fails", "too many", "negative", "nothing", "other descriptor", "wrong size"}[f]
+}
+
+var errFault = errors.New("the plug-in's own error")
+
+// A sick plug-in is the TCP one with a fault in one callback.
+type sick struct {
+	t        testing.TB
+	callback string
+	fault    fault
+	armed    atomic.Bool
+	hit      chan struct{} // closed at the first fault
+	once     sync.Once
+	cure     chan struct{} // lets blocked callbacks go
+
+	mu   sync.Mutex
+	open map[int]bool // descriptors; those of sockets that are dead stay open
+}
+
+func newSick(t testing.TB, callback string, f fault) *sick {
+	s := &sick{t: t, callback: callback, fault: f, hit: make(chan struct{}), cure: make(chan struct{}), open: map[int]bool{}}
+	t.Cleanup(func() {
+		close(s.cure)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for fd := range s.open {
+			syscall.Close(fd)
+		}
+	})
+	return s
+}
+
+func (s *sick) keep(fd int, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if open {
+		s.open[fd] = true
+	} else {
+		delete(s.open, fd)
+	}
+}
+
+// strike commits the fault of a callback, if it is its turn.
+func (s *sick) strike(callback string) (struck bool) {
+	if callback != s.callback || !s.armed.Load() {
+		return false
+	}
+	s.once.Do(func() { close(s.hit) })
+	switch s.fault {
+	case panics:
+		panic("the plug-in's own panic")
+	case blocks:
+		<-s.cure
+	}
+	return true
+}
+
+// count gives a callback's result for a fault in its count.
+func (s *sick) count(size int) (int, error) {
+	switch s.fault {
+	case tooMany:
+		return size + 1, nil
+	case negative:
+		return -1, nil
+	case nothing:
+		return 0, nil
+	}
+	return 0, errFault
+}
+
+func (s *sick) transport() transport.Transport {
+	cb := transport.TCPCallbacks()
+	well := cb
+	cb.Socket = func(setup any, a transport.Addr) (int, error) {
+		if s.strike("Socket") {
+			return -1, errFault
+		}
+		fd, err := well.Socket(setup, a)
+		if err == nil {
+			s.keep(fd, true)
+		}
+		return fd, err
+	}
+	cb.Close = func(c int) error {
+		s.keep(c, false)
+		err := well.Close(c)
+		if s.strike("Close") {
+			return errFault
+		}
+		return err
+	}
+	cb.Listen = func(c int, a transport.Addr, backlog int) (transport.Addr, error) {
+		if s.strike("Listen") {
+			return nil, errFault
+		}
+		return well.Listen(c, a, backlog)
+	}
+	cb.Accept = func(c int, tmo time.Duration) (int, transport.Addr, error) {
+		if s.strike("Accept") {
+			return -1, nil, errFault
+		}
+		fd, a, err := well.Accept(c, tmo)
+		if err == nil {
+			s.keep(fd, true)
+		}
+		return fd, a, err
+	}
+	cb.Connect = func(c int, a transport.Addr, tmo time.Duration) error {
+		if s.strike("Connect") {
+			return errFault
+		}
+		return well.Connect(c, a, tmo)
+	}
+	cb.Read = func(c int, p []byte, tmo time.Duration) (int, error) {
+		if s.strike("Read") {
+			return s.count(len(p))
+		}
+		return well.Read(c, p, tmo)
+	}
+	cb.Write = func(c int, p []byte, tmo time.Duration) (int, error) {
+		if s.strike("Write") {
+			return s.count(len(p))
+		}
+		return well.Write(c, p, tmo)
+	}
+	cb.Writev = nil // so that Write gets all
+	cb.HandshakePacketHeaderSize = func(c int) (int, error) {
+		if s.strike("HandshakePacketHeaderSize") {
+			if s.fault == wrongSize {
+				return 3, nil
+			}
+			return 0, errFault
+		}
+		return well.HandshakePacketHeaderSize(c)
+	}
+	cb.GetFD = func(c int) (int, error) {
+		if s.strike("GetFD") {
+			if s.fault == otherFD {
+				return 0, nil // standard input: open, but not ours
+			}
+			return -1, errFault
+		}
+		return well.GetFD(c)
+	}
+	cb.ConnectHandshakeComplete = func(int) error {
+		if s.strike("ConnectHandshakeComplete") {
+			return errFault
+		}
+		return nil
+	}
+	cb.AcceptHandshakeComplete = func(int) error {
+		if s.strike("AcceptHandshakeComplete") {
+			return errFault
+		}
+		return nil
+	}
+	cb.CheckPeer = func(int, string) error {
+		if s.strike("CheckPeer") {
+			return errFault
+		}
+		return nil
+	}
+	cb.Pending = func(int) (int, error) {
+		if s.strike("Pending") {
+			return 0, errFault
+		}
+		return 0, nil
+	}
+	tr, err := transport.New(cb, nil)
+	require.NoError(s.t, err)
+	return tr
+}
+
+// wants is what the error of a fault must say.
+func (s *sick) wants(t testing.TB, err error) {
+	t.Helper()
+	require.Error(t, err)
+	if s.fault == fails {
+		require.ErrorIs(t, err, errFault)
+		return
+	}
+	var c *transport.CallbackError
+	require.ErrorAs(t, err, &c)
+	if s.fault == blocks && (s.callback == "Read" || s.callback == "Write") { // the transport does not know which one it was
+		require.Contains(t, err.Error(), "callback")
+	} else {
+		require.Equal(t, s.callback, c.Callback)
+		require.Contains(t, err.Error(), s.callback)
+	}
+	switch s.fault {
+	case panics:
+		require.ErrorIs(t, err, transport.ErrPanic)
+		require.Contains(t, err.Error(), "own panic")
+	case blocks:
+		require.ErrorIs(t, err, transport.ErrUnresponsive)
+	default:
+		require.ErrorIs(t, err, transport.ErrContract)
+	}
+}
+
+// closes requires that a node ends in good time, whatever its plug-in does.
+func closes(t testing.TB, n *Node) error {
+	t.Helper()
+	begin := time.Now()
+	var err error
+	soon(t, "Close", func() { err = n.Close() })
+	require.Less(t, time.Since(begin), 3500*time.Millisecond)
+	return err
+}
+
+// The fault shows while the node connects, accepts, or listens.
+func TestSickPluginAtSetup(t *testing.T) {
+	connecting := []string{"Socket", "Connect", "GetFD", "HandshakePacketHeaderSize", "Read", "Write", "CheckPeer", "ConnectHandshakeComplete"}
+	accepting := []string{"Accept", "GetFD", "HandshakePacketHeaderSize", "Read", "Write", "CheckPeer", "AcceptHandshakeComplete"}
+	listening := []string{"Socket", "Listen", "GetFD"}
+	faults := func(callback string) []fault {
+		fs := []fault{panics, fails}
+		switch callback {
+		case "Read":
+			fs = append(fs, blocks, tooMany, negative)
+		case "Write":
+			fs = append(fs, blocks, tooMany, negative, nothing)
+		case "HandshakePacketHeaderSize":
+			fs = append(fs, blocks, wrongSize)
+		case "Accept", "Connect", "CheckPeer", "ConnectHandshakeComplete", "AcceptHandshakeComplete":
+			fs = append(fs, blocks)
+		}
+		return fs
+	}
+	for _, callback := range connecting {
+		for _, f := range faults(callback) {
+			t.Run("connect/"+callback+" "+f.String(), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, "tcp")
+				w.started("bob")
+				s := newSick(t, callback, f)
+				a := w.node("alice", func(cfg *Config) {
+					cfg.Transport = s.transport()
+					cfg.HandshakeTimeout = 300 * time.Millisecond
+					if f == fails || f == panics {
+						cfg.HandshakeTimeout = DefaultHandshakeTimeout
+					}
+				})
+				s.armed.Store(true)
+				connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+				begin := time.Now()
+				err := arrives(t, connected, "Connect").err
+				require.Less(t, time.Since(begin), 4*time.Second)
+				s.wants(t, err)
+				require.Empty(t, a.Peers())
+				closes(t, a)
+			})
+		}
+	}
+	for _, callback := range accepting {
+		for _, f := range faults(callback) {
+			t.Run("accept/"+callback+" "+f.String(), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, "tcp")
+				s := newSick(t, callback, f)
+				failed, hear := failures()
+				b := w.started("bob", hear, func(cfg *Config) {
+					cfg.Transport = s.transport()
+					cfg.HandshakeTimeout = 300 * time.Millisecond
+				})
+				// Another listener, over a transport that is well, goes on.
+				l, err := b.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
+				require.NoError(t, err)
+				accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+
+				s.armed.Store(true)
+				a := w.node("alice", func(cfg *Config) { cfg.HandshakeTimeout = 500 * time.Millisecond })
+				_, err = a.Connect(w.ctx(), "bob@test")
+				if callback != "AcceptHandshakeComplete" { // else the peer has had its acknowledgement already
+					require.Error(t, err)
+				}
+				if callback != "Accept" && callback != "GetFD" {
+					s.wants(t, arrives(t, failed, "the failed handshake"))
+				}
+				c, err := w.node("carol").ConnectAddr(w.ctx(), l.Addr(), "bob@test")
+				require.NoError(t, err)
+				require.NoError(t, arrives(t, accepted, "the good connection").err)
+				_, err = c.Call(w.ctx(), "m", "f")
+				var bad *RPCError
+				require.ErrorAs(t, err, &bad)
+				closes(t, b)
+			})
+		}
+	}
+	for _, callback := range listening {
+		for _, f := range faults(callback) {
+			t.Run("listen/"+callback+" "+f.String(), func(t *testing.T) {
+				s := newSick(t, callback, f)
+				w := newWorld(t, "tcp")
+				b := w.node("bob", func(cfg *Config) { cfg.Transport = s.transport() })
+				s.armed.Store(true)
+				err := b.Start(w.ctx())
+				s.wants(t, err)
+				closes(t, b)
+			})
+		}
+	}
+}
+
+// The fault shows when the connection is up.
+func TestSickPluginLater(t *testing.T) {
+	for _, tt := range []struct {
+		callback string
+		fault    fault
+	}{
+		{"Read", panics}, {"Read", fails}, {"Read", blocks}, {"Read", tooMany}, {"Read", negative},
+		{"Write", panics}, {"Write", fails}, {"Write", blocks}, {"Write", tooMany}, {"Write", negative}, {"Write", nothing},
+		{"GetFD", otherFD}, {"GetFD", panics}, {"GetFD", fails},
+		{"Close", panics}, {"Close", blocks}, {"Close", fails},
+		{"Pending", panics}, {"Pending", fails},
+	} {
+		t.Run(fmt.Sprintf("%s %v", tt.callback, tt.fault), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "tcp")
+			s := newSick(t, tt.callback, tt.fault)
+			a := w.started("alice", func(cfg *Config) {
+				cfg.Transport = s.transport()
+				cfg.TickInterval = 100 * time.Millisecond
+			})
+			b := w.started("bob")
+			c, err := a.Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+			good, err := a.ListenOn(w.ctx(), transport.TCP(), transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+			require.NoError(t, err)
+			accepted := async(func() (*Conn, error) { return good.Accept(w.ctx()) })
+			other, err := w.started("carol").ConnectAddr(w.ctx(), good.Addr(), "alice@test")
+			require.NoError(t, err)
+			require.NoError(t, arrives(t, accepted, "the good connection").err)
+
+			s.armed.Store(true)
+			here, there := box(t, a), box(t, b)
+			require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
+			back := async(func() (int, error) { return 0, there.Send(w.ctx(), here.Pid(), "to be read") })
+			sent := async(func() (int, error) { return 0, here.Send(w.ctx(), there.Pid(), "to be written") })
+			switch tt.callback {
+			case "Read", "Write":
+				arrives(t, s.hit, "the fault")
+				if tt.fault != blocks {
+					err := ended(t, c)
+					s.wants(t, err)
+				}
+			}
+			_, err = other.Call(w.ctx(), "m", "f") // of the same node, over the transport that is well
+			var bad *RPCError
+			require.ErrorAs(t, err, &bad)
+
+			begin := time.Now()
+			closed := async(func() (int, error) { return 0, c.Close() })
+			err = arrives(t, closed, "the connection's Close").err
+			require.Less(t, time.Since(begin), 3500*time.Millisecond)
+			switch {
+			case tt.callback == "Close" || tt.callback == "GetFD" || tt.fault == blocks:
+				s.wants(t, err)
+			}
+			require.Less(t, time.Since(begin), 3500*time.Millisecond)
+			_, err = other.Call(w.ctx(), "m", "f")
+			require.ErrorAs(t, err, &bad)
+			closes(t, a)
+			arrives(t, back, "the peer's Send")
+			if tt.callback != "Write" || tt.fault != blocks {
+				arrives(t, sent, "the Send")
+			}
+		})
+	}
+}
