@@ -87,10 +87,15 @@ func separate(t *trial) {
 	at := t.listen(0)
 	type ends struct{ client, server *transport.Stream }
 	var all []ends
+	var there, back []way
 	for range n {
 		c, s := t.join(at)
 		all = append(all, ends{c, s})
+		there, back = append(there, way{c, s}), append(back, way{s, c})
 	}
+	t.takeTurns(there)
+	t.takeTurns(back)
+	t.takeTurns(append(there, back...))
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
 	var calls []*call[struct{}]

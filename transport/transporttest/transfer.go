@@ -208,10 +208,39 @@ func partialWrites(t *trial) {
 	}
 }
 
-// bigTransfers moves megabytes both ways at once.
+// A way leads from one stream to its other end.
+type way struct{ from, to *transport.Stream }
+
+// takeTurns sends bytes on every way and reads a few of each in turn, so that bytes kept in a wrong place are found there.
+func (t *trial) takeTurns(ways []way) {
+	const total, portion = 700, 7
+	for i, w := range ways {
+		t.write(w.from, pattern(200+i).bytes(0, total))
+	}
+	ctx := t.soon()
+	got := make([]int64, len(ways))
+	for range total / portion {
+		for i, w := range ways {
+			p := make([]byte, portion)
+			n, err := do(t, "Read", func() (int, error) { return w.to.Read(ctx, p) })
+			t.waited(err)
+			t.must(err, "reading in turn on %d ways", len(ways))
+			t.must(pattern(200+i).differs(got[i], p[:n]), "reading in turn on %d ways", len(ways))
+			got[i] += int64(n)
+		}
+	}
+	for i, w := range ways {
+		if got[i] < total {
+			t.must(pattern(200+i).differs(got[i], t.read(w.to, int(total-got[i]))), "reading in turn on %d ways", len(ways))
+		}
+	}
+}
+
+// bigTransfers moves bytes both ways in turn, then megabytes both ways at once.
 func bigTransfers(t *trial) {
 	const n = 4 << 20
 	client, server := t.pair()
+	t.takeTurns([]way{{client, server}, {server, client}})
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
 	var calls []*call[struct{}]
@@ -228,7 +257,7 @@ func bigTransfers(t *trial) {
 		}
 		calls = append(calls,
 			begin(t, "reading what comes "+end.name, func() (struct{}, error) {
-				return guard(p.receive(ctx, end.to, n, each(48<<10)))
+				return guard(p.receive(ctx, end.to, n, sizes(6, 60_000)))
 			}),
 			begin(t, "writing "+end.name, func() (struct{}, error) {
 				return guard(p.send(ctx, end.from, n, sizes(5, 100_000)))

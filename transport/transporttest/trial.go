@@ -245,7 +245,7 @@ func (t *trial) listen(backlog int) site {
 	t.must(err, "the Factory failed")
 	l, err := do(t, "Listen", func() (*transport.Listener, error) { return tr.Listen(addr, backlog) })
 	if err != nil {
-		t.broke("BoundAddress", "Listen: %w", err)
+		t.broke(culprit(err, "BoundAddress"), "Listen: %w", err)
 		runtime.Goexit()
 	}
 	t.later(l.Close)
