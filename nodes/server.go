@@ -42,7 +42,8 @@ type Call struct {
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 
-// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does.
+// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does. What cannot be encoded is an error, and the caller gets
+// {error, Text}.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	err := error(wrap("reply", string(c.From.Node), ErrReplied))
 	c.once.Do(func() { err = c.reply(ctx, v) })
@@ -51,8 +52,9 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 
 func (c *Call) reply(ctx context.Context, v any) error {
 	value, err := ei.Append(nil, v)
-	if err != nil {
-		return wrap("reply", string(c.From.Node), err)
+	if err != nil { // the caller must not wait for ever
+		err = wrap("reply", string(c.From.Node), err)
+		return errors.Join(err, c.reply(ctx, tuple(ei.Atom("error"), err.Error())))
 	}
 	answer := ei.Tuple{c.tag, ei.Raw(value)}
 	if c.conn == nil {
@@ -127,18 +129,21 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 func (s *Server) run(n *Node, b *Mailbox) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	defer cancel()
+	regular := false
 	defer func() {
-		if p := recover(); p != nil {
-			n.log.Error("server panicked", "pid", b.pid, "panic", p)
-			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
+		var p any = "runtime.Goexit"
+		if r := recover(); r != nil {
+			p = r
+		} else if regular {
+			return
 		}
+		n.log.Error("server panicked", "pid", b.pid, "panic", p)
+		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	for {
 		m, err := b.Receive(context.Background())
-		if err != nil {
-			return
-		}
-		if !n.procs.busy() { // the node drains
+		if err != nil || !n.procs.busy() { // busy is false when the node drains
+			regular = true
 			return
 		}
 		func() {

@@ -1,0 +1,303 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+var bad = ei.Tuple{ei.Atom("bad"), ei.Int(1)}
+
+// exposeAll makes functions callable that end in every way.
+func exposeAll(n *Node) {
+	for name, fn := range map[string]Func{
+		"echo":  func(_ context.Context, args []ei.Term) (any, error) { return args, nil },
+		"none":  func(context.Context, []ei.Term) (any, error) { return nil, nil },
+		"error": func(context.Context, []ei.Term) (any, error) { return nil, errors.New("it went wrong") },
+		"badarg": func(context.Context, []ei.Term) (any, error) {
+			return nil, &Raise{Class: ClassError, Reason: bad, Stack: ei.List{ei.Atom("here")}}
+		},
+		"exit":   func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassExit, Reason: bad} },
+		"throw":  func(context.Context, []ei.Term) (any, error) { return nil, &Raise{Class: ClassThrow, Reason: bad} },
+		"panic":  func(context.Context, []ei.Term) (any, error) { panic("a bug") },
+		"goexit": func(context.Context, []ei.Term) (any, error) { runtime.Goexit(); return nil, nil },
+		"conn": func(ctx context.Context, _ []ei.Term) (any, error) {
+			if c := ConnOf(ctx); c != nil {
+				return ei.Atom(c.Name()), nil
+			}
+			return ei.Atom("local"), nil
+		},
+	} {
+		n.Expose("m", name, fn)
+	}
+}
+
+func TestRPC(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		exposeAll(there)
+		goError := func(text string) ei.Term { return ei.Tuple{ei.Atom("go_error"), ei.Binary(text)} }
+		exit := func(reason ei.Term) ei.Term { return ei.Tuple{ei.Atom("EXIT"), reason} }
+		for _, tt := range []struct {
+			function string
+			args     []any
+			want     ei.Term
+			badrpc   ei.Term
+		}{
+			{"echo", []any{1, "two", []any{3.5}}, ei.List{ei.Int(1), ei.Binary("two"), ei.List{ei.Float(3.5)}}, nil},
+			{"echo", nil, ei.List{}, nil},
+			{"echo", []any{ei.String("abc")}, ei.List{ei.String("abc")}, nil},
+			{"throw", nil, bad, nil},
+			{"exit", nil, nil, exit(bad)},
+			{"error", nil, nil, exit(ei.Tuple{goError("it went wrong"), ei.List{}})},
+			{"badarg", nil, nil, exit(ei.Tuple{bad, ei.List{ei.Atom("here")}})},
+			{"panic", nil, nil, exit(ei.Tuple{ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, ei.List{}})},
+			{"missing", []any{1}, nil, exit(ei.Tuple{ei.Atom("undef"), ei.List{
+				ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{ei.Int(1)}, ei.List{}}}})},
+			{"none", nil, nil, exit(ei.Tuple{goError("result of m:none: ei: value of type <nil> cannot be encoded"), ei.List{}})},
+		} {
+			got, err := here.RPC(w.ctx(), there.Name(), "m", tt.function, tt.args...)
+			if tt.badrpc == nil {
+				require.NoError(t, err, tt.function)
+				require.Equal(t, tt.want, got, tt.function)
+				continue
+			}
+			var e *RPCError
+			require.ErrorAs(t, err, &e, tt.function)
+			if tt.function != "none" { // whose text is another package's
+				require.Equal(t, tt.badrpc.String(), e.Reason.String(), tt.function)
+			}
+		}
+		want := ei.Atom("local")
+		if here != there {
+			want = ei.Atom(here.Name())
+		}
+		got, err := here.RPC(w.ctx(), there.Name(), "m", "conn")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+
+		there.Expose("m", "echo", func(context.Context, []ei.Term) (any, error) { return "new", nil })
+		got, err = here.RPC(w.ctx(), there.Name(), "m", "echo")
+		require.NoError(t, err)
+		require.Equal(t, ei.Binary("new"), got, "the last one counts")
+
+		_, err = here.RPC(w.ctx(), "nobody@test", "m", "f")
+		require.ErrorIs(t, err, ErrNoConnection)
+		_, err = here.RPC(w.ctx(), there.Name(), "m", "f", make(chan int))
+		require.Error(t, err)
+	})
+}
+
+// request is a SPAWN_REQUEST as erpc sends it.
+func (p *wire) request(id uint32, module, function string, options ei.Term, args ...ei.Term) ei.Ref {
+	p.t.Helper()
+	ref := ei.Ref{Node: p.self.Node, Creation: p.self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
+	raw, err := ei.AppendTerm(nil, options)
+	require.NoError(p.t, err)
+	p.send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+		Module: ei.Atom(module), Function: ei.Atom(function), Arity: uint8(len(args)), Options: raw,
+	}, ei.List(args))
+	return ref
+}
+
+// down reads the next message, which must be the end of a monitor.
+func (p *wire) down(ref ei.Ref) ei.Term {
+	p.t.Helper()
+	ctl, why := p.next()
+	require.Equal(p.t, dist.OpPayloadMonitorPExit, ctl.Op)
+	require.Equal(p.t, ref, ctl.Ref)
+	return why
+}
+
+// erpc:call: a spawned process whose exit reason is the result.
+func TestErpcCall(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	exposeAll(n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, ei.Atom("monitor")}
+	res := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
+	call := func(function string, args ei.Term) ei.Term {
+		ref := p.request(1, "erpc", "execute_call", options, res, ei.Atom("m"), ei.Atom(function), args)
+		return p.down(ref)
+	}
+	goPanic := ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}
+	for _, tt := range []struct {
+		function string
+		args     ei.Term
+		want     ei.Term
+	}{
+		{"echo", ei.List{ei.Int(1)}, ei.Tuple{res, ei.Atom("return"), ei.List{ei.Int(1)}}},
+		{"echo", ei.String("\x01\x02"), ei.Tuple{res, ei.Atom("return"), ei.List{ei.Int(1), ei.Int(2)}}},
+		{"exit", ei.List{}, ei.Tuple{res, ei.Atom("exit"), bad}},
+		{"throw", ei.List{}, ei.Tuple{res, ei.Atom("throw"), bad}},
+		{"badarg", ei.List{}, ei.Tuple{res, ei.Atom("error"), bad, ei.List{ei.Atom("here")}}},
+		{"panic", ei.List{}, ei.Tuple{res, ei.Atom("error"), goPanic, ei.List{}}},
+		{"goexit", ei.List{}, ei.Atom("killed")},
+		{"conn", ei.List{}, ei.Tuple{res, ei.Atom("return"), ei.Atom("wire@test")}},
+		{"missing", ei.List{}, ei.Tuple{res, ei.Atom("error"), ei.Atom("undef"), ei.List{ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{}, ei.List{}}}}},
+		{"echo", ei.Atom("no_list"), ei.Tuple{res, ei.Atom("error"), ei.Atom("badarg"), ei.List{}}},
+	} {
+		require.Equal(t, tt.want.String(), call(tt.function, tt.args).String(), tt.function)
+	}
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+}
+
+func TestSpawn(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	exposeAll(n)
+	started, cancelled := make(chan ei.Term, 10), make(chan struct{}, 10)
+	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
+		started <- ei.List(args)
+		<-ctx.Done()
+		cancelled <- struct{}{}
+		return nil, ctx.Err()
+	})
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	reply := func(ref ei.Ref, flags uint64) ei.Pid {
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		require.Equal(t, ref, ctl.Ref)
+		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, flags, ctl.Flags, ctl.Result)
+		result, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		require.IsType(t, ei.Pid{}, result)
+		return result.(ei.Pid)
+	}
+	monitor, link := ei.Atom("monitor"), ei.Atom("link")
+
+	ref := p.request(1, "m", "echo", ei.List{monitor}, ei.Int(1))
+	reply(ref, dist.SpawnMonitored)
+	require.Equal(t, ei.Atom("normal"), p.down(ref))
+	ref = p.request(2, "m", "exit", ei.List{ei.Tuple{monitor, ei.List{}}, ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Tuple{ei.Atom("priority"), ei.Atom("low")}})
+	require.Equal(t, bad, p.down(ref))
+	for function, why := range map[string]string{
+		"throw": "{{nocatch,{bad,1}},[]}", "badarg": "{{bad,1},[here]}", "missing": "{undef,[{m,missing,[],[]}]}",
+	} {
+		ref = p.request(3, "m", function, ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, monitor})
+		require.Equal(t, why, p.down(ref).String())
+	}
+
+	// An exit signal ends the function's context, and the process at once.
+	ref = p.request(4, "m", "wait", ei.List{monitor, link}, ei.Atom("x"))
+	pid := reply(ref, dist.SpawnMonitored|dist.SpawnLinked)
+	require.Equal(t, ei.List{ei.Atom("x")}, arrives(t, started, "the function"))
+	kill, err := ei.AppendAtom(nil, "kill")
+	require.NoError(t, err)
+	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid}, ei.Raw(kill))
+	ops := map[dist.Op]ei.Term{}
+	for range 2 {
+		ctl, why := p.next()
+		ops[ctl.Op] = why
+	}
+	require.Equal(t, map[dist.Op]ei.Term{dist.OpPayloadExit: ei.Atom("killed"), dist.OpPayloadMonitorPExit: ei.Atom("killed")}, ops)
+	arrives(t, cancelled, "the end of its context")
+
+	// So does the end of the parent's node, through the link; and that of our own.
+	p.request(5, "m", "wait", ei.List{link, ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+	arrives(t, started, "the function")
+	p.close()
+	arrives(t, cancelled, "the end of its context")
+	p = w.peer(n.Listeners()[0], role("wire@test"))
+	p.request(6, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+	arrives(t, started, "the function")
+
+	// Requests that make no sense are refused.
+	refused := func(why ei.Atom) {
+		t.Helper()
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		require.Zero(t, ctl.Flags)
+		result, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		require.Equal(t, why, result)
+	}
+	for _, option := range []ei.Term{ei.Int(1), ei.Tuple{}, ei.Atom("what"), ei.Tuple{ei.Atom("what"), ei.Map{}}, ei.List{}, ei.Map{}} {
+		p.request(7, "m", "echo", ei.List{monitor, option})
+		refused("badopt")
+	}
+	args, err := ei.AppendTerm(nil, ei.List{ei.Int(1)})
+	require.NoError(t, err)
+	for _, payload := range []ei.Raw{args, {255}, ei.AppendInt(nil, 1)} {
+		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
+			Module: "m", Function: "echo", Arity: 0, Options: ei.AppendNil(nil)}, payload)
+		require.NoError(t, err)
+		require.NoError(t, p.write(b))
+		refused("badarg")
+	}
+	require.NoError(t, n.Conn("wire@test").Err())
+	require.NoError(t, n.Close())
+	arrives(t, cancelled, "the end of its context")
+}
+
+// erpc:cast and rpc:cast say nothing to the caller.
+func TestCasts(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	ran := make(chan ei.Term, 10)
+	n.Expose("m", "run", func(_ context.Context, args []ei.Term) (any, error) { ran <- args[0]; return nil, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(1000)})
+	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
+	p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.self}})
+	require.Equal(t, ei.Int(2000), arrives(t, ran, "the cast"))
+
+	// The C library's form of a call, and the one with block_call.
+	n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
+	ctl, reply := p.next()
+	require.Equal(t, p.self, ctl.To)
+	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.List{ei.Int(3000)}}, reply)
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
+	for _, tt := range [][2]ei.Term{
+		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.self}, ei.List{ei.Int(4000)}},
+		{ei.Tuple{ei.Atom("what"), ei.Atom("m")}, ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}}},
+	} {
+		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt[0]})
+		_, reply = p.next()
+		require.Equal(t, ei.Tuple{ref, tt[1]}, reply)
+	}
+}
+
+// Config.MaxCalls holds back calls, not messages of other connections.
+func TestMaxCalls(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	running, release := make(chan ei.Term, 10), make(chan struct{})
+	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
+		running <- args[0]
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return args[0], nil
+	})
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	no := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
+	refs := []ei.Ref{}
+	for i := range 4 {
+		refs = append(refs, p.request(uint32(i), "m", "wait", no, ei.Int(i)))
+	}
+	require.ElementsMatch(t, []ei.Term{ei.Int(0), ei.Int(1)}, []ei.Term{arrives(t, running, "a call"), arrives(t, running, "a call")})
+	other, here := box(t, w.started("bob")), box(t, n)
+	require.NoError(t, other.Send(w.ctx(), here.Pid(), "hello"))
+	require.Equal(t, ei.Binary("hello"), term(t, here))
+	require.Empty(t, running)
+	close(release)
+	seen := map[ei.Ref]bool{}
+	for range refs {
+		ctl, why := p.next()
+		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(t, ei.Atom("normal"), why)
+		seen[ctl.Ref] = true
+	}
+	require.Len(t, seen, 4)
+}

@@ -1,0 +1,273 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A recorder is a Server that does what its requests say.
+type recorder struct {
+	casts chan ei.Term
+	infos chan ei.Term
+	later chan *Call
+}
+
+func newRecorder() *recorder {
+	return &recorder{casts: make(chan ei.Term, 1000), infos: make(chan ei.Term, 1000), later: make(chan *Call, 10)}
+}
+
+func (r *recorder) server() Server {
+	return Server{
+		Call: func(ctx context.Context, c *Call) (any, error) {
+			switch c.Request {
+			case ei.Atom("error"):
+				return nil, errors.New("it went wrong")
+			case ei.Atom("raise"):
+				return nil, &Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("bad"), ei.Int(1)}}
+			case ei.Atom("later"):
+				r.later <- c
+				return NoReply, nil
+			case ei.Atom("now"):
+				return NoReply, c.Reply(ctx, "now")
+			case ei.Atom("twice"):
+				_ = c.Reply(ctx, "once")
+				return "twice", nil
+			case ei.Atom("panic"):
+				panic("a bug")
+			case ei.Atom("goexit"):
+				runtime.Goexit()
+			case ei.Atom("nothing"):
+				return nil, nil
+			case ei.Atom("unencodable"):
+				return make(chan int), nil
+			case ei.Atom("conn"):
+				return ConnOf(ctx) != nil, nil
+			}
+			return ei.Tuple{ei.Atom("ok"), c.Request}, nil
+		},
+		Cast: func(_ context.Context, request ei.Term) { r.casts <- request },
+		Info: func(_ context.Context, self *Mailbox, m *Message) {
+			if v, err := m.Term(); err == nil {
+				r.infos <- v
+			}
+		},
+	}
+}
+
+func TestServer(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		r := newRecorder()
+		self, err := there.Serve("srv", r.server(), nil)
+		require.NoError(t, err)
+		require.Same(t, self, there.Whereis("srv"))
+		_, err = there.Serve("srv", r.server(), nil)
+		require.ErrorIs(t, err, ErrNameTaken)
+		call := func(request any) (ei.Term, error) {
+			byName, err := here.CallName(w.ctx(), there.Name(), "srv", request)
+			byPid, err2 := here.Call(w.ctx(), self.Pid(), request)
+			require.Equal(t, byName, byPid)
+			require.Equal(t, err == nil, err2 == nil)
+			return byName, err
+		}
+		for _, tt := range []struct {
+			request any
+			want    ei.Term
+		}{
+			{1, ei.Tuple{ei.Atom("ok"), ei.Int(1)}},
+			{"text", ei.Tuple{ei.Atom("ok"), ei.Binary("text")}},
+			{ei.Atom("error"), ei.Tuple{ei.Atom("error"), ei.Binary("it went wrong")}},
+			{ei.Atom("raise"), ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("bad"), ei.Int(1)}}},
+			{ei.Atom("now"), ei.Binary("now")},
+			{ei.Atom("twice"), ei.Binary("once")},
+			{ei.Atom("conn"), ei.Atom(map[bool]string{true: "true", false: "false"}[here != there])},
+		} {
+			got, err := call(tt.request)
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got, tt.request)
+		}
+		for _, request := range []ei.Atom{"nothing", "unencodable"} { // whoever waits hears of it
+			got, err := call(request)
+			require.NoError(t, err)
+			require.IsType(t, ei.Tuple{}, got)
+			require.Equal(t, ei.Atom("error"), got.(ei.Tuple)[0], request)
+		}
+
+		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), self.Pid(), ei.Atom("later")) })
+		c := arrives(t, r.later, "the call")
+		got, err := here.Call(w.ctx(), self.Pid(), 2)
+		require.NoError(t, err, "others go on meanwhile")
+		require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(2)}, got)
+		require.NoError(t, c.Reply(w.ctx(), []any{"late", 3}))
+		require.ErrorIs(t, c.Reply(w.ctx(), 4), ErrReplied)
+		a := arrives(t, called, "the late reply")
+		require.NoError(t, a.err)
+		require.Equal(t, ei.List{ei.Binary("late"), ei.Int(3)}, a.v)
+
+		b := box(t, here)
+		require.NoError(t, b.SendName(w.ctx(), there.Name(), "srv", tuple(ei.Atom("$gen_cast"), "cast")))
+		require.Equal(t, ei.Binary("cast"), arrives(t, r.casts, "the cast"))
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), "info"))
+		require.Equal(t, ei.Binary("info"), arrives(t, r.infos, "the info"))
+		for i := range 1000 { // in order
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("$gen_cast"), i)))
+		}
+		for i := range 1000 {
+			require.Equal(t, ei.Int(i), arrives(t, r.casts, "a cast"))
+		}
+
+		_, err = here.Call(w.ctx(), self.Pid(), ei.Atom("panic"))
+		var e *ExitError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, e.Reason)
+		require.Equal(t, e.Reason, exited(t, self))
+		_, err = here.CallName(w.ctx(), there.Name(), "srv", 1)
+		require.ErrorIs(t, err, ErrNoProc)
+		_, err = here.Call(w.ctx(), self.Pid(), 1)
+		require.ErrorIs(t, err, ErrNoProc)
+	})
+}
+
+// A handler that leaves by runtime.Goexit, as a failing test does, ends its process.
+func TestServerGoexit(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	self, err := n.Serve("srv", newRecorder().server(), nil)
+	require.NoError(t, err)
+	called := async(func() (ei.Term, error) { return n.Call(w.ctx(), self.Pid(), ei.Atom("goexit")) })
+	var e *ExitError
+	require.ErrorAs(t, arrives(t, called, "the call's error").err, &e)
+	require.Error(t, self.Err())
+}
+
+// What Erlang sends that does not have the form of a request does no harm.
+func TestServerOddMessages(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	r := newRecorder()
+	_, err := n.Serve("srv", r.server(), nil)
+	require.NoError(t, err)
+	var plain atomic.Int64
+	_, err = n.Serve("plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }}, nil)
+	require.NoError(t, err)
+	_, err = n.Serve("deaf", Server{}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
+	odd := []ei.Term{
+		call(), call(p.self, ei.Int(1)), call(ei.Tuple{p.self}, ei.Int(1)), call(ei.Tuple{ref, p.self}, ei.Int(1)),
+		ei.Tuple{ei.Atom("$gen_cast")}, ei.Tuple{ei.Atom("$gen_cast"), ei.Int(1), ei.Int(2)},
+		ei.Tuple{}, ei.List{}, ei.Int(1), ei.Map{}, ei.Binary(nil), ei.Float(1),
+	}
+	for _, name := range []string{"srv", "plain", "deaf", "net_kernel", "rex"} {
+		for _, v := range odd {
+			p.say(name, v)
+		}
+	}
+	for _, v := range odd {
+		require.Equal(t, v.String(), arrives(t, r.infos, "an odd message").String())
+	}
+	// A request that cannot be decoded is answered.
+	for _, name := range []string{"srv", "net_kernel", "rex"} {
+		from, err := ei.AppendTerm(nil, ei.Tuple{p.self, ref})
+		require.NoError(t, err)
+		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
+		require.NoError(t, err)
+		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1) // a key twice
+		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: ei.Atom(name)}, body)
+		require.NoError(t, err)
+		require.NoError(t, p.write(b))
+		ctl, reply := p.next()
+		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
+	}
+	// A reply goes to an alias where the caller asks for that.
+	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}
+	for _, tag := range []ei.Term{alias, ref, ei.Atom("any"), ei.List{ei.Atom("alias"), ref}} {
+		p.say("srv", call(ei.Tuple{p.self, tag}, ei.Int(1)))
+		ctl, reply := p.next()
+		require.Equal(t, ei.Tuple{tag, ei.Tuple{ei.Atom("ok"), ei.Int(1)}}.String(), reply.String())
+		if tag.String() == alias.String() {
+			require.Equal(t, dist.OpAliasSend, ctl.Op)
+			require.Equal(t, ref, ctl.Ref)
+		} else {
+			require.Equal(t, dist.OpSend, ctl.Op)
+			require.Equal(t, p.self, ctl.To)
+		}
+	}
+	// net_adm:ping, and a question that net_kernel does not know.
+	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ref, ei.Atom("yes")}, reply)
+	p.say("net_kernel", call(ei.Tuple{p.self, ref}, ei.Atom("what")))
+	_, reply = p.next()
+	require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
+	require.NoError(t, n.Conn("wire@test").Err())
+}
+
+func TestCallFailures(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			for _, node := range []string{"alice@test", "bob@test"} {
+				_, err := a.CallName(w.ctx(), node, "nobody", 1)
+				require.ErrorIs(t, err, ErrNoProc)
+				require.NotErrorIs(t, err, ErrNoConnection)
+				_, err = a.Call(w.ctx(), ei.Pid{Node: ei.Atom(node), ID: 4711, Creation: 4}, 1)
+				require.ErrorIs(t, err, ErrNoProc)
+			}
+			_, err := a.CallName(w.ctx(), "nobody@test", "x", 1)
+			require.ErrorIs(t, err, ErrNoConnection)
+			require.ErrorIs(t, err, ErrUnknownNode)
+
+			// The process dies meanwhile; the connection is lost; the caller gives up.
+			for _, node := range []*Node{a, b} {
+				silent := box(t, node)
+				called := async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+				_, err = silent.Receive(w.ctx())
+				require.NoError(t, err)
+				silent.Exit(ei.Tuple{ei.Atom("too"), ei.Atom("bad")})
+				err = arrives(t, called, "the call's error").err
+				var e *ExitError
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, ei.Tuple{ei.Atom("too"), ei.Atom("bad")}, e.Reason)
+				require.Equal(t, silent.Pid(), e.Pid)
+			}
+			silent := box(t, b)
+			ctx, cancel := context.WithCancel(w.ctx())
+			called := async(func() (ei.Term, error) { return a.Call(ctx, silent.Pid(), 1) })
+			m, err := silent.Receive(w.ctx())
+			require.NoError(t, err)
+			cancel()
+			require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
+			require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
+			// A reply that comes too late harms nobody.
+			from, tag, _, ok := genCall(m.Payload)
+			require.True(t, ok)
+			require.NoError(t, silent.Send(w.ctx(), from, ei.Tuple{tag, ei.Int(1)}))
+
+			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), silent.Pid(), 1) })
+			_, err = silent.Receive(w.ctx())
+			require.NoError(t, err)
+			require.NoError(t, b.Close())
+			require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
+			require.Equal(t, 2, a.Stats().Mailboxes, "net_kernel, rex")
+
+			called = async(func() (ei.Term, error) { return a.Call(w.ctx(), box(t, a).Pid(), 1) })
+			require.Eventually(t, func() bool { return a.Stats().Mailboxes == 4 }, tooLong, tick)
+			require.NoError(t, a.Close())
+			require.Error(t, arrives(t, called, "the call of a closed node").err)
+			_, err = a.CallName(w.ctx(), "alice@test", "x", 1)
+			require.ErrorIs(t, err, ErrClosed)
+		})
+	}
+}
