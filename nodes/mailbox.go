@@ -40,9 +40,10 @@ type MailboxOptions struct {
 
 // A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and ends with a reason. Its methods are safe for concurrent use.
 type Mailbox struct {
-	n    *Node
-	pid  ei.Pid
-	opts MailboxOptions
+	n       *Node
+	pid     ei.Pid
+	opts    MailboxOptions
+	handler Handler // takes the messages in place of the queue
 
 	mu    sync.Mutex
 	queue []*Message
@@ -61,12 +62,14 @@ type Mailbox struct {
 }
 
 // NewMailbox makes a process. Close ends it.
-func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) {
+func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
+
+func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	pid, err := n.NewPid()
 	if err != nil {
 		return nil, err
 	}
-	b := &Mailbox{n: n, pid: pid, ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{})}
+	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
 	}
@@ -163,6 +166,9 @@ func (b *Mailbox) signal() {
 // deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
 // ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
+	if b.handler != nil {
+		return b.handle(m)
+	}
 	for {
 		b.mu.Lock()
 		if b.ended() {
@@ -216,6 +222,10 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
 
 // notify puts a signal's message into the mailbox whatever its limit.
 func (b *Mailbox) notify(m *Message) {
+	if b.handler != nil {
+		b.handle(m)
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.ended() {

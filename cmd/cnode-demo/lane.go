@@ -36,9 +36,10 @@ type lane struct {
 // A job is a request, or else a call.
 type job struct {
 	request
-	call *nodes.Call
-	cost int // bytes that it sends, or more
-	size int // bytes that it keeps in memory
+	call    *nodes.Call
+	message *nodes.Message // that the request aliases
+	cost    int            // bytes that it sends, or more
+	size    int            // bytes that it keeps in memory
 }
 
 func newLane(p *peer, c *nodes.Conn) *lane {
@@ -47,7 +48,7 @@ func newLane(p *peer, c *nodes.Conn) *lane {
 	return l
 }
 
-// take does a job, or leaves it to the lane's goroutine. One goroutine calls it.
+// take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it; jobs of senders on this node always cost too much to be done here.
 func (l *lane) take(j job) {
 	l.mu.Lock()
 	if !l.busy && l.owed+j.cost <= laneBudget {
@@ -104,6 +105,7 @@ func (l *lane) do(j job) {
 		_ = j.call.Reply(l.peer.ctx, ei.Tuple{ei.Atom("ok"), j.call.Request})
 		return
 	}
+	defer j.message.Release()
 	switch j.verb {
 	case echo:
 		_ = l.send(j.from, j.term)

@@ -33,7 +33,7 @@ func startPeer(n *nodes.Node) (*peer, error) {
 	p.ctx, p.end = context.WithCancel(context.Background())
 	var err error
 	// A linked process that ends does not take this one along.
-	p.box, err = n.Serve(peerName, nodes.Server{Call: p.call, Info: p.info}, &nodes.MailboxOptions{TrapExit: true})
+	p.box, err = n.Handle(peerName, p.take, &nodes.MailboxOptions{TrapExit: true})
 	if err != nil {
 		p.end()
 	}
@@ -51,21 +51,21 @@ func (p *peer) stop(ctx context.Context) {
 	p.end()
 }
 
-// call answers gen_server:call(peer, T) with {ok, T}.
-func (p *peer) call(ctx context.Context, c *nodes.Call) (any, error) {
-	// How large the answer is does not show, so that it is not for the peer's own goroutine.
-	p.lane(nodes.ConnOf(ctx)).take(job{call: c, cost: laneBudget + 1})
-	return nodes.NoReply, nil
-}
-
-// info takes every other message. One that it does not know is dropped, as by a process that does not wait for it.
-func (p *peer) info(ctx context.Context, _ *nodes.Mailbox, m *nodes.Message) {
-	r, err := parseRequest(m.Payload)
-	if err != nil {
+// take takes a message on its connection's own goroutine. One that it does not know is dropped, as by a process that does not wait for it.
+func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
+	c := m.Conn()
+	if call, ok := self.CallOf(m); ok { // gen_server:call(peer, T) is answered with {ok, T}
+		m.Release()
+		// How large the answer is does not show, so that it is not for the connection's goroutine.
+		p.lane(c).take(job{call: call, cost: laneBudget + 1})
 		return
 	}
-	c := nodes.ConnOf(ctx)
-	j := job{request: r, size: len(m.Payload)}
+	r, err := parseRequest(m.Payload)
+	if err != nil {
+		m.Release()
+		return
+	}
+	j := job{request: r, message: m, size: len(m.Payload)}
 	switch {
 	case c == nil || string(r.from.Node) != c.Name(): // who knows what is in between
 		j.cost = laneBudget + 1

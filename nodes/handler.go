@@ -1,0 +1,69 @@
+package nodes
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
+// which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs beside
+// itself for different connections, and messages of one connection come in order. The message is the Handler's: it may keep it, and may Release it when done.
+type Handler func(self *Mailbox, m *Message)
+
+// Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
+// TrapExit counts. A panic ends the process with reason {go_panic, Text}. Mailbox.Close ends it.
+func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
+	return n.register(name, h, o)
+}
+
+// register makes a process under a name, if there is one.
+func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
+	b, err := n.newMailbox(h, o)
+	if err != nil {
+		return nil, err
+	}
+	if name != "" {
+		if err := n.Register(name, b); err != nil {
+			b.Close()
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// handle calls the Handler; false when the process has ended.
+func (b *Mailbox) handle(m *Message) bool {
+	if b.ended() || !b.n.procs.busy() {
+		return false
+	}
+	defer b.n.procs.drained.Done()
+	defer func() {
+		if p := recover(); p != nil {
+			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p)
+			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
+		}
+	}()
+	b.handler(b, m)
+	return true
+}
+
+// Conn is the connection that the message came over; nil for one of this node.
+func (m *Message) Conn() *Conn { return m.conn }
+
+// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The request is decoded: the message may be released.
+func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
+	if m.Payload == nil {
+		return nil, false
+	}
+	from, tag, request, ok := genCall(m.Payload)
+	if !ok {
+		return nil, false
+	}
+	t, err := request.Decode()
+	if err != nil {
+		return nil, false
+	}
+	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
+}
