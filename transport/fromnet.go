@@ -94,7 +94,9 @@ type netSocket struct {
 func (s *netSocket) close() error {
 	switch {
 	case s.l != nil:
-		return s.l.Close()
+		if err := s.l.Close(); !errors.Is(err, net.ErrClosed) { // interrupt may have been first
+			return err
+		}
 	case s.c != nil:
 		return s.c.Close()
 	}

@@ -93,3 +93,23 @@ func TestFromNetErrors(t *testing.T) {
 	_, err = FromNet(overTCP()).Connect(soon(t), at)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
+
+// A listener of package net that takes no deadline: its Accept ends when the listener is closed, and that is no error.
+func TestFromNetListenerWithoutDeadline(t *testing.T) {
+	n := overTCP()
+	listen := n.Listen
+	n.Listen = func(a Addr) (net.Listener, error) {
+		l, err := listen(a)
+		return struct{ net.Listener }{l}, err
+	}
+	l, err := FromNet(n).Listen(loopback(), 0)
+	require.NoError(t, err)
+	accepted := make(chan error)
+	go func() {
+		_, err := l.Accept(context.Background())
+		accepted <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // for Accept to wait; if it does not yet, it ends all the same
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, <-accepted, net.ErrClosed)
+}
