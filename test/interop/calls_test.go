@@ -107,7 +107,7 @@ func TestCallErlangTogether(t *testing.T) {
 			}()
 		}
 		for range 50 {
-			require.NoError(t, <-errs)
+			require.NoError(t, await(t, errs))
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestCallGenServer(t *testing.T) {
 		m.tell(t, "P", pid)
 		m.is(t, [][2]string{{`(fun F() -> case process_info(P, monitored_by) of {_, [_ | _]} -> ok; _ -> erlang:yield(), F() end end)()`, `ok`}})
 		m.erl.Kill()
-		require.ErrorIs(t, <-done, nodes.ErrNoConnection)
+		require.ErrorIs(t, await(t, done), nodes.ErrNoConnection)
 		_, err = m.n.Call(ctx, pid, term(t, "{add,1}"))
 		require.ErrorIs(t, err, nodes.ErrNoConnection)
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -145,6 +146,18 @@ func (m *meeting) mailbox(t testing.TB, variable string, o *nodes.MailboxOptions
 	return b
 }
 
+// await takes what comes over a channel, or the news that it was closed.
+func await[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(limit):
+		t.Fatal("nothing happens")
+		panic("unreachable")
+	}
+}
+
 // receive takes the next message of a mailbox, a term, as text.
 func receive(t testing.TB, b *nodes.Mailbox) string {
 	t.Helper()
@@ -178,11 +191,7 @@ func exit(t testing.TB, b *nodes.Mailbox, from ei.Pid) string {
 // ended waits for the end of a mailbox, and gives its reason as text.
 func ended(t testing.TB, b *nodes.Mailbox) string {
 	t.Helper()
-	select {
-	case <-b.Done():
-	case <-background(t).Done():
-		t.Fatal("the mailbox does not end")
-	}
+	await(t, b.Done())
 	var e *nodes.ExitError
 	require.ErrorAs(t, b.Err(), &e)
 	return e.Reason.String()

@@ -298,7 +298,7 @@ func TestMonitorNode(t *testing.T) {
 				for range 2 {
 					require.Equal(t, "{nodedown,'"+m.erl.Name()+"'}", receive(t, b))
 				}
-				<-c.Done()
+				await(t, c.Done())
 				require.Error(t, c.Err())
 			})
 		}

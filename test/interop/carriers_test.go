@@ -1,0 +1,72 @@
+package interop
+
+import (
+	"context"
+	"net"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// wrapped is TCP of package net whose connections, those that we make and those that we accept, are what wrap makes of them.
+func wrapped(wrap func(c net.Conn, dialled bool) net.Conn) transport.Transport {
+	return transport.FromNet(transport.Net{
+		Listen: func(addr transport.Addr) (net.Listener, error) {
+			l, err := net.Listen("tcp", addr.String())
+			if err != nil {
+				return nil, err
+			}
+			return wrappedListener{l, wrap}, nil
+		},
+		Dial: func(ctx context.Context, addr transport.Addr) (net.Conn, error) {
+			var d net.Dialer
+			c, err := d.DialContext(ctx, "tcp", addr.String())
+			if err != nil {
+				return nil, err
+			}
+			return wrap(c, true), nil
+		},
+	})
+}
+
+type wrappedListener struct {
+	net.Listener
+	wrap func(c net.Conn, dialled bool) net.Conn
+}
+
+func (l wrappedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(c, false), nil
+}
+
+// closing tells of its end.
+type closing struct {
+	net.Conn
+	closed chan<- struct{}
+}
+
+func (c closing) Close() error {
+	err := c.Conn.Close()
+	select {
+	case c.closed <- struct{}{}:
+	default: // it is closed twice
+	}
+	return err
+}
+
+// splitting reads and writes one byte at a time.
+type splitting struct{ net.Conn }
+
+func (s splitting) Read(p []byte) (int, error) { return s.Conn.Read(p[:min(len(p), 1)]) }
+
+func (s splitting) Write(p []byte) (n int, err error) {
+	for i := range p {
+		k, err := s.Conn.Write(p[i : i+1])
+		if n += k; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}

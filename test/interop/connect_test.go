@@ -1,0 +1,357 @@
+package interop
+
+import (
+	"context"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// addrOf is where an Erlang node listens.
+func addrOf(t testing.TB, erl *otp.Node) transport.Addr {
+	t.Helper()
+	info, err := portMapper(erl.EpmdPort()).Client.Resolve(background(t), "", erl.Alive())
+	require.NoError(t, err)
+	addr, err := transport.ParseAddr(net.JoinHostPort("127.0.0.1", strconv.Itoa(int(info.Port))))
+	require.NoError(t, err)
+	return addr
+}
+
+func TestConnect(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		n := newNode(t, config(port))
+		ctx := background(t)
+
+		c, err := n.Connect(ctx, erl.Name())
+		require.NoError(t, err)
+		p := c.Peer()
+		require.Equal(t, erl.Name(), p.Name)
+		require.Equal(t, dist.Version6, p.Version)
+		require.Equal(t, dist.StatusOK, p.Status)
+		require.True(t, p.Announced.Has(dist.FlagPublished), "a visible node")
+		require.False(t, p.Flags.Has(dist.FlagPublished), "we are hidden")
+		require.True(t, p.Flags.Has(dist.FlagSpawn|dist.FlagAlias|dist.FlagUnlinkID|dist.FlagV4NC|dist.FlagExitPayload), p.Flags)
+		require.Equal(t, erl.Do(t, "erlang:system_info(creation)"), strconv.FormatUint(uint64(p.Creation), 10))
+		got, err := c.Call(ctx, "erlang", "nodes", ei.Atom("hidden"))
+		require.NoError(t, err)
+		require.Equal(t, "['"+n.Name()+"']", got.String())
+		require.Equal(t, []string{erl.Name()}, n.Peers())
+
+		_, err = n.Connect(ctx, erl.Name())
+		require.ErrorIs(t, err, nodes.ErrConnected)
+		_, err = n.Connect(ctx, n.Name())
+		require.ErrorIs(t, err, dist.ErrSelf)
+
+		erl.Do(t, "monitor_node('"+n.Name()+"', true)")
+		require.NoError(t, c.Close())
+		require.Equal(t, "down", erl.Eval(t, "receive {nodedown, _} -> down after 20000 -> none end"))
+		require.Equal(t, "[]", erl.Eval(t, "nodes(hidden)"))
+
+		addr := addrOf(t, erl)
+		_, err = n.ConnectAddr(ctx, addr, "other@127.0.0.1")
+		require.ErrorIs(t, err, dist.ErrWrongPeer)
+		require.ErrorContains(t, err, erl.Name())
+		// Another node: it may be a while until the Erlang node has forgotten an attempt that we have broken off, and answers nok till then.
+		n = newNode(t, config(port))
+		c, err = n.ConnectAddr(ctx, addr, "")
+		require.NoError(t, err)
+		require.Equal(t, erl.Name(), c.Name())
+
+		_, err = n.Connect(ctx, "nobody@127.0.0.1")
+		require.ErrorIs(t, err, epmd.ErrNotRegistered)
+		_, err = n.Connect(ctx, "nobody@host.invalid")
+		require.ErrorIs(t, err, nodes.ErrUnknownHost)
+		_, err = n.Connect(ctx, "nobody")
+		require.ErrorIs(t, err, dist.ErrInvalidName)
+
+		erl.Kill()
+		_, err = c.Receive(ctx)
+		require.Error(t, err)
+		require.NoError(t, ctx.Err())
+		await(t, c.Done())
+		require.Error(t, c.Err())
+		_, err = n.ConnectAddr(ctx, addr, erl.Name())
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	})
+}
+
+// Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node knows nothing of global, and global works beside
+// it. (Only global:sync/0 waits for every node of nodes(), so for ours without end.)
+func TestVisible(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		other := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		cfg.Visible = true
+		visible := startNode(t, cfg)
+		hidden := startNode(t, config(port))
+		for _, n := range []*nodes.Node{visible, hidden} {
+			require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		}
+		require.Equal(t, "['"+visible.Name()+"']", erl.Eval(t, "nodes()"))
+		require.Equal(t, "['"+hidden.Name()+"']", erl.Eval(t, "nodes(hidden)"))
+		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+other.Name()+"')"))
+		require.Equal(t, "yes", erl.Eval(t, "global:register_name(somebody, self())"))
+		require.Equal(t, "true", other.Eval(t, "(fun F() -> case global:whereis_name(somebody) of undefined -> timer:sleep(20), F(); P -> is_pid(P) end end)()"))
+		got, err := visible.RPC(background(t), erl.Name(), "erlang", "nodes")
+		require.NoError(t, err)
+		require.Contains(t, got.String(), visible.Name())
+		require.Contains(t, got.String(), other.Name())
+	})
+}
+
+// A wrong cookie has a typed error on both sides, which says so.
+func TestWrongCookie(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		failed := make(chan error, 1)
+		cfg := config(port)
+		cfg.Cookie = "another"
+		cfg.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
+		n := startNode(t, cfg)
+
+		_, err := n.Connect(background(t), erl.Name())
+		var he *dist.HandshakeError
+		require.ErrorAs(t, err, &he)
+		require.Equal(t, dist.PhaseChallengeAck, he.Phase)
+		require.Equal(t, erl.Name(), he.Peer)
+		require.ErrorContains(t, err, "wrong cookie")
+
+		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		err = await(t, failed)
+		require.ErrorIs(t, err, dist.ErrBadCookie)
+		require.ErrorContains(t, err, erl.Name())
+		require.Equal(t, "pong", erl.Eval(t, "erlang:set_cookie('"+n.Name()+"', another), net_adm:ping('"+n.Name()+"')"))
+	})
+}
+
+// A node that refuses us for what we cannot do: the error names it.
+func TestTooFewFlags(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		for _, tt := range []struct {
+			lacking dist.Flags
+			name    string
+			ok      bool
+		}{
+			{dist.FlagMandatory25Digest, "", true},
+			{dist.Mandatory25, "", true}, // the digest stands for them
+			{dist.FlagMandatory25Digest | dist.FlagMapTag, "DFLAG_MAP_TAG", false},
+			{dist.FlagV4NC, "DFLAG_V4_NC", r.Number < 26},
+			{dist.FlagUnlinkID, "DFLAG_UNLINK_ID", r.Number < 26},
+		} {
+			failed := make(chan error, 1)
+			cfg := config(port)
+			cfg.Flags = dist.FlagsDefault &^ tt.lacking
+			cfg.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
+			n := startNode(t, cfg)
+			c, err := n.Connect(background(t), erl.Name())
+			if tt.ok {
+				require.NoError(t, err)
+				require.Equal(t, "true", erl.Eval(t, "monitor_node('"+n.Name()+"', true)"))
+				require.NoError(t, c.Close())
+				require.Equal(t, "pong", erl.Eval(t, "receive {nodedown, _} -> net_adm:ping('"+n.Name()+"') end"))
+				continue
+			}
+			require.ErrorIs(t, err, dist.ErrNotAllowed)
+			require.ErrorContains(t, err, tt.name)
+			require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+			require.ErrorContains(t, await(t, failed), tt.name)
+		}
+	})
+}
+
+// net_kernel:allow/1 keeps us out.
+func TestNotAllowed(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl.Do(t, "net_kernel:allow(['only@127.0.0.1'])")
+		_, err := newNode(t, config(port)).Connect(background(t), erl.Name())
+		require.ErrorIs(t, err, dist.ErrNotAllowed)
+		require.NotContains(t, err.Error(), "DFLAG_")
+	})
+}
+
+// The handshake of OTP 22 and before, which nodes take again since 25.3.
+func TestVersion5(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		cfg.Resolver = nodes.Static{erl.Name(): {Addr: addrOf(t, erl), Version5: true}}
+		n := startNode(t, cfg)
+		c, err := n.Connect(background(t), erl.Name())
+		if r.Number == 25 && err != nil { // it closes the connection
+			require.ErrorIs(t, err, io.EOF)
+			require.ErrorContains(t, err, "handshake version")
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, dist.Version5, c.Peer().Version)
+		require.True(t, c.Peer().Flags.Has(dist.FlagSpawn|dist.FlagV4NC), c.Peer().Flags)
+		got, err := n.RPC(background(t), erl.Name(), "erlang", "abs", -7)
+		require.NoError(t, err)
+		require.Equal(t, "7", got.String())
+		b, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		_, err = n.RPC(background(t), erl.Name(), "erlang", "send", b.Pid(), b.Pid())
+		require.NoError(t, err)
+		require.Equal(t, b.Pid().String(), receive(t, b))
+		require.Equal(t, "{x}", erl.Eval(t, "{ok, X} = {ok, rpc:call('"+n.Name()+"', nowhere, nothing, [])}, {badrpc, _} = X, {x}"))
+	})
+}
+
+// A second node of our name takes the place of the first: the Erlang node asks whether that one is dead, and we say yes.
+func TestDuplicateName(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		first, second := newNode(t, cfg), newNode(t, cfg)
+		c, err := first.Connect(background(t), erl.Name())
+		require.NoError(t, err)
+		require.Equal(t, dist.StatusOK, c.Peer().Status)
+		d, err := second.Connect(background(t), erl.Name())
+		require.NoError(t, err)
+		require.Equal(t, dist.StatusAlive, d.Peer().Status)
+		_, err = c.Receive(background(t))
+		require.ErrorIs(t, err, io.EOF)
+		got, err := d.Call(background(t), "erlang", "nodes", ei.Atom("hidden"))
+		require.NoError(t, err)
+		require.Equal(t, "['"+second.Name()+"']", got.String())
+	})
+}
+
+// A second Erlang node of the name of one that is connected: we ask it, as Erlang nodes do, and then let go of the first.
+func TestDuplicateErlang(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		m := newMeeting(t, r)
+		b := m.mailbox(t, "B", nil)
+		c := m.n.Conn(m.erl.Name())
+		ref, err := b.MonitorName(background(t), m.erl.Name(), "init")
+		require.NoError(t, err)
+		m.erl.Pause(t) // as if its machine had lost power: the connection stays
+
+		// Another port mapper, for one does not take the name twice, which knows us too.
+		mapper := portMapper(r.Epmd(t))
+		at, err := transport.AddrPort(m.n.Listeners()[0].Addr())
+		require.NoError(t, err)
+		alive, _, _ := dist.SplitName(m.n.Name())
+		reg, err := mapper.Client.Register(background(t), epmd.Registration{Name: alive, Port: at.Port(), Type: epmd.TypeHidden})
+		require.NoError(t, err)
+		defer reg.Close()
+		_, port, err := net.SplitHostPort(mapper.Client.Addr)
+		require.NoError(t, err)
+		number, err := strconv.Atoi(port)
+		require.NoError(t, err)
+		again := r.Start(t, otp.Options{Name: m.erl.Name(), EpmdPort: number})
+		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+m.n.Name()+"')"))
+
+		await(t, c.Done())
+		require.ErrorIs(t, c.Err(), nodes.ErrSuperseded)
+		require.Equal(t, "noconnection", down(t, b, ref))
+		got, err := m.n.RPC(background(t), again.Name(), "os", "getpid")
+		require.NoError(t, err)
+		require.Equal(t, strconv.Quote(strconv.Itoa(again.Pid())), got.String())
+		m.erl.Continue(t)
+	})
+}
+
+// The Erlang node gives us a name.
+func TestDynamicName(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		cfg.Name, cfg.Host = "", "127.0.0.1"
+		n := newNode(t, cfg)
+		require.Empty(t, n.Name())
+		_, err := n.NewMailbox(nil)
+		require.ErrorIs(t, err, nodes.ErrUnnamed)
+		_, err = n.Listen(background(t), nil)
+		require.ErrorIs(t, err, nodes.ErrUnnamed)
+
+		c, err := n.Connect(background(t), erl.Name())
+		require.NoError(t, err)
+		name := n.Name()
+		require.Regexp(t, `^[0-9A-Z]+@127\.0\.0\.1$`, name)
+		require.Equal(t, c.Peer().SelfName, name)
+		require.Equal(t, c.Peer().SelfCreation, n.Creation())
+		require.NoError(t, n.Start(background(t)))
+		m := &meeting{erl: erl, n: n}
+		b := m.mailbox(t, "B", nil)
+		m.is(t, [][2]string{
+			{`nodes(hidden) =:= [N]`, `true`},
+			{`net_adm:ping(N)`, `pong`},
+			{`node(B) =:= N`, `true`},
+			{`B ! {to, N}, element(1, rpc:call(N, no, where, []))`, `badrpc`},
+		})
+		require.Equal(t, "{to,'"+name+"'}", receive(t, b))
+
+		// It keeps the name when it comes back.
+		require.NoError(t, c.Close())
+		_, err = n.Connect(background(t), erl.Name())
+		require.NoError(t, err)
+		require.Equal(t, name, n.Name())
+		m.is(t, [][2]string{{`B ! back`, `back`}})
+		require.Equal(t, "back", receive(t, b))
+	})
+}
+
+// We give an Erlang node a name.
+func TestDynamicErlang(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		n := startNode(t, config(port))
+		erl := r.Start(t, otp.Options{Name: "undefined", EpmdPort: port})
+		require.Equal(t, "nonode@nohost", erl.Eval(t, "node()"))
+		require.Equal(t, "true", erl.Eval(t, "net_kernel:connect_node('"+n.Name()+"')"))
+		require.Len(t, n.Peers(), 1)
+		name := n.Peers()[0]
+		require.Regexp(t, `^[0-9A-Z]+@`, name)
+		require.Equal(t, "'"+name+"'", erl.Eval(t, "node()"))
+		got, err := n.RPC(background(t), name, "erlang", "node")
+		require.NoError(t, err)
+		require.Equal(t, "'"+name+"'", got.String())
+		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+	})
+}
+
+// CheckPeer refuses on both sides, by name.
+func TestCheckPeer(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		failed := make(chan error, 1)
+		cfg := config(port)
+		cfg.CheckPeer = func(_ context.Context, name string) error {
+			if name == erl.Name() {
+				return io.ErrNoProgress
+			}
+			return nil
+		}
+		cfg.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
+		n := startNode(t, cfg)
+		_, err := n.Connect(background(t), erl.Name())
+		require.ErrorIs(t, err, io.ErrNoProgress)
+		require.ErrorIs(t, err, dist.ErrRefused)
+		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		require.ErrorIs(t, await(t, failed), io.ErrNoProgress)
+	})
+}
