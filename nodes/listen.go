@@ -120,7 +120,8 @@ func (l *Listener) run() {
 			return
 		}
 		ctx, e := l.admit()
-		if !l.n.background(func() { l.handshake(ctx, e, s) }) {
+		order := l.n.arrivals.Add(1)
+		if !l.n.background(func() { l.handshake(ctx, e, s, order) }) {
 			_ = s.Close()
 		}
 	}
@@ -146,13 +147,13 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 }
 
 // handshake brings one accepted stream up, and hands it to Accept.
-func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream) {
+func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) {
 	n := l.n
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
 	defer cancel()
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
-	a := &attempt{cancel: supersede}
+	a := &attempt{order: order, cancel: supersede}
 	c, err := outlast(actx, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(s)
 		return l.shake(actx, e, s, a)

@@ -26,6 +26,7 @@ type Node struct {
 	used      bool // identifiers or connections carry the creation
 	published Publication
 	peers     map[string]*peer
+	arrivals  atomic.Uint64 // connections accepted, ever
 	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
 

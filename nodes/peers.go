@@ -17,6 +17,7 @@ type peer struct {
 // An attempt is a handshake in progress.
 type attempt struct {
 	name     string // of the peer, once it is on the table
+	order    uint64 // of those that peers have started: which came first
 	cancel   context.CancelCauseFunc
 	replaces *Conn // the connection that the peer has been asked about (status alive)
 }
@@ -41,35 +42,31 @@ func (n *Node) changedLocked(name string, p *peer) {
 }
 
 // decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
-// sides connect at the same time the one whose name sorts first gives way.
+// sides connect at the same time the one whose name sorts first gives way. Other than there a peer that connects while it has been asked about
+// an old connection is asked again, and not refused: it has begun anew, and somebody who only uses its name cannot keep it out.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a.name = name
 	p := n.peerLocked(name)
-	switch {
-	case p.conn != nil && p.incoming != nil: // the peer has been asked about its old connection already
-		return dist.Verdict{Status: dist.StatusNotAllowed}
-	case p.conn != nil:
-		a.replaces = p.conn
-		p.incoming = a
-		if p.conn.Err() != nil { // it has ended, and is being cleaned up
-			return dist.Verdict{Status: dist.StatusOK}
-		}
-		return dist.Verdict{Status: dist.StatusAlive}
-	case p.outgoing != nil && n.name > name:
+	if p.conn == nil && p.outgoing != nil && n.name > name {
 		return dist.Verdict{Status: dist.StatusNok}
 	}
-	verdict := dist.Verdict{Status: dist.StatusOK}
-	if p.outgoing != nil {
-		p.outgoing.cancel(ErrSuperseded)
-		verdict.Status = dist.StatusOKSimultaneous
-	}
 	if p.incoming != nil { // the peer has begun anew
+		if p.incoming.order > a.order { // and this is what it has given up for it
+			return dist.Verdict{Status: dist.StatusNotAllowed}
+		}
 		p.incoming.cancel(ErrSuperseded)
 	}
-	p.incoming = a
-	return verdict
+	p.incoming, a.replaces = a, p.conn
+	switch {
+	case p.conn != nil && p.conn.Err() == nil:
+		return dist.Verdict{Status: dist.StatusAlive}
+	case p.conn == nil && p.outgoing != nil:
+		p.outgoing.cancel(ErrSuperseded)
+		return dist.Verdict{Status: dist.StatusOKSimultaneous}
+	}
+	return dist.Verdict{Status: dist.StatusOK}
 }
 
 // settled takes an attempt off the table.

@@ -211,7 +211,7 @@ func TestDuplicateConnect(t *testing.T) {
 			q = w.wire(l)
 			require.Error(t, alive(q, impostor, true))
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
-			// Who does not answer waits alone, and one more is turned away meanwhile.
+			// Who does not answer keeps nobody else waiting.
 			q = w.wire(l)
 			packets, err := newPackets(w.ctx(), q.s)
 			require.NoError(t, err)
@@ -221,10 +221,11 @@ func TestDuplicateConnect(t *testing.T) {
 			status, err := packets.ReadPacket()
 			require.NoError(t, err)
 			require.Equal(t, "salive", string(status))
-			require.ErrorIs(t, w.wire(l).initiate(role("wire@test")), dist.ErrNotAllowed)
-			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrNotAllowed)
-			q.close()
-			require.ErrorIs(t, arrives(t, failed, "the refusal"), io.EOF)
+			require.ErrorIs(t, alive(w.wire(l), role("wire@test"), false), dist.ErrAlive)
+			ends := errors.Join(arrives(t, failed, "the refusal"), arrives(t, failed, "the end of the one before"))
+			require.ErrorIs(t, ends, ErrSuperseded)
+			require.ErrorIs(t, ends, dist.ErrAlive)
+			q.gone()
 			require.NoError(t, c.Err())
 			require.Same(t, c, up())
 			require.Zero(t, unread(box))
@@ -330,4 +331,31 @@ func TestConnectAddrBesideConnect(t *testing.T) {
 			require.NoError(t, errors.Join(cx.Close(), cy.Close()))
 		}
 	}
+}
+
+// Of two attempts of one peer the one that was accepted later counts, whichever is heard of first.
+func TestLateNameOfEarlierAttempt(t *testing.T) {
+	w := newWorld(t, "tcp")
+	failed, hear := failures()
+	b := w.started("bob", hear)
+	l := b.Listeners()[0]
+	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	require.NoError(t, err)
+	first, second := w.wire(l), w.wire(l)
+	packets, err := newPackets(w.ctx(), second.s)
+	require.NoError(t, err)
+	require.NoError(t, packets.WritePackets(name))
+	_, err = packets.ReadPacket() // status
+	require.NoError(t, err)
+	challenge, err := packets.ReadPacket()
+	require.NoError(t, err)
+	m, err := dist.ParseChallenge(challenge)
+	require.NoError(t, err)
+
+	require.ErrorIs(t, first.initiate(role("wire@test")), dist.ErrNotAllowed)
+	require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrNotAllowed)
+	require.NoError(t, packets.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1, Digest: dist.Digest("secret", m.Challenge)})))
+	_, err = packets.ReadPacket() // acknowledgement
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
 }

@@ -1,0 +1,261 @@
+package nodes
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+func TestMonitor(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, b := box(t, here), box(t, there)
+		require.NoError(t, there.Register("b", b))
+		one, err := a.Monitor(w.ctx(), b.Pid())
+		require.NoError(t, err)
+		two, err := a.Monitor(w.ctx(), b.Pid())
+		require.NoError(t, err)
+		require.NotEqual(t, one, two, "each monitor is its own")
+		three, err := a.MonitorName(w.ctx(), there.Name(), "b")
+		require.NoError(t, err)
+		four, err := a.Monitor(w.ctx(), b.Pid())
+		require.NoError(t, err)
+		a.Demonitor(four)
+		a.Demonitor(four)
+		settle(t, a, b)
+		require.Len(t, watchersOf(b), 3)
+		why := ei.Tuple{ei.Atom("crash"), ei.Float(0.5)}
+		b.Exit(why)
+		seen := map[ei.Ref]*Message{}
+		for range 3 {
+			m, got := reason(t, a, dist.OpMonitorPExit)
+			require.Equal(t, why, got)
+			seen[m.Ref] = m
+		}
+		require.Len(t, seen, 3)
+		require.Equal(t, b.Pid(), seen[one].From)
+		require.Equal(t, b.Pid(), seen[two].From)
+		require.Equal(t, ei.Atom("b"), seen[three].FromName, "who monitors a name hears of the name")
+		settle(t, a, box(t, there))
+		require.Zero(t, unread(a))
+		require.Empty(t, watchingOf(a))
+	})
+}
+
+func TestMonitorNoproc(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, gone := box(t, here), box(t, there)
+		gone.Close()
+		ref, err := a.Monitor(w.ctx(), gone.Pid())
+		require.NoError(t, err)
+		m, why := reason(t, a, dist.OpMonitorPExit)
+		require.Equal(t, ref, m.Ref)
+		require.Equal(t, gone.Pid(), m.From)
+		require.Equal(t, ei.Atom("noproc"), why)
+		ref, err = a.MonitorName(w.ctx(), there.Name(), "nobody")
+		require.NoError(t, err)
+		m, why = reason(t, a, dist.OpMonitorPExit)
+		require.Equal(t, ref, m.Ref)
+		require.Equal(t, ei.Atom("nobody"), m.FromName)
+		require.Equal(t, ei.Atom("noproc"), why)
+
+		// A name's monitor is for the process that has the name now.
+		first, second := box(t, there), box(t, there)
+		require.NoError(t, there.Register("x", first))
+		_, err = a.MonitorName(w.ctx(), there.Name(), "x")
+		require.NoError(t, err)
+		settle(t, a, first)
+		require.NoError(t, there.Unregister("x"))
+		require.NoError(t, there.Register("x", second))
+		second.Exit(ei.Atom("second"))
+		first.Exit(ei.Atom("first"))
+		_, why = reason(t, a, dist.OpMonitorPExit)
+		require.Equal(t, ei.Atom("first"), why)
+
+		// And is ended although the name has moved on.
+		first, second = box(t, there), box(t, there)
+		require.NoError(t, there.Register("x", first))
+		ref, err = a.MonitorName(w.ctx(), there.Name(), "x")
+		require.NoError(t, err)
+		settle(t, a, first)
+		require.NoError(t, there.Unregister("x"))
+		require.NoError(t, there.Register("x", second))
+		a.Demonitor(ref)
+		settle(t, a, first)
+		require.Empty(t, watchersOf(first))
+	})
+}
+
+// The end of the watcher ends its monitors.
+func TestMonitorEndsWithWatcher(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, b := box(t, here), box(t, there)
+		require.NoError(t, there.Register("b", b))
+		for range 3 {
+			_, err := a.Monitor(w.ctx(), b.Pid())
+			require.NoError(t, err)
+			_, err = a.MonitorName(w.ctx(), there.Name(), "b")
+			require.NoError(t, err)
+		}
+		settle(t, a, b)
+		require.Len(t, watchersOf(b), 6)
+		a.Close()
+		settle(t, box(t, here), b)
+		require.Empty(t, watchersOf(b))
+		_, err := a.Monitor(w.ctx(), b.Pid())
+		require.Error(t, err, "a mailbox that has ended monitors nobody")
+	})
+}
+
+func TestMonitorNoconnection(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			here, there, other := box(t, a), box(t, b), box(t, b)
+			require.NoError(t, b.Register("there", there))
+			one, err := here.Monitor(w.ctx(), there.Pid())
+			require.NoError(t, err)
+			two, err := here.MonitorName(w.ctx(), "bob@test", "there")
+			require.NoError(t, err)
+			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+			require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+			require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
+			settle(t, here, there)
+			require.NoError(t, a.Conn("bob@test").Close())
+			refs, downs := map[ei.Ref]bool{}, 0
+			for len(refs) < 2 || downs < 2 {
+				m, err := here.Receive(w.ctx())
+				require.NoError(t, err)
+				if m.Op == dist.OpSend {
+					v, err := m.Term()
+					require.NoError(t, err)
+					require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, v)
+					downs++
+					continue
+				}
+				require.Equal(t, dist.OpMonitorPExit, m.Op)
+				why, err := m.Reason.Decode()
+				require.NoError(t, err)
+				require.Equal(t, ei.Atom("noconnection"), why)
+				refs[m.Ref] = true
+			}
+			require.Equal(t, map[ei.Ref]bool{one: true, two: true}, refs)
+			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("alice@test")}, term(t, other))
+			require.Empty(t, watchersOf(there), "who watched is out of sight")
+			require.Zero(t, unread(here))
+			there.Exit(ei.Atom("later"))
+
+			// Once is once: the next nodedown wants to be asked for.
+			settle(t, here, other)
+			c := a.Conn("bob@test")
+			require.NoError(t, b.Close())
+			arrives(t, c.left, "the end of the connection")
+			require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
+			_, err = here.Monitor(w.ctx(), there.Pid())
+			require.ErrorIs(t, err, ErrNoConnection)
+			require.Empty(t, watchingOf(here))
+			require.Zero(t, unread(here))
+		})
+	}
+}
+
+// MonitorNode beside the end of the connection: exactly one nodedown for each that has succeeded.
+func TestMonitorNodeBesideEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, _ := w.started("alice"), w.started("bob")
+	for range 100 {
+		c, err := a.Connect(w.ctx(), "bob@test")
+		require.NoError(t, err)
+		b := box(t, a)
+		wanted := async(func() (int, error) {
+			n := 0
+			for range 20 {
+				if err := b.MonitorNode(w.ctx(), "bob@test"); err == nil {
+					n++
+				}
+			}
+			return n, nil
+		})
+		c.Close()
+		n := arrives(t, wanted, "MonitorNode").v
+		if c := a.Conn("bob@test"); c != nil { // it has been connected anew
+			c.Close()
+		}
+		for range n {
+			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
+		}
+		require.Zero(t, unread(b))
+		b.Close()
+	}
+}
+
+// A peer as the C library makes it knows no monitors: none is sent to it, and the end of the connection tells.
+func TestMonitorOfPrimitivePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a := w.started("alice")
+		self := role("wire@test")
+		self.Flags = dist.FlagsLibei &^ dist.FlagDistMonitor
+		p := w.peer(a.Listeners()[0], self)
+		synctest.Wait()
+		b := trapping(t, a)
+		ref, err := b.Monitor(w.ctx(), p.self)
+		require.NoError(t, err)
+		b.Demonitor(ref)
+		ref, err = b.MonitorName(w.ctx(), "wire@test", "x")
+		require.NoError(t, err)
+		require.NoError(t, b.Send(w.ctx(), p.self, "hello"))
+		ctl, v := p.next()
+		require.Equal(t, dist.OpSend, ctl.Op, "SEND_SENDER was not agreed on")
+		require.Equal(t, ei.Binary("hello"), v)
+		require.NoError(t, b.Link(w.ctx(), p.self))
+		ctl, _ = p.next()
+		require.Equal(t, dist.OpLink, ctl.Op)
+		require.NoError(t, b.SendExit(context.Background(), p.self, ei.Atom("bye")))
+		ctl, _ = p.next()
+		require.Equal(t, dist.OpExit2, ctl.Op, "the reason stands inside")
+		p.close()
+		ops := map[dist.Op]ei.Ref{}
+		for range 2 {
+			m, err := b.Receive(w.ctx())
+			require.NoError(t, err)
+			ops[m.Op] = m.Ref
+		}
+		require.Equal(t, map[dist.Op]ei.Ref{dist.OpExit: {}, dist.OpMonitorPExit: ref}, ops)
+	})
+}
+
+// What a peer says about monitors that nobody has set is passed over.
+func TestForgedMonitorExit(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	p := w.peer(a.Listeners()[0], role("wire@test"))
+	b, other := trapping(t, a), box(t, a)
+	ref, err := other.Monitor(w.ctx(), p.self)
+	require.NoError(t, err)
+	why, err := ei.AppendAtom(nil, "forged")
+	require.NoError(t, err)
+	for _, ctl := range []dist.Control{
+		{Op: dist.OpMonitorPExit, From: p.self, To: b.Pid(), Ref: ref, Reason: why}, // of another process
+		{Op: dist.OpMonitorPExit, From: p.self, To: other.Pid(), Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}, Reason: why},
+		{Op: dist.OpExit, From: p.self, To: b.Pid(), Reason: why},      // no link
+		{Op: dist.OpExit, From: other.Pid(), To: b.Pid(), Reason: why}, // in the name of one of ours
+		{Op: dist.OpUnlinkIDAck, ID: 1, From: p.self, To: b.Pid()},
+		{Op: dist.OpDemonitorP, From: p.self, To: b.Pid(), Ref: ref},
+		{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ref},
+		{Op: dist.OpGroupLeader, From: p.self, To: b.Pid()},
+		{Op: dist.OpNodeLink},
+	} {
+		p.send(ctl, nil)
+	}
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	require.Equal(t, ei.Atom("end"), term(t, b))
+	require.Contains(t, watchingOf(other), ref)
+	require.Zero(t, unread(other))
+	require.NoError(t, other.Err())
+}
