@@ -62,6 +62,9 @@ type Config struct {
 	// MaxCalls bounds the Go functions that run for remote callers at once; further calls wait, and with them their connection.
 	MaxCalls int
 
+	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to
+	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick.
+	Setup func(n *Node) error
 	// CheckPeer may refuse a peer by its name, on both sides; nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
 	// HandshakeFailed hears of every handshake that a peer started and that failed; it must not wait. nil: only the log does.

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -129,6 +130,18 @@ func (c *Conn) end() {
 	c.n.detach(c)
 	c.n.leave(c)
 	close(c.left)
+}
+
+// bye ends the sending direction and waits for the peer to end its own: closing a socket with bytes unread would take back what was sent
+// last.
+func (c *Conn) bye(ctx context.Context) {
+	if c.s.CloseWrite() != nil {
+		return
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
 }
 
 // A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.

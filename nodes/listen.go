@@ -79,6 +79,17 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	}
 }
 
+// Done is closed when the listener does not accept any more.
+func (l *Listener) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err is why the listener does not accept any more: ErrClosed, or the fault of its socket; nil while it does.
+func (l *Listener) Err() error {
+	if l.ctx.Err() == nil {
+		return nil
+	}
+	return wrap("listen on", addrText(l.Addr()), context.Cause(l.ctx))
+}
+
 // Close stops accepting; connections that are up stay. It is idempotent.
 func (l *Listener) Close() error {
 	l.end(ErrClosed)

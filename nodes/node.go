@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -148,13 +149,14 @@ func (n *Node) Err() error {
 	return context.Cause(n.ctx)
 }
 
-// Close ends the node at once: listeners, the registration at the port mapper, connections and mailboxes. What waits to be sent is
+// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits to be sent is
 // lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.end(ErrClosed) // from here on nothing is added to what follows
 	n.mu.Unlock()
 	err := n.Unpublish()
+	n.endProcesses()
 	n.mu.Lock()
 	var closers []func() error
 	for l := range n.listeners {
@@ -171,10 +173,24 @@ func (n *Node) Close() error {
 	for range closers {
 		err = errors.Join(err, <-errs)
 	}
-	n.procs.closeAll()
 	n.wg.Wait()
 	return err
 }
+
+// endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.
+func (n *Node) endProcesses() {
+	told := make(chan struct{})
+	go func() { n.procs.closeAll(); close(told) }()
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	select {
+	case <-told:
+	case <-t.C:
+	}
+}
+
+// farewell is how long a node that closes waits for what should take no time.
+const farewell = time.Second
 
 // Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running finish, what they
 // send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
@@ -194,9 +210,17 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, l.Close())
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
+	n.procs.closeAll()
 	for _, c := range conns {
 		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
+		}
+	}
+	if n.started.Load() {
+		bye, cancel := context.WithTimeout(ctx, farewell)
+		defer cancel()
+		for _, c := range conns {
+			c.bye(bye)
 		}
 	}
 	return errors.Join(err, n.Close())

@@ -59,8 +59,7 @@ type PortMapper struct {
 	Embed bool
 }
 
-// Resolve looks the host up and asks its port mapper. The host of a node on this machine's own port mapper is asked there first when the host
-// name has no address of its own.
+// Resolve looks the host up and asks its port mapper.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	alive, host, err := dist.SplitName(node)
 	if err != nil {

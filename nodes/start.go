@@ -13,7 +13,7 @@ var ErrStarted = errors.New("the node was started already")
 
 // Start makes the node a member of the cluster that works by itself: it listens on Config.Listen, is published, accepts, answers
 // net_adm:ping and remote calls, and gives messages to mailboxes and servers; whatever is sent to a node connects to it if need be. Conn.Receive is not to be used any more. ctx bounds the
-// start only; Close and Shutdown end the node. A dynamic node does not listen: connect it first, then start it.
+// start only; Close and Shutdown end the node. A listener that breaks leaves it to its connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
 func (n *Node) Start(ctx context.Context) error {
 	if n.Err() != nil {
 		return wrap("start", n.Name(), n.Err())
@@ -36,7 +36,7 @@ func (n *Node) join(ctx context.Context) error {
 		if err := n.Publish(ctx, l); err != nil {
 			return err
 		}
-		if err := n.serveKernel(); err != nil { // peers ask for them at once
+		if err := n.setup(); err != nil {
 			return err
 		}
 		if !n.background(func() {
@@ -48,7 +48,7 @@ func (n *Node) join(ctx context.Context) error {
 		}) {
 			return ErrClosed
 		}
-	} else if err := n.serveKernel(); err != nil {
+	} else if err := n.setup(); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -57,6 +57,14 @@ func (n *Node) join(ctx context.Context) error {
 		n.attach(c)
 	}
 	return nil
+}
+
+// setup makes what peers ask for at once.
+func (n *Node) setup() error {
+	if err := n.serveKernel(); err != nil || n.cfg.Setup == nil {
+		return err
+	}
+	return n.cfg.Setup(n)
 }
 
 // listenAddr is Config.Listen, or a free port of the loopback interface.

@@ -65,25 +65,30 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer release()
+	var p *peer
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		expose(n)
+		p, err = startPeer(n)
+		return err
+	}
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err
 	}
-	expose(n)
 	if err := n.Start(ctx); err != nil {
 		return err
 	}
-	p, err := startPeer(n)
-	if err != nil {
-		return errors.Join(err, n.Close())
-	}
-	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(n.Listeners()[0].Addr()))
+	l := n.Listeners()[0]
+	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
 	if warning := unreachable(ctx, n); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-l.Done(): // nobody could reach the node any more
+			p.stop(ctx)
+			return errors.Join(l.Err(), n.Close())
 		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
 			p.stop(ctx)
 			if p, err = startPeer(n); err != nil {
