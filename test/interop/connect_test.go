@@ -22,7 +22,12 @@ func addrOf(t testing.TB, erl *otp.Node) transport.Addr {
 	t.Helper()
 	info, err := portMapper(erl.EpmdPort()).Client.Resolve(background(t), "", erl.Alive())
 	require.NoError(t, err)
-	addr, err := transport.ParseAddr(net.JoinHostPort("127.0.0.1", strconv.Itoa(int(info.Port))))
+	return parseAddr(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(info.Port))))
+}
+
+func parseAddr(t testing.TB, text string) transport.Addr {
+	t.Helper()
+	addr, err := transport.ParseAddr(text)
 	require.NoError(t, err)
 	return addr
 }

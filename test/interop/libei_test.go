@@ -1,0 +1,164 @@
+package interop
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// libei makes a command of one of the programs in folder libei, which finds the port mapper at port.
+func libei(t *testing.T, port int, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(otp.Libei(t), name), args...)
+	cmd.Env = environment(t, port)
+	return cmd
+}
+
+// output runs a program that must succeed.
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		require.NoError(t, err, "%s", exit.Stderr)
+	}
+	require.NoError(t, err)
+	return string(out)
+}
+
+// A program of the C library calls ours, and finds every byte in its place.
+func TestLibeiClient(t *testing.T) {
+	t.Parallel()
+	port := otp.Epmd(t)
+	demo := serve(t, port)
+	for _, tt := range []struct{ rounds, size string }{{"500", "0"}, {"500", "1"}, {"500", "3000"}, {"100", "70000"}, {"10", "3000000"}} {
+		for _, how := range [][]string{nil, {"-r"}} { // message to peer, ei_rpc
+			out := output(t, libei(t, port, "ei_client", append(how, demo.Name, otp.DefaultCookie, tt.rounds, tt.size)...))
+			require.True(t, strings.HasPrefix(out, "rounds="+tt.rounds+" size="+tt.size+" "), out)
+		}
+	}
+	out := output(t, libei(t, 1, "ei_client", "-p", demo.Address, demo.Name, otp.DefaultCookie, "10", "10")) // without the port mapper
+	require.Contains(t, out, "rounds=10 ")
+	out = output(t, libei(t, port, "ei_connect_rate", demo.Name, otp.DefaultCookie, "100"))
+	require.Contains(t, out, "connections=100 ")
+
+	_, err := libei(t, port, "ei_client", demo.Name, "another", "1", "1").Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Contains(t, string(exit.Stderr), "cannot connect")
+}
+
+// Several at once.
+func TestLibeiClients(t *testing.T) {
+	t.Parallel()
+	port := otp.Epmd(t)
+	demo := serve(t, port)
+	errs := make(chan error)
+	for range 8 {
+		cmd := libei(t, port, "ei_client", demo.Name, otp.DefaultCookie, "300", "500")
+		go func() { errs <- cmd.Run() }()
+	}
+	for range 8 {
+		require.NoError(t, await(t, errs))
+	}
+}
+
+// We call a program of the C library, which has no rex, no monitors and no links, and must not be sent what it did not agree to.
+func TestLibeiEcho(t *testing.T) {
+	t.Parallel()
+	port := otp.Epmd(t)
+	echo := otp.Serve(t, libei(t, port, "ei_echo", "echo@127.0.0.1", otp.DefaultCookie))
+	ctx := background(t)
+	n := startNode(t, config(port))
+	b, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	for i := range 1000 {
+		require.NoError(t, b.SendName(ctx, echo.Name, "peer", ei.Tuple{ei.Atom("echo"), b.Pid(), ei.Int(i)}))
+	}
+	for i := range 1000 {
+		require.Equal(t, strconv.Itoa(i), receive(t, b))
+	}
+	c := n.Conn(echo.Name)
+	require.Equal(t, dist.FlagsLibei, c.Peer().Announced)
+
+	got, err := n.CallName(ctx, echo.Name, "peer", ei.Tuple{ei.Atom("what"), ei.Binary("ever")})
+	require.NoError(t, err)
+	require.Equal(t, `{ok,{what,<<"ever">>}}`, got.String())
+	got, err = n.CallName(ctx, echo.Name, "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())})
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("yes"), got)
+
+	// It takes a call for rex as any other.
+	got, err = n.RPC(ctx, echo.Name, "erlang", "node")
+	require.NoError(t, err)
+	require.Equal(t, "{ok,{call,erlang,node,[],user}}", got.String())
+
+	// What it has not announced is not sent, and the connection lives. (It does announce monitors of pids, and fails on them: an Erlang
+	// node ends such a connection too.)
+	pid := ei.Pid{Node: ei.Atom(echo.Name), ID: 1, Creation: c.Peer().Creation}
+	first, err := b.MonitorName(ctx, echo.Name, "peer")
+	require.NoError(t, err)
+	require.NoError(t, b.Link(ctx, pid))
+	require.NoError(t, b.Unlink(ctx, pid))
+	require.NoError(t, b.SendExit(ctx, pid, ei.Atom("away")))
+	got, err = n.CallName(ctx, echo.Name, "peer", ei.Atom("still"))
+	require.NoError(t, err)
+	require.Equal(t, "{ok,still}", got.String())
+	require.True(t, n.Conn(echo.Name) == c, "another connection")
+
+	// Its end ends what we have with it.
+	require.NoError(t, b.MonitorNode(ctx, echo.Name))
+	second, err := b.MonitorName(ctx, echo.Name, "peer")
+	require.NoError(t, err)
+	echo.Kill()
+	var refs []ei.Ref
+	for range 3 {
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		if m.Op == dist.OpMonitorPExit {
+			require.Equal(t, "noconnection", m.Reason.String())
+			refs = append(refs, m.Ref)
+			continue
+		}
+		term, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, "{nodedown,'echo@127.0.0.1'}", term.String())
+	}
+	require.ElementsMatch(t, []ei.Ref{first, second}, refs)
+}
+
+// The lower level with a program of the C library: the exchange that ei_client does, from our side.
+func TestLibeiLowerLevel(t *testing.T) {
+	t.Parallel()
+	port := otp.Epmd(t)
+	echo := otp.Serve(t, libei(t, port, "ei_echo", "-n", "echo@127.0.0.1", otp.DefaultCookie))
+	at := parseAddr(t, "127.0.0.1:"+echo.Address)
+	cfg := config(port)
+	cfg.Resolver = nodes.Static{echo.Name: {Addr: at}}
+	n := newNode(t, cfg)
+	ctx := background(t)
+	c, err := n.Connect(ctx, echo.Name)
+	require.NoError(t, err)
+	var m nodes.Message
+	for size := range 200 {
+		payload := ei.Binary(make([]byte, size*size))
+		require.NoError(t, c.SendName(ctx, "peer", ei.Tuple{ei.Atom("echo"), c.Self(), payload}))
+		require.NoError(t, c.ReceiveInto(ctx, &m))
+		require.Equal(t, dist.OpSend, m.Op)
+		require.Equal(t, c.Self(), m.To)
+		cursor := ei.NewCursor(m.Payload)
+		got, err := cursor.Binary()
+		require.NoError(t, err)
+		require.Equal(t, []byte(payload), got)
+	}
+	require.NoError(t, c.Close())
+}

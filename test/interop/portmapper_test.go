@@ -1,0 +1,152 @@
+package interop
+
+import (
+	"net"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// known is how an Erlang node sees the registration of a node.
+func known(t *testing.T, erl *otp.Node, n *nodes.Node) {
+	t.Helper()
+	alive, _, err := dist.SplitName(n.Name())
+	require.NoError(t, err)
+	at, err := transport.AddrPort(n.Listeners()[0].Addr())
+	require.NoError(t, err)
+	port := strconv.Itoa(int(at.Port()))
+	require.Equal(t, "{port,"+port+",6}", erl.Eval(t, `erl_epmd:port_please("`+alive+`", {127,0,0,1})`))
+	require.Equal(t, "{value,{\""+alive+"\","+port+"}}", erl.Eval(t, `{ok, All} = net_adm:names({127,0,0,1}), lists:keysearch("`+alive+`", 1, All)`))
+	require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+}
+
+// gone waits until the port mapper of an Erlang node has forgotten a name.
+func gone(t *testing.T, erl *otp.Node, alive string) {
+	t.Helper()
+	require.Equal(t, "gone", erl.Eval(t, `(fun F() -> case erl_epmd:port_please("`+alive+`", {127,0,0,1}) of
+		noport -> gone; _ -> timer:sleep(1), F() end end)()`))
+}
+
+// The port mapper of OTP.
+func TestPublish(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		hidden := startNode(t, cfg)
+		known(t, erl, hidden)
+		require.NotZero(t, hidden.Creation())
+		visible := config(port)
+		visible.Visible = true
+		known(t, erl, startNode(t, visible))
+
+		client := portMapper(port).Client
+		for name, want := range map[string]epmd.NodeType{cfg.Name: epmd.TypeHidden, visible.Name: epmd.TypeNormal, erl.Name(): epmd.TypeNormal} {
+			alive, _, _ := dist.SplitName(name)
+			info, err := client.Resolve(background(t), "", alive)
+			require.NoError(t, err)
+			require.Equal(t, want, info.Type, name)
+		}
+		err := newNode(t, cfg).Start(background(t))
+		require.ErrorIs(t, err, epmd.ErrNameTaken)
+
+		// The name is free again, and what is connected stays so.
+		require.NoError(t, hidden.Unpublish())
+		alive, _, _ := dist.SplitName(cfg.Name)
+		gone(t, erl, alive)
+		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+hidden.Name()+"')"))
+		again := startNode(t, cfg)
+		known(t, r.Start(t, otp.Options{EpmdPort: port}), again)
+		require.NotEqual(t, hidden.Creation(), again.Creation())
+	})
+}
+
+// Erlang nodes that know no other port mapper than ours find each other, and us.
+func TestOwnPortMapper(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		ls, err := epmd.Listen(background(t), "127.0.0.1:0")
+		require.NoError(t, err)
+		var server epmd.Server
+		var serving sync.WaitGroup
+		serving.Go(func() { assert.ErrorIs(t, server.Serve(ls[0]), epmd.ErrServerClosed) })
+		t.Cleanup(func() {
+			require.NoError(t, server.Close())
+			serving.Wait()
+		})
+		port := ls[0].Addr().(*net.TCPAddr).Port
+
+		a := r.Start(t, otp.Options{EpmdPort: port})
+		b := r.Start(t, otp.Options{EpmdPort: port})
+		n := startNode(t, config(port))
+		known(t, a, n)
+		require.Equal(t, "pong", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
+		got, err := n.RPC(background(t), b.Name(), "erlang", "nodes")
+		require.NoError(t, err)
+		require.Equal(t, "['"+a.Name()+"']", got.String())
+
+		names := exec.Command(r.Command("epmd"), "-names")
+		names.Env = environment(t, port)
+		out, err := names.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		for _, alive := range []string{a.Alive(), b.Alive()} {
+			require.Contains(t, string(out), "name "+alive+" at port ")
+		}
+		b.Kill()
+		gone(t, a, b.Alive())
+		require.Equal(t, "pang", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
+		// One that comes back under its name is another one.
+		again := r.Start(t, otp.Options{Name: b.Name(), EpmdPort: port})
+		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+a.Name()+"')"))
+	})
+}
+
+// A node with PortMapper.Embed runs a port mapper where none is, and takes over from one that has gone.
+func TestEmbeddedPortMapper(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port, stop, err := r.LaunchEpmd()
+		require.NoError(t, err)
+		defer stop()
+		mapper := portMapper(port)
+		mapper.Embed = true
+		cfg := config(port)
+		cfg.Resolver = mapper
+		n := startNode(t, cfg)
+		creation := n.Creation()
+		old := r.Start(t, otp.Options{EpmdPort: port})
+		known(t, old, n)
+
+		stop()
+		alive, _, _ := dist.SplitName(n.Name())
+		registered := func() bool {
+			_, err := mapper.Client.Resolve(background(t), "", alive)
+			return err == nil
+		}
+		require.Eventually(t, registered, limit, 5*time.Millisecond)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		known(t, erl, n)
+		require.Equal(t, creation, n.Creation())
+		require.Equal(t, "pong", old.Eval(t, "net_adm:ping('"+erl.Name()+"')"))
+
+		// It goes with the node; the next one starts another.
+		require.NoError(t, n.Close())
+		_, _, err = mapper.Client.Names(background(t), "")
+		require.ErrorIs(t, err, epmd.ErrNoPortMapper)
+		cfg.Name = uniqueName()
+		next := startNode(t, cfg)
+		require.Eventually(t, func() bool { // the Erlang node registers again by itself
+			_, err := mapper.Client.Resolve(background(t), "", erl.Alive())
+			return err == nil
+		}, limit, 20*time.Millisecond)
+		known(t, erl, next)
+	})
+}
