@@ -1,0 +1,391 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// packet puts the length of a handshake packet before it.
+func packet(b []byte) []byte { return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...) }
+
+func name(t testing.TB, n string, flags dist.Flags) []byte {
+	t.Helper()
+	b, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: flags, Creation: 77, Name: n})
+	require.NoError(t, err)
+	return packet(b)
+}
+
+// Strangers at the port: each gets an error that says what was wrong, and none disturbs the connection that is up, or the next one.
+func TestHostileInitiator(t *testing.T) {
+	reply := func(b ...byte) []byte { return packet(append([]byte{'r'}, b...)) }
+	good := name(t, "wire@test", dist.FlagsDefault)
+	for what, tt := range map[string]struct {
+		bytes []byte
+		want  error
+	}{
+		"nothing":             {nil, io.EOF},
+		"half a length":       {[]byte{0}, io.ErrUnexpectedEOF},
+		"half a name":         {good[:9], io.ErrUnexpectedEOF},
+		"http":                {[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), dist.ErrMalformed},
+		"tls":                 {[]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, dist.ErrMalformed},
+		"an empty packet":     {packet(nil), dist.ErrMalformed},
+		"a packet of 64 KiB":  {packet(make([]byte, 65535)), dist.ErrMalformed},
+		"zeros":               {make([]byte, 4000), dist.ErrMalformed},
+		"another message":     {packet([]byte("sok")), dist.ErrMalformed},
+		"a name cut short":    {packet(good[2 : len(good)-1]), dist.ErrMalformed},
+		"no name":             {name(t, "", dist.FlagsDefault), dist.ErrInvalidName},
+		"no host":             {name(t, "wire", dist.FlagsDefault), dist.ErrInvalidName},
+		"a name with a NUL":   {name(t, "wi\x00re@test", dist.FlagsDefault), dist.ErrInvalidName},
+		"a name not UTF-8":    {name(t, "wi\xffre@test", dist.FlagsDefault), dist.ErrInvalidName},
+		"a name of 300":       {name(t, string(bytes.Repeat([]byte{'a'}, 300))+"@test", dist.FlagsDefault), dist.ErrInvalidName},
+		"our own name":        {name(t, "bob@test", dist.FlagsDefault), dist.ErrSelf},
+		"no flags":            {name(t, "wire@test", 0), dist.ErrMissingFlags},
+		"version 5, no flags": {packet([]byte("n\x00\x05\x00\x00\x00\x00wire@test")), dist.ErrMissingFlags},
+		"no reply":            {good, io.EOF},
+		"an empty reply":      {append(good[:len(good):len(good)], packet(nil)...), dist.ErrMalformed},
+		"a short reply":       {append(good[:len(good):len(good)], reply(1, 2, 3)...), dist.ErrMalformed},
+		"a long reply":        {append(good[:len(good):len(good)], reply(make([]byte, 40)...)...), dist.ErrMalformed},
+		"a wrong digest":      {append(good[:len(good):len(good)], reply(make([]byte, 20)...)...), dist.ErrBadCookie},
+		"a second name":       {append(good[:len(good):len(good)], good...), dist.ErrMalformed},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			failed, hear := failures()
+			b := w.started("bob", hear)
+			l := b.Listeners()[0]
+			a := w.started("alice")
+			c, err := a.Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+
+			p := w.wire(l)
+			if tt.bytes != nil {
+				require.NoError(t, p.write(tt.bytes))
+			}
+			_ = p.s.CloseWrite() // the node may have closed already
+			err = arrives(t, failed, "the failed handshake")
+			require.ErrorIs(t, err, tt.want)
+			require.NotContains(t, err.Error(), "\x00")
+			p.gone()
+
+			require.NoError(t, c.Err())
+			_, err = w.node("carol").Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, b.Stats().HandshakesFailed)
+			require.Equal(t, 2, tableSize(b))
+		})
+	}
+}
+
+// A server that is none, or the wrong one, at the address to which we connect.
+func TestHostileAcceptor(t *testing.T) {
+	status := func(s string) []byte { return packet([]byte("s" + s)) }
+	challenge := func(n string, flags dist.Flags) []byte {
+		b, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: flags, Challenge: 1, Creation: 2, Name: n})
+		require.NoError(t, err)
+		return packet(b)
+	}
+	for what, tt := range map[string]struct {
+		bytes []byte
+		want  error
+	}{
+		"nothing":          {nil, io.EOF},
+		"ssh":              {[]byte("SSH-2.0-OpenSSH_9.2\r\n"), dist.ErrMalformed},
+		"an empty packet":  {packet(nil), dist.ErrMalformed},
+		"no status":        {challenge("bob@test", dist.FlagsDefault), dist.ErrMalformed},
+		"not allowed":      {status("not_allowed"), dist.ErrNotAllowed},
+		"unknown status":   {status("maybe"), dist.ErrUnexpected},
+		"a dynamic name":   {packet([]byte("snamed:\x00\x06x@test\x00\x00\x00\x05")), dist.ErrUnexpected},
+		"ok, nothing else": {status("ok"), io.EOF},
+		"ok, garbage":      {append(status("ok"), packet([]byte("garbage"))...), dist.ErrMalformed},
+		"another node":     {append(status("ok"), challenge("eve@test", dist.FlagsDefault)...), dist.ErrWrongPeer},
+		"our own name":     {append(status("ok"), challenge("alice@test", dist.FlagsDefault)...), dist.ErrWrongPeer},
+		"no flags":         {append(status("ok"), challenge("bob@test", 0)...), dist.ErrMissingFlags},
+		"no proof":         {append(status("ok"), challenge("bob@test", dist.FlagsDefault)...), io.EOF},
+		"a wrong proof": {bytes.Join([][]byte{status("ok"), challenge("bob@test", dist.FlagsDefault),
+			packet(append([]byte{'a'}, make([]byte, 16)...))}, nil), dist.ErrBadCookie},
+		"a short proof": {bytes.Join([][]byte{status("ok"), challenge("bob@test", dist.FlagsDefault),
+			packet([]byte{'a', 1})}, nil), dist.ErrMalformed},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			a := w.started("alice")
+			at := w.ambush("bob@test")
+			connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+			p := at.accept()
+			if tt.bytes != nil {
+				require.NoError(t, p.write(tt.bytes))
+			}
+			_ = p.s.CloseWrite() // the node may have closed already
+			err := arrives(t, connected, "Connect").err
+			require.ErrorIs(t, err, tt.want)
+			var h *dist.HandshakeError
+			require.ErrorAs(t, err, &h)
+			require.NotEmpty(t, h.Phase)
+			p.gone()
+			require.Zero(t, tableSize(a))
+		})
+	}
+}
+
+// Hundreds of peers that say nothing, or stop in the middle: a good one gets in at once, and nothing is left of the others.
+func TestCrowdOfSilentPeers(t *testing.T) {
+	for _, speak := range []bool{false, true} {
+		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			failed, hear := failures()
+			b := w.started("bob", hear)
+			l := b.Listeners()[0]
+			crowd := make([]*wire, 300)
+			for i := range crowd {
+				crowd[i] = w.wire(l)
+				if speak {
+					require.NoError(t, crowd[i].write(name(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test", dist.FlagsDefault)))
+				}
+			}
+			begin := time.Now()
+			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
+			require.NoError(t, err)
+			require.Less(t, time.Since(begin), 2*time.Second)
+			for range 300 - DefaultMaxHandshakes {
+				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), errCrowded)
+			}
+			require.NoError(t, b.Close())
+			for _, p := range crowd {
+				p.gone()
+			}
+			require.Zero(t, tableSize(b))
+		})
+	}
+}
+
+// Who drips its handshake byte by byte has no more time than others.
+func TestDrippingPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		failed, hear := failures()
+		b := w.started("bob", hear)
+		p := w.wire(b.Listeners()[0])
+		begin := time.Now()
+		for _, c := range name(t, "wire@test", dist.FlagsDefault) {
+			if p.write([]byte{c}) != nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		require.ErrorIs(t, <-failed, context.DeadlineExceeded)
+		require.GreaterOrEqual(t, time.Since(begin), DefaultHandshakeTimeout)
+		p.gone()
+	})
+}
+
+// Frames that break the protocol end their connection, with an error that says why, and no other.
+func TestHostileFrames(t *testing.T) {
+	send := frame(t, dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "wire@test", ID: 1, Creation: 77}, ToName: "box"}, ei.Atom("x"))[4:]
+	control := func(terms ...ei.Term) []byte {
+		raw, err := ei.AppendTerm([]byte{'p', 131}, ei.Tuple(terms))
+		require.NoError(t, err)
+		return raw
+	}
+	pid := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
+	deep := append([]byte{'p', 131}, bytes.Repeat([]byte{104, 1}, 100_000)...)
+	for what, tt := range map[string]struct {
+		frame []byte
+		want  error
+	}{
+		"one zero":               {[]byte{0}, dist.ErrFrame},
+		"one 'p'":                {[]byte{'p'}, dist.ErrFrame},
+		"no version":             {[]byte{'p', 104, 1}, dist.ErrFrame},
+		"text":                   {[]byte("hello"), dist.ErrFrame},
+		"a distribution header":  {append([]byte{131, 68, 0}, send[2:]...), dist.ErrNotNegotiated},
+		"a fragment":             {append([]byte{131, 69, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0}, send[2:]...), dist.ErrNotNegotiated},
+		"a next fragment":        {[]byte{131, 70, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1}, dist.ErrNotNegotiated},
+		"no tuple":               {[]byte{'p', 131, 97, 1}, ei.ErrType},
+		"an empty tuple":         {control(), dist.ErrShape},
+		"no number":              {control(ei.Atom("link")), ei.ErrType},
+		"a link of one":          {control(ei.Int(1), pid), dist.ErrShape},
+		"a link of four":         {control(ei.Int(1), pid, pid, pid), dist.ErrShape},
+		"a link with a number":   {control(ei.Int(1), pid, ei.Int(2)), ei.ErrType},
+		"an unlink of 0":         {control(ei.Int(35), ei.Int(0), pid, pid), dist.ErrShape},
+		"a send without payload": {send[:len(send)-4], dist.ErrFrame},
+		"a link with payload":    {append(control(ei.Int(1), pid, pid), 131, 97, 1), dist.ErrFrame},
+		"cut short":              {send[:20], ei.ErrTruncated},
+		"deep":                   {deep, nil},
+		"a huge tuple":           {[]byte{'p', 131, 105, 255, 255, 255, 255, 97, 1}, nil},
+		"a huge atom":            {[]byte{'p', 131, 104, 3, 97, 1, 118, 255, 255, 'x'}, nil},
+		"compressed":             {[]byte{'p', 131, 80, 255, 255, 255, 255, 0x78, 0x9c}, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			for _, upper := range []bool{true, false} {
+				w := newWorld(t, "memory")
+				a := w.started("alice")
+				var c *Conn
+				var b *Node
+				var p *wire
+				if upper {
+					b = w.started("bob")
+					p = w.peer(b.Listeners()[0], role("wire@test"))
+					require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+				} else {
+					var l *Listener
+					b, l = w.listening("bob")
+					p, c = w.joined(l, role("wire@test"))
+					receiving(c)
+				}
+				require.NoError(t, p.write(framed(tt.frame)))
+				err := ended(t, c)
+				require.Error(t, err)
+				require.NotErrorIs(t, err, io.EOF)
+				if tt.want != nil {
+					require.ErrorIs(t, err, tt.want)
+				}
+				p.gone()
+				require.EqualValues(t, 1, b.Stats().Malformed)
+				if upper {
+					_, err := a.Connect(w.ctx(), "bob@test")
+					require.NoError(t, err)
+				}
+			}
+		})
+	}
+}
+
+// A control message of tomorrow is skipped.
+func TestUnknownControlMessage(t *testing.T) {
+	unknown, err := ei.AppendTerm([]byte{'p', 131}, ei.Tuple{ei.Int(99), ei.Atom("new"), ei.Map{}})
+	require.NoError(t, err)
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	there := box(t, b)
+	require.NoError(t, b.Register("there", there))
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	for _, f := range [][]byte{unknown, append(unknown[:len(unknown):len(unknown)], 131, 97, 1), unknown} {
+		require.NoError(t, p.write(framed(f)))
+	}
+	p.say("there", ei.Atom("known"))
+	require.Equal(t, ei.Atom("known"), term(t, there))
+
+	_, l := w.listening("carol") // on the lower level
+	q, c := w.joined(l, role("wire@test"))
+	require.NoError(t, q.write(framed(unknown)))
+	q.say("x", ei.Atom("known"))
+	_, err = c.Receive(w.ctx())
+	require.ErrorIs(t, err, dist.ErrUnknownOp)
+	var e *dist.ControlError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "{99,new,#{}}", e.Raw.String())
+	m, err := c.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("x"), m.ToName)
+}
+
+// A payload that cannot be decoded is a matter of whoever decodes it.
+func TestMalformedPayload(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	there := box(t, b)
+	require.NoError(t, b.Register("there", there))
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	payloads := []ei.Raw{
+		{0}, {255}, {104, 255}, {108, 255, 255, 255, 255}, {109, 255, 255, 255, 255, 1}, {116, 0, 0, 0, 9}, {80, 1, 2, 3, 4},
+		bytes.Repeat([]byte{104, 1}, 50_000), {97, 1, 97, 2}, {118, 0, 2, 0xff, 0xff}, {70, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0}, {131, 97, 1},
+	}
+	for _, name := range []ei.Atom{"there", "rex", "net_kernel", "nobody"} {
+		for _, payload := range payloads {
+			f, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.self, ToName: name}, payload)
+			require.NoError(t, err)
+			require.NoError(t, p.write(f))
+		}
+	}
+	for i := range payloads {
+		m, err := there.Receive(w.ctx())
+		require.NoError(t, err)
+		_, err = m.Term()
+		require.Error(t, err, i)
+		require.NotEmpty(t, err.Error())
+	}
+	p.say("there", ei.Atom("good"))
+	require.Equal(t, ei.Atom("good"), term(t, there))
+
+	// An exit reason that cannot be decoded ends the process all the same.
+	c := box(t, b)
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: c.Pid()}, nil)
+	f, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.self, To: c.Pid()}, ei.Raw{104, 255})
+	require.NoError(t, err)
+	require.NoError(t, p.write(f))
+	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
+}
+
+// Lengths that are a lie cost no memory, and those over the limit end the connection at once.
+func TestHugeFrames(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("bob", func(cfg *Config) { cfg.MaxFrame = 1 << 30 })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var ps []*wire
+	var got []<-chan result[*Message]
+	for i := range 8 {
+		p, c := w.joined(l, role("wire"+string(rune('a'+i))+"@test"))
+		require.NoError(t, p.write([]byte{0x3f, 0xff, 0xff, 0xff, 'p'}))
+		ps = append(ps, p)
+		got = append(got, async(func() (*Message, error) { return c.Receive(w.ctx()) }))
+		require.Eventually(t, func() bool { // it has been told the length
+			n, err := c.s.PendingBytes()
+			return c.reading.Load() && n == 0 && err == nil
+		}, tooLong, tick)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(8*(trustedFrame+1<<20)), "8 peers claim 8 GiB")
+	for i, p := range ps {
+		p.close()
+		require.ErrorIs(t, arrives(t, got[i], "the end").err, io.ErrUnexpectedEOF)
+	}
+
+	b := w.started("carol", func(cfg *Config) { cfg.MaxFrame = 1000 })
+	there := box(t, b)
+	require.NoError(t, b.Register("there", there))
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 900))
+	f = append(f, make([]byte, 1004-len(f))...)
+	f[2], f[3] = 1000>>8, 1000&255 // of exactly the limit, if with bytes too many behind the term
+	require.NoError(t, p.write(f))
+	_, err := there.Receive(w.ctx())
+	require.NoError(t, err)
+	c := b.Conn("wire@test")
+	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
+	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
+	p.gone()
+}
+
+// A peer that goes in the middle of a frame.
+func TestKilledMidFrame(t *testing.T) {
+	for _, kind := range kinds {
+		w := newWorld(t, kind)
+		a, b := w.started("alice"), w.started("bob")
+		_, err := a.Connect(w.ctx(), "bob@test")
+		require.NoError(t, err)
+		there := box(t, b)
+		require.NoError(t, b.Register("there", there))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		p.say("there", ei.Atom("whole"))
+		f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "there"}, make(ei.Binary, 100_000))
+		require.NoError(t, p.write(f[:5000]))
+		require.Equal(t, ei.Atom("whole"), term(t, there))
+		c := b.Conn("wire@test")
+		p.close()
+		require.ErrorIs(t, ended(t, c), io.ErrUnexpectedEOF)
+		require.Zero(t, unread(there))
+		require.NotNil(t, b.Conn("alice@test"))
+	}
+}
