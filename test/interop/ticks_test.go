@@ -1,0 +1,75 @@
+package interop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// A peer that stands still is dropped after four of our tick intervals; one that is merely idle is not.
+func TestSilentPeer(t *testing.T) {
+	t.Parallel()
+	type watch struct {
+		*meeting
+		b *nodes.Mailbox
+		c *nodes.Conn
+	}
+	const interval = time.Second // that of the Erlang node too: net_ticktime / 4
+	var watches []watch
+	for _, r := range otp.Releases(t) { // all at once, for they do nothing
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "4"}})
+		cfg := config(port)
+		cfg.TickInterval = interval
+		w := watch{meeting: &meeting{erl: erl, n: startNode(t, cfg)}}
+		w.b = w.mailbox(t, "B", nil)
+		require.NoError(t, w.b.MonitorNode(background(t), erl.Name()))
+		w.c = w.n.Conn(erl.Name())
+		watches = append(watches, w)
+	}
+	idle := time.After(5 * interval)
+	for _, w := range watches {
+		select {
+		case <-w.c.Done():
+			t.Fatal("an idle peer was dropped: ", w.c.Err())
+		case <-idle:
+			idle = time.After(0)
+		}
+	}
+	stopped := time.Now()
+	for _, w := range watches {
+		w.erl.Pause(t)
+	}
+	for _, w := range watches {
+		await(t, w.c.Done())
+		require.ErrorIs(t, w.c.Err(), nodes.ErrTickTimeout)
+		require.GreaterOrEqual(t, time.Since(stopped), 3*interval)
+		require.Equal(t, "{nodedown,'"+w.erl.Name()+"'}", receive(t, w.b))
+		w.erl.Continue(t)
+		w.is(t, [][2]string{{`monitor_node(N, true), receive {nodedown, N} -> ok end, net_adm:ping(N)`, `pong`}})
+	}
+}
+
+// Ticks go out although nobody calls Receive, which is where the C library fails: the Erlang node gives up after at most 5 s.
+func TestTicksWithoutReceive(t *testing.T) {
+	t.Parallel()
+	var waits []func() string
+	for _, r := range otp.Releases(t) { // all at once, for they do nothing
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "4"}})
+		cfg := config(port)
+		cfg.TickInterval = 500 * time.Millisecond
+		n := newNode(t, cfg)
+		c, err := n.Connect(background(t), erl.Name())
+		require.NoError(t, err)
+		_, err = c.Call(background(t), "erlang", "node")
+		require.NoError(t, err)
+		waits = append(waits, erl.Async(t, "monitor_node('"+n.Name()+"', true), receive {nodedown, _} -> down after 6000 -> up end"))
+	}
+	for _, wait := range waits {
+		require.Equal(t, "up", wait())
+	}
+}
