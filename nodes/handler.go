@@ -35,7 +35,11 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 
 // handle calls the Handler; false when the process has ended.
 func (b *Mailbox) handle(m *Message) bool {
-	if b.ended() || !b.n.procs.busy() {
+	if b.ended() {
+		return false
+	}
+	if !b.n.procs.busy() { // the node drains
+		b.refuse(m)
 		return false
 	}
 	defer b.n.procs.drained.Done()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,21 +198,14 @@ const farewell = time.Second
 // send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	err := n.Unpublish()
-	n.mu.Lock()
-	var conns []*Conn
-	var listeners []*Listener
-	for l := range n.listeners {
-		listeners = append(listeners, l)
-	}
-	for c := range n.conns {
-		conns = append(conns, c)
-	}
-	n.mu.Unlock()
-	for _, l := range listeners {
+	for _, l := range n.Listeners() {
 		err = errors.Join(err, l.Close())
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
 	n.procs.closeAll()
+	n.mu.Lock()
+	conns := slices.Collect(maps.Keys(n.conns))
+	n.mu.Unlock()
 	for _, c := range conns {
 		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))

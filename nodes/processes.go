@@ -21,7 +21,8 @@ type processes struct {
 	aliases map[ei.Ref]*Mailbox
 	funcs   map[function]Func
 	closed  bool
-	drained sync.WaitGroup // functions and handlers that are running
+	drains  bool           // no function or handler begins any more
+	drained sync.WaitGroup // those that are running
 }
 
 func (p *processes) init(n *Node) {
@@ -112,17 +113,17 @@ func (p *processes) all() []*Mailbox {
 // closeAll ends every process with the node.
 func (p *processes) closeAll() {
 	p.mu.Lock()
-	p.closed = true
+	p.closed, p.drains = true, true
 	p.mu.Unlock()
 	for _, b := range p.all() {
 		b.Exit(ei.Atom("shutdown"))
 	}
 }
 
-// drain lets running functions and handlers finish; new ones do not start.
+// drain lets running functions and handlers finish, with what they need for that; new ones do not start.
 func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
-	p.closed = true
+	p.drains = true
 	p.mu.Unlock()
 	done := make(chan struct{})
 	go func() { p.drained.Wait(); close(done) }()
@@ -138,7 +139,7 @@ func (p *processes) drain(ctx context.Context) error {
 func (p *processes) busy() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.closed {
+	if p.drains {
 		return false
 	}
 	p.drained.Add(1)

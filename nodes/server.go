@@ -96,6 +96,25 @@ func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
 	return from, tag, request, err == nil
 }
 
+// refuse tells the caller of a request, which monitors us, that there will be no reply; those whose calls are being handled hear nothing.
+func (b *Mailbox) refuse(m *Message) {
+	_, tag, _, ok := genCall(m.Payload)
+	if !ok {
+		return
+	}
+	ref, ok := aliasOf(tag)
+	if c := ei.NewCursor(tag); !ok {
+		ref, _ = c.Ref()
+	}
+	b.mu.Lock()
+	w, ok := b.watchers[ref]
+	delete(b.watchers, ref)
+	b.mu.Unlock()
+	if ok {
+		sendDown(b.n.tell, b.pid, w, ref, ei.Atom("shutdown"))
+	}
+}
+
 // genCast reads {'$gen_cast', Request}.
 func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
 	c := ei.NewCursor(payload)
@@ -142,9 +161,13 @@ func (s *Server) run(n *Node, b *Mailbox) {
 	}()
 	for {
 		m, err := b.Receive(context.Background())
-		if err != nil || !n.procs.busy() { // busy is false when the node drains
+		if err != nil {
 			regular = true
 			return
+		}
+		if !n.procs.busy() { // the node drains
+			b.refuse(m)
+			continue
 		}
 		func() {
 			defer n.procs.drained.Done()

@@ -1,0 +1,272 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+func TestCloseEndsEverything(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
+			handling := make(chan struct{})
+			_, err := b.Serve("srv", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
+				close(handling)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}}, nil)
+			require.NoError(t, err)
+			extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
+			require.NoError(t, err)
+			waiting := []<-chan result[any]{
+				async(func() (any, error) { return extra.Accept(w.ctx()) }),
+				async(func() (any, error) { return box(t, b).Receive(w.ctx()) }),
+				async(func() (any, error) { return b.Call(w.ctx(), box(t, a).Pid(), 1) }),
+				async(func() (any, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") }),
+				async(func() (any, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) }),
+			}
+			arrives(t, handling, "the call")
+			half := w.wire(b.Listeners()[0])
+			require.Eventually(t, func() bool { return a.Conn("bob@test") != nil && b.Conn("alice@test") != nil }, tooLong, tick)
+			ca, cb := a.Conn("bob@test"), b.Conn("alice@test")
+
+			var wg sync.WaitGroup
+			for range 4 { // at the same time
+				wg.Go(func() {
+					if err := b.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			soon(t, "Close", wg.Wait)
+			for i, r := range waiting {
+				require.Error(t, arrives(t, r, "the end of a call").err, i)
+			}
+			half.gone()
+			require.ErrorIs(t, cb.Err(), ErrClosed)
+			require.Error(t, ended(t, ca))
+			require.ErrorIs(t, b.Err(), ErrClosed)
+			arrives(t, b.Done(), "Done")
+			require.Empty(t, b.Peers())
+			require.Empty(t, b.Listeners())
+			require.Zero(t, b.Stats().Mailboxes)
+			require.Zero(t, tableSize(b))
+			require.NoError(t, b.Close())
+			_, err = b.Serve("x", Server{}, nil)
+			require.ErrorIs(t, err, ErrClosed)
+			_, err = b.RPC(w.ctx(), "alice@test", "m", "f")
+			require.ErrorIs(t, err, ErrClosed)
+		})
+	}
+}
+
+// Whatever begins beside Close ends with it, and nothing is left.
+func TestCloseBesideEverything(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	there := box(t, a)
+	for i := range 100 {
+		b := w.started("bob")
+		here := box(t, b)
+		var wg sync.WaitGroup
+		ctx := w.ctx()
+		for _, f := range []func() error{
+			func() error { _, err := b.Connect(ctx, "alice@test"); return err },
+			func() error { _, err := a.Connect(ctx, "bob@test"); return err },
+			func() error { _, err := b.Serve("", Server{}, nil); return err },
+			func() error { return here.Send(ctx, there.Pid(), i) },
+			func() error { return there.Link(ctx, here.Pid()) },
+			func() error { _, err := here.Monitor(ctx, there.Pid()); return err },
+			func() error { return there.MonitorNode(ctx, "bob@test") },
+			func() error { _, err := b.RPC(ctx, "alice@test", "m", "f"); return err },
+			func() error { _, err := a.RPC(ctx, "bob@test", "m", "f"); return err },
+			func() error {
+				l, err := b.ListenOn(ctx, w.tr, w.addr(""))
+				if err == nil {
+					_, err = l.Accept(ctx)
+				}
+				return err
+			},
+			func() error { return b.Shutdown(ctx) },
+			b.Close,
+		} {
+			wg.Go(func() {
+				if err := f(); errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			})
+		}
+		soon(t, "something beside Close", wg.Wait)
+		require.NoError(t, b.Close())
+		require.Empty(t, b.Peers())
+		require.Zero(t, b.Stats().Mailboxes)
+		if there.Err() != nil { // through the link
+			there = box(t, a)
+		}
+	}
+}
+
+// Shutdown lets what runs finish, sends what waits, and turns away what is new.
+func TestShutdownDrains(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b, c := w.started("alice"), w.started("bob"), w.started("carol")
+			there, far := box(t, a), box(t, c)
+			_, err := c.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+			require.NoError(t, err)
+			running, release := make(chan struct{}, 2), make(chan struct{})
+			work := func(ctx context.Context, n *Node, request ei.Term) (any, error) {
+				running <- struct{}{}
+				<-release
+				// To a node that is connected, and to one that is not yet; and a call.
+				self, err := n.NewMailbox(nil)
+				if err != nil {
+					return nil, err
+				}
+				v, err := n.CallName(ctx, "carol@test", "srv", request)
+				return v, errors.Join(err, self.Send(ctx, there.Pid(), "last"), self.Send(ctx, far.Pid(), "last"))
+			}
+			b.Expose("m", "work", func(ctx context.Context, args []ei.Term) (any, error) { return work(ctx, b, args[0]) })
+			_, err = b.Serve("srv", Server{Call: func(ctx context.Context, c *Call) (any, error) { return work(ctx, b, c.Request) }}, nil)
+			require.NoError(t, err)
+			one := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work", 1) })
+			two := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 2) })
+			arrives(t, running, "the function")
+			arrives(t, running, "the handler")
+
+			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+			require.Eventually(t, func() bool { return len(b.Listeners()) == 0 }, tooLong, tick)
+			require.Eventually(t, func() bool {
+				b.procs.mu.Lock()
+				defer b.procs.mu.Unlock()
+				return b.procs.drains
+			}, tooLong, tick)
+			_, err = w.node("dave").Connect(w.ctx(), "bob@test")
+			require.Error(t, err, "nobody new")
+			_, err = a.RPC(w.ctx(), "bob@test", "m", "work", 3)
+			require.Error(t, err, "nothing new")
+			require.NoError(t, b.Err())
+			close(release)
+			for i, r := range []<-chan result[ei.Term]{one, two} {
+				r := arrives(t, r, "the result")
+				require.NoError(t, r.err)
+				require.Equal(t, ei.Int(i+1), r.v)
+				require.Equal(t, ei.Binary("last"), term(t, there))
+				require.Equal(t, ei.Binary("last"), term(t, far))
+			}
+			require.NoError(t, arrives(t, down, "Shutdown").err)
+			require.ErrorIs(t, b.Err(), ErrClosed)
+		})
+	}
+}
+
+// Everything that was sent before Shutdown arrives, although the peer sends all the time.
+func TestShutdownFlushes(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			for range 5 {
+				a, b := w.started("alice"), w.started("bob")
+				there := box(t, a)
+				here := box(t, b)
+				ctx, cancel := context.WithCancel(w.ctx())
+				noise := box(t, a)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil {
+						if here.Err() != nil {
+							return
+						}
+					}
+				})
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						m, err := here.Receive(ctx)
+						if err != nil {
+							return
+						}
+						_ = m
+					}
+				})
+				const count = 2000
+				for i := range count {
+					require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
+				}
+				down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+				for i := range count {
+					v := term(t, there).(ei.Binary)
+					require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
+				}
+				require.NoError(t, arrives(t, down, "Shutdown").err)
+				cancel()
+				soon(t, "the noise", wg.Wait)
+				require.NoError(t, a.Close())
+			}
+		})
+	}
+}
+
+// When its context ends first, Shutdown cuts off the rest and says so.
+func TestShutdownCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		a, b := w.started("alice"), w.started("bob")
+		running := make(chan struct{})
+		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
+			close(running)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") })
+		<-running
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		begin := time.Now()
+		require.ErrorIs(t, b.Shutdown(ctx), context.DeadlineExceeded)
+		require.GreaterOrEqual(t, time.Since(begin), 5*time.Second)
+		require.Less(t, time.Since(begin), 8*time.Second)
+		require.Error(t, (<-called).err)
+		require.ErrorIs(t, b.Err(), ErrClosed)
+
+		// A peer that does not read cannot be flushed to.
+		c := w.started("carol")
+		p := w.peer(c.Listeners()[0], role("wire@test"))
+		here := box(t, c)
+		go func() {
+			for here.Send(context.Background(), p.self, make([]byte, 1000)) == nil {
+			}
+		}()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Shutdown(ctx), context.DeadlineExceeded)
+	})
+}
+
+// On the lower level, where nobody receives, Shutdown flushes and does not wait for the peer.
+func TestShutdownOfLowerLevel(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	for i := range 100 {
+		require.NoError(t, ca.SendName(w.ctx(), "x", i))
+	}
+	require.NoError(t, ca.Node().Shutdown(w.ctx()))
+	for range 100 {
+		_, err := cb.Receive(w.ctx())
+		require.NoError(t, err)
+	}
+	_, err := cb.Receive(w.ctx())
+	require.ErrorIs(t, err, io.EOF)
+}

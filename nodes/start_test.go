@@ -1,0 +1,183 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+func TestNewErrors(t *testing.T) {
+	for what, tt := range map[string]struct {
+		cfg  Config
+		want error // nil: any
+	}{
+		"name beside host": {Config{Name: "a@b", Host: "b", Cookie: "x"}, nil},
+		"name without @":   {Config{Name: "a", Cookie: "x"}, dist.ErrInvalidName},
+		"two @":            {Config{Name: "a@b@c", Cookie: "x"}, dist.ErrInvalidName},
+		"no host":          {Config{Name: "a@", Cookie: "x"}, dist.ErrInvalidName},
+		"bad host":         {Config{Host: "a@b", Cookie: "x"}, dist.ErrInvalidName},
+		"bad alive":        {Config{Host: "b", Alive: "a@b", Cookie: "x"}, dist.ErrInvalidName},
+		"NUL":              {Config{Name: "a\x00@b", Cookie: "x"}, dist.ErrInvalidName},
+	} {
+		_, err := New(tt.cfg)
+		require.Error(t, err, what)
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, "new node", e.Op)
+		if tt.want != nil {
+			require.ErrorIs(t, err, tt.want, what)
+		}
+	}
+}
+
+func TestNewCookie(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	_, err := New(Config{Name: "a@b"})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	path := filepath.Join(home, ".erlang.cookie")
+	for text, want := range map[string]string{"one\n": "one", "two": "two", "three\r\nmore\n": "three"} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		n, err := New(Config{Name: "a@b"})
+		require.NoError(t, err)
+		require.Equal(t, want, n.cfg.Cookie)
+	}
+	require.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
+	_, err = New(Config{Name: "a@b"})
+	require.ErrorContains(t, err, "empty")
+}
+
+func TestStart(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	require.ErrorIs(t, n.Start(w.ctx()), ErrStarted)
+	require.NoError(t, n.Err())
+	require.Len(t, n.Listeners(), 1)
+	require.Equal(t, transport.MemoryAddr("alice@test"), n.Listeners()[0].Addr())
+	require.NotNil(t, n.Whereis("rex"))
+	require.NotNil(t, n.Whereis("net_kernel"))
+	require.NoError(t, n.Close())
+	require.ErrorIs(t, n.Start(w.ctx()), ErrClosed)
+	require.ErrorIs(t, n.Err(), ErrClosed)
+	require.Empty(t, n.Listeners())
+}
+
+// A start that fails leaves nothing behind: the place and the name are free.
+func TestStartFails(t *testing.T) {
+	w := newWorld(t, "memory")
+	taken := w.started("alice")
+	n := w.node("bob", func(cfg *Config) { cfg.Listen = taken.Listeners()[0].Addr() })
+	require.ErrorIs(t, n.Start(w.ctx()), syscall.EADDRINUSE)
+	require.ErrorIs(t, n.Err(), ErrClosed)
+
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	require.ErrorIs(t, w.node("bob").Start(ctx), context.Canceled)
+
+	why := errors.New("not today")
+	n = w.node("bob", func(cfg *Config) { cfg.Setup = func(*Node) error { return why } })
+	require.ErrorIs(t, n.Start(w.ctx()), why)
+	_, err := taken.Connect(w.ctx(), "bob@test")
+	require.ErrorIs(t, err, ErrUnknownNode)
+
+	n = w.node("") // dynamic
+	require.ErrorIs(t, n.Start(w.ctx()), ErrUnnamed)
+
+	w.started("bob")
+}
+
+// What Setup registers is there for the first peer.
+func TestSetup(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return ei.Atom("ready"), nil })
+			_, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+			return err
+		}
+	})
+	b := w.started("bob")
+	got, err := b.RPC(w.ctx(), a.Name(), "m", "f")
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("ready"), got)
+	got, err = b.CallName(w.ctx(), a.Name(), "srv", 1)
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), got)
+}
+
+// What came on the lower level before Start is not lost, and stays in order.
+func TestStartTakesOver(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b, l := w.listening("bob")
+	a := w.node("alice", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: l.Addr()}} })
+	ca, cb := w.join(a, b, l)
+	there := box(t, a)
+	require.NoError(t, a.Register("there", there))
+	n := 0
+	send := func(count int) {
+		for range count {
+			require.NoError(t, cb.SendName(w.ctx(), "there", n))
+			n++
+		}
+	}
+	answered := make(chan struct{})
+	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, _ ei.Tuple) {
+		send(50)
+		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("ok")}); err != nil {
+			t.Error(err)
+		}
+		close(answered)
+	})
+	_, err := ca.Call(w.ctx(), "m", "f") // reads, and keeps what it does not want
+	require.NoError(t, err)
+	<-answered
+	require.NoError(t, a.Start(w.ctx()))
+	send(50)
+	for i := range 100 {
+		require.Equal(t, ei.Int(i), term(t, there))
+	}
+}
+
+// Identifiers of a node are all different, and carry its name and creation.
+func TestIdentifiers(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.node("alice")
+	pids, refs := map[ei.Pid]bool{}, map[ei.Ref]bool{}
+	a.ids.pid.Store(1<<pidBits - 500) // the serial takes over
+	a.ids.ref.Store(1<<50 - 500)
+	for range 1000 {
+		pid, err := a.NewPid()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("alice@test"), pid.Node)
+		require.Equal(t, a.Creation(), pid.Creation)
+		require.Less(t, pid.ID, uint32(1<<pidBits))
+		pids[pid] = true
+		ref, err := a.NewRef()
+		require.NoError(t, err)
+		require.Less(t, ref.ID[0], uint32(1<<18))
+		require.Equal(t, a.Creation(), ref.Creation)
+		refs[ref] = true
+	}
+	require.Len(t, pids, 1000)
+	require.Len(t, refs, 1000)
+	require.Greater(t, a.Creation(), uint32(3))
+
+	d := w.node("")
+	_, err := d.NewPid()
+	require.ErrorIs(t, err, ErrUnnamed)
+	_, err = d.NewRef()
+	require.ErrorIs(t, err, ErrUnnamed)
+	_, err = d.NewMailbox(nil)
+	require.ErrorIs(t, err, ErrUnnamed)
+	_, err = d.Listen(w.ctx(), w.addr("x"))
+	require.ErrorIs(t, err, ErrUnnamed)
+}
