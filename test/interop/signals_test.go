@@ -107,7 +107,7 @@ func TestMonitoredByErlang(t *testing.T) {
 		m.is(t, [][2]string{{`monitor(process, Last), monitor(process, {rex, N}), net_adm:ping(N)`, `pong`}})
 		require.NoError(t, m.n.Close())
 		m.is(t, [][2]string{
-			{`[receive {'DOWN', _, process, Last, W} -> W end, receive {'DOWN', _, process, {rex, N}, X} -> X end]`, `[noconnection,noconnection]`},
+			{`[receive {'DOWN', _, process, Last, W} -> W end, receive {'DOWN', _, process, {rex, N}, X} -> X end]`, `[shutdown,shutdown]`},
 		})
 	})
 }
