@@ -1,0 +1,41 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// The programs that the README shows are what it says, for real nodes.
+func TestExamples(t *testing.T) {
+	dir := t.TempDir()
+	build := func(name string) string {
+		out := filepath.Join(dir, name)
+		text, err := exec.Command("go", "build", "-o", out, "../../examples/"+name).CombinedOutput()
+		require.NoError(t, err, "%s", text)
+		return out
+	}
+	node, plugin := build("first-node"), build("first-plugin")
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
+		run := func(path string) {
+			cmd := exec.Command(path)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port))
+			otp.Serve(t, cmd)
+		}
+		run(node)
+		require.Equal(t, `pong`, erl.Eval(t, `net_adm:ping('go@127.0.0.1')`))
+		require.Equal(t, `<<"ABC">>`, erl.Eval(t, `rpc:call('go@127.0.0.1', go, upper, [<<"abc">>])`))
+		require.Equal(t, `[1,2]`, erl.Eval(t, `[gen_server:call({counter, 'go@127.0.0.1'}, next) || _ <- [1,2]]`))
+
+		run(plugin)
+		require.Equal(t, `pong`, erl.Eval(t, `net_adm:ping('plugin@127.0.0.1')`))
+		require.Equal(t, `[{a,<<"b">>}]`, erl.Eval(t, `erpc:call('plugin@127.0.0.1', go, echo, [{a, <<"b">>}])`))
+	})
+}
