@@ -71,20 +71,25 @@ func TestPublish(t *testing.T) {
 	})
 }
 
+// mapper runs a port mapper of ours, and gives its port.
+func mapper(t *testing.T) int {
+	t.Helper()
+	ls, err := epmd.Listen(background(t), "127.0.0.1:0")
+	require.NoError(t, err)
+	var server epmd.Server
+	var serving sync.WaitGroup
+	serving.Go(func() { assert.ErrorIs(t, server.Serve(ls[0]), epmd.ErrServerClosed) })
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		serving.Wait()
+	})
+	return ls[0].Addr().(*net.TCPAddr).Port
+}
+
 // Erlang nodes that know no other port mapper than ours find each other, and us.
 func TestOwnPortMapper(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
-		ls, err := epmd.Listen(background(t), "127.0.0.1:0")
-		require.NoError(t, err)
-		var server epmd.Server
-		var serving sync.WaitGroup
-		serving.Go(func() { assert.ErrorIs(t, server.Serve(ls[0]), epmd.ErrServerClosed) })
-		t.Cleanup(func() {
-			require.NoError(t, server.Close())
-			serving.Wait()
-		})
-		port := ls[0].Addr().(*net.TCPAddr).Port
-
+		port := mapper(t)
 		a := r.Start(t, otp.Options{EpmdPort: port})
 		b := r.Start(t, otp.Options{EpmdPort: port})
 		n := startNode(t, config(port))
@@ -116,10 +121,10 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		port, stop, err := r.LaunchEpmd()
 		require.NoError(t, err)
 		defer stop()
-		mapper := portMapper(port)
-		mapper.Embed = true
+		resolver := portMapper(port)
+		resolver.Embed = true
 		cfg := config(port)
-		cfg.Resolver = mapper
+		cfg.Resolver = resolver
 		n := startNode(t, cfg)
 		creation := n.Creation()
 		old := r.Start(t, otp.Options{EpmdPort: port})
@@ -128,7 +133,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		stop()
 		alive, _, _ := dist.SplitName(n.Name())
 		registered := func() bool {
-			_, err := mapper.Client.Resolve(background(t), "", alive)
+			_, err := resolver.Client.Resolve(background(t), "", alive)
 			return err == nil
 		}
 		require.Eventually(t, registered, limit, 5*time.Millisecond)
@@ -139,12 +144,12 @@ func TestEmbeddedPortMapper(t *testing.T) {
 
 		// It goes with the node; the next one starts another.
 		require.NoError(t, n.Close())
-		_, _, err = mapper.Client.Names(background(t), "")
+		_, _, err = resolver.Client.Names(background(t), "")
 		require.ErrorIs(t, err, epmd.ErrNoPortMapper)
 		cfg.Name = uniqueName()
 		next := startNode(t, cfg)
 		require.Eventually(t, func() bool { // the Erlang node registers again by itself
-			_, err := mapper.Client.Resolve(background(t), "", erl.Alive())
+			_, err := resolver.Client.Resolve(background(t), "", erl.Alive())
 			return err == nil
 		}, limit, 20*time.Millisecond)
 		known(t, erl, next)

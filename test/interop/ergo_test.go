@@ -1,0 +1,115 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// The tests with ergo v1.999.224, an implementation that shares nothing with ours or with OTP's, of the time of OTP 25: it has neither
+// UNLINK_ID nor V4_NC, which OTP 26 and later demand and we do not, and both versions of the handshake.
+//
+// The handshake is all that can be tested. It writes and reads frames with a distribution header only, whatever was agreed: what
+// comes without one, as our frames and those of the C library do, it drops ("unknown/unsupported proto"), and its own are malformed for whom
+// has not announced DFLAG_DIST_HDR_ATOM_CACHE. So messages, order, calls, links and monitors are left out. (net_adm:ping it would not answer anyway, for it
+// has no net_kernel, nor remote calls, for it has no rex.)
+
+// An ergoNode is a running node of ergo.
+type ergoNode struct {
+	*otp.Program
+	commands io.Writer
+}
+
+func serveErgoNode(t *testing.T, port, version int) ergoNode {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(environment(t, port), fmt.Sprintf("%s=%s %s %d", envErgo, uniqueName(), otp.DefaultCookie, version), "GORACE=exitcode=0 log_path="+os.DevNull)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { w.Close() })
+	defer r.Close()
+	cmd.Stdin = r
+	return ergoNode{otp.Serve(t, cmd), w}
+}
+
+// do gives a command.
+func (e ergoNode) do(t *testing.T, verb, peer string) {
+	t.Helper()
+	_, err := fmt.Fprintln(e.commands, verb, peer)
+	require.NoError(t, err)
+}
+
+func TestErgoHandshake(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{dist.Version5, dist.Version6} {
+		t.Run(fmt.Sprint("version", version), func(t *testing.T) {
+			port := mapper(t)
+			peer := serveErgoNode(t, port, version)
+			// We connect.
+			n := startNode(t, config(port))
+			c, err := n.Connect(background(t), peer.Name)
+			require.NoError(t, err)
+			require.Equal(t, peer.Name, c.Peer().Name)
+			require.False(t, c.Peer().Announced.Has(dist.FlagUnlinkID))
+			b, err := n.NewMailbox(nil)
+			require.NoError(t, err)
+			require.NoError(t, b.MonitorNode(background(t), peer.Name))
+			require.NoError(t, c.Close())
+			require.Equal(t, "{nodedown,'"+peer.Name+"'}", receive(t, b))
+
+			// It connects.
+			other := startNode(t, config(port))
+			peer.do(t, "connect", other.Name())
+			require.Eventually(t, func() bool { return other.Conn(peer.Name) != nil }, limit, time.Millisecond)
+			c = other.Conn(peer.Name)
+			require.Equal(t, version, c.Peer().Version)
+
+			// Neither does with another cookie.
+			failed := make(chan error, 1)
+			cfg := config(port)
+			cfg.Cookie = "another"
+			cfg.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
+			stranger := startNode(t, cfg)
+			_, err = stranger.Connect(background(t), peer.Name)
+			require.Error(t, err)
+			peer.do(t, "connect", stranger.Name())
+			require.ErrorIs(t, await(t, failed), dist.ErrBadCookie)
+
+			peer.Kill()
+			await(t, c.Done())
+		})
+	}
+}
+
+// What it sends is no frame that was agreed to: its connection ends, with an error that says so, and nothing else does.
+func TestErgoFrames(t *testing.T) {
+	t.Parallel()
+	port := mapper(t)
+	peer := serveErgoNode(t, port, dist.Version6)
+	n := startNode(t, config(port))
+	box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("box", box))
+	require.NoError(t, box.MonitorNode(background(t), peer.Name))
+	c := n.Conn(peer.Name)
+	peer.do(t, "send", n.Name())
+	require.Equal(t, "{nodedown,'"+peer.Name+"'}", receive(t, box))
+	var frame *dist.FrameError
+	require.ErrorAs(t, c.Err(), &frame)
+	require.ErrorIs(t, frame, dist.ErrNotNegotiated)
+	require.EqualValues(t, 1, n.Stats().Malformed)
+	require.NoError(t, box.Send(background(t), box.Pid(), ei.Atom("alive")))
+	require.Equal(t, "alive", receive(t, box))
+}
