@@ -24,7 +24,6 @@ func readerBesideWriter(t *trial) {
 	}
 	t.write(server, []byte{7})
 	if n, err := read.end(); n != 1 || err != nil || p[0] != 7 {
-		t.waited(err)
 		t.fail("the Read that waited beside writes gave %d bytes and %w", n, orNone(err))
 	}
 
@@ -72,7 +71,6 @@ func busy(t *trial) {
 	}
 	t.write(client, []byte{1})
 	n, err := first.end()
-	t.waited(err)
 	t.must(err, "the first Read, after a second one was ErrBusy")
 	if n != 1 {
 		t.fail("the first Read, after a second one was ErrBusy, gave %d bytes", n)
@@ -112,17 +110,16 @@ func separate(t *trial) {
 			}
 			calls = append(calls,
 				begin(t, "reading on "+name, func() (struct{}, error) {
-					return guard(p.receive(ctx, dir.server, size, sizes(uint64(i), 5000)))
+					return guard(t.receive(ctx, p, dir.server, size, sizes(uint64(i), 5000)))
 				}),
 				begin(t, "writing on "+name, func() (struct{}, error) {
-					return guard(p.send(ctx, dir.client, size, sizes(uint64(j), 3000)))
+					return guard(t.send(ctx, p, dir.client, size, sizes(uint64(j), 3000)))
 				}))
 		}
 	}
 	var errs []error
 	for _, c := range calls {
 		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
-			t.waited(err)
 			errs = append(errs, err)
 		}
 	}
@@ -140,7 +137,6 @@ func separate(t *trial) {
 		t.says(next.client, next.server, "another connection was closed")
 		t.says(next.server, next.client, "both ways")
 		if n, err := do(t, "Read", func() (int, error) { return e.server.Read(ctx, make([]byte, 1)) }); err != io.EOF {
-			t.waited(err)
 			t.fail("the peer of a closed connection read %d bytes and %w, not the end of the stream", n, orNone(err))
 		}
 	}

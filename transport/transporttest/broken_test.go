@@ -958,7 +958,7 @@ func shareBuffer(cb *tcp, group func(fd int) int) {
 
 // impatient are limits for mutants: to wait longer for what will not happen would only cost time.
 func impatient() limits {
-	return limits{patience: 3 * time.Second, watchdog: 30 * time.Second, starved: 3}
+	return limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3}
 }
 
 // TestMutants shows that every mutant is caught, and its rule named.

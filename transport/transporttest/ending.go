@@ -31,7 +31,6 @@ func endOfStream(t *trial) {
 			ctx := t.soon()
 			n, err := do(t, "Read", func() (int, error) { return to.Read(ctx, make([]byte, 10)) })
 			if n != 0 || err != io.EOF {
-				t.waited(err)
 				t.fail("a Read after the end of the stream gave %d bytes and %w", n, orNone(err))
 			}
 		}
@@ -48,7 +47,6 @@ func endReachesReader(t *trial) {
 	}
 	t.must(server.Close(), "Close")
 	if n, err := read.end(); n != 0 || err != io.EOF {
-		t.waited(err)
 		t.fail("the peer's Close gave a waiting Read %d bytes and %w, not the end of the stream", n, orNone(err))
 	}
 }
@@ -127,7 +125,6 @@ func closeWrite(t *trial) {
 	}
 	ctx := t.soon()
 	if _, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("too late")) }); err == nil || isTimeout(err) {
-		t.waited(err)
 		t.fail("a Writev after CloseWrite gave %w", orNone(err))
 	}
 	t.carry("after the other direction had ended", server, client, 82, 200_000, sizes(1, 20_000), sizes(2, 20_000))

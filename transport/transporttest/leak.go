@@ -57,31 +57,40 @@ func (t *trial) life(i int) {
 	t.must(at.l.Close(), "Close of a listener")
 }
 
-// leaks lives many lives and looks for what has grown with them, by count: a number that does not fall below rounds again, three
-// times in a row.
-func (t *trial) leaks(what string, begin func() (count func() (int, string))) {
+// leaks lives many lives, in three batches, and looks for what has grown with each of them and stays. begin is called before a
+// batch; what it returns says how much of what has come since is still there.
+func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	t.life(2) // whatever is made once is made now
-	var sample string
+	var batches []func() (int, string)
 	for range 3 {
-		count := begin()
+		left := begin()
 		for i := range rounds {
 			t.life(i)
 			t.closeAll()
 		}
-		end := time.Now().Add(t.s.patience / 3)
-		for n := 0; ; time.Sleep(20 * time.Millisecond) {
-			if n, sample = count(); n < rounds {
+		if n, _ := left(); n < rounds {
+			return
+		}
+		batches = append(batches, left)
+	}
+	for end := time.Now().Add(t.s.patience); ; time.Sleep(20 * time.Millisecond) {
+		sample := ""
+		for _, left := range batches {
+			n, one := left()
+			if n < rounds {
 				return
 			}
-			if time.Now().After(end) {
-				break
-			}
+			sample = one
+		}
+		if time.Now().After(end) {
+			t.inVain()
+			t.fail("of each %d connections that were opened and closed at least as many %s remain, such as %s", rounds, what, sample)
 		}
 	}
-	t.fail("%d connections were opened and closed, and at least as many %s remain, such as %s", rounds, what, sample)
 }
 
-// leakedDescriptors looks for descriptors that were not there before and stay. Others may open and close theirs meanwhile.
+// leakedDescriptors looks for descriptors that were not there before and stay. Others may open and close theirs meanwhile: each one
+// counts only as long as it is the same.
 func leakedDescriptors(t *trial) {
 	if openDescriptors() == nil {
 		t.skip("open descriptors cannot be counted here")

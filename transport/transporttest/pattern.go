@@ -80,7 +80,7 @@ func (s pattern) diagnose(at int64, got []byte) error {
 }
 
 // send writes n bytes of the pattern in writes of the sizes that next gives.
-func (s pattern) send(ctx context.Context, to *transport.Stream, n int, next func() int) error {
+func (t *trial) send(ctx context.Context, s pattern, to *transport.Stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {
 		k := min(next(), n-off)
@@ -89,6 +89,7 @@ func (s pattern) send(ctx context.Context, to *transport.Stream, n int, next fun
 		}
 		s.at(int64(off), buf[:k])
 		got, err := to.Writev(ctx, buf[:k])
+		t.progress()
 		if err != nil {
 			return fmt.Errorf("writing %d bytes at offset %d: %w", k, off, err)
 		}
@@ -101,7 +102,7 @@ func (s pattern) send(ctx context.Context, to *transport.Stream, n int, next fun
 }
 
 // receive reads n bytes in reads of the sizes that next gives and checks that they are the pattern.
-func (s pattern) receive(ctx context.Context, from *transport.Stream, n int, next func() int) error {
+func (t *trial) receive(ctx context.Context, s pattern, from *transport.Stream, n int, next func() int) error {
 	buf := make([]byte, 0, 64<<10)
 	for off := 0; off < n; {
 		k := min(next(), n-off)
@@ -109,6 +110,7 @@ func (s pattern) receive(ctx context.Context, from *transport.Stream, n int, nex
 			buf = make([]byte, k)
 		}
 		got, err := from.Read(ctx, buf[:k])
+		t.progress()
 		if e := s.differs(int64(off), buf[:got]); e != nil {
 			return e
 		}

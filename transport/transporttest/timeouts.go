@@ -105,9 +105,8 @@ func writeNoWait(t *trial) {
 	}
 	ctx := t.soon()
 	_, err := do(t, "reading", func() (struct{}, error) {
-		return struct{}{}, p.receive(ctx, server, int(sent), each(64<<10))
+		return struct{}{}, t.receive(ctx, p, server, int(sent), each(64<<10))
 	})
-	t.waited(err)
 	t.must(err, "reading what Writev with a time of 0 counted")
 }
 
@@ -146,18 +145,16 @@ func writeDeadline(t *trial) {
 	soon := t.soon()
 	total := int(sent) + more
 	_, err = do(t, "reading", func() (struct{}, error) {
-		return struct{}{}, p.receive(soon, server, total, each(64<<10))
+		return struct{}{}, t.receive(soon, p, server, total, each(64<<10))
 	})
 	if _, werr := write.end(); werr != nil {
 		// Without Interrupt the SDK ends a write that is out of time by shutdown(2): the connection is over, but what was counted
 		// must have come.
 		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
-			t.waited(err)
 			t.must(errors.Join(err, werr), "going on after a time-out")
 		}
 		return
 	}
-	t.waited(err)
 	t.must(err, "reading what was written before and after a time-out")
 }
 
@@ -325,7 +322,7 @@ func timeoutsLoseNothing(t *trial) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
 	send := begin(t, "Writev", func() (struct{}, error) {
-		return struct{}{}, p.send(ctx, client, total, func() int {
+		return struct{}{}, t.send(ctx, p, client, total, func() int {
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
 			return 1 + rand.IntN(3)
 		})
@@ -356,7 +353,6 @@ func timeoutsLoseNothing(t *trial) {
 		cancel()
 	}
 	_, werr := send.end()
-	t.waited(err)
 	t.must(err, "reading with times that run out")
 	t.must(werr, "writing")
 }

@@ -29,7 +29,6 @@ func waitsForBytes(t *trial) {
 		}
 		t.write(end.from, []byte{1})
 		if n, err := read.end(); n != 1 || err != nil {
-			t.waited(err)
 			t.fail("Read at the %s end gave %d bytes and %v when one byte was sent", end.name, n, err)
 		}
 	}
@@ -48,7 +47,6 @@ func readCount(t *trial) {
 		whole := bytes.Repeat([]byte{untouched}, 1024)
 		p := whole[:size]
 		n, err := do(t, "Read", func() (int, error) { return server.Read(ctx, p) })
-		t.waited(err)
 		t.must(err, "Read into %d bytes, after %d of %d", size, len(got), total)
 		if n < 1 || n > size {
 			t.fail("Read into %d bytes counted %d", size, n)
@@ -76,11 +74,9 @@ func writeCount(t *trial) {
 		got := make([]byte, size)
 		n, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, got) })
 		if w, werr := write.end(); werr != nil || w != int64(size) {
-			t.waited(werr)
 			t.fail("a write of %d bytes counted %d, with the error %w", size, w, orNone(werr))
 		}
 		if err != nil {
-			t.waited(err)
 			t.fail("%d bytes were counted as written, and not all came (%d did): %w", size, n, err)
 		}
 		if err := pattern(2).differs(0, got); err != nil {
@@ -114,15 +110,13 @@ func contents(t *trial) {
 func (t *trial) carry(what string, from, to *transport.Stream, p pattern, n int, writes, reads func() int) {
 	ctx, cancel := context.WithCancel(t.soon())
 	defer cancel()
-	send := begin(t, "writing "+what, func() (struct{}, error) { return struct{}{}, p.send(ctx, from, n, writes) })
-	_, err := do(t, "reading "+what, func() (struct{}, error) { return struct{}{}, p.receive(ctx, to, n, reads) })
+	send := begin(t, "writing "+what, func() (struct{}, error) { return struct{}{}, t.send(ctx, p, from, n, writes) })
+	_, err := do(t, "reading "+what, func() (struct{}, error) { return struct{}{}, t.receive(ctx, p, to, n, reads) })
 	if err != nil {
 		cancel()
 	}
 	_, werr := send.end()
-	t.waited(err)
 	t.must(err, "%s", what)
-	t.waited(werr)
 	t.must(werr, "%s", what)
 }
 
@@ -151,11 +145,9 @@ func vectors(t *trial) {
 		n, err := do(t, "Readv", func() (int64, error) { return server.Readv(ctx, got) })
 		w, werr := write.end()
 		if werr != nil || w != int64(off) {
-			t.waited(werr)
 			t.fail("Writev of %d buffers with %d bytes counted %d, with the error %w", len(v), off, w, orNone(werr))
 		}
 		if err != nil {
-			t.waited(err)
 			t.fail("Writev of %d buffers counted %d bytes, and not all came (%d did): %w", len(v), off, n, err)
 		}
 		if err := p.differs(0, got); err != nil {
@@ -200,7 +192,6 @@ func partialWrites(t *trial) {
 		cancel()
 	}
 	n, werr := write.end()
-	t.waited(err)
 	t.must(err, "reading what one Writev of %d bytes wrote", large)
 	t.must(werr, "Writev of %d bytes", large)
 	if n != large {
@@ -223,7 +214,6 @@ func (t *trial) takeTurns(ways []way) {
 		for i, w := range ways {
 			p := make([]byte, portion)
 			n, err := do(t, "Read", func() (int, error) { return w.to.Read(ctx, p) })
-			t.waited(err)
 			t.must(err, "reading in turn on %d ways", len(ways))
 			t.must(pattern(200+i).differs(got[i], p[:n]), "reading in turn on %d ways", len(ways))
 			got[i] += int64(n)
@@ -257,16 +247,15 @@ func bigTransfers(t *trial) {
 		}
 		calls = append(calls,
 			begin(t, "reading what comes "+end.name, func() (struct{}, error) {
-				return guard(p.receive(ctx, end.to, n, sizes(6, 60_000)))
+				return guard(t.receive(ctx, p, end.to, n, sizes(6, 60_000)))
 			}),
 			begin(t, "writing "+end.name, func() (struct{}, error) {
-				return guard(p.send(ctx, end.from, n, sizes(5, 100_000)))
+				return guard(t.send(ctx, p, end.from, n, sizes(5, 100_000)))
 			}))
 	}
 	var errs []error
 	for _, c := range calls {
 		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
-			t.waited(err)
 			errs = append(errs, err)
 		}
 	}
@@ -286,7 +275,6 @@ func pendingBytes(t *trial) {
 			t.fail("PendingBytes is %d", n)
 		}
 		_, err = do(t, "Readv", func() (int64, error) { return server.Readv(ctx, p) })
-		t.waited(err)
 		t.must(err, "Readv")
 	}
 	n, err := do(t, "PendingBytes", server.PendingBytes)
