@@ -29,10 +29,11 @@ func TestCloseEndsEverything(t *testing.T) {
 			require.NoError(t, err)
 			extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
 			require.NoError(t, err)
+			receiver, silent := box(t, b), box(t, a)
 			waiting := []<-chan result[any]{
 				async(func() (any, error) { return extra.Accept(w.ctx()) }),
-				async(func() (any, error) { return box(t, b).Receive(w.ctx()) }),
-				async(func() (any, error) { return b.Call(w.ctx(), box(t, a).Pid(), 1) }),
+				async(func() (any, error) { return receiver.Receive(w.ctx()) }),
+				async(func() (any, error) { return b.Call(w.ctx(), silent.Pid(), 1) }),
 				async(func() (any, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") }),
 				async(func() (any, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) }),
 			}

@@ -94,14 +94,15 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			return nil, false, dist.ErrSelf
 		}
 		p := n.peerLocked(name)
+		up := p.conn
 		change := (<-chan struct{})(p.change)
 		var pause <-chan time.Time
 		switch {
-		case p.conn != nil && p.conn.Err() == nil:
+		case up != nil && up.Err() == nil:
 			n.mu.Unlock()
-			return p.conn, waited, nil
-		case p.conn != nil:
-			change = p.conn.left
+			return up, waited, nil
+		case up != nil:
+			change = up.left
 		case p.outgoing != nil || p.incoming != nil:
 		case nok:
 			nok, pause = false, time.After(nokPause)
