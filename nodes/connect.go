@@ -73,10 +73,16 @@ const nokPause = 200 * time.Millisecond
 
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
 func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := context.WithCancelCause(ctx)
-	after := context.AfterFunc(n.ctx, func() { stop(ErrClosed) })
+	ctx, stop := n.lifetime(ctx)
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
-	return ctx, func() { cancel(); after(); stop(nil) }
+	return ctx, func() { cancel(); stop() }
+}
+
+// lifetime bounds ctx by the life of the node.
+func (n *Node) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // dial gets a connection to name: the one that is up (fresh is false), one that others are about to make, or a new one.

@@ -30,8 +30,13 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 }
 
 func (n *Node) publish(ctx context.Context, pub Publisher, addr transport.Addr) error {
+	ctx, cancel := n.lifetime(ctx)
+	defer cancel()
 	p, err := pub.Publish(ctx, Presence{Name: n.Name(), Addr: addr, Hidden: !n.cfg.Visible, Logger: n.log})
 	if err != nil {
+		if ctx.Err() != nil {
+			err = because(ctx, err)
+		}
 		return err
 	}
 	n.mu.Lock()

@@ -1,0 +1,337 @@
+package nodes
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// portMapper runs a port mapper at addr until stop, or the end of the test.
+func portMapper(t testing.TB, addr string) (at string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	require.NoError(t, err)
+	s := &epmd.Server{}
+	var served sync.WaitGroup
+	served.Go(func() { s.Serve(l) })
+	stop = sync.OnceFunc(func() { s.Close(); served.Wait() })
+	t.Cleanup(stop)
+	return l.Addr().String(), stop
+}
+
+// mapped makes a node alive@127.0.0.1 that is published at the port mapper at addr.
+func mapped(t testing.TB, alive, addr string, edit ...func(*Config, *PortMapper)) *Node {
+	t.Helper()
+	p := &PortMapper{Client: epmd.Client{Addr: addr}}
+	cfg := Config{Name: alive + "@127.0.0.1", Cookie: "secret", Resolver: p}
+	for _, f := range edit {
+		f(&cfg, p)
+	}
+	n, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { soon(t, "Close of "+cfg.Name, func() { n.Close() }) })
+	return n
+}
+
+func TestPortMapper(t *testing.T) {
+	addr, _ := portMapper(t, "127.0.0.1:0")
+	ctx := patience(t)
+	a := mapped(t, "alice", addr, func(cfg *Config, _ *PortMapper) { cfg.Visible = true })
+	b := mapped(t, "bob", addr)
+	require.NoError(t, a.Start(ctx))
+	require.NoError(t, b.Start(ctx))
+	client := epmd.Client{Addr: addr}
+	info, err := client.Resolve(ctx, "", "alice")
+	require.NoError(t, err)
+	require.Equal(t, epmd.TypeNormal, info.Type)
+	info, err = client.Resolve(ctx, "", "bob")
+	require.NoError(t, err)
+	require.Equal(t, epmd.TypeHidden, info.Type)
+	at, err := transport.AddrPort(b.Listeners()[0].Addr())
+	require.NoError(t, err)
+	require.Equal(t, at.Port(), info.Port)
+
+	c, err := a.Connect(ctx, "bob@127.0.0.1")
+	require.NoError(t, err)
+	require.Equal(t, b.Creation(), c.Peer().Creation)
+	require.True(t, b.Conn("alice@127.0.0.1") == nil || b.Conn("alice@127.0.0.1").Peer().Announced.Has(dist.FlagPublished))
+	_, err = a.Connect(ctx, "nobody@127.0.0.1")
+	require.ErrorIs(t, err, epmd.ErrNotRegistered)
+	_, err = a.Connect(ctx, "bob@host.invalid")
+	require.ErrorIs(t, err, ErrUnknownHost)
+
+	// The name is taken, and the creation another one for the next life.
+	again := mapped(t, "bob", addr)
+	require.ErrorIs(t, again.Start(ctx), epmd.ErrNameTaken)
+	require.ErrorIs(t, again.Err(), ErrClosed)
+	before := b.Creation()
+	require.NoError(t, b.Unpublish())
+	require.NoError(t, b.Unpublish())
+	require.NoError(t, c.Err(), "connections stay")
+	require.Equal(t, before, b.Creation())
+	again = mapped(t, "bob", addr)
+	require.NoError(t, again.Start(ctx))
+	require.NotEqual(t, before, again.Creation())
+	require.NoError(t, again.Close())
+	_, err = client.Resolve(ctx, "", "bob")
+	require.ErrorIs(t, err, epmd.ErrNotRegistered)
+}
+
+func TestPublishErrors(t *testing.T) {
+	addr, _ := portMapper(t, "127.0.0.1:0")
+	ctx := patience(t)
+	listen := func(n *Node) *Listener {
+		l, err := n.Listen(ctx, n.listenAddr())
+		require.NoError(t, err)
+		return l
+	}
+	a := mapped(t, "alice", addr)
+	l := listen(a)
+	require.NoError(t, a.Publish(ctx, l))
+	require.ErrorIs(t, a.Publish(ctx, l), ErrPublished)
+	_, err := a.NewPid()
+	require.NoError(t, err)
+	require.NoError(t, a.Unpublish())
+	require.ErrorIs(t, a.Publish(ctx, l), ErrTooLate, "its creation would change")
+
+	for what, use := range map[string]func(n *Node){
+		"pid":  func(n *Node) { _, _ = n.NewPid() },
+		"ref":  func(n *Node) { _, _ = n.NewRef() },
+		"box":  func(n *Node) { _, _ = n.NewMailbox(nil) },
+		"call": func(n *Node) { _, _ = n.Connect(ctx, "alice@127.0.0.1") }, // which fails
+	} {
+		b := mapped(t, "bob", addr)
+		l := listen(b)
+		use(b)
+		if what == "call" {
+			require.NoError(t, b.Publish(ctx, l), "nothing carries the creation yet")
+		} else {
+			require.ErrorIs(t, b.Publish(ctx, l), ErrTooLate, what)
+		}
+		require.NoError(t, b.Close())
+	}
+
+	c := mapped(t, "carol", addr, func(cfg *Config, _ *PortMapper) { cfg.Transport = transport.NewMemory() })
+	l, err = c.Listen(ctx, transport.MemoryAddr("x"))
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Publish(ctx, l), syscall.EINVAL)
+	require.ErrorContains(t, c.Publish(ctx, l), "TCP ports only")
+
+	require.NoError(t, c.Close())
+	require.Error(t, c.Publish(ctx, l))
+	d := mapped(t, "", addr, func(cfg *Config, _ *PortMapper) { cfg.Name, cfg.Host = "", "127.0.0.1" })
+	require.ErrorIs(t, d.Publish(ctx, l), ErrUnnamed)
+}
+
+// nowhere is an address at which nobody listens.
+func nowhere(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+func TestPortMapperAbsent(t *testing.T) {
+	ctx := patience(t)
+	n := mapped(t, "alice", nowhere(t))
+	_, err := n.Connect(ctx, "bob@127.0.0.1")
+	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
+	require.ErrorIs(t, n.Start(ctx), epmd.ErrNoPortMapper)
+}
+
+// A port mapper that takes connections and says nothing holds nobody up for longer than he wants to wait.
+func TestPortMapperHangs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	patient := mapped(t, "alice", l.Addr().String())
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err = patient.Connect(ctx, "bob@127.0.0.1")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	ctx, cancel = context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, patient.Start(ctx), context.DeadlineExceeded)
+
+	hasty := mapped(t, "bob", l.Addr().String(), func(cfg *Config, p *PortMapper) {
+		p.Client.Timeout, cfg.HandshakeTimeout = 100*time.Millisecond, 10*time.Second
+	})
+	_, err = hasty.Connect(patience(t), "carol@127.0.0.1")
+	require.ErrorIs(t, err, epmd.ErrTimeout)
+	require.ErrorIs(t, hasty.Start(patience(t)), epmd.ErrTimeout)
+}
+
+// Close ends a Publish that waits.
+func TestCloseBesidePublish(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	n := mapped(t, "alice", l.Addr().String())
+	started := async(func() (int, error) { return 0, n.Start(patience(t)) })
+	c, err := l.Accept()
+	require.NoError(t, err)
+	defer c.Close()
+	begin := time.Now()
+	require.NoError(t, n.Close())
+	require.ErrorIs(t, arrives(t, started, "Start").err, ErrClosed)
+	require.Less(t, time.Since(begin), 3*time.Second)
+}
+
+// A port mapper that lies.
+func TestPortMapperLies(t *testing.T) {
+	ctx := patience(t)
+	other := mapped(t, "other", nowhere(t), func(_ *Config, p *PortMapper) { p.Embed = true })
+	require.NoError(t, other.Start(ctx))
+	at, err := transport.AddrPort(other.Listeners()[0].Addr())
+	require.NoError(t, err)
+	answer := func(port uint16, name string) string {
+		return string([]byte{119, 0, byte(port >> 8), byte(port), 77, 0, 0, 6, 0, 5, 0, byte(len(name))}) + name + "\x00\x00"
+	}
+	for what, tt := range map[string]struct {
+		answer string
+		want   error
+	}{
+		"nothing":        {"", epmd.ErrNoAnswer},
+		"garbage":        {"HTTP/1.1 400 Bad Request\r\n\r\n", epmd.ErrProtocol},
+		"cut short":      {answer(1, "bob")[:7], epmd.ErrNoAnswer},
+		"another name":   {answer(at.Port(), "eve"), epmd.ErrProtocol},
+		"port 0":         {answer(0, "bob"), epmd.ErrProtocol},
+		"another's port": {answer(at.Port(), "bob"), dist.ErrWrongPeer},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		var served sync.WaitGroup
+		served.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.ReadFull(c, make([]byte, 2+1+3))
+				_, _ = io.WriteString(c, tt.answer)
+				c.Close()
+			}
+		})
+		n := mapped(t, "alice", l.Addr().String())
+		_, err = n.Connect(ctx, "bob@127.0.0.1")
+		require.ErrorIs(t, err, tt.want, what)
+		require.Zero(t, tableSize(n))
+		l.Close()
+		served.Wait()
+	}
+}
+
+// The registration outlives the port mapper, and the node keeps its creation.
+func TestPortMapperRestarts(t *testing.T) {
+	addr, stop := portMapper(t, "127.0.0.1:0")
+	ctx := patience(t)
+	a, b := mapped(t, "alice", addr), mapped(t, "bob", addr)
+	require.NoError(t, a.Start(ctx))
+	require.NoError(t, b.Start(ctx))
+	creation := b.Creation()
+	stop()
+	_, err := a.Connect(ctx, "bob@127.0.0.1")
+	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
+	portMapper(t, addr)
+	var c *Conn
+	require.Eventually(t, func() bool { c, err = a.Connect(ctx, "bob@127.0.0.1"); return err == nil }, tooLong, 10*time.Millisecond)
+	require.Equal(t, creation, b.Creation())
+	require.Equal(t, creation, c.Peer().Creation)
+}
+
+// Without a port mapper on the machine the first node brings its own, and another one takes over when it goes.
+func TestPortMapperEmbedded(t *testing.T) {
+	addr := nowhere(t)
+	ctx := patience(t)
+	embed := func(_ *Config, p *PortMapper) { p.Embed = true }
+	a, b, c := mapped(t, "alice", addr, embed), mapped(t, "bob", addr, embed), mapped(t, "carol", addr)
+	require.NoError(t, a.Start(ctx))
+	require.NoError(t, b.Start(ctx))
+	require.NoError(t, c.Start(ctx))
+	_, err := c.Connect(ctx, "bob@127.0.0.1")
+	require.NoError(t, err)
+	_, names, err := (&epmd.Client{Addr: addr}).Names(ctx, "")
+	require.NoError(t, err)
+	require.Len(t, names, 3)
+
+	require.NoError(t, a.Close())
+	require.Eventually(t, func() bool {
+		_, names, err := (&epmd.Client{Addr: addr}).Names(ctx, "")
+		return err == nil && len(names) == 2
+	}, tooLong, 10*time.Millisecond)
+	require.NoError(t, b.Close())
+	require.Eventually(t, func() bool {
+		_, _, err := (&epmd.Client{Addr: addr}).Names(ctx, "")
+		return err != nil
+	}, tooLong, 10*time.Millisecond, "carol brings none")
+
+	// Many at once: one of them brings it.
+	addr = nowhere(t)
+	var wg sync.WaitGroup
+	for _, alive := range strings.Fields("n1 n2 n3 n4 n5 n6 n7 n8") {
+		n := mapped(t, alive, addr, embed)
+		wg.Go(func() {
+			if err := n.Start(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Eventually(t, func() bool {
+		_, names, err := (&epmd.Client{Addr: addr}).Names(ctx, "")
+		return err == nil && len(names) == 8
+	}, tooLong, 10*time.Millisecond)
+}
+
+func TestResolvers(t *testing.T) {
+	ctx := patience(t)
+	e, err := FixedPort(4370).Resolve(ctx, "alice@127.0.0.1")
+	require.NoError(t, err)
+	require.Equal(t, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4370")), e.Addr)
+	e, err = FixedPort(1).Resolve(ctx, "alice@::1")
+	require.NoError(t, err)
+	require.Equal(t, transport.FromAddrPort(netip.MustParseAddrPort("[::1]:1")), e.Addr)
+	_, err = FixedPort(1).Resolve(ctx, "alice")
+	require.ErrorIs(t, err, dist.ErrInvalidName)
+	_, err = FixedPort(1).Resolve(ctx, "alice@host.invalid")
+	require.ErrorIs(t, err, ErrUnknownHost)
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = FixedPort(1).Resolve(cancelled, "alice@host.invalid")
+	require.Error(t, err)
+
+	dir := SocketDir(t.TempDir())
+	for _, bad := range []string{"alice", "../alice@test", "a/b@test", "a@b@c"} {
+		_, err = dir.Resolve(ctx, bad)
+		require.ErrorIs(t, err, dist.ErrInvalidName, bad)
+	}
+	long := strings.Repeat("x", 150) + "@test"
+	_, err = dir.Resolve(ctx, long)
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+
+	// Two nodes that meet in a directory.
+	var ns []*Node
+	for _, name := range []string{"alice@test", "bob@test"} {
+		at, err := dir.Addr(name)
+		require.NoError(t, err)
+		n, err := New(Config{Name: name, Cookie: "secret", Resolver: dir, Transport: transport.Unix(), Listen: at})
+		require.NoError(t, err)
+		defer n.Close()
+		require.NoError(t, n.Start(ctx))
+		ns = append(ns, n)
+	}
+	_, err = ns[0].Connect(ctx, "bob@test")
+	require.NoError(t, err)
+}
