@@ -52,7 +52,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		p := n.peerLocked(peer)
-		if p.conn != nil && p.conn.Err() == nil || p.outgoing != nil {
+		if p.conn != nil && p.conn.Err() == nil || p.outgoing != nil && p.outgoing != a {
 			return ErrConnected
 		}
 		a.name, p.outgoing = peer, a
