@@ -903,7 +903,10 @@ func mutants() []mutant {
 				return nil
 			}
 		})},
-		{"Release keeps the descriptor", "LeakedDescriptors", ofPolling(func(_ *mess, cb *poll) {
+		{"Release keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Release = func(int) error { return nil }
+		})},
+		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(_ *mess, cb *poll) {
 			cb.Release = func(s *pollSocket) error { return unix.Close(s.fd) } // not its pipes
 		})},
 		{"every socket leaves a pipe open", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
