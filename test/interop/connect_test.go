@@ -360,3 +360,39 @@ func TestCheckPeer(t *testing.T) {
 		require.ErrorIs(t, await(t, failed), io.ErrNoProgress)
 	})
 }
+
+// Short names, and names of the address family that is not the usual one.
+func TestOtherNames(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		for name, tt := range map[string]struct {
+			options otp.Options
+			host    string
+			listen  string
+		}{
+			"short": {otp.Options{Short: true}, "localhost", "127.0.0.1:0"},
+			"IPv6":  {otp.Options{Name: "six@::1", ExtraArgs: []string{"-proto_dist", "inet6_tcp", "-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}"}}, "::1", "[::1]:0"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				l, err := net.Listen("tcp", tt.listen)
+				if err != nil {
+					t.Skip(err)
+				}
+				l.Close()
+				tt.options.EpmdPort = port
+				erl := r.Start(t, tt.options)
+				cfg := config(port)
+				cfg.Name, cfg.Host, cfg.Alive = "", tt.host, "other"
+				cfg.Listen = parseAddr(t, tt.listen)
+				m := &meeting{erl: erl, n: startNode(t, cfg)}
+				got, err := m.n.RPC(background(t), erl.Name(), "erlang", "node")
+				require.NoError(t, err)
+				require.Equal(t, ei.Atom(erl.Name()), got)
+				m.is(t, [][2]string{
+					{`nodes(hidden) =:= [N]`, `true`},
+					{`monitor_node(N, true), disconnect_node(N), receive {nodedown, N} -> net_adm:ping(N) end`, `pong`},
+				})
+			})
+		}
+	})
+}

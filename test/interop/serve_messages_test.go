@@ -30,12 +30,12 @@ func TestServeManySenders(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`Self = self(),
-				Senders = [spawn_link(fun() -> [{peer, N} ! {echo, Self, {self(), I}} || I <- lists:seq(1, 200)] end) || _ <- lists:seq(1, 100)],
-				All = [receive {From, I} -> {From, I} after 20000 -> lost end || _ <- lists:seq(1, 20000)],
+				Senders = [spawn_link(fun() -> [{peer, N} ! {echo, Self, {self(), I}} || I <- lists:seq(1, 200)] end) || _ <- lists:seq(1, 50)],
+				All = [receive {From, I} -> {From, I} after 20000 -> lost end || _ <- lists:seq(1, 10000)],
 				[S || S <- Senders, [I || {From, I} <- All, From =:= S] =/= lists:seq(1, 200)]`, `[]`},
 			{`Refs = [element(2, spawn_monitor(fun() ->
 					[{peer, N} ! {echo, self(), I} || I <- lists:seq(1, 200)],
-					exit([receive M -> M after 20000 -> lost end || _ <- lists:seq(1, 200)] =:= lists:seq(1, 200)) end)) || _ <- lists:seq(1, 100)],
+					exit([receive M -> M after 20000 -> lost end || _ <- lists:seq(1, 200)] =:= lists:seq(1, 200)) end)) || _ <- lists:seq(1, 50)],
 				lists:usort([receive {'DOWN', R, process, _, Why} -> Why end || R <- Refs])`, `[true]`},
 		})
 	})

@@ -42,6 +42,7 @@ func TestServeLinks(t *testing.T) {
 			{`(fun F() -> receive X -> [X | F()] after 0 -> [] end end)()`, `[]`},
 			// Exit signals to what is not there, or no more, do nothing.
 			{`P = spawn(N, cnode, echo, [1]), [exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`P = spawn(N, cnode, echo, [1]), group_leader(self(), P), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
 		})
 	})
 }
@@ -83,7 +84,9 @@ func TestServeComesBack(t *testing.T) {
 		for range 3 {
 			p.demo = serveAs(t, name, port)
 			p.is(t, [][2]string{
-				{`P = spawn(N, cnode, echo, [1]), case get(last) of P -> same; Last -> put(last, P), Last end =/= same`, `true`},
+				// A process of the last life is no process of this one, though their numbers may be the same.
+				{`P = spawn(N, cnode, echo, [1]), case put(last, P) of P -> same; undefined -> noproc; Last ->
+					exit(Last, kill), Last ! hello, R = monitor(process, Last), receive {'DOWN', R, _, Last, Why} -> Why end end`, `noproc`},
 				{`process_flag(trap_exit, true), monitor(process, {peer, N}), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
 			})
 			p.demo.kill()
@@ -103,6 +106,25 @@ func TestServeDisconnect(t *testing.T) {
 				[] = nodes(hidden), pong = net_adm:ping(N)
 			end || I <- lists:seq(1, 30)] -- lists:duplicate(30, pong)`, `[]`},
 			{`nodes(hidden) =:= [N]`, `true`},
+		})
+	})
+}
+
+// Whatever is sent under sequential tracing arrives as without.
+func TestServeTraced(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		newPair(t, r).is(t, [][2]string{
+			{`process_flag(trap_exit, true)`, `false`},
+			{`seq_trace:set_token(label, 17), seq_trace:set_token(send, true), element(1, seq_trace:get_token(label))`, `label`},
+			{`{peer, N} ! {echo, self(), traced}, receive traced -> ok after 20000 -> none end`, `ok`},
+			{`gen_server:call({peer, N}, x)`, `{ok,x}`},
+			{`net_adm:ping(N)`, `pong`},
+			{`rpc:call(N, cnode, echo, [x])`, `x`},
+			{`rpc:block_call(N, cnode, echo, [x])`, `x`},
+			{`P = spawn_link(N, cnode, nothing, []), receive {'EXIT', P, {undef, _}} -> ok after 20000 -> none end`, `ok`},
+			{`P = spawn(N, cnode, echo, [1]), exit(P, away), link(P), receive {'EXIT', P, _} -> ok after 20000 -> none end`, `ok`},
+			{`{P, M} = spawn_monitor(fun() -> link(spawn(N, cnode, echo, [1])), exit(traced) end), receive {'DOWN', M, _, P, Why} -> Why end`, `traced`},
+			{`{peer, N} ! {echo, self(), still}, receive still -> ok after 20000 -> none end`, `ok`},
 		})
 	})
 }
