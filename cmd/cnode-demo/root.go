@@ -71,12 +71,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
   cnode-demo names                                   which nodes are there?
   cnode-demo epmd                                    a port mapper where there is no Erlang`,
 		Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.checkTour(cmd); err != nil {
-				return err
-			}
-			return runTour(cmd.Context(), visitLimit, o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
-		},
+		RunE: o.tour,
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -84,8 +79,28 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
-	root.AddCommand(newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o))
+	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o))
 	return root
+}
+
+// newTour is the tour under its name.
+func newTour(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "tour",
+		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
+		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
+monitor, notice an end. Where erl is on the PATH a real Erlang node joins in. It needs nothing, and leaves nothing behind.`,
+		Example: "  cnode-demo tour",
+		Args:    args(),
+		RunE:    o.tour,
+	}
+}
+
+func (o *options) tour(cmd *cobra.Command, _ []string) error {
+	if err := o.checkTour(cmd); err != nil {
+		return err
+	}
+	return runTour(cmd.Context(), visitLimit, o.logger(cmd.ErrOrStderr()), cmd.OutOrStdout())
 }
 
 // checkTour refuses flags that the tour has no use for.
