@@ -30,7 +30,7 @@ func peerAddress(t *trial) {
 	if server.RemoteAddr() == nil {
 		t.fail("Accept gave no address of the peer")
 	}
-	if mine := client.LocalAddr(); mine != nil && !sameAddr(mine, server.RemoteAddr()) {
+	if mine := t.localAddr(client); mine != nil && !sameAddr(mine, server.RemoteAddr()) {
 		t.fail("Accept gave %v as the peer's address; the peer's own LocalAddr is %v", server.RemoteAddr(), mine)
 	}
 }
@@ -39,7 +39,7 @@ func peerAddress(t *trial) {
 func localAddress(t *trial) {
 	at := t.listen(0)
 	_, server := t.connect(at)
-	local, bound := server.LocalAddr(), at.l.Addr()
+	local, bound := t.localAddr(server), at.l.Addr()
 	if local == nil {
 		t.skip("the plug-in does not tell LocalAddr")
 	}
@@ -65,11 +65,10 @@ func namedAddress(t *trial) {
 	accept := t.acceptAside(at)
 	defer accept()
 	ctx := t.soon()
-	s, err := do(t, "Connect", func() (*transport.Stream, error) {
+	_, err := do(t, "Connect", keep(t, func() (*transport.Stream, error) {
 		return at.tr.Connect(ctx, transport.WithPeerName(at.l.Addr(), "transporttest@"+host))
-	})
+	}))
 	if err == nil {
-		t.later(s.Close)
 		return
 	}
 	var cb *transport.CallbackError
@@ -81,13 +80,7 @@ func namedAddress(t *trial) {
 // acceptAside accepts one connection, if one comes, until the returned function is called.
 func (t *trial) acceptAside(at site) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	accept := begin(t, "Accept", func() (*transport.Stream, error) {
-		s, err := at.l.Accept(ctx)
-		if err == nil {
-			t.later(s.Close)
-		}
-		return s, err
-	})
+	accept := begin(t, "Accept", at.accepting(ctx, t))
 	return func() {
 		cancel()
 		_, _ = accept.end()
@@ -104,15 +97,13 @@ func (oddAddr) String() string  { return "transporttest: no such kind of address
 func oddAddress(t *trial) {
 	at := t.listen(0)
 	ctx := t.soon()
-	s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, oddAddr{}) })
+	_, err := do(t, "Connect", keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, oddAddr{}) }))
 	if err == nil {
-		t.later(s.Close)
 		t.fail("Connect to an address of an unknown kind succeeded")
 	}
 	t.caught(err)
-	l, err := do(t, "Listen", func() (*transport.Listener, error) { return at.tr.Listen(oddAddr{}, 0) })
+	_, err = do(t, "Listen", keep(t, func() (*transport.Listener, error) { return at.tr.Listen(oddAddr{}, 0) }))
 	if err == nil {
-		t.later(l.Close)
 		t.fail("Listen at an address of an unknown kind succeeded")
 	}
 	t.caught(err)
@@ -134,7 +125,7 @@ func refusedConnect(t *trial) {
 		at := t.listen(0)
 		t.must(at.l.Close(), "Close of a listener")
 		ctx := t.soon()
-		s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+		_, err := do(t, "Connect", at.connecting(ctx, t))
 		if err != nil {
 			t.caught(err)
 			if isTimeout(err) {
@@ -143,7 +134,6 @@ func refusedConnect(t *trial) {
 			}
 			return
 		}
-		t.later(s.Close)
 	}
 	t.fail("Connect to an address where nobody listens succeeded, %d times of %d", tries, tries)
 }

@@ -28,8 +28,13 @@ type mutant struct {
 type mess struct {
 	release chan struct{} // what blocks for ever blocks until this is closed
 
-	mu   sync.Mutex
-	open map[int]bool // descriptors that the mutant has opened and not closed
+	mu    sync.Mutex
+	open  map[int]bool         // descriptors that the mutant has opened and not closed
+	socks map[*pollSocket]bool // the same of sockets
+}
+
+func newMess() *mess {
+	return &mess{release: make(chan struct{}), open: map[int]bool{}, socks: map[*pollSocket]bool{}}
 }
 
 func (m *mess) opened(fd int, err error) (int, error) {
@@ -59,13 +64,36 @@ func (m *mess) others(fd int) (all []int) {
 	return all
 }
 
-func (m *mess) cleanUp() {
-	close(m.release)
-	time.Sleep(50 * time.Millisecond) // what was blocked goes on, on descriptors that are still its own
+func (m *mess) openedSocket(s *pollSocket, err error) (*pollSocket, error) {
+	if err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.socks[s] = true
+	}
+	return s, err
+}
+
+func (m *mess) closingSocket(s *pollSocket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	delete(m.socks, s)
+}
+
+func (m *mess) cleanUp() {
+	close(m.release)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.socks { // calls that were left behind come back
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	}
+	m.mu.Unlock()
+	time.Sleep(50 * time.Millisecond) // what was blocked goes on, on descriptors that are still its own
+	m.mu.Lock()
 	for fd := range m.open {
 		unix.Close(fd)
+	}
+	for s := range m.socks {
+		_ = s.free()
 	}
 }
 
@@ -92,6 +120,18 @@ func ofTCP(breakIt func(m *mess, cb *transport.Callbacks[int])) func(*mess) tran
 func ofPolling(breakIt func(m *mess, cb *transport.Callbacks[*pollSocket])) func(*mess) transport.Transport {
 	return func(m *mess) transport.Transport {
 		cb := polling(true)
+		socket, accept, imported, closing, release := cb.Socket, cb.Accept, cb.Import, cb.Close, cb.Close
+		cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) { return m.openedSocket(socket(setup, a)) }
+		cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+			n, a, err := accept(s, tmo)
+			_, _ = m.openedSocket(n, err)
+			return n, a, err
+		}
+		cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+			return m.openedSocket(imported(setup, fd, state))
+		}
+		cb.Close = func(s *pollSocket) error { m.closingSocket(s); return closing(s) }
+		cb.Release = func(s *pollSocket) error { m.closingSocket(s); return release(s) }
 		breakIt(m, &cb)
 		return mustNew(cb)
 	}
@@ -895,6 +935,49 @@ func mutants() []mutant {
 			}
 		})},
 
+		{"Socket blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Socket = func(any, transport.Addr) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+		{"Listen blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Listen = func(int, transport.Addr, int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
+		})},
+		{"Accept blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Accept = func(int, time.Duration) (int, transport.Addr, error) { <-m.release; return -1, nil, unix.EIO }
+		})},
+		{"Connect blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Connect = func(int, transport.Addr, time.Duration) error { <-m.release; return unix.EIO }
+		})},
+		{"Read blocks for ever", "ReadCount", ofTCP(func(m *mess, cb *tcp) {
+			cb.Read = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Write blocks for ever", "WriteCount", ofTCP(func(m *mess, cb *tcp) {
+			cb.Write = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Close blocks for ever", "Close", ofTCP(func(m *mess, cb *tcp) {
+			cb.Close = func(int) error { <-m.release; return unix.EIO }
+		})},
+		{"GetFD blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.GetFD = func(int) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+		{"HandshakePacketHeaderSize blocks for ever", "HeaderSize", ofTCP(func(m *mess, cb *tcp) {
+			cb.HandshakePacketHeaderSize = func(int) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"CheckPeer blocks for ever", "Hooks", ofTCP(func(m *mess, cb *tcp) {
+			cb.CheckPeer = func(int, string) error { <-m.release; return unix.EIO }
+		})},
+		{"LocalAddr blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.LocalAddr = func(int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
+		})},
+		{"CloseWrite blocks for ever", "CloseWrite", ofTCP(func(m *mess, cb *tcp) {
+			cb.CloseWrite = func(int) error { <-m.release; return unix.EIO }
+		})},
+		{"Pending blocks for ever", "PendingBytes", ofTCP(func(m *mess, cb *tcp) {
+			cb.Pending = func(int) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Import blocks for ever", "Moves", ofTCP(func(m *mess, cb *tcp) {
+			cb.Import = func(any, int, []byte) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+
 		{"Close keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Close = func(fd int) error {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); !errors.Is(err, unix.ENOTCONN) {
@@ -906,8 +989,15 @@ func mutants() []mutant {
 		{"Release keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Release = func(int) error { return nil }
 		})},
-		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(_ *mess, cb *poll) {
-			cb.Release = func(s *pollSocket) error { return unix.Close(s.fd) } // not its pipes
+		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			cb.Release = func(s *pollSocket) error { // not its pipes
+				m.closingSocket(s)
+				for _, l := range []*lane{&s.in, &s.out} {
+					_, _ = m.opened(l.pipe[0], nil)
+					_, _ = m.opened(l.pipe[1], nil)
+				}
+				return unix.Close(s.fd)
+			}
 		})},
 		{"every socket leaves a pipe open", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
 			socket := cb.Socket
@@ -973,12 +1063,12 @@ func TestMutants(t *testing.T) {
 	errs := make([]error, len(all))
 	took := make([]time.Duration, len(all))
 	var wg sync.WaitGroup
-	turn := make(chan struct{}, 12) // most of their time they wait
+	turn := make(chan struct{}, 16) // most of their time they wait
 	for i := range all {
 		wg.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			m := &mess{release: make(chan struct{}), open: map[int]bool{}}
+			m := newMess()
 			defer m.cleanUp()
 			begin := time.Now()
 			errs[i] = newSuite(always(all[i].make(m), loopback()), impatient()).check()

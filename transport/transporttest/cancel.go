@@ -67,11 +67,9 @@ func cancelAccept(t *trial) {
 	for range 3 {
 		cancelled(t, "Accept", func(ctx context.Context) (*transport.Stream, error) {
 			for {
-				s, err := at.l.Accept(ctx)
-				if err != nil {
-					return nil, err
+				if s, err := at.accepting(ctx, t)(); err != nil { // else a stranger's
+					return s, err
 				}
-				t.later(s.Close) // a stranger's
 			}
 		})
 		t.join(at)
@@ -83,13 +81,7 @@ func cancelConnect(t *trial) {
 	at := t.crowd()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	connect := begin(t, "a cancelled Connect", func() (*transport.Stream, error) {
-		s, err := at.tr.Connect(ctx, at.l.Addr())
-		if err == nil {
-			t.later(s.Close)
-		}
-		return s, err
-	})
+	connect := begin(t, "a cancelled Connect", at.connecting(ctx, t))
 	ended := connect.endsWithin(moment)
 	cancel()
 	_, err := connect.end()
@@ -167,9 +159,9 @@ func endedContext(t *trial) {
 	t.write(client, []byte("x"))
 	_, err = do(t, "Read", func() (int, error) { return server.Read(ctx, make([]byte, 10)) })
 	expect("Read", err)
-	_, err = do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	_, err = do(t, "Connect", at.connecting(ctx, t))
 	expect("Connect", err)
-	_, err = do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(ctx) })
+	_, err = do(t, "Accept", at.accepting(ctx, t))
 	expect("Accept", err)
 	if got := t.read(server, 1); got[0] != 'x' {
 		t.fail("a Writev with a context that has ended sent %q", got)

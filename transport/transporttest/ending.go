@@ -152,7 +152,7 @@ func closes(t *trial) {
 	for what, op := range map[string]func(ctx context.Context) error{
 		"Read":   func(ctx context.Context) error { _, err := client.Read(ctx, make([]byte, 1)); return err },
 		"Writev": func(ctx context.Context) error { _, err := server.Writev(ctx, []byte{1}); return err },
-		"Accept": func(ctx context.Context) error { _, err := at.l.Accept(ctx); return err },
+		"Accept": func(ctx context.Context) error { _, err := at.accepting(ctx, t)(); return err },
 	} {
 		ctx := t.soon()
 		_, err := do(t, what, func() (struct{}, error) { return struct{}{}, op(ctx) })
@@ -215,11 +215,9 @@ func closeEndsAccept(t *trial) {
 	at := t.listen(0)
 	closedWhile(t, "Accept", func() (*transport.Stream, error) {
 		for {
-			s, err := at.l.Accept(context.Background())
-			if err != nil {
-				return nil, err
+			if s, err := at.accepting(context.Background(), t)(); err != nil { // else a stranger's
+				return s, err
 			}
-			t.later(s.Close) // a stranger's
 		}
 	}, at.l.Close)
 }

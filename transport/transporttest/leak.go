@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 const (
@@ -38,12 +36,8 @@ func (t *trial) life(i int) {
 		_, _ = r2.end()
 	case 2: // with bytes unread, and one connection never accepted
 		t.write(client, []byte("never read"))
-		ctx := t.soon()
-		late := begin(t, "Connect", func() (*transport.Stream, error) {
-			ctx, cancel := context.WithTimeout(ctx, short)
-			defer cancel()
-			return at.tr.Connect(ctx, at.l.Addr())
-		})
+		ctx := t.after(short)
+		late := begin(t, "Connect", at.connecting(ctx, t))
 		t.must(server.Close(), "Close")
 		t.must(client.Close(), "Close")
 		if s, err := late.end(); err == nil {

@@ -47,12 +47,14 @@ func (t *trial) export(s *transport.Stream, dup int) cargo {
 
 // take imports a stream of which dup is the descriptor.
 func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
-	moved, err := do(t, "Import", func() (*transport.Stream, error) { return at.tr.Import(dup, c.state) })
-	if err != nil {
-		closeDescriptor(dup)
-		t.fail("Import of a stream's own descriptor and exported state: %w", err)
-	}
-	t.later(moved.Close)
+	moved, err := do(t, "Import", keep(t, func() (*transport.Stream, error) {
+		s, err := at.tr.Import(dup, c.state)
+		if err != nil {
+			closeDescriptor(dup)
+		}
+		return s, err
+	}))
+	t.must(err, "Import of a stream's own descriptor and exported state")
 	t.must(moved.Preload(c.ahead), "Preload")
 	return moved
 }
@@ -133,29 +135,23 @@ func movesListener(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
 	dup := t.duplicate(at.l)
-	moved, err := do(t, "ImportListener", func() (*transport.Listener, error) { return at.tr.ImportListener(dup) })
-	if err != nil {
-		closeDescriptor(dup)
-		t.fail("ImportListener of a listener's own descriptor: %w", err)
-	}
-	t.later(moved.Close)
+	moved, err := do(t, "ImportListener", keep(t, func() (*transport.Listener, error) {
+		l, err := at.tr.ImportListener(dup)
+		if err != nil {
+			closeDescriptor(dup)
+		}
+		return l, err
+	}))
+	t.must(err, "ImportListener of a listener's own descriptor")
 	if a := moved.Addr(); a != nil && !sameAddr(a, at.l.Addr()) {
 		t.fail("a listener at %v has the address %v after a move", at.l.Addr(), a)
 	}
-	addr := at.l.Addr()
 	_, err = do(t, "Release", func() (struct{}, error) { return struct{}{}, at.l.Release() })
 	t.must(err, "Release of a listener")
 	ctx := t.soon()
-	accept := begin(t, "Accept", func() (*transport.Stream, error) {
-		s, err := moved.Accept(ctx)
-		if err == nil {
-			t.later(s.Close)
-		}
-		return s, err
-	})
-	client, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, addr) })
+	accept := begin(t, "Accept", site{at.tr, moved}.accepting(ctx, t))
+	client, err := do(t, "Connect", at.connecting(ctx, t))
 	t.must(err, "Connect to a listener that has moved")
-	t.later(client.Close)
 	server, err := accept.end()
 	t.must(err, "Accept on a listener that has moved")
 	if err := t.greet(client, server); err != nil {

@@ -171,9 +171,8 @@ func acceptDeadline(t *trial) {
 
 // acceptsNobody has Accept time out; false if somebody connected whom we do not know.
 func (t *trial) acceptsNobody(at site, ctx context.Context) bool {
-	s, err := do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(ctx) })
+	s, err := do(t, "Accept", at.accepting(ctx, t))
 	if err == nil {
-		t.later(s.Close)
 		if s.RemoteAddr() == nil {
 			t.fail("Accept gave a connection where none was made")
 		}
@@ -190,17 +189,10 @@ func acceptNoWait(t *trial) {
 		t.skip("strangers connect to %v", at.l.Addr())
 	}
 	ctx := t.soon()
-	connect := begin(t, "Connect", func() (*transport.Stream, error) {
-		s, err := at.tr.Connect(ctx, at.l.Addr())
-		if err == nil {
-			t.later(s.Close)
-		}
-		return s, err
-	})
+	connect := begin(t, "Connect", at.connecting(ctx, t))
 	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
-		s, err := do(t, "Accept with a time of 0", func() (*transport.Stream, error) { return at.l.Accept(transport.NoWait()) })
+		_, err := do(t, "Accept with a time of 0", at.accepting(transport.NoWait(), t))
 		if err == nil {
-			t.later(s.Close)
 			break
 		}
 		if !isTimeout(err) {
@@ -220,10 +212,9 @@ func (t *trial) crowd() site {
 	at := t.listen(1)
 	for range 12 {
 		ctx := t.after(2 * short)
-		s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+		_, err := do(t, "Connect", at.connecting(ctx, t))
 		switch {
 		case err == nil:
-			t.later(s.Close)
 			continue
 		case isTimeout(err):
 			return at
@@ -241,9 +232,8 @@ func (t *trial) crowd() site {
 func connectDeadline(t *trial) {
 	at := t.crowd()
 	ctx := t.after(short)
-	s, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	_, err := do(t, "Connect", at.connecting(ctx, t))
 	if err == nil {
-		t.later(s.Close)
 		t.skip("the listener is not crowded after all")
 	}
 	t.timesOut(ctx, err, "a Connect that nobody accepts")
@@ -252,11 +242,8 @@ func connectDeadline(t *trial) {
 // connectNoWait connects to a crowded listener with a time of 0.
 func connectNoWait(t *trial) {
 	at := t.crowd()
-	s, err := do(t, "Connect with a time of 0", func() (*transport.Stream, error) {
-		return at.tr.Connect(transport.NoWait(), at.l.Addr())
-	})
+	_, err := do(t, "Connect with a time of 0", at.connecting(transport.NoWait(), t))
 	if err == nil {
-		t.later(s.Close)
 		t.skip("the listener is not crowded after all")
 	}
 	if !isTimeout(err) {
@@ -276,13 +263,7 @@ func longWaits(t *trial) {
 		client, server := t.pair()
 		idle := t.listen(0)
 		read := begin(t, "Read", func() (int, error) { return server.Read(ctx, make([]byte, 10)) })
-		accept := begin(t, "Accept", func() (*transport.Stream, error) {
-			s, err := idle.l.Accept(ctx)
-			if err == nil {
-				t.later(s.Close)
-			}
-			return s, err
-		})
+		accept := begin(t, "Accept", idle.accepting(ctx, t))
 		v := make([][]byte, large>>20)
 		for i := range v {
 			v[i] = make([]byte, 1<<20)
@@ -303,9 +284,8 @@ func longWaits(t *trial) {
 			t.fail("a Read with the time %v gave %d bytes and %w when one came", limit, n, orNone(err))
 		}
 		soon := t.soon()
-		s, err := do(t, "Connect", func() (*transport.Stream, error) { return idle.tr.Connect(soon, idle.l.Addr()) })
+		_, err = do(t, "Connect", idle.connecting(soon, t))
 		t.must(err, "Connect to a listener that has waited")
-		t.later(s.Close)
 		_, err = accept.end()
 		t.must(err, "an Accept with the time %v", limit)
 		t.drain(client, large)

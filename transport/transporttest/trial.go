@@ -214,11 +214,26 @@ func (t *trial) after(d time.Duration) context.Context {
 	return ctx
 }
 
-// later has f called when the trial is over.
+// later has f called when the trial is over, which for an operation that was left behind may be already.
 func (t *trial) later(f func() error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.over {
+		go f()
+		return
+	}
 	t.closers = append(t.closers, f)
+}
+
+// keep has what an operation opens closed when the trial is over.
+func keep[T io.Closer](t *trial, op func() (T, error)) func() (T, error) {
+	return func() (T, error) {
+		v, err := op()
+		if err == nil {
+			t.later(v.Close)
+		}
+		return v, err
+	}
 }
 
 // closeAll closes what the trial opened, the last first.
@@ -254,29 +269,30 @@ type site struct {
 func (t *trial) listen(backlog int) site {
 	tr, addr, err := t.s.factory()
 	t.must(err, "the Factory failed")
-	l, err := do(t, "Listen", func() (*transport.Listener, error) { return tr.Listen(addr, backlog) })
+	l, err := do(t, "Listen", keep(t, func() (*transport.Listener, error) { return tr.Listen(addr, backlog) }))
 	if err != nil {
 		t.broke(culprit(err, "BoundAddress"), "Listen: %w", err)
 		runtime.Goexit()
 	}
-	t.later(l.Close)
 	return site{tr, l}
+}
+
+// connecting is a Connect to the listener, and accepting an Accept of it.
+func (at site) connecting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
+	return keep(t, func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+}
+
+func (at site) accepting(ctx context.Context, t *trial) func() (*transport.Stream, error) {
+	return keep(t, func() (*transport.Stream, error) { return at.l.Accept(ctx) })
 }
 
 // connect opens one connection to a listener and accepts it. Nothing is sent on it.
 func (t *trial) connect(at site) (client, server *transport.Stream) {
 	ctx, cancel := context.WithCancel(t.soon())
-	accept := begin(t, "Accept", func() (*transport.Stream, error) {
-		s, err := at.l.Accept(ctx)
-		if err == nil {
-			t.later(s.Close)
-		}
-		return s, err
-	})
+	accept := begin(t, "Accept", at.accepting(ctx, t))
 	defer cancel()
-	client, err := do(t, "Connect", func() (*transport.Stream, error) { return at.tr.Connect(ctx, at.l.Addr()) })
+	client, err := do(t, "Connect", at.connecting(ctx, t))
 	t.must(err, "Connect to %v, where a listener is bound", at.l.Addr())
-	t.later(client.Close)
 	server, err = accept.end()
 	t.must(err, "Accept on %v beside a Connect that succeeded", at.l.Addr())
 	if other := t.stranger(at, client, server); other != nil {
@@ -288,19 +304,21 @@ func (t *trial) connect(at site) (client, server *transport.Stream) {
 // stranger guards against a connection of somebody else to our listener (any program may try a TCP port): if the addresses say
 // that server is not the other end of client, and a further connection is waiting that is, it returns that one.
 func (t *trial) stranger(at site, client, server *transport.Stream) *transport.Stream {
-	mine := client.LocalAddr()
+	mine := t.localAddr(client)
 	if mine == nil || sameAddr(mine, server.RemoteAddr()) {
 		return nil
 	}
-	other, err := do(t, "Accept", func() (*transport.Stream, error) { return at.l.Accept(transport.NoWait()) })
-	if err != nil {
-		return nil
-	}
-	t.later(other.Close)
-	if !sameAddr(mine, other.RemoteAddr()) {
+	other, err := do(t, "Accept", at.accepting(transport.NoWait(), t))
+	if err != nil || !sameAddr(mine, other.RemoteAddr()) {
 		return nil
 	}
 	return other
+}
+
+// localAddr is the address of a stream's own end; nil where the plug-in does not tell.
+func (t *trial) localAddr(s *transport.Stream) transport.Addr {
+	a, _ := do(t, "LocalAddr", func() (transport.Addr, error) { return s.LocalAddr(), nil })
+	return a
 }
 
 func sameAddr(a, b transport.Addr) bool {
