@@ -88,7 +88,9 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 		return nil, opError("connect", addr, err)
 	}
 	if err := s.connect(ctx, addr); err != nil {
-		if !errors.Is(err, ErrUnresponsive) {
+		if errors.Is(err, ErrUnresponsive) {
+			go s.abandon() // a callback that comes back after all leaves nothing behind
+		} else {
 			err = errors.Join(err, s.abandon())
 		}
 		return nil, opError("connect", addr, err)
