@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
@@ -122,10 +123,30 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 				n.decide(v.Name, a)
 				return v, nil
 			}
+			n.awaitEnd(ctx, who.Name)
 			return n.decide(who.Name, a), nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
 	})
+}
+
+// endGrace is how long the end of a connection may take to show before its peer, who connects anew, is asked whether it is dead. The C
+// library cannot answer: its programs would be refused when they come back at once.
+const endGrace = 100 * time.Millisecond
+
+// awaitEnd waits a little for the end of the connection to a peer that connects anew.
+func (n *Node) awaitEnd(ctx context.Context, name string) {
+	c := n.Conn(name)
+	if c == nil {
+		return
+	}
+	t := time.NewTimer(endGrace)
+	defer t.Stop()
+	select {
+	case <-c.done:
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // nameFor makes a name for a peer that asks for one, in the manner of net_kernel.
