@@ -283,6 +283,26 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	}, tooLong, tick)
 }
 
+// A peer that has closed its connection and is back before we have seen the end is not asked about it, which the C library could not answer.
+func TestPeerComesBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		l := b.Listeners()[0]
+		first := w.peer(l, role("wire@test"))
+		synctest.Wait()
+		again := w.wire(l)
+		back := async(func() (struct{}, error) { return struct{}{}, again.initiate(role("wire@test")) })
+		synctest.Wait() // its name is there, and the end of the first one is not
+		first.close()
+		require.NoError(t, (<-back).err)
+		require.Equal(t, dist.StatusOK, again.peer.Status)
+		synctest.Wait()
+		require.NotNil(t, b.Conn("wire@test"))
+		require.NoError(t, b.Close())
+	})
+}
+
 // A peer that begins anew before its last attempt is done has given that up.
 func TestPeerBeginsAnew(t *testing.T) {
 	w := newWorld(t, "memory")
