@@ -14,7 +14,9 @@ import (
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "32")                             // parallel tests are those that wait for time to pass
+	if flag.Lookup("test.fuzz").Value.String() == "" {
+		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass
+	}
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the poller's own descriptors stay
 		l.Close()
 	}
