@@ -1,9 +1,14 @@
 package interop
 
 import (
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
 )
 
 func TestServeSpawn(t *testing.T) {
@@ -25,6 +30,7 @@ func TestServeSpawn(t *testing.T) {
 				[receive {down, R, process, P, {undef, _}} -> down end, receive {'EXIT', P, {undef, _}} -> exit end]`, `[down,exit]`},
 			{`R = spawn_request(N, cnode, echo, [1], [nonsense]), receive {spawn_reply, R, error, Why} -> Why after 20000 -> none end`, `badopt`},
 			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1), receive X -> X after 0 -> nothing end`, `nothing`},
+			{`{P, R} = spawn_monitor(N, fun() -> ok end), receive {'DOWN', R, process, P, {undef, [{erlang, apply, [F, []], []}]}} -> is_function(F, 0) end`, `true`},
 			{`length(lists:usort([spawn(N, cnode, echo, [I]) || I <- lists:seq(1, 1000)]))`, `1000`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 		})
@@ -68,5 +74,31 @@ func TestServeCalls(t *testing.T) {
 					receive {'DOWN', R, process, _, Why} -> Why =/= [{I, J} || J <- lists:seq(1, 20)] end]`, `[]`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 		})
+	})
+}
+
+// erl_call, the program of OTP for scripts, calls us: by name, and by address without a port mapper.
+func TestServeErlCall(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		demo := serve(t, port)
+		for _, how := range [][]string{{"-name", demo.Name}, {"-R", "-name", demo.Name}, {"-address", "127.0.0.1:" + demo.Address}} {
+			for call, want := range map[string]string{
+				`cnode echo [[1,{a,"b"}]]`: `[1, {a, "b"}]`,
+				`cnode pid []`:             strconv.Itoa(demo.Pid()),
+				`cnode echo [1,2]`:         `{badrpc, {'EXIT', {undef, [{cnode, echo, [1, 2], []}]}}}`,
+			} {
+				args := slices.Concat(how, []string{"-timeout", "30", "-c", otp.DefaultCookie, "-a", call})
+				if how[0] != "-R" { // which asks for a name
+					self, _, _ := strings.Cut(uniqueName(), "@")
+					args = append(args, "-h", self)
+				}
+				cmd := exec.Command(r.Command("erl_call"), args...)
+				cmd.Env = environment(t, port)
+				out, err := cmd.CombinedOutput()
+				require.NoError(t, err, "%v %s", how, out)
+				require.Equal(t, want, strings.TrimSpace(string(out)))
+			}
+		}
 	})
 }

@@ -52,16 +52,25 @@ func TestServeNodedown(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
-		for name, end := range map[string]func(s *served){"stop": func(s *served) { s.stop(t) }, "kill": (*served).kill} {
-			t.Run(name, func(t *testing.T) {
+		for _, tt := range []struct {
+			name   string
+			end    func(s *served)
+			reason string // of its processes
+		}{
+			{"stop", func(s *served) { s.stop(t) }, "shutdown"},
+			{"kill", (*served).kill, "noconnection"},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
 				p := pair{erl: erl, demo: serve(t, port)}
 				p.is(t, [][2]string{
 					{`ok = net_kernel:monitor_nodes(true, #{node_type => hidden, nodedown_reason => true}), pong = net_adm:ping(N)`, `pong`},
 					{`receive {nodeup, N, #{node_type := T}} -> T after 20000 -> none end`, `hidden`},
 					{`monitor_node(N, true), monitor_node(N, true)`, `true`},
+					{`monitor(process, {peer, N}), gen_server:call({peer, N}, 1)`, `{ok,1}`},
 				})
-				end(p.demo)
+				tt.end(p.demo)
 				p.is(t, [][2]string{
+					{`receive {'DOWN', _, process, {peer, N}, Why} -> Why after 20000 -> none end`, tt.reason},
 					{`[receive {nodedown, N} -> down after 20000 -> none end || _ <- [1, 2]]`, `[down,down]`},
 					{`receive {nodedown, N, #{nodedown_reason := R}} -> R after 20000 -> none end`, `connection_closed`},
 					{`nodes(hidden)`, `[]`},

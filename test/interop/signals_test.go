@@ -105,7 +105,7 @@ func TestMonitoredByErlang(t *testing.T) {
 		}
 		m.mailbox(t, "Last", nil)
 		m.is(t, [][2]string{{`monitor(process, Last), monitor(process, {rex, N}), net_adm:ping(N)`, `pong`}})
-		require.NoError(t, m.n.Close())
+		require.NoError(t, m.n.Shutdown(background(t)))
 		m.is(t, [][2]string{
 			{`[receive {'DOWN', _, process, Last, W} -> W end, receive {'DOWN', _, process, {rex, N}, X} -> X end]`, `[shutdown,shutdown]`},
 		})
