@@ -200,7 +200,7 @@ func TestImportOwnership(t *testing.T) {
 	cb.Import = func(any, int, []byte) (int, error) { return -1, refused }
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	_, err = tr.Import(fd, nil)
 	require.ErrorIs(t, err, refused)

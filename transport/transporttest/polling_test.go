@@ -31,8 +31,14 @@ func newPollSocket(fd int, interruptible bool) (*pollSocket, error) {
 	for _, l := range []*lane{&s.in, &s.out} {
 		l.pipe = [2]int{-1, -1}
 		if interruptible {
-			if err := unix.Pipe2(l.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+			if err := unix.Pipe(l.pipe[:]); err != nil {
 				return nil, errors.Join(err, s.free())
+			}
+			for _, fd := range l.pipe {
+				unix.CloseOnExec(fd)
+				if err := unix.SetNonblock(fd, true); err != nil {
+					return nil, errors.Join(err, s.free())
+				}
 			}
 		}
 	}
