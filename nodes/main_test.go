@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass
 	}
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the poller's own descriptors stay
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		os.Setenv("ERL_EPMD_PORT", port) // examples must not meet this machine's port mapper
 		l.Close()
 	}
 	before, known := descriptors()
