@@ -96,6 +96,9 @@ func overNet() transport.Transport {
 
 func TestGood(t *testing.T) {
 	for _, g := range goods() {
-		t.Run(g.name, func(t *testing.T) { Run(t, g.factory(t)) })
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			Run(t, g.factory(t))
+		})
 	}
 }
