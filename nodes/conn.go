@@ -123,9 +123,12 @@ func (c *Conn) end() {
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)
 	}
-	if !errors.Is(err, transport.ErrUnresponsive) { // else the reader may be inside the callback for ever
-		c.rd.busy <- struct{}{}
-		<-c.rd.busy
+	if !errors.Is(err, transport.ErrUnresponsive) && !c.rd.handling.Load() { // else the reader may be inside the callback for ever
+		select {
+		case c.rd.busy <- struct{}{}:
+			<-c.rd.busy
+		case <-c.rd.entered:
+		}
 	}
 	c.n.detach(c)
 	c.n.leave(c)

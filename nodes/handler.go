@@ -9,7 +9,7 @@ import (
 
 // A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
 // which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs beside
-// itself for different connections, and messages of one connection come in order. The message is the Handler's: it may keep it, and may Release it when done.
+// itself for different connections, and messages of one connection come in order; it may close the connection. The message is the Handler's: it may keep it, and may Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
@@ -49,8 +49,23 @@ func (b *Mailbox) handle(m *Message) bool {
 			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 		}
 	}()
+	if m.conn != nil {
+		m.conn.rd.enter(m.conn)
+		defer m.conn.rd.handling.Store(false)
+	}
 	b.handler(b, m)
 	return true
+}
+
+// enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing comes after it.
+func (r *reader) enter(c *Conn) {
+	r.handling.Store(true)
+	if c.Err() != nil {
+		select {
+		case r.entered <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Conn is the connection that the message came over; nil for one of this node.

@@ -157,7 +157,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
 	case direct && term == ei.Atom("kill"):
 		b.Exit(ei.Atom("killed"))
 	case b.opts.TrapExit:
-		b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}})
+		b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:
 		b.Exit(term)

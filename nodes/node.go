@@ -152,7 +152,8 @@ func (n *Node) Err() error {
 }
 
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits to be sent is
-// lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back.
+// lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back: a Func or a
+// function of a Server that calls it must do so on a goroutine of its own.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.end(ErrClosed) // from here on nothing is added to what follows

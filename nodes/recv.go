@@ -42,10 +42,13 @@ type reader struct {
 	vec  [1][]byte
 
 	steps atomic.Int64 // inside frames, ever
+
+	handling atomic.Bool   // a Handler runs on the reader's goroutine
+	entered  chan struct{} // holds a token when one has begun since the connection ended
 }
 
 func (r *reader) init(c *Conn) {
-	r.busy = make(chan struct{}, 1)
+	r.busy, r.entered = make(chan struct{}, 1), make(chan struct{}, 1)
 	r.atoms = ei.NewAtomTable(atomTable)
 	r.max = c.n.cfg.MaxFrame
 	r.next = r.nextVector

@@ -1,0 +1,101 @@
+package nodes
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+func TestHandler(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		got := make(chan ei.Term, 10_000)
+		ops := make(chan dist.Op, 10)
+		h, err := there.Handle("h", func(self *Mailbox, m *Message) {
+			if m.Op != dist.OpSend && m.Op != dist.OpRegSend {
+				ops <- m.Op
+				return
+			}
+			if c, ok := self.CallOf(m); ok {
+				if m.Conn() != nil {
+					require.Equal(t, here.Name(), m.Conn().Name())
+				}
+				m.Release()
+				_ = c.Reply(w.ctx(), ei.Tuple{ei.Atom("ok"), c.Request})
+				return
+			}
+			v, err := m.Term()
+			m.Release()
+			switch {
+			case err != nil:
+				t.Error(err)
+			case v == ei.Atom("panic"):
+				panic("a bug")
+			default:
+				got <- v
+			}
+		}, &MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		_, err = there.Handle("h", nil, nil)
+		require.ErrorIs(t, err, ErrNameTaken)
+
+		b := box(t, here)
+		for i := range 2000 { // in order
+			if i%2 == 0 {
+				require.NoError(t, b.Send(w.ctx(), h.Pid(), i))
+			} else {
+				require.NoError(t, b.SendName(w.ctx(), there.Name(), "h", i))
+			}
+		}
+		for i := range 2000 {
+			require.Equal(t, ei.Int(i), arrives(t, got, "a message"))
+		}
+		for i := range 10 {
+			v, err := here.CallName(w.ctx(), there.Name(), "h", i)
+			require.NoError(t, err)
+			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(i)}, v)
+		}
+		require.NoError(t, b.SendExit(w.ctx(), h.Pid(), "x"))
+		require.Equal(t, dist.OpExit, arrives(t, ops, "the exit signal"))
+		_, err = b.Monitor(w.ctx(), h.Pid())
+		require.NoError(t, err)
+		require.NoError(t, b.Send(w.ctx(), h.Pid(), ei.Atom("panic")))
+		_, why := reason(t, b, dist.OpMonitorPExit)
+		require.Equal(t, ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, why)
+		require.NoError(t, b.Send(w.ctx(), h.Pid(), "to nobody"))
+		settle(t, b, box(t, there))
+		require.Empty(t, got)
+	})
+}
+
+// What a Handler may do to the connection and the node that it runs for: they end, and wait for it no longer than it runs.
+func TestHandlerEndsItsConnection(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	_, err := b.Handle("h", func(_ *Mailbox, m *Message) { m.Conn().Close() }, nil)
+	require.NoError(t, err)
+	here := box(t, a)
+	require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
+	require.NoError(t, here.SendName(w.ctx(), "bob@test", "h", "close"))
+	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
+}
+
+// A Handler may begin in the very moment in which its connection ends.
+func TestHandlerBesideEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	_, err := b.Handle("h", func(_ *Mailbox, m *Message) { m.Conn().Close() }, &MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	for i := range 200 {
+		here := box(t, a)
+		_ = here.SendName(w.ctx(), "bob@test", "h", i)
+		_ = here.SendName(w.ctx(), "bob@test", "h", i)
+		_ = here.SendExit(w.ctx(), b.Whereis("h").Pid(), "x")
+		if c := b.Conn("alice@test"); c != nil && i%2 == 0 {
+			soon(t, "Close", func() { c.Close() })
+		}
+		here.Close()
+	}
+}
