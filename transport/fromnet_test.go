@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -112,4 +113,34 @@ func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	time.Sleep(20 * time.Millisecond) // for Accept to wait; if it does not yet, it ends all the same
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-accepted, net.ErrClosed)
+}
+
+func TestNetAddr(t *testing.T) {
+	odd := &net.IPAddr{IP: net.IPv4(1, 2, 3, 4)}
+	for _, tt := range []struct {
+		in   net.Addr
+		want Addr
+	}{
+		{&net.TCPAddr{IP: net.IPv4(1, 2, 3, 4), Port: 5}, FromAddrPort(netip.MustParseAddrPort("1.2.3.4:5"))},
+		{&net.UnixAddr{Name: "/x"}, UnixAddr("/x")},
+		{&net.UnixAddr{Name: "@x"}, UnixAddr("@x")},
+		{&net.UnixAddr{Name: "@"}, UnixAddr("")},
+		{&net.UnixAddr{}, UnixAddr("")},
+		{odd, odd},
+	} {
+		require.Equal(t, tt.want, netAddr(tt.in))
+	}
+}
+
+// What a connection cannot do is unsupported, not hidden.
+func TestFromNetCloseWrite(t *testing.T) {
+	n := overTCP()
+	dial := n.Dial
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(ctx, a)
+		return struct{ net.Conn }{c}, err
+	}
+	c, s := pair(t, FromNet(n), loopback())
+	require.ErrorIs(t, c.CloseWrite(), errors.ErrUnsupported)
+	require.NoError(t, s.CloseWrite())
 }

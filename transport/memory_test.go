@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -103,4 +104,32 @@ func TestMemoryWindow(t *testing.T) {
 	pending, err := s.PendingBytes()
 	require.NoError(t, err)
 	require.Equal(t, memoryWindow, pending)
+}
+
+// A Connect to a full backlog waits for room, and is told when the listener closes instead.
+func TestMemoryBacklog(t *testing.T) {
+	tr := NewMemory()
+	l, err := tr.Listen(MemoryAddr("a"), 1)
+	require.NoError(t, err)
+	first, err := tr.Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	defer first.Close()
+	_, err = tr.Connect(NoWait(), l.Addr())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	second := aside(func() error {
+		s, err := tr.Connect(soon(t), l.Addr())
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	})
+	time.Sleep(time.Millisecond)
+	s, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, returns(t, second))
+	third := aside(func() error { _, err := tr.Connect(soon(t), l.Addr()); return err })
+	time.Sleep(time.Millisecond)
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
 }

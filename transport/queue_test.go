@@ -364,6 +364,29 @@ func TestQueueWritev(t *testing.T) {
 	})
 }
 
+func TestQueueFlushTimes(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, _ := gated(t, full)
+		q := NewQueue(c, nil)
+		posted := held(t, g, q, []byte("held"))
+		require.ErrorIs(t, q.Flush(NoWait()), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, q.Flush(within(t, time.Millisecond)), context.DeadlineExceeded)
+		ctx, cancel := context.WithCancel(context.Background())
+		flushed := aside(func() error { return q.Flush(ctx) })
+		written := aside(func() error { _, err := q.WritevQueue(ctx, []byte("after")); return err })
+		time.AfterFunc(time.Millisecond, cancel)
+		require.ErrorIs(t, returns(t, flushed), context.Canceled)
+		require.ErrorIs(t, returns(t, written), context.Canceled)
+		q.Trim() // while it is in use: nothing happens
+		g.open()
+		require.NoError(t, returns(t, posted))
+		require.NoError(t, q.Flush(soon(t)))
+		q.Trim()
+		require.NoError(t, q.Post(soon(t), []byte("goes on"), nil, 0))
+		require.NoError(t, q.Flush(soon(t)))
+	})
+}
+
 func TestQueueEmptyPost(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
 	q := NewQueue(c, nil)

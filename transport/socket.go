@@ -409,6 +409,8 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	case r.n > 0:
 		r.late = lasting(r.err)
 		return r.n, nil
+	case s.usable() != nil: // Close ends a call by shutdown(2), which looks like the end of the stream
+		return 0, s.usable()
 	case r.err != nil:
 		return 0, r.err
 	}

@@ -1,0 +1,126 @@
+//go:build unix
+
+package transport
+
+import (
+	"io"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// duplicate is what another process would get.
+func duplicate(t *testing.T, of interface{ Descriptor() (int, error) }) int {
+	fd, err := of.Descriptor()
+	require.NoError(t, err)
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	return dup
+}
+
+func TestMove(t *testing.T) {
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
+		t.Run(name, func(t *testing.T) {
+			require.True(t, over.tr.Movable())
+			c, s := pair(t, over.tr, over.at)
+			_, err := c.Writev(soon(t), []byte("read, read ahead, in the kernel"))
+			require.NoError(t, err)
+			b := make([]byte, 4)
+			_, err = s.Readv(soon(t), b)
+			require.NoError(t, err)
+			dup := duplicate(t, s)
+			state, ahead, err := s.Export()
+			require.NoError(t, err)
+			moved, err := over.tr.Import(dup, state)
+			require.NoError(t, err)
+			defer moved.Close()
+			require.NoError(t, moved.Preload(ahead))
+			require.NoError(t, s.Release())
+			require.NoError(t, s.Release(), "once and again")
+			_, err = c.Read(NoWait(), b)
+			require.True(t, isTimeout(err), "the peer sees nothing")
+			rest := make([]byte, 27)
+			_, err = moved.Readv(soon(t), rest)
+			require.NoError(t, err)
+			require.Equal(t, ", read ahead, in the kernel", string(rest))
+			require.NoError(t, moved.Close())
+			_, err = c.Read(soon(t), b)
+			require.Equal(t, io.EOF, err)
+		})
+	}
+}
+
+func TestMoveListener(t *testing.T) {
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
+		t.Run(name, func(t *testing.T) {
+			l, err := over.tr.Listen(over.at, 0)
+			require.NoError(t, err)
+			moved, err := over.tr.ImportListener(duplicate(t, l))
+			require.NoError(t, err)
+			require.Equal(t, l.Addr(), moved.Addr())
+			require.NoError(t, l.Release())
+			c, err := over.tr.Connect(soon(t), moved.Addr())
+			require.NoError(t, err)
+			defer c.Close()
+			s, err := moved.Accept(soon(t))
+			require.NoError(t, err)
+			defer s.Close()
+			require.NoError(t, moved.Close())
+			if u, ok := over.at.(UnixAddr); ok {
+				require.NoFileExists(t, u.Path(), "the new owner's Close removes the path")
+				_, err := os.Stat(u.Path())
+				require.ErrorIs(t, err, os.ErrNotExist)
+			}
+		})
+	}
+}
+
+// What Import makes of a descriptor that it cannot use stays the caller's.
+func TestMoveBadDescriptor(t *testing.T) {
+	_, err := TCP().Import(1<<20, nil)
+	require.ErrorIs(t, err, ErrContract)
+	var p [2]int
+	require.NoError(t, unix.Pipe(p[:]))
+	defer unix.Close(p[1])
+	s, err := TCP().Import(p[0], nil)
+	if err == nil {
+		require.NoError(t, s.Close())
+	} else {
+		require.NoError(t, unix.Close(p[0]), "it is still ours")
+	}
+}
+
+// The hooks of TCP switch keep-alive on, as the C library's do.
+func TestKeepAlive(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	keepsAlive := func(s *Stream) bool {
+		fd, err := s.Descriptor()
+		require.NoError(t, err)
+		on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		require.NoError(t, err)
+		return on != 0
+	}
+	require.False(t, keepsAlive(c))
+	require.NoError(t, c.HandshakeComplete(soon(t), true))
+	require.NoError(t, s.HandshakeComplete(soon(t), false))
+	require.True(t, keepsAlive(c))
+	require.True(t, keepsAlive(s))
+	for _, s := range []*Stream{c, s} {
+		n, err := s.HandshakePacketHeaderSize(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		fd, err := s.Descriptor()
+		require.NoError(t, err)
+		on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+		require.NoError(t, err)
+		require.NotZero(t, on, "messages go out as they come")
+	}
+}
