@@ -76,7 +76,8 @@ func TestConnectAddr(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "bob@test", c.Name())
 
-	// A second one must not cost the first its life.
+	// A second one must not cost the first its life, once both sides have that.
+	require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 	_, err = a.ConnectAddr(w.ctx(), at, "")
 	require.Error(t, err)
 	_, err = a.ConnectAddr(w.ctx(), at, "bob@test")
