@@ -178,7 +178,7 @@ func TestShutdownFlushes(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			w := newWorld(t, kind)
-			for range 5 {
+			for range 3 {
 				a, b := w.started("alice"), w.started("bob")
 				there := box(t, a)
 				here := box(t, b)
@@ -201,7 +201,7 @@ func TestShutdownFlushes(t *testing.T) {
 						_ = m
 					}
 				})
-				const count = 2000
+				const count = 1000
 				for i := range count {
 					require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
 				}

@@ -43,7 +43,7 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 func TestEndBreaksWhatCameBefore(t *testing.T) {
 	w := newWorld(t, "memory")
 	b := w.started("bob")
-	for range 100 {
+	for range 50 {
 		box, err := b.NewMailbox(&MailboxOptions{TrapExit: true})
 		require.NoError(t, err)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
@@ -102,7 +102,7 @@ func TestReconnectOnDemand(t *testing.T) {
 	there := box(t, b)
 	require.NoError(t, b.Register("there", there))
 	here := box(t, a)
-	for i := range 200 {
+	for i := range 100 {
 		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)
 		m, err := there.Receive(w.ctx())
 		require.NoError(t, err)

@@ -329,7 +329,7 @@ func TestConnectAddrBesideConnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	for _, pair := range [][2]*Node{{a, b}, {b, a}} {
-		for range 40 {
+		for range 20 {
 			x, y := pair[0], pair[1]
 			at := y.Listeners()[0].Addr()
 			one := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
