@@ -218,6 +218,11 @@ func TestSendUnencodable(t *testing.T) {
 		require.Error(t, ca.SendName(w.ctx(), "x", v))
 	}
 	require.Error(t, ca.Send(w.ctx(), ei.Pid{}, 1), "a pid of nobody")
+	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), nil), dist.ErrFrame)
+	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", ei.Raw{}), dist.ErrFrame)
+	link := dist.Control{Op: dist.OpLink, From: ca.Self(), To: cb.Self()}
+	require.ErrorIs(t, ca.SendControl(w.ctx(), &link, ei.AppendInt(nil, 1)), dist.ErrFrame)
+	require.Error(t, ca.SendControl(w.ctx(), &dist.Control{Op: 99}, nil))
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	require.NoError(t, ca.Send(w.ctx(), cb.Self(), ei.Atom("fine")))
 	m, err := cb.Receive(w.ctx())

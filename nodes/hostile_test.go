@@ -389,3 +389,28 @@ func TestKilledMidFrame(t *testing.T) {
 		require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
 	}
 }
+
+// A link or a monitor in the name of a process of a third node would never be broken: it ends the connection, as in a BEAM.
+func TestForeignSender(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	there := box(t, b)
+	for _, from := range []ei.Pid{{Node: "eve@test", ID: 1, Creation: 1}, there.Pid()} {
+		for _, op := range []dist.Op{dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest} {
+			p := w.peer(b.Listeners()[0], role("wire@test"))
+			var c *Conn
+			require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+			ctl := dist.Control{Op: op, From: from, To: there.Pid(), Ref: ei.Ref{Node: "eve@test", Creation: 1, Len: 1}}
+			var payload ei.Term
+			if op == dist.OpSpawnRequest {
+				ctl.GroupLeader, ctl.Module, ctl.Function, ctl.Options, payload = from, "m", "f", ei.AppendNil(nil), ei.List{}
+			}
+			p.send(ctl, payload)
+			require.ErrorIs(t, ended(t, c), dist.ErrShape)
+			p.gone()
+			<-c.left
+		}
+	}
+	require.Empty(t, linksOf(there))
+	require.Empty(t, watchersOf(there))
+}

@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -51,6 +52,14 @@ func (c *Conn) run() {
 
 // route does what a message asks for.
 func (n *Node) route(c *Conn, m *Message) {
+	switch m.Op {
+	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest: // what lasts as long as the connection to the sender's node
+		if string(m.From.Node) != c.peer.Name {
+			n.stats.malformed.Add(1)
+			c.fail(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
+			return
+		}
+	}
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
 		b := n.procs.recipient(m)

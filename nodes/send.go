@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 
 	"github.com/cnode-go/cnode/ei"
@@ -60,6 +61,10 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 // SendControl sends any control message; payload is there exactly when the operation has one. A pid or reference of somebody else as the sender is the caller's
 // responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
+	if ctl.Op.HasPayload() == (len(payload) == 0) { // which would end the connection at the other side
+		err := fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)
+		return wrap("send to", c.peer.Name, &dist.FrameError{Kind: dist.KindPassThrough, Err: err})
+	}
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
 	b, err := dist.AppendFrameHead((*buf)[:0], ctl, len(payload))
