@@ -146,6 +146,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		select {
 		case <-d.done:
 			if !ending.over(limit.C) { // C may not be closed under it either
+				go d.comeBack(nil, ending.done)
 				return s.unresponsive("Interrupt")
 			}
 			d.finish()
@@ -155,9 +156,20 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
 				name = "Interrupt" // itself
 			}
-			return s.unresponsive(name) // d.running stays: nobody may use this side again
+			go d.comeBack(d.done, ending.done)
+			return s.unresponsive(name)
 		}
 	}
+}
+
+// comeBack waits for calls that were left behind: once they have returned the socket can be closed after all.
+func (d *side) comeBack(calls ...<-chan struct{}) {
+	for _, done := range calls {
+		if done != nil {
+			<-done
+		}
+	}
+	d.finish()
 }
 
 // An interruption runs Interrupt beside the one who waits, for it may not come back.

@@ -227,7 +227,9 @@ func TestFullUnresponsive(t *testing.T) {
 			dead.Store(c.car.(*socket[*memorySocket]).c)
 			defer func() { // the test leaves nothing behind
 				close(release)
-				require.NoError(t, closing(dead.Load()))
+				if closed.Load() == 0 {
+					require.NoError(t, closing(dead.Load()))
+				}
 			}()
 
 			ctx, cancel := context.WithCancel(context.Background())

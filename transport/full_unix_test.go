@@ -113,6 +113,7 @@ func TestFullConnectComesBackLate(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnresponsive)
 	require.Zero(t, closed.Load(), "closed under the callback")
 	close(release)
+	waiting(t, &closed, 1)
 }
 
 // With a descriptor that is known only when it is connected, a Connect that cannot be ended is given up all the same.
