@@ -248,11 +248,14 @@ func (s *socket[C]) unresponsive(callback string) error {
 	return err
 }
 
-func (s *socket[C]) headerSize(ctx context.Context) (n int, err error) {
-	err = s.within(ctx, "HandshakePacketHeaderSize", func() (err error) {
-		n, err = s.cb.HandshakePacketHeaderSize(s.c)
+func (s *socket[C]) headerSize(ctx context.Context) (int, error) {
+	var size atomic.Int64 // a callback that is left behind may still write it
+	err := s.within(ctx, "HandshakePacketHeaderSize", func() error {
+		n, err := s.cb.HandshakePacketHeaderSize(s.c)
+		size.Store(int64(n))
 		return err
 	})
+	n := int(size.Load())
 	if err == nil && n != 2 && n != 4 {
 		err = contractError("HandshakePacketHeaderSize", "%d is neither 2 nor 4", n)
 	}
