@@ -1,3 +1,5 @@
+//go:build unix
+
 package transport
 
 import (
@@ -382,3 +384,5 @@ func guideTCP(holds func(t *testing.T, c, s *Stream)) func(*testing.T) {
 		holds(t, c, s)
 	}
 }
+
+func second[T any](_ T, err error) error { return err }
