@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String form is for people and logs.
+// Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String form is for people and logs; what an
+// address holds is asked for by AddrPort, Host, Port and UnixPath. See the tsocket guide, "The tsocket_address abstraction".
 type Addr interface{ net.Addr }
 
 // An inetAddr is an IPv4 or IPv6 endpoint.

@@ -30,7 +30,15 @@
 //
 // A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading ahead. One operation a
 // direction at a time; a second one gets [ErrBusy]. A [Queue] serialises many writers and combines small writes while one is in
-// flight. [NetConn] is the net.Conn face.
+// flight; a [ReadQueue] does so for many readers of packets. [NetConn] is the net.Conn face.
+//
+// # Beside the plug-ins
+//
+// A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets ([OpenUnixgram]), under the same rules;
+// a [SendQueue] serialises many senders. Streams are also made without a Transport: [ConnectTCP] and [ConnectUnix] from a given
+// local address, [UnixPair], and [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text
+// ([ParseAddr], [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr ([ParseSockaddr]), and
+// gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # A plug-in in 30 lines
 //

@@ -10,14 +10,25 @@ import (
 
 // Without SOCK_CLOEXEC the fork lock keeps a descriptor from a child that is started in between.
 
-func streamSocket(af int) (int, error) {
+func socketFD(family, kind int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(af, unix.SOCK_STREAM, 0)
+	fd, err := unix.Socket(family, kind, 0)
 	if err == nil {
 		unix.CloseOnExec(fd)
 	}
 	return fd, err
+}
+
+func socketPair() ([2]int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	return fds, err
 }
 
 func acceptFD(fd int) (int, unix.Sockaddr, error) {

@@ -4,8 +4,12 @@ package transport
 
 import "golang.org/x/sys/unix"
 
-func streamSocket(af int) (int, error) {
-	return unix.Socket(af, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func socketFD(family, kind int) (int, error) {
+	return unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+}
+
+func socketPair() ([2]int, error) {
+	return unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 }
 
 func acceptFD(fd int) (int, unix.Sockaddr, error) { return unix.Accept4(fd, unix.SOCK_CLOEXEC) }

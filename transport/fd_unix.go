@@ -15,7 +15,7 @@ func newSocketFD(addr Addr) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	return streamSocket(af)
+	return socketFD(af, unix.SOCK_STREAM)
 }
 
 func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {

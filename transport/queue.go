@@ -47,14 +47,15 @@ type Queue struct {
 
 	// The writer's own.
 	vec     [][]byte
-	bufs    [][]byte // what vec was before it was written
+	batch   []segment // what vec was made of
 	flushFn func()
 }
 
 // A segment is bytes that wait, or the place of a caller that will write its own.
 type segment struct {
 	buf    []byte
-	urgent int // bytes of Urgent posts in buf
+	urgent int       // bytes of Urgent posts in buf
+	own    *delivery // buf is one call's, which waits for its delivery
 	claim  *claim
 }
 
@@ -131,10 +132,12 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		q.mu.Unlock()
 		return nil
 	case q.writing:
-		c := &claim{turn: make(chan struct{}), size: n}
-		q.segs, q.open = append(q.segs, segment{claim: c}), false
+		c := q.claim(n)
 		q.mu.Unlock()
-		return q.await(ctx, c, head, body)
+		if err := q.turn(ctx, c); err != nil {
+			return err
+		}
+		return q.write(ctx, head, body)
 	}
 	q.writing = true
 	if small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.waitsItself() { // what waits itself may take its time
@@ -150,8 +153,15 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	return q.write(ctx, head, body)
 }
 
-// await waits for the caller's turn, and writes.
-func (q *Queue) await(ctx context.Context, c *claim, head, body []byte) error {
+// claim takes a place behind what waits; q.mu is held.
+func (q *Queue) claim(size int) *claim {
+	c := &claim{turn: make(chan struct{}), size: size}
+	q.segs, q.open = append(q.segs, segment{claim: c}), false
+	return c
+}
+
+// turn waits until the caller is the writer.
+func (q *Queue) turn(ctx context.Context, c *claim) error {
 	select {
 	case <-c.turn:
 	case <-ctx.Done():
@@ -167,12 +177,8 @@ func (q *Queue) await(ctx context.Context, c *claim, head, body []byte) error {
 		}
 	}
 	q.mu.Lock()
-	err := q.err
-	q.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return q.write(ctx, head, body)
+	defer q.mu.Unlock()
+	return q.err
 }
 
 // write is the writer's: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, for its first bytes
@@ -185,27 +191,37 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	if len(body) > 0 {
 		q.vec = append(q.vec, body)
 	}
-	n, err := q.s.writePart(ctx, q.vec)
-	left := len(head) + len(body) - int(n)
+	_, _, err := q.writeVec(ctx, isTimeout)
+	return err
+}
+
+// writeVec is the writer's: it writes what q.vec holds until ctx ends, and is the writer no more. What is left then goes to the front of
+// the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other error ends the
+// queue.
+func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
+	n, err = q.s.writePart(ctx, q.vec)
+	left := int(length(q.vec) - n)
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	defer clear(q.vec)
 	q.delivered(n)
-	late := isTimeout(err) || ctx.Err() != nil && errors.Is(err, ctx.Err())
 	switch {
 	case left == 0:
 		err = nil
-	case !late:
+	case !isTimeout(err) && (ctx.Err() == nil || !errors.Is(err, ctx.Err())):
 		err = opError("write", q.s.remote, err)
 		q.fail(err)
-		return err
-	case n == 0 && !isTimeout(err): // nothing is out: the caller takes it back
+		return n, nil, err
+	case n == 0 && !keep(err): // nothing is out: the caller takes it back
 		err = opError("post", q.s.remote, err)
 		q.queued -= left
 		q.past(int64(left))
 	default:
-		err = nil
-		k := min(int(n), len(head))
-		rest := append(append(make([]byte, 0, left), head[k:]...), body[int(n)-k:]...)
+		late, err = opError("write", q.s.remote, err), nil
+		rest := make([]byte, 0, left)
+		for _, p := range skip(q.vec, n) {
+			rest = append(rest, p...)
+		}
 		q.segs = slices.Insert(q.segs, 0, segment{buf: rest})
 		q.open = q.open && len(q.segs) > 1
 	}
@@ -214,7 +230,7 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	} else {
 		go q.flushFn()
 	}
-	return err
+	return n, late, err
 }
 
 // add copies a post behind what waits; q.mu is held.
@@ -249,35 +265,68 @@ func (q *Queue) flush() {
 			close(c.turn)
 			return
 		}
-		k, urgent := 0, 0
-		q.vec = q.vec[:0]
-		for k < len(q.segs) && q.segs[k].claim == nil {
-			q.vec = append(q.vec, q.segs[k].buf)
-			urgent += q.segs[k].urgent
-			k++
+		withdrawn := q.take()
+		var n int64
+		var err error
+		if len(q.vec) > 0 {
+			q.mu.Unlock()
+			n, err = q.s.writePart(context.Background(), q.vec)
+			q.mu.Lock()
 		}
-		q.bufs = append(q.bufs[:0], q.vec...)
-		if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
-			q.open = false
-		}
-		q.mu.Unlock()
-		n, err := q.s.writePart(context.Background(), q.vec)
-		q.mu.Lock()
-		for _, b := range q.bufs {
-			if cap(b) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
-				q.spares = append(q.spares, b[:0])
-			}
-		}
-		clear(q.bufs)
-		clear(q.vec)
-		q.delivered(n)
-		q.urgent -= urgent
 		if err != nil {
-			q.fail(opError("write", q.s.remote, err))
+			err = opError("write", q.s.remote, err)
+		}
+		q.settle(n, err)
+		q.delivered(n)
+		q.past(withdrawn)
+		if err != nil {
+			q.fail(err)
 			return
 		}
 	}
 	q.writing = false
+}
+
+// take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes that their callers have withdrawn.
+func (q *Queue) take() (withdrawn int64) {
+	k := 0
+	q.vec, q.batch = q.vec[:0], q.batch[:0]
+	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
+		s := q.segs[k]
+		if d := s.own; d != nil {
+			if d.withdrawn {
+				withdrawn += int64(d.size)
+				continue
+			}
+			d.taken = true
+		}
+		q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
+	}
+	if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
+		q.open = false
+	}
+	return withdrawn
+}
+
+// settle ends a batch of which n bytes are out: every call in it gets its own result; q.mu is held.
+func (q *Queue) settle(n int64, err error) {
+	for _, s := range q.batch {
+		q.urgent -= s.urgent
+		size := int64(len(s.buf))
+		switch d := s.own; {
+		case d == nil:
+			if cap(s.buf) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
+				q.spares = append(q.spares, s.buf[:0])
+			}
+		case n >= size:
+			d.end(size, nil)
+		default:
+			d.end(max(n, 0), err)
+		}
+		n -= size
+	}
+	clear(q.batch)
+	clear(q.vec)
 }
 
 // Trim frees the buffers that an idle queue keeps for its next burst.
@@ -313,34 +362,12 @@ func (q *Queue) fail(err error) {
 		if s.claim != nil && !s.claim.withdrawn {
 			close(s.claim.turn)
 		}
+		if s.own != nil && !s.own.withdrawn {
+			s.own.end(0, q.err)
+		}
 	}
 	q.segs, q.open, q.queued, q.writing = nil, false, 0, false
 	q.moved.Broadcast()
-}
-
-// WritevQueue takes the buffers, which go out together, and returns when all of them have been delivered to the socket, or with
-// the reason why they were not. The buffers are copied. When ctx ends the bytes may still go out, whole.
-func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
-	n := length(v)
-	var b []byte
-	if len(v) == 1 {
-		b = v[0]
-	} else {
-		b = make([]byte, 0, n)
-		for _, p := range v {
-			b = append(b, p...)
-		}
-	}
-	if err := q.Post(ctx, b, nil, 0); err != nil {
-		return 0, err
-	}
-	q.mu.Lock()
-	end := q.posted // at least our own end
-	q.mu.Unlock()
-	if err := q.until(ctx, end); err != nil {
-		return 0, err
-	}
-	return n, nil
 }
 
 // Flush waits until everything posted so far has been delivered to the socket.

@@ -4,7 +4,6 @@ package transport
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"syscall"
@@ -14,6 +13,8 @@ import (
 
 // maxUnixPath is the longest path of a UNIX socket that the kernel takes, in bytes.
 const maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
+
+const sizeofInet6 = unix.SizeofSockaddrInet6
 
 // ToSockaddr turns an inet or UNIX address into what the system calls take; EAFNOSUPPORT for any other kind.
 func ToSockaddr(a Addr) (unix.Sockaddr, error) {
@@ -28,27 +29,13 @@ func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 		}
 		return &unix.SockaddrInet6{Port: int(ap.Port()), Addr: ip.As16(), ZoneId: zone}, nil
 	}
-	if u, ok := plain(a).(UnixAddr); ok {
+	if u, ok := unixAddr(a); ok {
 		if len(u) > maxUnixPath {
 			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", u, maxUnixPath, syscall.ENAMETOOLONG)
 		}
 		return &unix.SockaddrUnix{Name: u.Path()}, nil
 	}
 	return nil, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)
-}
-
-func zoneID(zone string) (uint32, error) {
-	if zone == "" {
-		return 0, nil
-	}
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index), nil
-	}
-	n, err := strconv.ParseUint(zone, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("address zone %q: no such interface: %w", zone, syscall.EINVAL)
-	}
-	return uint32(n), nil
 }
 
 // FromSockaddr turns what the system calls give into an Addr; nil for families other than inet and UNIX.
@@ -79,7 +66,7 @@ func family(a Addr) (int, error) {
 		}
 		return unix.AF_INET6, nil
 	}
-	if _, ok := plain(a).(UnixAddr); ok {
+	if _, ok := unixAddr(a); ok {
 		return unix.AF_UNIX, nil
 	}
 	return 0, fmt.Errorf("address %v: %w", a, syscall.EAFNOSUPPORT)

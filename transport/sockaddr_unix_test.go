@@ -88,8 +88,6 @@ func TestWrongKindOfAddress(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
-
 func TestUnixPaths(t *testing.T) {
 	dir, err := os.MkdirTemp("", "tr")
 	require.NoError(t, err)

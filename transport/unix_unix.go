@@ -46,7 +46,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 				return nil, unix.EINVAL
 			}
 			bound, err := bindAndListen(u.fd, addr, backlog)
-			if errors.Is(err, unix.EADDRINUSE) && removeStale(path) {
+			if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_STREAM) {
 				bound, err = bindAndListen(u.fd, addr, backlog)
 			}
 			if err == nil && path[0] != '@' {
@@ -89,13 +89,13 @@ func mustAddr(a Addr, err error) Addr {
 	return a
 }
 
-// removeStale removes a socket file that a dead process left: one that refuses connections.
-func removeStale(path string) bool {
+// removeStale removes the file of a socket of that kind that a dead process left: one that refuses connections.
+func removeStale(path string, kind int) bool {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != os.ModeSocket {
 		return false
 	}
-	fd, err := streamSocket(unix.AF_UNIX)
+	fd, err := socketFD(unix.AF_UNIX, kind)
 	if err != nil {
 		return false
 	}

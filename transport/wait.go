@@ -46,9 +46,16 @@ type direction struct {
 	deadline func(time.Time) error
 }
 
-// await calls ready under the poller until it returns true, ctx ends or the socket is closed. once and notReady belong to ready:
-// with once set it never asks to wait.
+// An awaiter is a socket whose operations wait: it tells whether it is still open, and why not.
+type awaiter interface{ usable() error }
+
 func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr) bool, once, notReady *bool) error {
+	return await(ctx, s, d, ready, once, notReady)
+}
+
+// await calls ready under the poller until it returns true, ctx ends or s is closed. once and notReady belong to ready: with once set
+// it never asks to wait.
+func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) bool, once, notReady *bool) error {
 	_, single := ctx.(noWait)
 	cancellable := ctx.Done() != nil
 	if cancellable {
@@ -58,7 +65,7 @@ func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr)
 	}
 	*once = single || cancellable // look before watching the context, which costs more
 	if err := d.park(ready); err != nil {
-		return s.parkError(err)
+		return parkError(s, err)
 	}
 	if !*once || !*notReady {
 		return nil
@@ -78,12 +85,12 @@ func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr)
 		}
 	}
 	if err != nil {
-		return s.parkError(err)
+		return parkError(s, err)
 	}
 	return nil
 }
 
-func (s *socket[C]) parkError(err error) error {
+func parkError(s awaiter, err error) error {
 	if u := s.usable(); u != nil {
 		return u
 	}

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+)
+
+// ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of another kind. A backlog of 0 is the
+// system's largest.
+func ListenTCP(local Addr, backlog int) (*Listener, error) {
+	if _, err := AddrPort(local); err != nil {
+		return nil, opError("listen", local, err)
+	}
+	return TCP().Listen(local, backlog)
+}
+
+// ListenUnix listens on a UNIX address, as Unix().Listen does; EINVAL for an address of another kind.
+func ListenUnix(local Addr, backlog int) (*Listener, error) {
+	if _, err := UnixPath(local); err != nil {
+		return nil, opError("listen", local, err)
+	}
+	return Unix().Listen(FromNetAddr(plain(local)), backlog)
+}
+
+// ConnectTCP opens a connection from the local address to the remote one, both IPv4 or both IPv6, else EINVAL. A local address of nil, or the wildcard with
+// port 0, leaves the choice to the system. See tstream_inet_tcp_connect_send.
+func ConnectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
+	if err := inetPair(local, remote); err != nil {
+		return nil, opError("connect", remote, err)
+	}
+	if err := ended(ctx); err != nil {
+		return nil, opError("connect", remote, err)
+	}
+	return connectTCP(ctx, local, remote)
+}
+
+// ConnectUnix opens a connection to a listening UNIX socket. local is what the peer will see, nil or empty for an unnamed socket; a
+// path is made, and removed when the stream is closed; one that is there already is EADDRINUSE, for nobody can tell whether a client
+// still uses it. An address of another kind is EINVAL. See tstream_unix_connect_send; the guide wants an inet remote address there,
+// which cannot be meant.
+func ConnectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
+	if err := unixPair(local, remote); err != nil {
+		return nil, opError("connect", remote, err)
+	}
+	if err := ended(ctx); err != nil {
+		return nil, opError("connect", remote, err)
+	}
+	return connectUnix(ctx, orUnnamed(local), FromNetAddr(plain(remote)))
+}
+
+// UnixPair makes two UNIX streams that are connected to each other and have no names. errors.ErrUnsupported where the system has
+// none (windows). See tstream_unix_socketpair.
+func UnixPair() (one, other *Stream, err error) {
+	one, other, err = unixStreams()
+	return one, other, opError("socketpair", nil, err)
+}
+
+// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it hears from there, and sends there,
+// only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the choice to the system. An IPv6 socket
+// carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it over, is not set. See
+// tdgram_inet_udp_socket.
+func OpenUDP(local, remote Addr) (*Datagram, error) {
+	if local == nil && remote == nil {
+		return nil, opError("open", nil, fmt.Errorf("a UDP socket with no address: %w", syscall.EINVAL))
+	}
+	first := remote
+	if first == nil {
+		first = local
+	}
+	if err := inetPair(local, first); err != nil {
+		return nil, opError("open", first, err)
+	}
+	d, err := openUDP(local, remote)
+	return d, opError("open", first, err)
+}
+
+// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed socket, to which nobody can send. A path is made,
+// taken over from a process that has died, and removed by Close. With a remote address that is not nil the socket is connected.
+// An address of another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See tdgram_unix_socket.
+func OpenUnixgram(local, remote Addr) (*Datagram, error) {
+	if err := unixPair(local, orUnnamed(remote)); err != nil {
+		return nil, opError("open", local, err)
+	}
+	d, err := openUnixgram(orUnnamed(local), remote)
+	return d, opError("open", local, err)
+}
+
+// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the descriptor is the stream's: it is closed, and its
+// socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking, which it becomes for everybody who has it.
+// On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a socket that is not a stream,
+// ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
+// tstream_bsd_existing_socket, which leaves all this to its caller.
+func AdoptStream(fd int) (*Stream, error) {
+	s, err := adoptStream(fd)
+	return s, opError("adopt", nil, err)
+}
+
+// AdoptListener makes a Listener of a listening TCP or UNIX descriptor, as AdoptStream does of a connected one; EINVAL for one that
+// does not listen. Close removes the path of a UNIX socket.
+func AdoptListener(fd int) (*Listener, error) {
+	l, err := adoptListener(fd)
+	return l, opError("adopt", nil, err)
+}
+
+// AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for
+// a socket that is not one of datagrams. Close removes the path of a UNIX socket.
+func AdoptDatagram(fd int) (*Datagram, error) {
+	d, err := adoptDatagram(fd)
+	return d, opError("adopt", nil, err)
+}
+
+// inetPair checks that both are inet addresses of one family; local may be nil.
+func inetPair(local, remote Addr) error {
+	r, err := AddrPort(remote)
+	if err != nil || local == nil {
+		return err
+	}
+	l, err := AddrPort(local)
+	if err != nil {
+		return err
+	}
+	if l.Addr().Is4() != r.Addr().Is4() {
+		return fmt.Errorf("addresses %v and %v are not of one family: %w", local, remote, syscall.EINVAL)
+	}
+	return nil
+}
+
+// unixPair checks that both are UNIX addresses; local may be nil.
+func unixPair(local, remote Addr) error {
+	if _, err := UnixPath(orUnnamed(local)); err != nil {
+		return err
+	}
+	_, err := UnixPath(remote)
+	return err
+}
+
+func orUnnamed(a Addr) Addr {
+	if a == nil {
+		return UnixAddr("")
+	}
+	return a
+}

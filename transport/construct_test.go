@@ -1,0 +1,76 @@
+package transport
+
+import (
+	"context"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// accepted connects with connect and accepts at l.
+func accepted(t testing.TB, l *Listener, connect func() (*Stream, error)) (client, server *Stream) {
+	t.Helper()
+	connected := make(chan error, 1)
+	go func() {
+		var err error
+		client, err = connect()
+		connected <- err
+	}()
+	server, err := l.Accept(soon(t))
+	require.NoError(t, returns(t, connected))
+	require.NoError(t, err)
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+// requireSpeak sends a few bytes each way.
+func requireSpeak(t testing.TB, a, b *Stream) {
+	t.Helper()
+	for _, way := range [][2]*Stream{{a, b}, {b, a}} {
+		_, err := way[0].Writev(soon(t), []byte("words"))
+		require.NoError(t, err)
+		p := make([]byte, 5)
+		_, err = way[1].Readv(soon(t), p)
+		require.NoError(t, err)
+		require.Equal(t, "words", string(p))
+	}
+}
+
+func TestConnectTCP(t *testing.T) {
+	l, err := ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	local := loopback()
+	for range 2 { // the second time from the port of the first
+		c, s := accepted(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+		requireSpeak(t, c, s)
+		require.Equal(t, l.Addr(), c.RemoteAddr())
+		require.Equal(t, c.LocalAddr(), s.RemoteAddr())
+		if port, _ := Port(local); port != 0 {
+			require.Equal(t, local, s.RemoteAddr())
+		}
+		local = c.LocalAddr()
+		require.NoError(t, s.Close()) // which leaves the waiting at this end
+		require.NoError(t, c.Close())
+	}
+	c, s := accepted(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), nil, l.Addr()) })
+	requireSpeak(t, c, s)
+
+	six := FromAddrPort(netip.MustParseAddrPort("[::1]:9"))
+	for _, tt := range []struct{ local, remote Addr }{
+		{UnixAddr("/x"), l.Addr()}, {loopback(), UnixAddr("/x")}, {loopback(), nil}, {six, l.Addr()}, {loopback(), six}, {MemoryAddr("x"), l.Addr()},
+	} {
+		_, err := ConnectTCP(soon(t), tt.local, tt.remote)
+		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = ConnectTCP(ctx, nil, l.Addr())
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = ListenTCP(UnixAddr("/x"), 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	_, err = ListenTCP(nil, 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}

@@ -1,0 +1,253 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
+	cb := TCPCallbacks()
+	if local != nil {
+		socket := cb.Socket
+		cb.Socket = func(setup any, addr Addr) (int, error) {
+			fd, err := socket(setup, addr)
+			if err != nil {
+				return -1, err
+			}
+			if err := bindInet(fd, local, true); err != nil {
+				return -1, errors.Join(err, unix.Close(fd))
+			}
+			return fd, nil
+		}
+	}
+	return (&plugin[int]{cb: &cb, prompt: true}).Connect(ctx, remote)
+}
+
+// bindInet binds to a port; share lets it be one on which old connections linger.
+func bindInet(fd int, local Addr, share bool) error {
+	sa, err := ToSockaddr(local)
+	if err != nil {
+		return err
+	}
+	if port, _ := Port(local); port != 0 && share {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
+		}
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+}
+
+func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
+	cb := UnixCallbacks()
+	socket := cb.Socket
+	cb.Socket = func(setup any, addr Addr) (*UnixSocket, error) {
+		u, err := socket(setup, addr)
+		if err != nil {
+			return nil, err
+		}
+		path, err := bindUnix(u.fd, local)
+		if err != nil {
+			return nil, errors.Join(err, unix.Close(u.fd))
+		}
+		if path != "" {
+			u.path.Store(&path)
+		}
+		return u, nil
+	}
+	return (&plugin[*UnixSocket]{cb: &cb, prompt: true}).Connect(ctx, remote)
+}
+
+// bindUnix gives a UNIX socket its name, if it has one, and returns the path that must be removed.
+func bindUnix(fd int, local Addr) (path string, err error) {
+	if path, err = UnixPath(local); err != nil || path == "" {
+		return "", err
+	}
+	sa, err := ToSockaddr(local)
+	if err != nil {
+		return "", err
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return "", os.NewSyscallError("bind", err)
+	}
+	if abstractNames && path[0] == '@' {
+		return "", nil
+	}
+	return path, nil
+}
+
+func unixStreams() (one, other *Stream, err error) {
+	fds, err := socketPair()
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	one, err = importStream(Unix(), fds[0], UnixAddr(""))
+	if err != nil {
+		return nil, nil, errors.Join(err, unix.Close(fds[1]))
+	}
+	other, err = importStream(Unix(), fds[1], UnixAddr(""))
+	if err != nil {
+		return nil, nil, errors.Join(err, one.Close())
+	}
+	return one, other, nil
+}
+
+// importStream makes a Stream of a descriptor that it owns, on failure too.
+func importStream(tr Transport, fd int, remote Addr) (*Stream, error) {
+	s, err := tr.Import(fd, nil) // the plug-ins of this package take the descriptor, and free it when something fails later
+	if err != nil {
+		return nil, err
+	}
+	s.remote = remote
+	return s, nil
+}
+
+func openUDP(local, remote Addr) (*Datagram, error) {
+	of := remote
+	if of == nil {
+		of = local
+	}
+	af, err := family(of)
+	if err != nil {
+		return nil, err
+	}
+	return openDatagram(af, remote, func(fd int) error {
+		if af == unix.AF_INET6 {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+				return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
+			}
+		}
+		if local == nil {
+			return nil
+		}
+		return bindInet(fd, local, false)
+	})
+}
+
+func openUnixgram(local, remote Addr) (*Datagram, error) {
+	made := ""
+	d, err := openDatagram(unix.AF_UNIX, remote, func(fd int) (err error) {
+		made, err = bindUnix(fd, local)
+		if path, _ := UnixPath(local); errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_DGRAM) {
+			made, err = bindUnix(fd, local)
+		}
+		return err
+	})
+	if err != nil && made != "" {
+		_ = os.Remove(made)
+	}
+	return d, err
+}
+
+// openDatagram makes a socket, has it bound, and connects it.
+func openDatagram(af int, remote Addr, bind func(fd int) error) (*Datagram, error) {
+	fd, err := socketFD(af, unix.SOCK_DGRAM)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	if err = bind(fd); err == nil && remote != nil {
+		var sa unix.Sockaddr
+		if sa, err = ToSockaddr(remote); err == nil {
+			err = os.NewSyscallError("connect", unix.Connect(fd, sa))
+		}
+	}
+	var d *Datagram
+	if err == nil {
+		d, err = newDatagram(fd, remote)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return d, nil
+}
+
+// A found is what a descriptor turned out to be.
+type found struct {
+	kind      int // SOCK_STREAM, …
+	listening bool
+	local     Addr
+	remote    Addr // nil: not connected
+}
+
+// inspect tells what a descriptor is.
+func inspect(fd int) (f found, err error) {
+	if f.kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return f, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return f, os.NewSyscallError("getsockname", err)
+	}
+	if f.local = FromSockaddr(sa); f.local == nil {
+		return f, fmt.Errorf("the socket is neither an inet nor a UNIX one: %w", unix.EAFNOSUPPORT)
+	}
+	if f.kind == unix.SOCK_STREAM {
+		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		f.listening = err == nil && n != 0
+	}
+	if sa, err := unix.Getpeername(fd); err == nil {
+		f.remote = FromSockaddr(sa)
+	}
+	return f, nil
+}
+
+func (f *found) plugin() Transport {
+	if _, ok := f.local.(UnixAddr); ok {
+		return Unix()
+	}
+	return TCP()
+}
+
+func adoptStream(fd int) (*Stream, error) {
+	f, err := inspect(fd)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.kind != unix.SOCK_STREAM:
+		return nil, fmt.Errorf("the socket is not one of streams: %w", unix.EINVAL)
+	case f.listening:
+		return nil, fmt.Errorf("the socket listens: %w", unix.EINVAL)
+	case f.remote == nil:
+		return nil, unix.ENOTCONN
+	}
+	return takeOver(fd, func(own int) (*Stream, error) { return importStream(f.plugin(), own, f.remote) })
+}
+
+func adoptListener(fd int) (*Listener, error) {
+	f, err := inspect(fd)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.kind != unix.SOCK_STREAM || !f.listening:
+		return nil, fmt.Errorf("the socket does not listen: %w", unix.EINVAL)
+	}
+	return takeOver(fd, f.plugin().ImportListener)
+}
+
+// takeOver makes something of a duplicate and closes the original, which stays as it was when that fails.
+func takeOver[T any](fd int, adopt func(own int) (T, error)) (t T, err error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return t, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	if t, err = adopt(own); err == nil {
+		_ = unix.Close(fd)
+	}
+	return t, err
+}
+
+func adoptDatagram(fd int) (*Datagram, error) {
+	f, err := inspect(fd)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.kind != unix.SOCK_DGRAM:
+		return nil, fmt.Errorf("the socket is not one of datagrams: %w", unix.EINVAL)
+	}
+	return newDatagram(fd, f.remote)
+}

@@ -1,0 +1,247 @@
+//go:build unix
+
+package transport
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestConnectTCPElsewhere(t *testing.T) {
+	l, err := ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = ConnectTCP(soon(t), FromAddrPort(netip.MustParseAddrPort("192.0.2.1:0")), l.Addr())
+	require.ErrorIs(t, err, syscall.EADDRNOTAVAIL, "an address of somebody else")
+	_, err = ConnectTCP(soon(t), l.Addr(), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")))
+	require.Error(t, err, "a port at which somebody listens")
+}
+
+func TestConnectUnix(t *testing.T) {
+	dir := shortDir(t)
+	l, err := ListenUnix(UnixAddr(filepath.Join(dir, "listener")), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	path := UnixAddr(filepath.Join(dir, "client"))
+	for _, local := range []Addr{nil, UnixAddr(""), path, path} {
+		c, s := accepted(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
+		requireSpeak(t, c, s)
+		require.Equal(t, l.Addr(), c.RemoteAddr())
+		require.Equal(t, orUnnamed(local), s.RemoteAddr())
+		require.Equal(t, orUnnamed(local), c.LocalAddr())
+		if local == path {
+			require.FileExists(t, path.Path())
+			_, err := ConnectUnix(soon(t), local, l.Addr())
+			require.ErrorIs(t, err, syscall.EADDRINUSE)
+		}
+		require.NoError(t, c.Close())
+		require.NoFileExists(t, path.Path())
+	}
+	_, err = ConnectUnix(soon(t), path, UnixAddr(filepath.Join(dir, "nobody")))
+	require.ErrorIs(t, err, syscall.ENOENT)
+	require.NoFileExists(t, path.Path())
+	for _, tt := range []struct{ local, remote Addr }{{loopback(), l.Addr()}, {nil, loopback()}, {nil, nil}, {MemoryAddr("x"), l.Addr()}} {
+		_, err := ConnectUnix(soon(t), tt.local, tt.remote)
+		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
+	}
+	_, err = ListenUnix(loopback(), 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+// The kinds of package net serve where this package's own do.
+func TestConstructorsTakeNetAddrs(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	l, err := ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	c, s := accepted(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
+	requireSpeak(t, c, s)
+	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
+	require.NoError(t, err)
+	defer d.Close()
+	ap, err := AddrPort(d.LocalAddr())
+	require.NoError(t, err)
+	requireSends(t, d, "to myself", net.UDPAddrFromAddrPort(ap))
+	requireReceives(t, d, "to myself", d.LocalAddr())
+}
+
+func TestUnixPair(t *testing.T) {
+	a, b, err := UnixPair()
+	require.NoError(t, err)
+	defer a.Close()
+	defer b.Close()
+	requireSpeak(t, a, b)
+	for _, s := range []*Stream{a, b} {
+		require.Equal(t, UnixAddr(""), s.LocalAddr())
+		require.Equal(t, UnixAddr(""), s.RemoteAddr())
+		fd, err := s.Descriptor()
+		require.NoError(t, err)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.FD_CLOEXEC)
+	}
+	require.NoError(t, a.Close())
+	_, err = b.Read(soon(t), make([]byte, 1))
+	require.Equal(t, io.EOF, err)
+}
+
+// rawSocket makes a descriptor that is the test's own until it is adopted.
+func rawSocket(t testing.TB, family, kind int, at Addr) int {
+	t.Helper()
+	fd, err := unix.Socket(family, kind, 0)
+	require.NoError(t, err)
+	if at != nil {
+		sa, err := ToSockaddr(at)
+		require.NoError(t, err)
+		require.NoError(t, unix.Bind(fd, sa))
+	}
+	return fd
+}
+
+// requireTaken expects that fd is closed, or somebody else's: closed here, for tests of a package run one after the other.
+func requireTaken(t testing.TB, fd int) {
+	t.Helper()
+	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	require.ErrorIs(t, err, syscall.EBADF)
+}
+
+func TestAdoptStream(t *testing.T) {
+	l, err := ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	ul, err := ListenUnix(UnixAddr(filepath.Join(shortDir(t), "s")), 0)
+	require.NoError(t, err)
+	defer ul.Close()
+	for family, l := range map[int]*Listener{unix.AF_INET: l, unix.AF_UNIX: ul} {
+		fd := rawSocket(t, family, unix.SOCK_STREAM, nil)
+		sa, err := ToSockaddr(l.Addr())
+		require.NoError(t, err)
+		require.NoError(t, unix.Connect(fd, sa))
+		s, err := l.Accept(soon(t))
+		require.NoError(t, err)
+		c, err := AdoptStream(fd)
+		require.NoError(t, err)
+		requireTaken(t, fd)
+		requireSpeak(t, c, s)
+		require.Equal(t, l.Addr(), c.RemoteAddr())
+		own, err := c.Descriptor()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, own, 3)
+		flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.FD_CLOEXEC)
+		require.NoError(t, c.Close())
+		_, err = s.Read(soon(t), make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, s.Close())
+	}
+}
+
+func TestAdoptListener(t *testing.T) {
+	path := UnixAddr(filepath.Join(shortDir(t), "s"))
+	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
+		fd := rawSocket(t, family, unix.SOCK_STREAM, at)
+		require.NoError(t, unix.Listen(fd, 5))
+		l, err := AdoptListener(fd)
+		require.NoError(t, err)
+		requireTaken(t, fd)
+		tr := TCP()
+		if family == unix.AF_UNIX {
+			tr = Unix()
+			require.Equal(t, at, l.Addr())
+		}
+		c, s := accepted(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
+		requireSpeak(t, c, s)
+		require.NoError(t, l.Close())
+	}
+	require.NoFileExists(t, path.Path())
+}
+
+func TestAdoptDatagram(t *testing.T) {
+	path := UnixAddr(filepath.Join(shortDir(t), "s"))
+	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
+		fd := rawSocket(t, family, unix.SOCK_DGRAM, at)
+		d, err := AdoptDatagram(fd)
+		require.NoError(t, err)
+		requireTaken(t, fd)
+		require.Nil(t, d.RemoteAddr())
+		requireSends(t, d, "to myself", d.LocalAddr())
+		requireReceives(t, d, "to myself", d.LocalAddr())
+
+		fd = rawSocket(t, family, unix.SOCK_DGRAM, nil)
+		sa, err := ToSockaddr(d.LocalAddr())
+		require.NoError(t, err)
+		require.NoError(t, unix.Connect(fd, sa))
+		c, err := AdoptDatagram(fd)
+		require.NoError(t, err)
+		require.Equal(t, d.LocalAddr(), c.RemoteAddr())
+		requireSends(t, c, "connected", nil)
+		requireReceives(t, d, "connected", c.LocalAddr())
+		require.NoError(t, c.Close())
+		require.NoError(t, d.Close())
+	}
+	require.NoFileExists(t, path.Path())
+
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	require.NoError(t, err)
+	a, err := AdoptDatagram(fds[0])
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := AdoptDatagram(fds[1])
+	require.NoError(t, err)
+	defer b.Close()
+	requireSends(t, a, "a pair", nil)
+	requireReceives(t, b, "a pair", UnixAddr(""))
+}
+
+// A descriptor of the wrong kind is refused and stays its owner's.
+func TestAdoptRefuses(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer file.Close()
+	unconnected := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
+	listening := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, loopback())
+	require.NoError(t, unix.Listen(listening, 1))
+	datagrams := rawSocket(t, unix.AF_INET, unix.SOCK_DGRAM, loopback())
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	closed := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
+	require.NoError(t, unix.Close(closed))
+
+	adoptions := map[string]func(int) error{
+		"stream":   func(fd int) error { return second(AdoptStream(fd)) },
+		"listener": func(fd int) error { return second(AdoptListener(fd)) },
+		"datagram": func(fd int) error { return second(AdoptDatagram(fd)) },
+	}
+	for _, tt := range []struct {
+		name string
+		fd   int
+		want map[string]error
+	}{
+		{"file", int(file.Fd()), map[string]error{"stream": syscall.ENOTSOCK, "listener": syscall.ENOTSOCK, "datagram": syscall.ENOTSOCK}},
+		{"closed", closed, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
+		{"none", -1, map[string]error{"stream": syscall.EBADF, "listener": syscall.EBADF, "datagram": syscall.EBADF}},
+		{"unconnected", unconnected, map[string]error{"stream": syscall.ENOTCONN, "listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
+		{"listening", listening, map[string]error{"stream": syscall.EINVAL, "datagram": syscall.EINVAL}},
+		{"datagrams", datagrams, map[string]error{"stream": syscall.EINVAL, "listener": syscall.EINVAL}},
+		{"stream", pair[0], map[string]error{"listener": syscall.EINVAL, "datagram": syscall.EINVAL}},
+	} {
+		for as, want := range tt.want {
+			require.ErrorIs(t, adoptions[as](tt.fd), want, "%s as %s", tt.name, as)
+		}
+	}
+	for _, fd := range []int{unconnected, listening, datagrams, pair[0], pair[1]} {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		require.NoError(t, err)
+		require.Zero(t, flags&unix.O_NONBLOCK, "it is as it was")
+		require.NoError(t, unix.Close(fd), "still ours")
+	}
+}

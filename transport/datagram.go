@@ -1,0 +1,188 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// A DatagramSocket sends and receives datagrams, each as a whole. *Datagram is the one of this package; a virtual socket over
+// something else keeps the same rules, which CheckDatagram of package transporttest tries. See the tsocket guide, "The tdgram_context abstraction" and
+// "Virtual Sockets".
+type DatagramSocket interface {
+	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
+	SendTo(ctx context.Context, p []byte, to Addr) (int, error)
+	LocalAddr() Addr
+	RemoteAddr() Addr
+	Disconnect() error
+	Close() error
+}
+
+var _ DatagramSocket = (*Datagram)(nil)
+
+// A Datagram is a datagram socket of the operating system: UDP or UNIX. OpenUDP, OpenUnixgram and AdoptDatagram make one. One
+// operation a direction may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called beside anything. Operations end
+// when their context does; the socket stays usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected socket, is
+// told by the next operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
+type Datagram struct {
+	sock          datagramSocket
+	local, remote Addr // remote: nil if not connected
+
+	receiving, sending atomic.Bool
+	state              atomic.Int32 // that of a stream
+	closing            chan struct{}
+	closeOnce          sync.Once
+	closeErr           error
+}
+
+// LocalAddr is the address of this end; of an unnamed UNIX socket the empty UnixAddr.
+func (d *Datagram) LocalAddr() Addr { return d.local }
+
+// RemoteAddr is the address that the socket is connected to, nil if it is not.
+func (d *Datagram) RemoteAddr() Addr { return d.remote }
+
+// SyscallConn gives access to the descriptor, for socket options and the like.
+func (d *Datagram) SyscallConn() (syscall.RawConn, error) { return d.sock.syscallConn() }
+
+func (d *Datagram) usable() error {
+	switch d.state.Load() {
+	case streamClosed:
+		return net.ErrClosed
+	case streamDisconnected:
+		return syscall.ENOTCONN
+	}
+	return nil
+}
+
+// begin claims a direction.
+func (d *Datagram) begin(direction *atomic.Bool) error {
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if !direction.CompareAndSwap(false, true) {
+		return ErrBusy
+	}
+	return nil
+}
+
+// RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is never 0 without an error, and its
+// sender: the empty UnixAddr for an unnamed one. Datagrams of length zero are skipped, and an empty p is EINVAL. Of a datagram longer
+// than p the first len(p) bytes are given, with the sender where the system tells it, beside an error that is both io.ErrShortBuffer and EMSGSIZE; the rest of
+// it is lost. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the sender stays the same. See
+// tdgram_recvfrom_send.
+func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error) {
+	if err := d.begin(&d.receiving); err != nil {
+		return 0, nil, opError("receive", d.name(), err)
+	}
+	defer d.receiving.Store(false)
+	if len(p) == 0 {
+		return 0, nil, opError("receive", d.name(), syscall.EINVAL)
+	}
+	for {
+		n, size, from, err := d.sock.receive(ctx, d, p)
+		switch {
+		case err != nil:
+			return 0, nil, opError("receive", d.name(), err)
+		case size > len(p):
+			return n, from, opError("receive", d.name(), &tooLongError{size, len(p)})
+		case n > 0:
+			return n, from, nil
+		}
+		if err := ended(ctx); err != nil { // an empty datagram
+			return 0, nil, opError("receive", d.name(), err)
+		}
+	}
+}
+
+// A tooLongError is a datagram that did not fit.
+type tooLongError struct{ size, room int }
+
+func (e *tooLongError) Error() string {
+	if e.size == unknownSize {
+		return fmt.Sprintf("a datagram of more than the %d bytes of the buffer: %v", e.room, io.ErrShortBuffer)
+	}
+	return fmt.Sprintf("a datagram of %d bytes for a buffer of %d: %v", e.size, e.room, io.ErrShortBuffer)
+}
+
+func (e *tooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, syscall.EMSGSIZE} }
+
+// unknownSize is the size of a datagram of which the system says only that it was too long.
+const unknownSize = int(^uint(0) >> 1)
+
+// SendTo sends p as one datagram and returns its length in bytes, when it is the system's; whether it arrives is not known. An empty one is EINVAL. to
+// says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere
+// else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram
+// is too long for the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been
+// sent. A full UNIX socket of a receiver to whom this one is not connected is looked at from time to time: the system does not tell
+// when there is room. See tdgram_sendto_send.
+func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
+	if err := d.begin(&d.sending); err != nil {
+		return 0, opError("send", d.target(to), err)
+	}
+	defer d.sending.Store(false)
+	switch {
+	case len(p) == 0:
+		return 0, opError("send", d.target(to), syscall.EINVAL)
+	case to == nil && d.remote == nil:
+		return 0, opError("send", d.local, syscall.EDESTADDRREQ)
+	}
+	if err := d.sock.send(ctx, d, p, to); err != nil {
+		return 0, opError("send", d.target(to), err)
+	}
+	return len(p), nil
+}
+
+// name is what errors call the socket.
+func (d *Datagram) name() Addr {
+	if d.remote != nil {
+		return d.remote
+	}
+	return d.local
+}
+
+func (d *Datagram) target(to Addr) Addr {
+	if to != nil {
+		return to
+	}
+	return d.name()
+}
+
+// Disconnect closes the socket in good order. With an operation outstanding it is ErrBusy; later use is ENOTCONN. See
+// tdgram_disconnect_send.
+func (d *Datagram) Disconnect() error {
+	if err := d.begin(&d.receiving); err != nil {
+		return opError("disconnect", d.name(), err)
+	}
+	defer d.receiving.Store(false)
+	if err := d.begin(&d.sending); err != nil {
+		return opError("disconnect", d.name(), err)
+	}
+	defer d.sending.Store(false)
+	d.state.CompareAndSwap(streamOpen, streamDisconnected)
+	return d.finish(true)
+}
+
+// Close ends every operation at once with net.ErrClosed, closes the socket, and removes its path if it is a UNIX socket with one. It is
+// idempotent.
+func (d *Datagram) Close() error {
+	d.state.Store(streamClosed)
+	return d.finish(true)
+}
+
+// Release closes the socket in this process only, and leaves its path: another one goes on with it.
+func (d *Datagram) Release() error {
+	d.state.Store(streamClosed)
+	return d.finish(false)
+}
+
+func (d *Datagram) finish(unlink bool) error {
+	d.closeOnce.Do(func() {
+		close(d.closing)
+		d.closeErr = opError("close", d.name(), d.sock.close(unlink))
+	})
+	return d.closeErr
+}

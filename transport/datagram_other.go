@@ -1,0 +1,132 @@
+//go:build !unix
+
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A datagramSocket is a Datagram's socket of package net.
+type datagramSocket struct{ c *net.UDPConn }
+
+func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.c.SyscallConn() }
+
+func (s *datagramSocket) close(bool) error { return s.c.Close() }
+
+// wsaMsgSize is WSAEMSGSIZE: how windows says that a datagram is too long, in either direction.
+const wsaMsgSize = syscall.Errno(10040)
+
+func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+	err = during(ctx, d, s.c.SetReadDeadline, func() error {
+		k, ap, err := s.c.ReadFromUDPAddrPort(p)
+		if n = k; ap.IsValid() {
+			from = FromAddrPort(ap)
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, wsaMsgSize):
+		return len(p), unknownSize, from, nil
+	case err != nil:
+		return 0, 0, nil, err
+	}
+	return n, n, from, nil
+}
+
+func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+	write := func() error { _, err := s.c.Write(p); return err }
+	switch {
+	case d.remote == nil:
+		ap, err := AddrPort(to)
+		local, _ := AddrPort(d.local)
+		if err == nil && ap.Addr().Is4() != local.Addr().Is4() {
+			err = fmt.Errorf("address %v is of another family than the socket: %w", to, syscall.EINVAL)
+		}
+		if err != nil {
+			return err
+		}
+		write = func() error { _, err := s.c.WriteToUDPAddrPort(p, ap); return err }
+	case to != nil:
+		ap, err := AddrPort(to)
+		if err != nil {
+			return err
+		}
+		if own, _ := AddrPort(d.remote); ap != own {
+			return syscall.EISCONN
+		}
+	}
+	err := during(ctx, d, s.c.SetWriteDeadline, write)
+	if errors.Is(err, wsaMsgSize) {
+		return fmt.Errorf("%w: %w", syscall.EMSGSIZE, err)
+	}
+	return err
+}
+
+// during runs an operation until ctx ends.
+func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op func() error) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	until := time.Time{}
+	if _, single := ctx.(noWait); single {
+		until = tries(0)
+	}
+	if err := deadline(until); err != nil {
+		return parkError(d, err)
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = deadline(past); close(fired) })
+	err := op()
+	cut := !stop()
+	if cut {
+		<-fired
+	}
+	switch {
+	case err == nil:
+		return nil
+	case d.usable() != nil:
+		return d.usable()
+	case cut && errors.Is(err, os.ErrDeadlineExceeded):
+		return ctx.Err()
+	}
+	return err
+}
+
+func openUDP(local, remote Addr) (*Datagram, error) {
+	var l, r *net.UDPAddr
+	network := "udp4"
+	for _, a := range []Addr{local, remote} {
+		if ap, err := AddrPort(a); err == nil && ap.Addr().Is6() {
+			network = "udp6"
+		}
+	}
+	if a, err := ToNetAddr(network, local); err == nil {
+		l = a.(*net.UDPAddr)
+	}
+	var c *net.UDPConn
+	var err error
+	if remote == nil {
+		c, err = net.ListenUDP(network, l)
+	} else {
+		var a net.Addr
+		if a, err = ToNetAddr(network, remote); err != nil {
+			return nil, err
+		}
+		r = a.(*net.UDPAddr)
+		c, err = net.DialUDP(network, l, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Datagram{sock: datagramSocket{c}, local: FromNetAddr(c.LocalAddr()), remote: remote, closing: make(chan struct{})}, nil
+}
+
+func openUnixgram(Addr, Addr) (*Datagram, error) {
+	return nil, fmt.Errorf("UNIX datagram sockets: %w", errors.ErrUnsupported)
+}

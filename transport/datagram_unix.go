@@ -1,0 +1,226 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller. receive and send are each used by one
+// caller at a time.
+type datagramSocket struct {
+	wait   *waiter
+	family int
+	path   string      // what close removes
+	file   os.FileInfo // and what was there when it was bound
+	peer   []byte      // the sockaddr that it is connected to
+
+	// Arguments and results of the calls in flight, so that the closures below are made once.
+	in  receipt
+	rd  struct{ once, wait bool }
+	out dispatch
+	wr  struct{ once, wait bool }
+
+	receiveReady, sendReady func(uintptr) bool
+}
+
+// A receipt is a datagram on its way in.
+type receipt struct {
+	p       []byte
+	n, size int // size is that of the datagram; unknownSize if it is too long and the system does not say more
+	err     error
+	sender
+}
+
+// A dispatch is a datagram on its way out.
+type dispatch struct {
+	p    []byte
+	to   Addr   // nil: the one that the socket is connected to
+	name []byte // its sockaddr
+	err  error
+}
+
+// newDatagram makes a Datagram of a descriptor, through a duplicate; on success fd is closed.
+func newDatagram(fd int, remote Addr) (*Datagram, error) {
+	d := &Datagram{remote: remote, closing: make(chan struct{})}
+	s := &d.sock
+	var err error
+	if d.local, err = localAddrFD(fd); err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	if s.family, err = family(d.local); err != nil {
+		return nil, err
+	}
+	if remote != nil {
+		if s.peer, err = AppendSockaddr(nil, remote); err != nil {
+			return nil, err
+		}
+	}
+	if err := setNonblock(fd); err != nil {
+		return nil, err
+	}
+	if s.wait, err = newWaiter(fd); err != nil {
+		return nil, err
+	}
+	_ = unix.Close(fd)
+	if u, ok := d.local.(UnixAddr); ok && u != "" && !(abstractNames && u[0] == '@') {
+		if info, err := os.Lstat(u.Path()); err == nil {
+			s.path, s.file = u.Path(), info
+		}
+	}
+	s.receiveReady, s.sendReady = s.tryReceive, s.trySend
+	return d, nil
+}
+
+func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.wait.raw, nil }
+
+func (s *datagramSocket) close(unlink bool) error {
+	if s.path != "" && unlink {
+		if now, err := os.Lstat(s.path); err == nil && os.SameFile(s.file, now) { // somebody else's may be there by now
+			_ = os.Remove(s.path)
+		}
+	}
+	s.wait.close()
+	return nil
+}
+
+func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+	r := &s.in
+	r.p, r.n, r.size, r.err, s.rd.wait = p, 0, 0, nil, false
+	err = await(ctx, d, &s.wait.in, s.receiveReady, &s.rd.once, &s.rd.wait)
+	r.p = nil
+	if err == nil {
+		err = r.err
+	}
+	if err != nil && r.n == 0 { // one that came at the last moment is not lost
+		return 0, 0, nil, err
+	}
+	if from = r.addr; from == nil { // the system does not say
+		if from = d.remote; from == nil && s.family == unix.AF_UNIX {
+			from = UnixAddr("")
+		}
+	}
+	return r.n, r.size, from, nil
+}
+
+func (s *datagramSocket) tryReceive(fd uintptr) bool {
+	r := &s.in
+	for {
+		r.n, r.size, r.err = 0, 0, nil
+		recvFromFD(int(fd), r)
+		switch {
+		case again(r.err):
+			s.rd.wait, r.err = true, nil
+			return s.rd.once
+		case !interrupted(r.err):
+			return true
+		}
+	}
+}
+
+func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+	w := &s.out
+	w.p, w.to, w.name = p, nil, w.name[:0]
+	defer func() { w.p, w.to = nil, nil }()
+	if to != nil {
+		name, err := AppendSockaddr(w.name, to)
+		if w.name = name; err != nil {
+			if errors.Is(err, syscall.EAFNOSUPPORT) {
+				err = fmt.Errorf("address %v is of no kind that this socket sends to: %w", to, syscall.EINVAL)
+			}
+			return err
+		}
+		switch {
+		case s.peer != nil && bytes.Equal(s.peer, w.name):
+			w.name = w.name[:0]
+		case s.peer != nil:
+			return syscall.EISCONN
+		default:
+			if f, _ := family(to); f != s.family {
+				return fmt.Errorf("address %v is of another family than the socket: %w", to, syscall.EINVAL)
+			}
+			w.to = to
+		}
+	}
+	err := s.dispatch(ctx, d)
+	if err == syscall.EMSGSIZE && s.growSendBuffer(len(p)) {
+		err = s.dispatch(ctx, d)
+	}
+	return err
+}
+
+// dispatch sends what s.out holds.
+func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
+	w := &s.out
+	w.err, s.wr.wait = nil, false
+	if s.family == unix.AF_UNIX && w.to != nil {
+		return s.dispatchByLooking(ctx, d)
+	}
+	if err := await(ctx, d, &s.wait.out, s.sendReady, &s.wr.once, &s.wr.wait); err != nil {
+		return err
+	}
+	return w.err
+}
+
+// dispatchByLooking sends to a UNIX socket to which this one is not connected: the poller waits for room in our own buffer only,
+// never for room in the receiver's queue.
+func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if err := ended(ctx); err != nil {
+			return err
+		}
+		s.wr.once, s.wr.wait = true, false
+		if err := s.wait.out.park(s.sendReady); err != nil {
+			return parkError(d, err)
+		}
+		if !s.wr.wait {
+			return s.out.err
+		}
+		if _, ok := ctx.(noWait); ok {
+			return os.ErrDeadlineExceeded
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-d.closing:
+			t.Stop()
+			return d.usable()
+		case <-t.C:
+		}
+	}
+}
+
+func (s *datagramSocket) trySend(fd uintptr) bool {
+	w := &s.out
+	for {
+		w.err = sendToFD(int(fd), w)
+		switch {
+		case again(w.err), w.err == syscall.ENOBUFS && s.family == unix.AF_UNIX && w.to != nil: // ENOBUFS: how the BSDs say it
+			s.wr.wait, w.err = true, nil
+			return s.wr.once
+		case !interrupted(w.err):
+			return true
+		}
+	}
+}
+
+// growSendBuffer makes room for a datagram of n bytes; false if that is not what it lacks.
+func (s *datagramSocket) growSendBuffer(n int) (grown bool) {
+	const overhead, step = 256, 1024
+	want := (n + overhead + step - 1) &^ (step - 1)
+	_ = s.wait.raw.Control(func(fd uintptr) {
+		size, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
+		grown = err == nil && size < want && unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, want) == nil
+	})
+	return grown
+}

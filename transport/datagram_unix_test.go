@@ -1,0 +1,243 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// datagramAllocs is how many allocations a datagram may cost, sent and received.
+var datagramAllocs = map[bool]float64{true: 0, false: 6}[runtime.GOOS == "linux"]
+
+// shortDir is a folder whose name leaves room for a socket's.
+func shortDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "tr")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// unixgrams opens two UNIX datagram sockets; the second is connected to the first.
+func unixgrams(t testing.TB) (open, connected *Datagram) {
+	t.Helper()
+	dir := shortDir(t)
+	open, err := OpenUnixgram(UnixAddr(filepath.Join(dir, "a")), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { open.Close() })
+	connected, err = OpenUnixgram(UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())
+	require.NoError(t, err)
+	t.Cleanup(func() { connected.Close() })
+	return open, connected
+}
+
+func option(t testing.TB, d *Datagram, name, value int) {
+	t.Helper()
+	raw, err := d.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, name, value) }))
+	require.NoError(t, err)
+}
+
+func sendBuffer(t testing.TB, d *Datagram) (n int) {
+	t.Helper()
+	raw, err := d.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { n, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF) }))
+	require.NoError(t, err)
+	return n
+}
+
+// Datagrams of length zero are skipped; they can come from other programs only.
+func TestDatagramEmptyOnes(t *testing.T) {
+	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
+		raw, err := connected.SyscallConn()
+		require.NoError(t, err)
+		for range 3 {
+			require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }))
+			require.NoError(t, err)
+		}
+		_, _, err = open.RecvFrom(NoWait(), make([]byte, 10))
+		requireTimeout(t, err)
+		require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Send(int(fd), nil, 0) }))
+		require.NoError(t, err)
+		requireSends(t, connected, "not empty", nil)
+		requireReceives(t, open, "not empty", connected.LocalAddr())
+	})
+}
+
+// A datagram for which the send buffer is too small makes it larger.
+func TestDatagramGrowsSendBuffer(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("how far a send buffer reaches is the system's affair")
+	}
+	for _, to := range []string{"connected", "with an address"} {
+		t.Run(to, func(t *testing.T) {
+			open, connected := unixgrams(t)
+			sender, at := connected, Addr(nil)
+			if to != "connected" {
+				var err error
+				sender, err = OpenUnixgram(nil, nil)
+				require.NoError(t, err)
+				defer sender.Close()
+				at = open.LocalAddr()
+			}
+			option(t, sender, unix.SO_SNDBUF, 4096)
+			before := sendBuffer(t, sender)
+			big := bytes.Repeat([]byte("0123456789"), 10_000)
+			n, err := sender.SendTo(soon(t), big, at)
+			require.NoError(t, err)
+			require.Equal(t, len(big), n)
+			require.Greater(t, sendBuffer(t, sender), before)
+			got := make([]byte, len(big))
+			_, _, err = open.RecvFrom(soon(t), got)
+			require.NoError(t, err)
+			require.Equal(t, big, got)
+		})
+	}
+	// What no buffer helps against is EMSGSIZE, and leaves the buffer alone from then on.
+	_, udp := udpPair(t, "ipv4")
+	option(t, udp, unix.SO_SNDBUF, 4096)
+	_, err := udp.SendTo(soon(t), make([]byte, 70_000), nil)
+	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	grown := sendBuffer(t, udp)
+	require.Greater(t, grown, 70_000)
+	_, err = udp.SendTo(soon(t), make([]byte, 70_000), nil)
+	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.Equal(t, grown, sendBuffer(t, udp))
+	requireSends(t, udp, "it goes on", nil)
+}
+
+// A sender waits for room in the receiver's queue, connected or not, and can be ended.
+func TestDatagramWaitsForRoom(t *testing.T) {
+	for _, how := range []string{"connected", "with an address"} {
+		t.Run(how, func(t *testing.T) {
+			open, sender := unixgrams(t)
+			at := Addr(nil)
+			if how != "connected" {
+				var err error
+				sender, err = OpenUnixgram(nil, nil)
+				require.NoError(t, err)
+				defer sender.Close()
+				at = open.LocalAddr()
+			}
+			fill := func() (sent int) {
+				for ; ; sent++ {
+					if _, err := sender.SendTo(NoWait(), []byte{byte(sent)}, at); err != nil {
+						requireTimeout(t, err)
+						return sent
+					}
+				}
+			}
+			sent := fill()
+			require.Positive(t, sent)
+			_, err := sender.SendTo(within(t, 5*time.Millisecond), []byte("x"), at)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			ctx, cancel := context.WithCancel(context.Background())
+			cancelled := aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
+			require.Eventually(t, sender.sending.Load, 10*time.Second, time.Millisecond)
+			_, err = sender.SendTo(soon(t), []byte("x"), at)
+			require.ErrorIs(t, err, ErrBusy)
+			require.ErrorIs(t, sender.Disconnect(), ErrBusy)
+			cancel()
+			require.ErrorIs(t, returns(t, cancelled), context.Canceled)
+
+			last := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("last"), at); return err })
+			p := make([]byte, 10)
+			for range sent {
+				n, _, err := open.RecvFrom(soon(t), p)
+				require.NoError(t, err)
+				require.Equal(t, 1, n)
+			}
+			require.NoError(t, returns(t, last))
+			n, _, err := open.RecvFrom(soon(t), p)
+			require.NoError(t, err)
+			require.Equal(t, "last", string(p[:n]))
+
+			fill()
+			stuck := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
+			require.Eventually(t, sender.sending.Load, 10*time.Second, time.Millisecond)
+			require.NoError(t, sender.Close())
+			require.ErrorContains(t, returns(t, stuck), "closed")
+		})
+	}
+}
+
+func TestUnixgramPaths(t *testing.T) {
+	dir := shortDir(t)
+	at := UnixAddr(filepath.Join(dir, "s"))
+
+	// The path of a dead process is taken over, Close removes it.
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: at.Path()}))
+	require.NoError(t, unix.Close(fd))
+	require.FileExists(t, at.Path())
+	d, err := OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	_, err = OpenUnixgram(at, nil)
+	require.ErrorIs(t, err, syscall.EADDRINUSE, "one that lives is not")
+	require.NoError(t, d.Close())
+	require.NoFileExists(t, at.Path())
+
+	// Disconnect removes it too; Release does not.
+	d, err = OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Disconnect())
+	require.NoFileExists(t, at.Path())
+	d, err = OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Release())
+	require.FileExists(t, at.Path())
+
+	// What is somebody else's by now stays.
+	d, err = OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(at.Path()))
+	other, err := OpenUnixgram(at, nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.FileExists(t, at.Path())
+	require.NoError(t, other.Close())
+
+	// An attempt that fails leaves no path.
+	_, err = OpenUnixgram(at, UnixAddr(filepath.Join(dir, "nobody")))
+	require.ErrorIs(t, err, syscall.ENOENT)
+	require.NoFileExists(t, at.Path())
+
+	for _, tt := range []struct{ local, remote Addr }{{loopback(), nil}, {nil, loopback()}, {MemoryAddr("x"), nil}} {
+		_, err = OpenUnixgram(tt.local, tt.remote)
+		require.ErrorIs(t, err, syscall.EINVAL)
+	}
+}
+
+// An unnamed socket can send; there is nobody to answer to.
+func TestUnixgramUnnamed(t *testing.T) {
+	open, _ := unixgrams(t)
+	unnamed, err := OpenUnixgram(nil, open.LocalAddr())
+	require.NoError(t, err)
+	defer unnamed.Close()
+	require.Equal(t, UnixAddr(""), unnamed.LocalAddr())
+	requireSends(t, unnamed, "guess who", nil)
+	requireReceives(t, open, "guess who", UnixAddr(""))
+	requireSends(t, unnamed, "once more", open.LocalAddr())
+	requireReceives(t, open, "once more", UnixAddr(""))
+	if abstractNames {
+		named, err := OpenUnixgram(UnixAddr("@datagram-"+filepath.Base(shortDir(t))), nil)
+		require.NoError(t, err)
+		defer named.Close()
+		requireSends(t, named, "abstract", open.LocalAddr())
+		requireReceives(t, open, "abstract", named.LocalAddr())
+		requireSends(t, open, "answer", named.LocalAddr())
+		requireReceives(t, named, "answer", open.LocalAddr())
+	}
+}

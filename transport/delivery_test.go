@@ -1,0 +1,381 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// step lets what waits at the gate pass, and shuts it again for what comes.
+func (g *gate) step() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.opened)
+	g.opened = make(chan struct{})
+}
+
+// A written is the result of a WritevQueue.
+type written struct {
+	n   int64
+	err error
+}
+
+// writes starts a WritevQueue and returns once the queue has it.
+func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan written {
+	t.Helper()
+	before, _ := q.Buffered()
+	c := make(chan written, 1)
+	go func() {
+		n, err := q.WritevQueue(ctx, []byte(text[:1]), nil, []byte(text[1:]))
+		c <- written{n, err}
+	}()
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n >= before+len(text) }, 10*time.Second, 100*time.Microsecond)
+	return c
+}
+
+func requireReads(t testing.TB, s *Stream, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got))
+}
+
+// A call whose context ends before its turn sends nothing; all others get what is theirs.
+func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
+	for _, big := range []int{1, combineMax} { // combined, or from its own buffers
+		bothKinds(t, func(t *testing.T, full bool) {
+			g, c, s := gated(t, full)
+			q := NewQueue(c, nil)
+			g.shut()
+			ctx, cancel := context.WithCancel(context.Background())
+			gone := string(bytes.Repeat([]byte("gone"), big))
+			first := writes(t, q, context.Background(), "first ")
+			waiting(t, &g.begun, 1)
+			second := writes(t, q, context.Background(), "second ")
+			cancelled := writes(t, q, ctx, gone)
+			third := writes(t, q, soon(t), "third ")
+			cancel()
+			r := returns(t, cancelled)
+			require.ErrorIs(t, r.err, context.Canceled)
+			require.Zero(t, r.n)
+			buffered, _ := q.Buffered()
+			require.Equal(t, len("first second third "), buffered)
+			flushed := aside(func() error { return q.Flush(soon(t)) })
+			g.open()
+			for text, call := range map[string]<-chan written{"first ": first, "second ": second, "third ": third} {
+				require.Equal(t, written{int64(len(text)), nil}, returns(t, call))
+			}
+			require.NoError(t, returns(t, flushed))
+			require.NoError(t, q.Post(soon(t), []byte("posted"), nil, 0))
+			requireReads(t, s, "first second third posted")
+			require.NoError(t, q.Flush(soon(t)))
+			buffered, sent := q.Buffered()
+			require.Zero(t, buffered)
+			require.EqualValues(t, len("first second third posted"), sent)
+		})
+	}
+}
+
+// When all that waits has been withdrawn the queue is idle again.
+func TestWritevQueueAllWithdrawn(t *testing.T) {
+	g, c, s := gated(t, false)
+	q := NewQueue(c, nil)
+	g.shut()
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &g.begun, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	one, other := writes(t, q, ctx, "one"), writes(t, q, ctx, "other")
+	cancel()
+	require.ErrorIs(t, returns(t, one).err, context.Canceled)
+	require.ErrorIs(t, returns(t, other).err, context.Canceled)
+	g.open()
+	require.NoError(t, returns(t, first).err)
+	require.NoError(t, q.Flush(soon(t)))
+	n, err := q.WritevQueue(soon(t), []byte("again"))
+	require.NoError(t, err)
+	require.EqualValues(t, 5, n)
+	requireReads(t, s, "firstagain")
+}
+
+// A call whose context ends when its bytes have been taken gives up waiting; they go out, whole.
+func TestWritevQueueCancelledLate(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, nil)
+		g.shut()
+		first := writes(t, q, context.Background(), "first ")
+		waiting(t, &g.begun, 1)
+		ctx, cancel := context.WithCancel(context.Background())
+		late := writes(t, q, ctx, "late ")
+		last := writes(t, q, context.Background(), "last")
+		g.step()
+		waiting(t, &g.begun, 2)
+		cancel()
+		r := returns(t, late)
+		require.ErrorIs(t, r.err, context.Canceled)
+		require.EqualValues(t, 5, r.n, "they are on their way")
+		g.open()
+		require.NoError(t, returns(t, first).err)
+		require.NoError(t, returns(t, last).err)
+		requireReads(t, s, "first late last")
+	})
+}
+
+// The same for a call that writes by itself: its rest is the queue's, and no other write gets into the middle.
+func TestWritevQueueCancelledHalfWay(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(c, nil)
+	big := make([]byte, 32<<20)
+	_, _ = rand.NewChaCha8([32]byte{3}).Read(big)
+	ctx, cancel := context.WithCancel(context.Background())
+	call := make(chan written, 1)
+	go func() {
+		n, err := q.WritevQueue(ctx, big[:100], big[100:])
+		call <- written{n, err}
+	}()
+	p := make([]byte, 1)
+	_, err := s.Readv(soon(t), p)
+	require.NoError(t, err)
+	cancel()
+	r := returns(t, call)
+	require.ErrorIs(t, r.err, context.Canceled)
+	require.EqualValues(t, len(big), r.n)
+	next := writes(t, q, context.Background(), "next")
+	got := make([]byte, len(big)-1+4)
+	_, err = s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.NoError(t, returns(t, next).err)
+	require.True(t, bytes.Equal(big[1:], got[:len(big)-1]))
+	require.Equal(t, "next", string(got[len(big)-1:]))
+}
+
+// A single try sends if it can at once, else nothing.
+func TestWritevQueueNoWait(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		g, c, s := gated(t, full)
+		q := NewQueue(c, nil)
+		n, err := q.WritevQueue(NoWait(), []byte("now"))
+		require.NoError(t, err)
+		require.EqualValues(t, 3, n)
+		g.shut()
+		first := writes(t, q, context.Background(), "first")
+		n, err = q.WritevQueue(NoWait(), []byte("never"))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Zero(t, n)
+		g.open()
+		require.NoError(t, returns(t, first).err)
+		requireReads(t, s, "nowfirst")
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	c, _ := pair(t, TCP(), loopback())
+	_, err := NewQueue(c, nil).WritevQueue(ctx, []byte("never"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A sink is a carrier that takes bytes in portions of its own choosing, and fails when it is full.
+type sink struct {
+	carrier
+	mu      sync.Mutex
+	got     []byte
+	room    int
+	portion func() int
+	begun   atomic.Int32
+	gate    chan struct{} // the first write waits for it
+}
+
+var errFull = errors.New("the sink is full")
+
+func (k *sink) waitsItself() bool { return false }
+
+func (k *sink) write(ctx context.Context, v [][]byte) (int64, error) {
+	if k.begun.Add(1) == 1 && k.gate != nil {
+		<-k.gate
+	}
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	left := min(k.room, max(k.portion(), 1))
+	if left == 0 {
+		return 0, errFull
+	}
+	var n int64
+	for _, p := range v {
+		p = p[:min(len(p), left)]
+		k.got = append(k.got, p...)
+		n += int64(len(p))
+		left -= len(p)
+	}
+	k.room -= int(n)
+	return n, nil
+}
+
+// When the stream fails, each call hears what became of its own bytes.
+func TestWritevQueueOwnResults(t *testing.T) {
+	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
+	q := NewQueue(newStream(k, nil), nil)
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &k.begun, 1)
+	var calls []<-chan written
+	for range 5 {
+		calls = append(calls, writes(t, q, context.Background(), string(make([]byte, 100))))
+	}
+	close(k.gate)
+	require.Equal(t, written{5, nil}, returns(t, first))
+	for i, want := range []int64{100, 100, 50, 0, 0} {
+		r := returns(t, calls[i])
+		require.Equal(t, want, r.n, i)
+		if want == 100 {
+			require.NoError(t, r.err)
+		} else {
+			require.ErrorIs(t, r.err, errFull)
+		}
+	}
+	n, err := q.WritevQueue(soon(t), []byte("later"))
+	require.ErrorIs(t, err, errFull)
+	require.Zero(t, n)
+}
+
+// Any interleaving of writers, posts and cancelled calls included, gives whole messages, each writer's in its order: what was delivered is there, what was
+// taken back is not.
+func TestQueueInterleavings(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seed := rapid.Uint64().Draw(t, "seed")
+		rng := rand.New(rand.NewPCG(seed, 1))
+		k := &sink{room: 1 << 30, portion: func() int { return 1 + rng.IntN(3000) }}
+		q := NewQueue(newStream(k, nil), &QueueOptions{Limit: rapid.SampledFrom([]int{1, 500, 1 << 20}).Draw(t, "limit")})
+		type op struct {
+			size   int
+			post   bool
+			mode   PostMode
+			cancel time.Duration
+		}
+		plans := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
+			return op{
+				size:   rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(combineMax-20, combineMax+20)).Draw(t, "size"),
+				post:   rapid.Bool().Draw(t, "post"),
+				mode:   rapid.SampledFrom([]PostMode{0, Burst}).Draw(t, "mode"),
+				cancel: rapid.SampledFrom([]time.Duration{0, 0, time.Microsecond, 50 * time.Microsecond}).Draw(t, "cancel"),
+			}
+		}), 1, 8), 1, 6).Draw(t, "plans")
+		var wg sync.WaitGroup
+		sent := make([][]uint32, len(plans)) // the messages of each writer that must be there
+		faults := make(chan string, 100)
+		for w, plan := range plans {
+			wg.Go(func() {
+				for i, o := range plan {
+					m := binary.BigEndian.AppendUint32(nil, uint32(o.size))
+					m = append(m, byte(w))
+					m = binary.BigEndian.AppendUint32(m, uint32(i))
+					m = append(m, bytes.Repeat([]byte{byte(w + i)}, o.size)...)
+					ctx, cancel := context.Background(), context.CancelFunc(func() {})
+					if o.cancel > 0 {
+						ctx, cancel = context.WithTimeout(ctx, o.cancel)
+					}
+					n, err := int64(len(m)), error(nil)
+					if o.post {
+						if err = q.Post(ctx, m[:5], m[5:], o.mode); err != nil {
+							n = 0
+						}
+					} else {
+						n, err = q.WritevQueue(ctx, m[:5], m[5:])
+					}
+					cancel()
+					clear(m) // ours again
+					switch {
+					case err != nil && !errors.Is(err, context.DeadlineExceeded):
+						faults <- err.Error()
+					case n == int64(len(m)):
+						sent[w] = append(sent[w], uint32(i))
+					case n != 0 || err == nil:
+						faults <- "a count that is neither all nor nothing"
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, q.Flush(context.Background()))
+		require.Empty(t, faults)
+		got := make([][]uint32, len(plans))
+		for rest := k.got; len(rest) > 0; {
+			require.GreaterOrEqual(t, len(rest), 9)
+			size, w, i := int(binary.BigEndian.Uint32(rest)), int(rest[4]), binary.BigEndian.Uint32(rest[5:])
+			require.Less(t, w, len(plans))
+			require.GreaterOrEqual(t, len(rest), 9+size, "not whole")
+			require.Equal(t, bytes.Repeat([]byte{byte(w + int(i))}, size), append([]byte{}, rest[9:9+size]...))
+			got[w] = append(got[w], i)
+			rest = rest[9+size:]
+		}
+		for w := range plans {
+			require.True(t, slices.Equal(sent[w], got[w]), "writer %d sent %v, there came %v", w, sent[w], got[w])
+		}
+		buffered, total := q.Buffered()
+		require.Zero(t, buffered)
+		require.EqualValues(t, len(k.got), total)
+	})
+}
+
+// Nothing spins while a peer is stuck: neither a write that waits, nor what waits behind it, nor a read.
+func TestNoBusySpin(t *testing.T) {
+	cb := TCPCallbacks()
+	read, write, writev := cb.Read, cb.Write, cb.Writev
+	var calls atomic.Int32
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { calls.Add(1); return read(fd, p, tmo) }
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { calls.Add(1); return write(fd, p, tmo) }
+	if writev != nil {
+		cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) { calls.Add(1); return writev(fd, v, tmo) }
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, _ := pair(t, tr, loopback())
+	q, r := NewQueue(c, nil), NewReadQueue(c)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all []<-chan error
+	for range 4 {
+		all = append(all,
+			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 16<<20)); return err }),
+			aside(func() error { _, err := q.WritevQueue(ctx, make([]byte, 10)); return err }),
+			aside(func() error { _, err := r.ReadPDUQueue(ctx, new(framer).next); return err }))
+	}
+	quiet := 0 // windows in a row; what spins has none, what fills the last of the system's buffers comes to its end
+	require.Eventually(t, func() bool {
+		before := calls.Load()
+		time.Sleep(50 * time.Millisecond)
+		if quiet++; calls.Load()-before > 4 {
+			quiet = 0
+		}
+		return quiet == 4
+	}, 20*time.Second, time.Millisecond, "callbacks while nothing can be done")
+	cancel()
+	require.NoError(t, c.Close())
+	for i, call := range all {
+		if err := returns(t, call); i%3 != 1 { // a small one may have come before all others
+			require.Error(t, err)
+		}
+	}
+}
+
+func TestWritevQueueEmpty(t *testing.T) {
+	c, _ := pair(t, TCP(), loopback())
+	for _, v := range [][][]byte{nil, {nil}, {{}, {}}} {
+		_, err := NewQueue(c, nil).WritevQueue(soon(t), v...)
+		require.ErrorIs(t, err, syscall.EINVAL)
+	}
+}

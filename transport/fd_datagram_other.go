@@ -1,0 +1,31 @@
+//go:build unix && !linux
+
+package transport
+
+import "golang.org/x/sys/unix"
+
+// A sender is who sent the last datagram; nil if the system does not say.
+type sender struct{ addr Addr }
+
+func recvFromFD(fd int, r *receipt) {
+	n, _, flags, from, err := unix.Recvmsg(fd, r.p, nil, 0)
+	if r.err = err; err != nil {
+		return
+	}
+	r.n, r.size, r.addr = n, n, FromSockaddr(from)
+	if flags&unix.MSG_TRUNC != 0 {
+		r.size = unknownSize
+	}
+}
+
+func sendToFD(fd int, w *dispatch) error {
+	if w.to == nil {
+		_, err := unix.Write(fd, w.p)
+		return err
+	}
+	sa, err := ToSockaddr(w.to)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(fd, w.p, 0, sa)
+}

@@ -1,0 +1,57 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// FromNetAddr gives the addresses of package net (TCPAddr, UDPAddr, UnixAddr) the form of this package, which can be compared with ==
+// and is never changed. Any other kind comes back as it is: it is an Addr already.
+func FromNetAddr(a net.Addr) Addr {
+	if u, ok := a.(*net.UnixAddr); ok && u == nil {
+		return UnixAddr("")
+	}
+	return netAddr(a)
+}
+
+// ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp", UDPAddr for "udp" (and "tcp4", "udp6", …),
+// UnixAddr for "unix", "unixgram" and "unixpacket". EAFNOSUPPORT for any other network, EINVAL for an address that is not of its kind.
+func ToNetAddr(network string, a Addr) (net.Addr, error) {
+	switch network {
+	case "unix", "unixgram", "unixpacket":
+		path, err := UnixPath(a)
+		if err != nil {
+			return nil, err
+		}
+		return &net.UnixAddr{Name: path, Net: network}, nil
+	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
+	default:
+		return nil, fmt.Errorf("network %q: %w", network, syscall.EAFNOSUPPORT)
+	}
+	ap, err := AddrPort(a)
+	if err != nil {
+		return nil, err
+	}
+	if ap.Addr().Is4() && strings.HasSuffix(network, "6") || ap.Addr().Is6() && strings.HasSuffix(network, "4") {
+		return nil, fmt.Errorf("address %v is not one of %s: %w", a, network, syscall.EINVAL)
+	}
+	if strings.HasPrefix(network, "tcp") {
+		return net.TCPAddrFromAddrPort(ap), nil
+	}
+	return net.UDPAddrFromAddrPort(ap), nil
+}
+
+// CopyAddr returns an address that no change to a will reach. The kinds of this package are values that nothing changes: they are their own copies.
+// Those of package net come back in this package's form. A kind of a plug-in is asked for its Copy method, if it has one: Copy() Addr. See
+// tsocket_address_copy.
+func CopyAddr(a Addr) Addr {
+	if c, ok := a.(interface{ Copy() Addr }); ok {
+		return c.Copy()
+	}
+	if named, ok := a.(namedAddr); ok {
+		return namedAddr{CopyAddr(named.Addr), named.node}
+	}
+	return FromNetAddr(a)
+}

@@ -1,0 +1,156 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A DatagramFactory opens two datagram sockets, not connected, that reach each other at their LocalAddr and lose nothing on the way as long as a few
+// datagrams are in flight. Every call gives fresh ones.
+type DatagramFactory func() (one, other transport.DatagramSocket, err error)
+
+// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own, which bears the rule's name.
+func RunDatagram(t *testing.T, f DatagramFactory) {
+	t.Helper()
+	for _, r := range datagramRules() {
+		t.Run(r.name, func(t *testing.T) {
+			if err := r.check(f, generous().patience); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// CheckDatagram tries what RunDatagram tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError.
+func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous().patience) }
+
+func checkDatagram(f DatagramFactory, patience time.Duration) error {
+	var broken []error
+	for _, r := range datagramRules() {
+		if err := r.check(f, patience); err != nil {
+			broken = append(broken, err)
+		}
+	}
+	return errors.Join(broken...)
+}
+
+// A datagramRule is one sentence of the contract.
+type datagramRule struct {
+	name     string
+	sentence string
+	try      func(d *datagramTrial) error
+}
+
+// A datagramTrial is one try of a rule.
+type datagramTrial struct {
+	one, other transport.DatagramSocket
+	patience   time.Duration // for one thing that must happen
+	ctx        context.Context
+}
+
+// check tries the rule on a goroutine that is left behind if it hangs.
+func (r *datagramRule) check(f DatagramFactory, patience time.Duration) error {
+	one, other, err := f()
+	if err != nil {
+		return r.broken(fmt.Errorf("the factory failed: %w", err))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	d := &datagramTrial{one, other, patience, ctx}
+	err = d.ends("the trial", 4*patience, func() error { return r.try(d) })
+	end := d.ends("Close at the end of the trial", patience, func() error { return errors.Join(one.Close(), other.Close()) })
+	if err = errors.Join(err, end); err != nil {
+		return r.broken(err)
+	}
+	return nil
+}
+
+func (r *datagramRule) broken(err error) error {
+	return &RuleError{Rule: r.name, Sentence: r.sentence, During: r.name, Err: err}
+}
+
+// ends runs what might hang, or panic.
+func (d *datagramTrial) ends(what string, within time.Duration, op func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				buf := make([]byte, 8<<10)
+				done <- fmt.Errorf("%s: panic: %v\n%s", what, r, buf[:runtime.Stack(buf, false)])
+			}
+		}()
+		done <- op()
+	}()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%s hung: no end after %v", what, within)
+	}
+}
+
+// aside starts what will end later; the function waits for it.
+func (d *datagramTrial) aside(what string, op func() error) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- op() }()
+	return func() error { return d.ends(what, d.patience, func() error { return <-done }) }
+}
+
+// send sends p, which must succeed.
+func (d *datagramTrial) send(from transport.DatagramSocket, p []byte, to transport.Addr) error {
+	n, err := from.SendTo(d.ctx, p, to)
+	if err != nil {
+		return fmt.Errorf("SendTo of %d bytes to %v: %w", len(p), to, err)
+	}
+	if n != len(p) {
+		return fmt.Errorf("SendTo of %d bytes counted %d", len(p), n)
+	}
+	return nil
+}
+
+// receive expects p, from where it was sent.
+func (d *datagramTrial) receive(at transport.DatagramSocket, p []byte, from transport.DatagramSocket) error {
+	buf := make([]byte, len(p)+100)
+	n, sender, err := at.RecvFrom(d.ctx, buf)
+	switch {
+	case err != nil:
+		return fmt.Errorf("RecvFrom, with %d bytes sent: %w", len(p), err)
+	case n < 0 || n > len(buf) || string(buf[:n]) != string(p):
+		return fmt.Errorf("%d bytes were sent, and RecvFrom gave others, or another number: %d", len(p), n)
+	case !sameAddr(sender, from.LocalAddr()):
+		return fmt.Errorf("RecvFrom gave %v as the sender of what %v sent", sender, from.LocalAddr())
+	}
+	return nil
+}
+
+// says sends a few bytes from the one to the other.
+func (d *datagramTrial) says(from, to transport.DatagramSocket, words string) error {
+	if err := d.send(from, []byte(words), to.LocalAddr()); err != nil {
+		return err
+	}
+	return d.receive(to, []byte(words), from)
+}
+
+// begun starts a RecvFrom on d.one, and returns once a second one is told that it is busy.
+func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error) {
+	wait = d.aside("a RecvFrom that waits", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 100)); return err })
+	for end := time.Now().Add(d.patience); ; time.Sleep(time.Millisecond) {
+		_, _, err := d.one.RecvFrom(transport.NoWait(), make([]byte, 100))
+		switch {
+		case errors.Is(err, transport.ErrBusy):
+			return wait, nil
+		case !isTimeout(err): // a time-out: the first one has not come to it yet
+			return wait, fmt.Errorf("a second RecvFrom beside one that waits gave %w, not ErrBusy", orNone(err))
+		case time.Now().After(end):
+			return wait, errors.New("a second RecvFrom beside one that waits is never ErrBusy")
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// datagramRules are what a transport.DatagramSocket promises.
+func datagramRules() []datagramRule {
+	return []datagramRule{
+		{"Datagram", "A datagram arrives whole, with its sender's address, which can be answered.", datagramExchange},
+		{"Boundaries", "Datagrams are neither joined nor split, whatever their sizes, and nothing is put beyond one.", datagramBoundaries},
+		{"EmptySend", "To send an empty datagram is EINVAL.", datagramEmptySend},
+		{"EmptyBuffer", "To receive into an empty buffer is EINVAL, and takes no datagram.", datagramEmptyBuffer},
+		{"ShortBuffer", "A datagram longer than the buffer is an error, io.ErrShortBuffer, beside what fits; the next one is whole.", datagramShortBuffer},
+		{"SendersBuffer", "The buffer is the sender's again when SendTo returns.", datagramSendersBuffer},
+		{"NoDestination", "To send to nowhere, not connected, is EDESTADDRREQ.", datagramNoDestination},
+		{"NoWait", "A single try receives what has come, and is a time-out at once when nothing has.", datagramNoWait},
+		{"Deadline", "A receive whose time is over ends with its context's error; the socket goes on.", datagramDeadline},
+		{"Cancel", "A cancelled receive ends at once with its context's error; the socket goes on.", datagramCancel},
+		{"EndedContext", "With a context that has ended nothing is sent or received.", datagramEndedContext},
+		{"Busy", "A second receive is ErrBusy, and the first one goes on.", datagramBusy},
+		{"BothWays", "A receive that waits does not hinder a send.", datagramBothWays},
+		{"DisconnectBusy", "Disconnect beside a receive that waits is ErrBusy, and leaves it alone.", datagramDisconnectBusy},
+		{"Disconnect", "After Disconnect all is ENOTCONN; the other end goes on.", datagramDisconnect},
+		{"Close", "Close succeeds, once and again; later use is net.ErrClosed.", datagramClose},
+		{"CloseEndsReceive", "Close ends a receive that waits at once with net.ErrClosed.", datagramCloseEndsReceive},
+	}
+}
+
+func datagramExchange(d *datagramTrial) error {
+	for _, way := range [][2]transport.DatagramSocket{{d.one, d.other}, {d.other, d.one}, {d.one, d.other}} {
+		if err := d.says(way[0], way[1], "a few words"); err != nil {
+			return err
+		}
+	}
+	if err := d.send(d.one, []byte("question"), d.other.LocalAddr()); err != nil {
+		return err
+	}
+	_, sender, err := d.other.RecvFrom(d.ctx, make([]byte, 100))
+	if err != nil {
+		return err
+	}
+	if err := d.send(d.other, []byte("answer"), sender); err != nil {
+		return err
+	}
+	return d.receive(d.one, []byte("answer"), d.other)
+}
+
+func datagramBoundaries(d *datagramTrial) error {
+	sizes := []int{1, 2, 100, 1000, 1}
+	for i, n := range sizes {
+		if err := d.send(d.one, pattern(i).bytes(0, n), d.other.LocalAddr()); err != nil {
+			return err
+		}
+	}
+	for i, n := range sizes {
+		const untouched = 0xa5
+		buf := bytes.Repeat([]byte{untouched}, 2000)
+		k, _, err := d.other.RecvFrom(d.ctx, buf[:1500])
+		if err != nil {
+			return fmt.Errorf("RecvFrom: %w", err)
+		}
+		if k != n {
+			return fmt.Errorf("a datagram of %d bytes came as one of %d", n, k)
+		}
+		if err := pattern(i).differs(0, buf[:n]); err != nil {
+			return err
+		}
+		if bytes.Count(buf[n:], []byte{untouched}) != len(buf)-n {
+			return fmt.Errorf("RecvFrom of %d bytes wrote beyond them", n)
+		}
+	}
+	return nil
+}
+
+func datagramEmptySend(d *datagramTrial) error {
+	for _, p := range [][]byte{nil, {}} {
+		if _, err := d.one.SendTo(d.ctx, p, d.other.LocalAddr()); !errors.Is(err, syscall.EINVAL) {
+			return fmt.Errorf("SendTo of nothing gave %w, not EINVAL", orNone(err))
+		}
+	}
+	return d.says(d.one, d.other, "something")
+}
+
+func datagramEmptyBuffer(d *datagramTrial) error {
+	if err := d.send(d.one, []byte("kept"), d.other.LocalAddr()); err != nil {
+		return err
+	}
+	if _, _, err := d.other.RecvFrom(d.ctx, nil); !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("RecvFrom into an empty buffer gave %w, not EINVAL", orNone(err))
+	}
+	return d.receive(d.other, []byte("kept"), d.one)
+}
+
+func datagramShortBuffer(d *datagramTrial) error {
+	for _, words := range []string{"longer than the buffer", "whole"} {
+		if err := d.send(d.one, []byte(words), d.other.LocalAddr()); err != nil {
+			return err
+		}
+	}
+	p := []byte("12345678")
+	n, _, err := d.other.RecvFrom(d.ctx, p[:4])
+	if !errors.Is(err, io.ErrShortBuffer) {
+		return fmt.Errorf("RecvFrom of 22 bytes into 4 gave %d and %w, not io.ErrShortBuffer", n, orNone(err))
+	}
+	if n < 0 || n > 4 || string(p[4:]) != "5678" || string(p[:n]) != "long"[:n] {
+		return fmt.Errorf("RecvFrom of 22 bytes into 4 counted %d and left %q", n, p)
+	}
+	return d.receive(d.other, []byte("whole"), d.one)
+}
+
+func datagramSendersBuffer(d *datagramTrial) error {
+	p := make([]byte, 100)
+	for i := range 5 {
+		copy(p, pattern(i).bytes(0, len(p)))
+		if err := d.send(d.one, p, d.other.LocalAddr()); err != nil {
+			return err
+		}
+		clear(p)
+	}
+	for i := range 5 {
+		if err := d.receive(d.other, pattern(i).bytes(0, len(p)), d.one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func datagramNoDestination(d *datagramTrial) error {
+	if a := d.one.RemoteAddr(); a != nil {
+		return fmt.Errorf("RemoteAddr of a socket that is not connected is %v", a)
+	}
+	if _, err := d.one.SendTo(d.ctx, []byte("x"), nil); !errors.Is(err, syscall.EDESTADDRREQ) {
+		return fmt.Errorf("SendTo to nil gave %w, not EDESTADDRREQ", orNone(err))
+	}
+	return d.says(d.one, d.other, "somewhere")
+}
+
+func datagramNoWait(d *datagramTrial) error {
+	p := make([]byte, 10)
+	for range 2 {
+		if n, _, err := d.one.RecvFrom(transport.NoWait(), p); !isTimeout(err) {
+			return fmt.Errorf("RecvFrom with NoWait, when nothing had come, gave %d and %w, not a time-out", n, orNone(err))
+		}
+	}
+	if err := d.send(d.other, []byte("now"), d.one.LocalAddr()); err != nil {
+		return err
+	}
+	for end := time.Now().Add(d.patience); ; time.Sleep(time.Millisecond) {
+		n, _, err := d.one.RecvFrom(transport.NoWait(), p)
+		switch {
+		case err == nil && string(p[:n]) == "now":
+			return nil
+		case !isTimeout(err):
+			return fmt.Errorf("RecvFrom with NoWait gave %d bytes and %w", n, orNone(err))
+		case time.Now().After(end):
+			return errors.New("RecvFrom with NoWait never receives what has been sent")
+		}
+	}
+}
+
+func datagramDeadline(d *datagramTrial) error {
+	const short = 20 * time.Millisecond
+	for range 2 {
+		ctx, cancel := context.WithTimeout(d.ctx, short)
+		defer cancel()
+		began := time.Now()
+		err := d.ends("a RecvFrom with a deadline", d.patience, func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("RecvFrom with a deadline gave %w, not the context's error", orNone(err))
+		}
+		if time.Since(began) < short {
+			return errors.New("RecvFrom timed out too early")
+		}
+		if err := d.says(d.other, d.one, "after a time-out"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func datagramCancel(d *datagramTrial) error {
+	for range 3 {
+		ctx, cancel := context.WithCancel(d.ctx)
+		wait := d.aside("a cancelled RecvFrom", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
+		time.Sleep(time.Millisecond) // it waits, most likely
+		cancel()
+		if err := wait(); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("a cancelled RecvFrom gave %w, not the context's error", orNone(err))
+		}
+		if err := d.says(d.other, d.one, "after a cancelled receive"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func datagramEndedContext(d *datagramTrial) error {
+	ctx, cancel := context.WithCancel(d.ctx)
+	cancel()
+	if _, err := d.one.SendTo(ctx, []byte("never"), d.other.LocalAddr()); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("SendTo with an ended context gave %w", orNone(err))
+	}
+	if err := d.send(d.one, []byte("the first"), d.other.LocalAddr()); err != nil {
+		return err
+	}
+	if _, _, err := d.other.RecvFrom(ctx, make([]byte, 100)); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("RecvFrom with an ended context gave %w", orNone(err))
+	}
+	return d.receive(d.other, []byte("the first"), d.one)
+}
+
+// first is the end of a receive that waits in d.one: it gets a datagram.
+func (d *datagramTrial) first(wait func() error) error {
+	if err := d.send(d.other, []byte("for the first"), d.one.LocalAddr()); err != nil {
+		return err
+	}
+	if err := wait(); err != nil {
+		return fmt.Errorf("the first RecvFrom gave %w", err)
+	}
+	return nil
+}
+
+func datagramBusy(d *datagramTrial) error {
+	wait, err := d.begun(d.ctx)
+	if err != nil {
+		return err
+	}
+	return d.first(wait)
+}
+
+func datagramBothWays(d *datagramTrial) error {
+	wait, err := d.begun(d.ctx)
+	if err != nil {
+		return err
+	}
+	err = d.ends("SendTo beside a RecvFrom that waits", d.patience, func() error { return d.says(d.one, d.other, "the other direction") })
+	if err != nil {
+		return err
+	}
+	return d.first(wait)
+}
+
+func datagramDisconnectBusy(d *datagramTrial) error {
+	wait, err := d.begun(d.ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.one.Disconnect(); !errors.Is(err, transport.ErrBusy) {
+		return fmt.Errorf("a Disconnect beside a RecvFrom that waits gave %w, not ErrBusy", orNone(err))
+	}
+	if err := d.first(wait); err != nil {
+		return err
+	}
+	return d.one.Disconnect()
+}
+
+// uses tries everything on a socket that has ended, and wants an error.
+func (d *datagramTrial) uses(want error) error {
+	if _, _, err := d.one.RecvFrom(d.ctx, make([]byte, 10)); !errors.Is(err, want) {
+		return fmt.Errorf("RecvFrom gave %w, not %w", orNone(err), want)
+	}
+	if _, err := d.one.SendTo(d.ctx, []byte("x"), d.other.LocalAddr()); !errors.Is(err, want) {
+		return fmt.Errorf("SendTo gave %w, not %w", orNone(err), want)
+	}
+	if err := d.one.Disconnect(); !errors.Is(err, want) {
+		return fmt.Errorf("a Disconnect gave %w, not %w", orNone(err), want)
+	}
+	return nil
+}
+
+func datagramDisconnect(d *datagramTrial) error {
+	if err := d.one.Disconnect(); err != nil {
+		return fmt.Errorf("a first Disconnect: %w", err)
+	}
+	if err := d.uses(syscall.ENOTCONN); err != nil {
+		return fmt.Errorf("after Disconnect %w", err)
+	}
+	if err := d.send(d.other, []byte("to itself"), d.other.LocalAddr()); err != nil {
+		return fmt.Errorf("at the other end: %w", err)
+	}
+	return d.receive(d.other, []byte("to itself"), d.other)
+}
+
+func datagramClose(d *datagramTrial) error {
+	for range 2 {
+		if err := d.one.Close(); err != nil {
+			return fmt.Errorf("a Close: %w", err)
+		}
+		if err := d.uses(net.ErrClosed); err != nil {
+			return fmt.Errorf("after Close %w", err)
+		}
+	}
+	return nil
+}
+
+func datagramCloseEndsReceive(d *datagramTrial) error {
+	wait, err := d.begun(context.Background())
+	if err != nil {
+		return err
+	}
+	if err := d.ends("Close", d.patience, d.one.Close); err != nil {
+		return fmt.Errorf("a Close: %w", err)
+	}
+	if err := wait(); !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("a RecvFrom that waited gave %w when the socket was closed, not net.ErrClosed", orNone(err))
+	}
+	return nil
+}

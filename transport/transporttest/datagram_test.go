@@ -1,0 +1,227 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// udp opens two UDP sockets and wraps the first, or both.
+func udp(wrap func(*transport.Datagram) transport.DatagramSocket) DatagramFactory {
+	return func() (one, other transport.DatagramSocket, err error) {
+		var ds [2]transport.DatagramSocket
+		for i := range ds {
+			at, err := transport.ParseInet("ipv4", "127.0.0.1", 0)
+			if err != nil {
+				return nil, nil, err
+			}
+			d, err := transport.OpenUDP(at, nil)
+			if err != nil {
+				return nil, nil, err
+			}
+			if ds[i] = d; wrap != nil {
+				ds[i] = wrap(d)
+			}
+		}
+		return ds[0], ds[1], nil
+	}
+}
+
+func TestGoodDatagrams(t *testing.T) {
+	RunDatagram(t, udp(nil))
+	require.NoError(t, CheckDatagram(udp(nil)))
+}
+
+// Datagram sockets with one fault each.
+type (
+	silentlyShort struct{ *transport.Datagram }
+	wrongSender   struct{ *transport.Datagram }
+	sendsEmpty    struct{ *transport.Datagram }
+	deaf          struct{ *transport.Datagram } // to contexts
+	patient       struct {                      // waits where it should be busy
+		*transport.Datagram
+		mu *sync.Mutex
+	}
+	lazy struct { // sends later
+		*transport.Datagram
+		later *sync.WaitGroup
+	}
+	forgetful struct{ *transport.Datagram } // of the buffer's length
+	rude      struct{ *transport.Datagram } // disconnects whatever goes on
+	vague     struct{ *transport.Datagram } // about how it ended
+	miscounts struct{ *transport.Datagram }
+	nowhere   struct{ *transport.Datagram }
+	early     struct{ *transport.Datagram }
+	joiner    struct {
+		*transport.Datagram
+		rest *[]byte
+	}
+	panics struct{ *transport.Datagram }
+)
+
+func (d silentlyShort) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	n, from, err := d.Datagram.RecvFrom(ctx, p)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		err = nil
+	}
+	return n, from, err
+}
+
+func (d wrongSender) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	n, _, err := d.Datagram.RecvFrom(ctx, p)
+	return n, d.LocalAddr(), err
+}
+
+func (d sendsEmpty) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return d.Datagram.SendTo(ctx, p, to)
+}
+
+func (d deaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	if ctx.Done() != nil && ctx.Err() == nil {
+		if _, ok := ctx.Deadline(); ok {
+			ctx = context.WithoutCancel(ctx)
+		}
+	}
+	return d.Datagram.RecvFrom(ctx, p)
+}
+
+func (d patient) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	for !d.mu.TryLock() {
+		if ctx == transport.NoWait() {
+			return 0, nil, context.DeadlineExceeded
+		}
+		time.Sleep(time.Millisecond)
+	}
+	defer d.mu.Unlock()
+	return d.Datagram.RecvFrom(ctx, p)
+}
+
+func (d lazy) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	if len(p) == 0 || to == nil || ctx.Err() != nil {
+		return d.Datagram.SendTo(ctx, p, to)
+	}
+	d.later.Wait()
+	d.later.Add(1)
+	go func() {
+		defer d.later.Done()
+		time.Sleep(2 * time.Millisecond)
+		_, _ = d.Datagram.SendTo(context.Background(), p, to)
+	}()
+	return len(p), nil
+}
+
+func (d lazy) Close() error {
+	d.later.Wait()
+	return d.Datagram.Close()
+}
+
+func (d forgetful) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	n, from, err := d.Datagram.RecvFrom(ctx, p)
+	if err == nil && cap(p) > n {
+		p[:n+1][n] = 0
+	}
+	return n, from, err
+}
+
+func (d rude) Disconnect() error {
+	if err := d.Datagram.Disconnect(); errors.Is(err, transport.ErrBusy) {
+		return d.Close()
+	} else {
+		return err
+	}
+}
+
+func (d vague) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	n, from, err := d.Datagram.RecvFrom(ctx, p)
+	if errors.Is(err, net.ErrClosed) {
+		err = errors.New("something happened")
+	}
+	return n, from, err
+}
+
+func (d miscounts) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	n, err := d.Datagram.SendTo(ctx, p, to)
+	return min(n, 1), err
+}
+
+func (d nowhere) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	if to == nil {
+		return len(p), nil
+	}
+	return d.Datagram.SendTo(ctx, p, to)
+}
+
+func (d early) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	if ctx != transport.NoWait() {
+		return d.Datagram.RecvFrom(ctx, p)
+	}
+	return 0, nil, context.DeadlineExceeded
+}
+
+// What is left of a datagram becomes the next one, as in a stream.
+func (d joiner) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	if len(*d.rest) > 0 {
+		n := copy(p, *d.rest)
+		*d.rest = (*d.rest)[n:]
+		return n, d.LocalAddr(), nil
+	}
+	buf := make([]byte, 2000)
+	n, from, err := d.Datagram.RecvFrom(ctx, buf[:max(len(p), min(len(p)*2000, 2000))])
+	k := copy(p, buf[:n])
+	*d.rest = buf[k:n]
+	return k, from, err
+}
+
+func (d panics) Disconnect() error { panic("not implemented") }
+
+// Each fault is found, under the name of its rule.
+func TestBrokenDatagrams(t *testing.T) {
+	for _, tt := range []struct {
+		rule string
+		wrap func(*transport.Datagram) transport.DatagramSocket
+	}{
+		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return silentlyShort{d} }},
+		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return joiner{d, new([]byte)} }},
+		{"Datagram", func(d *transport.Datagram) transport.DatagramSocket { return wrongSender{d} }},
+		{"Datagram", func(d *transport.Datagram) transport.DatagramSocket { return miscounts{d} }},
+		{"EmptySend", func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }},
+		{"Cancel", func(d *transport.Datagram) transport.DatagramSocket { return deaf{d} }},
+		{"Deadline", func(d *transport.Datagram) transport.DatagramSocket { return deaf{d} }},
+		{"Busy", func(d *transport.Datagram) transport.DatagramSocket { return patient{d, new(sync.Mutex)} }},
+		{"SendersBuffer", func(d *transport.Datagram) transport.DatagramSocket { return lazy{d, new(sync.WaitGroup)} }},
+		{"Boundaries", func(d *transport.Datagram) transport.DatagramSocket { return forgetful{d} }},
+		{"DisconnectBusy", func(d *transport.Datagram) transport.DatagramSocket { return rude{d} }},
+		{"Close", func(d *transport.Datagram) transport.DatagramSocket { return vague{d} }},
+		{"CloseEndsReceive", func(d *transport.Datagram) transport.DatagramSocket { return vague{d} }},
+		{"NoDestination", func(d *transport.Datagram) transport.DatagramSocket { return nowhere{d} }},
+		{"NoWait", func(d *transport.Datagram) transport.DatagramSocket { return early{d} }},
+		{"Disconnect", func(d *transport.Datagram) transport.DatagramSocket { return panics{d} }},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			for _, r := range datagramRules() {
+				if r.name != tt.rule {
+					continue
+				}
+				var broken *RuleError
+				require.ErrorAs(t, r.check(udp(tt.wrap), 300*time.Millisecond), &broken)
+				require.Equal(t, tt.rule, broken.Rule)
+				require.ErrorContains(t, broken, r.sentence)
+			}
+		})
+	}
+	require.Error(t, CheckDatagram(func() (one, other transport.DatagramSocket, err error) { return nil, nil, syscall.EMFILE }))
+	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }), 300*time.Millisecond)
+	require.ErrorContains(t, err, "EmptySend")
+	require.NotContains(t, err.Error(), "Boundaries")
+}
