@@ -32,6 +32,10 @@
 // direction at a time; a second one gets [ErrBusy]. A [Queue] serialises many writers and combines small writes while one is in
 // flight. [NetConn] is the net.Conn face.
 //
+// # Virtual sockets
+//
+// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests.
+//
 // # A plug-in in 30 lines
 //
 // Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest

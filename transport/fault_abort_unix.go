@@ -1,0 +1,16 @@
+//go:build unix
+
+package transport
+
+import "golang.org/x/sys/unix"
+
+// abortive makes the coming close of a connection a reset, where the SDK has the descriptor of a TCP connection.
+func abortive(c carrier) {
+	raw, err := c.syscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+}
