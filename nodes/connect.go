@@ -101,8 +101,9 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		var pause <-chan time.Time
 		switch {
 		case p.conn != nil && p.conn.Err() == nil:
+			c = p.conn // which may leave the table as soon as it is unlocked
 			n.mu.Unlock()
-			return p.conn, waited, nil
+			return c, waited, nil
 		case p.conn != nil:
 			change = p.conn.left
 		case p.outgoing != nil || p.incoming != nil:

@@ -34,7 +34,7 @@
 //
 // # Virtual sockets
 //
-// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests.
+// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit] makes them slow.
 //
 // # A plug-in in 30 lines
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,8 +18,10 @@ type faulty struct {
 	conn   int
 	remote Addr
 	pause  *pauser
-	broken atomic.Pointer[FaultError] // the connection is reset
-	waits  atomic.Int64               // bytes that were read below and are held back
+	waits  atomic.Int64 // bytes that were read below and are held back
+
+	breaking sync.Once
+	broken   atomic.Pointer[FaultError] // the connection is reset
 
 	in  faultyIn
 	out faultyOut
@@ -77,12 +80,12 @@ func (c *faulty) full(e FaultEvent, write bool) FaultEvent {
 
 // breaks ends the connection below as roughly as it can, and gives the error that everybody gets from now on.
 func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
-	if c.broken.CompareAndSwap(nil, &FaultError{e, errno}) {
-		c.f.tell(e)
+	c.breaking.Do(func() {
+		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
 		c.pause.end()
 		abortive(c.carrier)
 		_ = c.carrier.close() // Close tells of its error
-	}
+	})
 	return c.dead()
 }
 

@@ -25,11 +25,17 @@ func cutting() transport.FaultOptions {
 	return transport.FaultOptions{Seed: 1, Read: f, Write: f}
 }
 
+// generous are rates that nobody feels, but that have to be kept to.
+func generous() transport.LimitOptions {
+	return transport.LimitOptions{Read: 200e6, Write: 200e6, Burst: 1 << 20}
+}
+
 var virtual = []struct {
 	name string
 	over func(t testing.TB, tr transport.Transport) transport.Transport
 }{
 	{"fault", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Fault(tr, cutting()) }},
+	{"limit", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Limit(tr, generous()) }},
 }
 
 // What is made of a good plug-in keeps every rule.
