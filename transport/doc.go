@@ -34,7 +34,8 @@
 //
 // # Virtual sockets
 //
-// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit] makes them slow.
+// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit] makes them slow; [Trace] shows
+// what passes, in a log or to Wireshark. They can be put over each other in any order.
 //
 // # A plug-in in 30 lines
 //

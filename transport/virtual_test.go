@@ -1,6 +1,10 @@
 package transport_test
 
 import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -17,6 +21,16 @@ var beneath = []struct {
 }{
 	{"tcp", transport.TCP, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
 	{"memory", transport.NewMemory, transport.MemoryAddr("")},
+	{"a carrier of 4-byte packets", func() transport.Transport { // as TLS is: FullImpl, over net.Conn
+		return transport.FromNet(transport.Net{
+			HeaderSize: 4,
+			Listen:     func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+			Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", a.String())
+			},
+		})
+	}, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
 }
 
 // cutting are the faults under which nothing but the sizes of reads and writes changes.
@@ -30,12 +44,24 @@ func generous() transport.LimitOptions {
 	return transport.LimitOptions{Read: 200e6, Write: 200e6, Burst: 1 << 20}
 }
 
+// traced traces into a file that nobody reads, and a log that nobody sees.
+func traced(t testing.TB, tr transport.Transport) transport.Transport {
+	capture := transport.NewCapture(io.Discard)
+	t.Cleanup(func() { _ = capture.Close() }) // nothing can fail
+	log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return transport.Trace(tr, transport.TraceOptions{Log: log, Capture: capture})
+}
+
 var virtual = []struct {
 	name string
 	over func(t testing.TB, tr transport.Transport) transport.Transport
 }{
 	{"fault", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Fault(tr, cutting()) }},
 	{"limit", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Limit(tr, generous()) }},
+	{"trace", traced},
+	{"trace of limit of fault", func(t testing.TB, tr transport.Transport) transport.Transport {
+		return traced(t, transport.Limit(transport.Fault(tr, cutting()), generous()))
+	}},
 }
 
 // What is made of a good plug-in keeps every rule.

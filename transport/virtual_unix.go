@@ -14,3 +14,16 @@ func abortive(c carrier) {
 		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	})
 }
+
+// peerAddr asks the system for the peer of an imported stream, whose address nobody has told; nil where it does not know either.
+func peerAddr(c carrier) Addr {
+	fd, err := c.descriptor()
+	if err != nil {
+		return nil
+	}
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return nil
+	}
+	return FromSockaddr(sa)
+}
