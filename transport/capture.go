@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -16,9 +17,11 @@ import (
 // end. Addresses that are not inet ones (UNIX, memory) become loopback ones: 127.0.0.1, port 4370 at the accepting end, ports from 49152
 // on at the connecting one. Where both ends of a connection are traced into one file, it is there once.
 //
-// Wireshark takes a connection for the Erlang distribution when it is told its port:
+// Wireshark takes a connection for the Erlang distribution when it is told its port, and shows each handshake and control message:
 //
-//	tshark -r FILE -d tcp.port==PORT,erldp
+//	tshark -r FILE -d tcp.port==PORT,erldp -V
+//
+// It does so for handshakes with a length of 2 bytes, not for those of a TLS transport, with one of 4.
 //
 // A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: the first error is that of Flush and Close.
 type Capture struct {
@@ -88,6 +91,8 @@ func (c *Capture) Close() error {
 	if !c.closed {
 		for _, f := range c.flows {
 			f.settle()
+			f.spill(time.Now(), outward)
+			f.spill(time.Now(), inward)
 		}
 		_ = c.flush() // gives c.err
 		c.closed = true
@@ -118,7 +123,9 @@ type flow struct {
 	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes behind it in the file
 	since   time.Time
 	waiting []arrival
-	bytes   int // of waiting
+	bytes   int       // of waiting
+	shaking [2]bool   // a handshake of the Erlang distribution may be going on
+	part    [2][]byte // of a packet of it
 }
 
 // An arrival is something read that waits for its place in the file.
@@ -159,6 +166,7 @@ func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	f.packet(now, called, tcpSYN|tcpACK, nil)
 	f.next[called]++
 	f.packet(now, caller, tcpACK, nil)
+	f.shaking = [2]bool{true, true}
 	return f
 }
 
@@ -202,8 +210,52 @@ func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
 
 // data writes n bytes of v, in as many packets as it takes.
 func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
+	if f.shaking[direction] {
+		for _, b := range cut(nil, v, 0, n) {
+			f.part[direction] = append(f.part[direction], b...)
+		}
+		f.shake(at, direction)
+		return
+	}
 	for done := int64(0); done < n; done += maxSegment {
 		f.packet(at, direction, tcpPSH|tcpACK, cut(nil, v, done, min(n-done, maxSegment)))
+	}
+}
+
+// maxHandshake is the longest packet of a handshake that is looked for, in bytes.
+const maxHandshake = 1024
+
+// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector does not see two in one, nor one in two. The handshake of a direction
+// ends with its digest. See erl_dist_protocol, "Distribution Handshake".
+func (f *flow) shake(at time.Time, direction int) {
+	for {
+		b := f.part[direction]
+		if len(b) < 3 {
+			return
+		}
+		n, tag := int(binary.BigEndian.Uint16(b)), b[2]
+		if n == 0 || n > maxHandshake || !strings.ContainsRune("nNscra", rune(tag)) {
+			f.spill(at, direction)
+			return
+		}
+		if len(b) < 2+n {
+			return
+		}
+		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[:2+n]})
+		f.part[direction] = b[2+n:]
+		if tag == 'r' || tag == 'a' {
+			f.spill(at, direction)
+			return
+		}
+	}
+}
+
+// spill writes what is there of a packet, and looks for no more of them.
+func (f *flow) spill(at time.Time, direction int) {
+	f.shaking[direction] = false
+	if b := f.part[direction]; len(b) > 0 {
+		f.part[direction] = nil
+		f.data(at, direction, [][]byte{b}, int64(len(b)))
 	}
 }
 
@@ -288,6 +340,7 @@ func (f *flow) end(at time.Time, direction int) {
 		return
 	}
 	f.ended[direction] = true
+	f.spill(at, direction)
 	f.packet(at, direction, tcpFIN|tcpACK, nil)
 	f.next[direction]++
 	f.packet(at, 1-direction, tcpACK, nil)
@@ -311,7 +364,10 @@ func (f *flow) reset(end *traced) {
 	if f.mine(end) {
 		defer f.unlock()
 		f.settle()
-		f.packet(time.Now(), inward, tcpRST|tcpACK, nil)
+		now := time.Now()
+		f.spill(now, outward)
+		f.spill(now, inward)
+		f.packet(now, inward, tcpRST|tcpACK, nil)
 		f.finish()
 	}
 }
@@ -321,7 +377,9 @@ func (f *flow) close(end *traced) {
 	if f.mine(end) {
 		defer f.unlock()
 		f.settle()
-		f.end(time.Now(), outward)
+		now := time.Now()
+		f.spill(now, inward)
+		f.end(now, outward)
 		f.finish()
 	}
 }

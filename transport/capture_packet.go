@@ -78,7 +78,7 @@ func (p packet) appendFrame(b []byte) []byte {
 		b = append(b, d...)
 	}
 	// The pseudo header of RFC 9293, section 3.1.
-	sum := uint32(6) + uint32(size)
+	sum := uint64(6 + size)
 	for _, address := range [][]byte{from, to} {
 		sum = add(sum, address)
 	}
@@ -86,19 +86,23 @@ func (p packet) appendFrame(b []byte) []byte {
 	return b
 }
 
-// add adds 16-bit words.
-func add(sum uint32, b []byte) uint32 {
+// add adds 16-bit words, four at a time: one half of a larger word counts as much as the other (RFC 1071, section 2).
+func add(sum uint64, b []byte) uint64 {
+	for ; len(b) >= 8; b = b[8:] {
+		v := binary.BigEndian.Uint64(b)
+		sum += v>>32 + v&0xffffffff
+	}
 	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(b[0])<<8 | uint32(b[1])
+		sum += uint64(binary.BigEndian.Uint16(b))
 	}
 	if len(b) > 0 {
-		sum += uint32(b[0]) << 8
+		sum += uint64(b[0]) << 8
 	}
 	return sum
 }
 
 // checksum is the Internet checksum (RFC 1071); sum is what has been added already. At most 64 KiB are added, so nothing overflows.
-func checksum(sum uint32, b []byte) uint16 {
+func checksum(sum uint64, b []byte) uint16 {
 	sum = add(sum, b)
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff

@@ -471,16 +471,22 @@ func TestTraceTshark(t *testing.T) {
 	require.NoError(t, err)
 	capture := NewCapture(file)
 	c, s := pair(t, Trace(NewMemory(), TraceOptions{Capture: capture}), MemoryAddr(""))
-	// The beginning of a handshake: a name, and its status. See erl_dist_protocol, "Distribution Handshake".
-	name := append([]byte{0, 20, 'N', 0, 0, 0, 13, 7, 0xdf, 0x7f, 0xbd, 0, 0, 0, 1, 0, 5}, "a@b.c"...)
-	_, err = c.Writev(soon(t), name)
-	require.NoError(t, err)
-	_, err = s.Readv(soon(t), make([]byte, len(name)))
-	require.NoError(t, err)
-	_, err = s.Writev(soon(t), append([]byte{0, 3}, "sok"...))
-	require.NoError(t, err)
-	_, err = c.Readv(soon(t), make([]byte, 5))
-	require.NoError(t, err)
+	// A handshake and a message, cut as no dissector likes it. See erl_dist_protocol, "Distribution Handshake".
+	say := func(from, to *Stream, parts ...string) {
+		t.Helper()
+		for _, part := range parts {
+			_, err := from.Writev(soon(t), []byte(part))
+			require.NoError(t, err)
+			_, err = to.Readv(soon(t), make([]byte, len(part)))
+			require.NoError(t, err)
+		}
+	}
+	const flags = "\x00\x00\x00\x0d\x07\xdf\x7f\xbd"
+	digest := strings.Repeat("d", 16)
+	say(c, s, "\x00", "\x14N"+flags, "\x00\x00\x00\x01\x00\x05a@b.c")
+	say(s, c, "\x00\x03sok\x00\x18N"+flags+"\x01\x02\x03\x04\x00\x00\x00\x01\x00\x05d@e.f")
+	say(c, s, "\x00\x15r\x01\x02\x03\x04"+digest[:5], digest[5:]+"\x00\x00\x00\x00")
+	say(s, c, "\x00\x11a"+digest+"\x00\x00\x00\x00\x00\x00\x00\x12p\x83h\x03a\x02w\x00w\x03rex\x83w\x02hi")
 	require.NoError(t, errors.Join(c.Close(), s.Close(), capture.Close(), file.Close()))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -488,7 +494,7 @@ func TestTraceTshark(t *testing.T) {
 		"-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-V").Output()
 	require.NoError(t, err)
 	text := string(out)
-	for _, want := range []string{"Erlang Distribution Protocol", "a@b.c", "Status: ok"} {
+	for _, want := range []string{"a@b.c", "d@e.f", "Status: ok", "Challenge: 0x01020304", "Digest: 64646464", "AtomText: rex", "AtomText: hi"} {
 		require.Contains(t, text, want)
 	}
 	for _, bad := range []string{"Malformed", "incorrect", "Retransmission", "Out-Of-Order", "unseen", "previous segment"} {
