@@ -35,7 +35,7 @@ var beneath = []struct {
 
 // cutting are the faults under which nothing but the sizes of reads and writes changes.
 func cutting() transport.FaultOptions {
-	f := transport.Faults{Piece: 32 << 10, Split: 0.5, Join: 0.3, ShortWrite: 0.3, JoinFor: time.Millisecond}
+	f := transport.Faults{Piece: 256 << 10, Split: 0.5, Join: 0.3, ShortWrite: 0.3, JoinFor: time.Millisecond}
 	return transport.FaultOptions{Seed: 1, Read: f, Write: f}
 }
 
