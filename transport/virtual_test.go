@@ -71,6 +71,9 @@ func TestVirtualSuite(t *testing.T) {
 			if j == 2 && i < len(virtual)-1 {
 				continue // all of them together will do
 			}
+			if testing.Short() && i < len(virtual)-1 {
+				continue
+			}
 			t.Run(v.name+" over "+b.name, func(t *testing.T) {
 				t.Parallel()
 				transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return v.over(t, b.make()), b.listen, nil })

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,6 +40,9 @@ func TestServeTraceAndFault(t *testing.T) {
 				require.Contains(t, string(b), "served@127.0.0.1", name)
 				info, err := os.Stat(path(name))
 				require.NoError(t, err)
+				if runtime.GOOS == "windows" {
+					continue // which has no such permissions
+				}
 				require.Zero(t, info.Mode()&0o077, "others' messages are in it")
 			}
 			tshark, err := exec.LookPath("tshark")
