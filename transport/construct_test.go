@@ -10,7 +10,7 @@ import (
 )
 
 // accepted connects with connect and accepts at l.
-func accepted(t testing.TB, l *Listener, connect func() (*Stream, error)) (client, server *Stream) {
+func acceptOne(t testing.TB, l *Listener, connect func() (*Stream, error)) (client, server *Stream) {
 	t.Helper()
 	connected := make(chan error, 1)
 	go func() {
@@ -44,7 +44,7 @@ func TestConnectTCP(t *testing.T) {
 	defer l.Close()
 	local := loopback()
 	for range 2 { // the second time from the port of the first
-		c, s := accepted(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
+		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
 		requireSpeak(t, c, s)
 		require.Equal(t, l.Addr(), c.RemoteAddr())
 		require.Equal(t, c.LocalAddr(), s.RemoteAddr())
@@ -55,7 +55,7 @@ func TestConnectTCP(t *testing.T) {
 		require.NoError(t, s.Close()) // which leaves the waiting at this end
 		require.NoError(t, c.Close())
 	}
-	c, s := accepted(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), nil, l.Addr()) })
+	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), nil, l.Addr()) })
 	requireSpeak(t, c, s)
 
 	six := FromAddrPort(netip.MustParseAddrPort("[::1]:9"))

@@ -32,7 +32,7 @@ func TestConnectUnix(t *testing.T) {
 	defer l.Close()
 	path := UnixAddr(filepath.Join(dir, "client"))
 	for _, local := range []Addr{nil, UnixAddr(""), path, path} {
-		c, s := accepted(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
+		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
 		requireSpeak(t, c, s)
 		require.Equal(t, l.Addr(), c.RemoteAddr())
 		require.Equal(t, orUnnamed(local), s.RemoteAddr())
@@ -62,7 +62,7 @@ func TestConstructorsTakeNetAddrs(t *testing.T) {
 	l, err := ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)
 	require.NoError(t, err)
 	defer l.Close()
-	c, s := accepted(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
+	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
 	requireSpeak(t, c, s)
 	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
 	require.NoError(t, err)
@@ -158,7 +158,7 @@ func TestAdoptListener(t *testing.T) {
 			tr = Unix()
 			require.Equal(t, at, l.Addr())
 		}
-		c, s := accepted(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
+		c, s := acceptOne(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 		requireSpeak(t, c, s)
 		require.NoError(t, l.Close())
 	}

@@ -40,6 +40,11 @@
 // ([ParseAddr], [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr ([ParseSockaddr]), and
 // gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
+// # Virtual sockets
+//
+// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit] makes them slow; [Trace] shows
+// what passes, in a log or to Wireshark. They can be put over each other in any order.
+//
 // # A plug-in in 30 lines
 //
 // Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest

@@ -316,7 +316,7 @@ func TestGuide(t *testing.T) {
 			l, err := ListenTCP(loopback(), 0)
 			require.NoError(t, err)
 			defer l.Close()
-			c, s := accepted(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), loopback(), l.Addr()) })
+			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), loopback(), l.Addr()) })
 			requireSpeak(t, c, s)
 		}},
 		{bsd, "or it failed", func(t *testing.T) {

@@ -31,6 +31,7 @@ call fails the reason, {badrpc, Reason} of Erlang among them, is on the standard
 			return call(ctx, o, append(args, "[]"), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	o.virtual.addTo(cmd.Flags())
 	cmd.Flags().DurationVar(&limit, "timeout", 0, "how long to wait (default: as long as it takes)")
 	return cmd
 }
@@ -44,11 +45,11 @@ func call(ctx context.Context, o *options, words []string, out, errOut io.Writer
 	if err != nil {
 		return err
 	}
-	n, c, err := o.dial(ctx, target, errOut)
+	_, c, end, err := o.dial(ctx, target, errOut)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
+	defer end()
 	result, err := c.Call(ctx, words[1], words[2], args...)
 	if err != nil {
 		return err

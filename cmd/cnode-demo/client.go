@@ -9,25 +9,37 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// dial connects a node of our own, which lives for one command only, to target. It neither listens nor is published, and is hidden.
+// dial connects a node of our own, which lives for one command only, to target. It neither listens nor is published, and is hidden. end ends it.
 //
 // It has a whole name rather than a dynamic one: a libei node, or an OTP before 23, gives none. As with erl_call the name contains the
 // process number: it is nobody else's now, and the next commands do not fill the peer's atom table with ever new names.
-func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, err error) {
+func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, end func(), err error) {
 	name, err := o.fullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	cfg, err := o.clientConfig(name, target, o.logger(errOut))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	if n, err = nodes.New(cfg); err != nil {
-		return nil, nil, err
+	finish, err := o.virtual.over(&cfg)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	if c, err = n.Connect(ctx, target); err != nil {
-		_ = n.Close() // nothing was opened
-		return nil, nil, err
+	end = func() {
+		if n != nil {
+			_ = n.Close() // what it had to say has been said
+		}
+		if err := finish(); err != nil {
+			fmt.Fprintln(errOut, err)
+		}
 	}
-	return n, c, nil
+	if n, err = nodes.New(cfg); err == nil {
+		c, err = n.Connect(ctx, target)
+	}
+	if err != nil {
+		end()
+		return nil, nil, nil, err
+	}
+	return n, c, end, nil
 }

@@ -25,6 +25,7 @@ type options struct {
 	epmd       string
 	tlsOptfile string
 	logLevel   string
+	virtual    virtual
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
@@ -50,6 +51,9 @@ func (o *options) check() error {
 	}
 	if o.tlsOptfile != "" {
 		return usagef("--tls-optfile is for --transport tls")
+	}
+	if err := o.virtual.check(); err != nil {
+		return err
 	}
 	_, err := o.level()
 	return err

@@ -30,6 +30,7 @@ error. NODE without "@" is on this machine.`,
 			return ping(ctx, o, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	o.virtual.addTo(cmd.Flags())
 	cmd.Flags().DurationVar(&limit, "timeout", 10*time.Second, "how long to wait")
 	return cmd
 }
@@ -52,11 +53,11 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 }
 
 func pingNode(ctx context.Context, o *options, target string, errOut io.Writer) error {
-	n, c, err := o.dial(ctx, target, errOut)
+	n, c, end, err := o.dial(ctx, target, errOut)
 	if err != nil {
 		return err
 	}
-	defer n.Close()
+	defer end()
 	return isAuth(ctx, n, c)
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 func newServe(o *options) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
 		Long: `Run a node until SIGTERM or SIGINT (exit 0), and print "ready NAME PORT" once it can be reached; for --transport unix the path of
@@ -40,15 +40,22 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
   {peer, Node} ! {source, From, N, B}             sends B to From N times
 
-The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.`,
+The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
+
+--trace FILE records what connections carry, for Wireshark. --fault SEED is for trying out how others live with a bad line: bytes
+come and go late, and in odd pieces, but none is changed or lost.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
-  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes`,
+  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
+  cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
+  tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	o.virtual.addTo(cmd.Flags())
+	return cmd
 }
 
 // serve runs a node until ctx ends.
@@ -71,6 +78,11 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		p, err = startPeer(n)
 		return err
 	}
+	finish, err := o.virtual.over(&cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, finish()) }()
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err

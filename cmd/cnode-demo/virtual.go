@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/spf13/pflag"
+)
+
+// virtual are the flags that put something between a node and what carries its connections.
+type virtual struct {
+	trace string
+	fault string
+	seed  uint64
+}
+
+func (v *virtual) addTo(f *pflag.FlagSet) {
+	f.StringVar(&v.trace, "trace", "", "write all that connections carry to `FILE`, for Wireshark:\n"+
+		"tshark -r FILE -d tcp.port==PORT,erldp (4370 is the PORT of unix sockets)")
+	f.StringVar(&v.fault, "fault", "", "cut reads and writes of connections at random places, join and delay them;\n"+
+		"the same `SEED`, a number, does the same again (--log-level debug tells what)")
+}
+
+func (v *virtual) check() (err error) {
+	if v.fault != "" {
+		if v.seed, err = strconv.ParseUint(v.fault, 10, 64); err != nil {
+			return usagef("--fault %s: want a number from 0 on", v.fault)
+		}
+	}
+	return nil
+}
+
+// over puts it under a node. finish is for when the node is closed.
+func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
+	if v.trace == "" && v.fault == "" {
+		return func() error { return nil }, nil
+	}
+	tr := cfg.Transport
+	if tr == nil {
+		tr = transport.TCP()
+	}
+	finish = func() error { return nil }
+	if v.trace != "" { // nearest to the wire: what a fault cuts is seen cut
+		file, err := os.OpenFile(v.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it holds others' messages
+		if err != nil {
+			return nil, fmt.Errorf("--trace: %w", err)
+		}
+		capture := transport.NewCapture(file)
+		tr = transport.Trace(tr, transport.TraceOptions{Capture: capture})
+		finish = func() error {
+			if err := errors.Join(capture.Close(), file.Close()); err != nil {
+				return fmt.Errorf("--trace: %w", err)
+			}
+			return nil
+		}
+	}
+	if v.fault != "" {
+		o := transport.GentleFaults(v.seed)
+		o.Log = cfg.Logger
+		tr = transport.Fault(tr, o)
+	}
+	cfg.Transport = tr
+	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {
+		cfg.Resolver = through{dir}
+	}
+	return finish, nil
+}
+
+// through is a directory of sockets that are connected to by the node's own transport.
+type through struct{ nodes.SocketDir }
+
+func (t through) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
+	at, err := t.SocketDir.Resolve(ctx, node)
+	at.Transport = nil
+	return at, err
+}

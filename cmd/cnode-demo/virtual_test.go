@@ -1,0 +1,73 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A served node on a bad line answers as on a good one, and the file shows what went over it.
+func TestServeTraceAndFault(t *testing.T) {
+	for _, kind := range []string{"tcp", "unix"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, 0)
+			sockets := w.home + "/s/"
+			flags := []string{"--transport", kind}
+			if kind == "unix" {
+				require.NoError(t, os.Mkdir(sockets, 0o700))
+				flags = append(flags, "--listen", "unix:"+sockets)
+			}
+			with := func(more ...string) []string { return append(append([]string{}, flags...), more...) }
+			path := func(name string) string { return filepath.Join(w.home, name) }
+			s := w.serve("serve", with("--name", "served@127.0.0.1", "--trace", path("served.pcap"), "--fault", "7", "--log-level", "debug")...)
+			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name}, flags...)...))
+			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name, "--fault", "0", "--trace", path("ping.pcap")}, flags...)...))
+			text := `[<<"` + strings.Repeat("seen", 1000) + `">>]`
+			require.Equal(t, text[1:len(text)-1]+"\n", w.succeed(append([]string{"call", s.name, "cnode", "echo", text, "--trace", path("call.pcap")}, flags...)...))
+			said := s.terminate(syscall.SIGTERM)
+			require.Contains(t, said, "msg=fault kind=split")
+			require.NotContains(t, said, "kind=corrupt")
+			for name, want := range map[string]string{"served.pcap": "seenseen", "ping.pcap": "is_auth", "call.pcap": "seenseen"} {
+				b, err := os.ReadFile(path(name))
+				require.NoError(t, err)
+				require.Contains(t, string(b), want, name)
+				require.Contains(t, string(b), "served@127.0.0.1", name)
+				info, err := os.Stat(path(name))
+				require.NoError(t, err)
+				if runtime.GOOS == "windows" {
+					continue // which has no such permissions
+				}
+				require.Zero(t, info.Mode()&0o077, "others' messages are in it")
+			}
+			tshark, err := exec.LookPath("tshark")
+			if err != nil {
+				t.Log("tshark is not on the PATH")
+				return
+			}
+			port := "4370"
+			if kind == "tcp" {
+				port = s.place
+			}
+			out, err := exec.CommandContext(t.Context(), tshark, "-r", path("call.pcap"), "-d", "tcp.port=="+port+",erldp", "-V").Output()
+			require.NoError(t, err)
+			for _, want := range []string{"Name: cnode-demo-", "Status: ok", "Name: served@127.0.0.1", "Challenge: ", "Digest: ", "ControlMessage", "AtomText: rex"} {
+				require.Contains(t, string(out), want)
+			}
+			require.NotContains(t, string(out), "Malformed")
+		})
+	}
+}
+
+func TestTraceFile(t *testing.T) {
+	w := newWorld(t, 0)
+	_, errOut := w.fail("serve", "--trace", filepath.Join(w.home, "nowhere", "x"))
+	require.Contains(t, errOut, "--trace: open ")
+	_, errOut = w.fail("ping", "nobody@127.0.0.1", "--trace", filepath.Join(w.home, "nowhere", "x"))
+	require.Contains(t, errOut, "--trace: open ")
+}

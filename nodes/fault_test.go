@@ -1,0 +1,200 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// over puts a node on a faulty transport.
+func over(o transport.FaultOptions) func(*Config) {
+	return func(cfg *Config) { cfg.Transport = transport.Fault(cfg.Transport, o) }
+}
+
+// echoing makes a node answer cnode:echo/1.
+func echoing(n *Node) {
+	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+}
+
+// converse connects a to b, calls and is called, and sends something large.
+func converse(ctx context.Context, a, b *Node) error {
+	c, err := a.Connect(ctx, b.Name())
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	for i, n := range []*Node{a, b, a, b} {
+		var other ei.Term = ei.Int(i)
+		if i == 3 {
+			other = ei.Binary(strings.Repeat("x", 100_000))
+		}
+		to := map[*Node]*Node{a: b, b: a}[n]
+		got, err := n.RPC(ctx, to.Name(), "cnode", "echo", other)
+		if err != nil {
+			return fmt.Errorf("call %d: %w", i, errors.Join(err, c.Err()))
+		}
+		if ei.Compare(got, other) != 0 {
+			return fmt.Errorf("call %d: a wrong answer of %d bytes", i, len(got.String()))
+		}
+	}
+	return nil
+}
+
+// Nodes converse when every read and write carries one byte, each of them late.
+func TestFaultEveryByteAlone(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, kind)
+			// The handshake and the first messages byte by byte, what comes after it in pieces.
+			var at []transport.FaultAt
+			for i := range int64(400) {
+				for _, write := range []bool{false, true} {
+					at = append(at,
+						transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
+						transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: 50 * time.Microsecond})
+				}
+			}
+			var faults atomic.Int64
+			o := transport.GentleFaults(1)
+			o.At, o.Done = at, func(transport.FaultEvent) { faults.Add(1) }
+			a, b := w.started("alice", over(o)), w.started("bob", over(o))
+			echoing(a)
+			echoing(b)
+			require.NoError(t, converse(w.ctx(), a, b))
+			require.Greater(t, faults.Load(), int64(1600), "two ends, two directions, two faults a byte")
+		})
+	}
+}
+
+// Nodes converse over whatever a stream may do.
+func TestFaultGentle(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(10) {
+				w := newWorld(t, kind)
+				a, b := w.started("alice", over(transport.GentleFaults(seed))), w.started("bob", over(transport.GentleFaults(seed+100)))
+				echoing(a)
+				echoing(b)
+				require.NoError(t, converse(w.ctx(), a, b), "seed %d", seed)
+				require.NoError(t, a.Close())
+				require.NoError(t, b.Close())
+			}
+		})
+	}
+}
+
+// A connection that is reset, at whichever byte of the handshake or of the first messages, in either direction, at either end: both
+// nodes are told why, and can connect again.
+func TestFaultResetAtEveryByte(t *testing.T) {
+	for _, kind := range []string{"tcp", "memory"} {
+		for _, end := range []string{"connecting", "accepting"} {
+			for _, write := range []bool{false, true} {
+				direction := map[bool]string{false: "read", true: "written"}[write]
+				t.Run(kind+" "+end+" "+direction, func(t *testing.T) {
+					t.Parallel()
+					for offset := int64(0); resetAt(t, kind, end, write, offset); offset++ {
+						require.Less(t, offset, int64(5000))
+					}
+				})
+			}
+		}
+	}
+}
+
+// resetAt tries one byte; false if the conversation did not come so far.
+func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
+	var fired atomic.Bool
+	side := map[string]transport.FaultSide{"connecting": transport.FaultConnected, "accepting": transport.FaultAccepted}[end]
+	faulty := over(transport.FaultOptions{
+		At:   []transport.FaultAt{{Kind: transport.FaultReset, Side: side, Conn: 1, Write: write, Offset: offset}},
+		Done: func(transport.FaultEvent) { fired.Store(true) },
+	})
+	plain := func(*Config) {}
+	ends := map[string]func(*Config){"connecting": plain, "accepting": plain}
+	ends[end] = faulty
+	refused := make(chan error, 10)
+	w := newWorld(t, kind)
+	a := w.started("alice", ends["connecting"])
+	b := w.started("bob", ends["accepting"], func(cfg *Config) {
+		cfg.HandshakeFailed = func(_ transport.Addr, err error) { refused <- err }
+	})
+	echoing(a)
+	echoing(b)
+	talk := func() error {
+		ca, err := a.Connect(w.ctx(), b.Name())
+		if err != nil {
+			return err
+		}
+		if _, err := ca.Call(w.ctx(), "cnode", "echo", 1); err != nil {
+			return errors.Join(err, ca.Err())
+		}
+		cb := b.Conn(a.Name())
+		if cb == nil {
+			return errors.Join(errGone, ca.Err())
+		}
+		_, err = cb.Call(w.ctx(), "cnode", "echo", 2)
+		return errors.Join(err, cb.Err())
+	}
+	began := time.Now()
+	err := talk()
+	what := fmt.Sprintf("reset at byte %d: %v", offset, err)
+	require.Less(t, time.Since(began), 6*time.Second, "nobody waits for a time-out: %s", what) // a handshake has 7 s
+	require.NotErrorIs(t, err, context.DeadlineExceeded, what)
+	if !fired.Load() {
+		require.NoError(t, err, what)
+		require.NoError(t, errors.Join(a.Close(), b.Close()))
+		return false
+	}
+	// The reset may come behind the last byte that somebody waited for.
+	if err != nil {
+		known := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, errGone) || isEnd(err)
+		require.True(t, known, what)
+		if end == "connecting" && !errors.Is(err, errGone) && a.Conn(b.Name()) == nil && handshakeError(err) != nil {
+			var fault *transport.FaultError
+			require.ErrorAs(t, err, &fault, what)
+			require.ErrorContains(t, err, fmt.Sprintf("injected reset at byte %d", offset))
+		}
+	}
+	again := func() bool { return a.Conn(b.Name()) == nil && b.Conn(a.Name()) == nil }
+	require.Eventually(t, again, tooLong, tick, "both know of the end: %s", what)
+	// What is left of the broken handshake may come to the table after the next one has, and supersede it.
+	for range 5 {
+		if err = talk(); err == nil || handshakeError(err) == nil {
+			break
+		}
+	}
+	require.NoError(t, err, "once more: %s", what)
+	select {
+	case err := <-refused:
+		require.Error(t, err)
+		require.NotErrorIs(t, err, context.DeadlineExceeded, what)
+	default:
+	}
+	require.NoError(t, errors.Join(a.Close(), b.Close()))
+	return true
+}
+
+var errGone = errors.New("the connection is gone")
+
+// isEnd tells an end of the stream.
+func isEnd(err error) bool { return strings.Contains(err.Error(), "EOF") }
+
+func handshakeError(err error) *dist.HandshakeError {
+	var e *dist.HandshakeError
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A FaultKind is one way in which a carrier can be unpleasant.
+type FaultKind uint8
+
+const (
+	// FaultSplit ends a transfer: no read and no write on the carrier below goes across this offset. What is written still goes out
+	// whole within one call.
+	FaultSplit FaultKind = iota + 1
+	// FaultJoin keeps what has come back until all bytes of its piece are there, the stream has ended, or a time is over; a single
+	// try ([NoWait]) takes what is there. It is for reads only.
+	FaultJoin
+	// FaultShortWrite ends a write at this offset with less than all of its bytes, as a full socket does. It is for writes only: a
+	// short read is a FaultSplit.
+	FaultShortWrite
+	// FaultDelay holds back what has come, or is to be written, for a random time.
+	FaultDelay
+	// FaultStall holds it back for a fixed and longer one.
+	FaultStall
+	// FaultCorrupt changes the byte at this offset.
+	FaultCorrupt
+	// FaultReset breaks the connection before the byte at this offset passes: both directions end with ECONNRESET, and so does the peer
+	// where the carrier can do that (TCP), else it sees the end of the stream.
+	FaultReset
+	// FaultRefuse refuses to connect, with ECONNREFUSED.
+	FaultRefuse
+	// FaultAbort loses a connection that has just been accepted, with ECONNABORTED: Accept goes on.
+	FaultAbort
+	// FaultExhaust makes an accept fail once with EMFILE, as for want of descriptors: Accept goes on after a pause.
+	FaultExhaust
+)
+
+func (k FaultKind) String() string {
+	names := [...]string{"split", "join", "short write", "delay", "stall", "corrupt", "reset", "refuse", "abort", "exhaust"}
+	if k == 0 || int(k) > len(names) {
+		return fmt.Sprintf("FaultKind(%d)", uint8(k))
+	}
+	return names[k-1]
+}
+
+// FaultOptions say what goes wrong. The zero value does nothing. Fields of type float64 are probabilities, 0 to 1.
+type FaultOptions struct {
+	// Seed is what all chance comes from. The same seed gives the same faults at the same offsets for the same connections, however the bytes
+	// happen to be cut into reads and writes. Connections are numbered in the order in which they are made, or accepted.
+	Seed uint64
+	// Read and Write are the faults of the two directions: of what is read from the carrier, and written to it.
+	Read, Write Faults
+	// At are faults at certain places, beside those of chance.
+	At []FaultAt
+
+	Refuse  float64 // of a Connect to be refused
+	Abort   float64 // of an accepted connection to be lost
+	Exhaust float64 // of an accept to fail for want of descriptors
+
+	// Log gets a record of level Debug for each fault. nil: none.
+	Log *slog.Logger
+	// Done is told of each fault when it happens. It may be called concurrently, must not use the stream, and should be quick. nil: nobody.
+	Done func(FaultEvent)
+}
+
+// Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, short ones as often as long ones, and at the first
+// byte of each piece every fault is drawn by its probability.
+type Faults struct {
+	Piece int // the longest piece in bytes; 0: 4096
+
+	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64
+
+	JoinFor  time.Duration // how long a join waits; 0: 5 ms
+	MaxDelay time.Duration // the longest delay; 0: 10 ms
+	StallFor time.Duration // 0: 1 s
+}
+
+// A FaultSide tells the connections that were made here from those that were accepted.
+type FaultSide uint8
+
+const (
+	FaultBoth      FaultSide = iota // connections of either kind
+	FaultConnected                  // made by Connect
+	FaultAccepted                   // taken by Accept
+)
+
+// A FaultAt is a fault at a certain place.
+type FaultAt struct {
+	Kind   FaultKind
+	Side   FaultSide     // zero: both. Not for FaultRefuse, FaultAbort and FaultExhaust, which each have one
+	Conn   int           // the number of the connection, from 1; 0: every one
+	Write  bool          // in what is written; else in what is read
+	Offset int64         // of the byte in that direction, from 0. The faults of connecting and accepting have none
+	For    time.Duration // of a delay, a stall or a join; 0: as for those of chance, a delay then being the longest
+	Bytes  int           // how many a join waits for; 0: those up to the next piece
+}
+
+// A FaultEvent is a fault that has happened.
+type FaultEvent struct {
+	Kind   FaultKind
+	Side   FaultSide // FaultConnected or FaultAccepted
+	Conn   int       // the number of the connection, from 1
+	Write  bool
+	Offset int64         // of the byte in its direction
+	For    time.Duration // of a delay, a stall, or at the most a join
+	Remote Addr          // of the peer
+}
+
+func (e FaultEvent) String() string {
+	made := map[FaultSide]string{FaultConnected: "connection", FaultAccepted: "accepted connection"}[e.Side]
+	switch e.Kind {
+	case FaultRefuse, FaultAbort, FaultExhaust:
+		return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
+	}
+	direction := "read"
+	if e.Write {
+		direction = "written"
+	}
+	during := ""
+	if e.For > 0 {
+		during = fmt.Sprintf(" for %v", e.For)
+	}
+	return fmt.Sprintf("%v%s at byte %d of what was %s on %s %d", e.Kind, during, e.Offset, direction, made, e.Conn)
+}
+
+// A FaultError is the error of an operation that Fault has made fail. It wraps that of the system: ECONNRESET, ECONNREFUSED, ECONNABORTED or EMFILE.
+type FaultError struct {
+	Event FaultEvent
+	Err   error
+}
+
+func (e *FaultError) Error() string { return "injected " + e.Event.String() + ": " + e.Err.Error() }
+
+func (e *FaultError) Unwrap() error { return e.Err }
+
+// GentleFaults are faults that every protocol over a stream must live with: splits, joins, short writes and small delays in both
+// directions, no byte changed or lost.
+func GentleFaults(seed uint64) FaultOptions {
+	f := Faults{Split: 0.5, Join: 0.2, ShortWrite: 0.3, Delay: 0.05, JoinFor: 2 * time.Millisecond, MaxDelay: 3 * time.Millisecond}
+	return FaultOptions{Seed: seed, Read: f, Write: f}
+}
+
+// Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and repeatable. Its streams
+// cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import, ImportListener and Export are
+// errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package time's, so that it works in a
+// testing/synctest bubble.
+func Fault(tr Transport, o FaultOptions) Transport {
+	f := &fault{o: o}
+	f.o.Read, f.o.Write = o.Read.filled(), o.Write.filled()
+	f.o.At = append([]FaultAt(nil), o.At...)
+	f.virtual = virtual{below: tr, name: "fault", fixed: notMovable("fault", "its place among the faults to come would be lost")}
+	return f
+}
+
+func (f Faults) filled() Faults {
+	or := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	or(&f.JoinFor, 5*time.Millisecond)
+	or(&f.MaxDelay, 10*time.Millisecond)
+	or(&f.StallFor, time.Second)
+	if f.Piece <= 0 {
+		f.Piece = 4096
+	}
+	return f
+}
+
+type fault struct {
+	virtual
+	o                 FaultOptions
+	connects, accepts atomic.Int64
+	exhausted         atomic.Int64 // the last accept that failed for want of descriptors
+}
+
+// What chance is drawn for, so that one draw does not move another.
+const (
+	forConnect = iota
+	forAccept
+	forRead
+	forWrite
+)
+
+// chance is the source of all that is drawn for one purpose on one connection.
+func (f *fault) chance(purpose int, side FaultSide, conn int64) *rand.Rand {
+	return rand.New(rand.NewPCG(scatter(f.o.Seed), scatter(f.o.Seed^uint64(conn)<<8^uint64(purpose)<<4^uint64(side))))
+}
+
+// scatter makes numbers that are near each other differ in every bit: the finalizer of splitmix64.
+func scatter(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// listed tells whether a fault of connecting or accepting is to happen to a certain connection.
+func (f *fault) listed(kind FaultKind, conn int64) bool {
+	for _, at := range f.o.At {
+		if at.Kind == kind && (at.Conn == 0 || int64(at.Conn) == conn) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fault) tell(e FaultEvent) {
+	if f.o.Log != nil && f.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+		f.o.Log.Debug("fault", "kind", e.Kind.String(), "accepted", e.Side == FaultAccepted, "conn", e.Conn, "write", e.Write,
+			"offset", e.Offset, "for", e.For, "remote", text(e.Remote))
+	}
+	if f.o.Done != nil {
+		f.o.Done(e)
+	}
+}
+
+func text(a Addr) string {
+	if a == nil {
+		return ""
+	}
+	return a.String()
+}
+
+// error tells of a fault and makes an error of it.
+func (f *fault) error(e FaultEvent, errno syscall.Errno) *FaultError {
+	f.tell(e)
+	return &FaultError{e, errno}
+}
+
+func (f *fault) Connect(ctx context.Context, addr Addr) (*Stream, error) {
+	if err := ended(ctx); err != nil {
+		return nil, opError("connect", addr, err)
+	}
+	n := f.connects.Add(1)
+	if f.chance(forConnect, FaultConnected, n).Float64() < f.o.Refuse || f.listed(FaultRefuse, n) {
+		return nil, opError("connect", addr, f.error(FaultEvent{Kind: FaultRefuse, Side: FaultConnected, Conn: int(n), Remote: addr}, syscall.ECONNREFUSED))
+	}
+	s, err := f.below.Connect(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	s.car = f.faulty(s, FaultConnected, n)
+	return s, nil
+}
+
+func (f *fault) Listen(addr Addr, backlog int) (*Listener, error) {
+	l, err := f.below.Listen(addr, backlog)
+	if err != nil {
+		return nil, err
+	}
+	l.sock = faultAcceptor{l.sock, f}
+	return l, nil
+}
+
+// A faultAcceptor is a listener's socket whose accepts may fail.
+type faultAcceptor struct {
+	acceptor
+	f *fault
+}
+
+func (a faultAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
+	if err := ended(ctx); err != nil {
+		return nil, err
+	}
+	f := a.f
+	n := f.accepts.Load() + 1
+	if f.chance(forConnect, FaultAccepted, n).Float64() < f.o.Exhaust || f.listed(FaultExhaust, n) {
+		if last := f.exhausted.Load(); last < n && f.exhausted.CompareAndSwap(last, n) {
+			return nil, f.error(FaultEvent{Kind: FaultExhaust, Side: FaultAccepted, Conn: int(n)}, syscall.EMFILE)
+		}
+	}
+	s, err := a.acceptor.acceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n = f.accepts.Add(1)
+	car := f.faulty(s, FaultAccepted, n)
+	if f.chance(forAccept, FaultAccepted, n).Float64() < f.o.Abort || f.listed(FaultAbort, n) {
+		return nil, car.breaks(FaultEvent{Kind: FaultAbort, Side: FaultAccepted, Conn: int(n), Remote: s.remote}, syscall.ECONNABORTED)
+	}
+	s.car = car
+	return s, nil
+}

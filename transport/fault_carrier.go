@@ -1,0 +1,301 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A faulty is the carrier of Fault. Each direction has a plan, which the bytes that pass move along.
+type faulty struct {
+	carrier
+	f      *fault
+	side   FaultSide
+	conn   int
+	remote Addr
+	pause  *pauser
+	waits  atomic.Int64 // bytes that were read below and are held back
+
+	breaking sync.Once
+	broken   atomic.Pointer[FaultError] // the connection is reset
+
+	in  faultyIn
+	out faultyOut
+}
+
+// faultyIn belongs to the reader.
+type faultyIn struct {
+	plan  *plan
+	piece piece
+	pos   int64 // of the next byte to be given to the reader
+	begun bool  // the faults of the piece have happened
+
+	buf    []byte
+	held   []byte // the bytes held back
+	err    error  // came behind them
+	due    time.Time
+	joinBy time.Time // zero: nothing is waited for
+}
+
+// faultyOut belongs to the writer.
+type faultyOut struct {
+	plan  *plan
+	piece piece
+	pos   int64
+	begun bool
+	due   time.Time
+	vec   [][]byte
+}
+
+func (f *fault) faulty(s *Stream, side FaultSide, n int64) *faulty {
+	c := &faulty{carrier: s.car, f: f, side: side, conn: int(n), remote: s.remote, pause: newPauser()}
+	at := func(write bool) (here []FaultAt) {
+		for _, a := range f.o.At {
+			if a.Write == write && (a.Side == FaultBoth || a.Side == side) && (a.Conn == 0 || a.Conn == c.conn) && a.Offset >= 0 {
+				here = append(here, a)
+			}
+		}
+		return here
+	}
+	c.in.plan = newPlan(f.chance(forRead, side, n), &f.o.Read, false, at(false))
+	c.out.plan = newPlan(f.chance(forWrite, side, n), &f.o.Write, true, at(true))
+	return c
+}
+
+// tell tells of the faults at the beginning of a piece.
+func (c *faulty) tell(p *piece, write bool) {
+	for _, e := range p.does {
+		c.f.tell(c.full(e, write))
+	}
+}
+
+func (c *faulty) full(e FaultEvent, write bool) FaultEvent {
+	e.Side, e.Conn, e.Write, e.Remote = c.side, c.conn, write, c.remote
+	return e
+}
+
+// breaks ends the connection below as roughly as it can, and gives the error that everybody gets from now on.
+func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
+	c.breaking.Do(func() {
+		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
+		c.pause.end()
+		abortive(c.carrier)
+		_ = c.carrier.close() // Close tells of its error
+	})
+	return c.dead()
+}
+
+// dead is nil while the connection is not reset.
+func (c *faulty) dead() error {
+	if e := c.broken.Load(); e != nil {
+		return e
+	}
+	return nil
+}
+
+// cause gives an error below the name of the fault that caused it.
+func (c *faulty) cause(err error) error {
+	if err != nil {
+		if dead := c.dead(); dead != nil {
+			return dead
+		}
+	}
+	return err
+}
+
+func (c *faulty) read(ctx context.Context, p []byte) (int, error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	n, err := c.readOn(ctx, p)
+	c.waits.Store(int64(len(c.in.held)))
+	return n, c.cause(err)
+}
+
+func (c *faulty) readOn(ctx context.Context, p []byte) (int, error) {
+	r := &c.in
+	for {
+		if dead := c.dead(); dead != nil {
+			return 0, dead
+		}
+		if len(r.held) > 0 {
+			if err := c.settle(ctx); err != nil {
+				return 0, err
+			}
+			n := copy(p, r.held)
+			r.held, r.pos = r.held[n:], r.pos+int64(n)
+			return n, nil
+		}
+		if err := r.err; err != nil {
+			r.err = nil
+			return 0, err
+		}
+		if r.pos == r.piece.end {
+			r.piece, r.begun = r.plan.next(), false
+		}
+		if r.piece.reset {
+			return 0, c.breaks(c.full(r.piece.event(FaultReset), false), syscall.ECONNRESET)
+		}
+		most := min(int64(len(p)), r.piece.end-r.pos)
+		if r.begun || r.piece.hold == 0 && r.piece.join == 0 {
+			n, err := c.carrier.read(ctx, p[:most])
+			if n > 0 {
+				c.arrived(p)
+				r.pos += int64(n)
+			}
+			return n, err
+		}
+		if r.piece.join > 0 {
+			most = r.piece.joined - r.pos
+		}
+		most = min(most, maxJoin)
+		r.buf = slices.Grow(r.buf[:0], int(most))
+		n, err := c.carrier.read(ctx, r.buf[:most])
+		if n == 0 || lost(err) {
+			r.forget(err)
+			return 0, err
+		}
+		now := time.Now()
+		r.held, r.err, r.due = r.buf[:n:most], err, now.Add(r.piece.hold)
+		if r.piece.join > 0 {
+			r.joinBy = now.Add(r.piece.join)
+		}
+		c.arrived(r.held)
+	}
+}
+
+// forget gives up the buffer to a callback that was left behind.
+func (r *faultyIn) forget(err error) {
+	if lost(err) {
+		r.held, r.buf = slices.Clone(r.held), nil
+	}
+}
+
+// arrived does what happens to the first byte of a piece when it comes.
+func (c *faulty) arrived(b []byte) {
+	if r := &c.in; !r.begun {
+		r.begun = true
+		b[0] ^= r.piece.mask
+		c.tell(&r.piece, false)
+	}
+}
+
+// settle waits until what is held back may be read.
+func (c *faulty) settle(ctx context.Context) error {
+	r := &c.in
+	_, single := ctx.(noWait)
+	for !r.joinBy.IsZero() && !single {
+		if len(r.held) == cap(r.held) || r.err != nil || time.Until(r.joinBy) <= 0 {
+			break
+		}
+		wait, cancel := context.WithDeadline(ctx, r.joinBy)
+		n, err := c.carrier.read(wait, r.held[len(r.held):cap(r.held)])
+		cancel()
+		r.held = r.held[:len(r.held)+n]
+		switch over := ended(ctx); {
+		case err == nil:
+		case over != nil && errors.Is(err, over):
+			return over
+		case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+			r.joinBy = time.Time{}
+		default:
+			r.err = err
+			r.forget(err)
+		}
+	}
+	r.joinBy = time.Time{}
+	return c.pause.until(ctx, r.due)
+}
+
+func (c *faulty) write(ctx context.Context, v [][]byte) (int64, error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	n, err := c.writeOn(ctx, v)
+	return n, c.cause(err)
+}
+
+func (c *faulty) writeOn(ctx context.Context, v [][]byte) (n int64, err error) {
+	w := &c.out
+	size := length(v)
+	for n < size {
+		if dead := c.dead(); dead != nil {
+			return n, dead
+		}
+		if w.pos == w.piece.end {
+			w.piece, w.begun = w.plan.next(), false
+			if w.piece.short && n > 0 {
+				return n, nil
+			}
+		}
+		if w.piece.reset {
+			return n, c.breaks(c.full(w.piece.event(FaultReset), true), syscall.ECONNRESET)
+		}
+		if !w.begun {
+			w.begun = true
+			w.due = time.Now().Add(w.piece.hold)
+			c.tell(&w.piece, true)
+		}
+		if w.pos == w.piece.start {
+			if err := c.pause.until(ctx, w.due); err != nil {
+				return n, err
+			}
+		}
+		w.vec = w.vec[:0]
+		want := min(size-n, w.piece.end-w.pos)
+		if w.pos == w.piece.start && w.piece.mask != 0 {
+			first := cut(nil, v, n, 1)[0][0]
+			w.vec = append(w.vec, []byte{first ^ w.piece.mask})
+			w.vec = cut(w.vec, v, n+1, want-1)
+		} else {
+			w.vec = cut(w.vec, v, n, want)
+		}
+		k, err := c.carrier.write(ctx, w.vec)
+		if lost(err) { // the callback may still look at the vector
+			w.vec = nil
+			return n + k, err
+		}
+		clear(w.vec)
+		n, w.pos = n+k, w.pos+k
+		if err != nil || k < want {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (c *faulty) pending() (int, error) {
+	n, err := c.carrier.pending()
+	return n + int(c.waits.Load()), c.cause(err)
+}
+
+func (c *faulty) closeWrite() error { return c.cause(c.carrier.closeWrite()) }
+
+func (c *faulty) close() error {
+	c.pause.end()
+	return c.carrier.close()
+}
+
+func (c *faulty) release() error {
+	c.pause.end()
+	return c.carrier.release()
+}
+
+func (c *faulty) export() ([]byte, error) { return nil, c.f.fixed }
+
+func (c *faulty) headerSize(ctx context.Context) (int, error) {
+	n, err := c.carrier.headerSize(ctx)
+	return n, c.cause(err)
+}
+
+func (c *faulty) complete(ctx context.Context, initiated bool) error {
+	return c.cause(c.carrier.complete(ctx, initiated))
+}
+
+func (c *faulty) checkPeer(ctx context.Context, name string) error {
+	return c.cause(c.carrier.checkPeer(ctx, name))
+}

@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// maxJoin is how many bytes a join keeps back at the most.
+const maxJoin = 64 << 10
+
+// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's number.
+type plan struct {
+	rng    *rand.Rand
+	f      *Faults
+	write  bool
+	random bool      // anything is left to chance
+	at     []FaultAt // by offset
+	drawn  piece     // comes next
+	end    int64     // of what is drawn
+}
+
+// A piece is a run of bytes with faults at its first one only.
+type piece struct {
+	start, end int64
+	does       []FaultEvent // Kind, Offset and For of the faults at start
+	hold       time.Duration
+	join       time.Duration // how long to wait for the bytes up to joined
+	joined     int64
+	mask       byte // of a corrupted byte
+	short      bool // a write ends before it
+	reset      bool
+}
+
+// event is the fault of a kind at the beginning of the piece.
+func (c *piece) event(kind FaultKind) FaultEvent {
+	for _, e := range c.does {
+		if e.Kind == kind {
+			return e
+		}
+	}
+	return FaultEvent{Kind: kind, Offset: c.start}
+}
+
+// newPlan makes the plan of one direction. at are the faults at certain offsets of it.
+func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {
+	p := &plan{rng: rng, f: f, write: write, at: at}
+	p.random = f.Split > 0 || f.Join > 0 || f.ShortWrite > 0 || f.Delay > 0 || f.Stall > 0 || f.Corrupt > 0 || f.Reset > 0
+	slices.SortStableFunc(p.at, func(a, b FaultAt) int {
+		switch {
+		case a.Offset < b.Offset:
+			return -1
+		case a.Offset > b.Offset:
+			return 1
+		}
+		return 0
+	})
+	p.drawn = p.draw()
+	return p
+}
+
+// quiet is how many pieces without faults go together.
+const quiet = 1024
+
+// next gives the next piece; those without a fault are part of the one before.
+func (p *plan) next() piece {
+	this := p.drawn
+	p.drawn = p.draw()
+	for range quiet {
+		if len(p.drawn.does) > 0 || p.drawn.start == p.drawn.end {
+			break
+		}
+		this.end = p.drawn.end
+		p.drawn = p.draw()
+	}
+	return this
+}
+
+// draw draws the next piece. Every piece takes as much from the source as every other, so that a change of one probability does not move the
+// other faults.
+func (p *plan) draw() piece {
+	c := piece{start: p.end, end: math.MaxInt64}
+	if p.random {
+		c.end = c.start + p.length()
+	}
+	var here []FaultAt
+	for len(p.at) > 0 && p.at[0].Offset <= c.start {
+		if p.at[0].Offset == c.start {
+			here = append(here, p.at[0])
+		}
+		p.at = p.at[1:]
+	}
+	if len(p.at) > 0 {
+		c.end = min(c.end, p.at[0].Offset)
+	}
+	p.end, c.joined = c.end, min(c.end, c.start+maxJoin)
+	if p.random {
+		f := p.f
+		for _, d := range []struct {
+			kind        FaultKind
+			probability float64
+			during      time.Duration
+		}{
+			{FaultSplit, f.Split, 0}, {FaultJoin, f.Join, f.JoinFor}, {FaultShortWrite, f.ShortWrite, 0}, {FaultDelay, f.Delay, f.MaxDelay},
+			{FaultStall, f.Stall, f.StallFor}, {FaultCorrupt, f.Corrupt, 0}, {FaultReset, f.Reset, 0},
+		} {
+			happens, value := p.rng.Float64() < d.probability, p.rng.Float64()
+			if d.kind == FaultDelay {
+				d.during = max(time.Duration(value*float64(d.during)), 1)
+			}
+			if happens {
+				c.add(p, FaultAt{Kind: d.kind, For: d.during}, byte(1+value*255))
+			}
+		}
+	}
+	for _, at := range here {
+		c.add(p, at, 0xff)
+	}
+	return c
+}
+
+// add puts a fault at the beginning of the piece.
+func (c *piece) add(p *plan, at FaultAt, mask byte) {
+	or := func(otherwise time.Duration) time.Duration {
+		if at.For > 0 {
+			return at.For
+		}
+		return otherwise
+	}
+	var during time.Duration
+	switch at.Kind {
+	case FaultSplit:
+	case FaultJoin:
+		if p.write {
+			return
+		}
+		during = or(p.f.JoinFor)
+		c.join = max(c.join, during)
+		if at.Bytes > 0 {
+			c.joined = c.start + int64(min(at.Bytes, maxJoin))
+			if len(p.at) > 0 {
+				c.joined = min(c.joined, p.at[0].Offset)
+			}
+			p.end, c.end = max(p.end, c.joined), max(c.end, c.joined)
+		}
+	case FaultShortWrite:
+		if !p.write {
+			return
+		}
+		c.short = true
+	case FaultDelay:
+		during = or(p.f.MaxDelay)
+		c.hold += during
+	case FaultStall:
+		during = or(p.f.StallFor)
+		c.hold += during
+	case FaultCorrupt:
+		c.mask = mask
+	case FaultReset:
+		c.reset = true
+	default: // of connecting and accepting
+		return
+	}
+	c.does = append(c.does, FaultEvent{Kind: at.Kind, Offset: c.start, For: during})
+}
+
+// length draws how long a piece is: short ones are as likely as long ones.
+func (p *plan) length() int64 {
+	most := int64(1) << p.rng.IntN(bits.Len64(uint64(p.f.Piece-1))+1)
+	return 1 + p.rng.Int64N(min(most, int64(p.f.Piece)))
+}

@@ -1,0 +1,166 @@
+package transport
+
+import (
+	"context"
+	"math"
+	"os"
+	"sync"
+	"time"
+)
+
+// LimitOptions say how fast bytes may pass. The zero value does not limit anything.
+type LimitOptions struct {
+	// Read and Write are bytes per second, of what is read and what is written. 0 or less: as fast as it goes.
+	Read, Write float64
+	// Burst is how many bytes may pass at once after a rest, in each direction. 0 is what passes in a tenth of a second; it is at
+	// least 1.
+	Burst int
+	// Shared says that the rates are those of all connections of the transport together, and not of each. Who waits for its share gets it in no
+	// certain order.
+	Shared bool
+}
+
+// Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that fills with time is emptied by what passes, and an
+// operation on an empty one waits, until its context ends or the stream is closed. Bytes that are not read stay in the carrier below,
+// so the peer feels the back-pressure. A single try ([NoWait]) takes what the bucket holds, or is a time-out. Connecting and accepting are not limited.
+//
+// A hand-off passes through: in the other process the bucket is full again. Time is package time's, so that it works in a testing/synctest
+// bubble.
+func Limit(tr Transport, o LimitOptions) Transport {
+	read, write := newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
+	return &virtual{below: tr, name: "limit", wrap: func(s *Stream, _ origin) carrier {
+		c := &limited{carrier: s.car, pause: newPauser(), in: read, out: write}
+		if !o.Shared {
+			c.in, c.out = newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
+		}
+		return c
+	}}
+}
+
+// A bucket fills with bytes as time passes.
+type bucket struct {
+	rate  float64 // bytes per second; 0: no limit
+	burst float64 // the most it holds
+	step  float64 // a waiter waits for so many: those of 10 ms
+
+	mu   sync.Mutex
+	held float64 // below 0 when several have taken from it at once
+	at   time.Time
+}
+
+func newBucket(rate float64, burst int) *bucket {
+	if !(rate > 0) || math.IsInf(rate, 1) {
+		return &bucket{}
+	}
+	b := &bucket{rate: rate, burst: float64(burst), at: time.Now()}
+	if burst <= 0 {
+		b.burst = rate / 10
+	}
+	b.burst = max(b.burst, 1)
+	b.held = b.burst
+	b.step = min(max(rate/100, 1), b.burst)
+	return b
+}
+
+// look tells how many bytes of n may pass now, or else when to look again.
+func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
+	if b.rate == 0 || n == 0 {
+		return n, time.Time{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if passed := now.Sub(b.at); passed > 0 {
+		b.held = min(b.held+passed.Seconds()*b.rate, b.burst)
+		b.at = now
+	}
+	enough := min(float64(n), b.step)
+	if single {
+		enough = 1
+	}
+	if b.held >= enough-1e-6 { // what rounding has lost
+		return max(min(n, int64(b.held)), 1), time.Time{}
+	}
+	wait := (enough - b.held) / b.rate * float64(time.Second)
+	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))
+}
+
+// take empties the bucket by what has passed.
+func (b *bucket) take(n int64) {
+	if b.rate == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.held -= float64(n)
+	b.mu.Unlock()
+}
+
+// A limited is the carrier of Limit.
+type limited struct {
+	carrier
+	pause   *pauser
+	in, out *bucket
+	vec     [][]byte // the writer's
+}
+
+// allow waits until some bytes of n may pass, and tells how many.
+func (c *limited) allow(ctx context.Context, b *bucket, n int64) (int64, error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	_, single := ctx.(noWait)
+	for {
+		k, again := b.look(n, single)
+		if k > 0 || n == 0 {
+			return k, nil
+		}
+		if single {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if err := c.pause.until(ctx, again); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *limited) read(ctx context.Context, p []byte) (int, error) {
+	k, err := c.allow(ctx, c.in, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.carrier.read(ctx, p[:k])
+	c.in.take(int64(n))
+	return n, err
+}
+
+func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
+	if c.out.rate == 0 {
+		return c.carrier.write(ctx, v)
+	}
+	size := length(v)
+	k, err := c.allow(ctx, c.out, size)
+	if err != nil {
+		return 0, err
+	}
+	if k < size {
+		c.vec = cut(c.vec[:0], v, 0, k)
+		v = c.vec
+	}
+	n, err := c.carrier.write(ctx, v)
+	if lost(err) { // the callback may still look at the vector
+		c.vec = nil
+	}
+	clear(c.vec)
+	c.out.take(n)
+	return n, err
+}
+
+func (c *limited) close() error {
+	c.pause.end()
+	return c.carrier.close()
+}
+
+func (c *limited) release() error {
+	c.pause.end()
+	return c.carrier.release()
+}

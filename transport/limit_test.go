@@ -1,0 +1,153 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// transferred times the transfer of n bytes from c to s, which must arrive as they are.
+func transferred(t *testing.T, c, s *Stream, n int) time.Duration {
+	t.Helper()
+	data, got := noise(n), make([]byte, n)
+	begin := time.Now()
+	done := aside(func() error {
+		_, err := c.Writev(context.Background(), data[:n/3], data[n/3:])
+		return err
+	})
+	_, err := s.Readv(context.Background(), got)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.Equal(t, data, got)
+	return time.Since(begin)
+}
+
+func TestLimitRates(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		o       LimitOptions
+		n       int
+		seconds float64
+	}{
+		{"written", LimitOptions{Write: 1000, Burst: 100}, 5100, 5},
+		{"read", LimitOptions{Read: 1000, Burst: 100}, 5100, 5},
+		{"the slower one", LimitOptions{Read: 1000, Write: 100, Burst: 100}, 600, 5},
+		{"a burst only", LimitOptions{Read: 1, Write: 1, Burst: 1000}, 1000, 0},
+		{"default burst", LimitOptions{Write: 1000}, 1100, 1},
+		{"a byte a second", LimitOptions{Write: 1}, 4, 3},
+		{"less than a byte a second", LimitOptions{Write: 0.5}, 4, 6},
+		{"a hundred megabytes a second", LimitOptions{Write: 1e8}, 30e6, 0.2},
+		{"none", LimitOptions{Read: -1, Write: math.NaN()}, 1 << 20, 0},
+		{"infinite", LimitOptions{Read: math.Inf(1)}, 1 << 20, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, s := pair(t, Limit(NewMemory(), tt.o), MemoryAddr(""))
+				took := transferred(t, c, s, tt.n)
+				require.InDelta(t, tt.seconds, took.Seconds(), 0.02*tt.seconds+0.02)
+			})
+		})
+	}
+}
+
+// A connection that has rested may send a burst again, and no more.
+func TestLimitRefills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(NewMemory(), LimitOptions{Write: 100, Burst: 100}), MemoryAddr(""))
+		require.InDelta(t, 1, transferred(t, c, s, 200).Seconds(), 0.02)
+		time.Sleep(time.Hour)
+		require.InDelta(t, 1, transferred(t, c, s, 200).Seconds(), 0.02)
+		time.Sleep(500 * time.Millisecond)
+		require.InDelta(t, 1.5, transferred(t, c, s, 200).Seconds(), 0.03)
+	})
+}
+
+// Both directions, and every connection, have a rate of their own, unless it is shared.
+func TestLimitShared(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := Limit(NewMemory(), LimitOptions{Write: 1000, Burst: 10, Shared: shared})
+			begin := time.Now()
+			var wg sync.WaitGroup
+			for range 4 {
+				c, s := pair(t, tr, MemoryAddr(""))
+				wg.Go(func() { transferred(t, c, s, 1000) })
+				wg.Go(func() { transferred(t, s, c, 1000) })
+			}
+			wg.Wait()
+			want := 1.0
+			if shared {
+				want = 8
+			}
+			require.InDelta(t, want, time.Since(begin).Seconds(), 0.1*want)
+		})
+	}
+}
+
+// A wait ends with the context or with Close; what has passed counts.
+func TestLimitWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(NewMemory(), LimitOptions{Read: 1, Write: 1, Burst: 10}), MemoryAddr(""))
+		begin := time.Now()
+		short, cancel := context.WithTimeout(context.Background(), time.Second+time.Millisecond)
+		defer cancel()
+		n, err := c.Writev(short, make([]byte, 100))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualValues(t, 11, n)
+
+		b := make([]byte, 100)
+		k, err := s.Read(NoWait(), b)
+		require.NoError(t, err)
+		require.Equal(t, 10, k)
+		_, err = s.Read(NoWait(), b)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
+		pending, err := s.PendingBytes()
+		require.NoError(t, err)
+		require.Equal(t, 1, pending)
+
+		ended := aside(func() error {
+			_, err := s.Read(context.Background(), b)
+			return err
+		})
+		synctest.Wait()
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-ended, net.ErrClosed)
+		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
+	})
+}
+
+// The end of the stream comes in its turn.
+func TestLimitEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(NewMemory(), LimitOptions{Read: 10, Burst: 1}), MemoryAddr(""))
+		_, err := c.Writev(context.Background(), []byte("Erlang"))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		got, err := io.ReadAll(NetConn(s))
+		require.NoError(t, err)
+		require.Equal(t, "Erlang", string(got))
+	})
+}
+
+// What is handed off has a full bucket where it goes.
+func TestLimitMoves(t *testing.T) {
+	require.True(t, Limit(TCP(), LimitOptions{}).Movable())
+	require.False(t, Limit(NewMemory(), LimitOptions{}).Movable())
+	_, err := Limit(NewMemory(), LimitOptions{}).Import(0, nil)
+	require.Error(t, err)
+	_, err = Limit(NewMemory(), LimitOptions{}).ImportListener(0)
+	require.Error(t, err)
+	_, err = Limit(NewMemory(), LimitOptions{}).Listen(loopback(), 0)
+	require.Error(t, err)
+	_, err = Limit(NewMemory(), LimitOptions{}).Connect(soon(t), loopback())
+	require.Error(t, err)
+}

@@ -1,0 +1,155 @@
+package transport
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// TraceOptions say where Trace shows what passes. Either field, or both, may be set.
+type TraceOptions struct {
+	// Log gets a record of level Debug for each read and write, and for the beginning and the end of each stream. nil: none.
+	Log *slog.Logger
+	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
+	Bytes int
+	// Capture is a file for Wireshark. It may be that of several transports. nil: none.
+	Capture *Capture
+}
+
+// Trace makes a Transport whose streams show what passes, over any other, and change nothing: a read is shown when it has come, a write with what the
+// carrier below has taken. Put it below another wrapper to see what goes over the wire, above to see what the user of the stream sees; over a
+// TLS transport it shows clear text. Whatever a cookie or a key protects is not protected from it.
+//
+// A hand-off passes through; where a stream was imported, its trace begins in the middle.
+func Trace(tr Transport, o TraceOptions) Transport {
+	t := &trace{o: o}
+	if t.o.Bytes == 0 {
+		t.o.Bytes = 32
+	}
+	t.virtual = virtual{below: tr, name: "trace", wrap: t.over}
+	return t
+}
+
+type trace struct {
+	virtual
+	o     TraceOptions
+	conns atomic.Int64
+}
+
+// A traced is the carrier of Trace.
+type traced struct {
+	carrier
+	t       *trace
+	log     *slog.Logger // nil: none
+	flow    *flow        // nil: none
+	ours    netip.AddrPort
+	in, out int64 // bytes so far: the reader's, the writer's
+}
+
+func (t *trace) over(s *Stream, how origin) carrier {
+	c := &traced{carrier: s.car, t: t}
+	local, remote := c.localAddr(), s.remote
+	if remote == nil {
+		remote = peerAddr(s.car)
+	}
+	if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log = t.o.Log.With("conn", t.conns.Add(1))
+		c.log.Debug(how.String(), "local", text(local), "remote", text(remote))
+	}
+	if t.o.Capture != nil {
+		c.flow = t.o.Capture.open(c, local, remote, how)
+	}
+	return c
+}
+
+// first are the first bytes of n in v, for a record.
+func (t *trace) first(v [][]byte, n int64) string {
+	b := make([]byte, 0, 64)
+	for _, p := range cut(nil, v, 0, min(n, int64(max(t.o.Bytes, 0)))) {
+		b = append(b, p...)
+	}
+	return hex.EncodeToString(b)
+}
+
+func (c *traced) read(ctx context.Context, p []byte) (int, error) {
+	n, err := c.carrier.read(ctx, p)
+	if n > 0 {
+		if c.log != nil {
+			c.log.Debug("received", "bytes", n, "offset", c.in, "data", c.t.first([][]byte{p}, int64(n)))
+		}
+		c.in += int64(n)
+		c.flow.received(c, p[:n])
+	}
+	if err != nil {
+		c.failed("read", err)
+	}
+	return n, err
+}
+
+func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
+	c.flow.sending(c)
+	n, err := c.carrier.write(ctx, v)
+	if n > 0 && c.log != nil {
+		c.log.Debug("sent", "bytes", n, "offset", c.out, "data", c.t.first(v, n))
+	}
+	c.out += max(n, 0)
+	c.flow.sent(c, v, n)
+	if err != nil {
+		c.failed("write", err)
+	}
+	return n, err
+}
+
+// failed shows an error that is more than an operation's time that is over.
+func (c *traced) failed(op string, err error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		return
+	case err == io.EOF:
+		c.flow.fin(c, inward)
+		if c.log != nil {
+			c.log.Debug("end of stream", "offset", c.in)
+		}
+		return
+	case errors.Is(err, syscall.ECONNRESET):
+		c.flow.reset(c)
+	}
+	if c.log != nil {
+		c.log.Debug(op+" failed", "error", err)
+	}
+}
+
+func (c *traced) closeWrite() error {
+	err := c.carrier.closeWrite()
+	if err == nil {
+		c.flow.fin(c, outward)
+		if c.log != nil {
+			c.log.Debug("closed for writing", "sent", c.out)
+		}
+	}
+	return err
+}
+
+func (c *traced) close() error {
+	err := c.carrier.close()
+	c.flow.close(c)
+	if c.log != nil {
+		c.log.Debug("closed")
+	}
+	return err
+}
+
+func (c *traced) release() error {
+	err := c.carrier.release()
+	c.flow.release(c)
+	if c.log != nil {
+		c.log.Debug("released")
+	}
+	return err
+}

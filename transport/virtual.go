@@ -1,0 +1,146 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Trace, Limit and Fault are virtual sockets (see the tsocket guide, "Virtual Sockets"): each puts a carrier of its own in front of that of
+// every Stream which the Transport below opens, accepts or imports. What a carrier does not care for goes to the one below.
+
+// A virtual is the part that all of them share: a Transport over another one.
+type virtual struct {
+	below Transport
+	name  string // for errors
+	fixed error  // why what it opens cannot be handed off; nil: it can, where that below can
+	wrap  func(s *Stream, how origin) carrier
+}
+
+// origin tells how a Stream came to be.
+type origin uint8
+
+const (
+	connected origin = iota
+	accepted
+	imported
+)
+
+func (o origin) String() string { return [...]string{"connected", "accepted", "imported"}[o] }
+
+// over gives a Stream that nobody has used yet its virtual carrier.
+func (v *virtual) over(s *Stream, how origin) *Stream {
+	s.car = v.wrap(s, how)
+	return s
+}
+
+func (v *virtual) Listen(addr Addr, backlog int) (*Listener, error) {
+	l, err := v.below.Listen(addr, backlog)
+	if err != nil {
+		return nil, err
+	}
+	l.sock = virtualAcceptor{l.sock, v}
+	return l, nil
+}
+
+func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
+	s, err := v.below.Connect(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	return v.over(s, connected), nil
+}
+
+func (v *virtual) Movable() bool { return v.fixed == nil && v.below.Movable() }
+
+func (v *virtual) Import(fd int, state []byte) (*Stream, error) {
+	if v.fixed != nil {
+		return nil, opError("import", nil, v.fixed)
+	}
+	s, err := v.below.Import(fd, state)
+	if err != nil {
+		return nil, err
+	}
+	return v.over(s, imported), nil
+}
+
+func (v *virtual) ImportListener(fd int) (*Listener, error) {
+	if v.fixed != nil {
+		return nil, opError("import", nil, v.fixed)
+	}
+	l, err := v.below.ImportListener(fd)
+	if err != nil {
+		return nil, err
+	}
+	l.sock = virtualAcceptor{l.sock, v}
+	return l, nil
+}
+
+// notMovable is why a wrapper refuses a hand-off.
+func notMovable(name, why string) error {
+	return fmt.Errorf("%s cannot be handed off: %s: %w", name, why, errors.ErrUnsupported)
+}
+
+// A virtualAcceptor gives what is accepted its virtual carrier.
+type virtualAcceptor struct {
+	acceptor
+	v *virtual
+}
+
+func (a virtualAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
+	s, err := a.acceptor.acceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.v.over(s, accepted), nil
+}
+
+// A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.
+type pauser struct {
+	once sync.Once
+	gone chan struct{} // closed when Close begins
+}
+
+func newPauser() *pauser { return &pauser{gone: make(chan struct{})} }
+
+func (p *pauser) end() { p.once.Do(func() { close(p.gone) }) }
+
+// until waits for a moment. For a single try it does not wait: it is a time-out.
+func (p *pauser) until(ctx context.Context, moment time.Time) error {
+	left := time.Until(moment)
+	if left <= 0 {
+		return nil
+	}
+	if _, single := ctx.(noWait); single {
+		return os.ErrDeadlineExceeded
+	}
+	t := time.NewTimer(left)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.gone:
+		return net.ErrClosed
+	}
+}
+
+// cut appends n bytes of v to dst, those behind the first skip.
+func cut(dst, v [][]byte, skip, n int64) [][]byte {
+	for _, b := range v {
+		k := min(skip, int64(len(b)))
+		skip -= k
+		b = b[k:]
+		b = b[:min(n, int64(len(b)))]
+		n -= int64(len(b))
+		if len(b) > 0 {
+			dst = append(dst, b)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,83 @@
+package transport_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/transporttest"
+)
+
+// beneath are the transports that the virtual ones are tried over.
+var beneath = []struct {
+	name   string
+	make   func() transport.Transport
+	listen transport.Addr
+}{
+	{"tcp", transport.TCP, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
+	{"memory", transport.NewMemory, transport.MemoryAddr("")},
+	{"a carrier of 4-byte packets", func() transport.Transport { // as TLS is: FullImpl, over net.Conn
+		return transport.FromNet(transport.Net{
+			HeaderSize: 4,
+			Listen:     func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+			Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", a.String())
+			},
+		})
+	}, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
+}
+
+// cutting are the faults under which nothing but the sizes of reads and writes changes.
+func cutting() transport.FaultOptions {
+	f := transport.Faults{Piece: 256 << 10, Split: 0.5, Join: 0.3, ShortWrite: 0.3, JoinFor: time.Millisecond}
+	return transport.FaultOptions{Seed: 1, Read: f, Write: f}
+}
+
+// generous are rates that nobody feels, but that have to be kept to.
+func generous() transport.LimitOptions {
+	return transport.LimitOptions{Read: 200e6, Write: 200e6, Burst: 1 << 20}
+}
+
+// traced traces into a file that nobody reads, and a log that nobody sees.
+func traced(t testing.TB, tr transport.Transport) transport.Transport {
+	capture := transport.NewCapture(io.Discard)
+	t.Cleanup(func() { _ = capture.Close() }) // nothing can fail
+	log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return transport.Trace(tr, transport.TraceOptions{Log: log, Capture: capture})
+}
+
+var virtual = []struct {
+	name string
+	over func(t testing.TB, tr transport.Transport) transport.Transport
+}{
+	{"fault", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Fault(tr, cutting()) }},
+	{"limit", func(_ testing.TB, tr transport.Transport) transport.Transport { return transport.Limit(tr, generous()) }},
+	{"trace", traced},
+	{"trace of limit of fault", func(t testing.TB, tr transport.Transport) transport.Transport {
+		return traced(t, transport.Limit(transport.Fault(tr, cutting()), generous()))
+	}},
+}
+
+// What is made of a good plug-in keeps every rule.
+func TestVirtualSuite(t *testing.T) {
+	for i, v := range virtual {
+		for j, b := range beneath {
+			if j == 2 && i < len(virtual)-1 {
+				continue // all of them together will do
+			}
+			if testing.Short() && i < len(virtual)-1 {
+				continue
+			}
+			t.Run(v.name+" over "+b.name, func(t *testing.T) {
+				t.Parallel()
+				transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return v.over(t, b.make()), b.listen, nil })
+			})
+		}
+	}
+}

@@ -1,0 +1,29 @@
+//go:build unix
+
+package transport
+
+import "golang.org/x/sys/unix"
+
+// abortive makes the coming close of a connection a reset, where the SDK has the descriptor of a TCP connection.
+func abortive(c carrier) {
+	raw, err := c.syscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+}
+
+// peerAddr asks the system for the peer of an imported stream, whose address nobody has told; nil where it does not know either.
+func peerAddr(c carrier) Addr {
+	fd, err := c.descriptor()
+	if err != nil {
+		return nil
+	}
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return nil
+	}
+	return FromSockaddr(sa)
+}
