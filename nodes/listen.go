@@ -186,7 +186,9 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	select {
 	case l.up <- c:
 	case <-l.ctx.Done():
-		c.fail(ErrClosed)
+		if !n.started.Load() { // else the connection serves itself already
+			c.fail(ErrClosed)
+		}
 	case <-c.done:
 	}
 }
