@@ -62,25 +62,48 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	}
 }
 
-// rexInfo answers the C library's {Pid, {call, M, F, A, GL}} with {rex, Result}.
-func (n *Node) rexInfo(_ context.Context, _ *Mailbox, m *Message) {
+// rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of rpc:sbcast, and
+// {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
+func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
 	t, err := m.Term()
 	if err != nil {
 		n.log.Warn("undecodable message to rex", "error", err)
 		return
 	}
 	tuple, ok := t.(ei.Tuple)
-	if !ok || len(tuple) != 2 {
+	if !ok || len(tuple) != 2 || m.conn == nil {
 		return
 	}
 	from, ok := tuple[0].(ei.Pid)
-	mfa, isCall := rexRequest(tuple[1], "call")
-	if !ok || !isCall || m.conn == nil {
+	if !ok {
 		return
 	}
-	n.work(m.conn, func(ctx context.Context) {
-		if err := m.conn.Send(ctx, from, ei.Tuple{ei.Atom("rex"), n.rexResult(ctx, mfa)}); err != nil {
+	answer := func(ctx context.Context, t ...ei.Term) {
+		if err := m.conn.Send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
+		}
+	}
+	if mfa, ok := rexRequest(tuple[1], "call"); ok {
+		n.work(m.conn, func(ctx context.Context) { answer(ctx, n.rexResult(ctx, mfa)) })
+		return
+	}
+	request, ok := tuple[1].(ei.Tuple)
+	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
+		return
+	}
+	name, ok := request[1].(ei.Atom)
+	node := ei.Atom(n.Name())
+	if !ok || n.Whereis(string(name)) == nil {
+		n.work(m.conn, func(ctx context.Context) { answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]}) })
+		return
+	}
+	n.work(m.conn, func(ctx context.Context) { // a full mailbox delays nobody else
+		message := request[2]
+		if request[0] == ei.Atom("send") {
+			message = ei.Tuple{from, message} // whoever gets it answers
+		}
+		if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
+			answer(ctx, node, node)
 		}
 	})
 }
