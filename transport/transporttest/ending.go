@@ -67,6 +67,7 @@ func (t *trial) failsAtLast(s *transport.Stream) {
 		for err == nil && sent < limit {
 			var n int64
 			n, err = s.Writev(ctx, p)
+			t.progress()
 			sent += n
 		}
 		return sent, err

@@ -309,7 +309,6 @@ func timeoutsLoseNothing(t *trial) {
 	})
 	_, err := do(t, "Read", func() (struct{}, error) {
 		buf := make([]byte, 8)
-		timeouts := 0
 		for off := int64(0); off < total; {
 			once, done := context.WithTimeout(ctx, time.Duration(rand.IntN(300))*time.Microsecond)
 			n, err := server.Read(once, buf[:1+rand.IntN(8)])
@@ -317,10 +316,10 @@ func timeoutsLoseNothing(t *trial) {
 			if e := p.differs(off, buf[:n]); e != nil {
 				return struct{}{}, e
 			}
-			off += int64(n)
-			if isTimeout(err) {
-				timeouts++
-			} else if err != nil {
+			if off += int64(n); n > 0 {
+				t.progress()
+			}
+			if err != nil && !isTimeout(err) {
 				return struct{}{}, err
 			}
 			if ctx.Err() != nil {

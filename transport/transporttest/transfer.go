@@ -182,6 +182,7 @@ func partialWrites(t *trial) {
 			if _, err := server.Readv(ctx, got); err != nil {
 				return struct{}{}, err
 			}
+			t.progress()
 			if err := p.differs(0, got); err != nil {
 				return struct{}{}, err
 			}
