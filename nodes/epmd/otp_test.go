@@ -218,6 +218,13 @@ func TestRealEpmdCommandsOnServer(t *testing.T) {
 			require.NoError(t, err)
 		}
 		do("-kill")
+		require.Eventually(t, func() bool { // the real one says "Killed" before it is gone
+			conn, err := net.Dial("tcp", addr)
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil
+		}, 10*time.Second, time.Millisecond)
 		do("-names")
 		require.NoError(t, a.Close())
 		return all
