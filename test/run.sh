@@ -46,7 +46,7 @@ step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 outside=$(go list ./... | grep '/test/interop' || true)
 status=0
 # shellcheck disable=SC2046
-go test -race $(go list ./... | grep -v '/test/interop') || status=1
+go test -race -timeout 30m $(go list ./... | grep -v '/test/interop') || status=1
 # shellcheck disable=SC2086
-[[ -z $outside ]] || go test -race -count=1 $outside || status=1
+[[ -z $outside ]] || go test -race -timeout 30m -count=1 $outside || status=1
 exit $status
