@@ -128,6 +128,27 @@ func TestFullMailbox(t *testing.T) {
 	})
 }
 
+// A message over Config.MaxFrame ends its connection, with an error that says so, before much of it is kept; then all is as before.
+func TestMaxFrame(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		cfg := config(port)
+		cfg.MaxFrame = 1 << 20
+		m := &meeting{erl: r.Start(t, otp.Options{EpmdPort: port}), n: startNode(t, cfg)}
+		b := m.mailbox(t, "B", nil)
+		m.is(t, [][2]string{{`B ! binary:copy(<<"x">>, 1000000), sent`, `sent`}})
+		message, err := b.Receive(background(t))
+		require.NoError(t, err)
+		require.Greater(t, len(message.Payload), 1_000_000)
+		c := m.n.Conn(m.erl.Name())
+		m.is(t, [][2]string{{`monitor_node(N, true), B ! binary:copy(<<"x">>, 100000000), receive {nodedown, N} -> down after 20000 -> none end`, `down`}})
+		await(t, c.Done())
+		require.ErrorIs(t, c.Err(), nodes.ErrFrameTooLong)
+		m.is(t, [][2]string{{`B ! small, net_adm:ping(N)`, `pong`}})
+		require.Equal(t, "small", receive(t, b))
+	})
+}
+
 // The lower level: what the C library's programs do.
 func TestLowerLevel(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {

@@ -22,7 +22,7 @@ same(A, B) -> A =:= B andalso term_to_binary(A) =:= term_to_binary(B).
 shown(T) -> lists:flatten(io_lib:format("~0tP", [T, 40])).
 
 all() ->
-    integers() ++ floats() ++ atoms() ++ lists() ++ tuples() ++ maps() ++ binaries() ++ identifiers() ++ funs() ++ deep().
+    integers() ++ floats() ++ atoms() ++ lists() ++ tuples() ++ maps() ++ binaries() ++ identifiers() ++ funs() ++ deep() ++ many().
 
 integers() ->
     Boundaries = [0, 1, 255, 256, 1 bsl 27 - 1, 1 bsl 27, 1 bsl 31 - 1, 1 bsl 31, 1 bsl 32, 1 bsl 59 - 1, 1 bsl 59, 1 bsl 63 - 1, 1 bsl 63,
@@ -97,3 +97,10 @@ deep() ->
     [{deep_lists, Nest(fun(T) -> [T] end, 9000)}, {deep_tuples, Nest(fun(T) -> {T} end, 9000)},
      {deep_maps, Nest(fun(T) -> #{k => T} end, 5000)}, {deep_mixture, Nest(fun(T) -> {[#{k => [T, T]} | 1]} end, 11)},
      {deep_funs, Nest(fun(T) -> fun() -> T end end, 500)}].
+
+%% More atoms than a connection remembers, and many small things of each kind.
+many() ->
+    Atoms = [list_to_atom("an_atom_" ++ integer_to_list(I)) || I <- lists:seq(1, 5000)],
+    [{atoms, Atoms}, {atoms_again, lists:reverse(Atoms)}, {map_of_atoms, maps:from_list([{A, A} || A <- Atoms])},
+     {refs, [make_ref() || _ <- lists:seq(1, 5000)]}, {floats, [I / 7 || I <- lists:seq(1, 5000)]},
+     {records, [{user, I, <<"name">>, "text", 1.5, [tag, {at, I}], #{role => admin}} || I <- lists:seq(1, 5000)]}].
