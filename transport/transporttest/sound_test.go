@@ -19,6 +19,9 @@ func TestSound(t *testing.T) {
 		t.Skip("the machine is kept busy for a while")
 	}
 	rounds := 2
+	if raceEnabled {
+		rounds = 1
+	}
 	if n, err := strconv.Atoi(os.Getenv("TRANSPORTTEST_ROUNDS")); err == nil {
 		rounds = n
 	}
