@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -168,6 +169,41 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			require.Eventually(t, sender.sending.Load, 10*time.Second, time.Millisecond)
 			require.NoError(t, sender.Close())
 			require.ErrorContains(t, returns(t, stuck), "closed")
+		})
+	}
+}
+
+// A sender that waits for room in a receiver's queue does not spin, and finds the room that others make.
+func TestDatagramWaitsForRoomQuietly(t *testing.T) {
+	for _, how := range []string{"connected", "with an address"} {
+		t.Run(how, func(t *testing.T) {
+			open, other := unixgrams(t)
+			at, to := Addr(nil), open.LocalAddr()
+			if how != "connected" {
+				at, to = to, nil
+			}
+			sender, err := OpenUnixgram(nil, to)
+			require.NoError(t, err)
+			defer sender.Close()
+			var tries atomic.Int32
+			ready := sender.sock.sendReady
+			sender.sock.sendReady = func(fd uintptr) bool { tries.Add(1); return ready(fd) }
+			sent := 0
+			for ; ; sent++ {
+				if _, err := other.SendTo(NoWait(), []byte("other"), nil); err != nil {
+					requireTimeout(t, err)
+					break
+				}
+			}
+			waits := aside(func() error { return second(sender.SendTo(context.Background(), []byte("mine"), at)) })
+			require.Eventually(t, func() bool { return tries.Load() > 0 }, 10*time.Second, time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
+			require.LessOrEqual(t, tries.Load(), int32(20))
+			for range sent {
+				requireReceives(t, open, "other", other.LocalAddr())
+			}
+			require.NoError(t, returns(t, waits))
+			requireReceives(t, open, "mine", UnixAddr(""))
 		})
 	}
 }
