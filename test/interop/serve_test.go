@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ var built struct {
 	programs map[string]string
 }
 
-// program builds a command of the module with the race detector, once, and returns its path.
+// program builds a command of the module, once, with the race detector if it can be had, and returns its path.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	built.Lock()
@@ -49,7 +50,11 @@ func program(t testing.TB, name string) string {
 		return path
 	}
 	path := filepath.Join(built.dir, name)
-	out, err := exec.Command("go", "build", "-race", "-o", path, "github.com/cnode-go/cnode/cmd/"+name).CombinedOutput()
+	args := []string{"build", "-o", path, "-race", "github.com/cnode-go/cnode/cmd/" + name}
+	if cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output(); err == nil && strings.TrimSpace(string(cgo)) == "0" {
+		args = slices.Delete(args, 3, 4) // the race detector needs a C compiler
+	}
+	out, err := exec.Command("go", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	built.programs[name] = path
 	return path
