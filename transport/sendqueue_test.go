@@ -235,7 +235,7 @@ func TestReadPDUQueueEnds(t *testing.T) {
 // A caller whose context ends at the very moment of its turn does not keep it.
 func TestTurnsRace(t *testing.T) {
 	var line turns
-	for i := range 2000 {
+	for i := range 300 {
 		require.NoError(t, line.take(NoWait()), "somebody kept the turn, in round %d", i)
 		ctx, cancel := context.WithCancel(context.Background())
 		waits := inLine(t, &line, func() error { return line.take(ctx) })
