@@ -47,22 +47,24 @@ func (m *mess) opened(fd int, err error) (int, error) {
 	return fd, err
 }
 
-// closing forgets a descriptor that is about to be closed.
-func (m *mess) closing(fd int) {
+// closing forgets a descriptor that is about to be closed; false if it has been.
+func (m *mess) closing(fd int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	open := m.open[fd]
 	delete(m.open, fd)
+	return open
 }
 
-func (m *mess) others(fd int) (all []int) {
+// others calls f with every other open descriptor, none of which is closed meanwhile.
+func (m *mess) others(fd int, f func(o int)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for o := range m.open {
 		if o != fd {
-			all = append(all, o)
+			f(o)
 		}
 	}
-	return all
 }
 
 func (m *mess) openedSocket(s *pollSocket, err error) (*pollSocket, error) {
@@ -74,28 +76,40 @@ func (m *mess) openedSocket(s *pollSocket, err error) (*pollSocket, error) {
 	return s, err
 }
 
-func (m *mess) closingSocket(s *pollSocket) {
+func (m *mess) closingSocket(s *pollSocket) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	open := m.socks[s]
 	delete(m.socks, s)
+	return open
 }
 
+// cleanUp ends what was left behind, and closes what was left open. It comes when all mutants are done: the number of a descriptor
+// that is closed under a callback would be somebody else's next.
 func (m *mess) cleanUp() {
-	close(m.release)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for s := range m.socks { // calls that were left behind come back
+	for s := range m.socks {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
 	}
+	for fd := range m.open {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	nothing := len(m.socks)+len(m.open) == 0
 	m.mu.Unlock()
-	time.Sleep(50 * time.Millisecond) // what was blocked goes on, on descriptors that are still its own
+	if nothing {
+		return
+	}
+	time.Sleep(100 * time.Millisecond) // what waited goes on
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for fd := range m.open {
 		unix.Close(fd)
 	}
 	for s := range m.socks {
 		_ = s.free()
 	}
+	clear(m.open)
+	clear(m.socks)
 }
 
 // ofTCP breaks TCP's callbacks, for which the SDK waits.
@@ -110,8 +124,18 @@ func ofTCP(breakIt func(m *mess, cb *transport.Callbacks[int])) func(*mess) tran
 			return nfd, a, err
 		}
 		cb.Import = func(setup any, fd int, state []byte) (int, error) { return m.opened(imported(setup, fd, state)) }
-		cb.Close = func(fd int) error { m.closing(fd); return closing(fd) }
-		cb.Release = func(fd int) error { m.closing(fd); return release(fd) }
+		cb.Close = func(fd int) error {
+			if !m.closing(fd) {
+				return unix.EBADF
+			}
+			return closing(fd)
+		}
+		cb.Release = func(fd int) error {
+			if !m.closing(fd) {
+				return unix.EBADF
+			}
+			return release(fd)
+		}
 		breakIt(m, &cb)
 		return mustNew(cb)
 	}
@@ -131,8 +155,18 @@ func ofPolling(breakIt func(m *mess, cb *transport.Callbacks[*pollSocket])) func
 		cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
 			return m.openedSocket(imported(setup, fd, state))
 		}
-		cb.Close = func(s *pollSocket) error { m.closingSocket(s); return closing(s) }
-		cb.Release = func(s *pollSocket) error { m.closingSocket(s); return release(s) }
+		cb.Close = func(s *pollSocket) error {
+			if !m.closingSocket(s) {
+				return unix.EBADF
+			}
+			return closing(s)
+		}
+		cb.Release = func(s *pollSocket) error {
+			if !m.closingSocket(s) {
+				return unix.EBADF
+			}
+			return release(s)
+		}
 		breakIt(m, &cb)
 		return mustNew(cb)
 	}
@@ -772,11 +806,11 @@ func mutants() []mutant {
 		{"Close ends another connection", "Separate", ofTCP(func(m *mess, cb *tcp) {
 			closing := cb.Close
 			cb.Close = func(fd int) error {
-				for _, o := range m.others(fd) {
+				m.others(fd, func(o int) {
 					if _, err := unix.Getpeername(o); err == nil {
 						_ = unix.Shutdown(o, unix.SHUT_RDWR)
 					}
-				}
+				})
 				return closing(fd)
 			}
 		})},
@@ -871,9 +905,7 @@ func mutants() []mutant {
 			closing := cb.Close
 			cb.Close = func(fd int) error {
 				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
-					for _, o := range m.others(fd) {
-						_ = unix.Shutdown(o, unix.SHUT_RDWR)
-					}
+					m.others(fd, func(o int) { _ = unix.Shutdown(o, unix.SHUT_RDWR) })
 				}
 				return closing(fd)
 			}
@@ -1052,9 +1084,10 @@ func shareBuffer(cb *tcp, group func(fd int) int) {
 
 // check tries the mutant. With the race detector, for which all rules of all mutants would be too much, only the mutant's own rule is
 // tried, and what it rests on.
-func (m mutant) check(l limits) error {
+func (m mutant) check(t *testing.T, l limits) error {
 	left := newMess()
-	defer left.cleanUp()
+	t.Cleanup(left.cleanUp)
+	defer close(left.release)
 	s := newSuite(always(m.make(left), loopback()), l)
 	watched := slices.ContainsFunc(s.rules, func(r rule) bool { return r.name == m.rule && r.try == nil })
 	if raceEnabled && !watched {
@@ -1079,7 +1112,7 @@ func TestMutants(t *testing.T) {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			begin := time.Now()
-			errs[i] = all[i].check(limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3})
+			errs[i] = all[i].check(t, limits{patience: 3 * time.Second, watchdog: 30 * time.Second, tries: 1, starved: 3})
 			took[i] = time.Since(begin)
 		})
 	}
@@ -1089,7 +1122,7 @@ func TestMutants(t *testing.T) {
 			err := errs[i]
 			if !slices.Contains(brokenRules(err), m.rule) {
 				t.Logf("once more, more patiently, after %v", err)
-				err = m.check(generous())
+				err = m.check(t, generous())
 			}
 			require.Error(t, err, "not caught")
 			broken := brokenRules(err)
