@@ -102,8 +102,10 @@ func TestErgoFrames(t *testing.T) {
 	box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
 	require.NoError(t, n.Register("box", box))
-	require.NoError(t, box.MonitorNode(background(t), peer.Name))
+	peer.do(t, "connect", n.Name()) // had we connected, it might not know yet when it is to send
+	require.Eventually(t, func() bool { return n.Conn(peer.Name) != nil }, limit, time.Millisecond)
 	c := n.Conn(peer.Name)
+	require.NoError(t, box.MonitorNode(background(t), peer.Name))
 	peer.do(t, "send", n.Name())
 	require.Equal(t, "{nodedown,'"+peer.Name+"'}", receive(t, box))
 	var frame *dist.FrameError
