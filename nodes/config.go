@@ -42,7 +42,8 @@ type Config struct {
 	Listen transport.Addr
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
-	// Visible makes peers count the node among nodes(); as a C node it is hidden.
+	// Visible makes peers count the node among nodes(); as a C node it is hidden. A visible node takes no part in global's
+	// synchronisation: global:sync/0 of its peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible.
 	Flags dist.Flags
