@@ -32,6 +32,8 @@
 // Nothing has to be declared. A nil optional field shows by itself, and the rules about it are skipped, with the reason. So are rules
 // for which the carrier gives no occasion: one that takes any number of bytes that nobody reads has no write that waits.
 //
+// [RunDatagram] and [CheckDatagram] do the same for datagram sockets.
+//
 // # Soundness
 //
 // A good plug-in is not accused, on a busy machine either, and several suites may run at once in one process:
