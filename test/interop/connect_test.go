@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -327,7 +328,7 @@ func TestDynamicErlang(t *testing.T) {
 		erl := r.Start(t, otp.Options{Name: "undefined", EpmdPort: port})
 		require.Equal(t, "nonode@nohost", erl.Eval(t, "node()"))
 		require.Equal(t, "true", erl.Eval(t, "net_kernel:connect_node('"+n.Name()+"')"))
-		require.Len(t, n.Peers(), 1)
+		require.Eventually(t, func() bool { return len(n.Peers()) == 1 }, limit, time.Millisecond) // the acknowledgement goes out first
 		name := n.Peers()[0]
 		require.Regexp(t, `^[0-9A-Z]+@`, name)
 		require.Equal(t, "'"+name+"'", erl.Eval(t, "node()"))
