@@ -40,6 +40,9 @@ for system in "${systems[@]}"; do
 	done
 done
 
+step 'go test of what the race detector would hide: allocations'
+go test -run 'Alloc' ./ei ./nodes/dist ./transport
+
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 # Peers are no part of what go test's cache looks at, so tests against them run
 # each time; the others run again when something has changed.

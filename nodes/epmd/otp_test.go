@@ -25,6 +25,7 @@ func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
+		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no %s on the PATH", name)
 		t.Skipf("needs Erlang/OTP: no %s on the PATH", name)
 	}
 	return path
