@@ -55,7 +55,7 @@ func (s *Stream) beginAnew() {
 		if s.poison == ErrPoisoned {
 			s.poison = nil
 		}
-		s.writing.Store(false)
+		s.endWrite()
 	}
 }
 
