@@ -33,18 +33,22 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 	return b, nil
 }
 
-// handle calls the Handler; false when the process has ended.
-func (b *Mailbox) handle(m *Message) bool {
+// handle calls the Handler, unless the process is held: that is not ok. It is not done when the process has ended.
+func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.ended() {
-		return false
+		return false, true
 	}
 	if !b.n.procs.busy() { // the node drains
 		b.refuse(m)
-		return false
+		return false, true
 	}
-	defer b.n.procs.drained.Done()
+	defer b.n.procs.tally.leave()
+	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
+		return false, false
+	}
 	defer func() {
 		if p := recover(); p != nil {
+			done, ok = false, true
 			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p)
 			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 		}
@@ -54,7 +58,7 @@ func (b *Mailbox) handle(m *Message) bool {
 		defer m.conn.rd.handling.Store(false)
 	}
 	b.handler(b, m)
-	return true
+	return true, true
 }
 
 // enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing comes after it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -12,14 +13,17 @@ import (
 // A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
 type Listener struct {
 	n   *Node
+	tr  transport.Transport
 	l   *transport.Listener
 	ctx context.Context
 	end context.CancelCauseFunc
 	up  chan *Conn // handshake done
 
-	mu   sync.Mutex
-	open list.List     // *opening, oldest first
-	ran  chan struct{} // closed when the accepting goroutine has ended; nil before it began
+	mu     sync.Mutex
+	halt   gate          // shut: the node is being frozen
+	serves atomic.Bool   // Start accepts here
+	open   list.List     // *opening, oldest first
+	ran    chan struct{} // closed when the accepting goroutine has ended; nil before it began
 }
 
 // An opening is a handshake in progress that a peer has started.
@@ -48,7 +52,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
-	l := &Listener{n: n, l: tl, up: make(chan *Conn)}
+	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	n.mu.Lock()
 	closed := n.ctx.Err() != nil
@@ -123,6 +127,9 @@ func (l *Listener) begin() {
 func (l *Listener) run() {
 	for {
 		s, err := l.l.Accept(l.ctx)
+		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil {
+			continue
+		}
 		if err != nil {
 			if l.ctx.Err() == nil {
 				l.n.log.Error("listener failed", "addr", l.Addr().String(), "error", err)
@@ -205,7 +212,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 	if err := s.HandshakeComplete(ctx, false); err != nil {
 		return nil, err
 	}
-	c := newConn(l.n, s, p, false)
+	c := newConn(l.n, l.tr, s, p, false)
 	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,11 @@ type Node struct {
 	procs   processes
 	stats   counters
 	started atomic.Bool // the upper level receives
+
+	moving    atomic.Bool // a freeze is in progress
+	frozen    gate        // shut: what was not yet begun waits for the end of a freeze, or of the restoring
+	staged    atomic.Bool // the node is not yet restored
+	inherited *inheritance
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet.
@@ -53,6 +58,9 @@ func New(cfg Config) (*Node, error) {
 		peers:     map[string]*peer{},
 		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
+	}
+	if cfg.Creation != 0 {
+		n.creation = cfg.Creation
 	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
