@@ -46,9 +46,13 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return false, false
 	}
+	return b.handleNow(m), true
+}
+
+// handleNow calls the Handler; false when it has panicked.
+func (b *Mailbox) handleNow(m *Message) (done bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			done, ok = false, true
 			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p)
 			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 		}
@@ -58,7 +62,7 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 		defer m.conn.rd.handling.Store(false)
 	}
 	b.handler(b, m)
-	return true, true
+	return true
 }
 
 // enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing comes after it.

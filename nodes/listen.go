@@ -52,8 +52,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
-	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
-	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	l := n.newListener(tr, tl)
 	n.mu.Lock()
 	closed := n.ctx.Err() != nil
 	if !closed {
@@ -64,6 +63,13 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 		return nil, wrap("listen", "", errors.Join(ErrClosed, tl.Close()))
 	}
 	return l, nil
+}
+
+// newListener makes a listener of the transport's.
+func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
+	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
+	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	return l
 }
 
 // Addr is the address really bound.
@@ -139,7 +145,9 @@ func (l *Listener) run() {
 		}
 		ctx, e := l.admit()
 		order := l.n.arrivals.Add(1)
+		l.n.shaking.enter()
 		if !l.n.background(func() { l.handshake(ctx, e, s, order) }) {
+			l.n.shaking.leave()
 			_ = s.Close()
 		}
 	}
@@ -181,6 +189,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	e.Value.(*opening).cancel(nil)
 	l.open.Remove(e)
 	l.mu.Unlock()
+	n.shaking.leave()
 	if err != nil {
 		err = errors.Join(err, quietly(s.Close()))
 		n.stats.handshakesFailed.Add(1)

@@ -55,9 +55,12 @@ type Mailbox struct {
 	ready chan struct{} // holds a token while there is something to receive
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
 	moved bool          // the mailbox goes on in another process
-	room  chan struct{} // closed, and made anew, when messages leave
-	over  chan struct{} // closed when the mailbox has ended
-	why   ei.Term
+
+	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
+	inherits  bool          // it goes on in the place of one
+	room      chan struct{} // closed, and made anew, when messages leave
+	over      chan struct{} // closed when the mailbox has ended
+	why       ei.Term
 
 	names    []ei.Atom
 	links    map[ei.Pid]*link

@@ -109,8 +109,13 @@ func (b *Mailbox) tellDown(c *Conn) {
 	downs := b.downs[c]
 	delete(b.downs, c)
 	b.mu.Unlock()
-	for range downs {
-		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(c.peer.Name)})
+	b.nodedown(c.peer.Name, downs)
+}
+
+// nodedown sends {nodedown, Node} to the mailbox, so many times.
+func (b *Mailbox) nodedown(node string, times int) {
+	for range times {
+		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
 		if err == nil {
 			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 		}
@@ -119,7 +124,12 @@ func (b *Mailbox) tellDown(c *Conn) {
 
 // nodeDown breaks everything that the mailbox has with the node of a connection.
 func (b *Mailbox) nodeDown(c *Conn) {
-	node := c.peer.Name
+	b.breakOff(c.peer.Name)
+	b.tellDown(c)
+}
+
+// breakOff breaks links and monitors with the processes of a node.
+func (b *Mailbox) breakOff(node string) {
 	reason, _ := ei.AppendAtom(nil, "noconnection")
 	var links []ei.Pid
 	var refs []ei.Ref
@@ -154,7 +164,6 @@ func (b *Mailbox) nodeDown(c *Conn) {
 	for _, pid := range links {
 		b.linkBroke(pid, reason, nil)
 	}
-	b.tellDown(c)
 }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.

@@ -107,7 +107,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
-		case n.moving.Load() && n.frozen.isShut(): // since a moment
+		case n.frozen.isShut(): // since a moment
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			continue

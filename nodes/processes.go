@@ -136,15 +136,22 @@ func (p *processes) closeAll() {
 	}
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. In a node that is being restored (see Restore), the
+// mailbox becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
+	if p.succeed(ei.Atom(name), b) {
+		return nil
+	}
 	p.lock()
 	defer p.mu.Unlock()
+	holder := p.names[ei.Atom(name)]
 	switch {
 	case p.closed || b.ended():
 		return wrap("register "+name, "", ErrClosed)
-	case p.names[ei.Atom(name)] != nil:
+	case holder == b && b.inherits:
+		return nil
+	case holder != nil:
 		return wrap("register "+name, "", ErrNameTaken)
 	}
 	p.names[ei.Atom(name)] = b

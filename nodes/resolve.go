@@ -47,6 +47,35 @@ type Publication interface {
 	Close() error
 }
 
+// A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made anew by the
+// Publisher there.
+type MovablePublication interface {
+	Publication
+	// Freeze stops it, within ctx; on failure it goes on.
+	Freeze(ctx context.Context) (FrozenPublication, error)
+}
+
+// A FrozenPublication stands still until Thaw, or is let go of with Release, after which nothing of it is said or done in this process.
+type FrozenPublication interface {
+	State() []byte
+	Descriptors() []int // they stay the publication's
+	Thaw()
+	Release() error
+}
+
+// An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
+type Adopter interface {
+	Publisher
+	// Adopt makes a publication that does nothing yet. It owns the descriptors on success only.
+	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
+}
+
+// A StagedPublication goes on with Start, or is given up with Discard, without a byte.
+type StagedPublication interface {
+	Start() Publication
+	Discard() error
+}
+
 // ErrUnknownHost is wrapped when the host part of a node name has no address.
 var ErrUnknownHost = errors.New("the host part of the node name has no address")
 

@@ -239,6 +239,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	if err := c.n.enter(c.n.ctx, c, nil); err != nil {
 		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.discard()))
 	}
+	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
 	return c, nil
@@ -246,7 +247,6 @@ func (s *StagedConn) Start() (*Conn, error) {
 
 // resume lets a staged connection go on.
 func (c *Conn) resume() {
-	c.n.stats.connections.Add(1)
 	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	c.wake()
 	c.letReader()
