@@ -158,16 +158,18 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	})
 }
 
-// name stages the registration; a Resolver that cannot go on with it makes a new one at Start.
+// name stages the registration.
 func (g *Staged) name(s *publicationState, fds *descriptorList) error {
-	return fds.take(s.first, s.descriptors, func(fd []int) (err error) {
-		adopter, ok := g.n.cfg.Resolver.(Adopter)
-		if !ok {
-			return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
-		}
-		g.publication, err = adopter.Adopt(g.presence(), s.state, fd)
-		return err
-	})
+	adopter, ok := g.n.cfg.Resolver.(Adopter)
+	if !ok {
+		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
+	}
+	var own []int
+	err := fds.take(s.first, s.descriptors, func(fd []int) error { own = fd; return nil })
+	if err == nil {
+		g.publication, err = adopter.Adopt(g.presence(), s.state, own)
+	}
+	return err
 }
 
 // presence is what is published of the node.

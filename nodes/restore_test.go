@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 // duplicates is what the other process gets.
@@ -426,4 +428,57 @@ func TestUpgradeBrokenConnection(t *testing.T) {
 		_, err := heir[0].Receive(ctx)
 		require.NoError(t, err)
 	}
+}
+
+// The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
+func TestUpgradePublished(t *testing.T) {
+	ctx := patience(t)
+	mapper := portMapperPort(t)
+	for _, name := range []string{"embeds", "guest"} {
+		cfg := Config{Name: name + "@127.0.0.1", Cookie: "secret", Resolver: &PortMapper{Client: epmd.Client{Addr: mapper}, Embed: true}}
+		n, err := New(cfg)
+		require.NoError(t, err)
+		require.NoError(t, n.Start(ctx))
+		if name == "embeds" {
+			defer func() { n.Close() }()
+		}
+		creation := n.Creation()
+		client := &epmd.Client{Addr: mapper}
+		for range 3 {
+			f, err := n.Freeze(ctx)
+			require.NoError(t, err)
+			s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+			require.NoError(t, err)
+			require.NoError(t, s.Discard())
+			f.Thaw()
+			_, err = client.Resolve(ctx, "", name)
+			require.NoError(t, err)
+			f, err = n.Freeze(ctx)
+			require.NoError(t, err)
+			s, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+			require.NoError(t, err)
+			waits := async(func() (epmd.NodeInfo, error) { return client.Resolve(ctx, "", name) })
+			require.NoError(t, f.Release())
+			require.NoError(t, s.Start(ctx))
+			require.NoError(t, (<-waits).err)
+			n = s.Node()
+			require.Equal(t, creation, n.Creation())
+			_, err = client.Register(ctx, epmd.Registration{Name: name, Port: 1})
+			require.ErrorIs(t, err, epmd.ErrNameTaken)
+		}
+		if name == "guest" {
+			require.NoError(t, n.Close())
+			_, err = client.Resolve(ctx, "", name)
+			require.ErrorIs(t, err, epmd.ErrNotRegistered)
+		}
+	}
+}
+
+// portMapperPort is an address at which nobody listens yet.
+func portMapperPort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
 }
