@@ -65,6 +65,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
+	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.shaking.idle = make(chan struct{}, 1)
 	n.procs.init(n)

@@ -35,8 +35,8 @@ func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shutt
 	w.t.Helper()
 	r := &shuttle{w: w}
 	for i := range r.n {
-		r.n[i] = w.node("mover", append(edit, same(4711))...)
-		r.n[i].ids.pid.Store(uint64(i+1) << 20) // a range for each
+		worker := func(c *Config) { c.Worker = uint16(i) }
+		r.n[i] = w.node("mover", append(edit, same(4711), worker)...)
 		r.n[i].started.Store(started)
 	}
 	c, err := r.n[0].Connect(w.ctx(), peer)
