@@ -25,10 +25,12 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
-	fd     int     // the plug-in's descriptor, -1: none
-	wait   *waiter // without FullImpl: where the SDK waits
-	in     side    // FullImpl: the goroutine that runs Read, Accept
-	out    side    // FullImpl: the one that runs Write, Writev, Connect
+	fd     int      // the plug-in's descriptor, -1: none
+	wait   *watcher // without FullImpl: where the SDK waits
+	poller *poller  // shared with the Transport's other sockets
+	spin   spin
+	in     side // FullImpl: the goroutine that runs Read, Accept
+	out    side // FullImpl: the one that runs Write, Writev, Connect
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
@@ -45,6 +47,7 @@ type socket[C any] struct {
 		late error // came beside bytes: for the next call
 		once bool  // try, do not wait
 		wait bool  // not ready
+		keen bool  // may poll before it waits
 	}
 	wr struct {
 		v    [][]byte
@@ -82,8 +85,8 @@ type carrier interface {
 	checkPeer(ctx context.Context, name string) error
 }
 
-func newSocket[C any](cb *Callbacks[C], prompt bool) *socket[C] {
-	s := &socket[C]{cb: cb, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
+func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
+	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s
 }
@@ -116,7 +119,7 @@ func (s *socket[C]) ready() error {
 		return nil
 	}
 	var err error
-	s.wait, err = newWaiter(s.fd)
+	s.wait, err = newWatcher(s.fd)
 	return err
 }
 
@@ -164,7 +167,7 @@ func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
 	if s.wait == nil {
 		return nil, errors.ErrUnsupported
 	}
-	return s.wait.raw, nil
+	return s.wait.rawConn(), nil
 }
 
 // fail makes err the answer to every later call.
@@ -314,7 +317,7 @@ func (s *socket[C]) pending() (int, error) {
 	if s.wait == nil { // the descriptor of a FullImpl carrier may hold other bytes than its stream's
 		return n, nil
 	}
-	k, err := kernelPending(s.wait)
+	k, err := kernelPending(s.wait.rawConn())
 	return n + k, err
 }
 
@@ -395,7 +398,12 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
+		_, single := ctx.(noWait)
+		r.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.in, s.readReady, &r.once, &r.wait)
+		if canPoll {
+			s.spin.end(r.n, s.poller.limit)
+		}
 	}
 	if lost(err) { // the callback may still use r
 		return 0, err
@@ -434,11 +442,43 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 		if again(r.err) {
+			if r.keen && s.poll() {
+				return true
+			}
+			if canPoll {
+				s.wait.quiet(false)
+			}
 			r.wait, r.err = true, nil
 			return r.once
 		}
 		if !interrupted(r.err) {
 			return true
+		}
+	}
+}
+
+// poll goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
+// this reader.
+func (s *socket[C]) poll() bool {
+	s.rd.keen = false
+	mode, habit := s.spin.begin(), &s.spin.answers
+	if mode == spinSleep || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	if mode == spinNap {
+		habit = &s.spin.flow
+		nap(s.poller.limit)
+	}
+	for came := false; ; {
+		r := &s.rd
+		r.n, r.err = s.callRead(r.p, 0)
+		if came = r.n != 0 || !again(r.err) && !interrupted(r.err); came || mode == spinNap || time.Since(s.spin.began) > s.poller.limit {
+			habit.polled(came)
+			if came {
+				s.wait.quiet(true)
+			}
+			return came
 		}
 	}
 }
@@ -478,6 +518,9 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	if w.n > 0 {
+		if canPoll && !s.spin.spoke.Load() {
+			s.spin.spoke.Store(true)
+		}
 		w.late = lasting(w.err)
 		return w.n, nil
 	}
@@ -544,7 +587,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newSocket(s.cb, s.prompt)
+	n := newSocket(s.cb, s.prompt, s.poller)
 	n.c = a.c
 	if err := n.ready(); err != nil {
 		_ = n.abandon()

@@ -13,7 +13,7 @@ import (
 // TCP returns the TCP plug-in, for IPv4 and IPv6: a Transport made of TCPCallbacks.
 func TCP() Transport {
 	cb := TCPCallbacks()
-	return &plugin[int]{cb: &cb, prompt: true}
+	return newPlugin(cb, nil, true)
 }
 
 // TCPCallbacks returns the callbacks of the TCP plug-in, whose socket context is the descriptor itself. They are the model for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"time"
 )
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
@@ -52,7 +53,7 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl", runtime.GOOS, errors.ErrUnsupported)
 		}
 	}
-	return &plugin[C]{cb: &cb, setup: setup}, nil
+	return newPlugin(cb, setup, false), nil
 }
 
 // A plugin is the Transport made of callbacks.
@@ -60,6 +61,15 @@ type plugin[C any] struct {
 	cb     *Callbacks[C]
 	setup  any
 	prompt bool // see socket
+	poller *poller
+}
+
+func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
+	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling}}
+}
+
+func (p *plugin[C]) withPolling(limit time.Duration) Transport {
+	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit}}
 }
 
 func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
@@ -116,7 +126,7 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 
 // open makes a new socket that is ready to listen or to connect.
 func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
-	s := newSocket(p.cb, p.prompt)
+	s := newSocket(p.cb, p.prompt, p.poller)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
@@ -132,7 +142,7 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
-	s := newSocket(p.cb, p.prompt)
+	s := newSocket(p.cb, p.prompt, p.poller)
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 // when it is closed, and takes over a path at which nobody listens any more.
 func Unix() Transport {
 	cb := UnixCallbacks()
-	return &plugin[*UnixSocket]{cb: &cb, prompt: true}
+	return newPlugin(cb, nil, true)
 }
 
 // A UnixSocket is the socket context of the UNIX plug-in.
