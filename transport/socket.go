@@ -466,19 +466,27 @@ func (s *socket[C]) poll() bool {
 		return false
 	}
 	defer s.poller.leave()
-	if mode == spinNap {
+	limit := s.poller.limit
+	switch mode {
+	case spinNap:
 		habit = &s.spin.flow
-		nap(s.poller.limit)
+		nap(limit)
+	case spinBulk:
+		habit = &s.spin.bulk
+	default:
+		limit = min(limit+time.Duration(s.spin.wrote.Load()), 4*limit)
 	}
 	for came := false; ; {
 		r := &s.rd
 		r.n, r.err = s.callRead(r.p, 0)
-		if came = r.n != 0 || !again(r.err) && !interrupted(r.err); came || mode == spinNap || time.Since(s.spin.began) > s.poller.limit {
+		if came = r.n != 0 || !again(r.err) && !interrupted(r.err); came || mode == spinNap || time.Since(s.spin.began) > limit {
 			habit.polled(came)
 			if came {
 				s.wait.quiet(true)
 			}
 			return came
+		}
+		for paused := time.Now(); time.Since(paused) < pollPause; { // each try locks the socket, on which the answer may be coming in
 		}
 	}
 }
@@ -518,8 +526,13 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	if w.n > 0 {
-		if canPoll && !s.spin.spoke.Load() {
-			s.spin.spoke.Store(true)
+		if canPoll {
+			if s.spin.spoke.Load() {
+				s.spin.wrote.Add(w.n)
+			} else {
+				s.spin.wrote.Store(w.n)
+				s.spin.spoke.Store(true)
+			}
 		}
 		w.late = lasting(w.err)
 		return w.n, nil

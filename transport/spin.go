@@ -46,7 +46,8 @@ func (p *poller) leave() { p.busy.Add(-1) }
 const (
 	pollMisses = 4        // times in vain after which a reader sleeps at once again
 	pollProbe  = 16       // short waits in a row after which a sleeping reader polls for once
-	pollBulk   = 32 << 10 // bytes of one read: more of this size would only fill the receive buffer
+	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
+	pollPause  = 500 * time.Nanosecond
 )
 
 // A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke.
@@ -58,8 +59,9 @@ type spin struct {
 	began time.Time   // when the wait in progress began; zero: there was none
 	after bool        // that was behind a write
 	last  int         // bytes of the last read
+	wrote atomic.Int64
 
-	answers, flow pace
+	answers, flow, bulk pace
 }
 
 // begin starts a wait and tells what the reader does first.
@@ -68,6 +70,8 @@ func (s *spin) begin() spinMode {
 	switch {
 	case s.after && s.answers.due():
 		return spinPoll
+	case !s.after && s.last >= pollBulk && s.bulk.due():
+		return spinBulk
 	case !s.after && s.last < pollBulk && s.flow.due():
 		return spinNap
 	}
@@ -76,7 +80,6 @@ func (s *spin) begin() spinMode {
 
 // end follows a read of n bytes.
 func (s *spin) end(n int, limit time.Duration) {
-	s.last = n
 	spoke := s.spoke.Load()
 	if !s.began.IsZero() {
 		d := time.Since(s.began)
@@ -86,10 +89,13 @@ func (s *spin) end(n int, limit time.Duration) {
 			s.answers.slept(d <= 8*limit) // most of that is the waking
 		case spoke: // an answer, by somebody else: nothing that flows one way
 			s.flow = pace{}
+		case s.last >= pollBulk:
+			s.bulk.slept(d <= 4*limit)
 		default:
 			s.flow.slept(d <= limit)
 		}
 	}
+	s.last = n
 	if spoke {
 		s.spoke.Store(false)
 	}
@@ -101,6 +107,7 @@ const (
 	spinSleep spinMode = iota
 	spinPoll
 	spinNap
+	spinBulk
 )
 
 // A pace is a habit.
