@@ -50,12 +50,15 @@ type socket[C any] struct {
 		keen bool  // may poll before it waits
 	}
 	wr struct {
-		v    [][]byte
-		n    int64
-		err  error
-		late error
-		once bool
-		wait bool
+		v     [][]byte
+		n     int64
+		err   error
+		late  error
+		once  bool
+		wait  bool
+		keen  bool
+		began time.Time // when the wait in progress began
+		room  pace
 	}
 	acc struct {
 		c    C
@@ -442,7 +445,7 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 		if again(r.err) {
-			if r.keen && s.poll() {
+			if r.keen && s.pollRead() {
 				return true
 			}
 			if canPoll {
@@ -457,38 +460,33 @@ func (s *socket[C]) tryRead(uintptr) bool {
 	}
 }
 
-// poll goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
+// pollRead goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
 // this reader.
-func (s *socket[C]) poll() bool {
-	s.rd.keen = false
-	mode, habit := s.spin.begin(), &s.spin.answers
-	if mode == spinSleep || !s.poller.enter() {
+func (s *socket[C]) pollRead() bool {
+	r := &s.rd
+	r.keen = false
+	habit := s.spin.begin()
+	if !habit.due() || !s.poller.enter() {
 		return false
 	}
 	defer s.poller.leave()
-	limit := s.poller.limit
-	switch mode {
-	case spinNap:
-		habit = &s.spin.flow
+	limit := s.spin.patience(s.poller.limit)
+	if habit == &s.spin.flow {
 		nap(limit)
-	case spinBulk:
-		habit = &s.spin.bulk
-	default:
-		limit = min(limit+time.Duration(s.spin.wrote.Load()), 4*limit)
+		limit = 0
 	}
-	for came := false; ; {
-		r := &s.rd
+	came := false
+	for began := time.Now(); ; rest(pollPause) {
 		r.n, r.err = s.callRead(r.p, 0)
-		if came = r.n != 0 || !again(r.err) && !interrupted(r.err); came || mode == spinNap || time.Since(s.spin.began) > limit {
-			habit.polled(came)
-			if came {
-				s.wait.quiet(true)
-			}
-			return came
-		}
-		for paused := time.Now(); time.Since(paused) < pollPause; { // each try locks the socket, on which the answer may be coming in
+		came = r.n != 0 || !again(r.err) && !interrupted(r.err)
+		if came || time.Since(began) >= limit {
+			break
 		}
 	}
+	if habit.polled(came); came {
+		s.wait.quiet(true)
+	}
+	return came
 }
 
 // write writes at least one byte of v, whose first buffer is not empty, or fails. The bytes count where both are given.
@@ -511,7 +509,13 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
+		_, single := ctx.(noWait)
+		w.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.out, s.writeReady, &w.once, &w.wait)
+		if !w.began.IsZero() {
+			w.room.slept(time.Since(w.began) <= 4*s.poller.limit)
+			w.began = time.Time{}
+		}
 	}
 	if lost(err) {
 		return 0, err
@@ -527,12 +531,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	}
 	if w.n > 0 {
 		if canPoll {
-			if s.spin.spoke.Load() {
-				s.spin.wrote.Add(w.n)
-			} else {
-				s.spin.wrote.Store(w.n)
-				s.spin.spoke.Store(true)
-			}
+			s.spin.written(w.n)
 		}
 		w.late = lasting(w.err)
 		return w.n, nil
@@ -569,6 +568,9 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 		if again(w.err) {
+			if w.keen && s.pollWrite() {
+				return true
+			}
 			w.wait, w.err = true, nil
 			return w.once
 		}
@@ -576,6 +578,24 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 	}
+}
+
+// pollWrite goes on trying for a while, where room has lately come that fast.
+func (s *socket[C]) pollWrite() bool {
+	w := &s.wr
+	w.keen, w.began = false, time.Now()
+	if !w.room.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	came := false
+	for !came && time.Since(w.began) < s.poller.limit {
+		rest(4 * pollPause)
+		w.n, w.err = s.callWrite(w.v, 0)
+		came = w.n != 0 || !again(w.err) && !interrupted(w.err)
+	}
+	w.room.polled(came)
+	return came
 }
 
 // accept takes one connection.

@@ -50,50 +50,66 @@ const (
 	pollPause  = 500 * time.Nanosecond
 )
 
-// A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke.
+// A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.
 //
-// Behind a write an answer is likely: the reader polls. Without one it rather naps: what it lets come together it reads in one call, and the peer is
-// spared the work of waking it.
+// Behind a write an answer is likely, and inside something large its rest: the reader polls. Else it rather naps: what it lets come together it reads in
+// one call, and the peer is spared the work of waking it.
 type spin struct {
-	spoke atomic.Bool // something was written since the last read
-	began time.Time   // when the wait in progress began; zero: there was none
-	after bool        // that was behind a write
-	last  int         // bytes of the last read
-	wrote atomic.Int64
+	spoke atomic.Bool  // something was written since the last read
+	wrote atomic.Int64 // bytes of that
+	last  int          // bytes of the last read
 
-	answers, flow, bulk pace
+	answers, bulk, flow pace
+
+	habit *pace     // of the wait in progress; nil: there was none
+	began time.Time // when that began
 }
 
-// begin starts a wait and tells what the reader does first.
-func (s *spin) begin() spinMode {
-	s.began, s.after = time.Now(), s.spoke.Load()
-	switch {
-	case s.after && s.answers.due():
-		return spinPoll
-	case !s.after && s.last >= pollBulk && s.bulk.due():
-		return spinBulk
-	case !s.after && s.last < pollBulk && s.flow.due():
-		return spinNap
+// written follows a write of n bytes.
+func (s *spin) written(n int64) {
+	if s.spoke.Load() {
+		s.wrote.Add(n)
+		return
 	}
-	return spinSleep
+	s.wrote.Store(n)
+	s.spoke.Store(true)
+}
+
+// begin starts a wait and tells the habit that it belongs to.
+func (s *spin) begin() *pace {
+	switch s.began = time.Now(); {
+	case s.spoke.Load():
+		s.habit = &s.answers
+	case s.last >= pollBulk:
+		s.habit = &s.bulk
+	default:
+		s.habit = &s.flow
+	}
+	return s.habit
+}
+
+// patience is how long the reader tries: longer behind a large write, for the peer has to read it first.
+func (s *spin) patience(limit time.Duration) time.Duration {
+	if s.habit == &s.answers {
+		return min(limit+time.Duration(s.wrote.Load()), 4*limit) // 1 GB/s
+	}
+	return limit
 }
 
 // end follows a read of n bytes.
 func (s *spin) end(n int, limit time.Duration) {
 	spoke := s.spoke.Load()
-	if !s.began.IsZero() {
+	if s.habit != nil {
 		d := time.Since(s.began)
-		s.began = time.Time{}
 		switch {
-		case s.after:
-			s.answers.slept(d <= 8*limit) // most of that is the waking
-		case spoke: // an answer, by somebody else: nothing that flows one way
+		case s.habit != &s.flow:
+			s.habit.slept(d <= 8*limit) // most of that is the waking
+		case spoke: // somebody else answered meanwhile: nothing that flows one way
 			s.flow = pace{}
-		case s.last >= pollBulk:
-			s.bulk.slept(d <= 4*limit)
 		default:
 			s.flow.slept(d <= limit)
 		}
+		s.habit = nil
 	}
 	s.last = n
 	if spoke {
@@ -101,14 +117,11 @@ func (s *spin) end(n int, limit time.Duration) {
 	}
 }
 
-type spinMode uint8
-
-const (
-	spinSleep spinMode = iota
-	spinPoll
-	spinNap
-	spinBulk
-)
+// rest lets some time pass between two tries: each locks the socket, on which the answer may be coming in.
+func rest(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
+	}
+}
 
 // A pace is a habit.
 type pace struct {
