@@ -12,6 +12,7 @@ import (
 // A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
 type Listener struct {
 	n   *Node
+	tr  transport.Transport
 	l   *transport.Listener
 	ctx context.Context
 	end context.CancelCauseFunc
@@ -48,7 +49,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
-	l := &Listener{n: n, l: tl, up: make(chan *Conn)}
+	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	n.mu.Lock()
 	closed := n.ctx.Err() != nil
@@ -165,7 +166,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{order: order, cancel: supersede}
-	c, err := outlast(actx, func(opened func(*transport.Stream)) (*Conn, error) {
+	c, err := n.outlast(actx, l.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(s)
 		return l.shake(actx, e, s, a)
 	})

@@ -120,6 +120,17 @@ func (p *processes) closeAll() {
 	}
 }
 
+// closeEmpty is closeAll of a table without mailboxes; false if it has some.
+func (p *processes) closeEmpty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.byID) > 0 {
+		return false
+	}
+	p.closed, p.drains = true, true
+	return true
+}
+
 // drain lets running functions and handlers finish, with what they need for that; new ones do not start.
 func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()

@@ -81,7 +81,7 @@ func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool
 
 // connectResult asks how a connect has ended, if it has.
 func connectResult(fd int) (done bool, err error) {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	errno, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, os.NewSyscallError("getsockopt SO_ERROR", err)
 	}
@@ -97,14 +97,18 @@ func connectResult(fd int) (done bool, err error) {
 }
 
 func setNonblock(fd int) error {
-	return os.NewSyscallError("fcntl O_NONBLOCK", unix.SetNonblock(fd, true))
+	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
+	if err == nil && flags&unix.O_NONBLOCK == 0 {
+		_, err = fcntlFD(fd, unix.F_SETFL, flags|unix.O_NONBLOCK)
+	}
+	return os.NewSyscallError("fcntl O_NONBLOCK", err)
 }
 
 func isDescriptor(fd int) bool {
 	if fd < 0 {
 		return false
 	}
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	_, err := fcntlFD(fd, unix.F_GETFD, 0)
 	return err == nil
 }
 

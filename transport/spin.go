@@ -65,6 +65,9 @@ type spin struct {
 	began time.Time // when that began
 }
 
+// newSpin expects quick answers at first: a handshake is made of them.
+func newSpin() spin { return spin{} }
+
 // written follows a write of n bytes.
 func (s *spin) written(n int64) {
 	if s.spoke.Load() {

@@ -72,6 +72,15 @@ func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit}}
 }
 
+// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: whoever
+// makes one needs no goroutine to leave behind in a callback that does not come back.
+func Prompt(tr Transport) bool {
+	p, ok := tr.(interface{ isPrompt() bool })
+	return ok && p.isPrompt()
+}
+
+func (p *plugin[C]) isPrompt() bool { return p.prompt }
+
 func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
 
 func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {

@@ -55,6 +55,8 @@ func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	return v.over(s, connected), nil
 }
 
+func (v *virtual) isPrompt() bool { return Prompt(v.below) }
+
 func (v *virtual) Movable() bool { return v.fixed == nil && v.below.Movable() }
 
 func (v *virtual) Import(fd int, state []byte) (*Stream, error) {

@@ -25,6 +25,13 @@ type watcher struct {
 	mu     sync.Mutex // guards the making of writer
 	closed bool
 	writer interest
+
+	// The writer's first try, so that its closure is made once.
+	first struct {
+		ready func(uintptr) bool
+		done  bool
+		try   func(uintptr)
+	}
 }
 
 // An interest is one epoll descriptor in the Go poller.
@@ -40,6 +47,7 @@ func newWatcher(fd int) (*watcher, error) {
 	if err := w.reader.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP); err != nil {
 		return nil, err
 	}
+	w.first.try = func(uintptr) { w.first.done = w.first.ready(0) }
 	w.in = direction{w.reader.raw.Read, w.reader.file.SetReadDeadline}
 	w.out = direction{w.parkWriter, w.writerDeadline}
 	return w, nil
@@ -52,14 +60,14 @@ func (i *interest) open(fd int, events uint32) error {
 	}
 	i.epoll = epoll
 	if err := i.control(unix.EPOLL_CTL_ADD, fd, events); err != nil {
-		unix.Close(epoll)
+		closeFD(epoll)
 		if err == unix.EPERM {
 			return contractError("GetFD", "descriptor %d cannot be waited on: it is no socket", fd)
 		}
 		return os.NewSyscallError("epoll_ctl", err)
 	}
-	if _, err := unix.FcntlInt(uintptr(epoll), unix.F_SETFL, unix.O_NONBLOCK); err != nil { // tells os.NewFile to give it to the poller
-		unix.Close(epoll)
+	if _, err := fcntlFD(epoll, unix.F_SETFL, unix.O_NONBLOCK); err != nil { // tells os.NewFile to give it to the poller
+		closeFD(epoll)
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
@@ -97,14 +105,14 @@ func (w *watcher) quiet(on bool) {
 	_ = w.reader.control(unix.EPOLL_CTL_MOD, w.fd, events)
 }
 
-// parkWriter is raw.Write: the first try needs no epoll descriptor.
+// parkWriter is raw.Write, for one caller at a time: the first try needs no epoll descriptor.
 func (w *watcher) parkWriter(ready func(uintptr) bool) error {
 	w.mu.Lock()
 	writer := w.writer.raw
 	w.mu.Unlock()
 	if writer == nil {
-		done := false
-		if err := w.reader.raw.Control(func(uintptr) { done = ready(0) }); done || err != nil {
+		w.first.ready = ready
+		if err := w.reader.raw.Control(w.first.try); w.first.done || err != nil {
 			return err
 		}
 		if err := w.needWriter(); err != nil {
@@ -187,5 +195,8 @@ func (c watched) Read(f func(fd uintptr) bool) error {
 }
 
 func (c watched) Write(f func(fd uintptr) bool) error {
-	return c.w.out.park(func(uintptr) bool { return f(uintptr(c.w.fd)) })
+	if err := c.w.needWriter(); err != nil {
+		return err
+	}
+	return c.w.writer.raw.Read(func(uintptr) bool { return f(uintptr(c.w.fd)) })
 }
