@@ -35,17 +35,20 @@ type Conn struct {
 	out                  outgoing
 	in                   incoming
 	sendReady, recvReady func(uintptr) bool
-	park                 struct {
-		send, recv func(func(uintptr) bool) error
-	}
-	broken      bool        // under sending: part of a message went out, and the rest did not
-	credentials atomic.Bool // come with each packet
+	outward, inward      direction
+	broken               bool        // under sending: part of a message went out, and the rest did not
+	credentials          atomic.Bool // come with each packet
+}
+
+// A direction of a socket, in the poller's terms: once made, so that calls need not make them.
+type direction struct {
+	park     func(try func(uintptr) bool) error
+	deadline func(time.Time) error
 }
 
 // An outgoing message.
 type outgoing struct {
-	p         []byte
-	to        transport.Addr
+	head, p   []byte
 	n         int // bytes that are out
 	err       error
 	once      bool // do not wait
@@ -92,7 +95,7 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 		c.peer = transport.FromNetAddr(a)
 	}
 	c.sendReady, c.recvReady = c.trySend, c.tryReceive
-	c.park.send, c.park.recv = raw.Write, raw.Read
+	c.outward, c.inward = direction{raw.Write, conn.SetWriteDeadline}, direction{raw.Read, conn.SetReadDeadline}
 	return c, nil
 }
 
@@ -132,31 +135,34 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 // this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too long for the socket's send
 // buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not open.
 func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
-	return failed("send", c.peer, c.send(ctx, nil, p, fds))
+	return failed("send", c.peer, c.send(ctx, nil, nil, p, fds))
 }
 
 // SendTo is Send on a datagram socket to an address.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
-	return failed("send", to, c.send(ctx, to, p, fds))
+	return failed("send", to, c.send(ctx, to, nil, p, fds))
 }
 
 // TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is sending. n is how many bytes
 // are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the first of them. Sending on is up to the
 // caller.
-func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) {
+func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
+
+// tryParts is TrySend of head and p as one message.
+func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 	select {
 	case c.sending <- struct{}{}:
 	default:
 		return 0, failed("send", c.peer, syscall.EAGAIN)
 	}
 	defer func() { <-c.sending }()
-	if err := c.prepare(nil, p, fds); err != nil {
+	if err := c.prepare(nil, head, p, fds); err != nil {
 		return 0, failed("send", c.peer, err)
 	}
 	o := &c.out
-	defer func() { o.p = nil }()
+	defer o.forget()
 	o.once = true
-	err = c.park.send(c.sendReady)
+	err = c.outward.park(c.sendReady)
 	switch {
 	case err != nil:
 	case o.err != nil:
@@ -167,34 +173,35 @@ func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) {
 	return o.n, failed("send", c.peer, err)
 }
 
-func (c *Conn) send(ctx context.Context, to transport.Addr, p []byte, fds []int) error {
+// send sends head and p as one message; to is nil for the one that the socket is connected to.
+func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	if err := turn(ctx, c.sending); err != nil {
 		return err
 	}
 	defer func() { <-c.sending }()
-	if err := c.prepare(to, p, fds); err != nil {
+	if err := c.prepare(to, head, p, fds); err != nil {
 		return err
 	}
 	o := &c.out
-	defer func() { o.p, o.to = nil, nil }()
+	defer o.forget()
 	var err error
 	if to != nil && pollsOwnBufferOnly {
 		err = c.sendByLooking(ctx)
 	} else {
-		err = wait(ctx, c.park.send, c.sendReady, &o.once, &o.wait, c.conn.SetWriteDeadline)
+		err = wait(ctx, &c.outward, c.sendReady, &o.once, &o.wait)
 	}
 	if err == nil {
 		err = o.err
 	}
 	if err != nil && o.n > 0 && c.kind == syscall.SOCK_STREAM {
 		c.broken = true
-		return fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(p), err)
+		return fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(head)+len(p), err)
 	}
 	return err
 }
 
 // prepare makes the message ready that goes out. It copies fds, so that a caller's slice need not be on the heap.
-func (c *Conn) prepare(to transport.Addr, p []byte, fds []int) error {
+func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	if c.broken {
 		return transport.ErrPoisoned
 	}
@@ -206,16 +213,28 @@ func (c *Conn) prepare(to transport.Addr, p []byte, fds []int) error {
 			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
 		}
 	}
-	if len(p) == 0 && len(fds) > 0 && !emptyCarries(c.kind) {
+	empty := len(head)+len(p) == 0
+	if empty && len(fds) > 0 && !emptyCarries(c.kind) {
 		return fmt.Errorf("descriptors without a byte: %w", syscall.EINVAL)
 	}
-	if len(p) == 0 && len(fds) == 0 && c.kind == syscall.SOCK_STREAM {
+	if empty && len(fds) == 0 && c.kind == syscall.SOCK_STREAM {
 		return fmt.Errorf("an empty message on a stream: %w", syscall.EINVAL)
 	}
 	o := &c.out
-	o.p, o.to, o.n, o.err = p, to, 0, nil
+	o.head, o.p, o.n, o.err = head, p, 0, nil
 	o.put(fds)
 	return o.address(to)
+}
+
+// forget lets go of the caller's memory.
+func (o *outgoing) forget() { o.head, o.p = nil, nil }
+
+// rest is what is not out yet.
+func (o *outgoing) rest() (head, p []byte) {
+	if o.n < len(o.head) {
+		return o.head[o.n:], o.p
+	}
+	return nil, o.p[o.n-len(o.head):]
 }
 
 // trySend sends until all is out or there is no room.
@@ -235,7 +254,7 @@ func (c *Conn) trySend(fd uintptr) bool {
 			return true
 		}
 		o.n += n
-		if c.kind != syscall.SOCK_STREAM || o.n >= len(o.p) {
+		if c.kind != syscall.SOCK_STREAM || o.n >= len(o.head)+len(o.p) {
 			o.err = nil
 			return true
 		}
@@ -252,7 +271,7 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 			return err
 		}
 		o.once = true
-		if err := c.park.send(c.sendReady); err != nil || !o.wait {
+		if err := c.outward.park(c.sendReady); err != nil || !o.wait {
 			return err
 		}
 		t := time.NewTimer(pause)
@@ -304,7 +323,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	i := &c.in
 	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
 	defer func() { i.p = nil }()
-	if err = wait(ctx, c.park.recv, c.recvReady, &i.once, &i.wait, c.conn.SetReadDeadline); err == nil {
+	if err = wait(ctx, &c.inward, c.recvReady, &i.once, &i.wait); err == nil {
 		err = i.err
 	}
 	if err != nil {
@@ -340,25 +359,25 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 }
 
 // wait calls try until it is done, in the poller. try sees once if it is not to wait, and says in full that it would have to.
-func wait(ctx context.Context, park func(func(uintptr) bool) error, try func(uintptr) bool, once, full *bool, deadline func(time.Time) error) error {
+func wait(ctx context.Context, d *direction, try func(uintptr) bool, once, full *bool) error {
 	if ctx.Done() == nil {
 		*once = false
-		return park(try)
+		return d.park(try)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	*once = true
-	if err := park(try); err != nil || !*full {
+	if err := d.park(try); err != nil || !*full {
 		return err
 	}
 	*once = false
 	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { deadline(time.Unix(1, 0)); close(fired) })
-	err := park(try)
+	stop := context.AfterFunc(ctx, func() { d.deadline(time.Unix(1, 0)); close(fired) })
+	err := d.park(try)
 	if !stop() {
 		<-fired
-		deadline(time.Time{})
+		d.deadline(time.Time{})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return ctx.Err()
 		}

@@ -5,6 +5,7 @@ package handoff
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,9 @@ func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0)
 func rawPair(t testing.TB, kind int) (one, other int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		t.Skipf("UNIX sockets of type %d: %v", kind, err)
+	}
 	require.NoError(t, err)
 	return fds[0], fds[1]
 }
@@ -394,28 +398,6 @@ func TestLowNumbers(t *testing.T) {
 		require.Equal(t, unix.FD_CLOEXEC, flags)
 	}
 	require.NoError(t, set.Close())
-}
-
-// A descriptor for which no number is free is an error, and those that had one are closed.
-func TestNoNumberFree(t *testing.T) {
-	noLeak(t)
-	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f := file(t, "f")
-	require.NoError(t, a.Send(soon(t), []byte("x"), f, f, f))
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	next, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
-	require.NoError(t, unix.Close(next))
-	tight := limit
-	tight.Cur = uint64(next) + 1 // one is
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &tight))
-	var set FDSet
-	_, err = b.Receive(soon(t), make([]byte, 1), &set, 3)
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-	require.ErrorIs(t, err, ErrDescriptorsLost)
-	require.Zero(t, set.Len())
-	require.True(t, isClosed(next))
 }
 
 func TestNotASocket(t *testing.T) {

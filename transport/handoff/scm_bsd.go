@@ -26,7 +26,11 @@ func (o *outgoing) address(to transport.Addr) (err error) {
 }
 
 func (o *outgoing) send(fd int) (int, error) {
-	return unix.SendmsgN(fd, o.p[o.n:], o.control(), o.name, unix.MSG_DONTWAIT|noSignal)
+	head, rest := o.rest()
+	if len(head) == 0 {
+		return unix.SendmsgN(fd, rest, o.control(), o.name, unix.MSG_DONTWAIT|noSignal)
+	}
+	return unix.SendmsgBuffers(fd, [][]byte{head, rest}, o.control(), o.name, unix.MSG_DONTWAIT|noSignal)
 }
 
 func (i *incoming) receive(fd int, credentials bool) error {

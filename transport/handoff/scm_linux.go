@@ -17,7 +17,7 @@ const pollsOwnBufferOnly = true
 
 type outSystem struct {
 	header unix.Msghdr
-	vector unix.Iovec
+	vector [2]unix.Iovec
 	name   []byte // sockaddr_un
 }
 
@@ -42,13 +42,20 @@ func (o *outgoing) address(to transport.Addr) (err error) {
 func (o *outgoing) send(fd int) (int, error) {
 	h := &o.header
 	*h = unix.Msghdr{}
-	rest := o.p[o.n:]
-	if len(rest) > 0 {
-		o.vector.Base = &rest[0]
-		o.vector.SetLen(len(rest))
-		h.Iov = &o.vector
-		h.SetIovlen(1)
+	head, rest := o.rest()
+	parts := 0
+	if len(head) > 0 {
+		o.vector[0].Base = &head[0]
+		o.vector[0].SetLen(len(head))
+		parts = 1
 	}
+	if len(rest) > 0 {
+		o.vector[parts].Base = &rest[0]
+		o.vector[parts].SetLen(len(rest))
+		parts++
+	}
+	h.Iov = &o.vector[0]
+	h.SetIovlen(parts)
 	if control := o.control(); control != nil {
 		h.Control = &control[0]
 		h.SetControllen(len(control))
@@ -57,8 +64,8 @@ func (o *outgoing) send(fd int) (int, error) {
 		h.Name = &o.name[0]
 		h.Namelen = uint32(len(o.name))
 	}
-	n, errno := messageCall(unix.SYS_SENDMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, len(rest))
-	o.vector.Base = nil
+	n, errno := messageCall(unix.SYS_SENDMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, len(head)+len(rest))
+	o.vector[0].Base, o.vector[1].Base = nil, nil
 	runtime.KeepAlive(o)
 	if errno != 0 {
 		return 0, errno
