@@ -16,6 +16,8 @@ var (
 	ErrDescriptorsLost = errors.New("descriptors were lost on arrival: more than expected, no number free, or refused by the system")
 	// ErrAncillary says that ancillary data came which is not of descriptors; all descriptors beside it are closed.
 	ErrAncillary = errors.New("ancillary data that is not of descriptors")
+	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
+	ErrMalformed = errors.New("malformed message")
 	// ErrForbidden says that the peer's credentials do not allow what it asks for.
 	ErrForbidden = errors.New("the peer is not allowed to")
 )

@@ -2,7 +2,11 @@
 
 package handoff
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 func domain(_ int, local unix.Sockaddr) (domain, protocol int, err error) {
 	switch local.(type) {
@@ -14,4 +18,13 @@ func domain(_ int, local unix.Sockaddr) (domain, protocol int, err error) {
 		return unix.AF_UNIX, -1, nil
 	}
 	return unix.AF_UNSPEC, -1, nil
+}
+
+func socketFamily(fd int) (int, error) {
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, os.NewSyscallError("getsockname", err)
+	}
+	family, _, err := domain(fd, local)
+	return family, err
 }

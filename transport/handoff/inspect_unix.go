@@ -28,3 +28,12 @@ func inspect(fd int) (s Socket, err error) {
 	}
 	return s, nil
 }
+
+// socketType is the short form of inspect.
+func socketType(fd int) (family, kind int, err error) {
+	if kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return 0, 0, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	family, err = socketFamily(fd)
+	return family, kind, err
+}

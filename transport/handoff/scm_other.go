@@ -29,3 +29,5 @@ func socketKind(syscall.RawConn) (int, error)  { return 0, errors.ErrUnsupported
 func emptyCarries(int) bool                    { return false }
 func noRoom(error) bool                        { return false }
 func closeFD(int) error                        { return errors.ErrUnsupported }
+
+func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }

@@ -43,3 +43,20 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	}
 	return nil
 }
+
+// sessionBuffer makes the buffer of a stream for sessions large enough for two of them.
+func sessionBuffer(raw syscall.RawConn, sends bool) (err error) {
+	e := raw.Control(func(fd uintptr) {
+		if !sends {
+			err = os.NewSyscallError("setsockopt SO_RCVBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, sessionBuffers))
+			return
+		}
+		if size, e := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF); e != nil || size < sessionBuffers {
+			err = os.NewSyscallError("setsockopt SO_SNDBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sessionBuffers))
+		}
+	})
+	if e != nil {
+		return e
+	}
+	return err
+}
