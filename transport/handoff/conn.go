@@ -91,6 +91,7 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 	if c.kind, err = socketKind(raw); err != nil {
 		return nil, failed("adopt", nil, err)
 	}
+	c.credentials.Store(credentialsOn(raw))
 	if a := conn.RemoteAddr(); a != nil {
 		c.peer = transport.FromNetAddr(a)
 	}

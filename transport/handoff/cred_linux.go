@@ -3,6 +3,7 @@ package handoff
 import (
 	"math"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,13 @@ func passCredentials(fd int, on bool) error {
 		value = 1
 	}
 	return os.NewSyscallError("setsockopt SO_PASSCRED", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, value))
+}
+
+// credentialsOn tells whether somebody has asked for the credentials of each packet before.
+func credentialsOn(raw syscall.RawConn) bool {
+	on := 0
+	_ = raw.Control(func(fd uintptr) { on, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED) })
+	return on != 0
 }
 
 func isCredentials(h *unix.Cmsghdr, data []byte) bool {

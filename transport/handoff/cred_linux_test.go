@@ -78,11 +78,11 @@ func TestForeignAncillary(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
 			u, v := pair(t, kind)
+			b := conn(t, v)
 			raw, err := v.SyscallConn()
 			require.NoError(t, err)
 			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
 			require.NoError(t, err)
-			b := conn(t, v)
 			for _, room := range []int{8, 20} {
 				f := file(t, "f")
 				sendRaw(t, u, []byte("x"), unix.UnixRights(f, f))

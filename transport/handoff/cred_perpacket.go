@@ -2,6 +2,10 @@
 
 package handoff
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
-func passCredentials(int, bool) error { return errors.ErrUnsupported }
+func passCredentials(int, bool) error    { return errors.ErrUnsupported }
+func credentialsOn(syscall.RawConn) bool { return false }

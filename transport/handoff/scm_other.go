@@ -31,3 +31,4 @@ func noRoom(error) bool                        { return false }
 func closeFD(int) error                        { return errors.ErrUnsupported }
 
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
+func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUnsupported }

@@ -13,7 +13,8 @@ import (
 // most in a read, and they belong to a byte in it; which one that is, the framing knows.
 type byteStream struct {
 	conn   *Conn
-	room   int // descriptors that one message may have
+	room   int  // descriptors that one message may have
+	exact  bool // do not read ahead
 	buf    []byte
 	r, w   int   // buf[r:w] is yet to be used
 	offset int64 // of buf[0] in the stream
@@ -36,27 +37,49 @@ func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
 func (b *byteStream) fill(ctx context.Context, n int) error {
 	for b.w-b.r < n {
 		b.makeRoom(n)
-		k, err := b.conn.Receive(ctx, b.buf[b.w:], &b.came, b.room)
-		start := b.offset + int64(b.w)
-		b.w += k
-		if err == io.EOF && b.w > b.r {
+		p := b.buf[b.w:]
+		if b.exact {
+			p = p[:n-(b.w-b.r)]
+		}
+		k, err := b.receive(ctx, p, b.offset+int64(b.w))
+		if b.w += k; err == io.EOF && b.w > b.r {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
 			return err
 		}
-		for i := range b.came.Len() {
-			fd, err := b.came.Steal(i)
-			if err != nil {
-				return err
-			}
-			b.held = append(b.held, arrival{fd, start, start + int64(k)})
-		}
-		if err := b.came.Close(); err != nil { // all have been stolen
-			return err
-		}
 	}
 	return nil
+}
+
+// receive reads from the socket into p, which is at a place in the stream.
+func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, error) {
+	k, err := b.conn.Receive(ctx, p, &b.came, b.room)
+	if err != nil {
+		return 0, unwrapOp(err)
+	}
+	for i := range b.came.Len() {
+		fd, err := b.came.Steal(i)
+		if err != nil {
+			return 0, err
+		}
+		b.held = append(b.held, arrival{fd, place, place + int64(k)})
+	}
+	return k, b.came.Close() // all have been stolen
+}
+
+// read reads into p, in the middle of a message: what is there already, or else from the socket, without the detour. It closes the descriptors that came with
+// what it has read.
+func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
+	if n = copy(p, b.data()); n > 0 {
+		return n, b.use(n)
+	}
+	b.offset, b.r, b.w = b.position(), 0, 0
+	if n, err = b.receive(ctx, p, b.offset); err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	b.offset += int64(n)
+	return n, errors.Join(err, b.use(0))
 }
 
 // makeRoom makes the buffer one that n bytes fit into.
