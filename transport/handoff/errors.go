@@ -18,6 +18,8 @@ var (
 	ErrAncillary = errors.New("ancillary data that is not of descriptors")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
 	ErrMalformed = errors.New("malformed message")
+	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
+	ErrJSON = errors.New("not the JSON that is wanted")
 	// ErrForbidden says that the peer's credentials do not allow what it asks for.
 	ErrForbidden = errors.New("the peer is not allowed to")
 )

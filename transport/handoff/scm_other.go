@@ -4,6 +4,7 @@ package handoff
 
 import (
 	"errors"
+	"net"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
@@ -32,3 +33,15 @@ func closeFD(int) error                        { return errors.ErrUnsupported }
 
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
 func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUnsupported }
+
+type pin struct{}
+
+func (*pin) remove() error { return nil }
+
+func autobindName() (name, dir string, err error) { return "", "", errors.ErrUnsupported }
+
+func bindDatagram(_, _ transport.Addr) (*net.UnixConn, *pin, error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+func pinned(transport.Addr, func() error) (*pin, error) { return nil, errors.ErrUnsupported }
