@@ -448,8 +448,8 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			if r.keen && s.pollRead() {
 				return true
 			}
-			if canPoll {
-				s.wait.quiet(false)
+			if canPoll && !r.once && s.wait.quiet(false) {
+				continue // what came before that wakes nobody
 			}
 			r.wait, r.err = true, nil
 			return r.once

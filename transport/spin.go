@@ -6,22 +6,28 @@ import (
 	"time"
 )
 
-// DefaultPolling is how long a reader tries for itself before it sleeps, when messages have lately come that fast.
-const DefaultPolling = 60 * time.Microsecond
+const (
+	// DefaultPolling is how long a reader tries for itself before it sleeps, when messages have lately come that fast.
+	DefaultPolling = 60 * time.Microsecond
+	// MaxPolling is the highest limit of polling: Close, and the end of a context, may have to wait for four times the limit.
+	MaxPolling = time.Millisecond
+)
 
-// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none. It is what +sbwt is to the BEAM.
+// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none, and more than MaxPolling is that. It is what +sbwt is
+// to the BEAM.
 //
 // To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again and again
 // for that long before it sleeps; and one to which messages flow without an answer looks every so often, instead of being woken for each. The
-// price, paid by busy connections only: processor time, of one reader fewer than GOMAXPROCS at a time, up to the limit for each message;
+// price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit for each message;
 // and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
 //
-// It is for Linux, and for plug-ins whose waiting the SDK does. Elsewhere tr is returned as it is.
+// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their connections
+// anew). Elsewhere tr is returned as it is.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
 		withPolling(time.Duration) Transport
 	}); ok && canPoll {
-		return p.withPolling(max(limit, 0))
+		return p.withPolling(min(max(limit, 0), MaxPolling))
 	}
 	return tr
 }

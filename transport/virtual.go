@@ -82,6 +82,20 @@ func (v *virtual) ImportListener(fd int) (*Listener, error) {
 	return l, nil
 }
 
+// withPolling is for a wrapper that is no more than this; one that knows its connections is made anew.
+func (v *virtual) withPolling(limit time.Duration) Transport {
+	w := *v
+	w.below = WithPolling(v.below, limit)
+	return &w
+}
+
+func (t *trace) withPolling(limit time.Duration) Transport {
+	return Trace(WithPolling(t.below, limit), t.o)
+}
+func (f *fault) withPolling(limit time.Duration) Transport {
+	return Fault(WithPolling(f.below, limit), f.o)
+}
+
 // notMovable is why a wrapper refuses a hand-off.
 func notMovable(name, why string) error {
 	return fmt.Errorf("%s cannot be handed off: %s: %w", name, why, errors.ErrUnsupported)

@@ -84,7 +84,7 @@ func (i *interest) open(fd int, events uint32) error {
 	return nil
 }
 
-// control changes what is watched for. Watching for something that is there already wakes a waiter.
+// control changes what is watched for.
 func (i *interest) control(op, fd int, events uint32) error {
 	if events != 0 {
 		events |= unix.EPOLLET
@@ -93,16 +93,19 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// quiet tells the reader's epoll descriptor to look away, or to look again. It is the reader's, under the wait or between waits.
-func (w *watcher) quiet(on bool) {
+// quiet tells the reader's epoll descriptor to look away, or to look again, and reports whether that was a change. It is the reader's, under the
+// wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go poller for what is there already where
+// it still counts the socket among those that were ready before.
+func (w *watcher) quiet(on bool) (changed bool) {
 	if on == (w.reader.events == 0) {
-		return
+		return false
 	}
 	var events uint32 = unix.EPOLLIN | unix.EPOLLRDHUP
 	if on {
 		events = 0
 	}
 	_ = w.reader.control(unix.EPOLL_CTL_MOD, w.fd, events)
+	return true
 }
 
 // parkWriter is raw.Write, for one caller at a time: the first try needs no epoll descriptor.
@@ -186,11 +189,7 @@ func (c watched) Control(f func(fd uintptr)) error {
 
 func (c watched) Read(f func(fd uintptr) bool) error {
 	return c.w.in.park(func(uintptr) bool {
-		done := f(uintptr(c.w.fd))
-		if !done {
-			c.w.quiet(false)
-		}
-		return done
+		return f(uintptr(c.w.fd)) || c.w.quiet(false) && f(uintptr(c.w.fd))
 	})
 }
 

@@ -20,6 +20,6 @@ func newWatcher(fd int) (*watcher, error) {
 	return &watcher{w}, nil
 }
 
-func (w *watcher) quiet(bool)               {}
+func (w *watcher) quiet(bool) bool          { return false }
 func nap(time.Duration)                     {}
 func (w *watcher) rawConn() syscall.RawConn { return w.raw }
