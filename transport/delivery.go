@@ -34,6 +34,12 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 		return 0, opError("write", q.s.remote, err)
 	}
 	q.mu.Lock()
+	if q.held != nil {
+		if err := q.resumed(ctx); err != nil {
+			q.mu.Unlock()
+			return 0, opError("write", q.s.remote, err)
+		}
+	}
 	if q.err != nil {
 		defer q.mu.Unlock()
 		return 0, q.err
