@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,18 +176,18 @@ func because(ctx context.Context, err error) error {
 
 // open connects to an endpoint and does the handshake. met, if there is one, may refuse the peer once its name is known.
 func (n *Node) open(ctx context.Context, name string, at Endpoint, met func(name string) error) (*Conn, error) {
-	c, err := outlast(ctx, func(opened func(*transport.Stream)) (*Conn, error) { return n.initiator(ctx, name, at, met, opened) })
+	tr := cmp.Or(at.Transport, n.cfg.Transport)
+	c, err := n.outlast(ctx, tr, func(opened func(*transport.Stream)) (*Conn, error) {
+		return n.initiator(ctx, name, tr, at, met, opened)
+	})
 	if errors.Is(err, errNamed) { // once more, under the name that the node has now
 		return n.open(ctx, name, at, met)
 	}
 	return c, err
 }
 
-func (n *Node) initiator(ctx context.Context, name string, at Endpoint, met func(string) error, opened func(*transport.Stream)) (*Conn, error) {
-	tr := at.Transport
-	if tr == nil {
-		tr = n.cfg.Transport
-	}
+func (n *Node) initiator(ctx context.Context, name string, tr transport.Transport, at Endpoint, met func(string) error,
+	opened func(*transport.Stream)) (*Conn, error) {
 	addr := at.Addr
 	if name != "" {
 		addr = transport.WithPeerName(addr, name)

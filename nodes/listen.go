@@ -180,7 +180,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{order: order, cancel: supersede}
-	c, err := outlast(actx, func(opened func(*transport.Stream)) (*Conn, error) {
+	c, err := n.outlast(actx, l.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(s)
 		return l.shake(actx, e, s, a)
 	})

@@ -180,12 +180,16 @@ func (n *Node) Close() error {
 		closers = append(closers, c.Close)
 	}
 	n.mu.Unlock()
-	errs := make(chan error, len(closers))
-	for _, f := range closers { // beside each other: a plug-in may take its second
-		go func() { errs <- f() }()
-	}
-	for range closers {
-		err = errors.Join(err, <-errs)
+	if len(closers) == 1 {
+		err = errors.Join(err, closers[0]())
+	} else { // beside each other: a plug-in may take its second
+		errs := make(chan error, len(closers))
+		for _, f := range closers {
+			go func() { errs <- f() }()
+		}
+		for range closers {
+			err = errors.Join(err, <-errs)
+		}
 	}
 	n.wg.Wait()
 	return err
@@ -193,6 +197,9 @@ func (n *Node) Close() error {
 
 // endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.
 func (n *Node) endProcesses() {
+	if n.procs.closeEmpty() {
+		return
+	}
 	told := make(chan struct{})
 	go func() { n.procs.closeAll(); close(told) }()
 	t := time.NewTimer(farewell)

@@ -136,6 +136,17 @@ func (p *processes) closeAll() {
 	}
 }
 
+// closeEmpty is closeAll of a table without mailboxes; false if it has some.
+func (p *processes) closeEmpty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.byID) > 0 {
+		return false
+	}
+	p.closed, p.drains = true, true
+	return true
+}
+
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. In a node that is being restored (see Restore), the
 // mailbox becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors.
 func (n *Node) Register(name string, b *Mailbox) error {

@@ -32,7 +32,7 @@ func crowded(t *testing.T, tr Transport, at Addr) *Listener {
 	return nil
 }
 
-func socketPath(t *testing.T) Addr {
+func socketPath(t testing.TB) Addr {
 	dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })

@@ -26,7 +26,7 @@ func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 			return fd, nil
 		}
 	}
-	return (&plugin[int]{cb: &cb, prompt: true}).Connect(ctx, remote)
+	return newPlugin(cb, nil, true).Connect(ctx, remote)
 }
 
 // bindInet binds to a port; share lets it be one on which old connections linger.
@@ -60,7 +60,7 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 		}
 		return u, nil
 	}
-	return (&plugin[*UnixSocket]{cb: &cb, prompt: true}).Connect(ctx, remote)
+	return newPlugin(cb, nil, true).Connect(ctx, remote)
 }
 
 // bindUnix gives a UNIX socket its name, if it has one, and returns the path that must be removed.

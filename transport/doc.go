@@ -19,7 +19,8 @@
 // # Who waits
 //
 // Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets
-// it, and the SDK does all waiting, on a duplicate of the descriptor that the Go poller owns. With FullImpl the callback is the
+// it, and the SDK does all waiting, on a descriptor of its own that the Go poller owns: an epoll descriptor on Linux, else a duplicate. Before a
+// reader sleeps it may poll, see [WithPolling]. With FullImpl the callback is the
 // whole operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind.
 //
 // For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and

@@ -31,12 +31,13 @@ func socketPair() ([2]int, error) {
 	return fds, err
 }
 
-func acceptFD(fd int) (int, unix.Sockaddr, error) {
+func acceptFD(fd int) (int, Addr, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	nfd, sa, err := unix.Accept(fd)
-	if err == nil {
-		unix.CloseOnExec(nfd)
+	if err != nil {
+		return -1, nil, err
 	}
-	return nfd, sa, err
+	unix.CloseOnExec(nfd)
+	return nfd, FromSockaddr(sa), nil
 }

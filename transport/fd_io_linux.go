@@ -12,8 +12,9 @@ import (
 // Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it is over in the
 // time of a copy; telling the scheduler, and its monitor thread waking up for it, cost as much again as a small call itself.
 const (
-	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds
+	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds; a larger one tells the scheduler
 	rawVector = 16        // buffers of one call
+	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 
 func readFD(fd int, p []byte, _ time.Duration) (int, error) {
@@ -29,31 +30,40 @@ func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Write(fd, p)
 	}
-	p = p[:min(len(p), rawMax)]
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	var n uintptr
+	var errno syscall.Errno
+	if len(p) <= rawMax {
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
+	}
 	return result(n, errno)
 }
 
 func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 	var vector [rawVector]unix.Iovec
-	k, left := 0, rawMax
+	k, size := 0, 0
 	for _, p := range v {
 		if len(p) == 0 {
 			continue
 		}
-		if k == len(vector) || left == 0 {
+		if k == len(vector) {
 			break
 		}
-		p = p[:min(len(p), left)]
 		vector[k].Base = &p[0]
 		vector[k].SetLen(len(p))
-		left -= len(p)
+		size += len(p)
 		k++
 	}
 	message := unix.Msghdr{Iov: &vector[0]}
 	message.SetIovlen(k)
-	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	var n uintptr
+	var errno syscall.Errno
+	if size <= rawMax {
+		n, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), sendFlags)
+	} else {
+		n, _, errno = unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), sendFlags)
+	}
 	runtime.KeepAlive(v)
 	k, err := result(n, errno)
 	return int64(k), err

@@ -2,11 +2,7 @@
 
 package transport
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // The system calls that the TCP and UNIX plug-ins share, in the form of callbacks on a descriptor.
 
@@ -30,14 +26,6 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 		return nil, err
 	}
 	return localAddrFD(fd)
-}
-
-func connectFD(fd int, addr Addr, _ time.Duration) error {
-	sa, err := ToSockaddr(addr)
-	if err != nil {
-		return err
-	}
-	return unix.Connect(fd, sa)
 }
 
 func localAddrFD(fd int) (Addr, error) {

@@ -24,5 +24,5 @@ func (w *waiter) close()                          {}
 func (w *waiter) connected(context.Context) error { return errors.ErrUnsupported }
 func setNonblock(int) error                       { return errors.ErrUnsupported }
 func isDescriptor(fd int) bool                    { return fd >= 0 }
-func kernelPending(*waiter) (int, error)          { return 0, nil }
+func kernelPending(syscall.RawConn) (int, error)  { return 0, nil }
 func shutdown(int)                                {}

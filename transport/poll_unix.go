@@ -46,31 +46,11 @@ func newWaiter(fd int) (*waiter, error) {
 func (w *waiter) close() { w.file.Close() }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
-func (w *waiter) connected(ctx context.Context) error {
-	var result error
-	check := func(fd uintptr) bool {
-		errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		if err != nil {
-			result = os.NewSyscallError("getsockopt SO_ERROR", err)
-			return true
-		}
-		switch e := syscall.Errno(errno); e {
-		case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
-			return false
-		case 0:
-			if _, err := unix.Getpeername(int(fd)); err == nil {
-				result = nil
-				return true
-			}
-			return false // a spurious wake-up
-		default:
-			result = os.NewSyscallError("connect", e)
-			return true
-		}
-	}
+func (w *waiter) connected(ctx context.Context) (result error) {
+	done := false
+	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
 	if _, ok := ctx.(noWait); ok {
-		done := false
-		if err := w.raw.Write(func(fd uintptr) bool { done = check(fd); return true }); err != nil {
+		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
 			return err
 		}
 		if !done {
@@ -78,37 +58,63 @@ func (w *waiter) connected(ctx context.Context) error {
 		}
 		return result
 	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { w.file.SetWriteDeadline(past); close(fired) })
-	err := w.raw.Write(check)
-	if !stop() {
-		<-fired
-		w.file.SetWriteDeadline(time.Time{})
-		if err != nil {
-			return ctx.Err()
-		}
-	}
-	if err != nil {
+	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
 	}
 	return result
 }
 
+// awaitConnect parks until check says that the connect has ended, or ctx ends.
+func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool) error {
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { d.deadline(past); close(fired) })
+	err := d.park(check)
+	if !stop() {
+		<-fired
+		d.deadline(time.Time{})
+		if err != nil {
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// connectResult asks how a connect has ended, if it has.
+func connectResult(fd int) (done bool, err error) {
+	errno, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return true, os.NewSyscallError("getsockopt SO_ERROR", err)
+	}
+	switch e := syscall.Errno(errno); e {
+	case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
+		return false, nil
+	case 0:
+		_, err := unix.Getpeername(fd)
+		return err == nil, nil // else a spurious wake-up
+	default:
+		return true, os.NewSyscallError("connect", e)
+	}
+}
+
 func setNonblock(fd int) error {
-	return os.NewSyscallError("fcntl O_NONBLOCK", unix.SetNonblock(fd, true))
+	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
+	if err == nil && flags&unix.O_NONBLOCK == 0 {
+		_, err = fcntlFD(fd, unix.F_SETFL, flags|unix.O_NONBLOCK)
+	}
+	return os.NewSyscallError("fcntl O_NONBLOCK", err)
 }
 
 func isDescriptor(fd int) bool {
 	if fd < 0 {
 		return false
 	}
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	_, err := fcntlFD(fd, unix.F_GETFD, 0)
 	return err == nil
 }
 
 // kernelPending counts the bytes that the kernel holds for reading.
-func kernelPending(w *waiter) (n int, err error) {
-	cerr := w.raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), fionread) })
+func kernelPending(raw syscall.RawConn) (n int, err error) {
+	cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), fionread) })
 	return n, errors.Join(cerr, err)
 }
 

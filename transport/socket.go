@@ -25,10 +25,12 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
-	fd     int     // the plug-in's descriptor, -1: none
-	wait   *waiter // without FullImpl: where the SDK waits
-	in     side    // FullImpl: the goroutine that runs Read, Accept
-	out    side    // FullImpl: the one that runs Write, Writev, Connect
+	fd     int      // the plug-in's descriptor, -1: none
+	wait   *watcher // without FullImpl: where the SDK waits
+	poller *poller  // shared with the Transport's other sockets
+	spin   spin
+	in     side // FullImpl: the goroutine that runs Read, Accept
+	out    side // FullImpl: the one that runs Write, Writev, Connect
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
@@ -45,14 +47,18 @@ type socket[C any] struct {
 		late error // came beside bytes: for the next call
 		once bool  // try, do not wait
 		wait bool  // not ready
+		keen bool  // may poll before it waits
 	}
 	wr struct {
-		v    [][]byte
-		n    int64
-		err  error
-		late error
-		once bool
-		wait bool
+		v     [][]byte
+		n     int64
+		err   error
+		late  error
+		once  bool
+		wait  bool
+		keen  bool
+		began time.Time // when the wait in progress began
+		room  pace
 	}
 	acc struct {
 		c    C
@@ -84,8 +90,8 @@ type carrier interface {
 	resume(writing bool)
 }
 
-func newSocket[C any](cb *Callbacks[C], prompt bool) *socket[C] {
-	s := &socket[C]{cb: cb, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
+func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
+	s := &socket[C]{cb: cb, poller: p, spin: newSpin(), full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s
 }
@@ -118,7 +124,7 @@ func (s *socket[C]) ready() error {
 		return nil
 	}
 	var err error
-	s.wait, err = newWaiter(s.fd)
+	s.wait, err = newWatcher(s.fd)
 	return err
 }
 
@@ -166,7 +172,7 @@ func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
 	if s.wait == nil {
 		return nil, errors.ErrUnsupported
 	}
-	return s.wait.raw, nil
+	return s.wait.rawConn(), nil
 }
 
 // fail makes err the answer to every later call.
@@ -316,7 +322,7 @@ func (s *socket[C]) pending() (int, error) {
 	if s.wait == nil { // the descriptor of a FullImpl carrier may hold other bytes than its stream's
 		return n, nil
 	}
-	k, err := kernelPending(s.wait)
+	k, err := kernelPending(s.wait.rawConn())
 	return n + k, err
 }
 
@@ -397,7 +403,12 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
+		_, single := ctx.(noWait)
+		r.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.in, s.readReady, &r.once, &r.wait)
+		if canPoll {
+			s.spin.end(r.n, s.poller.limit)
+		}
 	}
 	if lost(err) { // the callback may still use r
 		return 0, err
@@ -436,6 +447,12 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 		if again(r.err) {
+			if r.keen && s.pollRead() {
+				return true
+			}
+			if canPoll && !r.once && s.wait.quiet(false) {
+				continue // what came before that wakes nobody
+			}
 			r.wait, r.err = true, nil
 			return r.once
 		}
@@ -443,6 +460,35 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 	}
+}
+
+// pollRead goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
+// this reader.
+func (s *socket[C]) pollRead() bool {
+	r := &s.rd
+	r.keen = false
+	habit := s.spin.begin()
+	if !habit.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	limit := s.spin.patience(s.poller.limit)
+	if habit == &s.spin.flow {
+		nap(limit)
+		limit = 0
+	}
+	came := false
+	for began := time.Now(); ; rest(pollPause) {
+		r.n, r.err = s.callRead(r.p, 0)
+		came = r.n != 0 || !again(r.err) && !interrupted(r.err)
+		if came || time.Since(began) >= limit {
+			break
+		}
+	}
+	if habit.polled(came); came {
+		s.wait.quiet(true)
+	}
+	return came
 }
 
 // write writes at least one byte of v, whose first buffer is not empty, or fails. The bytes count where both are given.
@@ -465,7 +511,13 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
+		_, single := ctx.(noWait)
+		w.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.out, s.writeReady, &w.once, &w.wait)
+		if !w.began.IsZero() {
+			w.room.slept(time.Since(w.began) <= 4*s.poller.limit)
+			w.began = time.Time{}
+		}
 	}
 	if lost(err) {
 		return 0, err
@@ -480,6 +532,9 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	if w.n > 0 {
+		if canPoll {
+			s.spin.written(w.n)
+		}
 		w.late = lasting(w.err)
 		return w.n, nil
 	}
@@ -515,6 +570,9 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 		if again(w.err) {
+			if w.keen && s.pollWrite() {
+				return true
+			}
 			w.wait, w.err = true, nil
 			return w.once
 		}
@@ -522,6 +580,24 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 	}
+}
+
+// pollWrite goes on trying for a while, where room has lately come that fast.
+func (s *socket[C]) pollWrite() bool {
+	w := &s.wr
+	w.keen, w.began = false, time.Now()
+	if !w.room.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	came := false
+	for !came && time.Since(w.began) < s.poller.limit {
+		rest(4 * pollPause)
+		w.n, w.err = s.callWrite(w.v, 0)
+		came = w.n != 0 || !again(w.err) && !interrupted(w.err)
+	}
+	w.room.polled(came)
+	return came
 }
 
 // accept takes one connection.
@@ -546,7 +622,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n := newSocket(s.cb, s.prompt)
+	n := newSocket(s.cb, s.prompt, s.poller)
 	n.c = a.c
 	if err := n.ready(); err != nil {
 		_ = n.abandon()

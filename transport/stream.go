@@ -68,7 +68,8 @@ func (s *Stream) Descriptor() (int, error) {
 	return fd, opError("descriptor", s.remote, err)
 }
 
-// SyscallConn gives access to the SDK's duplicate of the descriptor. errors.ErrUnsupported for FullImpl plug-ins.
+// SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported for FullImpl
+// plug-ins.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4.

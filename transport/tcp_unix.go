@@ -13,7 +13,7 @@ import (
 // TCP returns the TCP plug-in, for IPv4 and IPv6: a Transport made of TCPCallbacks.
 func TCP() Transport {
 	cb := TCPCallbacks()
-	return &plugin[int]{cb: &cb, prompt: true}
+	return newPlugin(cb, nil, true)
 }
 
 // TCPCallbacks returns the callbacks of the TCP plug-in, whose socket context is the descriptor itself. They are the model for
@@ -30,29 +30,29 @@ func TCPCallbacks() Callbacks[int] {
 			if err != nil {
 				return -1, err
 			}
-			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), unix.Close(fd))
+			if err := setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), closeFD(fd))
 			}
 			return fd, nil
 		},
-		Close: unix.Close,
+		Close: closeFD,
 		Listen: func(fd int, addr Addr, backlog int) (Addr, error) {
 			// A restarted node must get its port back although old connections linger.
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			if err := setOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 				return nil, fmt.Errorf("setsockopt SO_REUSEADDR: %w", err)
 			}
 			return bindAndListen(fd, addr, backlog)
 		},
 		Accept: func(fd int, _ time.Duration) (int, Addr, error) {
-			nfd, sa, err := acceptFD(fd)
+			nfd, remote, err := acceptFD(fd)
 			if err != nil {
 				return -1, nil, err
 			}
-			if err := unix.SetsockoptInt(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-				unix.Close(nfd)
+			if err := setOption(nfd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+				closeFD(nfd)
 				return -1, nil, unix.ECONNABORTED // the peer is gone already: the listener goes on
 			}
-			return nfd, FromSockaddr(sa), nil
+			return nfd, remote, nil
 		},
 		Connect:                   connectFD,
 		Read:                      readFD,
@@ -65,12 +65,12 @@ func TCPCallbacks() Callbacks[int] {
 		CloseWrite:                func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) },
 		LocalAddr:                 localAddrFD,
 		Import:                    func(_ any, fd int, _ []byte) (int, error) { return fd, nil },
-		Release:                   unix.Close, // closing a duplicate of a descriptor says nothing on the wire
+		Release:                   closeFD, // closing a duplicate of a descriptor says nothing on the wire
 	}
 }
 
 func keepAlive(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
+	if err := setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
 		return fmt.Errorf("setsockopt SO_KEEPALIVE: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"time"
 )
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
@@ -54,7 +55,7 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl", runtime.GOOS, errors.ErrUnsupported)
 		}
 	}
-	return &plugin[C]{cb: &cb, setup: setup}, nil
+	return newPlugin(cb, setup, false), nil
 }
 
 // A plugin is the Transport made of callbacks.
@@ -62,7 +63,25 @@ type plugin[C any] struct {
 	cb     *Callbacks[C]
 	setup  any
 	prompt bool // see socket
+	poller *poller
 }
+
+func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
+	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling}}
+}
+
+func (p *plugin[C]) withPolling(limit time.Duration) Transport {
+	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit}}
+}
+
+// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: whoever
+// makes one needs no goroutine to leave behind in a callback that does not come back.
+func Prompt(tr Transport) bool {
+	p, ok := tr.(interface{ isPrompt() bool })
+	return ok && p.isPrompt()
+}
+
+func (p *plugin[C]) isPrompt() bool { return p.prompt }
 
 func (p *plugin[C]) Name() string {
 	if p.cb.Name != "" {
@@ -125,7 +144,7 @@ func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 
 // open makes a new socket that is ready to listen or to connect.
 func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
-	s := newSocket(p.cb, p.prompt)
+	s := newSocket(p.cb, p.prompt, p.poller)
 	if err := s.guard("Socket", func() (err error) { s.c, err = p.cb.Socket(p.setup, addr); return err }); err != nil {
 		return nil, err
 	}
@@ -141,7 +160,7 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
-	s := newSocket(p.cb, p.prompt)
+	s := newSocket(p.cb, p.prompt, p.poller)
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}

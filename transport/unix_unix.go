@@ -15,7 +15,7 @@ import (
 // when it is closed, and takes over a path at which nobody listens any more.
 func Unix() Transport {
 	cb := UnixCallbacks()
-	return &plugin[*UnixSocket]{cb: &cb, prompt: true}
+	return newPlugin(cb, nil, true)
 }
 
 // A UnixSocket is the socket context of the UNIX plug-in.
@@ -39,7 +39,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			if path := u.path.Load(); path != nil {
 				_ = os.Remove(*path) // it may be gone already
 			}
-			return unix.Close(u.fd)
+			return closeFD(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
 			path := plain(addr).(UnixAddr).Path()
@@ -56,11 +56,11 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return bound, err
 		},
 		Accept: func(u *UnixSocket, _ time.Duration) (*UnixSocket, Addr, error) {
-			fd, sa, err := acceptFD(u.fd)
+			fd, remote, err := acceptFD(u.fd)
 			if err != nil {
 				return nil, nil, err
 			}
-			return &UnixSocket{fd: fd}, FromSockaddr(sa), nil
+			return &UnixSocket{fd: fd}, remote, nil
 		},
 		Connect:                   func(u *UnixSocket, addr Addr, tmo time.Duration) error { return connectFD(u.fd, addr, tmo) },
 		Read:                      func(u *UnixSocket, p []byte, tmo time.Duration) (int, error) { return readFD(u.fd, p, tmo) },
@@ -72,14 +72,14 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		LocalAddr:                 func(u *UnixSocket) (Addr, error) { return localAddrFD(u.fd) },
 		Import: func(_ any, fd int, _ []byte) (*UnixSocket, error) {
 			u := &UnixSocket{fd: fd}
-			listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			listening, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 			if a, ok := mustAddr(localAddrFD(fd)).(UnixAddr); ok && err == nil && listening != 0 && a != "" && a[0] != '@' {
 				path := a.Path()
 				u.path.Store(&path)
 			}
 			return u, nil
 		},
-		Release: func(u *UnixSocket) error { return unix.Close(u.fd) },
+		Release: func(u *UnixSocket) error { return closeFD(u.fd) },
 	}
 }
 

@@ -55,7 +55,8 @@ func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	return v.over(s, connected), nil
 }
 
-func (v *virtual) Name() string { return v.below.Name() }
+func (v *virtual) isPrompt() bool { return Prompt(v.below) }
+func (v *virtual) Name() string   { return v.below.Name() }
 
 func (v *virtual) Movable() bool { return v.fixed == nil && v.below.Movable() }
 
@@ -80,6 +81,20 @@ func (v *virtual) ImportListener(fd int) (*Listener, error) {
 	}
 	l.sock = virtualAcceptor{l.sock, v}
 	return l, nil
+}
+
+// withPolling is for a wrapper that is no more than this; one that knows its connections is made anew.
+func (v *virtual) withPolling(limit time.Duration) Transport {
+	w := *v
+	w.below = WithPolling(v.below, limit)
+	return &w
+}
+
+func (t *trace) withPolling(limit time.Duration) Transport {
+	return Trace(WithPolling(t.below, limit), t.o)
+}
+func (f *fault) withPolling(limit time.Duration) Transport {
+	return Fault(WithPolling(f.below, limit), f.o)
 }
 
 // notMovable is why a wrapper refuses a hand-off.

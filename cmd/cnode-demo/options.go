@@ -26,6 +26,7 @@ type options struct {
 	tlsOptfile string
 	logLevel   string
 	virtual    virtual
+	polling    polling
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {

@@ -43,7 +43,9 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
 The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
 
 --trace FILE records what connections carry, for Wireshark. --fault SEED is for trying out how others live with a bad line: bytes
-come and go late, and in odd pieces, but none is changed or lost.`,
+come and go late, and in odd pieces, but none is changed or lost.
+
+--polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
@@ -55,12 +57,13 @@ come and go late, and in odd pieces, but none is changed or lost.`,
 		},
 	}
 	o.virtual.addTo(cmd.Flags())
+	o.polling.addTo(cmd.Flags())
 	return cmd
 }
 
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), o.polling.check()); err != nil {
 		return err
 	}
 	name, err := o.fullName(defaultName)
@@ -78,6 +81,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		p, err = startPeer(n)
 		return err
 	}
+	o.polling.over(&cfg)
 	finish, err := o.virtual.over(&cfg)
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // DefaultTimeout bounds a request when Client.Timeout is zero; Erlang's own client waits as long.
@@ -176,8 +178,12 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 // talk is exchange with one context and bare errors: the context's own when that ended first.
 func (c *Client) talk(ctx context.Context, addr string, q request, answer func(net.Conn) error) (net.Conn, error) {
 	dial := c.Dial
-	if dial == nil {
-		dial = (&net.Dialer{KeepAlive: -1}).DialContext // both ends are on one machine, mostly, and requests are short
+	switch {
+	case dial != nil:
+	case q.tag == tagAlive2Req:
+		dial = (&net.Dialer{KeepAlive: -1}).DialContext // a registration lasts
+	default:
+		dial = dialBriefly
 	}
 	conn, err := dial(ctx, "tcp", addr)
 	switch {
@@ -203,6 +209,19 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 		return nil, err
 	}
 	return conn, nil
+}
+
+// dialBriefly connects for one request. To an address it goes without package net, whose way through the scheduler takes as long as the answer.
+func dialBriefly(ctx context.Context, network, addr string) (net.Conn, error) {
+	at, err := transport.ParseAddr(addr)
+	if err != nil { // a name
+		return (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, addr)
+	}
+	s, err := transport.TCP().Connect(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return transport.NetConn(s), nil
 }
 
 // addr gives the address to ask for host.

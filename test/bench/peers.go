@@ -13,11 +13,12 @@ import (
 
 // The names of the kinds of peers, as the table's columns have them.
 const (
-	nameLibei = "libei"
-	nameBEAM  = "BEAM"
-	nameErgo  = "ergo"
-	nameOurs  = "ours"
-	nameServe = "serve"
+	nameLibei  = "libei"
+	nameBEAM   = "BEAM"
+	nameErgo   = "ergo"
+	nameOurs   = "ours"
+	nameAsleep = "asleep"
+	nameServe  = "serve"
 )
 
 // A kind is one way to write the peer.
@@ -33,6 +34,7 @@ func kinds() []kind {
 		{nameBEAM, startBEAM},
 		{nameErgo, startErgo},
 		{nameOurs, startOurs},
+		{nameAsleep, startAsleep},
 		{nameServe, startServe},
 	}
 }
@@ -140,6 +142,15 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 		return a.command(ctx, program, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
 	}
 	return p, nil
+}
+
+// startAsleep starts ours without adaptive polling.
+func startAsleep(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "-polling", "0", node, cookie))
 }
 
 func startServe(ctx context.Context, a *arena, node string) (*peer, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"math"
@@ -31,6 +32,7 @@ type outcome struct {
 	Unit    string   `json:"unit,omitempty"`
 	Libei   *float64 `json:"ours_per_libei,omitempty"`
 	BEAM    *float64 `json:"ours_per_beam,omitempty"`
+	Asleep  *float64 `json:"asleep_per_libei,omitempty"`
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
@@ -78,7 +80,8 @@ func (row row) outcome(measured map[string][]float64) outcome {
 		}
 		o.Peers[kind] = v
 	}
-	o.Libei, o.BEAM, o.Serve = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM), o.ratio(nameServe, nameLibei)
+	o.Libei, o.BEAM = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM)
+	o.Asleep, o.Serve = o.ratio(nameAsleep, nameLibei), o.ratio(nameServe, nameLibei)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	var texts []string
 	for _, t := range row.targets {
@@ -116,19 +119,20 @@ func (o *outcome) paired(kind, by string) []float64 {
 	return all
 }
 
-// judge says whether ours meets every target.
+// judge says whether every target is met.
 func (o *outcome) judge(targets []target) string {
 	if len(targets) == 0 {
 		return ""
 	}
 	for _, t := range targets {
-		got, ok := o.Peers[nameOurs]
+		of := cmp.Or(t.of, nameOurs)
+		got, ok := o.Peers[of]
 		if !ok {
 			return ""
 		}
 		value := got.Median
 		if t.against != "" {
-			q := o.ratio(nameOurs, t.against)
+			q := o.ratio(of, t.against)
 			if q == nil {
 				return ""
 			}

@@ -22,6 +22,7 @@ type row struct {
 
 // A target bounds the median of ours, divided by that of another peer where there is one.
 type target struct {
+	of      string // kind of peer; "": ours
 	against string // kind of peer; "": none
 	most    bool   // else it is the least
 	bound   float64
@@ -37,14 +38,26 @@ func (t target) String() string {
 	if t.against != "" {
 		text += " " + t.against
 	}
+	if t.of != "" {
+		text = t.of + " " + text
+	}
 	return text
 }
 
-func atMost(bound float64, against string) target { return target{against, true, bound} }
+func atMost(bound float64, against string) target {
+	return target{against: against, most: true, bound: bound}
+}
+
+// asleep makes it a target of the peer that does not poll.
+func (t target) asleep() target {
+	t.of = nameAsleep
+	return t
+}
+
 func atLeast(bound float64, against ...string) []target {
 	var ts []target
 	for _, a := range against {
-		ts = append(ts, target{a, false, bound})
+		ts = append(ts, target{against: a, bound: bound})
 	}
 	return ts
 }
@@ -63,8 +76,11 @@ const (
 func rows() []row {
 	var all []row
 	for _, s := range sizes {
-		all = append(all, row{name: sized(roundTrip, s), title: "round trip " + sizeText(s), unit: "us",
-			targets: []target{atMost(1.05, nameLibei)}})
+		most := []target{atMost(1.05, nameLibei), atMost(1.05, nameLibei).asleep()}
+		if s <= 64<<10 {
+			most[0] = atMost(0.6, nameLibei)
+		}
+		all = append(all, row{name: sized(roundTrip, s), title: "round trip " + sizeText(s), unit: "us", targets: most})
 	}
 	for _, s := range sizes {
 		least := atLeast(1, nameLibei, nameBEAM)
@@ -85,6 +101,9 @@ func rows() []row {
 			r := row{name: sized(m.name, s) + "/cpu", title: "processor, " + m.title + " " + sizeText(s), unit: "us/msg"}
 			if s == 16 {
 				r.targets = []target{atMost(1, nameLibei)}
+				if m.name == roundTrip { // polling has its price
+					r.targets[0] = r.targets[0].asleep()
+				}
 			}
 			all = append(all, r, row{name: sized(m.name, s) + "/driver-cpu", unit: "us/msg", aside: true,
 				title: "processor of the measuring node, " + m.title + " " + sizeText(s)})

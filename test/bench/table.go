@@ -13,7 +13,7 @@ import (
 // writeText prints the ratios with the targets and every peer's medians, then the spread.
 func (r report) writeText(w io.Writer) error {
 	head := []string{"", "ours/libei", "ours/BEAM", "target", "met", "unit"}
-	medians := [][]string{append(append([]string{}, head...), append(r.Kinds, "serve/libei")...)}
+	medians := [][]string{append(append([]string{}, head...), append(r.Kinds, "asleep/libei", "serve/libei")...)}
 	spread := [][]string{append([]string{"lowest .. highest", "ours/libei", "ours/BEAM", "unit"}, r.Kinds...)}
 	for _, o := range r.Rows {
 		if o.aside {
@@ -30,7 +30,7 @@ func (r report) writeText(w io.Writer) error {
 			line = append(line, figure(v.Median))
 			low = append(low, figure(v.Min)+" .. "+figure(v.Max))
 		}
-		medians = append(medians, append(line, ratio(o.Serve)))
+		medians = append(medians, append(line, ratio(o.Asleep), ratio(o.Serve)))
 		spread = append(spread, low)
 	}
 	var b strings.Builder

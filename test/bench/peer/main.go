@@ -1,7 +1,7 @@
 // Peer is the C-node that the benchmark measures: the counterpart, on the lower level of package nodes, of the C program
 // test/interop/libei/ei_echo.c.
 //
-//	peer NAME COOKIE          serves the name `peer`; prints "ready NAME PORT"
+//	peer [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
 //	peer -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
@@ -22,15 +23,16 @@ import (
 
 func main() {
 	dials := flag.Int("dial", 0, "connect to a node this many times instead of serving")
+	polling := flag.Duration("polling", transport.DefaultPolling, "how long a reader polls before it sleeps")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer NAME COOKIE | peer -dial N NODE COOKIE")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-polling TIME] NAME COOKIE | peer -dial N NODE COOKIE")
 	}
 	flag.Parse()
 	if flag.NArg() != 2 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	run := serve
+	run := func(ctx context.Context, name, cookie string) error { return serve(ctx, name, cookie, *polling) }
 	if *dials > 0 {
 		run = func(ctx context.Context, node, cookie string) error { return dial(ctx, node, cookie, *dials) }
 	}
@@ -40,8 +42,8 @@ func main() {
 	}
 }
 
-func serve(ctx context.Context, name, cookie string) error {
-	n, err := nodes.New(nodes.Config{Name: name, Cookie: cookie})
+func serve(ctx context.Context, name, cookie string, polling time.Duration) error {
+	n, err := nodes.New(nodes.Config{Name: name, Cookie: cookie, Transport: transport.WithPolling(transport.TCP(), polling)})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,80 @@
+package transport
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// As in fd_io_linux.go, calls that never wait are made without telling the scheduler: each would wake its monitor thread, beside a peer that has
+// work to do.
+
+func closeFD(fd int) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func fcntlFD(fd, cmd, arg int) (int, error) {
+	n, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))
+	return result(n, errno)
+}
+
+func setOption(fd, level, option, value int) error {
+	v := int32(value)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func getOption(fd, level, option int) (int, error) {
+	var v int32
+	size := uint32(unsafe.Sizeof(v))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(v), nil
+}
+
+// acceptFD is for a descriptor in non-blocking mode.
+func acceptFD(fd int) (int, Addr, error) {
+	var name [unix.SizeofSockaddrAny]byte
+	size := uint32(len(name))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, nil, errno
+	}
+	remote, err := ParseSockaddr(name[:min(int(size), len(name))])
+	if err != nil { // another family, or a peer without a name
+		remote = nil
+	}
+	return int(n), remote, nil
+}
+
+// connectFD is for a descriptor in non-blocking mode.
+func connectFD(fd int, addr Addr, _ time.Duration) error {
+	if _, ok := unixAddr(addr); ok { // looks up a file, which may wait
+		sa, err := ToSockaddr(addr)
+		if err != nil {
+			return err
+		}
+		return unix.Connect(fd, sa)
+	}
+	var room [unix.SizeofSockaddrAny]byte
+	name, err := AppendSockaddr(room[:0], addr)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,405 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// MaxDescriptors is the most descriptors that one message can have: Linux' SCM_MAX_FD. Other systems and libraries stop earlier, see the
+// package's documentation.
+const MaxDescriptors = 253
+
+// A Conn sends and receives single messages with descriptors on a UNIX socket: one of a stream, of sequenced packets, or of datagrams. It is the lowest
+// level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come with the first
+// byte that they were sent with, or with bytes glued in front of it.
+//
+// All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as
+// their contexts let them. Waiting uses the deadlines of the net.UnixConn: leave them alone. Sending and receiving allocate nothing on Linux, unless they
+// must wait under a context that can be cancelled.
+type Conn struct {
+	conn *net.UnixConn
+	raw  syscall.RawConn
+	kind int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
+	peer transport.Addr // that it is connected to; nil: none
+
+	sending, receiving   chan struct{} // held by who uses out, in
+	out                  outgoing
+	in                   incoming
+	sendReady, recvReady func(uintptr) bool
+	outward, inward      direction
+	broken               bool        // under sending: part of a message went out, and the rest did not
+	credentials          atomic.Bool // come with each packet
+}
+
+// A direction of a socket, in the poller's terms: once made, so that calls need not make them.
+type direction struct {
+	park     func(try func(uintptr) bool) error
+	deadline func(time.Time) error
+}
+
+// An outgoing message.
+type outgoing struct {
+	head, p   []byte
+	n         int // bytes that are out
+	err       error
+	once      bool // do not wait
+	wait      bool // there is no room
+	ancillary      // the descriptors
+	outSystem
+}
+
+// What a caller has room for.
+type wanted struct {
+	p     []byte
+	room  int  // descriptors that may come
+	whole bool // p grows to the packet's size, up to limit
+	limit int
+}
+
+// An incoming message.
+type incoming struct {
+	wanted
+	n        int
+	fds      []int // that came
+	from     transport.Addr
+	cred     Cred
+	hasCred  bool
+	err      error
+	once     bool
+	wait     bool
+	arriving ancillary
+	inSystem
+}
+
+// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success. errors.ErrUnsupported where descriptors cannot be passed
+// (windows).
+func NewConn(conn *net.UnixConn) (*Conn, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, failed("adopt", nil, err)
+	}
+	c := &Conn{conn: conn, raw: raw, sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1)}
+	if c.kind, err = socketKind(raw); err != nil {
+		return nil, failed("adopt", nil, err)
+	}
+	c.credentials.Store(credentialsOn(raw))
+	if a := conn.RemoteAddr(); a != nil {
+		c.peer = transport.FromNetAddr(a)
+	}
+	c.sendReady, c.recvReady = c.trySend, c.tryReceive
+	c.outward, c.inward = direction{raw.Write, conn.SetWriteDeadline}, direction{raw.Read, conn.SetReadDeadline}
+	return c, nil
+}
+
+// Close closes the socket. Calls that wait come back with net.ErrClosed. A listener's path is not removed.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// SyscallConn is for options of the socket.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+
+// UnixConn is the socket below. Its deadlines belong to the Conn, and reading from it loses descriptors.
+func (c *Conn) UnixConn() *net.UnixConn { return c.conn }
+
+// Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
+func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
+
+// ReceiveCredentials has the system say with each packet who sent it (Linux: SO_PASSCRED), which also tells an empty packet from the end of a connection.
+// A sender cannot lie about itself, unless it is root. It concerns packets that are received from now on. errors.ErrUnsupported on other systems;
+// EINVAL on a stream.
+func (c *Conn) ReceiveCredentials(on bool) error {
+	const op = "receive credentials"
+	if c.kind == syscall.SOCK_STREAM {
+		return failed(op, c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
+	}
+	var err error
+	e := c.raw.Control(func(fd uintptr) { err = passCredentials(int(fd), on) })
+	if err == nil {
+		err = e
+	}
+	if err == nil {
+		c.credentials.Store(on)
+	}
+	return failed(op, c.peer, err)
+}
+
+// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin until
+// the peer has received them. On a stream an empty p can carry no descriptor (EINVAL), and an error after part of p is out is transport.ErrPoisoned, for
+// this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too long for the socket's send
+// buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not open.
+func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
+	return failed("send", c.peer, c.send(ctx, nil, nil, p, fds))
+}
+
+// SendTo is Send on a datagram socket to an address.
+func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
+	return failed("send", to, c.send(ctx, to, nil, p, fds))
+}
+
+// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is sending. n is how many bytes
+// are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the first of them. Sending on is up to the
+// caller.
+func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
+
+// tryParts is TrySend of head and p as one message.
+func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
+	select {
+	case c.sending <- struct{}{}:
+	default:
+		return 0, failed("send", c.peer, syscall.EAGAIN)
+	}
+	defer func() { <-c.sending }()
+	if err := c.prepare(nil, head, p, fds); err != nil {
+		return 0, failed("send", c.peer, err)
+	}
+	o := &c.out
+	defer o.forget()
+	o.once = true
+	err = c.outward.park(c.sendReady)
+	switch {
+	case err != nil:
+	case o.err != nil:
+		err = o.err
+	case o.wait && o.n == 0:
+		err = syscall.EAGAIN
+	}
+	return o.n, failed("send", c.peer, err)
+}
+
+// send sends head and p as one message; to is nil for the one that the socket is connected to.
+func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	if err := turn(ctx, c.sending); err != nil {
+		return err
+	}
+	defer func() { <-c.sending }()
+	if err := c.prepare(to, head, p, fds); err != nil {
+		return err
+	}
+	o := &c.out
+	defer o.forget()
+	var err error
+	if to != nil && pollsOwnBufferOnly {
+		err = c.sendByLooking(ctx)
+	} else {
+		err = wait(ctx, &c.outward, c.sendReady, &o.once, &o.wait)
+	}
+	if err == nil {
+		err = o.err
+	}
+	if err != nil && o.n > 0 && c.kind == syscall.SOCK_STREAM {
+		c.broken = true
+		return fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(head)+len(p), err)
+	}
+	return err
+}
+
+// prepare makes the message ready that goes out. It copies fds, so that a caller's slice need not be on the heap.
+func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
+	if c.broken {
+		return transport.ErrPoisoned
+	}
+	if len(fds) > MaxDescriptors {
+		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
+	}
+	for i, fd := range fds {
+		if fd < 0 {
+			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
+		}
+	}
+	empty := len(head)+len(p) == 0
+	if empty && len(fds) > 0 && !emptyCarries(c.kind) {
+		return fmt.Errorf("descriptors without a byte: %w", syscall.EINVAL)
+	}
+	if empty && len(fds) == 0 && c.kind == syscall.SOCK_STREAM {
+		return fmt.Errorf("an empty message on a stream: %w", syscall.EINVAL)
+	}
+	o := &c.out
+	o.head, o.p, o.n, o.err = head, p, 0, nil
+	o.put(fds)
+	return o.address(to)
+}
+
+// forget lets go of the caller's memory.
+func (o *outgoing) forget() { o.head, o.p = nil, nil }
+
+// rest is what is not out yet.
+func (o *outgoing) rest() (head, p []byte) {
+	if o.n < len(o.head) {
+		return o.head[o.n:], o.p
+	}
+	return nil, o.p[o.n-len(o.head):]
+}
+
+// trySend sends until all is out or there is no room.
+func (c *Conn) trySend(fd uintptr) bool {
+	o := &c.out
+	o.wait = false
+	for {
+		n, err := o.send(int(fd))
+		switch {
+		case interrupted(err):
+			continue
+		case noRoom(err):
+			o.wait, o.err = true, nil
+			return o.once
+		case err != nil:
+			o.err = err
+			return true
+		}
+		o.n += n
+		if c.kind != syscall.SOCK_STREAM || o.n >= len(o.head)+len(o.p) {
+			o.err = nil
+			return true
+		}
+		o.drop() // they went with the first part
+	}
+}
+
+// sendByLooking sends to an address. The poller looks at our own buffer only, never at the receiver's queue, which it would try again and
+// again; so this looks by itself.
+func (c *Conn) sendByLooking(ctx context.Context) error {
+	o := &c.out
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		o.once = true
+		if err := c.outward.park(c.sendReady); err != nil || !o.wait {
+			return err
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is set, and
+// none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; an empty one with nothing beside it
+// looks like the end of a connection and is io.EOF too, unless ReceiveCredentials is on. A packet longer than p is ErrTruncated, more descriptors than room is
+// ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With
+// room 0 set may be nil.
+func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
+	n, _, err = c.ReceiveFrom(ctx, p, set, room)
+	return n, err
+}
+
+// ReceiveFrom is Receive that also tells who sent it: an unnamed address for a sender that has no name, and on sockets that are connected.
+func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
+	if len(p) == 0 && c.kind == syscall.SOCK_STREAM {
+		return 0, nil, failed("receive", c.peer, fmt.Errorf("no room for a byte: %w", syscall.EINVAL))
+	}
+	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
+	return len(p), from, err
+}
+
+// ReceivePacket waits for the next packet and returns all of it: in p if it has the room, else in a new buffer of its size. A packet beyond limit bytes is
+// thrown away and ErrTruncated. With ReceiveCredentials cred is that of the sender. All else is as for Receive. EINVAL on a stream.
+func (c *Conn) ReceivePacket(ctx context.Context, p []byte, limit int, set *FDSet, room int) (packet []byte, from transport.Addr, cred Cred, err error) {
+	if c.kind == syscall.SOCK_STREAM {
+		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
+	}
+	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
+}
+
+func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
+	if set == nil && want.room > 0 || want.room < 0 || want.room > MaxDescriptors {
+		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("room for %d descriptors: %w", want.room, syscall.EINVAL))
+	}
+	if err := turn(ctx, c.receiving); err != nil {
+		return nil, nil, noCred, failed("receive", c.peer, err)
+	}
+	defer func() { <-c.receiving }()
+	i := &c.in
+	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
+	defer func() { i.p = nil }()
+	if err = wait(ctx, &c.inward, c.recvReady, &i.once, &i.wait); err == nil {
+		err = i.err
+	}
+	if err != nil {
+		if e := closeAll(i.fds); e != nil {
+			err = errors.Join(err, e)
+		}
+		return i.p[:i.n], i.from, i.cred, failed("receive", c.peer, err)
+	}
+	if len(i.fds) > 0 {
+		set.take(i.fds)
+	}
+	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
+		return nil, nil, noCred, io.EOF
+	}
+	return i.p[:i.n], i.from, i.cred, nil
+}
+
+func (c *Conn) tryReceive(fd uintptr) bool {
+	i := &c.in
+	i.wait = false
+	for {
+		err := i.receive(int(fd), c.credentials.Load())
+		switch {
+		case interrupted(err):
+			continue
+		case again(err):
+			i.wait, i.err = true, nil
+			return i.once
+		}
+		i.err = err
+		return true
+	}
+}
+
+// wait calls try until it is done, in the poller. try sees once if it is not to wait, and says in full that it would have to.
+func wait(ctx context.Context, d *direction, try func(uintptr) bool, once, full *bool) error {
+	if ctx.Done() == nil {
+		*once = false
+		return d.park(try)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	*once = true
+	if err := d.park(try); err != nil || !*full {
+		return err
+	}
+	*once = false
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { d.deadline(time.Unix(1, 0)); close(fired) })
+	err := d.park(try)
+	if !stop() {
+		<-fired
+		d.deadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// turn waits for a place in a channel.
+func turn(ctx context.Context, place chan struct{}) error {
+	select {
+	case place <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case place <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func again(err error) bool       { return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK }
+func interrupted(err error) bool { return err == syscall.EINTR }

@@ -1,0 +1,465 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0) }
+
+// rawPair makes two connected descriptors.
+func rawPair(t testing.TB, kind int) (one, other int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		t.Skipf("UNIX sockets of type %d: %v", kind, err)
+	}
+	require.NoError(t, err)
+	return fds[0], fds[1]
+}
+
+// pair makes two connected sockets.
+func pair(t testing.TB, kind int) (one, other *net.UnixConn) {
+	t.Helper()
+	a, b := rawPair(t, kind)
+	return unixConn(t, a), unixConn(t, b)
+}
+
+func conn(t testing.TB, c *net.UnixConn) *Conn {
+	t.Helper()
+	made, err := NewConn(c)
+	require.NoError(t, err)
+	return made
+}
+
+// connPair makes two connected Conns.
+func connPair(t testing.TB, kind int) (one, other *Conn) {
+	t.Helper()
+	a, b := pair(t, kind)
+	return conn(t, a), conn(t, b)
+}
+
+// file is a descriptor of a file that holds text, closed at the end of the test.
+func file(t testing.TB, text string) int {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// content reads the file of a descriptor from its beginning.
+func content(t testing.TB, fd int) string {
+	t.Helper()
+	b := make([]byte, 100)
+	n, err := unix.Pread(fd, b, 0)
+	require.NoError(t, err)
+	return string(b[:n])
+}
+
+// sendRaw sends a message with control data as it is given.
+func sendRaw(t testing.TB, c *net.UnixConn, p, control []byte) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Write(func(fd uintptr) bool {
+		_, err = unix.SendmsgN(int(fd), p, control, nil, 0)
+		return true
+	}))
+	require.NoError(t, err)
+}
+
+var packetKinds = map[string]int{"dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
+
+// kinds are the types of UNIX sockets.
+var kinds = map[string]int{"stream": unix.SOCK_STREAM, "dgram": unix.SOCK_DGRAM, "seqpacket": unix.SOCK_SEQPACKET}
+
+func TestSendAndReceive(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			ctx := soon(t)
+			one, two := file(t, "one"), file(t, "two")
+			require.NoError(t, a.Send(ctx, []byte("hello"), one, two))
+			require.NoError(t, a.Send(ctx, []byte("world")))
+
+			var set FDSet
+			defer set.Close()
+			p := make([]byte, 5)
+			n, err := b.Receive(ctx, p, &set, 2)
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(p[:n]))
+			require.Equal(t, 2, set.Len())
+			for i, want := range []string{"one", "two"} {
+				fd, err := set.FD(i)
+				require.NoError(t, err)
+				require.Equal(t, want, content(t, fd))
+				flags, err := fcntl(fd, unix.F_GETFD)
+				require.NoError(t, err)
+				require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
+			}
+			n, err = b.Receive(ctx, p, nil, 0)
+			require.NoError(t, err)
+			require.Equal(t, "world", string(p[:n]))
+
+			if kind != unix.SOCK_DGRAM {
+				require.NoError(t, a.Close())
+				_, err = b.Receive(ctx, p, nil, 0)
+				require.Equal(t, io.EOF, err)
+			}
+		})
+	}
+}
+
+func TestMostDescriptors(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			ctx := soon(t)
+			many := make([]int, MaxDescriptors+1)
+			for i := range many {
+				many[i] = file(t, fmt.Sprint(i))
+			}
+			require.ErrorIs(t, a.Send(ctx, []byte{1}, many...), syscall.EINVAL)
+			require.NoError(t, a.Send(ctx, []byte{1}, many[:MaxDescriptors]...))
+			var set FDSet
+			defer set.Close()
+			_, err := b.Receive(ctx, make([]byte, 10), &set, MaxDescriptors)
+			require.NoError(t, err)
+			require.Equal(t, MaxDescriptors, set.Len())
+			for i, fd := range set.FDs() {
+				require.Equal(t, fmt.Sprint(i), content(t, fd))
+			}
+		})
+	}
+}
+
+// More descriptors than asked for are an error, whether or not padding would have room for them, and leave none behind.
+func TestMoreDescriptorsThanRoom(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			a, b := connPair(t, kind)
+			ctx := soon(t)
+			f := file(t, "f")
+			for _, tt := range []struct{ sent, room int }{{1, 0}, {2, 1}, {3, 1}, {3, 2}, {4, 3}, {253, 1}, {253, 252}} {
+				before := openDescriptors()
+				fds := make([]int, tt.sent)
+				for i := range fds {
+					fds[i] = f
+				}
+				require.NoError(t, a.Send(ctx, []byte("x"), fds...))
+				set, err := NewFDSet()
+				require.NoError(t, err)
+				_, err = b.Receive(ctx, make([]byte, 10), set, tt.room)
+				require.ErrorIs(t, err, ErrDescriptorsLost, "%v", tt)
+				require.Zero(t, set.Len())
+				require.Empty(t, leftOver(before, openDescriptors()), "%v", tt)
+			}
+			require.NoError(t, a.Send(ctx, []byte("x"), f))
+			var set FDSet
+			_, err := b.Receive(ctx, make([]byte, 10), &set, 1)
+			require.NoError(t, err, "later messages come through")
+			require.NoError(t, set.Close())
+		})
+	}
+}
+
+func TestTruncatedPacket(t *testing.T) {
+	for name, kind := range packetKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			ctx := soon(t)
+			require.NoError(t, a.Send(ctx, []byte("too long"), file(t, "f")))
+			var set FDSet
+			p := make([]byte, 3)
+			n, err := b.Receive(ctx, p, &set, 1)
+			require.ErrorIs(t, err, ErrTruncated)
+			require.Equal(t, "too", string(p[:n]))
+			require.Zero(t, set.Len())
+		})
+	}
+}
+
+func TestReceivePacket(t *testing.T) {
+	for name, kind := range packetKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			ctx := soon(t)
+			var set FDSet
+			buffer := make([]byte, 16)
+			for _, size := range []int{1, 16, 17, 5000, 100_000} {
+				sent := bytes.Repeat([]byte{byte(size)}, size)
+				require.NoError(t, a.Send(ctx, sent, file(t, "f")))
+				got, _, _, err := b.ReceivePacket(ctx, buffer, 1<<20, &set, 1)
+				require.NoError(t, err)
+				require.Equal(t, sent, got)
+				require.Equal(t, size <= 16, &got[0] == &buffer[0], "in the buffer that was given")
+				require.Equal(t, 1, set.Len())
+				require.NoError(t, set.Close())
+			}
+			require.NoError(t, a.Send(ctx, make([]byte, 1001), file(t, "f")))
+			require.NoError(t, a.Send(ctx, []byte("next")))
+			_, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
+			require.ErrorIs(t, err, ErrTruncated)
+			require.Zero(t, set.Len())
+			got, _, _, err := b.ReceivePacket(ctx, buffer, 1000, &set, 1)
+			require.NoError(t, err)
+			require.Equal(t, "next", string(got))
+		})
+	}
+}
+
+// A stream's message goes out whole in parts, and its descriptors once.
+func TestShortWrites(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_STREAM)
+	ctx := soon(t)
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	f := file(t, "f")
+	done := make(chan error, 1)
+	go func() { done <- a.Send(ctx, sent, f) }()
+	var set FDSet
+	defer set.Close()
+	var got []byte
+	for p := make([]byte, 1<<16); len(got) < len(sent); {
+		n, err := b.Receive(ctx, p, &set, 2)
+		require.NoError(t, err)
+		got = append(got, p[:n]...)
+	}
+	require.NoError(t, <-done)
+	require.True(t, bytes.Equal(sent, got))
+	require.Equal(t, 1, set.Len())
+}
+
+// A message that is cancelled half-way leaves the stream unusable, and says so.
+func TestHalfSent(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_STREAM)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Send(ctx, make([]byte, 16<<20)) }()
+	_, err := b.Receive(soon(t), make([]byte, 1), nil, 0) // part is out
+	require.NoError(t, err)
+	cancel()
+	err = <-done
+	require.ErrorIs(t, err, transport.ErrPoisoned)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, a.Send(soon(t), []byte("more")), transport.ErrPoisoned)
+	_, err = a.TrySend([]byte("more"))
+	require.ErrorIs(t, err, transport.ErrPoisoned)
+}
+
+func TestTrySend(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			f := file(t, "f")
+			sent := 0
+			for p := make([]byte, 1000); ; {
+				n, err := a.TrySend(p, f)
+				if sent += n; err != nil {
+					require.ErrorIs(t, err, syscall.EAGAIN)
+					require.Zero(t, n)
+					break
+				}
+			}
+			require.NotZero(t, sent)
+			var set FDSet
+			defer set.Close()
+			for p := make([]byte, 1000); sent > 0; {
+				n, err := b.Receive(soon(t), p, &set, MaxDescriptors)
+				require.NoError(t, err)
+				sent -= n
+			}
+			n, err := a.TrySend([]byte("again"))
+			require.NoError(t, err)
+			require.Equal(t, 5, n)
+		})
+	}
+}
+
+func TestWaitsEnd(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, b := connPair(t, kind)
+			p := make([]byte, 1000)
+			short := func() context.Context {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+				t.Cleanup(cancel)
+				return ctx
+			}
+			_, err := b.Receive(short(), p, nil, 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			var timeout net.Error
+			require.ErrorAs(t, err, &timeout)
+			require.True(t, timeout.Timeout())
+			_, err = b.Receive(short(), p, nil, 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			done, cancel := context.WithCancel(context.Background())
+			cancel()
+			_, err = b.Receive(done, p, nil, 0)
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, a.Send(done, p), context.Canceled)
+
+			for err = nil; err == nil; {
+				_, err = a.TrySend(p)
+			}
+			require.ErrorIs(t, a.Send(short(), p), context.DeadlineExceeded)
+			received := make(chan error, 1)
+			go func() { _, err := a.Receive(context.Background(), make([]byte, 10), nil, 0); received <- err }()
+			waiting := make(chan error, 1)
+			go func() { waiting <- a.Send(context.Background(), p) }()
+			require.NoError(t, a.Close())
+			require.ErrorIs(t, <-received, net.ErrClosed)
+			require.ErrorIs(t, <-waiting, net.ErrClosed)
+			_, err = b.Receive(soon(t), p, nil, 0)
+			require.NoError(t, err, "what was sent before is there")
+		})
+	}
+}
+
+func TestNothingToSend(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_STREAM)
+	ctx := soon(t)
+	require.ErrorIs(t, a.Send(ctx, nil, file(t, "f")), syscall.EINVAL)
+	require.ErrorIs(t, a.Send(ctx, nil), syscall.EINVAL)
+	_, err := b.Receive(ctx, nil, nil, 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	_, _, _, err = b.ReceivePacket(ctx, nil, 10, nil, 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	for _, fd := range []int{-1, 1 << 20} {
+		require.ErrorIs(t, a.Send(ctx, []byte("x"), fd), syscall.EBADF)
+	}
+	_, err = b.Receive(ctx, make([]byte, 1), nil, 1)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+// One who waits for a turn is not kept by the one who has it.
+func TestTurns(t *testing.T) {
+	noLeak(t)
+	_, b := connPair(t, unix.SOCK_SEQPACKET)
+	ctx, cancel := context.WithCancel(context.Background())
+	first := make(chan error, 1)
+	go func() { _, err := b.Receive(ctx, make([]byte, 1), nil, 0); first <- err }()
+	require.Eventually(t, func() bool { return len(b.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
+	defer stop()
+	_, err := b.Receive(short, make([]byte, 1), nil, 0)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	cancel()
+	require.ErrorIs(t, <-first, context.Canceled)
+}
+
+// Numbers 0, 1 and 2 are never given out.
+func TestLowNumbers(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	f := file(t, "f")
+	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(0))
+	var set FDSet
+	require.NoError(t, a.Send(soon(t), []byte("x"), f, f))
+	_, err = b.Receive(soon(t), make([]byte, 1), &set, 2)
+	free := isClosed(0)
+	require.NoError(t, unix.Dup2(keep, 0))
+	require.NoError(t, unix.Close(keep))
+	require.NoError(t, err)
+	require.True(t, free)
+	for _, fd := range set.FDs() {
+		require.Greater(t, fd, 2)
+		require.Equal(t, "f", content(t, fd))
+		flags, err := fcntl(fd, unix.F_GETFD)
+		require.NoError(t, err)
+		require.Equal(t, unix.FD_CLOEXEC, flags)
+	}
+	require.NoError(t, set.Close())
+}
+
+func TestNotASocket(t *testing.T) {
+	noLeak(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		s, err := Inspect(int(fd))
+		require.NoError(t, err)
+		require.Equal(t, unix.AF_INET, s.Domain)
+		require.Equal(t, unix.SOCK_STREAM, s.Type)
+		require.True(t, s.Listening)
+		require.Nil(t, s.Remote)
+		require.Equal(t, l.Addr().String(), s.Local.String())
+		require.NoError(t, s.Listener())
+		require.ErrorIs(t, s.Stream(), syscall.EINVAL)
+	}))
+	a, b := rawPair(t, unix.SOCK_DGRAM)
+	defer unix.Close(a)
+	defer unix.Close(b)
+	s, err := Inspect(a)
+	require.NoError(t, err)
+	require.Equal(t, unix.AF_UNIX, s.Domain)
+	require.NotNil(t, s.Remote)
+	require.ErrorIs(t, s.Stream(), syscall.EINVAL)
+	require.ErrorIs(t, s.Listener(), syscall.EINVAL)
+	_, err = Inspect(file(t, "f"))
+	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	_, err = Inspect(1 << 20)
+	require.ErrorIs(t, err, syscall.EBADF)
+	unconnected, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(unconnected)
+	s, err = Inspect(unconnected)
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Stream(), syscall.ENOTCONN)
+}
+
+func TestLend(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, Lend(func(fds []int) error { return a.Send(soon(t), []byte("pipe"), fds...) }, r, w))
+	var set FDSet
+	_, err = b.Receive(soon(t), make([]byte, 10), &set, 2)
+	require.NoError(t, err)
+	far, err := set.File(1, "far")
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	_, err = far.WriteString("through")
+	require.NoError(t, err)
+	require.NoError(t, far.Close())
+	require.NoError(t, set.Close())
+	all, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "through", string(all))
+	require.NoError(t, r.Close())
+	require.Error(t, Lend(func([]int) error { panic("called") }, r), "it is closed")
+	wrong := fmt.Errorf("wrong")
+	require.Equal(t, wrong, Lend(func([]int) error { return wrong }, a))
+}

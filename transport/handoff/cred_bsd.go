@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package handoff
+
+import "golang.org/x/sys/unix"
+
+func isCredentials(*unix.Cmsghdr, []byte) bool { return false }
+func credentials([]byte) Cred                  { return noCred }

@@ -1,0 +1,3 @@
+package handoff
+
+func peerPID(int) int { return -1 }

@@ -1,0 +1,54 @@
+package handoff
+
+import (
+	"math"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func peerCred(fd int) (Cred, error) {
+	u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return noCred, os.NewSyscallError("getsockopt SO_PEERCRED", err)
+	}
+	if u.Pid == 0 && u.Uid == math.MaxUint32 { // it is connected to nobody
+		return noCred, os.NewSyscallError("getsockopt SO_PEERCRED", unix.ENOTCONN)
+	}
+	return Cred{int(u.Pid), id(u.Uid), id(u.Gid)}, nil
+}
+
+func passCredentials(fd int, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return os.NewSyscallError("setsockopt SO_PASSCRED", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, value))
+}
+
+// credentialsOn tells whether somebody has asked for the credentials of each packet before.
+func credentialsOn(raw syscall.RawConn) bool {
+	on := 0
+	_ = raw.Control(func(fd uintptr) { on, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED) })
+	return on != 0
+}
+
+func isCredentials(h *unix.Cmsghdr, data []byte) bool {
+	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS && len(data) >= unix.SizeofUcred
+}
+
+func credentials(data []byte) Cred {
+	var u unix.Ucred
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&u)), unix.SizeofUcred), data)
+	return Cred{int(u.Pid), id(u.Uid), id(u.Gid)}
+}
+
+// id turns what the system says of nobody into what a Cred does.
+func id(n uint32) int {
+	if n == math.MaxUint32 {
+		return -1
+	}
+	return int(n)
+}

@@ -1,0 +1,116 @@
+package handoff
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+var self = Cred{os.Getpid(), os.Geteuid(), os.Getegid()}
+
+func TestPeerCred(t *testing.T) {
+	noLeak(t)
+	a, _ := pair(t, unix.SOCK_STREAM)
+	cred, err := PeerCred(a)
+	require.NoError(t, err)
+	require.Equal(t, self, cred)
+	cred, err = PeerCred(conn(t, a))
+	require.NoError(t, err)
+	require.Equal(t, self, cred)
+
+	bound, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unixgram"})
+	require.NoError(t, err)
+	_, err = PeerCred(bound)
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.NoError(t, bound.Close())
+	_, err = PeerCred(bound)
+	require.Error(t, err)
+}
+
+func TestSameUser(t *testing.T) {
+	require.NoError(t, SameUser(self))
+	require.NoError(t, SameUser(Cred{1, 0, 0}))
+	for _, c := range []Cred{noCred, {1, os.Geteuid() + 1, 0}} {
+		require.ErrorIs(t, SameUser(c), ErrForbidden)
+	}
+}
+
+// With credentials an empty packet and the end are two things, and each packet says who sent it.
+func TestReceiveCredentials(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	ctx := soon(t)
+	require.NoError(t, a.Send(ctx, nil), "sent before")
+	require.NoError(t, b.ReceiveCredentials(true))
+	require.NoError(t, a.Send(ctx, []byte("x"), file(t, "f")))
+	require.NoError(t, a.Send(ctx, nil))
+	require.NoError(t, a.Close())
+	var set FDSet
+	defer set.Close()
+	p, _, _, err := b.ReceivePacket(ctx, nil, 10, &set, 1)
+	require.NoError(t, err)
+	require.Empty(t, p)
+	p, _, cred, err := b.ReceivePacket(ctx, nil, 10, &set, 1)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(p))
+	require.Equal(t, self, cred)
+	require.Equal(t, 1, set.Len())
+	p, _, cred, err = b.ReceivePacket(ctx, nil, 10, &set, 1)
+	require.NoError(t, err)
+	require.Empty(t, p)
+	require.Equal(t, self, cred)
+	_, _, _, err = b.ReceivePacket(ctx, nil, 10, &set, 1)
+	require.Equal(t, io.EOF, err)
+
+	s, _ := connPair(t, unix.SOCK_STREAM)
+	require.ErrorIs(t, s.ReceiveCredentials(true), syscall.EINVAL)
+}
+
+// Ancillary data that nobody asked for is refused, with all that came beside it.
+func TestForeignAncillary(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			u, v := pair(t, kind)
+			b := conn(t, v)
+			raw, err := v.SyscallConn()
+			require.NoError(t, err)
+			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
+			require.NoError(t, err)
+			for _, room := range []int{8, 20} {
+				f := file(t, "f")
+				sendRaw(t, u, []byte("x"), unix.UnixRights(f, f))
+				var set FDSet
+				_, err = b.Receive(soon(t), make([]byte, 10), &set, room)
+				if room == 8 { // credentials come first, and leave no room
+					require.Error(t, err)
+				} else {
+					require.ErrorIs(t, err, ErrAncillary)
+				}
+				require.Zero(t, set.Len())
+			}
+			sendRaw(t, u, []byte("x"), nil)
+			_, err = b.Receive(soon(t), make([]byte, 10), nil, 0)
+			require.Error(t, err)
+		})
+	}
+}
+
+// Two control messages with descriptors are as good as one.
+func TestTwoControlMessages(t *testing.T) {
+	noLeak(t)
+	u, v := pair(t, unix.SOCK_STREAM)
+	one, two := file(t, "one"), file(t, "two")
+	sendRaw(t, u, []byte("x"), append(unix.UnixRights(one), unix.UnixRights(two)...))
+	var set FDSet
+	_, err := conn(t, v).Receive(soon(t), make([]byte, 10), &set, 2)
+	require.NoError(t, err)
+	require.Equal(t, 2, set.Len())
+	require.NoError(t, set.Close())
+}

@@ -1,0 +1,33 @@
+package handoff
+
+import (
+	"errors"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+var (
+	// ErrNoDescriptor says that a set has no descriptor at an index: it was never there, or has been stolen.
+	ErrNoDescriptor = errors.New("no descriptor there")
+	// ErrTruncated says that a packet was longer than what it was to go into (MSG_TRUNC). What came of it is lost, its descriptors are closed.
+	ErrTruncated = errors.New("the packet is longer than the room for it")
+	// ErrDescriptorsLost says that more descriptors were sent than have arrived, or than there is room for (MSG_CTRUNC): too many, no number free for
+	// another (RLIMIT_NOFILE), or a security module's refusal. Those that did arrive are closed.
+	ErrDescriptorsLost = errors.New("descriptors were lost on arrival: more than expected, no number free, or refused by the system")
+	// ErrAncillary says that ancillary data came which is not of descriptors; all descriptors beside it are closed.
+	ErrAncillary = errors.New("ancillary data that is not of descriptors")
+	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
+	ErrMalformed = errors.New("malformed message")
+	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
+	ErrJSON = errors.New("not the JSON that is wanted")
+	// ErrForbidden says that the peer's credentials do not allow what it asks for.
+	ErrForbidden = errors.New("the peer is not allowed to")
+)
+
+// failed makes the error of an operation that has failed with a peer; nil stays nil.
+func failed(op string, peer transport.Addr, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &transport.OpError{Op: op, Addr: peer, Err: err}
+}

@@ -1,0 +1,278 @@
+package handoff_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// A front accepts a connection, reads the beginning, and gives both to a worker, which goes on with the client. Here both are in one process.
+func ExampleForwarder() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx, path := context.Background(), filepath.Join(dir, "worker")
+
+	workers, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer workers.Close()
+	done := make(chan error)
+	go func() { done <- work(ctx, workers) }()
+
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer front.Close()
+	client, err := net.Dial("tcp", front.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	fmt.Fprint(client, "name=gopher")
+
+	f, err := handoff.NewForwarder(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := f.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	accepted, err := front.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	start := make([]byte, len("name="))
+	if _, err := io.ReadFull(accepted, start); err != nil {
+		log.Fatal(err)
+	}
+	if err := f.PushConn(accepted.(*net.TCPConn), start); err != nil {
+		log.Fatal(err) // the worker has not got it, or not all of it: the session is still ours
+	}
+	accepted.Close()
+
+	answer, err := io.ReadAll(client)
+	fmt.Println(string(answer), err, <-done)
+	// Output: hello, gopher <nil> <nil>
+}
+
+func work(ctx context.Context, l *net.UnixListener) error {
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		return err
+	}
+	r, err := handoff.NewReceiver(conn, nil)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	var s handoff.Session
+	if err := r.Receive(ctx, &s); err != nil {
+		return err
+	}
+	defer s.Close()
+	fd, err := s.Socket.FD(0)
+	if err != nil {
+		return err
+	}
+	stream, err := transport.AdoptStream(fd)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if _, err := s.Socket.Steal(0); err != nil { // it is the stream's now
+		return err
+	}
+	name := make([]byte, len("gopher"))
+	if _, err := stream.Readv(ctx, name); err != nil {
+		return err
+	}
+	_, err = stream.Writev(ctx, []byte("hello, "), name)
+	return err
+}
+
+// A message with an open file.
+func ExampleMessageConn() {
+	ctx := context.Background()
+	one, other, err := handoff.SocketPair()
+	if err != nil {
+		log.Fatal(err)
+	}
+	a, err := handoff.FileConn(one)
+	if err != nil {
+		log.Fatal(err)
+	}
+	b, err := handoff.FileConn(other)
+	if err != nil {
+		log.Fatal(err)
+	}
+	from, err := handoff.NewMessageConn(a, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer from.Close()
+	to, err := handoff.NewMessageConn(b, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer to.Close()
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := from.Send(ctx, []byte("write here"), w); err != nil {
+		log.Fatal(err)
+	}
+	w.Close() // the message has it
+
+	data, f, err := to.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(data))
+	fmt.Fprint(f, "through a pipe")
+	f.Close()
+	text, err := io.ReadAll(r)
+	fmt.Println(string(text), err)
+	r.Close()
+	// Output:
+	// write here
+	// through a pipe <nil>
+}
+
+// A client of a service gets a connection of its own to it.
+func ExampleSendPipe() {
+	ctx := context.Background()
+	one, other, err := handoff.SocketPair()
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := handoff.FileConn(one)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	service, err := handoff.FileConn(other)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer service.Close()
+
+	endpoint, err := handoff.SendPipe(ctx, client, []byte("clock"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer endpoint.Close()
+
+	name, f, err := handoff.Receive(ctx, service)
+	if err != nil {
+		log.Fatal(err)
+	}
+	conn, err := handoff.FileConn(f)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := handoff.Send(ctx, conn, append([]byte("this is the "), name...), nil); err != nil {
+		log.Fatal(err)
+	}
+	conn.Close()
+
+	answer, _, err := handoff.Receive(ctx, endpoint)
+	fmt.Println(string(answer), err)
+	_, _, err = handoff.Receive(ctx, endpoint)
+	fmt.Println(err)
+	// Output:
+	// this is the clock <nil>
+	// EOF
+}
+
+// A server answers a request with a descriptor.
+func ExampleJSONSocket() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx, path := context.Background(), filepath.Join(dir, "server")
+	server, err := handoff.NewJSONServer(path, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client, err := handoff.NewJSONClient(transport.UnixAddr(path))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	type request struct{ Open string }
+	if err := client.Send(ctx, request{os.DevNull}); err != nil {
+		log.Fatal(err)
+	}
+
+	var asked request
+	none, from, err := server.Recv(ctx, &asked)
+	if err != nil {
+		log.Fatal(err)
+	}
+	none.Close()
+	f, err := os.Open(asked.Open)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = handoff.Lend(func(fds []int) error { return server.SendTo(ctx, from, []string{"opened"}, fds...) }, f)
+	if err != nil {
+		log.Fatal(err)
+	}
+	f.Close()
+
+	var answer []string
+	fds, _, err := client.Recv(ctx, &answer)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fds.Close()
+	file, err := fds.File(0, "answer")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	fmt.Println(answer, len(text), err)
+	// Output: [opened] 0 <nil>
+}
+
+// A long document goes in a file in memory, and nobody sees it.
+func ExampleJSONPair() {
+	ctx := context.Background()
+	one, other, err := handoff.JSONPair()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer one.Close()
+	defer other.Close()
+	if err := one.Send(ctx, make([]int, 1_000_000)); err != nil {
+		log.Fatal(err)
+	}
+	var numbers []int
+	fds, err := other.Recv(ctx, &numbers)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fds.Close()
+	fmt.Println(len(numbers), fds.Len())
+	// Output: 1000000 0
+}

@@ -1,0 +1,39 @@
+//go:build unix
+
+package handoff
+
+import (
+	"os"
+
+	"github.com/cnode-go/cnode/transport"
+	"golang.org/x/sys/unix"
+)
+
+func inspect(fd int) (s Socket, err error) {
+	if s.Type, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return s, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	local, err := unix.Getsockname(fd)
+	if err != nil && err != unix.EAFNOSUPPORT { // which x/sys says of families that it does not know
+		return s, os.NewSyscallError("getsockname", err)
+	}
+	s.Local = transport.FromSockaddr(local)
+	if s.Domain, s.Protocol, err = domain(fd, local); err != nil {
+		return s, err
+	}
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	s.Listening = err == nil && listening != 0
+	if remote, err := unix.Getpeername(fd); err == nil {
+		s.Remote = transport.FromSockaddr(remote)
+	}
+	return s, nil
+}
+
+// socketType is the short form of inspect.
+func socketType(fd int) (family, kind int, err error) {
+	if kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+		return 0, 0, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	family, err = socketFamily(fd)
+	return family, kind, err
+}

@@ -1,0 +1,198 @@
+package handoff
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A JSONSocket exchanges JSON documents, each with a set of descriptors, as single datagrams of a UNIX socket. There is no connection: a server answers the address that
+// a request came from. This is jsoncomm of osbuild in its first form; JSONConn is today's.
+//
+// Methods may be called concurrently.
+type JSONSocket struct {
+	conn *Conn
+	peer func(Cred) error
+
+	closing sync.Once
+	pin     *pin   // the file that Close removes; nil: none
+	dir     string // that autobind has made for it
+	failure error
+}
+
+// JSONConfig says how a server receives. The zero value is the default.
+type JSONConfig struct {
+	// Peer decides for each document whether its sender may send; an error refuses the document. nil is anybody whom the socket's file lets in. Linux only.
+	Peer func(Cred) error
+}
+
+// NewJSONClient makes a socket with a name of its own, so that it can be answered. destination is where Send sends to; nil: SendTo only. On Linux the name is an
+// abstract one, elsewhere a file in a new directory, which Close removes.
+func NewJSONClient(destination transport.Addr) (*JSONSocket, error) {
+	j, err := newJSONClient(destination)
+	return j, failed("JSON client", destination, err)
+}
+
+func newJSONClient(destination transport.Addr) (*JSONSocket, error) {
+	name, dir, err := autobindName()
+	if err != nil {
+		return nil, err
+	}
+	j, err := bindJSON(name, destination)
+	if err != nil {
+		if dir != "" {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+		return nil, err
+	}
+	j.dir = dir
+	return j, nil
+}
+
+// NewJSONServer makes a socket at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left it. A nil config is
+// the default.
+func NewJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
+	j, err := newJSONServer(path, config)
+	return j, failed("JSON server", transport.UnixAddr(path), err)
+}
+
+func newJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
+	if path == "" {
+		return nil, fmt.Errorf("empty path: %w", syscall.EINVAL)
+	}
+	j, err := bindJSON(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if config != nil && config.Peer != nil {
+		j.peer = config.Peer
+		if err := j.conn.ReceiveCredentials(true); err != nil {
+			return nil, errors.Join(err, j.Close())
+		}
+	}
+	return j, nil
+}
+
+// bindJSON makes a socket at a path, "" for one that the system chooses, and connects it.
+func bindJSON(path string, destination transport.Addr) (*JSONSocket, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, err
+	}
+	conn, pin, err := bindDatagram(addr, destination)
+	if err != nil {
+		return nil, err
+	}
+	c, err := NewConn(conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), pin.remove())
+	}
+	return &JSONSocket{conn: c, pin: pin}, nil
+}
+
+// Addr is the socket's own address.
+func (j *JSONSocket) Addr() transport.Addr { return transport.FromNetAddr(j.conn.conn.LocalAddr()) }
+
+// SyscallConn is for options of the socket.
+func (j *JSONSocket) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
+
+// Send sends v as JSON, with descriptors, to the destination that the client was made with; ENOTCONN if there is none. The descriptors stay the
+// caller's, at most MaxDescriptors. EMSGSIZE for a document that is longer than the socket's send buffer lets it be (SO_SNDBUF). A receiver whose queue is full is waited for. What
+// cannot be JSON is the error of json.Marshal, and nothing is sent.
+func (j *JSONSocket) Send(ctx context.Context, v any, fds ...int) error {
+	return j.send(ctx, nil, v, fds)
+}
+
+// SendTo is Send to an address, that of a server or one that Recv has returned.
+func (j *JSONSocket) SendTo(ctx context.Context, to transport.Addr, v any, fds ...int) error {
+	if to == nil {
+		return failed("send JSON", nil, fmt.Errorf("no destination: %w", syscall.EINVAL))
+	}
+	return j.send(ctx, to, v, fds)
+}
+
+func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []int) error {
+	whom := to
+	if whom == nil {
+		whom = j.conn.peer
+	}
+	p, err := json.Marshal(v)
+	if err == nil {
+		err = j.conn.send(ctx, to, nil, p, fds)
+	}
+	return failed("send JSON", whom, err)
+}
+
+// Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and stores it in v as json.Unmarshal does; a nil v only has it
+// checked. It returns the descriptors, which the caller closes, never nil, and the sender's address, an unnamed one for a sender that cannot be
+// answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come whole, ErrForbidden for a sender that
+// Peer refuses: then all that came is gone, from says where it came from, and the next document can be received.
+func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
+	set := &FDSet{}
+	p, from, cred, err := j.conn.ReceivePacket(ctx, nil, math.MaxInt, set, MaxDescriptors)
+	if err = unwrapOp(err); err == nil && j.peer != nil {
+		if err = j.peer(cred); err != nil && !errors.Is(err, ErrForbidden) {
+			err = fmt.Errorf("%w: %w", ErrForbidden, err)
+		}
+	}
+	if err == nil {
+		err = decodeJSON(p, v)
+	}
+	if err != nil {
+		return nil, from, failed("receive JSON", from, errors.Join(err, set.Close()))
+	}
+	return set, from, nil
+}
+
+// Close closes the socket and removes its file, wherever that is called by now. It may be called any number of times.
+func (j *JSONSocket) Close() error {
+	j.closing.Do(func() {
+		j.failure = errors.Join(j.conn.Close(), j.pin.remove())
+		if j.dir != "" {
+			j.failure = errors.Join(j.failure, os.Remove(j.dir))
+		}
+	})
+	return j.failure
+}
+
+// decodeJSON stores a document in v.
+func decodeJSON(p []byte, v any) error {
+	if v == nil {
+		v = new(json.RawMessage)
+	}
+	if err := json.Unmarshal(p, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	return nil
+}
+
+// connOf makes a connection of a new socket, which it takes over.
+func connOf(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	c, err := net.FileConn(f)
+	if e := f.Close(); e != nil && err == nil {
+		err = errors.Join(e, c.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// split parts a path into its directory and its last element.
+func split(path string) (dir, name string) {
+	dir, name = filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	return dir, name
+}

@@ -1,0 +1,227 @@
+//go:build unix
+
+package handoff
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// jsonSockets makes a server, and a client that sends to it.
+func jsonSockets(t testing.TB, config *JSONConfig) (client, server *JSONSocket) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "server")
+	server, err := NewJSONServer(path, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { server.Close() })
+	client, err = NewJSONClient(transport.UnixAddr(path))
+	require.NoError(t, err)
+	t.Cleanup(func() { client.Close() })
+	return client, server
+}
+
+type request struct {
+	Method string
+	Args   []string
+}
+
+func TestJSON(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	client, server := jsonSockets(t, nil)
+	for _, n := range []int{0, 1, MaxDescriptors} {
+		sent := request{"do", []string{"a", strings.Repeat("x", 100*n)}}
+		require.NoError(t, client.Send(ctx, sent, slicesRepeat(file(t, "there"), n)...))
+		var got request
+		fds, from, err := server.Recv(ctx, &got)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		require.Equal(t, n, fds.Len())
+		for _, fd := range fds.FDs() {
+			require.Equal(t, "there", content(t, fd))
+		}
+		require.NoError(t, fds.Close())
+		require.Equal(t, client.Addr(), from)
+
+		require.NoError(t, server.SendTo(ctx, from, map[string]int{"n": n}, file(t, "back")))
+		var answer map[string]int
+		fds, from, err = client.Recv(ctx, &answer)
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{"n": n}, answer)
+		require.Equal(t, server.Addr(), from)
+		fd, err := fds.Steal(0)
+		require.NoError(t, err)
+		require.Equal(t, "back", content(t, fd))
+		require.NoError(t, unix.Close(fd))
+		require.NoError(t, fds.Close())
+	}
+	require.NoError(t, client.Send(ctx, "any"))
+	fds, _, err := server.Recv(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+}
+
+// A document of any length that the sender's buffer takes comes whole; a longer one is not sent.
+func TestJSONLengths(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	client, server := jsonSockets(t, nil)
+	for _, n := range []int{1, 4093, 4094, 4095, 4096, 4097, 8190, 8191, 100_000} {
+		sent := strings.Repeat("x", n)
+		require.NoError(t, client.Send(ctx, sent, file(t, "f")))
+		var got string
+		fds, _, err := server.Recv(ctx, &got)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		require.NoError(t, fds.Close())
+	}
+	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 32<<20), file(t, "f")), syscall.EMSGSIZE)
+}
+
+func TestJSONRefuses(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	client, server := jsonSockets(t, nil)
+	require.ErrorContains(t, client.Send(ctx, func() {}), "unsupported type")
+	require.ErrorIs(t, client.Send(ctx, 1, slicesRepeat(0, 254)...), syscall.EINVAL)
+	require.ErrorIs(t, client.Send(ctx, 1, -1), syscall.EBADF)
+	require.ErrorIs(t, server.Send(ctx, 1), syscall.ENOTCONN)
+	require.ErrorIs(t, server.SendTo(ctx, nil, 1), syscall.EINVAL)
+	require.ErrorIs(t, server.SendTo(ctx, transport.UnixAddr("/nowhere"), 1), syscall.ENOENT)
+	require.ErrorIs(t, server.SendTo(ctx, addr("127.0.0.1:1"), 1), syscall.EINVAL)
+
+	sender := client.conn.conn
+	two := unix.UnixRights(file(t, "f"), file(t, "g"))
+	before := openDescriptors()
+	for _, bad := range []string{"", "{", "{} {}", "nul", "\xff", "[1,]", argsViaFD, `{"Method": 7}`} {
+		sendRaw(t, sender, []byte(bad), two)
+		var got request
+		_, from, err := server.Recv(ctx, &got)
+		require.ErrorIs(t, err, ErrJSON, bad)
+		require.Equal(t, client.Addr(), from)
+		require.Empty(t, leftOver(before, openDescriptors()), bad)
+	}
+	require.NoError(t, client.Send(ctx, request{Method: "next"}))
+	var got request
+	fds, _, err := server.Recv(ctx, &got)
+	require.NoError(t, err)
+	require.Equal(t, "next", got.Method)
+	require.NoError(t, fds.Close())
+}
+
+// The server's file is removed where it is, not where its path leads to by then.
+func TestJSONServerFile(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
+	require.NoError(t, os.Mkdir(old, 0o700))
+	path := filepath.Join(old, "s")
+	server, err := NewJSONServer(path, nil)
+	require.NoError(t, err)
+	_, err = NewJSONServer(path, nil)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.NoError(t, os.Rename(old, moved))
+	require.NoError(t, os.Mkdir(old, 0o700))
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, server.Close())
+	require.NoError(t, server.Close())
+	require.FileExists(t, path, "another's")
+	require.NoFileExists(t, filepath.Join(moved, "s"))
+
+	// One that is no longer ours stays, one that is gone is no error.
+	for _, other := range []bool{true, false} {
+		path := filepath.Join(dir, fmt.Sprint(other))
+		server, err := NewJSONServer(path, nil)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(path))
+		if other {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+		}
+		require.NoError(t, server.Close())
+		if other {
+			require.FileExists(t, path)
+		}
+	}
+	_, err = NewJSONServer("", nil)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	_, err = NewJSONServer(filepath.Join(dir, "no", "such"), nil)
+	require.ErrorIs(t, err, syscall.ENOENT)
+	_, err = NewJSONServer(strings.Repeat("x", 200), nil)
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+	_, err = NewJSONClient(transport.UnixAddr(filepath.Join(dir, "nobody")))
+	require.ErrorIs(t, err, syscall.ENOENT)
+
+	t.Chdir(dir)
+	server, err = NewJSONServer("relative", nil)
+	require.NoError(t, err)
+	t.Chdir("/")
+	require.NoError(t, server.Close())
+	require.NoFileExists(t, filepath.Join(dir, "relative"))
+}
+
+func TestJSONWaitsEnd(t *testing.T) {
+	noLeak(t)
+	client, server := jsonSockets(t, nil)
+	free, err := NewJSONClient(nil)
+	require.NoError(t, err)
+	defer free.Close()
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	_, _, err = server.Recv(short(), nil)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	for err = nil; err == nil; { // until the queue is full
+		err = client.Send(short(), "x")
+	}
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, free.SendTo(short(), server.Addr(), "x"), context.DeadlineExceeded)
+	waiting := make(chan error, 1)
+	go func() { waiting <- free.SendTo(soon(t), server.Addr(), "x") }()
+	for err = nil; err == nil; {
+		_, _, err = server.Recv(short(), nil)
+	}
+	require.NoError(t, <-waiting)
+	done := make(chan error, 1)
+	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
+	require.Eventually(t, func() bool { return len(server.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, server.Close())
+	if err := <-done; err != nil { // it may have got what was sent meanwhile
+		require.ErrorIs(t, err, net.ErrClosed)
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	f.Add([]byte(`{"Method": "do", "Args": ["x"]}`), uint8(1))
+	f.Add([]byte(argsViaFD), uint8(2))
+	f.Add([]byte(`[[[[[[`), uint8(0))
+	f.Fuzz(func(t *testing.T, p []byte, fds uint8) {
+		noLeak(t)
+		client, server := jsonSockets(t, nil)
+		var control []byte
+		if fds %= 5; fds > 0 {
+			control = unix.UnixRights(slicesRepeat(file(t, "f"), int(fds))...)
+		}
+		sendRaw(t, client.conn.conn, p[:min(len(p), 10_000)], control)
+		var got request
+		set, _, err := server.Recv(soon(t), &got)
+		if err != nil {
+			require.ErrorIs(t, err, ErrJSON)
+			return
+		}
+		require.Equal(t, int(fds), set.Len())
+		require.NoError(t, set.Close())
+	})
+}

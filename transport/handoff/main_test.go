@@ -1,0 +1,91 @@
+//go:build unix
+
+package handoff
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// TestMain fails when a test leaves a goroutine or a descriptor behind.
+func TestMain(m *testing.M) {
+	before := openDescriptors()
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		if left := leftOver(before, openDescriptors()); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "descriptors left open:", left)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// openDescriptors lists what this process has open; nothing where that cannot be told.
+func openDescriptors() map[string]string {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	open := map[string]string{}
+	for _, e := range entries {
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil {
+			open[e.Name()] = target
+		}
+	}
+	return open
+}
+
+// leftOver is what is open now and was not before, the runtime's own poller aside.
+func leftOver(before, now map[string]string) (left []string) {
+	for fd, target := range now {
+		if before[fd] != target && !strings.HasPrefix(target, "anon_inode:") {
+			left = append(left, fd+" -> "+target)
+		}
+	}
+	return left
+}
+
+// noLeak fails the test if descriptors are open at its end, after its other clean-ups, that were not now.
+func noLeak(t testing.TB) {
+	t.Helper()
+	before := openDescriptors()
+	t.Cleanup(func() { require.Empty(t, leftOver(before, openDescriptors()), "descriptors left open") })
+}
+
+// soon is a context for what should be over at once.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// isClosed tells whether nothing is open under a number.
+func isClosed(fd int) bool {
+	_, err := fcntl(fd, syscall.F_GETFD)
+	return err == syscall.EBADF
+}
+
+// unixConn makes a net.UnixConn of a descriptor, which it closes.
+func unixConn(t testing.TB, fd int) *net.UnixConn {
+	t.Helper()
+	f := os.NewFile(uintptr(fd), "socket")
+	c, err := net.FileConn(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.UnixConn)
+}

@@ -1,0 +1,381 @@
+package handoff
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// DefaultMaxMessage is the longest payload that is received, in bytes, unless a config says otherwise.
+	DefaultMaxMessage = 16 << 20
+	// DefaultMessageTimeout is how long the rest of a framed message is waited for.
+	DefaultMessageTimeout = 10 * time.Second
+
+	frameHeader   = 4
+	frameAttached = 1 << 31      // in the header: the message has an attachment
+	longestFrame  = 1<<31 - 1    // in the header: the payload's length
+	payloadStep   = 64 << 10     // a payload's memory is not had before that much of it is there
+	attachment    = "attachment" // the name of a received file
+)
+
+// MessageConfig says how a MessageConn receives. The zero value is the default.
+type MessageConfig struct {
+	// MaxMessage is the longest payload in bytes, up to 1<<31 - 1; 0 is DefaultMaxMessage.
+	MaxMessage int
+	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout.
+	Timeout time.Duration
+}
+
+// A MessageConn carries messages, each of a payload and at most one attachment, a descriptor. Either may be missing. This is Docker's beam, and libchan's
+// transport over UNIX sockets.
+//
+// Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes, big-endian, whose first bit says that there is an attachment, and
+// whose others are the payload's length; then the payload. The attachment comes with the first byte.
+//
+// Methods may be called concurrently; each message stays whole.
+type MessageConn struct {
+	conn    *Conn
+	max     int
+	timeout time.Duration
+
+	sending chan struct{}
+	head    [frameHeader]byte
+	one     [1]int
+
+	receiving chan struct{}
+	set       FDSet      // of a packet
+	in        byteStream // framed
+	partial   frame
+	broken    error
+}
+
+// A frame is a message of a stream, as far as it has come.
+type frame struct {
+	announced bool // the header has been read
+	length    int
+	data      []byte
+	fd        int
+	began     time.Time // when its rest was first waited for; zero: not yet
+}
+
+// NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success. A nil config is the default.
+func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
+	m, err := newMessageConn(conn, config)
+	return m, failed("message connection", nil, err)
+}
+
+func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
+	m := &MessageConn{max: DefaultMaxMessage, timeout: DefaultMessageTimeout, sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1)}
+	if config != nil {
+		if config.MaxMessage < 0 || config.MaxMessage > longestFrame || config.Timeout < 0 {
+			return nil, fmt.Errorf("limit of %d bytes, %v: %w", config.MaxMessage, config.Timeout, syscall.EINVAL)
+		}
+		if config.MaxMessage > 0 {
+			m.max = config.MaxMessage
+		}
+		if config.Timeout > 0 {
+			m.timeout = config.Timeout
+		}
+	}
+	c, err := NewConn(conn)
+	if err != nil {
+		return nil, err
+	}
+	if c.kind == syscall.SOCK_SEQPACKET { // else an empty message would be the end
+		if err := c.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return nil, err
+		}
+	}
+	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors}
+	m.partial = frame{fd: stolen}
+	return m, nil
+}
+
+// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer has no
+// room. EMSGSIZE for a payload that is longer than 1<<31 - 1 bytes, or than a packet can be. Other errors are those of [Conn.Send].
+func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
+	if file, ok := f.(*os.File); f == nil || ok && file == nil {
+		return m.SendFD(ctx, data, stolen)
+	}
+	return Lend(func(fds []int) error { return m.SendFD(ctx, data, fds[0]) }, f)
+}
+
+// SendFD is Send of a descriptor, which stays the caller's; a negative one is no attachment.
+func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
+	return failed("send message", m.conn.peer, m.send(ctx, data, fd))
+}
+
+func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
+	if len(data) > longestFrame {
+		return fmt.Errorf("a payload of %d bytes: %w", len(data), syscall.EMSGSIZE)
+	}
+	if err := turn(ctx, m.sending); err != nil {
+		return err
+	}
+	defer func() { <-m.sending }()
+	var fds []int
+	if m.one[0] = fd; fd >= 0 {
+		fds = m.one[:]
+	}
+	if m.conn.Packets() {
+		return m.conn.send(ctx, nil, nil, data, fds)
+	}
+	word := uint32(len(data))
+	if fd >= 0 {
+		word |= frameAttached
+	}
+	binary.BigEndian.PutUint32(m.head[:], word)
+	return m.conn.send(ctx, nil, m.head[:], data, fds)
+}
+
+// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves with messages
+// or as it likes. The pair is of the kind that SocketPair makes.
+func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
+	local, remote, err := SocketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer remote.Close()
+	if err := m.Send(ctx, data, remote); err != nil {
+		return nil, errors.Join(err, local.Close())
+	}
+	conn, err := FileConn(local)
+	if err != nil {
+		return nil, errors.Join(err, local.Close())
+	}
+	return conn, nil
+}
+
+// Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed, but
+// the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit, which is gone, and
+// ErrDescriptorsLost: the next message can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed
+// for an attachment that is announced and did not come, io.ErrUnexpectedEOF, os.ErrDeadlineExceeded for a rest that did not come in time.
+//
+// On systems other than Linux a packet with neither payload nor attachment looks like the end.
+func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
+	data, fd, err := m.ReceiveFD(ctx)
+	if err != nil || fd < 0 {
+		return data, nil, err
+	}
+	return data, os.NewFile(uintptr(fd), attachment), nil
+}
+
+// ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none.
+func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
+	if err := turn(ctx, m.receiving); err != nil {
+		return nil, stolen, failed("receive message", m.conn.peer, err)
+	}
+	defer func() { <-m.receiving }()
+	if m.conn.Packets() {
+		data, fd, err = m.receivePacket(ctx)
+	} else {
+		data, fd, err = m.receiveFrame(ctx)
+	}
+	if err == io.EOF {
+		return nil, stolen, err
+	}
+	return data, fd, failed("receive message", m.conn.peer, err)
+}
+
+func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
+	data, _, _, err := m.conn.ReceivePacket(ctx, nil, m.max, &m.set, MaxDescriptors)
+	if err != nil {
+		return nil, stolen, unwrapOp(err)
+	}
+	if m.set.Len() == 0 {
+		return data, stolen, nil
+	}
+	fd, err := m.set.Steal(0)
+	return data, fd, errors.Join(err, m.set.Close())
+}
+
+func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
+	if m.broken != nil {
+		return nil, stolen, m.broken
+	}
+	data, fd, err := m.frame(ctx)
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return data, fd, err
+	}
+	m.broken = err
+	m.partial.data = nil
+	if err := errors.Join(m.dropAttachment(), m.in.close()); err != nil {
+		m.broken = errors.Join(m.broken, err)
+	}
+	return nil, stolen, m.broken
+}
+
+// frame goes on with the message that has begun, or begins one.
+func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
+	p := &m.partial
+	if !p.announced {
+		if err := m.in.fill(ctx, 1); err != nil {
+			return nil, stolen, err
+		}
+		if len(m.in.data()) < frameHeader {
+			if err := m.rest(ctx, func(ctx context.Context) error { return m.in.fill(ctx, frameHeader) }); err != nil {
+				return nil, stolen, err
+			}
+		}
+		word := binary.BigEndian.Uint32(m.in.data())
+		p.announced, p.length = true, int(word&^frameAttached)
+		if p.length > m.max {
+			return nil, stolen, fmt.Errorf("a payload of %d bytes, more than %d: %w", p.length, m.max, syscall.EMSGSIZE)
+		}
+		if word&frameAttached != 0 {
+			fd, ok := m.in.take(m.in.position())
+			if !ok {
+				return nil, stolen, malformed("a message with an attachment that did not come")
+			}
+			p.fd = fd
+		}
+		if err := m.in.use(frameHeader); err != nil {
+			return nil, stolen, err
+		}
+	}
+	for len(p.data) < p.length {
+		if len(p.data) == cap(p.data) {
+			p.data = append(make([]byte, 0, min(p.length, max(payloadStep, 2*len(p.data)))), p.data...)
+		}
+		read := m.more
+		if len(m.in.data()) == 0 {
+			read = func(ctx context.Context) error { return m.rest(ctx, m.more) }
+		}
+		if err := read(ctx); err != nil {
+			return nil, stolen, err
+		}
+	}
+	data, fd := p.data, p.fd
+	*p = frame{fd: stolen}
+	return data, fd, nil
+}
+
+// more reads some of the payload.
+func (m *MessageConn) more(ctx context.Context) error {
+	p := &m.partial
+	n, err := m.in.read(ctx, p.data[len(p.data):min(cap(p.data), p.length)])
+	p.data = p.data[:len(p.data)+n]
+	return err
+}
+
+// rest waits for part of a message whose first byte is there.
+func (m *MessageConn) rest(ctx context.Context, read func(context.Context) error) error {
+	p := &m.partial
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	limited, cancel := context.WithDeadline(ctx, p.began.Add(m.timeout))
+	defer cancel()
+	err := read(limited)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the rest of the message did not come within %v: %w", m.timeout, os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+func (m *MessageConn) dropAttachment() (err error) {
+	if m.partial.fd >= 0 {
+		err = closeFD(m.partial.fd)
+		m.partial.fd = stolen
+	}
+	return err
+}
+
+// CloseWrite ends the sending of messages: the peer receives those that were sent, then io.EOF.
+func (m *MessageConn) CloseWrite() error { return m.conn.conn.CloseWrite() }
+
+// Close closes the socket, and an attachment whose message is not all there. Calls that wait come back with net.ErrClosed.
+func (m *MessageConn) Close() error {
+	err := m.conn.Close()
+	m.receiving <- struct{}{}
+	defer func() { <-m.receiving }()
+	return errors.Join(err, m.forget())
+}
+
+// forget closes what came and was not returned.
+func (m *MessageConn) forget() error {
+	if m.broken == nil {
+		m.broken = net.ErrClosed
+	}
+	return errors.Join(m.dropAttachment(), m.in.close())
+}
+
+// Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for a message now and then: a MessageConn does it with less.
+func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) error {
+	m, err := NewMessageConn(conn, nil)
+	if err != nil {
+		return err
+	}
+	return m.Send(ctx, data, f)
+}
+
+// Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket after an error, that of
+// the context too: part of a message may have been read.
+func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) {
+	m, err := NewMessageConn(conn, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.in.exact = true
+	data, f, err := m.Receive(ctx)
+	if e := m.forget(); e != nil && err == nil {
+		if f != nil {
+			e = errors.Join(e, f.Close())
+		}
+		return nil, nil, e
+	}
+	return data, f, err
+}
+
+// SendPipe is [MessageConn.SendPipe] on a UNIX socket.
+func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixConn, error) {
+	m, err := NewMessageConn(conn, nil)
+	if err != nil {
+		return nil, err
+	}
+	return m.SendPipe(ctx, data)
+}
+
+// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by themselves, or a stream where
+// there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
+func SocketPair() (one, other *os.File, err error) {
+	fds, err := socketPair()
+	if err != nil {
+		return nil, nil, failed("socketpair", nil, err)
+	}
+	return os.NewFile(uintptr(fds[0]), "pair"), os.NewFile(uintptr(fds[1]), "pair"), nil
+}
+
+// FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's:
+// ENOTSOCK for no socket, EAFNOSUPPORT for one of another family.
+func FileConn(f *os.File) (*net.UnixConn, error) {
+	var s Socket
+	if err := Lend(func(fds []int) (err error) { s, err = Inspect(fds[0]); return err }, f); err != nil {
+		return nil, err
+	}
+	if s.Domain != syscall.AF_UNIX {
+		return nil, failed("adopt", s.Local, fmt.Errorf("socket of family %d: %w", s.Domain, syscall.EAFNOSUPPORT))
+	}
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, failed("adopt", s.Local, err)
+	}
+	return c.(*net.UnixConn), f.Close()
+}
+
+// unwrapOp takes off what a lower level has said of the operation.
+func unwrapOp(err error) error {
+	if op, ok := err.(*transport.OpError); ok {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,437 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix.SOCK_STREAM}
+
+func messages(t testing.TB, kind int, config *MessageConfig) (one, other *MessageConn) {
+	t.Helper()
+	a, b := pair(t, kind)
+	one, err := NewMessageConn(a, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { one.Close() })
+	other, err = NewMessageConn(b, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Close() })
+	return one, other
+}
+
+// hostile makes a MessageConn, and the socket of one who sends what he likes.
+func hostile(t testing.TB, kind int, config *MessageConfig) (*net.UnixConn, *MessageConn) {
+	t.Helper()
+	a, b := pair(t, kind)
+	m, err := NewMessageConn(b, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { m.Close() })
+	return a, m
+}
+
+func open(t testing.TB, text string) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	f, err := os.Open(name)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func text(t testing.TB, f *os.File) string {
+	t.Helper()
+	b := make([]byte, 100)
+	n, err := f.ReadAt(b, 0)
+	require.True(t, err == nil || err == io.EOF, "%v", err)
+	return string(b[:n])
+}
+
+// Messages keep their boundaries, their order and their attachments, with a payload or without, with an attachment or without.
+func TestMessages(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			ctx := soon(t)
+			a, b := messages(t, kind, nil)
+			f := open(t, "f")
+			all := []struct {
+				data string
+				file bool
+			}{{"one", true}, {"two", false}, {"", true}, {"", false}, {"three", true}, {string(bytes.Repeat([]byte("x"), 100_000)), true}, {"", false}}
+			sent := make(chan error, 1)
+			go func() {
+				var err error
+				for _, m := range all {
+					if m.file {
+						err = errors.Join(err, a.Send(ctx, []byte(m.data), f))
+					} else {
+						var none *os.File
+						err = errors.Join(err, a.Send(ctx, []byte(m.data), none))
+					}
+				}
+				sent <- errors.Join(err, a.CloseWrite())
+			}()
+			for i, want := range all {
+				data, got, err := b.Receive(ctx)
+				require.NoError(t, err, i)
+				require.Equal(t, want.data, string(data), i)
+				require.Equal(t, want.file, got != nil, i)
+				if got != nil {
+					require.Equal(t, "f", text(t, got))
+					require.NoError(t, got.Close())
+				}
+			}
+			_, _, err := b.Receive(ctx)
+			require.Equal(t, io.EOF, err)
+			require.NoError(t, <-sent)
+			require.NoError(t, b.Send(ctx, []byte("the other way"), nil))
+			data, _, err := a.Receive(ctx)
+			require.NoError(t, err)
+			require.Equal(t, "the other way", string(data))
+		})
+	}
+}
+
+// The functions on sockets read no more than their message, on a stream too.
+func TestSendAndReceiveOnSockets(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			ctx := soon(t)
+			a, b := pair(t, kind)
+			f := open(t, "f")
+			require.NoError(t, Send(ctx, a, []byte("one"), f))
+			require.NoError(t, Send(ctx, a, nil, nil))
+			require.NoError(t, Send(ctx, a, []byte("two"), f))
+			require.NoError(t, a.Close())
+			for _, want := range []string{"one", "", "two"} {
+				data, got, err := Receive(ctx, b)
+				require.NoError(t, err)
+				require.Equal(t, want, string(data))
+				require.Equal(t, want != "", got != nil)
+				if got != nil {
+					require.NoError(t, got.Close())
+				}
+			}
+			_, _, err := Receive(ctx, b)
+			require.Equal(t, io.EOF, err)
+		})
+	}
+}
+
+// A service hands out a new connection to each who asks.
+func TestSendPipe(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			ctx := soon(t)
+			a, b := pair(t, kind)
+			endpoint, err := SendPipe(ctx, a, []byte("sql"))
+			require.NoError(t, err)
+			data, f, err := Receive(ctx, b)
+			require.NoError(t, err)
+			require.Equal(t, "sql", string(data))
+			served, err := FileConn(f)
+			require.NoError(t, err)
+			require.NoError(t, Send(ctx, served, []byte("hello"), nil))
+			data, _, err = Receive(ctx, endpoint)
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(data))
+			require.NoError(t, served.Close())
+			_, _, err = Receive(ctx, endpoint)
+			require.Equal(t, io.EOF, err)
+			require.NoError(t, endpoint.Close())
+
+			require.NoError(t, b.Close())
+			_, err = SendPipe(ctx, a, []byte("sql"))
+			require.ErrorIs(t, err, syscall.EPIPE)
+		})
+	}
+}
+
+func TestFileConn(t *testing.T) {
+	noLeak(t)
+	f := open(t, "f")
+	_, err := FileConn(f)
+	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	require.Equal(t, "f", text(t, f), "it stays the caller's")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	inet := os.NewFile(uintptr(fd), "inet")
+	_, err = FileConn(inet)
+	require.ErrorIs(t, err, syscall.EAFNOSUPPORT)
+	require.NoError(t, inet.Close())
+	one, other, err := SocketPair()
+	require.NoError(t, err)
+	c, err := FileConn(one)
+	require.NoError(t, err)
+	require.ErrorIs(t, one.Close(), os.ErrClosed)
+	require.NoError(t, c.Close())
+	require.NoError(t, other.Close())
+}
+
+// More attachments than one are closed but the first.
+func TestSurplusAttachments(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, m := hostile(t, kind, nil)
+			wire := []byte("\x80\x00\x00\x04data")
+			if kind == unix.SOCK_SEQPACKET {
+				wire = wire[4:]
+			}
+			for _, n := range []int{2, 3, 253} {
+				fds := append([]int{file(t, "first")}, slicesRepeat(file(t, "other"), n-1)...)
+				sendRaw(t, a, wire, unix.UnixRights(fds...))
+				before := openDescriptors()
+				data, fd, err := m.ReceiveFD(soon(t))
+				require.NoError(t, err)
+				require.Equal(t, "data", string(data))
+				require.Equal(t, "first", content(t, fd))
+				require.NoError(t, unix.Close(fd))
+				require.Empty(t, leftOver(before, openDescriptors()))
+			}
+		})
+	}
+}
+
+// The frames of libchan, as it sends them: the first byte by itself.
+func TestFrames(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	a, m := hostile(t, unix.SOCK_STREAM, nil)
+	f := file(t, "f")
+	rights := unix.UnixRights(f)
+	type part struct {
+		p       string
+		control []byte
+	}
+	for _, p := range []part{
+		{"\x00", nil}, {"\x00\x00\x03", nil}, {"one", nil},
+		{"\x80", rights}, {"\x00\x00\x03", nil}, {"two", nil},
+		{"\x80", rights}, {"\x00\x00\x00", nil},
+		{"\x00\x00\x00\x00", nil},
+		{"\x00\x00\x00\x01x", rights}, // a descriptor that nobody announced
+		{"\x80\x00\x00\x04fo", rights}, {"ur", nil},
+	} {
+		sendRaw(t, a, []byte(p.p), p.control)
+	}
+	require.NoError(t, a.CloseWrite())
+	for _, want := range []struct {
+		data string
+		file bool
+	}{{"one", false}, {"two", true}, {"", true}, {"", false}, {"x", false}, {"four", true}} {
+		data, fd, err := m.ReceiveFD(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want.data, string(data))
+		require.Equal(t, want.file, fd >= 0, want.data)
+		if fd >= 0 {
+			require.NoError(t, unix.Close(fd))
+		}
+	}
+	_, _, err := m.Receive(ctx)
+	require.Equal(t, io.EOF, err)
+
+	c, d := connPair(t, unix.SOCK_STREAM)
+	sender, err := NewMessageConn(c.conn, nil)
+	require.NoError(t, err)
+	require.NoError(t, sender.SendFD(ctx, []byte("data"), f))
+	require.NoError(t, sender.SendFD(ctx, nil, -1))
+	var set FDSet
+	p := make([]byte, 100)
+	n, err := d.Receive(ctx, p, &set, 1)
+	require.NoError(t, err)
+	require.Equal(t, "\x80\x00\x00\x04data", string(p[:n]))
+	require.NoError(t, set.Close())
+	n, err = d.Receive(ctx, p, nil, 0)
+	require.NoError(t, err)
+	require.Equal(t, "\x00\x00\x00\x00", string(p[:n]))
+}
+
+func TestFrameLies(t *testing.T) {
+	for _, tt := range []struct {
+		name, wire string
+		fds        int
+		want       error
+	}{
+		{"an attachment that does not come", "\x80\x00\x00\x01x", 0, ErrMalformed},
+		{"too long", "\x00\x00\x00\x11", 0, syscall.EMSGSIZE},
+		{"too long with an attachment", "\xff\xff\xff\xff", 1, syscall.EMSGSIZE},
+		{"half a header", "\x80\x00", 1, io.ErrUnexpectedEOF},
+		{"no payload", "\x80\x00\x00\x02", 1, io.ErrUnexpectedEOF},
+		{"half a payload", "\x80\x00\x00\x02x", 3, io.ErrUnexpectedEOF},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			noLeak(t)
+			a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{MaxMessage: 16})
+			var control []byte
+			if tt.fds > 0 {
+				control = unix.UnixRights(slicesRepeat(file(t, "f"), tt.fds)...)
+			}
+			sendRaw(t, a, []byte(tt.wire), control)
+			require.NoError(t, a.Close())
+			before := openDescriptors()
+			_, _, err := m.Receive(soon(t))
+			require.ErrorIs(t, err, tt.want)
+			require.Empty(t, leftOver(before, openDescriptors()), "at once, not at Close")
+			_, _, err = m.Receive(soon(t))
+			require.ErrorIs(t, err, tt.want, "for good")
+		})
+	}
+}
+
+func TestFrameSilence(t *testing.T) {
+	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
+		noLeak(t)
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
+		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
+		before := openDescriptors()
+		_, _, err := m.Receive(context.Background())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Empty(t, leftOver(before, openDescriptors()))
+	}
+}
+
+// A context that ends within a message loses nothing of it.
+func TestMessageGoesOn(t *testing.T) {
+	noLeak(t)
+	a, m := hostile(t, unix.SOCK_STREAM, nil)
+	control := unix.UnixRights(file(t, "f"))
+	for _, b := range []byte("\x80\x00\x00\x04data") {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		_, _, err := m.Receive(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		cancel()
+		sendRaw(t, a, []byte{b}, control)
+		control = nil
+	}
+	data, f, err := m.Receive(soon(t))
+	require.NoError(t, err)
+	require.Equal(t, "data", string(data))
+	require.Equal(t, "f", text(t, f))
+	require.NoError(t, f.Close())
+}
+
+func TestPacketBeyondLimit(t *testing.T) {
+	noLeak(t)
+	a, m := hostile(t, unix.SOCK_SEQPACKET, &MessageConfig{MaxMessage: 16})
+	sendRaw(t, a, make([]byte, 17), unix.UnixRights(file(t, "f")))
+	sendRaw(t, a, make([]byte, 16), nil)
+	_, _, err := m.Receive(soon(t))
+	require.Error(t, err)
+	data, _, err := m.Receive(soon(t))
+	require.NoError(t, err)
+	require.Len(t, data, 16)
+	require.ErrorIs(t, m.Send(soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
+	for _, c := range []MessageConfig{{MaxMessage: -1}, {Timeout: -1}} {
+		_, err := NewMessageConn(a, &c)
+		require.ErrorIs(t, err, syscall.EINVAL)
+	}
+}
+
+func TestMessageClose(t *testing.T) {
+	for name, kind := range messageKinds {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, m := hostile(t, kind, nil)
+			if kind == unix.SOCK_STREAM {
+				sendRaw(t, a, []byte("\x80\x00\x00\x05da"), unix.UnixRights(file(t, "f")))
+			}
+			done := make(chan error, 1)
+			go func() { _, _, err := m.Receive(context.Background()); done <- err }()
+			require.Eventually(t, func() bool { return len(m.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+			require.NoError(t, m.Close())
+			require.ErrorIs(t, <-done, net.ErrClosed)
+			_, _, err := m.Receive(context.Background())
+			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, m.Send(context.Background(), nil, nil), net.ErrClosed)
+		})
+	}
+}
+
+// Whatever is sent comes, however it is cut.
+func TestFramesInPieces(t *testing.T) {
+	noLeak(t)
+	f := file(t, "f")
+	rapid.Check(t, func(rt *rapid.T) {
+		a, b := pair(t, unix.SOCK_STREAM)
+		defer a.Close()
+		m, err := NewMessageConn(b, nil)
+		require.NoError(t, err)
+		defer m.Close()
+		type message struct {
+			data []byte
+			file bool
+		}
+		var all []message
+		for range rapid.IntRange(1, 6).Draw(rt, "messages") {
+			s := message{make([]byte, rapid.SampledFrom([]int{0, 1, 3, 4, 5000}).Draw(rt, "size")), rapid.Bool().Draw(rt, "attached")}
+			all = append(all, s)
+			wire := append([]byte{0, 0, byte(len(s.data) >> 8), byte(len(s.data))}, s.data...)
+			var control []byte
+			if s.file {
+				wire[0], control = 0x80, unix.UnixRights(f)
+			}
+			for len(wire) > 0 {
+				n := min(rapid.SampledFrom([]int{1, 2, 4, 5, 1000, 1 << 20}).Draw(rt, "piece"), len(wire))
+				sendRaw(t, a, wire[:n], control)
+				wire, control = wire[n:], nil
+			}
+		}
+		for _, want := range all {
+			data, fd, err := m.ReceiveFD(soon(t))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want.data, data))
+			require.Equal(t, want.file, fd >= 0)
+			if fd >= 0 {
+				require.NoError(t, unix.Close(fd))
+			}
+		}
+	})
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("\x80\x00\x00\x04data\x00\x00\x00\x01x"), uint8(255), uint64(1))
+	f.Add([]byte("\x80\x00\x00\x04data\x80\x00\x00\x01x"), uint8(7), uint64(3))
+	f.Add([]byte("\xff\xff\xff\xff"), uint8(0), uint64(1))
+	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
+		noLeak(t)
+		fd := file(t, "f")
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{MaxMessage: 1 << 20})
+		wire = wire[:min(len(wire), 10_000)]
+		for k := uint(0); len(wire) > 0 && k < 200; k++ {
+			n := min(int(piece)+1, len(wire))
+			var control []byte
+			if with>>(k%64)&1 == 1 {
+				control = unix.UnixRights(slicesRepeat(fd, int(k%2)+1)...)
+			}
+			sendRaw(t, a, wire[:n], control)
+			wire = wire[n:]
+		}
+		require.NoError(t, a.Close())
+		for {
+			_, fd, err := m.ReceiveFD(soon(t))
+			if err != nil {
+				break
+			}
+			if fd >= 0 {
+				require.NoError(t, unix.Close(fd))
+			}
+		}
+	})
+}

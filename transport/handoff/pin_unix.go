@@ -1,0 +1,130 @@
+//go:build unix
+
+package handoff
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"github.com/cnode-go/cnode/transport"
+	"golang.org/x/sys/unix"
+)
+
+// A pin holds on to the directory of a socket's file, so that the file can be removed whatever has become of the path since: moved, or mounted
+// over.
+type pin struct {
+	dir      *os.File
+	name     string
+	dev, ino uint64
+}
+
+// newPin opens the directory of a path, before anything is there.
+func newPin(path string) (*pin, error) {
+	dir, name := split(path)
+	fd, err := unix.Open(dir, openDirectory|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return &pin{dir: os.NewFile(uintptr(fd), dir), name: name}, nil
+}
+
+// note looks what has been made there.
+func (p *pin) note() (err error) {
+	p.dev, p.ino, err = p.look()
+	return err
+}
+
+func (p *pin) look() (dev, ino uint64, err error) {
+	e := p.with(func(dir int) {
+		var st unix.Stat_t
+		err = unix.Fstatat(dir, p.name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		dev, ino = uint64(st.Dev), uint64(st.Ino)
+	})
+	if e != nil {
+		return 0, 0, e
+	}
+	return dev, ino, os.NewSyscallError("fstatat", err)
+}
+
+// remove removes the file, unless it has gone or is another by now, and lets go of the directory.
+func (p *pin) remove() error {
+	if p == nil {
+		return nil
+	}
+	dev, ino, err := p.look()
+	if err == nil && dev == p.dev && ino == p.ino {
+		if e := p.with(func(dir int) { err = unix.Unlinkat(dir, p.name, 0) }); e != nil {
+			err = e
+		}
+	}
+	if errors.Is(err, unix.ENOENT) {
+		err = nil
+	}
+	return errors.Join(err, p.dir.Close())
+}
+
+func (p *pin) with(do func(dir int)) error {
+	raw, err := p.dir.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(func(fd uintptr) { do(int(fd)) })
+}
+
+// pinned calls bind, which makes the file of an address, and returns the pin of it, nil for an address without a file.
+func pinned(a transport.Addr, bind func() error) (*pin, error) {
+	path, err := transport.UnixPath(a)
+	if err != nil {
+		return nil, err
+	}
+	if path == "" || abstractNames && path[0] == '@' {
+		return nil, bind()
+	}
+	p, err := newPin(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := bind(); err != nil {
+		return nil, errors.Join(err, p.dir.Close())
+	}
+	if err := p.note(); err != nil {
+		return nil, errors.Join(err, p.dir.Close())
+	}
+	return p, nil
+}
+
+// bindDatagram makes a datagram socket with a name and, unless it is nil, a destination.
+func bindDatagram(a, destination transport.Addr) (*net.UnixConn, *pin, error) {
+	name, err := transport.ToSockaddr(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	fd, err := datagramSocket()
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socket", err)
+	}
+	p, err := pinned(a, func() error { return os.NewSyscallError("bind", unix.Bind(fd, name)) })
+	if err == nil && destination != nil {
+		err = connectTo(fd, destination)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, unix.Close(fd), p.remove())
+	}
+	conn, err := connOf(fd)
+	if err != nil {
+		return nil, nil, errors.Join(err, p.remove())
+	}
+	return conn, p, nil
+}
+
+func connectTo(fd int, a transport.Addr) error {
+	if _, err := transport.UnixPath(a); err != nil {
+		return err
+	}
+	sa, err := transport.ToSockaddr(a)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("connect", unix.Connect(fd, sa))
+}

@@ -1,0 +1,157 @@
+package handoff
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"github.com/cnode-go/cnode/transport"
+	"golang.org/x/sys/unix"
+)
+
+// pollsOwnBufferOnly: see Conn.sendByLooking.
+const pollsOwnBufferOnly = true
+
+// The calls are made with structures that live in the Conn, so that nothing is allocated, and without telling the scheduler: MSG_DONTWAIT keeps them
+// from waiting.
+
+type outSystem struct {
+	header unix.Msghdr
+	vector [2]unix.Iovec
+	name   []byte // sockaddr_un
+}
+
+type inSystem struct {
+	header unix.Msghdr
+	vector unix.Iovec
+	name   [unix.SizeofSockaddrUnix + 2]byte
+	known  string // the name whose Addr knownAddr is
+	cached transport.Addr
+}
+
+// address keeps the address of an outgoing message as the system wants it.
+func (o *outgoing) address(to transport.Addr) (err error) {
+	if o.name = o.name[:0]; to != nil {
+		if _, err = transport.UnixPath(to); err == nil {
+			o.name, err = transport.AppendSockaddr(o.name, to)
+		}
+	}
+	return err
+}
+
+func (o *outgoing) send(fd int) (int, error) {
+	h := &o.header
+	*h = unix.Msghdr{}
+	head, rest := o.rest()
+	parts := 0
+	if len(head) > 0 {
+		o.vector[0].Base = &head[0]
+		o.vector[0].SetLen(len(head))
+		parts = 1
+	}
+	if len(rest) > 0 {
+		o.vector[parts].Base = &rest[0]
+		o.vector[parts].SetLen(len(rest))
+		parts++
+	}
+	h.Iov = &o.vector[0]
+	h.SetIovlen(parts)
+	if control := o.control(); control != nil {
+		h.Control = &control[0]
+		h.SetControllen(len(control))
+	}
+	if len(o.name) > 0 {
+		h.Name = &o.name[0]
+		h.Namelen = uint32(len(o.name))
+	}
+	n, errno := messageCall(unix.SYS_SENDMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, len(head)+len(rest))
+	o.vector[0].Base, o.vector[1].Base = nil, nil
+	runtime.KeepAlive(o)
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
+}
+
+// receive reads one message. The room for descriptors is exact: with CMSG_SPACE the padding behind the last one could take another.
+func (i *incoming) receive(fd int, credentials bool) error {
+	if i.whole {
+		if err := i.makeRoom(fd); err != nil {
+			return err
+		}
+	}
+	h := &i.header
+	*h = unix.Msghdr{Name: &i.name[0], Namelen: uint32(len(i.name))}
+	if len(i.p) > 0 {
+		i.vector.Base = &i.p[0]
+		i.vector.SetLen(len(i.p))
+		h.Iov = &i.vector
+		h.SetIovlen(1)
+	}
+	control := i.arriving.bytes()
+	size := 0
+	if credentials {
+		size = unix.CmsgSpace(unix.SizeofUcred)
+	}
+	if i.room > 0 {
+		size += unix.CmsgLen(4 * i.room)
+	}
+	if size > 0 {
+		h.Control = &control[0]
+		h.SetControllen(size)
+	}
+	n, errno := messageCall(unix.SYS_RECVMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC, len(i.p))
+	i.vector.Base = nil
+	if errno != 0 {
+		return errno
+	}
+	i.sender(i.name[:min(int(h.Namelen), len(i.name))])
+	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
+}
+
+// makeRoom looks how long the next packet is. It looks without room for descriptors, for each look would make new ones of them. A
+// packet beyond the limit is read, so that it is gone.
+func (i *incoming) makeRoom(fd int) error {
+	h := &i.header
+	*h = unix.Msghdr{}
+	size, errno := messageCall(unix.SYS_RECVMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_PEEK|unix.MSG_TRUNC, 0)
+	if errno != 0 {
+		return errno
+	}
+	switch {
+	case size > i.limit:
+		i.p = i.p[:0] // it will be ErrTruncated, or ErrDescriptorsLost
+	case size > cap(i.p):
+		i.p = make([]byte, size)
+	default:
+		i.p = i.p[:size]
+	}
+	return nil
+}
+
+// sender finds the address of a name, most often that of the message before.
+func (i *incoming) sender(name []byte) {
+	if i.cached == nil || string(name) != i.known {
+		i.known = string(name)
+		if i.cached, _ = transport.ParseSockaddr(name); i.cached == nil {
+			i.cached = transport.UnixAddr("")
+		}
+	}
+	i.from = i.cached
+}
+
+func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) (int, syscall.Errno) {
+	var n uintptr
+	var errno syscall.Errno
+	if size <= rawMax {
+		n, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
+	} else {
+		n, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
+	}
+	return int(n), errno
+}
+
+// emptyCarries tells whether an empty message can carry descriptors.
+func emptyCarries(kind int) bool { return kind != unix.SOCK_STREAM }
+
+func noRoom(err error) bool { return again(err) }

@@ -1,0 +1,47 @@
+//go:build !unix
+
+package handoff
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Without UNIX sockets that carry descriptors nothing of this package works: NewConn says so.
+
+const pollsOwnBufferOnly = false
+
+type outSystem struct{}
+
+type inSystem struct{}
+
+type ancillary struct{}
+
+func (*ancillary) put([]int) {}
+func (*ancillary) drop()     {}
+
+func (*outgoing) address(transport.Addr) error { return errors.ErrUnsupported }
+func (*outgoing) send(int) (int, error)        { return 0, errors.ErrUnsupported }
+func (*incoming) receive(int, bool) error      { return errors.ErrUnsupported }
+func socketKind(syscall.RawConn) (int, error)  { return 0, errors.ErrUnsupported }
+func emptyCarries(int) bool                    { return false }
+func noRoom(error) bool                        { return false }
+func closeFD(int) error                        { return errors.ErrUnsupported }
+
+func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
+func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUnsupported }
+
+type pin struct{}
+
+func (*pin) remove() error { return nil }
+
+func autobindName() (name, dir string, err error) { return "", "", errors.ErrUnsupported }
+
+func bindDatagram(_, _ transport.Addr) (*net.UnixConn, *pin, error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+func pinned(transport.Addr, func() error) (*pin, error) { return nil, errors.ErrUnsupported }

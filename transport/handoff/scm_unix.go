@@ -1,0 +1,62 @@
+//go:build unix
+
+package handoff
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rawMax is how many bytes a system call may copy without the scheduler being told: some tens of microseconds.
+const rawMax = 256 << 10
+
+// socketKind is the type of a socket, EAFNOSUPPORT if it is no UNIX one.
+func socketKind(raw syscall.RawConn) (kind int, err error) {
+	e := raw.Control(func(fd uintptr) {
+		kind, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE)
+	})
+	if e != nil {
+		return 0, e
+	}
+	return kind, os.NewSyscallError("getsockopt SO_TYPE", err)
+}
+
+// settle judges a message that has been received into p, with control data and flags, and takes its descriptors.
+func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
+	i.n = min(n, len(i.p))
+	var got parsed
+	var err error
+	i.fds, got = parseAncillary(i.fds[:0], control)
+	i.cred, i.hasCred = got.cred, got.hasCred
+	i.fds, err = arrived(i.fds)
+	switch {
+	case err != nil:
+		return os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room: // padding has room for one more than was asked for
+		return ErrDescriptorsLost
+	case flags&unix.MSG_TRUNC != 0:
+		return ErrTruncated
+	case got.foreign || got.hasCred && !credentials:
+		return ErrAncillary
+	}
+	return nil
+}
+
+// sessionBuffer makes the buffer of a stream for sessions large enough for two of them.
+func sessionBuffer(raw syscall.RawConn, sends bool) (err error) {
+	e := raw.Control(func(fd uintptr) {
+		if !sends {
+			err = os.NewSyscallError("setsockopt SO_RCVBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, sessionBuffers))
+			return
+		}
+		if size, e := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF); e != nil || size < sessionBuffers {
+			err = os.NewSyscallError("setsockopt SO_SNDBUF", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sessionBuffers))
+		}
+	})
+	if e != nil {
+		return e
+	}
+	return err
+}

@@ -1,0 +1,235 @@
+package handoff
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// DefaultMaxPayload is the longest document that a JSONConn takes from a memory file, in bytes.
+	DefaultMaxPayload = 64 << 20
+
+	// argsViaFD stands for a document that is in the first descriptor.
+	argsViaFD   = "<args-via-fd>"
+	payloadName = "jsoncomm/payload"
+)
+
+// A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of sequenced packets. A document that is too long for a packet goes in
+// a memory file (Linux), which is the message's first descriptor; at most MaxDescriptors - 1 others are beside it then. This is jsoncomm of osbuild in
+// its present form.
+//
+// Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
+type JSONConn struct{ conn *Conn }
+
+// NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which it owns on success; EINVAL for one of another type.
+func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
+	c, err := NewConn(conn)
+	if err == nil && c.kind != syscall.SOCK_SEQPACKET {
+		err = failed("JSON connection", nil, fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &JSONConn{conn: c}, nil
+}
+
+// JSONPair makes two that are connected to each other.
+func JSONPair() (one, other *JSONConn, err error) {
+	a, b, err := SocketPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer a.Close()
+	defer b.Close()
+	first, err := FileConn(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	second, err := FileConn(b)
+	if err == nil {
+		if one, err = NewJSONConn(first); err == nil {
+			if other, err = NewJSONConn(second); err == nil {
+				return one, other, nil
+			}
+		}
+		err = errors.Join(err, second.Close())
+	}
+	return nil, nil, errors.Join(err, first.Close())
+}
+
+// DialJSON connects to a JSONListener at a path.
+func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, failed("connect", addr, err)
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unixpacket", path)
+	if err != nil {
+		return nil, failed("connect", addr, err)
+	}
+	j, err := NewJSONConn(c.(*net.UnixConn))
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return j, nil
+}
+
+// SyscallConn is for options of the socket, and for PeerCred.
+func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
+
+// Send sends v as JSON, with descriptors, which stay the caller's. A peer that has no room is waited for. EMSGSIZE for a document that is too long for a packet where there
+// are no memory files. What cannot be JSON is the error of json.Marshal, and nothing is sent.
+func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
+	p, err := json.Marshal(v)
+	if err == nil {
+		if err = j.conn.send(ctx, nil, nil, p, fds); errors.Is(err, syscall.EMSGSIZE) {
+			err = j.sendFile(ctx, p, fds, err)
+		}
+	}
+	return failed("send JSON", j.conn.peer, err)
+}
+
+// sendFile sends a document that is too long in a memory file.
+func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong error) error {
+	if len(fds) > MaxDescriptors-1 {
+		return fmt.Errorf("%d descriptors beside a payload of %d bytes, more than %d: %w", len(fds), len(p), MaxDescriptors-1, syscall.EINVAL)
+	}
+	fd, err := memoryFile(payloadName, p)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("a document of %d bytes: %w", len(p), tooLong)
+	}
+	if err != nil {
+		return err
+	}
+	err = j.conn.send(ctx, nil, nil, []byte(argsViaFD), append([]int{fd}, fds...))
+	return errors.Join(err, closeFD(fd))
+}
+
+// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it checked. It returns the
+// descriptors, which the caller closes, never nil. io.EOF is the end. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not
+// come whole, ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next document can be
+// received.
+func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
+	set := &FDSet{}
+	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
+	if err == io.EOF {
+		return nil, io.EOF
+	}
+	if err = unwrapOp(err); err == nil && string(p) == argsViaFD {
+		p, set, err = fromFile(set)
+	}
+	if err == nil {
+		err = decodeJSON(p, v)
+	}
+	if err != nil {
+		return nil, failed("receive JSON", j.conn.peer, errors.Join(err, set.Close()))
+	}
+	return set, nil
+}
+
+// fromFile reads the document in the first descriptor, and makes a set of the others.
+func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
+	fd, err := set.Steal(0)
+	if err != nil {
+		return nil, set, malformed("a payload in a descriptor that did not come")
+	}
+	p, err = readMemoryFile(fd, DefaultMaxPayload)
+	if err = errors.Join(err, closeFD(fd)); err != nil {
+		return nil, set, err
+	}
+	others = &FDSet{}
+	for i := 1; i < set.Len(); i++ {
+		fd, err := set.Steal(i)
+		if err != nil {
+			return nil, set, errors.Join(err, others.Close())
+		}
+		others.take([]int{fd})
+	}
+	return p, others, set.Close()
+}
+
+// Close closes the connection. It may be called any number of times; later calls say net.ErrClosed.
+func (j *JSONConn) Close() error { return j.conn.Close() }
+
+// A JSONListener accepts JSONConns.
+type JSONListener struct {
+	l       *net.UnixListener
+	pin     *pin
+	accept  chan struct{}
+	closing sync.Once
+	failure error
+}
+
+// ListenJSON listens at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left it.
+func ListenJSON(path string) (*JSONListener, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err == nil && path == "" {
+		err = fmt.Errorf("empty path: %w", syscall.EINVAL)
+	}
+	if err != nil {
+		return nil, failed("listen", addr, err)
+	}
+	j := &JSONListener{accept: make(chan struct{}, 1)}
+	j.pin, err = pinned(addr, func() (err error) {
+		j.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+		return err
+	})
+	if err != nil {
+		if j.l != nil {
+			err = errors.Join(err, j.l.Close())
+		}
+		return nil, failed("listen", addr, err)
+	}
+	j.l.SetUnlinkOnClose(false) // the pin knows better
+	return j, nil
+}
+
+// Addr is where it listens.
+func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.Addr()) }
+
+// Accept waits for the next connection. One call at a time; others wait.
+func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
+	const op = "accept"
+	if err := turn(ctx, j.accept); err != nil {
+		return nil, failed(op, j.Addr(), err)
+	}
+	defer func() { <-j.accept }()
+	if err := ctx.Err(); err != nil {
+		return nil, failed(op, j.Addr(), err)
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = j.l.SetDeadline(time.Unix(1, 0)); close(fired) })
+	c, err := j.l.AcceptUnix()
+	if !stop() {
+		<-fired
+		_ = j.l.SetDeadline(time.Time{})
+		if err != nil {
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, failed(op, j.Addr(), err)
+	}
+	conn, err := NewJSONConn(c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return conn, nil
+}
+
+// Close stops listening and removes the socket's file, wherever that is called by now. It may be called any number of times. Accept comes back
+// with net.ErrClosed; connections live on.
+func (j *JSONListener) Close() error {
+	j.closing.Do(func() { j.failure = errors.Join(j.l.Close(), j.pin.remove()) })
+	return j.failure
+}

@@ -1,0 +1,202 @@
+package handoff
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func jsonPair(t testing.TB) (one, other *JSONConn) {
+	t.Helper()
+	one, other, err := JSONPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { one.Close(); other.Close() })
+	return one, other
+}
+
+// Documents of any length come whole; long ones in a file of their own, which is not seen.
+func TestJSONConn(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	a, b := jsonPair(t)
+	f := file(t, "f")
+	for _, tt := range []struct{ length, fds int }{{1, 0}, {100, 1}, {5000, MaxDescriptors}, {1 << 20, 0}, {1 << 20, 3}, {1 << 20, MaxDescriptors - 1}} {
+		sent := strings.Repeat("x", tt.length)
+		require.NoError(t, a.Send(ctx, sent, slicesRepeat(f, tt.fds)...))
+		var got string
+		fds, err := b.Recv(ctx, &got)
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+		require.Equal(t, tt.fds, fds.Len())
+		for _, fd := range fds.FDs() {
+			require.Equal(t, "f", content(t, fd))
+		}
+		require.NoError(t, fds.Close())
+	}
+	require.ErrorIs(t, a.Send(ctx, strings.Repeat("x", 1<<20), slicesRepeat(f, MaxDescriptors)...), syscall.EINVAL)
+	require.ErrorContains(t, a.Send(ctx, func() {}), "unsupported type")
+	require.NoError(t, a.Close())
+	_, err := b.Recv(ctx, nil)
+	require.Equal(t, io.EOF, err)
+}
+
+func TestJSONListener(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := ListenJSON(path)
+	require.NoError(t, err)
+	_, err = ListenJSON(path)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	_, err = l.Accept(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	client, err := DialJSON(ctx, path)
+	require.NoError(t, err)
+	server, err := l.Accept(ctx)
+	require.NoError(t, err)
+	cred, err := PeerCred(server)
+	require.NoError(t, err)
+	require.Equal(t, self, cred)
+	require.NoError(t, client.Send(ctx, []int{1, 2, 3}))
+	var got []int
+	fds, err := server.Recv(ctx, &got)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+	require.Equal(t, []int{1, 2, 3}, got)
+
+	done := make(chan error, 1)
+	go func() { _, err := l.Accept(context.Background()); done <- err }()
+	require.Eventually(t, func() bool { return len(l.accept) == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, l.Close())
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, <-done, net.ErrClosed)
+	require.NoFileExists(t, path)
+	require.NoError(t, server.Send(ctx, "still connected"))
+	fds, err = client.Recv(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+	require.NoError(t, client.Close())
+	require.NoError(t, server.Close())
+	require.ErrorIs(t, server.Close(), net.ErrClosed)
+
+	_, err = DialJSON(ctx, path)
+	require.ErrorIs(t, err, syscall.ENOENT)
+	_, err = ListenJSON("")
+	require.ErrorIs(t, err, syscall.EINVAL)
+	c, _ := pair(t, unix.SOCK_STREAM)
+	_, err = NewJSONConn(c)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+// memory makes a memory file, closed at the end of the test.
+func memory(t testing.TB, text string) int {
+	t.Helper()
+	fd, err := memoryFile("test", []byte(text))
+	require.NoError(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+func TestJSONConnRefuses(t *testing.T) {
+	ctx := soon(t)
+	a, b := jsonPair(t)
+	var pipe [2]int
+	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	huge := memory(t, "")
+	require.NoError(t, unix.Ftruncate(huge, 1<<50))
+	path, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(path)
+	f := file(t, "f")
+	for _, tt := range []struct {
+		name, body string
+		fds        []int
+		want       error
+	}{
+		{"bad JSON", "{", []int{f}, ErrJSON},
+		{"no file", argsViaFD, nil, ErrMalformed},
+		{"a file on disk", argsViaFD, []int{f, f}, ErrMalformed},
+		{"a pipe", argsViaFD, []int{pipe[0]}, ErrMalformed},
+		{"a path", argsViaFD, []int{path}, ErrMalformed},
+		{"too long", argsViaFD, []int{huge, f}, syscall.EMSGSIZE},
+		{"empty", argsViaFD, []int{memory(t, ""), f}, ErrJSON},
+		{"bad JSON in the file", argsViaFD, []int{memory(t, "[1,"), f}, ErrJSON},
+		{"in a file in a file", argsViaFD, []int{memory(t, argsViaFD), memory(t, "1")}, ErrJSON},
+	} {
+		before := openDescriptors()
+		var control []byte
+		if tt.fds != nil {
+			control = unix.UnixRights(tt.fds...)
+		}
+		sendRaw(t, a.conn.conn, []byte(tt.body), control)
+		_, err := b.Recv(ctx, nil)
+		require.ErrorIs(t, err, tt.want, tt.name)
+		require.Empty(t, leftOver(before, openDescriptors()), tt.name)
+	}
+	sendRaw(t, a.conn.conn, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
+	var got int
+	fds, err := b.Recv(ctx, &got)
+	require.NoError(t, err)
+	require.Equal(t, 7, got)
+	fd, err := fds.FD(0)
+	require.NoError(t, err)
+	require.Equal(t, "f", content(t, fd), "the first of those that the sender meant")
+	require.NoError(t, fds.Close())
+}
+
+// A server decides on the sender of each document.
+func TestJSONServerPeer(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	var asked []Cred
+	allow := true
+	client, server := jsonSockets(t, &JSONConfig{Peer: func(c Cred) error {
+		asked = append(asked, c)
+		if allow {
+			return SameUser(c)
+		}
+		return os.ErrPermission
+	}})
+	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
+	fds, _, err := server.Recv(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+	allow = false
+	require.NoError(t, client.Send(ctx, 1, file(t, "f")))
+	before := openDescriptors()
+	_, _, err = server.Recv(ctx, nil)
+	require.ErrorIs(t, err, ErrForbidden)
+	require.ErrorIs(t, err, os.ErrPermission)
+	require.Empty(t, leftOver(before, openDescriptors()))
+	require.Equal(t, []Cred{self, self}, asked)
+}
+
+func TestJSONAbstract(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	name := "@" + filepath.Base(t.TempDir()) + t.Name()
+	server, err := NewJSONServer(name, nil)
+	require.NoError(t, err)
+	client, err := NewJSONClient(server.Addr())
+	require.NoError(t, err)
+	require.NoError(t, client.Send(ctx, 1))
+	fds, from, err := server.Recv(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+	require.Regexp(t, "^unix:@[0-9a-f]{5}$", from.String())
+	require.NoError(t, client.Close())
+	require.NoError(t, server.Close())
+}

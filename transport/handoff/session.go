@@ -1,0 +1,364 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
+const DefaultSessionTimeout = 10 * time.Second
+
+// A Session is a socket session that has been received: a socket, who talks on it, and what was read from it already. The zero Session is ready to be received
+// into, again and again: the memory of Data is reused.
+type Session struct {
+	Header
+	Data []byte
+	// Socket holds the descriptor, at index 0, until somebody steals it; close-on-exec is set, and whether it blocks is as its sender left it.
+	Socket FDSet
+}
+
+// Close closes the descriptor, unless it has been stolen.
+func (s *Session) Close() error { return s.Socket.Close() }
+
+// Describe makes the Header of a connected stream, or of any other socket with remote as the other endpoint. ENOTCONN if there is
+// no remote endpoint, EAFNOSUPPORT for a socket that is not an inet one.
+func Describe(fd int, remote transport.Addr) (Header, error) {
+	s, err := inspect(fd)
+	if err != nil {
+		return Header{}, failed("describe", nil, err)
+	}
+	if remote != nil {
+		s.Remote = remote
+	}
+	switch {
+	case s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6:
+		err = fmt.Errorf("socket of family %d: %w", s.Domain, syscall.EAFNOSUPPORT)
+	case s.Remote == nil:
+		err = syscall.ENOTCONN
+	}
+	if err != nil {
+		return Header{}, failed("describe", s.Local, err)
+	}
+	return Header{Family: s.Domain, Type: s.Type, Protocol: max(s.Protocol, 0), Local: s.Local, Remote: s.Remote}, nil
+}
+
+// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits: whoever forwards
+// has clients to serve. Methods may be called concurrently; the sessions go out one after the other.
+type Forwarder struct {
+	mu   sync.Mutex
+	addr transport.Addr // nil: it was made of a connection, and has no other
+	conn *Conn
+	last error // why there is no conn any more
+	head []byte
+	one  [1]int
+}
+
+// NewForwarder makes a Forwarder to the receiver at path; on Linux a first "@" is an abstract name. Nothing need be there until
+// [Forwarder.Connect]. ENAMETOOLONG for a path that the system does not take.
+func NewForwarder(path string) (*Forwarder, error) {
+	addr, err := transport.FromUnixPath(path)
+	if err == nil && path == "" {
+		err = fmt.Errorf("empty path: %w", syscall.EINVAL)
+	}
+	if err != nil {
+		return nil, failed("forward sessions", addr, err)
+	}
+	return &Forwarder{addr: addr}, nil
+}
+
+// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which it owns on success. Once it is closed it cannot be
+// connected again.
+func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
+	c, err := sessionConn(conn, true)
+	if err != nil {
+		return nil, failed("forward sessions", nil, err)
+	}
+	return &Forwarder{conn: c}, nil
+}
+
+// Connect connects to the receiver. EISCONN if it is connected. It may be called again after Close, and after a Push that failed.
+func (f *Forwarder) Connect(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.conn != nil:
+		return failed("connect", f.addr, syscall.EISCONN)
+	case f.addr == nil:
+		return failed("connect", nil, fmt.Errorf("a forwarder without a path: %w", syscall.EINVAL))
+	}
+	path, _ := transport.UnixPath(f.addr)
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return failed("connect", f.addr, err)
+	}
+	if f.conn, err = sessionConn(c.(*net.UnixConn), true); err != nil {
+		return failed("connect", f.addr, errors.Join(err, c.Close()))
+	}
+	f.last = nil
+	return nil
+}
+
+// Close closes the connection; what has been pushed arrives. ENOTCONN if it is not connected.
+func (f *Forwarder) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn == nil {
+		return failed("close", f.addr, syscall.ENOTCONN)
+	}
+	err := f.conn.Close()
+	f.conn, f.last = nil, nil
+	return failed("close", f.addr, err)
+}
+
+// Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it. It does not
+// wait. EINVAL for a session that cannot be, ENOTCONN without a connection: nothing is sent then, and the Forwarder stays as it is. Every other error closes the
+// connection, which may have part of the session on it, and Push is refused until the next Connect: EAGAIN if the receiver does not
+// keep up.
+func (f *Forwarder) Push(fd int, h Header, data []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return failed("push session", f.addr, f.push(fd, &h, data))
+}
+
+func (f *Forwarder) push(fd int, h *Header, data []byte) error {
+	if f.conn == nil {
+		if f.last != nil {
+			return fmt.Errorf("%w, since: %w", syscall.ENOTCONN, f.last)
+		}
+		return syscall.ENOTCONN
+	}
+	if fd < 0 {
+		return fmt.Errorf("descriptor %d: %w", fd, syscall.EINVAL)
+	}
+	var err error
+	if f.head, err = appendSession(f.head[:0], h, len(data)); err != nil {
+		return err
+	}
+	f.one[0] = fd
+	n, err := f.conn.tryParts(f.head, data, f.one[:])
+	if whole := len(f.head) + len(data); err == nil && n < whole {
+		err = fmt.Errorf("the receiver took %d of %d bytes: %w", n, whole, syscall.EAGAIN)
+	}
+	if err == nil {
+		return nil
+	}
+	f.last = err
+	_ = f.conn.Close()
+	f.conn = nil
+	return err
+}
+
+// PushConn is Push of a connected socket that belongs to package net: it asks the socket for its Header, and keeps it open meanwhile. The socket
+// stays the caller's, who closes it next: what the receiver has is not affected.
+func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
+	return Lend(func(fds []int) error {
+		h, err := Describe(fds[0], nil)
+		if err != nil {
+			return err
+		}
+		return f.Push(fds[0], h, data)
+	}, conn)
+}
+
+// sessionConn makes a Conn of a stream for sessions, with the buffers that BIND 10 has.
+func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
+	c, err := NewConn(conn)
+	if err != nil {
+		return nil, err
+	}
+	if c.Packets() {
+		return nil, fmt.Errorf("the socket is not a stream: %w", syscall.EINVAL)
+	}
+	if err := sessionBuffer(c.raw, sends); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ReceiverConfig says how a Receiver receives. The zero value is the default.
+type ReceiverConfig struct {
+	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout.
+	Timeout time.Duration
+	// Peer decides, once, whether the forwarder may forward; nil is SameUser. An error refuses.
+	Peer func(Cred) error
+	// AnySocket accepts descriptors that are no sockets of the family and the type that the session says, as BIND 10 does.
+	AnySocket bool
+}
+
+// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead: nobody else may read from the connection. One call of Receive
+// at a time; others wait.
+type Receiver struct {
+	conn   *Conn
+	config ReceiverConfig
+	turn   chan struct{}
+	in     byteStream
+	began  time.Time // when the rest of a session was first waited for; zero: not yet
+	broken error
+}
+
+// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which it owns on success. ErrForbidden if the forwarder's credentials
+// do not allow it, errors.ErrUnsupported where they cannot be told. A nil config is the default.
+func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
+	r := &Receiver{turn: make(chan struct{}, 1)}
+	if config != nil {
+		r.config = *config
+	}
+	if r.config.Timeout < 0 {
+		return nil, failed("receive sessions", nil, fmt.Errorf("timeout %v: %w", r.config.Timeout, syscall.EINVAL))
+	}
+	if r.config.Timeout == 0 {
+		r.config.Timeout = DefaultSessionTimeout
+	}
+	if err := checkPeer(conn, r.config.Peer); err != nil {
+		return nil, failed("receive sessions", nil, err)
+	}
+	c, err := sessionConn(conn, false)
+	if err != nil {
+		return nil, failed("receive sessions", nil, err)
+	}
+	r.conn, r.in = c, byteStream{conn: c, room: 1}
+	return r, nil
+}
+
+// Close closes the connection, and descriptors that were received and not returned. A Receive that waits comes back with
+// net.ErrClosed.
+func (r *Receiver) Close() error {
+	err := r.conn.Close() // which ends a wait
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	if r.broken == nil {
+		r.broken = net.ErrClosed
+	}
+	return errors.Join(err, r.in.close())
+}
+
+// Receive waits for the next session and puts it into s; what s held before is closed. io.EOF is the forwarder's end between two sessions. A context that
+// ends loses nothing: the next call goes on. Every other error is final, closes all that came with the session, and is that of all later
+// calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, os.ErrDeadlineExceeded for one whose rest did not come within
+// the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or with one that is not what it says;
+// ErrDescriptorsLost for more than one.
+func (r *Receiver) Receive(ctx context.Context, s *Session) error {
+	const op = "receive session"
+	if err := turn(ctx, r.turn); err != nil {
+		return failed(op, r.conn.peer, err)
+	}
+	defer func() { <-r.turn }()
+	if err := s.Close(); err != nil {
+		return failed(op, r.conn.peer, err)
+	}
+	if r.broken == io.EOF {
+		return io.EOF
+	}
+	if r.broken != nil {
+		return failed(op, r.conn.peer, r.broken)
+	}
+	err := r.receive(ctx, s)
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return failed(op, r.conn.peer, err)
+	}
+	r.broken = errors.Join(err, s.Close(), r.in.close())
+	if err == io.EOF {
+		r.broken = io.EOF
+		return io.EOF
+	}
+	return failed(op, r.conn.peer, r.broken)
+}
+
+func (r *Receiver) receive(ctx context.Context, s *Session) error {
+	in := &r.in
+	if err := in.fill(ctx, 1); err != nil {
+		return err
+	}
+	first := in.position()
+	if in.with(first) == 0 {
+		return malformed("a session begins without a descriptor")
+	}
+	if err := r.rest(ctx, sessionLead); err != nil {
+		return err
+	}
+	length := int(in.data()[1])<<8 | int(in.data()[2])
+	if length > maxHeader {
+		return malformed("a session's header of %d bytes, more than %d", length, maxHeader)
+	}
+	if err := r.rest(ctx, sessionLead+length); err != nil {
+		return err
+	}
+	h, size, err := parseHeader(in.data()[sessionLead : sessionLead+length])
+	if err != nil {
+		return err
+	}
+	whole := sessionLead + length + size
+	if err := r.rest(ctx, whole); err != nil {
+		return err
+	}
+	r.began = time.Time{}
+	if in.passed(first+int64(whole)) > 1 { // all came in one read: another is due to a session that follows
+		return malformed("a session with more than one descriptor")
+	}
+	s.Header = h
+	s.Data = append(s.Data[:0], in.data()[sessionLead+length:whole]...)
+	if fd, ok := in.take(first); ok {
+		s.Socket.take([]int{fd})
+		if err := r.check(fd, &h); err != nil {
+			return err
+		}
+	}
+	return in.use(whole)
+}
+
+// rest waits until n bytes of a session are there, whose first is.
+func (r *Receiver) rest(ctx context.Context, n int) error {
+	if len(r.in.data()) >= n {
+		return nil
+	}
+	if r.began.IsZero() {
+		r.began = time.Now()
+	}
+	limited, cancel := context.WithDeadline(ctx, r.began.Add(r.config.Timeout))
+	defer cancel()
+	err := r.in.fill(limited, n)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the rest of the session did not come within %v: %w", r.config.Timeout, os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+// check compares a descriptor with what the session says of it.
+func (r *Receiver) check(fd int, h *Header) error {
+	if r.config.AnySocket {
+		return nil
+	}
+	domain, kind, err := socketType(fd)
+	if err != nil {
+		return malformed("the descriptor of a session is no socket: %v", err)
+	}
+	if domain != h.Family || kind != h.Type {
+		return malformed("a session of family %d, type %d with a socket of family %d, type %d", h.Family, h.Type, domain, kind)
+	}
+	return nil
+}
+
+// checkPeer asks allow, or SameUser, whether to deal with who is at the other end.
+func checkPeer(conn syscall.Conn, allow func(Cred) error) error {
+	if allow == nil {
+		allow = SameUser
+	}
+	cred, err := PeerCred(conn)
+	if err != nil {
+		return err
+	}
+	if err = allow(cred); err != nil && !errors.Is(err, ErrForbidden) {
+		err = fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	return err
+}

@@ -1,0 +1,613 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+func addr(s string) transport.Addr { return transport.FromAddrPort(netip.MustParseAddrPort(s)) }
+
+// udp is a datagram socket, closed at the end of the test.
+func udp(t testing.TB, network string) (fd int, local transport.Addr) {
+	t.Helper()
+	family, sa := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	if network == "udp6" {
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	require.NoError(t, unix.Bind(fd, sa))
+	sa, err = unix.Getsockname(fd)
+	require.NoError(t, err)
+	return fd, transport.FromSockaddr(sa)
+}
+
+func v4(t testing.TB) (int, Header) {
+	fd, local := udp(t, "udp4")
+	return fd, Header{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP, local, addr("192.0.2.1:53")}
+}
+
+// sessions makes a Forwarder and a Receiver that are connected.
+func sessions(t testing.TB, config *ReceiverConfig) (*Forwarder, *Receiver) {
+	t.Helper()
+	a, b := pair(t, unix.SOCK_STREAM)
+	f, err := NewForwarderConn(a)
+	require.NoError(t, err)
+	r, err := NewReceiver(b, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Close() })
+	return f, r
+}
+
+// receiver makes a Receiver, and the socket of one who sends what he likes.
+func receiver(t testing.TB, config *ReceiverConfig) (*net.UnixConn, *Receiver) {
+	t.Helper()
+	a, b := pair(t, unix.SOCK_STREAM)
+	r, err := NewReceiver(b, config)
+	require.NoError(t, err)
+	t.Cleanup(func() { r.Close() })
+	return a, r
+}
+
+// The bytes of a session, as BIND 10 has them.
+func TestSessionWire(t *testing.T) {
+	if sockaddrHasLen {
+		t.Skip("written for a struct sockaddr without a length")
+	}
+	family := func(n uint16) string { return string(binary.NativeEndian.AppendUint16(nil, n)) }
+	zone := func(n uint32) string { return string(binary.NativeEndian.AppendUint32(nil, n)) }
+	six := string(binary.BigEndian.AppendUint32(nil, unix.AF_INET6))
+	for _, tt := range []struct {
+		name   string
+		h      Header
+		header string
+	}{
+		{"IPv4 UDP", Header{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP, addr("10.1.2.3:53"), addr("192.0.2.1:4369")},
+			"\x00\x00\x00\x02" + "\x00\x00\x00\x02" + "\x00\x00\x00\x11" +
+				"\x00\x00\x00\x10" + family(2) + "\x00\x35" + "\x0a\x01\x02\x03" + strings.Repeat("\x00", 8) +
+				"\x00\x00\x00\x10" + family(2) + "\x11\x11" + "\xc0\x00\x02\x01" + strings.Repeat("\x00", 8)},
+		{"IPv6 TCP", Header{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
+			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x06" +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + zone(0) +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + "\xfe\x80" + strings.Repeat("\x00", 13) + "\x01" + zone(7)},
+		{"IPv4 on an IPv6 socket", Header{unix.AF_INET6, unix.SOCK_STREAM, 0, addr("[::1]:53"), addr("10.1.2.3:4369")},
+			six + "\x00\x00\x00\x01" + "\x00\x00\x00\x00" +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x00\x35" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 15) + "\x01" + zone(0) +
+				"\x00\x00\x00\x1c" + family(unix.AF_INET6) + "\x11\x11" + "\x00\x00\x00\x00" + strings.Repeat("\x00", 10) + "\xff\xff" + "\x0a\x01\x02\x03" + zone(0)},
+	} {
+		want := tt.header + "\x00\x00\x01\x00" // 256 bytes of data
+		b, err := appendSession(nil, &tt.h, 256)
+		require.NoError(t, err, tt.name)
+		require.Equal(t, "\x00"+string([]byte{0, byte(len(want))})+want, string(b), tt.name)
+		h, size, err := parseHeader([]byte(want))
+		require.NoError(t, err, tt.name)
+		require.Equal(t, tt.h, h, tt.name)
+		require.Equal(t, 256, size, tt.name)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	f, r := sessions(t, nil)
+	var s Session
+	for _, network := range []string{"udp4", "udp6"} {
+		fd, local := udp(t, network)
+		remote := addr("192.0.2.1:53")
+		h, err := Describe(fd, remote)
+		require.NoError(t, err)
+		if network == "udp6" {
+			h.Remote = addr("[2001:db8::1]:53")
+		}
+		for _, size := range []int{1, 2, 1000, MaxSessionData} {
+			data := bytes.Repeat([]byte{byte(size)}, size)
+			require.NoError(t, f.Push(fd, h, data))
+			require.NoError(t, r.Receive(ctx, &s))
+			require.Equal(t, h, s.Header)
+			require.Equal(t, local, s.Local)
+			require.Equal(t, data, s.Data)
+			own, err := s.Socket.FD(0)
+			require.NoError(t, err)
+			sa, err := unix.Getsockname(own)
+			require.NoError(t, err)
+			require.Equal(t, local, transport.FromSockaddr(sa))
+		}
+	}
+	require.NoError(t, f.Close())
+	require.Equal(t, io.EOF, r.Receive(ctx, &s))
+	require.Equal(t, io.EOF, r.Receive(ctx, &s))
+}
+
+// An accepted connection goes to the receiver with what was read from it, and lives on there.
+func TestPushConn(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		t.Run(host, func(t *testing.T) {
+			noLeak(t)
+			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+			require.NoError(t, err)
+			defer l.Close()
+			client, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			defer client.Close()
+			front, err := l.Accept()
+			require.NoError(t, err)
+			_, err = client.Write([]byte("read and unread"))
+			require.NoError(t, err)
+			p := make([]byte, 4)
+			_, err = io.ReadFull(front, p)
+			require.NoError(t, err)
+
+			f, r := sessions(t, nil)
+			require.NoError(t, f.PushConn(front.(*net.TCPConn), p))
+			require.NoError(t, front.Close())
+			var s Session
+			require.NoError(t, r.Receive(soon(t), &s))
+			require.Equal(t, client.LocalAddr().String(), s.Remote.String())
+			require.Equal(t, l.Addr().String(), s.Local.String())
+			require.Equal(t, unix.SOCK_STREAM, s.Type)
+			fd, err := s.Socket.Steal(0)
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			stream, err := transport.AdoptStream(fd)
+			require.NoError(t, err)
+			rest := make([]byte, 11)
+			_, err = stream.Readv(soon(t), rest)
+			require.NoError(t, err)
+			require.Equal(t, "read and unread", string(s.Data)+string(rest))
+			require.NoError(t, stream.Close())
+		})
+	}
+}
+
+func TestPushRefused(t *testing.T) {
+	noLeak(t)
+	f, r := sessions(t, nil)
+	fd, good := v4(t)
+	six := good
+	six.Family = unix.AF_INET
+	six.Remote = addr("[::1]:1")
+	of := func(change func(h *Header)) Header {
+		h := good
+		change(&h)
+		return h
+	}
+	for name, tt := range map[string]struct {
+		fd   int
+		h    Header
+		data int
+	}{
+		"no data":              {fd, good, 0},
+		"too much data":        {fd, good, MaxSessionData + 1},
+		"no descriptor":        {-1, good, 1},
+		"family of the remote": {fd, six, 1},
+		"no family":            {fd, of(func(h *Header) { h.Family = 0 }), 1},
+		"UNIX family":          {fd, of(func(h *Header) { h.Family = unix.AF_UNIX }), 1},
+		"UNIX address":         {fd, of(func(h *Header) { h.Local = transport.UnixAddr("/x") }), 1},
+		"no local":             {fd, of(func(h *Header) { h.Local = nil }), 1},
+		"no remote":            {fd, of(func(h *Header) { h.Remote = nil }), 1},
+	} {
+		require.ErrorIs(t, f.Push(tt.fd, tt.h, make([]byte, tt.data)), syscall.EINVAL, name)
+	}
+	require.NoError(t, f.Push(fd, good, []byte("x")), "nothing was sent before")
+	var s Session
+	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, s.Close())
+
+	require.ErrorIs(t, f.Push(1<<20, good, []byte("x")), syscall.EBADF)
+	require.ErrorIs(t, f.Push(fd, good, []byte("x")), syscall.ENOTCONN)
+	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
+	require.ErrorIs(t, f.Connect(soon(t)), syscall.EINVAL, "it has no path")
+
+	_, err := Describe(file(t, "f"), nil)
+	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	_, err = Describe(fd, nil)
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	a, b := rawPair(t, unix.SOCK_STREAM)
+	defer unix.Close(a)
+	defer unix.Close(b)
+	_, err = Describe(a, nil)
+	require.ErrorIs(t, err, syscall.EAFNOSUPPORT)
+}
+
+// A forwarder gives up at once when the receiver does not keep up, and forwards again after a new connection.
+func TestForwarderNeverWaits(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "s")
+	f, err := NewForwarder(path)
+	require.NoError(t, err)
+	fd, h := v4(t)
+	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.ENOTCONN)
+	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
+	require.ErrorIs(t, f.Connect(soon(t)), syscall.ENOENT)
+
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	defer l.Close()
+	require.NoError(t, f.Connect(soon(t)))
+	require.ErrorIs(t, f.Connect(soon(t)), syscall.EISCONN)
+	slow, err := l.AcceptUnix()
+	require.NoError(t, err)
+	pushed := 0
+	for ; err == nil; pushed++ {
+		err = f.Push(fd, h, make([]byte, 5000))
+	}
+	require.Greater(t, pushed, 2, "it has room for some")
+	require.ErrorIs(t, err, syscall.EAGAIN)
+	err = f.Push(fd, h, []byte("x"))
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.ErrorIs(t, err, syscall.EAGAIN, "and says since when")
+
+	r, err := NewReceiver(slow, nil)
+	require.NoError(t, err)
+	var s Session
+	for range pushed - 1 {
+		require.NoError(t, r.Receive(soon(t), &s))
+	}
+	err = r.Receive(soon(t), &s)
+	require.True(t, err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF), "%v", err)
+	require.NoError(t, r.Close())
+
+	require.NoError(t, f.Connect(soon(t)))
+	c, err := l.AcceptUnix()
+	require.NoError(t, err)
+	r, err = NewReceiver(c, nil)
+	require.NoError(t, err)
+	require.NoError(t, f.Push(fd, h, []byte("x")))
+	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, s.Close())
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EPIPE)
+}
+
+func TestForwarderPaths(t *testing.T) {
+	_, err := NewForwarder(strings.Repeat("x", 200))
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+	_, err = NewForwarder("")
+	require.ErrorIs(t, err, syscall.EINVAL)
+	a, b := pair(t, unix.SOCK_DGRAM)
+	_, err = NewForwarderConn(a)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	_, err = NewReceiver(b, nil)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+// However the bytes of sessions are cut, they are the same sessions.
+func TestSessionsInPieces(t *testing.T) {
+	noLeak(t)
+	fd, h := v4(t)
+	six, local := udp(t, "udp6")
+	h6 := Header{unix.AF_INET6, unix.SOCK_DGRAM, 17, local, addr("[2001:db8::1]:1")}
+	rapid.Check(t, func(rt *rapid.T) {
+		a, b := pair(t, unix.SOCK_STREAM)
+		defer a.Close()
+		r, err := NewReceiver(b, nil)
+		require.NoError(t, err)
+		defer r.Close()
+		type sent struct {
+			h    Header
+			data []byte
+		}
+		var all []sent
+		for range rapid.IntRange(1, 5).Draw(rt, "sessions") {
+			s, own := sent{h, bytes.Repeat([]byte("x"), rapid.SampledFrom([]int{1, 2, 100, 5000}).Draw(rt, "size"))}, fd
+			if rapid.Bool().Draw(rt, "six") {
+				s.h, own = h6, six
+			}
+			all = append(all, s)
+			wire, err := appendSession(nil, &s.h, len(s.data))
+			require.NoError(t, err)
+			wire = append(wire, s.data...)
+			control := unix.UnixRights(own)
+			for len(wire) > 0 { // BIND 10 begins with one byte
+				n := min(rapid.SampledFrom([]int{1, 2, 3, 30, 5, 61, 1 << 20}).Draw(rt, "piece"), len(wire))
+				sendRaw(t, a, wire[:n], control)
+				wire, control = wire[n:], nil
+			}
+		}
+		var s Session
+		for _, want := range all {
+			require.NoError(t, r.Receive(soon(t), &s))
+			require.Equal(t, want.h, s.Header)
+			require.Equal(t, want.data, s.Data)
+			require.Equal(t, 1, s.Socket.Len())
+		}
+		require.NoError(t, s.Close())
+		require.NoError(t, a.Close())
+		require.Equal(t, io.EOF, r.Receive(soon(t), &s))
+	})
+}
+
+// A context that ends within a session loses nothing of it.
+func TestReceiveGoesOn(t *testing.T) {
+	noLeak(t)
+	a, r := receiver(t, nil)
+	fd, h := v4(t)
+	wire, err := appendSession(nil, &h, 4)
+	require.NoError(t, err)
+	wire = append(wire, "data"...)
+	control := unix.UnixRights(fd)
+	var s Session
+	for i := range wire {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		require.ErrorIs(t, r.Receive(ctx, &s), context.DeadlineExceeded)
+		cancel()
+		sendRaw(t, a, wire[i:i+1], control)
+		control = nil
+	}
+	require.NoError(t, r.Receive(soon(t), &s))
+	require.Equal(t, "data", string(s.Data))
+	require.NoError(t, s.Close())
+}
+
+// A lie, by its name: a good session of 4 bytes of data, changed.
+type lie struct {
+	name   string
+	change func(wire []byte) []byte
+	want   error
+}
+
+func number(at int, n uint32) func([]byte) []byte {
+	return func(b []byte) []byte { binary.BigEndian.PutUint32(b[at:], n); return b }
+}
+
+var lies = []lie{
+	{"header of 0", func(b []byte) []byte { b[1], b[2] = 0, 0; return b }, ErrMalformed},
+	{"header of 55", func(b []byte) []byte { b[2]--; return b }, ErrMalformed},
+	{"header of 57", func(b []byte) []byte { b[2]++; return b }, ErrMalformed},
+	{"header of 281", func(b []byte) []byte { b[1], b[2] = 1, 25; return append(b, make([]byte, 300)...) }, ErrMalformed},
+	{"header of 65535", func(b []byte) []byte { b[1], b[2] = 255, 255; return b }, ErrMalformed},
+	{"family of UNIX", number(3, unix.AF_UNIX), ErrMalformed},
+	{"family of 2^32-1", number(3, 1<<32-1), ErrMalformed},
+	{"another family", number(3, unix.AF_INET6), ErrMalformed},
+	{"another type", number(7, unix.SOCK_STREAM), ErrMalformed},
+	{"local of 15", number(15, 15), ErrMalformed},
+	{"local of 0", number(15, 0), ErrMalformed},
+	{"local of 129", number(15, 129), ErrMalformed},
+	{"local of 2^31", number(15, 1<<31), ErrMalformed},
+	{"local of another family", func(b []byte) []byte { b[19], b[20] = 7, 7; return b }, ErrMalformed},
+	{"remote of 1", number(35, 1), ErrMalformed},
+	{"remote of 2^32-1", number(35, 1<<32-1), ErrMalformed},
+	{"remote of another family", func(b []byte) []byte { b[39], b[40] = 7, 7; return b }, ErrMalformed},
+	{"data of 0", number(55, 0), ErrMalformed},
+	{"data of 65536", number(55, 65536), ErrMalformed},
+	{"data of 2^32-1", number(55, 1<<32-1), ErrMalformed},
+	{"the byte alone", func(b []byte) []byte { return b[:1] }, io.ErrUnexpectedEOF},
+	{"half of the length", func(b []byte) []byte { return b[:2] }, io.ErrUnexpectedEOF},
+	{"half of the header", func(b []byte) []byte { return b[:30] }, io.ErrUnexpectedEOF},
+	{"no data", func(b []byte) []byte { return b[:59] }, io.ErrUnexpectedEOF},
+	{"half of the data", func(b []byte) []byte { return b[:61] }, io.ErrUnexpectedEOF},
+}
+
+func TestSessionLies(t *testing.T) {
+	fd, h := v4(t)
+	for _, l := range lies {
+		for _, apart := range []bool{false, true} { // the byte by itself, as BIND 10 has it
+			t.Run(l.name, func(t *testing.T) {
+				noLeak(t)
+				a, r := receiver(t, nil)
+				wire, err := appendSession(nil, &h, 4)
+				require.NoError(t, err)
+				wire = l.change(append(wire, "data"...))
+				if apart {
+					sendRaw(t, a, wire[:1], unix.UnixRights(fd))
+					if len(wire) > 1 {
+						sendRaw(t, a, wire[1:], nil)
+					}
+				} else {
+					sendRaw(t, a, wire, unix.UnixRights(fd))
+				}
+				require.NoError(t, a.Close())
+				before := openDescriptors()
+				var s Session
+				require.ErrorIs(t, r.Receive(soon(t), &s), l.want)
+				require.Empty(t, leftOver(before, openDescriptors()), "at once, not at Close")
+				require.ErrorIs(t, r.Receive(soon(t), &s), l.want, "for good")
+			})
+		}
+	}
+}
+
+func TestSessionDescriptors(t *testing.T) {
+	fd, h := v4(t)
+	good, err := appendSession(nil, &h, 4)
+	require.NoError(t, err)
+	good = append(good, "data"...)
+	plain := file(t, "f")
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(listener)
+	type part struct {
+		p   []byte
+		fds []int
+	}
+	for _, tt := range []struct {
+		name  string
+		parts []part
+		want  error
+	}{
+		{"none", []part{{good, nil}}, ErrMalformed},
+		{"two", []part{{good, []int{fd, fd}}}, ErrDescriptorsLost},
+		{"many", []part{{good, slicesRepeat(fd, 200)}}, ErrDescriptorsLost},
+		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, ErrMalformed},
+		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, ErrMalformed},
+		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
+		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			noLeak(t)
+			a, r := receiver(t, nil)
+			for _, p := range tt.parts {
+				if p.fds == nil {
+					sendRaw(t, a, p.p, nil)
+				} else {
+					sendRaw(t, a, p.p, unix.UnixRights(p.fds...))
+				}
+			}
+			before := openDescriptors()
+			var s Session
+			require.ErrorIs(t, r.Receive(soon(t), &s), tt.want)
+			require.Empty(t, leftOver(before, openDescriptors()))
+		})
+	}
+	t.Run("any socket", func(t *testing.T) {
+		noLeak(t)
+		a, r := receiver(t, &ReceiverConfig{AnySocket: true})
+		sendRaw(t, a, good, unix.UnixRights(plain))
+		var s Session
+		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, s.Close())
+	})
+}
+
+func slicesRepeat(fd, n int) (fds []int) {
+	for range n {
+		fds = append(fds, fd)
+	}
+	return fds
+}
+
+// Part of a session and silence is an error in time, whoever waits for ever.
+func TestSessionSilence(t *testing.T) {
+	fd, h := v4(t)
+	for _, n := range []int{1, 2, 20, 59, 62} {
+		noLeak(t)
+		a, r := receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		wire, err := appendSession(nil, &h, 4)
+		require.NoError(t, err)
+		wire = append(wire, "data"...)
+		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before := openDescriptors()
+		var s Session
+		require.ErrorIs(t, r.Receive(context.Background(), &s), os.ErrDeadlineExceeded)
+		require.Empty(t, leftOver(before, openDescriptors()))
+	}
+}
+
+func TestReceiverClose(t *testing.T) {
+	noLeak(t)
+	a, r := receiver(t, nil)
+	fd, _ := v4(t)
+	sendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
+	done := make(chan error, 1)
+	go func() { done <- r.Receive(context.Background(), &Session{}) }()
+	require.Eventually(t, func() bool { return len(r.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, <-done, net.ErrClosed)
+	require.Error(t, r.Receive(context.Background(), &Session{}))
+}
+
+// Sessions are taken from whom they may come from only.
+func TestReceiverPeer(t *testing.T) {
+	noLeak(t)
+	no := errors.New("not this one")
+	for _, tt := range []struct {
+		peer func(Cred) error
+		want error
+	}{
+		{func(c Cred) error { return SameUser(Cred{c.PID, c.UID + 1, c.GID}) }, ErrForbidden},
+		{func(c Cred) error { return no }, ErrForbidden},
+		{func(c Cred) error { return no }, no},
+	} {
+		_, b := pair(t, unix.SOCK_STREAM)
+		_, err := NewReceiver(b, &ReceiverConfig{Peer: tt.peer})
+		require.ErrorIs(t, err, tt.want)
+	}
+	_, b := pair(t, unix.SOCK_STREAM)
+	_, err := NewReceiver(b, &ReceiverConfig{Timeout: -1})
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+func TestSessionAllocations(t *testing.T) {
+	f, r := sessions(t, nil)
+	fd, h := v4(t)
+	var s Session
+	ctx := context.Background()
+	data := make([]byte, 1000)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		require.NoError(t, f.Push(fd, h, data))
+		require.NoError(t, r.Receive(ctx, &s))
+	}), 2.0, "two addresses")
+	require.NoError(t, s.Close())
+}
+
+func FuzzParseHeader(f *testing.F) {
+	for _, h := range []Header{
+		{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")},
+		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
+		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[::1]:53"), addr("10.1.2.3:53")},
+	} {
+		b, err := appendSession(nil, &h, 1)
+		require.NoError(f, err)
+		f.Add(b[sessionLead:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, size, err := parseHeader(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrMalformed)
+			require.Equal(t, Header{}, h)
+			return
+		}
+		again, err := appendSession(nil, &h, size)
+		require.NoError(t, err)
+		h2, size2, err := parseHeader(again[sessionLead:])
+		require.NoError(t, err)
+		require.Equal(t, h, h2)
+		require.Equal(t, size, size2)
+	})
+}
+
+// Whatever comes, with descriptors here and there: sessions or an error, and nothing is left behind.
+func FuzzReceiver(f *testing.F) {
+	h := Header{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")}
+	good, err := appendSession(nil, &h, 4)
+	require.NoError(f, err)
+	good = append(good, "data"...)
+	f.Add(good, uint8(1), uint64(1))
+	f.Add(append(good, good...), uint8(63), uint64(3))
+	for i, l := range lies {
+		f.Add(l.change(bytes.Clone(good)), uint8(i), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
+		noLeak(t)
+		fd, _ := v4(t)
+		a, r := receiver(t, nil)
+		wire = wire[:min(len(wire), 10_000)]
+		for k := uint(0); len(wire) > 0 && k < 200; k++ {
+			n := min(int(piece)+1, len(wire))
+			var control []byte
+			if with>>(k%64)&1 == 1 {
+				control = unix.UnixRights(slicesRepeat(fd, int(k%2)+1)...)
+			}
+			sendRaw(t, a, wire[:n], control)
+			wire = wire[n:]
+		}
+		require.NoError(t, a.Close())
+		var s Session
+		for {
+			if err := r.Receive(soon(t), &s); err != nil {
+				require.Zero(t, s.Socket.Len())
+				break
+			}
+			require.Equal(t, 1, s.Socket.Len())
+		}
+	})
+}

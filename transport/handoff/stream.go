@@ -1,0 +1,156 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a read may
+// begin with bytes that were sent before, but it ends at the latest with those that the descriptors were sent with. So there are descriptors of one message at
+// most in a read, and they belong to a byte in it; which one that is, the framing knows.
+type byteStream struct {
+	conn   *Conn
+	room   int  // descriptors that one message may have
+	exact  bool // do not read ahead
+	buf    []byte
+	r, w   int   // buf[r:w] is yet to be used
+	offset int64 // of buf[0] in the stream
+	held   []arrival
+	came   FDSet // by the last read
+}
+
+// An arrival is a descriptor that came with one of the bytes from start up to end.
+type arrival struct {
+	fd         int
+	start, end int64
+}
+
+const firstBuffer = 4096
+
+func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
+
+// fill reads until there are n bytes, or the context ends, which loses nothing. io.EOF is the end before the first byte, io.ErrUnexpectedEOF
+// a later one.
+func (b *byteStream) fill(ctx context.Context, n int) error {
+	for b.w-b.r < n {
+		b.makeRoom(n)
+		p := b.buf[b.w:]
+		if b.exact {
+			p = p[:n-(b.w-b.r)]
+		}
+		k, err := b.receive(ctx, p, b.offset+int64(b.w))
+		if b.w += k; err == io.EOF && b.w > b.r {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive reads from the socket into p, which is at a place in the stream.
+func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, error) {
+	k, err := b.conn.Receive(ctx, p, &b.came, b.room)
+	if err != nil {
+		return 0, unwrapOp(err)
+	}
+	for i := range b.came.Len() {
+		fd, err := b.came.Steal(i)
+		if err != nil {
+			return 0, err
+		}
+		b.held = append(b.held, arrival{fd, place, place + int64(k)})
+	}
+	return k, b.came.Close() // all have been stolen
+}
+
+// read reads into p, in the middle of a message: what is there already, or else from the socket, without the detour. It closes the descriptors that came with
+// what it has read.
+func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
+	if n = copy(p, b.data()); n > 0 {
+		return n, b.use(n)
+	}
+	b.offset, b.r, b.w = b.position(), 0, 0
+	if n, err = b.receive(ctx, p, b.offset); err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	b.offset += int64(n)
+	return n, errors.Join(err, b.use(0))
+}
+
+// makeRoom makes the buffer one that n bytes fit into.
+func (b *byteStream) makeRoom(n int) {
+	if b.r > 0 && (b.r == b.w || len(b.buf)-b.r < n) {
+		copy(b.buf, b.buf[b.r:b.w])
+		b.offset += int64(b.r)
+		b.r, b.w = 0, b.w-b.r
+	}
+	if len(b.buf) < n {
+		b.buf = append(b.buf[:b.w], make([]byte, max(n, firstBuffer)-b.w)...)
+	}
+}
+
+// data is what has been read and not used.
+func (b *byteStream) data() []byte { return b.buf[b.r:b.w] }
+
+// with counts the descriptors that may have come with the byte at a place in the stream.
+func (b *byteStream) with(place int64) (n int) {
+	for _, a := range b.held {
+		if a.start <= place && place < a.end {
+			n++
+		}
+	}
+	return n
+}
+
+// passed counts the descriptors that came with bytes before a place.
+func (b *byteStream) passed(place int64) (n int) {
+	for _, a := range b.held {
+		if a.end <= place {
+			n++
+		}
+	}
+	return n
+}
+
+// take gives away the first descriptor that may have come with the byte at a place.
+func (b *byteStream) take(place int64) (fd int, ok bool) {
+	i := slices.IndexFunc(b.held, func(a arrival) bool { return a.start <= place && place < a.end })
+	if i < 0 {
+		return stolen, false
+	}
+	fd = b.held[i].fd
+	b.held = slices.Delete(b.held, i, i+1)
+	return fd, true
+}
+
+// use passes n bytes, and closes the descriptors that came with them and were not taken.
+func (b *byteStream) use(n int) (err error) {
+	b.r += n
+	b.held = slices.DeleteFunc(b.held, func(a arrival) bool {
+		if a.end > b.position() {
+			return false
+		}
+		err = errors.Join(err, closeFD(a.fd))
+		return true
+	})
+	return err
+}
+
+// close closes what nobody took.
+func (b *byteStream) close() (err error) {
+	for _, a := range b.held {
+		err = errors.Join(err, closeFD(a.fd))
+	}
+	b.held = nil
+	return errors.Join(err, b.came.Close())
+}
+
+// malformed makes an error of what does not follow a carrier's format.
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}

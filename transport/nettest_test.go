@@ -1,0 +1,75 @@
+package transport_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/nettest"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// NetConn keeps every rule that package net's own connections are held to, over every kind of carrier.
+func TestNetConnSuite(t *testing.T) {
+	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	for _, tt := range []struct {
+		name string
+		make func(t *testing.T) (transport.Transport, transport.Addr)
+	}{
+		{"TCP", func(*testing.T) (transport.Transport, transport.Addr) { return transport.TCP(), loopback }},
+		{"TCP without polling", func(*testing.T) (transport.Transport, transport.Addr) {
+			return transport.WithPolling(transport.TCP(), 0), loopback
+		}},
+		{"UNIX", func(t *testing.T) (transport.Transport, transport.Addr) {
+			dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
+			require.NoError(t, err)
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			return transport.Unix(), transport.UnixAddr(filepath.Join(dir, "s"))
+		}},
+		{"memory", func(*testing.T) (transport.Transport, transport.Addr) {
+			return transport.NewMemory(), transport.MemoryAddr("")
+		}},
+		{"Trace of TCP", func(t *testing.T) (transport.Transport, transport.Addr) { return traced(t, transport.TCP()), loopback }},
+		{"Trace of memory", func(t *testing.T) (transport.Transport, transport.Addr) {
+			return traced(t, transport.NewMemory()), transport.MemoryAddr("")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tr, at := tt.make(t)
+			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				defer cancel()
+				l, err := tr.Listen(at, 0)
+				if err != nil {
+					return nil, nil, nil, err
+				}
+				defer l.Close()
+				type accepted struct {
+					s   *transport.Stream
+					err error
+				}
+				done := make(chan accepted, 1)
+				go func() {
+					s, err := l.Accept(ctx)
+					done <- accepted{s, err}
+				}()
+				c, err := tr.Connect(ctx, l.Addr())
+				if err != nil {
+					return nil, nil, nil, err
+				}
+				a := <-done
+				if a.err != nil {
+					c.Close()
+					return nil, nil, nil, a.err
+				}
+				return transport.NetConn(c), transport.NetConn(a.s), func() { c.Close(); a.s.Close() }, nil
+			})
+		})
+	}
+}

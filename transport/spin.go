@@ -1,0 +1,165 @@
+package transport
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DefaultPolling is how long a reader tries for itself before it sleeps, when messages have lately come that fast.
+	DefaultPolling = 60 * time.Microsecond
+	// MaxPolling is the highest limit of polling: Close, and the end of a context, may have to wait for four times the limit.
+	MaxPolling = time.Millisecond
+)
+
+// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none, and more than MaxPolling is that. It is what +sbwt is
+// to the BEAM.
+//
+// To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again and again
+// for that long before it sleeps; and one to which messages flow without an answer looks every so often, instead of being woken for each. The
+// price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit for each message;
+// and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
+//
+// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their connections
+// anew). Elsewhere tr is returned as it is.
+func WithPolling(tr Transport, limit time.Duration) Transport {
+	if p, ok := tr.(interface {
+		withPolling(time.Duration) Transport
+	}); ok && canPoll {
+		return p.withPolling(min(max(limit, 0), MaxPolling))
+	}
+	return tr
+}
+
+// A poller bounds the readers of one Transport that poll at the same time.
+type poller struct {
+	limit time.Duration
+	busy  atomic.Int32
+}
+
+// enter takes a place among those that poll: one processor is always left to others.
+func (p *poller) enter() bool {
+	if int(p.busy.Add(1)) < runtime.GOMAXPROCS(0) {
+		return true
+	}
+	p.busy.Add(-1)
+	return false
+}
+
+func (p *poller) leave() { p.busy.Add(-1) }
+
+const (
+	pollMisses = 4        // times in vain after which a reader sleeps at once again
+	pollProbe  = 16       // short waits in a row after which a sleeping reader polls for once
+	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
+	pollPause  = 500 * time.Nanosecond
+)
+
+// A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.
+//
+// Behind a write an answer is likely, and inside something large its rest: the reader polls. Else it rather naps: what it lets come together it reads in
+// one call, and the peer is spared the work of waking it.
+type spin struct {
+	spoke atomic.Bool  // something was written since the last read
+	wrote atomic.Int64 // bytes of that
+	last  int          // bytes of the last read
+
+	answers, bulk, flow pace
+
+	habit *pace     // of the wait in progress; nil: there was none
+	began time.Time // when that began
+}
+
+// newSpin expects quick answers at first: a handshake is made of them.
+func newSpin() spin { return spin{} }
+
+// written follows a write of n bytes.
+func (s *spin) written(n int64) {
+	if s.spoke.Load() {
+		s.wrote.Add(n)
+		return
+	}
+	s.wrote.Store(n)
+	s.spoke.Store(true)
+}
+
+// begin starts a wait and tells the habit that it belongs to.
+func (s *spin) begin() *pace {
+	switch s.began = time.Now(); {
+	case s.spoke.Load():
+		s.habit = &s.answers
+	case s.last >= pollBulk:
+		s.habit = &s.bulk
+	default:
+		s.habit = &s.flow
+	}
+	return s.habit
+}
+
+// patience is how long the reader tries: longer behind a large write, for the peer has to read it first.
+func (s *spin) patience(limit time.Duration) time.Duration {
+	if s.habit == &s.answers {
+		return min(limit+time.Duration(s.wrote.Load()), 4*limit) // 1 GB/s
+	}
+	return limit
+}
+
+// end follows a read of n bytes.
+func (s *spin) end(n int, limit time.Duration) {
+	spoke := s.spoke.Load()
+	if s.habit != nil {
+		d := time.Since(s.began)
+		switch {
+		case s.habit != &s.flow:
+			s.habit.slept(d <= 8*limit) // most of that is the waking
+		case spoke: // somebody else answered meanwhile: nothing that flows one way
+			s.flow = pace{}
+		default:
+			s.flow.slept(d <= limit)
+		}
+		s.habit = nil
+	}
+	s.last = n
+	if spoke {
+		s.spoke.Store(false)
+	}
+}
+
+// rest lets some time pass between two tries: each locks the socket, on which the answer may be coming in.
+func rest(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
+	}
+}
+
+// A pace is a habit.
+type pace struct {
+	hot   bool // what was polled for has lately come
+	count int  // in vain, if hot, else short waits in a row
+}
+
+func (p *pace) due() bool { return p.hot || p.count >= pollProbe }
+
+func (p *pace) slept(short bool) {
+	switch {
+	case p.hot:
+	case short:
+		p.count++
+	default:
+		p.count = 0
+	}
+}
+
+// polled tells whether something came.
+func (p *pace) polled(came bool) {
+	switch {
+	case came:
+		p.hot, p.count = true, 0
+	case !p.hot:
+		p.count = 0
+	default:
+		if p.count++; p.count >= pollMisses {
+			p.hot, p.count = false, 0
+		}
+	}
+}

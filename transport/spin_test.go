@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A habit forms when waits are short, one after the other, and what is then polled for comes; it goes when that does not come any more.
+func TestPace(t *testing.T) {
+	repeat := func(c byte, n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = c
+		}
+		return string(b)
+	}
+	formed := repeat('s', pollProbe) + "c"
+	for _, tt := range []struct {
+		name  string
+		happy string // s, l: slept a short, a long time; c, v: polled and something came, polled in vain
+		due   bool
+	}{
+		{"nothing is known", "", false},
+		{"a short wait", "s", false},
+		{"not enough short waits", repeat('s', pollProbe-1), false},
+		{"enough of them", repeat('s', pollProbe), true},
+		{"more than enough", repeat('s', 10*pollProbe), true},
+		{"a long one between them", repeat('s', pollProbe-1) + "l" + repeat('s', pollProbe-1), false},
+		{"enough after a long one", "l" + repeat('s', pollProbe), true},
+		{"the first poll is in vain", repeat('s', pollProbe) + "v", false},
+		{"and all begins again", repeat('s', pollProbe) + "v" + repeat('s', pollProbe-1), false},
+		{"to its end", repeat('s', pollProbe) + "v" + repeat('s', pollProbe), true},
+		{"the first poll is not in vain", formed, true},
+		{"a long wait does not end a habit", formed + "l", true},
+		{"nor do a few polls in vain", formed + repeat('v', pollMisses-1), true},
+		{"but more of them do", formed + repeat('v', pollMisses), false},
+		{"only in a row", formed + repeat('v', pollMisses-1) + "c" + repeat('v', pollMisses-1), true},
+		{"a lost habit forms again", formed + repeat('v', pollMisses) + repeat('s', pollProbe), true},
+		{"no sooner", formed + repeat('v', pollMisses) + repeat('s', pollProbe-1), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var p pace
+			for _, c := range tt.happy {
+				switch c {
+				case 's', 'l':
+					p.slept(c == 's')
+				case 'c', 'v':
+					p.polled(c == 'c')
+				}
+			}
+			require.Equal(t, tt.due, p.due())
+		})
+	}
+}
+
+// Which habit a wait belongs to, and how long it is polled for.
+func TestSpinBegins(t *testing.T) {
+	const limit = 50 * time.Microsecond
+	for _, tt := range []struct {
+		name     string
+		before   func(s *spin)
+		habit    func(s *spin) *pace
+		patience time.Duration
+	}{
+		{"at first", func(*spin) {}, func(s *spin) *pace { return &s.flow }, limit},
+		{"behind a write", func(s *spin) { s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
+		{"behind writes", func(s *spin) { s.written(10); s.written(20) }, func(s *spin) *pace { return &s.answers }, limit + 30},
+		{"behind a large write", func(s *spin) { s.written(1 << 30) }, func(s *spin) *pace { return &s.answers }, 4 * limit},
+		{"behind an answer", func(s *spin) { s.written(10); s.end(5, limit) }, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside something large", func(s *spin) { s.end(pollBulk, limit) }, func(s *spin) *pace { return &s.bulk }, limit},
+		{"at its end", func(s *spin) { s.end(pollBulk, limit); s.end(100, limit) }, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, limit) }, func(s *spin) *pace { return &s.bulk }, limit},
+		{"a new question", func(s *spin) { s.written(1000); s.end(100, limit); s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s spin
+			tt.before(&s)
+			require.Same(t, tt.habit(&s), s.begin())
+			require.Equal(t, tt.patience, s.patience(limit))
+		})
+	}
+}
+
+// What somebody else answers meanwhile is no flow.
+func TestSpinFlowAnswered(t *testing.T) {
+	var s spin
+	for range pollProbe - 1 {
+		s.begin()
+		s.end(10, time.Hour)
+	}
+	require.False(t, s.flow.due())
+	s.begin()
+	s.written(10)
+	s.end(10, time.Hour)
+	require.False(t, s.flow.due())
+	for range pollProbe {
+		s.begin()
+		s.end(10, time.Hour)
+	}
+	require.True(t, s.flow.due())
+}
+
+// processors sets GOMAXPROCS for a test.
+func processors(t testing.TB, n int) {
+	before := runtime.GOMAXPROCS(n)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+}
+
+// However many readers want to poll, one processor is left to others.
+func TestPollerLeavesOneProcessor(t *testing.T) {
+	for _, n := range []int{1, 2, 4} {
+		processors(t, n)
+		var p poller
+		var inside, most atomic.Int32
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 2000 {
+					if !p.enter() {
+						runtime.Gosched()
+						continue
+					}
+					if k := inside.Add(1); k > most.Load() {
+						most.Store(k)
+					}
+					runtime.Gosched()
+					inside.Add(-1)
+					p.leave()
+				}
+			})
+		}
+		wg.Wait()
+		require.Less(t, most.Load(), int32(n))
+		require.Zero(t, p.busy.Load())
+		for range n - 1 {
+			require.True(t, p.enter())
+		}
+		require.False(t, p.enter())
+	}
+}
+
+// pollingOf is the limit of a transport's polling, through whatever is put over it.
+func pollingOf(t testing.TB, tr Transport) time.Duration {
+	switch tr := tr.(type) {
+	case *plugin[int]:
+		return tr.poller.limit
+	case *plugin[*memorySocket]:
+		if tr.poller == nil {
+			return 0
+		}
+		return tr.poller.limit
+	case *virtual:
+		return pollingOf(t, tr.below)
+	case *trace:
+		return pollingOf(t, tr.below)
+	case *fault:
+		return pollingOf(t, tr.below)
+	}
+	require.FailNow(t, "unknown transport", "%T", tr)
+	return 0
+}
+
+// The limit reaches the transport at the bottom; the one that it was made of keeps its own.
+func TestWithPolling(t *testing.T) {
+	for name, over := range map[string]func(tr Transport) Transport{
+		"nothing": func(tr Transport) Transport { return tr },
+		"trace":   func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },
+		"limit":   func(tr Transport) Transport { return Limit(tr, LimitOptions{}) },
+		"fault":   func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
+		"all of them": func(tr Transport) Transport {
+			return Fault(Limit(Trace(tr, TraceOptions{}), LimitOptions{}), FaultOptions{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := over(TCP())
+			for _, tt := range []struct{ set, want time.Duration }{
+				{0, 0}, {-time.Second, 0}, {time.Microsecond, time.Microsecond}, {DefaultPolling, DefaultPolling}, {MaxPolling, MaxPolling}, {time.Hour, MaxPolling},
+			} {
+				if !canPoll {
+					require.Same(t, tr, WithPolling(tr, tt.set))
+					continue
+				}
+				require.Equal(t, tt.want, pollingOf(t, WithPolling(tr, tt.set)))
+				require.Equal(t, DefaultPolling, pollingOf(t, tr))
+			}
+			c, s := pair(t, WithPolling(tr, time.Microsecond), loopback())
+			requireSpeak(t, c, s)
+		})
+	}
+}
+
+// A wrapper whose limit of polling is changed stays what it was.
+func TestWithPollingKeepsTheWrapper(t *testing.T) {
+	refused := Fault(TCP(), FaultOptions{Refuse: 1})
+	_, err := WithPolling(refused, 0).Connect(soon(t), loopback())
+	var f *FaultError
+	require.ErrorAs(t, err, &f)
+	require.False(t, WithPolling(Fault(TCP(), FaultOptions{}), 0).Movable())
+	require.True(t, WithPolling(Trace(TCP(), TraceOptions{}), 0).Movable() == TCP().Movable())
+}
+
+// A plug-in that waits itself is called as often as without.
+func TestFullDoesNotPoll(t *testing.T) {
+	processors(t, 2)
+	cb := memoryCallbacks()
+	var reads atomic.Int32
+	read := cb.Read
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		reads.Add(1)
+		return read(s, p, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, WithPolling(tr, MaxPolling), MemoryAddr(""))
+	b := make([]byte, 10)
+	for i := range 200 {
+		_, err := c.Writev(soon(t), b)
+		require.NoError(t, err)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err)
+		_, err = s.Writev(soon(t), b)
+		require.NoError(t, err)
+		_, err = c.Readv(soon(t), b)
+		require.NoError(t, err)
+		require.EqualValues(t, 2*(i+1), reads.Load())
+	}
+}
