@@ -108,7 +108,7 @@ func (c *limited) allow(ctx context.Context, b *bucket, n int64) (int64, error) 
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	_, single := ctx.(noWait)
+	single := isSingle(ctx)
 	for {
 		k, again := b.look(n, single)
 		if k > 0 || n == 0 {
