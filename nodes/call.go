@@ -75,16 +75,17 @@ func tuple(v ...any) goTuple { return v }
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
 // use; where nobody receives from it, call does so itself.
 func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei.Term, error) {
-	b, err := n.NewMailbox(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close()
+	var err error
 	if over == nil && to.node != n.Name() {
 		if over, err = n.connection(ctx, to.node); err != nil {
 			return nil, err
 		}
 	}
+	b, err := n.newPrivate(over)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
 	if over != nil {
 		over.calls.Add(1)
 		defer over.calls.Add(-1)

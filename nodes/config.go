@@ -20,6 +20,7 @@ const (
 	DefaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
 	DefaultMaxFrame         = 128 << 20        // bytes
 	DefaultMaxCalls         = 1024             // Go functions running for remote callers at once
+	DefaultDrainTimeout     = 5 * time.Second
 )
 
 // missedTicks is how many tick intervals without a byte from the peer end a connection (OTP's net_tickintensity).
@@ -38,6 +39,11 @@ type Config struct {
 	Cookie string
 	// Transport carries connections; nil is transport.TCP().
 	Transport transport.Transport
+	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as Transport is. TCP and UNIX
+	// sockets need not be named.
+	Transports []transport.Transport
+	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share it too.
+	Creation uint32
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
 	Listen transport.Addr
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
@@ -62,6 +68,12 @@ type Config struct {
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once; further calls wait, and with them their connection.
 	MaxCalls int
+
+	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to have: see Inherited. It must
+	// be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the node. An error ends the freeze. nil: nothing.
+	Handover func(ctx context.Context) ([]byte, error)
+	// DrainTimeout is how long Freeze waits for running functions and handlers. 0: DefaultDrainTimeout.
+	DrainTimeout time.Duration
 
 	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to
 	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick.
@@ -132,6 +144,9 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.TickInterval <= 0 {
 		cfg.TickInterval = DefaultTickInterval
+	}
+	if cfg.DrainTimeout <= 0 {
+		cfg.DrainTimeout = DefaultDrainTimeout
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

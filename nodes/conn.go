@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -15,6 +14,7 @@ import (
 // A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in that order. Receive is for one goroutine at a time.
 type Conn struct {
 	n         *Node
+	tr        transport.Transport
 	s         *transport.Stream
 	q         *transport.Queue
 	peer      dist.Peer
@@ -34,14 +34,18 @@ type Conn struct {
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	failOnce sync.Once
-	err      error
-	done     chan struct{} // closed first when the connection ends
-	left     chan struct{} // closed when all is cleaned up
+	frozen gate // shut: a change that needs a signal waits; see freeze.go
+
+	mu      sync.Mutex
+	still   chan struct{} // closed when the freeze ends, until which the connection does not; nil: none
+	ailment error         // why it ends then
+	err     error
+	done    chan struct{} // closed first when the connection ends
+	left    chan struct{} // closed when all is cleaned up
 }
 
-func newConn(n *Node, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
+func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
@@ -76,8 +80,8 @@ func (c *Conn) Self() ei.Pid { return c.self }
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, else ErrTickTimeout,
-// ErrSuperseded, or the fault.
+// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in another
+// process, else ErrTickTimeout, ErrSuperseded, or the fault.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
@@ -87,7 +91,7 @@ func (c *Conn) Err() error {
 	}
 }
 
-// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It is
+// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the connection is frozen. It is
 // ei_close_connection.
 func (c *Conn) Close() error {
 	if c.mark(ErrClosed) {
@@ -104,16 +108,24 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// mark gives the reason why the connection ends; true for the first, who has to end it.
+// mark gives the reason why the connection ends; true for the first, who has to end it. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error) (first bool) {
-	c.failOnce.Do(func() {
-		first = true
-		c.err = err
-		close(c.done)
-		c.ticks.end()
-		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
-	})
-	return first
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return false
+	case c.still != nil:
+		if c.ailment == nil {
+			c.ailment = err
+		}
+		return false
+	}
+	c.err = err
+	close(c.done)
+	c.ticks.end()
+	c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
+	return true
 }
 
 // end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
@@ -144,65 +156,5 @@ func (c *Conn) bye(ctx context.Context) {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-	}
-}
-
-// A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.
-type ticker struct {
-	mu       sync.Mutex
-	timer    *time.Timer
-	over     bool
-	posted   int64 // bytes ever given to the queue, at the last tick
-	received int64
-	missed   int
-
-	asked atomic.Bool // a tick of ours has gone out, and the next one of the peer's may be its answer
-}
-
-func (t *ticker) begin(c *Conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.over {
-		t.timer = time.AfterFunc(c.n.cfg.TickInterval, func() { t.tick(c) })
-	}
-}
-
-func (t *ticker) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-}
-
-// tick sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
-// gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
-// receiving that is missing then.
-func (t *ticker) tick(c *Conn) {
-	received := c.received.Load() + c.rd.steps.Load()
-	queued, sent := c.q.Buffered()
-	idle := queued == 0 && sent == t.posted
-	if idle {
-		c.q.Trim()
-	}
-	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
-		t.asked.Store(true)
-		c.sendTick()
-		queued, sent = c.q.Buffered()
-	}
-	t.posted = sent + int64(queued)
-	pending, err := c.s.PendingBytes()
-	if received != t.received || pending > 0 || err != nil || !c.reading.Load() {
-		t.missed = 0
-	} else if t.missed++; t.missed >= missedTicks {
-		c.fail(ErrTickTimeout)
-		return
-	}
-	t.received = received
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.over {
-		t.timer.Reset(c.n.cfg.TickInterval)
 	}
 }

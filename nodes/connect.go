@@ -197,14 +197,14 @@ func (n *Node) initiator(ctx context.Context, name string, tr transport.Transpor
 		return nil, err
 	}
 	opened(s)
-	c, err := n.finish(ctx, s, name, at.Version5, met)
+	c, err := n.finish(ctx, tr, s, name, at.Version5, met)
 	if err != nil {
 		return nil, errors.Join(err, quietly(s.Close()))
 	}
 	return c, nil
 }
 
-func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, version5 bool, met func(string) error) (*Conn, error) {
+func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, met func(string) error) (*Conn, error) {
 	p, err := n.initiate(ctx, s, name, version5, met)
 	if err != nil {
 		return nil, err
@@ -215,7 +215,7 @@ func (n *Node) finish(ctx context.Context, s *transport.Stream, name string, ver
 	if err := s.HandshakeComplete(ctx, true); err != nil {
 		return nil, err
 	}
-	c := newConn(n, s, p, true)
+	c := newConn(n, tr, s, p, true)
 	var replaces *Conn
 	if p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
 		replaces = n.Conn(p.Name)

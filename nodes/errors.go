@@ -22,6 +22,8 @@ var (
 	ErrClosed = errors.New("closed")
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving.
 	ErrBusy = errors.New("somebody else is receiving here")
+	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its reply.
+	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet: its first Connect gives it one")
 	// ErrTooLate: Publish would change the creation that identifiers or connections carry already.
@@ -92,3 +94,22 @@ func (e *ExitError) Is(target error) bool {
 	}
 	return false
 }
+
+// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, or no descriptor. It is
+// errors.ErrUnsupported.
+type NotMovableError struct {
+	Plugin string
+	Err    error // why there is no descriptor; nil: there is no Import
+}
+
+func (e *NotMovableError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("plug-in %s cannot be handed off: %v", e.Plugin, e.Err)
+	}
+	return fmt.Sprintf("plug-in %s cannot be handed off: it has no Import", e.Plugin)
+}
+
+// Is makes the error errors.ErrUnsupported.
+func (e *NotMovableError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+func (e *NotMovableError) Unwrap() error { return e.Err }

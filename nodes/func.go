@@ -108,7 +108,7 @@ func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 		return false
 	}
 	n.wg.Go(func() {
-		defer func() { <-n.procs.calls; n.procs.drained.Done() }()
+		defer func() { <-n.procs.calls; n.procs.tally.leave() }()
 		f(ctx)
 	})
 	return true

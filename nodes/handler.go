@@ -33,16 +33,24 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 	return b, nil
 }
 
-// handle calls the Handler; false when the process has ended.
-func (b *Mailbox) handle(m *Message) bool {
+// handle calls the Handler, unless the process is held: that is not ok. It is not done when the process has ended.
+func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.ended() {
-		return false
+		return false, true
 	}
 	if !b.n.procs.busy() { // the node drains
 		b.refuse(m)
-		return false
+		return false, true
 	}
-	defer b.n.procs.drained.Done()
+	defer b.n.procs.tally.leave()
+	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
+		return false, false
+	}
+	return b.handleNow(m), true
+}
+
+// handleNow calls the Handler; false when it has panicked.
+func (b *Mailbox) handleNow(m *Message) (done bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p)

@@ -76,7 +76,22 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 	} else if err := c.calm(ctx); err != nil && ctx.Err() != nil {
 		return err
 	}
-	b.mu.Lock()
+	for {
+		b.lock()
+		if c == nil {
+			break
+		}
+		shut, change := c.frozen.state() // its signal could not go out
+		if !shut {
+			break
+		}
+		b.mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	ctl, err := alter()
 	if ctl != nil && c != nil {
 		c.tell(ctl)
@@ -93,7 +108,7 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 
 // linked takes a LINK of a process; false if this one has ended.
 func (b *Mailbox) linked(from ei.Pid) bool {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.ended() {
 		return false
@@ -113,7 +128,7 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 
 // unlinked takes an UNLINK_ID, and acknowledges it in the same step.
 func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	defer acknowledge()
 	if l := b.links[from]; l != nil && l.unlinkID == 0 {
@@ -123,7 +138,7 @@ func (b *Mailbox) unlinked(from ei.Pid, acknowledge func()) {
 
 // unlinkDone takes an UNLINK_ID_ACK.
 func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if l := b.links[from]; l != nil && l.unlinkID == id {
 		l.unlinkID = 0
@@ -135,7 +150,7 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 
 // linkBroke takes the exit signal of a link; c is what it came over, nil for this node.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
-	b.mu.Lock()
+	b.lock()
 	l := b.links[from]
 	if l == nil || !l.active {
 		b.mu.Unlock()

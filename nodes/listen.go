@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -18,9 +19,11 @@ type Listener struct {
 	end context.CancelCauseFunc
 	up  chan *Conn // handshake done
 
-	mu   sync.Mutex
-	open list.List     // *opening, oldest first
-	ran  chan struct{} // closed when the accepting goroutine has ended; nil before it began
+	mu     sync.Mutex
+	halt   gate          // shut: the node is being frozen
+	serves atomic.Bool   // Start accepts here
+	open   list.List     // *opening, oldest first
+	ran    chan struct{} // closed when the accepting goroutine has ended; nil before it began
 }
 
 // An opening is a handshake in progress that a peer has started.
@@ -49,8 +52,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if err != nil {
 		return nil, wrap("listen", "", err)
 	}
-	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
-	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	l := n.newListener(tr, tl)
 	n.mu.Lock()
 	closed := n.ctx.Err() != nil
 	if !closed {
@@ -61,6 +63,13 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 		return nil, wrap("listen", "", errors.Join(ErrClosed, tl.Close()))
 	}
 	return l, nil
+}
+
+// newListener makes a listener of the transport's.
+func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
+	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
+	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	return l
 }
 
 // Addr is the address really bound.
@@ -124,6 +133,9 @@ func (l *Listener) begin() {
 func (l *Listener) run() {
 	for {
 		s, err := l.l.Accept(l.ctx)
+		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil {
+			continue
+		}
 		if err != nil {
 			if l.ctx.Err() == nil {
 				l.n.log.Error("listener failed", "addr", l.Addr().String(), "error", err)
@@ -133,7 +145,9 @@ func (l *Listener) run() {
 		}
 		ctx, e := l.admit()
 		order := l.n.arrivals.Add(1)
+		l.n.shaking.enter()
 		if !l.n.background(func() { l.handshake(ctx, e, s, order) }) {
+			l.n.shaking.leave()
 			_ = s.Close()
 		}
 	}
@@ -175,6 +189,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	e.Value.(*opening).cancel(nil)
 	l.open.Remove(e)
 	l.mu.Unlock()
+	n.shaking.leave()
 	if err != nil {
 		err = errors.Join(err, quietly(s.Close()))
 		n.stats.handshakesFailed.Add(1)
@@ -206,7 +221,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 	if err := s.HandshakeComplete(ctx, false); err != nil {
 		return nil, err
 	}
-	c := newConn(l.n, s, p, false)
+	c := newConn(l.n, l.tr, s, p, false)
 	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}

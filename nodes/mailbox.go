@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -44,15 +45,22 @@ type Mailbox struct {
 	pid     ei.Pid
 	opts    MailboxOptions
 	handler Handler // takes the messages in place of the queue
+	calls   *Conn   // it belongs to a call over this connection
+	private bool    // it belongs to a call, or a spawned function: it does not move
 
 	mu    sync.Mutex
 	queue []*Message
 	first int // of queue
 	bytes int
 	ready chan struct{} // holds a token while there is something to receive
-	room  chan struct{} // closed, and made anew, when messages leave
-	over  chan struct{} // closed when the mailbox has ended
-	why   ei.Term
+	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
+	moved bool          // the mailbox goes on in another process
+
+	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
+	inherits  bool          // it goes on in the place of one
+	room      chan struct{} // closed, and made anew, when messages leave
+	over      chan struct{} // closed when the mailbox has ended
+	why       ei.Term
 
 	names    []ei.Atom
 	links    map[ei.Pid]*link
@@ -82,20 +90,32 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	return b, nil
 }
 
+// newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
+func (n *Node) newPrivate(calls *Conn) (*Mailbox, error) {
+	b, err := n.newMailbox(nil, nil)
+	if err == nil {
+		b.mu.Lock()
+		b.private, b.calls = true, calls
+		b.mu.Unlock()
+	}
+	return b, err
+}
+
 // Pid is the mailbox's process identifier.
 func (b *Mailbox) Pid() ei.Pid { return b.pid }
 
 // Done is closed when the mailbox has ended.
 func (b *Mailbox) Done() <-chan struct{} { return b.over }
 
-// Err is why the mailbox ended, an *ExitError; nil while it lives.
+// Err is why the mailbox ended, an *ExitError, or ErrMoved; nil while it lives.
 func (b *Mailbox) Err() error {
-	select {
-	case <-b.over:
-		return &ExitError{b.pid, b.why}
-	default:
+	switch {
+	case !b.ended():
 		return nil
+	case b.moved:
+		return ErrMoved
 	}
+	return &ExitError{b.pid, b.why}
 }
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the error wraps an *ExitError. The
@@ -134,7 +154,7 @@ func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 func (b *Mailbox) take() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.first == len(b.queue) {
+	if b.first == len(b.queue) || b.held.Load() {
 		return nil
 	}
 	m := b.queue[b.first]
@@ -153,6 +173,25 @@ func (b *Mailbox) take() *Message {
 	return m
 }
 
+// awaits waits until there is something to take; false when the mailbox has ended and all was.
+func (b *Mailbox) awaits() bool {
+	for {
+		b.mu.Lock()
+		some := b.first < len(b.queue) && !b.held.Load()
+		b.mu.Unlock()
+		if some {
+			return true
+		}
+		select {
+		case <-b.ready:
+		case <-b.over:
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.first < len(b.queue)
+		}
+	}
+}
+
 func cost(m *Message) int { return messageCost + len(m.Payload) }
 
 // signal leaves a token for a receiver; b.mu is held.
@@ -166,14 +205,26 @@ func (b *Mailbox) signal() {
 // deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
 // ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
-	if b.handler != nil {
-		return b.handle(m)
+	for b.handler != nil {
+		if done, ok := b.handle(m); ok {
+			return done
+		}
+		if done, ok := b.deliverHeld(m, cancel); ok {
+			return done
+		}
 	}
 	for {
 		b.mu.Lock()
 		if b.ended() {
 			b.mu.Unlock()
 			return false
+		}
+		if b.held.Load() {
+			b.mu.Unlock()
+			if done, ok := b.deliverHeld(m, cancel); ok {
+				return done
+			}
+			continue
 		}
 		if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
 			b.pushLocked(m)
@@ -185,6 +236,12 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 			b.Exit(ei.Atom("mailbox_full"))
 			return false
 		}
+		halts, change := m.conn.halts()
+		if halts { // what its connection has read already stays with the mailbox
+			b.pushLocked(m)
+			b.mu.Unlock()
+			return true
+		}
 		if b.room == nil {
 			b.room = make(chan struct{})
 		}
@@ -192,6 +249,7 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 		b.mu.Unlock()
 		select {
 		case <-room:
+		case <-change:
 		case <-b.over:
 			return false
 		case <-cancel:
@@ -222,11 +280,15 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
 
 // notify puts a signal's message into the mailbox whatever its limit.
 func (b *Mailbox) notify(m *Message) {
-	if b.handler != nil {
-		b.handle(m)
-		return
+	for b.handler != nil {
+		if _, ok := b.handle(m); ok {
+			return
+		}
+		if _, ok := b.deliverHeld(m, nil); ok {
+			return
+		}
 	}
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if !b.ended() {
 		b.pushLocked(m)
@@ -254,7 +316,7 @@ func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, b.n.tell) }
 
 // exit is Exit with a choice of how the signals go out.
 func (b *Mailbox) exit(reason ei.Term, tell teller) {
-	b.mu.Lock()
+	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
 		return
@@ -299,7 +361,10 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 		m := &Message{Control: *ctl, Payload: payload}
 		if b := n.procs.recipient(m); b == nil {
 			n.stats.undeliverable.Add(1)
-		} else if !b.deliver(m, ctx.Done()) && ctx.Err() != nil {
+		} else if !b.deliver(m, ctx.Done()) {
+			if b.ended() && b.moved {
+				return wrap("send to", node, ErrMoved)
+			}
 			return wrap("send to", node, ctx.Err())
 		}
 		return nil

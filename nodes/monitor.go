@@ -43,7 +43,7 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 			return ref, wrap("monitor", t.node, err)
 		}
 	}
-	b.mu.Lock()
+	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
 		return ref, wrap("monitor", t.node, b.Err())
@@ -60,7 +60,7 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 		b.n.localSignal(ctl)
 	}
 	if err != nil {
-		b.mu.Lock()
+		b.lock()
 		delete(b.watching, ref)
 		b.mu.Unlock()
 		return ref, wrap("monitor", t.node, err)
@@ -70,7 +70,7 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 
 // Demonitor ends a monitor. A DOWN that is in the mailbox already stays there.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
-	b.mu.Lock()
+	b.lock()
 	t, ok := b.watching[ref]
 	delete(b.watching, ref)
 	b.mu.Unlock()
@@ -90,7 +90,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if err != nil {
 		return wrap("monitor node", node, err)
 	}
-	b.mu.Lock()
+	b.lock()
 	if b.downs == nil {
 		b.downs = map[*Conn]int{}
 	}
@@ -105,12 +105,17 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 
 // tellDown answers the MonitorNodes that wait for the end of a connection.
 func (b *Mailbox) tellDown(c *Conn) {
-	b.mu.Lock()
+	b.lock()
 	downs := b.downs[c]
 	delete(b.downs, c)
 	b.mu.Unlock()
-	for range downs {
-		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(c.peer.Name)})
+	b.nodedown(c.peer.Name, downs)
+}
+
+// nodedown sends {nodedown, Node} to the mailbox, so many times.
+func (b *Mailbox) nodedown(node string, times int) {
+	for range times {
+		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
 		if err == nil {
 			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 		}
@@ -119,12 +124,17 @@ func (b *Mailbox) tellDown(c *Conn) {
 
 // nodeDown breaks everything that the mailbox has with the node of a connection.
 func (b *Mailbox) nodeDown(c *Conn) {
-	node := c.peer.Name
+	b.breakOff(c.peer.Name)
+	b.tellDown(c)
+}
+
+// breakOff breaks links and monitors with the processes of a node.
+func (b *Mailbox) breakOff(node string) {
 	reason, _ := ei.AppendAtom(nil, "noconnection")
 	var links []ei.Pid
 	var refs []ei.Ref
 	var targets []target
-	b.mu.Lock()
+	b.lock()
 	for pid, l := range b.links {
 		if string(pid.Node) == node {
 			if l.active {
@@ -154,12 +164,11 @@ func (b *Mailbox) nodeDown(c *Conn) {
 	for _, pid := range links {
 		b.linkBroke(pid, reason, nil)
 	}
-	b.tellDown(c)
 }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.ended() {
 		return false
@@ -172,14 +181,14 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 }
 
 func (b *Mailbox) unwatched(ref ei.Ref) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	delete(b.watchers, ref)
 }
 
 // down takes a MONITOR_P_EXIT.
 func (b *Mailbox) down(m *Message) {
-	b.mu.Lock()
+	b.lock()
 	t, ok := b.watching[m.Ref]
 	delete(b.watching, m.Ref)
 	b.mu.Unlock()

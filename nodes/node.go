@@ -39,6 +39,12 @@ type Node struct {
 	procs   processes
 	stats   counters
 	started atomic.Bool // the upper level receives
+
+	shaking   tally                  // handshakes in progress that peers have started
+	moving    atomic.Bool            // a freeze is in progress
+	frozen    gate                   // shut: what was not yet begun waits for the end of a freeze, or of the restoring
+	staged    atomic.Bool            // the node is not yet restored
+	inherited atomic.Pointer[[]byte] // see Inherited
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet.
@@ -54,9 +60,13 @@ func New(cfg Config) (*Node, error) {
 		conns:     map[*Conn]struct{}{},
 		listeners: map[*Listener]struct{}{},
 	}
+	if cfg.Creation != 0 {
+		n.creation = cfg.Creation
+	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.ref.Store(rand.Uint64() >> 1)
+	n.shaking.idle = make(chan struct{}, 1)
 	n.procs.init(n)
 	return n, nil
 }

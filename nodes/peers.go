@@ -99,10 +99,18 @@ func (n *Node) forget(name string) {
 func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 	name := c.peer.Name
 	for {
+		if err := n.frozen.pass(ctx); err != nil {
+			n.forget(name)
+			return context.Cause(ctx)
+		}
 		n.mu.Lock()
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
+		case n.frozen.isShut(): // since a moment
+			n.changedLocked(name, p)
+			n.mu.Unlock()
+			continue
 		case ctx.Err() != nil: // superseded, perhaps: the peer has been told so
 			n.changedLocked(name, p)
 			n.mu.Unlock()

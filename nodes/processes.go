@@ -21,8 +21,11 @@ type processes struct {
 	aliases map[ei.Ref]*Mailbox
 	funcs   map[function]Func
 	closed  bool
-	drains  bool           // no function or handler begins any more
-	drained sync.WaitGroup // those that are running
+	held    bool // the tables do not change: the node is frozen
+	drains  bool // no function or handler begins any more
+
+	tally   tally // those that are running
+	resting gate  // shut: no server takes a message
 }
 
 func (p *processes) init(n *Node) {
@@ -32,12 +35,25 @@ func (p *processes) init(n *Node) {
 	p.names = map[ei.Atom]*Mailbox{}
 	p.aliases = map[ei.Ref]*Mailbox{}
 	p.funcs = map[function]Func{}
+	p.tally.idle = make(chan struct{}, 1)
+}
+
+// lock locks the tables for a change, which waits while the node is frozen.
+func (p *processes) lock() {
+	for {
+		p.mu.Lock()
+		if !p.held {
+			return
+		}
+		p.mu.Unlock()
+		_ = p.n.frozen.pass(context.Background())
+	}
 }
 
 func key(p ei.Pid) uint64 { return uint64(p.Serial)<<32 | uint64(p.ID) }
 
 func (p *processes) add(b *Mailbox) error {
-	p.mu.Lock()
+	p.lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return ErrClosed
@@ -112,7 +128,7 @@ func (p *processes) all() []*Mailbox {
 
 // closeAll ends every process with the node.
 func (p *processes) closeAll() {
-	p.mu.Lock()
+	p.lock()
 	p.closed, p.drains = true, true
 	p.mu.Unlock()
 	for _, b := range p.all() {
@@ -131,41 +147,22 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// drain lets running functions and handlers finish, with what they need for that; new ones do not start.
-func (p *processes) drain(ctx context.Context) error {
-	p.mu.Lock()
-	p.drains = true
-	p.mu.Unlock()
-	done := make(chan struct{})
-	go func() { p.drained.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return wrap("drain", "", ctx.Err())
-	}
-}
-
-// busy counts a running function or handler; false once the node drains.
-func (p *processes) busy() bool {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.drains {
-		return false
-	}
-	p.drained.Add(1)
-	return true
-}
-
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. In a node that is being restored (see Restore), the
+// mailbox becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
-	p.mu.Lock()
+	if p.succeed(ei.Atom(name), b) {
+		return nil
+	}
+	p.lock()
 	defer p.mu.Unlock()
+	holder := p.names[ei.Atom(name)]
 	switch {
 	case p.closed || b.ended():
 		return wrap("register "+name, "", ErrClosed)
-	case p.names[ei.Atom(name)] != nil:
+	case holder == b && b.inherits:
+		return nil
+	case holder != nil:
 		return wrap("register "+name, "", ErrNameTaken)
 	}
 	p.names[ei.Atom(name)] = b
@@ -176,7 +173,7 @@ func (n *Node) Register(name string, b *Mailbox) error {
 // Unregister takes a name back; it is ErrNoProc if nobody has it.
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
-	p.mu.Lock()
+	p.lock()
 	defer p.mu.Unlock()
 	if p.names[ei.Atom(name)] == nil {
 		return wrap("unregister "+name, "", ErrNoProc)

@@ -19,7 +19,7 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 		err = ErrUnnamed
 	case n.published != nil:
 		err = ErrPublished
-	case n.used && ok:
+	case n.used && ok && n.cfg.Creation == 0:
 		err = ErrTooLate
 	}
 	n.mu.Unlock()
@@ -45,11 +45,11 @@ func (n *Node) publish(ctx context.Context, pub Publisher, addr transport.Addr) 
 		err = ErrClosed
 	case n.published != nil:
 		err = ErrPublished
-	case n.used:
+	case n.used && n.cfg.Creation == 0:
 		err = ErrTooLate
 	default:
 		n.published = p
-		if c := p.Creation(); c != 0 {
+		if c := p.Creation(); c != 0 && n.cfg.Creation == 0 {
 			n.creation = c
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 const (
@@ -42,6 +43,8 @@ type reader struct {
 	vec  [1][]byte
 
 	steps atomic.Int64 // inside frames, ever
+
+	halt gate // shut: the connection is being frozen, and nothing is read
 
 	handling atomic.Bool   // a Handler runs on the reader's goroutine
 	entered  chan struct{} // holds a token when one has begun since the connection ended
@@ -118,6 +121,9 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		r.m, r.part = m, frameStart
 		n, err := c.s.ReadPDU(ctx, r.next)
 		if err != nil {
+			if errors.Is(err, transport.ErrPaused) && c.sitOut() {
+				continue
+			}
 			return c.receiveError(ctx, err)
 		}
 		c.received.Add(n)

@@ -115,14 +115,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 		reg.Type = epmd.TypeNormal
 	}
 	pub := &registration{}
-	opts := &epmd.KeepOptions{Logger: who.Logger}
-	if p.Embed {
-		opts.Notify = func(e epmd.KeepEvent) {
-			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
-				_ = pub.embed(context.Background(), p.Client.Addr, who.Logger)
-			}
-		}
-	}
+	opts := p.keep(pub, who)
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ { // somebody else may start one at the same time
 		if err := pub.embed(ctx, p.Client.Addr, who.Logger); err != nil {
@@ -134,6 +127,19 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 		return nil, errors.Join(err, pub.closeServer())
 	}
 	return pub, nil
+}
+
+// keep says how a name is kept.
+func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
+	opts := &epmd.KeepOptions{Logger: who.Logger}
+	if p.Embed {
+		opts.Notify = func(e epmd.KeepEvent) {
+			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
+				_ = pub.embed(context.Background(), p.Client.Addr, who.Logger)
+			}
+		}
+	}
+	return opts
 }
 
 // A registration is the Publication of a PortMapper.
@@ -184,7 +190,12 @@ func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	server := &epmd.Server{Logger: log}
+	r.serve(&epmd.Server{Logger: log}, ls)
+	return nil
+}
+
+// serve runs a port mapper; r.mu is held, or r is not yet in use.
+func (r *registration) serve(server *epmd.Server, ls []net.Listener) {
 	served := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, l := range ls {
@@ -192,7 +203,6 @@ func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger)
 	}
 	go func() { wg.Wait(); close(served) }()
 	r.server, r.served = server, served
-	return nil
 }
 
 // Static is a Resolver with a fixed table of node names.

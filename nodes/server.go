@@ -57,6 +57,11 @@ func (c *Call) reply(ctx context.Context, v any) error {
 		return errors.Join(err, c.reply(ctx, tuple(ei.Atom("error"), err.Error())))
 	}
 	answer := ei.Tuple{c.tag, ei.Raw(value)}
+	if c.conn != nil && c.conn.Err() == ErrMoved { // away, and perhaps back again
+		if back := c.n.Conn(c.conn.peer.Name); back != nil {
+			c.conn = back
+		}
+	}
 	if c.conn == nil {
 		return c.n.send(ctx, &dist.Control{Op: dist.OpSend, To: c.From}, string(c.From.Node), answer)
 	}
@@ -159,21 +164,23 @@ func (s *Server) run(n *Node, b *Mailbox) {
 		n.log.Error("server panicked", "pid", b.pid, "panic", p)
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
-	for {
-		m, err := b.Receive(context.Background())
-		if err != nil {
-			regular = true
-			return
-		}
-		if !n.procs.busy() { // the node drains
+	for b.awaits() {
+		begun := n.procs.begin() // before the message is taken: a node that is handed over must not lose it
+		m := b.take()
+		switch {
+		case m != nil && !begun: // the node drains
 			b.refuse(m)
 			continue
+		case begun:
+			func() {
+				defer n.procs.tally.leave()
+				if m != nil {
+					s.handle(ctx, n, b, m)
+				}
+			}()
 		}
-		func() {
-			defer n.procs.drained.Done()
-			s.handle(ctx, n, b, m)
-		}()
 	}
+	regular = true
 }
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {

@@ -80,7 +80,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		}
 		return
 	}
-	b, err := n.NewMailbox(nil)
+	b, err := n.newPrivate(nil)
 	if err != nil {
 		reply(0, ei.Atom("system_limit"))
 		return

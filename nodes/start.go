@@ -39,13 +39,7 @@ func (n *Node) join(ctx context.Context) error {
 		if err := n.setup(); err != nil {
 			return err
 		}
-		if !n.background(func() {
-			for {
-				if _, err := l.Accept(n.ctx); err != nil { // connections serve themselves
-					return
-				}
-			}
-		}) {
+		if !n.background(l.serve) {
 			return ErrClosed
 		}
 	} else if err := n.setup(); err != nil {
@@ -57,6 +51,16 @@ func (n *Node) join(ctx context.Context) error {
 		n.attach(c)
 	}
 	return nil
+}
+
+// serve accepts until the listener ends; connections serve themselves.
+func (l *Listener) serve() {
+	l.serves.Store(true)
+	for {
+		if _, err := l.Accept(l.n.ctx); err != nil {
+			return
+		}
+	}
 }
 
 // setup makes what peers ask for at once.

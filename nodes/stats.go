@@ -10,6 +10,10 @@ type counters struct {
 	undeliverable    atomic.Int64
 }
 
+func (c *counters) all() [4]*atomic.Int64 {
+	return [...]*atomic.Int64{&c.connections, &c.handshakesFailed, &c.malformed, &c.undeliverable}
+}
+
 // Stats is a snapshot of a node's counters.
 type Stats struct {
 	Connections      int64 // ever up

@@ -30,6 +30,8 @@ type Callbacks[C any] struct {
 
 	// Flags is FullImpl or 0.
 	Flags Flags
+	// Name is what a hand-off calls the plug-in: the other process imports with the plug-in that has this name there. Empty: the name of the type C. Optional.
+	Name string
 
 	// Socket creates a socket. addr is what it will be bound or connected to, for its family; nothing is bound yet. setup is the
 	// value given to New. Mandatory.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -53,7 +54,7 @@ func (c *conn) Write(p []byte) (int, error) {
 func (s *Stream) beginAnew() {
 	if s.writing.CompareAndSwap(false, true) {
 		s.poison = nil
-		s.writing.Store(false)
+		s.endWrite()
 	}
 }
 
@@ -70,6 +71,9 @@ func netError(err error) error {
 }
 
 func (c *conn) Close() error { return c.s.Close() }
+
+// SyscallConn makes it a syscall.Conn, where the stream has a descriptor.
+func (c *conn) SyscallConn() (syscall.RawConn, error) { return c.s.SyscallConn() }
 
 // CloseWrite ends the sending direction.
 func (c *conn) CloseWrite() error { return c.s.CloseWrite() }

@@ -162,7 +162,7 @@ func (d *Datagram) Disconnect() error {
 		return opError("disconnect", d.name(), err)
 	}
 	defer d.sending.Store(false)
-	d.state.CompareAndSwap(streamOpen, streamDisconnected)
+	d.state.CompareAndSwap(0, streamDisconnected)
 	return d.finish(true)
 }
 

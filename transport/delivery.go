@@ -11,6 +11,7 @@ import (
 type delivery struct {
 	size             int
 	taken, withdrawn bool          // guarded by the queue's mutex: one of them at the most is ever set
+	left             bool          // its caller has gone and leaves it to the queue; guarded too
 	done             chan struct{} // gets one value, when n and err are there
 	n                int64
 	err              error
@@ -27,7 +28,7 @@ func (q *Queue) delivery(size int) *delivery {
 	if !ok {
 		d = &delivery{done: make(chan struct{}, 1)}
 	}
-	d.size, d.taken, d.withdrawn = size, false, false
+	d.size, d.taken, d.withdrawn, d.left = size, false, false, false
 	return d
 }
 
@@ -68,6 +69,12 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 		return 0, opError("write", q.s.remote, err)
 	}
 	q.mu.Lock()
+	if q.held != nil {
+		if err := q.resumed(ctx); err != nil {
+			q.mu.Unlock()
+			return 0, opError("write", q.s.remote, err)
+		}
+	}
 	if q.err != nil {
 		defer q.mu.Unlock()
 		return 0, q.err
@@ -123,12 +130,16 @@ func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)
 	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}}
+	single := isSingle(ctx)
+	if single { // nothing was before it: it is as good as out
+		s.parts = nil
+	}
 	q.mu.Lock()
 	q.segs = slices.Insert(q.segs, 0, s)
 	q.open = q.open && len(q.segs) > 1
 	q.mu.Unlock()
 	go q.flushFn()
-	if isSingle(ctx) { // nothing was before it: it is as good as out
+	if single {
 		return nil
 	}
 	out, err := q.deliver(ctx, d)
@@ -153,6 +164,7 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (int64, error) {
 	default:
 	}
 	if d.taken {
+		d.left = true
 		return int64(d.size), opError("write", q.s.remote, ctx.Err())
 	}
 	d.withdrawn = true

@@ -27,6 +27,7 @@ func FromNet(n Net) Transport {
 		size = 2
 	}
 	return &plugin[*netSocket]{cb: &Callbacks[*netSocket]{
+		Name:   "net",
 		Flags:  FullImpl,
 		Socket: func(any, Addr) (*netSocket, error) { return &netSocket{}, nil },
 		Close:  (*netSocket).close,

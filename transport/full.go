@@ -24,6 +24,7 @@ type side struct {
 	stopped bool
 	giveUp  atomic.Bool // the call in flight has been ended
 	cut     atomic.Bool // by shutdown(2)
+	halting atomic.Bool // an Interrupt for a pause is in flight
 }
 
 // fullSocket is what a side needs of its socket.

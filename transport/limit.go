@@ -29,7 +29,7 @@ type LimitOptions struct {
 func Limit(tr Transport, o LimitOptions) Transport {
 	read, write := newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
 	return &virtual{below: tr, name: "limit", wrap: func(s *Stream, _ origin) carrier {
-		c := &limited{carrier: s.car, pause: newPauser(), in: read, out: write}
+		c := &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
 		if !o.Shared {
 			c.in, c.out = newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
 		}
@@ -98,13 +98,13 @@ func (b *bucket) take(n int64) {
 // A limited is the carrier of Limit.
 type limited struct {
 	carrier
-	pause   *pauser
-	in, out *bucket
-	vec     [][]byte // the writer's
+	inward, outward *pauser
+	in, out         *bucket
+	vec             [][]byte // the writer's
 }
 
 // allow waits until some bytes of n may pass, and tells how many.
-func (c *limited) allow(ctx context.Context, b *bucket, n int64) (int64, error) {
+func (c *limited) allow(ctx context.Context, p *pauser, b *bucket, n int64) (int64, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
@@ -117,14 +117,14 @@ func (c *limited) allow(ctx context.Context, b *bucket, n int64) (int64, error) 
 		if single {
 			return 0, os.ErrDeadlineExceeded
 		}
-		if err := c.pause.until(ctx, again); err != nil {
+		if err := p.until(ctx, again); err != nil {
 			return 0, err
 		}
 	}
 }
 
 func (c *limited) read(ctx context.Context, p []byte) (int, error) {
-	k, err := c.allow(ctx, c.in, int64(len(p)))
+	k, err := c.allow(ctx, c.inward, c.in, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +138,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 		return c.carrier.write(ctx, v)
 	}
 	size := length(v)
-	k, err := c.allow(ctx, c.out, size)
+	k, err := c.allow(ctx, c.outward, c.out, size)
 	if err != nil {
 		return 0, err
 	}
@@ -155,12 +155,26 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 	return n, err
 }
 
+func (c *limited) halt(writing bool) {
+	if writing {
+		c.outward.halt()
+	} else {
+		c.inward.halt()
+	}
+	c.carrier.halt(writing)
+}
+
+func (c *limited) end() {
+	c.inward.end()
+	c.outward.end()
+}
+
 func (c *limited) close() error {
-	c.pause.end()
+	c.end()
 	return c.carrier.close()
 }
 
 func (c *limited) release() error {
-	c.pause.end()
+	c.end()
 	return c.carrier.release()
 }

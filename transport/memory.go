@@ -25,6 +25,7 @@ func (a MemoryAddr) String() string { return "memory:" + string(a) }
 func NewMemory() Transport {
 	w := &memoryWorld{listeners: map[MemoryAddr]*memorySocket{}}
 	return &plugin[*memorySocket]{cb: &Callbacks[*memorySocket]{
+		Name:                      "memory",
 		Flags:                     FullImpl,
 		Socket:                    func(any, Addr) (*memorySocket, error) { return newMemorySocket(w), nil },
 		Close:                     (*memorySocket).close,

@@ -19,7 +19,7 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	}
 	s.taken = s.taken[:0]
 	n, err := s.fill(ctx, v)
-	return s.finishPDU(n, err)
+	return s.finishPDU(ctx, n, err)
 }
 
 // ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an
@@ -46,13 +46,13 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 		n, err := s.fill(ctx, v)
 		total += n
 		if err != nil {
-			return s.finishPDU(total, err)
+			return s.finishPDU(ctx, total, err)
 		}
 	}
 }
 
 // finishPDU ends a read: an unfinished one gives its bytes back.
-func (s *Stream) finishPDU(n int64, err error) (int64, error) {
+func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, error) {
 	defer clear(s.taken)
 	switch err {
 	case nil:
@@ -64,7 +64,7 @@ func (s *Stream) finishPDU(n int64, err error) (int64, error) {
 		return n, opError("read", s.remote, io.ErrUnexpectedEOF)
 	}
 	s.unread(s.taken...)
-	return 0, opError("read", s.remote, err)
+	return 0, opError("read", s.remote, s.cutOff(ctx, pausedRead, err))
 }
 
 // fill fills every buffer of v: from what was read ahead, then straight from the socket where the buffer is large, else by reading

@@ -43,10 +43,12 @@ type Queue struct {
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
 	sent    int64     // bytes ever delivered
-	writing bool      // there is a writer
+	writing bool      // there is a writer, or parked is set
 	err     error
-	spares  []segment // empty combining buffers
-	idle    sync.Pool // deliveries
+	held    chan struct{} // closed when a Hold ends; nil: there is none
+	parked  bool          // what waits does so for the end of the Hold
+	spares  []segment     // empty combining buffers
+	idle    sync.Pool     // deliveries
 
 	// The writer's own.
 	vec     [][]byte
@@ -121,6 +123,12 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		return opError("post", q.s.remote, err)
 	}
 	q.mu.Lock()
+	if q.held != nil {
+		if err := q.resumed(ctx); err != nil {
+			q.mu.Unlock()
+			return opError("post", q.s.remote, err)
+		}
+	}
 	switch {
 	case q.err != nil:
 		defer q.mu.Unlock()
@@ -245,10 +253,13 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		q.segs = slices.Insert(q.segs, 0, segment{buf: rest})
 		q.open = q.open && len(q.segs) > 1
 	}
-	if len(q.segs) == 0 {
-		q.writing = false
-	} else {
+	switch {
+	case len(q.segs) > 0:
 		go q.flushFn()
+	case q.held != nil:
+		q.park()
+	default:
+		q.writing = false
 	}
 	return n, late, err
 }
@@ -281,6 +292,10 @@ func (q *Queue) flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.segs) > 0 && q.err == nil {
+		if q.held != nil {
+			q.park()
+			return
+		}
 		if c := q.segs[0].claim; c != nil {
 			q.segs = slices.Delete(q.segs, 0, 1)
 			if c.withdrawn {
@@ -298,7 +313,10 @@ func (q *Queue) flush() {
 			n, err = q.s.writePart(context.Background(), q.vec)
 			q.mu.Lock()
 		}
-		if err != nil {
+		if err == ErrPaused {
+			q.putBack(n)
+			err = nil
+		} else if err != nil {
 			err = opError("write", q.s.remote, err)
 		}
 		q.settle(n, err)
@@ -308,6 +326,10 @@ func (q *Queue) flush() {
 			q.fail(err)
 			return
 		}
+	}
+	if q.held != nil {
+		q.park()
+		return
 	}
 	q.writing = false
 }

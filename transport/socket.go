@@ -87,6 +87,8 @@ type carrier interface {
 	headerSize(ctx context.Context) (int, error)
 	complete(ctx context.Context, initiated bool) error
 	checkPeer(ctx context.Context, name string) error
+	halt(writing bool) // see Stream.PauseRead
+	resume(writing bool)
 }
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {

@@ -28,6 +28,9 @@ type Stream struct {
 	reading, writing atomic.Bool
 	state            atomic.Int32
 
+	pausing sync.Mutex    // one Pause or Resume at a time
+	idle    chan struct{} // holds a token when an operation has ended while paused; made by the first Pause
+
 	// Owned by the reader.
 	buf   []byte // read ahead: buf[r:w] is received and not consumed
 	r, w  int
@@ -43,9 +46,10 @@ type Stream struct {
 	closeErr  error
 }
 
-// The life of a Stream.
+// What may have become of a Stream, bit by bit; 0: it is open.
 const (
-	streamOpen int32 = iota
+	pausedRead int32 = 1 << iota
+	pausedWrite
 	streamDisconnected
 	streamClosed
 )
@@ -99,30 +103,54 @@ func (s *Stream) PendingBytes() (int, error) {
 	return n + int(s.ahead.Load()), opError("pending bytes", s.remote, err)
 }
 
-func (s *Stream) usable() error {
-	switch s.state.Load() {
-	case streamClosed:
+func (s *Stream) usable() error { return s.ready(0) }
+
+// ready is nil unless the stream is closed, or paused in one of these directions.
+func (s *Stream) ready(directions int32) error {
+	switch state := s.state.Load(); {
+	case state == 0:
+	case state&streamClosed != 0:
 		return net.ErrClosed
-	case streamDisconnected:
+	case state&streamDisconnected != 0:
 		return syscall.ENOTCONN
+	case state&directions != 0:
+		return ErrPaused
 	}
 	return nil
 }
 
 // beginRead claims the reading direction.
 func (s *Stream) beginRead() error {
-	if err := s.usable(); err != nil {
+	if err := s.ready(pausedRead); err != nil {
 		return err
 	}
+	return s.claimRead()
+}
+
+func (s *Stream) claimRead() error {
 	if !s.reading.CompareAndSwap(false, true) {
 		return ErrBusy
 	}
 	return nil
 }
 
+// claimPaused is beginRead for what does not mind a pause.
+func (s *Stream) claimPaused() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	return s.claimRead()
+}
+
 func (s *Stream) endRead() {
 	s.ahead.Store(int64(s.w - s.r))
 	s.reading.Store(false)
+	s.wake()
+}
+
+func (s *Stream) endWrite() {
+	s.writing.Store(false)
+	s.wake()
 }
 
 // Read reads what is there, at least one byte, into p. io.EOF is the end of the stream.
@@ -140,6 +168,9 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	n, err := s.car.read(ctx, p)
 	if err == io.EOF {
 		return n, io.EOF
+	}
+	if err != nil {
+		err = s.cutOff(ctx, pausedRead, err)
 	}
 	return n, opError("read", s.remote, err)
 }
@@ -160,7 +191,7 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
 	}
-	defer s.writing.Store(false)
+	defer s.endWrite()
 	if length(v) == 0 {
 		return 0, opError("write", s.remote, syscall.EINVAL)
 	}
@@ -177,14 +208,14 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 }
 
 func (s *Stream) beginWrite() error {
-	if err := s.usable(); err != nil {
+	if err := s.ready(pausedWrite); err != nil {
 		return err
 	}
 	if !s.writing.CompareAndSwap(false, true) {
 		return ErrBusy
 	}
 	if s.poison != nil {
-		s.writing.Store(false)
+		s.endWrite()
 		return s.poison
 	}
 	return nil
@@ -195,7 +226,7 @@ func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error)
 	if err := s.beginWrite(); err != nil {
 		return 0, err
 	}
-	defer s.writing.Store(false)
+	defer s.endWrite()
 	s.rest = append(s.rest[:0], v...)
 	n, err = s.writeRest(ctx)
 	clear(s.rest)
@@ -214,7 +245,7 @@ func (s *Stream) writeRest(ctx context.Context) (n int64, err error) {
 		}
 		s.rest = skip(s.rest, k)
 		if err != nil {
-			return n, err
+			return n, s.cutOff(ctx, pausedWrite, err)
 		}
 	}
 	return n, nil
@@ -253,36 +284,36 @@ func (s *Stream) Disconnect() error {
 	if !s.writing.CompareAndSwap(false, true) {
 		return opError("disconnect", s.remote, ErrBusy)
 	}
-	defer s.writing.Store(false)
-	s.state.CompareAndSwap(streamOpen, streamDisconnected)
+	defer s.endWrite()
+	s.state.Or(streamDisconnected)
 	return s.finish(s.car.close)
 }
 
 // Close ends every operation at once with net.ErrClosed and closes the socket. It is idempotent. A plug-in's callback that does
 // not come back within a second is reported, and leaves the socket open.
 func (s *Stream) Close() error {
-	s.state.Store(streamClosed)
+	s.state.Or(streamClosed)
 	return s.finish(s.car.close)
 }
 
 // Export gives what a hand-off must carry beside the descriptor: the plug-in's state, and the bytes that were read ahead and not
-// consumed. errors.ErrUnsupported where the plug-in has no Import. No operation may be outstanding.
+// consumed. errors.ErrUnsupported where the plug-in has no Import. No operation may be outstanding; the stream may be paused.
 func (s *Stream) Export() (state, ahead []byte, err error) {
-	if err := s.beginRead(); err != nil {
+	if err := s.claimPaused(); err != nil {
 		return nil, nil, opError("export", s.remote, err)
 	}
 	defer s.endRead()
 	if !s.writing.CompareAndSwap(false, true) {
 		return nil, nil, opError("export", s.remote, ErrBusy)
 	}
-	defer s.writing.Store(false)
+	defer s.endWrite()
 	state, err = s.car.export()
 	return state, append([]byte(nil), s.buf[s.r:s.w]...), opError("export", s.remote, err)
 }
 
 // Release frees the socket in this process without a byte, an alert or a shutdown on the connection, which lives on elsewhere.
 func (s *Stream) Release() error {
-	s.state.Store(streamClosed)
+	s.state.Or(streamClosed)
 	return s.finish(s.car.release)
 }
 
@@ -291,9 +322,9 @@ func (s *Stream) finish(last func() error) error {
 	return s.closeErr
 }
 
-// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding.
+// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding; the stream may be paused.
 func (s *Stream) Preload(ahead []byte) error {
-	if err := s.beginRead(); err != nil {
+	if err := s.claimPaused(); err != nil {
 		return opError("preload", s.remote, err)
 	}
 	defer s.endRead()
@@ -320,6 +351,10 @@ type Listener struct {
 	sock      acceptor
 	addr      Addr
 	accepting atomic.Bool
+
+	pausing sync.Mutex // one Pause or Resume at a time
+	paused  atomic.Bool
+	idle    chan struct{} // holds a token when an Accept has ended while paused; made by the first Pause
 }
 
 // An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
@@ -329,6 +364,8 @@ type acceptor interface {
 	release() error
 	descriptor() (int, error)
 	closed() <-chan struct{}
+	halt(writing bool)
+	resume(writing bool)
 }
 
 func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
@@ -348,13 +385,17 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)
 	}
-	defer l.accepting.Store(false)
+	defer l.endAccept()
 	var pause backoff
 	for {
+		if l.paused.Load() {
+			return nil, opError("accept", l.addr, ErrPaused)
+		}
 		s, err := l.sock.acceptStream(ctx)
 		switch {
 		case err == nil:
 			return s, nil
+		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)

@@ -21,6 +21,7 @@ func TCP() Transport {
 // node's messages go out as they come; the handshake hooks switch keep-alive on, as the C library's do.
 func TCPCallbacks() Callbacks[int] {
 	return Callbacks[int]{
+		Name: "tcp",
 		Socket: func(_ any, addr Addr) (int, error) {
 			if _, err := AddrPort(addr); err != nil {
 				return -1, err

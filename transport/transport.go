@@ -15,6 +15,8 @@ type Transport interface {
 	Listen(addr Addr, backlog int) (*Listener, error)
 	// Connect opens a connection to addr. It waits until the connection is up, ctx ends, or the attempt fails.
 	Connect(ctx context.Context, addr Addr) (*Stream, error)
+	// Name is the plug-in's name, Callbacks.Name: that of the one below for a wrapper.
+	Name() string
 	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
 	Movable() bool
 	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only.
@@ -81,6 +83,13 @@ func Prompt(tr Transport) bool {
 
 func (p *plugin[C]) isPrompt() bool { return p.prompt }
 
+func (p *plugin[C]) Name() string {
+	if p.cb.Name != "" {
+		return p.cb.Name
+	}
+	return reflect.TypeFor[C]().String()
+}
+
 func (p *plugin[C]) Movable() bool { return p.cb.Import != nil }
 
 func (p *plugin[C]) Listen(addr Addr, backlog int) (*Listener, error) {
@@ -122,7 +131,7 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, nil), nil
+	return newStream(s, peerAddr(s)), nil
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {

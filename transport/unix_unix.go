@@ -27,6 +27,7 @@ type UnixSocket struct {
 // UnixCallbacks returns the callbacks of the UNIX-socket plug-in.
 func UnixCallbacks() Callbacks[*UnixSocket] {
 	return Callbacks[*UnixSocket]{
+		Name: "unix",
 		Socket: func(_ any, addr Addr) (*UnixSocket, error) {
 			if _, ok := plain(addr).(UnixAddr); !ok {
 				return nil, unix.EAFNOSUPPORT

@@ -56,6 +56,7 @@ func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 }
 
 func (v *virtual) isPrompt() bool { return Prompt(v.below) }
+func (v *virtual) Name() string   { return v.below.Name() }
 
 func (v *virtual) Movable() bool { return v.fixed == nil && v.below.Movable() }
 
@@ -117,13 +118,22 @@ func (a virtualAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
 
 // A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.
 type pauser struct {
-	once sync.Once
-	gone chan struct{} // closed when Close begins
+	once   sync.Once
+	gone   chan struct{} // closed when Close begins
+	halted chan struct{} // takes a token when the wait in progress is to end
 }
 
-func newPauser() *pauser { return &pauser{gone: make(chan struct{})} }
+func newPauser() *pauser { return &pauser{gone: make(chan struct{}), halted: make(chan struct{})} }
 
 func (p *pauser) end() { p.once.Do(func() { close(p.gone) }) }
+
+// halt ends the wait in progress, if there is one, with a time-out.
+func (p *pauser) halt() {
+	select {
+	case p.halted <- struct{}{}:
+	default:
+	}
+}
 
 // until waits for a moment. For a single try it does not wait: it is a time-out.
 func (p *pauser) until(ctx context.Context, moment time.Time) error {
@@ -143,6 +153,8 @@ func (p *pauser) until(ctx context.Context, moment time.Time) error {
 		return ctx.Err()
 	case <-p.gone:
 		return net.ErrClosed
+	case <-p.halted:
+		return os.ErrDeadlineExceeded
 	}
 }
 

@@ -35,6 +35,10 @@ var (
 	ErrLost = errors.New("the connection to the port mapper was lost")
 	// ErrServerClosed is what Server.Serve returns after Close or Shutdown.
 	ErrServerClosed = errors.New("epmd: server closed")
+	// ErrServerMoved is what Server.Serve returns when the server goes on in another process. It is also an ErrServerClosed.
+	ErrServerMoved = fmt.Errorf("%w here: it goes on in another process", ErrServerClosed)
+	// ErrState is wrapped when a state is not one of Keeper or Server.
+	ErrState = errors.New("epmd: not a state of this kind")
 	// ErrKilled is what Server.Serve returns after a KILL_REQ was obeyed (epmd -kill, Client.Kill). It is also an ErrServerClosed.
 	ErrKilled = fmt.Errorf("%w by a kill request", ErrServerClosed)
 )

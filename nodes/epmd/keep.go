@@ -67,6 +67,7 @@ type Keeper struct {
 	opts     KeepOptions
 	creation uint32
 	cancel   context.CancelFunc
+	pauses   chan *keeperPause // see Freeze
 	done     chan struct{}
 
 	mu  sync.Mutex
@@ -80,7 +81,16 @@ func (c *Client) Keep(ctx context.Context, reg Registration, opts *KeepOptions) 
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeper{client: c, reg: first.Registration(), creation: first.Creation, done: make(chan struct{})}
+	k := c.keeper(first.Registration(), first.Creation, opts)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k.cancel = cancel
+	go k.run(life, first)
+	return k, nil
+}
+
+// keeper makes a Keeper that does not run yet.
+func (c *Client) keeper(reg Registration, creation uint32, opts *KeepOptions) *Keeper {
+	k := &Keeper{client: c, reg: reg, creation: creation, pauses: make(chan *keeperPause), done: make(chan struct{})}
 	if opts != nil {
 		k.opts = *opts
 	}
@@ -97,10 +107,7 @@ func (c *Client) Keep(ctx context.Context, reg Registration, opts *KeepOptions) 
 	if k.opts.Logger == nil {
 		k.opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	k.cancel = cancel
-	go k.run(life, first)
-	return k, nil
+	return k
 }
 
 // Creation is the one given by the first registration.
@@ -121,18 +128,29 @@ func (k *Keeper) Close() error {
 	return nil
 }
 
-// run holds the name, and regains it, until ctx ends.
+// run holds the name, and regains it, until ctx ends or the Keeper moves to another process. A nil Registered has to be regained first.
 func (k *Keeper) run(ctx context.Context, r *Registered) {
 	defer close(k.done)
-	defer k.set(&Error{Op: "register", Addr: r.addr, Name: k.reg.Name, Err: net.ErrClosed})
+	addr, _ := k.client.addr("")
+	defer k.set(&Error{Op: "register", Addr: addr, Name: k.reg.Name, Err: net.ErrClosed})
 	pause := k.opts.MinPause
+	if r == nil {
+		r, pause = k.regain(ctx, pause)
+	}
 	for r != nil {
 		since := time.Now()
-		select {
-		case <-ctx.Done():
-			_ = r.Close() // giving up is all that is asked for
-			return
-		case <-r.Done():
+		for lost := false; !lost; {
+			select {
+			case <-ctx.Done():
+				_ = r.Close() // giving up is all that is asked for
+				return
+			case p := <-k.pauses:
+				if !p.rest(r) {
+					return
+				}
+			case <-r.Done():
+				lost = true
+			}
 		}
 		if time.Since(since) >= k.opts.MaxPause {
 			pause = k.opts.MinPause
@@ -147,11 +165,19 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
 	for attempt := 1; ; attempt++ {
 		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, 0
-		case <-timer.C:
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return nil, 0
+			case p := <-k.pauses:
+				if !p.rest(nil) {
+					timer.Stop()
+					return nil, 0
+				}
+			case <-timer.C:
+				due = true
+			}
 		}
 		pause = min(2*pause, k.opts.MaxPause)
 		r, err := k.client.Register(ctx, k.reg)

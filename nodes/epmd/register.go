@@ -2,8 +2,10 @@ package epmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -21,6 +23,8 @@ type Registered struct {
 
 	mu     sync.Mutex
 	closed bool
+	frozen bool
+	parked chan struct{} // takes a token when the goroutine that watches has ended for a freeze
 	err    error
 }
 
@@ -56,16 +60,25 @@ func (c *Client) Register(ctx context.Context, reg Registration) (*Registered, e
 	if err != nil {
 		return nil, err
 	}
-	r := &Registered{Creation: a.creation, reg: reg, conn: conn, done: make(chan struct{})}
-	r.addr, _ = c.addr("") // it was right a moment ago
+	r := c.registered(conn, reg, a.creation)
 	go r.watch()
 	return r, nil
+}
+
+// registered makes a Registered that nobody watches yet.
+func (c *Client) registered(conn net.Conn, reg Registration, creation uint32) *Registered {
+	r := &Registered{Creation: creation, reg: reg, conn: conn, done: make(chan struct{}), parked: make(chan struct{}, 1)}
+	r.addr, _ = c.addr("") // it was right a moment ago
+	return r
 }
 
 // watch waits for the connection's end. A port mapper has nothing to say on it.
 func (r *Registered) watch() {
 	var one [1]byte
 	_, err := r.conn.Read(one[:])
+	if errors.Is(err, os.ErrDeadlineExceeded) && r.park() {
+		return
+	}
 	if err == nil {
 		err = wrong("data on the connection of a registration")
 	}

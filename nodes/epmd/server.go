@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // What the zero values of a Server's fields stand for.
@@ -39,6 +41,11 @@ type Server struct {
 	ended     error         // why no more connections are taken
 	over      chan struct{} // closed with that; made by the first Serve
 
+	frozen chan struct{} // closed at the end of a freeze; nil: there is none
+	parked int           // goroutines that wait for it
+	rested chan struct{} // takes a token when one more does, or ends
+	moved  bool          // the server goes on in another process
+
 	running sync.WaitGroup // sessions; Add only with mu held and ended nil
 	asking  sync.WaitGroup // sessions without an answer yet; likewise
 }
@@ -52,8 +59,8 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	defer s.remove(l)
 	port := s.Port
-	if a, ok := l.Addr().(*net.TCPAddr); ok && port == 0 {
-		port = a.Port
+	if a, err := transport.AddrPort(l.Addr()); err == nil && port == 0 {
+		port = int(a.Port())
 	}
 	pause := time.Duration(0)
 	for {
@@ -61,6 +68,9 @@ func (s *Server) Serve(l net.Listener) error {
 		if err == nil {
 			pause = 0
 			s.start(conn, port)
+			continue
+		}
+		if s.sitOut(err) {
 			continue
 		}
 		if ended := s.endedBy(); ended != nil {
@@ -147,13 +157,19 @@ func (s *Server) add(l net.Listener) error {
 		_ = l.Close() // it is the server's from here on
 		return s.ended
 	}
+	s.open()
+	s.listeners[l] = struct{}{}
+	return nil
+}
+
+// open makes the tables. mu is held.
+func (s *Server) open() {
 	if s.listeners == nil {
 		s.listeners = make(map[net.Listener]struct{})
 		s.sessions = make(map[*session]struct{})
 		s.over = make(chan struct{})
+		s.rested = make(chan struct{}, 1)
 	}
-	s.listeners[l] = struct{}{}
-	return nil
 }
 
 func (s *Server) remove(l net.Listener) {

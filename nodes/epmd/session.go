@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // session is one connection to a Server: a request and its answer, and then, if that was a registration, the time it is held.
@@ -16,24 +18,27 @@ type session struct {
 	local  bool // the peer is on this machine
 	fd     int  // for dumps
 	entry  *entry
+	got    []byte // of the request
+	holds  bool   // the request was a registration, and is answered
 }
 
 // run serves the connection to its end.
 func (c *session) run() {
 	s := c.server
 	defer s.running.Done()
-	keep := false
-	if body := c.read(); body != nil {
-		keep = c.answer(body)
+	if !c.holds {
+		if body := c.read(); body != nil {
+			c.holds = c.answer(body)
+		}
+		s.asking.Done()
 	}
-	s.asking.Done()
-	if keep {
+	if c.holds {
 		c.hold()
 	}
 	_ = c.conn.Close() // it is of no more use
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.entry != nil && c.entry.holder == c { // else it was released before, and may have another holder by now
+	if c.entry != nil && c.entry.holder == c && !s.moved { // else it was released before, and may have another holder by now
 		s.release(c.entry)
 	}
 	delete(s.sessions, c)
@@ -43,11 +48,13 @@ func (c *session) run() {
 // length that cannot be, or more bytes than that.
 func (c *session) read() []byte {
 	buf := make([]byte, headerSize+maxRequest)
-	got, want := 0, len(buf)
+	got, want := copy(buf, c.got), len(buf)
 	for sized := false; got < want; {
-		_ = c.conn.SetReadDeadline(time.Now().Add(c.server.packetTimeout())) // if it fails, so does Read
+		limit := time.Now().Add(c.server.packetTimeout())
+		c.until(limit)
 		n, err := c.conn.Read(buf[got:want])
 		got += n
+		c.got = buf[:got]
 		if got >= headerSize && !sized {
 			size := int(binary.BigEndian.Uint16(buf))
 			if size < 1 || size > maxRequest || got > headerSize+size {
@@ -57,7 +64,10 @@ func (c *session) read() []byte {
 			want, sized = headerSize+size, true
 		}
 		if err != nil && got < want {
-			if got > 0 {
+			if (c.server.isFrozen() || time.Now().Before(limit)) && c.server.sitOut(err) {
+				continue
+			}
+			if got > 0 && c.server.endedBy() != ErrServerMoved {
 				c.refuse("incomplete request", "received", got, "error", err)
 			}
 			return nil
@@ -174,9 +184,21 @@ func (c *session) stop(name string) {
 
 // hold waits until the connection ends. Whatever else comes on it ends it too.
 func (c *session) hold() {
-	_ = c.conn.SetReadDeadline(time.Time{}) // if it fails, so does Read
 	var one [1]byte
-	_, _ = c.conn.Read(one[:])
+	for {
+		c.until(time.Time{})
+		if _, err := c.conn.Read(one[:]); err == nil || !c.server.sitOut(err) {
+			return
+		}
+	}
+}
+
+// until sets the time that the next read may take, which is none while the server is frozen.
+func (c *session) until(t time.Time) {
+	_ = c.conn.SetReadDeadline(t) // if it fails, so does Read
+	if c.server.isFrozen() {
+		_ = c.conn.SetReadDeadline(past)
+	}
 }
 
 func (c *session) write(answer []byte) bool {
@@ -207,17 +229,18 @@ func isLocal(conn net.Conn) bool {
 }
 
 func ip(a net.Addr) (netip.Addr, bool) {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, false
-	}
-	p, ok := netip.AddrFromSlice(t.IP)
-	return p.Unmap(), ok
+	ap, err := transport.AddrPort(a)
+	return ap.Addr(), err == nil
 }
 
-// descriptor gives the number of the connection's descriptor, or -1 if it has none.
-func descriptor(conn net.Conn) int {
+// descriptor gives the number of a socket's descriptor, or -1 if it has none.
+func descriptor(conn any) int {
 	n := -1
+	if l, ok := conn.(*listener); ok {
+		if fd, err := l.Descriptor(); err == nil {
+			n = fd
+		}
+	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) { n = int(fd) }) // a connection closed already keeps -1

@@ -1,0 +1,137 @@
+package nodes
+
+import (
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// bonds tells what the process has with others: with those of a node, or with all if node is empty. b.mu is held.
+func (b *Mailbox) bonds(node string) bonds {
+	with := func(other string) bool { return node == "" || node == other }
+	s := bonds{pid: b.pid}
+	for pid, l := range b.links {
+		if with(string(pid.Node)) {
+			s.links = append(s.links, linkState{pid, l.active, l.unlinkID})
+		}
+	}
+	for ref, w := range b.watchers {
+		if with(string(w.pid.Node)) {
+			s.watchers = append(s.watchers, watcherState{ref, w.pid, w.name})
+		}
+	}
+	for ref, t := range b.watching {
+		if with(t.node) {
+			s.watching = append(s.watching, watchingState{ref, t.node, t.pid, t.name})
+		}
+	}
+	for c, count := range b.downs {
+		if with(c.peer.Name) {
+			s.downs = append(s.downs, downState{c.peer.Name, count})
+		}
+	}
+	return s
+}
+
+// tie gives the process what another one of its pid had.
+func (b *Mailbox) tie(s *bonds) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(s.links) > 0 && b.links == nil {
+		b.links = map[ei.Pid]*link{}
+	}
+	for _, l := range s.links {
+		b.links[l.pid] = &link{l.active, l.unlinkID}
+	}
+	if len(s.watchers) > 0 && b.watchers == nil {
+		b.watchers = map[ei.Ref]watcher{}
+	}
+	for _, w := range s.watchers {
+		b.watchers[w.ref] = watcher{w.pid, w.name}
+	}
+	if len(s.watching) > 0 && b.watching == nil {
+		b.watching = map[ei.Ref]target{}
+	}
+	for _, t := range s.watching {
+		b.watching[t.ref] = target{t.node, t.pid, t.name}
+	}
+	for _, d := range s.downs {
+		if c := b.n.Conn(d.node); c != nil {
+			if b.downs == nil {
+				b.downs = map[*Conn]int{}
+			}
+			b.downs[c] += d.count
+		}
+	}
+}
+
+// forget takes from the process what it has with the peer of a connection that has moved. One that waits for the answer to a call over it ends.
+func (b *Mailbox) forget(c *Conn) {
+	b.mu.Lock()
+	gone := b.calls == c
+	for pid := range b.links {
+		if string(pid.Node) == c.peer.Name {
+			delete(b.links, pid)
+		}
+	}
+	for ref, w := range b.watchers {
+		if string(w.pid.Node) == c.peer.Name {
+			delete(b.watchers, ref)
+		}
+	}
+	for ref, t := range b.watching {
+		if t.node == c.peer.Name {
+			delete(b.watching, ref)
+		}
+	}
+	delete(b.downs, c)
+	b.mu.Unlock()
+	if gone {
+		b.moveOut()
+	}
+}
+
+// bondsWith lists what the processes of this node have with those of another one.
+func (n *Node) bondsWith(node string) []bonds {
+	var list []bonds
+	for _, b := range n.procs.all() {
+		b.mu.Lock()
+		s := b.bonds(node)
+		b.mu.Unlock()
+		if !s.empty() {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it.
+func (c *Conn) tie(list []bonds) {
+	for i := range list {
+		if b := c.n.procs.local(list[i].pid); b != nil {
+			b.tie(&list[i])
+		} else {
+			c.disown(&list[i])
+		}
+	}
+}
+
+// disown ends what a process that is not here had with the peer.
+func (c *Conn) disown(s *bonds) {
+	noproc := ei.Atom("noproc")
+	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
+	for _, l := range s.links {
+		if l.active && string(l.pid.Node) == c.peer.Name {
+			sendExit(tell, s.pid, l.pid, noproc)
+		}
+	}
+	for _, w := range s.watchers {
+		if string(w.pid.Node) == c.peer.Name {
+			sendDown(tell, s.pid, watcher{w.pid, w.name}, w.ref, noproc)
+		}
+	}
+	for _, t := range s.watching {
+		if t.node == c.peer.Name {
+			c.tell(&dist.Control{Op: dist.OpDemonitorP, From: s.pid, To: t.pid, ToName: t.name, Ref: t.ref})
+		}
+	}
+}

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package nodes
+
+import "errors"
+
+func duplicate(int) (int, error) { return -1, errors.ErrUnsupported }
+
+func closeDescriptor(int) error { return errors.ErrUnsupported }

@@ -1,0 +1,145 @@
+//go:build unix
+
+package epmd
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// duplicates is what another process gets.
+func duplicates(t testing.TB, fds []int) []int {
+	t.Helper()
+	var dups []int
+	for _, fd := range fds {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		require.NoError(t, err)
+		dups = append(dups, dup)
+	}
+	return dups
+}
+
+// A name is kept over moves of its Keeper, and over a restart of the port mapper after them.
+func TestKeeperMoves(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{}
+	go s.Serve(l)
+	c := &Client{Addr: l.Addr().String()}
+	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+	require.NoError(t, err)
+	creation := k.Creation()
+	for range 3 {
+		f, err := k.Freeze(t.Context())
+		require.NoError(t, err)
+		f.Thaw()
+		f, err = k.Freeze(t.Context())
+		require.NoError(t, err)
+		g, err := c.Adopt(f.State(), duplicates(t, f.Descriptors()), nil)
+		require.NoError(t, err)
+		require.NoError(t, g.Discard())
+		_, err = c.Adopt(f.State(), nil, nil)
+		require.ErrorIs(t, err, ErrState)
+		_, err = c.Adopt([]byte("{"), duplicates(t, f.Descriptors()), nil)
+		require.ErrorIs(t, err, ErrState)
+		g, err = c.Adopt(f.State(), duplicates(t, f.Descriptors()), &KeepOptions{MinPause: time.Millisecond})
+		require.NoError(t, err)
+		require.NoError(t, f.Release())
+		require.ErrorIs(t, (func() error { <-k.done; return k.Err() })(), net.ErrClosed)
+		k = g.Start()
+		require.Equal(t, creation, k.Creation())
+		info, err := c.Resolve(t.Context(), "", "abc")
+		require.NoError(t, err)
+		require.EqualValues(t, 7, info.Port)
+	}
+	require.NoError(t, s.Close())
+	require.Eventually(t, func() bool { return k.Err() != nil }, 10*time.Second, time.Millisecond)
+	f, err := k.Freeze(t.Context()) // while the name is lost
+	require.NoError(t, err)
+	require.Empty(t, f.Descriptors())
+	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	k = g.Start()
+	l, err = net.Listen("tcp", c.Addr)
+	require.NoError(t, err)
+	serve(t, &Server{}, l)
+	require.Eventually(t, func() bool {
+		_, err := c.Resolve(t.Context(), "", "abc")
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, k.Close())
+	_, err = k.Freeze(t.Context())
+	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+// Names, counters, half a request and what is in the backlog: a port mapper moves with all of it.
+func TestServerMoves(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{}
+	served := make(chan error, 10)
+	go func() { served <- s.Serve(l) }()
+	c := &Client{Addr: l.Addr().String()}
+	held, err := c.Register(t.Context(), Registration{Name: "held", Port: 1, Extra: []byte("x\x00y")})
+	require.NoError(t, err)
+	gone, err := c.Register(t.Context(), Registration{Name: "gone", Port: 2})
+	require.NoError(t, err)
+	require.NoError(t, gone.Close())
+	_, err = c.Resolve(t.Context(), "", "gone")
+	require.ErrorIs(t, err, ErrNotRegistered)
+	half, err := net.Dial("tcp", c.Addr)
+	require.NoError(t, err)
+	defer half.Close()
+	request := framed("zheld")
+	for i := range 3 {
+		_, err = half.Write(request[i*2 : i*2+2])
+		require.NoError(t, err)
+		f, err := s.Freeze(t.Context())
+		require.NoError(t, err)
+		_, err = s.Freeze(t.Context())
+		require.Error(t, err)
+		f.Thaw()
+		f, err = s.Freeze(t.Context())
+		require.NoError(t, err)
+		next := &Server{}
+		g, err := next.Stage(f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		require.NoError(t, g.Discard())
+		_, err = new(Server).Stage(f.State(), duplicates(t, f.Descriptors()[1:]))
+		require.ErrorIs(t, err, ErrState)
+		next = &Server{}
+		g, err = next.Stage(f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		waits := make(chan error, 1)
+		go func() { _, err := c.Resolve(t.Context(), "", "held"); waits <- err }()
+		require.NoError(t, f.Release())
+		require.ErrorIs(t, <-served, ErrServerMoved)
+		s = next
+		for _, l := range g.Start() {
+			go func() { served <- next.Serve(l) }()
+		}
+		require.NoError(t, <-waits, "nobody was refused")
+	}
+	_, err = half.Write(request[6:])
+	require.NoError(t, err)
+	answer, err := io.ReadAll(half)
+	require.NoError(t, err)
+	require.Equal(t, "w\x00\x00\x01", string(answer[:4]))
+	info, err := c.Resolve(t.Context(), "", "held")
+	require.NoError(t, err)
+	require.Equal(t, NodeInfo(held.Registration()), info)
+	again, err := c.Register(t.Context(), Registration{Name: "gone", Port: 2})
+	require.NoError(t, err)
+	require.Equal(t, gone.Creation+1, again.Creation, "it is remembered")
+	require.NoError(t, held.Err())
+	require.NoError(t, held.Close())
+	require.NoError(t, again.Close())
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, <-served, ErrServerClosed)
+}

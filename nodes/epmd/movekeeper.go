@@ -1,0 +1,220 @@
+package epmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
+// A FrozenKeeper is a Keeper that stands still, to be handed to another process. It goes on with Thaw, or is this process's no more with Release. One of the two must be
+// called.
+type FrozenKeeper struct {
+	pause *keeperPause
+	state []byte
+	fds   []int
+}
+
+// A keeperPause is a freeze, as the Keeper's goroutine sees it.
+type keeperPause struct {
+	rests chan *Registered // the name's connection; nil: it is lost at the moment
+	goOn  chan bool        // true: here
+}
+
+// keeperState is the state of a Keeper, as JSON: unknown fields are skipped.
+type keeperState struct {
+	Keeper       int // the version of the form: 1
+	Registration Registration
+	Creation     uint32
+	Held         bool // with a descriptor
+}
+
+// Freeze stops the Keeper: the name stays registered, and is not watched. It waits for an attempt to register again, and for Notify, as long as ctx lasts. A connection without
+// a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
+func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
+	fail := func(err error) (*FrozenKeeper, error) {
+		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}
+	}
+	p := &keeperPause{rests: make(chan *Registered, 1), goOn: make(chan bool, 1)}
+	select {
+	case k.pauses <- p:
+	case <-k.done:
+		return fail(net.ErrClosed)
+	case <-ctx.Done():
+		return fail(ctx.Err())
+	}
+	f := &FrozenKeeper{pause: p}
+	r := <-p.rests
+	s := keeperState{Keeper: 1, Registration: k.reg, Creation: k.creation, Held: r != nil}
+	if r != nil {
+		fd := descriptor(r.conn)
+		if fd < 0 {
+			f.Thaw()
+			return fail(fmt.Errorf("connection to the port mapper without a descriptor: %w", errors.ErrUnsupported))
+		}
+		f.fds = []int{fd}
+	}
+	var err error
+	if f.state, err = json.Marshal(s); err != nil {
+		f.Thaw()
+		return fail(err)
+	}
+	return f, nil
+}
+
+// rest is the Keeper's goroutine during a freeze; false when the Keeper goes on elsewhere.
+func (p *keeperPause) rest(r *Registered) bool {
+	if r != nil && !r.freeze() {
+		r = nil // lost at this moment: the other process regains it, or this one finds it out
+	}
+	p.rests <- r
+	here := <-p.goOn
+	switch {
+	case r == nil:
+	case here:
+		r.thaw()
+	default:
+		r.release()
+	}
+	return here
+}
+
+// State is what another process needs beside the descriptors: see Client.Adopt.
+func (f *FrozenKeeper) State() []byte { return f.state }
+
+// Descriptors has the connection's, which stays the connection's; none while the name is lost.
+func (f *FrozenKeeper) Descriptors() []int { return f.fds }
+
+// Thaw lets the Keeper go on here.
+func (f *FrozenKeeper) Thaw() { f.pause.end(true) }
+
+// Release ends the Keeper in this process; the name stays registered.
+func (f *FrozenKeeper) Release() error {
+	f.pause.end(false)
+	return nil
+}
+
+func (p *keeperPause) end(here bool) {
+	select {
+	case p.goOn <- here:
+	default: // it has ended
+	}
+}
+
+// A StagedKeeper is a Keeper of another process, ready to go on in this one. Start or Discard must be called.
+type StagedKeeper struct {
+	k    *Keeper
+	conn net.Conn // nil: the name has to be regained
+}
+
+// Adopt makes a Keeper of what a FrozenKeeper gives in another process. Nothing is read or written until Start. The descriptors are Adopt's from the call on: on
+// failure they are closed.
+func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
+	var s keeperState
+	err := json.Unmarshal(state, &s)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrState, err)
+	case s.Keeper != 1 || s.Held != (len(descriptors) == 1) || len(descriptors) > 1:
+		err = fmt.Errorf("%w: a Keeper of version %d with %d descriptors", ErrState, s.Keeper, len(descriptors))
+	default:
+		err = s.Registration.check()
+	}
+	g := &StagedKeeper{}
+	if err == nil && s.Held {
+		g.conn, err = importConn(descriptors[0])
+	}
+	if err != nil {
+		closeDescriptors(descriptors)
+		return nil, &Error{Op: "adopt", Name: s.Registration.Name, Err: err}
+	}
+	g.k = c.keeper(s.Registration, s.Creation, opts)
+	return g, nil
+}
+
+// closeDescriptors closes what could not be imported.
+func closeDescriptors(fds []int) {
+	for _, fd := range fds {
+		_ = os.NewFile(uintptr(fd), "").Close() // nothing was said on it
+	}
+}
+
+// importConn makes a connection of a descriptor, and touches nothing that the other end could see.
+func importConn(fd int) (net.Conn, error) {
+	s, err := transport.TCP().Import(fd, nil)
+	if err != nil {
+		return nil, err
+	}
+	return transport.NetConn(s), nil
+}
+
+// Start lets the Keeper go on.
+func (g *StagedKeeper) Start() *Keeper {
+	life, cancel := context.WithCancel(context.Background())
+	g.k.cancel = cancel
+	var r *Registered
+	if g.conn != nil {
+		r = g.k.client.registered(g.conn, g.k.reg, g.k.creation)
+		go r.watch()
+	}
+	go g.k.run(life, r)
+	return g.k
+}
+
+// Discard gives the Keeper up; the name stays with the other process.
+func (g *StagedKeeper) Discard() error {
+	if g.conn == nil {
+		return nil
+	}
+	return g.conn.Close()
+}
+
+// freeze ends the goroutine that watches; false when the connection has ended.
+func (r *Registered) freeze() bool {
+	r.mu.Lock()
+	r.frozen = true
+	r.mu.Unlock()
+	_ = r.conn.SetReadDeadline(past) // if it fails the connection has ended
+	select {
+	case <-r.parked:
+		return true
+	case <-r.done:
+		return false
+	}
+}
+
+// park tells who freezes that the watching has ended; false when nobody does.
+func (r *Registered) park() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.frozen && !r.closed {
+		r.parked <- struct{}{}
+		return true
+	}
+	return false
+}
+
+func (r *Registered) thaw() {
+	r.mu.Lock()
+	r.frozen = false
+	r.mu.Unlock()
+	_ = r.conn.SetReadDeadline(time.Time{}) // if it fails, so does the read
+	go r.watch()
+}
+
+// release ends a frozen registration in this process.
+func (r *Registered) release() {
+	_ = r.conn.Close() // the other process has the connection
+	r.mu.Lock()
+	r.err = &Error{Op: "register", Addr: r.addr, Name: r.reg.Name, Err: os.ErrClosed}
+	r.mu.Unlock()
+	close(r.done)
+}

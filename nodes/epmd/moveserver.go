@@ -1,0 +1,366 @@
+package epmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It goes on with Thaw, or is
+// this process's no more with Release. One of the two must be called.
+type FrozenServer struct {
+	s     *Server
+	state []byte
+	fds   []int
+}
+
+// serverState is the state of a Server, as JSON: unknown fields are skipped.
+type serverState struct {
+	Server         int // the version of the form: 1
+	Active, Unused []entryState
+	Listeners      int // the first descriptors
+	Sessions       []sessionState
+}
+
+// An entryState is a name.
+type entryState struct {
+	NodeInfo
+	Counter uint32
+}
+
+// A sessionState is a connection; the others' descriptors follow those of the listeners.
+type sessionState struct {
+	Port  int
+	Holds bool   // it is kept open: its request is answered
+	Entry int    // its name, as an index into Active; -1: none
+	Got   []byte // of the request
+}
+
+// Freeze stops the server between two bytes: what is being answered is answered before. It waits as long as ctx lasts. A listener or connection without a
+// descriptor is errors.ErrUnsupported.
+func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
+	s.mu.Lock()
+	switch {
+	case s.ended != nil:
+		defer s.mu.Unlock()
+		return nil, s.ended
+	case s.frozen != nil:
+		s.mu.Unlock()
+		return nil, errors.New("epmd: the server is frozen already")
+	}
+	s.open()
+	s.frozen = make(chan struct{})
+	for l := range s.listeners {
+		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
+			_ = d.SetDeadline(past) // if it fails the listener has ended
+		}
+	}
+	for c := range s.sessions {
+		_ = c.conn.SetReadDeadline(past)
+	}
+	s.mu.Unlock()
+	f := &FrozenServer{s: s}
+	err := s.rest(ctx)
+	if err == nil {
+		err = f.describe()
+	}
+	if err != nil {
+		f.Thaw()
+		return nil, fmt.Errorf("epmd: freeze: %w", err)
+	}
+	return f, nil
+}
+
+// rest waits until every goroutine of the server does.
+func (s *Server) rest(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		rests := s.parked == len(s.listeners)+len(s.sessions)
+		s.mu.Unlock()
+		if rests {
+			return nil
+		}
+		again := time.NewTimer(10 * time.Millisecond) // a session that ends says nothing
+		select {
+		case <-s.rested:
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return ctx.Err()
+		}
+		again.Stop()
+	}
+}
+
+func (s *Server) isFrozen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frozen != nil
+}
+
+// sitOut waits for the end of a freeze, if err is how one ends a read or an accept; true when the caller is to go on.
+func (s *Server) sitOut(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	s.mu.Lock()
+	frozen := s.frozen
+	if frozen == nil { // it is over already
+		defer s.mu.Unlock()
+		return !s.moved
+	}
+	s.parked++
+	s.mu.Unlock()
+	select {
+	case s.rested <- struct{}{}:
+	default:
+	}
+	<-frozen
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parked--
+	return !s.moved
+}
+
+// describe writes the state; nothing changes meanwhile.
+func (f *FrozenServer) describe() error {
+	s := f.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := serverState{Server: 1, Listeners: len(s.listeners)}
+	at := map[*entry]int{}
+	for i, e := range s.table.active {
+		at[e] = i
+		state.Active = append(state.Active, entryState{e.NodeInfo, e.counter})
+	}
+	for _, e := range s.table.unused {
+		state.Unused = append(state.Unused, entryState{e.NodeInfo, e.counter})
+	}
+	for l := range s.listeners {
+		f.fds = append(f.fds, descriptor(l))
+	}
+	for c := range s.sessions {
+		f.fds = append(f.fds, descriptor(c.conn))
+		one := sessionState{Port: c.port, Holds: c.holds, Entry: -1}
+		if i, ok := at[c.entry]; ok && c.entry.holder == c {
+			one.Entry = i
+		}
+		if !c.holds {
+			one.Got = c.got
+		}
+		state.Sessions = append(state.Sessions, one)
+	}
+	for _, fd := range f.fds {
+		if fd < 0 {
+			return fmt.Errorf("listener or connection without a descriptor: %w", errors.ErrUnsupported)
+		}
+	}
+	var err error
+	f.state, err = json.Marshal(state)
+	return err
+}
+
+// State is what another process needs beside the descriptors: see Server.Stage.
+func (f *FrozenServer) State() []byte { return f.state }
+
+// Descriptors are those of listeners and connections; they stay the server's.
+func (f *FrozenServer) Descriptors() []int { return f.fds }
+
+// Thaw lets the server go on here.
+func (f *FrozenServer) Thaw() { f.end(false) }
+
+// Release ends the server in this process: Serve returns ErrServerMoved. Names stay registered.
+func (f *FrozenServer) Release() error {
+	f.end(true)
+	f.s.running.Wait()
+	return nil
+}
+
+func (f *FrozenServer) end(moved bool) {
+	s := f.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frozen == nil {
+		return
+	}
+	if moved {
+		s.moved, s.ended = true, ErrServerMoved
+		close(s.over)
+	} else {
+		for l := range s.listeners {
+			if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
+				_ = d.SetDeadline(time.Time{})
+			}
+		}
+	}
+	close(s.frozen)
+	s.frozen = nil
+}
+
+// A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must be called.
+type StagedServer struct {
+	s         *Server
+	listeners []net.Listener
+	sessions  []*session
+}
+
+// Stage fills a Server that was not used yet with what a FrozenServer gives in another process. Nothing is accepted, read or written until Start. The descriptors
+// are Stage's from the call on: on failure they are closed.
+func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {
+	g, err := s.stage(state, descriptors)
+	if err != nil {
+		closeDescriptors(descriptors)
+		return nil, err
+	}
+	if err := g.take(descriptors, len(descriptors)-len(g.sessions)); err != nil {
+		return nil, fmt.Errorf("epmd: stage: %w", err)
+	}
+	return g, nil
+}
+
+func (s *Server) stage(state []byte, descriptors []int) (*StagedServer, error) {
+	var in serverState
+	err := json.Unmarshal(state, &in)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	case in.Server != 1 || in.Listeners < 0 || in.Listeners+len(in.Sessions) != len(descriptors):
+		return nil, fmt.Errorf("%w: a Server of version %d, %d listeners and %d connections with %d descriptors",
+			ErrState, in.Server, in.Listeners, len(in.Sessions), len(descriptors))
+	}
+	g := &StagedServer{s: s}
+	s.open()
+	for _, e := range in.Active {
+		s.table.active = append(s.table.active, &entry{NodeInfo: e.NodeInfo, counter: e.Counter})
+	}
+	for _, e := range in.Unused {
+		s.table.unused = append(s.table.unused, &entry{NodeInfo: e.NodeInfo, counter: e.Counter})
+	}
+	for i, one := range in.Sessions {
+		c := &session{server: s, port: one.Port, holds: one.Holds, got: one.Got}
+		if len(one.Got) > headerSize+maxRequest || one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 && s.table.active[one.Entry].holder != nil {
+			return nil, fmt.Errorf("%w: connection %d", ErrState, i+1)
+		}
+		if one.Entry >= 0 {
+			c.entry = s.table.active[one.Entry]
+			c.entry.holder = c
+		}
+		g.sessions = append(g.sessions, c)
+	}
+	for i, e := range s.table.active {
+		if e.holder == nil {
+			return nil, fmt.Errorf("%w: name %d has no connection", ErrState, i+1)
+		}
+	}
+	return g, nil
+}
+
+// take imports the descriptors.
+func (g *StagedServer) take(fds []int, listeners int) (err error) {
+	for i, fd := range fds {
+		if i < listeners {
+			var l *transport.Listener
+			if l, err = transport.TCP().ImportListener(fd); err == nil {
+				g.listeners = append(g.listeners, newListener(l))
+			}
+		} else {
+			c := g.sessions[i-listeners]
+			if c.conn, err = importConn(fd); err == nil {
+				c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
+				if c.entry != nil {
+					c.entry.fd = c.fd
+				}
+			}
+		}
+		if err != nil {
+			closeDescriptors(fds[i:])
+			return errors.Join(err, g.Discard())
+		}
+	}
+	return nil
+}
+
+// Start lets the server's connections go on, and gives its listeners: call Serve with each.
+func (g *StagedServer) Start() []net.Listener {
+	s := g.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range g.sessions {
+		s.sessions[c] = struct{}{}
+		s.running.Add(1)
+		if !c.holds {
+			s.asking.Add(1)
+		}
+		go c.run()
+	}
+	return g.listeners
+}
+
+// Discard gives the server up; it stays with the other process.
+func (g *StagedServer) Discard() error {
+	var errs []error
+	for _, l := range g.listeners {
+		errs = append(errs, l.Close())
+	}
+	for _, c := range g.sessions {
+		if c.conn != nil {
+			errs = append(errs, c.conn.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A listener is the net.Listener face of an imported one.
+type listener struct {
+	l *transport.Listener
+
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newListener(l *transport.Listener) *listener {
+	n := &listener{l: l}
+	_ = n.SetDeadline(time.Time{})
+	return n
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	ctx := l.ctx
+	l.mu.Unlock()
+	s, err := l.l.Accept(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = os.ErrDeadlineExceeded
+		}
+		return nil, err
+	}
+	return transport.NetConn(s), nil
+}
+
+func (l *listener) Close() error   { return l.l.Close() }
+func (l *listener) Addr() net.Addr { return l.l.Addr() }
+
+// SetDeadline ends Accept at a time in the past, and lets it go on with the zero time; there is no need for others.
+func (l *listener) SetDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !t.IsZero():
+		l.cancel()
+	case l.ctx == nil || l.ctx.Err() != nil:
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+	}
+	return nil
+}
+
+// Descriptor is for another hand-off.
+func (l *listener) Descriptor() (int, error) { return l.l.Descriptor() }

@@ -1,0 +1,140 @@
+package nodes
+
+import (
+	"context"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// freezeBudget is how long a connection may take to come to rest. A plug-in that does not come back in that time keeps its connection here.
+const freezeBudget = 2 * time.Second
+
+// A connection is frozen in two steps: its reader halts between two messages, then everything else does. In between it can still send what running
+// handlers have to say. Whatever ends the connection meanwhile waits until it is thawed: a frozen one may belong to another process already.
+
+// halts tells whether the connection's reader is to halt, and what is closed when that changes; never for the nil Conn of this node.
+func (c *Conn) halts() (bool, <-chan struct{}) {
+	if c == nil {
+		return false, nil
+	}
+	return c.rd.halt.state()
+}
+
+// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on. It is false when the connection
+// has ended.
+func (c *Conn) sitOut() bool {
+	<-c.rd.busy
+	for shut, change := c.rd.halt.state(); shut; shut, change = c.rd.halt.state() {
+		<-change
+	}
+	c.rd.busy <- struct{}{}
+	return c.Err() == nil
+}
+
+// haltReader stops the reader between two messages, and takes its token.
+func (c *Conn) haltReader(ctx context.Context) error {
+	if !c.rd.halt.shut() {
+		return ErrBusy
+	}
+	err := c.s.PauseRead(ctx)
+	if err == nil {
+		select {
+		case c.rd.busy <- struct{}{}:
+			return nil
+		case <-c.done:
+			err = c.Err()
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		c.s.Resume()
+	}
+	c.rd.halt.open()
+	return err
+}
+
+// letReader ends haltReader.
+func (c *Conn) letReader() {
+	c.s.Resume()
+	<-c.rd.busy
+	c.rd.halt.open()
+}
+
+// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits for what has begun
+// to change a process and sends a signal about it in the same step.
+func (c *Conn) rest(ctx context.Context, barrier func()) error {
+	c.mu.Lock()
+	err := c.err
+	if err == nil {
+		c.still = make(chan struct{})
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	c.frozen.shut()
+	if barrier != nil {
+		barrier()
+	}
+	if err = c.ticks.hold(ctx); err == nil {
+		err = c.q.Hold(ctx)
+	}
+	if err != nil {
+		c.wake()
+	}
+	return err
+}
+
+// wake ends rest. What has befallen the connection in the meantime happens now.
+func (c *Conn) wake() {
+	c.q.Unhold()
+	c.ticks.unhold(c)
+	c.frozen.open()
+	c.mu.Lock()
+	ailment := c.ailment
+	close(c.still)
+	c.still, c.ailment = nil, nil
+	c.mu.Unlock()
+	if ailment != nil {
+		c.fail(ailment)
+	}
+}
+
+// giveUp ends a frozen connection in this process without a byte on it: it goes on in another one. What processes here have with the peer's is theirs no
+// more; forget tells whether it must be taken from them.
+func (c *Conn) giveUp(forget bool) error {
+	c.mu.Lock()
+	c.err = ErrMoved
+	close(c.done)
+	close(c.still)
+	c.still, c.ailment = nil, nil
+	c.mu.Unlock()
+	c.ticks.end()
+	err := c.s.Release()
+	c.q.End(ErrMoved)
+	c.frozen.open()
+	c.n.log.Info("connection moved", "peer", c.peer.Name)
+	if forget {
+		for _, b := range c.n.procs.all() {
+			b.forget(c)
+		}
+	}
+	c.n.leave(c)
+	close(c.left)
+	<-c.rd.busy
+	c.rd.halt.open()
+	return wrap("release connection to", c.peer.Name, err)
+}
+
+// movable is nil where the connection can be handed over; else the error names its plug-in.
+func (c *Conn) movable() error { return movable(c.tr, c.s.Descriptor) }
+
+func movable(tr transport.Transport, descriptor func() (int, error)) error {
+	if !tr.Movable() {
+		return &NotMovableError{Plugin: tr.Name()}
+	}
+	if _, err := descriptor(); err != nil {
+		return &NotMovableError{Plugin: tr.Name(), Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+)
+
+// A gate is open or shut, and tells when that changes. It stands where something may have to wait for the end of a hand-off. The zero value is open.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	change chan struct{} // closed at the next change; nil: nobody waits for it
+}
+
+// shut shuts the gate; false if it was.
+func (g *gate) shut() bool { return g.set(true) }
+
+// open opens the gate.
+func (g *gate) open() { g.set(false) }
+
+func (g *gate) set(closed bool) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed == closed {
+		return false
+	}
+	g.closed = closed
+	if g.change != nil {
+		close(g.change)
+		g.change = nil
+	}
+	return true
+}
+
+// state tells whether the gate is shut, and what is closed when that changes.
+func (g *gate) state() (shut bool, change <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.change == nil {
+		g.change = make(chan struct{})
+	}
+	return g.closed, g.change
+}
+
+// isShut is state without the promise.
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+// pass waits until the gate is open.
+func (g *gate) pass(ctx context.Context) error {
+	for {
+		shut, change := g.state()
+		if !shut {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package nodes
+
+import "context"
+
+// A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it waits.
+
+// lock locks the mailbox for a change, which waits while it is held.
+func (b *Mailbox) lock() {
+	for {
+		b.mu.Lock()
+		if !b.held.Load() {
+			return
+		}
+		b.mu.Unlock()
+		_ = b.n.frozen.pass(context.Background())
+	}
+}
+
+// hold holds the mailbox; what has begun to change it is done.
+func (b *Mailbox) hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held.Store(true)
+}
+
+// unhold lets the mailbox go on.
+func (b *Mailbox) unhold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held.Store(false)
+	if b.first < len(b.queue) {
+		b.signal()
+	}
+}
+
+// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it waits. It is not ok when the
+// mailbox is held no more, and the message still to be delivered.
+func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) (done, ok bool) {
+	shut, change := b.n.frozen.state()
+	b.mu.Lock()
+	switch {
+	case b.ended():
+		b.mu.Unlock()
+		return false, true
+	case !b.held.Load():
+		b.mu.Unlock()
+		return false, false
+	case b.n.staged.Load():
+		b.pushLocked(m)
+		b.mu.Unlock()
+		return true, true
+	}
+	b.mu.Unlock()
+	if !shut { // it is about to go on
+		return false, false
+	}
+	select {
+	case <-change:
+		return false, false
+	case <-b.over:
+	case <-cancel:
+	}
+	return false, true
+}
+
+// moveOut ends the mailbox in this process: it goes on in another one, and nobody hears of that but those who use it here.
+func (b *Mailbox) moveOut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return
+	}
+	b.moved = true
+	b.held.Store(false)
+	b.queue, b.first, b.bytes = nil, 0, 0
+	b.links, b.watchers, b.watching, b.downs = nil, nil, nil, nil
+	b.n.procs.end(b)
+}

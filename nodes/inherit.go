@@ -1,0 +1,103 @@
+package nodes
+
+import (
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// Inherited is what Config.Handover gave in the process before; ok tells whether there was one, that is, whether the node was made by Restore.
+func (n *Node) Inherited() (blob []byte, ok bool) {
+	b := n.inherited.Load()
+	if b == nil {
+		return nil, false
+	}
+	return *b, true
+}
+
+// succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that nobody has taken yet.
+func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
+	from := p.named(name)
+	if from == nil || from == to {
+		return false
+	}
+	from.mu.Lock()
+	defer from.mu.Unlock()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
+		return false
+	}
+	delete(p.byID, key(to.pid))
+	p.byID[key(from.pid)] = to
+	for _, name := range from.names {
+		p.names[name] = to
+	}
+	to.pid, to.inherits = from.pid, true
+	to.names = append(to.names, from.names...)
+	to.links, to.watchers, to.watching, to.downs = from.links, from.watchers, from.watching, from.downs
+	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
+	to.held.Store(from.held.Load())
+	from.bequeaths, from.moved = false, true
+	from.names, from.queue, from.bytes = nil, nil, 0
+	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
+	close(from.over)
+	return true
+}
+
+// heirless lists the restored mailboxes that nobody has taken.
+func (p *processes) heirless() []*Mailbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var list []*Mailbox
+	for _, b := range p.byID {
+		if b.bequeaths {
+			list = append(list, b)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Mailbox) int { return ei.Compare(a.pid, b.pid) })
+	return list
+}
+
+// restore makes a mailbox of its description.
+func (n *Node) restoreMailbox(s *mailboxState) (*Mailbox, error) {
+	if len(s.bonds) != 1 {
+		return nil, &StateError{"mailbox", ErrState}
+	}
+	pid := s.bonds[0].pid
+	if string(pid.Node) != n.name || pid.Creation != n.creation {
+		return nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
+	}
+	b := &Mailbox{
+		n: n, pid: pid, bequeaths: true,
+		opts:  MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit},
+		ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{}),
+	}
+	if b.opts.Limit <= 0 {
+		b.opts.Limit = DefaultMailboxLimit
+	}
+	b.held.Store(true)
+	b.tie(&s.bonds[0])
+	for i := range s.messages {
+		m := s.messages[i].message(n)
+		b.queue = append(b.queue, m)
+		b.bytes += cost(m)
+	}
+	p := &n.procs
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byID[key(pid)] != nil {
+		return nil, &StateError{"mailbox " + pid.String(), ErrState}
+	}
+	p.byID[key(pid)] = b
+	for _, x := range s.names {
+		if p.names[x.name] != nil {
+			return nil, &StateError{"name " + string(x.name), ErrState}
+		}
+		p.names[x.name] = b
+		b.names = append(b.names, x.name)
+	}
+	return b, nil
+}

@@ -1,0 +1,153 @@
+package nodes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/nodes/epmd"
+)
+
+// A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made anew by the
+// Publisher there.
+type MovablePublication interface {
+	Publication
+	// Freeze stops it, within ctx; on failure it goes on.
+	Freeze(ctx context.Context) (FrozenPublication, error)
+}
+
+// A FrozenPublication stands still until Thaw, or is let go of with Release, after which nothing of it is said or done in this process.
+type FrozenPublication interface {
+	State() []byte
+	Descriptors() []int // they stay the publication's
+	Thaw()
+	Release() error
+}
+
+// An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
+type Adopter interface {
+	Publisher
+	// Adopt makes a publication that does nothing yet. The descriptors are its own from the call on: on failure they are closed.
+	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
+}
+
+// A StagedPublication goes on with Start, or is given up with Discard, without a byte.
+type StagedPublication interface {
+	Start() Publication
+	Discard() error
+}
+
+// registrationState is the state of a registration, as JSON: unknown fields are skipped.
+type registrationState struct {
+	Registration int // the version of the form: 1
+	Keeper       []byte
+	Held         int    // descriptors of the Keeper's, which come first
+	Server       []byte // of the embedded port mapper; empty: none
+}
+
+// A frozenRegistration is a name at a port mapper, and the port mapper where it is embedded.
+type frozenRegistration struct {
+	r      *registration
+	keeper *epmd.FrozenKeeper
+	server *epmd.FrozenServer
+	state  []byte
+	fds    []int
+}
+
+// Freeze stops the Keeper and the embedded port mapper.
+func (r *registration) Freeze(ctx context.Context) (_ FrozenPublication, err error) {
+	f := &frozenRegistration{r: r}
+	if f.keeper, err = r.keeper.Freeze(ctx); err != nil {
+		return nil, err
+	}
+	s := registrationState{Registration: 1, Keeper: f.keeper.State(), Held: len(f.keeper.Descriptors())}
+	f.fds = f.keeper.Descriptors()
+	r.mu.Lock()
+	server := r.server
+	r.mu.Unlock()
+	if server != nil {
+		f.server, err = server.Freeze(ctx)
+		switch {
+		case errors.Is(err, epmd.ErrServerClosed): // killed by a command
+			err = nil
+		case err == nil:
+			s.Server = f.server.State()
+			f.fds = append(f.fds[:len(f.fds):len(f.fds)], f.server.Descriptors()...)
+		}
+	}
+	if err == nil {
+		f.state, err = json.Marshal(s)
+	}
+	if err != nil {
+		f.Thaw()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *frozenRegistration) State() []byte      { return f.state }
+func (f *frozenRegistration) Descriptors() []int { return f.fds }
+
+func (f *frozenRegistration) Thaw() {
+	if f.server != nil {
+		f.server.Thaw()
+	}
+	f.keeper.Thaw()
+}
+
+func (f *frozenRegistration) Release() error {
+	err := f.keeper.Release()
+	if f.server != nil {
+		err = errors.Join(err, f.server.Release())
+		<-f.r.served
+	}
+	return err
+}
+
+// A stagedRegistration goes on with a name.
+type stagedRegistration struct {
+	r      *registration
+	keeper *epmd.StagedKeeper
+	server *epmd.StagedServer
+	mapper *epmd.Server
+}
+
+// Adopt goes on with a registration that another process has frozen, and with the port mapper that was embedded there.
+func (p *PortMapper) Adopt(who Presence, state []byte, descriptors []int) (StagedPublication, error) {
+	var s registrationState
+	err := json.Unmarshal(state, &s)
+	if err == nil && (s.Registration != 1 || s.Held < 0 || s.Held > len(descriptors) || len(s.Server) == 0 && s.Held < len(descriptors)) {
+		err = fmt.Errorf("%w: registration of version %d with %d descriptors", ErrState, s.Registration, len(descriptors))
+	}
+	if err != nil {
+		return nil, errors.Join(err, (&descriptorList{descriptors}).close())
+	}
+	g := &stagedRegistration{r: &registration{}}
+	if g.keeper, err = p.Client.Adopt(s.Keeper, descriptors[:s.Held], p.keep(g.r, who)); err != nil {
+		return nil, errors.Join(err, (&descriptorList{descriptors[s.Held:]}).close())
+	}
+	if len(s.Server) > 0 {
+		g.mapper = &epmd.Server{Logger: who.Logger}
+		if g.server, err = g.mapper.Stage(s.Server, descriptors[s.Held:]); err != nil {
+			return nil, errors.Join(err, g.keeper.Discard())
+		}
+	}
+	return g, nil
+}
+
+func (g *stagedRegistration) Start() Publication {
+	if g.server != nil {
+		g.r.serve(g.mapper, g.server.Start())
+	}
+	g.r.keeper = g.keeper.Start()
+	return g.r
+}
+
+func (g *stagedRegistration) Discard() error {
+	err := g.keeper.Discard()
+	if g.server != nil {
+		err = errors.Join(err, g.server.Discard())
+	}
+	return err
+}

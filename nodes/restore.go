@@ -1,0 +1,374 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A Staged is a node that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or Discard must be
+// called.
+type Staged struct {
+	n           *Node
+	conns       []*Conn
+	listeners   []*Listener
+	orphans     []bonds
+	owed        map[*Mailbox][]downState // by nodes that there is no connection to
+	published   bool
+	publication StagedPublication
+	over        atomic.Bool
+}
+
+// Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The descriptors are Restore's from the call on:
+// on failure they are closed. cfg is that of New; the name is the state's, if cfg has none, and has to be the same otherwise.
+//
+// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what peers expect to find: a mailbox,
+// Handler or Server that is registered under a name of the old node's becomes the process that had it, with its pid, unread messages, links and monitors. (Ask for its
+// Pid after that.) Mailboxes that nobody takes in this way, nameless ones among them, are had from Staged.Mailboxes. Until Start nothing is received, what is sent waits, and new connections do: Setup must
+// not wait for any of it. Inherited gives it what Config.Handover had to say.
+func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
+	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
+	s, err := restore(cfg, state, fds)
+	if err != nil {
+		return nil, wrap("restore", "", errors.Join(err, fds.close()))
+	}
+	return s, nil
+}
+
+func restore(cfg Config, state []byte, fds *descriptorList) (*Staged, error) {
+	var s nodeState
+	if err := readState(kindNode, state, &s); err != nil {
+		return nil, err
+	}
+	if cfg.Name == "" && cfg.Alive == "" {
+		cfg.Name, cfg.Host = s.name, ""
+	}
+	n, err := New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if n.name != s.name || dist.CheckName(s.name) != nil {
+		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.name, n.name)
+	}
+	n.creation, n.used = s.creation, true
+	n.staged.Store(true)
+	n.frozen.shut()
+	n.started.Store(s.started)
+	blob := append([]byte{}, s.blob...)
+	n.inherited.Store(&blob)
+	for i, c := range n.stats.all() {
+		c.Store(s.stats[i])
+	}
+	g := &Staged{n: n, orphans: s.orphans, owed: map[*Mailbox][]downState{}, published: s.published}
+	if err := g.fill(&s, fds); err != nil {
+		return nil, errors.Join(err, g.Discard())
+	}
+	return g, nil
+}
+
+// fill makes what the node has.
+func (g *Staged) fill(s *nodeState, fds *descriptorList) error {
+	n := g.n
+	for i := range s.conns {
+		cs := &s.conns[i]
+		if err := g.connection(cs, fds); err != nil {
+			return wrap("connection to", cs.peer.Name, err)
+		}
+	}
+	for i := range s.listeners {
+		if err := g.listener(&s.listeners[i], fds); err != nil {
+			return wrap("listener", "", err)
+		}
+	}
+	for i := range s.mailboxes {
+		b, err := n.restoreMailbox(&s.mailboxes[i])
+		if err != nil {
+			return err
+		}
+		for _, d := range s.mailboxes[i].bonds[0].downs {
+			if n.Conn(d.node) == nil {
+				g.owed[b] = append(g.owed[b], d)
+			}
+		}
+	}
+	n.ids.pid.Store(max(s.pids, n.ids.pid.Load()))
+	n.ids.ref.Store(s.refs)
+	for i := range s.publication {
+		if err := g.name(&s.publication[i], fds); err != nil {
+			return wrap("registration", "", err)
+		}
+	}
+	if err := fds.allTaken(); err != nil {
+		return err
+	}
+	if s.started {
+		return n.setup()
+	}
+	return nil
+}
+
+// connection stages one connection, and puts it on the table.
+func (g *Staged) connection(s *connState, fds *descriptorList) error {
+	n := g.n
+	if s.self != n.name || s.selfCreation != n.creation || dist.CheckName(s.peer.Name) != nil || len(s.bonds) > 0 {
+		return &StateError{"connection", ErrState}
+	}
+	n.mu.Lock()
+	p := n.peerLocked(s.peer.Name)
+	taken := p.conn != nil
+	n.mu.Unlock()
+	if taken {
+		return ErrConnected
+	}
+	return fds.take(s.descriptor, 1, func(fd []int) error {
+		c, err := n.stage(s, fd[0])
+		if err != nil {
+			return err
+		}
+		g.conns = append(g.conns, c)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		p.conn = c
+		n.conns[c] = struct{}{}
+		return nil
+	})
+}
+
+func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
+	n := g.n
+	tr, err := n.carrier(s.plugin)
+	if err != nil {
+		return err
+	}
+	return fds.take(s.descriptor, 1, func(fd []int) error {
+		tl, err := tr.ImportListener(fd[0])
+		if err != nil {
+			return err
+		}
+		l := n.newListener(tr, tl)
+		l.serves.Store(s.serves)
+		g.listeners = append(g.listeners, l)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.listeners[l] = struct{}{}
+		return nil
+	})
+}
+
+// name stages the registration.
+func (g *Staged) name(s *publicationState, fds *descriptorList) error {
+	adopter, ok := g.n.cfg.Resolver.(Adopter)
+	if !ok {
+		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
+	}
+	var own []int
+	err := fds.take(s.first, s.descriptors, func(fd []int) error { own = fd; return nil })
+	if err == nil {
+		g.publication, err = adopter.Adopt(g.presence(), s.state, own)
+	}
+	return err
+}
+
+// presence is what is published of the node.
+func (g *Staged) presence() Presence {
+	p := Presence{Name: g.n.name, Hidden: !g.n.cfg.Visible, Logger: g.n.log}
+	for _, l := range g.listeners {
+		if p.Addr == nil || l.serves.Load() {
+			p.Addr = l.Addr()
+		}
+	}
+	return p
+}
+
+// Node is the node. Until Start it neither receives nor sends.
+func (g *Staged) Node() *Node { return g.n }
+
+// Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received from after Start; whoever does not want
+// one closes it then.
+func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
+
+// Start lets the node go on. ctx bounds a registration that has to be made anew, the only thing that can fail: the node runs even so.
+func (g *Staged) Start(ctx context.Context) error {
+	if !g.over.CompareAndSwap(false, true) {
+		return wrap("start", g.n.name, ErrStarted)
+	}
+	n := g.n
+	boxes := n.procs.all()
+	late := map[*Mailbox][]*Message{}
+	for _, b := range boxes {
+		if b.handler != nil {
+			late[b] = b.takeAll()
+		}
+		b.unhold()
+	}
+	n.staged.Store(false)
+	n.frozen.open()
+	for b, messages := range late { // what has come before the Handler was there
+		for _, m := range messages {
+			if !b.ended() {
+				b.handleNow(m)
+			}
+		}
+	}
+	for _, c := range g.conns {
+		for i := range g.orphans {
+			c.disown(&g.orphans[i])
+		}
+	}
+	g.breakOff(boxes)
+	for _, c := range g.conns {
+		c.resume()
+	}
+	for _, l := range g.listeners {
+		if l.serves.Load() {
+			n.background(l.serve)
+		}
+	}
+	return wrap("start", n.name, g.publish(ctx))
+}
+
+// takeAll empties the queue of a mailbox that is held.
+func (b *Mailbox) takeAll() []*Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	queue := b.queue[b.first:]
+	b.queue, b.first, b.bytes = nil, 0, 0
+	return queue
+}
+
+// breakOff tells processes of connections that did not come along: they broke while the node was frozen.
+func (g *Staged) breakOff(boxes []*Mailbox) {
+	n := g.n
+	for _, b := range boxes {
+		gone := map[string]bool{}
+		b.mu.Lock()
+		s := b.bonds("")
+		b.mu.Unlock()
+		for _, l := range s.links {
+			gone[string(l.pid.Node)] = true
+		}
+		for _, w := range s.watchers {
+			gone[string(w.pid.Node)] = true
+		}
+		for _, t := range s.watching {
+			gone[t.node] = true
+		}
+		for node := range gone {
+			if node != n.name && n.Conn(node) == nil {
+				b.breakOff(node)
+			}
+		}
+	}
+	for b, owed := range g.owed {
+		if heir := n.procs.local(b.pid); heir != nil {
+			for _, d := range owed {
+				heir.nodedown(d.node, d.count)
+			}
+		}
+	}
+}
+
+// publish goes on with the registration, or makes a new one.
+func (g *Staged) publish(ctx context.Context) error {
+	n := g.n
+	if g.publication != nil {
+		p := g.publication.Start()
+		n.mu.Lock()
+		closed := n.ctx.Err() != nil
+		if !closed {
+			n.published = p
+		}
+		n.mu.Unlock()
+		if closed {
+			return p.Close()
+		}
+		return nil
+	}
+	pub, ok := n.cfg.Resolver.(Publisher)
+	if !ok || !g.published {
+		return nil
+	}
+	ctx, cancel := n.lifetime(ctx)
+	defer cancel()
+	p, err := pub.Publish(ctx, g.presence())
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.published = p // the creation stays
+	return nil
+}
+
+// Discard gives the node up without a byte on any connection: it is the other process's.
+func (g *Staged) Discard() error {
+	if !g.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	n := g.n
+	n.mu.Lock()
+	n.end(ErrMoved)
+	n.mu.Unlock()
+	var errs []error
+	for _, c := range g.conns {
+		errs = append(errs, c.discard())
+		n.leave(c)
+	}
+	for _, l := range g.listeners {
+		errs = append(errs, l.release())
+	}
+	if g.publication != nil {
+		errs = append(errs, g.publication.Discard())
+	}
+	n.procs.moveOut()
+	n.staged.Store(false)
+	n.frozen.open()
+	n.wg.Wait()
+	return wrap("discard", n.name, errors.Join(errs...))
+}
+
+// A descriptorList owns descriptors until somebody takes them.
+type descriptorList struct{ fds []int }
+
+// take gives some of the descriptors away, on success.
+func (l *descriptorList) take(first, count int, to func(fds []int) error) error {
+	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {
+		return &StateError{"descriptors", fmt.Errorf("%w: %d from %d on, of %d", ErrState, count, first, len(l.fds))}
+	}
+	part := l.fds[first : first+count]
+	for _, fd := range part {
+		if fd < 0 {
+			return &StateError{"descriptors", fmt.Errorf("%w: one is taken twice", ErrState)}
+		}
+	}
+	if err := to(append([]int(nil), part...)); err != nil {
+		return err
+	}
+	for i := range part {
+		part[i] = -1
+	}
+	return nil
+}
+
+func (l *descriptorList) allTaken() error {
+	for _, fd := range l.fds {
+		if fd >= 0 {
+			return &StateError{"descriptors", fmt.Errorf("%w: more than the state speaks of", ErrState)}
+		}
+	}
+	return nil
+}
+
+func (l *descriptorList) close() error {
+	var errs []error
+	for i, fd := range l.fds {
+		if fd >= 0 {
+			errs = append(errs, closeDescriptor(fd))
+			l.fds[i] = -1
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,484 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/epmd"
+)
+
+// duplicates is what the other process gets.
+func duplicates(t testing.TB, fds []int) []int {
+	t.Helper()
+	var dups []int
+	for _, fd := range fds {
+		dup, err := duplicate(fd)
+		require.NoError(t, err)
+		dups = append(dups, dup)
+	}
+	return dups
+}
+
+// again is the configuration that a node was made with, as far as it matters.
+func again(n *Node) Config {
+	cfg := n.cfg
+	cfg.Alive, cfg.Host = "", ""
+	return cfg
+}
+
+// upgrade freezes a node and lets another Node value go on with it.
+func upgrade(t testing.TB, n *Node) *Node {
+	t.Helper()
+	f, err := n.Freeze(patience(t))
+	require.NoError(t, err)
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Node().Close() })
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, n.Err(), ErrMoved)
+	require.NoError(t, s.Start(patience(t)))
+	return s.Node()
+}
+
+// A node of many kinds of processes moves under load, again and again.
+func TestUpgradeUnderLoad(t *testing.T) {
+	for _, kind := range movers {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ctx := w.ctx()
+			peer := w.started("peer")
+			in := newNumbers(-1)
+			var served sync.Map
+			n := w.started("front", func(c *Config) {
+				c.Setup = func(n *Node) error {
+					_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
+						if _, again := served.LoadOrStore(c.Request, true); again {
+							return nil, errors.New("served twice")
+						}
+						return c.Request, nil
+					}}, nil)
+					n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+					_, err2 := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
+					b, err3 := n.NewMailbox(nil)
+					return errors.Join(err, err2, err3, n.Register("box", b))
+				}
+			})
+			box := n.Whereis("box").Pid()
+			watcher, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
+			require.NoError(t, err)
+			require.NoError(t, watcher.MonitorNode(ctx, "front@test"))
+			require.NoError(t, watcher.Link(ctx, box))
+			ref, err := watcher.Monitor(ctx, box)
+			require.NoError(t, err)
+
+			stop := make(chan struct{})
+			running := func() bool {
+				select {
+				case <-stop:
+					return false
+				default:
+					return true
+				}
+			}
+			var wg sync.WaitGroup
+			var sent int64
+			wg.Go(func() {
+				b, _ := peer.NewMailbox(nil)
+				for ; running(); sent++ {
+					if err := b.SendName(ctx, "front@test", "sink", tuple(numbered(sent).([]any)...)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			calls, rpcs := 0, 0
+			wg.Go(func() {
+				for ; running(); calls++ {
+					got, err := peer.CallName(ctx, "front@test", "server", calls)
+					if err != nil || got != ei.Int(calls) {
+						t.Errorf("call %d: %v %v", calls, got, err)
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				for ; running(); rpcs++ {
+					got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
+					if err != nil || got != ei.Int(rpcs) {
+						t.Errorf("rpc %d: %v %v", rpcs, got, err)
+						return
+					}
+				}
+			})
+			wg.Go(func() { // messages that nobody receives until the end
+				b, _ := peer.NewMailbox(nil)
+				for i := range 1000 {
+					if err := b.Send(ctx, box, i); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			const moves = 20
+			var silence time.Duration
+			for range moves {
+				begin := time.Now()
+				n = upgrade(t, n)
+				silence += time.Since(begin)
+				c := n.Conn("peer@test")
+				require.NotNil(t, c)
+				before := c.messages.Load()
+				require.Eventually(t, func() bool { return c.messages.Load() > before+10 }, tooLong, tick/10)
+				require.Equal(t, box, n.Whereis("box").Pid())
+			}
+			close(stop)
+			wg.Wait()
+			in.finish(sent)
+			in.wait(t, "to the sink")
+			t.Logf("%d messages, %d calls, %d rpcs, %v a move", sent, calls, rpcs, silence/moves)
+			require.Nil(t, watcher.take(), "nobody has noticed")
+			require.EqualValues(t, 1, peer.Stats().Connections)
+			b := n.Whereis("box")
+			for i := range 1000 {
+				m, err := b.Receive(ctx)
+				require.NoError(t, err)
+				term, err := m.Term()
+				require.NoError(t, err)
+				require.Equal(t, ei.Int(i), term)
+				require.Same(t, n.Conn("peer@test"), m.Conn())
+			}
+			b.Exit(ei.Atom("done"))
+			first, err := watcher.Receive(ctx)
+			require.NoError(t, err)
+			second, err := watcher.Receive(ctx)
+			require.NoError(t, err)
+			require.True(t, first.Ref == ref || second.Ref == ref)
+			c, err := peer.Connect(ctx, "front@test")
+			require.ErrorIs(t, err, ErrConnected, "%v", c)
+			other := w.started("other") // the listener has stayed
+			_, err = other.Connect(ctx, "front@test")
+			require.NoError(t, err)
+		})
+	}
+}
+
+// Identities: mailboxes with and without a name, links among them, a blob, what an application had in its hands.
+func TestUpgradeIdentities(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	setup := func(n *Node) error {
+		blob, restored := n.Inherited()
+		b, err := n.NewMailbox(nil)
+		if err != nil {
+			return err
+		}
+		if restored && string(blob) != "blob" {
+			return fmt.Errorf("blob %q", blob)
+		}
+		if err := b.SendName(ctx, n.Name(), "one", "from Setup"); err != nil && !restored {
+			return err
+		}
+		return errors.Join(n.Register("one", b), n.Register("two", b))
+	}
+	n := w.started("front", func(c *Config) {
+		c.Setup = setup
+		c.Handover = func(context.Context) ([]byte, error) { return []byte("blob"), nil }
+	})
+	_, inherited := n.Inherited()
+	require.False(t, inherited)
+	one := n.Whereis("one")
+	require.Same(t, one, n.Whereis("two"))
+	nameless, err := n.NewMailbox(&MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
+	require.NoError(t, err)
+	require.NoError(t, nameless.Link(ctx, one.Pid()))
+	ref, err := nameless.Monitor(ctx, one.Pid())
+	require.NoError(t, err)
+	require.NoError(t, one.Send(ctx, nameless.Pid(), "unread"))
+	handled := make(chan *Message, 10)
+	h, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, n.Register("handler", h))
+	require.NoError(t, one.SendName(ctx, n.Name(), "handler", "late"))
+	waiting := async(func() (*Message, error) { return one.Receive(context.Background()) })
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	_, err = n.Freeze(ctx)
+	require.ErrorIs(t, err, ErrBusy)
+	late := async(func() (*Mailbox, error) { return n.NewMailbox(nil) })
+	blocked := async(func() (any, error) { return nil, one.Send(ctx, nameless.Pid(), "not sent") })
+	cfg := again(n)
+	cfg.Setup = func(n *Node) error {
+		_, err := n.Handle("handler", func(_ *Mailbox, m *Message) { handled <- m }, nil)
+		return errors.Join(err, setup(n))
+	}
+	s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	restored := s.Node()
+	defer restored.Close()
+	boxes := s.Mailboxes()
+	require.Len(t, boxes, 1)
+	require.Equal(t, nameless.Pid(), boxes[0].Pid())
+	require.Equal(t, nameless.opts, boxes[0].opts)
+	early, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	_, err = boxes[0].Receive(early)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "not yet")
+	require.Empty(t, handled)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, (<-waiting).err, ErrMoved)
+	require.ErrorIs(t, (<-late).err, ErrClosed)
+	require.ErrorIs(t, (<-blocked).err, ErrMoved)
+	require.ErrorIs(t, one.Err(), ErrMoved)
+	require.NoError(t, n.Close())
+	require.NoError(t, s.Start(ctx))
+	require.Error(t, s.Start(ctx))
+	arrives(t, handled, "what came before the handler")
+	require.Equal(t, one.Pid(), restored.Whereis("two").Pid())
+	require.Same(t, restored.Whereis("one"), restored.Whereis("two"))
+	m, err := boxes[0].Receive(ctx)
+	require.NoError(t, err)
+	term, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Binary("unread"), term)
+	fresh, err := restored.NewMailbox(nil)
+	require.NoError(t, err)
+	require.Nil(t, n.procs.local(fresh.Pid()), "no pid twice")
+	restored.Whereis("one").Exit(ei.Atom("end"))
+	a, err := boxes[0].Receive(ctx)
+	require.NoError(t, err)
+	b, err := boxes[0].Receive(ctx)
+	require.NoError(t, err)
+	require.True(t, a.Ref == ref || b.Ref == ref)
+	require.Nil(t, restored.Whereis("two"))
+}
+
+// Handlers that do not finish keep the node here, and everything goes on.
+func TestUpgradeDrain(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	n := w.started("front", func(c *Config) {
+		c.DrainTimeout = 100 * time.Millisecond
+		c.Setup = func(n *Node) error {
+			_, err := n.Serve("server", Server{Call: func(_ context.Context, c *Call) (any, error) {
+				entered <- struct{}{}
+				<-release
+				return c.Request, nil
+			}}, nil)
+			return err
+		}
+	})
+	call := async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 1) })
+	<-entered
+	_, err := n.Freeze(ctx)
+	require.ErrorIs(t, err, ErrDraining)
+	require.NoError(t, n.Err())
+	close(release)
+	require.NoError(t, (<-call).err)
+	_, err = peer.CallName(ctx, "front@test", "server", 2)
+	require.NoError(t, err)
+	<-entered
+	n.cfg.DrainTimeout = time.Minute
+	n.cfg.Handover = func(context.Context) ([]byte, error) { return nil, errFault }
+	_, err = n.Freeze(ctx)
+	require.ErrorIs(t, err, errFault)
+	n.cfg.Handover = nil
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	call = async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 3) })
+	select {
+	case <-call:
+		require.Fail(t, "answered while frozen")
+	case <-time.After(20 * time.Millisecond):
+	}
+	f.Thaw()
+	require.NoError(t, (<-call).err)
+	require.NoError(t, f.Release(), "too late")
+	require.NoError(t, n.Err())
+}
+
+// A server that calls another node while the node is being frozen gets its answer.
+func TestUpgradeDrainNeedsToRead(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	slow := make(chan struct{})
+	peer := w.started("peer", func(c *Config) {
+		c.Setup = func(n *Node) error {
+			n.Expose("m", "slow", func(ctx context.Context, _ []ei.Term) (any, error) {
+				<-slow
+				return 1, nil
+			})
+			return nil
+		}
+	})
+	entered := make(chan struct{})
+	n := w.started("front", func(c *Config) {
+		c.Setup = func(n *Node) error {
+			_, err := n.Serve("server", Server{Call: func(ctx context.Context, c *Call) (any, error) {
+				close(entered)
+				return c.n.RPC(ctx, "peer@test", "m", "slow")
+			}}, nil)
+			return err
+		}
+	})
+	call := async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 1) })
+	<-entered
+	frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
+	require.Eventually(t, n.procs.resting.isShut, tooLong, tick)
+	close(slow)
+	r := <-frozen
+	require.NoError(t, r.err)
+	r.v.Thaw()
+	require.NoError(t, (<-call).err)
+}
+
+// What cannot be handed over is named before anything changes.
+func TestUpgradeRefused(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("front")
+	_, err := n.Freeze(w.ctx())
+	var not *NotMovableError
+	require.ErrorAs(t, err, &not)
+	require.Equal(t, "memory", not.Plugin)
+	w = newWorld(t, "tcp")
+	n = w.started("front", func(c *Config) { c.Transport = immovable(t) })
+	_, err = n.Freeze(w.ctx())
+	require.ErrorAs(t, err, &not)
+	require.Equal(t, "stuck", not.Plugin)
+	require.False(t, n.moving.Load())
+	_, err = w.node("").Freeze(w.ctx())
+	require.ErrorIs(t, err, ErrUnnamed)
+}
+
+// A new process that does not get ready costs nothing.
+func TestUpgradeDiscard(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	n := w.started("front")
+	_, err := peer.Connect(ctx, "front@test")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	before, _ := descriptors()
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	require.NoError(t, s.Discard())
+	require.NoError(t, s.Discard())
+	require.ErrorIs(t, s.Node().Err(), ErrMoved)
+	cfg := again(n)
+	cfg.Setup = func(*Node) error { return errFault }
+	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, errFault)
+	cfg = again(n)
+	cfg.Name = "other@test"
+	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, ErrOtherNode)
+	_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()[:1]))
+	require.ErrorIs(t, err, ErrState)
+	_, err = Restore(again(n), f.State(), duplicates(t, append(f.Descriptors(), f.Descriptors()...)))
+	require.ErrorIs(t, err, ErrState)
+	_, err = Restore(again(n), f.State()[:30], duplicates(t, f.Descriptors()))
+	require.Error(t, err)
+	after, _ := descriptors()
+	require.Equal(t, before, after)
+	f.Thaw()
+	_, err = peer.RPC(ctx, "front@test", "m", "f")
+	require.Error(t, err)
+	require.NotNil(t, n.Conn("peer@test"))
+	require.NoError(t, n.Conn("peer@test").Err())
+}
+
+// A connection that breaks while its node is frozen is broken in the new process.
+func TestUpgradeBrokenConnection(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	n := w.started("front")
+	theirs, err := peer.NewMailbox(nil)
+	require.NoError(t, err)
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("b", b))
+	require.NoError(t, b.Link(ctx, theirs.Pid()))
+	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	require.NoError(t, peer.Close())
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	defer s.Node().Close()
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(ctx))
+	heir := s.Mailboxes()
+	require.Len(t, heir, 1)
+	for range 2 {
+		_, err := heir[0].Receive(ctx)
+		require.NoError(t, err)
+	}
+}
+
+// The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
+func TestUpgradePublished(t *testing.T) {
+	ctx := patience(t)
+	mapper := portMapperPort(t)
+	for _, name := range []string{"embeds", "guest"} {
+		cfg := Config{Name: name + "@127.0.0.1", Cookie: "secret", Resolver: &PortMapper{Client: epmd.Client{Addr: mapper}, Embed: true}}
+		n, err := New(cfg)
+		require.NoError(t, err)
+		require.NoError(t, n.Start(ctx))
+		if name == "embeds" {
+			defer func() { n.Close() }()
+		}
+		creation := n.Creation()
+		client := &epmd.Client{Addr: mapper}
+		for range 3 {
+			f, err := n.Freeze(ctx)
+			require.NoError(t, err)
+			s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+			require.NoError(t, err)
+			require.NoError(t, s.Discard())
+			f.Thaw()
+			_, err = client.Resolve(ctx, "", name)
+			require.NoError(t, err)
+			f, err = n.Freeze(ctx)
+			require.NoError(t, err)
+			s, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+			require.NoError(t, err)
+			waits := async(func() (epmd.NodeInfo, error) { return client.Resolve(ctx, "", name) })
+			require.NoError(t, f.Release())
+			require.NoError(t, s.Start(ctx))
+			require.NoError(t, (<-waits).err)
+			n = s.Node()
+			require.Equal(t, creation, n.Creation())
+			_, err = client.Register(ctx, epmd.Registration{Name: name, Port: 1})
+			require.ErrorIs(t, err, epmd.ErrNameTaken)
+		}
+		if name == "guest" {
+			require.NoError(t, n.Close())
+			_, err = client.Resolve(ctx, "", name)
+			require.ErrorIs(t, err, epmd.ErrNotRegistered)
+		}
+	}
+}
+
+// portMapperPort is an address at which nobody listens yet.
+func portMapperPort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,132 @@
+package nodes
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.
+type ticker struct {
+	mu       sync.Mutex
+	timer    *time.Timer
+	over     bool
+	held     bool          // the connection is frozen
+	last     time.Time     // of the last tick
+	running  chan struct{} // closed when the tick in progress is done; nil: none is
+	posted   int64         // bytes ever given to the queue, at the last tick
+	received int64
+	missed   int
+
+	asked atomic.Bool // a tick of ours has gone out, and the next one of the peer's may be its answer
+}
+
+func (t *ticker) begin(c *Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = time.Now()
+	t.schedule(c)
+}
+
+// schedule sets the timer for the next tick; t.mu is held.
+func (t *ticker) schedule(c *Conn) {
+	if t.over || t.held {
+		return
+	}
+	left := max(c.n.cfg.TickInterval-time.Since(t.last), 0)
+	if t.timer == nil {
+		t.timer = time.AfterFunc(left, func() { t.tick(c) })
+	} else {
+		t.timer.Reset(left)
+	}
+}
+
+func (t *ticker) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	t.stop()
+}
+
+func (t *ticker) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
+
+// hold stops the clock, and waits for the tick in progress.
+func (t *ticker) hold(ctx context.Context) error {
+	t.mu.Lock()
+	t.held = true
+	t.stop()
+	running := t.running
+	t.mu.Unlock()
+	if running == nil {
+		return nil
+	}
+	select {
+	case <-running:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// unhold lets the clock go on from where it was.
+func (t *ticker) unhold(c *Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = false
+	t.schedule(c)
+}
+
+func (t *ticker) tick(c *Conn) {
+	t.mu.Lock()
+	if t.over || t.held {
+		t.mu.Unlock()
+		return
+	}
+	done := make(chan struct{})
+	t.running, t.last = done, time.Now()
+	t.mu.Unlock()
+	alive := t.look(c)
+	t.mu.Lock()
+	t.running = nil
+	close(done)
+	if alive {
+		t.schedule(c)
+	}
+	t.mu.Unlock()
+	if !alive {
+		c.fail(ErrTickTimeout)
+	}
+}
+
+// look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
+// gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
+// receiving that is missing then.
+func (t *ticker) look(c *Conn) (alive bool) {
+	received := c.received.Load() + c.rd.steps.Load()
+	queued, sent := c.q.Buffered()
+	idle := queued == 0 && sent == t.posted
+	if idle {
+		c.q.Trim()
+	}
+	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
+		t.asked.Store(true)
+		c.sendTick()
+		queued, sent = c.q.Buffered()
+	}
+	t.posted = sent + int64(queued)
+	pending, err := c.s.PendingBytes()
+	if received != t.received || pending > 0 || err != nil || !c.reading.Load() {
+		t.missed = 0
+	} else if t.missed++; t.missed >= missedTicks {
+		return false
+	}
+	t.received = received
+	return true
+}

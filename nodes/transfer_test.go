@@ -1,0 +1,583 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// movers are the kinds of transports whose connections can be handed over.
+var movers = []string{"tcp", "unix"}
+
+// A shuttle is one node name that lives in two Node values, between which connections move.
+type shuttle struct {
+	w    *world
+	here int
+	n    [2]*Node
+	c    *Conn
+}
+
+func same(creation uint32) func(*Config) { return func(c *Config) { c.Creation = creation } }
+
+// shuttle makes the two nodes and connects the first one to the peer.
+func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shuttle {
+	w.t.Helper()
+	r := &shuttle{w: w}
+	for i := range r.n {
+		r.n[i] = w.node("mover", append(edit, same(4711))...)
+		r.n[i].ids.pid.Store(uint64(i+1) << 20) // a range for each
+		r.n[i].started.Store(started)
+	}
+	c, err := r.n[0].Connect(w.ctx(), peer)
+	require.NoError(w.t, err)
+	r.c = c
+	return r
+}
+
+// move detaches the connection from one node and gives it to the other.
+func (r *shuttle) move() *Node {
+	r.w.t.Helper()
+	m, err := r.c.Detach(r.w.ctx())
+	require.NoError(r.w.t, err)
+	require.ErrorIs(r.w.t, r.c.Err(), ErrMoved)
+	r.here = 1 - r.here
+	r.c, err = r.n[r.here].Adopt(r.w.ctx(), m)
+	require.NoError(r.w.t, err)
+	return r.n[r.here]
+}
+
+// numbers checks that messages come in order: 0, 1, 2, …
+type numbers struct {
+	mu   sync.Mutex
+	next int64
+	all  chan struct{} // closed when last has come
+	last int64
+	bad  error
+}
+
+func newNumbers(last int64) *numbers { return &numbers{last: last, all: make(chan struct{})} }
+
+func (s *numbers) take(m *Message) {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 2 {
+		s.wrong(fmt.Errorf("not a pair: %v", err))
+		return
+	}
+	v, err := c.Int()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err != nil || v != s.next:
+		if s.bad == nil {
+			s.bad = fmt.Errorf("%d came, %d was due (%v)", v, s.next, err)
+			close(s.all)
+		}
+	case s.bad == nil:
+		if s.next++; s.next == s.last {
+			close(s.all)
+		}
+	}
+}
+
+func (s *numbers) wrong(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bad == nil {
+		s.bad = err
+		close(s.all)
+	}
+}
+
+func (s *numbers) wait(t testing.TB, what string) {
+	t.Helper()
+	select {
+	case <-s.all:
+		require.NoError(t, s.bad, what)
+	case <-time.After(60 * time.Second):
+		require.FailNow(t, "not all came: "+what, "%d of %d\n%s", s.next, s.last, stacks())
+	}
+}
+
+// numbered is message number i: a small one, or now and then one of some size.
+func numbered(i int64) any {
+	size := 20
+	switch {
+	case i%1000 == 999:
+		size = 300_000
+	case i%50 == 49:
+		size = 20_000
+	}
+	return []any{i, make([]byte, size)}
+}
+
+// A peer sends numbered messages to a connection that moves between two nodes all the time, and gets them from it: none is lost, none comes twice, the order is
+// kept, and the peer sees nothing.
+func TestMoveUnderLoad(t *testing.T) {
+	const moves = 100
+	for _, kind := range movers {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			peer := w.started("peer")
+			r := w.shuttle("peer@test", true)
+			ctx := w.ctx()
+			var stop sync.Once
+			stopped := make(chan struct{})
+			halt := func() { stop.Do(func() { close(stopped) }) }
+			defer halt()
+
+			in, out := newNumbers(-1), newNumbers(-1)
+			for _, n := range r.n {
+				_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() }, nil)
+				require.NoError(t, err)
+			}
+			_, err := peer.Handle("sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() }, nil)
+			require.NoError(t, err)
+			watcher, err := peer.NewMailbox(nil)
+			require.NoError(t, err)
+			require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
+
+			var wg sync.WaitGroup
+			var toMover, toPeer int64
+			wg.Go(func() {
+				b, _ := peer.NewMailbox(nil)
+				for i := int64(0); ; i++ {
+					select {
+					case <-stopped:
+						toMover = i
+						return
+					default:
+					}
+					if err := b.SendName(ctx, "mover@test", "sink", tuple(numbered(i).([]any)...)); err != nil {
+						t.Error(err)
+						toMover = i
+						return
+					}
+				}
+			})
+			var current sync.Mutex // guards r.c for the sender
+			wg.Go(func() {
+				for i := int64(0); ; {
+					select {
+					case <-stopped:
+						toPeer = i
+						return
+					default:
+					}
+					current.Lock()
+					c := r.c
+					current.Unlock()
+					err := c.SendName(ctx, "sink", tuple(numbered(i).([]any)...))
+					switch {
+					case err == nil:
+						i++
+					case errors.Is(err, ErrMoved): // nothing was sent
+						<-c.left
+						time.Sleep(10 * time.Microsecond)
+					default:
+						t.Error(err)
+						toPeer = i
+						return
+					}
+				}
+			})
+			var silence time.Duration
+			for range moves {
+				begin := time.Now()
+				m, err := r.c.Detach(ctx)
+				require.NoError(t, err)
+				r.here = 1 - r.here
+				c, err := r.n[r.here].Adopt(ctx, m)
+				require.NoError(t, err)
+				silence += time.Since(begin)
+				current.Lock()
+				r.c = c
+				current.Unlock()
+				before := c.messages.Load()
+				require.Eventually(t, func() bool { return c.messages.Load() > before }, tooLong, tick/10)
+			}
+			halt()
+			wg.Wait()
+			t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/moves)
+			in.finish(toMover)
+			out.finish(toPeer)
+			in.wait(t, "to the mover")
+			out.wait(t, "to the peer")
+			require.Nil(t, watcher.take(), "no nodedown")
+			require.EqualValues(t, 1, peer.Stats().Connections)
+		})
+	}
+}
+
+// finish says how many there are to come.
+func (s *numbers) finish(last int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = last
+	if s.bad == nil && s.next == last {
+		close(s.all)
+	}
+}
+
+// On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received by the new owner.
+func TestMoveReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	r := w.shuttle("peer@test", false)
+	p := (<-accepted).v
+	self := r.c.Self()
+	old := r.c
+	waiting := async(func() (*Message, error) { return old.Receive(context.Background()) })
+	require.Eventually(t, old.reading.Load, tooLong, tick)
+	r.move()
+	require.ErrorIs(t, (<-waiting).err, ErrMoved)
+	require.ErrorIs(t, old.Send(w.ctx(), p.Self(), 1), ErrMoved)
+	require.NoError(t, old.Close(), "there is nothing left to close")
+	require.Equal(t, self, r.c.Self())
+	require.Equal(t, p.Peer().Name, r.c.Node().Name())
+	require.NoError(t, p.Send(w.ctx(), self, 7))
+	m, err := r.c.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, self, m.To)
+	require.NoError(t, r.c.Send(w.ctx(), p.Self(), 8))
+	m, err = p.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, p.Self(), m.To)
+	r.move()
+	require.NoError(t, r.c.Close())
+	_, err = p.Receive(w.ctx())
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// What a Call has read beside its reply moves too; the Call itself does not.
+func TestMoveBesideCall(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	r := w.shuttle("peer@test", false)
+	p := (<-accepted).v
+	old := r.c
+	call := async(func() (ei.Term, error) { return old.Call(context.Background(), "m", "f") })
+	for range 2 { // the monitor and the request
+		_, err := p.Receive(w.ctx())
+		require.NoError(t, err)
+	}
+	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
+	require.Eventually(t, func() bool { return old.messages.Load() == 1 }, tooLong, tick)
+	r.move()
+	require.ErrorIs(t, (<-call).err, ErrMoved)
+	m, err := p.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, dist.OpDemonitorP, m.Op, "the peer need not watch for a call that nobody waits for")
+	m, err = r.c.Receive(w.ctx())
+	require.NoError(t, err)
+	term, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Binary("kept"), term)
+	require.Same(t, r.c, m.Conn())
+}
+
+// Half a frame in each direction, byte by byte: the reader and the writer stop anywhere.
+func TestMoveHalfFrames(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.ambush("peer@test")
+	connected := async(func() (*shuttle, error) {
+		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit = 16 << 20 }), nil
+	})
+	p := a.accept()
+	require.NoError(t, p.respond(role("peer@test"), dist.StatusOK))
+	r := (<-connected).v
+	sink := newNumbers(3)
+	for _, n := range r.n {
+		_, err := n.Handle("sink", func(_ *Mailbox, m *Message) { sink.take(m) }, nil)
+		require.NoError(t, err)
+	}
+	var bytes []byte
+	for i := range 3 {
+		bytes = append(bytes, frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "sink"}, ei.Tuple{ei.Int(i), ei.Binary("x")})...)
+	}
+	for i, b := range bytes {
+		require.NoError(t, p.write([]byte{b}))
+		if i%3 == 0 {
+			require.Eventually(t, func() bool { // the byte has been read
+				n, err := r.c.s.PendingBytes()
+				return err == nil && n >= 0
+			}, tooLong, tick)
+		}
+		r.move()
+	}
+	sink.wait(t, "the three messages")
+
+	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte while the connection moves.
+	big := make([]byte, 4<<20)
+	for i := range big {
+		big[i] = byte(i % 251)
+	}
+	c := r.c
+	send := func(i int) <-chan result[any] {
+		queued, _ := c.q.Buffered()
+		sent := async(func() (any, error) { return nil, c.SendName(context.Background(), "peer", []any{i, big}) })
+		require.Eventually(t, func() bool { now, _ := c.q.Buffered(); return now > queued }, tooLong, tick)
+		return sent
+	}
+	first, second := send(0), send(-1)
+	for i := range 20 {
+		require.NoError(t, c.SendName(w.ctx(), "peer", []any{1 + i, "small"}))
+	}
+	var head [1]byte
+	var got []byte
+	for range 200 {
+		_, err := p.s.Readv(w.ctx(), head[:])
+		require.NoError(t, err)
+		got = append(got, head[0])
+		if len(got)%10 == 0 {
+			r.move()
+		}
+	}
+	require.NoError(t, (<-first).err, "part of it was out")
+	require.ErrorIs(t, (<-second).err, ErrMoved, "nothing of it was sent: it waited for its turn")
+	require.NoError(t, p.s.Preload(got))
+	for i := range 21 {
+		_, payload := p.next()
+		list := payload.(ei.List)
+		require.Equal(t, ei.Int(i), list[0])
+		if i == 0 {
+			require.Equal(t, ei.Binary(big), list[1])
+		}
+	}
+}
+
+// Links and monitors live through a move, whichever side they are of.
+func TestMoveBonds(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	ctx := w.ctx()
+	theirs := make([]*Mailbox, 4)
+	ours := make([]*Mailbox, 4)
+	for i := range theirs {
+		var err error
+		theirs[i], err = peer.NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		ours[i], err = r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+	}
+	require.NoError(t, ours[0].Link(ctx, theirs[0].Pid()))
+	require.NoError(t, theirs[1].Link(ctx, ours[1].Pid()))
+	ref2, err := ours[2].Monitor(ctx, theirs[2].Pid())
+	require.NoError(t, err)
+	ref3, err := theirs[3].Monitor(ctx, ours[3].Pid())
+	require.NoError(t, err)
+	require.NoError(t, ours[0].MonitorNode(ctx, "peer@test"))
+	require.Eventually(t, func() bool {
+		ours[3].mu.Lock()
+		defer ours[3].mu.Unlock()
+		theirs[2].mu.Lock()
+		defer theirs[2].mu.Unlock()
+		return len(ours[3].watchers) == 1 && len(theirs[2].watchers) == 1
+	}, tooLong, tick)
+	for range 3 { // away and back
+		m, err := r.c.Detach(ctx)
+		require.NoError(t, err)
+		require.Empty(t, ours[0].links)
+		r.c, err = r.n[0].Adopt(ctx, m)
+		require.NoError(t, err)
+	}
+	for _, b := range append(theirs, ours...) {
+		require.Nil(t, b.take(), "nobody has heard of it")
+	}
+	theirs[0].Exit(ei.Atom("one"))
+	requireExit(t, ours[0], theirs[0].Pid(), "one")
+	ours[1].Exit(ei.Atom("two"))
+	requireExit(t, theirs[1], ours[1].Pid(), "two")
+	theirs[2].Exit(ei.Atom("three"))
+	requireDown(t, ours[2], ref2, "three")
+	ours[3].Exit(ei.Atom("four"))
+	requireDown(t, theirs[3], ref3, "four")
+	require.NoError(t, r.c.Close())
+	m, err := ours[0].Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, dist.OpSend, m.Op, "the nodedown")
+}
+
+func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
+	t.Helper()
+	m, err := b.Receive(patience(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	require.Equal(t, from, m.From)
+	got, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, reason, got)
+}
+
+func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
+	t.Helper()
+	m, err := b.Receive(patience(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpMonitorPExit, m.Op)
+	require.Equal(t, ref, m.Ref)
+	got, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, reason, got)
+}
+
+// Processes that do not move with their connection have ended, as the peer sees it.
+func TestMoveWithoutProcesses(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	ctx := w.ctx()
+	theirs, err := peer.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	ours, err := r.n[0].NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, theirs.Link(ctx, ours.Pid()))
+	require.Eventually(t, func() bool {
+		ours.mu.Lock()
+		defer ours.mu.Unlock()
+		return len(ours.links) == 1
+	}, tooLong, tick)
+	r.move()
+	requireExit(t, theirs, ours.Pid(), "noproc")
+	require.NoError(t, ours.Err(), "here it lives")
+	require.Nil(t, ours.take())
+}
+
+// Whoever is in the way of a freeze for too long keeps the connection here; nothing has happened.
+func TestFreezeOverBudget(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	release, entered := make(chan struct{}), make(chan struct{})
+	got := make(chan *Message, 10)
+	var once sync.Once
+	_, err := r.n[0].Handle("slow", func(_ *Mailbox, m *Message) {
+		once.Do(func() {
+			close(entered)
+			<-release
+		})
+		got <- m
+	}, nil)
+	require.NoError(t, err)
+	b, err := peer.NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, b.SendName(w.ctx(), "mover@test", "slow", 1))
+	<-entered
+	begin := time.Now()
+	_, err = r.c.Detach(w.ctx())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Less(t, time.Since(begin), 2*freezeBudget)
+	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+	defer cancel()
+	_, err = r.c.Freeze(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "peer@test")
+	require.NoError(t, r.c.Err())
+	close(release)
+	require.NoError(t, b.SendName(w.ctx(), "mover@test", "slow", 2))
+	arrives(t, got, "the first message")
+	arrives(t, got, "the second")
+	require.NoError(t, r.c.Send(w.ctx(), b.Pid(), "out"))
+	_, err = b.Receive(w.ctx())
+	require.NoError(t, err)
+	r.move()
+}
+
+// A plug-in that cannot be handed over is refused by its name, before anything changes.
+func TestFreezeRefused(t *testing.T) {
+	w := newWorld(t, "memory")
+	ca, _ := w.pair()
+	_, err := ca.Detach(w.ctx())
+	var not *NotMovableError
+	require.ErrorAs(t, err, &not)
+	require.Equal(t, "memory", not.Plugin)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "memory")
+	require.NoError(t, ca.Err())
+	require.False(t, ca.rd.halt.isShut())
+
+	w = newWorld(t, "tcp")
+	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks
+	ca, cb := w.pair(func(c *Config) { c.Transport = immovable(t) })
+	_, err = ca.Freeze(w.ctx())
+	require.ErrorAs(t, err, &not)
+	require.Equal(t, "stuck", not.Plugin)
+	require.NoError(t, ca.Send(w.ctx(), cb.Self(), 1))
+}
+
+// A frozen connection that is to end does so when it is thawed.
+func TestFreezeThaw(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	f, err := ca.Freeze(w.ctx())
+	require.NoError(t, err)
+	_, err = ca.Freeze(w.ctx())
+	require.ErrorIs(t, err, ErrBusy)
+	closed := async(func() (any, error) { return nil, ca.Close() })
+	sent := async(func() (any, error) { return nil, ca.Send(w.ctx(), cb.Self(), 1) })
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), context.Canceled)
+	select {
+	case <-closed:
+		require.Fail(t, "closed while frozen")
+	case <-sent:
+		require.Fail(t, "sent while frozen")
+	case <-time.After(20 * time.Millisecond):
+	}
+	f.Thaw()
+	f.Thaw()
+	require.NoError(t, f.Release(), "too late")
+	require.NoError(t, (<-closed).err)
+	<-sent
+	for err = nil; err == nil; {
+		_, err = cb.Receive(w.ctx())
+	}
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// What is no state of a connection of this node is refused, and the descriptor stays the caller's.
+func TestStageRefused(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	f, err := r.c.Freeze(w.ctx())
+	require.NoError(t, err)
+	defer f.Thaw()
+	for name, n := range map[string]*Node{
+		"another node": w.node("stranger", same(4711)),
+		"another life": w.node("mover", same(4712)),
+	} {
+		_, err := n.Stage(f.State(), f.Descriptor())
+		require.ErrorIs(t, err, ErrOtherNode, name)
+	}
+	_, err = r.n[0].Stage(f.State(), f.Descriptor())
+	require.ErrorIs(t, err, ErrConnected)
+	var bad *StateError
+	_, err = r.n[1].Stage(f.State()[:20], f.Descriptor())
+	require.ErrorAs(t, err, &bad)
+	_, err = r.n[1].Stage(nil, f.Descriptor())
+	require.ErrorIs(t, err, ErrState)
+
+	fd, err := duplicate(f.Descriptor())
+	require.NoError(t, err)
+	s, err := r.n[1].Stage(f.State(), fd)
+	require.NoError(t, err)
+	require.Nil(t, r.n[1].Conn("peer@test"), "not yet")
+	require.NoError(t, s.Discard())
+	require.NoError(t, s.Discard())
+	_, err = s.Start()
+	require.Error(t, err)
+}

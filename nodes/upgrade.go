@@ -1,0 +1,427 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is released.
+	shakeGrace = 200 * time.Millisecond
+	// drainSlice is how long readers stay halted for functions that began at the last moment.
+	drainSlice = 50 * time.Millisecond
+	// freezers is how many connections are frozen at once.
+	freezers = 16
+)
+
+// ErrDraining: functions or handlers were still running when the drain time was over.
+var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
+
+// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It is this process's until Release, and goes on
+// as if nothing had happened after Thaw. One of the two must be called.
+type Frozen struct {
+	n         *Node
+	state     []byte
+	fds       []int
+	conns     []*Conn
+	listeners []*Listener
+	name      FrozenPublication // nil: none that moves
+	undo      []func()          // what Thaw does, last one first
+	over      atomic.Bool
+}
+
+// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog. Running functions and handlers finish, within
+// Config.DrainTimeout, else the error is ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails,
+// the node goes on as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
+//
+// Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing was sent then. A message that
+// such a goroutine has received, and not dealt with, is its own affair: handlers and servers have none, and Config.Handover is the place to stop the others.
+func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
+	f := &Frozen{n: n}
+	err := n.Err()
+	switch {
+	case err != nil:
+	case n.Name() == "":
+		err = ErrUnnamed
+	case !n.moving.CompareAndSwap(false, true):
+		err = ErrBusy
+	default:
+		if err = f.freeze(ctx); err != nil {
+			f.Thaw()
+		}
+	}
+	if err != nil {
+		return nil, wrap("freeze", n.Name(), err)
+	}
+	return f, nil
+}
+
+func (f *Frozen) freeze(ctx context.Context) error {
+	f.undo = append(f.undo, func() { f.n.moving.Store(false) })
+	if err := f.refuse(); err != nil {
+		return err
+	}
+	draining, cancel := context.WithTimeout(ctx, f.n.cfg.DrainTimeout)
+	defer cancel()
+	if err := f.stopAccepting(draining); err != nil {
+		return err
+	}
+	if err := f.quiet(draining); err != nil {
+		return err
+	}
+	s := &nodeState{}
+	if handover := f.n.cfg.Handover; handover != nil {
+		var err error
+		if s.blob, err = handover(ctx); err != nil {
+			return fmt.Errorf("Config.Handover: %w", err)
+		}
+	}
+	resting, cancel := context.WithTimeout(ctx, freezeBudget)
+	defer cancel()
+	if err := f.stop(resting); err != nil {
+		return err
+	}
+	return f.describe(resting, s)
+}
+
+// refuse finds what cannot be handed over.
+func (f *Frozen) refuse() error {
+	f.n.mu.Lock()
+	conns, listeners := slices.Collect(maps.Keys(f.n.conns)), slices.Collect(maps.Keys(f.n.listeners))
+	f.n.mu.Unlock()
+	for _, c := range conns {
+		if err := c.movable(); err != nil && c.Err() == nil {
+			return wrap("connection to", c.peer.Name, err)
+		}
+	}
+	for _, l := range listeners {
+		if err := movable(l.tr, l.l.Descriptor); err != nil {
+			return wrap("listener on", addrText(l.Addr()), err)
+		}
+	}
+	return nil
+}
+
+// stopAccepting leaves new connections in the listeners' backlogs, and waits for those that have been accepted.
+func (f *Frozen) stopAccepting(ctx context.Context) error {
+	f.listeners = f.n.Listeners()
+	for _, l := range f.listeners {
+		l.halt.shut()
+		f.undo = append(f.undo, func() {
+			l.l.Resume()
+			l.halt.open()
+		})
+		if err := l.l.Pause(ctx); err != nil {
+			return err
+		}
+	}
+	grace, cancel := context.WithTimeout(ctx, shakeGrace)
+	defer cancel()
+	_ = f.n.shaking.wait(grace) // the others wait, or come again
+	return ctx.Err()
+}
+
+// quiet waits until no function or handler runs, and no reader reads.
+func (f *Frozen) quiet(ctx context.Context) error {
+	p := &f.n.procs
+	p.resting.shut()
+	f.undo = append(f.undo, p.resting.open)
+	for {
+		if p.tally.wait(ctx) != nil {
+			break
+		}
+		undo, err := f.haltReaders(ctx)
+		if err != nil {
+			return err
+		}
+		slice, cancel := context.WithTimeout(ctx, drainSlice)
+		err = p.tally.wait(slice)
+		cancel()
+		if err == nil {
+			f.undo = append(f.undo, undo)
+			return nil
+		}
+		undo() // what runs may wait for something that has to be read
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if running := p.tally.running.Load(); running > 0 {
+		return fmt.Errorf("%w: %d are running", ErrDraining, running)
+	}
+	return ctx.Err()
+}
+
+// haltReaders stops the reader of every connection. No connection comes up any more.
+func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
+	n := f.n
+	n.frozen.shut()
+	n.mu.Lock()
+	conns := slices.Collect(maps.Keys(n.conns))
+	n.mu.Unlock()
+	f.conns, err = together(conns, func(c *Conn) error {
+		err := c.haltReader(ctx)
+		if c.Err() != nil { // it ends, and what that means must be known
+			if err == nil {
+				c.letReader()
+			}
+			select {
+			case <-c.left:
+				return errSkipped
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return wrap("connection to", c.peer.Name, err)
+	})
+	halted := f.conns
+	undo = func() {
+		for _, c := range halted {
+			c.letReader()
+		}
+		n.frozen.open()
+	}
+	if err != nil {
+		undo()
+		f.conns = nil
+	}
+	return undo, err
+}
+
+// errSkipped leaves a connection out.
+var errSkipped = errors.New("the connection has ended")
+
+// together runs what on every connection, several at a time, and lists those where it succeeded.
+func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(freezers, len(conns)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(conns)); i = next.Add(1) - 1 {
+				e := what(conns[i])
+				mu.Lock()
+				switch {
+				case e == nil:
+					done = append(done, conns[i])
+				case e != errSkipped && err == nil:
+					err = e
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return done, err
+}
+
+// stop holds everything else: tables, mailboxes, connections, the registration.
+func (f *Frozen) stop(ctx context.Context) error {
+	p := &f.n.procs
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+	boxes := p.all()
+	for _, b := range boxes {
+		b.hold()
+	}
+	f.undo = append(f.undo, func() {
+		p.mu.Lock()
+		p.held = false
+		p.mu.Unlock()
+		for _, b := range boxes {
+			b.unhold()
+		}
+	})
+	if err := p.tally.wait(ctx); err != nil { // a Handler that a goroutine of the application has called
+		return err
+	}
+	resting, err := together(f.conns, func(c *Conn) error {
+		err := c.rest(ctx, nil)
+		if err != nil && ctx.Err() == nil { // it has broken; the new process finds that it is not there
+			return errSkipped
+		}
+		return wrap("connection to", c.peer.Name, err)
+	})
+	f.conns = resting
+	f.undo = append(f.undo, func() {
+		for _, c := range resting {
+			c.wake()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	f.n.mu.Lock()
+	published, ok := f.n.published.(MovablePublication)
+	f.n.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if f.name, err = published.Freeze(ctx); err != nil {
+		return err
+	}
+	f.undo = append(f.undo, f.name.Thaw)
+	return nil
+}
+
+// describe writes the state.
+func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
+	n := f.n
+	n.mu.Lock()
+	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
+	n.mu.Unlock()
+	s.pids, s.refs, s.started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
+	for i, c := range n.stats.all() {
+		s.stats[i] = c.Load()
+	}
+	for _, c := range f.conns {
+		cs, err := c.snapshot()
+		if err == nil {
+			cs.descriptor, err = f.descriptor(c.s.Descriptor)
+		}
+		if err != nil {
+			return wrap("connection to", c.peer.Name, err)
+		}
+		s.conns = append(s.conns, *cs)
+	}
+	for _, l := range f.listeners {
+		at, err := f.descriptor(l.l.Descriptor)
+		if err != nil {
+			return wrap("listener on", addrText(l.Addr()), err)
+		}
+		s.listeners = append(s.listeners, listenerState{l.tr.Name(), at, l.serves.Load()})
+	}
+	for _, b := range n.procs.all() {
+		if bs := b.state(); b.private {
+			if !bs.bonds[0].empty() {
+				s.orphans = append(s.orphans, bs.bonds[0])
+			}
+		} else {
+			s.mailboxes = append(s.mailboxes, bs)
+		}
+	}
+	if f.name != nil {
+		fds := f.name.Descriptors()
+		s.publication = []publicationState{{f.name.State(), len(fds), len(f.fds)}}
+		f.fds = append(f.fds, fds...)
+	}
+	var err error
+	if f.state, err = writeState(kindNode, s); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// descriptor puts a descriptor on the list, and gives its place there.
+func (f *Frozen) descriptor(of func() (int, error)) (int, error) {
+	fd, err := of()
+	f.fds = append(f.fds, fd)
+	return len(f.fds) - 1, err
+}
+
+// state describes a mailbox that is held.
+func (b *Mailbox) state() mailboxState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := mailboxState{bonds: []bonds{b.bonds("")}, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
+	for _, name := range b.names {
+		if b.n.procs.named(name) == b {
+			s.names = append(s.names, nameState{name})
+		}
+	}
+	for _, m := range b.queue[b.first:] {
+		s.messages = append(s.messages, m.state())
+	}
+	return s
+}
+
+// State is what another process needs, beside the descriptors, to go on as this node.
+func (f *Frozen) State() []byte { return f.state }
+
+// Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass them on before Thaw or
+// Release.
+func (f *Frozen) Descriptors() []int { return slices.Clone(f.fds) }
+
+// Thaw lets the node go on here.
+func (f *Frozen) Thaw() {
+	if !f.over.CompareAndSwap(false, true) {
+		return
+	}
+	for _, undo := range slices.Backward(f.undo) {
+		undo()
+	}
+}
+
+// Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved, which is also the
+// node's Err from then on. It returns when the node's goroutines have ended, or after a second.
+func (f *Frozen) Release() error {
+	if !f.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	n := f.n
+	n.mu.Lock()
+	n.end(ErrMoved)
+	n.published = nil
+	n.mu.Unlock()
+	var mu sync.Mutex
+	var errs []error
+	_, _ = together(f.conns, func(c *Conn) error {
+		if err := c.giveUp(false); err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		}
+		return nil
+	})
+	for _, l := range f.listeners {
+		errs = append(errs, l.release())
+	}
+	if f.name != nil {
+		errs = append(errs, f.name.Release())
+	}
+	n.procs.moveOut()
+	n.frozen.open()
+	n.procs.resting.open()
+	ended := make(chan struct{})
+	go func() { n.wg.Wait(); close(ended) }()
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C: // a goroutine of the application's own, inside a callback
+	}
+	return wrap("release", n.Name(), errors.Join(errs...))
+}
+
+// moveOut ends every process in this one.
+func (p *processes) moveOut() {
+	p.mu.Lock()
+	p.held, p.closed, p.drains = false, true, true
+	p.mu.Unlock()
+	for _, b := range p.all() {
+		b.moveOut()
+	}
+}
+
+// release ends the listener in this process; it stays open in another one.
+func (l *Listener) release() error {
+	err := l.l.Release()
+	l.n.mu.Lock()
+	delete(l.n.listeners, l)
+	l.n.mu.Unlock()
+	l.halt.open()
+	l.mu.Lock()
+	ran := l.ran
+	l.mu.Unlock()
+	if ran != nil {
+		<-ran
+	}
+	return err
+}

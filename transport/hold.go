@@ -1,0 +1,179 @@
+package transport
+
+import (
+	"context"
+	"os"
+	"slices"
+)
+
+// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and whoever posts waits, until Unhold or End. What was posted before
+// waits too, and Held tells what it is. A WritevQueue that is writing its own buffers at that moment ends with ErrPaused. When ctx ends before the writer
+// has stopped the queue goes on, and the error is ctx's.
+func (q *Queue) Hold(ctx context.Context) error {
+	q.mu.Lock()
+	switch {
+	case q.err != nil:
+		defer q.mu.Unlock()
+		return q.err
+	case q.held != nil:
+		q.mu.Unlock()
+		return opError("hold", q.s.remote, ErrPaused)
+	}
+	q.held = make(chan struct{})
+	q.mu.Unlock()
+	err := q.s.pauseWrite(ctx)
+	if err == nil {
+		err = q.stopped(ctx)
+	}
+	if err != nil {
+		q.Unhold()
+	}
+	return opError("hold", q.s.remote, err)
+}
+
+// stopped waits until there is no writer.
+func (q *Queue) stopped(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.moved.Broadcast()
+	})()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.writing && !q.parked {
+		if q.err != nil {
+			return q.err
+		}
+		if err := ended(ctx); err != nil {
+			return err
+		}
+		q.watched++
+		q.moved.Wait()
+		q.watched--
+	}
+	return q.err
+}
+
+// resumed waits for the end of a Hold; q.mu is held, but not while it waits.
+func (q *Queue) resumed(ctx context.Context) error {
+	for q.held != nil && q.err == nil {
+		if isSingle(ctx) {
+			return os.ErrDeadlineExceeded
+		}
+		held := q.held
+		q.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+		q.mu.Lock()
+		if err := ended(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// park is the writer's: it writes no more until the Hold ends; q.mu is held.
+func (q *Queue) park() {
+	q.parked = true
+	q.moved.Broadcast()
+}
+
+// putBack returns to the queue what is left of a batch of which n bytes are out; q.mu is held. What is out stays in the batch.
+func (q *Queue) putBack(n int64) {
+	out := 0
+	for out < len(q.batch) && n >= int64(len(q.batch[out].buf)) {
+		n -= int64(len(q.batch[out].buf))
+		out++
+	}
+	if out == len(q.batch) {
+		return
+	}
+	rest := slices.Clone(q.batch[out:])
+	first := &rest[0]
+	whole := 0
+	for whole < len(first.parts) && n >= int64(first.parts[whole].end) {
+		p := first.parts[whole]
+		p.d.end(int64(p.d.size), nil)
+		whole++
+	}
+	first.buf, first.parts = first.buf[n:], first.parts[whole:]
+	for i := range first.parts {
+		first.parts[i].end -= int(n)
+	}
+	for _, s := range rest {
+		for _, p := range s.parts {
+			if p.end >= p.d.size && !p.d.left {
+				p.d.taken = false // none of it is out: its caller may still withdraw it
+			}
+		}
+	}
+	q.segs = slices.Insert(q.segs, 0, rest...)
+	clear(q.batch[out:])
+	q.batch = q.batch[:out]
+}
+
+// Held copies the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait for their turn, and calls of
+// WritevQueue of which nothing is out, are not among them: their callers hear from End, or go on after Unhold.
+func (q *Queue) Held() []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var b []byte
+	for _, s := range q.segs {
+		from := 0
+		for _, p := range s.parts {
+			if !p.d.taken {
+				b = append(b, s.buf[from:p.end-p.d.size]...)
+				from = p.end
+			}
+		}
+		b = append(b, s.buf[from:]...)
+	}
+	return b
+}
+
+// Unhold lets a held or staged queue go on.
+func (q *Queue) Unhold() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.held != nil {
+		close(q.held)
+		q.held = nil
+	}
+	q.s.resumeWrite()
+	if !q.parked {
+		return
+	}
+	q.parked = false
+	if q.writing = len(q.segs) > 0 && q.err == nil; q.writing {
+		go q.flushFn()
+	}
+}
+
+// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never.
+func (q *Queue) End(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.fail(err)
+	if q.held != nil {
+		close(q.held)
+		q.held = nil
+	}
+}
+
+// Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go out behind it.
+func (q *Queue) Stage(ctx context.Context, held []byte) error {
+	if err := q.s.pauseWrite(ctx); err != nil {
+		return opError("stage", q.s.remote, err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(held) > 0 {
+		q.segs = append(q.segs, segment{buf: slices.Clone(held)})
+		q.queued += len(held)
+		q.posted += int64(len(held))
+	}
+	q.writing, q.parked, q.held = true, true, nil
+	return nil
+}

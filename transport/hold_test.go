@@ -1,0 +1,172 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A read that is paused gives back what it has taken, and the other direction goes on.
+func TestPauseRead(t *testing.T) {
+	for name, tr := range map[string]Transport{"tcp": TCP(), "limited": Limit(TCP(), LimitOptions{Read: 1 << 20}), "memory": NewMemory()} {
+		t.Run(name, func(t *testing.T) {
+			at := loopback()
+			if name == "memory" {
+				at = MemoryAddr("")
+			}
+			c, s := pair(t, tr, at)
+			_, err := c.Writev(soon(t), []byte("half"))
+			require.NoError(t, err)
+			begun := make(chan struct{})
+			read := make(chan error, 1)
+			b := make([]byte, 8)
+			go func() {
+				first := true
+				_, err := s.ReadPDU(context.Background(), func() ([][]byte, error) {
+					if first {
+						first = false
+						close(begun)
+						return [][]byte{b}, nil
+					}
+					return nil, nil
+				})
+				read <- err
+			}()
+			<-begun
+			require.NoError(t, s.PauseRead(soon(t)))
+			err = <-read
+			require.ErrorIs(t, err, ErrPaused)
+			require.True(t, isTimeout(err))
+			_, err = s.Read(soon(t), b)
+			require.ErrorIs(t, err, ErrPaused)
+			_, err = s.Writev(soon(t), []byte("x"))
+			require.NoError(t, err, "the other direction")
+			require.ErrorIs(t, s.PauseRead(soon(t)), ErrPaused, "twice")
+			s.Resume()
+			_, err = c.Writev(soon(t), []byte(" way"))
+			require.NoError(t, err)
+			_, err = s.Readv(soon(t), b)
+			require.NoError(t, err)
+			require.Equal(t, "half way", string(b))
+			require.NoError(t, s.PauseRead(soon(t)))
+			require.NoError(t, s.Close())
+			_, err = s.Read(soon(t), b)
+			require.ErrorIs(t, err, net.ErrClosed)
+		})
+	}
+}
+
+// What a held queue still has to send is what the peer has not got yet, byte by byte.
+func TestHold(t *testing.T) {
+	for name, tr := range map[string]Transport{"tcp": TCP(), "memory": NewMemory()} {
+		t.Run(name, func(t *testing.T) {
+			at := loopback()
+			if name == "memory" {
+				at = MemoryAddr("")
+			}
+			c, s := pair(t, tr, at)
+			q := NewQueue(s, nil)
+			want := make([]byte, 24<<20) // more than any window
+			for i := range want {
+				want[i] = byte(i * 7 / 5)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			var wg sync.WaitGroup
+			posted := make(chan int, 1)
+			wg.Go(func() {
+				n := 0
+				for size := 1; n+size <= len(want); size = size*2%40_000 + 1 {
+					if q.Post(ctx, want[n:n+size], nil, PostMode(n%2)) != nil {
+						break
+					}
+					n += size
+				}
+				posted <- n
+			})
+			var got []byte
+			b := make([]byte, 1<<16)
+			for range 20 {
+				n, err := c.Read(soon(t), b)
+				require.NoError(t, err)
+				got = append(got, b[:n]...)
+			}
+			require.NoError(t, q.Hold(soon(t)))
+			require.ErrorIs(t, q.Hold(soon(t)), ErrPaused)
+			q.Unhold()
+			for range 20 {
+				n, err := c.Read(soon(t), b)
+				require.NoError(t, err)
+				got = append(got, b[:n]...)
+			}
+			require.NoError(t, q.Hold(soon(t)))
+			held := q.Held()
+			select {
+			case n := <-posted:
+				t.Fatalf("all of %d bytes were posted", n)
+			case <-time.After(20 * time.Millisecond): // whoever posts waits
+			}
+			require.Error(t, q.Post(NoWait(), []byte("x"), nil, Urgent))
+			q.End(io.ErrClosedPipe)
+			n := <-posted
+			wg.Wait()
+			require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), io.ErrClosedPipe)
+			sent := q.sent
+			require.Len(t, held, n-int(sent))
+			for len(got) < int(sent) {
+				n, err := c.Read(soon(t), b)
+				require.NoError(t, err)
+				got = append(got, b[:n]...)
+			}
+			require.Equal(t, want[:n], append(got, held...))
+		})
+	}
+}
+
+func TestStage(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(s, nil)
+	require.NoError(t, q.Stage(soon(t), []byte("rest, ")))
+	require.NoError(t, q.Post(soon(t), []byte("more"), nil, 0))
+	b := make([]byte, 10)
+	_, err := c.Read(NoWait(), b)
+	require.True(t, isTimeout(err), "nothing goes out")
+	q.Unhold()
+	_, err = c.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.Equal(t, "rest, more", string(b))
+}
+
+func TestPauseListener(t *testing.T) {
+	for name, tr := range map[string]Transport{"tcp": TCP(), "memory": NewMemory()} {
+		t.Run(name, func(t *testing.T) {
+			at := loopback()
+			if name == "memory" {
+				at = MemoryAddr("")
+			}
+			l, err := tr.Listen(at, 0)
+			require.NoError(t, err)
+			defer l.Close()
+			accepted := make(chan error, 1)
+			go func() { _, err := l.Accept(context.Background()); accepted <- err }()
+			require.NoError(t, l.Pause(soon(t)))
+			require.ErrorIs(t, <-accepted, ErrPaused)
+			c, err := tr.Connect(soon(t), l.Addr())
+			require.NoError(t, err)
+			defer c.Close()
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, ErrPaused)
+			l.Resume()
+			s, err := l.Accept(soon(t))
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+		})
+	}
+}

@@ -1,0 +1,179 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// ErrPaused is what operations of a paused direction get: those in progress, and those that come before Resume. It is a time-out, for nothing is
+// wrong with the stream: bytes that a cut-off read has taken are there for the next one.
+var ErrPaused = fmt.Errorf("paused for a hand-off: %w", os.ErrDeadlineExceeded)
+
+// askAgain is how often an operation that is to end is told so: a plug-in may miss an Interrupt that comes just before it begins to wait.
+const askAgain = 10 * time.Millisecond
+
+// PauseRead stops the reading direction at a byte boundary: the read in progress ends with ErrPaused, what it had taken is put back, and later ones
+// get ErrPaused until Resume. It waits until no read is in progress; when ctx ends before, the stream goes on and the error is ctx's. A write goes on beside it.
+func (s *Stream) PauseRead(ctx context.Context) error {
+	return opError("pause", s.remote, s.pause(ctx, pausedRead, &s.reading))
+}
+
+// pauseWrite does the same for the writing direction, where a part of the bytes may be out. Only a Queue uses it.
+func (s *Stream) pauseWrite(ctx context.Context) error { return s.pause(ctx, pausedWrite, &s.writing) }
+
+func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if s.state.Load()&direction != 0 {
+		return ErrPaused
+	}
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	if s.idle == nil {
+		s.idle = make(chan struct{}, 1)
+	}
+	s.state.Or(direction)
+	err := settle(ctx, busy, s.idle, func() { s.car.halt(direction == pausedWrite) })
+	if err != nil {
+		s.resume(direction)
+	}
+	return err
+}
+
+// settle asks an operation to end, until it has or ctx has.
+func settle(ctx context.Context, busy *atomic.Bool, idle <-chan struct{}, halt func()) error {
+	if !busy.Load() {
+		return nil
+	}
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		halt()
+		for waiting := true; waiting; {
+			if !busy.Load() {
+				return nil
+			}
+			select {
+			case <-idle:
+			case <-again.C:
+				waiting = false
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// Resume lets paused directions go on.
+func (s *Stream) Resume() {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	s.resume(pausedRead)
+}
+
+func (s *Stream) resume(direction int32) {
+	if s.state.Load()&direction != 0 {
+		s.car.resume(direction == pausedWrite)
+		s.state.And(^direction)
+	}
+}
+
+func (s *Stream) resumeWrite() {
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	s.resume(pausedWrite)
+}
+
+// wake tells who pauses the stream that an operation has ended.
+func (s *Stream) wake() {
+	if s.state.Load()&(pausedRead|pausedWrite) != 0 {
+		select {
+		case s.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// cutOff gives a time-out that a pause has made its name.
+func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
+	if s.state.Load()&direction != 0 && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)) {
+		return ErrPaused
+	}
+	return err
+}
+
+// halt ends the operation of one direction that is in flight, or is about to be. It is called until there is none.
+func (s *socket[C]) halt(writing bool) {
+	if s.wait != nil {
+		s.way(writing).deadline(past)
+		return
+	}
+	d := &s.in
+	if writing {
+		d = &s.out
+	}
+	d.giveUp.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
+	if s.canInterrupt() && d.halting.CompareAndSwap(false, true) {
+		go func() { // it may not come back
+			defer d.halting.Store(false)
+			_ = s.beside("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
+		}()
+	}
+}
+
+func (s *socket[C]) resume(writing bool) {
+	if s.wait != nil {
+		s.way(writing).deadline(time.Time{})
+	}
+}
+
+func (s *socket[C]) way(writing bool) *direction {
+	if writing {
+		return &s.wait.out
+	}
+	return &s.wait.in
+}
+
+// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive in the backlog. It waits
+// until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
+func (l *Listener) Pause(ctx context.Context) error {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	if l.idle == nil {
+		l.idle = make(chan struct{}, 1)
+	}
+	l.paused.Store(true)
+	err := settle(ctx, &l.accepting, l.idle, func() { l.sock.halt(false) })
+	if err != nil {
+		l.resume()
+	}
+	return opError("pause", l.addr, err)
+}
+
+// Resume lets a paused listener accept again.
+func (l *Listener) Resume() {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	l.resume()
+}
+
+func (l *Listener) resume() {
+	l.sock.resume(false)
+	l.paused.Store(false)
+}
+
+// endAccept gives the listener free.
+func (l *Listener) endAccept() {
+	l.accepting.Store(false)
+	if l.paused.Load() {
+		select {
+		case l.idle <- struct{}{}:
+		default:
+		}
+	}
+}
