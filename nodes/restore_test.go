@@ -236,7 +236,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Empty(t, handled)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, (<-waiting).err, ErrMoved)
-	require.ErrorIs(t, (<-late).err, ErrClosed)
+	require.ErrorIs(t, (<-late).err, ErrMoved)
 	require.ErrorIs(t, (<-blocked).err, ErrMoved)
 	require.ErrorIs(t, one.Err(), ErrMoved)
 	require.NoError(t, n.Close())

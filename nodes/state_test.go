@@ -1,0 +1,235 @@
+package nodes
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// few is a list of up to three.
+func few[T any](t *rapid.T, what string, draw func() T) []T {
+	var list []T
+	for range rapid.IntRange(0, 3).Draw(t, what) {
+		list = append(list, draw())
+	}
+	return list
+}
+
+func someBytes(t *rapid.T, what string) []byte {
+	b := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, what)
+	if len(b) == 0 {
+		return []byte{}
+	}
+	return b
+}
+
+func somePid(t *rapid.T) ei.Pid {
+	if rapid.Bool().Draw(t, "no pid") {
+		return ei.Pid{}
+	}
+	return ei.Pid{Node: ei.Atom(someName(t)), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: rapid.Uint32().Draw(t, "creation")}
+}
+
+func someRef(t *rapid.T) ei.Ref {
+	return ei.Ref{Node: ei.Atom(someName(t)), Creation: rapid.Uint32().Draw(t, "creation"), Len: 3, ID: [5]uint32{1, rapid.Uint32().Draw(t, "id"), 3}}
+}
+
+func someName(t *rapid.T) string {
+	return rapid.StringMatching(`[a-zé]{1,9}@[a-z.]{1,9}`).Draw(t, "name")
+}
+
+func someMessage(t *rapid.T) messageState {
+	return messageState{
+		ctl: dist.Control{
+			Op: dist.Op(rapid.Byte().Draw(t, "op")), From: somePid(t), To: somePid(t), ToName: ei.Atom(rapid.StringN(0, 9, -1).Draw(t, "to")),
+			Ref: someRef(t), ID: rapid.Uint64().Draw(t, "id"), Arity: rapid.Byte().Draw(t, "arity"), Reason: ei.Raw("reason"),
+		},
+		payload: ei.Raw(rapid.StringN(1, 200, -1).Draw(t, "payload")), peer: someName(t),
+	}
+}
+
+func someBonds(t *rapid.T) bonds {
+	return bonds{
+		pid: somePid(t),
+		links: few(t, "links", func() linkState {
+			return linkState{somePid(t), rapid.Bool().Draw(t, "active"), rapid.Uint64().Draw(t, "unlink")}
+		}),
+		watchers: few(t, "watchers", func() watcherState { return watcherState{someRef(t), somePid(t), "name"} }),
+		watching: few(t, "watching", func() watchingState { return watchingState{someRef(t), someName(t), somePid(t), ""} }),
+		downs:    few(t, "downs", func() downState { return downState{someName(t), rapid.IntRange(0, 9).Draw(t, "count")} }),
+	}
+}
+
+func someConn(t *rapid.T) connState {
+	s := connState{
+		plugin: "tcp", export: someBytes(t, "export"), descriptor: rapid.IntRange(0, 1<<20).Draw(t, "descriptor"),
+		self: someName(t), selfCreation: rapid.Uint32().Draw(t, "creation"),
+		peer: dist.Peer{
+			Name: someName(t), Creation: rapid.Uint32().Draw(t, "creation"), Flags: dist.Flags(rapid.Uint64().Draw(t, "flags")),
+			Announced: dist.Flags(rapid.Uint64().Draw(t, "flags")), Version: 6, Status: dist.StatusOK,
+		},
+		initiated: rapid.Bool().Draw(t, "initiated"), pid: somePid(t), ahead: someBytes(t, "ahead"), rest: someBytes(t, "rest"),
+		unread: few(t, "unread", func() messageState { return someMessage(t) }),
+		clock:  []clockState{{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true}},
+		bonds:  few(t, "bonds", func() bonds { return someBonds(t) }), received: 1, messages: 2, sent: 3,
+	}
+	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
+	return s
+}
+
+func someNode(t *rapid.T) nodeState {
+	return nodeState{
+		name: someName(t), creation: rapid.Uint32().Draw(t, "creation"), pids: rapid.Uint64().Draw(t, "pids"), refs: rapid.Uint64().Draw(t, "refs"),
+		started: rapid.Bool().Draw(t, "started"), published: rapid.Bool().Draw(t, "published"),
+		conns: few(t, "conns", func() connState { return someConn(t) }),
+		mailboxes: few(t, "mailboxes", func() mailboxState {
+			return mailboxState{
+				bonds: []bonds{someBonds(t)}, names: few(t, "names", func() nameState { return nameState{"x"} }),
+				limit: 100, full: FullExit, trapExit: true, messages: few(t, "messages", func() messageState { return someMessage(t) }),
+			}
+		}),
+		orphans:     few(t, "orphans", func() bonds { return someBonds(t) }),
+		listeners:   few(t, "listeners", func() listenerState { return listenerState{"unix", 5, true} }),
+		publication: few(t, "publication", func() publicationState { return publicationState{someBytes(t, "state"), 2, 7} }),
+		blob:        append(someBytes(t, "blob"), 'x'), stats: [4]int64{1, 2, 3, 4},
+	}
+}
+
+// What is written is read, whatever it is.
+func TestStateRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := someConn(t)
+		b, err := writeState(kindConn, &c)
+		require.NoError(t, err)
+		var readConn connState
+		require.NoError(t, readState(kindConn, b, &readConn))
+		require.Equal(t, c, readConn)
+		n := someNode(t)
+		b, err = writeState(kindNode, &n)
+		require.NoError(t, err)
+		var readNode nodeState
+		require.NoError(t, readState(kindNode, b, &readNode))
+		require.Equal(t, n, readNode)
+	})
+}
+
+// addField appends a field to a whole state.
+func addField(b []byte, tag uint64, n need, value string) []byte {
+	b = binary.AppendUvarint(b, tag<<1|uint64(n))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	return append(b, value...)
+}
+
+// A field that is not known is skipped where it may be, and refused where it must be understood, before anything is made of the state.
+func TestStateUnknownFields(t *testing.T) {
+	s := nodeState{name: "a@b", creation: 4, mailboxes: []mailboxState{{bonds: []bonds{{}}}}}
+	b, err := writeState(kindNode, &s)
+	require.NoError(t, err)
+	var got nodeState
+	require.NoError(t, readState(kindNode, addField(b, 99, may, "news"), &got))
+	require.Equal(t, "a@b", got.name)
+	err = readState(kindNode, addField(b, 99, must, "news"), new(nodeState))
+	require.ErrorIs(t, err, ErrStateField)
+	require.ErrorContains(t, err, "field 99")
+	inner, err := writeState(kindNode, &mailboxState{bonds: []bonds{{}}})
+	require.NoError(t, err)
+	inner = addField(inner[len(stateMagic)+2:], 50, must, "x")
+	err = readState(kindNode, addField(b, 8, must, string(inner)), new(nodeState))
+	require.ErrorIs(t, err, ErrStateField)
+	require.ErrorContains(t, err, "mailbox 2, field 50")
+	w := newWorld(t, "tcp")
+	_, err = Restore(Config{Cookie: "secret", Transport: w.tr}, addField(b, 99, must, ""), nil)
+	require.ErrorIs(t, err, ErrStateField)
+}
+
+func TestStateMalformed(t *testing.T) {
+	s := nodeState{name: "a@b", creation: 4}
+	b, err := writeState(kindNode, &s)
+	require.NoError(t, err)
+	version := append([]byte(nil), b...)
+	version[len(stateMagic)+1] = 2
+	missing := append([]byte(stateMagic), kindNode, stateVersion)
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want error
+	}{
+		{"nothing", nil, ErrState},
+		{"no state", []byte("GET / HTTP/1.1\r\n\r\n"), ErrState},
+		{"another kind", append(append([]byte(stateMagic), kindConn), b[len(stateMagic)+1:]...), ErrState},
+		{"another format", version, ErrStateFormat},
+		{"a mandatory field is missing", missing, ErrState},
+		{"cut off", b[:len(b)-1], ErrState},
+		{"a length that lies", append(append([]byte(nil), b...), 99<<1, 0xff, 0xff, 0xff, 0xff, 0x0f), ErrState},
+		{"no number", addField(addField(missing, 1, must, "a@b"), 2, must, ""), ErrState},
+		{"a number out of range", addField(addField(missing, 1, must, "a@b"), 2, must, "\xff\xff\xff\xff\xff\x01"), ErrState},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.ErrorIs(t, readState(kindNode, tt.b, new(nodeState)), tt.want)
+			_, err := Restore(Config{Cookie: "secret"}, tt.b, nil)
+			require.ErrorIs(t, err, tt.want)
+		})
+	}
+}
+
+// seeds are states worth changing.
+func stateSeeds(t testing.TB) [][]byte {
+	var seeds [][]byte
+	for i := range 3 {
+		c := rapid.Custom(someConn).Example(i)
+		b, err := writeState(kindConn, &c)
+		require.NoError(t, err)
+		n := rapid.Custom(someNode).Example(i)
+		b2, err := writeState(kindNode, &n)
+		require.NoError(t, err)
+		seeds = append(seeds, b, b2)
+	}
+	return seeds
+}
+
+// FuzzState reads anything as a state: no panic, nothing made of what is refused, and what is accepted means the same when it is written again.
+func FuzzState(f *testing.F) {
+	f.Add([]byte(stateMagic + "c\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c connState
+		if readState(kindConn, b, &c) == nil {
+			out, err := writeState(kindConn, &c)
+			require.NoError(t, err)
+			require.NoError(t, readState(kindConn, out, new(connState)))
+		}
+		var n nodeState
+		if readState(kindNode, b, &n) == nil {
+			out, err := writeState(kindNode, &n)
+			require.NoError(t, err)
+			require.NoError(t, readState(kindNode, out, new(nodeState)))
+			s, err := Restore(Config{Cookie: "secret", Resolver: Static{}}, b, nil)
+			if err == nil {
+				require.NoError(t, s.Discard())
+			}
+		}
+	})
+}
+
+// The committed seeds are written anew with CNODE_SEEDS set.
+func TestStateSeeds(t *testing.T) {
+	dir := filepath.Join("testdata", "fuzz", "FuzzState")
+	if os.Getenv("CNODE_SEEDS") != "" {
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+		for i, b := range stateSeeds(t) {
+			text := "go test fuzz v1\n[]byte(" + strconv.Quote(string(b)) + ")\n"
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "state"+strconv.Itoa(i)), []byte(text), 0o644))
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.NotEmpty(t, entries)
+}
