@@ -1,0 +1,50 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/transporttest"
+)
+
+// kinds of sessions, by the version and the cipher suite that they have.
+var kinds = []struct {
+	name    string
+	version uint16
+	suite   uint16
+}{
+	{"TLS 1.3", tls.VersionTLS13, 0},
+	{"TLS 1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
+	{"TLS 1.2 that cannot move", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA},
+}
+
+func restrict(cfg *tls.Config, version, suite uint16) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion, cfg.MaxVersion = version, version
+	if suite != 0 {
+		cfg.CipherSuites = []uint16{suite}
+	}
+	return cfg
+}
+
+func loopback(t testing.TB) transport.Addr {
+	t.Helper()
+	addr, err := transport.ParseAddr("127.0.0.1:0")
+	require.NoError(t, err)
+	return addr
+}
+
+func TestConformance(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			cfg := restrict(a.mutual(t), k.version, k.suite)
+			tr, err := New(Config{Server: cfg, Client: cfg})
+			require.NoError(t, err)
+			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A peer is what the handshake has told of the other side.
+type peer struct {
+	certificate *x509.Certificate // nil: it has shown none
+	verified    bool              // against our authorities
+}
+
+// begin starts the handshake, which runs by itself and within its own time: a silent peer delays nobody.
+func (s *Socket) begin(r role, remote transport.Addr) {
+	s.role, s.remote = r, remote
+	s.begun.Store(true)
+	limit := deadline{until: time.Now().Add(s.p.timeout)}
+	go func() {
+		defer close(s.over)
+		err := s.shake(limit)
+		if err != nil {
+			s.failure = s.peerError(err)
+			s.p.log.Debug("TLS handshake failed", "role", r.String(), "error", s.failure)
+			return
+		}
+		s.mu.Lock()
+		s.up.Store(true)
+		halved := s.halved
+		s.mu.Unlock()
+		if halved {
+			_ = s.closeNotify() // the connection's end would tell as well
+		}
+	}()
+}
+
+func (s *Socket) shake(limit deadline) error {
+	s.tap = &tap{s: s, time: limit}
+	base, err := s.p.source.config(s.role)
+	if err != nil {
+		return err
+	}
+	cfg := s.p.session(base)
+	if s.role == client {
+		if cfg.ServerName == "" {
+			cfg.ServerName = s.host()
+		}
+		s.conn = tls.Client(s.tap, cfg)
+	} else {
+		s.conn = tls.Server(s.tap, cfg)
+	}
+	if err := s.conn.Handshake(); err != nil {
+		if late := s.aborted(); late != nil {
+			return late
+		}
+		return err
+	}
+	state := s.conn.ConnectionState()
+	if len(state.PeerCertificates) > 0 {
+		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0}
+	}
+	s.tap.shaken = true
+	return nil
+}
+
+// session is a configuration for one handshake: nothing is shared between sessions, so that each one's numbers are known and it can move.
+func (p *plugin) session(base *tls.Config) *tls.Config {
+	c := base.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.SessionTicketsDisabled = true
+	c.ClientSessionCache = nil
+	c.Renegotiation = tls.RenegotiateNever
+	if each := base.GetConfigForClient; each != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := each(hello)
+			if chosen == nil || err != nil {
+				return nil, err
+			}
+			chosen = p.session(chosen)
+			chosen.GetConfigForClient = nil
+			return chosen, nil
+		}
+	}
+	return c
+}
+
+// checkPeer asks the checks of the configuration about a node.
+func (s *Socket) checkPeer(name string) error {
+	if err := s.await(deadline{}); err != nil {
+		return err
+	}
+	s.node = name
+	for _, check := range s.p.checks {
+		err := check(Peer{Name: name, Addr: s.remote, Certificate: s.peer.certificate, Verified: s.peer.verified})
+		if err == nil {
+			continue
+		}
+		e := &PeerError{Node: name, Check: CheckAllowed, Err: errors.Join(ErrNotAllowed, err)}
+		if s.remote != nil {
+			e.Addr = s.remote.String()
+		}
+		return e
+	}
+	return nil
+}
