@@ -20,6 +20,7 @@ const (
 	CheckHost             Check = "certificate is for another host"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
+	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
 	CheckProtocol         Check = "no protocol version or cipher suite in common"
@@ -99,8 +100,10 @@ func (a Alert) check() Check {
 		return CheckUnknownAuthority
 	case alertCertificateRequired:
 		return CheckNoCertificate
-	case alertProtocolVersion, alertHandshakeFailure:
+	case alertProtocolVersion:
 		return CheckProtocol
+	case alertHandshakeFailure:
+		return CheckHandshake
 	}
 	return CheckSession
 }
