@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -29,6 +31,12 @@ type Options struct {
 	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate], or your own. An
 	// error refuses the peer. OTP has no such checks: there, any node with a certificate may call itself by any name.
 	Checks []PeerCheck
+	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
+	// another process then.
+	Plain bool
+	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
+	// DefaultKeyUpdate records, and any number of bytes.
+	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
 	Logger *slog.Logger
 }
@@ -56,6 +64,11 @@ type plugin struct {
 	log     *slog.Logger
 	tcp     *transport.Callbacks[int]
 	has     map[role]bool
+	plain   bool
+
+	updateRecords, updateBytes uint64
+
+	buffers sync.Pool // *[]byte: large ones of outboxes
 }
 
 // New makes the TLS transport of tls.Configs.
@@ -91,7 +104,14 @@ func callbacks(src source, has map[role]bool, o Options) (transport.Callbacks[*S
 	case o.HandshakeTimeout < 0:
 		return none, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
 	}
-	p := &plugin{source: src, timeout: o.HandshakeTimeout, checks: append([]PeerCheck(nil), o.Checks...), log: o.Logger, tcp: plainTCP(), has: has}
+	p := &plugin{source: src, timeout: o.HandshakeTimeout, checks: append([]PeerCheck(nil), o.Checks...), log: o.Logger, tcp: plainTCP(), has: has,
+		plain: o.Plain, updateRecords: o.KeyUpdateRecords, updateBytes: o.KeyUpdateBytes}
+	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
+		p.updateRecords = DefaultKeyUpdate
+	}
+	if p.updateBytes == 0 {
+		p.updateBytes = math.MaxUint64
+	}
 	if p.timeout == 0 {
 		p.timeout = DefaultHandshakeTimeout
 	}
@@ -125,8 +145,15 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 			}
 			return s.connect(addr, tmo)
 		},
-		Read:                      (*Socket).read,
-		Write:                     (*Socket).write,
+		Read:  (*Socket).read,
+		Write: (*Socket).write,
+		Writev: func(s *Socket, v [][]byte, tmo time.Duration) (int64, error) {
+			s.vector = append(s.vector[:0], v...) // v stays the caller's
+			n, err := s.writev(s.vector, size(v), after(tmo))
+			clear(s.vector)
+			return int64(n), err
+		},
+		Pending:                   (*Socket).pending,
 		HandshakePacketHeaderSize: func(*Socket) (int, error) { return 4, nil },
 		ConnectHandshakeComplete:  (*Socket).complete,
 		AcceptHandshakeComplete:   (*Socket).complete,

@@ -18,7 +18,14 @@ var kinds = []struct {
 }{
 	{"TLS 1.3", tls.VersionTLS13, 0},
 	{"TLS 1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
-	{"TLS 1.2 that cannot move", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA},
+	{"TLS 1.2 of crypto/tls's only", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA},
+}
+
+func TestConformancePlain(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	tr, err := New(Config{Server: a.mutual(t), Client: a.mutual(t), Options: Options{Plain: true}})
+	require.NoError(t, err)
+	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 }
 
 func restrict(cfg *tls.Config, version, suite uint16) *tls.Config {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // A Check is what a session failed at.
@@ -61,6 +62,9 @@ var (
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
 	ErrNotAllowed = errors.New("not allowed")
 )
+
+// errClosed is the answer to a write after CloseWrite, or after the session has failed.
+var errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
 
 // An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
 type Alert uint8

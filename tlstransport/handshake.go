@@ -44,7 +44,9 @@ func (s *Socket) shake(limit deadline) error {
 	if err != nil {
 		return err
 	}
-	cfg := s.p.session(base)
+	keys := &keyLog{lines: map[string]logged{}}
+	defer keys.forget()
+	cfg := s.p.session(base, keys)
 	if s.role == client {
 		if cfg.ServerName == "" {
 			cfg.ServerName = s.host()
@@ -64,12 +66,35 @@ func (s *Socket) shake(limit deadline) error {
 		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0}
 	}
 	s.tap.shaken = true
+	s.takeOver(&state, keys)
 	return nil
 }
 
+// takeOver goes on from the handshake with records of our own, where it is certain that they continue the session exactly; else the session
+// stays with crypto/tls.
+func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
+	switch {
+	case s.p.plain:
+		s.stay = errors.New("Options.Plain keeps sessions with crypto/tls")
+	case !s.tap.atBoundary() || state.DidResume || !state.HandshakeComplete:
+		s.stay = errors.New("the handshake has not ended between two records")
+	default:
+		in, out, err := keys.halves(state, s.role, s.tap.hello)
+		if err == nil {
+			s.own = newSession(s, in, out)
+			s.conn, s.tap = nil, nil
+			return
+		}
+		s.stay = err
+	}
+	s.p.log.Debug("this TLS session cannot move", "addr", s.remote, "reason", s.stay)
+}
+
 // session is a configuration for one handshake: nothing is shared between sessions, so that each one's numbers are known and it can move.
-func (p *plugin) session(base *tls.Config) *tls.Config {
+func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
 	c := base.Clone()
+	keys.to(base.KeyLogWriter)
+	c.KeyLogWriter = keys
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
 	c.SessionTicketsDisabled = true
 	c.ClientSessionCache = nil
@@ -80,7 +105,7 @@ func (p *plugin) session(base *tls.Config) *tls.Config {
 			if chosen == nil || err != nil {
 				return nil, err
 			}
-			chosen = p.session(chosen)
+			chosen = p.session(chosen, keys)
 			chosen.GetConfigForClient = nil
 			return chosen, nil
 		}

@@ -22,13 +22,14 @@ type outbox struct {
 	stopping bool
 
 	ready func(uintptr) bool
+
+	large *[]byte    // what buf is in at the moment, of buffers; nil: it is our own
+	small []byte     // our own meanwhile
+	pool  *sync.Pool // of *[]byte
 }
 
-// keptBuffer is the largest buffer that a connection keeps while it has nothing to write.
-const keptBuffer = 20 << 10
-
-func (o *outbox) open(w *wire) {
-	o.wire = w
+func (o *outbox) open(w *wire, pool *sync.Pool) {
+	o.wire, o.pool = w, pool
 	o.ready = func(uintptr) bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -48,16 +49,34 @@ func (o *outbox) try() bool {
 		}
 	}
 	o.buf, o.pos = o.buf[:0], 0
-	if cap(o.buf) > keptBuffer && !o.busy {
-		o.buf = nil
+	if o.large != nil && !o.busy {
+		*o.large = o.buf
+		o.pool.Put(o.large)
+		o.buf, o.small, o.large = o.small, nil, nil
 	}
 	return true
 }
 
+// enlarge borrows a large buffer until all is out, so that a connection keeps a small one only; o.mu is held.
+func (o *outbox) enlarge() {
+	const sealing = 1 << 10 // for the headers and tags of records, and small ones beside
+	large, ok := o.pool.Get().(*[]byte)
+	if !ok {
+		large = new([]byte)
+		*large = make([]byte, 0, mostAtOnce+sealing)
+	}
+	buf := append((*large)[:0], o.buf...)
+	o.buf, o.small, o.large = buf, o.buf[:0], large
+}
+
 // begin takes over for a Write; end must be called.
 func (o *outbox) begin() {
-	o.stop()
 	o.mu.Lock()
+	for o.flushed != nil {
+		o.mu.Unlock()
+		o.stop()
+		o.mu.Lock()
+	}
 	o.busy = true
 	o.mu.Unlock()
 }

@@ -48,15 +48,20 @@ type Socket struct {
 	kick   chan struct{} // closed by Interrupt
 	halved bool          // CloseWrite came before the end of the handshake
 
-	conn *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
-	tap  *tap
-	peer peer
-	out  outbox
+	conn   *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
+	tap    *tap
+	own    *session    // else, from the end of the handshake on
+	asleep atomic.Bool // the outbox does nothing by itself
+	stay   error       // why the session stays with crypto/tls
+	peer   peer
+	out    outbox
+	one    [1][]byte // of the Write in flight
+	vector [][]byte  // of the Writev in flight
 }
 
 func newSocket(p *plugin, w *wire) *Socket {
 	s := &Socket{p: p, wire: w, kick: make(chan struct{}), over: make(chan struct{})}
-	s.out.open(w)
+	s.out.open(w, &p.buffers)
 	return s
 }
 
@@ -206,8 +211,14 @@ func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
 	if err := s.await(d); err != nil {
 		return 0, err
 	}
-	s.tap.time = d
-	n, err := s.conn.Read(p)
+	var n int
+	var err error
+	if s.own != nil {
+		n, err = s.own.read(p, d)
+	} else {
+		s.tap.time = d
+		n, err = s.conn.Read(p)
+	}
 	if n > 0 || err == io.EOF {
 		return n, nil
 	}
@@ -228,21 +239,41 @@ const mostAtOnce = 4 * maxPlaintext
 const maxPlaintext = 1 << 14
 
 func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
-	d := after(tmo)
+	s.one[0] = p
+	n, err := s.writev(s.one[:], len(p), after(tmo))
+	s.one[0] = nil
+	return n, err
+}
+
+// writev writes the size bytes of v, whose elements it changes.
+func (s *Socket) writev(v [][]byte, size int, d deadline) (int, error) {
 	if err := s.await(d); err != nil {
 		return 0, err
 	}
 	s.out.begin()
 	defer s.out.end()
 	for n := 0; ; {
-		if err := s.out.flush(d); err != nil || n == len(p) {
+		if err := s.out.flush(d); err != nil || n == size {
 			return n, s.writeError(err)
 		}
-		k, err := s.seal(p[n:min(len(p), n+mostAtOnce)])
+		k, err := s.seal(v)
 		if n += k; err != nil {
 			return n, s.writeError(err)
 		}
+		v = skip(v, k)
 	}
+}
+
+// skip drops the first n bytes of v.
+func skip(v [][]byte, n int) [][]byte {
+	for len(v) > 0 && n >= len(v[0]) {
+		n -= len(v[0])
+		v = v[1:]
+	}
+	if len(v) > 0 {
+		v[0] = v[0][n:]
+	}
+	return v
 }
 
 func (s *Socket) writeError(err error) error {
@@ -252,11 +283,37 @@ func (s *Socket) writeError(err error) error {
 	return s.peerError(err)
 }
 
-// seal puts records into the outbox.
-func (s *Socket) seal(p []byte) (int, error) { return s.conn.Write(p) }
+// seal puts records into the outbox, with some of the bytes of v, and counts these.
+func (s *Socket) seal(v [][]byte) (int, error) {
+	if s.own != nil {
+		return s.own.seal(v)
+	}
+	for _, p := range v {
+		if len(p) > 0 {
+			return s.conn.Write(p[:min(len(p), mostAtOnce)])
+		}
+	}
+	return 0, nil
+}
 
 // closeNotify puts the alert into the outbox that says that no more comes.
-func (s *Socket) closeNotify() error { return s.conn.CloseWrite() }
+func (s *Socket) closeNotify() error {
+	if s.own != nil {
+		return s.own.closeNotify()
+	}
+	return s.conn.CloseWrite()
+}
+
+// wake is called when a session is used: what is left in the outbox, of an export that came to nothing or of the process before, goes out.
+func (s *Socket) wake() {
+	if !s.asleep.Load() {
+		return
+	}
+	s.asleep.Store(false)
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	s.out.settle()
+}
 
 func (s *Socket) closeWrite() error {
 	s.mu.Lock()
@@ -277,10 +334,23 @@ func (s *Socket) closeWrite() error {
 	}
 }
 
+// pending counts the bytes that are decrypted and not read. What crypto/tls holds it does not tell.
+func (s *Socket) pending() (int, error) {
+	if !s.up.Load() || s.own == nil {
+		return 0, nil
+	}
+	return int(s.own.pending.Load()), nil
+}
+
 func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
 		errors.Is(err, syscall.EPIPE)
 }
 
 // forget drops what is secret.
-func (s *Socket) forget() { s.conn, s.tap = nil, nil }
+func (s *Socket) forget() {
+	s.conn, s.tap = nil, nil
+	if s.own != nil {
+		s.own.forget()
+	}
+}
