@@ -122,7 +122,7 @@ func callbacks(src source, has map[role]bool, o Options) (transport.Callbacks[*S
 }
 
 func (p *plugin) callbacks() transport.Callbacks[*Socket] {
-	return transport.Callbacks[*Socket]{
+	cb := transport.Callbacks[*Socket]{
 		Flags: transport.FullImpl,
 		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
 			w, err := newWire(p.tcp, addr)
@@ -134,14 +134,14 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		Close: (*Socket).close,
 		Listen: func(s *Socket, addr transport.Addr, backlog int) (transport.Addr, error) {
 			if !p.has[server] {
-				return nil, errors.New("no configuration for connections that are accepted")
+				return nil, errNoServer
 			}
 			return s.listen(addr, backlog)
 		},
 		Accept: (*Socket).accept,
 		Connect: func(s *Socket, addr transport.Addr, tmo time.Duration) error {
 			if !p.has[client] {
-				return errors.New("no configuration for connections that are made")
+				return errNoClient
 			}
 			return s.connect(addr, tmo)
 		},
@@ -162,8 +162,22 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.wire.localAddr() },
 		CheckPeer:                 (*Socket).checkPeer,
 		Interrupt:                 (*Socket).interrupt,
+		Release:                   (*Socket).release,
 	}
+	if canMove && !p.plain {
+		cb.Export = (*Socket).export
+		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) { return p.adopt(fd, state) }
+	}
+	return cb
 }
 
+var (
+	errNoServer = errors.New("no configuration for connections that are accepted")
+	errNoClient = errors.New("no configuration for connections that are made")
+)
+
 // complete is called when the distribution handshake is over.
-func (s *Socket) complete() error { return s.wire.keepAlive() }
+func (s *Socket) complete() error {
+	s.completed = true
+	return s.wire.keepAlive()
+}

@@ -48,15 +48,16 @@ type Socket struct {
 	kick   chan struct{} // closed by Interrupt
 	halved bool          // CloseWrite came before the end of the handshake
 
-	conn   *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
-	tap    *tap
-	own    *session    // else, from the end of the handshake on
-	asleep atomic.Bool // the outbox does nothing by itself
-	stay   error       // why the session stays with crypto/tls
-	peer   peer
-	out    outbox
-	one    [1][]byte // of the Write in flight
-	vector [][]byte  // of the Writev in flight
+	conn      *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
+	tap       *tap
+	own       *session    // else, from the end of the handshake on
+	asleep    atomic.Bool // the outbox does nothing by itself
+	stay      error       // why the session stays with crypto/tls
+	peer      peer
+	completed bool // the distribution handshake is over
+	out       outbox
+	one       [1][]byte // of the Write in flight
+	vector    [][]byte  // of the Writev in flight
 }
 
 func newSocket(p *plugin, w *wire) *Socket {
