@@ -307,7 +307,7 @@ func TestMovesHalfWritten(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
 			require.NoError(t, d.conn.SetReadBuffer(10_000))
-			const total = 3_000_000
+			const total = 200_000
 			sent := 0
 			block := make([]byte, 70_000)
 			halves := 0
@@ -338,7 +338,7 @@ func TestMovesHalfWritten(t *testing.T) {
 			_, err = d.cb.Read(d.s, block, 0) // what is left goes out when the session is used
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			require.NoError(t, <-received)
-			require.Greater(t, halves, 10)
+			require.Greater(t, halves, 3)
 		})
 	}
 }
