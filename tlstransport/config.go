@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,18 +44,28 @@ type Options struct {
 
 // A source gives the current configuration of a role.
 type source interface {
-	config(r role) (*tls.Config, error)
+	// config is for one handshake; host is what a server's certificate must be for.
+	config(r role, host string) (*tls.Config, error)
+	// verifies reports whether certificates are verified by more than crypto/tls knows of.
+	verifies(r role) bool
 }
 
 // fixed are configurations that do not change.
 type fixed struct{ server, client *tls.Config }
 
-func (f fixed) config(r role) (*tls.Config, error) {
-	if r == client {
-		return f.client, nil
+func (f fixed) config(r role, host string) (*tls.Config, error) {
+	if r == server {
+		return f.server, nil
 	}
-	return f.server, nil
+	if f.client.ServerName == "" {
+		c := f.client.Clone()
+		c.ServerName = host
+		return c, nil
+	}
+	return f.client, nil
 }
+
+func (f fixed) verifies(role) bool { return false }
 
 // A plugin is what all sockets of one transport share.
 type plugin struct {
@@ -66,7 +77,8 @@ type plugin struct {
 	has     map[role]bool
 	plain   bool
 
-	updateRecords, updateBytes uint64
+	updateRecords uint64
+	updateBytes   [3]uint64 // by role
 
 	buffers sync.Pool // *[]byte: large ones of outboxes
 }
@@ -97,28 +109,40 @@ func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
 }
 
 func callbacks(src source, has map[role]bool, o Options) (transport.Callbacks[*Socket], error) {
-	var none transport.Callbacks[*Socket]
+	cb, _, err := build(src, has, o)
+	return cb, err
+}
+
+func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*Socket], p *plugin, err error) {
 	switch {
 	case !has[server] && !has[client]:
-		return none, errors.New("tlstransport: neither a server's nor a client's configuration")
+		return cb, nil, errors.New("tlstransport: neither a server's nor a client's configuration")
 	case o.HandshakeTimeout < 0:
-		return none, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
+		return cb, nil, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
 	}
-	p := &plugin{source: src, timeout: o.HandshakeTimeout, checks: append([]PeerCheck(nil), o.Checks...), log: o.Logger, tcp: plainTCP(), has: has,
-		plain: o.Plain, updateRecords: o.KeyUpdateRecords, updateBytes: o.KeyUpdateBytes}
-	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
-		p.updateRecords = DefaultKeyUpdate
-	}
-	if p.updateBytes == 0 {
-		p.updateBytes = math.MaxUint64
+	p = &plugin{
+		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
+		plain: o.Plain, updateRecords: o.KeyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = DefaultHandshakeTimeout
 	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
+	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
+		p.updateRecords = DefaultKeyUpdate
 	}
-	return p.callbacks(), nil
+	for r := range p.updateBytes {
+		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {
+			p.updateBytes[r] = math.MaxUint64
+		}
+	}
+	return p.callbacks(), p, nil
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Logger
 }
 
 func (p *plugin) callbacks() transport.Callbacks[*Socket] {

@@ -40,7 +40,7 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 
 func (s *Socket) shake(limit deadline) error {
 	s.tap = &tap{s: s, time: limit}
-	base, err := s.p.source.config(s.role)
+	base, err := s.p.source.config(s.role, s.host())
 	if err != nil {
 		return err
 	}
@@ -48,9 +48,6 @@ func (s *Socket) shake(limit deadline) error {
 	defer keys.forget()
 	cfg := s.p.session(base, keys)
 	if s.role == client {
-		if cfg.ServerName == "" {
-			cfg.ServerName = s.host()
-		}
 		s.conn = tls.Client(s.tap, cfg)
 	} else {
 		s.conn = tls.Server(s.tap, cfg)
@@ -63,7 +60,7 @@ func (s *Socket) shake(limit deadline) error {
 	}
 	state := s.conn.ConnectionState()
 	if len(state.PeerCertificates) > 0 {
-		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0}
+		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0 || s.p.source.verifies(s.role)}
 	}
 	s.tap.shaken = true
 	s.takeOver(&state, keys)

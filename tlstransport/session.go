@@ -337,7 +337,7 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	var parts [4][]byte
 	at := 0 // bytes of v[0] that are sealed
 	for sealed < mostAtOnce && len(v) > 0 {
-		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes) {
+		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
 				return sealed, err
 			}
