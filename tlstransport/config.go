@@ -202,6 +202,6 @@ var (
 
 // complete is called when the distribution handshake is over.
 func (s *Socket) complete() error {
-	s.completed = true
+	s.completed.Store(true)
 	return s.wire.keepAlive()
 }

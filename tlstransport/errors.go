@@ -134,7 +134,7 @@ func (s *Socket) peerError(err error) error {
 	if known := new(*PeerError); errors.As(err, known) {
 		return err
 	}
-	e := &PeerError{Node: s.node, Check: CheckSession, Err: err}
+	e := &PeerError{Node: s.peerName(), Check: CheckSession, Err: err}
 	if s.remote != nil {
 		e.Addr = s.remote.String()
 	}

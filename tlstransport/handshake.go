@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -22,7 +23,7 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 	limit := deadline{until: time.Now().Add(s.p.timeout)}
 	go func() {
 		defer close(s.over)
-		err := s.shake(limit)
+		err := s.shakeSafely(limit)
 		if err != nil {
 			s.failure = s.peerError(err)
 			s.p.log.Debug("TLS handshake failed", "role", r.String(), "error", s.failure)
@@ -36,6 +37,16 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 			_ = s.closeNotify() // the connection's end would tell as well
 		}
 	}()
+}
+
+// shakeSafely turns a panic of the configuration's own functions into an error of this session only.
+func (s *Socket) shakeSafely(limit deadline) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the configuration's functions panic: %v", r)
+		}
+	}()
+	return s.shake(limit)
 }
 
 func (s *Socket) shake(limit deadline) error {
@@ -115,7 +126,7 @@ func (s *Socket) checkPeer(name string) error {
 	if err := s.await(deadline{}); err != nil {
 		return err
 	}
-	s.node = name
+	s.name(name)
 	for _, check := range s.p.checks {
 		err := check(Peer{Name: name, Addr: s.remote, Certificate: s.peer.certificate, Verified: s.peer.verified})
 		if err == nil {

@@ -120,7 +120,7 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	}
 	body := len(dst)
 	h.fill(dst[start+recordHeader : body])
-	plain := dst[body:]
+	var plain []byte
 	if len(parts) == 1 && !h.is13() {
 		plain = parts[0] // sealed from where it is
 	} else {

@@ -257,7 +257,7 @@ func (t *session) obey(typ byte, body []byte) error {
 		return nil
 	case !t.in.is13() && (typ == messageHelloRequest && t.s.role == client || typ == messageClientHello && t.s.role == server):
 		t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
-			"peer", t.s.node, "addr", t.s.remote)
+			"peer", t.s.peerName(), "addr", t.s.remote)
 		t.answer(func() error { return t.put(typeAlert, []byte{1, byte(alertNoRenegotiation)}) })
 		return nil
 	}

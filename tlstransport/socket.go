@@ -36,7 +36,7 @@ type Socket struct {
 	wire   *wire
 	role   role
 	remote transport.Addr
-	node   string // the peer's name: from the address connected to, or from CheckPeer
+	node   atomic.Pointer[string] // the peer's name: from the address connected to, or from CheckPeer
 
 	begun   atomic.Bool   // the handshake has
 	over    chan struct{} // closed when the handshake has ended
@@ -54,7 +54,7 @@ type Socket struct {
 	asleep    atomic.Bool // the outbox does nothing by itself
 	stay      error       // why the session stays with crypto/tls
 	peer      peer
-	completed bool // the distribution handshake is over
+	completed atomic.Bool // the distribution handshake is over
 	out       outbox
 	one       [1][]byte // of the Write in flight
 	vector    [][]byte  // of the Writev in flight
@@ -189,15 +189,26 @@ func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
 		return err
 	}
 	if named, ok := addr.(interface{ PeerName() string }); ok {
-		s.node = named.PeerName()
+		s.name(named.PeerName())
 	}
 	s.begin(client, addr)
 	return nil
 }
 
+// name keeps the peer's name.
+func (s *Socket) name(node string) { s.node.Store(&node) }
+
+// peerName is the peer's name; "" while it is not known.
+func (s *Socket) peerName() string {
+	if node := s.node.Load(); node != nil {
+		return *node
+	}
+	return ""
+}
+
 // host is what the peer's certificate must be for.
 func (s *Socket) host() string {
-	if _, host, ok := strings.Cut(s.node, "@"); ok {
+	if _, host, ok := strings.Cut(s.peerName(), "@"); ok {
 		return host
 	}
 	host, err := transport.Host(s.remote)

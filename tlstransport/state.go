@@ -183,8 +183,10 @@ func (s *Socket) resume(t *state) error {
 	if err != nil {
 		return err
 	}
-	s.role, s.node = t.role, t.node
-	s.peer.verified, s.completed = t.flags&flagVerified != 0, t.flags&flagComplete != 0
+	s.role = t.role
+	s.name(t.node)
+	s.peer.verified = t.flags&flagVerified != 0
+	s.completed.Store(t.flags&flagComplete != 0)
 	if len(t.cert) > 0 {
 		if s.peer.certificate, err = x509.ParseCertificate(bytes.Clone(t.cert)); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
@@ -211,17 +213,17 @@ func (s *Socket) state() *state {
 	defer o.mu.Unlock()
 	t := &state{
 		version: n.in.suite.version, suite: n.in.suite.id, role: s.role, useless: byte(n.useless), in: n.in.state(), out: n.out.state(),
-		raw: n.raw[n.r:n.w], plain: n.plain, message: n.message, unsent: o.buf[o.pos:], node: s.node,
+		raw: n.raw[n.r:n.w], plain: n.plain, message: n.message, unsent: o.buf[o.pos:], node: s.peerName(),
 	}
 	for _, f := range []struct {
 		set bool
 		bit byte
-	}{{n.ended, flagEnded}, {n.closed, flagClosed}, {s.peer.verified, flagVerified}, {s.completed, flagComplete}} {
+	}{{n.ended, flagEnded}, {n.closed, flagClosed}, {s.peer.verified, flagVerified}, {s.completed.Load(), flagComplete}} {
 		if f.set {
 			t.flags |= f.bit
 		}
 	}
-	if s.peer.certificate != nil && !s.completed {
+	if s.peer.certificate != nil && !s.completed.Load() {
 		t.cert = s.peer.certificate.Raw
 	}
 	return t

@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 )
@@ -27,6 +28,9 @@ const recordHeader = 5
 
 // helloKept is more than the part of the server's hello that is of interest.
 const helloKept = 128
+
+// maxUnsent bounds what waits for the wire: what is written at once, and answers of crypto/tls's own.
+const maxUnsent = 1 << 20
 
 func (t *tap) Read(p []byte) (int, error) {
 	if err := t.s.aborted(); err != nil {
@@ -78,6 +82,10 @@ func (t *tap) Write(p []byte) (int, error) {
 	if o.err != nil {
 		defer o.mu.Unlock()
 		return 0, o.err
+	}
+	if len(o.buf)-o.pos > maxUnsent {
+		defer o.mu.Unlock()
+		return 0, errors.New("the peer asks for answers and does not read them")
 	}
 	o.buf = append(o.buf, p...)
 	if t.shaken {

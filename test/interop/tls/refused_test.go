@@ -38,7 +38,7 @@ func TestWeRefuseErlang(t *testing.T) {
 		for _, v := range versions {
 			t.Run(v.name, func(t *testing.T) {
 				hear, heard := hearing()
-				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{}), hear)
+				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{HandshakeTimeout: 2 * time.Second}), hear)
 				good := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
 				require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 				for _, tt := range []struct {
