@@ -37,8 +37,9 @@
 //
 // # Who may connect
 //
-// With an option file certificates are checked as OTP does: without {verify,verify_peer} not at all (the log says so), with it a server checks the
-// chain, and a client also that the certificate is for the host in the peer's node name. What OTP lacks is there for the asking in [Options].Checks:
+// With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that the
+// certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a cacertfile, and
+// is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). What OTP lacks is there for the asking in [Options].Checks:
 // [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is a list of names.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys, cacertfile,

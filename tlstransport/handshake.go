@@ -26,6 +26,7 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 		err := s.shakeSafely(limit)
 		if err != nil {
 			s.failure = s.peerError(err)
+			s.linger()
 			s.p.log.Debug("TLS handshake failed", "role", r.String(), "error", s.failure)
 			return
 		}
@@ -37,6 +38,26 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 			_ = s.closeNotify() // the connection's end would tell as well
 		}
 	}()
+}
+
+// lingerLimit bounds what a failed handshake waits for the peer's end.
+const lingerLimit = 250 * time.Millisecond
+
+// linger lets the alert arrive that says why the handshake has failed: if the connection were closed while bytes of the peer come in, the
+// kernel would answer them with a reset, and the peer would see that instead.
+func (s *Socket) linger() {
+	var e *PeerError
+	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Check == CheckClosed || e.Check == CheckTime) {
+		return
+	}
+	s.wire.shutWrite()
+	limit := after(lingerLimit)
+	var p [4 << 10]byte
+	for s.aborted() == nil {
+		if _, err := s.wire.read(p[:], limit); err != nil {
+			return
+		}
+	}
 }
 
 // shakeSafely turns a panic of the configuration's own functions into an error of this session only.

@@ -216,6 +216,10 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	} else if _, ok := given["keyfile"]; ok {
 		return errors.New("keyfile without certfile")
 	}
+	// Of OTP 26 and later clients verify unless they are told not to; OTP 25 does not. An authority is there to be asked.
+	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {
+		o.verify = true
+	}
 	tls12 := o.versions == nil || slices.Contains(o.versions, tls.VersionTLS12)
 	_, renegotiates := given["renegotiate_at"]
 	switch {

@@ -32,7 +32,7 @@ func TestParseTerm(t *testing.T) {
 		{"", "line 1: a term is missing"}, {"[a", "line 1"}, {"[a,\n\nb c]", `line 3: "c]"`}, {`"abc`, `line 1: " is not closed`}, {"os:getenv(\"X\")", "line 1: os:getenv"},
 		{"[{certfile,\nfilename:join(a,b)}]", "line 2: filename:join"}, {"Var", `"Var" is a variable`}, {"fun(X) -> X end", "fun Module:Name/Arity"},
 		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.", "after the end"}, {strings.Repeat("[", 100), "deeper"},
-		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
+		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/", "a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
 	} {
 		_, err := parseTerm(tt.in)
 		require.ErrorContains(t, err, tt.err, tt.in)
@@ -74,6 +74,16 @@ func TestParseOptFile(t *testing.T) {
 	} {
 		_, err := parseOptFile(tt.in)
 		require.ErrorContains(t, err, tt.err, tt.in)
+	}
+	for in, verifies := range map[string]bool{
+		`[{client,[]}]`: false, `[{client,[{cacertfile,"a"}]}]`: true, `[{client,[{cacertfile,"a"},{verify,verify_none}]}]`: false,
+		`[{server,[{certfile,"c"},{cacertfile,"a"}]}]`: false, `[{server,[{certfile,"c"},{cacertfile,"a"},{verify,verify_peer}]}]`: true,
+	} {
+		file, err := parseOptFile(in)
+		require.NoError(t, err)
+		for _, o := range file {
+			require.Equal(t, verifies, o.verify, in)
+		}
 	}
 	_, err = parseOptFile(`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`)
 	require.NoError(t, err)

@@ -20,11 +20,11 @@ func TestConfigPanics(t *testing.T) {
 	}
 	w := newWorkbench(t, cfg, Options{})
 	c, s := w.pair()
-	_, err := s.read(make([]byte, 1), tooLong)
+	_, err := c.read(make([]byte, 1), tooLong)
 	require.ErrorContains(t, err, "panic: the user's own")
-	_, err = c.read(make([]byte, 1), tooLong)
-	require.Error(t, err)
 	require.NoError(t, w.cb.Close(c))
+	_, err = s.read(make([]byte, 1), tooLong)
+	require.Error(t, err)
 	require.NoError(t, w.cb.Close(s))
 	bad = false
 	c, s = w.pair()

@@ -346,6 +346,9 @@ func (r *termReader) function() (any, error) {
 }
 
 func (r *termReader) number() (any, error) {
+	if r.rest == "" {
+		return nil, r.wrong("a number is missing")
+	}
 	end := strings.IndexFunc(r.rest[1:], func(c rune) bool { return c != '_' && c != '#' && !unicode.IsDigit(c) && !unicode.IsLetter(c) }) + 1
 	if end == 0 {
 		end = len(r.rest)

@@ -156,6 +156,9 @@ func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
 	return nil
 }
 
+// shutWrite ends what we send.
+func (w *wire) shutWrite() { _ = w.conn.CloseWrite() }
+
 func (w *wire) interrupt() {
 	w.dialing.Lock()
 	if w.dialing.cancel != nil {

@@ -268,6 +268,9 @@ func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
 	return w.raw.Write(try)
 }
 
+// shutWrite ends what we send.
+func (w *wire) shutWrite() { _ = unix.Shutdown(w.sock, unix.SHUT_WR) }
+
 // interrupt ends the calls that wait.
 func (w *wire) interrupt() {
 	w.in.end()
