@@ -49,7 +49,7 @@ func (w *waiter) close() { w.file.Close() }
 func (w *waiter) connected(ctx context.Context) (result error) {
 	done := false
 	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
-	if _, ok := ctx.(noWait); ok {
+	if isSingle(ctx) {
 		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -13,6 +15,8 @@ const (
 	// A stream reads ahead into a buffer that starts small, so that an idle connection costs little, and grows while reads fill it.
 	readAheadMin = 4 << 10
 	readAheadMax = 64 << 10
+	// A buffer of this size is filled straight from the socket; smaller ones by reading ahead: a copy costs less than a system call.
+	directMin = 32 << 10
 )
 
 // A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv,
@@ -183,8 +187,8 @@ func (s *Stream) consume(p []byte) int {
 }
 
 // Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is
-// EINVAL. A write that ctx ends with nothing out changes nothing; with part of it out the stream is poisoned: every later write
-// is ErrPoisoned.
+// EINVAL. A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream: every later
+// write is ErrPoisoned.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
@@ -197,6 +201,9 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	n, err := s.writeRest(ctx)
 	if err != nil && len(s.rest) > 0 && n > 0 {
 		s.poison = ErrPoisoned
+		if ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) { // nobody's time was up
+			s.poison = fmt.Errorf("%w: %w", ErrPoisoned, err)
+		}
 	}
 	clear(s.rest)
 	return n, opError("write", s.remote, err)
