@@ -65,8 +65,8 @@ func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out i
 		{"remote calls", t.calls},
 		{"server", t.server},
 		{"monitor", t.monitor},
-		{"TLS", t.protected},
 		{"Erlang", t.erlang},
+		{"TLS", t.protected},
 		{"goodbye", t.goodbye},
 	} {
 		if err := s.take(ctx); err != nil {
