@@ -341,52 +341,6 @@ func (s *socket[C]) export() (state []byte, err error) {
 	return state, err
 }
 
-func (s *socket[C]) listen(addr Addr, backlog int) (bound Addr, err error) {
-	err = s.guard("Listen", func() (err error) { bound, err = s.cb.Listen(s.c, addr, backlog); return err })
-	if err != nil {
-		return nil, err
-	}
-	if bound == nil {
-		return nil, contractError("Listen", "no bound address")
-	}
-	return bound, s.ready()
-}
-
-// connect runs Connect and waits for its end.
-func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
-	if s.full {
-		if err := s.connectFull(ctx, addr); err != nil {
-			return err
-		}
-		return s.ready()
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
-		switch {
-		case err == nil || errors.Is(err, syscall.EISCONN):
-			return s.ready()
-		case errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EALREADY):
-			if err := s.ready(); err != nil {
-				return err
-			}
-			return s.wait.connected(ctx)
-		case !again(err):
-			return err
-		}
-		// A UNIX connect on a full backlog: the poller would never wake for it.
-		if isSingle(ctx) {
-			return os.ErrDeadlineExceeded
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ended(ctx)
-		case <-t.C:
-		}
-	}
-}
-
 // lost tells that a callback was left behind.
 func lost(err error) bool {
 	e, ok := err.(*CallbackError)
