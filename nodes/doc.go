@@ -32,7 +32,7 @@
 // goroutine reads a connection and puts each message where it belongs before it reads the next.
 //
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
-// registration at the port mapper. Node.Close ends them in this order: registration, listeners and connections, mailboxes, goroutines.
+// registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told), listeners and connections, goroutines.
 //
 // # Moving to another process
 //

@@ -67,6 +67,7 @@ var picture = []row{
 	{path: "test/bench/ergo", others: []string{ergo}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
+	{path: "examples/tls-node", own: libraries},
 	{path: "test"},
 }
 
