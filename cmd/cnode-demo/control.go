@@ -85,7 +85,7 @@ func (c *control) accept(ctx context.Context) {
 func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 	v, err := handoff.Hear(ctx, conn)
 	if err != nil {
-		c.log.Warn("control socket", "error", err)
+		c.log.Debug("control socket", "error", err)
 		return
 	}
 	defer v.Close()

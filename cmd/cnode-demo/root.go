@@ -80,7 +80,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
-	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newUpgrade(o))
+	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newUpgrade(o), newTourHeir(o))
 	return root
 }
 

@@ -64,6 +64,7 @@ func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out i
 		{"remote calls", t.calls},
 		{"server", t.server},
 		{"monitor", t.monitor},
+		{"move", t.move},
 		{"Erlang", t.erlang},
 		{"goodbye", t.goodbye},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -127,4 +128,20 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	}
 	words, err = parseWords(m.body)
 	return words, failed("ask", ch.conn.peer, err)
+}
+
+// Wait waits until the other end is closed: until the other process has ended, say. What it sends meanwhile is thrown away.
+func (ch *Channel) Wait(ctx context.Context) error {
+	set := &FDSet{}
+	for {
+		_, err := ch.next(ctx, set, MaxDescriptors)
+		_ = set.Close()
+		switch {
+		case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
+			return nil
+		case errors.Is(err, ErrTruncated) || errors.Is(err, ErrDescriptorsLost):
+		case err != nil:
+			return failed("wait for", ch.conn.peer, unwrapOp(err))
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -394,7 +395,11 @@ func TestControl(t *testing.T) {
 		}
 		ask <- err
 	}()
-	conn, err := moved.Accept(soon(t))
+	conn, err := moved.Accept(soon(t)) // that was looking whether somebody listens
+	require.NoError(t, err)
+	_, err = Hear(soon(t), conn)
+	require.ErrorIs(t, err, io.EOF)
+	conn, err = moved.Accept(soon(t))
 	require.NoError(t, err)
 	v, err := Hear(soon(t), conn)
 	require.NoError(t, err)
