@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -91,6 +92,7 @@ func clients(t *testing.T, addr string, count int) []*nodes.Conn {
 		})
 		require.NoError(t, err)
 		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(context.Background()))
 		turn <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turn }()
@@ -106,7 +108,7 @@ func clients(t *testing.T, addr string, count int) []*nodes.Conn {
 	return conns
 }
 
-// A prober calls without pause over one connection, and notes the longest time without an answer.
+// A prober asks without pause over one connection, and notes the longest time without an answer.
 type prober struct {
 	gap   atomic.Int64
 	calls atomic.Int64
@@ -115,10 +117,13 @@ type prober struct {
 }
 
 func probe(t *testing.T, c *nodes.Conn) *prober {
+	t.Helper()
 	p := &prober{stop: make(chan struct{})}
 	var mu sync.Mutex
 	last := time.Now()
 	for range 4 {
+		box, err := c.Node().NewMailbox(nil)
+		require.NoError(t, err)
 		p.wg.Go(func() {
 			for i := ei.Int(0); ; i++ {
 				select {
@@ -126,10 +131,8 @@ func probe(t *testing.T, c *nodes.Conn) *prober {
 					return
 				default:
 				}
-				got, err := c.Call(context.Background(), "m", "f", i)
-				answer, ok := got.(ei.Tuple)
-				if err != nil || !ok || len(answer) != 2 || answer[0] != ei.Term(i) {
-					t.Errorf("call %v: %v, %v", i, got, err)
+				if err := ask(box, i); err != nil {
+					t.Errorf("question %v: %v", i, err)
 					return
 				}
 				p.calls.Add(1)
@@ -142,6 +145,23 @@ func probe(t *testing.T, c *nodes.Conn) *prober {
 		})
 	}
 	return p
+}
+
+// ask asks once.
+func ask(box *nodes.Mailbox, i ei.Int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := box.SendName(ctx, sideName, "echo", ei.Tuple{box.Pid(), i}); err != nil {
+		return err
+	}
+	m, err := box.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	if got, err := m.Term(); err != nil || got != ei.Term(i) {
+		return fmt.Errorf("the answer is %v, %v", got, err)
+	}
+	return nil
 }
 
 func (p *prober) end() {
@@ -201,8 +221,9 @@ func TestUpgradeFigures(t *testing.T) {
 			came := <-arrivals
 			p.end()
 			for _, c := range all {
-				_, err := c.Call(context.Background(), "m", "f", ei.Int(1))
+				box, err := c.Node().NewMailbox(nil)
 				require.NoError(t, err)
+				require.NoError(t, ask(box, 1))
 			}
 			t.Logf("a node with %d connections and %d mailboxes moved between two processes: silence %v; longest time without an answer %v; state %d KiB; %d connected meanwhile, none was refused",
 				conns, mailboxes, w.Silence[0], time.Duration(p.gap.Load()), w.State>>10, came)

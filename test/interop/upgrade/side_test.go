@@ -53,9 +53,9 @@ func sideConfig(mailboxes int) nodes.Config {
 	return nodes.Config{
 		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Resolver: nodes.Static{},
 		Setup: func(n *nodes.Node) error {
-			n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) {
-				return ei.Tuple{args[0], ei.Int(os.Getpid())}, nil
-			})
+			if _, err := n.Handle("echo", echo, nil); err != nil {
+				return err
+			}
 			for i := range mailboxes {
 				b, err := n.NewMailbox(nil)
 				if err == nil {
@@ -67,6 +67,17 @@ func sideConfig(mailboxes int) nodes.Config {
 			}
 			return nil
 		},
+	}
+}
+
+// echo answers {From, I} with I, on the connection's own goroutine: so it is done, or has not begun, when the connection stands still.
+func echo(self *nodes.Mailbox, m *nodes.Message) {
+	defer m.Release()
+	t, err := m.Term()
+	if pair, ok := t.(ei.Tuple); ok && err == nil && len(pair) == 2 {
+		if from, ok := pair[0].(ei.Pid); ok {
+			_ = self.Send(context.Background(), from, pair[1]) // who misses it says so
+		}
 	}
 }
 
