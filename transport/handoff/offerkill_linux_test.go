@@ -121,7 +121,9 @@ func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
 		_, err := unix.SendmsgN(fd, b[:questionLength], nil, nil, unix.MSG_NOSIGNAL)
 		who, n := 0, 0
 		if err == nil {
-			n, err = unix.Read(fd, b[:])
+			for n, err = unix.Read(fd, b[:]); err == unix.EINTR; { // of a timed read, by a signal to this process
+				n, err = unix.Read(fd, b[:])
+			}
 		}
 		switch {
 		case err == nil && n == len(b):
