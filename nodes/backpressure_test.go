@@ -18,9 +18,6 @@ func TestPeerThatNeverReads(t *testing.T) {
 		for _, name := range names {
 			size := map[string]int{"small": 300, "middle": 5000, "large": 300_000}[name]
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				if kind == "memory" && name == "large" {
-					t.Skip("transport.Queue writes a large post of a carrier that waits itself without regard to its context")
-				}
 				w := newWorld(t, kind)
 				a := w.started("alice")
 				b := w.started("bob")

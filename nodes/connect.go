@@ -82,7 +82,7 @@ func (n *Node) handshakeTime(ctx context.Context) (context.Context, context.Canc
 // lifetime bounds ctx by the life of the node.
 func (n *Node) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })
+	stop := context.AfterFunc(n.ctx, func() { cancel(n.Err()) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 

@@ -34,6 +34,19 @@
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
 // registration at the port mapper. Node.Close ends them in this order: registration, listeners and connections, mailboxes, goroutines.
 //
+// # Moving to another process
+//
+// A connection, or a whole node, goes on in another process without its peers noticing. The process that has it freezes it between two bytes ([Conn.Freeze],
+// [Node.Freeze]) and gets its state, as bytes, and the descriptors; the other one stages it ([Node.Stage], [Restore]) and touches nothing. Then the one
+// releases and the other starts, or the one thaws and the other discards: who carries state and descriptors between them, and how the two agree, is not this
+// package's affair. [Conn.Detach] and [Node.Adopt] are both halves in one call each. Plug-ins without Import are refused by their names before anything
+// changes.
+//
+// What moves: what was read and not consumed, what was to be sent, links and monitors, and of a node its mailboxes with their unread messages, names,
+// counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent. Functions and handlers finish before. In
+// the new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process, pid and all. See state.go
+// for the form of the state.
+//
 // # Limits on what peers can do
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one is set

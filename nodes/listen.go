@@ -48,6 +48,9 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	if n.Name() == "" {
 		return nil, wrap("listen", "", ErrUnnamed)
 	}
+	if err := n.unfrozen(ctx); err != nil {
+		return nil, wrap("listen", "", err)
+	}
 	tl, err := tr.Listen(addr, 0)
 	if err != nil {
 		return nil, wrap("listen", "", err)
@@ -100,8 +103,9 @@ func (l *Listener) Err() error {
 	return wrap("listen on", addrText(l.Addr()), context.Cause(l.ctx))
 }
 
-// Close stops accepting; connections that are up stay. It is idempotent.
+// Close stops accepting; connections that are up stay. It is idempotent. It waits while the node is frozen.
 func (l *Listener) Close() error {
+	_ = l.halt.pass(context.Background())
 	l.end(ErrClosed)
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
@@ -133,7 +137,7 @@ func (l *Listener) begin() {
 func (l *Listener) run() {
 	for {
 		s, err := l.l.Accept(l.ctx)
-		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil {
+		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
 			continue
 		}
 		if err != nil {

@@ -30,9 +30,15 @@ func (w *world) crowd(l *Listener, size int) {
 	require.Eventually(w.t, func() bool { return len(l.n.Peers()) == size }, tooLong, tick)
 }
 
-// BenchmarkMoveConn moves one connection under load both ways. The time from the beginning of the freeze to the first byte sent and received elsewhere is what the
-// peer may notice.
+// BenchmarkMoveConn moves one connection under load both ways: as much as the processors give, which the two ends share here, and at a pace. The time from the
+// beginning of the freeze to the first message from the peer elsewhere is what the peer may notice; the parts of it are the freeze and release, the adoption, and
+// the rest.
 func BenchmarkMoveConn(b *testing.B) {
+	b.Run("saturated", func(b *testing.B) { benchmarkMoveConn(b, 0) })
+	b.Run("20000-a-second", func(b *testing.B) { benchmarkMoveConn(b, time.Millisecond) })
+}
+
+func benchmarkMoveConn(b *testing.B, pause time.Duration) {
 	w := newWorld(b, "tcp")
 	ctx := context.Background()
 	peer := w.started("peer", func(c *Config) { c.TickInterval = time.Hour })
@@ -45,7 +51,7 @@ func BenchmarkMoveConn(b *testing.B) {
 	var wg sync.WaitGroup
 	var current sync.Mutex
 	stream := func(conn func() *Conn) {
-		for {
+		for i := 0; ; i++ {
 			select {
 			case <-stop:
 				return
@@ -54,6 +60,9 @@ func BenchmarkMoveConn(b *testing.B) {
 			c := conn()
 			if err := c.SendName(ctx, "sink", make([]byte, 100)); errors.Is(err, ErrMoved) {
 				<-c.left
+			}
+			if pause > 0 && i%20 == 0 {
+				time.Sleep(pause)
 			}
 		}
 	}
@@ -66,14 +75,17 @@ func BenchmarkMoveConn(b *testing.B) {
 			return r.c
 		})
 	})
+	var detach, adopt, first []time.Duration
 	var silences []time.Duration
 	for b.Loop() {
 		begin := time.Now()
 		m, err := r.c.Detach(ctx)
 		require.NoError(b, err)
+		detached := time.Now()
 		r.here = 1 - r.here
 		c, err := r.n[r.here].Adopt(ctx, m)
 		require.NoError(b, err)
+		adopted := time.Now()
 		before := c.messages.Load()
 		current.Lock()
 		r.c = c
@@ -81,13 +93,17 @@ func BenchmarkMoveConn(b *testing.B) {
 		for c.messages.Load() == before {
 			time.Sleep(10 * time.Microsecond)
 		}
-		silences = append(silences, time.Since(begin))
+		end := time.Now()
+		detach, adopt = append(detach, detached.Sub(begin)), append(adopt, adopted.Sub(detached))
+		first, silences = append(first, end.Sub(adopted)), append(silences, end.Sub(begin))
 		time.Sleep(time.Millisecond) // load builds up again
 	}
 	close(stop)
 	wg.Wait()
-	slices.Sort(silences)
-	b.ReportMetric(float64(silences[len(silences)/2].Microseconds()), "µs-silence-median")
+	for unit, d := range map[string][]time.Duration{"µs-detach": detach, "µs-adopt": adopt, "µs-first": first, "µs-silence": silences} {
+		slices.Sort(d)
+		b.ReportMetric(float64(d[len(d)/2].Microseconds()), unit)
+	}
 	b.ReportMetric(float64(silences[len(silences)-1].Microseconds()), "µs-silence-worst")
 	b.ReportMetric(0, "ns/op")
 }

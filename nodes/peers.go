@@ -118,7 +118,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 		case n.ctx.Err() != nil:
 			n.changedLocked(name, p)
 			n.mu.Unlock()
-			return ErrClosed
+			return n.Err()
 		case old == nil:
 			p.conn = c
 			if !c.initiated {

@@ -56,10 +56,18 @@ func (p *processes) add(b *Mailbox) error {
 	p.lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return ErrClosed
+		return p.gone()
 	}
 	p.byID[key(b.pid)] = b
 	return nil
+}
+
+// gone is why there are no processes any more.
+func (p *processes) gone() error {
+	if err := p.n.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
 }
 
 // end takes a process off the table and closes its over: whoever sees it ended may have its names.
@@ -159,7 +167,7 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	holder := p.names[ei.Atom(name)]
 	switch {
 	case p.closed || b.ended():
-		return wrap("register "+name, "", ErrClosed)
+		return wrap("register "+name, "", p.gone())
 	case holder == b && b.inherits:
 		return nil
 	case holder != nil:

@@ -62,6 +62,9 @@ func (n *Node) publish(ctx context.Context, pub Publisher, addr transport.Addr) 
 
 // Unpublish takes the name back; connections stay. The creation stays too. It is ei_unpublish.
 func (n *Node) Unpublish() error {
+	if n.Err() == nil {
+		_ = n.unfrozen(n.ctx)
+	}
 	n.mu.Lock()
 	p := n.published
 	n.published = nil

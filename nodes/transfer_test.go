@@ -293,7 +293,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.ambush("peer@test")
 	connected := async(func() (*shuttle, error) {
-		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit = 16 << 20 }), nil
+		return w.shuttle("peer@test", true, func(c *Config) { c.QueueLimit = 64 << 20 }), nil
 	})
 	p := a.accept()
 	require.NoError(t, p.respond(role("peer@test"), dist.StatusOK))
@@ -320,7 +320,7 @@ func TestMoveHalfFrames(t *testing.T) {
 	sink.wait(t, "the three messages")
 
 	// The peer reads nothing: our window fills, and the queue with it. Then it reads byte by byte while the connection moves.
-	big := make([]byte, 4<<20)
+	big := make([]byte, 24<<20) // more than any window
 	for i := range big {
 		big[i] = byte(i % 251)
 	}

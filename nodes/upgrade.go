@@ -41,7 +41,8 @@ type Frozen struct {
 // the node goes on as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
 //
 // Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing was sent then. A message that
-// such a goroutine has received, and not dealt with, is its own affair: handlers and servers have none, and Config.Handover is the place to stop the others.
+// such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its Reply from one: functions, handlers and servers have none, and
+// Config.Handover is the place to stop the others.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	f := &Frozen{n: n}
 	err := n.Err()
@@ -161,10 +162,14 @@ func (f *Frozen) quiet(ctx context.Context) error {
 // haltReaders stops the reader of every connection. No connection comes up any more.
 func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
-	n.frozen.shut()
 	n.mu.Lock()
-	conns := slices.Collect(maps.Keys(n.conns))
+	n.frozen.shut()
+	conns, err := slices.Collect(maps.Keys(n.conns)), n.Err()
 	n.mu.Unlock()
+	if err != nil {
+		n.frozen.open()
+		return nil, err
+	}
 	f.conns, err = together(conns, func(c *Conn) error {
 		err := c.haltReader(ctx)
 		if c.Err() != nil { // it ends, and what that means must be known
@@ -271,75 +276,12 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// describe writes the state.
-func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
-	n := f.n
-	n.mu.Lock()
-	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
-	n.mu.Unlock()
-	s.pids, s.refs, s.started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
-	for i, c := range n.stats.all() {
-		s.stats[i] = c.Load()
+// unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.
+func (n *Node) unfrozen(ctx context.Context) error {
+	if n.staged.Load() {
+		return nil
 	}
-	for _, c := range f.conns {
-		cs, err := c.snapshot()
-		if err == nil {
-			cs.descriptor, err = f.descriptor(c.s.Descriptor)
-		}
-		if err != nil {
-			return wrap("connection to", c.peer.Name, err)
-		}
-		s.conns = append(s.conns, *cs)
-	}
-	for _, l := range f.listeners {
-		at, err := f.descriptor(l.l.Descriptor)
-		if err != nil {
-			return wrap("listener on", addrText(l.Addr()), err)
-		}
-		s.listeners = append(s.listeners, listenerState{l.tr.Name(), at, l.serves.Load()})
-	}
-	for _, b := range n.procs.all() {
-		if bs := b.state(); b.private {
-			if !bs.bonds[0].empty() {
-				s.orphans = append(s.orphans, bs.bonds[0])
-			}
-		} else {
-			s.mailboxes = append(s.mailboxes, bs)
-		}
-	}
-	if f.name != nil {
-		fds := f.name.Descriptors()
-		s.publication = []publicationState{{f.name.State(), len(fds), len(f.fds)}}
-		f.fds = append(f.fds, fds...)
-	}
-	var err error
-	if f.state, err = writeState(kindNode, s); err != nil {
-		return err
-	}
-	return ctx.Err()
-}
-
-// descriptor puts a descriptor on the list, and gives its place there.
-func (f *Frozen) descriptor(of func() (int, error)) (int, error) {
-	fd, err := of()
-	f.fds = append(f.fds, fd)
-	return len(f.fds) - 1, err
-}
-
-// state describes a mailbox that is held.
-func (b *Mailbox) state() mailboxState {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := mailboxState{bonds: []bonds{b.bonds("")}, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
-	for _, name := range b.names {
-		if b.n.procs.named(name) == b {
-			s.names = append(s.names, nameState{name})
-		}
-	}
-	for _, m := range b.queue[b.first:] {
-		s.messages = append(s.messages, m.state())
-	}
-	return s
+	return n.frozen.pass(ctx)
 }
 
 // State is what another process needs, beside the descriptors, to go on as this node.
@@ -382,6 +324,9 @@ func (f *Frozen) Release() error {
 	})
 	for _, l := range f.listeners {
 		errs = append(errs, l.release())
+	}
+	for _, l := range n.Listeners() { // opened at the last moment
+		errs = append(errs, l.Close())
 	}
 	if f.name != nil {
 		errs = append(errs, f.name.Release())

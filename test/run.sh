@@ -41,7 +41,7 @@ for system in "${systems[@]}"; do
 done
 
 step 'go test of what the race detector would hide: allocations'
-go test -run 'Alloc' ./ei ./nodes/dist ./transport
+go test -run 'Alloc' ./ei ./nodes/dist ./transport ./transport/handoff
 
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 # Peers are no part of what go test's cache looks at, so tests against them run

@@ -10,7 +10,7 @@ type backoff struct{ pause time.Duration }
 
 // wait reports false when ctx ended instead; it is cut short when closed is.
 func (b *backoff) wait(ctx context.Context, closed <-chan struct{}) bool {
-	if _, ok := ctx.(noWait); ok {
+	if isSingle(ctx) {
 		return false
 	}
 	b.pause = min(max(2*b.pause, 5*time.Millisecond), time.Second)

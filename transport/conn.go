@@ -53,9 +53,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // beginAnew lifts the poison: a net.Conn's caller has been told how many bytes went out.
 func (s *Stream) beginAnew() {
 	if s.writing.CompareAndSwap(false, true) {
-		if s.poison == ErrPoisoned {
-			s.poison = nil
-		}
+		s.poison = nil
 		s.endWrite()
 	}
 }

@@ -74,7 +74,7 @@ func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op
 		return err
 	}
 	until := time.Time{}
-	if _, single := ctx.(noWait); single {
+	if isSingle(ctx) {
 		until = tries(0)
 	}
 	if err := deadline(until); err != nil {

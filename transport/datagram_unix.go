@@ -184,7 +184,7 @@ func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) err
 		if !s.wr.wait {
 			return s.out.err
 		}
-		if _, ok := ctx.(noWait); ok {
+		if isSingle(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		t := time.NewTimer(pause)

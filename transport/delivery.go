@@ -3,21 +3,56 @@ package transport
 import (
 	"context"
 	"os"
+	"slices"
 	"syscall"
 )
 
 // A delivery is a call that waits until its bytes have been written by somebody else.
 type delivery struct {
 	size             int
-	taken, withdrawn bool // guarded by the queue's mutex: one of them at the most is ever set
-	done             chan struct{}
+	taken, withdrawn bool          // guarded by the queue's mutex: one of them at the most is ever set
+	left             bool          // its caller has gone and leaves it to the queue; guarded too
+	done             chan struct{} // gets one value, when n and err are there
 	n                int64
 	err              error
 }
 
 func (d *delivery) end(n int64, err error) {
 	d.n, d.err = n, err
-	close(d.done)
+	d.done <- struct{}{}
+}
+
+// delivery makes one, or uses one again.
+func (q *Queue) delivery(size int) *delivery {
+	d, ok := q.idle.Get().(*delivery)
+	if !ok {
+		d = &delivery{done: make(chan struct{}, 1)}
+	}
+	d.size, d.taken, d.withdrawn, d.left = size, false, false, false
+	return d
+}
+
+// take makes sure of the calls in s, whose bytes are about to be written, and drops and counts the bytes of those who have withdrawn.
+func (s *segment) take() (withdrawn int64) {
+	for _, p := range s.parts {
+		if p.d.withdrawn {
+			withdrawn += int64(p.d.size)
+		}
+		p.d.taken = !p.d.withdrawn
+	}
+	if withdrawn > 0 {
+		kept, buf, from, gone := s.parts[:0], s.buf[:0], 0, 0
+		for _, p := range s.parts {
+			if !p.d.withdrawn {
+				kept = append(kept, part{p.d, p.end - gone})
+				continue
+			}
+			buf = append(buf, s.buf[from:p.end-p.d.size]...)
+			from, gone = p.end, gone+p.d.size
+		}
+		s.parts, s.buf = kept, append(buf, s.buf[from:]...)
+	}
+	return withdrawn + s.withdrawn
 }
 
 // WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of
@@ -44,7 +79,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 		defer q.mu.Unlock()
 		return 0, q.err
 	}
-	_, single := ctx.(noWait)
+	single := isSingle(ctx)
 	if single && q.writing {
 		q.mu.Unlock()
 		return 0, opError("write", q.s.remote, os.ErrDeadlineExceeded)
@@ -54,8 +89,17 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	q.posted += n
 	switch full := q.s.car.waitsItself() && !single; {
 	case full || q.writing && fits: // a copy, combined with what else waits; what waits itself cannot be left half-way
-		d := &delivery{size: int(n), done: make(chan struct{})}
-		q.segs, q.open = append(q.segs, segment{buf: joined(v, n), own: d}), false
+		d := q.delivery(int(n))
+		if n < combineMax {
+			last := q.last()
+			for _, p := range v {
+				last.buf = append(last.buf, p...)
+			}
+			last.parts = append(last.parts, part{d, len(last.buf)})
+			q.open = len(last.buf) < combineFull
+		} else {
+			q.segs, q.open = append(q.segs, segment{buf: joined(v, n), parts: []part{{d, int(n)}}}), false
+		}
 		if !q.writing {
 			q.writing = true
 			go q.flushFn()
@@ -80,26 +124,67 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	return sent, err
 }
 
+// hand gives the writer's bytes to the flusher, as their caller may not want to wait as long as the carrier does. They are the first; what is left when ctx
+// ends goes out all the same.
+func (q *Queue) hand(ctx context.Context, head, body []byte) error {
+	n := len(head) + len(body)
+	d := q.delivery(n)
+	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}}
+	single := isSingle(ctx)
+	if single { // nothing was before it: it is as good as out
+		s.parts = nil
+	}
+	q.mu.Lock()
+	q.segs = slices.Insert(q.segs, 0, s)
+	q.open = q.open && len(q.segs) > 1
+	q.mu.Unlock()
+	go q.flushFn()
+	if single {
+		return nil
+	}
+	out, err := q.deliver(ctx, d)
+	if int(out) == n {
+		return nil
+	}
+	return err
+}
+
 // deliver waits for a delivery.
 func (q *Queue) deliver(ctx context.Context, d *delivery) (int64, error) {
 	select {
 	case <-d.done:
-		return d.n, d.err
+		return q.result(d)
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
 	case <-d.done: // at the same moment
-		return d.n, d.err
+		return q.result(d)
 	default:
 	}
 	if d.taken {
+		d.left = true
 		return int64(d.size), opError("write", q.s.remote, ctx.Err())
 	}
 	d.withdrawn = true
 	q.queued -= d.size
+	if d.size >= combineMax { // a buffer of its own, for nothing
+		for i := range q.segs {
+			if s := &q.segs[i]; len(s.parts) == 1 && s.parts[0].d == d {
+				*s = segment{withdrawn: int64(d.size)}
+			}
+		}
+	}
 	return 0, opError("write", q.s.remote, ctx.Err())
+}
+
+// result ends the use of a delivery that is done.
+func (q *Queue) result(d *delivery) (n int64, err error) {
+	n, err = d.n, d.err
+	d.err = nil
+	q.idle.Put(d)
+	return n, err
 }
 
 // joined is a copy of all buffers in one.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -378,4 +379,123 @@ func TestWritevQueueEmpty(t *testing.T) {
 		_, err := NewQueue(c, nil).WritevQueue(soon(t), v...)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
+}
+
+// Of calls that wait together in one buffer any may go: the others' bytes close up, in order, and each has its own count.
+func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
+	bothKinds(t, func(t *testing.T, full bool) {
+		rapid.Check(t, func(rt *rapid.T) {
+			g, c, s := gated(t, full)
+			q := NewQueue(c, nil)
+			posted := held(t, g, q, []byte("<"))
+			type call struct {
+				text   string
+				post   bool
+				goes   bool
+				cancel context.CancelFunc
+				done   <-chan written
+			}
+			calls := make([]call, rapid.IntRange(1, 12).Draw(rt, "calls"))
+			want := "<"
+			for i := range calls {
+				k := &calls[i]
+				size := rapid.SampledFrom([]int{1, 7, 300, combineMax + 1}).Draw(rt, "size")
+				k.text = strings.Repeat(string(rune('a'+i)), size)
+				k.post = size < combineMax && rapid.Bool().Draw(rt, "post")
+				k.goes = !k.post && rapid.Bool().Draw(rt, "goes")
+				if !k.goes {
+					want += k.text
+				}
+				before, _ := q.Buffered()
+				if k.post {
+					require.NoError(rt, q.Post(soon(t), []byte(k.text), nil, 0))
+					continue
+				}
+				var ctx context.Context
+				ctx, k.cancel = context.WithCancel(context.Background())
+				k.done = writes(t, q, ctx, k.text)
+				require.Eventually(rt, func() bool { n, _ := q.Buffered(); return n == before+size }, 20*time.Second, 20*time.Microsecond)
+			}
+			for _, k := range calls {
+				if k.goes {
+					k.cancel()
+					r := returns(t, k.done)
+					require.Zero(rt, r.n)
+					require.ErrorIs(rt, r.err, context.Canceled)
+				}
+			}
+			n, _ := q.Buffered()
+			require.Equal(rt, len(want), n)
+			flushed := aside(func() error { return q.Flush(soon(t)) })
+			g.open()
+			requireReads(t, s, want)
+			require.NoError(rt, returns(t, posted))
+			for _, k := range calls {
+				if k.done != nil && !k.goes {
+					require.Equal(rt, written{int64(len(k.text)), nil}, returns(t, k.done))
+					k.cancel()
+				}
+			}
+			require.NoError(rt, returns(t, flushed))
+			n, _ = q.Buffered()
+			require.Zero(rt, n)
+			require.NoError(rt, c.Close())
+			require.NoError(rt, s.Close())
+		})
+	})
+}
+
+// A large post over a carrier that waits itself heeds its context as any other: nothing of it goes out, or all of it.
+func TestQueueLargePostHeedsContext(t *testing.T) {
+	g, c, s := gated(t, true)
+	q := NewQueue(c, nil)
+	large := make([]byte, 300_000)
+	for i := range large {
+		large[i] = byte(i)
+	}
+	g.shut()
+	ctx, cancel := context.WithCancel(context.Background())
+	first := aside(func() error { return q.Post(ctx, []byte("head"), large, 0) })
+	waiting(t, &g.begun, 1)
+	second := aside(func() error { return q.Post(ctx, large, []byte("gone"), 0) })
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 2*(4+len(large)) }, 20*time.Second, 100*time.Microsecond)
+	cancel()
+	require.NoError(t, returns(t, first), "it is in flight, and goes out whole")
+	require.ErrorIs(t, returns(t, second), context.Canceled)
+	n, _ := q.Buffered()
+	require.Equal(t, 4+len(large), n)
+	sent := bytes.Clone(large)
+	clear(large) // the caller's again
+	require.ErrorIs(t, q.Post(ctx, large, nil, 0), context.Canceled)
+	require.ErrorIs(t, q.Post(NoWait(), large, nil, 0), os.ErrDeadlineExceeded)
+	g.open()
+	requireReads(t, s, "head"+string(sent))
+	require.NoError(t, q.Flush(soon(t)))
+
+	require.NoError(t, returns(t, aside(func() error { return q.Post(NoWait(), sent, []byte("idle"), 0) })), "an idle queue takes it")
+	requireReads(t, s, string(sent)+"idle")
+	require.NoError(t, q.Post(soon(t), []byte("all"), sent, 0))
+	requireReads(t, s, "all"+string(sent))
+}
+
+// A write that fails half-way, with nobody's context over, says so ever after; it does not speak of time-outs.
+func TestStreamPoisonedByFailure(t *testing.T) {
+	k := &sink{room: 3, portion: func() int { return 3 }}
+	s := newStream(k, nil)
+	n, err := s.Writev(soon(t), []byte("abcdef"))
+	require.ErrorIs(t, err, errFull)
+	require.EqualValues(t, 3, n)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.ErrorIs(t, err, errFull)
+	require.NotContains(t, err.Error(), "cancel")
+
+	canceled, cancel := context.WithCancel(context.Background())
+	k = &sink{room: 9, portion: func() int { cancel(); return 3 }}
+	s = newStream(k, nil)
+	_, err = s.Writev(canceled, []byte("abcdef"))
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
 }

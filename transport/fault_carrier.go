@@ -187,7 +187,7 @@ func (c *faulty) arrived(b []byte) {
 // settle waits until what is held back may be read.
 func (c *faulty) settle(ctx context.Context) error {
 	r := &c.in
-	_, single := ctx.(noWait)
+	single := isSingle(ctx)
 	for !r.joinBy.IsZero() && !single {
 		if len(r.held) == cap(r.held) || r.err != nil || time.Until(r.joinBy) <= 0 {
 			break

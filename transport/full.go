@@ -43,6 +43,8 @@ func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
 // interrupt ends the calls in flight, where anything can.
 func (s *socket[C]) interrupt() {
 	if s.cb.Interrupt != nil {
+		s.calls.begin("Interrupt")
+		defer s.calls.end("Interrupt")
 		_ = s.guard("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
 	} else if s.fd >= 0 {
 		shutdown(s.fd)
@@ -227,7 +229,7 @@ func (d *side) result(ctx context.Context, s fullSocket, result error) error {
 		return err
 	}
 	if _, ok := ctx.Deadline(); ok {
-		if _, single := ctx.(noWait); !single {
+		if !isSingle(ctx) {
 			return context.DeadlineExceeded
 		}
 	}
@@ -279,5 +281,7 @@ func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
 
 func (s *socket[C]) callConnect(addr Addr, tmo time.Duration) (err error) {
 	defer s.caught("Connect", &err)
+	s.calls.begin("Connect")
+	defer s.calls.end("Connect")
 	return s.cb.Connect(s.c, addr, tmo)
 }

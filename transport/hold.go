@@ -57,7 +57,7 @@ func (q *Queue) stopped(ctx context.Context) error {
 // resumed waits for the end of a Hold; q.mu is held, but not while it waits.
 func (q *Queue) resumed(ctx context.Context) error {
 	for q.held != nil && q.err == nil {
-		if _, single := ctx.(noWait); single {
+		if isSingle(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		held := q.held
@@ -91,10 +91,22 @@ func (q *Queue) putBack(n int64) {
 		return
 	}
 	rest := slices.Clone(q.batch[out:])
-	rest[0].buf = rest[0].buf[n:]
+	first := &rest[0]
+	whole := 0
+	for whole < len(first.parts) && n >= int64(first.parts[whole].end) {
+		p := first.parts[whole]
+		p.d.end(int64(p.d.size), nil)
+		whole++
+	}
+	first.buf, first.parts = first.buf[n:], first.parts[whole:]
+	for i := range first.parts {
+		first.parts[i].end -= int(n)
+	}
 	for _, s := range rest {
-		if s.own != nil && len(s.buf) == s.own.size {
-			s.own.taken = false // none of it is out: its caller may still withdraw it
+		for _, p := range s.parts {
+			if p.end >= p.d.size && !p.d.left {
+				p.d.taken = false // none of it is out: its caller may still withdraw it
+			}
 		}
 	}
 	q.segs = slices.Insert(q.segs, 0, rest...)
@@ -109,9 +121,14 @@ func (q *Queue) Held() []byte {
 	defer q.mu.Unlock()
 	var b []byte
 	for _, s := range q.segs {
-		if s.claim == nil && (s.own == nil || s.own.taken) {
-			b = append(b, s.buf...)
+		from := 0
+		for _, p := range s.parts {
+			if !p.d.taken {
+				b = append(b, s.buf[from:p.end-p.d.size]...)
+				from = p.end
+			}
 		}
+		b = append(b, s.buf[from:]...)
 	}
 	return b
 }

@@ -108,7 +108,7 @@ func (c *limited) allow(ctx context.Context, p *pauser, b *bucket, n int64) (int
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	_, single := ctx.(noWait)
+	single := isSingle(ctx)
 	for {
 		k, again := b.look(n, single)
 		if k > 0 || n == 0 {

@@ -45,25 +45,6 @@ func newWaiter(fd int) (*waiter, error) {
 
 func (w *waiter) close() { w.file.Close() }
 
-// connected waits until a connect that is in progress has ended, and returns its result.
-func (w *waiter) connected(ctx context.Context) (result error) {
-	done := false
-	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
-	if _, ok := ctx.(noWait); ok {
-		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
-			return err
-		}
-		if !done {
-			return os.ErrDeadlineExceeded
-		}
-		return result
-	}
-	if err := awaitConnect(ctx, &w.out, check); err != nil {
-		return err
-	}
-	return result
-}
-
 // awaitConnect parks until check says that the connect has ended, or ctx ends.
 func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool) error {
 	fired := make(chan struct{})

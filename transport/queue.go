@@ -19,6 +19,8 @@ const (
 	combineMax = 16 << 10
 	// A combining buffer takes no more once it has this size, in bytes.
 	combineFull = 128 << 10
+	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
+	joinMax = 2 << 10
 )
 
 // A Queue serialises many writers on a Stream's sending direction. Order is strict: what was posted first goes out first, whole.
@@ -45,20 +47,29 @@ type Queue struct {
 	err     error
 	held    chan struct{} // closed when a Hold ends; nil: there is none
 	parked  bool          // what waits does so for the end of the Hold
-	spares  [][]byte      // empty combining buffers
+	spares  []segment     // empty combining buffers
+	idle    sync.Pool     // deliveries
 
 	// The writer's own.
 	vec     [][]byte
 	batch   []segment // what vec was made of
+	whole   []byte    // a small write in one piece
 	flushFn func()
 }
 
 // A segment is bytes that wait, or the place of a caller that will write its own.
 type segment struct {
-	buf    []byte
-	urgent int       // bytes of Urgent posts in buf
-	own    *delivery // buf is one call's, which waits for its delivery
-	claim  *claim
+	buf       []byte
+	urgent    int    // bytes of Urgent posts in buf
+	parts     []part // of buf whose callers wait for their delivery, in order
+	withdrawn int64  // bytes that were here
+	claim     *claim
+}
+
+// A part is one call's bytes in a segment's buffer.
+type part struct {
+	d   *delivery
+	end int // of its bytes there
 }
 
 // A claim is a caller's place in the queue.
@@ -128,7 +139,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	small := n < combineMax
 	fits := q.queued+n <= q.limit || mode&Urgent != 0
-	if _, single := ctx.(noWait); single && q.writing && !(small && fits) && mode&Urgent == 0 {
+	if isSingle(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
 	}
@@ -193,12 +204,12 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 // are out.
 func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	if q.s.car.waitsItself() { // ending its write half-way would end the connection
+		if ctx.Done() != nil || isSingle(ctx) {
+			return q.hand(ctx, head, body)
+		}
 		ctx = context.Background()
 	}
-	q.vec = append(q.vec[:0], head)
-	if len(body) > 0 {
-		q.vec = append(q.vec, body)
-	}
+	q.vec = append(q.vec[:0], head, body)
 	_, _, err := q.writeVec(ctx, isTimeout)
 	return err
 }
@@ -207,8 +218,17 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 // the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other error ends the
 // queue.
 func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
+	size := length(q.vec)
+	if len(q.vec) > 1 && size <= joinMax {
+		q.whole = q.whole[:0]
+		for _, p := range q.vec {
+			q.whole = append(q.whole, p...)
+		}
+		clear(q.vec)
+		q.vec = append(q.vec[:0], q.whole)
+	}
 	n, err = q.s.writePart(ctx, q.vec)
-	left := int(length(q.vec) - n)
+	left := int(size - n)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer clear(q.vec)
@@ -244,16 +264,21 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	return n, late, err
 }
 
+// last is the combining buffer that takes more; q.mu is held.
+func (q *Queue) last() *segment {
+	if !q.open {
+		var s segment
+		if k := len(q.spares); k > 0 {
+			s, q.spares = q.spares[k-1], q.spares[:k-1]
+		}
+		q.segs = append(q.segs, s)
+	}
+	return &q.segs[len(q.segs)-1]
+}
+
 // add copies a post behind what waits; q.mu is held.
 func (q *Queue) add(head, body []byte, mode PostMode) {
-	if !q.open {
-		var b []byte
-		if k := len(q.spares); k > 0 {
-			b, q.spares = q.spares[k-1], q.spares[:k-1]
-		}
-		q.segs = append(q.segs, segment{buf: b})
-	}
-	last := &q.segs[len(q.segs)-1]
+	last := q.last()
 	last.buf = append(append(last.buf, head...), body...)
 	if mode&Urgent != 0 {
 		last.urgent += len(head) + len(body)
@@ -315,14 +340,10 @@ func (q *Queue) take() (withdrawn int64) {
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
 		s := q.segs[k]
-		if d := s.own; d != nil {
-			if d.withdrawn {
-				withdrawn += int64(d.size)
-				continue
-			}
-			d.taken = true
+		withdrawn += s.take()
+		if len(s.buf) > 0 {
+			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
 		}
-		q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
 	}
 	if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
 		q.open = false
@@ -334,18 +355,18 @@ func (q *Queue) take() (withdrawn int64) {
 func (q *Queue) settle(n int64, err error) {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
-		size := int64(len(s.buf))
-		switch d := s.own; {
-		case d == nil:
-			if cap(s.buf) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
-				q.spares = append(q.spares, s.buf[:0])
+		for _, p := range s.parts {
+			if out := n - int64(p.end-p.d.size); out >= int64(p.d.size) {
+				p.d.end(int64(p.d.size), nil)
+			} else {
+				p.d.end(max(out, 0), err)
 			}
-		case n >= size:
-			d.end(int64(d.size), nil)
-		default:
-			d.end(int64(d.size)-size+max(n, 0), err)
 		}
-		n -= size
+		if cap(s.buf) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
+			clear(s.parts)
+			q.spares = append(q.spares, segment{buf: s.buf[:0], parts: s.parts[:0]})
+		}
+		n -= int64(len(s.buf))
 	}
 	clear(q.batch)
 	clear(q.vec)
@@ -356,7 +377,7 @@ func (q *Queue) Trim() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.writing {
-		q.spares = nil
+		q.spares, q.whole = nil, nil
 	}
 }
 
@@ -384,8 +405,10 @@ func (q *Queue) fail(err error) {
 		if s.claim != nil && !s.claim.withdrawn {
 			close(s.claim.turn)
 		}
-		if s.own != nil && !s.own.withdrawn {
-			s.own.end(0, q.err)
+		for _, p := range s.parts {
+			if !p.d.withdrawn {
+				p.d.end(0, q.err)
+			}
 		}
 	}
 	q.segs, q.open, q.queued, q.writing = nil, false, 0, false
@@ -417,7 +440,7 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 		if err := ended(ctx); err != nil {
 			return opError("write", q.s.remote, err)
 		}
-		if _, single := ctx.(noWait); single {
+		if isSingle(ctx) {
 			return opError("write", q.s.remote, os.ErrDeadlineExceeded)
 		}
 		q.watched++

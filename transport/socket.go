@@ -36,6 +36,7 @@ type socket[C any] struct {
 	closing   chan struct{} // closed when Close begins
 	entering  sync.Mutex    // guards the moment of that against beside
 	inside    sync.WaitGroup
+	calls     calls // for the words of Close; not where callbacks are prompt
 	closeErr  error
 	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
 
@@ -221,6 +222,10 @@ func (s *socket[C]) beside(callback string, f func() error) error {
 		return err
 	}
 	defer s.inside.Done()
+	if !s.prompt {
+		s.calls.begin(callback)
+		defer s.calls.end(callback)
+	}
 	return s.guard(callback, f)
 }
 
@@ -370,7 +375,7 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 			return err
 		}
 		// A UNIX connect on a full backlog: the poller would never wake for it.
-		if _, ok := ctx.(noWait); ok {
+		if isSingle(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		t := time.NewTimer(pause)
@@ -403,7 +408,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
-		_, single := ctx.(noWait)
+		single := isSingle(ctx)
 		r.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.in, s.readReady, &r.once, &r.wait)
 		if canPoll {
@@ -435,6 +440,10 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 
 func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	defer s.caught("Read", &err)
+	if !s.prompt {
+		s.calls.begin("Read")
+		defer s.calls.end("Read")
+	}
 	return s.cb.Read(s.c, p, tmo)
 }
 
@@ -511,7 +520,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
-		_, single := ctx.(noWait)
+		single := isSingle(ctx)
 		w.keen = canPoll && s.poller.limit > 0 && !single
 		err = s.await(ctx, &s.wait.out, s.writeReady, &w.once, &w.wait)
 		if !w.began.IsZero() {
@@ -552,6 +561,10 @@ func (s *socket[C]) writer(v [][]byte) string {
 func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error) {
 	name := s.writer(v)
 	defer s.caught(name, &err)
+	if !s.prompt {
+		s.calls.begin(name)
+		defer s.calls.end(name)
+	}
 	if name == "Writev" {
 		return s.cb.Writev(s.c, v, tmo)
 	}
@@ -636,6 +649,10 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 
 func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	defer s.caught("Accept", &err)
+	if !s.prompt {
+		s.calls.begin("Accept")
+		defer s.calls.end("Accept")
+	}
 	return s.cb.Accept(s.c, tmo)
 }
 
@@ -682,7 +699,7 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		done := make(chan error, 1)
 		go func() {
 			if !s.quiesce() {
-				done <- &CallbackError{"of a call in flight", ErrUnresponsive}
+				done <- &CallbackError{s.calls.names(), ErrUnresponsive}
 				return
 			}
 			done <- s.finish(name, last)

@@ -15,6 +15,8 @@ const (
 	// A stream reads ahead into a buffer that starts small, so that an idle connection costs little, and grows while reads fill it.
 	readAheadMin = 4 << 10
 	readAheadMax = 64 << 10
+	// A buffer of this size is filled straight from the socket; smaller ones by reading ahead: a copy costs less than a system call.
+	directMin = 32 << 10
 )
 
 // A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv,
@@ -185,8 +187,8 @@ func (s *Stream) consume(p []byte) int {
 }
 
 // Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is
-// EINVAL. A write that ctx ends with nothing out changes nothing; with part of it out the stream is poisoned: every later write
-// is ErrPoisoned.
+// EINVAL. A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream: every later
+// write is ErrPoisoned.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
@@ -199,6 +201,9 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	n, err := s.writeRest(ctx)
 	if err != nil && len(s.rest) > 0 && n > 0 {
 		s.poison = ErrPoisoned
+		if ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) { // nobody's time was up
+			s.poison = fmt.Errorf("%w: %w", ErrPoisoned, err)
+		}
 	}
 	clear(s.rest)
 	return n, opError("write", s.remote, err)
@@ -342,82 +347,3 @@ func (s *Stream) unread(v ...[]byte) {
 	b = append(b, s.buf[s.r:s.w]...)
 	s.buf, s.r, s.w = b[:cap(b)], 0, len(b)
 }
-
-// A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
-type Listener struct {
-	sock      acceptor
-	addr      Addr
-	accepting atomic.Bool
-
-	pausing sync.Mutex // one Pause or Resume at a time
-	paused  atomic.Bool
-	idle    chan struct{} // holds a token when an Accept has ended while paused; made by the first Pause
-}
-
-// An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
-type acceptor interface {
-	acceptStream(ctx context.Context) (*Stream, error)
-	close() error
-	release() error
-	descriptor() (int, error)
-	closed() <-chan struct{}
-	halt(writing bool)
-	resume(writing bool)
-}
-
-func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
-	n, addr, err := s.accept(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newStream(n, addr), nil
-}
-
-// Addr is the address that the listener is really bound to.
-func (l *Listener) Addr() Addr { return l.addr }
-
-// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause for the latter,
-// until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
-func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
-	if !l.accepting.CompareAndSwap(false, true) {
-		return nil, opError("accept", l.addr, ErrBusy)
-	}
-	defer l.endAccept()
-	var pause backoff
-	for {
-		if l.paused.Load() {
-			return nil, opError("accept", l.addr, ErrPaused)
-		}
-		s, err := l.sock.acceptStream(ctx)
-		switch {
-		case err == nil:
-			return s, nil
-		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
-		case errors.Is(err, syscall.ECONNABORTED):
-			if err := ended(ctx); err != nil {
-				return nil, opError("accept", l.addr, err)
-			}
-		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
-			if !pause.wait(ctx, l.sock.closed()) {
-				if e := ended(ctx); e != nil {
-					err = fmt.Errorf("%w while waiting after: %w", e, err)
-				}
-				return nil, opError("accept", l.addr, err)
-			}
-		default:
-			return nil, opError("accept", l.addr, err)
-		}
-	}
-}
-
-// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
-func (l *Listener) Descriptor() (int, error) {
-	fd, err := l.sock.descriptor()
-	return fd, opError("descriptor", l.addr, err)
-}
-
-// Close ends Accept with net.ErrClosed and closes the socket. It is idempotent.
-func (l *Listener) Close() error { return opError("close", l.addr, l.sock.close()) }
-
-// Release frees the socket in this process only: another one goes on listening.
-func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }

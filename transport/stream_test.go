@@ -399,3 +399,32 @@ func TestStreamErrorsNameThePeer(t *testing.T) {
 	require.Equal(t, c.RemoteAddr(), op.Addr)
 	require.ErrorContains(t, err, c.RemoteAddr().String())
 }
+
+// What is derived from NoWait is a single try as well, until it is cancelled.
+func TestNoWaitDerived(t *testing.T) {
+	type key struct{}
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		cancelled, cancel := context.WithCancel(NoWait())
+		cancel()
+		live, end := context.WithCancel(NoWait())
+		defer end()
+		long, stop := context.WithTimeout(NoWait(), time.Hour)
+		defer stop()
+		q := NewQueue(s, nil)
+		for name, ctx := range map[string]context.Context{
+			"itself": NoWait(), "value": context.WithValue(NoWait(), key{}, 1), "cancel": live, "timeout": long,
+		} {
+			_, err := c.Read(ctx, make([]byte, 1))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded, name)
+			require.NoError(t, q.Post(ctx, []byte("x"), nil, 0), name)
+			require.NoError(t, q.Flush(soon(t)))
+			_, err = c.Readv(soon(t), make([]byte, 1))
+			require.NoError(t, err)
+			_, err = s.Writev(ctx, []byte("y"))
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { _, err = c.Read(ctx, make([]byte, 1)); return err == nil }, 20*time.Second, 100*time.Microsecond, name)
+		}
+		_, err := c.Read(cancelled, make([]byte, 1))
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}

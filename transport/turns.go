@@ -25,7 +25,7 @@ func (t *turns) take(ctx context.Context) error {
 		t.mu.Unlock()
 		return nil
 	}
-	if _, single := ctx.(noWait); single {
+	if isSingle(ctx) {
 		t.mu.Unlock()
 		return os.ErrDeadlineExceeded
 	}

@@ -141,7 +141,7 @@ func (p *pauser) until(ctx context.Context, moment time.Time) error {
 	if left <= 0 {
 		return nil
 	}
-	if _, single := ctx.(noWait); single {
+	if isSingle(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	t := time.NewTimer(left)

@@ -14,6 +14,12 @@ var single context.Context = noWait{context.Background()} // never changed
 
 type noWait struct{ context.Context }
 
+// isSingle tells NoWait, and what is derived from it: nothing else has a deadline at the beginning of time and has not ended.
+func isSingle(ctx context.Context) bool {
+	d, ok := ctx.Deadline()
+	return ok && d.IsZero()
+}
+
 func (noWait) Deadline() (time.Time, bool) { return time.Time{}, true }
 func (noWait) Err() error                  { return nil }
 
@@ -27,7 +33,7 @@ func ended(ctx context.Context) error {
 
 // timeLeft is the tmo for a FullImpl callback.
 func timeLeft(ctx context.Context) time.Duration {
-	if _, ok := ctx.(noWait); ok {
+	if isSingle(ctx) {
 		return 0
 	}
 	d, ok := ctx.Deadline()
@@ -56,7 +62,7 @@ func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr)
 // await calls ready under the poller until it returns true, ctx ends or s is closed. once and notReady belong to ready: with once set
 // it never asks to wait.
 func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) bool, once, notReady *bool) error {
-	_, single := ctx.(noWait)
+	single := isSingle(ctx)
 	cancellable := ctx.Done() != nil
 	if cancellable {
 		if err := ctx.Err(); err != nil {

@@ -162,7 +162,7 @@ func (w *watcher) connected(ctx context.Context) error {
 	if done {
 		return result
 	}
-	if _, ok := ctx.(noWait); ok {
+	if isSingle(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	if err := w.reader.control(unix.EPOLL_CTL_MOD, w.fd, unix.EPOLLOUT); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -35,6 +36,34 @@ type advice struct {
 	about func(error) string
 }
 
+// aboutTLS says what to do when TLS is the trouble.
+func aboutTLS(err error) string {
+	var file *tlstransport.OptionError
+	if errors.As(err, &file) {
+		return "The file is an Erlang term: a list [{server,[Option]},{client,[Option]}] of options of ssl, see erl -man ssl_distribution.\n" +
+			"cnode-demo certs DIR makes one."
+	}
+	var e *tlstransport.PeerError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	switch e.Check {
+	case tlstransport.CheckUnknownAuthority:
+		return "The certificates of both sides have to be signed by an authority in the other's cacertfile. Nodes that share one directory\n" +
+			"made by cnode-demo certs understand each other."
+	case tlstransport.CheckExpired:
+		return "Replace the certificate, or set the clock: openssl x509 -in FILE -noout -dates says when it is good."
+	case tlstransport.CheckHost, tlstransport.CheckHandshake:
+		return "A node's certificate has to name the host that is in the node's name, behind the \"@\": openssl x509 -in FILE -noout -text shows\n" +
+			"which ones it names, under Subject Alternative Name."
+	case tlstransport.CheckNoCertificate:
+		return "Servers with fail_if_no_peer_cert want a certificate of clients too: certfile and keyfile in the client section."
+	case tlstransport.CheckTLS, tlstransport.CheckTime, tlstransport.CheckClosed:
+		return "Does the other node use TLS at all (-proto_dist inet_tls, --transport tls)? Its log may say more."
+	}
+	return "Certificates or options of the two nodes do not fit together; the other node's log may say more."
+}
+
 // advices are tried in this order; the first that knows the error counts.
 var advices = []advice{
 	{"wrong cookie", func(err error) string {
@@ -48,6 +77,7 @@ var advices = []advice{
 		return "The two nodes most likely have different cookies. Give both the same: --cookie SECRET here (erl -setcookie SECRET there),\n" +
 			"or the same first line in the file .erlang.cookie of both home directories."
 	}},
+	{"TLS", aboutTLS},
 	{"flag refused", func(err error) string {
 		var h *dist.HandshakeError
 		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMissingFlags) {

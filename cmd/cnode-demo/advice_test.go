@@ -15,6 +15,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
@@ -44,6 +45,13 @@ func TestAdvice(t *testing.T) {
 		{"wrong cookie", shake(dist.PhaseChallengeReply, dist.ErrBadCookie), "--cookie SECRET"},
 		{"wrong cookie", shake(dist.PhaseChallengeAck, io.EOF), "--cookie SECRET"},
 		{"wrong cookie", shake(dist.PhaseChallengeAck, syscall.ECONNRESET), "--cookie SECRET"},
+		{"TLS", shake(dist.PhaseName, &tlstransport.PeerError{Check: tlstransport.CheckUnknownAuthority, Err: io.EOF}), "cacertfile"},
+		{"TLS", shake(dist.PhaseName, &tlstransport.PeerError{Check: tlstransport.CheckExpired, Err: io.EOF}), "-dates"},
+		{"TLS", shake(dist.PhaseStatus, &tlstransport.PeerError{Check: tlstransport.CheckHost, Err: io.EOF}), "Subject Alternative Name"},
+		{"TLS", shake(dist.PhaseStatus, &tlstransport.PeerError{Check: tlstransport.CheckNoCertificate, Err: io.EOF}), "client section"},
+		{"TLS", shake(dist.PhaseName, &tlstransport.PeerError{Check: tlstransport.CheckTLS, Err: io.EOF}), "-proto_dist inet_tls"},
+		{"TLS", &tlstransport.PeerError{Check: tlstransport.CheckProtocol, Err: io.EOF}, "fit together"},
+		{"TLS", &tlstransport.OptionError{File: "f", Err: io.EOF}, "cnode-demo certs DIR"},
 		{"flag refused", &dist.HandshakeError{Missing: dist.FlagBigCreation, Err: dist.ErrMissingFlags}, "lacks DFLAG_BIG_CREATION"},
 		{"not allowed", shake(dist.PhaseStatus, dist.ErrNotAllowed), "net_kernel:allow/1"},
 		{"connected under this name", shake(dist.PhaseStatus, dist.ErrAlive), "choose another --name"},

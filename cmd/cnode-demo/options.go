@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/pflag"
 )
@@ -33,12 +34,13 @@ type options struct {
 func (o *options) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST on this machine's short host name")
 	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line of ~/.erlang.cookie)")
-	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|unix`")
+	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket or the directory for it\n"+
 		"(default: a free port of 127.0.0.1; for unix a directory of your own)")
 	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or one inside serve where\n"+
 		"none runs; always one inside serve; the one at that address")
-	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls")
+	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
+		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")
 }
 
@@ -46,13 +48,15 @@ func (o *options) addTo(f *pflag.FlagSet) {
 func (o *options) check() error {
 	switch o.transport {
 	case "tcp", "unix":
+		if o.tlsOptfile != "" {
+			return usagef("--tls-optfile is for --transport tls")
+		}
 	case "tls":
-		return usagef("--transport tls is not in this build yet: use tcp or unix")
+		if o.tlsOptfile == "" {
+			return usagef("--transport tls needs --tls-optfile FILE; cnode-demo certs DIR makes one")
+		}
 	default:
-		return usagef("--transport %q: want tcp or unix", o.transport)
-	}
-	if o.tlsOptfile != "" {
-		return usagef("--tls-optfile is for --transport tls")
+		return usagef("--transport %q: want tcp, tls or unix", o.transport)
 	}
 	if err := o.virtual.check(); err != nil {
 		return err
@@ -135,6 +139,9 @@ func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger
 	if cfg.Listen, err = o.inetListen(); err != nil {
 		return cfg, nil, err
 	}
+	if err := o.overTLS(&cfg); err != nil {
+		return cfg, nil, err
+	}
 	cfg.Resolver, release, err = o.serveMapper(ctx)
 	return cfg, release, err
 }
@@ -151,8 +158,19 @@ func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes
 	if _, err := o.inetListen(); err != nil { // of no use here, but a wrong one is a mistake
 		return cfg, err
 	}
+	if err := o.overTLS(&cfg); err != nil {
+		return cfg, err
+	}
 	cfg.Resolver, err = o.clientMapper()
 	return cfg, err
+}
+
+// overTLS has a node's connections go over TLS, where that is asked for.
+func (o *options) overTLS(cfg *nodes.Config) (err error) {
+	if o.transport == "tls" {
+		cfg.Transport, err = tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: cfg.Logger})
+	}
+	return err
 }
 
 // inetListen reads --listen as IP:PORT or IP; nil leaves it to the default.

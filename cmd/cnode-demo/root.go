@@ -70,7 +70,8 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
   cnode-demo upgrade cnode@127.0.0.1                 a new process goes on as that node
-  cnode-demo epmd                                    a port mapper where there is no Erlang`,
+  cnode-demo epmd                                    a port mapper where there is no Erlang
+  cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args: args(),
 		RunE: o.tour,
 
@@ -80,7 +81,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
-	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newUpgrade(o), newTourHeir(o))
+	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
 	return root
 }
 

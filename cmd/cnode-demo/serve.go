@@ -54,6 +54,7 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
+  cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
   tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
 		Args: args(),

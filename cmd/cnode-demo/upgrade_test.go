@@ -18,6 +18,8 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -180,6 +182,32 @@ func TestUpgradeUnix(t *testing.T) {
 		old = s.upgrade(old)
 		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
 	}
+}
+
+// Over TLS: the keys move along.
+func TestUpgradeTLS(t *testing.T) {
+	w := newWorld(t, 0)
+	dir := filepath.Join(w.home, "tls")
+	w.succeed("certs", dir)
+	conf := filepath.Join(dir, "ssl_dist.conf")
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
+	tr, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
+	require.NoError(t, err)
+	n, err := nodes.New(nodes.Config{
+		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	c, err := n.Connect(t.Context(), s.name)
+	require.NoError(t, err)
+	old := s.cmd.Process.Pid
+	require.Equal(t, old, servedBy(t, c))
+	for range 2 {
+		old = s.upgrade(old)
+		require.Equal(t, old, servedBy(t, c))
+		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "tls", "--tls-optfile", conf))
+	}
+	s.exits()
 }
 
 // Whatever is wrong with the new process, the old one serves on.

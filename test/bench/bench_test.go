@@ -75,7 +75,7 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, idle: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
@@ -87,9 +87,9 @@ func TestRowsHaveMeasurements(t *testing.T) {
 // A quick run of one size has every row, with a value of every peer that can have one.
 func TestQuickRunHasEveryRow(t *testing.T) {
 	release := otp.Releases(t)[0]
-	o, err := parse([]string{"--quick", "--rounds=1", "--peers=libei,BEAM,ours", "--json"}, io.Discard)
+	o, err := parse([]string{"--quick", "--rounds=1", "--peers=libei,BEAM,ours,asleep", "--json"}, io.Discard)
 	require.NoError(t, err)
-	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|idle")
+	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle")
 	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
 
 	var out, progress bytes.Buffer
@@ -112,7 +112,7 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 		}
 		require.Contains(t, found, row.name)
 		ours := found[row.name].Peers[nameOurs]
-		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle); noProc && !linux {
+		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd); noProc && !linux {
 			continue
 		}
 		require.Len(t, ours.All, 1, row.name)

@@ -63,6 +63,9 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureConnects(ctx); err != nil {
 		return err
 	}
+	if err := a.measureCrowd(ctx); err != nil {
+		return err
+	}
 	return a.measureIdle(ctx)
 }
 

@@ -70,6 +70,7 @@ const (
 	connectErlang = "connect/erlang"
 	connectPeer   = "connect/peer"
 	idle          = "idle"
+	crowd         = "crowd"
 )
 
 // rows are the table, with the targets of the project.
@@ -109,7 +110,11 @@ func rows() []row {
 				title: "processor of the measuring node, " + m.title + " " + sizeText(s)})
 		}
 	}
+	for _, n := range crowds {
+		all = append(all, row{name: crowded(n), title: fmt.Sprintf("processor, round trip 16 B, connections: %d", n), unit: "us/msg"})
+	}
 	return append(all,
+		row{name: crowd + "/ratio", title: fmt.Sprintf("the same, %d : %d", crowds[len(crowds)-1], crowds[0]), targets: []target{atMost(1.5, "")}},
 		row{name: connectErlang, title: "connections from Erlang", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectPeer, title: "connections from the peer", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectErlang + "/cpu", title: "processor, connection from Erlang", unit: "us"},
@@ -139,8 +144,8 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle {
-		return idle
+	if parts[0] == idle || parts[0] == crowd {
+		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")
 }

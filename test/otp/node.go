@@ -34,6 +34,9 @@ type Options struct {
 	Hidden bool
 	// Local starts a node without distribution.
 	Local bool
+	// TLSOptFile is the path of an option file (ssl_dist_optfile), which must be
+	// below the temporary directory: the node distributes over TLS. Empty: over TCP.
+	TLSOptFile string
 	// ExtraArgs are further arguments of erl. Those that are there already,
 	// -start_epmd and inet_dist_use_interface, replace what Start would give.
 	ExtraArgs []string
@@ -166,6 +169,9 @@ func (n *Node) args(o Options) []string {
 		if o.Hidden {
 			args = append(args, "-hidden")
 		}
+	}
+	if o.TLSOptFile != "" {
+		args = append(args, "-proto_dist", "inet_tls", "-ssl_dist_optfile", o.TLSOptFile)
 	}
 	args = append(args, o.ExtraArgs...)
 	return append(args, "-eval", evaluator)

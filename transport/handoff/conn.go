@@ -70,6 +70,7 @@ type incoming struct {
 	wanted
 	n        int
 	fds      []int // that came
+	named    bool  // messages come from here and there
 	from     transport.Addr
 	cred     Cred
 	hasCred  bool
@@ -95,6 +96,7 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 	if a := conn.RemoteAddr(); a != nil {
 		c.peer = transport.FromNetAddr(a)
 	}
+	c.in.named = c.kind == syscall.SOCK_DGRAM
 	c.sendReady, c.recvReady = c.trySend, c.tryReceive
 	c.outward, c.inward = direction{raw.Write, conn.SetWriteDeadline}, direction{raw.Read, conn.SetReadDeadline}
 	return c, nil

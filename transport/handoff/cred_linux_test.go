@@ -1,10 +1,13 @@
 package handoff
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -113,4 +116,70 @@ func TestTwoControlMessages(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, set.Len())
 	require.NoError(t, set.Close())
+}
+
+// asNobody runs a function on a thread of another user, as far as the system can tell a process of his.
+func asNobody(t *testing.T, do func() error) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	const nobody = 65534
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			done <- errno
+			return
+		}
+		done <- do()
+	}()
+	require.NoError(t, <-done)
+}
+
+// What another user's process sends is refused, and so is its connection.
+func TestAnotherUser(t *testing.T) {
+	noLeak(t)
+	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+	require.NoError(t, err)
+	defer l.Close()
+	var front net.Conn
+	asNobody(t, func() (err error) {
+		front, err = net.Dial("unix", name)
+		return err
+	})
+	defer front.Close()
+	conn, err := l.AcceptUnix()
+	require.NoError(t, err)
+	defer conn.Close()
+	cred, err := PeerCred(conn)
+	require.NoError(t, err)
+	require.Equal(t, 65534, cred.UID)
+	_, err = NewReceiver(conn, nil)
+	if os.Geteuid() == cred.UID {
+		require.NoError(t, err)
+	} else {
+		require.ErrorIs(t, err, ErrForbidden)
+	}
+	r, err := NewReceiver(conn, &ReceiverConfig{Peer: func(Cred) error { return nil }})
+	require.NoError(t, err, "unless he may")
+	require.NoError(t, r.Close())
+
+	server, err := NewJSONServer(name+"json", &JSONConfig{Peer: SameUser})
+	require.NoError(t, err)
+	defer server.Close()
+	client, err := NewJSONClient(server.Addr())
+	require.NoError(t, err)
+	defer client.Close()
+	f := file(t, "f")
+	asNobody(t, func() error { return client.Send(context.Background(), "from nobody", f) })
+	before := openDescriptors()
+	_, _, err = server.Recv(soon(t), nil)
+	require.ErrorIs(t, err, ErrForbidden)
+	require.Empty(t, leftOver(before, openDescriptors()))
+	require.NoError(t, client.Send(soon(t), "from us"))
+	fds, _, err := server.Recv(soon(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
 }

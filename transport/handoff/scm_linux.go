@@ -81,7 +81,10 @@ func (i *incoming) receive(fd int, credentials bool) error {
 		}
 	}
 	h := &i.header
-	*h = unix.Msghdr{Name: &i.name[0], Namelen: uint32(len(i.name))}
+	*h = unix.Msghdr{}
+	if i.named {
+		h.Name, h.Namelen = &i.name[0], uint32(len(i.name))
+	}
 	if len(i.p) > 0 {
 		i.vector.Base = &i.p[0]
 		i.vector.SetLen(len(i.p))

@@ -536,19 +536,6 @@ func TestReceiverPeer(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
-func TestSessionAllocations(t *testing.T) {
-	f, r := sessions(t, nil)
-	fd, h := v4(t)
-	var s Session
-	ctx := context.Background()
-	data := make([]byte, 1000)
-	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
-		require.NoError(t, f.Push(fd, h, data))
-		require.NoError(t, r.Receive(ctx, &s))
-	}), 2.0, "two addresses")
-	require.NoError(t, s.Close())
-}
-
 func FuzzParseHeader(f *testing.F) {
 	for _, h := range []Header{
 		{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")},

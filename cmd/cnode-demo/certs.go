@@ -1,0 +1,153 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// certsLife is how long certificates are good for, as browsers take them.
+const certsLife = 397 * 24 * time.Hour
+
+func newCerts() *cobra.Command {
+	var hosts []string
+	cmd := &cobra.Command{
+		Use:   "certs DIR",
+		Short: "Make certificates and an option file with which nodes talk over TLS",
+		Long: `Make an authority, one certificate for all nodes of a cluster with its key, and an option file, with which nodes show each other the
+certificate and verify it:
+
+  DIR/ca.pem         the authority's certificate; its key is thrown away, so nobody can ever sign another one
+  DIR/node.pem       the nodes' certificate: for localhost, this machine's names, and what --host adds
+  DIR/node.key       its key: whoever can read it can join the cluster if he has the cookie, too
+  DIR/ssl_dist.conf  the option file, for --tls-optfile here and -ssl_dist_optfile of erl
+
+They are for trying out, and for clusters of a few machines: copy DIR to the same place on each. They are good for 13 months. Files that are
+there already are left alone, and are an error.`,
+		Example: `  cnode-demo certs /tmp/tls
+  cnode-demo serve --transport tls --tls-optfile /tmp/tls/ssl_dist.conf --cookie secret
+  erl -name x@127.0.0.1 -setcookie secret -proto_dist inet_tls -ssl_dist_optfile /tmp/tls/ssl_dist.conf
+  cnode-demo certs /etc/cluster --host a.example.org --host b.example.org`,
+		Args: args("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			if err := writeCerts(dir, append(hosts, ownHosts()...), time.Now()); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "made %s\nuse  --transport tls --tls-optfile %[1]s\nor   erl -proto_dist inet_tls -ssl_dist_optfile %[1]s\n",
+				filepath.Join(dir, "ssl_dist.conf"))
+			return nil
+		},
+	}
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "further `HOST` that nodes have in their names, or address; may be given again")
+	return cmd
+}
+
+// ownHosts are the names under which nodes of this machine are known.
+func ownHosts() []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		short, _, _ := strings.Cut(name, ".")
+		hosts = append(hosts, name, short)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// writeCerts makes the directory and the four files.
+func writeCerts(dir string, hosts []string, now time.Time) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{"ca.pem", "node.pem", "node.key", "ssl_dist.conf"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, name), fs.ErrExist)
+		}
+	}
+	ca, caKey, err := certificate(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "cnode-demo authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, nil, nil, now)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "cnode-demo node"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, h := range hosts {
+		template.DNSNames = append(template.DNSNames, h) // OTP 25 looks for addresses here, too
+		if ip := net.ParseIP(h); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		}
+	}
+	node, key, err := certificate(template, ca, caKey, now)
+	if err != nil {
+		return err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	write := func(name string, content []byte) error {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(content)
+		return errors.Join(err, f.Close())
+	}
+	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return errors.Join(
+		write("ca.pem", encode("CERTIFICATE", ca.Raw)), write("node.pem", encode("CERTIFICATE", node.Raw)),
+		write("node.key", encode("PRIVATE KEY", pkcs8)), write("ssl_dist.conf", optionFile(dir)))
+}
+
+// certificate makes a key and its certificate, signed by ca, or by itself.
+func certificate(template, ca *x509.Certificate, caKey crypto.Signer, now time.Time) (*x509.Certificate, crypto.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
+		return nil, nil, err
+	}
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(certsLife) // the nodes' clocks differ
+	if ca == nil {
+		ca, caKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return cert, key, err
+}
+
+// optionFile is what erl and this program take alike. OTP 25 and 27 speak TLS 1.3 only when they are told to.
+func optionFile(dir string) []byte {
+	erlang := func(name string) string {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(filepath.Join(dir, name)) + `"`
+	}
+	common := fmt.Sprintf("{certfile,%s},\n  {keyfile,%s},\n  {cacertfile,%s},\n  {verify,verify_peer},\n  {versions,['tlsv1.3','tlsv1.2']}",
+		erlang("node.pem"), erlang("node.key"), erlang("ca.pem"))
+	return fmt.Appendf(nil, "%%%% -*- coding: utf-8 -*-\n[{server,[\n  %s,\n  {fail_if_no_peer_cert,true}]},\n {client,[\n  %[1]s]}].\n", common)
+}

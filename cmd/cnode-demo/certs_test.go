@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/otp"
+)
+
+func TestCerts(t *testing.T) {
+	w := newWorld(t, 0)
+	dir := filepath.Join(w.home, `t"ls`)
+	conf := filepath.Join(dir, "ssl_dist.conf")
+	require.Equal(t, "made "+conf+"\nuse  --transport tls --tls-optfile "+conf+"\nor   erl -proto_dist inet_tls -ssl_dist_optfile "+conf+"\n",
+		w.succeed("certs", dir, "--host", "elsewhere.example.org"))
+	for _, name := range []string{"ca.pem", "node.pem", "node.key", "ssl_dist.conf"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		if os.PathSeparator == '/' {
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+		}
+	}
+	_, errOut := w.fail("certs", dir)
+	require.Contains(t, errOut, "ca.pem: file already exists")
+
+	tls := []string{"--transport", "tls", "--tls-optfile", conf}
+	s := w.serve("serve", append([]string{"--name", "t@127.0.0.1"}, tls...)...)
+	require.Equal(t, "pong\n", w.succeed(append([]string{"ping", "t@127.0.0.1"}, tls...)...))
+	require.Equal(t, "[1]\n", w.succeed(append([]string{"call", "t@127.0.0.1", "cnode", "echo", "[[1]]"}, tls...)...))
+	out, errOut := w.fail("ping", "t@127.0.0.1")
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "want TLS")
+
+	// Other certificates: refused, and both sides can tell why.
+	other := filepath.Join(w.home, "other")
+	w.succeed("certs", other)
+	out, errOut = w.fail("ping", "t@127.0.0.1", "--transport", "tls", "--tls-optfile", filepath.Join(other, "ssl_dist.conf"))
+	require.Equal(t, "pang\n", out)
+	require.Contains(t, errOut, "unknown authority")
+	require.Contains(t, errOut, "cacertfile")
+	require.Empty(t, s.terminate(syscall.SIGTERM))
+}
+
+// What erl takes as it is.
+func TestErlangTakesCerts(t *testing.T) {
+	dir := filepath.Join(shortDir(t), "tls")
+	require.Equal(t, exitOK, execute(t, nil, "certs", dir).code)
+	conf := filepath.Join(dir, "ssl_dist.conf")
+	tls := []string{"--transport", "tls", "--tls-optfile", conf}
+	withErlang(t, otp.Options{TLSOptFile: conf}, func(t *testing.T, w *world, n *otp.Node) {
+		s := w.serve("serve", append([]string{"--name", "served@127.0.0.1"}, tls...)...)
+		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1)"))
+		require.Equal(t, "pong\n", w.succeed(append([]string{"ping", n.Name()}, tls...)...))
+		require.Equal(t, "[1,2,3]\n", w.succeed(append([]string{"call", n.Name(), "lists", "seq", "[1,3]"}, tls...)...))
+		require.Empty(t, s.terminate(syscall.SIGTERM))
+	})
+}

@@ -1,0 +1,74 @@
+package nodes
+
+import "context"
+
+// describe writes the state.
+func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
+	n := f.n
+	n.mu.Lock()
+	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
+	n.mu.Unlock()
+	s.pids, s.refs, s.started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
+	for i, c := range n.stats.all() {
+		s.stats[i] = c.Load()
+	}
+	for _, c := range f.conns {
+		cs, err := c.snapshot()
+		if err == nil {
+			cs.descriptor, err = f.descriptor(c.s.Descriptor)
+		}
+		if err != nil {
+			return wrap("connection to", c.peer.Name, err)
+		}
+		s.conns = append(s.conns, *cs)
+	}
+	for _, l := range f.listeners {
+		at, err := f.descriptor(l.l.Descriptor)
+		if err != nil {
+			return wrap("listener on", addrText(l.Addr()), err)
+		}
+		s.listeners = append(s.listeners, listenerState{l.tr.Name(), at, l.serves.Load()})
+	}
+	for _, b := range n.procs.all() {
+		if bs := b.state(); b.private {
+			if !bs.bonds[0].empty() {
+				s.orphans = append(s.orphans, bs.bonds[0])
+			}
+		} else {
+			s.mailboxes = append(s.mailboxes, bs)
+		}
+	}
+	if f.name != nil {
+		fds := f.name.Descriptors()
+		s.publication = []publicationState{{f.name.State(), len(fds), len(f.fds)}}
+		f.fds = append(f.fds, fds...)
+	}
+	var err error
+	if f.state, err = writeState(kindNode, s); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// descriptor puts a descriptor on the list, and gives its place there.
+func (f *Frozen) descriptor(of func() (int, error)) (int, error) {
+	fd, err := of()
+	f.fds = append(f.fds, fd)
+	return len(f.fds) - 1, err
+}
+
+// state describes a mailbox that is held.
+func (b *Mailbox) state() mailboxState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := mailboxState{bonds: []bonds{b.bonds("")}, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
+	for _, name := range b.names {
+		if b.n.procs.named(name) == b {
+			s.names = append(s.names, nameState{name})
+		}
+	}
+	for _, m := range b.queue[b.first:] {
+		s.messages = append(s.messages, m.state())
+	}
+	return s
+}

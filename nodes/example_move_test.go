@@ -1,0 +1,73 @@
+//go:build unix
+
+package nodes_test
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A whole node goes on in another Node value, as it would in another process: the state and the descriptors are all that passes between the two.
+func ExampleRestore() {
+	ctx := context.Background()
+	cfg := nodes.Config{
+		Name: "counter@127.0.0.1", Cookie: "secret", Resolver: nodes.Static{},
+		Setup: func(n *nodes.Node) error {
+			inherited, restored := n.Inherited()
+			count := len(inherited)
+			fmt.Println("restored:", restored, "count:", count)
+			_, err := n.Serve("count", nodes.Server{Call: func(context.Context, *nodes.Call) (any, error) {
+				count++
+				return count, nil
+			}}, nil)
+			return err
+		},
+		Handover: func(context.Context) ([]byte, error) { return []byte("xxx"), nil }, // in place of something better
+	}
+	old, err := nodes.New(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := old.Start(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	pid := old.Whereis("count").Pid()
+
+	frozen, err := old.Freeze(ctx)
+	if err != nil {
+		fmt.Println(err) // and old goes on
+		return
+	}
+	var descriptors []int
+	for _, fd := range frozen.Descriptors() { // to another process they would be sent
+		fd, _ = syscall.Dup(fd)
+		descriptors = append(descriptors, fd)
+	}
+	staged, err := nodes.Restore(cfg, frozen.State(), descriptors)
+	if err != nil {
+		frozen.Thaw()
+		fmt.Println(err)
+		return
+	}
+	frozen.Release() // from here on the new one has it
+	staged.Start(ctx)
+	n := staged.Node()
+	defer n.Close()
+
+	fmt.Println("old:", old.Err())
+	fmt.Println("the same process:", n.Whereis("count").Pid() == pid)
+	reply, err := n.CallName(ctx, n.Name(), "count", ei.Atom("next"))
+	fmt.Println(reply, err)
+	// Output:
+	// restored: false count: 0
+	// restored: true count: 3
+	// old: moved to another process
+	// the same process: true
+	// 4 <nil>
+}

@@ -1,0 +1,157 @@
+package tls
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A refusal is what one side has said about the other.
+type refusal struct{ err error }
+
+// hearing has a node tell of handshakes that failed.
+func hearing() (func(*nodes.Config), <-chan refusal) {
+	heard := make(chan refusal, 100)
+	return func(cfg *nodes.Config) {
+		cfg.HandshakeFailed = func(_ transport.Addr, err error) {
+			select {
+			case heard <- refusal{err}:
+			default:
+			}
+		}
+	}, heard
+}
+
+// Erlang nodes that are not what they should be are refused by us, and learn why; nobody else is harmed.
+func TestWeRefuseErlang(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		a, other := newAuthority(t), newAuthority(t)
+		c := a.sign(t, want{})
+		port := r.Epmd(t)
+		for _, v := range versions {
+			t.Run(v.name, func(t *testing.T) {
+				hear, heard := hearing()
+				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{HandshakeTimeout: 2 * time.Second}), hear)
+				good := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
+				require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+				for _, tt := range []struct {
+					name   string
+					server string // the peer's
+					client string
+					check  tlstransport.Check
+					log    string // what the peer logs
+				}{
+					{"no certificate", a.options(c), "{verify,verify_none}," + v.option, tlstransport.CheckNoCertificate, ""},
+					{"other authority", a.options(c), other.options(other.sign(t, want{}), v.option, "{verify,verify_none}"), tlstransport.CheckUnknownAuthority, "Unknown CA"},
+					{"expired", a.options(c), a.options(a.sign(t, want{expired: true}), v.option, "{verify,verify_none}"), tlstransport.CheckExpired, "Certificate Expired"},
+				} {
+					t.Run(tt.name, func(t *testing.T) {
+						bad := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.file(t, tt.server, tt.client)})
+						require.Equal(t, "pang", bad.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+						var e *tlstransport.PeerError
+						require.ErrorAs(t, (<-heard).err, &e)
+						require.Equal(t, tt.check, e.Check, e)
+						require.False(t, e.ByPeer)
+						// In TLS 1.3 the connection is up for the peer when it hears of it; OTP 27 does not log every alert then.
+						if tt.log != "" && v.number == tls.VersionTLS12 {
+							require.Eventually(t, func() bool { return strings.Contains(bad.Log(), tt.log) }, limit, 10*time.Millisecond, "the peer's log")
+						}
+						require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+					})
+				}
+				// TCP where TLS is expected, and the other way round.
+				plain := r.Start(t, otp.Options{EpmdPort: port})
+				require.Equal(t, "pang", plain.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+				var e *tlstransport.PeerError
+				require.ErrorAs(t, (<-heard).err, &e)
+				require.Equal(t, tlstransport.CheckTLS, e.Check, e)
+				_, err := n.Connect(background(t), plain.Name())
+				require.ErrorAs(t, err, &e)
+				require.Contains(t, []tlstransport.Check{tlstransport.CheckClosed, tlstransport.CheckTLS, tlstransport.CheckTime}, e.Check, e)
+				require.Equal(t, plain.Name(), e.Node)
+				require.Equal(t, []string{good.Name()}, n.Peers())
+				require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+			})
+		}
+	})
+}
+
+// We are refused by Erlang nodes, and say why; and we refuse Erlang nodes that we connect to.
+func TestErlangRefusesUs(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		a, other := newAuthority(t), newAuthority(t)
+		c := a.sign(t, want{})
+		for _, v := range versions {
+			t.Run(v.name, func(t *testing.T) {
+				port := r.Epmd(t)
+				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
+				elsewhere := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, a.sign(t, want{host: "elsewhere"}), v.option)})
+				late := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, a.sign(t, want{expired: true}), v.option)})
+				verified := "{verify,verify_peer}"
+				for _, tt := range []struct {
+					name   string
+					client string
+					to     *otp.Node
+					checks []tlstransport.Check
+					byPeer bool
+				}{
+					{"no certificate", v.option, erl, []tlstransport.Check{tlstransport.CheckNoCertificate, tlstransport.CheckHandshake}, true},
+					{"our authority is not theirs", other.options(other.sign(t, want{}), "{verify,verify_none}", v.option), erl, []tlstransport.Check{tlstransport.CheckUnknownAuthority}, true},
+					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl, []tlstransport.Check{tlstransport.CheckExpired}, true},
+					{"their authority is not ours", other.options(c, verified, v.option), erl, []tlstransport.Check{tlstransport.CheckUnknownAuthority}, false},
+					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Check{tlstransport.CheckExpired}, false},
+					{"theirs is for another host", a.options(c, verified, v.option), elsewhere, []tlstransport.Check{tlstransport.CheckHost}, false},
+				} {
+					t.Run(tt.name, func(t *testing.T) {
+						n := startNode(t, port, fromFile(t, a.file(t, a.options(c), tt.client), tlstransport.Options{}))
+						_, err := n.Connect(background(t), tt.to.Name())
+						var e *tlstransport.PeerError
+						require.ErrorAs(t, err, &e)
+						require.Contains(t, tt.checks, e.Check, e)
+						require.Equal(t, tt.byPeer, e.ByPeer, e)
+						require.Equal(t, tt.to.Name(), e.Node)
+					})
+				}
+				// With verify_none neither side minds.
+				n := startNode(t, port, fromFile(t, a.file(t, a.options(c), a.options(c, "{verify,verify_none}", v.option)), tlstransport.Options{}))
+				_, err := n.Connect(background(t), elsewhere.Name())
+				require.NoError(t, err)
+			})
+		}
+	})
+}
+
+// What OTP does not check: a node with a good certificate under a name that is not its own, and one that is not on a list.
+func TestChecksOfNames(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		a := newAuthority(t)
+		ours := a.sign(t, want{})
+		port := r.Epmd(t)
+		theirs := a.mutual(t, a.sign(t, want{emails: []string{"bob@127.0.0.1", "carol@127.0.0.1"}}))
+		hear, heard := hearing()
+		n := startNode(t, port, fromFile(t, a.mutual(t, ours), tlstransport.Options{
+			Checks: []tlstransport.PeerCheck{tlstransport.NameInCertificate, tlstransport.AllowedNodes("bob@127.0.0.1", "evil@127.0.0.1")},
+		}), hear)
+		bob := r.Start(t, otp.Options{Name: "bob", EpmdPort: port, TLSOptFile: theirs})
+		require.Equal(t, "pong", bob.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		for name, text := range map[string]string{"evil": "the certificate is for", "carol": "not on the list"} {
+			peer := r.Start(t, otp.Options{Name: name, EpmdPort: port, TLSOptFile: theirs})
+			require.Equal(t, "pang", peer.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+			err := (<-heard).err
+			require.ErrorIs(t, err, tlstransport.ErrNotAllowed)
+			require.ErrorContains(t, err, text)
+			require.ErrorContains(t, err, name+"@127.0.0.1")
+			_, err = n.Connect(background(t), peer.Name())
+			require.ErrorIs(t, err, tlstransport.ErrNotAllowed)
+		}
+		require.Equal(t, []string{bob.Name()}, n.Peers())
+	})
+}

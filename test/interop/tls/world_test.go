@@ -1,0 +1,125 @@
+package tls
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// limit is for what takes milliseconds unless something is broken.
+const limit = 30 * time.Second
+
+func background(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// each runs f with every release, several at once.
+func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
+	t.Parallel()
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		t.Parallel()
+		f(t, r)
+	})
+}
+
+// versions are those of the protocol, as an option for Erlang and as a number for Go.
+var versions = []struct {
+	name   string
+	option string
+	number uint16
+}{
+	{"TLS 1.2", "{versions,['tlsv1.2']}", tls.VersionTLS12},
+	{"TLS 1.3", "{versions,['tlsv1.3']}", tls.VersionTLS13},
+}
+
+// A recorder keeps what a node logs, for the case that its test fails.
+type recorder struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.Write(b)
+}
+
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.String()
+}
+
+var names struct {
+	sync.Mutex
+	last int
+}
+
+func uniqueName() string {
+	names.Lock()
+	defer names.Unlock()
+	names.last++
+	return fmt.Sprintf("tls%d@127.0.0.1", names.last)
+}
+
+// startNode starts a node of ours over a transport.
+func startNode(t testing.TB, port int, tr transport.Transport, more ...func(*nodes.Config)) *nodes.Node {
+	t.Helper()
+	log := &recorder{}
+	cfg := nodes.Config{
+		Name: uniqueName(), Cookie: otp.DefaultCookie, Transport: tr, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
+	}
+	for _, f := range more {
+		f(&cfg)
+	}
+	n, err := nodes.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Errorf("closing %s: %v", cfg.Name, err)
+		}
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", cfg.Name, log)
+		}
+	})
+	require.NoError(t, n.Start(background(t)))
+	return n
+}
+
+// plug makes the transport of a configuration for both roles.
+func plug(t testing.TB, cfg *tls.Config, more ...func(*tlstransport.Config)) transport.Transport {
+	t.Helper()
+	c := tlstransport.Config{Server: cfg, Client: cfg}
+	for _, f := range more {
+		f(&c)
+	}
+	tr, err := tlstransport.New(c)
+	require.NoError(t, err)
+	return tr
+}
+
+// mutualConfig is a tls.Config with which both sides show and verify certificates.
+func (a *authority) mutualConfig(c made, version uint16) *tls.Config {
+	return &tls.Config{
+		MinVersion: version, MaxVersion: version, Certificates: []tls.Certificate{c.pair},
+		RootCAs: a.pool(), ClientCAs: a.pool(), ClientAuth: tls.RequireAndVerifyClientCert,
+	}
+}

@@ -1,0 +1,207 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// DefaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake, so that the error names TLS.
+const DefaultHandshakeTimeout = 6 * time.Second
+
+// Config says how sessions are made. It is copied; nil functions and zero values mean what each field says.
+type Config struct {
+	// Server is for connections that are accepted, Client for those that are made; nil: there are none of that kind. Both are cloned for
+	// each session, with the changes that package documentation lists under "Sessions". An empty ServerName is the host part of the
+	// peer's node name, or the address connected to.
+	Server, Client *tls.Config
+	Options
+}
+
+// Options are what Config and FromOptFile have in common.
+type Options struct {
+	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is DefaultHandshakeTimeout.
+	HandshakeTimeout time.Duration
+	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate], or your own. An
+	// error refuses the peer. OTP has no such checks: there, any node with a certificate may call itself by any name.
+	Checks []PeerCheck
+	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
+	// another process then.
+	Plain bool
+	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
+	// DefaultKeyUpdate records, and any number of bytes.
+	KeyUpdateRecords, KeyUpdateBytes uint64
+	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
+	Logger *slog.Logger
+}
+
+// A source gives the current configuration of a role.
+type source interface {
+	// config is for one handshake; host is what a server's certificate must be for.
+	config(r role, host string) (*tls.Config, error)
+	// verifies reports whether certificates are verified by more than crypto/tls knows of.
+	verifies(r role) bool
+}
+
+// fixed are configurations that do not change.
+type fixed struct{ server, client *tls.Config }
+
+func (f fixed) config(r role, host string) (*tls.Config, error) {
+	if r == server {
+		return f.server, nil
+	}
+	if f.client.ServerName == "" {
+		c := f.client.Clone()
+		c.ServerName = host
+		return c, nil
+	}
+	return f.client, nil
+}
+
+func (f fixed) verifies(role) bool { return false }
+
+// A plugin is what all sockets of one transport share.
+type plugin struct {
+	source  source
+	timeout time.Duration
+	checks  []PeerCheck
+	log     *slog.Logger
+	tcp     *transport.Callbacks[int]
+	has     map[role]bool
+	plain   bool
+
+	updateRecords uint64
+	updateBytes   [3]uint64 // by role
+
+	buffers sync.Pool // *[]byte: large ones of outboxes
+}
+
+// New makes the TLS transport of tls.Configs.
+func New(cfg Config) (transport.Transport, error) {
+	cb, err := Callbacks(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return transport.New(cb, nil)
+}
+
+// Callbacks returns the plug-in itself, for those who wrap it with callbacks of their own.
+func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
+	var none transport.Callbacks[*Socket]
+	f := fixed{}
+	if cfg.Server != nil {
+		f.server = cfg.Server.Clone()
+		if len(f.server.Certificates) == 0 && f.server.GetCertificate == nil && f.server.GetConfigForClient == nil {
+			return none, errors.New("tlstransport: Config.Server has no certificate")
+		}
+	}
+	if cfg.Client != nil {
+		f.client = cfg.Client.Clone()
+	}
+	return callbacks(f, map[role]bool{server: f.server != nil, client: f.client != nil}, cfg.Options)
+}
+
+func callbacks(src source, has map[role]bool, o Options) (transport.Callbacks[*Socket], error) {
+	cb, _, err := build(src, has, o)
+	return cb, err
+}
+
+func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*Socket], p *plugin, err error) {
+	switch {
+	case !has[server] && !has[client]:
+		return cb, nil, errors.New("tlstransport: neither a server's nor a client's configuration")
+	case o.HandshakeTimeout < 0:
+		return cb, nil, fmt.Errorf("tlstransport: Options.HandshakeTimeout is %v", o.HandshakeTimeout)
+	}
+	p = &plugin{
+		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
+		plain: o.Plain, updateRecords: o.KeyUpdateRecords,
+	}
+	if p.timeout == 0 {
+		p.timeout = DefaultHandshakeTimeout
+	}
+	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
+		p.updateRecords = DefaultKeyUpdate
+	}
+	for r := range p.updateBytes {
+		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {
+			p.updateBytes[r] = math.MaxUint64
+		}
+	}
+	return p.callbacks(), p, nil
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Logger
+}
+
+func (p *plugin) callbacks() transport.Callbacks[*Socket] {
+	cb := transport.Callbacks[*Socket]{
+		Flags: transport.FullImpl,
+		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
+			w, err := newWire(p.tcp, addr)
+			if err != nil {
+				return nil, err
+			}
+			return newSocket(p, w), nil
+		},
+		Close: (*Socket).close,
+		Listen: func(s *Socket, addr transport.Addr, backlog int) (transport.Addr, error) {
+			if !p.has[server] {
+				return nil, errNoServer
+			}
+			return s.listen(addr, backlog)
+		},
+		Accept: (*Socket).accept,
+		Connect: func(s *Socket, addr transport.Addr, tmo time.Duration) error {
+			if !p.has[client] {
+				return errNoClient
+			}
+			return s.connect(addr, tmo)
+		},
+		Read:  (*Socket).read,
+		Write: (*Socket).write,
+		Writev: func(s *Socket, v [][]byte, tmo time.Duration) (int64, error) {
+			s.vector = append(s.vector[:0], v...) // v stays the caller's
+			n, err := s.writev(s.vector, size(v), after(tmo))
+			clear(s.vector)
+			return int64(n), err
+		},
+		Pending:                   (*Socket).pending,
+		HandshakePacketHeaderSize: func(*Socket) (int, error) { return 4, nil },
+		ConnectHandshakeComplete:  (*Socket).complete,
+		AcceptHandshakeComplete:   (*Socket).complete,
+		GetFD:                     func(s *Socket) (int, error) { return s.wire.fd() },
+		CloseWrite:                (*Socket).closeWrite,
+		LocalAddr:                 func(s *Socket) (transport.Addr, error) { return s.wire.localAddr() },
+		CheckPeer:                 (*Socket).checkPeer,
+		Interrupt:                 (*Socket).interrupt,
+		Release:                   (*Socket).release,
+	}
+	if canMove && !p.plain {
+		cb.Export = (*Socket).export
+		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) { return p.adopt(fd, state) }
+	}
+	return cb
+}
+
+var (
+	errNoServer = errors.New("no configuration for connections that are accepted")
+	errNoClient = errors.New("no configuration for connections that are made")
+)
+
+// complete is called when the distribution handshake is over.
+func (s *Socket) complete() error {
+	s.completed.Store(true)
+	return s.wire.keepAlive()
+}

@@ -1,0 +1,35 @@
+package tlstransport
+
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A deadline is the time that a callback may take.
+type deadline struct {
+	until time.Time // zero: without end
+	once  bool      // try, do not wait
+}
+
+func after(tmo time.Duration) deadline {
+	switch {
+	case tmo <= 0:
+		return deadline{once: true}
+	case tmo == transport.Infinite:
+		return deadline{}
+	}
+	return deadline{until: time.Now().Add(tmo)}
+}
+
+// expiry is a channel that fires when the time is over; stop must be called.
+func (d deadline) expiry() (fires <-chan time.Time, stop func()) {
+	if d.until.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(time.Until(d.until))
+	return t.C, func() { t.Stop() }
+}
+
+// past is a deadline that is over: setting it ends a wait at once.
+func past() time.Time { return time.Unix(1, 0) }

@@ -1,0 +1,171 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// A Check is what a session failed at.
+type Check string
+
+// The checks. Those of certificates are made by either side: PeerError.ByPeer tells by which.
+const (
+	CheckExpired          Check = "certificate has expired or is not valid yet"
+	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
+	CheckHost             Check = "certificate is for another host"
+	CheckNoCertificate    Check = "no certificate"
+	CheckCertificate      Check = "certificate refused"
+	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
+	CheckAllowed          Check = "node is not allowed"
+	CheckTLS              Check = "no TLS spoken"
+	CheckProtocol         Check = "no protocol version or cipher suite in common"
+	CheckTime             Check = "TLS handshake took too long"
+	CheckSession          Check = "TLS session broken"
+	CheckClosed           Check = "connection closed" // by the peer, in the middle of the handshake or without close_notify
+)
+
+// A PeerError says why there is no TLS session with a peer, or none any more: which check failed, for whom, and who made it.
+type PeerError struct {
+	Addr   string // the peer's address
+	Node   string // its node name, where it is known
+	Check  Check
+	ByPeer bool // the peer made the check, of us, and told by an alert
+	Err    error
+}
+
+func (e *PeerError) Error() string {
+	who := e.Addr
+	if e.Node != "" {
+		who = e.Node + " (" + e.Addr + ")"
+	}
+	if e.ByPeer {
+		return fmt.Sprintf("TLS: %s refuses us: %s: %v", who, e.Check, e.Err)
+	}
+	return fmt.Sprintf("TLS with %s: %s: %v", who, e.Check, e.Err)
+}
+
+func (e *PeerError) Unwrap() error { return e.Err }
+
+var (
+	// ErrNotMovable is wrapped by the error of an Export of a session that stays where it is; nothing has changed.
+	ErrNotMovable = errors.New("this TLS session cannot move to another process")
+	// ErrState is wrapped by the error of an Import of something that no Export has made.
+	ErrState = errors.New("not the state of a TLS session")
+	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Config.HandshakeTimeout.
+	ErrTimeout = errors.New("time is over (Config.HandshakeTimeout)")
+	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
+	ErrNotAllowed = errors.New("not allowed")
+)
+
+// errClosed is the answer to a write after CloseWrite, or after the session has failed.
+var errClosed = fmt.Errorf("no more can be sent in this session: %w", syscall.EPIPE)
+
+// An Alert is an alert of the TLS protocol that a session ended with. See RFC 8446, section 6.
+type Alert uint8
+
+// Error is the alert's name as crypto/tls gives it.
+func (a Alert) Error() string { return tls.AlertError(a).Error() }
+
+const (
+	alertCloseNotify         Alert = 0
+	alertUnexpectedMessage   Alert = 10
+	alertBadRecordMAC        Alert = 20
+	alertRecordOverflow      Alert = 22
+	alertHandshakeFailure    Alert = 40
+	alertBadCertificate      Alert = 42
+	alertUnsupported         Alert = 43
+	alertRevoked             Alert = 44
+	alertCertificateExpired  Alert = 45
+	alertCertificateUnknown  Alert = 46
+	alertUnknownCA           Alert = 48
+	alertAccessDenied        Alert = 49
+	alertDecodeError         Alert = 50
+	alertProtocolVersion     Alert = 70
+	alertInternalError       Alert = 80
+	alertUserCanceled        Alert = 90
+	alertNoRenegotiation     Alert = 100
+	alertCertificateRequired Alert = 116
+)
+
+// check is what an alert of the peer says of us.
+func (a Alert) check() Check {
+	switch a {
+	case alertBadCertificate, alertUnsupported, alertRevoked, alertCertificateUnknown, alertAccessDenied:
+		return CheckCertificate
+	case alertCertificateExpired:
+		return CheckExpired
+	case alertUnknownCA:
+		return CheckUnknownAuthority
+	case alertCertificateRequired:
+		return CheckNoCertificate
+	case alertProtocolVersion:
+		return CheckProtocol
+	case alertHandshakeFailure:
+		return CheckHandshake
+	}
+	return CheckSession
+}
+
+// remoteAlert finds the peer's alert in an error of crypto/tls, which tells it by its text.
+func remoteAlert(err error) (Alert, bool) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0, false
+	}
+	for code := range 256 {
+		if op.Err.Error() == tls.AlertError(code).Error() {
+			return Alert(code), true
+		}
+	}
+	return 0, false
+}
+
+// peerError names the check that an error stands for.
+func (s *Socket) peerError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if known := new(*PeerError); errors.As(err, known) {
+		return err
+	}
+	e := &PeerError{Node: s.peerName(), Check: CheckSession, Err: err}
+	if s.remote != nil {
+		e.Addr = s.remote.String()
+	}
+	var invalid x509.CertificateInvalidError
+	var alert Alert
+	if a, ok := remoteAlert(err); ok {
+		e.Check, e.ByPeer, e.Err = a.check(), true, a
+		return e
+	}
+	switch {
+	case errors.As(err, &alert): // our own record layer's: Err says whose it is
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		e.Check = CheckExpired
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		e.Check = CheckUnknownAuthority
+	case errors.As(err, new(x509.HostnameError)):
+		e.Check = CheckHost
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, &invalid):
+		e.Check = CheckCertificate
+	case errors.As(err, new(tls.RecordHeaderError)):
+		e.Check = CheckTLS
+	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no better name for it
+		e.Check = CheckNoCertificate
+	case strings.Contains(err.Error(), "unsupported protocol version"), strings.Contains(err.Error(), "unsupported versions"),
+		strings.Contains(err.Error(), "no cipher suite supported"):
+		e.Check = CheckProtocol
+	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
+		// Not as a time-out of the call that waits for the handshake: it will never end well.
+		e.Check, e.Err = CheckTime, ErrTimeout
+	case isEnd(err):
+		e.Check = CheckClosed
+	}
+	return e
+}

@@ -1,0 +1,215 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// files are configurations that name files, which are read again when they have changed.
+type files struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	roles map[role]*fileRole
+}
+
+// A fileRole is one role's configuration, and what its files were like when they were read.
+type fileRole struct {
+	role  role
+	opts  *roleOptions
+	seen  map[string]stamp
+	base  *tls.Config
+	roots *x509.CertPool
+}
+
+// A stamp changes when a file does.
+type stamp struct {
+	time time.Time
+	size int64
+}
+
+func (f *fileRole) paths() []string {
+	var all []string
+	for _, c := range f.opts.certs {
+		all = append(all, c.cert, c.key)
+	}
+	if f.opts.cacert != "" {
+		all = append(all, f.opts.cacert)
+	}
+	return all
+}
+
+func (f *fileRole) stamps() map[string]stamp {
+	seen := map[string]stamp{}
+	for _, p := range f.paths() {
+		if info, err := os.Stat(p); err == nil {
+			seen[p] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	return seen
+}
+
+func (f *fileRole) changed() bool {
+	for _, p := range f.paths() {
+		if info, err := os.Stat(p); err != nil || (stamp{info.ModTime(), info.Size()}) != f.seen[p] {
+			return true
+		}
+	}
+	return false
+}
+
+// load reads the files.
+func (f *fileRole) load() error {
+	seen := f.stamps() // before they are read: what changes meanwhile is read once more
+	o := f.opts
+	c := &tls.Config{CurvePreferences: o.groups}
+	for _, files := range o.certs {
+		pair, err := readPair(files)
+		if err != nil {
+			return err
+		}
+		c.Certificates = append(c.Certificates, pair)
+	}
+	if f.role == client {
+		c.GetClientCertificate = choose(c.Certificates)
+	}
+	var roots *x509.CertPool
+	if o.verify {
+		var err error
+		if roots, err = readAuthorities(o.cacert); err != nil {
+			return err
+		}
+	}
+	if o.versions != nil {
+		c.MinVersion, c.MaxVersion = slices.Min(o.versions), slices.Max(o.versions)
+	}
+	for _, id := range o.suites {
+		if !is13(id) {
+			c.CipherSuites = append(c.CipherSuites, id)
+		}
+	}
+	switch { // a version without a suite cannot be spoken
+	case o.suites == nil:
+	case c.CipherSuites == nil:
+		c.MinVersion = tls.VersionTLS13
+	case !slices.ContainsFunc(o.suites, is13):
+		c.MaxVersion = tls.VersionTLS12
+	}
+	if f.role == server && o.verify {
+		c.ClientCAs, c.ClientAuth = roots, tls.VerifyClientCertIfGiven
+		if o.require {
+			c.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+	}
+	f.seen, f.base, f.roots = seen, c, roots
+	return nil
+}
+
+// choose shows a certificate that the server has said it takes, else the first one all the same, as OTP does: the server's refusal tells more
+// than a missing certificate would.
+func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		for i := range certs {
+			if info.SupportsCertificate(&certs[i]) == nil {
+				return &certs[i], nil
+			}
+		}
+		if len(certs) > 0 {
+			return &certs[0], nil
+		}
+		return &tls.Certificate{}, nil
+	}
+}
+
+func is13(id uint16) bool { return id>>8 == tls.TLS_AES_128_GCM_SHA256>>8 }
+
+func (f *files) verifies(r role) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.roles[r].opts.verify
+}
+
+// config gives the configuration for one handshake. Files that have changed and cannot be read, for they are being replaced, say, leave all as
+// it was.
+func (f *files) config(r role, host string) (*tls.Config, error) {
+	f.mu.Lock()
+	fr := f.roles[r]
+	if fr == nil {
+		f.mu.Unlock()
+		return nil, fmt.Errorf("no options for the %s", r)
+	}
+	if fr.changed() {
+		if err := fr.load(); err != nil {
+			f.log.Error("certificates have changed and cannot be read: those from before are used on", "role", r.String(), "error", err)
+		} else {
+			f.log.Info("certificates have changed and were read again", "role", r.String())
+		}
+	}
+	c, roots, o := fr.base.Clone(), fr.roots, fr.opts
+	f.mu.Unlock()
+	if r == client {
+		c.InsecureSkipVerify = true // verify below does it, as OTP does it
+		if !o.noName {
+			if c.ServerName = host; o.serverName != "" {
+				c.ServerName = o.serverName
+			}
+		}
+	}
+	name := c.ServerName
+	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, roots, name, state) }
+	return c, nil
+}
+
+// verifyConnection checks what crypto/tls does not: a client all of the certificate, a server the depth; and both the suite.
+func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string, state tls.ConnectionState) error {
+	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
+		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
+	}
+	if !o.verify || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	chains := state.VerifiedChains
+	if r == client {
+		leaf := state.PeerCertificates[0]
+		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		for _, c := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		var err error
+		if chains, err = leaf.Verify(opts); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		if !o.noName && !isFor(leaf, host) {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: x509.HostnameError{Certificate: leaf, Host: host}}
+		}
+	}
+	for _, chain := range chains {
+		if len(chain)-2 <= o.depth { // between the peer's certificate and the authority's
+			return nil
+		}
+	}
+	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
+		Err: fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)}
+}
+
+var errNoSuite = errors.New("no cipher suite supported")
+
+// isFor tells whether a certificate is for a host, as public_key:pkix_verify_hostname/2 does: an address may be among the DNS names, and
+// the common name counts where there are no others.
+func isFor(c *x509.Certificate, host string) bool {
+	if c.VerifyHostname(host) == nil {
+		return true
+	}
+	if net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host) {
+		return true
+	}
+	return len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host)
+}

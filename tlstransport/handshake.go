@@ -1,0 +1,163 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A peer is what the handshake has told of the other side.
+type peer struct {
+	certificate *x509.Certificate // nil: it has shown none
+	verified    bool              // against our authorities
+}
+
+// begin starts the handshake, which runs by itself and within its own time: a silent peer delays nobody.
+func (s *Socket) begin(r role, remote transport.Addr) {
+	s.role, s.remote = r, remote
+	s.begun.Store(true)
+	limit := deadline{until: time.Now().Add(s.p.timeout)}
+	go func() {
+		defer close(s.over)
+		err := s.shakeSafely(limit)
+		if err != nil {
+			s.failure = s.peerError(err)
+			s.linger()
+			s.p.log.Debug("TLS handshake failed", "role", r.String(), "error", s.failure)
+			return
+		}
+		s.mu.Lock()
+		s.up.Store(true)
+		halved := s.halved
+		s.mu.Unlock()
+		if halved {
+			_ = s.closeNotify() // the connection's end would tell as well
+		}
+	}()
+}
+
+// lingerLimit bounds what a failed handshake waits for the peer's end.
+const lingerLimit = 250 * time.Millisecond
+
+// linger lets the alert arrive that says why the handshake has failed: if the connection were closed while bytes of the peer come in, the
+// kernel would answer them with a reset, and the peer would see that instead.
+func (s *Socket) linger() {
+	var e *PeerError
+	if s.aborted() != nil || errors.As(s.failure, &e) && (e.ByPeer || e.Check == CheckClosed || e.Check == CheckTime) {
+		return
+	}
+	s.wire.shutWrite()
+	limit := after(lingerLimit)
+	var p [4 << 10]byte
+	for s.aborted() == nil {
+		if _, err := s.wire.read(p[:], limit); err != nil {
+			return
+		}
+	}
+}
+
+// shakeSafely turns a panic of the configuration's own functions into an error of this session only.
+func (s *Socket) shakeSafely(limit deadline) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the configuration's functions panic: %v", r)
+		}
+	}()
+	return s.shake(limit)
+}
+
+func (s *Socket) shake(limit deadline) error {
+	s.tap = &tap{s: s, time: limit}
+	base, err := s.p.source.config(s.role, s.host())
+	if err != nil {
+		return err
+	}
+	keys := &keyLog{lines: map[string]logged{}}
+	defer keys.forget()
+	cfg := s.p.session(base, keys)
+	if s.role == client {
+		s.conn = tls.Client(s.tap, cfg)
+	} else {
+		s.conn = tls.Server(s.tap, cfg)
+	}
+	if err := s.conn.Handshake(); err != nil {
+		if late := s.aborted(); late != nil {
+			return late
+		}
+		return err
+	}
+	state := s.conn.ConnectionState()
+	if len(state.PeerCertificates) > 0 {
+		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0 || s.p.source.verifies(s.role)}
+	}
+	s.tap.shaken = true
+	s.takeOver(&state, keys)
+	return nil
+}
+
+// takeOver goes on from the handshake with records of our own, where it is certain that they continue the session exactly; else the session
+// stays with crypto/tls.
+func (s *Socket) takeOver(state *tls.ConnectionState, keys *keyLog) {
+	switch {
+	case s.p.plain:
+		s.stay = errors.New("Options.Plain keeps sessions with crypto/tls")
+	case !s.tap.atBoundary() || state.DidResume || !state.HandshakeComplete:
+		s.stay = errors.New("the handshake has not ended between two records")
+	default:
+		in, out, err := keys.halves(state, s.role, s.tap.hello)
+		if err == nil {
+			s.own = newSession(s, in, out)
+			s.conn, s.tap = nil, nil
+			return
+		}
+		s.stay = err
+	}
+	s.p.log.Debug("this TLS session cannot move", "addr", s.remote, "reason", s.stay)
+}
+
+// session is a configuration for one handshake: nothing is shared between sessions, so that each one's numbers are known and it can move.
+func (p *plugin) session(base *tls.Config, keys *keyLog) *tls.Config {
+	c := base.Clone()
+	keys.to(base.KeyLogWriter)
+	c.KeyLogWriter = keys
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	c.SessionTicketsDisabled = true
+	c.ClientSessionCache = nil
+	c.Renegotiation = tls.RenegotiateNever
+	if each := base.GetConfigForClient; each != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := each(hello)
+			if chosen == nil || err != nil {
+				return nil, err
+			}
+			chosen = p.session(chosen, keys)
+			chosen.GetConfigForClient = nil
+			return chosen, nil
+		}
+	}
+	return c
+}
+
+// checkPeer asks the checks of the configuration about a node.
+func (s *Socket) checkPeer(name string) error {
+	if err := s.await(deadline{}); err != nil {
+		return err
+	}
+	s.name(name)
+	for _, check := range s.p.checks {
+		err := check(Peer{Name: name, Addr: s.remote, Certificate: s.peer.certificate, Verified: s.peer.verified})
+		if err == nil {
+			continue
+		}
+		e := &PeerError{Node: name, Check: CheckAllowed, Err: errors.Join(ErrNotAllowed, err)}
+		if s.remote != nil {
+			e.Addr = s.remote.String()
+		}
+		return e
+	}
+	return nil
+}

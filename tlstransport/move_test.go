@@ -1,0 +1,528 @@
+//go:build unix
+
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// move hands a socket over, in the order of a hand-off.
+func move(t testing.TB, cb transport.Callbacks[*Socket], old *Socket) *Socket {
+	t.Helper()
+	s, err := handOver(cb, old)
+	require.NoError(t, err)
+	return s
+}
+
+func handOver(cb transport.Callbacks[*Socket], old *Socket) (*Socket, error) {
+	fd, err := cb.GetFD(old)
+	if err != nil {
+		return nil, err
+	}
+	state, err := cb.Export(old)
+	if err != nil {
+		return nil, err
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cb.Import(nil, dup, state)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(dup))
+	}
+	clear(state) // it keeps nothing of it
+	return s, cb.Release(old)
+}
+
+// A mover moves its socket while it is read and written.
+type mover struct {
+	cb transport.Callbacks[*Socket]
+
+	calls sync.RWMutex // held by a call in flight; the mover takes all
+	s     *Socket
+}
+
+func (m *mover) Read(p []byte) (int, error) {
+	for {
+		m.calls.RLock()
+		n, err := m.s.read(p, tooLong)
+		m.calls.RUnlock()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			if n == 0 && err == nil {
+				err = io.EOF
+			}
+			return n, err
+		}
+		time.Sleep(time.Microsecond) // lets the mover in
+	}
+}
+
+func (m *mover) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		m.calls.RLock()
+		k, err := m.s.write(p[n:], tooLong)
+		m.calls.RUnlock()
+		n += k
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if err != nil {
+			time.Sleep(time.Microsecond)
+		}
+	}
+	return n, nil
+}
+
+func (m *mover) move() error {
+	got := make(chan struct{})
+	go func() { m.calls.Lock(); close(got) }()
+	for {
+		select {
+		case <-got:
+			s, err := handOver(m.cb, m.s)
+			if err == nil {
+				m.s = s
+			}
+			m.calls.Unlock()
+			return err
+		default:
+			m.cb.Interrupt(m.current())
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+}
+
+// current is the socket; only the mover changes it.
+func (m *mover) current() *Socket { return m.s }
+
+// A session moves again and again under load both ways, while keys change, and its peer sees nothing but its bytes.
+func TestMovesUnderLoad(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	for _, s := range suites[:6] {
+		if s.version == tls.VersionTLS13 && s.id != tls.TLS_AES_128_GCM_SHA256 {
+			continue
+		}
+		t.Run(suiteOf(s.version, s.id).String(), func(t *testing.T) {
+			cfg := a.mutual(t)
+			cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
+			cfg = restrict(cfg, s.version, s.id)
+			w := newWorkbench(t, cfg, Options{KeyUpdateRecords: 20})
+			for _, r := range []role{client, server} {
+				s, peer := w.against(r, cfg)
+				m := &mover{cb: w.cb, s: s}
+				exchange(t, m, peer, 1) // so that the handshake is over
+				stop := make(chan struct{})
+				moves := make(chan int)
+				go func() {
+					n := 0
+					defer func() { moves <- n }()
+					for ; ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if err := m.move(); err != nil {
+							t.Errorf("move %d: %v", n, err)
+							return
+						}
+					}
+				}()
+				exchange(t, m, peer, 8_000_000)
+				close(stop)
+				n := <-moves
+				require.Greater(t, n, 5)
+				t.Logf("%d moves", n)
+				require.NoError(t, w.cb.Close(m.s))
+				require.NoError(t, peer.NetConn().Close())
+			}
+		})
+	}
+}
+
+// A dialogue is a socket of ours with a session that was made of given keys, and the other end of its connection, which a test plays.
+type dialogue struct {
+	t       testing.TB
+	cb      transport.Callbacks[*Socket]
+	s       *Socket
+	conn    *net.TCPConn
+	out, in *half // the test's
+}
+
+func newDialogue(t testing.TB, version uint16, r role, o Options) *dialogue {
+	t.Helper()
+	id := tls.TLS_AES_128_GCM_SHA256
+	if version == tls.VersionTLS12 {
+		id = tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+	}
+	cb, err := Callbacks(Config{Client: &tls.Config{}, Options: o})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	here, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer here.Close()
+	there, err := l.Accept()
+	require.NoError(t, err)
+	f, err := here.(*net.TCPConn).File()
+	require.NoError(t, err)
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	d := &dialogue{t: t, cb: cb, conn: there.(*net.TCPConn)}
+	var ours halfState
+	d.out, d.in = twoHalves(t, version, id, 5)
+	ours = d.in.state()
+	st := state{version: version, suite: id, role: r, in: ours, out: ours, node: "a@b"}
+	d.s, err = cb.Import(nil, fd, st.append(nil))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, cb.Close(d.s))
+		d.conn.Close()
+	})
+	return d
+}
+
+// records seals what a test wants to send.
+func (d *dialogue) seal(b []byte, typ byte, p []byte) []byte {
+	b, err := d.out.seal(b, typ, p)
+	require.NoError(d.t, err)
+	return b
+}
+
+func (d *dialogue) send(b []byte) {
+	_, err := d.conn.Write(b)
+	require.NoError(d.t, err)
+}
+
+// hear opens the next record that our socket sends.
+func (d *dialogue) hear() (typ byte, p []byte) {
+	d.t.Helper()
+	require.NoError(d.t, d.conn.SetReadDeadline(time.Now().Add(tooLong)))
+	head := make([]byte, recordHeader)
+	_, err := io.ReadFull(d.conn, head)
+	require.NoError(d.t, err)
+	record := append(head, make([]byte, binary.BigEndian.Uint16(head[3:]))...)
+	_, err = io.ReadFull(d.conn, record[recordHeader:])
+	require.NoError(d.t, err)
+	typ, p, err = d.in.open(nil, record)
+	require.NoError(d.t, err)
+	return typ, bytes.Clone(p)
+}
+
+// A session moves at every byte of what it receives: in headers, in records, in handshake messages that are in several records, and before
+// and after key updates.
+func TestMovesAtEveryByteReceived(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			size := 1
+			for at := 0; at <= size; at++ {
+				d := newDialogue(t, version, client, Options{})
+				text := []byte("some text that is read in pieces")
+				stream := d.seal(nil, typeData, text)
+				stream = d.seal(stream, typeData, nil)
+				if version == tls.VersionTLS13 {
+					ticket := append([]byte{messageTicket, 0, 0, 20}, make([]byte, 20)...)
+					stream = d.seal(stream, typeHandshake, ticket[:7])
+					stream = d.seal(stream, typeHandshake, append(ticket[7:], messageKeyUpdate, 0))
+					stream = d.seal(stream, typeHandshake, []byte{0, 1, 1})
+					require.NoError(t, d.out.update())
+				} else {
+					stream = d.seal(stream, typeHandshake, []byte{messageHelloRequest, 0})
+					stream = d.seal(stream, typeHandshake, []byte{0, 0})
+				}
+				stream = d.seal(stream, typeData, text)
+				stream = d.seal(stream, typeAlert, []byte{1, byte(alertCloseNotify)})
+				size = len(stream)
+
+				var got []byte
+				p := make([]byte, 5)
+				read := func(tmo time.Duration) error {
+					n, err := d.s.read(p, tmo)
+					got = append(got, p[:n]...)
+					if n == 0 && err == nil {
+						err = io.EOF
+					}
+					return err
+				}
+				d.send(stream[:at])
+				for tmo := 2 * time.Millisecond; ; tmo = 0 { // some of what has come, so that it is in every stage
+					if len(got) >= at/3 || read(tmo) != nil {
+						break
+					}
+				}
+				d.s = move(t, d.cb, d.s)
+				d.send(stream[at:])
+				var err error
+				for err == nil {
+					err = read(tooLong)
+				}
+				require.Equal(t, io.EOF, err, at)
+				require.Equal(t, string(text)+string(text), string(got), at)
+				typ, answer := d.hear()
+				if version == tls.VersionTLS13 {
+					require.Equal(t, typeHandshake, typ)
+					require.Equal(t, []byte{messageKeyUpdate, 0, 0, 1, 0}, answer)
+				} else {
+					require.Equal(t, typeAlert, typ)
+					require.Equal(t, []byte{1, byte(alertNoRenegotiation)}, answer)
+				}
+				require.NoError(t, d.cb.Close(d.s))
+				d.s = d.cb2(t)
+			}
+		})
+	}
+}
+
+// cb2 is a socket that may be closed in place of one that was.
+func (d *dialogue) cb2(t testing.TB) *Socket {
+	s, err := d.cb.Socket(nil, loopback(t))
+	require.NoError(t, err)
+	return s
+}
+
+// A session moves with a half-written record, at many places: the rest goes out from where it has moved, under the number that it has.
+func TestMovesHalfWritten(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			d := newDialogue(t, version, server, Options{KeyUpdateRecords: 7})
+			fd, err := d.cb.GetFD(d.s)
+			require.NoError(t, err)
+			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
+			require.NoError(t, d.conn.SetReadBuffer(10_000))
+			const total = 200_000
+			sent := 0
+			block := make([]byte, 70_000)
+			halves := 0
+			received := make(chan error, 1)
+			go func() {
+				received <- d.receive(total, func(n int) { time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond) })
+			}()
+			for sent < total {
+				n := min(len(block), total-sent)
+				for i := range n {
+					block[i] = byte((sent + i) >> 3)
+				}
+				n, err := d.cb.Write(d.s, block[:n], time.Duration(rand.IntN(300))*time.Microsecond)
+				if err != nil {
+					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+				}
+				sent += n
+				d.s.out.stop()
+				if d.s.out.pos < len(d.s.out.buf) {
+					halves++
+				}
+				d.s = move(t, d.cb, d.s)
+				if rand.IntN(3) == 0 { // or it comes to nothing
+					_, err := d.cb.Export(d.s)
+					require.NoError(t, err)
+				}
+			}
+			_, err = d.cb.Read(d.s, block, 0) // what is left goes out when the session is used
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, <-received)
+			require.Greater(t, halves, 3)
+		})
+	}
+}
+
+// receive opens records until all bytes have come, and compares them.
+func (d *dialogue) receive(total int, pause func(n int)) error {
+	var raw []byte
+	got := 0
+	p := make([]byte, 5000)
+	for got < total {
+		if err := d.conn.SetReadDeadline(time.Now().Add(tooLong)); err != nil {
+			return err
+		}
+		n, err := d.conn.Read(p)
+		if err != nil {
+			return err
+		}
+		pause(n)
+		raw = append(raw, p[:n]...)
+		for len(raw) >= recordHeader {
+			size := recordHeader + int(binary.BigEndian.Uint16(raw[3:]))
+			if len(raw) < size {
+				break
+			}
+			typ, plain, err := d.in.open(nil, raw[:size])
+			if err != nil {
+				return err
+			}
+			switch typ {
+			case typeHandshake:
+				if err := d.in.update(); err != nil {
+					return err
+				}
+			case typeData:
+				for _, b := range plain {
+					if b != byte(got>>3) {
+						return errors.New("other bytes came than were sent")
+					}
+					got++
+				}
+			}
+			raw = raw[size:]
+		}
+	}
+	return nil
+}
+
+// A state with a wrong sequence number ends the session, whichever direction it is of; nothing wrong is ever read.
+func TestWrongSequenceNumber(t *testing.T) {
+	cfg := newAuthority(t, "an authority").mutual(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, direction := range []string{"in", "out"} {
+			for _, by := range []uint64{1, 2, 1 << 40} {
+				cfg := restrict(cfg, version, 0)
+				w := newWorkbench(t, cfg, Options{})
+				c, s := w.pair()
+				exchange(t, ours{c}, ours{s}, 1000)
+				exported, err := w.cb.Export(c)
+				require.NoError(t, err)
+				st, err := parseState(exported)
+				require.NoError(t, err)
+				if direction == "in" {
+					st.in.seq += by
+				} else {
+					st.out.seq += by
+				}
+				fd, err := w.cb.GetFD(c)
+				require.NoError(t, err)
+				dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+				require.NoError(t, err)
+				moved, err := w.cb.Import(nil, dup, st.append(nil))
+				require.NoError(t, err)
+				require.NoError(t, w.cb.Release(c))
+
+				from, to := s, moved
+				if direction == "out" {
+					from, to = moved, s
+				}
+				_, err = w.cb.Write(from, []byte("hello"), tooLong)
+				require.NoError(t, err)
+				n, err := w.cb.Read(to, make([]byte, 10), tooLong)
+				require.Zero(t, n)
+				require.ErrorIs(t, err, alertBadRecordMAC)
+				_, err = w.cb.Read(from, make([]byte, 10), tooLong)
+				var e *PeerError
+				require.ErrorAs(t, err, &e)
+				require.True(t, e.ByPeer)
+				require.ErrorIs(t, err, alertBadRecordMAC)
+				_, err = w.cb.Export(to)
+				require.ErrorIs(t, err, ErrNotMovable)
+				require.NoError(t, w.cb.Close(moved))
+				require.NoError(t, w.cb.Close(s))
+			}
+		}
+	}
+}
+
+// What is no state is refused, and the descriptor stays the caller's.
+func TestImportRefuses(t *testing.T) {
+	cfg := newAuthority(t, "an authority").mutual(t)
+	w := newWorkbench(t, cfg, Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	good, err := w.cb.Export(c)
+	require.NoError(t, err)
+	fd, err := w.cb.GetFD(c)
+	require.NoError(t, err)
+	later := bytes.Clone(good)
+	later[len(stateMagic)]++
+	listener, err := w.cb.GetFD(w.l)
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		fd    int
+		state []byte
+		err   error
+	}{
+		"empty": {fd, []byte{}, ErrState}, "garbage": {fd, []byte("garbage, and more of it"), ErrState}, "cut off": {fd, good[:len(good)-1], ErrState},
+		"too long": {fd, append(bytes.Clone(good), 0), ErrState}, "a later version": {fd, later, ErrState},
+		"a listener with a session's state": {listener, good, unix.EINVAL}, "a session without": {fd, nil, unix.EINVAL},
+		"no socket": {0, good, unix.ENOTSOCK}, "no descriptor": {9999, good, unix.EBADF},
+	} {
+		_, err := w.cb.Import(nil, tt.fd, tt.state)
+		require.ErrorIs(t, err, tt.err, name)
+	}
+	exchange(t, ours{c}, ours{s}, 1000) // goes on
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
+// A session that stays with crypto/tls says why, and goes on.
+func TestNotMovable(t *testing.T) {
+	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
+	w := newWorkbench(t, cfg, Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 100_000)
+	_, err := w.cb.Export(c)
+	require.ErrorIs(t, err, ErrNotMovable)
+	require.ErrorContains(t, err, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA")
+	exchange(t, ours{c}, ours{s}, 100_000)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+
+	silent, err := net.Dial("tcp", w.at.String())
+	require.NoError(t, err)
+	s = w.accept()
+	_, err = w.cb.Export(s)
+	require.ErrorIs(t, err, ErrNotMovable)
+	require.ErrorContains(t, err, "under way")
+	require.NoError(t, w.cb.Release(s))
+	silent.Close()
+}
+
+func FuzzImport(f *testing.F) {
+	for _, s := range suites {
+		_, in := twoHalves(f, s.version, s.id, 3)
+		st := state{
+			version: s.version, suite: s.id, role: client, in: in.state(), out: in.state(), raw: []byte{23, 3, 3}, plain: []byte("plain"),
+			message: []byte{4, 0}, unsent: []byte("sealed"), node: "a@b",
+		}
+		f.Add(st.append(nil))
+	}
+	f.Add([]byte(stateMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		st, err := parseState(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrState)
+			return
+		}
+		require.Equal(t, b, st.append(nil))
+		s := newSocket(&plugin{}, nil)
+		if err := s.resume(&st); err != nil {
+			require.ErrorIs(t, err, ErrState)
+			return
+		}
+		again := s.state().append(nil)
+		if st.flags&flagComplete == 0 {
+			require.Equal(t, b, again)
+		}
+		// What it holds is read without a panic, and comes to an end.
+		for range len(b) + 10 {
+			s.own.plain = nil
+			if _, opened, err := s.own.next(make([]byte, 3)); err != nil || !opened {
+				break
+			}
+		}
+	})
+}

@@ -1,0 +1,367 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// An OptionError is an option of an option file that cannot be honoured.
+type OptionError struct {
+	File   string
+	Role   string // "server" or "client"; empty: it is about the file itself
+	Option string
+	Err    error
+}
+
+func (e *OptionError) Error() string {
+	s := "option file " + e.File
+	if e.Role != "" {
+		s += ": " + e.Role
+	}
+	if e.Option != "" {
+		s += ": " + e.Option
+	}
+	return s + ": " + e.Err.Error()
+}
+
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// FromOptFile makes the TLS transport of an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
+// roles, [{server,[…]},{client,[…]}]. It is read once; the certificates and keys that it names are read again when they have changed.
+// What cannot be honoured is an *OptionError that names it.
+func FromOptFile(path string, o Options) (transport.Transport, error) {
+	cb, err := OptFileCallbacks(path, o)
+	if err != nil {
+		return nil, err
+	}
+	return transport.New(cb, nil)
+}
+
+// OptFileCallbacks is FromOptFile for those who wrap the plug-in with callbacks of their own.
+func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], error) {
+	var none transport.Callbacks[*Socket]
+	file, err := readOptFile(path)
+	if err != nil {
+		return none, err
+	}
+	src := &files{log: o.logger(), roles: map[role]*fileRole{}}
+	has := map[role]bool{}
+	for r, opts := range file {
+		f := &fileRole{opts: opts, role: r}
+		if err := f.load(); err != nil {
+			return none, &OptionError{File: path, Role: r.String(), Err: err}
+		}
+		src.roles[r], has[r] = f, true
+		if !opts.verify {
+			src.log.Warn("TLS certificates of peers are not verified: {verify,verify_peer} is not set", "file", path, "role", r.String())
+		}
+	}
+	cb, p, err := build(src, has, o)
+	if err == nil {
+		for r, opts := range file {
+			if opts.keyUpdateAt > 0 && o.KeyUpdateBytes == 0 {
+				p.updateBytes[r] = opts.keyUpdateAt
+			}
+		}
+	}
+	return cb, err
+}
+
+// certFiles are where a certificate and its key are.
+type certFiles struct{ cert, key, password string }
+
+// roleOptions are one role's options.
+type roleOptions struct {
+	certs       []certFiles
+	cacert      string
+	verify      bool
+	require     bool // fail_if_no_peer_cert
+	depth       int
+	versions    []uint16
+	suites      []uint16 // of both versions; nil: any
+	groups      []tls.CurveID
+	serverName  string // instead of the host of the peer's node name
+	noName      bool   // server_name_indication is disable
+	keyUpdateAt uint64
+}
+
+// defaultDepth is OTP's.
+const defaultDepth = 10
+
+func readOptFile(path string) (map[role]*roleOptions, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > maxOptFile {
+		err = fmt.Errorf("larger than %d bytes", maxOptFile)
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, &OptionError{File: path, Err: err}
+	}
+	file, err := parseOptFile(string(b))
+	if err != nil {
+		var e *OptionError
+		if !errors.As(err, &e) {
+			e = &OptionError{Err: err}
+		}
+		e.File = path
+		return nil, e
+	}
+	return file, nil
+}
+
+// parseOptFile reads the text of an option file.
+func parseOptFile(s string) (map[role]*roleOptions, error) {
+	t, err := parseTerm(s)
+	if err != nil {
+		return nil, err
+	}
+	top, ok := t.(list)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a list [{server,[…]},{client,[…]}]", show(t))
+	}
+	file := map[role]*roleOptions{}
+	for _, e := range top {
+		section, ok := e.(tuple)
+		if !ok || len(section) != 2 || section[0] != any(atom("server")) && section[0] != any(atom("client")) {
+			return nil, fmt.Errorf("%s is neither {server,[…]} nor {client,[…]}", show(e))
+		}
+		r := server
+		if section[0] == any(atom("client")) {
+			r = client
+		}
+		options, ok := section[1].(list)
+		if !ok {
+			return nil, fmt.Errorf("the options of %s are not a list", section[0])
+		}
+		if file[r] != nil {
+			return nil, fmt.Errorf("%s is there twice", section[0])
+		}
+		if file[r], err = parseRole(r, options); err != nil {
+			return nil, err
+		}
+	}
+	if len(file) == 0 {
+		return nil, errors.New("neither server nor client options")
+	}
+	return file, nil
+}
+
+func parseRole(r role, options list) (*roleOptions, error) {
+	o := &roleOptions{depth: defaultDepth}
+	known := meanings()
+	given := map[atom]any{}
+	wrong := func(name string, err error) error { return &OptionError{Role: r.String(), Option: name, Err: err} }
+	for _, e := range options {
+		name, value, err := option(e)
+		if err != nil {
+			return nil, wrong(show(e), err)
+		}
+		if _, twice := given[name]; twice {
+			return nil, wrong(string(name), errors.New("it is given twice"))
+		}
+		given[name] = value
+		set := known[name]
+		if set == nil {
+			return nil, wrong(string(name), errors.New("this option is not known here"))
+		}
+		if err := set(o, r, value); err != nil {
+			return nil, wrong(string(name), err)
+		}
+	}
+	if err := o.whole(r, given); err != nil {
+		return nil, &OptionError{Role: r.String(), Err: err}
+	}
+	return o, nil
+}
+
+// option takes {Name, Value}, or Name alone, which is {Name, true}.
+func option(e any) (atom, any, error) {
+	switch e := e.(type) {
+	case atom:
+		return e, atom("true"), nil
+	case tuple:
+		if len(e) == 2 {
+			if name, ok := e[0].(atom); ok {
+				return name, e[1], nil
+			}
+		}
+	}
+	return "", nil, errors.New("it is not of the form {Name, Value}")
+}
+
+// whole checks options that need each other.
+func (o *roleOptions) whole(r role, given map[atom]any) error {
+	// certfile, keyfile and password are parts of one certificate.
+	if c, ok := given["certfile"]; ok {
+		f := certFiles{}
+		f.cert, _ = path(c)
+		f.key, _ = path(given["keyfile"])
+		if f.key == "" {
+			f.key = f.cert
+		}
+		f.password, _ = plainText(given["password"])
+		if len(o.certs) > 0 {
+			return errors.New("certs_keys stands beside certfile: give the one or the other")
+		}
+		o.certs = append(o.certs, f)
+	} else if _, ok := given["keyfile"]; ok {
+		return errors.New("keyfile without certfile")
+	}
+	// Of OTP 26 and later clients verify unless they are told not to; OTP 25 does not. An authority is there to be asked.
+	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {
+		o.verify = true
+	}
+	tls12 := o.versions == nil || slices.Contains(o.versions, tls.VersionTLS12)
+	_, renegotiates := given["renegotiate_at"]
+	switch {
+	case r == server && len(o.certs) == 0:
+		return errors.New("certfile is missing")
+	case o.verify && o.cacert == "":
+		return errors.New("verify_peer needs cacertfile")
+	case o.require && !o.verify:
+		return errors.New("fail_if_no_peer_cert needs {verify,verify_peer}")
+	case renegotiates && tls12:
+		return errors.New("renegotiate_at: TLS 1.2 is never renegotiated here; {versions,['tlsv1.3']} has no need for it")
+	}
+	return nil
+}
+
+// A meaning puts the value of an option into effect, or says why it cannot.
+type meaning func(o *roleOptions, r role, v any) error
+
+// nothing is the meaning of options with one of these values: there is nothing to do for them.
+func nothing(values ...atom) meaning {
+	return func(_ *roleOptions, _ role, v any) error {
+		if a, ok := v.(atom); ok && slices.Contains(values, a) {
+			return nil
+		}
+		return fmt.Errorf("%s cannot be honoured", show(v))
+	}
+}
+
+func unsupported(why string) meaning {
+	return func(*roleOptions, role, any) error { return errors.New(why) }
+}
+
+func boolean(v any) (bool, error) {
+	switch v {
+	case any(atom("true")):
+		return true, nil
+	case any(atom("false")):
+		return false, nil
+	}
+	return false, fmt.Errorf("%s is neither true nor false", show(v))
+}
+
+func path(v any) (string, error) {
+	s, err := plainText(v)
+	if err == nil && s == "" {
+		err = errors.New("an empty path")
+	}
+	return s, err
+}
+
+// plainText takes a string or a binary.
+func plainText(v any) (string, error) {
+	switch v := v.(type) {
+	case text:
+		return string(v), nil
+	case bytestring:
+		return string(v), nil
+	case list:
+		if len(v) == 0 {
+			return "", nil
+		}
+	}
+	return "", fmt.Errorf("%s is neither a string nor a binary", show(v))
+}
+
+func number(v any, least int64) (int64, error) {
+	n, ok := v.(int64)
+	if !ok || n < least {
+		return 0, fmt.Errorf("%s is not a number from %d on", show(v), least)
+	}
+	return n, nil
+}
+
+// versionOf knows the versions that are spoken here.
+func versionOf(v any) (uint16, error) {
+	switch v {
+	case any(atom("tlsv1.3")):
+		return tls.VersionTLS13, nil
+	case any(atom("tlsv1.2")):
+		return tls.VersionTLS12, nil
+	}
+	return 0, fmt.Errorf("%s is not supported, only 'tlsv1.2' and 'tlsv1.3' are", show(v))
+}
+
+// groupOf knows the key exchange groups that crypto/tls has.
+func groupOf(v any) (tls.CurveID, error) {
+	switch v {
+	case any(atom("x25519")):
+		return tls.X25519, nil
+	case any(atom("secp256r1")), any(atom("prime256v1")):
+		return tls.CurveP256, nil
+	case any(atom("secp384r1")):
+		return tls.CurveP384, nil
+	case any(atom("secp521r1")):
+		return tls.CurveP521, nil
+	case any(atom("x25519mlkem768")):
+		return tls.X25519MLKEM768, nil
+	}
+	return 0, fmt.Errorf("%s is not supported", show(v))
+}
+
+// suiteNamed finds a cipher suite by the name of the standards or of OpenSSL: both are in use in Erlang.
+func suiteNamed(v any) (uint16, error) {
+	name, err := plainText(v)
+	if err != nil {
+		return 0, fmt.Errorf("%s: only names of suites are read here", show(v))
+	}
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if s.Name == name || openSSLName(s.Name) == name {
+			return s.ID, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is not supported", name)
+}
+
+// openSSLName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into ECDHE-RSA-AES128-GCM-SHA256.
+func openSSLName(name string) string {
+	name, ok := strings.CutPrefix(name, "TLS_")
+	if !ok || !strings.Contains(name, "_WITH_") {
+		return "" // those of TLS 1.3 have one name
+	}
+	name = strings.TrimPrefix(strings.ReplaceAll(name, "_WITH_", "_"), "RSA_") // RSA key exchange has no name there
+	if strings.Contains(name, "POLY1305") {
+		name = strings.TrimSuffix(name, "_SHA256")
+	}
+	name = strings.NewReplacer("AES_128_CBC", "AES128", "AES_256_CBC", "AES256", "AES_128", "AES128", "AES_256", "AES256").Replace(name)
+	return strings.ReplaceAll(name, "_", "-")
+}
+
+// each applies one meaning to every element of a list.
+func each[T any](v any, of func(any) (T, error)) ([]T, error) {
+	l, ok := v.(list)
+	if !ok || len(l) == 0 {
+		return nil, fmt.Errorf("%s is not a list of them", show(v))
+	}
+	var all []T
+	for _, e := range l {
+		x, err := of(e)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}

@@ -1,0 +1,211 @@
+package tlstransport
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/transporttest"
+)
+
+func TestParseTerm(t *testing.T) {
+	for _, tt := range []struct{ in, out string }{
+		{"[]", "[]"}, {" [ a , 'B c' , \"s\" ] . ", `[a,B c,"s"]`}, {"{server,[{depth,2}]}.", "{server,[{depth,2}]}"},
+		{"% a comment\n{a,% another\n'tlsv1.3'}", "{a,tlsv1.3}"}, {`"a\"b\\\n\x41\x{42}\103"`, `"a\"b\\\nABC"`}, {`"a" "b"` + "\n" + `"c"`, `"abc"`},
+		{`<<"bin">>`, `<<"bin">>`}, {`<<"é"/utf8>>`, `<<"é">>`}, {`<<97,98>>`, `<<"ab">>`}, {"<<>>", `<<"">>`}, {"-12", "-12"}, {"16#fF", "255"},
+		{"388_736", "388736"}, {"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}", "#{…}"}, {"#{}", "#{…}"},
+	} {
+		got, err := parseTerm(tt.in)
+		require.NoError(t, err, tt.in)
+		require.Equal(t, tt.out, show(got), tt.in)
+	}
+	for _, tt := range []struct{ in, err string }{
+		{"", "line 1: a term is missing"}, {"[a", "line 1"}, {"[a,\n\nb c]", `line 3: "c]"`}, {`"abc`, `line 1: " is not closed`}, {"os:getenv(\"X\")", "line 1: os:getenv"},
+		{"[{certfile,\nfilename:join(a,b)}]", "line 2: filename:join"}, {"Var", `"Var" is a variable`}, {"fun(X) -> X end", "fun Module:Name/Arity"},
+		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.", "after the end"}, {strings.Repeat("[", 100), "deeper"},
+		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/", "a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
+	} {
+		_, err := parseTerm(tt.in)
+		require.ErrorContains(t, err, tt.err, tt.in)
+	}
+}
+
+func TestParseOptFile(t *testing.T) {
+	file, err := parseOptFile(`[{server,[{certfile,"c.pem"},{keyfile,<<"k.pem">>},{password,"secret"},{cacertfile,"ca.pem"},{verify,verify_peer},
+		fail_if_no_peer_cert,{depth,3},{versions,['tlsv1.3','tlsv1.2']},{secure_renegotiate,true},{reuse_sessions,true},{dhfile,"dh.pem"},
+		{hibernate_after,5000},{verify_fun,{fun inet_tls_dist:verify_client/3,[]}},{crl_check,false}]},
+		{client,[{certs_keys,[#{certfile => "a"},#{certfile => "b",keyfile => "c",password => "d"}]},{eccs,[secp256r1,x25519]},
+		{ciphers,["ECDHE-RSA-AES128-GCM-SHA256","TLS_AES_256_GCM_SHA384","TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384","ECDHE-RSA-CHACHA20-POLY1305"]},
+		{server_name_indication,"other"},{key_update_at,1000}]}].`)
+	require.NoError(t, err)
+	require.Equal(t, &roleOptions{
+		certs: []certFiles{{"c.pem", "k.pem", "secret"}}, cacert: "ca.pem", verify: true, require: true, depth: 3,
+		versions: []uint16{tls.VersionTLS13, tls.VersionTLS12},
+	}, file[server])
+	require.Equal(t, &roleOptions{
+		certs: []certFiles{{"a", "a", ""}, {"b", "c", "d"}}, depth: defaultDepth, groups: []tls.CurveID{tls.CurveP256, tls.X25519},
+		suites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256},
+		serverName: "other", keyUpdateAt: 1000,
+	}, file[client])
+	for _, tt := range []struct{ in, err string }{
+		{`{server,[]}`, "is not a list"}, {`[]`, "neither server nor client"}, {`[{sever,[]}]`, "{sever,[]} is neither"}, {`[{server,x}]`, "not a list"},
+		{`[{client,[]},{client,[]}]`, "client is there twice"}, {`[{server,[]}]`, "server: certfile is missing"},
+		{`[{client,[{certfile,"a"},{certfile,"b"}]}]`, "client: certfile: it is given twice"}, {`[{client,[{no_such_option,1}]}]`, "client: no_such_option: this option is not known"},
+		{`[{client,[{a,b,c}]}]`, "{a,b,c}: it is not of the form"}, {`[{client,[{crl_check,true}]}]`, "crl_check: certificate revocation lists"},
+		{`[{client,[{crl_cache,{ssl_crl_cache,x}}]}]`, "crl_cache"}, {`[{client,[{versions,['tlsv1.2','tlsv1.1']}]}]`, "versions: tlsv1.1 is not supported"},
+		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`, "only names"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
+		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
+		{`[{client,[{fail_if_no_peer_cert,true}]}]`, "for servers"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
+		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`, "keyfile without certfile"},
+		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`, "depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
+		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`, "certs_keys: cert is not supported"},
+		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys stands beside certfile"},
+		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
+	} {
+		_, err := parseOptFile(tt.in)
+		require.ErrorContains(t, err, tt.err, tt.in)
+	}
+	for in, verifies := range map[string]bool{
+		`[{client,[]}]`: false, `[{client,[{cacertfile,"a"}]}]`: true, `[{client,[{cacertfile,"a"},{verify,verify_none}]}]`: false,
+		`[{server,[{certfile,"c"},{cacertfile,"a"}]}]`: false, `[{server,[{certfile,"c"},{cacertfile,"a"},{verify,verify_peer}]}]`: true,
+	} {
+		file, err := parseOptFile(in)
+		require.NoError(t, err)
+		for _, o := range file {
+			require.Equal(t, verifies, o.verify, in)
+		}
+	}
+	_, err = parseOptFile(`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`)
+	require.NoError(t, err)
+}
+
+// quote writes an Erlang string.
+func optFile(t testing.TB, dir, server, client string) string {
+	t.Helper()
+	path := filepath.Join(dir, "ssl_dist.conf")
+	require.NoError(t, os.WriteFile(path, []byte("[{server,["+server+"]},{client,["+client+"]}].\n"), 0o600))
+	return path
+}
+
+func certOptions(ca, cert, key string) string {
+	return `{cacertfile,"` + ca + `"},{certfile,"` + cert + `"},{keyfile,"` + key + `"},{verify,verify_peer}`
+}
+
+func TestConformanceOptFile(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	dir := t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	tr, err := FromOptFile(optFile(t, dir, o+",{fail_if_no_peer_cert,true},{key_update_at,50000}", o), Options{})
+	require.NoError(t, err)
+	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
+}
+
+// pairOf makes the callbacks of an option file, and a listener over them.
+func optBench(t testing.TB, path string, o Options) *workbench {
+	t.Helper()
+	cb, err := OptFileCallbacks(path, o)
+	require.NoError(t, err)
+	l, err := cb.Socket(nil, loopback(t))
+	require.NoError(t, err)
+	at, err := cb.Listen(l, loopback(t), 100)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cb.Close(l)) })
+	return &workbench{t, cb, l, at}
+}
+
+// Certificates that are replaced are taken up with the next handshake; a half-written one changes nothing.
+func TestReload(t *testing.T) {
+	a, b := newAuthority(t, "the first authority"), newAuthority(t, "the second authority")
+	dir := t.TempDir()
+	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first"}))
+	o := certOptions(ca, cert, key)
+	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{})
+	who := func() string {
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		name := c.peer.certificate.Subject.CommonName
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+		return name
+	}
+	require.Equal(t, "first", who())
+	require.NoError(t, os.WriteFile(cert, []byte("-----BEGIN CERT"), 0o600))
+	require.Equal(t, "first", who())
+	b.files(t, dir, b.sign(t, want{name: "second"}))
+	later := time.Now().Add(time.Minute) // as sure as can be that the stamp is another
+	for _, f := range []string{ca, cert, key} {
+		require.NoError(t, os.Chtimes(f, later, later))
+	}
+	require.Equal(t, "second", who())
+}
+
+// Keys in every form that OpenSSL writes.
+func TestKeyFiles(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("no openssl")
+	}
+	a := newAuthority(t, "an authority")
+	dir := t.TempDir()
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	for name, w := range map[string]want{"rsa": {key: rsaKey(t)}, "ec": {key: ecKey(t)}, "ed25519": {key: edKey}} {
+		_, cert, plain := a.files(t, dir, a.sign(t, w))
+		for _, args := range []string{
+			"pkcs8 -topk8 -nocrypt", "pkcs8 -topk8 -passout pass:secret", "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA1 -passout pass:secret",
+			"pkcs8 -topk8 -v2 des3 -passout pass:secret", "pkcs8 -topk8 -v2 aes192 -v2prf hmacWithSHA512 -iter 1000 -passout pass:secret",
+			"rsa -traditional", "rsa -traditional -aes256 -passout pass:secret", "ec", "ec -aes128 -passout pass:secret", "ec -param_enc explicit",
+		} {
+			f := strings.Fields(args)
+			if (f[0] == "rsa" || f[0] == "ec") && f[0] != name || strings.Contains(args, "explicit") {
+				continue
+			}
+			t.Run(name+" "+args, func(t *testing.T) {
+				key := filepath.Join(dir, "converted.key")
+				out, err := exec.Command(openssl, append(f, "-in", plain, "-out", key)...).CombinedOutput()
+				require.NoError(t, err, string(out))
+				pair, err := readPair(certFiles{cert, key, "secret"})
+				require.NoError(t, err)
+				require.NotNil(t, pair.PrivateKey)
+				if strings.Contains(args, "pass:") {
+					_, err = readPair(certFiles{cert, key, "wrong"})
+					require.ErrorContains(t, err, "wrong password")
+					require.NotContains(t, err.Error(), "secret")
+					_, err = readPair(certFiles{cert, key, ""})
+					require.ErrorContains(t, err, "there is no password")
+				}
+			})
+		}
+	}
+	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
+	_, err = readPair(certFiles{cert, cert, ""})
+	require.ErrorContains(t, err, "no private key in it")
+	_, _, other := a.files(t, t.TempDir(), a.sign(t, want{}))
+	_, err = readPair(certFiles{cert, other, ""})
+	require.ErrorContains(t, err, "is not that of the certificate")
+	_, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func FuzzOptFile(f *testing.F) {
+	f.Add(`[{server,[{certfile,"c.pem"},{verify,verify_peer},{cacertfile,<<"ca">>}]},{client,[]}].`)
+	f.Add(`[{client,[{certs_keys,[#{certfile => "a"}]},{eccs,[x25519]},{depth,16#f},{verify_fun,{fun a:b/3,[]}}]}]`)
+	f.Add("%\n[\"\\x{41}\\101\" \"b\"]")
+	f.Fuzz(func(t *testing.T, s string) {
+		term, err := parseTerm(s)
+		if err == nil {
+			_ = show(term)
+		}
+		_, _ = parseOptFile(s)
+	})
+}

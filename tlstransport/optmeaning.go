@@ -1,0 +1,126 @@
+package tlstransport
+
+import (
+	"errors"
+	"fmt"
+)
+
+// meanings are the options that are known. They are those of ssl(3erl) that make sense for distribution; those whose meaning is nothing
+// have none here, for the reason given.
+func meanings() map[atom]meaning {
+	return map[atom]meaning{
+		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole puts these together
+		"keyfile":  func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err },
+		"password": func(_ *roleOptions, _ role, v any) error {
+			if _, err := plainText(v); err != nil {
+				return errors.New("it is neither a string nor a binary") // it stays unsaid
+			}
+			return nil
+		},
+		"certs_keys": certsKeys,
+		"cacertfile": func(o *roleOptions, _ role, v any) (err error) { o.cacert, err = path(v); return err },
+
+		"verify": func(o *roleOptions, _ role, v any) error {
+			if v != any(atom("verify_peer")) && v != any(atom("verify_none")) {
+				return fmt.Errorf("%s is neither verify_peer nor verify_none", show(v))
+			}
+			o.verify = v == any(atom("verify_peer"))
+			return nil
+		},
+		"fail_if_no_peer_cert": func(o *roleOptions, r role, v any) (err error) {
+			if r == client {
+				return errors.New("this is an option for servers")
+			}
+			o.require, err = boolean(v)
+			return err
+		},
+		"depth": func(o *roleOptions, _ role, v any) error {
+			n, err := number(v, 0)
+			o.depth = int(min(n, 255))
+			return err
+		},
+		"verify_fun": func(_ *roleOptions, r role, v any) error {
+			// It compares the peer's host with net_kernel:allow/1, whose place here is Options.Checks.
+			if t, ok := v.(tuple); ok && len(t) == 2 && r == server && t[0] == any(function{"inet_tls_dist", "verify_client", 3}) {
+				return nil
+			}
+			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")
+		},
+
+		"versions":         func(o *roleOptions, _ role, v any) (err error) { o.versions, err = each(v, versionOf); return err },
+		"ciphers":          func(o *roleOptions, _ role, v any) (err error) { o.suites, err = each(v, suiteNamed); return err },
+		"eccs":             func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
+		"supported_groups": func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
+		"server_name_indication": func(o *roleOptions, r role, v any) (err error) {
+			if r == server {
+				return errors.New("this is an option for clients")
+			}
+			if o.noName = v == any(atom("disable")); !o.noName {
+				o.serverName, err = path(v)
+			}
+			return err
+		},
+
+		"key_update_at": func(o *roleOptions, _ role, v any) error {
+			n, err := number(v, 1)
+			o.keyUpdateAt = uint64(n)
+			return err
+		},
+		"renegotiate_at": func(_ *roleOptions, _ role, v any) error { _, err := number(v, 1); return err }, // see roleOptions.whole
+
+		"crl_check": func(_ *roleOptions, _ role, v any) error {
+			if v == any(atom("false")) {
+				return nil
+			}
+			return errors.New("certificate revocation lists are not supported")
+		},
+		"crl_cache":           unsupported("certificate revocation lists are not supported"),
+		"reuse_sessions":      nothing("true", "false", "save"), // sessions are never resumed, which every value allows
+		"secure_renegotiate":  nothing("true", "false"),         // nothing is ever renegotiated
+		"session_tickets":     nothing("disabled"),
+		"middlebox_comp_mode": nothing("true"),
+		"hibernate_after":     func(*roleOptions, role, any) error { return nil }, // of a process's memory in the BEAM
+		"dhfile":              func(*roleOptions, role, any) error { return nil }, // of suites that are never chosen here: ECDHE goes before them
+		"cert":                unsupported("certificates inside the file are not supported: use certfile"),
+		"key":                 unsupported("keys inside the file are not supported: use keyfile"),
+		"cacerts":             unsupported("certificates inside the file are not supported: use cacertfile"),
+	}
+}
+
+// certsKeys is a list of maps, each with a certificate and its key.
+func certsKeys(o *roleOptions, _ role, v any) error {
+	maps, err := each(v, func(v any) (certFiles, error) {
+		m, ok := v.(pairs)
+		if !ok {
+			return certFiles{}, fmt.Errorf("%s is not a map", show(v))
+		}
+		var f certFiles
+		for _, kv := range m {
+			var err error
+			switch kv[0] {
+			case any(atom("certfile")):
+				f.cert, err = path(kv[1])
+			case any(atom("keyfile")):
+				f.key, err = path(kv[1])
+			case any(atom("password")):
+				if f.password, err = plainText(kv[1]); err != nil {
+					err = errors.New("the password is neither a string nor a binary")
+				}
+			default:
+				err = fmt.Errorf("%s is not supported in it", show(kv[0]))
+			}
+			if err != nil {
+				return f, err
+			}
+		}
+		if f.cert == "" {
+			return f, errors.New("certfile is missing in it")
+		}
+		if f.key == "" {
+			f.key = f.cert
+		}
+		return f, nil
+	})
+	o.certs = maps
+	return err
+}

@@ -1,0 +1,50 @@
+package tlstransport
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A Peer is who wants to be a node's neighbour.
+type Peer struct {
+	Name        string            // what it calls itself: alive@host
+	Addr        transport.Addr    // where it is; may be nil
+	Certificate *x509.Certificate // nil: it has shown none
+	Verified    bool              // the certificate has been verified against our authorities
+}
+
+// A PeerCheck allows a peer, or refuses it with an error. It may be called by several goroutines at once, and must not wait.
+type PeerCheck func(p Peer) error
+
+// AllowedNodes allows the nodes of a list and no others. A name is whole, alive@host, or *@host for every node of a host. It is
+// net_kernel:allow/1 of Erlang.
+func AllowedNodes(names ...string) PeerCheck {
+	names = slices.Clone(names)
+	return func(p Peer) error {
+		_, host, _ := strings.Cut(p.Name, "@")
+		if slices.Contains(names, p.Name) || slices.Contains(names, "*@"+host) {
+			return nil
+		}
+		return errors.New("the node is not on the list of allowed ones")
+	}
+}
+
+// NameInCertificate allows a peer to call itself only what its certificate says: the node's whole name, alive@host, must be among the e-mail
+// names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
+// configuration has to ask for that.
+func NameInCertificate(p Peer) error {
+	switch {
+	case p.Certificate == nil:
+		return errors.New("the peer has shown no certificate")
+	case !p.Verified:
+		return errors.New("the peer's certificate has not been verified: the configuration does not ask for it")
+	case slices.Contains(p.Certificate.EmailAddresses, p.Name) || p.Certificate.Subject.CommonName == p.Name:
+		return nil
+	}
+	return fmt.Errorf("the certificate is for %s", strings.Join(append([]string{p.Certificate.Subject.CommonName}, p.Certificate.EmailAddresses...), ", "))
+}

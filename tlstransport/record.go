@@ -1,0 +1,209 @@
+package tlstransport
+
+import (
+	"crypto/cipher"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+)
+
+// Types of records. RFC 8446, section 5.1.
+const (
+	typeChangeCipherSpec byte = 20
+	typeAlert            byte = 21
+	typeHandshake        byte = 22
+	typeData             byte = 23
+)
+
+// errExhausted is the end of a session whose sequence numbers are used up.
+var errExhausted = errors.New("the sequence numbers of the session are used up")
+
+// A half protects the records of one direction. It does no I/O, and its sealing and opening allocate nothing. Every sequence number is
+// used once: what has been sealed under it goes out, or the session ends.
+type half struct {
+	suite  *suite
+	secret []byte // TLS 1.3: of the traffic, from which the next one is derived
+	key    []byte // TLS 1.2: kept, for it moves
+	iv     []byte
+	seq    uint64
+	aead   cipher.AEAD
+
+	records, bytes uint64 // protected under this key
+
+	nonce [nonceSize]byte
+	extra [13]byte // additional data
+}
+
+// newHalf13 is a direction of TLS 1.3 with its traffic secret, which it owns.
+func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
+	key, iv, err := s.traffic(secret)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	aead, err := s.aead(key)
+	if err != nil {
+		return nil, err
+	}
+	return &half{suite: s, secret: secret, iv: iv, seq: seq, aead: aead}, nil
+}
+
+// newHalf12 is a direction of TLS 1.2 with its key and the fixed part of its nonces, which it owns.
+func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
+	aead, err := s.aead(key)
+	if err != nil {
+		return nil, err
+	}
+	return &half{suite: s, key: key, iv: iv, seq: seq, aead: aead}, nil
+}
+
+// forget zeroes what is secret. (The key schedule inside the AEAD is out of reach.)
+func (h *half) forget() {
+	clear(h.secret)
+	clear(h.key)
+	clear(h.iv)
+	h.aead = nil
+}
+
+func (h *half) is13() bool { return h.suite.version == tls.VersionTLS13 }
+
+// overhead is how many bytes a record has beside its plaintext.
+func (h *half) overhead() int {
+	n := recordHeader + h.suite.explicit + h.aead.Overhead()
+	if h.is13() {
+		n++ // the type, inside
+	}
+	return n
+}
+
+// fill puts the nonce together. explicit, if there is one, is what the record itself carries.
+func (h *half) fill(explicit []byte) {
+	copy(h.nonce[:], h.iv)
+	if h.suite.explicit > 0 {
+		copy(h.nonce[len(h.iv):], explicit)
+		return
+	}
+	for i := range 8 {
+		h.nonce[nonceSize-1-i] ^= byte(h.seq >> (8 * i))
+	}
+}
+
+// additional is what is authenticated beside the plaintext, of which TLS 1.2 wants the length. RFC 8446, section 5.2; RFC 5246,
+// section 6.2.3.3.
+func (h *half) additional(header []byte, typ byte, n int) []byte {
+	if h.is13() {
+		return append(h.extra[:0], header[:recordHeader]...)
+	}
+	b := binary.BigEndian.AppendUint64(h.extra[:0], h.seq)
+	b = append(b, typ, 3, 3)
+	return binary.BigEndian.AppendUint16(b, uint16(n))
+}
+
+// seal appends a record to dst. parts are its plaintext, at most maxPlaintext bytes.
+func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
+	if h.seq == 1<<64-1 {
+		return dst, errExhausted
+	}
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	outer := typ
+	if h.is13() {
+		outer = typeData
+	}
+	size := h.overhead() - recordHeader + n
+	start := len(dst)
+	dst = append(dst, outer, 3, 3, byte(size>>8), byte(size))
+	if h.suite.explicit > 0 {
+		dst = binary.BigEndian.AppendUint64(dst, h.seq)
+	}
+	body := len(dst)
+	h.fill(dst[start+recordHeader : body])
+	var plain []byte
+	if len(parts) == 1 && !h.is13() {
+		plain = parts[0] // sealed from where it is
+	} else {
+		for _, p := range parts {
+			dst = append(dst, p...)
+		}
+		if h.is13() {
+			dst = append(dst, typ)
+		}
+		plain = dst[body:]
+	}
+	dst = h.aead.Seal(dst[:body], h.nonce[:], plain, h.additional(dst[start:], typ, n))
+	h.seq++
+	h.records++
+	h.bytes += uint64(n)
+	return dst, nil
+}
+
+// open gives the type and the plaintext of a whole record. The plaintext is in p where there is room for it, else in the place of the
+// record, of which nothing else is left. An error is an Alert, and the session's end.
+func (h *half) open(p, record []byte) (typ byte, plain []byte, err error) {
+	if h.seq == 1<<64-1 {
+		return 0, nil, errExhausted
+	}
+	typ = record[0]
+	body := record[recordHeader:]
+	if h.is13() && typ != typeData {
+		return 0, nil, alertUnexpectedMessage // a CCS after the handshake, or something unprotected
+	}
+	if len(body) < h.suite.explicit+h.aead.Overhead() {
+		return 0, nil, alertBadRecordMAC
+	}
+	h.fill(body[:h.suite.explicit])
+	body = body[h.suite.explicit:]
+	n := len(body) - h.aead.Overhead()
+	into := body[:0]
+	if len(p) >= n {
+		into = p[:0:len(p)]
+	}
+	plain, err = h.aead.Open(into, h.nonce[:], body, h.additional(record, typ, n))
+	if err != nil {
+		return 0, nil, alertBadRecordMAC
+	}
+	if h.is13() {
+		end := len(plain)
+		for end > 0 && plain[end-1] == 0 { // padding
+			end--
+		}
+		if end == 0 {
+			return 0, nil, alertUnexpectedMessage
+		}
+		if len(plain) > maxPlaintext+1 {
+			return 0, nil, alertRecordOverflow
+		}
+		typ, plain = plain[end-1], plain[:end-1]
+	} else if len(plain) > maxPlaintext {
+		return 0, nil, alertRecordOverflow
+	}
+	h.seq++
+	h.records++
+	h.bytes += uint64(len(plain))
+	return typ, plain, nil
+}
+
+// update goes on to the next traffic secret. RFC 8446, section 4.6.3.
+func (h *half) update() error {
+	secret, err := h.suite.next(h.secret)
+	if err != nil {
+		return err
+	}
+	next, err := newHalf13(h.suite, secret, 0)
+	if err != nil {
+		return err
+	}
+	h.forget()
+	*h = *next
+	return nil
+}
+
+// most is the longest body of a record that may come.
+func (h *half) most() int {
+	if h.is13() {
+		return maxPlaintext + 256
+	}
+	return maxPlaintext + 2048
+}

@@ -1,0 +1,260 @@
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A listener refuses peers of many kinds, each with an error that says why, and nobody else notices: a good connection goes on exchanging
+// messages all the while, and new ones are made.
+func TestRefusedPeers(t *testing.T) {
+	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			cfg := restrict(a.mutual(t), version, 0)
+			w := newWorkbench(t, cfg, Options{HandshakeTimeout: 300 * time.Millisecond})
+			good, gooder := w.pair()
+			exchange(t, ours{good}, ours{gooder}, 100)
+
+			with := func(change func(c *tls.Config)) func(raw net.Conn) error {
+				return func(raw net.Conn) error {
+					c := cfg.Clone()
+					c.ServerName = "localhost"
+					change(c)
+					conn := tls.Client(raw, c)
+					if err := conn.Handshake(); err != nil {
+						return err
+					}
+					_, err := conn.Read(make([]byte, 1)) // in TLS 1.3 it is only here that a refusal shows
+					return err
+				}
+			}
+			says := func(text string) func(raw net.Conn) error {
+				return func(raw net.Conn) error {
+					if _, err := raw.Write([]byte(text)); err != nil {
+						return err
+					}
+					b, err := io.ReadAll(raw)
+					if err == nil && len(b) > 0 && b[0] != typeAlert {
+						return errors.New("something else than an alert came")
+					}
+					return nil
+				}
+			}
+			for _, tt := range []struct {
+				name  string
+				peer  func(raw net.Conn) error
+				check Check
+				text  string // what the peer is told
+			}{
+				{"no certificate", with(func(c *tls.Config) { c.Certificates = nil }), CheckNoCertificate, ""},
+				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), CheckUnknownAuthority, "unknown certificate authority"},
+				{"expired", with(func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }), CheckExpired, "expired certificate"},
+				{"old protocol", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), CheckProtocol, "protocol version"},
+				{"plain TCP", says("\x00\x15N\x00\x05\x00\x00\x00\x00abcd@127.0.0.1"), CheckTLS, ""},
+				{"garbage", says(strings.Repeat("garbage", 1000)), CheckTLS, ""},
+				{"a record that is none", says("\x16\x03\x01\x00\x05hello"), CheckSession, ""},
+				{"stalled", func(raw net.Conn) error { _, _ = io.ReadAll(raw); return nil }, CheckTime, ""},
+				{"stalled in the middle of a record", says("\x16\x03\x01\x01\x00\x01"), CheckTime, ""},
+				{"gone", func(raw net.Conn) error { return raw.Close() }, CheckClosed, ""},
+			} {
+				t.Run(tt.name, func(t *testing.T) {
+					raw, err := net.Dial("tcp", w.at.String())
+					require.NoError(t, err)
+					defer raw.Close()
+					theirs := make(chan error, 1)
+					go func() { theirs <- tt.peer(raw) }()
+					s := w.accept()
+					c2, s2 := w.pair() // behind it, and not delayed by it
+					exchange(t, ours{c2}, ours{s2}, 1000)
+					_, err = s.read(make([]byte, 1), tooLong)
+					var e *PeerError
+					require.ErrorAs(t, err, &e)
+					require.Equal(t, tt.check, e.Check, err)
+					require.Equal(t, raw.LocalAddr().String(), e.Addr)
+					require.ErrorContains(t, err, string(tt.check))
+					_, err2 := s.write([]byte("x"), tooLong)
+					require.Equal(t, err, err2)
+					require.NoError(t, w.cb.Close(s))
+					err = <-theirs
+					if tt.text != "" {
+						require.ErrorContains(t, err, tt.text)
+					}
+					require.NoError(t, w.cb.Close(c2))
+					require.NoError(t, w.cb.Close(s2))
+				})
+			}
+			exchange(t, ours{good}, ours{gooder}, 10_000)
+			require.NoError(t, w.cb.Close(good))
+			require.NoError(t, w.cb.Close(gooder))
+		})
+	}
+}
+
+// insist shows a certificate although the server has said that it trusts others.
+func insist(c *tls.Config, cert tls.Certificate) {
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+}
+
+// A client of ours refuses servers, and learns why servers refuse it: at the first read if not before.
+func TestRefusedServers(t *testing.T) {
+	a, other := newAuthority(t, "an authority"), newAuthority(t, "another authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, tt := range []struct {
+			name   string
+			server func(c *tls.Config)
+			client func(c *tls.Config)
+			check  Check
+			byPeer bool
+		}{
+			{"other authority", func(c *tls.Config) { c.Certificates = []tls.Certificate{other.sign(t, want{})} }, nil, CheckUnknownAuthority, false},
+			{"expired", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, nil, CheckExpired, false},
+			{"other host", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{hosts: []string{"elsewhere"}})} }, nil, CheckHost, false},
+			{"old protocol", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, nil, CheckProtocol, true},
+			{"our certificate is missing", nil, func(c *tls.Config) { c.Certificates = nil }, "", true},
+			{"our certificate has expired", nil, func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, CheckExpired, true},
+			{"our authority is not theirs", nil, func(c *tls.Config) { insist(c, other.sign(t, want{})) }, CheckUnknownAuthority, true},
+		} {
+			t.Run(tls.VersionName(version)+" "+tt.name, func(t *testing.T) {
+				cfg := restrict(a.mutual(t), version, 0)
+				scfg := cfg.Clone()
+				if tt.server != nil {
+					tt.server(scfg)
+				}
+				l, err := tls.Listen("tcp", "127.0.0.1:0", scfg)
+				require.NoError(t, err)
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				defer l.Close()
+				wg.Go(func() {
+					c, err := l.Accept()
+					if err == nil {
+						_, _ = io.ReadAll(c)
+						c.Close()
+					}
+				})
+				if tt.client != nil {
+					tt.client(cfg)
+				}
+				cb, err := Callbacks(Config{Client: cfg})
+				require.NoError(t, err)
+				at, err := transport.ParseAddr(l.Addr().String())
+				require.NoError(t, err)
+				s, err := cb.Socket(nil, at)
+				require.NoError(t, err)
+				require.NoError(t, cb.Connect(s, transport.WithPeerName(at, "x@localhost"), tooLong))
+				_, err = cb.Read(s, make([]byte, 1), tooLong)
+				var e *PeerError
+				require.ErrorAs(t, err, &e)
+				if tt.check == "" { // certificate_required is an alert of TLS 1.3 only
+					tt.check = CheckHandshake
+					if version == tls.VersionTLS13 {
+						tt.check = CheckNoCertificate
+					}
+				}
+				require.Equal(t, tt.check, e.Check, err)
+				require.Equal(t, tt.byPeer, e.ByPeer)
+				require.Equal(t, "x@localhost", e.Node)
+				require.Equal(t, at.String(), e.Addr)
+				require.ErrorContains(t, err, "x@localhost ("+at.String()+")")
+				require.NoError(t, cb.Close(s))
+			})
+		}
+	}
+}
+
+// The checks that OTP lacks: which nodes are allowed, and what a certificate lets a node call itself.
+func TestPeerChecks(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	byMail := a.sign(t, want{emails: []string{"a@localhost", "b@localhost"}})
+	byName := a.sign(t, want{name: "c@localhost"})
+	for _, tt := range []struct {
+		name   string
+		checks []PeerCheck
+		cert   *tls.Certificate // of the peer
+		verify bool
+		node   string
+		err    string
+	}{
+		{"no checks", nil, nil, false, "x@y", ""},
+		{"allowed", []PeerCheck{AllowedNodes("x@y", "*@z")}, nil, false, "x@y", ""},
+		{"host allowed", []PeerCheck{AllowedNodes("x@y", "*@z")}, nil, false, "any@z", ""},
+		{"not allowed", []PeerCheck{AllowedNodes("x@y", "*@z")}, nil, false, "z@y", "not on the list"},
+		{"in the certificate", []PeerCheck{NameInCertificate}, &byMail, true, "b@localhost", ""},
+		{"its common name", []PeerCheck{NameInCertificate}, &byName, true, "c@localhost", ""},
+		{"not in the certificate", []PeerCheck{NameInCertificate}, &byMail, true, "evil@localhost", "the certificate is for test, a@localhost, b@localhost"},
+		{"not verified", []PeerCheck{NameInCertificate}, &byMail, false, "a@localhost", "has not been verified"},
+		{"no certificate", []PeerCheck{NameInCertificate}, nil, true, "a@localhost", "no certificate"},
+		{"both", []PeerCheck{AllowedNodes("a@localhost"), NameInCertificate}, &byMail, true, "b@localhost", "not on the list"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			scfg := &tls.Config{Certificates: []tls.Certificate{a.sign(t, want{})}, ClientCAs: a.pool, ClientAuth: tls.VerifyClientCertIfGiven}
+			if !tt.verify {
+				scfg.ClientAuth = tls.RequestClientCert
+			}
+			w := newWorkbench(t, scfg, Options{Checks: tt.checks})
+			ccfg := &tls.Config{RootCAs: a.pool}
+			if tt.cert != nil {
+				ccfg.Certificates = []tls.Certificate{*tt.cert}
+			}
+			cb, err := Callbacks(Config{Client: ccfg})
+			require.NoError(t, err)
+			c, err := cb.Socket(nil, w.at)
+			require.NoError(t, err)
+			require.NoError(t, cb.Connect(c, w.at, tooLong))
+			s := w.accept()
+			exchange(t, ours{c}, ours{s}, 10)
+			err = w.cb.CheckPeer(s, tt.node)
+			if tt.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, ErrNotAllowed)
+				require.ErrorContains(t, err, tt.err)
+				require.ErrorContains(t, err, tt.node)
+			}
+			require.NoError(t, cb.Close(c))
+			require.NoError(t, w.cb.Close(s))
+		})
+	}
+}
+
+// The user's key log gets its lines, from our clones too, and through GetConfigForClient.
+func TestKeyLog(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	var log, other bytes.Buffer
+	cfg := a.mutual(t)
+	cfg.KeyLogWriter = &log
+	inner := cfg.Clone()
+	inner.KeyLogWriter = &other
+	scfg := cfg.Clone()
+	scfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil }
+	cb, err := Callbacks(Config{Server: scfg, Client: cfg})
+	require.NoError(t, err)
+	l, err := cb.Socket(nil, loopback(t))
+	require.NoError(t, err)
+	at, err := cb.Listen(l, loopback(t), 1)
+	require.NoError(t, err)
+	w := &workbench{t, cb, l, at}
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	require.NotNil(t, c.own, c.stay)
+	require.NotNil(t, s.own, s.stay)
+	for _, b := range []*bytes.Buffer{&log, &other} {
+		require.Contains(t, b.String(), labelClient)
+		require.Contains(t, b.String(), labelServer)
+	}
+	for _, s := range []*Socket{c, s, l} {
+		require.NoError(t, cb.Close(s))
+	}
+}

@@ -1,0 +1,403 @@
+package tlstransport
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+)
+
+// Limits of what a peer may send. All are far above what OTP or crypto/tls do.
+const (
+	// maxHandshake bounds a handshake message after the handshake: tickets, updates, requests to renegotiate.
+	maxHandshake = 64 << 10
+	// maxUseless bounds records in a row that bring nothing to read: empty ones, tickets, updates, warnings.
+	maxUseless = 32
+)
+
+// Types of handshake messages. RFC 8446, section 4; RFC 5246, section 7.4.
+const (
+	messageHelloRequest byte = 0
+	messageClientHello  byte = 1
+	messageTicket       byte = 4
+	messageKeyUpdate    byte = 24
+)
+
+// DefaultKeyUpdate is how many records one AES-GCM key of TLS 1.3 protects before the next one. RFC 8446, section 5.5, allows 2^24.5.
+const DefaultKeyUpdate = 1 << 24
+
+// A session is what runs after crypto/tls's handshake: it protects records itself, so that its state is known and can move. The reading
+// half belongs to the Read in flight; the sending half is guarded by the outbox's lock, for reading makes answers as well.
+type session struct {
+	s   *Socket
+	in  *half
+	out *half
+
+	// Of the reader.
+	raw     []byte // received and not opened: raw[r:w]
+	r, w    int
+	plain   []byte // opened and not delivered, inside raw
+	pending atomic.Int64
+	message []byte // the beginning of a handshake message
+	useless int
+	ended   bool  // the peer has said that no more comes
+	failed  error // no more can come
+
+	// Of the sender; out.mu is held.
+	closed   bool // we have said that no more comes
+	answered bool // an answer to an update or a request is in the outbox already
+}
+
+// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it.
+const (
+	rawMin = 4 << 10
+	rawMax = 68 << 10
+)
+
+func newSession(s *Socket, in, out *half) *session { return &session{s: s, in: in, out: out} }
+
+// read gives at least one byte; io.EOF is the end in good order.
+func (t *session) read(p []byte, d deadline) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	t.s.wake()
+	for {
+		if len(t.plain) > 0 {
+			n := copy(p, t.plain)
+			t.plain = t.plain[n:]
+			t.pending.Store(int64(len(t.plain)))
+			return n, nil
+		}
+		switch {
+		case t.failed != nil:
+			return 0, t.failed
+		case t.ended:
+			return 0, io.EOF
+		}
+		n, opened, err := t.next(p)
+		switch {
+		case err != nil:
+			t.fail(err)
+		case n > 0:
+			return n, nil
+		case !opened:
+			if err := t.receive(d); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// receive waits for more bytes.
+func (t *session) receive(d deadline) error {
+	if t.r == t.w {
+		t.r, t.w = 0, 0
+	}
+	if t.raw == nil {
+		t.raw = make([]byte, rawMin)
+	}
+	if need := t.need(); t.r+need > len(t.raw) {
+		if need <= len(t.raw) {
+			t.w = copy(t.raw, t.raw[t.r:t.w])
+			t.r = 0
+		} else {
+			t.grow(need)
+		}
+	}
+	n, err := t.s.wire.read(t.raw[t.w:], d)
+	t.w += n
+	if err != nil {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			if err == io.EOF { // nobody has said so: it may be cut off
+				err = io.ErrUnexpectedEOF
+			}
+			t.failed = t.s.peerError(err)
+			return t.failed
+		}
+		return err
+	}
+	if t.w == len(t.raw) && len(t.raw) < rawMax {
+		t.grow(min(2*len(t.raw), rawMax))
+	}
+	return nil
+}
+
+// need is how long the record is that comes next, as far as is known.
+func (t *session) need() int {
+	if t.w-t.r < recordHeader {
+		return recordHeader
+	}
+	return recordHeader + int(binary.BigEndian.Uint16(t.raw[t.r+3:]))
+}
+
+func (t *session) grow(n int) {
+	b := make([]byte, max(n, rawMin))
+	t.w = copy(b, t.raw[t.r:t.w])
+	t.r, t.raw = 0, b
+}
+
+// next opens the next record, if all of it is here, and does what it says. Data goes into p where it fits, else into plain.
+func (t *session) next(p []byte) (n int, opened bool, err error) {
+	have := t.raw[t.r:t.w]
+	if len(have) < recordHeader {
+		return 0, false, nil
+	}
+	if have[1] != 3 {
+		return 0, false, alertProtocolVersion
+	}
+	size := int(binary.BigEndian.Uint16(have[3:]))
+	if size > t.in.most() {
+		return 0, false, alertRecordOverflow
+	}
+	if len(have) < recordHeader+size {
+		return 0, false, nil
+	}
+	record := have[:recordHeader+size]
+	t.r += len(record)
+	typ, plain, err := t.in.open(p, record)
+	if err != nil {
+		return 0, false, err
+	}
+	if typ != typeData || len(plain) == 0 {
+		if t.useless++; t.useless > maxUseless {
+			return 0, false, alertUnexpectedMessage
+		}
+	}
+	if typ != typeHandshake && len(t.message) > 0 {
+		return 0, false, alertUnexpectedMessage
+	}
+	switch typ {
+	case typeData:
+		if len(plain) == 0 {
+			return 0, true, nil
+		}
+		t.useless = 0
+		if len(p) > 0 && &p[0] == &plain[0] {
+			return len(plain), true, nil
+		}
+		t.plain = plain
+		t.pending.Store(int64(len(plain)))
+		return 0, true, nil
+	case typeAlert:
+		return 0, true, t.alert(plain)
+	case typeHandshake:
+		return 0, true, t.handshake(plain)
+	}
+	return 0, false, alertUnexpectedMessage
+}
+
+// A remote is an alert of the peer's.
+type remote struct{ Alert }
+
+func (r remote) Unwrap() error { return r.Alert }
+
+// alert does what an alert says. RFC 8446, section 6; RFC 5246, section 7.2.
+func (t *session) alert(p []byte) error {
+	const warning = 1
+	if len(p) != 2 {
+		return alertDecodeError
+	}
+	level, a := p[0], Alert(p[1])
+	switch {
+	case a == alertCloseNotify:
+		t.ended = true
+		return nil
+	case a == alertUserCanceled, level == warning && !t.in.is13():
+		return nil
+	}
+	return remote{a}
+}
+
+// handshake does what handshake messages say that come after the handshake.
+func (t *session) handshake(p []byte) error {
+	if len(p) == 0 {
+		return alertUnexpectedMessage // RFC 8446, section 5.1
+	}
+	t.message = append(t.message, p...)
+	for len(t.message) >= 4 {
+		n := 4 + int(t.message[1])<<16 + int(binary.BigEndian.Uint16(t.message[2:]))
+		if n > maxHandshake {
+			return alertUnexpectedMessage
+		}
+		if len(t.message) < n {
+			return nil
+		}
+		typ, body := t.message[0], t.message[4:n]
+		t.message = t.message[n:]
+		if err := t.obey(typ, body); err != nil {
+			return err
+		}
+	}
+	if len(t.message) == 0 {
+		t.message = nil
+	}
+	return nil
+}
+
+func (t *session) obey(typ byte, body []byte) error {
+	switch {
+	case t.in.is13() && typ == messageTicket && t.s.role == client:
+		return nil // sessions are never resumed
+	case t.in.is13() && typ == messageKeyUpdate:
+		if len(t.message) > 0 {
+			return alertUnexpectedMessage // the next record has another key
+		}
+		if len(body) != 1 || body[0] > 1 {
+			return alertDecodeError
+		}
+		if err := t.in.update(); err != nil {
+			return err
+		}
+		t.s.p.log.Debug("the peer has changed its TLS key", "peer", t.s.peerName(), "asks for ours", body[0] == 1)
+		if body[0] == 1 {
+			t.answer(t.update)
+		}
+		return nil
+	case !t.in.is13() && (typ == messageHelloRequest && t.s.role == client || typ == messageClientHello && t.s.role == server):
+		t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
+			"peer", t.s.peerName(), "addr", t.s.remote)
+		t.answer(func() error { return t.put(typeAlert, []byte{1, byte(alertNoRenegotiation)}) })
+		return nil
+	}
+	return alertUnexpectedMessage
+}
+
+// answer sends something beside the Write in flight. A peer that asks and does not read gets one answer, not one for each question.
+func (t *session) answer(say func() error) {
+	o := &t.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if t.closed || t.answered && o.pos < len(o.buf) {
+		return
+	}
+	t.answered = say() == nil
+	o.settle()
+}
+
+// fail ends the session, and tells the peer unless it was the peer who told.
+func (t *session) fail(err error) {
+	e := t.s.peerError(err)
+	var theirs remote
+	var ours Alert
+	pe, known := e.(*PeerError)
+	switch {
+	case errors.As(err, &theirs):
+		if known {
+			pe.ByPeer, pe.Check, pe.Err = true, theirs.Alert.check(), theirs.Alert
+		}
+	case errors.As(err, &ours):
+		if known {
+			pe.Err = fmt.Errorf("the peer has broken the protocol: %w", ours)
+		}
+		o := &t.s.out
+		o.mu.Lock()
+		if !t.closed {
+			_ = t.put(typeAlert, []byte{2, byte(ours)})
+			t.closed = true
+			o.settle()
+		}
+		o.mu.Unlock()
+	}
+	t.failed = e
+}
+
+// put seals a small record; out.mu is held.
+func (t *session) put(typ byte, p []byte) (err error) {
+	o := &t.s.out
+	o.buf, err = t.out.seal(o.buf, typ, p)
+	return err
+}
+
+// update goes on to the next key for what we send; out.mu is held. The peer is never asked to do the same: OTP 25 and 27 stop receiving
+// when they are.
+func (t *session) update() error {
+	if err := t.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0}); err != nil {
+		return err
+	}
+	return t.out.update()
+}
+
+// seal puts as much of v into the outbox as is written at once, and counts it.
+func (t *session) seal(v [][]byte) (sealed int, err error) {
+	o := &t.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case t.closed:
+		return 0, errClosed
+	case o.err != nil:
+		return 0, o.err
+	}
+	t.answered = false
+	if size(v) > maxPlaintext && o.large == nil {
+		o.enlarge()
+	}
+	var parts [4][]byte
+	at := 0 // bytes of v[0] that are sealed
+	for sealed < mostAtOnce && len(v) > 0 {
+		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
+			if err := t.update(); err != nil {
+				return sealed, err
+			}
+		}
+		// A record has what fits of the next few buffers.
+		n, k := 0, 0
+		for k < len(parts) && len(v) > 0 && n < maxPlaintext {
+			b := v[0][at:]
+			if room := maxPlaintext - n; len(b) > room {
+				b = b[:room]
+				at += room
+			} else {
+				v, at = v[1:], 0
+			}
+			if len(b) > 0 {
+				parts[k] = b
+				k++
+				n += len(b)
+			}
+		}
+		if n == 0 {
+			break
+		}
+		if o.buf, err = t.out.seal(o.buf, typeData, parts[:k]...); err != nil {
+			return sealed, err
+		}
+		sealed += n
+	}
+	return sealed, nil
+}
+
+func size(v [][]byte) (n int) {
+	for _, b := range v {
+		n += len(b)
+	}
+	return n
+}
+
+// closeNotify says that no more comes.
+func (t *session) closeNotify() error {
+	o := &t.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	err := t.put(typeAlert, []byte{1, byte(alertCloseNotify)})
+	o.settle()
+	return err
+}
+
+// forget zeroes what is secret.
+func (t *session) forget() {
+	o := &t.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t.in.forget()
+	t.out.forget()
+	clear(t.raw)
+	t.raw, t.plain, t.message = nil, nil, nil
+}

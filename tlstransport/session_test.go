@@ -1,0 +1,74 @@
+//go:build unix
+
+package tlstransport
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a peer may not send ends the session, with the alert that it deserves.
+func TestSessionRefuses(t *testing.T) {
+	const v12, v13 = tls.VersionTLS12, tls.VersionTLS13
+	many := func(n int, typ byte, p []byte) func(d *dialogue) []byte {
+		return func(d *dialogue) (b []byte) {
+			for range n {
+				b = d.seal(b, typ, p)
+			}
+			return b
+		}
+	}
+	raw := func(s string) func(*dialogue) []byte { return func(*dialogue) []byte { return []byte(s) } }
+	for _, tt := range []struct {
+		name    string
+		version uint16
+		role    role
+		say     func(d *dialogue) []byte
+		alert   Alert
+	}{
+		{"too many empty records", v13, server, many(maxUseless+1, typeData, nil), alertUnexpectedMessage},
+		{"too many empty records", v12, server, many(maxUseless+1, typeData, nil), alertUnexpectedMessage},
+		{"too many warnings", v12, client, many(maxUseless+1, typeAlert, []byte{1, byte(alertNoRenegotiation)}), alertUnexpectedMessage},
+		{"empty handshake record", v13, client, many(1, typeHandshake, nil), alertUnexpectedMessage},
+		{"huge handshake message", v13, client, many(1, typeHandshake, []byte{messageTicket, 9, 0, 0}), alertUnexpectedMessage},
+		{"ticket for a server", v13, server, many(1, typeHandshake, []byte{messageTicket, 0, 0, 0}), alertUnexpectedMessage},
+		{"unknown message", v13, client, many(1, typeHandshake, []byte{13, 0, 0, 0}), alertUnexpectedMessage},
+		{"request to renegotiate", v13, client, many(1, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), alertUnexpectedMessage},
+		{"wrong update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}), alertDecodeError},
+		{"update of no length", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 0}), alertDecodeError},
+		{"message behind an update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0, messageTicket}), alertUnexpectedMessage},
+		{"update in TLS 1.2", v12, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0}), alertUnexpectedMessage},
+		{"half an alert", v13, client, many(1, typeAlert, []byte{2}), alertDecodeError},
+		{"unknown type", v13, client, many(1, 99, []byte{1}), alertUnexpectedMessage},
+		{"change of cipher", v12, client, many(1, typeChangeCipherSpec, []byte{1}), alertUnexpectedMessage},
+		{"data inside a message", v13, client, func(d *dialogue) []byte {
+			return d.seal(d.seal(nil, typeHandshake, []byte{messageTicket, 0, 0}), typeData, []byte("x"))
+		}, alertUnexpectedMessage},
+		{"long record", v13, client, raw("\x17\x03\x03\x41\x01"), alertRecordOverflow},
+		{"long record", v12, client, raw("\x17\x03\x03\x48\x01"), alertRecordOverflow},
+		{"no record", v13, client, raw("hello"), alertProtocolVersion},
+		{"wrong tag", v13, client, raw("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32)), alertBadRecordMAC},
+		{"wrong tag", v12, client, raw("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32)), alertBadRecordMAC},
+	} {
+		t.Run(tls.VersionName(tt.version)+" "+tt.name, func(t *testing.T) {
+			d := newDialogue(t, tt.version, tt.role, Options{})
+			d.send(tt.say(d))
+			n, err := d.cb.Read(d.s, make([]byte, 10), tooLong)
+			require.Zero(t, n)
+			require.ErrorIs(t, err, tt.alert)
+			var e *PeerError
+			require.ErrorAs(t, err, &e)
+			require.False(t, e.ByPeer)
+			typ, p := d.hear()
+			require.Equal(t, typeAlert, typ)
+			require.Equal(t, []byte{2, byte(tt.alert)}, p)
+			_, err = d.cb.Write(d.s, []byte("more"), tooLong)
+			require.Error(t, err)
+			_, err = d.cb.Export(d.s)
+			require.ErrorIs(t, err, ErrNotMovable)
+		})
+	}
+}

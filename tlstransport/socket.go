@@ -1,0 +1,368 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A role is a side of the handshake.
+type role byte
+
+const (
+	server role = 1
+	client role = 2
+)
+
+func (r role) String() string {
+	if r == client {
+		return "client"
+	}
+	return "server"
+}
+
+// A Socket is the plug-in's socket context: a TCP socket and, once it is connected or accepted, the TLS session on it.
+type Socket struct {
+	p      *plugin
+	wire   *wire
+	role   role
+	remote transport.Addr
+	node   atomic.Pointer[string] // the peer's name: from the address connected to, or from CheckPeer
+
+	begun   atomic.Bool   // the handshake has
+	over    chan struct{} // closed when the handshake has ended
+	up      atomic.Bool   // the same, and failure is nil
+	failure error         // of the handshake; valid once over is closed
+	giveUp  atomic.Bool   // Close has begun
+
+	mu     sync.Mutex
+	kick   chan struct{} // closed by Interrupt
+	halved bool          // CloseWrite came before the end of the handshake
+
+	conn      *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
+	tap       *tap
+	own       *session    // else, from the end of the handshake on
+	asleep    atomic.Bool // the outbox does nothing by itself
+	stay      error       // why the session stays with crypto/tls
+	peer      peer
+	completed atomic.Bool // the distribution handshake is over
+	out       outbox
+	one       [1][]byte // of the Write in flight
+	vector    [][]byte  // of the Writev in flight
+}
+
+func newSocket(p *plugin, w *wire) *Socket {
+	s := &Socket{p: p, wire: w, kick: make(chan struct{}), over: make(chan struct{})}
+	s.out.open(w, &p.buffers)
+	return s
+}
+
+func (s *Socket) close() error {
+	if s.begun.Load() {
+		s.giveUp.Store(true)
+		s.endHandshake()
+		if s.up.Load() {
+			s.farewell()
+		}
+		s.out.stop()
+		s.forget()
+	}
+	return s.wire.close()
+}
+
+// farewellLimit bounds what Close waits for room on the wire.
+const farewellLimit = 200 * time.Millisecond
+
+// farewell says that no more comes. What has been counted as written goes out before, if the peer takes it in time.
+func (s *Socket) farewell() {
+	s.out.begin()
+	if s.closeNotify() == nil {
+		_ = s.out.flush(after(farewellLimit)) // who is not told will see the end of the connection
+	}
+	s.drain()
+}
+
+// drain throws away what has come and nobody has read: the kernel would answer it with a reset, which may overtake what we have said.
+func (s *Socket) drain() {
+	const most = 64 << 10
+	var p [4 << 10]byte
+	for range most / len(p) {
+		if n, err := s.wire.read(p[:], deadline{once: true}); n == 0 || err != nil {
+			return
+		}
+	}
+}
+
+// endHandshake ends a handshake in progress and waits for its goroutine.
+func (s *Socket) endHandshake() {
+	select {
+	case <-s.over:
+		return
+	default:
+	}
+	again := time.NewTicker(time.Millisecond) // an interrupt that came just before a wait is lost
+	defer again.Stop()
+	for {
+		s.wire.interrupt()
+		select {
+		case <-s.over:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// aborted says that the handshake shall end.
+func (s *Socket) aborted() error {
+	if s.giveUp.Load() {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+func (s *Socket) interrupt() {
+	s.mu.Lock()
+	close(s.kick)
+	s.kick = make(chan struct{})
+	s.mu.Unlock()
+	if s.begun.Load() && !s.up.Load() { // the handshake has its own time; who waits for it has been kicked
+		return
+	}
+	s.wire.interrupt()
+}
+
+// await waits for the end of the handshake.
+func (s *Socket) await(d deadline) error {
+	if s.up.Load() {
+		return nil
+	}
+	if !s.begun.Load() {
+		return syscall.ENOTCONN
+	}
+	s.mu.Lock()
+	kick := s.kick
+	s.mu.Unlock()
+	select {
+	case <-s.over:
+		return s.failure
+	default:
+	}
+	if d.once {
+		return os.ErrDeadlineExceeded
+	}
+	fires, stop := d.expiry()
+	defer stop()
+	select {
+	case <-s.over:
+		return s.failure
+	case <-kick:
+	case <-fires:
+	}
+	return os.ErrDeadlineExceeded
+}
+
+func (s *Socket) listen(addr transport.Addr, backlog int) (transport.Addr, error) {
+	return s.wire.listen(addr, backlog)
+}
+
+func (s *Socket) accept(tmo time.Duration) (*Socket, transport.Addr, error) {
+	w, addr, err := s.wire.accept(after(tmo))
+	if err != nil {
+		return nil, nil, err
+	}
+	n := newSocket(s.p, w)
+	n.begin(server, addr)
+	return n, addr, nil
+}
+
+func (s *Socket) connect(addr transport.Addr, tmo time.Duration) error {
+	if err := s.wire.connect(addr, after(tmo)); err != nil {
+		return err
+	}
+	if named, ok := addr.(interface{ PeerName() string }); ok {
+		s.name(named.PeerName())
+	}
+	s.begin(client, addr)
+	return nil
+}
+
+// name keeps the peer's name.
+func (s *Socket) name(node string) { s.node.Store(&node) }
+
+// peerName is the peer's name; "" while it is not known.
+func (s *Socket) peerName() string {
+	if node := s.node.Load(); node != nil {
+		return *node
+	}
+	return ""
+}
+
+// host is what the peer's certificate must be for.
+func (s *Socket) host() string {
+	if _, host, ok := strings.Cut(s.peerName(), "@"); ok {
+		return host
+	}
+	host, err := transport.Host(s.remote)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
+	d := after(tmo)
+	if err := s.await(d); err != nil {
+		return 0, err
+	}
+	var n int
+	var err error
+	if s.own != nil {
+		n, err = s.own.read(p, d)
+	} else {
+		s.tap.time = d
+		n, err = s.conn.Read(p)
+	}
+	if n > 0 || err == io.EOF {
+		return n, nil
+	}
+	return 0, s.readError(err)
+}
+
+func (s *Socket) readError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return os.ErrDeadlineExceeded
+	}
+	return s.peerError(err)
+}
+
+// mostAtOnce is how much is sealed before it is written.
+const mostAtOnce = 4 * maxPlaintext
+
+// maxPlaintext is what one record holds. RFC 8446, section 5.1.
+const maxPlaintext = 1 << 14
+
+func (s *Socket) write(p []byte, tmo time.Duration) (int, error) {
+	s.one[0] = p
+	n, err := s.writev(s.one[:], len(p), after(tmo))
+	s.one[0] = nil
+	return n, err
+}
+
+// writev writes the size bytes of v, whose elements it changes.
+func (s *Socket) writev(v [][]byte, size int, d deadline) (int, error) {
+	if err := s.await(d); err != nil {
+		return 0, err
+	}
+	s.out.begin()
+	defer s.out.end()
+	for n := 0; ; {
+		if err := s.out.flush(d); err != nil || n == size {
+			return n, s.writeError(err)
+		}
+		k, err := s.seal(v)
+		if n += k; err != nil {
+			return n, s.writeError(err)
+		}
+		v = skip(v, k)
+	}
+}
+
+// skip drops the first n bytes of v.
+func skip(v [][]byte, n int) [][]byte {
+	for len(v) > 0 && n >= len(v[0]) {
+		n -= len(v[0])
+		v = v[1:]
+	}
+	if len(v) > 0 {
+		v[0] = v[0][n:]
+	}
+	return v
+}
+
+func (s *Socket) writeError(err error) error {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return s.peerError(err)
+}
+
+// seal puts records into the outbox, with some of the bytes of v, and counts these.
+func (s *Socket) seal(v [][]byte) (int, error) {
+	if s.own != nil {
+		return s.own.seal(v)
+	}
+	for _, p := range v {
+		if len(p) > 0 {
+			return s.conn.Write(p[:min(len(p), mostAtOnce)])
+		}
+	}
+	return 0, nil
+}
+
+// closeNotify puts the alert into the outbox that says that no more comes.
+func (s *Socket) closeNotify() error {
+	if s.own != nil {
+		return s.own.closeNotify()
+	}
+	return s.conn.CloseWrite()
+}
+
+// wake is called when a session is used: what is left in the outbox, of an export that came to nothing or of the process before, goes out.
+func (s *Socket) wake() {
+	if !s.asleep.Load() {
+		return
+	}
+	s.asleep.Store(false)
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	s.out.settle()
+}
+
+func (s *Socket) closeWrite() error {
+	s.mu.Lock()
+	up := s.up.Load()
+	s.halved = true // if the handshake is not over it is said at its end
+	s.mu.Unlock()
+	switch {
+	case up:
+		return s.closeNotify()
+	case !s.begun.Load():
+		return syscall.ENOTCONN
+	}
+	select {
+	case <-s.over:
+		return s.failure
+	default:
+		return nil
+	}
+}
+
+// pending counts the bytes that are decrypted and not read. What crypto/tls holds it does not tell.
+func (s *Socket) pending() (int, error) {
+	if !s.up.Load() || s.own == nil {
+		return 0, nil
+	}
+	return int(s.own.pending.Load()), nil
+}
+
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
+}
+
+// forget drops what is secret.
+func (s *Socket) forget() {
+	s.conn, s.tap = nil, nil
+	if s.own != nil {
+		s.own.forget()
+	}
+}

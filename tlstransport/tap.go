@@ -1,0 +1,123 @@
+package tlstransport
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"time"
+)
+
+// A tap is the connection that crypto/tls sees. During the handshake it gives bytes up to the ends of records only, so that afterwards
+// nothing of a later record is inside crypto/tls, and keeps the beginning of what the server sends, for its hello. Later, where the session
+// stays with crypto/tls, it reads what is there, and writes go to the outbox.
+type tap struct {
+	s    *Socket
+	time deadline // of the read in flight; during the handshake its own limit
+
+	shaken bool // the handshake is over
+
+	head  [recordHeader]byte
+	have  int // bytes of head that have come
+	given int // and have been read
+	left  int // bytes of the record after them
+	hello []byte
+}
+
+// recordHeader is the length of the header of a record: type, version, length. RFC 8446, section 5.1.
+const recordHeader = 5
+
+// helloKept is more than the part of the server's hello that is of interest.
+const helloKept = 128
+
+// maxUnsent bounds what waits for the wire: what is written at once, and answers of crypto/tls's own.
+const maxUnsent = 1 << 20
+
+func (t *tap) Read(p []byte) (int, error) {
+	if err := t.s.aborted(); err != nil {
+		return 0, err
+	}
+	if t.shaken {
+		return t.s.wire.read(p, t.time)
+	}
+	for t.have < recordHeader {
+		n, err := t.s.wire.read(t.head[t.have:], t.time)
+		if err != nil {
+			return 0, err
+		}
+		t.have += n
+		if t.have == recordHeader {
+			t.left = int(binary.BigEndian.Uint16(t.head[3:]))
+		}
+	}
+	n := 0
+	var err error
+	if t.given < recordHeader {
+		n = copy(p, t.head[t.given:])
+		t.given += n
+	} else {
+		n, err = t.s.wire.read(p[:min(len(p), t.left)], t.time)
+		t.left -= n
+	}
+	if t.s.role == client {
+		t.keep(p[:n])
+	}
+	if t.given == recordHeader && t.left == 0 {
+		t.have, t.given = 0, 0
+	}
+	return n, err
+}
+
+// atBoundary reports whether crypto/tls has got whole records only.
+func (t *tap) atBoundary() bool { return t.have == 0 }
+
+func (t *tap) keep(p []byte) {
+	if room := helloKept - len(t.hello); room > 0 {
+		t.hello = append(t.hello, p[:min(room, len(p))]...)
+	}
+}
+
+func (t *tap) Write(p []byte) (int, error) {
+	o := &t.s.out
+	o.mu.Lock()
+	if o.err != nil {
+		defer o.mu.Unlock()
+		return 0, o.err
+	}
+	if len(o.buf)-o.pos > maxUnsent {
+		defer o.mu.Unlock()
+		return 0, errors.New("the peer asks for answers and does not read them")
+	}
+	o.buf = append(o.buf, p...)
+	if t.shaken {
+		o.settle()
+		o.mu.Unlock()
+		return len(p), nil
+	}
+	o.mu.Unlock()
+	if t.s.role == server {
+		t.keep(p)
+	}
+	if err := t.s.aborted(); err != nil {
+		return 0, err
+	}
+	if err := o.flush(t.time); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// The rest of a net.Conn, for crypto/tls and whoever asks it.
+
+func (t *tap) Close() error                     { return nil } // the Socket does
+func (t *tap) LocalAddr() net.Addr              { return addrOrNone(t.s.wire.localAddr()) }
+func (t *tap) RemoteAddr() net.Addr             { return addrOrNone(t.s.remote, nil) }
+func (t *tap) SetDeadline(time.Time) error      { return nil } // each call has its own
+func (t *tap) SetReadDeadline(time.Time) error  { return nil }
+func (t *tap) SetWriteDeadline(time.Time) error { return nil }
+
+func addrOrNone(a net.Addr, err error) net.Addr {
+	if a == nil || err != nil {
+		return &net.TCPAddr{}
+	}
+	return a
+}

@@ -1,0 +1,401 @@
+package tlstransport
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The literal subset of Erlang terms, which is what option files are written in as a rule. To Erlang the file is an expression, which it
+// evaluates; here, what would have to be evaluated is an error.
+type (
+	atom       string
+	text       string // a string
+	bytestring []byte
+	list       []any
+	tuple      []any
+	pairs      []tuple // a map
+	// A function is fun Module:Name/Arity.
+	function struct {
+		module, name string
+		arity        int64
+	}
+)
+
+// Limits of an option file.
+const (
+	maxOptFile = 1 << 20
+	maxDepth   = 64
+)
+
+// A syntaxError is where an option file cannot be read, and why.
+type syntaxError struct {
+	line int
+	why  string
+}
+
+func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.why) }
+
+// A termReader reads one term.
+type termReader struct {
+	rest  string
+	line  int
+	depth int
+}
+
+// parseTerm reads an expression that is one literal term, with its full stop or without.
+func parseTerm(s string) (any, error) {
+	r := &termReader{rest: s, line: 1}
+	t, err := r.term()
+	if err != nil {
+		return nil, err
+	}
+	r.space()
+	r.take(".")
+	if r.space(); r.rest != "" {
+		return nil, r.wrong("%q after the end of the term: only literals are read here, Erlang would evaluate this", head(r.rest))
+	}
+	return t, nil
+}
+
+func (r *termReader) wrong(format string, args ...any) error {
+	return &syntaxError{r.line, fmt.Sprintf(format, args...)}
+}
+
+func head(s string) string {
+	for i := range s {
+		if i >= 20 || s[i] == '\n' {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// space skips white space and comments.
+func (r *termReader) space() {
+	for r.rest != "" {
+		switch c := r.rest[0]; {
+		case c == '\n':
+			r.line++
+		case c == '%':
+			end := strings.IndexByte(r.rest, '\n')
+			if end < 0 {
+				end = len(r.rest)
+			}
+			r.rest = r.rest[end:]
+			continue
+		case c > ' ':
+			return
+		}
+		r.rest = r.rest[1:]
+	}
+}
+
+func (r *termReader) take(word string) bool {
+	if !strings.HasPrefix(r.rest, word) {
+		return false
+	}
+	r.rest = r.rest[len(word):]
+	return true
+}
+
+func (r *termReader) term() (any, error) {
+	if r.depth++; r.depth > maxDepth {
+		return nil, r.wrong("terms inside each other deeper than %d", maxDepth)
+	}
+	defer func() { r.depth-- }()
+	r.space()
+	if r.rest == "" {
+		return nil, r.wrong("a term is missing")
+	}
+	switch c := r.rest[0]; {
+	case r.take("["):
+		return r.elements("]")
+	case r.take("{"):
+		l, err := r.elements("}")
+		return tuple(l), err
+	case r.take("#{"):
+		return r.mapping()
+	case r.take("<<"):
+		return r.binary()
+	case c == '"':
+		return r.text()
+	case c == '\'':
+		s, err := r.quoted('\'')
+		if err != nil {
+			return nil, err
+		}
+		return r.named(s)
+	case c == '-' || c == '+' || c >= '0' && c <= '9':
+		return r.number()
+	case c >= 'a' && c <= 'z':
+		return r.named(r.word())
+	case c == '_' || c >= 'A' && c <= 'Z':
+		return nil, r.wrong("%q is a variable: only literals are read here", r.word())
+	}
+	return nil, r.wrong("%q is not the beginning of a literal term", head(r.rest))
+}
+
+// elements reads terms up to the closing bracket.
+func (r *termReader) elements(end string) (list, error) {
+	l := list{}
+	if r.space(); r.take(end) {
+		return l, nil
+	}
+	for {
+		t, err := r.term()
+		if err != nil {
+			return nil, err
+		}
+		l = append(l, t)
+		switch r.space(); {
+		case r.take(end):
+			return l, nil
+		case !r.take(","):
+			return nil, r.wrong("%q where a comma or %q is expected: only literals are read here", head(r.rest), end)
+		}
+	}
+}
+
+func (r *termReader) mapping() (any, error) {
+	m := pairs{}
+	if r.space(); r.take("}") {
+		return m, nil
+	}
+	for {
+		k, err := r.term()
+		if err != nil {
+			return nil, err
+		}
+		if r.space(); !r.take("=>") {
+			return nil, r.wrong("=> is missing in a map")
+		}
+		v, err := r.term()
+		if err != nil {
+			return nil, err
+		}
+		m = append(m, tuple{k, v})
+		switch r.space(); {
+		case r.take("}"):
+			return m, nil
+		case !r.take(","):
+			return nil, r.wrong("%q where a comma or } is expected", head(r.rest))
+		}
+	}
+}
+
+// binary reads <<"text">>, <<"text"/utf8>> and <<1,2,3>>.
+func (r *termReader) binary() (any, error) {
+	b := bytestring{}
+	if r.space(); r.take(">>") {
+		return b, nil
+	}
+	for {
+		t, err := r.term()
+		if err != nil {
+			return nil, err
+		}
+		switch t := t.(type) {
+		case text:
+			if r.take("/utf8") {
+				b = append(b, t...)
+				break
+			}
+			for _, c := range string(t) {
+				if c > 255 {
+					return nil, r.wrong("%q in a binary needs /utf8", c)
+				}
+				b = append(b, byte(c))
+			}
+		case int64:
+			if t < 0 || t > 255 {
+				return nil, r.wrong("%d is not a byte", t)
+			}
+			b = append(b, byte(t))
+		default:
+			return nil, r.wrong("only text and bytes are read inside << >>")
+		}
+		switch r.space(); {
+		case r.take(">>"):
+			return b, nil
+		case !r.take(","):
+			return nil, r.wrong("%q where a comma or >> is expected", head(r.rest))
+		}
+	}
+}
+
+// text reads a string, and those right behind it, which are one with it.
+func (r *termReader) text() (any, error) {
+	var all text
+	for strings.HasPrefix(r.rest, `"`) {
+		s, err := r.quoted('"')
+		if err != nil {
+			return nil, err
+		}
+		all += text(s)
+		r.space()
+	}
+	return all, nil
+}
+
+func (r *termReader) quoted(q byte) (string, error) {
+	var b strings.Builder
+	line := r.line
+	for r.rest = r.rest[1:]; r.rest != ""; {
+		c, n := utf8.DecodeRuneInString(r.rest)
+		r.rest = r.rest[n:]
+		switch {
+		case c == rune(q):
+			return b.String(), nil
+		case c == utf8.RuneError && n == 1:
+			return "", r.wrong("the file is not UTF-8")
+		case c == '\n':
+			r.line++
+		case c == '\\':
+			var err error
+			if c, err = r.escape(); err != nil {
+				return "", err
+			}
+		}
+		b.WriteRune(c)
+	}
+	r.line = line
+	return "", r.wrong("%c is not closed", q)
+}
+
+// escape reads what follows a backslash.
+func (r *termReader) escape() (rune, error) {
+	if r.rest == "" {
+		return 0, r.wrong("nothing after a backslash")
+	}
+	c, n := utf8.DecodeRuneInString(r.rest)
+	number := func(digits string, base int) (rune, error) {
+		v, err := strconv.ParseUint(digits, base, 32)
+		if err != nil || v > unicode.MaxRune {
+			return 0, r.wrong("\\%s is not a character", digits)
+		}
+		return rune(v), nil
+	}
+	switch {
+	case c >= '0' && c <= '7':
+		n = 1
+		for n < 3 && n < len(r.rest) && r.rest[n] >= '0' && r.rest[n] <= '7' {
+			n++
+		}
+		digits := r.rest[:n]
+		r.rest = r.rest[n:]
+		return number(digits, 8)
+	case c == 'x' && strings.HasPrefix(r.rest, "x{"):
+		digits, rest, ok := strings.Cut(r.rest[2:], "}")
+		if !ok {
+			return 0, r.wrong("\\x{ is not closed")
+		}
+		r.rest = rest
+		return number(digits, 16)
+	case c == 'x':
+		if len(r.rest) < 3 {
+			return 0, r.wrong("two digits are missing after \\x")
+		}
+		digits := r.rest[1:3]
+		r.rest = r.rest[3:]
+		return number(digits, 16)
+	}
+	r.rest = r.rest[n:]
+	if i := strings.IndexRune("nrtvbfesd0", c); i >= 0 {
+		return rune("\n\r\t\v\b\f\x1b \x7f\x00"[i]), nil
+	}
+	return c, nil
+}
+
+// word reads the letters of an atom or a variable.
+func (r *termReader) word() string {
+	n := strings.IndexFunc(r.rest, func(c rune) bool { return c != '_' && c != '@' && !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+	if n < 0 {
+		n = len(r.rest)
+	}
+	w := r.rest[:n]
+	r.rest = r.rest[n:]
+	return w
+}
+
+// named reads on after an atom, which must be one and not the beginning of a call.
+func (r *termReader) named(name string) (any, error) {
+	if name == "fun" {
+		return r.function()
+	}
+	if strings.HasPrefix(r.rest, "(") || strings.HasPrefix(r.rest, ":") {
+		return nil, r.wrong("%s%s is a call: only literals are read here, Erlang would evaluate it", name, head(r.rest))
+	}
+	return atom(name), nil
+}
+
+func (r *termReader) function() (any, error) {
+	r.space()
+	f := function{module: r.word()}
+	if f.module == "" || !r.take(":") {
+		return nil, r.wrong("of funs only those of the form fun Module:Name/Arity are read here")
+	}
+	if f.name = r.word(); f.name == "" || !r.take("/") {
+		return nil, r.wrong("of funs only those of the form fun Module:Name/Arity are read here")
+	}
+	n, err := r.number()
+	f.arity, _ = n.(int64)
+	return f, err
+}
+
+func (r *termReader) number() (any, error) {
+	if r.rest == "" {
+		return nil, r.wrong("a number is missing")
+	}
+	end := strings.IndexFunc(r.rest[1:], func(c rune) bool { return c != '_' && c != '#' && !unicode.IsDigit(c) && !unicode.IsLetter(c) }) + 1
+	if end == 0 {
+		end = len(r.rest)
+	}
+	word := r.rest[:end]
+	base, digits := 10, strings.ReplaceAll(word, "_", "")
+	if b, d, ok := strings.Cut(digits, "#"); ok {
+		n, err := strconv.Atoi(strings.TrimLeft(b, "+-"))
+		if err != nil || n < 2 || n > 36 {
+			return nil, r.wrong("%q is not a number", word)
+		}
+		base, digits = n, d
+	}
+	n, err := strconv.ParseInt(digits, base, 64)
+	if err != nil || strings.HasPrefix(r.rest[end:], ".") && len(r.rest) > end+1 && unicode.IsDigit(rune(r.rest[end+1])) {
+		return nil, r.wrong("%q is not an integer", head(r.rest))
+	}
+	r.rest = r.rest[end:]
+	return n, nil
+}
+
+// show is a term as a person would write it.
+func show(t any) string {
+	inside := func(ts []any) string {
+		var parts []string
+		for _, t := range ts {
+			parts = append(parts, show(t))
+		}
+		return strings.Join(parts, ",")
+	}
+	switch t := t.(type) {
+	case atom:
+		return string(t)
+	case text:
+		return strconv.Quote(string(t))
+	case bytestring:
+		return "<<" + strconv.Quote(string(t)) + ">>"
+	case int64:
+		return strconv.FormatInt(t, 10)
+	case list:
+		return "[" + inside(t) + "]"
+	case tuple:
+		return "{" + inside(t) + "}"
+	case pairs:
+		return "#{…}"
+	case function:
+		return fmt.Sprintf("fun %s:%s/%d", t.module, t.name, t.arity)
+	}
+	return fmt.Sprint(t)
+}

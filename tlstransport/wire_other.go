@@ -1,0 +1,214 @@
+//go:build !unix
+
+package tlstransport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// canMove says that descriptors can be handed to other processes here.
+const canMove = false
+
+// A wire is a TCP socket, connected or listening, that waits up to a deadline: here one of package net, without a descriptor.
+type wire struct {
+	conn     *net.TCPConn
+	listener *net.TCPListener
+
+	in, out timer
+	dialing struct {
+		sync.Mutex
+		cancel context.CancelFunc
+	}
+}
+
+// plainTCP stands for the callbacks that there are none of here.
+func plainTCP() *transport.Callbacks[int] { return nil }
+
+func newWire(_ *transport.Callbacks[int], addr transport.Addr) (*wire, error) {
+	if _, err := transport.AddrPort(addr); err != nil {
+		return nil, err
+	}
+	return &wire{}, nil
+}
+
+func importWire(*transport.Callbacks[int], int, bool) (*wire, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (w *wire) fd() (int, error) { return -1, errors.ErrUnsupported }
+
+func (w *wire) close() error {
+	switch {
+	case w.conn != nil:
+		return w.conn.Close()
+	case w.listener != nil:
+		return w.listener.Close()
+	}
+	return nil
+}
+
+func (w *wire) listen(addr transport.Addr, _ int) (transport.Addr, error) {
+	ap, err := transport.AddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	w.listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(ap))
+	if err != nil {
+		return nil, err
+	}
+	w.in.use(w.listener.SetDeadline)
+	return w.localAddr()
+}
+
+func (w *wire) localAddr() (transport.Addr, error) {
+	if w.listener != nil {
+		return transport.FromAddrPort(w.listener.Addr().(*net.TCPAddr).AddrPort()), nil
+	}
+	if w.conn != nil {
+		return transport.FromAddrPort(w.conn.LocalAddr().(*net.TCPAddr).AddrPort()), nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (w *wire) remoteAddr() transport.Addr {
+	if w.conn == nil {
+		return nil
+	}
+	return transport.FromAddrPort(w.conn.RemoteAddr().(*net.TCPAddr).AddrPort())
+}
+
+func (w *wire) keepAlive() error { return w.conn.SetKeepAlive(true) }
+
+func (w *wire) take(c *net.TCPConn) {
+	w.conn = c
+	w.in.use(c.SetReadDeadline)
+	w.out.use(c.SetWriteDeadline)
+}
+
+func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
+	w.in.arm(d)
+	c, err := w.listener.AcceptTCP()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := &wire{}
+	n.take(c)
+	return n, n.remoteAddr(), nil
+}
+
+func (w *wire) connect(addr transport.Addr, d deadline) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.dialing.Lock()
+	w.dialing.cancel = cancel
+	w.dialing.Unlock()
+	dialer := net.Dialer{Deadline: d.until, KeepAlive: -1}
+	if d.once {
+		dialer.Timeout = time.Millisecond
+	}
+	c, err := dialer.DialContext(ctx, "tcp", addr.String())
+	switch {
+	case err == nil:
+		w.take(c.(*net.TCPConn))
+		return nil
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+func (w *wire) read(p []byte, d deadline) (int, error) {
+	w.in.arm(d)
+	n, err := w.conn.Read(p)
+	if n > 0 {
+		return n, nil
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	return 0, err
+}
+
+func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
+	_ = w.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	w.out.dirty = true
+	n, err = w.conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, n > 0, nil
+	}
+	return n, true, err
+}
+
+func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
+	for !try(0) {
+		if !d.until.IsZero() && !time.Now().Before(d.until) || w.out.ended() {
+			return os.ErrDeadlineExceeded
+		}
+	}
+	return nil
+}
+
+// shutWrite ends what we send.
+func (w *wire) shutWrite() { _ = w.conn.CloseWrite() }
+
+func (w *wire) interrupt() {
+	w.dialing.Lock()
+	if w.dialing.cancel != nil {
+		w.dialing.cancel()
+	}
+	w.dialing.Unlock()
+	w.in.end()
+	w.out.end()
+}
+
+// A timer is the deadline of one direction.
+type timer struct {
+	set func(time.Time) error
+
+	mu    sync.Mutex
+	dirty bool
+	over  bool
+}
+
+// use names what sets the deadline; end may be called before and beside it.
+func (t *timer) use(set func(time.Time) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.set = set
+}
+
+func (t *timer) arm(d deadline) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until := d.until
+	if d.once {
+		until = time.Now().Add(time.Millisecond)
+	}
+	_ = t.set(until) // fails on a closed socket only, and then the call does too
+}
+
+func (t *timer) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	if t.set != nil {
+		_ = t.set(past())
+	}
+}
+
+// ended tells that end was called since the last time.
+func (t *timer) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	over := t.over
+	t.over = false
+	return over
+}

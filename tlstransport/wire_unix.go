@@ -1,0 +1,318 @@
+//go:build unix
+
+package tlstransport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// canMove says that descriptors can be handed to other processes here.
+const canMove = true
+
+// A wire is a TCP socket, connected or listening, that waits in the Go poller up to a deadline. One read or accept and one write or
+// connect may run at once; interrupt may be called beside them. What does not wait is done by the TCP plug-in of package transport.
+type wire struct {
+	tcp  *transport.Callbacks[int]
+	sock int
+	file *os.File // owns sock; nil before it is connected or listens
+	raw  syscall.RawConn
+
+	in, out timer
+
+	rd struct { // of the read in flight, so that the closure is made once
+		p   []byte
+		n   int
+		err error
+	}
+	readReady func(uintptr) bool
+}
+
+func newWire(tcp *transport.Callbacks[int], addr transport.Addr) (*wire, error) {
+	sock, err := tcp.Socket(nil, addr)
+	if err != nil {
+		return nil, err
+	}
+	return adoptWire(tcp, sock)
+}
+
+// adoptWire takes a descriptor, which it closes when it fails.
+func adoptWire(tcp *transport.Callbacks[int], sock int) (*wire, error) {
+	if err := unix.SetNonblock(sock, true); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl O_NONBLOCK", err), unix.Close(sock))
+	}
+	w := &wire{tcp: tcp, sock: sock}
+	w.readReady = w.tryRead
+	return w, nil
+}
+
+// importWire makes a wire of a descriptor that came from another process. It owns fd on success only, and then closes that number: its own
+// is a duplicate, so that a failure half-way leaves the original alone.
+func importWire(tcp *transport.Callbacks[int], fd int, listening bool) (*wire, error) {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt SO_TYPE", err)
+	}
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	switch {
+	case kind != unix.SOCK_STREAM || err != nil:
+		return nil, fmt.Errorf("descriptor %d is not a socket of streams: %w", fd, syscall.EINVAL)
+	case (listens != 0) != listening:
+		return nil, fmt.Errorf("descriptor %d listens: %t; its state says %t: %w", fd, listens != 0, listening, syscall.EINVAL)
+	}
+	if !listening {
+		if _, err := unix.Getpeername(fd); err != nil {
+			return nil, os.NewSyscallError("getpeername", err)
+		}
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	w, err := adoptWire(tcp, dup)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.open(); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	_ = unix.Close(fd)
+	return w, nil
+}
+
+// open gives the socket to the poller.
+func (w *wire) open() error {
+	if w.file != nil {
+		return nil
+	}
+	file := os.NewFile(uintptr(w.sock), "tls")
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetDeadline(time.Time{}) // fails where it cannot be watched
+	}
+	w.file, w.raw = file, raw
+	w.in.use(file.SetReadDeadline)
+	w.out.use(file.SetWriteDeadline)
+	return err
+}
+
+func (w *wire) fd() (int, error) { return w.sock, nil }
+
+func (w *wire) close() error {
+	if w.file != nil {
+		return w.file.Close()
+	}
+	return unix.Close(w.sock)
+}
+
+func (w *wire) listen(addr transport.Addr, backlog int) (transport.Addr, error) {
+	bound, err := w.tcp.Listen(w.sock, addr, backlog)
+	if err != nil {
+		return nil, err
+	}
+	return bound, w.open()
+}
+
+func (w *wire) localAddr() (transport.Addr, error) { return w.tcp.LocalAddr(w.sock) }
+
+func (w *wire) remoteAddr() transport.Addr {
+	sa, err := unix.Getpeername(w.sock)
+	if err != nil {
+		return nil
+	}
+	return transport.FromSockaddr(sa)
+}
+
+func (w *wire) keepAlive() error { return w.tcp.AcceptHandshakeComplete(w.sock) }
+
+func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
+	var sock int
+	var addr transport.Addr
+	var err error
+	try := func(uintptr) bool {
+		for {
+			if sock, addr, err = w.tcp.Accept(w.sock, 0); err != syscall.EINTR {
+				return err != syscall.EAGAIN
+			}
+		}
+	}
+	if !try(0) {
+		if d.once {
+			return nil, nil, os.ErrDeadlineExceeded
+		}
+		w.in.arm(d.until)
+		if e := w.raw.Read(try); e != nil {
+			return nil, nil, e
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := adoptWire(w.tcp, sock)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := n.open(); err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return n, addr, nil
+}
+
+func (w *wire) connect(addr transport.Addr, d deadline) error {
+	err := w.tcp.Connect(w.sock, addr, 0)
+	switch err {
+	case nil:
+		return w.open()
+	case syscall.EINPROGRESS, syscall.EINTR, syscall.EALREADY:
+	default:
+		return err
+	}
+	if err := w.open(); err != nil {
+		return err
+	}
+	check := func(uintptr) bool {
+		var errno int
+		errno, err = unix.GetsockoptInt(w.sock, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil {
+			return true
+		}
+		switch e := syscall.Errno(errno); e {
+		case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
+			return false
+		case 0:
+			_, e := unix.Getpeername(w.sock)
+			return e == nil // else a spurious wake-up
+		default:
+			err = e
+			return true
+		}
+	}
+	if d.once {
+		if !check(0) {
+			return os.ErrDeadlineExceeded
+		}
+		return err
+	}
+	w.out.arm(d.until)
+	if e := w.raw.Write(check); e != nil {
+		return e
+	}
+	return err
+}
+
+// read reads at least one byte; io.EOF is the end of what the peer sends.
+func (w *wire) read(p []byte, d deadline) (int, error) {
+	w.rd.p = p
+	if !w.tryRead(0) {
+		if d.once {
+			w.rd.p = nil
+			return 0, os.ErrDeadlineExceeded
+		}
+		w.in.arm(d.until)
+		if err := w.raw.Read(w.readReady); err != nil {
+			w.rd.p = nil
+			return 0, err
+		}
+	}
+	w.rd.p = nil
+	switch {
+	case w.rd.err != nil:
+		return 0, w.rd.err
+	case w.rd.n == 0:
+		return 0, io.EOF
+	}
+	return w.rd.n, nil
+}
+
+func (w *wire) tryRead(uintptr) bool {
+	for {
+		w.rd.n, w.rd.err = unix.Read(w.sock, w.rd.p)
+		switch w.rd.err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			return true
+		}
+	}
+}
+
+// tryWrite writes what goes without waiting; false if that is nothing.
+func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
+	for {
+		n, err = unix.Write(w.sock, p)
+		switch err {
+		case nil:
+			return n, true, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, false, nil
+		default:
+			return 0, true, err
+		}
+	}
+}
+
+// awaitWrite calls try whenever there may be room, until it is true or the time is over.
+func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
+	w.out.arm(d.until)
+	return w.raw.Write(try)
+}
+
+// shutWrite ends what we send.
+func (w *wire) shutWrite() { _ = unix.Shutdown(w.sock, unix.SHUT_WR) }
+
+// interrupt ends the calls that wait.
+func (w *wire) interrupt() {
+	w.in.end()
+	w.out.end()
+}
+
+// A timer is the deadline of one direction. It costs nothing where none is set.
+type timer struct {
+	set func(time.Time) error
+
+	mu    sync.Mutex
+	dirty bool // a deadline is set
+}
+
+// use names what sets the deadline; end may be called before and beside it.
+func (t *timer) use(set func(time.Time) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.set = set
+}
+
+// arm is called before a wait.
+func (t *timer) arm(until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dirty || !until.IsZero() {
+		_ = t.set(until) // fails on a closed file only, and then the wait does too
+		t.dirty = !until.IsZero()
+	}
+}
+
+// end ends a wait.
+func (t *timer) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.set != nil {
+		_ = t.set(past())
+		t.dirty = true
+	}
+}
+
+func plainTCP() *transport.Callbacks[int] {
+	cb := transport.TCPCallbacks()
+	return &cb
+}

@@ -1,0 +1,56 @@
+package handoff
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Sending and receiving allocate nothing, whether or not there are descriptors.
+func TestMessageAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := context.Background()
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			a, b := connPair(t, kind)
+			f := file(t, "f")
+			p := make([]byte, 64)
+			var set FDSet
+			require.Zero(t, testing.AllocsPerRun(200, func() {
+				require.NoError(t, a.Send(ctx, p, f))
+				_, err := b.Receive(ctx, p, &set, 1)
+				require.NoError(t, err)
+				require.NoError(t, set.Close())
+				require.NoError(t, a.Send(ctx, p))
+				_, err = b.Receive(ctx, p, nil, 0)
+				require.NoError(t, err)
+				n, err := a.TrySend(p, f, f)
+				require.NoError(t, err)
+				require.Equal(t, len(p), n)
+				_, err = b.Receive(ctx, p, &set, 2)
+				require.NoError(t, err)
+				require.NoError(t, set.Close())
+			}))
+		})
+	}
+}
+
+// A session allocates its two addresses.
+func TestSessionAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	f, r := sessions(t, nil)
+	fd, h := v4(t)
+	var s Session
+	ctx := context.Background()
+	data := make([]byte, 1000)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		require.NoError(t, f.Push(fd, h, data))
+		require.NoError(t, r.Receive(ctx, &s))
+	}), 2.0)
+	require.NoError(t, s.Close())
+}

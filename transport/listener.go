@@ -1,0 +1,128 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
+type Listener struct {
+	sock      acceptor
+	addr      Addr
+	accepting atomic.Bool
+
+	pausing sync.Mutex // one Pause or Resume at a time
+	paused  atomic.Bool
+	idle    chan struct{} // holds a token when an Accept has ended while paused; made by the first Pause
+}
+
+// An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
+type acceptor interface {
+	acceptStream(ctx context.Context) (*Stream, error)
+	close() error
+	release() error
+	descriptor() (int, error)
+	closed() <-chan struct{}
+	halt(writing bool)
+	resume(writing bool)
+}
+
+func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
+	n, addr, err := s.accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(n, addr), nil
+}
+
+// Addr is the address that the listener is really bound to.
+func (l *Listener) Addr() Addr { return l.addr }
+
+// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause for the latter,
+// until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
+	if !l.accepting.CompareAndSwap(false, true) {
+		return nil, opError("accept", l.addr, ErrBusy)
+	}
+	defer l.endAccept()
+	var pause backoff
+	for {
+		if l.paused.Load() {
+			return nil, opError("accept", l.addr, ErrPaused)
+		}
+		s, err := l.sock.acceptStream(ctx)
+		switch {
+		case err == nil:
+			return s, nil
+		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
+		case errors.Is(err, syscall.ECONNABORTED):
+			if err := ended(ctx); err != nil {
+				return nil, opError("accept", l.addr, err)
+			}
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
+			if !pause.wait(ctx, l.sock.closed()) {
+				if e := ended(ctx); e != nil {
+					err = fmt.Errorf("%w while waiting after: %w", e, err)
+				}
+				return nil, opError("accept", l.addr, err)
+			}
+		default:
+			return nil, opError("accept", l.addr, err)
+		}
+	}
+}
+
+// Descriptor is the plug-in's file descriptor, which stays the plug-in's; errors.ErrUnsupported where it has none.
+func (l *Listener) Descriptor() (int, error) {
+	fd, err := l.sock.descriptor()
+	return fd, opError("descriptor", l.addr, err)
+}
+
+// Close ends Accept with net.ErrClosed and closes the socket. It is idempotent.
+func (l *Listener) Close() error { return opError("close", l.addr, l.sock.close()) }
+
+// Release frees the socket in this process only: another one goes on listening.
+func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
+
+// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive in the backlog. It waits
+// until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
+func (l *Listener) Pause(ctx context.Context) error {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	if l.idle == nil {
+		l.idle = make(chan struct{}, 1)
+	}
+	l.paused.Store(true)
+	err := settle(ctx, &l.accepting, l.idle, func() { l.sock.halt(false) })
+	if err != nil {
+		l.resume()
+	}
+	return opError("pause", l.addr, err)
+}
+
+// Resume lets a paused listener accept again.
+func (l *Listener) Resume() {
+	l.pausing.Lock()
+	defer l.pausing.Unlock()
+	l.resume()
+}
+
+func (l *Listener) resume() {
+	l.sock.resume(false)
+	l.paused.Store(false)
+}
+
+// endAccept gives the listener free.
+func (l *Listener) endAccept() {
+	l.accepting.Store(false)
+	if l.paused.Load() {
+		select {
+		case l.idle <- struct{}{}:
+		default:
+		}
+	}
+}
