@@ -14,11 +14,15 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
+
+// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
+const stepLimit = 3 * time.Second
 
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
 type control struct {
@@ -47,6 +51,7 @@ func newControl(o *options, cfg nodes.Config) *control {
 		c.offer.Terms.Plugins = []string{transport.TCP().Name()}
 	}
 	c.offer.Freeze = c.freeze
+	c.offer.Deadlines = handoff.Deadlines{Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
 	}

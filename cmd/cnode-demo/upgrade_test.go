@@ -227,6 +227,7 @@ func TestUpgradeFails(t *testing.T) {
 		{"says nothing", script("exec sleep 1000"), "hello"},
 		{"says nonsense", script("echo nonsense >&3; exec sleep 1000"), "hello"},
 		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), "another one is wanted"},
+		{"cannot go on", script(`exec "` + program + `" serve --name up@127.0.0.1 --transport unix`), "cannot go on with the registration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, errOut := w.fail("upgrade", s.name, "--binary", tt.binary)
@@ -245,6 +246,19 @@ func TestUpgradeFails(t *testing.T) {
 		_, errOut := w.fail("upgrade", s.name)
 		require.Contains(t, errOut, "another hand-off is going on")
 		require.Equal(t, exitFailed, (<-first).code)
+	})
+	t.Run("with a client that does not read", func(t *testing.T) {
+		n, err := nodes.New(nodes.Config{
+			Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+		})
+		require.NoError(t, err)
+		defer n.Close()
+		slow, err := n.Connect(t.Context(), s.name)
+		require.NoError(t, err)
+		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000), ei.Binary(make([]byte, 100_000))}))
+		_, errOut := w.fail("upgrade", s.name)
+		require.Contains(t, errOut, errOwing.Error())
+		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	})
 	t.Run("of nobody", func(t *testing.T) {
 		_, errOut := w.fail("upgrade", "nobody@127.0.0.1")

@@ -54,9 +54,7 @@ func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 // taking is one hand-off, as the new owner sees it.
 type taking struct {
 	exchange
-	a     *Acceptance
-	sum   [sha256.Size]byte
-	count int
+	a *Acceptance
 }
 
 // take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
@@ -105,7 +103,7 @@ func (t *taking) hello(ctx context.Context) error {
 	if err := t.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
 	}
-	m, err := t.receive(ctx, kindHello, 0)
+	m, err := t.receive(ctx, kindHello)
 	if err != nil {
 		return err
 	}
@@ -307,7 +305,7 @@ func (t *taking) part(ctx context.Context) error {
 	err := t.send(ctx, kindDone, nil)
 	t.pass(HeirSaid)
 	if err == nil {
-		_, err = t.receive(ctx, kindGoodbye, 0)
+		_, err = t.receive(ctx, kindGoodbye)
 	}
 	t.pass(HeirParted)
 	if err != nil {

@@ -122,7 +122,7 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	if err := x.send(ctx, kindAsk, appendWords(nil, words)); err != nil {
 		return nil, failed("ask", ch.conn.peer, err)
 	}
-	m, err := x.receive(ctx, kindAnswer, 0)
+	m, err := x.receive(ctx, kindAnswer)
 	if err != nil {
 		return nil, failed("ask", ch.conn.peer, err)
 	}

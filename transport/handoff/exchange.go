@@ -153,7 +153,7 @@ func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet
 }
 
 // receive receives a message of one kind, without descriptors.
-func (x *exchange) receive(ctx context.Context, kind byte, _ int) (packet, error) {
+func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	m, err := x.receiveAny(ctx, nil, 0)
 	if err == nil && m.kind != kind {
 		err = malformed("message %d, and %d is due", m.kind, kind)
@@ -179,7 +179,7 @@ func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) 
 
 // gather receives what chunks sends.
 func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point) ([]byte, error) {
-	m, err := x.receive(ctx, kind, 0)
+	m, err := x.receive(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 			return p, nil
 		}
 		x.pass(half)
-		m, err := x.receive(ctx, kind, 0)
+		m, err := x.receive(ctx, kind)
 		if err == nil {
 			o, err = parseOffer(m)
 		}

@@ -122,7 +122,7 @@ func (g *giving) kept(err error) (Handed, error) {
 func (g *giving) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Hello)
 	defer cancel()
-	m, err := g.receive(ctx, kindHello, 0)
+	m, err := g.receive(ctx, kindHello)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (g *giving) hello(ctx context.Context) error {
 	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), g.o.Terms})); err != nil {
 		return err
 	}
-	_, err = g.receive(ctx, kindReady, 0)
+	_, err = g.receive(ctx, kindReady)
 	return err
 }
 
@@ -162,7 +162,7 @@ func (g *giving) static(ctx context.Context) error {
 	if err := g.chunks(ctx, kindStatic, p, OwnerStaticHalf); err != nil {
 		return err
 	}
-	_, err := g.receive(ctx, kindPrepared, 0)
+	_, err := g.receive(ctx, kindPrepared)
 	return err
 }
 
@@ -191,7 +191,7 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		if at == 0 {
 			g.pass(OwnerDescriptorsHalf)
 		}
-		m, err := g.receive(ctx, kindReceived, 0) // so that no more than these are in flight: the system has a limit for a user
+		m, err := g.receive(ctx, kindReceived) // so that no more than these are in flight: the system has a limit for a user
 		if err != nil {
 			return sum, err
 		}
@@ -232,7 +232,7 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 	ctx, cancel := context.WithTimeout(ctx, g.d.Stage)
 	defer cancel()
 	g.pass(OwnerOffered)
-	m, err := g.receive(ctx, kindAccept, 0)
+	m, err := g.receive(ctx, kindAccept)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 // taken waits for the other one's word. It is only a word: whether the token has been read says who owns.
 func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
-	_, err := g.receive(waiting, kindDone, 0)
+	_, err := g.receive(waiting, kindDone)
 	cancel()
 	back, e := false, error(nil)
 	if err != nil {

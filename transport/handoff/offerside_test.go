@@ -35,7 +35,7 @@ const (
 	serveDeadline   = 20 * time.Second
 	leakPatience    = 5 * time.Second
 	shortOfNumbers  = 64
-	stopDeadline    = 800 * time.Millisecond
+	stopDeadline    = 1500 * time.Millisecond
 	descriptorFirst = 4
 )
 

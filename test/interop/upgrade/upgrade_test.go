@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -177,6 +178,16 @@ func TestUpgrade(t *testing.T) {
 			port := freePort(t)
 			s := serve(t, environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--epmd", "embedded")
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-start_epmd", "false"}}))
+		})
+		t.Run("over TLS", func(t *testing.T) {
+			port := r.Epmd(t)
+			env := environment(t, port)
+			dir := filepath.Join(t.TempDir(), "tls")
+			out, err := exec.Command(program, "certs", dir).CombinedOutput()
+			require.NoError(t, err, string(out))
+			conf := filepath.Join(dir, "ssl_dist.conf")
+			s := serve(t, env, "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--transport", "tls", "--tls-optfile", conf)
+			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: conf}))
 		})
 	})
 }
