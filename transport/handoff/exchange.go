@@ -54,7 +54,7 @@ const (
 	HeirPrepared        Point = "heir: prepared"
 	HeirDescriptorsHalf Point = "heir: first descriptors received"
 	HeirDescriptorsAll  Point = "heir: first of the state received"
-	HeirStateHalf       Point = "heir: part of the state received"
+	HeirStateHalf       Point = "heir: first piece of the state received"
 	HeirStateAll        Point = "heir: all of the state received"
 	HeirOffered         Point = "heir: pipe received"
 	HeirStaged          Point = "heir: staged, accept sent"
@@ -207,7 +207,9 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 		if len(p) == first.total {
 			return p, nil
 		}
-		x.pass(half)
+		if o.first == 0 {
+			x.pass(half)
+		}
 		m, err := x.receive(ctx, kind)
 		if err == nil {
 			o, err = parseOffer(m)
