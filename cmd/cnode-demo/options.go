@@ -28,6 +28,7 @@ type options struct {
 	logLevel   string
 	virtual    virtual
 	polling    polling
+	succession succession
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
@@ -141,7 +142,7 @@ func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger
 	if err := o.overTLS(&cfg); err != nil {
 		return cfg, nil, err
 	}
-	cfg.Resolver, release, err = o.serveMapper(ctx, log)
+	cfg.Resolver, release, err = o.serveMapper(ctx)
 	return cfg, release, err
 }
 

@@ -11,12 +11,20 @@ import (
 
 // ownDir is the directory of the sockets of this user's nodes: made if need be, and refused if anybody else could have put something
 // there. It is $XDG_RUNTIME_DIR/cnode/sockets, else a directory in the temporary folder.
-func ownDir() (string, error) {
-	parent := filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
+func ownDir() (string, error) { return privateDir("sockets") }
+
+// ownParent is where this user's directories are.
+func ownParent() string {
 	if run := os.Getenv("XDG_RUNTIME_DIR"); run != "" {
-		parent = filepath.Join(run, "cnode")
+		return filepath.Join(run, "cnode")
 	}
-	dir := filepath.Join(parent, "sockets")
+	return filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
+}
+
+// privateDir makes a directory of this user's own, or finds it as it should be.
+func privateDir(name string) (string, error) {
+	parent := ownParent()
+	dir := filepath.Join(parent, name)
 	for _, d := range []string{parent, dir} {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err

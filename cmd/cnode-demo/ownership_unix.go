@@ -19,3 +19,6 @@ func checkPrivate(dir string, info fs.FileInfo) error {
 	}
 	return nil
 }
+
+// closeOnExec keeps a descriptor from processes that this one starts.
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }

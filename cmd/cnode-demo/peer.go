@@ -22,14 +22,16 @@ type peer struct {
 	mu      sync.Mutex
 	closing bool
 	lanes   map[*nodes.Conn]*lane
-	working sync.WaitGroup // lanes with a goroutine; Add only with mu held and closing false
+	counts  map[string]map[ei.Pid]int64 // by connection: of sink, in the process before
+	working sync.WaitGroup              // lanes with a goroutine; Add only with mu held and closing false
 }
 
 const peerName = "peer"
 
 // startPeer starts and registers the process. stop ends it.
 func startPeer(n *nodes.Node) (*peer, error) {
-	p := &peer{node: n, lanes: map[*nodes.Conn]*lane{}}
+	blob, _ := n.Inherited()
+	p := &peer{node: n, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(blob)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	var err error
 	// A linked process that ends does not take this one along.
@@ -91,6 +93,10 @@ func (p *peer) lane(c *nodes.Conn) *lane {
 			}
 		}
 		l = newLane(p, c)
+		if before := p.counts[connName(c)]; before != nil {
+			l.counts = before
+			delete(p.counts, connName(c))
+		}
 		p.lanes[c] = l
 	}
 	return l

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -15,7 +14,7 @@ import (
 )
 
 // serveMapper is what --epmd asks for on behalf of a node that is published. release ends a port mapper that was started for it.
-func (o *options) serveMapper(ctx context.Context, log *slog.Logger) (r nodes.Resolver, release func(), err error) {
+func (o *options) serveMapper(ctx context.Context) (r nodes.Resolver, release func(), err error) {
 	switch o.epmd {
 	case "auto":
 		return &nodes.PortMapper{Embed: true}, func() {}, nil
@@ -24,14 +23,27 @@ func (o *options) serveMapper(ctx context.Context, log *slog.Logger) (r nodes.Re
 		if err != nil {
 			return nil, nil, err
 		}
-		m, err := startMapper(ctx, &epmd.Server{Logger: log}, addrs...)
-		if err != nil {
-			return nil, nil, err
+		if !o.succession.coming() { // else it comes with the node
+			if err := freeFor(ctx, addrs...); err != nil {
+				return nil, nil, err
+			}
 		}
-		return &nodes.PortMapper{}, m.stop, nil
+		return &nodes.PortMapper{Embed: true}, func() {}, nil // inside the node, with which it moves
 	}
 	r, err = newFixedMapper(o.epmd)
 	return r, func() {}, err
+}
+
+// freeFor finds out whether a port mapper of our own can listen.
+func freeFor(ctx context.Context, addrs ...string) error {
+	ls, err := epmd.Listen(ctx, addrs...)
+	if err != nil {
+		return &mapperError{addrs, err}
+	}
+	for _, l := range ls {
+		err = errors.Join(err, l.Close())
+	}
+	return err
 }
 
 // clientMapper is what --epmd asks for on behalf of a node that is not published.

@@ -69,6 +69,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
   cnode-demo ping x@127.0.0.1                        is it there?
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
+  cnode-demo upgrade cnode@127.0.0.1                 a new process goes on as that node
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args: args(),
@@ -80,7 +81,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
-	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts())
+	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
 	return root
 }
 

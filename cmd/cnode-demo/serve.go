@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -45,6 +46,10 @@ The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [
 --trace FILE records what connections carry, for Wireshark. --fault SEED is for trying out how others live with a bad line: bytes
 come and go late, and in odd pieces, but none is changed or lost.
 
+--takeover goes on as the node of that name which runs already, in another process of the same user: connections, mailboxes and the
+name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
+cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_FDS), and it is told when the node is ready.
+
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
@@ -59,6 +64,7 @@ come and go late, and in odd pieces, but none is changed or lost.
 	}
 	o.virtual.addTo(cmd.Flags())
 	o.polling.addTo(cmd.Flags())
+	o.succession.addTo(cmd.Flags())
 	return cmd
 }
 
@@ -76,42 +82,56 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer release()
-	var p *peer
-	cfg.Setup = func(n *nodes.Node) (err error) {
+	var current atomic.Pointer[peer]
+	cfg.Setup = func(n *nodes.Node) error {
 		expose(n)
-		p, err = startPeer(n)
+		p, err := startPeer(n)
+		current.Store(p)
 		return err
 	}
+	cfg.Handover = func(ctx context.Context) ([]byte, error) { return current.Load().handover(ctx) }
 	o.polling.over(&cfg)
 	finish, err := o.virtual.over(&cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, finish()) }()
-	n, err := nodes.New(cfg)
+	n, c, err := o.begin(ctx, cfg, errOut)
 	if err != nil {
 		return err
 	}
-	if err := n.Start(ctx); err != nil {
-		return err
-	}
-	l := n.Listeners()[0]
+	defer c.close()
+	p, l := current.Load(), n.Listeners()[0]
 	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
+	notifyManager()
 	if warning := unreachable(ctx, n); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-c.moved:
+			return nil
 		case <-l.Done(): // nobody could reach the node any more
+			if c.finish() {
+				return nil
+			}
 			p.stop(ctx)
 			return errors.Join(l.Err(), n.Close())
 		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
+			if errors.Is(n.Err(), nodes.ErrMoved) {
+				<-c.moved
+				return nil
+			}
 			p.stop(ctx)
 			if p, err = startPeer(n); err != nil {
 				return errors.Join(err, n.Close())
 			}
+			current.Store(p)
 		}
+	}
+	if c.finish() {
+		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

@@ -65,6 +65,7 @@ func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out i
 		{"remote calls", t.calls},
 		{"server", t.server},
 		{"monitor", t.monitor},
+		{"move", t.move},
 		{"Erlang", t.erlang},
 		{"TLS", t.protected},
 		{"goodbye", t.goodbye},

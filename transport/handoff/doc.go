@@ -59,11 +59,31 @@
 //	└────────── … ──────────┘                  └───────────────┘
 //	 + descriptors 0, 1, 2 …                    + a memory file with the document, descriptors 0, 1, 2 …
 //
+// # Handing over for good: Offer and Acceptance
+//
+// A process gives all that it serves to another one, and at most one of them ever owns it: an [Offer] is given, and an [Acceptance] takes. Both are a protocol about nothing in
+// particular: what is frozen, staged, started or thawed is the callbacks' affair.
+//
+//	old owner                     new owner
+//	hello ◄─────────────────────► hello        versions, plug-ins, features, limits; a no changes nothing
+//	static ─────────────────────► prepared     while the old one runs
+//	Freeze
+//	descriptors, state, pipe ───► Stage        touches nothing
+//	      ◄────────────────────── accept       with a hash of the state
+//	token ═══════ pipe ═════════► read         whoever reads it owns
+//	      ◄────────────────────── Start, done
+//	Release, goodbye ───────────►
+//
+// The token is one byte in a pipe that is made for the hand-off. Before it is written the old owner can resume; after, only by reading it back itself, and then it closes both
+// ends; once the new owner has read it the old one can only Release. The pipe decides, never a timer or what is known of a process. A [Control] is a socket where an owner is
+// found; [ChannelPair] makes a channel for a process that is started.
+//
 // # What to choose
 //
 //	a server gives accepted sockets to workers and must never wait for them     Forwarder, Receiver
 //	one thing and a word about it, either way; new connections on request       MessageConn
 //	structured requests with several descriptors, other languages               JSONConn; JSONSocket if the other end has datagrams
+//	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //
 // Sequenced packets are the best socket for it: they have boundaries and an end, and descriptors stay with what they were sent with. On a stream a descriptor may come with

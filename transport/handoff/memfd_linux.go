@@ -14,15 +14,66 @@ func memoryFile(name string, p []byte) (int, error) {
 	if err != nil {
 		return stolen, os.NewSyscallError("memfd_create", err)
 	}
+	if err := fill(fd, p); err != nil {
+		_ = unix.Close(fd)
+		return stolen, err
+	}
+	return fd, nil
+}
+
+func fill(fd int, p []byte) error {
 	for at := 0; at < len(p); {
 		n, err := unix.Pwrite(fd, p[at:], int64(at))
 		if err != nil && err != unix.EINTR {
-			_ = unix.Close(fd)
-			return stolen, os.NewSyscallError("pwrite", err)
+			return os.NewSyscallError("pwrite", err)
 		}
 		at += max(n, 0)
 	}
+	return nil
+}
+
+// memoryFiles: this system has files in memory, and seals for them.
+const memoryFiles = true
+
+// seals are those of a state: nobody can change it any more, however many have it.
+const seals = unix.F_SEAL_WRITE | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+
+// sealedFile is memoryFile, never to be changed again.
+func sealedFile(name string, p []byte) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return stolen, os.NewSyscallError("memfd_create", err)
+	}
+	if err = fill(fd, p); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+		err = os.NewSyscallError("fcntl F_ADD_SEALS", err)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return stolen, err
+	}
 	return fd, nil
+}
+
+// sealedState reads a state of size bytes from the one descriptor in a set, which is closed.
+func sealedState(set *FDSet, size, limit int) ([]byte, error) {
+	defer set.Close()
+	fd, err := set.FD(0)
+	if err != nil {
+		return nil, malformed("a state in a descriptor that did not come")
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, size, limit)
+	}
+	got, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || got&seals != seals {
+		return nil, malformed("a state in a file that others could change (seals %#x, %v)", got, err)
+	}
+	p, err := readMemoryFile(fd, limit)
+	if err == nil && len(p) != size {
+		err = malformed("a state of %d bytes, and %d were announced", len(p), size)
+	}
+	return p, err
 }
 
 // readMemoryFile reads all of a memory file. Only a file in memory has seals; any other descriptor could keep its reader waiting for ever.

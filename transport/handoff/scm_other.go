@@ -37,6 +37,9 @@ func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUns
 type pin struct{}
 
 func (*pin) remove() error { return nil }
+func (*pin) close() error  { return nil }
+
+func pinThere(string) (*pin, error) { return nil, errors.ErrUnsupported }
 
 func autobindName() (name, dir string, err error) { return "", "", errors.ErrUnsupported }
 

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
+const stepLimit = 3 * time.Second
+
+// A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
+type control struct {
+	offer  handoff.Offer
+	fixed  error  // why nothing can ever be handed over
+	binary string // the file of this program
+	name   string
+	log    *slog.Logger
+	n      *nodes.Node
+	socket *handoff.Control // nil: nobody reaches it
+
+	mu       sync.Mutex
+	starting bool
+	moved    chan struct{} // closed: another process is the node
+	visits   sync.WaitGroup
+	end      context.CancelFunc
+}
+
+func newControl(o *options, cfg nodes.Config) *control {
+	c := &control{name: cfg.Name, binary: ownFile(), log: cfg.Logger, moved: make(chan struct{})}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{stateFeature}, Know: []string{stateFeature}}
+	if cfg.Transport == nil {
+		c.offer.Terms.Plugins = []string{transport.TCP().Name()}
+	}
+	c.offer.Freeze = c.freeze
+	c.offer.Deadlines = handoff.Deadlines{Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
+	if o.virtual.trace != "" {
+		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
+	}
+	return c
+}
+
+// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without.
+func (c *control) run(ctx context.Context, n *nodes.Node, before *handoff.Control) {
+	c.n, c.socket = n, before
+	if before == nil {
+		path, err := controlPath(c.name)
+		if err == nil {
+			c.socket, err = handoff.ListenControl(path)
+		}
+		if err != nil {
+			c.log.Warn("no control socket: upgrade and --takeover will not find this process", "error", err)
+			c.socket = nil
+		}
+	}
+	ctx, c.end = context.WithCancel(ctx)
+	if c.socket != nil {
+		c.visits.Go(func() { c.accept(ctx) })
+	}
+}
+
+func (c *control) accept(ctx context.Context) {
+	for {
+		conn, err := c.socket.Accept(ctx)
+		if err != nil {
+			return
+		}
+		c.visits.Go(func() { c.visit(ctx, conn) })
+	}
+}
+
+func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
+	v, err := handoff.Hear(ctx, conn)
+	if err != nil {
+		c.log.Debug("control socket", "error", err)
+		return
+	}
+	defer v.Close()
+	request, asks := v.Request()
+	switch {
+	case c.fixed != nil:
+		v.Refuse(c.fixed)
+	case !asks:
+		h, err := c.offer.Give(ctx, v.Channel())
+		say(c.log, h, err)
+		if h.Moved {
+			c.leave()
+		}
+	case len(request) == 2 && request[0] == "upgrade":
+		h, err := c.upgrade(ctx, request[1])
+		say(c.log, h, err)
+		if !h.Moved {
+			v.Refuse(errors.New(err.Error()))
+			return
+		}
+		_ = v.Answer(context.WithoutCancel(ctx), "upgraded", fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)) // it may have gone
+		c.leave()
+	default:
+		v.Refuse(fmt.Errorf("not a request: %q", request))
+	}
+}
+
+// leave says that this process is not the node any more.
+func (c *control) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.moved:
+	default:
+		close(c.moved)
+	}
+}
+
+// upgrade starts a new process, with this one's arguments, environment and standard streams, and hands it everything.
+func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed, err error) {
+	c.mu.Lock()
+	busy := c.starting
+	c.starting = true
+	c.mu.Unlock()
+	if busy {
+		return h, handoff.ErrBusy
+	}
+	defer func() {
+		c.mu.Lock()
+		c.starting = false
+		c.mu.Unlock()
+	}()
+	if binary == "" {
+		binary = c.binary
+	}
+	ch, theirs, err := handoff.ChannelPair()
+	if err != nil {
+		return h, err
+	}
+	defer ch.Close()
+	const firstExtra = 3
+	cmd := &exec.Cmd{
+		Path: binary, Args: os.Args, Env: append(successorEnv(), fmt.Sprintf("%s=%d", channelVariable, firstExtra)),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, ExtraFiles: []*os.File{theirs},
+	}
+	err = cmd.Start()
+	if e := theirs.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return h, fmt.Errorf("start %s: %w", binary, err)
+	}
+	h, err = c.offer.Give(ctx, ch)
+	if h.Moved {
+		return h, errors.Join(err, cmd.Process.Release())
+	}
+	_ = cmd.Process.Kill() // it may have ended by itself
+	state, e := cmd.Process.Wait()
+	if e == nil && !killed(state) {
+		err = fmt.Errorf("%w (%s ended: %v)", err, binary, state)
+	}
+	return h, err
+}
+
+// successorEnv is this process's environment, without what systemd has said to this process alone.
+func successorEnv() (env []string) {
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if name != channelVariable && !strings.HasPrefix(name, "LISTEN_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+func killed(state *os.ProcessState) bool {
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
+}
+
+// finish waits for a hand-off that is going on, and tells whether another process is the node.
+func (c *control) finish() bool {
+	c.end()
+	c.visits.Wait()
+	select {
+	case <-c.moved:
+		return true
+	default:
+		return false
+	}
+}
+
+// close takes the control socket away, unless it is another process's.
+func (c *control) close() {
+	if c.finish() || c.socket == nil {
+		return
+	}
+	path := c.socket.Path()
+	if err := c.socket.Close(); err != nil {
+		c.log.Warn("control socket", "error", err)
+	}
+	_ = os.Remove(filepath.Dir(path)) // if nothing else is there
+}
+
+// controlPath is where the control socket of a node is. Its directory is made if need be.
+func controlPath(name string) (string, error) {
+	dir, err := privateDir(controlName(name))
+	return filepath.Join(dir, "control"), err
+}
+
+// controlName is the name of a directory for a node.
+func controlName(name string) string {
+	return strings.ReplaceAll(url.PathEscape(name), "%40", "@")
+}
+
+// dialControl connects to the process that is a node.
+func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
+	path := filepath.Join(ownParent(), controlName(name), "control")
+	ch, err := handoff.DialControl(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no serve of this user runs as %s: %w", name, err)
+	}
+	return ch, err
+}
+
+// ownFile is the path by which this program was started, if it is still this program, so that a link that leads elsewhere tomorrow is followed again; else its file.
+func ownFile() string {
+	self, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
+	}
+	if err != nil {
+		return self
+	}
+	one, err1 := os.Stat(self)
+	other, err2 := os.Stat(called)
+	if err1 != nil || err2 != nil || !os.SameFile(one, other) {
+		return self
+	}
+	return called
+}

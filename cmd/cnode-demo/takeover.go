@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+	"github.com/spf13/pflag"
+)
+
+const (
+	// channelVariable names the descriptor by which a process that upgrade has started gets everything.
+	channelVariable = "CNODE_UPGRADE_FD"
+	// stateFeature is the form of what serve hands over. Whoever does not know it refuses, or is refused, before anything stops.
+	stateFeature = "cnode-demo-state-1"
+)
+
+// succession says whether serve begins anew or goes on as a node that another process has.
+type succession struct {
+	takeover bool
+}
+
+func (s *succession) addTo(f *pflag.FlagSet) {
+	f.BoolVar(&s.takeover, "takeover", false, "go on as the running node of that name, in place of its process")
+}
+
+// coming tells whether another process is to hand the node over.
+func (s *succession) coming() bool { return s.takeover || os.Getenv(channelVariable) != "" }
+
+// channel is that to the process before; nil: there is none.
+func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel, error) {
+	if text := os.Getenv(channelVariable); text != "" {
+		_ = os.Unsetenv(channelVariable) // it is not for processes that this one starts
+		fd, err := strconv.Atoi(text)
+		if err != nil || fd < 3 {
+			return nil, usagef("%s is %q: want the number of a descriptor", channelVariable, text)
+		}
+		f := os.NewFile(uintptr(fd), "upgrade")
+		ch, err := handoff.FileChannel(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", channelVariable, errors.Join(err, f.Close()))
+		}
+		return ch, nil
+	}
+	if !s.takeover {
+		return nil, nil
+	}
+	ch, err := dialControl(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("--takeover: %w", err)
+	}
+	return ch, nil
+}
+
+// begin makes the node run, anew or as the successor of another process.
+func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer) (*nodes.Node, *control, error) {
+	ch, err := o.succession.channel(ctx, cfg.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := newControl(o, cfg)
+	if ch == nil {
+		if cfg.Transport, err = activated(cfg.Transport); err != nil {
+			return nil, nil, err
+		}
+		n, err := nodes.New(cfg)
+		if err == nil {
+			err = n.Start(ctx)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		c.run(ctx, n, nil)
+		return n, c, nil
+	}
+	survivePipe()
+	h := &heir{cfg: cfg}
+	_, err = h.acceptance().Take(ctx, ch)
+	err = errors.Join(err, ch.Close())
+	if !h.owns {
+		return nil, nil, err
+	}
+	if err != nil { // the node is this process's, and runs
+		fmt.Fprintln(errOut, "serve:", err)
+	}
+	c.run(ctx, h.staged.Node(), h.control)
+	return h.staged.Node(), c, nil
+}
+
+// survivePipe lets this process live on if its standard output has nobody any more: connections depend on it.
+func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// An heir makes a node of what the process before has.
+type heir struct {
+	cfg     nodes.Config
+	staged  *nodes.Staged
+	control *handoff.Control // nil: the other one had none
+	owns    bool
+}
+
+func (h *heir) acceptance() *handoff.Acceptance {
+	return &handoff.Acceptance{
+		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: []string{stateFeature}},
+		Stage: h.stage,
+	}
+}
+
+// plugins are the names of a node's transports.
+func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
+	for _, tr := range append(others, cfg.Transports...) {
+		names = append(names, tr.Name())
+	}
+	if cfg.Transport != nil {
+		names = append(names, cfg.Transport.Name())
+	}
+	return names
+}
+
+// A serveState is what goes over beside the node's own state: a line of JSON before that. Fields that are not known are skipped; what must not be skipped is a feature.
+type serveState struct {
+	Control bool // the last descriptor is the control socket
+}
+
+func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
+	var s serveState
+	head, rest, _ := bytes.Cut(state, []byte("\n"))
+	err := json.Unmarshal(head, &s)
+	if err == nil && s.Control && len(fds) == 0 {
+		err = errors.New("a control socket without a descriptor")
+	}
+	set, e := handoff.NewFDSet(fds...)
+	if err = errors.Join(err, e); err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	defer set.Close()
+	if s.Control {
+		last := len(fds) - 1
+		path, err := controlPath(h.cfg.Name)
+		if err == nil {
+			var fd int
+			if fd, err = set.Steal(last); err == nil {
+				h.control, err = handoff.ImportControl(fd, path)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		fds = fds[:last]
+	}
+	for i := range fds {
+		if fds[i], err = set.Steal(i); err != nil {
+			return nil, err
+		}
+	}
+	if h.staged, err = nodes.Restore(h.cfg, rest, fds); err != nil {
+		return nil, errors.Join(err, h.forget())
+	}
+	return h, nil
+}
+
+func (h *heir) forget() error {
+	if h.control == nil {
+		return nil
+	}
+	return h.control.Release()
+}
+
+// Start is the moment from which on this process is the node.
+func (h *heir) Start(ctx context.Context) error {
+	h.owns = true
+	return h.staged.Start(ctx)
+}
+
+func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }
+
+// An estate is a node that is frozen, with what serve has beside it.
+type estate struct {
+	*nodes.Frozen
+	control *handoff.Control
+	fds     []int
+	state   []byte
+	forget  sync.Once
+}
+
+// freeze stops the node.
+func (c *control) freeze(ctx context.Context) (handoff.Frozen, error) {
+	f, err := c.n.Freeze(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &estate{Frozen: f, control: c.socket, fds: f.Descriptors()}
+	var s serveState
+	if c.socket != nil {
+		if raw, err := c.socket.SyscallConn(); err == nil {
+			s.Control = raw.Control(func(fd uintptr) { e.fds = append(e.fds, int(fd)) }) == nil
+		}
+	}
+	head, err := json.Marshal(s)
+	if err != nil {
+		f.Thaw()
+		return nil, err
+	}
+	e.state = append(append(head, '\n'), f.State()...)
+	return e, nil
+}
+
+func (e *estate) State() []byte      { return e.state }
+func (e *estate) Descriptors() []int { return e.fds }
+
+func (e *estate) Release() error {
+	err := e.Frozen.Release()
+	if e.control != nil {
+		e.forget.Do(func() { err = errors.Join(err, e.control.Release()) })
+	}
+	return err
+}
+
+// say logs the outcome of a hand-off.
+func say(log *slog.Logger, h handoff.Handed, err error) {
+	switch {
+	case err != nil && h.Moved:
+		log.Warn("node handed over, with trouble", "to", h.Peer.PID, "silence", h.Silence, "error", err)
+	case err != nil:
+		log.Warn("node not handed over", "to", h.Peer.PID, "silence", h.Silence, "error", err)
+	default:
+		log.Info("node handed over", "to", h.Peer.PID, "silence", h.Silence)
+	}
+}

@@ -1,0 +1,303 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/stretchr/testify/require"
+)
+
+// A successive is a serve that other processes may come after, on the same standard output.
+type successive struct {
+	w     *world
+	cmd   *exec.Cmd
+	name  string
+	lines chan string
+	ended chan struct{}
+}
+
+// successive starts serve; extra files are its descriptors from 3 on.
+func (w *world) successive(extra []*os.File, command ...string) *successive {
+	t := w.t
+	t.Helper()
+	in, out, err := os.Pipe()
+	require.NoError(t, err)
+	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{})}
+	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = append([]string{noPause}, w.env...), out, os.Stderr, extra
+	require.NoError(t, s.cmd.Start())
+	require.NoError(t, out.Close())
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for lines := bufio.NewScanner(in); lines.Scan(); {
+			s.lines <- lines.Text()
+		}
+	}()
+	go func() { defer close(s.ended); _ = s.cmd.Wait() }()
+	t.Cleanup(func() { // whoever is left
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		<-said
+		_ = in.Close()
+	})
+	s.name = s.ready()
+	return s
+}
+
+// ready waits for a process that says so.
+func (s *successive) ready() (name string) {
+	s.w.t.Helper()
+	select {
+	case line := <-s.lines:
+		parts := words(line)
+		require.Len(s.w.t, parts, 3, line)
+		require.Equal(s.w.t, "ready", parts[0])
+		return parts[1]
+	case <-time.After(waitLimit):
+		s.w.t.Fatal("serve has not said that it is ready")
+		return ""
+	}
+}
+
+// exits waits until the first process has ended, and wants it well.
+func (s *successive) exits() {
+	s.w.t.Helper()
+	select {
+	case <-s.ended:
+		require.Equal(s.w.t, 0, s.cmd.ProcessState.ExitCode())
+	case <-time.After(waitLimit):
+		s.w.t.Fatal("the old process has not ended")
+	}
+}
+
+// upgrade upgrades, and returns the new process.
+func (s *successive) upgrade(old int) (pid int) {
+	t := s.w.t
+	t.Helper()
+	parts := words(s.w.succeed("upgrade", s.name))
+	require.Len(t, parts, 4)
+	require.Equal(t, []string{"upgraded", s.name, strconv.Itoa(old)}, parts[:3])
+	pid, err := strconv.Atoi(parts[3])
+	require.NoError(t, err)
+	endsWithTest(t, pid)
+	require.Equal(t, s.name, s.ready())
+	return pid
+}
+
+func endsWithTest(t *testing.T, pid int) {
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+}
+
+// servedBy asks which process serves a connection.
+func servedBy(t *testing.T, c *nodes.Conn) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	r, err := c.Call(ctx, "cnode", "pid")
+	require.NoError(t, err)
+	pid, ok := r.(ei.Int)
+	require.True(t, ok, "%v", r)
+	return int(pid)
+}
+
+// dialed connects a Go node to one that is served.
+func dialed(t *testing.T, w *world, name string) (*nodes.Node, *nodes.Conn) {
+	t.Helper()
+	n := w.node("client")
+	c, err := n.Connect(t.Context(), name)
+	require.NoError(t, err)
+	return n, c
+}
+
+func TestUpgrade(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	n, c := dialed(t, w, s.name)
+	names := w.succeed("names")
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	old := s.cmd.Process.Pid
+	require.Equal(t, old, servedBy(t, c))
+	for range 3 {
+		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
+		require.Equal(t, old, servedBy(t, c)) // and so counted
+		pid := s.upgrade(old)
+		require.NotEqual(t, old, pid)
+		require.Equal(t, pid, servedBy(t, c))
+		require.NoError(t, c.Err())
+		old = pid
+	}
+	s.exits()
+	require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
+	m, err := box.Receive(t.Context())
+	require.NoError(t, err)
+	got, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
+	require.Equal(t, names, w.succeed("names"))
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
+	require.Eventually(t, func() bool { return !strings.Contains(w.run("names").out, "name up ") }, waitLimit, waitLimit/600)
+	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
+}
+
+// With the port mapper inside, everybody stays registered there.
+func TestUpgradeEmbedded(t *testing.T) {
+	w := newWorld(t, freePort(t))
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--epmd", "embedded")
+	_, c := dialed(t, w, s.name)
+	names := w.succeed("names")
+	require.Contains(t, names, "name client at port ")
+	old := s.cmd.Process.Pid
+	for range 2 {
+		old = s.upgrade(old)
+		require.Equal(t, names, w.succeed("names"))
+		require.Equal(t, old, servedBy(t, c))
+	}
+	s.exits()
+}
+
+// Over UNIX sockets.
+func TestUpgradeUnix(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "unix")
+	old := s.cmd.Process.Pid
+	for range 2 {
+		old = s.upgrade(old)
+		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
+	}
+}
+
+// Over TLS: the keys move along.
+func TestUpgradeTLS(t *testing.T) {
+	w := newWorld(t, 0)
+	dir := filepath.Join(w.home, "tls")
+	w.succeed("certs", dir)
+	conf := filepath.Join(dir, "ssl_dist.conf")
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
+	tr, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
+	require.NoError(t, err)
+	n, err := nodes.New(nodes.Config{
+		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { n.Close() })
+	c, err := n.Connect(t.Context(), s.name)
+	require.NoError(t, err)
+	old := s.cmd.Process.Pid
+	require.Equal(t, old, servedBy(t, c))
+	for range 2 {
+		old = s.upgrade(old)
+		require.Equal(t, old, servedBy(t, c))
+		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "tls", "--tls-optfile", conf))
+	}
+	s.exits()
+}
+
+// Whatever is wrong with the new process, the old one serves on.
+func TestUpgradeFails(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	_, c := dialed(t, w, s.name)
+	script := func(text string) string {
+		path := filepath.Join(t.TempDir(), "new")
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
+		return path
+	}
+	for _, tt := range []struct{ name, binary, want string }{
+		{"is not there", "/nowhere/cnode-demo", "no such file"},
+		{"is no program", w.home, "permission denied"},
+		{"ends", script("exit 3"), "exit status 3"},
+		{"says nothing", script("exec sleep 1000"), "hello"},
+		{"says nonsense", script("echo nonsense >&3; exec sleep 1000"), "hello"},
+		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), "another one is wanted"},
+		{"cannot go on", script(`exec "` + program + `" serve --name up@127.0.0.1 --transport unix`), "cannot go on with the registration"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errOut := w.fail("upgrade", s.name, "--binary", tt.binary)
+			require.Empty(t, out)
+			require.Contains(t, errOut, "serves on")
+			require.Contains(t, errOut, tt.want)
+			require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
+		})
+	}
+	t.Run("twice at a time", func(t *testing.T) {
+		first := make(chan result, 1)
+		begun := filepath.Join(t.TempDir(), "begun")
+		slow := script("touch " + begun + "; exec sleep 1000")
+		go func() { first <- w.run("upgrade", s.name, "--binary", slow) }()
+		require.Eventually(t, func() bool { _, err := os.Stat(begun); return err == nil }, waitLimit, time.Millisecond)
+		_, errOut := w.fail("upgrade", s.name)
+		require.Contains(t, errOut, "another hand-off is going on")
+		require.Equal(t, exitFailed, (<-first).code)
+	})
+	t.Run("with a client that does not read", func(t *testing.T) {
+		n, err := nodes.New(nodes.Config{
+			Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+		})
+		require.NoError(t, err)
+		defer n.Close()
+		slow, err := n.Connect(t.Context(), s.name)
+		require.NoError(t, err)
+		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000), ei.Binary(make([]byte, 100_000))}))
+		_, errOut := w.fail("upgrade", s.name)
+		require.Contains(t, errOut, errOwing.Error())
+		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
+	})
+	t.Run("of nobody", func(t *testing.T) {
+		_, errOut := w.fail("upgrade", "nobody@127.0.0.1")
+		require.Contains(t, errOut, "no serve of this user runs as nobody@127.0.0.1")
+	})
+	s.upgrade(servedBy(t, c))
+	s.exits()
+}
+
+func TestTakeover(t *testing.T) {
+	w := newWorld(t, 0)
+	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
+	require.Contains(t, errOut, "no serve of this user runs as")
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	_, c := dialed(t, w, s.name)
+	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover")
+	s.exits()
+	require.Equal(t, next.cmd.Process.Pid, servedBy(t, c))
+	pid := next.upgrade(next.cmd.Process.Pid) // with its own arguments, --takeover among them
+	next.exits()
+	require.Equal(t, pid, servedBy(t, c))
+}
+
+// A socket that the service manager has opened is used.
+func TestActivated(t *testing.T) {
+	w := newWorld(t, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f, err := l.(*net.TCPListener).File()
+	require.NoError(t, err)
+	defer f.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	s := w.successive([]*os.File{f}, "/bin/sh", "-c", fmt.Sprintf(`LISTEN_PID=$$ LISTEN_FDS=1 exec "%s" serve --name up@127.0.0.1`, program))
+	require.Contains(t, w.succeed("names"), "name up at port "+port+"\n")
+	_, c := dialed(t, w, s.name)
+	pid := s.upgrade(s.cmd.Process.Pid)
+	require.Equal(t, pid, servedBy(t, c))
+	require.Contains(t, w.succeed("names"), "name up at port "+port+"\n")
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+}

@@ -1,0 +1,178 @@
+//go:build unix
+
+package upgrade
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// The test program started again is a process that gives and takes. The environment tells it what; the channel has number 3.
+const (
+	sideVariable  = "UPGRADE_TEST_SIDE" // owner, heir: of a node; left, right: of one connection, in turns
+	countVariable = "UPGRADE_TEST_COUNT"
+	sideName      = "mover@127.0.0.1"
+	sideCookie    = "cookie"
+	sideCreation  = 4711
+)
+
+// A word is a line that a process prints.
+type word struct {
+	Addr    string          `json:",omitempty"`
+	Silence []time.Duration `json:",omitempty"`
+	State   int             `json:",omitempty"` // bytes
+	Err     string          `json:",omitempty"`
+}
+
+func say(w word) { _ = json.NewEncoder(os.Stdout).Encode(w) }
+
+func runSide(side string) int {
+	count, _ := strconv.Atoi(os.Getenv(countVariable))
+	ch, err := handoff.FileChannel(os.NewFile(3, "channel"))
+	if err == nil {
+		err = play(side, count, ch)
+	}
+	if err != nil {
+		say(word{Err: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+func sideConfig(mailboxes int) nodes.Config {
+	return nodes.Config{
+		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Resolver: nodes.Static{},
+		Setup: func(n *nodes.Node) error {
+			if _, err := n.Handle("echo", echo, nil); err != nil {
+				return err
+			}
+			for i := range mailboxes {
+				b, err := n.NewMailbox(nil)
+				if err == nil {
+					err = n.Register("box"+strconv.Itoa(i), b)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// echo answers {From, I} with I, on the connection's own goroutine: so it is done, or has not begun, when the connection stands still.
+func echo(self *nodes.Mailbox, m *nodes.Message) {
+	defer m.Release()
+	t, err := m.Term()
+	if pair, ok := t.(ei.Tuple); ok && err == nil && len(pair) == 2 {
+		if from, ok := pair[0].(ei.Pid); ok {
+			_ = self.Send(context.Background(), from, pair[1]) // who misses it says so
+		}
+	}
+}
+
+// play is a process's whole part. It goes on until its standard input ends.
+func play(side string, count int, ch *handoff.Channel) error {
+	ctx := context.Background()
+	in := bufio.NewScanner(os.Stdin)
+	var n *nodes.Node
+	var err error
+	if side == "owner" || side == "left" || side == "right" {
+		mailboxes := 0
+		if side == "owner" {
+			mailboxes = count
+		}
+		if n, err = nodes.New(sideConfig(mailboxes)); err == nil {
+			err = n.Start(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		say(word{Addr: n.Listeners()[0].Addr().String()})
+		in.Scan() // "go"
+	}
+	switch side {
+	case "owner":
+		var f *nodes.Frozen
+		h, err := (&handoff.Offer{Freeze: func(ctx context.Context) (_ handoff.Frozen, err error) {
+			f, err = n.Freeze(ctx)
+			return f, err
+		}}).Give(ctx, ch)
+		if err != nil {
+			return err
+		}
+		say(word{Silence: []time.Duration{h.Silence}, State: len(f.State())})
+		return nil
+	case "heir":
+		_, err := (&handoff.Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
+			return nodes.Restore(sideConfig(count), state, fds)
+		}}).Take(ctx, ch)
+		if err != nil {
+			return err
+		}
+		say(word{})
+	case "left", "right":
+		m := &mover{n: n}
+		for i := range count {
+			if (side == "left") == (i%2 == 0) {
+				err = m.give(ctx, ch)
+			} else {
+				err = m.take(ctx, ch)
+			}
+			if err != nil {
+				return fmt.Errorf("move %d: %w", i, err)
+			}
+		}
+		say(word{Silence: m.silence})
+	}
+	in.Scan()
+	return nil
+}
+
+// A mover gives and takes one connection of its node.
+type mover struct {
+	n       *nodes.Node
+	silence []time.Duration
+}
+
+type frozenConn struct{ *nodes.FrozenConn }
+
+func (f frozenConn) Descriptors() []int { return []int{f.Descriptor()} }
+
+type stagedConn struct{ *nodes.StagedConn }
+
+func (s stagedConn) Start(context.Context) error { _, err := s.StagedConn.Start(); return err }
+
+func (m *mover) give(ctx context.Context, ch *handoff.Channel) error {
+	h, err := (&handoff.Offer{Freeze: func(ctx context.Context) (handoff.Frozen, error) {
+		c := m.n.Conn("client0@127.0.0.1")
+		if c == nil {
+			return nil, errors.New("no connection")
+		}
+		f, err := c.Freeze(ctx)
+		return frozenConn{f}, err
+	}}).Give(ctx, ch)
+	m.silence = append(m.silence, h.Silence)
+	return err
+}
+
+func (m *mover) take(ctx context.Context, ch *handoff.Channel) error {
+	_, err := (&handoff.Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
+		s, err := m.n.Stage(state, fds[0])
+		if err != nil {
+			return nil, err
+		}
+		return stagedConn{s}, nil
+	}}).Take(ctx, ch)
+	return err
+}

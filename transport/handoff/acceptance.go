@@ -1,0 +1,315 @@
+package handoff
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+)
+
+// An Acceptance is the new owner's side of a hand-off. Fields must not be changed once it is in use.
+type Acceptance struct {
+	// Terms are told at hello.
+	Terms Terms
+	// Prepare builds, invisibly, what the old owner tells while it still runs: nil if it has nothing to tell. Optional; nil: it is not looked at.
+	Prepare func(ctx context.Context, static []byte) error
+	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The descriptors are Stage's from the
+	// call on: it closes them if it fails.
+	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
+	// Deadlines bound the steps.
+	Deadlines Deadlines
+	// Reached hears of each point that is passed, on the goroutine of Take: for logs and tests. Optional.
+	Reached func(Point)
+}
+
+// A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it is not to be.
+type Staged interface {
+	Start(ctx context.Context) error
+	Discard() error
+}
+
+// A Taken is what this process owns now.
+type Taken struct {
+	Peer   Cred   // the old owner's process
+	Static []byte // as it came
+}
+
+// Take takes over what the other end of the channel offers. Without an error this process is the owner, and what was staged has been started. A *HandoffError that Owns says that
+// it is the owner as well, and what is wrong: Start has failed, or the old owner did not say goodbye, which matters to nobody. After any other error this process owns
+// nothing. Take closes nothing of the channel's.
+func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
+	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
+	static, err := t.take(ctx)
+	var h *HandoffError
+	if err != nil && !(errors.As(err, &h) && h.Owns) {
+		t.refuse(err)
+	}
+	return Taken{ch.peer, static}, err
+}
+
+// taking is one hand-off, as the new owner sees it.
+type taking struct {
+	exchange
+	a *Acceptance
+}
+
+// take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
+func (t *taking) take(ctx context.Context) (static []byte, err error) {
+	t.pass(HeirConnected)
+	if err := t.hello(ctx); err != nil {
+		return nil, t.fail(StepHello, err)
+	}
+	t.pass(HeirGreeted)
+	if static, err = t.static(ctx); err != nil {
+		return nil, t.fail(StepStatic, err)
+	}
+	t.pass(HeirPrepared)
+	staged, token, step, err := t.stage(ctx)
+	if err != nil {
+		return nil, t.fail(step, err)
+	}
+	t.pass(HeirStaged)
+	if err := t.wait(ctx, token); err != nil {
+		return nil, t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
+	}
+	t.owns = true
+	t.pass(HeirOwns)
+	_ = token.Close()
+	if err := staged.Start(ctx); err != nil {
+		err = t.fail(StepTake, err)
+		return static, errors.Join(err, t.part(ctx))
+	}
+	t.pass(HeirStarted)
+	return static, t.part(ctx)
+}
+
+// hello finds out whether the two can do it at all.
+func (t *taking) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.d.Hello)
+	defer cancel()
+	ours := t.a.Terms
+	ours.Descriptors = descriptorLimit(ours.Descriptors)
+	if ours.StateBytes <= 0 {
+		ours.StateBytes = DefaultMaxState
+	}
+	if memoryFiles {
+		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)
+	}
+	t.a = &Acceptance{Terms: ours, Prepare: t.a.Prepare, Stage: t.a.Stage}
+	if err := t.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
+		return err
+	}
+	m, err := t.receive(ctx, kindHello)
+	if err != nil {
+		return err
+	}
+	theirs, err := parseHello(m.body)
+	if err != nil {
+		return err
+	}
+	t.ch.note(theirs.pid)
+	if err := checkHello(theirs, ours); err != nil {
+		return err
+	}
+	if err := lacking("plug-in", theirs.Plugins, ours.Plugins); err != nil {
+		return err
+	}
+	return t.send(ctx, kindReady, nil)
+}
+
+// static builds what can be built while the other one runs.
+func (t *taking) static(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
+	defer cancel()
+	p, err := t.gather(ctx, kindStatic, DefaultMaxState, HeirStaticHalf)
+	if err != nil {
+		return nil, err
+	}
+	if t.a.Prepare != nil {
+		if err := t.a.Prepare(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	return p, t.send(ctx, kindPrepared, nil)
+}
+
+// stage receives everything, stages it and says so. token is the end of the pipe.
+func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step, err error) {
+	set := &FDSet{}
+	defer func() {
+		if e := set.Close(); e != nil && err == nil {
+			err = e
+		}
+	}()
+	state, pipe, step, err := t.offered(ctx, set)
+	if err != nil {
+		return nil, nil, step, err
+	}
+	if token, err = tokenReader(pipe); err != nil {
+		return nil, nil, StepOffer, err
+	}
+	t.pass(HeirOffered)
+	staging, cancel := context.WithTimeout(ctx, t.d.Stage)
+	defer cancel()
+	fds := make([]int, set.Len())
+	for i := range fds {
+		if fds[i], err = set.Steal(i); err != nil {
+			break
+		}
+	}
+	var s Staged
+	if err == nil {
+		s, err = t.a.Stage(staging, state, fds)
+	}
+	if err != nil {
+		return nil, nil, StepStage, errors.Join(err, token.Close())
+	}
+	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(state), len(fds))); err != nil {
+		return nil, nil, StepAccept, errors.Join(err, token.Close(), s.Discard())
+	}
+	return s, token, StepAccept, nil
+}
+
+// offered receives descriptors and state, and last of all the end of the pipe, which is left in pipe.
+func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *FDSet, step Step, err error) {
+	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
+	defer cancel()
+	pipe = &FDSet{}
+	defer func() {
+		if err != nil {
+			_ = pipe.Close()
+		}
+	}()
+	m, err := t.next(freezing, set, pipe)
+	if err != nil {
+		return nil, nil, StepFreeze, err
+	}
+	offering, cancel := context.WithTimeout(ctx, t.d.Offer)
+	defer cancel()
+	for ; ; m, err = t.next(offering, set, pipe) {
+		if err != nil {
+			return nil, nil, StepOffer, err
+		}
+		switch m.kind {
+		case kindDescriptors:
+			if set.Len() == m.count {
+				t.pass(HeirDescriptorsHalf)
+			}
+			if err := t.send(offering, kindReceived, appendCounts(nil, set.Len(), 0)); err != nil {
+				return nil, nil, StepOffer, err
+			}
+			continue
+		case kindStateFile:
+			state, err = sealedState(pipe, m.total, t.a.Terms.StateBytes)
+			if err == nil {
+				pipe = &FDSet{}
+			}
+		case kindState:
+			t.pass(HeirDescriptorsAll)
+			state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
+		default:
+			err = malformed("message %d in place of the state", m.kind)
+		}
+		if err != nil {
+			return nil, nil, StepOffer, err
+		}
+		break
+	}
+	t.pass(HeirStateAll)
+	if m, err = t.next(offering, set, pipe); err == nil && m.kind != kindOffer {
+		err = malformed("message %d in place of the offer", m.kind)
+	}
+	if err == nil && (m.first != set.Len() || m.total != len(state)) {
+		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(state))
+	}
+	return state, pipe, StepOffer, err
+}
+
+// next receives a message of the offer. Descriptors that are handed over go into set, others into beside.
+func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, err error) {
+	came := &FDSet{}
+	packet, err := t.receiveAny(ctx, came, MaxDescriptors)
+	if err != nil {
+		return m, errors.Join(err, came.Close())
+	}
+	if m, err = parseOffer(packet); err == nil {
+		switch {
+		case m.kind == kindDescriptors && (m.count != came.Len() || m.first != set.Len() || m.count == 0):
+			err = malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
+		case m.kind == kindDescriptors && set.Len()+came.Len() > t.a.Terms.Descriptors:
+			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.a.Terms.Descriptors)
+		case m.kind != kindDescriptors && came.Len() != m.attached():
+			err = malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
+		}
+	}
+	if err != nil {
+		return m, errors.Join(err, came.Close())
+	}
+	into := beside
+	if m.kind == kindDescriptors {
+		into = set
+	}
+	for i := range came.Len() {
+		fd, e := came.Steal(i)
+		if e != nil {
+			return m, e
+		}
+		into.take([]int{fd})
+	}
+	return m, nil
+}
+
+// wait waits for the token. Reading it is what makes this process the owner.
+func (t *taking) wait(ctx context.Context, token *os.File) error {
+	t.pass(HeirWaits)
+	defer context.AfterFunc(ctx, func() { _ = token.SetReadDeadline(time.Unix(1, 0)) })()
+	if err := token.SetReadDeadline(time.Now().Add(t.d.Take)); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var b [1]byte
+	n, err := token.Read(b[:])
+	switch {
+	case n == 1:
+		return nil
+	case errors.Is(err, io.EOF):
+		return t.whyNot(ctx)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
+}
+
+// whyNot is why there will be no token: the other one may have said so.
+func (t *taking) whyNot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := t.receiveAny(ctx, nil, 0)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return err
+	}
+	return fmt.Errorf("%w: the pipe was closed without it", ErrNotTaken)
+}
+
+// part says that this process runs, and waits for the other one to leave.
+func (t *taking) part(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.d.Goodbye)
+	defer cancel()
+	err := t.send(ctx, kindDone, nil)
+	t.pass(HeirSaid)
+	if err == nil {
+		_, err = t.receive(ctx, kindGoodbye)
+	}
+	t.pass(HeirParted)
+	if err != nil {
+		return t.fail(StepRelease, err)
+	}
+	return nil
+}

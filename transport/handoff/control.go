@@ -1,0 +1,209 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// helloLimit is how long a visitor may take to say what it wants.
+const helloLimit = 5 * time.Second
+
+// A Control is an owner's control socket: whoever wants what it has, or wants it to do something, comes there. Its directory is one of the user's own, which nobody
+// else can look into, and every visitor's process is of the same user.
+type Control struct {
+	l    *net.UnixListener
+	path string
+	pin  *pin
+}
+
+// ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else ErrForbidden. A socket that a dead
+// process has left is replaced; EADDRINUSE if a living one listens. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin,
+// windows).
+func ListenControl(path string) (*Control, error) {
+	const op = "listen"
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	unlock, err := lockDir(path)
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	defer unlock()
+	c := &Control{path: path}
+	err = c.listen(addr)
+	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
+		if err = os.Remove(path); err == nil {
+			err = c.listen(addr)
+		}
+	}
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	return c, nil
+}
+
+func (c *Control) listen(addr transport.Addr) (err error) {
+	c.pin, err = pinned(addr, func() (err error) {
+		c.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: c.path, Net: "unixpacket"})
+		return err
+	})
+	if err != nil {
+		if c.l != nil {
+			err = errors.Join(err, c.l.Close())
+		}
+		return err
+	}
+	c.l.SetUnlinkOnClose(false)
+	return nil
+}
+
+// abandoned tells whether nobody listens at a path any more.
+func abandoned(path string) bool {
+	c, err := net.DialTimeout("unixpacket", path, time.Second)
+	if err == nil {
+		_ = c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// ImportControl goes on with a control socket that has been handed over. fd is its own from the call on: on failure it is closed.
+func ImportControl(fd int, path string) (*Control, error) {
+	const op = "import"
+	f := os.NewFile(uintptr(fd), path)
+	if f == nil {
+		return nil, failed(op, nil, syscall.EBADF)
+	}
+	defer f.Close()
+	addr, err := transport.FromUnixPath(path)
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	s, err := Inspect(fd)
+	if err == nil {
+		err = s.Listener()
+	}
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	p, err := pinThere(path)
+	if err != nil {
+		return nil, failed(op, addr, err)
+	}
+	l, err := net.FileListener(f) // of a duplicate
+	if err != nil {
+		return nil, failed(op, addr, errors.Join(err, p.close()))
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, failed(op, addr, errors.Join(fmt.Errorf("no UNIX socket: %w", syscall.EINVAL), l.Close(), p.close()))
+	}
+	u.SetUnlinkOnClose(false)
+	return &Control{l: u, path: path, pin: p}, nil
+}
+
+// Path is where it listens.
+func (c *Control) Path() string { return c.path }
+
+// SyscallConn gives the descriptor, to hand it over.
+func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
+
+// Close stops listening and removes the socket's file, if it is still its own. Accept comes back with net.ErrClosed.
+func (c *Control) Close() error { return errors.Join(c.l.Close(), c.pin.remove()) }
+
+// Release stops listening in this process: it goes on in another one.
+func (c *Control) Release() error { return errors.Join(c.l.Close(), c.pin.close()) }
+
+// A Visit is somebody at the control socket. Either it asks for something, or it is a new owner that wants all.
+type Visit struct {
+	ch      *Channel
+	request []string
+	asks    bool
+}
+
+// Accept waits for the next visitor: see Hear. net.ErrClosed is the end.
+func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = c.l.SetDeadline(time.Unix(1, 0)); close(fired) })
+	conn, err := c.l.AcceptUnix()
+	if !stop() {
+		<-fired
+		_ = c.l.SetDeadline(time.Time{})
+		if err != nil {
+			err = ctx.Err()
+		}
+	}
+	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
+}
+
+// Hear reads what a visitor wants. One who is of another user (ErrForbidden), says nothing in five seconds, or something that makes no sense (ErrMalformed), is refused. The
+// connection is the visit's, and closed on failure.
+func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
+	v, err := hear(ctx, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return v, nil
+}
+
+func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloLimit)
+	defer cancel()
+	ch, err := NewChannel(conn)
+	if err != nil {
+		return nil, err
+	}
+	n, err := ch.conn.Receive(ctx, ch.buf, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	v, p := &Visit{ch: ch}, ch.buf[:n]
+	switch {
+	case n == 0:
+		err = malformed("an empty message")
+	case p[0] == kindAsk:
+		v.asks = true
+		v.request, err = parseWords(p[1:])
+	case p[0] == kindHello:
+		ch.unread = append([]byte(nil), p...)
+	default:
+		err = malformed("message %d to a control socket", p[0])
+	}
+	if err != nil {
+		x := exchange{ch: ch}
+		x.refuse(err)
+		return nil, failed("hear", nil, err)
+	}
+	return v, nil
+}
+
+// Request gives the words that the visitor asks with. It is not ok for a new owner.
+func (v *Visit) Request() (words []string, ok bool) { return v.request, v.asks }
+
+// Channel is where an Offer is given to a new owner.
+func (v *Visit) Channel() *Channel { return v.ch }
+
+// Answer answers the request.
+func (v *Visit) Answer(ctx context.Context, words ...string) error {
+	x := exchange{ch: v.ch}
+	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
+}
+
+// Refuse says no to the visitor.
+func (v *Visit) Refuse(why error) {
+	x := exchange{ch: v.ch}
+	x.refuse(why)
+}
+
+// Close ends the visit.
+func (v *Visit) Close() error { return v.ch.Close() }

@@ -1,0 +1,64 @@
+package handoff
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
+func TestControlOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	const nobody = 65534
+	noLeak(t)
+	dir, err := os.MkdirTemp("", "hc")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "control")
+	c, err := ListenControl(path)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chmod(path, 0o666))
+
+	connected := make(chan error, 1)
+	go func() { // this thread alone is another user's, and ends as such
+		runtime.LockOSThread()
+		connected <- func() error {
+			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); e != 0 {
+				return e
+			}
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+				return err
+			}
+			_, err = unix.SendmsgN(fd, append([]byte{kindAsk}, appendWords(nil, []string{"upgrade", ""})...), nil, nil, unix.MSG_NOSIGNAL)
+			if err == unix.EPIPE { // it is closed already
+				err = nil
+			}
+			return err
+		}()
+	}()
+	conn, err := c.Accept(soon(t))
+	require.NoError(t, err)
+	_, err = Hear(soon(t), conn)
+	require.ErrorIs(t, err, ErrForbidden)
+	require.ErrorIs(t, err, syscall.EPERM)
+	require.NoError(t, <-connected)
+
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	_, err = ListenControl(filepath.Join(dir, "other"))
+	require.ErrorIs(t, err, ErrForbidden, "a directory of somebody else")
+	require.NoError(t, os.Chown(dir, 0, 0))
+}

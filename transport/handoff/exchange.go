@@ -1,0 +1,221 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+)
+
+const (
+	// descriptorsAMessage is how many descriptors go in one message: fewer than any system allows, musl's programs included.
+	descriptorsAMessage = 200
+	// chunkSize is how many bytes of state go in one message, which a socket's buffer has to have room for as a whole.
+	chunkSize = 48 << 10
+	// longState is what goes in a memory file where there are such.
+	longState = 256 << 10
+	// packetLimit is the longest message.
+	packetLimit = chunkSize + 4<<10
+	// DefaultMaxState is the longest state that a new owner takes, in bytes.
+	DefaultMaxState = 1 << 30
+
+	stateName = "cnode/state"
+)
+
+// A Point is a place in the course of a hand-off that an owner or its heir has reached; see Offer.Reached. Steps are few, points are all the places between which
+// something can go wrong.
+type Point string
+
+// The points of the old owner, in order.
+const (
+	OwnerConnected       Point = "owner: connected, nothing said"
+	OwnerGreeted         Point = "owner: hello exchanged"
+	OwnerStaticHalf      Point = "owner: first piece of the static state sent"
+	OwnerFreezes         Point = "owner: about to freeze"
+	OwnerFrozen          Point = "owner: frozen"
+	OwnerDescriptorsHalf Point = "owner: first descriptors sent"
+	OwnerDescriptorsSent Point = "owner: all descriptors sent, no state"
+	OwnerStateHalf       Point = "owner: first piece of the state sent"
+	OwnerStateSent       Point = "owner: all of the state sent"
+	OwnerOffered         Point = "owner: pipe sent"
+	OwnerAccepted        Point = "owner: accepted, no token written"
+	OwnerCommitted       Point = "owner: token written"
+	OwnerHeard           Point = "owner: not the owner any more, nothing released"
+	OwnerReleased        Point = "owner: released"
+	OwnerLeaves          Point = "owner: goodbye said"
+)
+
+// The points of the new owner, in order.
+const (
+	HeirConnected       Point = "heir: connected, nothing said"
+	HeirGreeted         Point = "heir: hello exchanged"
+	HeirStaticHalf      Point = "heir: first piece of the static state received"
+	HeirPrepared        Point = "heir: prepared"
+	HeirDescriptorsHalf Point = "heir: first descriptors received"
+	HeirDescriptorsAll  Point = "heir: first of the state received"
+	HeirStateHalf       Point = "heir: first piece of the state received"
+	HeirStateAll        Point = "heir: all of the state received"
+	HeirOffered         Point = "heir: pipe received"
+	HeirStaged          Point = "heir: staged, accept sent"
+	HeirWaits           Point = "heir: about to read the token"
+	HeirOwns            Point = "heir: token read"
+	HeirStarted         Point = "heir: started, nothing said"
+	HeirSaid            Point = "heir: done said"
+	HeirParted          Point = "heir: goodbye heard"
+)
+
+// exchange is what both sides have: messages with a channel's other end.
+type exchange struct {
+	ch      *Channel
+	side    Side
+	owns    bool
+	reached func(Point)
+	d       Deadlines
+}
+
+func (x *exchange) pass(p Point) {
+	if x.reached != nil {
+		x.reached(p)
+	}
+}
+
+// fail says where it has failed.
+func (x *exchange) fail(step Step, err error) error {
+	return &HandoffError{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
+}
+
+// refuse tells the other side why, if it listens: once, and without waiting.
+func (x *exchange) refuse(err error) {
+	var refused *RefusedError
+	if errors.As(err, &refused) { // it knows
+		return
+	}
+	step := StepHello
+	var h *HandoffError
+	if errors.As(err, &h) {
+		step, err = h.Step, h.Err
+	}
+	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, err))
+}
+
+func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int) error {
+	err := x.ch.conn.send(ctx, nil, []byte{kind}, body, fds)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		if why := x.lastWord(); why != nil { // it may have said why it left
+			return why
+		}
+		return fmt.Errorf("%w: %w", ErrLeft, err)
+	}
+	return err
+}
+
+// lastWord reads a refusal that waits.
+func (x *exchange) lastWord() error {
+	set := &FDSet{}
+	defer set.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWordLimit)
+	defer cancel()
+	for {
+		_, err := x.receiveAny(ctx, set, MaxDescriptors)
+		var refused *RefusedError
+		if errors.As(err, &refused) {
+			return err
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// A packet is a message as it came.
+type packet struct {
+	kind byte
+	body []byte
+}
+
+// receiveAny receives the next message, whatever it is; a refusal is an error.
+func (x *exchange) receiveAny(ctx context.Context, set *FDSet, room int) (packet, error) {
+	p, err := x.ch.next(ctx, set, room)
+	switch {
+	case err == io.EOF || errors.Is(err, syscall.ECONNRESET):
+		return packet{}, fmt.Errorf("%w: %w", ErrLeft, io.ErrUnexpectedEOF)
+	case err != nil:
+		return packet{}, unwrapOp(err)
+	case len(p) == 0:
+		return packet{}, malformed("an empty message")
+	}
+	m := packet{p[0], p[1:]}
+	if m.kind == kindRefuse {
+		return packet{}, parseRefusal(m.body)
+	}
+	return m, nil
+}
+
+// receive receives a message of one kind, without descriptors.
+func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
+	m, err := x.receiveAny(ctx, nil, 0)
+	if err == nil && m.kind != kind {
+		err = malformed("message %d, and %d is due", m.kind, kind)
+	}
+	return m, err
+}
+
+// chunks sends p in pieces, at least one.
+func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) error {
+	for at := 0; ; {
+		part := p[at:min(at+chunkSize, len(p))]
+		if err := x.send(ctx, kind, appendChunk(nil, at, len(p), part)); err != nil {
+			return err
+		}
+		if at == 0 && len(part) < len(p) {
+			x.pass(half)
+		}
+		if at += len(part); at >= len(p) {
+			return nil
+		}
+	}
+}
+
+// gather receives what chunks sends.
+func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point) ([]byte, error) {
+	m, err := x.receive(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	o, err := parseOffer(m)
+	if err != nil {
+		return nil, err
+	}
+	return x.gatherFrom(ctx, o, kind, limit, half)
+}
+
+// gatherFrom is gather once the first piece is there. Memory is had for what has come, not for what is announced.
+func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) ([]byte, error) {
+	if first.total > limit {
+		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
+	}
+	var p []byte
+	for o := first; ; {
+		switch {
+		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
+			return nil, malformed("%d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+		case len(o.data) == 0 && o.total > 0:
+			return nil, malformed("an empty piece")
+		}
+		p = append(p, o.data...)
+		if len(p) == first.total {
+			return p, nil
+		}
+		if o.first == 0 {
+			x.pass(half)
+		}
+		m, err := x.receive(ctx, kind)
+		if err == nil {
+			o, err = parseOffer(m)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

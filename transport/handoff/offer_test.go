@@ -1,0 +1,456 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A thing is handed over inside one process: some pipes.
+type thing struct {
+	files              []*os.File
+	fds                []int
+	blob               []byte
+	thawed, released   int
+	started, discarded int
+	got                []byte
+	stageErr, startErr error
+}
+
+func newThing(t testing.TB, descriptors, bytes int) *thing {
+	t.Helper()
+	x := &thing{blob: make([]byte, bytes)}
+	for range descriptors {
+		r, w, err := os.Pipe()
+		require.NoError(t, err)
+		t.Cleanup(func() { r.Close() })
+		require.NoError(t, w.Close())
+		raw, err := r.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, raw.Control(func(fd uintptr) { x.fds = append(x.fds, int(fd)) }))
+		x.files = append(x.files, r)
+	}
+	for i := range x.blob {
+		x.blob[i] = byte(i * 7)
+	}
+	return x
+}
+
+func (x *thing) State() []byte      { return x.blob }
+func (x *thing) Descriptors() []int { return x.fds }
+func (x *thing) Thaw()              { x.thawed++ }
+func (x *thing) Release() error     { x.released++; return nil }
+
+func (x *thing) Start(context.Context) error { x.started++; return x.startErr }
+func (x *thing) Discard() error              { x.discarded++; return nil }
+
+func (x *thing) offer() *Offer {
+	return &Offer{Freeze: func(context.Context) (Frozen, error) { return x, nil }}
+}
+
+func (x *thing) acceptance() *Acceptance {
+	return &Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (Staged, error) {
+		x.got = slices.Clone(state)
+		if err := closeAll(fds); err != nil {
+			return nil, err
+		}
+		if len(fds) != len(x.fds) {
+			return nil, errors.New("descriptors are missing")
+		}
+		return x, x.stageErr
+	}}
+}
+
+// channels makes both ends of a channel.
+func channels(t testing.TB) (one, other *Channel) {
+	t.Helper()
+	noLeak(t)
+	one, f, err := ChannelPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { one.Close() })
+	other, err = FileChannel(f)
+	require.NoError(t, err)
+	t.Cleanup(func() { other.Close() })
+	return one, other
+}
+
+// exchanged runs both sides.
+func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took error) {
+	t.Helper()
+	one, other := channels(t)
+	done := make(chan struct{})
+	go func() { defer close(done); h, gave = o.Give(soon(t), one) }()
+	_, took = a.Take(soon(t), other)
+	if took != nil {
+		var e *HandoffError
+		require.ErrorAs(t, took, &e)
+		require.Equal(t, NewOwner, e.Side)
+	}
+	<-done
+	if gave != nil {
+		var e *HandoffError
+		require.ErrorAs(t, gave, &e)
+		require.Equal(t, OldOwner, e.Side)
+		require.Equal(t, os.Getpid(), e.Peer.PID)
+	}
+	return h, gave, took
+}
+
+func TestGiveAndTake(t *testing.T) {
+	for _, tt := range []struct{ descriptors, bytes int }{{0, 0}, {1, 10}, {200, chunkSize}, {201, chunkSize + 1}, {401, longState + 1}} {
+		x := newThing(t, tt.descriptors, tt.bytes)
+		o, a := x.offer(), x.acceptance()
+		o.Static = func(context.Context) ([]byte, error) { return bytes.Repeat([]byte("s"), tt.bytes), nil }
+		var prepared []byte
+		a.Prepare = func(_ context.Context, static []byte) error { prepared = static; return nil }
+		h, gave, took := exchanged(t, o, a)
+		require.NoError(t, gave)
+		require.NoError(t, took)
+		require.True(t, h.Moved)
+		require.Len(t, prepared, tt.bytes)
+		require.True(t, bytes.Equal(x.blob, x.got))
+		require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+	}
+}
+
+// Whatever is refused is refused with a reason, on both sides, and leaves everything as it was; what can be known beforehand, before anything stops.
+func TestRefused(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name   string
+		change func(x *thing, o *Offer, a *Acceptance)
+		step   Step
+		is     error
+		frozen bool
+	}{
+		{"plug-in", func(_ *thing, o *Offer, a *Acceptance) {
+			o.Terms.Plugins, a.Terms.Plugins = []string{"tcp", "rot13"}, []string{"tcp"}
+		}, StepHello, ErrUnknown, false},
+		{"feature of the owner", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Require, a.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
+		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
+		{"another one", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.What, a.Terms.What = "one", "other" }, StepHello, ErrOther, false},
+		{"too many expected", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Descriptors, a.Terms.Descriptors = 10, 9 }, StepHello, ErrLimit, false},
+		{"too many", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Descriptors = 2 }, StepOffer, ErrLimit, true},
+		{"too long", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.StateBytes = 2 }, StepOffer, ErrLimit, true},
+		{"no static state", func(_ *thing, o *Offer, _ *Acceptance) {
+			o.Static = func(context.Context) ([]byte, error) { return nil, ErrOther }
+		}, StepStatic, ErrOther, false},
+		{"not prepared", func(_ *thing, _ *Offer, a *Acceptance) {
+			a.Prepare = func(context.Context, []byte) error { return ErrOther }
+		}, StepStatic, ErrOther, false},
+		{"not frozen", func(_ *thing, o *Offer, _ *Acceptance) {
+			o.Freeze = func(context.Context) (Frozen, error) { return nil, ErrBusy }
+		}, StepFreeze, ErrBusy, false},
+		{"not staged", func(x *thing, _ *Offer, _ *Acceptance) { x.stageErr = errors.Join(broken, ErrLimit) }, StepAccept, ErrLimit, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newThing(t, 3, 100)
+			o, a := x.offer(), x.acceptance()
+			tt.change(x, o, a)
+			h, gave, took := exchanged(t, o, a)
+			require.False(t, h.Moved)
+			require.ErrorIs(t, gave, tt.is)
+			require.ErrorIs(t, took, tt.is)
+			var e *HandoffError
+			require.ErrorAs(t, gave, &e)
+			require.Equal(t, tt.step, e.Step)
+			thawed := 0
+			if tt.frozen {
+				thawed = 1
+			}
+			require.Equal(t, []int{thawed, 0, 0, 0}, []int{x.thawed, x.released, x.started, x.discarded})
+		})
+	}
+}
+
+// A new owner whose Start fails is the owner all the same.
+func TestStartFails(t *testing.T) {
+	x := newThing(t, 1, 1)
+	x.startErr = errors.New("no name server")
+	h, gave, took := exchanged(t, x.offer(), x.acceptance())
+	require.NoError(t, gave)
+	require.True(t, h.Moved)
+	var e *HandoffError
+	require.ErrorAs(t, took, &e)
+	require.True(t, e.Owns)
+	require.ErrorIs(t, took, x.startErr)
+	require.Equal(t, 1, x.released)
+}
+
+// One that comes while another hand-off goes on is told so.
+func TestBusy(t *testing.T) {
+	x := newThing(t, 0, 0)
+	o := x.offer()
+	in, out := make(chan struct{}), make(chan struct{})
+	o.Freeze = func(context.Context) (Frozen, error) { close(in); <-out; return x, nil }
+	first, peer := channels(t)
+	done := make(chan error, 2)
+	go func() { _, err := o.Give(soon(t), first); done <- err }()
+	go func() { _, err := x.acceptance().Take(soon(t), peer); done <- err }()
+	<-in
+	second, other := channels(t)
+	h, err := o.Give(soon(t), second)
+	require.ErrorIs(t, err, ErrBusy)
+	require.False(t, h.Moved)
+	_, err = x.acceptance().Take(soon(t), other)
+	require.ErrorIs(t, err, ErrBusy)
+	close(out)
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+}
+
+// A field that is not known is skipped, unless it must not be.
+func TestUnknownFields(t *testing.T) {
+	h := hello{minVersion, maxVersion, 7, Terms{What: "w", Plugins: []string{"p"}}}
+	got, err := parseHello(appendField(appendHello(nil, h), 99, may, []byte("x")))
+	require.NoError(t, err)
+	require.Equal(t, h, got)
+	_, err = parseHello(appendField(appendHello(nil, h), 99, must, []byte("x")))
+	require.ErrorIs(t, err, ErrUnknown)
+	h.min, h.max = maxVersion+1, maxVersion+2
+	got, err = parseHello(appendHello(nil, h))
+	require.NoError(t, err)
+	require.ErrorIs(t, checkHello(got, Terms{}), ErrVersion)
+}
+
+// An heir that misbehaves: the owner says so and serves on, in time.
+func TestHostileHeir(t *testing.T) {
+	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{Descriptors: 100, StateBytes: 1 << 20}})
+	type step func(t *testing.T, ch *Channel)
+	say := func(p []byte, fds ...int) step {
+		return func(t *testing.T, ch *Channel) { require.NoError(t, ch.conn.Send(soon(t), p, fds...)) }
+	}
+	hear := func(t *testing.T, ch *Channel) {
+		set := &FDSet{}
+		_, err := ch.conn.Receive(soon(t), ch.buf, set, MaxDescriptors)
+		require.NoError(t, err)
+		require.NoError(t, set.Close())
+	}
+	kind := func(k byte) step { return say([]byte{k}) }
+	begin := []step{say(hi), hear, kind(kindReady), hear, kind(kindPrepared), hear, say(append([]byte{kindReceived}, appendCounts(nil, 3, 0)...)), hear, hear}
+	sum := func(s string, n int) step {
+		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		step  Step
+		is    error
+	}{
+		{"silence", nil, StepHello, context.DeadlineExceeded},
+		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
+		{"an empty packet", []step{say(nil)}, StepHello, ErrLeft},
+		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
+		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
+		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
+		{"hello and silence", []step{say(hi)}, StepHello, context.DeadlineExceeded},
+		{"never prepared", begin[:4], StepStatic, context.DeadlineExceeded},
+		{"takes no descriptors", begin[:5], StepOffer, context.DeadlineExceeded},
+		{"lies about descriptors", append(slices.Clone(begin[:6]), say(append([]byte{kindReceived}, appendCounts(nil, 2, 0)...))), StepOffer, ErrMalformed},
+		{"never accepts", begin, StepAccept, context.DeadlineExceeded},
+		{"another state", append(slices.Clone(begin), sum("other", 3)), StepAccept, ErrMalformed},
+		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
+		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
+		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
+		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))), StepCommit, ErrOther},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newThing(t, 3, 0)
+			x.blob = []byte("abc")
+			o := x.offer()
+			short := 200 * time.Millisecond
+			if !errors.Is(tt.is, context.DeadlineExceeded) {
+				short = 10 * time.Second
+			}
+			o.Deadlines = Deadlines{short, short, short, short, short, min(short, time.Second), short}
+			one, other := channels(t)
+			done := make(chan error, 1)
+			var h Handed
+			go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
+			for _, s := range tt.steps {
+				s(t, other)
+			}
+			err := <-done
+			require.ErrorIs(t, err, tt.is)
+			var e *HandoffError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, tt.step, e.Step)
+			require.False(t, h.Moved)
+			require.Zero(t, x.released)
+			require.LessOrEqual(t, x.thawed, 1)
+		})
+	}
+}
+
+// An owner that misbehaves: the heir owns nothing, and keeps nothing.
+func TestHostileOwner(t *testing.T) {
+	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{}})
+	static := appendChunk([]byte{kindStatic}, 0, 0, nil)
+	part := func(k byte, at, n int) []byte { return appendCounts([]byte{k}, at, n) }
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	defer w.Close()
+	raw, err := r.SyscallConn()
+	require.NoError(t, err)
+	var pipe int
+	require.NoError(t, raw.Control(func(fd uintptr) { pipe = int(fd) }))
+	file, err := os.Open(os.Args[0])
+	require.NoError(t, err)
+	defer file.Close()
+	var plain int
+	raw, err = file.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
+	type packet struct {
+		p   []byte
+		fds []int
+	}
+	for _, tt := range []struct {
+		name    string
+		packets []packet
+		is      error
+	}{
+		{"garbage", []packet{{[]byte("nonsense"), nil}}, ErrMalformed},
+		{"two descriptors for one", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 1), []int{pipe, pipe}}}, ErrMalformed},
+		{"one descriptor for two", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 2), []int{pipe}}}, ErrMalformed},
+		{"none for none", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 0), nil}}, ErrMalformed},
+		{"not from the beginning", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 1, 1), []int{pipe}}}, ErrMalformed},
+		{"a state that lies", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1, []byte("ab")), nil}}, ErrMalformed},
+		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1<<40, []byte("ab")), nil}}, ErrLimit},
+		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
+		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
+		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}}, ErrMalformed},
+		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
+		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
+		{"no token", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{pipe}}}, os.ErrDeadlineExceeded},
+		{"silence", []packet{{hi, nil}}, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			one, other := channels(t)
+			x := newThing(t, 0, 0)
+			a := x.acceptance()
+			a.Deadlines = Deadlines{Static: 300 * time.Millisecond, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
+			done := make(chan error, 1)
+			go func() { _, err := a.Take(soon(t), other); done <- err }()
+			for _, p := range tt.packets {
+				_ = one.conn.Send(soon(t), p.p, p.fds...)
+			}
+			require.ErrorIs(t, <-done, tt.is)
+			require.Zero(t, x.started)
+		})
+	}
+}
+
+// The control socket: its directory must be the user's own, a dead process's is replaced, a living one's is not, and it moves.
+func TestControl(t *testing.T) {
+	noLeak(t)
+	dir, err := os.MkdirTemp("", "hc")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "control")
+	require.NoError(t, os.Chmod(dir, 0o711))
+	_, err = ListenControl(path)
+	require.ErrorIs(t, err, ErrForbidden)
+	require.NoError(t, os.Chmod(dir, 0o700))
+	c, err := ListenControl(path)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
+	}
+	require.NoError(t, err)
+	_, err = ListenControl(path)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+
+	var fd int
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
+	require.NoError(t, err)
+	moved, err := ImportControl(fd, path)
+	require.NoError(t, err)
+	require.NoError(t, c.Release())
+	ask := make(chan error, 1)
+	go func() {
+		ch, err := DialControl(soon(t), path)
+		if err == nil {
+			var words []string
+			if words, err = ch.Ask(soon(t), "what", ""); err == nil && !slices.Equal(words, []string{"that"}) {
+				err = errors.New("another answer")
+			}
+			err = errors.Join(err, ch.Close())
+		}
+		ask <- err
+	}()
+	conn, err := moved.Accept(soon(t)) // that was looking whether somebody listens
+	require.NoError(t, err)
+	_, err = Hear(soon(t), conn)
+	require.ErrorIs(t, err, io.EOF)
+	conn, err = moved.Accept(soon(t))
+	require.NoError(t, err)
+	v, err := Hear(soon(t), conn)
+	require.NoError(t, err)
+	words, asks := v.Request()
+	require.True(t, asks)
+	require.Equal(t, []string{"what", ""}, words)
+	require.NoError(t, v.Answer(soon(t), "that"))
+	require.NoError(t, <-ask)
+	require.NoError(t, v.Close())
+	require.NoError(t, moved.Release()) // as if it had died
+	require.FileExists(t, path)
+	c, err = ListenControl(path)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoFileExists(t, path)
+	_, err = DialControl(soon(t), path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Decoders never fail in another way than by an error, and what they take is what is written.
+func FuzzOffer(f *testing.F) {
+	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
+	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))
+	f.Add(byte(kindDescriptors), appendCounts(nil, 200, 17))
+	f.Add(byte(kindAccept), appendAccept(nil, sha256.Sum256(nil), 3))
+	f.Add(byte(kindRefuse), appendRefusal(nil, StepOffer, ErrLimit))
+	f.Add(byte(kindAsk), appendWords(nil, []string{"upgrade", ""}))
+	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
+		if h, err := parseHello(body); err == nil {
+			again, err := parseHello(appendHello(nil, h))
+			require.NoError(t, err)
+			require.Equal(t, h, again)
+		}
+		if m, err := parseOffer(packet{kind, body}); err == nil && kind == kindState {
+			again, err := parseOffer(packet{kind, appendChunk(nil, m.first, m.total, m.data)})
+			require.NoError(t, err)
+			require.Equal(t, m.first, again.first)
+			require.Equal(t, m.total, again.total)
+			require.True(t, bytes.Equal(m.data, again.data))
+		}
+		if sum, n, err := parseAccept(body); err == nil && len(sum) == sha256.Size {
+			again, m, err := parseAccept(appendAccept(nil, [sha256.Size]byte(sum), n))
+			require.NoError(t, err)
+			require.Equal(t, sum, again)
+			require.Equal(t, n, m)
+		}
+		require.Error(t, parseRefusal(body))
+		if words, err := parseWords(body); err == nil {
+			again, err := parseWords(appendWords(nil, words))
+			require.NoError(t, err)
+			require.Equal(t, words, again)
+		}
+	})
+}

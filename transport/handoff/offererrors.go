@@ -1,0 +1,90 @@
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrBusy says that another hand-off is going on.
+	ErrBusy = errors.New("another hand-off is going on")
+	// ErrVersion says that the two have no version of the protocol in common.
+	ErrVersion = errors.New("no version of the protocol in common")
+	// ErrUnknown says that one side needs what the other one does not know: a plug-in, a feature, a field that must not be skipped.
+	ErrUnknown = errors.New("not known there")
+	// ErrOther says that the two are about different things: nodes of different names, say.
+	ErrOther = errors.New("another one is wanted")
+	// ErrLimit says that there is more than the new owner takes.
+	ErrLimit = errors.New("more than the new owner takes")
+	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.
+	ErrLeft = errors.New("the other side has left")
+	// ErrNotTaken says that the new owner has not read the token, and owns nothing.
+	ErrNotTaken = errors.New("not taken over")
+)
+
+// lastWordLimit is how long a look for a refusal takes that may be there.
+const lastWordLimit = 100 * time.Millisecond
+
+// A Side is one of the two in a hand-off.
+type Side string
+
+// The sides.
+const (
+	OldOwner Side = "old owner"
+	NewOwner Side = "new owner"
+)
+
+// A Step is a part of a hand-off.
+type Step string
+
+// The steps, in order.
+const (
+	StepHello   Step = "hello"
+	StepStatic  Step = "pre-copy"
+	StepFreeze  Step = "freeze"
+	StepOffer   Step = "offer"
+	StepStage   Step = "stage"
+	StepAccept  Step = "accept"
+	StepCommit  Step = "commit"
+	StepTake    Step = "take"
+	StepRelease Step = "release"
+)
+
+// A HandoffError says how a hand-off has failed: which side says so, at which step, and with which process at the other end.
+type HandoffError struct {
+	Side Side
+	Step Step
+	Peer Cred // its PID is -1 as long as it is not known
+	Owns bool // of the new owner: it is the owner all the same
+	Err  error
+}
+
+func (e *HandoffError) Error() string {
+	return fmt.Sprintf("hand-off, %s, step %s, with %s: %v", e.Side, e.Step, processName(e.Peer), e.Err)
+}
+
+func (e *HandoffError) Unwrap() error { return e.Err }
+
+func processName(c Cred) string {
+	if c.PID <= 0 {
+		return "an unknown process"
+	}
+	return fmt.Sprintf("process %d", c.PID)
+}
+
+// A RefusedError is the other side's word that it will not, and why. errors.Is tells ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit and ErrForbidden.
+type RefusedError struct {
+	Step   Step // its own
+	Reason string
+	Err    error // nil: none of those
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("refused by the other side at %s: %s", e.Step, e.Reason)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// refusals are the reasons that go over the wire by number; 0 is any other.
+var refusals = [...]error{nil, ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit, ErrForbidden}

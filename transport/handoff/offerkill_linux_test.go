@@ -1,0 +1,320 @@
+package handoff
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// ownerPoints and heirPoints are where a side is killed or stopped, in order. The points of some are passed only if there is much to hand over.
+var (
+	ownerPoints = []Point{
+		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent, OwnerStateHalf, OwnerStateSent,
+		OwnerOffered, OwnerAccepted, OwnerCommitted, OwnerHeard, halfReleased, OwnerReleased, OwnerLeaves,
+	}
+	heirPoints = []Point{
+		HeirConnected, HeirGreeted, HeirStaticHalf, HeirPrepared, HeirDescriptorsHalf, HeirDescriptorsAll, HeirStateHalf, HeirStateAll, HeirOffered, halfImported, allImported,
+		HeirStaged, HeirWaits, HeirOwns, halfThawed, HeirStarted, HeirSaid, HeirParted,
+	}
+	onlyOfMany = []Point{OwnerStaticHalf, OwnerStateHalf, HeirStaticHalf, HeirStateHalf}
+	// otherOfMany are the points where it makes a difference how much there is: who stops takes its time, so the others are for long runs.
+	otherOfMany = append([]Point{
+		inFreeze, OwnerDescriptorsHalf, OwnerCommitted, halfReleased, HeirDescriptorsHalf, halfImported, HeirStaged, HeirOwns, halfThawed,
+	}, onlyOfMany...)
+)
+
+// after tells whether the new owner owns once a side has reached a point.
+func after(points []Point, p, first Point) bool {
+	for _, q := range points {
+		if q == first {
+			return true
+		}
+		if q == p {
+			return false
+		}
+	}
+	return false
+}
+
+// sizesVariable names other numbers of sessions, for long runs, and all points.
+const sizesVariable = "HANDOFF_KILL_SESSIONS"
+
+// A party is a process that is one side.
+type party struct {
+	cmd    *exec.Cmd
+	in     io.Closer
+	out    *bufio.Reader
+	killed bool
+}
+
+func startParty(t *testing.T, side string, o order, files ...*os.File) *party {
+	t.Helper()
+	text, err := json.Marshal(o)
+	require.NoError(t, err)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	p := &party{cmd: exec.Command(self)}
+	p.cmd.Env = append(os.Environ(), sideVariable+"="+side, orderVariable+"="+string(text))
+	p.cmd.ExtraFiles, p.cmd.Stderr = files, os.Stderr
+	p.in, err = p.cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	p.out = bufio.NewReader(out)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	watchdog := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
+	t.Cleanup(func() { watchdog.Stop() })
+	return p
+}
+
+func (p *party) report(t *testing.T) (r report) {
+	t.Helper()
+	line, err := p.out.ReadString('\n')
+	require.NoError(t, err, "it has said nothing")
+	require.NoError(t, json.Unmarshal([]byte(line), &r))
+	require.Equal(t, p.cmd.Process.Pid, r.PID)
+	require.Empty(t, r.Leak, r.Err)
+	return r
+}
+
+// stopped waits until the process has been stopped.
+func (p *party) stopped(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
+		if err != nil {
+			return false
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		return strings.HasPrefix(rest, "T")
+	}, serveDeadline, time.Millisecond)
+}
+
+func (p *party) leave(t *testing.T) {
+	t.Helper()
+	_ = p.in.Close()
+	err := p.cmd.Wait()
+	if !p.killed {
+		require.NoError(t, err)
+	}
+}
+
+// farEnds are those of sessions: they ask.
+type farEnds []int
+
+// ask asks on every session, and returns who answers: one process, or 0 if every session is closed.
+func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
+	t.Helper()
+	for i, fd := range s {
+		var b [2 * questionLength]byte
+		binary.BigEndian.PutUint64(b[:], question<<20|uint64(i))
+		_, err := unix.SendmsgN(fd, b[:questionLength], nil, nil, unix.MSG_NOSIGNAL)
+		who, n := 0, 0
+		if err == nil {
+			for n, err = unix.Read(fd, b[:]); err == unix.EINTR; { // of a timed read, by a signal to this process
+				n, err = unix.Read(fd, b[:])
+			}
+		}
+		switch {
+		case err == nil && n == len(b):
+			require.Equal(t, question<<20|uint64(i), binary.BigEndian.Uint64(b[:]), "session %d: the answer to another question", i)
+			who = int(binary.BigEndian.Uint64(b[questionLength:]))
+		case err == nil && n == 0, errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		default:
+			require.NoError(t, err, "session %d: no answer (%d bytes)", i, n)
+		}
+		if i > 0 {
+			require.Equal(t, owner, who, "session %d: two owners", i)
+		}
+		owner = who
+	}
+	return owner
+}
+
+// startBoth starts both sides.
+func startBoth(t *testing.T, count int, owner, heir order) (farEnds, *party, *party) {
+	t.Helper()
+	var near []*os.File
+	var far farEnds
+	for range count {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		near, far = append(near, os.NewFile(uintptr(fds[1]), "near")), append(far, fds[0])
+		limit := unix.NsecToTimeval(int64(serveDeadline))
+		require.NoError(t, unix.SetsockoptTimeval(fds[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
+		t.Cleanup(func() { unix.Close(fds[0]) })
+	}
+	one, other, err := SocketPair()
+	require.NoError(t, err)
+	owner.Sessions, heir.Sessions = count, count
+	if count > descriptorsAMessage {
+		owner.Padding, heir.Padding = testPadding, testPadding
+	}
+	a := startParty(t, "owner", owner, append([]*os.File{one}, near...)...)
+	b := startParty(t, "heir", heir, other)
+	for _, f := range append(near, one, other) {
+		require.NoError(t, f.Close())
+	}
+	return far, a, b
+}
+
+// Whichever side dies or stops, and wherever: never are there two owners, nobody waits for ever, and nothing is left behind.
+func TestKill(t *testing.T) {
+	for _, count := range matrixSizes() {
+		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+			for _, side := range []string{"owner", "heir"} {
+				points, owned := ownerPoints, OwnerCommitted
+				if side == "heir" {
+					points, owned = heirPoints, HeirOwns
+				}
+				for _, at := range points {
+					if count <= descriptorsAMessage && contains(onlyOfMany, at) {
+						continue
+					}
+					if count > 1 && signal == syscall.SIGSTOP && os.Getenv(sizesVariable) == "" && !contains(otherOfMany, at) {
+						continue
+					}
+					t.Run(fmt.Sprintf("%d/%v/%s", count, signal, at), func(t *testing.T) {
+						t.Parallel()
+						moved := at == owned || after(points, at, owned)
+						var orders [2]order
+						o := order{At: at, Signal: signal}
+						for i := range orders {
+							orders[i].Short = signal == syscall.SIGSTOP
+						}
+						victim := 0
+						if side == "heir" {
+							victim = 1
+						}
+						o.Short = orders[victim].Short
+						orders[victim] = o
+						far, a, b := startBoth(t, count, orders[0], orders[1])
+						parties := [2]*party{a, b}
+						if signal == syscall.SIGKILL {
+							killed(t, far, parties[victim], parties[1-victim], (victim == 1) == moved)
+						} else {
+							paused(t, far, parties, victim, moved)
+						}
+						a.leave(t)
+						b.leave(t)
+						require.Zero(t, far.ask(t, 9), "somebody still has a session")
+					})
+				}
+			}
+		}
+	}
+}
+
+// killed: the victim is dead. Either it was the owner, and its peers see the end, or the other one serves.
+func killed(t *testing.T, far farEnds, victim, other *party, owned bool) {
+	victim.killed = true
+	state, err := victim.cmd.Process.Wait()
+	require.NoError(t, err)
+	require.Equal(t, syscall.SIGKILL, state.Sys().(syscall.WaitStatus).Signal())
+	r := other.report(t)
+	require.Equal(t, !owned, r.Owner, r.Err)
+	want := 0
+	if r.Owner {
+		want = r.PID
+	}
+	require.Equal(t, want, far.ask(t, 1), r.Err)
+}
+
+// paused: the victim stands still until the other one has decided, and goes on then.
+func paused(t *testing.T, far farEnds, parties [2]*party, victim int, moved bool) {
+	owner := 0
+	if moved {
+		owner = 1
+	}
+	v, other := parties[victim], parties[1-victim]
+	v.stopped(t)
+	first := other.report(t)
+	require.Equal(t, owner != victim, first.Owner, first.Err)
+	if first.Owner {
+		require.Equal(t, first.PID, far.ask(t, 1), first.Err)
+	}
+	require.NoError(t, v.cmd.Process.Signal(syscall.SIGCONT))
+	second := v.report(t)
+	require.NotEqual(t, first.Owner, second.Owner, "%s; %s", first.Err, second.Err)
+	for question := range uint64(3) {
+		require.Equal(t, parties[owner].cmd.Process.Pid, far.ask(t, 2+question))
+	}
+}
+
+// Whoever runs out of numbers for descriptors owns nothing, and says why.
+func TestNoNumbersThere(t *testing.T) {
+	for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared} {
+		t.Run(string(at), func(t *testing.T) {
+			far, a, b := startBoth(t, 250, order{}, order{At: at, NoFile: true})
+			ra, rb := a.report(t), b.report(t)
+			require.True(t, ra.Owner, ra.Err)
+			require.False(t, rb.Owner)
+			if at == HeirConnected { // it knows its limit, and tells it
+				require.Contains(t, ra.Err, ErrLimit.Error())
+			} else {
+				require.Contains(t, ra.Err, ErrDescriptorsLost.Error())
+			}
+			require.Equal(t, ra.PID, far.ask(t, 1))
+			a.leave(t)
+			b.leave(t)
+		})
+	}
+}
+
+// Nothing goes wrong.
+func TestHandOff(t *testing.T) {
+	for _, count := range []int{0, 1, 450} {
+		t.Run(strconv.Itoa(count), func(t *testing.T) {
+			far, a, b := startBoth(t, count, order{}, order{})
+			ra, rb := a.report(t), b.report(t)
+			require.False(t, ra.Owner, ra.Err)
+			require.True(t, rb.Owner, rb.Err)
+			require.Equal(t, "<nil>", ra.Err)
+			require.Equal(t, "<nil>", rb.Err)
+			if count > 0 {
+				require.Equal(t, rb.PID, far.ask(t, 1))
+			}
+			a.leave(t)
+			b.leave(t)
+		})
+	}
+}
+
+// matrixSizes are the numbers of sessions: one, and as many as take two messages.
+func matrixSizes() (sizes []int) {
+	for word := range strings.FieldsSeq(os.Getenv(sizesVariable)) {
+		if n, err := strconv.Atoi(word); err == nil {
+			sizes = append(sizes, n)
+		}
+	}
+	if len(sizes) == 0 {
+		sizes = []int{1, 250}
+	}
+	return sizes
+}
+
+func contains(points []Point, p Point) bool {
+	for _, q := range points {
+		if q == p {
+			return true
+		}
+	}
+	return false
+}

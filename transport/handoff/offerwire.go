@@ -1,0 +1,326 @@
+package handoff
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// A message of a hand-off is a packet: a byte for its kind, then fields, each of them
+//
+//	tag<<1 | mandatory   unsigned varint
+//	length in bytes      unsigned varint
+//	value                bytes, text, or an unsigned varint
+//
+// A field that may occur several times is a list. Whoever reads a field that it does not know skips it, unless it is mandatory: then it refuses.
+
+// The kinds of messages, in the order in which they come.
+const (
+	kindHello       byte = iota + 1 // either way, the new owner first
+	kindReady                       // new owner: hello is well
+	kindStatic                      // old owner: a piece of what may be built beforehand
+	kindPrepared                    // new owner
+	kindDescriptors                 // old owner, with some
+	kindReceived                    // new owner, to each of those
+	kindState                       // old owner: a piece of the state
+	kindStateFile                   // old owner, with a sealed memory file: all of the state
+	kindOffer                       // old owner, with the read end of the pipe: that was all
+	kindAccept                      // new owner, to which the token is the answer, in the pipe
+	kindDone                        // new owner
+	kindGoodbye                     // old owner
+	kindRefuse                      // either way, in place of any of those
+	kindAsk                         // to a control socket, in place of hello
+	kindAnswer                      // from a control socket
+)
+
+const (
+	magic = "cnode-handoff"
+	// The versions of the protocol that this package speaks.
+	minVersion, maxVersion = 1, 1
+	// featureMemoryFile: the state may come in a memory file.
+	featureMemoryFile = "memory-file"
+	// listLimit bounds the lists of a message.
+	listLimit = 1024
+)
+
+// Terms are what a side says of itself at hello, before anything stops.
+type Terms struct {
+	// What is to be handed over: a name. Two that both name something have to name the same.
+	What string
+	// Plugins are the names that the old owner needs, and those that the new one has.
+	Plugins []string
+	// Require are features that the other side must know; one that it does not know refuses.
+	Require []string
+	// Know are features that this side knows.
+	Know []string
+	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of open files allows.
+	Descriptors int
+	// StateBytes is the longest state that the new owner takes; 0 is DefaultMaxState.
+	StateBytes int
+}
+
+// A hello is Terms and what goes along.
+type hello struct {
+	min, max int
+	pid      int // as its own system calls it
+	Terms
+}
+
+const must, may = true, false
+
+func appendField(b []byte, tag uint64, mandatory bool, v []byte) []byte {
+	tag <<= 1
+	if mandatory {
+		tag |= 1
+	}
+	b = binary.AppendUvarint(b, tag)
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
+
+func appendNumber(b []byte, tag uint64, mandatory bool, v int) []byte {
+	var p [binary.MaxVarintLen64]byte
+	return appendField(b, tag, mandatory, p[:binary.PutUvarint(p[:], uint64(max(v, 0)))])
+}
+
+// fields calls each with every field. known is false for a tag that it has no use for.
+func fields(b []byte, each func(tag uint64, v []byte) (known bool, err error)) error {
+	for len(b) > 0 {
+		tag, n := binary.Uvarint(b)
+		if n <= 0 {
+			return malformed("a field's tag")
+		}
+		b = b[n:]
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return malformed("a field's length")
+		}
+		v := b[n : n+int(size)]
+		b = b[n+int(size):]
+		known, err := each(tag>>1, v)
+		if err != nil {
+			return err
+		}
+		if !known && tag&1 != 0 {
+			return fmt.Errorf("%w: field %d", ErrUnknown, tag>>1)
+		}
+	}
+	return nil
+}
+
+// readNumber reads an unsigned varint that fits an int.
+func readNumber(v []byte, into *int) (bool, error) {
+	x, n := binary.Uvarint(v)
+	if n <= 0 || n != len(v) || x > math.MaxInt {
+		return true, malformed("a number")
+	}
+	*into = int(x)
+	return true, nil
+}
+
+func readList(v []byte, into *[]string) (bool, error) {
+	if len(*into) >= listLimit {
+		return true, malformed("a list of more than %d", listLimit)
+	}
+	*into = append(*into, string(v))
+	return true, nil
+}
+
+func appendHello(b []byte, h hello) []byte {
+	b = appendField(b, 1, must, []byte(magic))
+	b = appendNumber(b, 2, must, h.min)
+	b = appendNumber(b, 3, must, h.max)
+	b = appendNumber(b, 4, may, h.pid)
+	b = appendField(b, 5, must, []byte(h.What))
+	for _, p := range h.Plugins {
+		b = appendField(b, 6, must, []byte(p))
+	}
+	for _, r := range h.Require {
+		b = appendField(b, 7, must, []byte(r))
+	}
+	for _, k := range h.Know {
+		b = appendField(b, 8, may, []byte(k))
+	}
+	b = appendNumber(b, 9, must, h.Descriptors)
+	return appendNumber(b, 10, must, h.StateBytes)
+}
+
+func parseHello(b []byte) (h hello, err error) {
+	var is string
+	err = fields(b, func(tag uint64, v []byte) (bool, error) {
+		switch tag {
+		case 1:
+			is = string(v)
+			return true, nil
+		case 2:
+			return readNumber(v, &h.min)
+		case 3:
+			return readNumber(v, &h.max)
+		case 4:
+			return readNumber(v, &h.pid)
+		case 5:
+			h.What = string(v)
+			return true, nil
+		case 6:
+			return readList(v, &h.Plugins)
+		case 7:
+			return readList(v, &h.Require)
+		case 8:
+			return readList(v, &h.Know)
+		case 9:
+			return readNumber(v, &h.Descriptors)
+		case 10:
+			return readNumber(v, &h.StateBytes)
+		}
+		return false, nil
+	})
+	if err == nil && (is != magic || h.min < 1 || h.max < h.min) {
+		err = malformed("not the hello of a hand-off")
+	}
+	return h, err
+}
+
+// An offerMessage is one of those that carry what is handed over.
+type offerMessage struct {
+	kind  byte
+	first int // of this part; of the offer: descriptors in all
+	count int // descriptors
+	total int // bytes of state in all
+	data  []byte
+}
+
+// attached is how many descriptors come with a message that is not of descriptors.
+func (m offerMessage) attached() int {
+	if m.kind == kindStateFile || m.kind == kindOffer {
+		return 1
+	}
+	return 0
+}
+
+// appendCounts is the body of messages of two numbers; see parseOffer for which.
+func appendCounts(b []byte, first, second int) []byte {
+	return appendNumber(appendNumber(b, 1, must, first), 2, must, second)
+}
+
+func parseCounts(b []byte) (first, second int, err error) {
+	err = fields(b, func(tag uint64, v []byte) (bool, error) {
+		switch tag {
+		case 1:
+			return readNumber(v, &first)
+		case 2:
+			return readNumber(v, &second)
+		}
+		return false, nil
+	})
+	return first, second, err
+}
+
+func appendChunk(b []byte, at, total int, data []byte) []byte {
+	return appendField(appendCounts(b, at, total), 3, must, data)
+}
+
+// parseOffer reads kindStatic, kindDescriptors, kindState, kindStateFile and kindOffer.
+func parseOffer(p packet) (m offerMessage, err error) {
+	m.kind = p.kind
+	var second int
+	switch p.kind {
+	case kindStatic, kindState, kindDescriptors, kindStateFile, kindOffer:
+	default:
+		return m, malformed("message %d, and an offer is due", p.kind)
+	}
+	err = fields(p.body, func(tag uint64, v []byte) (bool, error) {
+		switch tag {
+		case 1:
+			return readNumber(v, &m.first)
+		case 2:
+			return readNumber(v, &second)
+		case 3:
+			m.data = v
+			return true, nil
+		}
+		return false, nil
+	})
+	if m.kind == kindDescriptors {
+		m.count = second
+	} else {
+		m.total = second
+	}
+	return m, err
+}
+
+func appendAccept(b []byte, sum [sha256.Size]byte, descriptors int) []byte {
+	return appendNumber(appendField(b, 1, must, sum[:]), 2, must, descriptors)
+}
+
+func parseAccept(b []byte) (sum []byte, descriptors int, err error) {
+	err = fields(b, func(tag uint64, v []byte) (bool, error) {
+		switch tag {
+		case 1:
+			sum = v
+			return true, nil
+		case 2:
+			return readNumber(v, &descriptors)
+		}
+		return false, nil
+	})
+	return sum, descriptors, err
+}
+
+func appendRefusal(b []byte, step Step, why error) []byte {
+	code := 0
+	for i, known := range refusals {
+		if known != nil && errors.Is(why, known) {
+			code = i
+		}
+	}
+	reason := why.Error()
+	if len(reason) > chunkSize {
+		reason = reason[:chunkSize]
+	}
+	return appendField(appendField(appendNumber(b, 1, may, code), 2, may, []byte(step)), 3, may, []byte(reason))
+}
+
+// parseRefusal makes the error of a refusal.
+func parseRefusal(b []byte) error {
+	r, code := &RefusedError{Step: StepHello}, 0
+	err := fields(b, func(tag uint64, v []byte) (bool, error) {
+		switch tag {
+		case 1:
+			return readNumber(v, &code)
+		case 2:
+			r.Step = Step(v)
+			return true, nil
+		case 3:
+			r.Reason = string(v)
+			return true, nil
+		}
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	if code < len(refusals) {
+		r.Err = refusals[code]
+	}
+	return r
+}
+
+// appendWords is the body of a request to a control socket, and of its answer.
+func appendWords(b []byte, words []string) []byte {
+	for _, w := range words {
+		b = appendField(b, 1, must, []byte(w))
+	}
+	return b
+}
+
+func parseWords(b []byte) (words []string, err error) {
+	err = fields(b, func(tag uint64, v []byte) (bool, error) {
+		if tag == 1 {
+			return readList(v, &words)
+		}
+		return false, nil
+	})
+	return words, err
+}

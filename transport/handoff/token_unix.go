@@ -1,0 +1,160 @@
+//go:build unix
+
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A token is the pipe that decides who owns. The old owner has both its ends: it alone writes, and what it has written it can read back.
+type token struct{ r, w *os.File }
+
+func newToken() (*token, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &token{r, w}, nil
+}
+
+// write puts the token into the pipe, which never is full.
+func (t *token) write() error {
+	_, err := t.w.Write([]byte{1})
+	return err
+}
+
+// takeBack reads the token, if it is still there.
+func (t *token) takeBack() (back bool, err error) {
+	raw, err := t.r.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	e := raw.Control(func(fd uintptr) {
+		var b [1]byte
+		var n int
+		for {
+			n, err = unix.Read(int(fd), b[:])
+			if err != unix.EINTR {
+				break
+			}
+		}
+		back = n == 1
+	})
+	if e != nil {
+		return false, e
+	}
+	if err == unix.EAGAIN {
+		err = nil
+	}
+	return back, err
+}
+
+// close closes both ends; where the token is not taken that is the new owner's end of file.
+func (t *token) close() error { return errors.Join(t.w.Close(), t.r.Close()) }
+
+// tokenReader makes a file of the one descriptor in a set: the read end of a pipe.
+func tokenReader(set *FDSet) (*os.File, error) {
+	fd, err := set.Steal(0)
+	if err != nil {
+		return nil, malformed("no pipe for the token")
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		err = malformed("the token's descriptor is no pipe")
+	}
+	var flags int
+	if err == nil {
+		flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	}
+	if err == nil && flags&unix.O_ACCMODE != unix.O_RDONLY {
+		err = malformed("the token's pipe is not for reading")
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "token"), nil
+}
+
+// descriptorLimit is how many descriptors this process takes: as many as wanted, if its limit of open files allows.
+func descriptorLimit(want int) int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err == nil && uint64(r.Cur) < 1<<30 {
+		own := 32
+		if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
+			own = len(entries) + 8
+		}
+		if free := max(int(r.Cur)-own, 0); want <= 0 || want > free {
+			return free
+		}
+	}
+	if want <= 0 {
+		want = 1 << 20
+	}
+	return want
+}
+
+// lockDir checks the directory of a path, and keeps other processes from changing it.
+func lockDir(path string) (unlock func(), err error) {
+	dir := filepath.Dir(path)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	switch {
+	case err != nil:
+	case int(st.Uid) != os.Geteuid():
+		err = fmt.Errorf("%w: %s belongs to user %d: %w", ErrForbidden, dir, st.Uid, syscall.EPERM)
+	case st.Mode&0o077 != 0:
+		err = fmt.Errorf("%w: %s is open to others (mode %#o)", ErrForbidden, dir, st.Mode&0o777)
+	default:
+		err = flock(fd)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+func flock(fd int) error {
+	for {
+		if err := unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}
+
+// pinThere pins the file that is at a path.
+func pinThere(path string) (*pin, error) {
+	p, err := newPin(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.note(); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(err, p.close())
+		}
+		p.ino = 0 // somebody has removed it
+	}
+	return p, nil
+}
+
+// close lets go of the directory.
+func (p *pin) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.dir.Close()
+}
