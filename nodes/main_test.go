@@ -13,6 +13,9 @@ import (
 
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
 func TestMain(m *testing.M) {
+	if IsWorker() {
+		os.Exit(testWorker())
+	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package nodes
+
+// testWorker is what this program does as the worker of a front; there are none here.
+func testWorker() int { return 1 }
