@@ -27,6 +27,7 @@ type options struct {
 	logLevel   string
 	virtual    virtual
 	polling    polling
+	workers    workers
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
