@@ -34,6 +34,11 @@
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
 // registration at the port mapper. Node.Close ends them in this order: registration, listeners and connections, mailboxes, goroutines.
 //
+// # Several processes
+//
+// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a process has one pid in the
+// whole node, and is reached from every worker. See docs/workers.md.
+//
 // # Limits on what peers can do
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one is set

@@ -24,7 +24,7 @@ const frontName = "front@127.0.0.1"
 
 // testWorker is what a worker of these tests does.
 func testWorker() int {
-	w, err := StartWorker(context.Background(), Config{Name: frontName, Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker})
+	w, err := StartWorker(context.Background(), Config{Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		return 1

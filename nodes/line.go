@@ -3,7 +3,9 @@ package nodes
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -62,8 +64,17 @@ type word struct {
 	fd int // that comes along, owned; 0: none, for a descriptor is 3 or higher
 }
 
-// maxWords bounds the words that wait for a process that does not read.
-const maxWords = 1 << 14
+const (
+	// maxWords bounds the words that wait for a process that does not read.
+	maxWords = 1 << 14
+	// packetWords is how many words at most go out together.
+	packetWords = 64
+	// lull is how long words that nobody waits for do: what they tell of goes on meanwhile, and they are cheaper together.
+	lull = 2 * time.Millisecond
+)
+
+// idle tells whether a word may wait.
+func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
 
 // A line carries words between the front and one worker. Whoever says something never waits.
 type line struct {
@@ -71,7 +82,8 @@ type line struct {
 
 	mu     sync.Mutex
 	queue  []word
-	ready  chan struct{} // holds a token while there is something in queue
+	ready  chan struct{} // holds a token while there is something in queue that does not wait
+	lulled bool          // a timer runs, for what does
 	closed bool
 	over   chan struct{} // closed with closed
 	wrote  chan struct{} // closed when the writer has ended
@@ -88,8 +100,13 @@ func (l *line) say(w word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
 	ok := !l.closed && !full
+	wait := ok && w.Topic.idle()
 	if ok {
 		l.queue = append(l.queue, w)
+		if wait && !l.lulled {
+			l.lulled = true
+			time.AfterFunc(lull, l.wake)
+		}
 	}
 	l.mu.Unlock()
 	if !ok {
@@ -99,11 +116,18 @@ func (l *line) say(w word) bool {
 		}
 		return false
 	}
+	if !wait {
+		l.wake()
+	}
+	return true
+}
+
+// wake has the writer send what there is.
+func (l *line) wake() {
 	select {
 	case l.ready <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // drop closes the descriptor of a word that nobody takes.
@@ -124,32 +148,40 @@ func (l *line) write() {
 		}
 		l.mu.Lock()
 		words := l.queue
-		l.queue = nil
+		l.queue, l.lulled = nil, false
 		l.mu.Unlock()
-		for i := range words {
-			err := l.send(&words[i])
-			words[i].drop()
-			if err != nil {
-				for j := range words[i+1:] {
-					words[i+1+j].drop()
-				}
-				l.close()
-				return
+		if err := l.send(words); err != nil {
+			for i := range words {
+				words[i].drop()
 			}
+			l.close()
+			return
 		}
 	}
 }
 
-func (l *line) send(w *word) error {
-	b, err := json.Marshal(w)
-	if err != nil {
-		return err
+// send sends words in order, those together that have no descriptor.
+func (l *line) send(words []word) error {
+	for len(words) > 0 {
+		n, fd := 1, -1
+		if words[0].fd > 0 {
+			fd = words[0].fd
+		} else {
+			for n < min(len(words), packetWords) && words[n].fd == 0 {
+				n++
+			}
+		}
+		b, err := json.Marshal(words[:n])
+		if err == nil {
+			err = l.conn.SendFD(context.Background(), b, fd)
+		}
+		if err != nil {
+			return err
+		}
+		words[0].drop()
+		words = words[n:]
 	}
-	fd := -1
-	if w.fd > 0 {
-		fd = w.fd
-	}
-	return l.conn.SendFD(context.Background(), b, fd)
+	return nil
 }
 
 // read gives each word to take, which owns its descriptor, until the line ends.
@@ -159,14 +191,19 @@ func (l *line) read(take func(word)) error {
 		if err != nil {
 			return err
 		}
-		var w word
-		err = json.Unmarshal(b, &w)
-		w.fd = max(fd, 0)
+		var words []word
+		err = json.Unmarshal(b, &words)
+		if err == nil && len(words) == 0 {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
-			w.drop()
+			(&word{fd: max(fd, 0)}).drop()
 			return err
 		}
-		take(w)
+		words[0].fd = max(fd, 0)
+		for _, w := range words {
+			take(w)
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 	if IsWorker() {
 		os.Exit(testWorker())
 	}
+	if workers, ok := os.LookupEnv("CNODE_BENCH_WORKERS"); ok {
+		os.Exit(testServer(workers))
+	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass
