@@ -5,6 +5,7 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -50,7 +52,11 @@ func (d peersDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 		return Endpoint{}, err
 	}
 	addr, err := transport.ParseAddr(string(text))
-	return Endpoint{Addr: addr}, err
+	at := Endpoint{Addr: addr}
+	if _, ok := addr.(transport.UnixAddr); ok {
+		at.Transport = transport.Unix()
+	}
+	return at, err
 }
 
 func (d peersDir) Publish(_ context.Context, p Presence) (Publication, error) {
@@ -388,7 +394,10 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, 3, seen)
 	require.NoError(t, ca.Err())
 	require.NoError(t, cc.Err())
-	require.NotEqual(t, victim, w.worker(b))
+	require.Eventually(t, func() bool { // what was in the socket of the dying one ends with it
+		pid, err := b.RPC(patience(t), frontName, "w", "pid")
+		return err == nil && pid != ei.Int(victim)
+	}, tooLong, tick)
 	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 }, tooLong, tick)
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
@@ -438,6 +447,58 @@ func TestDuplicates(t *testing.T) {
 	v, err := c.Call(patience(t), "w", "pid")
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(first), v)
+}
+
+// Sessions that the BIND 10 form cannot carry go another way.
+func TestFrontOverUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	w := newFrontWorld(t, 2, func(c *FrontConfig) {
+		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), LeastSessions
+	})
+	ns := w.spread(2)
+	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	for _, n := range ns {
+		v, err := n.Call(patience(t), there, ei.Int(3))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(3), v)
+	}
+}
+
+// A worker whose socket takes no more is passed over, and gets another socket.
+func TestWorkerIsFull(t *testing.T) {
+	w := newFrontWorld(t, 1, func(c *FrontConfig) { c.Patience = 10 * time.Second })
+	n := w.node("peer@127.0.0.1")
+	victim := w.worker(n)
+	for round := range 2 {
+		w.worker(n)
+		at, err := transport.AddrPort(w.f.Addr())
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+		w.f.mu.Lock()
+		for _, c := range w.f.crew {
+			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
+		}
+		w.f.mu.Unlock()
+		var conns []net.Conn
+		for i := range 2 * maxUntaken {
+			conn, err := net.Dial("tcp", at.String())
+			require.NoError(t, err)
+			conns = append(conns, conn)
+			packet, err := dist.AppendName([]byte{0, 0}, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: fmt.Sprintf("x%d-%d@h", round, i)})
+			require.NoError(t, err)
+			packet[1] = byte(len(packet) - 2)
+			_, err = conn.Write(append(packet, make([]byte, 60_000)...))
+			require.NoError(t, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+		for _, conn := range conns {
+			conn.Close()
+		}
+		other := w.node(fmt.Sprintf("other%d@127.0.0.1", round))
+		require.Equal(t, victim, w.worker(other))
+		require.Equal(t, victim, w.worker(n))
+	}
 }
 
 func TestChoose(t *testing.T) {

@@ -227,7 +227,9 @@ func (w *Worker) take(m word) {
 		p.answered(m)
 	case saySession:
 		p.line.say(word{Topic: sayTook, Part: 1})
-		w.session(m.fd, m.Plugin, m.State, m.Data)
+		if serve := w.session(m.fd, m.Plugin, m.State, m.Data); serve != nil {
+			w.wg.Go(serve)
+		}
 		return
 	case saySessions:
 		if conn, err := inheritedSocket(m.fd); err == nil {
@@ -313,26 +315,38 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) {
 		case <-stop:
 		}
 	}()
+	ended := make(chan struct{})
+	w.wg.Go(func() { w.receiveNext(ctx, r, ended) })
+	<-ended
+	_ = r.Close()
+}
+
+// receiveNext receives a session, leaves the next one to another goroutine, and serves it, which saves the change to one at this point.
+func (w *Worker) receiveNext(ctx context.Context, r *handoff.Receiver, ended chan<- struct{}) {
 	var s handoff.Session
-	for {
-		err := r.Receive(ctx, &s)
-		if err != nil {
-			if err != io.EOF && ctx.Err() == nil { // the front has given up in the middle of one, and sends on through another socket
-				w.n.log.Debug("sessions end", "error", err)
-			}
-			_ = errors.Join(r.Close(), s.Close())
-			return
+	err := r.Receive(ctx, &s)
+	if err != nil {
+		if err != io.EOF && ctx.Err() == nil { // the front has given up in the middle of one, and sends on through another socket
+			w.n.log.Debug("sessions end", "error", err)
 		}
-		w.p.line.say(word{Topic: sayTook})
-		fd, err := s.Socket.Steal(0)
-		if err == nil {
-			w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
-		}
+		_ = s.Close()
+		close(ended)
+		return
+	}
+	w.p.line.say(word{Topic: sayTook})
+	fd, err := s.Socket.Steal(0)
+	var serve func()
+	if err == nil {
+		serve = w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+	}
+	w.wg.Go(func() { w.receiveNext(ctx, r, ended) })
+	if serve != nil {
+		serve()
 	}
 }
 
-// session does the handshake on a socket whose first packet the front has read.
-func (w *Worker) session(fd int, plugin string, state, data []byte) {
+// session takes a socket whose first packet the front has read; what it returns, if anything, does the handshake, and must be called.
+func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func()) {
 	p, n := w.p, w.n
 	h := &hold{p: p, name: peerOf(data)}
 	tr, err := n.carrier(plugin)
@@ -348,7 +362,7 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) {
 	if err != nil {
 		n.log.Error("a session could not be taken", "plugin", plugin, "error", err)
 		h.over()
-		return
+		return nil
 	}
 	l := w.inlet
 	if tr.Name() != l.tr.Name() {
@@ -357,16 +371,11 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) {
 	ctx, e := l.admit()
 	order := n.arrivals.Add(1)
 	n.shaking.enter()
-	if !n.background(func() {
-		c := l.handshake(ctx, e, s, order)
-		if c == nil {
-			h.over()
-		} else {
+	return func() {
+		if c := l.handshake(ctx, e, s, order); c != nil {
 			c.bind(h)
+		} else {
+			h.over()
 		}
-	}) {
-		n.shaking.leave()
-		_ = s.Close()
-		h.over()
 	}
 }
