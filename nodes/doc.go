@@ -47,6 +47,11 @@
 // the new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process, pid and all. See state.go
 // for the form of the state.
 //
+// # Several processes
+//
+// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a process has one pid in the
+// whole node, and is reached from every worker. See docs/workers.md.
+//
 // # Limits on what peers can do
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one is set
