@@ -52,7 +52,7 @@ func (b *Mailbox) tie(s *bonds) {
 		b.watching = map[ei.Ref]target{}
 	}
 	for _, t := range s.watching {
-		b.watching[t.ref] = target{t.node, t.pid, t.name}
+		b.watching[t.ref] = target{node: t.node, pid: t.pid, name: t.name}
 	}
 	for _, d := range s.downs {
 		if c := b.n.Conn(d.node); c != nil {

@@ -36,10 +36,20 @@ type Conn struct {
 
 	frozen gate // shut: a change that needs a signal waits; see freeze.go
 
+	// Between the workers of one node; see relay.go.
+	part      int   // sibling, branch: the worker at the other end; 0: another node is
+	shadow    bool  // another worker has the connection to the peer
+	trunk     *Conn // branch: the connection that it leads to
+	branching sync.Mutex
+	branches  map[int]*Conn // by worker
+	crossed   crossings     // branch
+
 	mu      sync.Mutex
 	still   chan struct{} // closed when the freeze ends, until which the connection does not; nil: none
 	ailment error         // why it ends then
 	err     error
+	hold    *hold // what the front counts the connection by
+	unheld  bool
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up
 }
@@ -144,6 +154,10 @@ func (c *Conn) end() {
 	}
 	c.n.detach(c)
 	c.n.leave(c)
+	if c.n.part != nil {
+		c.endBranches()
+		c.unhold()
+	}
 	close(c.left)
 }
 

@@ -49,7 +49,14 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{cancel: supersede}
+	var h *hold
 	c, err := n.open(actx, "", at, func(peer string) error {
+		if n.part != nil {
+			var err error
+			if h, err = n.part.claim(actx, peer); err != nil {
+				return err
+			}
+		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		p := n.peerLocked(peer)
@@ -60,10 +67,15 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 		return nil
 	})
 	n.settled(a)
-	if err != nil && actx.Err() != nil {
-		err = because(actx, err)
+	if err != nil {
+		h.over()
+		if actx.Err() != nil {
+			err = because(actx, err)
+		}
+		return nil, err
 	}
-	return c, err
+	c.bind(h)
+	return c, nil
 }
 
 // errTimeout is why a handshake's context ends by itself.
@@ -143,7 +155,11 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	defer n.settled(a)
 
 	var err error
-	if at == nil {
+	var h *hold
+	if n.part != nil {
+		h, err = n.part.claim(actx, name)
+	}
+	if err == nil && at == nil {
 		at = new(Endpoint)
 		*at, err = n.cfg.Resolver.Resolve(actx, name)
 	}
@@ -153,7 +169,11 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	}
 	switch {
 	case err == nil:
+		c.bind(h)
 		return c, nil
+	}
+	h.over()
+	switch {
 	case ctx.Err() != nil:
 		return nil, because(ctx, err)
 	case context.Cause(actx) == ErrSuperseded:

@@ -32,7 +32,7 @@
 // goroutine reads a connection and puts each message where it belongs before it reads the next.
 //
 // A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
-// registration at the port mapper. Node.Close ends them in this order: registration, listeners and connections, mailboxes, goroutines.
+// registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told), listeners and connections, goroutines.
 //
 // # Moving to another process
 //
@@ -46,6 +46,11 @@
 // counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent. Functions and handlers finish before. In
 // the new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process, pid and all. See state.go
 // for the form of the state.
+//
+// # Several processes
+//
+// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a process has one pid in the
+// whole node, and is reached from every worker. See docs/workers.md.
 //
 // # Limits on what peers can do
 //

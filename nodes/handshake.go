@@ -140,6 +140,11 @@ func (n *Node) awaitEnd(ctx context.Context, name string) {
 	if c == nil {
 		return
 	}
+	if c.shadow { // the front knows better: the other worker's connection has ended
+		c.fail(ErrSuperseded)
+		<-c.left
+		return
+	}
 	t := time.NewTimer(endGrace)
 	defer t.Stop()
 	select {

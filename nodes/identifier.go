@@ -26,6 +26,9 @@ func (n *Node) NewPid() (ei.Pid, error) {
 		return ei.Pid{}, wrap("make pid", "", err)
 	}
 	i := n.ids.pid.Add(1)
+	if n.part != nil {
+		return n.part.pid(name, i, creation), nil
+	}
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}, nil
 }
 
@@ -36,5 +39,9 @@ func (n *Node) NewRef() (ei.Ref, error) {
 		return ei.Ref{}, wrap("make reference", "", err)
 	}
 	i := n.ids.ref.Add(1)
-	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), uint32(i >> 50)}}, nil
+	last := uint32(i >> 50)
+	if n.part != nil {
+		last |= uint32(n.part.id) << partOfRef
+	}
+	return ei.Ref{Node: name, Creation: creation, Len: 3, ID: [5]uint32{uint32(i & (1<<18 - 1)), uint32(i >> 18), last}}, nil
 }

@@ -61,7 +61,7 @@ func (p *processes) heirless() []*Mailbox {
 	return list
 }
 
-// restore makes a mailbox of its description.
+// restoreMailbox makes a mailbox of its description.
 func (n *Node) restoreMailbox(s *mailboxState) (*Mailbox, error) {
 	if len(s.bonds) != 1 {
 		return nil, &StateError{"mailbox", ErrState}

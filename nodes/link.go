@@ -27,6 +27,8 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		if c, err = b.n.connection(ctx, string(pid.Node)); err != nil {
 			return wrap("link", string(pid.Node), err)
 		}
+	} else {
+		c = b.n.across(pid, "")
 	}
 	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		if b.ended() {
@@ -53,6 +55,9 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 // Unlink ends a link: no exit signal of pid comes through it any more.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
+	if string(pid.Node) == b.n.Name() {
+		c = b.n.across(pid, "")
+	}
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
 		switch {
@@ -201,6 +206,9 @@ func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
 func (n *Node) signal(ctx context.Context, ctl *dist.Control) error {
 	node := string(ctl.To.Node)
 	if node == n.Name() {
+		if c := n.across(ctl.To, ctl.ToName); c != nil {
+			return c.sendSignal(ctx, ctl)
+		}
 		n.localSignal(ctl)
 		return nil
 	}
@@ -226,6 +234,10 @@ type teller func(ctl *dist.Control, node string)
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control, node string) {
 	if node == n.Name() {
+		if c := n.across(ctl.To, ctl.ToName); c != nil {
+			c.tell(ctl)
+			return
+		}
 		n.localSignal(ctl)
 		return
 	}
@@ -244,6 +256,10 @@ func (c *Conn) tell(ctl *dist.Control) {
 // tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer.
 func (n *Node) tellInTurn(ctl *dist.Control, node string) {
 	if node == n.Name() {
+		if c := n.across(ctl.To, ctl.ToName); c != nil {
+			_ = c.sendSignal(n.ctx, ctl)
+			return
+		}
 		n.localSignal(ctl)
 		return
 	}

@@ -177,7 +177,7 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 }
 
 // handshake brings one accepted stream up, and hands it to Accept.
-func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) {
+func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) *Conn {
 	n := l.n
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
 	defer cancel()
@@ -201,7 +201,10 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		if n.cfg.HandshakeFailed != nil {
 			n.cfg.HandshakeFailed(s.RemoteAddr(), err)
 		}
-		return
+		return nil
+	}
+	if c == nil { // a worker has it
+		return nil
 	}
 	select {
 	case l.up <- c:
@@ -211,14 +214,19 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		}
 	case <-c.done:
 	}
+	return c
 }
 
 func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream, a *attempt) (*Conn, error) {
-	p, err := l.n.respond(ctx, s, a, func() {
+	spoke := func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		e.Value.(*opening).spoke = true
-	})
+	}
+	if l.n.front != nil {
+		return nil, l.n.front.dispatch(ctx, l.tr, s, a.order, spoke)
+	}
+	p, err := l.n.respond(ctx, s, a, spoke)
 	if err != nil {
 		return nil, err
 	}

@@ -354,6 +354,9 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
 	if node == n.Name() {
+		if c := n.across(ctl.To, ctl.ToName); c != nil {
+			return c.send(ctx, ctl, term)
+		}
 		payload, err := ei.Append(nil, term)
 		if err != nil {
 			return wrap("send to", node, err)

@@ -13,6 +13,12 @@ import (
 
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
 func TestMain(m *testing.M) {
+	if IsWorker() {
+		os.Exit(testWorker())
+	}
+	if workers, ok := os.LookupEnv("CNODE_BENCH_WORKERS"); ok {
+		os.Exit(testServer(workers))
+	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass

@@ -18,6 +18,7 @@ type target struct {
 	node string
 	pid  ei.Pid
 	name ei.Atom
+	part int // of this node, the worker it is in, if that is another one
 }
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
@@ -41,6 +42,11 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
 		if over, err = b.n.connection(ctx, t.node); err != nil {
 			return ref, wrap("monitor", t.node, err)
+		}
+	}
+	if over == nil {
+		if over = b.n.across(t.pid, t.name); over != nil {
+			t.part = over.part
 		}
 	}
 	b.lock()
@@ -80,7 +86,14 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 }
 
 func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
-	n.tell(&dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}, t.node)
+	ctl := &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
+	if t.part != 0 { // whatever has become of the name
+		if c := n.part.sibling(t.part); c != nil {
+			c.tell(ctl)
+		}
+		return
+	}
+	n.tell(ctl, t.node)
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
@@ -124,19 +137,19 @@ func (b *Mailbox) nodedown(node string, times int) {
 
 // nodeDown breaks everything that the mailbox has with the node of a connection.
 func (b *Mailbox) nodeDown(c *Conn) {
-	b.breakOff(c.peer.Name)
+	b.breakOff(c.extent())
 	b.tellDown(c)
 }
 
-// breakOff breaks links and monitors with the processes of a node.
-func (b *Mailbox) breakOff(node string) {
+// breakOff breaks links and monitors with the processes of a node, or of another worker of this one.
+func (b *Mailbox) breakOff(with extent) {
 	reason, _ := ei.AppendAtom(nil, "noconnection")
 	var links []ei.Pid
 	var refs []ei.Ref
 	var targets []target
 	b.lock()
 	for pid, l := range b.links {
-		if string(pid.Node) == node {
+		if with.has(pid) {
 			if l.active {
 				links = append(links, pid)
 			} else {
@@ -145,12 +158,12 @@ func (b *Mailbox) breakOff(node string) {
 		}
 	}
 	for ref, w := range b.watchers {
-		if string(w.pid.Node) == node {
+		if with.has(w.pid) {
 			delete(b.watchers, ref)
 		}
 	}
 	for ref, t := range b.watching {
-		if t.node == node {
+		if with.hasTarget(t) {
 			refs, targets = append(refs, ref), append(targets, t)
 			delete(b.watching, ref)
 		}

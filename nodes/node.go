@@ -38,6 +38,8 @@ type Node struct {
 	buffers buffers
 	procs   processes
 	stats   counters
+	part    *part       // nil: the node is one process; set before anything else is done with it
+	front   *Front      // nil: connections that peers make are this process's own
 	started atomic.Bool // the upper level receives
 
 	shaking   tally                  // handshakes in progress that peers have started
@@ -181,6 +183,9 @@ func (n *Node) Close() error {
 	}
 	for c := range n.conns {
 		closers = append(closers, c.Close)
+	}
+	if n.part != nil {
+		closers = append(closers, n.part.close)
 	}
 	n.mu.Unlock()
 	if len(closers) == 1 {

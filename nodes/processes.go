@@ -78,6 +78,9 @@ func (p *processes) end(b *Mailbox) {
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
+			if p.n.part != nil {
+				p.n.part.releaseName(name)
+			}
 		}
 	}
 	for ref, owner := range p.aliases {
@@ -162,19 +165,35 @@ func (n *Node) Register(name string, b *Mailbox) error {
 	if p.succeed(ei.Atom(name), b) {
 		return nil
 	}
+	release := func() {}
+	if n.part != nil {
+		var err error
+		if release, err = n.part.claimName(ei.Atom(name), b); err != nil {
+			return wrap("register "+name, "", err)
+		}
+	}
+	err := p.name(ei.Atom(name), b)
+	if err != nil {
+		release()
+	}
+	return wrap("register "+name, "", err)
+}
+
+// name gives a mailbox a name.
+func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	p.lock()
 	defer p.mu.Unlock()
-	holder := p.names[ei.Atom(name)]
+	holder := p.names[name]
 	switch {
 	case p.closed || b.ended():
-		return wrap("register "+name, "", p.gone())
+		return p.gone()
 	case holder == b && b.inherits:
 		return nil
 	case holder != nil:
-		return wrap("register "+name, "", ErrNameTaken)
+		return ErrNameTaken
 	}
-	p.names[ei.Atom(name)] = b
-	b.names = append(b.names, ei.Atom(name))
+	p.names[name] = b
+	b.names = append(b.names, name)
 	return nil
 }
 
@@ -187,6 +206,9 @@ func (n *Node) Unregister(name string) error {
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
 	delete(p.names, ei.Atom(name))
+	if n.part != nil {
+		n.part.releaseName(ei.Atom(name))
+	}
 	return nil
 }
 

@@ -258,7 +258,7 @@ func (g *Staged) breakOff(boxes []*Mailbox) {
 		}
 		for node := range gone {
 			if node != n.name && n.Conn(node) == nil {
-				b.breakOff(node)
+				b.breakOff(extent{node: node})
 			}
 		}
 	}

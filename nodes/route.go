@@ -18,6 +18,13 @@ func (n *Node) attach(c *Conn) {
 
 // detach breaks what processes have with the node of a connection that has ended.
 func (n *Node) detach(c *Conn) {
+	if c.trunk != nil {
+		c.trunk.lose(c)
+		return
+	}
+	if c.part != 0 {
+		n.part.loseSibling(c)
+	}
 	for _, b := range n.procs.all() {
 		b.nodeDown(c)
 	}
@@ -59,6 +66,9 @@ func (n *Node) route(c *Conn, m *Message) {
 			c.fail(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
+	}
+	if n.part != nil && n.part.divert(c, m) {
+		return
 	}
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:

@@ -62,12 +62,14 @@ var picture = []row{
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/handoff", own: libraries},
 	{path: "test/interop/tls", own: libraries + " test/otp", others: []string{xsys}},
+	{path: "test/interop/workers", testOwn: libraries + " test/otp"},
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp", others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries},
 	{path: "test/bench/ergo", others: []string{ergo}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
+	{path: "examples/tls-node", own: libraries},
 	{path: "test"},
 }
 

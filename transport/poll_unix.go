@@ -43,7 +43,30 @@ func newWaiter(fd int) (*waiter, error) {
 	return &waiter{file, raw, direction{raw.Read, file.SetReadDeadline}, direction{raw.Write, file.SetWriteDeadline}}, nil
 }
 
-func (w *waiter) close() { w.file.Close() }
+func (w *waiter) close()                   { w.file.Close() }
+func (w *waiter) reading() *direction      { return &w.in }
+func (w *waiter) writing() *direction      { return &w.out }
+func (w *waiter) rawConn() syscall.RawConn { return w.raw }
+func (w *waiter) quiet(bool) bool          { return false }
+
+// connected waits until a connect that is in progress has ended, and returns its result.
+func (w *waiter) connected(ctx context.Context) (result error) {
+	done := false
+	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
+	if isSingle(ctx) {
+		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
+			return err
+		}
+		if !done {
+			return os.ErrDeadlineExceeded
+		}
+		return result
+	}
+	if err := awaitConnect(ctx, &w.out, check); err != nil {
+		return err
+	}
+	return result
+}
 
 // awaitConnect parks until check says that the connect has ended, or ctx ends.
 func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool) error {

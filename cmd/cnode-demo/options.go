@@ -29,6 +29,7 @@ type options struct {
 	virtual    virtual
 	polling    polling
 	succession succession
+	workers    workers
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {

@@ -91,7 +91,7 @@ func newTour(o *options) *cobra.Command {
 		Use:   "tour",
 		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
 		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
-monitor, notice an end. Where erl is on the PATH a real Erlang node joins in. It needs nothing, and leaves nothing behind.`,
+monitor, notice an end; and what TLS keeps from others. Where erl is on the PATH a real Erlang node joins in. It needs nothing, and leaves nothing behind.`,
 		Example: "  cnode-demo tour",
 		Args:    args(),
 		RunE:    o.tour,

@@ -50,11 +50,15 @@ come and go late, and in odd pieces, but none is changed or lost.
 name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
 cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_FDS), and it is told when the node is ready.
 
+--workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
+that ends.
+
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
   cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
+  cnode-demo serve --name cnode@127.0.0.1 --workers 4 --dispatch least
   cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
   tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
 		Args: args(),
@@ -65,13 +69,20 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 	o.virtual.addTo(cmd.Flags())
 	o.polling.addTo(cmd.Flags())
 	o.succession.addTo(cmd.Flags())
+	o.workers.addTo(cmd.Flags())
 	return cmd
 }
 
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
-	if err := errors.Join(o.check(), o.polling.check()); err != nil {
+	if err := errors.Join(o.check(), o.polling.check(), o.workers.check(o)); err != nil {
 		return err
+	}
+	switch {
+	case nodes.IsWorker():
+		return serveWorker(ctx, o, errOut)
+	case o.workers.number > 0:
+		return serveFront(ctx, o, out, errOut)
 	}
 	name, err := o.fullName(defaultName)
 	if err != nil {
@@ -104,7 +115,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	p, l := current.Load(), n.Listeners()[0]
 	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
 	notifyManager()
-	if warning := unreachable(ctx, n); warning != "" {
+	if warning := unreachable(ctx, n.Name(), l.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
 	for ctx.Err() == nil {
@@ -149,12 +160,12 @@ const lookupLimit = 2 * time.Second
 
 // unreachable warns of a node that nobody can connect to, as it listens on the loopback interface only while its name leads elsewhere: short host
 // names often do.
-func unreachable(ctx context.Context, n *nodes.Node) string {
-	at, err := transport.AddrPort(n.Listeners()[0].Addr())
+func unreachable(ctx context.Context, name string, addr transport.Addr) string {
+	at, err := transport.AddrPort(addr)
 	if err != nil || !at.Addr().IsLoopback() {
 		return ""
 	}
-	_, host, err := dist.SplitName(n.Name())
+	_, host, err := dist.SplitName(name)
 	if err != nil {
 		return ""
 	}
@@ -196,7 +207,7 @@ func expose(n *nodes.Node) {
 		}
 		return os.Getpid(), nil
 	})
-	n.Expose("erlang", "whereis", func(_ context.Context, args []ei.Term) (any, error) {
+	n.Expose("erlang", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
 		if len(args) != 1 {
 			return nil, undef("erlang", "whereis", args)
 		}
@@ -204,10 +215,11 @@ func expose(n *nodes.Node) {
 		if !ok {
 			return nil, &nodes.Raise{Class: nodes.ClassError, Reason: ei.Atom("badarg")}
 		}
-		if b := n.Whereis(string(name)); b != nil {
-			return b.Pid(), nil
+		pid, err := n.Lookup(ctx, string(name))
+		if errors.Is(err, nodes.ErrNoProc) {
+			return ei.Atom("undefined"), nil
 		}
-		return ei.Atom("undefined"), nil
+		return pid, err
 	})
 }
 

@@ -27,6 +27,7 @@ type tour struct {
 	out     io.Writer
 	steps   int
 	erlTime time.Duration // bounds the visit of a real Erlang node
+	log     *slog.Logger
 	cookie  string
 	mapper  string // address of the tour's own port mapper
 	alice   *nodes.Node
@@ -42,7 +43,7 @@ func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out i
 		return err
 	}
 	defer m.stop()
-	t := &tour{out: out, erlTime: erlTime, cookie: rand.Text(), mapper: m.addr}
+	t := &tour{out: out, erlTime: erlTime, log: log, cookie: rand.Text(), mapper: m.addr}
 	t.say("A tour: two nodes in this one program, alice and bob, speak Erlang's distribution protocol. No Erlang is needed.")
 	t.say("")
 	t.step("A port mapper listens at %s. It knows the nodes of a machine and their ports, as epmd does.", m.addr)
@@ -66,6 +67,7 @@ func runTour(ctx context.Context, erlTime time.Duration, log *slog.Logger, out i
 		{"monitor", t.monitor},
 		{"move", t.move},
 		{"Erlang", t.erlang},
+		{"TLS", t.protected},
 		{"goodbye", t.goodbye},
 	} {
 		if err := s.take(ctx); err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,8 +13,48 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
+
+// Who taps a line hears all that goes over it, and cutting it ends the connection for both.
+func TestTappedLine(t *testing.T) {
+	far, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer far.Close()
+	line, err := tapLine(transport.FromNetAddr(far.Addr()))
+	require.NoError(t, err)
+	near, err := net.Dial("tcp", line.addr.String())
+	require.NoError(t, err)
+	defer near.Close()
+	end, err := far.Accept()
+	require.NoError(t, err)
+	defer end.Close()
+	for _, c := range []net.Conn{near, end} {
+		require.NoError(t, c.SetDeadline(time.Now().Add(waitLimit)))
+	}
+	p := make([]byte, 3)
+	_, err = near.Write([]byte("one"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(end, p)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(p))
+	_, err = end.Write([]byte("two"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(near, p)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(p))
+	require.Equal(t, "one", string(line.close()))
+	for _, c := range []net.Conn{near, end} {
+		_, err := c.Read(p)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+
+	unused, err := tapLine(transport.FromNetAddr(far.Addr()))
+	require.NoError(t, err)
+	require.Empty(t, unused.close())
+}
 
 // The tour works where there is nothing at all: no PATH, no home, no variable.
 func TestTourAlone(t *testing.T) {
@@ -21,13 +63,15 @@ func TestTourAlone(t *testing.T) {
 	require.Zero(t, r.code, r.err)
 	require.Empty(t, r.err)
 	for _, want := range []string{
+		"in clear: \"key is under the mat\"\n", "nothing to read: … ", "The same over TLS 1.3 (TLS_", "->  pang, refused: no certificate\n",
 		"->  {welcome,<<\"alice\">>}\n", "->  42\n", "->  {badrpc,{'EXIT',{{go_error,<<\"one is no integer\">>},[]}}}\n", "->  1\n", "->  2\n",
 		"->  {'DOWN',Ref,process,Pid,{done,42}}\n", "Then a new process began,\n", "There is no erl on the PATH", "->  {nodedown,'bob@127.0.0.1'}\n", "cnode-demo serve --name",
 	} {
 		require.Contains(t, r.out, want)
 	}
 	lines := strings.Count(r.out, "\n")
-	require.True(t, 25 <= lines && lines <= 43, "%d lines", lines)
+	require.True(t, 30 <= lines && lines <= 66, "%d lines", lines)
+	require.Equal(t, 1, strings.Count(r.out, "in clear: "), "what went over TLS was read on the line")
 	left, err := os.ReadDir(temp)
 	require.NoError(t, err)
 	require.Empty(t, left)
@@ -42,7 +86,7 @@ func TestTourWithErlang(t *testing.T) {
 		require.Contains(t, took.out, `[otp_release]) ->  "`+strings.TrimPrefix(r.String(), "otp")+`"`)
 		require.Contains(t, took.out, "->  pong\n")
 		require.Contains(t, took.out, "->  {'DOWN',Ref,process,Pid,gone_home}\n")
-		require.LessOrEqual(t, strings.Count(took.out, "\n"), 43)
+		require.LessOrEqual(t, strings.Count(took.out, "\n"), 66)
 		left, err := os.ReadDir(temp)
 		require.NoError(t, err)
 		require.Empty(t, left)

@@ -27,6 +27,12 @@
 // The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout. A
 // request always sees the names that were given up before it was sent (on Windows, a little later). Nothing is written to disk.
 //
+// # Moving to another process
+//
+// A registration ([Keeper.Freeze], [Client.Adopt]), and a server with its listeners, table and clients ([Server.Freeze], [Server.Stage]), go on in
+// another process, and neither the port mapper nor its clients notice: Freeze gives a state and descriptors, Thaw or Release follows, and
+// at the other end Start or Discard.
+//
 // # Security
 //
 // The protocol has no authentication. As in OTP, registrations, dumps and commands are taken from the same machine only, and everybody

@@ -15,17 +15,20 @@ import (
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
 	build := func(name string) string {
-		out := filepath.Join(dir, name)
-		text, err := exec.Command("go", "build", "-o", out, "../../examples/"+name).CombinedOutput()
+		out := filepath.Join(dir, filepath.Base(name))
+		text, err := exec.Command("go", "build", "-o", out, "../../"+name).CombinedOutput()
 		require.NoError(t, err, "%s", text)
 		return out
 	}
-	node, plugin := build("first-node"), build("first-plugin")
+	node, plugin, overTLS := build("examples/first-node"), build("examples/first-plugin"), build("examples/tls-node")
+	text, err := exec.Command(build("cmd/cnode-demo"), "certs", filepath.Join(dir, "tls")).CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	conf := filepath.Join(dir, "tls", "ssl_dist.conf")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
-		run := func(path string) {
-			cmd := exec.Command(path)
+		run := func(path string, args ...string) {
+			cmd := exec.Command(path, args...)
 			cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port))
 			otp.Serve(t, cmd)
 		}
@@ -37,5 +40,10 @@ func TestExamples(t *testing.T) {
 		run(plugin)
 		require.Equal(t, `pong`, erl.Eval(t, `net_adm:ping('plugin@127.0.0.1')`))
 		require.Equal(t, `[{a,<<"b">>}]`, erl.Eval(t, `erpc:call('plugin@127.0.0.1', go, echo, [{a, <<"b">>}])`))
+
+		run(overTLS, conf)
+		safe := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret", TLSOptFile: conf})
+		require.Equal(t, `pong`, safe.Eval(t, `net_adm:ping('safe@127.0.0.1')`))
+		require.Equal(t, `pang`, erl.Eval(t, `net_adm:ping('safe@127.0.0.1')`)) // without TLS
 	})
 }

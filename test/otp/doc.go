@@ -1,7 +1,7 @@
 // Package otp starts real Erlang nodes for tests and talks to them.
 //
-// A [Release] is one installed Erlang/OTP. [Find] (in a test: [Releases], [Each],
-// [At]) takes the releases from the environment variable CNODE_TEST_OTP, a list
+// A [Release] is one installed Erlang/OTP. [Find] (in a test: [Releases], [Each])
+// takes the releases from the environment variable CNODE_TEST_OTP, a list
 // such as "25=/usr/bin/erl 27=/opt/otp-27/bin/erl", and without it the erl on
 // the PATH. A test without a release is skipped, with the reason; where
 // CNODE_TEST_REQUIRE is set, as test/run.sh does, it fails, and so does a list

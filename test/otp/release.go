@@ -114,19 +114,6 @@ func Releases(t testing.TB) []Release {
 	return found
 }
 
-// At returns the release of this number; a missing one skips or fails the test
-// as in [Releases].
-func At(t testing.TB, number int) Release {
-	t.Helper()
-	for _, r := range Releases(t) {
-		if r.Number == number {
-			return r
-		}
-	}
-	absent(t, fmt.Sprintf("no Erlang/OTP %d: %s does not name it", number, envReleases))
-	return Release{}
-}
-
 // Each runs f as a subtest with every release.
 func Each(t *testing.T, f func(t *testing.T, r Release)) {
 	t.Helper()

@@ -1,0 +1,108 @@
+package nodes
+
+import (
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so that when the other worker
+// dies the peer hears of the end of each process that it had a link or a monitor with.
+
+// A crossing is a link between a process of the peer and one of the other worker.
+type crossing struct{ remote, local ei.Pid }
+
+// crossings is what a branch remembers; guarded by the trunk's branching.
+type crossings struct {
+	links    map[crossing]struct{}
+	monitors map[ei.Ref]crossMonitor
+}
+
+// A crossMonitor is a monitor that a process of the peer has on one of the other worker, by its pid or its name.
+type crossMonitor struct {
+	watcher ei.Pid
+	pid     ei.Pid
+	name    ei.Atom
+}
+
+// noteInward remembers what a message of the peer's begins or ends. c is the branch that it goes through.
+func (c *Conn) noteInward(m *Message) {
+	switch m.Op {
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP:
+	default:
+		return
+	}
+	c.trunk.branching.Lock()
+	defer c.trunk.branching.Unlock()
+	switch m.Op {
+	case dist.OpLink:
+		c.crossed.link(crossing{m.From, m.To})
+	case dist.OpUnlinkID, dist.OpUnlink, dist.OpExit:
+		delete(c.crossed.links, crossing{m.From, m.To})
+	case dist.OpMonitorP:
+		if c.crossed.monitors == nil {
+			c.crossed.monitors = map[ei.Ref]crossMonitor{}
+		}
+		c.crossed.monitors[m.Ref] = crossMonitor{m.From, m.To, m.ToName}
+	case dist.OpDemonitorP:
+		delete(c.crossed.monitors, m.Ref)
+	}
+}
+
+// noteOutward remembers what a message to the peer begins or ends. c is the branch that it came through.
+func (c *Conn) noteOutward(m *Message) {
+	switch m.Op {
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorPExit, dist.OpSpawnReply:
+	default:
+		return
+	}
+	c.trunk.branching.Lock()
+	defer c.trunk.branching.Unlock()
+	switch m.Op {
+	case dist.OpLink:
+		c.crossed.link(crossing{m.To, m.From})
+	case dist.OpUnlinkID, dist.OpUnlink, dist.OpExit:
+		delete(c.crossed.links, crossing{m.To, m.From})
+	case dist.OpMonitorPExit:
+		delete(c.crossed.monitors, m.Ref)
+	}
+}
+
+func (s *crossings) link(l crossing) {
+	if s.links == nil {
+		s.links = map[crossing]struct{}{}
+	}
+	s.links[l] = struct{}{}
+}
+
+// branchOfMonitor is the branch that a monitor of the peer's has gone through.
+func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
+	c.branching.Lock()
+	defer c.branching.Unlock()
+	for _, b := range c.branches {
+		if _, ok := b.crossed.monitors[ref]; ok {
+			return b
+		}
+	}
+	return nil
+}
+
+// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer sees it.
+func (c *Conn) lose(b *Conn) {
+	c.branching.Lock()
+	if c.branches[b.part] == b {
+		delete(c.branches, b.part)
+	}
+	lost := b.crossed
+	b.crossed = crossings{}
+	c.branching.Unlock()
+	if c.Err() != nil {
+		return
+	}
+	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
+	for l := range lost.links {
+		sendExit(tell, l.local, l.remote, ei.Atom("killed"))
+	}
+	for ref, m := range lost.monitors {
+		sendDown(tell, m.pid, watcher{m.watcher, m.name}, ref, ei.Atom("killed"))
+	}
+}

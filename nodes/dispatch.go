@@ -1,0 +1,345 @@
+package nodes
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+const (
+	// fresh is how long ago a worker may have been heard of to be taken for one that is there.
+	fresh = 50 * time.Millisecond
+	// pinnedPatience is how much longer the worker that has a peer is waited for than another one: its connection may be alive.
+	pinnedPatience = 4
+	// retryPause is how long a session waits, at the longest, before all workers are tried again.
+	retryPause = 100 * time.Millisecond
+)
+
+// ErrNoWorker: no worker has taken the session in the time of a handshake.
+var ErrNoWorker = errors.New("no worker takes the session")
+
+// A route says which workers have something to do with a peer: connections, and handshakes in progress.
+type route struct {
+	held  map[*crewman]int
+	at    *crewman // the one that has the latest
+	order uint64   // of arrival, of the latest session of the peer
+}
+
+// dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
+func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transport.Stream, order uint64, spoke func()) error {
+	p, err := newPackets(ctx, s)
+	if err != nil {
+		return err
+	}
+	p.spoke = spoke
+	who, err := dist.ReadName(p)
+	if err != nil {
+		return err
+	}
+	data := make([]byte, 0, p.size+len(p.body)+256)
+	if p.size == 2 {
+		data = binary.BigEndian.AppendUint16(data, uint16(len(p.body)))
+	} else {
+		data = binary.BigEndian.AppendUint32(data, uint32(len(p.body)))
+	}
+	data = append(data, p.body...)
+	state, ahead, err := s.Export()
+	if err != nil {
+		return err
+	}
+	data = append(data, ahead...)
+	if len(data) > handoff.MaxSessionData {
+		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
+	}
+	return f.give(ctx, parcel{tr, s, state, data}, who, order)
+}
+
+// A parcel is a session on its way to a worker.
+type parcel struct {
+	tr    transport.Transport
+	s     *transport.Stream
+	state []byte
+	data  []byte
+}
+
+// peerOf is the name that a parcel's data begins with, under which it is counted: "" of a peer that asks for one.
+func peerOf(data []byte) string {
+	for _, size := range []int{2, 4} { // the header's; in one of 4 bytes the first two are zero
+		if len(data) < size {
+			break
+		}
+		n := uint64(binary.BigEndian.Uint16(data))
+		if size == 4 {
+			n = uint64(binary.BigEndian.Uint32(data))
+		}
+		if n == 0 || n > uint64(len(data)-size) {
+			continue
+		}
+		who, err := dist.ParseName(data[size : size+int(n)])
+		if err != nil || who.Dynamic() {
+			break
+		}
+		return who.Name
+	}
+	return ""
+}
+
+// give finds a worker that takes the parcel, until ctx ends.
+func (f *Front) give(ctx context.Context, p parcel, who dist.Name, order uint64) error {
+	peer := who.Name
+	if who.Dynamic() {
+		peer = ""
+	}
+	passed := map[*crewman]bool{}
+	for {
+		w, pinned, change, err := f.pick(who.Name, peer, order, passed)
+		switch {
+		case errors.Is(err, ErrSuperseded):
+			packet, aerr := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusNotAllowed})
+			if aerr == nil {
+				_ = (&packets{ctx: ctx, s: p.s, size: headerSize(p.data)}).WritePackets(packet)
+			}
+			return err
+		case err != nil:
+			return err
+		case w == nil: // everybody has been passed over
+			t := time.NewTimer(retryPause)
+			select {
+			case <-change:
+			case <-t.C:
+			case <-ctx.Done():
+				t.Stop()
+				return fmt.Errorf("%w: %w", ErrNoWorker, context.Cause(ctx))
+			case <-f.ctx.Done():
+				t.Stop()
+				return ErrClosed
+			}
+			t.Stop()
+			clear(passed)
+			continue
+		}
+		patience := f.cfg.Patience
+		if pinned {
+			patience *= pinnedPatience
+		}
+		if w.there(ctx, patience) {
+			if err = f.push(w, p); err == nil {
+				return nil
+			}
+			f.n.log.Warn("worker passed over", "slot", w.slot, "peer", who.Name, "error", err)
+		}
+		passed[w] = true
+		f.mu.Lock()
+		w.sessions--
+		f.leave(w, peer)
+		f.mu.Unlock()
+	}
+}
+
+func headerSize(data []byte) int {
+	if len(data) > 1 && data[0] == 0 && data[1] == 0 {
+		return 4
+	}
+	return 2
+}
+
+// pick chooses a worker, and counts the session as its. The worker that has the peer comes first.
+func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool) (w *crewman, pinned bool, change <-chan struct{}, err error) {
+	f.chosen.Lock()
+	defer f.chosen.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.routes[peer]
+	if peer != "" && r != nil {
+		if r.order > order { // the peer has begun anew, and this is what it has given up for it
+			return nil, false, nil, ErrSuperseded
+		}
+		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && len(r.at.untaken[0])+len(r.at.untaken[1]) < maxUntaken {
+			f.enter(r.at, peer, order)
+			return r.at, true, nil, nil
+		}
+	}
+	var candidates []*crewman
+	for _, c := range f.crew {
+		if c.ready && !c.hangs && !passed[c] && len(c.untaken[0])+len(c.untaken[1]) < maxUntaken {
+			candidates = append(candidates, c)
+		}
+	}
+	if len(candidates) == 0 {
+		return nil, false, f.change, nil
+	}
+	infos := make([]WorkerInfo, len(candidates))
+	for i, c := range candidates {
+		infos[i] = c.info()
+	}
+	i := f.cfg.Choose(shown, infos)
+	if i < 0 || i >= len(candidates) {
+		return nil, false, nil, fmt.Errorf("%w: FrontConfig.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
+	}
+	f.enter(candidates[i], peer, order)
+	return candidates[i], false, nil, nil
+}
+
+// enter counts a session of a peer; f.mu is held.
+func (f *Front) enter(w *crewman, peer string, order uint64) {
+	w.sessions++
+	if peer == "" {
+		return
+	}
+	r := f.routes[peer]
+	if r == nil {
+		r = &route{held: map[*crewman]int{}}
+		f.routes[peer] = r
+	}
+	r.held[w]++
+	r.at, r.order = w, max(r.order, order)
+}
+
+// leave is the end of what enter, or claim, has counted; f.mu is held.
+func (f *Front) leave(w *crewman, peer string) {
+	r := f.routes[peer]
+	if r == nil || r.held[w] == 0 {
+		return
+	}
+	if r.held[w]--; r.held[w] > 0 {
+		return
+	}
+	delete(r.held, w)
+	if r.at == w {
+		r.at = nil
+		for other := range r.held {
+			r.at = other
+		}
+	}
+	if len(r.held) == 0 {
+		delete(f.routes, peer)
+	}
+}
+
+// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the peer sees it; f.mu is held.
+func (f *Front) up(w *crewman, key, peer string) {
+	if key != peer {
+		w.sessions--
+		f.enter(w, peer, 0)
+	}
+	r := f.routes[peer]
+	if r == nil {
+		return
+	}
+	r.at = w
+	for other := range r.held {
+		if other != w {
+			other.line.say(word{Topic: sayDrop, Name: peer})
+		}
+	}
+}
+
+// claim answers a worker that wants to connect to a peer; f.mu is held.
+func (f *Front) claim(w *crewman, m *word) {
+	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
+		r.at.line.say(word{Topic: sayMeet, Name: m.Name, Part: w.part})
+		w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: r.at.part})
+		return
+	}
+	f.enter(w, m.Name, 0)
+	w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: w.part})
+}
+
+// there tells whether a worker answers, if it has not been heard of just now.
+func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
+	if time.Now().UnixNano()-w.heard.Load() < int64(fresh) {
+		return true
+	}
+	answer := make(chan struct{})
+	w.f.mu.Lock()
+	w.probed++
+	id := w.probed
+	if w.ready {
+		w.probes[id] = answer
+	} else {
+		close(answer)
+	}
+	w.f.mu.Unlock()
+	w.line.say(word{Topic: sayProbe, ID: id})
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-answer:
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return w.ready
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	if delete(w.probes, id); ctx.Err() == nil {
+		w.hang()
+	}
+	return false
+}
+
+// hang notes that a worker does not answer; f.mu is held.
+func (w *crewman) hang() {
+	if !w.hangs && w.ready {
+		w.hangs = true
+		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.cmd.Process.Pid)
+	}
+}
+
+// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not happen: the peer
+// comes again, and gets another worker.
+func (f *Front) push(w *crewman, p parcel) error {
+	fd, err := p.s.Descriptor()
+	if err != nil {
+		return err
+	}
+	way := 0
+	h, err := handoff.Describe(fd, p.s.RemoteAddr())
+	if err != nil || len(p.state) > 0 || p.tr.Name() != f.l.tr.Name() {
+		way = 1
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !w.ready {
+		return ErrClosed
+	}
+	s := &session{s: p.s}
+	if way == 0 {
+		if err := w.forward.Push(fd, h, p.data); err != nil {
+			return errors.Join(err, w.reopen())
+		}
+	} else {
+		dup, err := duplicate(fd)
+		if err != nil {
+			return err
+		}
+		w.line.say(word{Topic: saySession, Plugin: p.tr.Name(), State: p.state, Data: p.data, fd: dup})
+	}
+	s.timer = time.AfterFunc(f.cfg.Patience, func() { w.recall(s) })
+	w.untaken[way] = append(w.untaken[way], s)
+	return nil
+}
+
+// recall ends a session that its worker has not taken in time.
+func (w *crewman) recall(s *session) {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, list := range w.untaken {
+		for _, other := range list {
+			if other == s && !s.withdrawn {
+				w.hang()
+				s.withdrawn = true
+				withdraw(s.s)
+				_ = s.s.Release()
+				return
+			}
+		}
+	}
+}

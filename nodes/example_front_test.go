@@ -1,0 +1,46 @@
+package nodes_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+)
+
+// A program whose node is served by four processes besides the one that was started. Each call is answered by the worker that has the caller's connection.
+func ExampleStartFront() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	cfg := nodes.Config{
+		Name: "go@127.0.0.1",
+		Setup: func(n *nodes.Node) error { // in each worker
+			n.Expose("math", "add", func(_ context.Context, args []ei.Term) (any, error) {
+				return args[0].(ei.Int) + args[1].(ei.Int), nil
+			})
+			return nil
+		},
+	}
+	if nodes.IsWorker() { // the front has started this process
+		w, err := nodes.StartWorker(ctx, cfg)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := w.Wait(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 4, Choose: nodes.LeastSessions})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(f.Name(), "listens at", f.Addr())
+	<-ctx.Done()
+	if err := f.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}

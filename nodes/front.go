@@ -1,0 +1,213 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+const (
+	// DefaultPatience is how long a worker may take to say that it is there, or to take a session, before it is passed over.
+	DefaultPatience = 500 * time.Millisecond
+	// DefaultWorkerStart is how long the workers may take to be ready.
+	DefaultWorkerStart = 30 * time.Second
+)
+
+// A FrontConfig says what a Front does. Node and Workers are all that is needed.
+type FrontConfig struct {
+	// Node is that of the whole: its name, where it listens, how it is published. Its Setup is not called: that is the workers' affair. A dynamic name is ErrUnnamed.
+	Node Config
+	// Workers is how many there are, 1 to 1024.
+	Workers int
+	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
+	Choose Choose
+	// Command makes the command of a worker, which is to call StartWorker. Its environment gets WorkerVariable, and two descriptors are added to ExtraFiles. nil is this
+	// program once more, with the same arguments and standard streams.
+	Command func() *exec.Cmd
+	// Patience is how long a worker may take to answer before it is passed over; 0 is DefaultPatience.
+	Patience time.Duration
+}
+
+// A Front is the one process of a node with several that the others know: it has the name, its registration and the listener, and says which worker has which peer. It
+// accepts, reads up to the peer's name, and gives the socket to a worker, which does the rest of the handshake and has the connection from then on. A peer that connects again while
+// its connection is up, or at the same time as a worker connects to it, gets to that worker; so each peer sees one node.
+//
+// Nothing that a worker does keeps the front waiting: one that is full or hangs is passed over, one that dies loses its own sessions, and is replaced.
+type Front struct {
+	cfg    FrontConfig
+	n      *Node
+	l      *Listener
+	chosen sync.Mutex // one call of Choose at a time
+
+	ctx context.Context
+	end context.CancelFunc
+	wg  sync.WaitGroup
+
+	mu       sync.Mutex
+	change   chan struct{}      // closed, and made anew, when a worker comes, goes or is heard of again
+	crew     map[int]*crewman   // by part, from their start to their end
+	lastPart int                // given to a worker
+	routes   map[string]*route  // by peer
+	names    map[string]tenancy // registered at run time
+}
+
+// A tenancy says who has a registered name.
+type tenancy struct {
+	w      *crewman
+	number uint64 // of the pid
+}
+
+// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds the start only; Shutdown and Close end the front and its
+// workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError.
+func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
+	f, err := startFront(ctx, cfg)
+	return f, wrap("start front", cfg.Node.Name, err)
+}
+
+func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
+	if cfg.Workers < 1 || cfg.Workers > 1024 {
+		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to 1024", cfg.Workers)
+	}
+	if cfg.Choose == nil {
+		cfg.Choose = ByName
+	}
+	if cfg.Patience <= 0 {
+		cfg.Patience = DefaultPatience
+	}
+	if cfg.Command == nil {
+		cfg.Command = onceMore
+	}
+	n, err := New(cfg.Node)
+	if err != nil {
+		return nil, err
+	}
+	f := &Front{
+		cfg: cfg, n: n, change: make(chan struct{}), crew: map[int]*crewman{}, routes: map[string]*route{}, names: map[string]tenancy{},
+	}
+	f.ctx, f.end = context.WithCancel(context.Background())
+	n.front = f
+	n.started.Store(true) // its connections are not for Accept
+	if err := f.begin(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// onceMore is this program.
+func onceMore() *exec.Cmd {
+	program, err := os.Executable()
+	if err != nil {
+		program = os.Args[0]
+	}
+	cmd := exec.Command(program, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+func (f *Front) begin(ctx context.Context) error {
+	n := f.n
+	l, err := n.Listen(ctx, n.listenAddr())
+	if err != nil {
+		return err
+	}
+	f.l = l
+	if err := movable(l.tr, l.l.Descriptor); err != nil {
+		return err
+	}
+	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
+	if err := n.Publish(ctx, l); err != nil {
+		return err
+	}
+	limit, cancel := context.WithTimeout(ctx, DefaultWorkerStart)
+	defer cancel()
+	first := make(chan error, f.cfg.Workers)
+	for slot := range f.cfg.Workers {
+		f.wg.Go(func() { f.man(limit, slot, first) })
+	}
+	for range f.cfg.Workers {
+		select {
+		case err := <-first:
+			if err != nil {
+				return err
+			}
+		case <-limit.Done():
+			return fmt.Errorf("the workers are not ready: %w", limit.Err())
+		}
+	}
+	if !n.background(l.serve) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Name is the node's name.
+func (f *Front) Name() string { return f.n.Name() }
+
+// Addr is where the node listens.
+func (f *Front) Addr() transport.Addr { return f.l.Addr() }
+
+// Listener is the node's. Its end, if it breaks, leaves the node to the connections that it has.
+func (f *Front) Listener() *Listener { return f.l }
+
+// Stats are those of the front: of handshakes, those that have not come as far as a name.
+func (f *Front) Stats() Stats { return f.n.Stats() }
+
+// Workers lists the workers that take sessions, in no particular order.
+func (f *Front) Workers() []WorkerInfo {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []WorkerInfo
+	for _, w := range f.crew {
+		if w.ready {
+			list = append(list, w.info())
+		}
+	}
+	return list
+}
+
+// Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not when ctx ends are killed, and ctx's
+// error is returned.
+func (f *Front) Shutdown(ctx context.Context) error {
+	err := errors.Join(f.n.Unpublish(), f.l.Close())
+	f.end() // nobody is replaced any more
+	f.mu.Lock()
+	var crew []*crewman
+	for _, w := range f.crew {
+		crew = append(crew, w)
+		w.line.say(word{Topic: sayFinish})
+	}
+	f.mu.Unlock()
+	for _, w := range crew {
+		select {
+		case <-w.gone:
+		case <-ctx.Done():
+			return errors.Join(err, wrap("shutdown", f.Name(), ctx.Err()), f.Close())
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Close ends the node at once: workers that do not end by themselves within a second are killed.
+func (f *Front) Close() error {
+	f.end()
+	err := f.n.Close()
+	f.mu.Lock()
+	for _, w := range f.crew {
+		w.dismiss()
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+	return err
+}
+
+// changed wakes those who wait for a worker; f.mu is held.
+func (f *Front) changedLocked() {
+	close(f.change)
+	f.change = make(chan struct{})
+}

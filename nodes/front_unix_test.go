@@ -1,0 +1,541 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+const frontName = "front@127.0.0.1"
+
+// testWorker is what a worker of these tests does.
+func testWorker() int {
+	w, err := StartWorker(context.Background(), Config{Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		return 1
+	}
+	if err := w.Wait(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		return 1
+	}
+	return 0
+}
+
+// testPeersVariable is the directory in which the nodes of a test write down where they are.
+const testPeersVariable = "CNODE_TEST_PEERS"
+
+// A peersDir is a Resolver: a file a node, with its address.
+type peersDir string
+
+func testPeers() peersDir { return peersDir(os.Getenv(testPeersVariable)) }
+
+func (d peersDir) Resolve(_ context.Context, node string) (Endpoint, error) {
+	text, err := os.ReadFile(filepath.Join(string(d), node))
+	if err != nil {
+		return Endpoint{}, err
+	}
+	addr, err := transport.ParseAddr(string(text))
+	at := Endpoint{Addr: addr}
+	if _, ok := addr.(transport.UnixAddr); ok {
+		at.Transport = transport.Unix()
+	}
+	return at, err
+}
+
+func (d peersDir) Publish(_ context.Context, p Presence) (Publication, error) {
+	path := filepath.Join(string(d), p.Name)
+	return peersEntry(path), os.WriteFile(path, []byte(p.Addr.String()), 0o600)
+}
+
+type peersEntry string
+
+func (peersEntry) Creation() uint32 { return 0 }
+func (e peersEntry) Close() error   { return os.Remove(string(e)) }
+
+// setUpTestWorker gives each worker a fixed process and functions to try everything with.
+func setUpTestWorker(n *Node) error {
+	if _, err := n.Serve("echo", Server{
+		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
+		Info: func(ctx context.Context, self *Mailbox, m *Message) {
+			if t, _ := m.Term(); t != nil {
+				if tuple, ok := t.(ei.Tuple); ok && len(tuple) == 2 {
+					_ = self.Send(ctx, tuple[0].(ei.Pid), tuple[1])
+				}
+			}
+		},
+	}, nil); err != nil {
+		return err
+	}
+	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
+	n.Expose("w", "echo", func(context.Context, []ei.Term) (any, error) { return n.Whereis("echo").Pid(), nil })
+	// A process, registered if it has a name, that answers calls, collects numbers, and ends on request.
+	n.Expose("w", "start", func(_ context.Context, args []ei.Term) (any, error) {
+		var got ei.List
+		b, err := n.Serve(string(args[0].(ei.Atom)), Server{
+			Call: func(ctx context.Context, c *Call) (any, error) {
+				switch r := c.Request.(type) {
+				case ei.Tuple: // {call, To, Request}
+					return n.Call(ctx, r[1].(ei.Pid), r[2])
+				default:
+					switch r {
+					case ei.Atom("got"):
+						return got, nil
+					case ei.Atom("pid"):
+						return os.Getpid(), nil
+					}
+					return r, nil
+				}
+			},
+			Info: func(ctx context.Context, self *Mailbox, m *Message) {
+				t, err := m.Term()
+				if err != nil {
+					return
+				}
+				switch t := t.(type) {
+				case ei.Int:
+					got = append(got, t)
+				case ei.Atom:
+					self.Exit(t)
+				case ei.Tuple:
+					switch t[0] {
+					case ei.Atom("link"):
+						_ = self.Link(ctx, t[1].(ei.Pid))
+					case ei.Atom("monitor"):
+						_, _ = self.Monitor(ctx, t[1].(ei.Pid))
+					case ei.Atom("send"):
+						_ = self.Send(ctx, t[1].(ei.Pid), t[2])
+					}
+				}
+			},
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return b.Pid(), nil
+	})
+	n.Expose("w", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
+		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))
+		if err != nil {
+			return ei.Atom("undefined"), nil
+		}
+		return pid, nil
+	})
+	n.Expose("w", "ask", func(ctx context.Context, args []ei.Term) (any, error) { // connects, if need be
+		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
+	})
+	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
+		fds, _ := descriptors()
+		return fds, nil
+	})
+	return nil
+}
+
+// A frontWorld is a front with real workers, and nodes that connect to it.
+type frontWorld struct {
+	t   *testing.T
+	f   *Front
+	dir string
+}
+
+func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *frontWorld {
+	t.Helper()
+	w := &frontWorld{t: t, dir: t.TempDir()}
+	cfg := FrontConfig{
+		Node:    Config{Name: frontName, Cookie: "secret", Resolver: peersDir(w.dir)},
+		Workers: workers,
+		Command: func() *exec.Cmd {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), testPeersVariable+"="+w.dir, "GORACE=atexit_sleep_ms=0")
+			cmd.Stderr = os.Stderr
+			return cmd
+		},
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	var err error
+	w.f, err = StartFront(patience(t), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { soon(t, "Close of the front", func() { require.NoError(t, w.f.Close()) }) })
+	return w
+}
+
+// node starts a node that can be found.
+func (w *frontWorld) node(name string) *Node {
+	w.t.Helper()
+	n, err := New(Config{Name: name, Cookie: "secret", Resolver: peersDir(w.dir)})
+	require.NoError(w.t, err)
+	require.NoError(w.t, n.Start(patience(w.t)))
+	w.t.Cleanup(func() { require.NoError(w.t, n.Close()) })
+	return n
+}
+
+func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
+	w.t.Helper()
+	v, err := n.RPC(patience(w.t), frontName, "w", fun, args...)
+	require.NoError(w.t, err)
+	return v
+}
+
+// worker is the process that a node's connection is served by.
+func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
+
+// spread starts nodes until there is one on each of so many workers.
+func (w *frontWorld) spread(workers int) []*Node {
+	w.t.Helper()
+	var ns []*Node
+	seen := map[int]bool{}
+	for i := 0; len(ns) < workers; i++ {
+		require.Less(w.t, i, 100)
+		n := w.node(fmt.Sprintf("peer%d@127.0.0.1", i))
+		if at := w.worker(n); !seen[at] {
+			seen[at] = true
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+func (w *frontWorld) mailbox(n *Node, o *MailboxOptions) *Mailbox {
+	w.t.Helper()
+	b, err := n.NewMailbox(o)
+	require.NoError(w.t, err)
+	return b
+}
+
+func (w *frontWorld) receive(b *Mailbox) *Message {
+	w.t.Helper()
+	m, err := b.Receive(patience(w.t))
+	require.NoError(w.t, err)
+	return m
+}
+
+func TestFrontServes(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	pids := map[int]bool{}
+	for _, info := range w.f.Workers() {
+		pids[info.PID] = true
+	}
+	require.Len(t, pids, 3)
+	for _, n := range ns {
+		require.True(t, pids[w.worker(n)])
+		v, err := n.CallName(patience(t), frontName, "echo", ei.Int(7))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(7), v)
+	}
+	require.NoError(t, w.f.Shutdown(patience(t)))
+	for pid := range pids {
+		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+}
+
+// A peer reaches processes of workers that it has no connection to: by pid and by name, in order, with links, monitors and calls.
+func TestAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b := ns[0], ns[1]
+	there := w.rpc(b, "start", ei.Atom("")).(ei.Pid)
+	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	require.NotEqual(t, there, named)
+	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
+	_, err := a.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+	require.Error(t, err, "the name is taken in the node")
+
+	// Messages, in order, to both.
+	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
+	const many = 2000
+	for i := range many {
+		require.NoError(t, box.Send(patience(t), there, i))
+		require.NoError(t, box.SendName(patience(t), frontName, "joe", i))
+	}
+	for _, pid := range []ei.Pid{there, named} {
+		v, err := a.Call(patience(t), pid, ei.Atom("got"))
+		require.NoError(t, err)
+		got, _ := elements(v)
+		require.Len(t, got, many)
+		for i, n := range got {
+			require.Equal(t, ei.Int(i), n)
+		}
+	}
+	v, err := a.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(b)), v)
+
+	// Monitors, by pid and by name, and a link.
+	byPid, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	byName, err := box.MonitorName(patience(t), frontName, "joe")
+	require.NoError(t, err)
+	gone, err := box.MonitorName(patience(t), frontName, "joe")
+	require.NoError(t, err)
+	box.Demonitor(gone)
+	require.NoError(t, box.Link(patience(t), named))
+	require.NoError(t, box.Send(patience(t), there, ei.Atom("done")))
+	m := w.receive(box)
+	require.Equal(t, byPid, m.Ref)
+	require.NoError(t, box.Send(patience(t), named, ei.Atom("done")))
+	seen := 0
+	for range 2 {
+		switch m := w.receive(box); {
+		case m.Ref == byName:
+			seen |= 1
+		case m.From == named && m.Ref == (ei.Ref{}):
+			seen |= 2
+		}
+	}
+	require.Equal(t, 3, seen)
+	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
+	w.rpc(a, "start", ei.Atom("joe"))
+
+	// What is not there.
+	ref, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	require.Equal(t, ref, w.receive(box).Ref)
+	_, err = a.CallName(patience(t), frontName, "nobody", 1)
+	require.ErrorIs(t, err, ErrNoProc)
+}
+
+// Processes of two workers have to do with each other.
+func TestBetweenWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	v, err := ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(ns[1])), v)
+
+	watch := w.mailbox(ns[2], nil)
+	ref, err := watch.Monitor(patience(t), one)
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(patience(t), one, ei.Tuple{ei.Atom("link"), two}))
+	_, err = ns[2].Call(patience(t), one, ei.Atom("pid")) // it has been done
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(patience(t), two, ei.Atom("boom")))
+	m := w.receive(watch)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("boom"), reason)
+}
+
+// A worker sends to a peer that another worker is connected to, and connects to one that nobody is.
+func TestWorkersShareConnections(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	_, err := ns[2].Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	for _, n := range ns[:2] {
+		require.Equal(t, ei.Int(5), w.rpc(n, "ask", ei.Atom(ns[2].Name()), ei.Atom("me"), ei.Int(5)))
+	}
+	require.Equal(t, []string{frontName}, ns[2].Peers())
+
+	fresh := w.node("fresh@127.0.0.1")
+	_, err = fresh.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	results := make(chan result[ei.Term], 3)
+	for _, n := range ns { // all at once
+		go func() {
+			results <- of(n.RPC(patience(t), frontName, "w", "ask", ei.Atom("fresh@127.0.0.1"), ei.Atom("me"), ei.Int(6)))
+		}()
+	}
+	for range ns {
+		r := <-results
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Int(6), r.v)
+	}
+	require.Equal(t, []string{frontName}, fresh.Peers())
+}
+
+// A worker that dies loses its own sessions only, and is replaced. What others had with its processes ends.
+func TestWorkerDies(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b, c := ns[0], ns[1], ns[2]
+	victim := w.worker(b)
+	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
+	require.NoError(t, box.Link(patience(t), there))
+	ref, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	cb := b.Conn(frontName)
+	ca, cc := a.Conn(frontName), c.Conn(frontName)
+	_, err = a.Call(patience(t), there, ei.Int(1))
+	require.NoError(t, err)
+
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	arrives(t, cb.Done(), "the end of the connection")
+	seen := 0
+	for range 2 {
+		if m := w.receive(box); m.Ref == ref {
+			seen |= 1
+		} else if m.From == there {
+			seen |= 2
+		}
+	}
+	require.Equal(t, 3, seen)
+	require.NoError(t, ca.Err())
+	require.NoError(t, cc.Err())
+	require.Eventually(t, func() bool { // what was in the socket of the dying one ends with it
+		pid, err := b.RPC(patience(t), frontName, "w", "pid")
+		return err == nil && pid != ei.Int(victim)
+	}, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 }, tooLong, tick)
+	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
+	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	require.NotEqual(t, there, again)
+	v, err := a.CallName(patience(t), frontName, "joe", ei.Int(2))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+}
+
+// A worker that hangs is passed over, and taken again when it goes on.
+func TestWorkerHangs(t *testing.T) {
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = 100 * time.Millisecond })
+	ns := w.spread(3)
+	victim := w.worker(ns[1])
+	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	at := map[int]bool{}
+	for i := range 20 {
+		n := w.node(fmt.Sprintf("other%d@127.0.0.1", i))
+		at[w.worker(n)] = true
+	}
+	require.NotContains(t, at, victim)
+	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+	require.Equal(t, victim, w.worker(ns[1]), "its connection has lived through it")
+	require.Eventually(t, func() bool {
+		n := w.node(fmt.Sprintf("later%d@127.0.0.1", time.Now().UnixNano()))
+		return w.worker(n) == victim
+	}, tooLong, tick)
+}
+
+// A peer that connects twice gets to the worker that it was at.
+func TestDuplicates(t *testing.T) {
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { // never the same worker twice, if it were for that
+		last := -1
+		c.Choose = func(_ string, ws []WorkerInfo) int { last++; return last % len(ws) }
+	})
+	n := w.node("dup@127.0.0.1")
+	first := w.worker(n)
+	old := n.Conn(frontName)
+	twin, err := New(Config{Name: "dup@127.0.0.1", Cookie: "secret", Resolver: peersDir(w.dir)})
+	require.NoError(t, err)
+	defer twin.Close()
+	c, err := twin.Connect(patience(t), frontName)
+	require.NoError(t, err)
+	arrives(t, old.Done(), "the end of the first connection")
+	v, err := c.Call(patience(t), "w", "pid")
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(first), v)
+}
+
+// Sessions that the BIND 10 form cannot carry go another way.
+func TestFrontOverUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	w := newFrontWorld(t, 2, func(c *FrontConfig) {
+		c.Node.Transport, c.Node.Listen, c.Choose = transport.Unix(), transport.UnixAddr(path), LeastSessions
+	})
+	ns := w.spread(2)
+	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	for _, n := range ns {
+		v, err := n.Call(patience(t), there, ei.Int(3))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(3), v)
+	}
+}
+
+// A worker whose socket takes no more is passed over, and gets another socket.
+func TestWorkerIsFull(t *testing.T) {
+	w := newFrontWorld(t, 1, func(c *FrontConfig) { c.Patience = 10 * time.Second })
+	n := w.node("peer@127.0.0.1")
+	victim := w.worker(n)
+	for round := range 2 {
+		w.worker(n)
+		at, err := transport.AddrPort(w.f.Addr())
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+		w.f.mu.Lock()
+		for _, c := range w.f.crew {
+			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
+		}
+		w.f.mu.Unlock()
+		var conns []net.Conn
+		for i := range 2 * maxUntaken {
+			conn, err := net.Dial("tcp", at.String())
+			require.NoError(t, err)
+			conns = append(conns, conn)
+			packet, err := dist.AppendName([]byte{0, 0}, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: fmt.Sprintf("x%d-%d@h", round, i)})
+			require.NoError(t, err)
+			packet[1] = byte(len(packet) - 2)
+			_, err = conn.Write(append(packet, make([]byte, 60_000)...))
+			require.NoError(t, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+		for _, conn := range conns {
+			conn.Close()
+		}
+		other := w.node(fmt.Sprintf("other%d@127.0.0.1", round))
+		require.Equal(t, victim, w.worker(other))
+		require.Equal(t, victim, w.worker(n))
+	}
+}
+
+func TestChoose(t *testing.T) {
+	ws := []WorkerInfo{{Slot: 0, Sessions: 3}, {Slot: 1, Sessions: 1}, {Slot: 2, Sessions: 1}}
+	require.Equal(t, 1, LeastSessions("x@y", ws))
+	counts := map[int]int{}
+	for i := range 3000 {
+		name := fmt.Sprintf("node%d@host", i)
+		slot := ws[ByName(name, ws)].Slot
+		counts[slot]++
+		for gone := range ws { // only those of a worker that is not there move
+			left := slices.Delete(slices.Clone(ws), gone, gone+1)
+			if now := left[ByName(name, left)].Slot; ws[gone].Slot != slot {
+				require.Equal(t, slot, now)
+			}
+		}
+	}
+	for _, n := range counts {
+		require.Greater(t, n, 850)
+	}
+}
+
+func TestStartFrontRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  FrontConfig
+		want string
+	}{
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c"}}, "Workers is 0"},
+		{FrontConfig{Node: Config{Host: "b", Cookie: "c"}, Workers: 1}, ErrUnnamed.Error()},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Transport: transport.NewMemory(), Listen: transport.MemoryAddr("x"), Resolver: Static{}}, Workers: 1}, "cannot be handed off"},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 2, Command: func() *exec.Cmd { return exec.Command("/bin/false") }}, "ended before it was ready"},
+	} {
+		_, err := StartFront(patience(t), tt.cfg)
+		require.ErrorContains(t, err, tt.want)
+	}
+	require.False(t, IsWorker())
+	_, err := StartWorker(patience(t), Config{})
+	require.ErrorIs(t, err, ErrNotWorker)
+	require.True(t, strings.HasPrefix(err.Error(), "start worker: "))
+}

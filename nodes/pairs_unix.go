@@ -1,0 +1,46 @@
+//go:build unix
+
+package nodes
+
+import (
+	"os"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// withdraw ends a connection for every process that has a descriptor of it.
+func withdraw(s *transport.Stream) {
+	if fd, err := s.Descriptor(); err == nil {
+		_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
+	}
+}
+
+// streamPair makes two connected sockets for other processes, or for Import.
+func streamPair() (one, other int, err error) {
+	a, b, err := transport.UnixPair()
+	if err != nil {
+		return -1, -1, err
+	}
+	defer a.Release()
+	defer b.Release()
+	fda, err := a.Descriptor()
+	if err != nil {
+		return -1, -1, err
+	}
+	fdb, err := b.Descriptor()
+	if err != nil {
+		return -1, -1, err
+	}
+	if one, err = duplicate(fda); err != nil {
+		return -1, -1, err
+	}
+	if other, err = duplicate(fdb); err != nil {
+		_ = closeDescriptor(one)
+		return -1, -1, err
+	}
+	return one, other, nil
+}
+
+// fileOf makes a file of a descriptor, which it owns.
+func fileOf(fd int) *os.File { return os.NewFile(uintptr(fd), "socket") }

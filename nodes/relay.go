@@ -1,0 +1,267 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// The workers of a node are linked by connections of their own, over which they speak the distribution protocol like nodes do, so that order, back-pressure, links
+// and monitors are those of any connection.
+//
+//	a sibling   joins two workers: what processes of the node say to each other
+//	a branch    joins a worker that has the connection to a peer, the trunk, with one that has not: what comes for processes of the other one, and what
+//	            they say. The other worker's end is its shadow of the connection: there it is the connection to that peer.
+//
+// A shadow ends with the connection, and a branch with the other worker.
+
+// divert passes a message on that is for a process of another worker; false if it is for this one.
+func (p *part) divert(c *Conn, m *Message) bool {
+	if c.trunk != nil { // from another worker, for the peer
+		if err := c.trunk.carry(m); err != nil {
+			p.n.log.Debug("not relayed", "peer", c.trunk.peer.Name, "error", err)
+		}
+		m.Release()
+		return true
+	}
+	var to *Conn
+	switch m.Op {
+	case dist.OpSpawnRequest, dist.OpGroupLeader, dist.OpNodeLink:
+		return false
+	case dist.OpDemonitorP:
+		if b := c.branchOfMonitor(m.Ref); b != nil { // whatever has become of the name
+			to = b
+			break
+		}
+		to = p.toward(c, p.elsewhere(m.To, m.ToName))
+	case dist.OpAliasSend:
+		if at := partOfReference(m.Ref); at != p.id && at != 0 {
+			to = p.toward(c, at)
+		}
+	default:
+		to = p.toward(c, p.elsewhere(m.To, m.ToName))
+	}
+	if to == nil {
+		return false
+	}
+	if to.trunk != nil {
+		to.noteInward(m)
+	}
+	if err := to.carry(m); err != nil {
+		p.n.stats.undeliverable.Add(1)
+		p.n.log.Debug("not relayed", "peer", c.peer.Name, "error", err)
+	}
+	m.Release()
+	return true
+}
+
+// toward is the way on for what came over c; nil to a worker that is no more.
+func (p *part) toward(c *Conn, at int) *Conn {
+	if at == 0 {
+		return nil
+	}
+	sibling := p.sibling(at)
+	if sibling == nil || c.part != 0 || c.shadow { // a message that another worker has passed on, and whose name has moved
+		return sibling
+	}
+	b, err := c.branch(at)
+	if err != nil {
+		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
+		return nil
+	}
+	return b
+}
+
+// carry sends a message on as it came, in the form that the other side takes.
+func (c *Conn) carry(m *Message) error {
+	ctl := m.Control
+	if ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender) {
+		ctl.Op = dist.OpSendSender
+	}
+	with, payload, ok := c.agreed(&ctl)
+	if !ok {
+		return nil
+	}
+	if payload == nil {
+		payload = m.Payload
+	}
+	if t := m.trunkOf(); t != nil { // the peer's connection
+		t.noteOutward(m)
+	}
+	ctx, cancel := context.WithCancel(c.n.ctx)
+	defer cancel()
+	return c.SendControl(ctx, with, payload)
+}
+
+// trunkOf is the branch that a message came through, if it did.
+func (m *Message) trunkOf() *Conn {
+	if m.conn != nil && m.conn.trunk != nil {
+		return m.conn
+	}
+	return nil
+}
+
+// newLocal makes a connection of a socket between two workers.
+func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
+	tr := transport.Unix()
+	s, err := tr.Import(fd, nil)
+	if err != nil {
+		return nil, errors.Join(err, closeDescriptor(fd))
+	}
+	return newConn(n, tr, s, peer, true), nil
+}
+
+// beginLocal is begin for a connection that no other node sees.
+func (c *Conn) beginLocal() {
+	c.ticks.begin(c)
+	c.n.attach(c)
+}
+
+// branch is the way from a connection to another worker, made now if need be. The front passes the other end on.
+func (c *Conn) branch(to int) (*Conn, error) {
+	c.branching.Lock()
+	defer c.branching.Unlock()
+	if b := c.branches[to]; b != nil && b.Err() == nil {
+		return b, nil
+	}
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	one, other, err := streamPair()
+	if err != nil {
+		return nil, err
+	}
+	p := c.n.part
+	b, err := c.n.newLocal(one, p.siblingPeer())
+	if err != nil {
+		return nil, errors.Join(err, closeDescriptor(other))
+	}
+	b.trunk, b.part = c, to
+	if c.branches == nil {
+		c.branches = map[int]*Conn{}
+	}
+	c.branches[to] = b
+	peer := c.peer
+	b.beginLocal()
+	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})
+	return b, nil
+}
+
+// endBranches ends the ways to other workers with the connection. No new one comes after it.
+func (c *Conn) endBranches() {
+	c.branching.Lock()
+	branches := c.branches
+	c.branches = nil
+	c.branching.Unlock()
+	for _, b := range branches {
+		b.fail(ErrNoConnection)
+	}
+}
+
+// addShadow makes another worker's connection to a peer one of this worker's.
+func (p *part) addShadow(w word) {
+	peer := *w.Peer
+	c, err := p.n.newLocal(w.fd, peer)
+	if err == nil {
+		c.shadow = true
+		var old *Conn
+		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
+			old = up
+		}
+		if err = p.n.enter(p.n.ctx, c, old); err != nil {
+			err = errors.Join(err, c.s.Close())
+			c.q.End(ErrClosed)
+		} else {
+			c.beginLocal()
+		}
+	}
+	if err != nil {
+		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", w.Part, "error", err)
+	}
+	p.tellAwaited(peer.Name, ErrConnected)
+}
+
+// addSibling takes the way to another worker.
+func (p *part) addSibling(w word) {
+	c, err := p.n.newLocal(w.fd, p.siblingPeer())
+	p.mu.Lock()
+	p.latest = max(p.latest, w.Part)
+	closed := p.closed
+	if err == nil && !closed {
+		c.part = w.Part
+		p.siblings[w.Part] = c
+	}
+	close(p.change)
+	p.change = make(chan struct{})
+	p.mu.Unlock()
+	switch {
+	case err != nil:
+		p.n.log.Error("no way to another worker", "worker", w.Part, "error", err)
+	case closed:
+		_ = c.s.Close()
+	default:
+		c.beginLocal()
+	}
+}
+
+// loseSibling forgets the way to a worker that has ended.
+func (p *part) loseSibling(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.siblings[c.part] == c {
+		delete(p.siblings, c.part)
+	}
+}
+
+// meet gives another worker a way to a peer that this one has a connection to, or is about to.
+func (p *part) meet(peer string, to int) {
+	n := p.n
+	for {
+		n.mu.Lock()
+		known := n.peers[peer]
+		if known == nil {
+			n.mu.Unlock()
+			break
+		}
+		c, change := known.conn, known.change
+		pending := known.incoming != nil || known.outgoing != nil
+		n.mu.Unlock()
+		if c != nil && c.Err() == nil && !c.shadow {
+			if _, err := c.branch(to); err == nil {
+				return
+			}
+		}
+		if c == nil && !pending {
+			break
+		}
+		left := (<-chan struct{})(nil)
+		if c != nil {
+			left = c.left
+		}
+		select {
+		case <-change:
+		case <-left:
+		case <-n.ctx.Done():
+			return
+		}
+	}
+	p.line.say(word{Topic: sayNone, Name: peer, Part: to})
+}
+
+// close ends the ways to the other workers.
+func (p *part) close() error {
+	p.mu.Lock()
+	p.closed = true
+	var siblings []*Conn
+	for _, c := range p.siblings {
+		siblings = append(siblings, c)
+	}
+	p.mu.Unlock()
+	for _, c := range siblings {
+		_ = c.Close()
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+//go:build linux
+
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/transport"
+	"go.uber.org/goleak"
+)
+
+// envServe makes this test's binary the program under test, under the name that it holds.
+const envServe = "CNODE_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if name, ok := os.LookupEnv(envServe); ok {
+		if err := serve(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeBuilt()
+		os.Exit(code)
+	}))
+}
+
+// serve runs a front, or its worker.
+func serve(name string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	cfg := nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: setUp}
+	if nodes.IsWorker() {
+		w, err := nodes.StartWorker(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return w.Wait(ctx)
+	}
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions})
+	if err != nil {
+		return err
+	}
+	at, _ := transport.AddrPort(f.Addr())
+	fmt.Printf("ready %s %d\n", name, at.Port())
+	<-ctx.Done()
+	return f.Shutdown(context.Background())
+}
+
+// setUp gives a worker functions to try the node with.
+func setUp(n *nodes.Node) error {
+	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
+	// start(Name) is a new process, which answers {echo, From, T} with T and calls with {ok, T}, and ends when it gets an atom.
+	n.Expose("w", "start", func(_ context.Context, args []ei.Term) (any, error) {
+		name, _ := args[0].(ei.Atom)
+		b, err := n.Serve(string(name), nodes.Server{
+			Call: func(_ context.Context, c *nodes.Call) (any, error) { return ei.Tuple{ei.Atom("ok"), c.Request}, nil },
+			Info: func(ctx context.Context, self *nodes.Mailbox, m *nodes.Message) {
+				switch t, _ := m.Term(); t := t.(type) {
+				case ei.Tuple:
+					if from, ok := t[1].(ei.Pid); ok {
+						_ = self.Send(ctx, from, t[2])
+					}
+				case ei.Atom:
+					self.Exit(t)
+				}
+			},
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return b.Pid(), nil
+	})
+	n.Expose("w", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
+		name, _ := args[0].(ei.Atom)
+		pid, err := n.Lookup(ctx, string(name))
+		if errors.Is(err, nodes.ErrNoProc) {
+			return ei.Atom("undefined"), nil
+		}
+		return pid, err
+	})
+	// rpc(Node, M, F, A) calls another node, which it connects to if no worker is connected.
+	n.Expose("w", "rpc", func(ctx context.Context, args []ei.Term) (any, error) {
+		node, _ := args[0].(ei.Atom)
+		module, _ := args[1].(ei.Atom)
+		function, _ := args[2].(ei.Atom)
+		list, _ := args[3].(ei.List)
+		var with []any
+		for _, a := range list {
+			with = append(with, a)
+		}
+		for range 3 { // a connection that has ended without anybody here having seen it
+			v, err := n.RPC(ctx, string(node), string(module), string(function), with...)
+			if !errors.Is(err, nodes.ErrNoConnection) && !errors.Is(err, syscall.EPIPE) {
+				return v, err
+			}
+		}
+		return ei.Atom("noconnection"), nil
+	})
+	return nil
+}

@@ -1,0 +1,207 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// claim takes a place behind what waits; q.mu is held.
+func (q *Queue) claim(size int) *claim {
+	c := &claim{turn: make(chan struct{}), size: size}
+	q.segs, q.open = append(q.segs, segment{claim: c}), false
+	return c
+}
+
+// turn waits until the caller is the writer.
+func (q *Queue) turn(ctx context.Context, c *claim) error {
+	select {
+	case <-c.turn:
+	case <-ctx.Done():
+		q.mu.Lock()
+		select {
+		case <-c.turn: // at the same moment
+			q.mu.Unlock()
+		default:
+			c.withdrawn = true
+			q.queued -= c.size
+			q.mu.Unlock()
+			return opError("post", q.s.remote, ctx.Err())
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}
+
+// write is the writer's: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, for its first bytes
+// are out.
+func (q *Queue) write(ctx context.Context, head, body []byte) error {
+	if q.s.car.waitsItself() { // ending its write half-way would end the connection
+		if ctx.Done() != nil || isSingle(ctx) {
+			return q.hand(ctx, head, body)
+		}
+		ctx = context.Background()
+	}
+	q.vec = append(q.vec[:0], head, body)
+	_, _, err := q.writeVec(ctx, isTimeout)
+	return err
+}
+
+// writeVec is the writer's: it writes what q.vec holds until ctx ends, and is the writer no more. What is left then goes to the front of
+// the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other error ends the
+// queue.
+func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
+	size := length(q.vec)
+	if len(q.vec) > 1 && size <= joinMax {
+		q.whole = q.whole[:0]
+		for _, p := range q.vec {
+			q.whole = append(q.whole, p...)
+		}
+		clear(q.vec)
+		q.vec = append(q.vec[:0], q.whole)
+	}
+	n, err = q.s.writePart(ctx, q.vec)
+	left := int(size - n)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer clear(q.vec)
+	q.delivered(n)
+	switch {
+	case left == 0:
+		err = nil
+	case !isTimeout(err) && (ctx.Err() == nil || !errors.Is(err, ctx.Err())):
+		err = opError("write", q.s.remote, err)
+		q.fail(err)
+		return n, nil, err
+	case n == 0 && !keep(err): // nothing is out: the caller takes it back
+		err = opError("post", q.s.remote, err)
+		q.queued -= left
+		q.past(int64(left))
+	default:
+		late, err = opError("write", q.s.remote, err), nil
+		rest := make([]byte, 0, left)
+		for _, p := range skip(q.vec, n) {
+			rest = append(rest, p...)
+		}
+		q.segs = slices.Insert(q.segs, 0, segment{buf: rest})
+		q.open = q.open && len(q.segs) > 1
+	}
+	switch {
+	case len(q.segs) > 0:
+		go q.flushFn()
+	case q.held != nil:
+		q.park()
+	default:
+		q.writing = false
+	}
+	return n, late, err
+}
+
+// last is the combining buffer that takes more; q.mu is held.
+func (q *Queue) last() *segment {
+	if !q.open {
+		var s segment
+		if k := len(q.spares); k > 0 {
+			s, q.spares = q.spares[k-1], q.spares[:k-1]
+		}
+		q.segs = append(q.segs, s)
+	}
+	return &q.segs[len(q.segs)-1]
+}
+
+// add copies a post behind what waits; q.mu is held.
+func (q *Queue) add(head, body []byte, mode PostMode) {
+	last := q.last()
+	last.buf = append(append(last.buf, head...), body...)
+	if mode&Urgent != 0 {
+		last.urgent += len(head) + len(body)
+		q.urgent += len(head) + len(body)
+	}
+	q.open = len(last.buf) < combineFull
+}
+
+// flush is the writer until nothing waits, or somebody's turn has come.
+func (q *Queue) flush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.segs) > 0 && q.err == nil {
+		if q.held != nil {
+			q.park()
+			return
+		}
+		if c := q.segs[0].claim; c != nil {
+			q.segs = slices.Delete(q.segs, 0, 1)
+			if c.withdrawn {
+				q.past(int64(c.size))
+				continue
+			}
+			close(c.turn)
+			return
+		}
+		withdrawn := q.take()
+		var n int64
+		var err error
+		if len(q.vec) > 0 {
+			q.mu.Unlock()
+			n, err = q.s.writePart(context.Background(), q.vec)
+			q.mu.Lock()
+		}
+		if err == ErrPaused {
+			q.putBack(n)
+			err = nil
+		} else if err != nil {
+			err = opError("write", q.s.remote, err)
+		}
+		q.settle(n, err)
+		q.delivered(n)
+		q.past(withdrawn)
+		if err != nil {
+			q.fail(err)
+			return
+		}
+	}
+	if q.held != nil {
+		q.park()
+		return
+	}
+	q.writing = false
+}
+
+// take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes that their callers have withdrawn.
+func (q *Queue) take() (withdrawn int64) {
+	k := 0
+	q.vec, q.batch = q.vec[:0], q.batch[:0]
+	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
+		s := q.segs[k]
+		withdrawn += s.take()
+		if len(s.buf) > 0 {
+			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
+		}
+	}
+	if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
+		q.open = false
+	}
+	return withdrawn
+}
+
+// settle ends a batch of which n bytes are out: every call in it gets its own result; q.mu is held.
+func (q *Queue) settle(n int64, err error) {
+	for _, s := range q.batch {
+		q.urgent -= s.urgent
+		for _, p := range s.parts {
+			if out := n - int64(p.end-p.d.size); out >= int64(p.d.size) {
+				p.d.end(int64(p.d.size), nil)
+			} else {
+				p.d.end(max(out, 0), err)
+			}
+		}
+		if cap(s.buf) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
+			clear(s.parts)
+			q.spares = append(q.spares, segment{buf: s.buf[:0], parts: s.parts[:0]})
+		}
+		n -= int64(len(s.buf))
+	}
+	clear(q.batch)
+	clear(q.vec)
+}

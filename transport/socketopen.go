@@ -1,0 +1,112 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+func (s *socket[C]) listen(addr Addr, backlog int) (bound Addr, err error) {
+	err = s.guard("Listen", func() (err error) { bound, err = s.cb.Listen(s.c, addr, backlog); return err })
+	if err != nil {
+		return nil, err
+	}
+	if bound == nil {
+		return nil, contractError("Listen", "no bound address")
+	}
+	return bound, s.ready(false)
+}
+
+// connect runs Connect and waits for its end.
+func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
+	if s.full {
+		if err := s.connectFull(ctx, addr); err != nil {
+			return err
+		}
+		return s.ready(true)
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
+		switch {
+		case err == nil || errors.Is(err, syscall.EISCONN):
+			return s.ready(true)
+		case errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EALREADY):
+			if err := s.ready(true); err != nil {
+				return err
+			}
+			return s.wait.connected(ctx)
+		case !again(err):
+			return err
+		}
+		// A UNIX connect on a full backlog: the poller would never wake for it.
+		if isSingle(ctx) {
+			return os.ErrDeadlineExceeded
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ended(ctx)
+		case <-t.C:
+		}
+	}
+}
+
+// accept takes one connection.
+func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
+	if err := s.usable(); err != nil {
+		return nil, nil, err
+	}
+	a := &s.acc
+	a.err, a.wait = nil, false
+	var err error
+	if s.full {
+		err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
+			a.c, a.addr, a.err = s.callAccept(tmo)
+			return a.err
+		})
+	} else {
+		err = s.await(ctx, s.wait.reading(), s.acceptReady, &a.once, &a.wait)
+	}
+	if err == nil {
+		err = a.err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	n := newSocket(s.cb, s.prompt, s.poller)
+	n.c = a.c
+	if err := n.ready(true); err != nil {
+		_ = n.abandon()
+		if errors.Is(err, ErrContract) {
+			s.fail(err)
+		}
+		return nil, nil, err
+	}
+	return n, a.addr, nil
+}
+
+func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
+	defer s.caught("Accept", &err)
+	if !s.prompt {
+		s.calls.begin("Accept")
+		defer s.calls.end("Accept")
+	}
+	return s.cb.Accept(s.c, tmo)
+}
+
+func (s *socket[C]) tryAccept(uintptr) bool {
+	a := &s.acc
+	for {
+		a.c, a.addr, a.err = s.callAccept(0)
+		switch {
+		case again(a.err):
+			a.wait, a.err = true, nil
+			return a.once
+		case !interrupted(a.err):
+			return true
+		}
+	}
+}

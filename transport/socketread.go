@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// read reads at least one byte into p, or fails; io.EOF is the end of the stream. The bytes count where both are given.
+func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
+	r := &s.rd
+	if err := s.usable(); err != nil {
+		return 0, err
+	}
+	if err := r.late; err != nil {
+		r.late = nil
+		return 0, err
+	}
+	r.p, r.n, r.err, r.wait = p, 0, nil, false
+	var err error
+	if s.full {
+		err = s.in.run(ctx, s, "Read", true, func(tmo time.Duration) error {
+			if r.n, r.err = s.callRead(p, tmo); r.n != 0 {
+				return nil // bytes count even beside a time-out
+			}
+			return r.err
+		})
+	} else {
+		single := isSingle(ctx)
+		r.keen = canPoll && s.poller.limit > 0 && !single
+		err = s.await(ctx, s.wait.reading(), s.readReady, &r.once, &r.wait)
+		if canPoll {
+			s.spin.end(r.n, s.poller.limit)
+		}
+	}
+	if lost(err) { // the callback may still use r
+		return 0, err
+	}
+	r.p = nil
+	if err != nil && r.n == 0 { // bytes that came at the last moment are not lost
+		return 0, err
+	}
+	switch {
+	case r.n < 0 || r.n > len(p):
+		err := contractError("Read", "%d bytes read into a buffer of %d", r.n, len(p))
+		s.fail(err)
+		return 0, err
+	case r.n > 0:
+		r.late = lasting(r.err)
+		return r.n, nil
+	case s.usable() != nil: // Close ends a call by shutdown(2), which looks like the end of the stream
+		return 0, s.usable()
+	case r.err != nil:
+		return 0, r.err
+	}
+	return 0, io.EOF
+}
+
+func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
+	defer s.caught("Read", &err)
+	if !s.prompt {
+		s.calls.begin("Read")
+		defer s.calls.end("Read")
+	}
+	return s.cb.Read(s.c, p, tmo)
+}
+
+// tryRead is one try under the waiter; false asks it to wait.
+func (s *socket[C]) tryRead(uintptr) bool {
+	r := &s.rd
+	for {
+		r.n, r.err = s.callRead(r.p, 0)
+		if r.n != 0 || r.err == nil {
+			return true
+		}
+		if again(r.err) {
+			if r.keen && s.pollRead() {
+				return true
+			}
+			if canPoll && !r.once && s.wait.quiet(false) {
+				continue // what came before that wakes nobody
+			}
+			r.wait, r.err = true, nil
+			return r.once
+		}
+		if !interrupted(r.err) {
+			return true
+		}
+	}
+}
+
+// pollRead goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
+// this reader.
+func (s *socket[C]) pollRead() bool {
+	r := &s.rd
+	r.keen = false
+	habit := s.spin.begin()
+	if !habit.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	limit := s.spin.patience(s.poller.limit)
+	if habit == &s.spin.flow {
+		nap(limit)
+		limit = 0
+	}
+	came := false
+	for began := time.Now(); ; rest(pollPause) {
+		r.n, r.err = s.callRead(r.p, 0)
+		came = r.n != 0 || !again(r.err) && !interrupted(r.err)
+		if came || time.Since(began) >= limit {
+			break
+		}
+	}
+	if habit.polled(came); came {
+		s.wait.quiet(true)
+	}
+	return came
+}

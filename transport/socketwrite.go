@@ -1,0 +1,119 @@
+package transport
+
+import (
+	"context"
+	"time"
+)
+
+// write writes at least one byte of v, whose first buffer is not empty, or fails. The bytes count where both are given.
+func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
+	w := &s.wr
+	if err := s.usable(); err != nil {
+		return 0, err
+	}
+	if err := w.late; err != nil {
+		w.late = nil
+		return 0, err
+	}
+	w.v, w.n, w.err, w.wait = v, 0, nil, false
+	var err error
+	if s.full {
+		err = s.out.run(ctx, s, s.writer(v), false, func(tmo time.Duration) error {
+			if w.n, w.err = s.callWrite(v, tmo); w.n != 0 {
+				return nil // bytes count even beside a time-out
+			}
+			return w.err
+		})
+	} else {
+		single := isSingle(ctx)
+		w.keen = canPoll && s.poller.limit > 0 && !single
+		err = s.await(ctx, s.wait.writing(), s.writeReady, &w.once, &w.wait)
+		if !w.began.IsZero() {
+			w.room.slept(time.Since(w.began) <= 4*s.poller.limit)
+			w.began = time.Time{}
+		}
+	}
+	if lost(err) {
+		return 0, err
+	}
+	w.v = nil
+	if err != nil && w.n == 0 {
+		return 0, err
+	}
+	if w.n < 0 || w.n > length(v) || w.n == 0 && w.err == nil {
+		err := contractError(s.writer(v), "%d bytes written of %d", w.n, length(v))
+		s.fail(err)
+		return 0, err
+	}
+	if w.n > 0 {
+		if canPoll {
+			s.spin.written(w.n)
+		}
+		w.late = lasting(w.err)
+		return w.n, nil
+	}
+	return 0, w.err
+}
+
+// writer is the callback that writes v.
+func (s *socket[C]) writer(v [][]byte) string {
+	if s.cb.Writev != nil && len(v) > 1 {
+		return "Writev"
+	}
+	return "Write"
+}
+
+func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error) {
+	name := s.writer(v)
+	defer s.caught(name, &err)
+	if !s.prompt {
+		s.calls.begin(name)
+		defer s.calls.end(name)
+	}
+	if name == "Writev" {
+		return s.cb.Writev(s.c, v, tmo)
+	}
+	k, err := s.cb.Write(s.c, v[0], tmo)
+	if k > len(v[0]) {
+		return length(v) + 1, nil // out of range for the caller too
+	}
+	return int64(k), err
+}
+
+func (s *socket[C]) tryWrite(uintptr) bool {
+	w := &s.wr
+	for {
+		w.n, w.err = s.callWrite(w.v, 0)
+		if w.n != 0 || w.err == nil {
+			return true
+		}
+		if again(w.err) {
+			if w.keen && s.pollWrite() {
+				return true
+			}
+			w.wait, w.err = true, nil
+			return w.once
+		}
+		if !interrupted(w.err) {
+			return true
+		}
+	}
+}
+
+// pollWrite goes on trying for a while, where room has lately come that fast.
+func (s *socket[C]) pollWrite() bool {
+	w := &s.wr
+	w.keen, w.began = false, time.Now()
+	if !w.room.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	came := false
+	for !came && time.Since(w.began) < s.poller.limit {
+		rest(4 * pollPause)
+		w.n, w.err = s.callWrite(w.v, 0)
+		came = w.n != 0 || !again(w.err) && !interrupted(w.err)
+	}
+	w.room.polled(came)
+	return came
+}

@@ -1,0 +1,341 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// byteMutants break counts and contents of what is read and written.
+func byteMutants() []mutant {
+	return []mutant{
+		{"Read says end of stream when it would have to wait", "WaitsForBytes", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if errors.Is(err, unix.EAGAIN) {
+					return 0, nil
+				}
+				return n, err
+			}
+		})},
+		{"Read says end of stream after some bytes", "Contents", ofTCP(func(_ *mess, cb *tcp) {
+			read, early := cb.Read, sometimes(100)
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				if early() {
+					return 0, nil
+				}
+				return read(fd, p, tmo)
+			}
+		})},
+		{"Read counts more than the buffer", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n > 0 {
+					n = len(p) + 1
+				}
+				return n, err
+			}
+		})},
+		{"Read counts below zero", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Read = func(fd int, p []byte, _ time.Duration) (int, error) {
+				n, err := unix.Read(fd, p)
+				if err == nil {
+					return -1, nil
+				}
+				return max(n, 0), err
+			}
+		})},
+		{"Read counts bytes that it has not read", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n > 1 {
+					n = len(p)
+				}
+				return n, err
+			}
+		})},
+		{"Read writes beyond the buffer", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n > 0 && cap(p) > len(p) {
+					p[:cap(p)][len(p)] = 0
+				}
+				return n, err
+			}
+		})},
+		{"Write counts twice what it has written", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p[:(len(p)+1)/2], tmo)
+				return min(2*n, len(p)), err
+			}
+		})},
+		{"Write counts more than the buffer", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p, tmo)
+				if n > 0 {
+					n = len(p) + 1
+				}
+				return n, err
+			}
+		})},
+		{"Write counts less than it has written", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p, tmo)
+				if n > 100 {
+					n -= 3
+				}
+				return n, err
+			}
+		})},
+		{"Write writes nothing and says so", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1 {
+					return 0, nil
+				}
+				return write(fd, p, tmo)
+			}
+		})},
+		{"Read panics", "NoPanic", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Read = func(int, []byte, time.Duration) (int, error) { panic("a mutant") }
+		})},
+		{"bytes go nowhere", "Exchange", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				if len(p) == 1 && p[0] == 's' { // the greeting
+					return 1, nil
+				}
+				return write(fd, p, tmo)
+			}
+		})},
+
+		{"Accept gives no peer", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, _, err := accept(fd, tmo)
+				return nfd, nil, err
+			}
+		})},
+		{"Accept gives its own address as the peer's", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, a, err := accept(fd, tmo)
+				if err == nil {
+					a, err = cb.LocalAddr(nfd)
+				}
+				return nfd, a, err
+			}
+		})},
+		{"LocalAddr is the peer's", "LocalAddress", ofTCP(func(_ *mess, cb *tcp) {
+			cb.LocalAddr = func(fd int) (transport.Addr, error) {
+				sa, err := unix.Getpeername(fd)
+				if err != nil {
+					return nil, err
+				}
+				return transport.FromSockaddr(sa), nil
+			}
+		})},
+		{"Connect does not know named addresses", "NamedAddress", ofTCP(func(_ *mess, cb *tcp) {
+			connect := cb.Connect
+			cb.Connect = func(fd int, a transport.Addr, tmo time.Duration) error {
+				if _, ok := a.(interface{ PeerName() string }); ok {
+					return unix.EAFNOSUPPORT
+				}
+				return connect(fd, a, tmo)
+			}
+		})},
+		{"any address will do", "OddAddress", ofTCP(func(_ *mess, cb *tcp) {
+			socket, listen := cb.Socket, cb.Listen
+			cb.Socket = func(setup any, a transport.Addr) (int, error) {
+				if _, err := transport.AddrPort(a); err != nil {
+					a = loopback()
+				}
+				return socket(setup, a)
+			}
+			cb.Listen = func(fd int, a transport.Addr, backlog int) (transport.Addr, error) {
+				if _, err := transport.AddrPort(a); err != nil {
+					a = loopback()
+				}
+				return listen(fd, a, backlog)
+			}
+		})},
+		{"Connect succeeds where nobody listens", "RefusedConnect", ofPolling(func(_ *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				if err := connect(s, a, tmo); !errors.Is(err, unix.ECONNREFUSED) {
+					return err
+				}
+				return nil
+			}
+		})},
+
+		{"Read changes a byte", "Contents", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			var total atomic.Int64
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n > 0 && total.Add(int64(n)) > 250_000 {
+					p[n-1] ^= 4
+				}
+				return n, err
+			}
+		})},
+		{"Write loses a byte now and then", "Contents", ofTCP(func(_ *mess, cb *tcp) {
+			write, lose := cb.Write, sometimes(60)
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1 && lose() {
+					n, err := write(fd, p[1:], tmo)
+					return n + 1, err
+				}
+				return write(fd, p, tmo)
+			}
+		})},
+		{"Write repeats a byte now and then", "Contents", ofTCP(func(_ *mess, cb *tcp) {
+			write, again := cb.Write, sometimes(60)
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1 && again() {
+					_, _ = write(fd, p[:1], tmo)
+				}
+				return write(fd, p, tmo)
+			}
+		})},
+		{"Writev changes the order", "Writev", ofTCP(func(_ *mess, cb *tcp) {
+			writev := cb.Writev
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				v = append([][]byte{v[1], v[0]}, v[2:]...)
+				return writev(fd, v, tmo)
+			}
+		})},
+		{"Writev writes one buffer and counts them all", "Writev", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				if _, err := cb.Write(fd, v[0], tmo); err != nil {
+					return 0, err
+				}
+				var n int64
+				for _, b := range v {
+					n += int64(len(b))
+				}
+				return n, nil
+			}
+		})},
+		{"Writev fails on long vectors", "Writev", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Writev = func(fd int, v [][]byte, _ time.Duration) (int64, error) {
+				n, err := unix.Writev(fd, v)
+				return int64(max(n, 0)), err
+			}
+		})},
+
+		{"Write starts again when it was partial", "PartialWrites", ofTCP(func(_ *mess, cb *tcp) {
+			write, writev := cb.Write, cb.Writev
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p[:min(len(p), 64<<10)], tmo)
+				if n > 0 && n < len(p) {
+					return 0, unix.EAGAIN
+				}
+				return n, err
+			}
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				n, err := writev(fd, v, tmo)
+				if n > 0 && n < 1<<20 && len(v) < 1024 {
+					return n - 1, err
+				}
+				return n, err
+			}
+		})},
+		{"the two directions share a buffer", "BigTransfers", ofTCP(func(_ *mess, cb *tcp) {
+			shareBuffer(cb, func(int) int { return 0 })
+		})},
+		{"Pending counts below zero", "PendingBytes", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Pending = func(int) (int, error) { return -1, nil }
+		})},
+		{"Pending fails", "PendingBytes", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Pending = func(int) (int, error) { return 0, unix.EIO }
+		})},
+		{"Read and Write share a lock", "ReaderBesideWriter", ofPolling(func(_ *mess, cb *poll) {
+			var locks sync.Map
+			lock := func(s *pollSocket) *sync.Mutex {
+				l, _ := locks.LoadOrStore(s, new(sync.Mutex))
+				return l.(*sync.Mutex)
+			}
+			read, write := cb.Read, cb.Write
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				l := lock(s)
+				l.Lock()
+				defer l.Unlock()
+				return read(s, p, tmo)
+			}
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				l := lock(s)
+				l.Lock()
+				defer l.Unlock()
+				return write(s, p, tmo)
+			}
+		})},
+		{"connections share a buffer", "Separate", ofTCP(func(_ *mess, cb *tcp) {
+			shareBuffer(cb, func(fd int) int { // one for all accepted ends, one for all connecting ones
+				a, err := cb.LocalAddr(fd)
+				if err != nil {
+					return 0
+				}
+				if ap, err := transport.AddrPort(a); err == nil {
+					if sa, err := unix.Getpeername(fd); err == nil {
+						if bp, err := transport.AddrPort(transport.FromSockaddr(sa)); err == nil && ap.Port() > bp.Port() {
+							return 1
+						}
+					}
+				}
+				return 0
+			})
+		})},
+		{"Close ends another connection", "Separate", ofTCP(func(m *mess, cb *tcp) {
+			closing := cb.Close
+			cb.Close = func(fd int) error {
+				m.others(fd, func(o int) {
+					if _, err := unix.Getpeername(o); err == nil {
+						_ = unix.Shutdown(o, unix.SHUT_RDWR)
+					}
+				})
+				return closing(fd)
+			}
+		})},
+	}
+}
+
+// shareBuffer reads more than it was asked for and keeps the rest for the next reader of the same group, whoever that is.
+func shareBuffer(cb *tcp, group func(fd int) int) {
+	read := cb.Read
+	var mu sync.Mutex
+	left := map[int][]byte{}
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		g := group(fd)
+		if len(left[g]) > 0 {
+			n := copy(p, left[g])
+			left[g] = left[g][n:]
+			return n, nil
+		}
+		b := make([]byte, 32<<10)
+		n, err := read(fd, b, tmo)
+		if n <= 0 {
+			return n, err
+		}
+		k := copy(p, b[:n])
+		left[g] = b[k:n]
+		return k, err
+	}
+}

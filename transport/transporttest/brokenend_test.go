@@ -1,0 +1,259 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// endMutants break the end of a connection, hooks and moving, do not come back, or leak.
+func endMutants() []mutant {
+	return []mutant{
+		{"Read never says end of stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n == 0 && err == nil {
+					return 0, unix.EAGAIN
+				}
+				return n, err
+			}
+		})},
+		{"Read says reset at the end of the stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n == 0 && err == nil {
+					return 0, unix.ECONNRESET
+				}
+				return n, err
+			}
+		})},
+		{"Close throws away what was written", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
+			closing := cb.Close
+			cb.Close = func(fd int) error {
+				_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+				return closing(fd)
+			}
+		})},
+		{"a waiting Read does not see the end", "EndReachesReader", ofPolling(func(_ *mess, cb *poll) {
+			read := cb.Read
+			var waited sync.Map
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				begin := time.Now()
+				n, err := read(s, p, tmo)
+				if n == 0 && err == nil && time.Since(begin) > moment/2 {
+					waited.Store(s, true)
+				}
+				if _, ok := waited.Load(s); ok && n == 0 && err == nil {
+					time.Sleep(time.Millisecond)
+					return 0, os.ErrDeadlineExceeded
+				}
+				return n, err
+			}
+		})},
+		{"Write to nobody succeeds", "WritesToNobody", ofTCP(func(_ *mess, cb *tcp) {
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p, tmo)
+				if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+					return len(p), nil
+				}
+				return n, err
+			}
+		})},
+		{"a waiting Write does not see the end", "CutOff", ofTCP(func(_ *mess, cb *tcp) {
+			writev := cb.Writev
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				n, err := writev(fd, v, tmo)
+				if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+					err = unix.EAGAIN
+				}
+				return n, err
+			}
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := write(fd, p, tmo)
+				if len(p) == 1<<20 && (errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)) {
+					err = unix.EAGAIN
+				}
+				return n, err
+			}
+		})},
+		{"CloseWrite ends both directions", "CloseWrite", ofTCP(func(_ *mess, cb *tcp) {
+			cb.CloseWrite = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
+		})},
+		{"CloseWrite does nothing", "CloseWrite", ofTCP(func(_ *mess, cb *tcp) {
+			cb.CloseWrite = func(int) error { return nil }
+		})},
+		{"Close closes twice", "Close", ofTCP(func(_ *mess, cb *tcp) {
+			closing := cb.Close
+			cb.Close = func(fd int) error {
+				if err := closing(fd); err != nil {
+					return err
+				}
+				return unix.Close(-1) // what a second one says, as long as nobody else has got the number
+			}
+		})},
+		{"the listener takes its connections with it", "Close", ofTCP(func(m *mess, cb *tcp) {
+			closing := cb.Close
+			cb.Close = func(fd int) error {
+				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
+					m.others(fd, func(o int) { _ = unix.Shutdown(o, unix.SHUT_RDWR) })
+				}
+				return closing(fd)
+			}
+		})},
+		{"Close waits in vain for a Read", "CloseEndsRead", ofPolling(func(_ *mess, cb *poll) {
+			free := cb.Close
+			var interrupted sync.Map
+			interrupt := cb.Interrupt
+			cb.Interrupt = func(s *pollSocket) { interrupted.Store(s, true); interrupt(s) }
+			cb.Close = func(s *pollSocket) error {
+				err := free(s)
+				if _, ok := interrupted.Load(s); ok {
+					return unix.EBUSY
+				}
+				return err
+			}
+		})},
+
+		{"a hook panics", "NoPanic", ofTCP(func(_ *mess, cb *tcp) {
+			cb.AcceptHandshakeComplete = func(int) error { panic("a mutant") }
+		})},
+		{"a hook fails", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
+			cb.ConnectHandshakeComplete = func(int) error { return unix.EPERM }
+		})},
+		{"a hook breaks the connection", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
+			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
+		})},
+		{"Import fails", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }
+		})},
+		{"Import takes another descriptor", "Moves", ofTCP(func(m *mess, cb *tcp) {
+			cb.Import = func(_ any, fd int, _ []byte) (int, error) {
+				unix.Close(fd)
+				return m.opened(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+			}
+		})},
+		{"Import sends a byte", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
+					_, _ = unix.Write(fd, []byte{0})
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Import takes no listeners", "MovesListener", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if _, err := unix.Getpeername(fd); err != nil {
+					return -1, err
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Release ends the connection", "Release", ofTCP(func(_ *mess, cb *tcp) {
+			release := cb.Release
+			cb.Release = func(fd int) error {
+				_ = unix.Shutdown(fd, unix.SHUT_WR)
+				return release(fd)
+			}
+		})},
+
+		{"Socket blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Socket = func(any, transport.Addr) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+		{"Listen blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Listen = func(int, transport.Addr, int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
+		})},
+		{"Accept blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Accept = func(int, time.Duration) (int, transport.Addr, error) { <-m.release; return -1, nil, unix.EIO }
+		})},
+		{"Connect blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.Connect = func(int, transport.Addr, time.Duration) error { <-m.release; return unix.EIO }
+		})},
+		{"Read blocks for ever", "ReadCount", ofTCP(func(m *mess, cb *tcp) {
+			cb.Read = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Write blocks for ever", "WriteCount", ofTCP(func(m *mess, cb *tcp) {
+			cb.Write = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Close blocks for ever", "Close", ofTCP(func(m *mess, cb *tcp) {
+			cb.Close = func(int) error { <-m.release; return unix.EIO }
+		})},
+		{"GetFD blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.GetFD = func(int) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+		{"HandshakePacketHeaderSize blocks for ever", "HeaderSize", ofTCP(func(m *mess, cb *tcp) {
+			cb.HandshakePacketHeaderSize = func(int) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"CheckPeer blocks for ever", "Hooks", ofTCP(func(m *mess, cb *tcp) {
+			cb.CheckPeer = func(int, string) error { <-m.release; return unix.EIO }
+		})},
+		{"LocalAddr blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
+			cb.LocalAddr = func(int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
+		})},
+		{"CloseWrite blocks for ever", "CloseWrite", ofTCP(func(m *mess, cb *tcp) {
+			cb.CloseWrite = func(int) error { <-m.release; return unix.EIO }
+		})},
+		{"Pending blocks for ever", "PendingBytes", ofTCP(func(m *mess, cb *tcp) {
+			cb.Pending = func(int) (int, error) { <-m.release; return 0, unix.EIO }
+		})},
+		{"Import blocks for ever", "Moves", ofTCP(func(m *mess, cb *tcp) {
+			cb.Import = func(any, int, []byte) (int, error) { <-m.release; return -1, unix.EIO }
+		})},
+
+		{"Close keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Close = func(fd int) error {
+				if err := unix.Shutdown(fd, unix.SHUT_RDWR); !errors.Is(err, unix.ENOTCONN) {
+					return err
+				}
+				return nil
+			}
+		})},
+		{"Release keeps the descriptor", "LeakedDescriptors", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Release = func(int) error { return nil }
+		})},
+		{"Release keeps what is beside the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			cb.Release = func(s *pollSocket) error { // not its pipes
+				m.closingSocket(s)
+				for _, l := range []*lane{&s.in, &s.out} {
+					_, _ = m.opened(l.pipe[0], nil)
+					_, _ = m.opened(l.pipe[1], nil)
+				}
+				return unix.Close(s.fd)
+			}
+		})},
+		{"every socket leaves a pipe open", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+			socket := cb.Socket
+			cb.Socket = func(setup any, a transport.Addr) (int, error) {
+				var p [2]int
+				if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+					return -1, err
+				}
+				_, _ = m.opened(p[0], nil)
+				_, _ = m.opened(p[1], nil)
+				return socket(setup, a)
+			}
+		})},
+		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, a, err := accept(fd, tmo)
+				if err == nil {
+					go func() { <-m.release }()
+				}
+				return nfd, a, err
+			}
+		})},
+	}
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// startMutants break addresses, descriptors and what is said before the first byte.
+func startMutants() []mutant {
+	return []mutant{
+		{"Listen gives the address it was asked for", "BoundAddress", ofTCP(func(_ *mess, cb *tcp) {
+			listen := cb.Listen
+			cb.Listen = func(fd int, a transport.Addr, backlog int) (transport.Addr, error) {
+				_, err := listen(fd, a, backlog)
+				return a, err
+			}
+		})},
+		{"Listen gives no address", "BoundAddress", ofTCP(func(_ *mess, cb *tcp) {
+			listen := cb.Listen
+			cb.Listen = func(fd int, a transport.Addr, backlog int) (transport.Addr, error) {
+				_, err := listen(fd, a, backlog)
+				return nil, err
+			}
+		})},
+		{"Accept drops every third connection", "Connects", ofTCP(func(m *mess, cb *tcp) {
+			accept, drop := cb.Accept, sometimes(4)
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, a, err := accept(fd, tmo)
+				if err == nil && drop() {
+					m.closing(nfd)
+					unix.Close(nfd)
+					return -1, nil, unix.EAGAIN
+				}
+				return nfd, a, err
+			}
+		})},
+		{"GetFD changes from the start", "Descriptor", ofTCP(func(m *mess, cb *tcp) {
+			cb.GetFD = func(fd int) (int, error) {
+				dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+				return m.opened(dup, err)
+			}
+		})},
+		{"GetFD changes after the first write", "Descriptor", ofTCP(func(m *mess, cb *tcp) {
+			var mu sync.Mutex
+			dups := map[int]int{}
+			write := cb.Write
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if dups[fd] == 0 {
+					dups[fd], _ = m.opened(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3))
+				}
+				return write(fd, p, tmo)
+			}
+			cb.GetFD = func(fd int) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if dup := dups[fd]; dup != 0 {
+					return dup, nil
+				}
+				return fd, nil
+			}
+		})},
+		{"GetFD gives a descriptor that is not open", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
+			cb.GetFD = func(fd int) (int, error) { return fd + 1<<16, nil }
+		})},
+		{"GetFD gives the same descriptor for all", "Descriptor", ofPolling(func(_ *mess, cb *poll) {
+			var first atomic.Int64
+			get := cb.GetFD
+			cb.GetFD = func(s *pollSocket) (int, error) {
+				fd, err := get(s)
+				first.CompareAndSwap(0, int64(fd))
+				if _, e := unix.FcntlInt(uintptr(first.Load()), unix.F_GETFD, 0); e != nil {
+					first.Store(int64(fd)) // so that it is an open one at least
+				}
+				return int(first.Load()), err
+			}
+		})},
+		{"GetFD has a descriptor only sometimes", "Descriptor", ofPolling(func(_ *mess, cb *poll) {
+			get, refuse := cb.GetFD, sometimes(3)
+			cb.GetFD = func(s *pollSocket) (int, error) {
+				if refuse() {
+					return -1, errors.ErrUnsupported
+				}
+				return get(s)
+			}
+		})},
+		{"GetFD gives another socket's descriptor", "Moves", ofPolling(func(m *mess, cb *poll) {
+			var mu sync.Mutex
+			fake := map[*pollSocket]int{}
+			cb.GetFD = func(s *pollSocket) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if fake[s] == 0 {
+					fd, err := m.opened(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+					if err != nil {
+						return -1, err
+					}
+					fake[s] = fd
+				}
+				return fake[s], nil
+			}
+			free := cb.Close
+			cb.Close = func(s *pollSocket) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if fd := fake[s]; fd != 0 {
+					m.closing(fd)
+					unix.Close(fd)
+				}
+				delete(fake, s)
+				return free(s)
+			}
+		})},
+		{"Read sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if n > 0 {
+					err = errors.Join(err, unix.SetNonblock(fd, false))
+				}
+				return n, err
+			}
+		})},
+		{"with FullImpl, a write leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if err := unix.SetNonblock(s.fd, true); err != nil {
+					return 0, err
+				}
+				return write(s, p, tmo)
+			}
+		})},
+		{"a header of 3 bytes", "HeaderSize", ofTCP(func(_ *mess, cb *tcp) {
+			cb.HandshakePacketHeaderSize = func(int) (int, error) { return 3, nil }
+		})},
+		{"headers of 2 and of 4 bytes", "HeaderSize", ofTCP(func(_ *mess, cb *tcp) {
+			other := sometimes(2)
+			cb.HandshakePacketHeaderSize = func(int) (int, error) {
+				if other() {
+					return 4, nil
+				}
+				return 2, nil
+			}
+		})},
+	}
+}
