@@ -113,6 +113,9 @@ func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, erro
 		return p, nil
 	}
 	n, err := ch.conn.Receive(ctx, ch.buf, set, room)
+	if errors.Is(err, syscall.ECONNRESET) { // it has closed without reading all: said once, and what it has said before is still to be read
+		n, err = ch.conn.Receive(ctx, ch.buf, set, room)
+	}
 	return ch.buf[:max(n, 0)], err
 }
 

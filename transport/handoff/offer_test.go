@@ -208,6 +208,15 @@ func TestBusy(t *testing.T) {
 	require.False(t, h.Moved)
 	_, err = x.acceptance().Take(soon(t), other)
 	require.ErrorIs(t, err, ErrBusy)
+
+	third, another := channels(t) // whose hello is not read any more
+	require.NoError(t, another.conn.Send(soon(t), []byte{kindHello}))
+	_, err = o.Give(soon(t), third)
+	require.ErrorIs(t, err, ErrBusy)
+	require.NoError(t, third.Close())
+	again := exchange{ch: another}
+	_, err = again.receiveAny(soon(t), nil, 0)
+	require.ErrorIs(t, err, ErrBusy)
 	close(out)
 	require.NoError(t, <-done)
 	require.NoError(t, <-done)
