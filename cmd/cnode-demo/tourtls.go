@@ -140,8 +140,11 @@ func (t *tour) stranger(ctx context.Context, daves transport.Transport, roots *x
 	defer func() { err = errors.Join(err, mallory.Close()) }()
 	_, err = mallory.Connect(ctx, dave.Name())
 	var refused *tlstransport.PeerError
-	if !errors.As(err, &refused) {
-		return fmt.Errorf("a stranger must be refused: %w", err)
+	switch {
+	case err == nil:
+		return errors.New("a stranger was let in")
+	case !errors.As(err, &refused):
+		return fmt.Errorf("a stranger must be refused for his certificate: %w", err)
 	}
 	t.step("A stranger, mallory, who has found out the cookie and has no certificate, came to dave:")
 	t.result("net_adm:ping('dave@127.0.0.1')", fmt.Sprintf("pang, refused: %s", refused.Check))
