@@ -29,6 +29,7 @@ type Conn struct {
 	reading   atomic.Bool  // somebody waits for a frame
 	receiving atomic.Bool  // a Receive is in progress
 	calls     atomic.Int32 // Calls in progress
+	works     tally        // functions that run for the peer
 
 	rd      reader
 	running sync.Once // the upper level's receiving
@@ -56,6 +57,7 @@ type Conn struct {
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
+	c.works.idle = make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {

@@ -107,8 +107,17 @@ func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 		<-n.procs.calls
 		return false
 	}
+	if c != nil {
+		c.works.enter()
+	}
 	n.wg.Go(func() {
-		defer func() { <-n.procs.calls; n.procs.tally.leave() }()
+		defer func() {
+			if c != nil {
+				c.works.leave()
+			}
+			<-n.procs.calls
+			n.procs.tally.leave()
+		}()
 		f(ctx)
 	})
 	return true

@@ -21,7 +21,8 @@ type FrozenConn struct {
 }
 
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It takes the time
-// of the message that is being handled, two seconds at the most; else everything goes on, and the error is context.DeadlineExceeded. A plug-in without Import is a
+// of the message that is being handled, and of the functions that run for the peer and owe it an answer, two seconds at the most; else everything goes on, and the
+// error is context.DeadlineExceeded. A plug-in without Import is a
 // *NotMovableError, before anything has changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
@@ -43,6 +44,10 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	defer cancel()
 	if err := c.haltReader(ctx); err != nil {
 		return nil, err
+	}
+	if err := c.works.wait(ctx); err != nil {
+		c.letReader()
+		return nil, fmt.Errorf("functions are running that owe the peer an answer: %w", err)
 	}
 	if err := c.rest(ctx, c.n.procs.barrier); err != nil {
 		c.letReader()

@@ -99,7 +99,6 @@ func TestCommandLine(t *testing.T) {
 		{"serve --listen unix:/tmp/x", "needs --transport unix"},
 		{"serve --transport unix --listen 127.0.0.1:0", "wants unix:DIRECTORY or unix:SOCKET"},
 		{"serve --transport unix --listen unix:", "wants unix:DIRECTORY or unix:SOCKET"},
-		{"serve --workers 2 --takeover", "--takeover is for a serve without --workers"},
 		{"serve --epmd here", `--epmd "here": want auto, embedded or HOST:PORT`},
 		{"serve --epmd :5000", "want auto, embedded or HOST:PORT"},
 		{"serve --name a@b@c", `--name: invalid node name "a@b@c"`},

@@ -81,8 +81,6 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	switch {
 	case nodes.IsWorker():
 		return serveWorker(ctx, o, errOut)
-	case o.workers.number > 0 && o.succession.coming():
-		return usagef("--takeover is for a serve without --workers")
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)
 	}
