@@ -136,7 +136,9 @@ func (c *Conn) mark(err error) (first bool) {
 	c.err = err
 	close(c.done)
 	c.ticks.end()
-	c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
+	if c.part == 0 {
+		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
+	}
 	return true
 }
 

@@ -50,6 +50,8 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	case err != nil:
 	case n.Name() == "":
 		err = ErrUnnamed
+	case n.part != nil || n.front != nil:
+		err = errWorkers
 	case !n.moving.CompareAndSwap(false, true):
 		err = ErrBusy
 	default:

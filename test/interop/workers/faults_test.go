@@ -42,7 +42,7 @@ func TestWorkerKilled(t *testing.T) {
 		require.Equal(t, c.at[2], c.worker(t, c.erl[2]))
 		require.Eventually(t, func() bool { return eval(t, a, `net_adm:ping(N)`) == "pong" }, limit, 10*time.Millisecond, "what was in the socket of the dying one ends with it")
 		require.NotEqual(t, c.at[0], c.worker(t, a))
-		require.Eventually(t, func() bool { return descriptors(t, c.Pid()) == held }, limit, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return descriptors(t, c.Pid()) <= held }, limit, 10*time.Millisecond)
 	})
 }
 
@@ -102,7 +102,7 @@ func TestHostile(t *testing.T) {
 		for _, conn := range conns {
 			_ = conn.Close()
 		}
-		require.Eventually(t, func() bool { return descriptors(t, c.Pid()) == held }, limit, 10*time.Millisecond, "%d before", held)
+		require.Eventually(t, func() bool { return descriptors(t, c.Pid()) <= held }, limit, 10*time.Millisecond, "%d before", held)
 	})
 }
 
