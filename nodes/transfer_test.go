@@ -495,6 +495,43 @@ func TestFreezeOverBudget(t *testing.T) {
 	r.move()
 }
 
+// A connection is frozen when the functions that run for its peer have answered.
+func TestFreezeAwaitsAnswers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	release, entered := make(chan struct{}), make(chan struct{})
+	r.n[0].Expose("m", "slow", func(context.Context, []ei.Term) (any, error) {
+		close(entered)
+		<-release
+		return 42, nil
+	})
+	answer := make(chan ei.Term, 1)
+	go func() {
+		v, err := peer.RPC(w.ctx(), "mover@test", "m", "slow")
+		if err == nil {
+			answer <- v
+		}
+	}()
+	<-entered
+	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+	defer cancel()
+	_, err := r.c.Freeze(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "owe the peer an answer")
+	frozen := make(chan error, 1)
+	go func() {
+		f, err := r.c.Freeze(w.ctx())
+		if err == nil {
+			f.Thaw()
+		}
+		frozen <- err
+	}()
+	close(release)
+	require.NoError(t, arrives(t, frozen, "the end of the freeze"))
+	require.Equal(t, ei.Int(42), arrives(t, answer, "the answer"))
+}
+
 // A plug-in that cannot be handed over is refused by its name, before anything changes.
 func TestFreezeRefused(t *testing.T) {
 	w := newWorld(t, "memory")
