@@ -26,6 +26,16 @@ func (a *arena) buildGo(ctx context.Context, pkg string) (string, error) {
 	return program, nil
 }
 
+// certify makes certificates for all nodes, and returns their option file.
+func (a *arena) certify(ctx context.Context) (string, error) {
+	program, err := a.buildGo(ctx, "cmd/cnode-demo")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(a.dir, "tls")
+	return filepath.Join(dir, "ssl_dist.conf"), a.command(ctx, program, "certs", dir)
+}
+
 // buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns its path. Without a compiler or
 // libei's files it is the program that test/prepare.sh has compiled in the same way.
 func (a *arena) buildC(ctx context.Context, name string) (string, error) {

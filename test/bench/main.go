@@ -1,7 +1,7 @@
 // Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a program written with C's libei, another
 // Erlang node, a program written with ergo, and two of ours. See README.md.
 //
-//	go run ./test/bench [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
+//	go run ./test/bench [--transport tls] [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
 package main
 
 import (
@@ -42,6 +42,7 @@ type options struct {
 	quick  bool
 	only   *regexp.Regexp // names of measurements; nil: all
 	peers  []string       // names of kinds; nil: all
+	tls    bool           // else TCP
 	json   bool
 }
 
@@ -76,6 +77,13 @@ func parse(args []string, errors io.Writer) (options, error) {
 			o.only, err = regexp.Compile(s)
 			return err
 		})
+	f.Func("transport", "what carries the distribution: tcp or `tls` (default tcp)", func(s string) error {
+		if s != "tcp" && s != "tls" {
+			return fmt.Errorf("%q is neither tcp nor tls", s)
+		}
+		o.tls = s == "tls"
+		return nil
+	})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
 		for name := range strings.SplitSeq(s, ",") {
 			if !slices.Contains(kindNames(), name) {

@@ -17,6 +17,7 @@ type report struct {
 	OTP     int       `json:"otp"`
 	Go      string    `json:"go"`
 	Date    string    `json:"date"`
+	TLS     bool      `json:"tls"`
 	Rounds  int       `json:"rounds"`
 	Seconds float64   `json:"seconds"`
 	Load    string    `json:"load"` // of the machine at the end: 1, 5, 15 minutes
@@ -34,6 +35,7 @@ type outcome struct {
 	BEAM    *float64 `json:"ours_per_beam,omitempty"`
 	Asleep  *float64 `json:"asleep_per_libei,omitempty"`
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
+	Upper   *float64 `json:"serve_per_beam,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
@@ -55,15 +57,15 @@ type values struct {
 
 func (a *arena) report(begun time.Time) report {
 	r := report{
-		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), Rounds: a.o.rounds,
+		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), TLS: a.o.tls, Rounds: a.o.rounds,
 		Seconds: math.Round(time.Since(begun).Seconds()), Load: load(), Notes: a.notes,
 	}
-	for _, name := range kindNames() {
-		if a.wanted(name) {
-			r.Kinds = append(r.Kinds, name)
+	for _, k := range kinds() {
+		if a.o.wanted(k) {
+			r.Kinds = append(r.Kinds, k.name)
 		}
 	}
-	for _, row := range rows() {
+	for _, row := range rows(a.o) {
 		if matches(a.o.only, measurementOf(row.name)) {
 			r.Rows = append(r.Rows, row.outcome(a.results[row.name]))
 		}
@@ -82,6 +84,7 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	}
 	o.Libei, o.BEAM = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM)
 	o.Asleep, o.Serve = o.ratio(nameAsleep, nameLibei), o.ratio(nameServe, nameLibei)
+	o.Upper = o.ratio(nameServe, nameBEAM)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	var texts []string
 	for _, t := range row.targets {

@@ -67,14 +67,42 @@ const (
 	roundTrip     = "round-trip"
 	out           = "out"
 	in            = "in"
-	connectErlang = "connect/erlang"
-	connectPeer   = "connect/peer"
+	connect       = "connect"
+	connectErlang = connect + "/erlang"
+	connectPeer   = connect + "/peer"
 	idle          = "idle"
 	crowd         = "crowd"
 )
 
 // rows are the table, with the targets of the project.
-func rows() []row {
+func rows(o options) []row {
+	all := figures()
+	if !o.tls {
+		return all
+	}
+	for i := range all {
+		r := &all[i]
+		name, _, _ := strings.Cut(r.name, "/")
+		switch {
+		case slices.ContainsFunc(r.targets, func(t target) bool { return t.against == "" }):
+		case r.processor():
+			r.targets = nil
+		case name == roundTrip:
+			r.targets = []target{atMost(1, nameBEAM)}
+		case name == out || name == in:
+			r.targets = atLeast(1.5, nameBEAM)
+		case name == connect:
+			r.targets = atLeast(2, nameBEAM)
+		}
+	}
+	return all
+}
+
+// processor tells whether it is processor time.
+func (r row) processor() bool { return strings.HasSuffix(r.name, "cpu") }
+
+// figures are the table over TCP.
+func figures() []row {
 	var all []row
 	for _, s := range sizes {
 		most := []target{atMost(1.05, nameLibei), atMost(1.05, nameLibei).asleep()}
