@@ -137,7 +137,7 @@ func (l *Listener) begin() {
 func (l *Listener) run() {
 	for {
 		s, err := l.l.Accept(l.ctx)
-		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil {
+		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
 			continue
 		}
 		if err != nil {

@@ -447,6 +447,7 @@ func TestUpgradePublished(t *testing.T) {
 		for range 3 {
 			f, err := n.Freeze(ctx)
 			require.NoError(t, err)
+			defer f.Thaw()
 			s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
 			require.NoError(t, err)
 			require.NoError(t, s.Discard())
@@ -455,6 +456,7 @@ func TestUpgradePublished(t *testing.T) {
 			require.NoError(t, err)
 			f, err = n.Freeze(ctx)
 			require.NoError(t, err)
+			defer f.Thaw()
 			s, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
 			require.NoError(t, err)
 			waits := async(func() (epmd.NodeInfo, error) { return client.Resolve(ctx, "", name) })

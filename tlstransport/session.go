@@ -251,6 +251,7 @@ func (t *session) obey(typ byte, body []byte) error {
 		if err := t.in.update(); err != nil {
 			return err
 		}
+		t.s.p.log.Debug("the peer has changed its TLS key", "peer", t.s.peerName(), "asks for ours", body[0] == 1)
 		if body[0] == 1 {
 			t.answer(t.update)
 		}

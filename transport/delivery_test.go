@@ -474,8 +474,9 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 
 	require.NoError(t, returns(t, aside(func() error { return q.Post(NoWait(), sent, []byte("idle"), 0) })), "an idle queue takes it")
 	requireReads(t, s, string(sent)+"idle")
-	require.NoError(t, q.Post(soon(t), []byte("all"), sent, 0))
+	whole := aside(func() error { return q.Post(soon(t), []byte("all"), sent, 0) })
 	requireReads(t, s, "all"+string(sent))
+	require.NoError(t, returns(t, whole))
 }
 
 // A write that fails half-way, with nobody's context over, says so ever after; it does not speak of time-outs.

@@ -134,7 +134,7 @@ func (s *socket[C]) resume(writing bool) {
 
 func (s *socket[C]) way(writing bool) *direction {
 	if writing {
-		return &s.wait.out
+		return s.wait.writing()
 	}
-	return &s.wait.in
+	return s.wait.reading()
 }

@@ -77,7 +77,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 				got += s.consume(p[got:])
 				continue
 			}
-			if len(p)-got >= readAheadMin {
+			if len(p)-got >= directMin {
 				s.bulk = true
 				k, err := s.car.read(ctx, p[got:])
 				got += k

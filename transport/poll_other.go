@@ -21,6 +21,10 @@ type waiter struct {
 
 func newWaiter(int) (*waiter, error)              { return nil, errors.ErrUnsupported }
 func (w *waiter) close()                          {}
+func (w *waiter) reading() *direction             { return &w.in }
+func (w *waiter) writing() *direction             { return &w.out }
+func (w *waiter) rawConn() syscall.RawConn        { return w.raw }
+func (w *waiter) quiet(bool) bool                 { return false }
 func (w *waiter) connected(context.Context) error { return errors.ErrUnsupported }
 func setNonblock(int) error                       { return errors.ErrUnsupported }
 func isDescriptor(fd int) bool                    { return fd >= 0 }

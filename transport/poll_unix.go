@@ -43,7 +43,11 @@ func newWaiter(fd int) (*waiter, error) {
 	return &waiter{file, raw, direction{raw.Read, file.SetReadDeadline}, direction{raw.Write, file.SetWriteDeadline}}, nil
 }
 
-func (w *waiter) close() { w.file.Close() }
+func (w *waiter) close()                   { w.file.Close() }
+func (w *waiter) reading() *direction      { return &w.in }
+func (w *waiter) writing() *direction      { return &w.out }
+func (w *waiter) rawConn() syscall.RawConn { return w.raw }
+func (w *waiter) quiet(bool) bool          { return false }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
 func (w *waiter) connected(ctx context.Context) (result error) {

@@ -25,9 +25,9 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
-	fd     int      // the plug-in's descriptor, -1: none
-	wait   *watcher // without FullImpl: where the SDK waits
-	poller *poller  // shared with the Transport's other sockets
+	fd     int     // the plug-in's descriptor, -1: none
+	wait   watch   // without FullImpl: where the SDK waits
+	poller *poller // shared with the Transport's other sockets
 	spin   spin
 	in     side // FullImpl: the goroutine that runs Read, Accept
 	out    side // FullImpl: the one that runs Write, Writev, Connect
@@ -112,8 +112,8 @@ func (s *socket[C]) own() error {
 	return setNonblock(fd)
 }
 
-// ready makes a connected or listening socket usable.
-func (s *socket[C]) ready() error {
+// ready makes a connected or listening socket usable; polls says that its reader may poll.
+func (s *socket[C]) ready(polls bool) error {
 	if s.fd < 0 || s.full {
 		if err := s.own(); err != nil {
 			return err
@@ -125,7 +125,7 @@ func (s *socket[C]) ready() error {
 		return nil
 	}
 	var err error
-	s.wait, err = newWatcher(s.fd)
+	s.wait, err = newWatch(s.fd, canPoll && polls && s.poller.limit > 0)
 	return err
 }
 
@@ -350,7 +350,7 @@ func (s *socket[C]) listen(addr Addr, backlog int) (bound Addr, err error) {
 	if bound == nil {
 		return nil, contractError("Listen", "no bound address")
 	}
-	return bound, s.ready()
+	return bound, s.ready(false)
 }
 
 // connect runs Connect and waits for its end.
@@ -359,15 +359,15 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 		if err := s.connectFull(ctx, addr); err != nil {
 			return err
 		}
-		return s.ready()
+		return s.ready(true)
 	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := s.guard("Connect", func() error { return s.cb.Connect(s.c, addr, 0) })
 		switch {
 		case err == nil || errors.Is(err, syscall.EISCONN):
-			return s.ready()
+			return s.ready(true)
 		case errors.Is(err, syscall.EINPROGRESS) || errors.Is(err, syscall.EALREADY):
-			if err := s.ready(); err != nil {
+			if err := s.ready(true); err != nil {
 				return err
 			}
 			return s.wait.connected(ctx)
@@ -410,7 +410,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	} else {
 		single := isSingle(ctx)
 		r.keen = canPoll && s.poller.limit > 0 && !single
-		err = s.await(ctx, &s.wait.in, s.readReady, &r.once, &r.wait)
+		err = s.await(ctx, s.wait.reading(), s.readReady, &r.once, &r.wait)
 		if canPoll {
 			s.spin.end(r.n, s.poller.limit)
 		}
@@ -522,7 +522,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	} else {
 		single := isSingle(ctx)
 		w.keen = canPoll && s.poller.limit > 0 && !single
-		err = s.await(ctx, &s.wait.out, s.writeReady, &w.once, &w.wait)
+		err = s.await(ctx, s.wait.writing(), s.writeReady, &w.once, &w.wait)
 		if !w.began.IsZero() {
 			w.room.slept(time.Since(w.began) <= 4*s.poller.limit)
 			w.began = time.Time{}
@@ -627,7 +627,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 			return a.err
 		})
 	} else {
-		err = s.await(ctx, &s.wait.in, s.acceptReady, &a.once, &a.wait)
+		err = s.await(ctx, s.wait.reading(), s.acceptReady, &a.once, &a.wait)
 	}
 	if err == nil {
 		err = a.err
@@ -637,7 +637,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	}
 	n := newSocket(s.cb, s.prompt, s.poller)
 	n.c = a.c
-	if err := n.ready(); err != nil {
+	if err := n.ready(true); err != nil {
 		_ = n.abandon()
 		if errors.Is(err, ErrContract) {
 			s.fail(err)

@@ -15,6 +15,8 @@ const (
 	// A stream reads ahead into a buffer that starts small, so that an idle connection costs little, and grows while reads fill it.
 	readAheadMin = 4 << 10
 	readAheadMax = 64 << 10
+	// A buffer of this size is filled straight from the socket; smaller ones by reading ahead: a copy costs less than a system call.
+	directMin = 32 << 10
 )
 
 // A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv,

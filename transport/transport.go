@@ -164,7 +164,7 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}
-	if err := s.ready(); err != nil {
+	if err := s.ready(true); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil

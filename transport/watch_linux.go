@@ -13,7 +13,19 @@ import (
 // canPoll says that a reader can try again and again without the Go poller waking up beside it for every arrival.
 const canPoll = true
 
-// A watcher is where the SDK waits for a plug-in's socket: an epoll descriptor of its own, which watches the plug-in's descriptor, and which the Go
+// newWatch makes the place to wait for a plug-in's socket. Whoever never polls does with less.
+func newWatch(fd int, polls bool) (watch, error) {
+	if !polls {
+		return plainWatch(fd)
+	}
+	w, err := newWatcher(fd)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// A watcher is a watch for readers that poll: an epoll descriptor of its own, which watches the plug-in's descriptor, and which the Go
 // poller watches in turn. So it can be told to look away (quiet) while a reader tries by itself. Closing it ends the waits and waits for a running
 // callback, and the plug-in's descriptor is closed only after that, so no reused number is ever read. Sending gets a second one when it has to
 // wait for the first time.
@@ -52,6 +64,9 @@ func newWatcher(fd int) (*watcher, error) {
 	w.out = direction{w.parkWriter, w.writerDeadline}
 	return w, nil
 }
+
+func (w *watcher) reading() *direction { return &w.in }
+func (w *watcher) writing() *direction { return &w.out }
 
 func (i *interest) open(fd int, events uint32) error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)

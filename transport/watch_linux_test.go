@@ -171,13 +171,13 @@ func (y *tallied) hot(t testing.TB) {
 		y.atVain(3, func() { y.says(t, []byte("a")) })
 		_, err := y.read(context.Background())
 		require.NoError(t, err)
-		if y.sock.spin.answers.hot && y.sock.wait.reader.events == 0 {
+		if y.sock.spin.answers.hot && y.sock.wait.(*watcher).reader.events == 0 {
 			break
 		}
 	}
 	y.inVain(nil)
 	require.True(t, y.sock.spin.answers.hot)
-	require.Zero(t, y.sock.wait.reader.events, "the Go poller was not told to look away")
+	require.Zero(t, y.sock.wait.(*watcher).reader.events, "the Go poller was not told to look away")
 }
 
 // Behind a quick ping-pong the reader tries again and again, and finds the answer without having slept.
@@ -215,7 +215,7 @@ func TestPollingNone(t *testing.T) {
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 	}
 	require.False(t, y.sock.spin.answers.hot)
-	require.NotZero(t, y.sock.wait.reader.events)
+	require.IsType(t, &waiter{}, y.sock.wait, "there is nothing to look away from")
 }
 
 // A reader that was hot before sleeps when nothing comes: whatever happens elsewhere, it makes no call.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -18,6 +19,7 @@ var past = time.Unix(1, 0)
 // A FrozenKeeper is a Keeper that stands still, to be handed to another process. It goes on with Thaw, or is this process's no more with Release. One of the two must be
 // called.
 type FrozenKeeper struct {
+	k     *Keeper
 	pause *keeperPause
 	state []byte
 	fds   []int
@@ -27,6 +29,7 @@ type FrozenKeeper struct {
 type keeperPause struct {
 	rests chan *Registered // the name's connection; nil: it is lost at the moment
 	goOn  chan bool        // true: here
+	once  sync.Once
 }
 
 // keeperState is the state of a Keeper, as JSON: unknown fields are skipped.
@@ -51,7 +54,7 @@ func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	case <-ctx.Done():
 		return fail(ctx.Err())
 	}
-	f := &FrozenKeeper{pause: p}
+	f := &FrozenKeeper{k: k, pause: p}
 	r := <-p.rests
 	s := keeperState{Keeper: 1, Registration: k.reg, Creation: k.creation, Held: r != nil}
 	if r != nil {
@@ -98,15 +101,18 @@ func (f *FrozenKeeper) Thaw() { f.pause.end(true) }
 
 // Release ends the Keeper in this process; the name stays registered.
 func (f *FrozenKeeper) Release() error {
-	f.pause.end(false)
+	if f.pause.end(false) {
+		<-f.k.done
+	}
 	return nil
 }
 
-func (p *keeperPause) end(here bool) {
-	select {
-	case p.goOn <- here:
-	default: // it has ended
-	}
+func (p *keeperPause) end(here bool) (first bool) {
+	p.once.Do(func() {
+		first = true
+		p.goOn <- here
+	})
+	return first
 }
 
 // A StagedKeeper is a Keeper of another process, ready to go on in this one. Start or Discard must be called.

@@ -3,7 +3,10 @@
 package tls
 
 import (
+	"crypto/tls"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -142,12 +145,15 @@ func TestMovesUnderErlang(t *testing.T) {
 		for _, v := range versions {
 			t.Run(v.name, func(t *testing.T) {
 				more := []string{v.option}
-				if v.number == versions[1].number {
+				if v.number == tls.VersionTLS13 {
 					more = append(more, "{key_update_at,50000}") // both sides: the file is both sides'
 				}
 				path := a.mutual(t, file, more...)
 				erl := r.Start(t, otp.Options{TLSOptFile: path})
-				cb, err := tlstransport.OptFileCallbacks(path, tlstransport.Options{})
+				log := &recorder{}
+				cb, err := tlstransport.OptFileCallbacks(path, tlstransport.Options{
+					Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+				})
 				require.NoError(t, err)
 				for _, connect := range []string{"they connect", "we connect"} {
 					t.Run(connect, func(t *testing.T) {
@@ -166,6 +172,11 @@ func TestMovesUnderErlang(t *testing.T) {
 							}
 						})
 						require.Empty(t, made, "the connection is the first one")
+						if v.number == tls.VersionTLS13 {
+							updates := strings.Count(log.String(), "the peer has changed its TLS key")
+							require.Positive(t, updates)
+							t.Logf("%d key updates of theirs", updates)
+						}
 					})
 				}
 			})

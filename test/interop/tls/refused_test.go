@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 	"time"
@@ -59,7 +60,8 @@ func TestWeRefuseErlang(t *testing.T) {
 						require.ErrorAs(t, (<-heard).err, &e)
 						require.Equal(t, tt.check, e.Check, e)
 						require.False(t, e.ByPeer)
-						if tt.log != "" {
+						// In TLS 1.3 the connection is up for the peer when it hears of it; OTP 27 does not log every alert then.
+						if tt.log != "" && v.number == tls.VersionTLS12 {
 							require.Eventually(t, func() bool { return strings.Contains(bad.Log(), tt.log) }, limit, 10*time.Millisecond, "the peer's log")
 						}
 						require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))

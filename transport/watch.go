@@ -1,0 +1,24 @@
+package transport
+
+import (
+	"context"
+	"syscall"
+)
+
+// A watch is where the SDK waits for a plug-in's socket, through the Go poller. Closing it ends the waits and waits for a running callback.
+type watch interface {
+	reading() *direction
+	writing() *direction
+	connected(ctx context.Context) error // waits until a connect has ended
+	quiet(on bool) (changed bool)        // see watcher
+	rawConn() syscall.RawConn            // for others' use, safe against close
+	close()
+}
+
+func plainWatch(fd int) (watch, error) {
+	w, err := newWaiter(fd)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
