@@ -92,10 +92,15 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 func (a *arena) startDriver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	args := []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"}
+	if a.tlsFile != "" {
+		const roomy = "[{buffer,262144}]" // else what is measured is how it reads: in pieces of 1,460 bytes, and it waits for each
+		args = append(args, "inet_dist_connect_options", roomy, "inet_dist_listen_options", roomy)
+	}
 	var err error
 	a.driver, err = a.release.Launch(ctx, otp.Options{
 		Name: "driver", Cookie: cookie, EpmdPort: a.epmdPort, TLSOptFile: a.tlsFile,
-		ExtraArgs: []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"},
+		ExtraArgs: args,
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ const (
 	nameOurs   = "ours"
 	nameAsleep = "asleep"
 	nameServe  = "serve"
+	nameC      = "C" // of the hand-off figures only
 )
 
 // A kind is one way to write the peer.

@@ -36,9 +36,11 @@ type outcome struct {
 	Asleep  *float64 `json:"asleep_per_libei,omitempty"`
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
 	Upper   *float64 `json:"serve_per_beam,omitempty"`
+	C       *float64 `json:"ours_per_c,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
+		C     []float64 `json:"ours_per_c,omitempty"`
 	} `json:"by_round"`
 	Target string            `json:"target,omitempty"`
 	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
@@ -65,6 +67,9 @@ func (a *arena) report(begun time.Time) report {
 			r.Kinds = append(r.Kinds, k.name)
 		}
 	}
+	if !a.o.tls && matches(a.o.only, handOff) {
+		r.Kinds = append(r.Kinds, nameC)
+	}
 	for _, row := range rows(a.o) {
 		if matches(a.o.only, measurementOf(row.name)) {
 			r.Rows = append(r.Rows, row.outcome(a.results[row.name]))
@@ -84,8 +89,9 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	}
 	o.Libei, o.BEAM = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM)
 	o.Asleep, o.Serve = o.ratio(nameAsleep, nameLibei), o.ratio(nameServe, nameLibei)
-	o.Upper = o.ratio(nameServe, nameBEAM)
+	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
+	o.ByRound.C = o.paired(nameOurs, nameC)
 	var texts []string
 	for _, t := range row.targets {
 		texts = append(texts, t.String())

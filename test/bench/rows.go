@@ -78,7 +78,7 @@ const (
 func rows(o options) []row {
 	all := figures()
 	if !o.tls {
-		return all
+		return append(all, carrierRows()...)
 	}
 	for i := range all {
 		r := &all[i]
@@ -146,6 +146,7 @@ func figures() []row {
 		row{name: connectErlang, title: "connections from Erlang", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectPeer, title: "connections from the peer", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectErlang + "/cpu", title: "processor, connection from Erlang", unit: "us"},
+		row{name: connectErlang + "/driver-cpu", title: "processor of the measuring node, connection from Erlang", unit: "us", aside: true},
 		row{name: idle + "/memory", title: "idle connection, memory", unit: "KB", targets: []target{atMost(32, "")}},
 		row{name: idle + "/descriptors", title: "idle connection, descriptors", targets: []target{atMost(2, "")}},
 		row{name: idle + "/goroutines", title: "idle connection, goroutines"},
@@ -172,7 +173,7 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")

@@ -24,7 +24,11 @@ func (r report) quotients() (first, last []quotient) {
 		return []quotient{beam}, []quotient{{head: "serve/BEAM", of: func(o *outcome) *float64 { return o.Upper }}}
 	}
 	libei := quotient{"ours/libei", func(o *outcome) *float64 { return o.Libei }, func(o *outcome) []float64 { return o.ByRound.Libei }}
-	return []quotient{libei, beam}, []quotient{
+	first = []quotient{libei, beam}
+	if slices.Contains(r.Kinds, nameC) {
+		first = append(first, quotient{"ours/C", func(o *outcome) *float64 { return o.C }, func(o *outcome) []float64 { return o.ByRound.C }})
+	}
+	return first, []quotient{
 		{head: "asleep/libei", of: func(o *outcome) *float64 { return o.Asleep }},
 		{head: "serve/libei", of: func(o *outcome) *float64 { return o.Serve }},
 	}
