@@ -93,10 +93,7 @@ func (a *arena) startDriver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	args := []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"}
-	if a.tlsFile != "" {
-		const roomy = "[{buffer,262144}]" // else what is measured is how it reads: in pieces of 1,460 bytes, and it waits for each
-		args = append(args, "inet_dist_connect_options", roomy, "inet_dist_listen_options", roomy)
-	}
+	args = append(args, a.o.buffers()...)
 	var err error
 	a.driver, err = a.release.Launch(ctx, otp.Options{
 		Name: "driver", Cookie: cookie, EpmdPort: a.epmdPort, TLSOptFile: a.tlsFile,
@@ -106,6 +103,15 @@ func (a *arena) startDriver(ctx context.Context) error {
 		return err
 	}
 	return a.driver.LoadContext(ctx, driverSource)
+}
+
+// buffers are arguments of erl, for all Erlang nodes alike: behind -kernel.
+func (o options) buffers() []string {
+	if o.buffer == 0 {
+		return nil
+	}
+	value := fmt.Sprintf("[{buffer,%d}]", o.buffer)
+	return []string{"inet_dist_connect_options", value, "inet_dist_listen_options", value}
 }
 
 func (a *arena) close() {

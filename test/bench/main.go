@@ -43,6 +43,7 @@ type options struct {
 	only   *regexp.Regexp // names of measurements; nil: all
 	peers  []string       // names of kinds; nil: all
 	tls    bool           // else TCP
+	buffer int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json   bool
 }
 
@@ -69,6 +70,7 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.SetOutput(errors)
 	f.IntVar(&o.otp, "otp", 0, "`release` of the Erlang nodes: 25, 27 or 29 (default the oldest there is)")
 	f.IntVar(&o.rounds, "rounds", 0, fmt.Sprintf("`number` of rounds (default %d, quick %d)", defaultRounds, quickRounds))
+	f.IntVar(&o.buffer, "buffer", 0, "`bytes` that both Erlang nodes read at once, their option {buffer,N} (default as Erlang has it)")
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
 	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))

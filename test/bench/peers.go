@@ -100,7 +100,8 @@ func startLibei(ctx context.Context, a *arena, node string) (*peer, error) {
 }
 
 func startBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
-	n, err := a.release.Launch(ctx, otp.Options{Name: node, Cookie: cookie, EpmdPort: a.epmdPort, Hidden: true, TLSOptFile: a.tlsFile})
+	n, err := a.release.Launch(ctx, otp.Options{Name: node, Cookie: cookie, EpmdPort: a.epmdPort, Hidden: true, TLSOptFile: a.tlsFile,
+		ExtraArgs: append([]string{"-kernel"}, a.o.buffers()...)})
 	if err != nil {
 		return nil, err
 	}
