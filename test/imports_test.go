@@ -66,6 +66,7 @@ var picture = []row{
 	{path: "test/chaos", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/bench", own: libraries + " test/otp", others: []string{xsys, cobra, pflag, ergo}},
 	{path: "test/bench/peer", own: libraries},
+	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", others: []string{ergo}},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},

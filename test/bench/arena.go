@@ -35,6 +35,7 @@ type arena struct {
 	release  otp.Release
 	progress io.Writer
 	dir      string // of the programs built
+	tlsFile  string // option file of all nodes; empty: they talk over TCP
 	epmdPort int
 	stopEpmd func()
 	driver   *otp.Node
@@ -58,11 +59,16 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 	if a.epmdPort, a.stopEpmd, err = release.LaunchEpmd(); err != nil {
 		return nil, err
 	}
+	if o.tls {
+		if a.tlsFile, err = a.certify(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.startDriver(ctx); err != nil {
 		return nil, err
 	}
 	for _, k := range kinds() {
-		if !a.wanted(k.name) {
+		if !o.wanted(k) {
 			continue
 		}
 		a.say("starting %s", k.name)
@@ -86,15 +92,26 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 func (a *arena) startDriver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
+	args := []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"}
+	args = append(args, a.o.buffers()...)
 	var err error
 	a.driver, err = a.release.Launch(ctx, otp.Options{
-		Name: "driver", Cookie: cookie, EpmdPort: a.epmdPort,
-		ExtraArgs: []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"},
+		Name: "driver", Cookie: cookie, EpmdPort: a.epmdPort, TLSOptFile: a.tlsFile,
+		ExtraArgs: args,
 	})
 	if err != nil {
 		return err
 	}
 	return a.driver.LoadContext(ctx, driverSource)
+}
+
+// buffers are arguments of erl, for all Erlang nodes alike: behind -kernel.
+func (o options) buffers() []string {
+	if o.buffer == 0 {
+		return nil
+	}
+	value := fmt.Sprintf("[{buffer,%d}]", o.buffer)
+	return []string{"inet_dist_connect_options", value, "inet_dist_listen_options", value}
 }
 
 func (a *arena) close() {

@@ -33,7 +33,14 @@ func TestParse(t *testing.T) {
 	require.Equal(t, 2, o.rounds)
 	require.Equal(t, defaultCell, o.cell)
 
-	for _, wrong := range []string{"--peers=jinterface", "--only=(", "--rounds=x", "16B"} {
+	o, err = parse([]string{"--transport", "tls"}, io.Discard)
+	require.NoError(t, err)
+	require.True(t, o.tls)
+	for _, k := range kinds() {
+		require.Equal(t, k.tls, o.wanted(k), k.name)
+	}
+
+	for _, wrong := range []string{"--transport=udp", "--peers=jinterface", "--only=(", "--rounds=x", "16B"} {
 		_, err := parse([]string{wrong}, io.Discard)
 		require.Error(t, err, wrong)
 	}
@@ -75,21 +82,38 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, handOff: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
-	for _, r := range rows() {
+	for _, r := range rows(options{}) {
 		require.True(t, known[measurementOf(r.name)], r.name)
 	}
 }
 
+// Over TLS there is nobody but the BEAM to measure against.
+func TestTargetsOverTLS(t *testing.T) {
+	n := 0
+	for _, r := range rows(options{tls: true}) {
+		for _, target := range r.targets {
+			require.Contains(t, []string{"", nameBEAM}, target.against, r.name)
+			n++
+		}
+	}
+	require.NotZero(t, n)
+}
+
 // A quick run of one size has every row, with a value of every peer that can have one.
 func TestQuickRunHasEveryRow(t *testing.T) {
+	t.Run("TCP", func(t *testing.T) { quickRun(t, "--peers=libei,BEAM,ours,asleep") })
+	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours") })
+}
+
+func quickRun(t *testing.T, args ...string) {
 	release := otp.Releases(t)[0]
-	o, err := parse([]string{"--quick", "--rounds=1", "--peers=libei,BEAM,ours,asleep", "--json"}, io.Discard)
+	o, err := parse(append(args, "--quick", "--rounds=1", "--json"), io.Discard)
 	require.NoError(t, err)
-	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle")
+	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle|handoff")
 	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
 
 	var out, progress bytes.Buffer
@@ -105,7 +129,7 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 	for _, row := range r.Rows {
 		found[row.Name] = row
 	}
-	for _, row := range rows() {
+	for _, row := range rows(o) {
 		if !o.only.MatchString(measurementOf(row.name)) {
 			require.NotContains(t, found, row.name)
 			continue

@@ -26,6 +26,16 @@ func (a *arena) buildGo(ctx context.Context, pkg string) (string, error) {
 	return program, nil
 }
 
+// certify makes certificates for all nodes, and returns their option file.
+func (a *arena) certify(ctx context.Context) (string, error) {
+	program, err := a.buildGo(ctx, "cmd/cnode-demo")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(a.dir, "tls")
+	return filepath.Join(dir, "ssl_dist.conf"), a.command(ctx, program, "certs", dir)
+}
+
 // buildC compiles a program of test/interop/libei as its makers would, with -O2, once, and returns its path. Without a compiler or
 // libei's files it is the program that test/prepare.sh has compiled in the same way.
 func (a *arena) buildC(ctx context.Context, name string) (string, error) {
@@ -51,13 +61,27 @@ func (a *arena) compile(ctx context.Context, name, program string) error {
 	if err != nil {
 		return err
 	}
+	return compileC(ctx, filepath.Join("test", "interop", "libei", name+".c"), program,
+		"-I"+filepath.Join(libei, "include"), "-L"+filepath.Join(libei, "lib"), "-lei")
+}
+
+// buildPlainC compiles a program of test/bench/c, which needs no library.
+func (a *arena) buildPlainC(ctx context.Context, name string) (string, error) {
+	program := filepath.Join(a.dir, name)
+	if err := compileC(ctx, filepath.Join("test", "bench", "c", name+".c"), program); err != nil {
+		return "", err
+	}
+	return program, nil
+}
+
+// compileC compiles a file of this module.
+func compileC(ctx context.Context, file, program string, flags ...string) error {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	if err != nil {
 		return fmt.Errorf("where the module is: %w", err)
 	}
-	source := filepath.Join(strings.TrimSpace(string(out)), "test", "interop", "libei", name+".c")
-	cmd := exec.CommandContext(ctx, "gcc", "-std=gnu11", "-O2", "-pthread", "-I"+filepath.Join(libei, "include"),
-		"-o", program, source, "-L"+filepath.Join(libei, "lib"), "-lei")
+	source := filepath.Join(strings.TrimSpace(string(out)), file)
+	cmd := exec.CommandContext(ctx, "gcc", append([]string{"-std=gnu11", "-O2", "-pthread", "-o", program, source}, flags...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s does not compile: %w\n%s", source, err, out)
 	}

@@ -57,13 +57,14 @@ func (a *arena) connectFromErlang(ctx context.Context, p *peer, n int) error {
 	if _, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', 3", p.node)); err != nil {
 		return err
 	}
-	cpu := startClock(p.pid)
+	cpu, driverCPU := startClock(p.pid), startClock(a.driver.Pid())
 	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
 	if err != nil {
 		return err
 	}
 	a.results.add(connectErlang, p.kind.name, float64(n)/time.Duration(ns).Seconds())
 	a.addTime(connectErlang+"/cpu", p, cpu, n)
+	a.addTime(connectErlang+"/driver-cpu", p, driverCPU, n)
 	return nil
 }
 

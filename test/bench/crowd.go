@@ -8,6 +8,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
 )
 
 // The crowds, in connections.
@@ -19,6 +20,21 @@ func crowded(n int) string { return fmt.Sprintf("%s/%d", crowd, n) }
 type member struct {
 	node *nodes.Node
 	conn *nodes.Conn
+}
+
+// member makes a hidden node of this program.
+func (a *arena) member(name string) (*nodes.Node, error) {
+	cfg := nodes.Config{
+		Name: name, Cookie: cookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}},
+	}
+	if a.tlsFile != "" {
+		var err error
+		if cfg.Transport, err = tlstransport.FromOptFile(a.tlsFile, tlstransport.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	return nodes.New(cfg)
 }
 
 // measureCrowd has more and more connections to a fresh peer of each kind. Each time as many messages go there and back, one after the other, each over the
@@ -65,12 +81,11 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 			_ = m.node.Close()
 		}
 	}()
-	mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}}
 	var costs []float64
 	for _, want := range crowds {
 		n := min(want, a.o.idle)
 		for len(all) < n {
-			node, err := nodes.New(nodes.Config{Name: fmt.Sprintf("crowd%d@127.0.0.1", len(all)), Cookie: cookie, Resolver: mapper})
+			node, err := a.member(fmt.Sprintf("crowd%d@127.0.0.1", len(all)))
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 // warmConnections come and go before the first look, so that what a peer sets up once does not count.
@@ -107,9 +106,8 @@ func (a *arena) hold(ctx context.Context, p *peer, n int) (release func(), err e
 			_ = n.Close()
 		}
 	}
-	mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}}
 	for i := range n {
-		node, err := nodes.New(nodes.Config{Name: fmt.Sprintf("idle%d@127.0.0.1", i), Cookie: cookie, Resolver: mapper})
+		node, err := a.member(fmt.Sprintf("idle%d@127.0.0.1", i))
 		if err != nil {
 			return release, err
 		}

@@ -1,7 +1,7 @@
 // Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a program written with C's libei, another
 // Erlang node, a program written with ergo, and two of ours. See README.md.
 //
-//	go run ./test/bench [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
+//	go run ./test/bench [--transport tls] [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
 package main
 
 import (
@@ -42,6 +42,8 @@ type options struct {
 	quick  bool
 	only   *regexp.Regexp // names of measurements; nil: all
 	peers  []string       // names of kinds; nil: all
+	tls    bool           // else TCP
+	buffer int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json   bool
 }
 
@@ -68,14 +70,22 @@ func parse(args []string, errors io.Writer) (options, error) {
 	f.SetOutput(errors)
 	f.IntVar(&o.otp, "otp", 0, "`release` of the Erlang nodes: 25, 27 or 29 (default the oldest there is)")
 	f.IntVar(&o.rounds, "rounds", 0, fmt.Sprintf("`number` of rounds (default %d, quick %d)", defaultRounds, quickRounds))
+	f.IntVar(&o.buffer, "buffer", 0, "`bytes` that both Erlang nodes read at once, their option {buffer,N} (default as Erlang has it)")
 	f.BoolVar(&o.quick, "quick", false, "less than a minute, and less exact")
 	f.BoolVar(&o.json, "json", false, "print JSON with every single value")
 	f.DurationVar(&o.cell, "cell", 0, fmt.Sprintf("`time` of one measurement (default %v, quick %v)", defaultCell, quickCell))
-	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, connect/erlang, connect/peer, crowd, idle) matches the `pattern`",
+	f.Func("only", "take only measurements whose name (round-trip/16B, in/1KB, out/1MB, connect/erlang, connect/peer, crowd, idle, handoff) matches the `pattern`",
 		func(s string) (err error) {
 			o.only, err = regexp.Compile(s)
 			return err
 		})
+	f.Func("transport", "what carries the distribution: tcp or `tls` (default tcp)", func(s string) error {
+		if s != "tcp" && s != "tls" {
+			return fmt.Errorf("%q is neither tcp nor tls", s)
+		}
+		o.tls = s == "tls"
+		return nil
+	})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
 		for name := range strings.SplitSeq(s, ",") {
 			if !slices.Contains(kindNames(), name) {

@@ -19,23 +19,25 @@ const (
 	nameOurs   = "ours"
 	nameAsleep = "asleep"
 	nameServe  = "serve"
+	nameC      = "C" // of the hand-off figures only
 )
 
 // A kind is one way to write the peer.
 type kind struct {
 	name  string
+	tls   bool // it speaks TLS
 	start func(ctx context.Context, a *arena, node string) (*peer, error)
 }
 
 // kinds are in the order in which they are measured in each round.
 func kinds() []kind {
 	return []kind{
-		{nameLibei, startLibei},
-		{nameBEAM, startBEAM},
-		{nameErgo, startErgo},
-		{nameOurs, startOurs},
-		{nameAsleep, startAsleep},
-		{nameServe, startServe},
+		{nameLibei, false, startLibei},
+		{nameBEAM, true, startBEAM},
+		{nameErgo, false, startErgo},
+		{nameOurs, true, startOurs},
+		{nameAsleep, false, startAsleep},
+		{nameServe, true, startServe},
 	}
 }
 
@@ -60,7 +62,10 @@ type peer struct {
 	goroutines bool
 }
 
-func (a *arena) wanted(kind string) bool { return a.o.peers == nil || slices.Contains(a.o.peers, kind) }
+// wanted tells whether a kind can be measured, and is to be.
+func (o options) wanted(k kind) bool {
+	return (k.tls || !o.tls) && (o.peers == nil || slices.Contains(o.peers, k.name))
+}
 
 // start starts a peer with a name that none had before.
 func (a *arena) start(ctx context.Context, k kind) (*peer, error) {
@@ -95,7 +100,8 @@ func startLibei(ctx context.Context, a *arena, node string) (*peer, error) {
 }
 
 func startBEAM(ctx context.Context, a *arena, node string) (*peer, error) {
-	n, err := a.release.Launch(ctx, otp.Options{Name: node, Cookie: cookie, EpmdPort: a.epmdPort, Hidden: true})
+	n, err := a.release.Launch(ctx, otp.Options{Name: node, Cookie: cookie, EpmdPort: a.epmdPort, Hidden: true, TLSOptFile: a.tlsFile,
+		ExtraArgs: append([]string{"-kernel"}, a.o.buffers()...)})
 	if err != nil {
 		return nil, err
 	}
@@ -133,13 +139,13 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.launch(ctx, exec.Command(program, node, cookie))
+	p, err := a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, node, cookie))
 	if err != nil {
 		return nil, err
 	}
 	p.goroutines = true
 	p.dial = func(ctx context.Context, n int) error {
-		return a.command(ctx, program, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
+		return a.command(ctx, program, "-tls", a.tlsFile, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
 	}
 	return p, nil
 }
@@ -159,6 +165,9 @@ func startServe(ctx context.Context, a *arena, node string) (*peer, error) {
 		return nil, err
 	}
 	cmd := exec.Command(program, "serve", "--name", node, "--cookie", cookie)
+	if a.tlsFile != "" {
+		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", a.tlsFile)
+	}
 	endWithBench(cmd) // the others end with their standard input
 	return a.launch(ctx, cmd)
 }

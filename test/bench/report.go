@@ -17,6 +17,8 @@ type report struct {
 	OTP     int       `json:"otp"`
 	Go      string    `json:"go"`
 	Date    string    `json:"date"`
+	TLS     bool      `json:"tls"`
+	Buffer  int       `json:"buffer,omitempty"`
 	Rounds  int       `json:"rounds"`
 	Seconds float64   `json:"seconds"`
 	Load    string    `json:"load"` // of the machine at the end: 1, 5, 15 minutes
@@ -34,9 +36,12 @@ type outcome struct {
 	BEAM    *float64 `json:"ours_per_beam,omitempty"`
 	Asleep  *float64 `json:"asleep_per_libei,omitempty"`
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
+	Upper   *float64 `json:"serve_per_beam,omitempty"`
+	C       *float64 `json:"ours_per_c,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
+		C     []float64 `json:"ours_per_c,omitempty"`
 	} `json:"by_round"`
 	Target string            `json:"target,omitempty"`
 	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
@@ -55,15 +60,18 @@ type values struct {
 
 func (a *arena) report(begun time.Time) report {
 	r := report{
-		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), Rounds: a.o.rounds,
+		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), TLS: a.o.tls, Buffer: a.o.buffer, Rounds: a.o.rounds,
 		Seconds: math.Round(time.Since(begun).Seconds()), Load: load(), Notes: a.notes,
 	}
-	for _, name := range kindNames() {
-		if a.wanted(name) {
-			r.Kinds = append(r.Kinds, name)
+	for _, k := range kinds() {
+		if a.o.wanted(k) {
+			r.Kinds = append(r.Kinds, k.name)
 		}
 	}
-	for _, row := range rows() {
+	if !a.o.tls && matches(a.o.only, handOff) {
+		r.Kinds = append(r.Kinds, nameC)
+	}
+	for _, row := range rows(a.o) {
 		if matches(a.o.only, measurementOf(row.name)) {
 			r.Rows = append(r.Rows, row.outcome(a.results[row.name]))
 		}
@@ -82,7 +90,9 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	}
 	o.Libei, o.BEAM = o.ratio(nameOurs, nameLibei), o.ratio(nameOurs, nameBEAM)
 	o.Asleep, o.Serve = o.ratio(nameAsleep, nameLibei), o.ratio(nameServe, nameLibei)
+	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
+	o.ByRound.C = o.paired(nameOurs, nameC)
 	var texts []string
 	for _, t := range row.targets {
 		texts = append(texts, t.String())

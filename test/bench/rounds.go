@@ -66,7 +66,10 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureCrowd(ctx); err != nil {
 		return err
 	}
-	return a.measureIdle(ctx)
+	if err := a.measureIdle(ctx); err != nil {
+		return err
+	}
+	return a.measureCarriers(ctx)
 }
 
 // inTurn calls f for every peer, and begins with another one in each round, so that none always has the same one before it.

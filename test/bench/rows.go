@@ -67,14 +67,42 @@ const (
 	roundTrip     = "round-trip"
 	out           = "out"
 	in            = "in"
-	connectErlang = "connect/erlang"
-	connectPeer   = "connect/peer"
+	connect       = "connect"
+	connectErlang = connect + "/erlang"
+	connectPeer   = connect + "/peer"
 	idle          = "idle"
 	crowd         = "crowd"
 )
 
 // rows are the table, with the targets of the project.
-func rows() []row {
+func rows(o options) []row {
+	all := figures()
+	if !o.tls {
+		return append(all, carrierRows()...)
+	}
+	for i := range all {
+		r := &all[i]
+		name, _, _ := strings.Cut(r.name, "/")
+		switch {
+		case slices.ContainsFunc(r.targets, func(t target) bool { return t.against == "" }):
+		case r.processor():
+			r.targets = nil
+		case name == roundTrip:
+			r.targets = []target{atMost(1, nameBEAM)}
+		case name == out || name == in:
+			r.targets = atLeast(1.5, nameBEAM)
+		case name == connect:
+			r.targets = atLeast(2, nameBEAM)
+		}
+	}
+	return all
+}
+
+// processor tells whether it is processor time.
+func (r row) processor() bool { return strings.HasSuffix(r.name, "cpu") }
+
+// figures are the table over TCP.
+func figures() []row {
 	var all []row
 	for _, s := range sizes {
 		most := []target{atMost(1.05, nameLibei), atMost(1.05, nameLibei).asleep()}
@@ -118,6 +146,7 @@ func rows() []row {
 		row{name: connectErlang, title: "connections from Erlang", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectPeer, title: "connections from the peer", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectErlang + "/cpu", title: "processor, connection from Erlang", unit: "us"},
+		row{name: connectErlang + "/driver-cpu", title: "processor of the measuring node, connection from Erlang", unit: "us", aside: true},
 		row{name: idle + "/memory", title: "idle connection, memory", unit: "KB", targets: []target{atMost(32, "")}},
 		row{name: idle + "/descriptors", title: "idle connection, descriptors", targets: []target{atMost(2, "")}},
 		row{name: idle + "/goroutines", title: "idle connection, goroutines"},
@@ -144,7 +173,7 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")

@@ -10,17 +10,51 @@ import (
 	"unicode/utf8"
 )
 
+// A quotient is a column of ratios.
+type quotient struct {
+	head   string
+	of     func(o *outcome) *float64
+	spread func(o *outcome) []float64
+}
+
+// quotients are the columns before the target, and those behind the peers.
+func (r report) quotients() (first, last []quotient) {
+	beam := quotient{"ours/BEAM", func(o *outcome) *float64 { return o.BEAM }, func(o *outcome) []float64 { return o.ByRound.BEAM }}
+	if r.TLS {
+		return []quotient{beam}, []quotient{{head: "serve/BEAM", of: func(o *outcome) *float64 { return o.Upper }}}
+	}
+	libei := quotient{"ours/libei", func(o *outcome) *float64 { return o.Libei }, func(o *outcome) []float64 { return o.ByRound.Libei }}
+	first = []quotient{libei, beam}
+	if slices.Contains(r.Kinds, nameC) {
+		first = append(first, quotient{"ours/C", func(o *outcome) *float64 { return o.C }, func(o *outcome) []float64 { return o.ByRound.C }})
+	}
+	return first, []quotient{
+		{head: "asleep/libei", of: func(o *outcome) *float64 { return o.Asleep }},
+		{head: "serve/libei", of: func(o *outcome) *float64 { return o.Serve }},
+	}
+}
+
 // writeText prints the ratios with the targets and every peer's medians, then the spread.
 func (r report) writeText(w io.Writer) error {
-	head := []string{"", "ours/libei", "ours/BEAM", "target", "met", "unit"}
-	medians := [][]string{append(append([]string{}, head...), append(r.Kinds, "asleep/libei", "serve/libei")...)}
-	spread := [][]string{append([]string{"lowest .. highest", "ours/libei", "ours/BEAM", "unit"}, r.Kinds...)}
+	first, last := r.quotients()
+	head, low := []string{""}, []string{"lowest .. highest"}
+	for _, q := range first {
+		head, low = append(head, q.head), append(low, q.head)
+	}
+	head = append(append(head, "target", "met", "unit"), r.Kinds...)
+	for _, q := range last {
+		head = append(head, q.head)
+	}
+	medians, spread := [][]string{head}, [][]string{append(append(low, "unit"), r.Kinds...)}
 	for _, o := range r.Rows {
 		if o.aside {
 			continue
 		}
-		line := []string{o.Title, ratio(o.Libei), ratio(o.BEAM), o.Target, o.Met, o.Unit}
-		low := []string{o.Title, extent(o.ByRound.Libei), extent(o.ByRound.BEAM), o.Unit}
+		line, low := []string{o.Title}, []string{o.Title}
+		for _, q := range first {
+			line, low = append(line, ratio(q.of(&o))), append(low, extent(q.spread(&o)))
+		}
+		line, low = append(line, o.Target, o.Met, o.Unit), append(low, o.Unit)
 		for _, kind := range r.Kinds {
 			v, ok := o.Peers[kind]
 			if !ok {
@@ -30,12 +64,14 @@ func (r report) writeText(w io.Writer) error {
 			line = append(line, figure(v.Median))
 			low = append(low, figure(v.Min)+" .. "+figure(v.Max))
 		}
-		medians = append(medians, append(line, ratio(o.Asleep), ratio(o.Serve)))
-		spread = append(spread, low)
+		for _, q := range last {
+			line = append(line, ratio(q.of(&o)))
+		}
+		medians, spread = append(medians, line), append(spread, low)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s; OTP %d; %s; %s; medians of %s; %.0f s; load %s\n\n",
-		r.Machine, r.OTP, r.Go, r.Date, plural(r.Rounds, "round"), r.Seconds, r.Load)
+	fmt.Fprintf(&b, "%s; OTP %d%s; %s; %s; medians of %s; %.0f s; load %s\n\n",
+		r.Machine, r.OTP, map[bool]string{true: ", TLS"}[r.TLS], r.Go, r.Date, plural(r.Rounds, "round"), r.Seconds, r.Load)
 	writeTable(&b, medians)
 	b.WriteString("\n")
 	writeTable(&b, spread)

@@ -1,8 +1,8 @@
 // Peer is the C-node that the benchmark measures: the counterpart, on the lower level of package nodes, of the C program
 // test/interop/libei/ei_echo.c.
 //
-//	peer [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
-//	peer -dial N NODE COOKIE  connects to NODE N times, each time as another node
+//	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
+//	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
 package main
@@ -18,32 +18,46 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
 
 func main() {
 	dials := flag.Int("dial", 0, "connect to a node this many times instead of serving")
 	polling := flag.Duration("polling", transport.DefaultPolling, "how long a reader polls before it sleeps")
+	file := flag.String("tls", "", "option file of TLS; empty: TCP")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-polling TIME] NAME COOKIE | peer -dial N NODE COOKIE")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-tls FILE] [-polling TIME] NAME COOKIE | peer [-tls FILE] -dial N NODE COOKIE")
 	}
 	flag.Parse()
 	if flag.NArg() != 2 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	run := func(ctx context.Context, name, cookie string) error { return serve(ctx, name, cookie, *polling) }
-	if *dials > 0 {
-		run = func(ctx context.Context, node, cookie string) error { return dial(ctx, node, cookie, *dials) }
-	}
-	if err := run(context.Background(), flag.Arg(0), flag.Arg(1)); err != nil {
+	if err := run(context.Background(), *file, *polling, *dials); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(ctx context.Context, name, cookie string, polling time.Duration) error {
-	n, err := nodes.New(nodes.Config{Name: name, Cookie: cookie, Transport: transport.WithPolling(transport.TCP(), polling)})
+func run(ctx context.Context, file string, polling time.Duration, dials int) error {
+	carrier := transport.TCP()
+	if file != "" {
+		var err error
+		if carrier, err = tlstransport.FromOptFile(file, tlstransport.Options{}); err != nil {
+			return err
+		}
+	}
+	cfg := nodes.Config{Cookie: flag.Arg(1), Transport: transport.WithPolling(carrier, polling)}
+	if dials > 0 {
+		return dial(ctx, cfg, flag.Arg(0), dials)
+	}
+	cfg.Name = flag.Arg(0)
+	return serve(ctx, cfg)
+}
+
+func serve(ctx context.Context, cfg nodes.Config) error {
+	n, err := nodes.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -93,9 +107,10 @@ func endWithInput() {
 
 // dial connects as ei_connect_rate does: under a new name each time, so that the other node never has to ask whether
 // the last connection is still alive.
-func dial(ctx context.Context, node, cookie string, times int) error {
+func dial(ctx context.Context, cfg nodes.Config, node string, times int) error {
 	for i := range times {
-		n, err := nodes.New(nodes.Config{Name: fmt.Sprintf("dial%d_%d@127.0.0.1", os.Getpid(), i), Cookie: cookie})
+		cfg.Name = fmt.Sprintf("dial%d_%d@127.0.0.1", os.Getpid(), i)
+		n, err := nodes.New(cfg)
 		if err != nil {
 			return err
 		}
