@@ -501,6 +501,7 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	peer := w.started("peer")
 	r := w.shuttle("peer@test", true)
 	release, entered := make(chan struct{}), make(chan struct{})
+	require.NoError(t, r.n[0].serveKernel())
 	r.n[0].Expose("m", "slow", func(context.Context, []ei.Term) (any, error) {
 		close(entered)
 		<-release
