@@ -567,15 +567,12 @@ func TestDescriptors(t *testing.T) {
 			require.Equal(t, 4, opened(t, before))
 			requireSpeak(t, c, s)
 			require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
-			var out int64
-			for {
-				n, err := c.Writev(within(t, time.Millisecond), make([]byte, 1<<20))
-				out += n
-				if err != nil {
-					require.ErrorIs(t, err, context.DeadlineExceeded)
-					break
-				}
-			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
+			require.Eventually(t, func() bool { return opened(t, before) == 5 }, 20*time.Second, time.Millisecond)
+			cancel()
+			require.ErrorIs(t, returns(t, stuck), context.Canceled)
 			require.Equal(t, 5, opened(t, before))
 			require.NoError(t, c.Close())
 			require.Equal(t, 2, opened(t, before))
