@@ -49,7 +49,9 @@ func TestNames(t *testing.T) {
 		// From the worker of one node to another node, over the worker that has it.
 		is(t, a, "'"+b.Name()+"'", `rpc:call(N, w, rpc, ['%s', erlang, node, []])`, b.Name())
 		is(t, b, "{true,undefined}", `R = monitor(process, {joe, N}), {joe, N} ! done,
-			D = receive {'DOWN', R, process, {joe, N}, done} -> true after 10000 -> late end, {D, rpc:call(N, w, whereis, [joe])}`)
+			D = receive {'DOWN', R, process, {joe, N}, done} -> true after 10000 -> late end,
+			Gone = fun(_, 0) -> late; (F, K) -> case rpc:call(N, w, whereis, [joe]) of undefined -> undefined; _ -> timer:sleep(10), F(F, K - 1) end end,
+			{D, Gone(Gone, 500)}`) // the front hears of it beside those who watched
 		is(t, b, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
 		is(t, a, "{ok,again}", `gen_server:call({joe, N}, again)`)
 	})
