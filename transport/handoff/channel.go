@@ -8,8 +8,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A Channel is what the two sides of a hand-off speak over: a connection of sequenced packets between two processes of one user. It is for one hand-off, or one request,
@@ -77,16 +75,11 @@ func FileChannel(f *os.File) (*Channel, error) {
 
 // DialControl connects to a control socket at a path; see Control. syscall.ECONNREFUSED, or fs.ErrNotExist, if nobody listens.
 func DialControl(ctx context.Context, path string) (*Channel, error) {
-	addr, err := transport.FromUnixPath(path)
+	c, err := dialPackets(ctx, path)
 	if err != nil {
-		return nil, failed("connect", addr, err)
+		return nil, err
 	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unixpacket", path)
-	if err != nil {
-		return nil, failed("connect", addr, err)
-	}
-	ch, err := NewChannel(c.(*net.UnixConn))
+	ch, err := NewChannel(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

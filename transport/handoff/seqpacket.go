@@ -66,8 +66,8 @@ func JSONPair() (one, other *JSONConn, err error) {
 	return nil, nil, errors.Join(err, first.Close())
 }
 
-// DialJSON connects to a JSONListener at a path.
-func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
+// dialPackets connects a socket of sequenced packets to a path.
+func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err != nil {
 		return nil, failed("connect", addr, err)
@@ -77,7 +77,16 @@ func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 	if err != nil {
 		return nil, failed("connect", addr, err)
 	}
-	j, err := NewJSONConn(c.(*net.UnixConn))
+	return c.(*net.UnixConn), nil
+}
+
+// DialJSON connects to a JSONListener at a path.
+func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
+	c, err := dialPackets(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	j, err := NewJSONConn(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
