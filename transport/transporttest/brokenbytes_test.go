@@ -249,8 +249,12 @@ func byteMutants() []mutant {
 				return n, err
 			}
 			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				var all int64
+				for _, p := range v {
+					all += int64(len(p))
+				}
 				n, err := writev(fd, v, tmo)
-				if n > 0 && n < 1<<20 && len(v) < 1024 {
+				if n > 0 && n < all && len(v) < 1024 {
 					return n - 1, err
 				}
 				return n, err
