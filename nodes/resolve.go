@@ -18,7 +18,7 @@ import (
 
 // An Endpoint is where a node can be reached.
 type Endpoint struct {
-	Addr      transport.Addr
+	Addr      transport.Addr      // where it listens
 	Transport transport.Transport // nil: Config.Transport
 	Version5  bool                // the node speaks only the old handshake
 }
@@ -35,10 +35,10 @@ type Publisher interface {
 
 // A Presence is what a Publisher makes known.
 type Presence struct {
-	Name   string // alive@host
-	Addr   transport.Addr
-	Hidden bool
-	Logger *slog.Logger
+	Name   string         // alive@host
+	Addr   transport.Addr // that of the listener, really bound
+	Hidden bool           // the opposite of Config.Visible
+	Logger *slog.Logger   // never nil
 }
 
 // A Publication lasts until it is closed.
