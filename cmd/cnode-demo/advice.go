@@ -191,7 +191,8 @@ var advices = []advice{
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
 			return ""
 		}
-		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. --timeout waits longer."
+		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. ping and call\n" +
+			"wait longer with --timeout."
 	}},
 	{"interrupted", is(context.Canceled, "Interrupted.")},
 }
