@@ -49,12 +49,11 @@ func TestDirectPeerStops(t *testing.T) {
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, reading))
 	}
-	misses := 0
-	for ; misses < 1000 && y.sock.spin.near.due(); misses++ {
+	for range pollMisses {
+		require.True(t, y.sock.spin.near.hot)
 		late()
 	}
-	require.GreaterOrEqual(t, misses, pollMisses)
-	require.Less(t, misses, 1000, "a signal ends a wait now and then, not always")
+	require.False(t, y.sock.spin.near.due())
 	late()
 	require.Zero(t, y.sock.poller.busy.Load())
 	y.sock.poller.direct = 10 * time.Second
