@@ -49,11 +49,7 @@ func (t *trial) run() {
 		}()
 		t.rule.try(t)
 	}()
-	watchdog := time.NewTimer(t.s.watchdog)
-	defer watchdog.Stop()
-	select {
-	case <-done:
-	case <-watchdog.C:
+	if !endsWithin(done, t.s.watchdog) {
 		t.broke("", "it hung: no end after %v", t.s.watchdog)
 		t.inVain()
 	}
@@ -176,13 +172,21 @@ func begin[T any](t *trial, what string, op func() (T, error)) *call[T] {
 }
 
 // endsWithin waits for the end of the operation, which need not come.
-func (c *call[T]) endsWithin(d time.Duration) bool {
+func (c *call[T]) endsWithin(d time.Duration) bool { return endsWithin(c.done, d) }
+
+// endsWithin waits for an end. One that has come by the time at which we are told that its time is over counts.
+func endsWithin(done <-chan struct{}, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-c.done:
+	case <-done:
 		return true
 	case <-timer.C:
+	}
+	select {
+	case <-done:
+		return true
+	default:
 		return false
 	}
 }
@@ -249,11 +253,7 @@ func (t *trial) closeAll() {
 			_ = closers[i]()
 		}
 	}()
-	timer := time.NewTimer(t.s.patience)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
+	if !endsWithin(done, t.s.patience) {
 		t.inVain()
 		t.broke("Close", "a stream or listener could not be closed at the end of the trial")
 	}
