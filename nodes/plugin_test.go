@@ -301,7 +301,8 @@ func TestSickPluginAtSetup(t *testing.T) {
 				s.armed.Store(true)
 				ctx, cancel := context.WithCancel(w.ctx())
 				defer cancel()
-				connected := async(func() (*Conn, error) { return w.node("alice").Connect(ctx, "bob@test") })
+				a := w.node("alice")
+				connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
 				if callback == "Accept" && f == blocks {
 					arrives(t, s.hit, "the fault")
 					cancel()
