@@ -12,10 +12,14 @@ const (
 	pollRoom     = unix.POLLOUT
 )
 
-// awaitFD waits for one of the events of a descriptor on the thread that calls, for so long at most, and reports whether one came.
-func awaitFD(fd int, events int16, d time.Duration) bool {
+// awaitFD waits for one of the events of a descriptor on the thread that calls, for so long at most. It reports whether one came, and whether it has
+// waited all that time else.
+//
+// The scheduler is not told, for its monitor thread would wake up for each wait, beside a peer that has work to do. It need not be: when it wants
+// the processor, to collect garbage say, it signals the thread, and a signal ends the wait.
+func awaitFD(fd int, events int16, d time.Duration) (came, inVain bool) {
 	p := unix.PollFd{Fd: int32(fd), Events: events}
 	t := unix.NsecToTimespec(d.Nanoseconds())
-	n, _, _ := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
-	return n == 1
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+	return errno == 0 && n == 1, errno == 0 && n == 0
 }

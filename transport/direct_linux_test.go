@@ -49,11 +49,12 @@ func TestDirectPeerStops(t *testing.T) {
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, reading))
 	}
-	for range pollMisses {
-		require.True(t, y.sock.spin.near.hot)
+	misses := 0
+	for ; misses < 1000 && y.sock.spin.near.due(); misses++ {
 		late()
 	}
-	require.False(t, y.sock.spin.near.due())
+	require.GreaterOrEqual(t, misses, pollMisses)
+	require.Less(t, misses, 1000, "a signal ends a wait now and then, not always")
 	late()
 	require.Zero(t, y.sock.poller.busy.Load())
 	y.sock.poller.direct = 10 * time.Second

@@ -124,8 +124,13 @@ func (s *socket[C]) pollRead(habit *pace) bool {
 
 // directRead makes a direct wait.
 func (s *socket[C]) directRead() bool {
-	came := awaitFD(s.fd, pollArrivals, s.poller.direct) && s.readAgain()
-	s.spin.near.polled(came)
+	came, inVain := awaitFD(s.fd, pollArrivals, s.poller.direct)
+	if came {
+		came = s.readAgain()
+	}
+	if came || inVain {
+		s.spin.near.polled(came)
+	}
 	return came
 }
 

@@ -120,8 +120,11 @@ func (s *socket[C]) helpWrite() bool {
 		w.room.polled(came)
 	}
 	if soon && !came {
-		came = awaitFD(s.fd, pollRoom, s.poller.direct) && s.writeAgain()
-		w.near.polled(came)
+		room, inVain := awaitFD(s.fd, pollRoom, s.poller.direct)
+		came = room && s.writeAgain()
+		if came || inVain {
+			w.near.polled(came)
+		}
 	}
 	return came
 }

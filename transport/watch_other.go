@@ -12,4 +12,4 @@ func nap(time.Duration) {}
 
 const pollArrivals, pollRoom = 0, 0
 
-func awaitFD(int, int16, time.Duration) bool { return false }
+func awaitFD(int, int16, time.Duration) (came, inVain bool) { return false, true }
