@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
 // program is the path of the command under test, built with the race detector where the test is.
@@ -45,12 +45,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 		return 1
 	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leak.Run(m)
 }
 
 // A result is what came of a command that has ended.
