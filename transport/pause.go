@@ -118,8 +118,15 @@ func (s *socket[C]) halt(writing bool) {
 		d = &s.out
 	}
 	d.giveUp.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
-	if s.canInterrupt() && d.halting.CompareAndSwap(false, true) {
-		go func() { // it may not come back
+	if s.canInterrupt() {
+		s.prod(d)
+	}
+}
+
+// prod calls Interrupt for one direction, on a goroutine of its own, for it may not come back; never twice at once.
+func (s *socket[C]) prod(d *side) {
+	if d.halting.CompareAndSwap(false, true) {
+		go func() {
 			defer d.halting.Store(false)
 			_ = s.beside("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
 		}()
