@@ -19,7 +19,8 @@ const (
 	nameOurs   = "ours"
 	nameAsleep = "asleep"
 	nameServe  = "serve"
-	nameC      = "C" // of the hand-off figures only
+	nameMoved  = "moved" // when asked for only
+	nameC      = "C"     // of the hand-off figures only
 )
 
 // A kind is one way to write the peer.
@@ -38,6 +39,7 @@ func kinds() []kind {
 		{nameOurs, true, startOurs},
 		{nameAsleep, false, startAsleep},
 		{nameServe, true, startServe},
+		{nameMoved, true, startMoved},
 	}
 }
 
@@ -64,7 +66,10 @@ type peer struct {
 
 // wanted tells whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
-	return (k.tls || !o.tls) && (o.peers == nil || slices.Contains(o.peers, k.name))
+	if o.peers == nil {
+		return (k.tls || !o.tls) && k.name != nameMoved
+	}
+	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
 }
 
 // start starts a peer with a name that none had before.
@@ -148,6 +153,15 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 		return a.command(ctx, program, "-tls", a.tlsFile, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
 	}
 	return p, nil
+}
+
+// startMoved starts ours so that each connection is accepted by one process and served by another one: the one whose processor time is taken.
+func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, "-moved", node, cookie))
 }
 
 // startAsleep starts ours without adaptive polling.
