@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -129,6 +130,7 @@ func TestDirectBreaksItsWord(t *testing.T) {
 		if s == dead.Load() && tmo != 0 {
 			inside.Add(1)
 			<-release
+			return 0, os.ErrDeadlineExceeded
 		}
 		return read(s, p, tmo)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -19,8 +20,9 @@ const (
 	nameOurs   = "ours"
 	nameAsleep = "asleep"
 	nameServe  = "serve"
-	nameMoved  = "moved" // when asked for only
-	nameC      = "C"     // of the hand-off figures only
+	nameMoved  = "moved"  // when asked for only
+	nameSealed = "sealed" // the same
+	nameC      = "C"      // of the hand-off figures only
 )
 
 // A kind is one way to write the peer.
@@ -40,6 +42,7 @@ func kinds() []kind {
 		{nameAsleep, false, startAsleep},
 		{nameServe, true, startServe},
 		{nameMoved, true, startMoved},
+		{nameSealed, true, startSealed},
 	}
 }
 
@@ -67,7 +70,7 @@ type peer struct {
 // wanted tells whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
 	if o.peers == nil {
-		return (k.tls || !o.tls) && k.name != nameMoved
+		return (k.tls || !o.tls) && k.name != nameMoved && k.name != nameSealed
 	}
 	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
 }
@@ -162,6 +165,18 @@ func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
 		return nil, err
 	}
 	return a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, "-moved", node, cookie))
+}
+
+// startSealed starts a peer that has a burst of messages sealed, by crypto/tls, before the first of them leaves.
+func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
+	if a.tlsFile == "" {
+		return nil, errors.New("it is for --transport tls")
+	}
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "-sealed", filepath.Dir(a.tlsFile), node, cookie))
 }
 
 // startAsleep starts ours without adaptive polling.

@@ -3,6 +3,7 @@
 //
 //	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
 //	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
+//	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any of it is sent
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
@@ -28,6 +29,7 @@ func main() {
 	polling := flag.Duration("polling", transport.DefaultPolling, "how long a reader polls before it sleeps")
 	moved := flag.Bool("moved", false, "serve connections that another process has accepted")
 	giver := flag.Bool("giver", false, "be that process; for -moved itself")
+	sealed := flag.String("sealed", "", "directory of certificates: seal what is asked for before any of it is sent")
 	file := flag.String("tls", "", "option file of TLS; empty: TCP")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-tls FILE] [-polling TIME] NAME COOKIE | peer [-tls FILE] -dial N NODE COOKIE")
@@ -43,6 +45,8 @@ func main() {
 		serving = give
 	case *moved:
 		serving = serveMoved
+	case *sealed != "":
+		serving = func(ctx context.Context, cfg nodes.Config) error { return serveSealed(ctx, cfg, *sealed) }
 	}
 	if err := run(context.Background(), *file, *polling, *dials, serving); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
@@ -72,14 +76,14 @@ func run(ctx context.Context, file string, polling time.Duration, dials int, ser
 
 func serve(ctx context.Context, cfg nodes.Config) error {
 	return accept(ctx, cfg, func(c *nodes.Conn) error {
-		go converse(ctx, c)
+		go converse(ctx, c, nil)
 		return nil
 	})
 }
 
 // converse serves a connection to its end.
-func converse(ctx context.Context, c *nodes.Conn) {
-	err := (&session{conn: c}).serve(ctx)
+func converse(ctx context.Context, c *nodes.Conn, k *cork) {
+	err := (&session{conn: c, cork: k}).serve(ctx)
 	if !errors.Is(err, io.EOF) {
 		slog.Error("connection", "peer", c.Name(), "error", err)
 	}

@@ -64,7 +64,7 @@ func serveMoved(ctx context.Context, cfg nodes.Config) error {
 		if err != nil {
 			return err
 		}
-		go converse(ctx, c)
+		go converse(ctx, c, nil)
 	}
 }
 

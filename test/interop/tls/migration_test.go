@@ -39,7 +39,7 @@ func TestMigration(t *testing.T) {
 		require.Equal(t, "pong", old.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		_, err = n.RPC(background(t), modern.Name(), "erlang", "node")
 		require.NoError(t, err)
-		other := startAt(t, r, port, path, fixed)
+		other := startAt(t, r, port, path, int(fixed))
 		require.Equal(t, "pong", other.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		require.ElementsMatch(t, []string{old.Name(), modern.Name(), other.Name()}, n.Peers())
 	})
