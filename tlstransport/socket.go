@@ -223,6 +223,7 @@ func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
 	if err := s.await(d); err != nil {
 		return 0, err
 	}
+	s.wire.in.fresh()
 	var n int
 	var err error
 	if s.own != nil {

@@ -188,6 +188,9 @@ func (t *timer) use(set func(time.Time) error) {
 	t.set = set
 }
 
+// fresh is called when a call begins.
+func (t *timer) fresh() {}
+
 func (t *timer) arm(d deadline) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -132,6 +132,7 @@ func (w *wire) remoteAddr() transport.Addr {
 func (w *wire) keepAlive() error { return w.tcp.AcceptHandshakeComplete(w.sock) }
 
 func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
+	w.in.fresh()
 	var sock int
 	var addr transport.Addr
 	var err error
@@ -165,6 +166,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 }
 
 func (w *wire) connect(addr transport.Addr, d deadline) error {
+	w.out.fresh()
 	err := w.tcp.Connect(w.sock, addr, 0)
 	switch err {
 	case nil:
@@ -315,8 +317,9 @@ func (w *wire) interrupt() {
 type timer struct {
 	set func(time.Time) error
 
-	mu    sync.Mutex
-	dirty bool // a deadline is set
+	mu     sync.Mutex
+	dirty  bool // a deadline is set
+	kicked bool // the call in flight is to end
 }
 
 // use names what sets the deadline; end may be called before and beside it.
@@ -326,20 +329,31 @@ func (t *timer) use(set func(time.Time) error) {
 	t.set = set
 }
 
-// arm is called before a wait.
+// fresh is called when a call begins: what was to end the one before does not end this one.
+func (t *timer) fresh() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kicked = false
+}
+
+// arm is called before a wait, which is over at once where end was called meanwhile.
 func (t *timer) arm(until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.kicked {
+		until = past()
+	}
 	if t.dirty || !until.IsZero() {
 		_ = t.set(until) // fails on a closed file only, and then the wait does too
 		t.dirty = !until.IsZero()
 	}
 }
 
-// end ends a wait.
+// end ends the call in flight, whether it waits already or is about to.
 func (t *timer) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.kicked = true
 	if t.set != nil {
 		_ = t.set(past())
 		t.dirty = true

@@ -98,7 +98,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			tmo = max(total-time.Since(begin), 0)
 		}
 		err := call(tmo)
-		over := d.giveUp.Load() || bounded && time.Since(begin) >= total
+		over := d.giveUp.Load() || d.halted.Load() || bounded && time.Since(begin) >= total
 		switch {
 		case err == nil:
 			return nil

@@ -25,6 +25,7 @@ type side struct {
 	giveUp  atomic.Bool // the call in flight has been ended
 	cut     atomic.Bool // by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
+	halted  atomic.Bool // from halt to resume: calls end, and none begins
 
 	direct direct // of a Direct plug-in, instead of the goroutine
 }
@@ -93,6 +94,9 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		return err
 	}
 	d.giveUp.Store(false)
+	if d.halted.Load() {
+		return os.ErrDeadlineExceeded
+	}
 	if s.isDirect() && name != "Accept" && name != "Connect" {
 		return d.runDirect(ctx, s, name, call)
 	}
@@ -111,7 +115,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 				tmo = min(tmo, slice)
 			}
 			err := call(tmo)
-			over := d.giveUp.Load() || total != Infinite && time.Since(begin) >= total
+			over := d.giveUp.Load() || d.halted.Load() || total != Infinite && time.Since(begin) >= total
 			switch {
 			case err == nil:
 				return

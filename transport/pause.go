@@ -113,11 +113,8 @@ func (s *socket[C]) halt(writing bool) {
 		s.way(writing).deadline(past)
 		return
 	}
-	d := &s.in
-	if writing {
-		d = &s.out
-	}
-	d.giveUp.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
+	d := s.side(writing)
+	d.halted.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
 	if s.canInterrupt() {
 		s.prod(d)
 	}
@@ -136,7 +133,17 @@ func (s *socket[C]) prod(d *side) {
 func (s *socket[C]) resume(writing bool) {
 	if s.wait != nil {
 		s.way(writing).deadline(time.Time{})
+		return
 	}
+	s.side(writing).halted.Store(false)
+}
+
+// side is one direction of a FullImpl socket.
+func (s *socket[C]) side(writing bool) *side {
+	if writing {
+		return &s.out
+	}
+	return &s.in
 }
 
 func (s *socket[C]) way(writing bool) *direction {
