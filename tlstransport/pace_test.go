@@ -110,10 +110,8 @@ func TestPollingReaderSleeps(t *testing.T) {
 		}
 	}
 	for range 5 {
-		trips(100, 0)
-		if canPoll {
-			require.True(t, s.wire.pace.answers.hot, "it did not poll, so this tests nothing")
-		}
+		s.wire.pace.answers.hot = true // whatever the machine has let it become
+		trips(20, 0)
 		_, err := s.read(p, 3*time.Millisecond) // polls in vain, and sleeps
 		require.Error(t, err)
 		trips(5, 2*time.Millisecond)

@@ -20,14 +20,16 @@ import (
 // the time from the beginning of the freeze to the first message from the peer in the other place.
 func BenchmarkMove(b *testing.B) {
 	for _, v := range versions {
-		b.Run(v.name, func(b *testing.B) { benchmarkMove(b, v.option) })
+		b.Run(v.name, func(b *testing.B) {
+			a := newAuthority(b)
+			benchmarkMove(b, fromFile(b, a.mutual(b, a.sign(b, want{}), v.option), tlstransport.Options{}))
+		})
 	}
+	b.Run("TCP", func(b *testing.B) { benchmarkMove(b, transport.TCP()) }) // to compare with
 }
 
-func benchmarkMove(b *testing.B, version string) {
+func benchmarkMove(b *testing.B, tr transport.Transport) {
 	ctx := context.Background()
-	a := newAuthority(b)
-	tr := fromFile(b, a.mutual(b, a.sign(b, want{}), version), tlstransport.Options{})
 	start := func(name string, more func(cfg *nodes.Config)) (*nodes.Node, *atomic.Int64) {
 		at, err := transport.ParseAddr("127.0.0.1:0")
 		require.NoError(b, err)
