@@ -63,7 +63,7 @@ func (o *outbox) enlarge() {
 	large, ok := o.pool.Get().(*[]byte)
 	if !ok {
 		large = new([]byte)
-		*large = make([]byte, 0, mostAtOnce+sealing)
+		*large = make([]byte, 0, mostAtOnce+maxPlaintext+sealing)
 	}
 	buf := append((*large)[:0], o.buf...)
 	o.buf, o.small, o.large = buf, o.buf[:0], large

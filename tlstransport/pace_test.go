@@ -97,6 +97,7 @@ func TestPollingReaderSleeps(t *testing.T) {
 		_, err := io.Copy(c, c)
 		done <- err
 	}()
+	<-s.over // the handshake reads too
 	p := make([]byte, 1)
 	trips := func(n int, between time.Duration) {
 		for i := range n {

@@ -245,7 +245,7 @@ func (s *Socket) readError(err error) error {
 	return s.peerError(err)
 }
 
-// mostAtOnce is how much is sealed before it is written.
+// mostAtOnce is how much is sealed before it is written, and one record more where that is the last.
 const mostAtOnce = 4 * maxPlaintext
 
 // maxPlaintext is what one record holds. RFC 8446, section 5.1.
