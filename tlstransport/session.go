@@ -337,8 +337,9 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 		o.enlarge()
 	}
 	var parts [4][]byte
-	at := 0                                                                   // bytes of v[0] that are sealed
-	for len(v) > 0 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) { // a small rest does not travel alone: it costs its receiver as much as a large one
+	at := 0 // bytes of v[0] that are sealed
+	// A small rest does not travel alone: it would cost its receiver as much as a large one.
+	for len(v) > 0 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
 		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
 				return sealed, err
