@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ type Config struct {
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
 	Listen transport.Addr
+	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster changes over, say. Listen only is
+	// published: who connects to the others knows the port. A node that another process hands over listens where it did there.
+	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
 	// Visible makes peers count the node among nodes(); as a C node it is hidden. A visible node takes no part in global's
@@ -123,6 +127,18 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = transport.TCP()
+	}
+	cfg.Also, cfg.Transports = slices.Clone(cfg.Also), slices.Clone(cfg.Transports)
+	for i := range cfg.Also {
+		e := &cfg.Also[i]
+		switch {
+		case e.Addr == nil:
+			return cfg, fmt.Errorf("Config.Also[%d] has no address", i)
+		case e.Transport == nil:
+			e.Transport = cfg.Transport
+		default:
+			cfg.Transports = append(cfg.Transports, e.Transport) // of what is handed over as well
+		}
 	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = &PortMapper{}

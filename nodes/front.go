@@ -74,6 +74,9 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	if cfg.Workers < 1 || cfg.Workers > 1024 {
 		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to 1024", cfg.Workers)
 	}
+	if len(cfg.Node.Also) > 0 {
+		return nil, errors.New("a front listens on Config.Listen only, not on Config.Also")
+	}
 	if cfg.Choose == nil {
 		cfg.Choose = ByName
 	}

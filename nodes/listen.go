@@ -12,12 +12,13 @@ import (
 
 // A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
 type Listener struct {
-	n   *Node
-	tr  transport.Transport
-	l   *transport.Listener
-	ctx context.Context
-	end context.CancelCauseFunc
-	up  chan *Conn // handshake done
+	n      *Node
+	number uint64 // later ones have higher numbers
+	tr     transport.Transport
+	l      *transport.Listener
+	ctx    context.Context
+	end    context.CancelCauseFunc
+	up     chan *Conn // handshake done
 
 	mu     sync.Mutex
 	halt   gate          // shut: the node is being frozen
@@ -70,7 +71,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 
 // newListener makes a listener of the transport's.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
-	l := &Listener{n: n, tr: tr, l: tl, up: make(chan *Conn)}
+	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	return l
 }

@@ -32,6 +32,7 @@ type Node struct {
 	arrivals  atomic.Uint64 // connections accepted, ever
 	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
+	opened    atomic.Uint64 // listeners, ever
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding

@@ -175,9 +175,10 @@ func (g *Staged) name(s *publicationState, fds *descriptorList) error {
 // presence is what is published of the node.
 func (g *Staged) presence() Presence {
 	p := Presence{Name: g.n.name, Hidden: !g.n.cfg.Visible, Logger: g.n.log}
-	for _, l := range g.listeners {
-		if p.Addr == nil || l.serves.Load() {
-			p.Addr = l.Addr()
+	for _, l := range g.listeners { // the first that Start opened, else the last
+		p.Addr = l.Addr()
+		if l.serves.Load() {
+			break
 		}
 	}
 	return p

@@ -1,9 +1,12 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -11,7 +14,7 @@ import (
 // ErrStarted is returned by a second Start.
 var ErrStarted = errors.New("the node was started already")
 
-// Start makes the node a member of the cluster that works by itself: it listens on Config.Listen, is published, accepts, answers
+// Start makes the node a member of the cluster that works by itself: it listens on Config.Listen and Config.Also, is published, accepts, answers
 // net_adm:ping and remote calls, and gives messages to mailboxes and servers; whatever is sent to a node connects to it if need be. Conn.Receive is not to be used any more. ctx bounds the
 // start only; Close and Shutdown end the node. A listener that breaks leaves it to its connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
 func (n *Node) Start(ctx context.Context) error {
@@ -36,11 +39,21 @@ func (n *Node) join(ctx context.Context) error {
 		if err := n.Publish(ctx, l); err != nil {
 			return err
 		}
+		listeners := []*Listener{l}
+		for _, at := range n.cfg.Also {
+			l, err := n.ListenOn(ctx, at.Transport, at.Addr)
+			if err != nil {
+				return err
+			}
+			listeners = append(listeners, l)
+		}
 		if err := n.setup(); err != nil {
 			return err
 		}
-		if !n.background(l.serve) {
-			return ErrClosed
+		for _, l := range listeners {
+			if !n.background(l.serve) {
+				return ErrClosed
+			}
 		}
 	} else if err := n.setup(); err != nil {
 		return err
@@ -79,13 +92,9 @@ func (n *Node) listenAddr() transport.Addr {
 	return transport.FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0))
 }
 
-// Listeners lists the node's open listeners.
+// Listeners lists the node's open listeners, in the order in which they were opened.
 func (n *Node) Listeners() []*Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	ls := make([]*Listener, 0, len(n.listeners))
-	for l := range n.listeners {
-		ls = append(ls, l)
-	}
-	return ls
+	return slices.SortedFunc(maps.Keys(n.listeners), func(a, b *Listener) int { return cmp.Compare(a.number, b.number) })
 }

@@ -2,6 +2,8 @@ package nodes
 
 import (
 	"context"
+	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,25 +16,17 @@ import (
 // A node on several transports at once is reached over each, and is one node whichever way.
 func TestSeveralTransports(t *testing.T) {
 	w := newWorld(t, "tcp")
-	b := w.started("bob")
+	also := []Endpoint{
+		{Addr: transport.UnixAddr(t.TempDir() + "/bob"), Transport: transport.Unix()},
+		{Addr: transport.MemoryAddr("bob"), Transport: transport.NewMemory()},
+		{Addr: transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))},
+	}
+	b := w.started("bob", func(cfg *Config) { cfg.Also = also })
 	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-	memory := transport.NewMemory()
-	path := transport.UnixAddr(t.TempDir() + "/bob")
-	endpoints := map[string]Endpoint{"alice": {Addr: b.Listeners()[0].Addr()}}
-	for alive, at := range map[string]Endpoint{
-		"carol": {Addr: path, Transport: transport.Unix()},
-		"dave":  {Addr: transport.MemoryAddr("bob"), Transport: memory},
-	} {
-		l, err := b.ListenOn(w.ctx(), at.Transport, at.Addr)
-		require.NoError(t, err)
-		go func() {
-			for {
-				if _, err := l.Accept(context.Background()); err != nil {
-					return
-				}
-			}
-		}()
-		endpoints[alive] = at
+	ls := b.Listeners()
+	require.Len(t, ls, 4)
+	endpoints := map[string]Endpoint{
+		"alice": {Addr: ls[0].Addr()}, "carol": also[0], "dave": also[1], "erin": {Addr: ls[3].Addr()},
 	}
 	for alive, at := range endpoints {
 		n := w.started(alive, func(cfg *Config) { cfg.Resolver = Static{"bob@test": at} })
@@ -41,8 +35,20 @@ func TestSeveralTransports(t *testing.T) {
 		require.Equal(t, ei.List{ei.Binary(alive)}, v)
 		require.Equal(t, at.Addr.Network(), n.Conn("bob@test").Stream().RemoteAddr().Network())
 	}
-	require.Len(t, b.Peers(), 3)
-	require.Len(t, b.Listeners(), 3)
+	require.Len(t, b.Peers(), 4)
+}
+
+// What Also cannot mean is said before anything is open.
+func TestAlsoRefused(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, err := New(Config{Name: "bob@test", Cookie: "x", Also: []Endpoint{{}}})
+	require.ErrorContains(t, err, "Also[0]")
+	_, err = StartFront(w.ctx(), FrontConfig{Workers: 1, Node: Config{Name: "bob@test", Cookie: "x", Also: []Endpoint{{Addr: w.addr("bob")}}}})
+	require.ErrorContains(t, err, "Config.Also")
+	taken := w.started("alice")
+	b := w.node("bob", func(cfg *Config) { cfg.Also = []Endpoint{{Addr: taken.Listeners()[0].Addr()}} })
+	require.ErrorIs(t, b.Start(w.ctx()), syscall.EADDRINUSE)
+	require.Error(t, b.Err(), "a node that cannot listen everywhere does not listen anywhere")
 }
 
 // The old form of the handshake, for peers before OTP 23.

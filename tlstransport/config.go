@@ -38,6 +38,10 @@ type Options struct {
 	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
 	// DefaultKeyUpdate records, and any number of bytes.
 	KeyUpdateRecords, KeyUpdateBytes uint64
+	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see transport.WithPolling,
+	// which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling, less is no polling; more than
+	// transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
+	Polling time.Duration
 	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
 	Logger *slog.Logger
 }
@@ -76,6 +80,7 @@ type plugin struct {
 	tcp     *transport.Callbacks[int]
 	has     map[role]bool
 	plain   bool
+	polls   *polls
 
 	updateRecords uint64
 	updateBytes   [3]uint64 // by role
@@ -122,7 +127,7 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 	}
 	p = &plugin{
 		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
-		plain: o.Plain, updateRecords: o.KeyUpdateRecords,
+		plain: o.Plain, polls: newPolls(o.Polling), updateRecords: o.KeyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = DefaultHandshakeTimeout
@@ -147,9 +152,9 @@ func (o *Options) logger() *slog.Logger {
 
 func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	cb := transport.Callbacks[*Socket]{
-		Flags: transport.FullImpl,
+		Flags: transport.FullImpl | transport.Direct,
 		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
-			w, err := newWire(p.tcp, addr)
+			w, err := newWire(p.tcp, addr, p.polls)
 			if err != nil {
 				return nil, err
 			}

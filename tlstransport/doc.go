@@ -6,7 +6,8 @@
 // A transport is made once, of tls.Configs by [New], or of an ssl_dist_optfile by [FromOptFile]; a node takes it as its Config.Transport, or
 // for one listener beside others. What it opens are TCP connections with a TLS session each. Accept returns as soon as the TCP connection is
 // there. The TLS handshake then runs by itself, within [Options].HandshakeTimeout, and the first read or write waits for it: a silent peer
-// delays nobody else. Packets of the distribution handshake have a 4-byte length.
+// delays nobody else. Packets of the distribution handshake have a 4-byte length. Reads and writes run on their callers' goroutines; a reader that is
+// answered fast polls for a while before it sleeps: [Options].Polling.
 //
 // A session is up when it has carried a packet, not before: in TLS 1.3 a client hears only at its first read that the server refuses its
 // certificate. Whatever ends a session, or keeps it from coming up, is a [*PeerError], which names the peer, the [Check] that failed, and
@@ -44,8 +45,10 @@
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys, cacertfile,
 // verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'), ciphers (by name; of TLS
-// 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at. These are taken and ask for nothing
-// here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled, crl_check false. The file is read as the literal term that
+// 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at; crl_check (true, peer, best_effort) with
+// {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake. OTP's other cache is filled by calls inside the BEAM, or over HTTP:
+// have the lists written to a directory instead. These are taken and ask for nothing
+// here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled. The file is read as the literal term that
 // it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read again when they change.
 //
 // # Platforms

@@ -19,6 +19,7 @@ const (
 	CheckExpired          Check = "certificate has expired or is not valid yet"
 	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
 	CheckHost             Check = "certificate is for another host"
+	CheckRevoked          Check = "certificate has been revoked"
 	CheckNoCertificate    Check = "no certificate"
 	CheckCertificate      Check = "certificate refused"
 	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
@@ -96,7 +97,9 @@ const (
 // check is what an alert of the peer says of us.
 func (a Alert) check() Check {
 	switch a {
-	case alertBadCertificate, alertUnsupported, alertRevoked, alertCertificateUnknown, alertAccessDenied:
+	case alertRevoked:
+		return CheckRevoked
+	case alertBadCertificate, alertUnsupported, alertCertificateUnknown, alertAccessDenied:
 		return CheckCertificate
 	case alertCertificateExpired:
 		return CheckExpired
@@ -152,6 +155,8 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckUnknownAuthority
 	case errors.As(err, new(x509.HostnameError)):
 		e.Check = CheckHost
+	case errors.Is(err, errRevoked):
+		e.Check = CheckRevoked
 	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, &invalid):
 		e.Check = CheckCertificate
 	case errors.As(err, new(tls.RecordHeaderError)):

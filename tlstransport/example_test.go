@@ -105,7 +105,7 @@ func ExampleFromOptFile() {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ssl_dist.conf")
-	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {crl_check, true}]}].`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`[{client, [{verify, verify_none}, {session_tickets, stateless}]}].`), 0o600); err != nil {
 		log.Fatal(err)
 	}
 	_, err = tlstransport.FromOptFile(path, tlstransport.Options{})
@@ -113,7 +113,7 @@ func ExampleFromOptFile() {
 	if errors.As(err, &e) {
 		fmt.Println(e.Role, e.Option, "-", e.Err)
 	}
-	// Output: client crl_check - certificate revocation lists are not supported
+	// Output: client session_tickets - stateless cannot be honoured
 }
 
 // How a program finds out why a peer is refused.

@@ -52,7 +52,7 @@ func (p *plugin) adopt(fd int, exported []byte) (*Socket, error) {
 		if !p.has[server] {
 			return nil, errNoServer
 		}
-		w, err := importWire(p.tcp, fd, true)
+		w, err := importWire(p.tcp, fd, true, p.polls)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (p *plugin) adopt(fd int, exported []byte) (*Socket, error) {
 	if err := s.resume(&t); err != nil {
 		return nil, err
 	}
-	w, err := importWire(p.tcp, fd, false)
+	w, err := importWire(p.tcp, fd, false, p.polls)
 	if err != nil {
 		s.forget()
 		return nil, err

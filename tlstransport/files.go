@@ -191,13 +191,16 @@ func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: x509.HostnameError{Certificate: leaf, Host: host}}
 		}
 	}
+	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
-		if len(chain)-2 <= o.depth { // between the peer's certificate and the authority's
+		if len(chain)-2 > o.depth { // between the peer's certificate and the authority's
+			continue
+		}
+		if refused = o.crl.refuses(chain, time.Now()); refused == nil {
 			return nil
 		}
 	}
-	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
-		Err: fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)}
+	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: refused}
 }
 
 var errNoSuite = errors.New("no cipher suite supported")

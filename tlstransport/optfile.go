@@ -89,6 +89,7 @@ type roleOptions struct {
 	serverName  string // instead of the host of the peer's node name
 	noName      bool   // server_name_indication is disable
 	keyUpdateAt uint64
+	crl         revocation
 }
 
 // defaultDepth is OTP's.
@@ -229,6 +230,10 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 		return errors.New("verify_peer needs cacertfile")
 	case o.require && !o.verify:
 		return errors.New("fail_if_no_peer_cert needs {verify,verify_peer}")
+	case o.crl.check != crlNone && !o.verify:
+		return errors.New("crl_check needs {verify,verify_peer}")
+	case o.crl.check != crlNone && o.crl.dir == "":
+		return errors.New("crl_check needs {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}: a node that is no BEAM has no cache of lists to insert into")
 	case renegotiates && tls12:
 		return errors.New("renegotiate_at: TLS 1.2 is never renegotiated here; {versions,['tlsv1.3']} has no need for it")
 	}

@@ -68,13 +68,8 @@ func meanings() map[atom]meaning {
 		},
 		"renegotiate_at": func(_ *roleOptions, _ role, v any) error { _, err := number(v, 1); return err }, // see roleOptions.whole
 
-		"crl_check": func(_ *roleOptions, _ role, v any) error {
-			if v == any(atom("false")) {
-				return nil
-			}
-			return errors.New("certificate revocation lists are not supported")
-		},
-		"crl_cache":           unsupported("certificate revocation lists are not supported"),
+		"crl_check":           crlChecks,
+		"crl_cache":           crlCache,
 		"reuse_sessions":      nothing("true", "false", "save"), // sessions are never resumed, which every value allows
 		"secure_renegotiate":  nothing("true", "false"),         // nothing is ever renegotiated
 		"session_tickets":     nothing("disabled"),

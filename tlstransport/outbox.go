@@ -63,7 +63,7 @@ func (o *outbox) enlarge() {
 	large, ok := o.pool.Get().(*[]byte)
 	if !ok {
 		large = new([]byte)
-		*large = make([]byte, 0, mostAtOnce+sealing)
+		*large = make([]byte, 0, mostAtOnce+maxPlaintext+sealing)
 	}
 	buf := append((*large)[:0], o.buf...)
 	o.buf, o.small, o.large = buf, o.buf[:0], large
@@ -79,6 +79,7 @@ func (o *outbox) begin() {
 	}
 	o.busy = true
 	o.mu.Unlock()
+	o.wire.out.fresh()
 }
 
 // end leaves to the background what is left.
@@ -126,15 +127,18 @@ func (o *outbox) resume() {
 		defer close(done)
 		for {
 			// A time-out is an Interrupt, meant for the calls in flight, or stop.
-			err := o.wire.awaitWrite(o.ready, deadline{})
-			o.mu.Lock()
-			over := o.stopping || err == nil
-			o.mu.Unlock()
-			if over {
+			o.wire.out.fresh()
+			if o.stops() || o.wire.awaitWrite(o.ready, deadline{}) == nil || o.stops() {
 				return
 			}
 		}
 	}()
+}
+
+func (o *outbox) stops() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stopping
 }
 
 // stop ends the background; what is left stays.

@@ -2,7 +2,6 @@ package tlstransport
 
 import (
 	"crypto/cipher"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 )
@@ -27,6 +26,8 @@ type half struct {
 	iv     []byte
 	seq    uint64
 	aead   cipher.AEAD
+	extent int  // how many bytes a record has beside its plaintext
+	v13    bool // TLS 1.3
 
 	records, bytes uint64 // protected under this key
 
@@ -45,7 +46,10 @@ func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &half{suite: s, secret: secret, iv: iv, seq: seq, aead: aead}, nil
+	return &half{
+		suite: s, secret: secret, iv: iv, seq: seq, aead: aead, v13: true,
+		extent: recordHeader + 1 + aead.Overhead(), // the type is inside
+	}, nil
 }
 
 // newHalf12 is a direction of TLS 1.2 with its key and the fixed part of its nonces, which it owns.
@@ -54,7 +58,7 @@ func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &half{suite: s, key: key, iv: iv, seq: seq, aead: aead}, nil
+	return &half{suite: s, key: key, iv: iv, seq: seq, aead: aead, extent: recordHeader + s.explicit + aead.Overhead()}, nil
 }
 
 // forget zeroes what is secret. (The key schedule inside the AEAD is out of reach.)
@@ -65,16 +69,7 @@ func (h *half) forget() {
 	h.aead = nil
 }
 
-func (h *half) is13() bool { return h.suite.version == tls.VersionTLS13 }
-
-// overhead is how many bytes a record has beside its plaintext.
-func (h *half) overhead() int {
-	n := recordHeader + h.suite.explicit + h.aead.Overhead()
-	if h.is13() {
-		n++ // the type, inside
-	}
-	return n
-}
+func (h *half) is13() bool { return h.v13 }
 
 // fill puts the nonce together. explicit, if there is one, is what the record itself carries.
 func (h *half) fill(explicit []byte) {
@@ -83,9 +78,8 @@ func (h *half) fill(explicit []byte) {
 		copy(h.nonce[len(h.iv):], explicit)
 		return
 	}
-	for i := range 8 {
-		h.nonce[nonceSize-1-i] ^= byte(h.seq >> (8 * i))
-	}
+	const last = nonceSize - 8
+	binary.BigEndian.PutUint64(h.nonce[last:], binary.BigEndian.Uint64(h.iv[last:])^h.seq)
 }
 
 // additional is what is authenticated beside the plaintext, of which TLS 1.2 wants the length. RFC 8446, section 5.2; RFC 5246,
@@ -112,7 +106,7 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	if h.is13() {
 		outer = typeData
 	}
-	size := h.overhead() - recordHeader + n
+	size := h.extent - recordHeader + n
 	start := len(dst)
 	dst = append(dst, outer, 3, 3, byte(size>>8), byte(size))
 	if h.suite.explicit > 0 {

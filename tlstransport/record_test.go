@@ -117,7 +117,7 @@ func TestSealOpen(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, before, b[:len(before)])
 				record := b[len(before):]
-				require.Len(t, record, len(plain)+out.overhead())
+				require.Len(t, record, len(plain)+out.extent)
 
 				bad := bytes.Clone(record)
 				bad[rapid.IntRange(recordHeader, len(bad)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")

@@ -332,12 +332,14 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 		return 0, o.err
 	}
 	t.answered = false
-	if size(v) > maxPlaintext && o.large == nil {
+	total := size(v)
+	if total > maxPlaintext && o.large == nil {
 		o.enlarge()
 	}
 	var parts [4][]byte
 	at := 0 // bytes of v[0] that are sealed
-	for sealed < mostAtOnce && len(v) > 0 {
+	// A small rest does not travel alone: it would cost its receiver as much as a large one.
+	for len(v) > 0 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
 		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
 				return sealed, err

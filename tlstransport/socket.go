@@ -223,6 +223,7 @@ func (s *Socket) read(p []byte, tmo time.Duration) (int, error) {
 	if err := s.await(d); err != nil {
 		return 0, err
 	}
+	s.wire.in.fresh()
 	var n int
 	var err error
 	if s.own != nil {
@@ -244,7 +245,7 @@ func (s *Socket) readError(err error) error {
 	return s.peerError(err)
 }
 
-// mostAtOnce is how much is sealed before it is written.
+// mostAtOnce is how much is sealed before it is written, and one record more where that is the last.
 const mostAtOnce = 4 * maxPlaintext
 
 // maxPlaintext is what one record holds. RFC 8446, section 5.1.

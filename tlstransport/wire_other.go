@@ -17,6 +17,9 @@ import (
 // canMove says that descriptors can be handed to other processes here.
 const canMove = false
 
+// canPoll: readers wait in package net.
+const canPoll = false
+
 // A wire is a TCP socket, connected or listening, that waits up to a deadline: here one of package net, without a descriptor.
 type wire struct {
 	conn     *net.TCPConn
@@ -32,14 +35,14 @@ type wire struct {
 // plainTCP stands for the callbacks that there are none of here.
 func plainTCP() *transport.Callbacks[int] { return nil }
 
-func newWire(_ *transport.Callbacks[int], addr transport.Addr) (*wire, error) {
+func newWire(_ *transport.Callbacks[int], addr transport.Addr, _ *polls) (*wire, error) {
 	if _, err := transport.AddrPort(addr); err != nil {
 		return nil, err
 	}
 	return &wire{}, nil
 }
 
-func importWire(*transport.Callbacks[int], int, bool) (*wire, error) {
+func importWire(*transport.Callbacks[int], int, bool, *polls) (*wire, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -184,6 +187,9 @@ func (t *timer) use(set func(time.Time) error) {
 	defer t.mu.Unlock()
 	t.set = set
 }
+
+// fresh is called when a call begins.
+func (t *timer) fresh() {}
 
 func (t *timer) arm(d deadline) {
 	t.mu.Lock()

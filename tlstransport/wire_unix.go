@@ -22,10 +22,10 @@ const canMove = true
 // A wire is a TCP socket, connected or listening, that waits in the Go poller up to a deadline. One read or accept and one write or
 // connect may run at once; interrupt may be called beside them. What does not wait is done by the TCP plug-in of package transport.
 type wire struct {
-	tcp  *transport.Callbacks[int]
-	sock int
-	file *os.File // owns sock; nil before it is connected or listens
-	raw  syscall.RawConn
+	tcp   *transport.Callbacks[int]
+	sock  int
+	place *place // owns sock; nil before it is connected or listens
+	pace  pacing
 
 	in, out timer
 
@@ -37,27 +37,27 @@ type wire struct {
 	readReady func(uintptr) bool
 }
 
-func newWire(tcp *transport.Callbacks[int], addr transport.Addr) (*wire, error) {
+func newWire(tcp *transport.Callbacks[int], addr transport.Addr, polls *polls) (*wire, error) {
 	sock, err := tcp.Socket(nil, addr)
 	if err != nil {
 		return nil, err
 	}
-	return adoptWire(tcp, sock)
+	return adoptWire(tcp, sock, polls)
 }
 
 // adoptWire takes a descriptor, which it closes when it fails.
-func adoptWire(tcp *transport.Callbacks[int], sock int) (*wire, error) {
+func adoptWire(tcp *transport.Callbacks[int], sock int, polls *polls) (*wire, error) {
 	if err := unix.SetNonblock(sock, true); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl O_NONBLOCK", err), unix.Close(sock))
 	}
-	w := &wire{tcp: tcp, sock: sock}
+	w := &wire{tcp: tcp, sock: sock, pace: pacing{polls: polls}}
 	w.readReady = w.tryRead
 	return w, nil
 }
 
 // importWire makes a wire of a descriptor that came from another process. It owns fd on success only, and then closes that number: its own
 // is a duplicate, so that a failure half-way leaves the original alone.
-func importWire(tcp *transport.Callbacks[int], fd int, listening bool) (*wire, error) {
+func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polls *polls) (*wire, error) {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockopt SO_TYPE", err)
@@ -78,7 +78,7 @@ func importWire(tcp *transport.Callbacks[int], fd int, listening bool) (*wire, e
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 	}
-	w, err := adoptWire(tcp, dup)
+	w, err := adoptWire(tcp, dup, polls)
 	if err != nil {
 		return nil, err
 	}
@@ -90,26 +90,23 @@ func importWire(tcp *transport.Callbacks[int], fd int, listening bool) (*wire, e
 }
 
 // open gives the socket to the poller.
-func (w *wire) open() error {
-	if w.file != nil {
+func (w *wire) open() (err error) {
+	if w.place != nil {
 		return nil
 	}
-	file := os.NewFile(uintptr(w.sock), "tls")
-	raw, err := file.SyscallConn()
+	w.place, err = newPlace(w.sock)
 	if err == nil {
-		err = file.SetDeadline(time.Time{}) // fails where it cannot be watched
+		w.in.use(w.place.setReadDeadline)
+		w.out.use(w.place.setWriteDeadline)
 	}
-	w.file, w.raw = file, raw
-	w.in.use(file.SetReadDeadline)
-	w.out.use(file.SetWriteDeadline)
 	return err
 }
 
 func (w *wire) fd() (int, error) { return w.sock, nil }
 
 func (w *wire) close() error {
-	if w.file != nil {
-		return w.file.Close()
+	if w.place != nil {
+		return w.place.close()
 	}
 	return unix.Close(w.sock)
 }
@@ -135,6 +132,7 @@ func (w *wire) remoteAddr() transport.Addr {
 func (w *wire) keepAlive() error { return w.tcp.AcceptHandshakeComplete(w.sock) }
 
 func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
+	w.in.fresh()
 	var sock int
 	var addr transport.Addr
 	var err error
@@ -150,14 +148,14 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 			return nil, nil, os.ErrDeadlineExceeded
 		}
 		w.in.arm(d.until)
-		if e := w.raw.Read(try); e != nil {
+		if e := w.place.awaitRead(try); e != nil {
 			return nil, nil, e
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := adoptWire(w.tcp, sock)
+	n, err := adoptWire(w.tcp, sock, w.pace.polls)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -168,6 +166,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 }
 
 func (w *wire) connect(addr transport.Addr, d deadline) error {
+	w.out.fresh()
 	err := w.tcp.Connect(w.sock, addr, 0)
 	switch err {
 	case nil:
@@ -196,35 +195,27 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 			return true
 		}
 	}
-	if d.once {
-		if !check(0) {
-			return os.ErrDeadlineExceeded
-		}
+	if check(0) { // on the loopback it mostly has ended
 		return err
 	}
-	w.out.arm(d.until)
-	if e := w.raw.Write(check); e != nil {
+	if d.once {
+		return os.ErrDeadlineExceeded
+	}
+	if e := w.awaitWrite(check, d); e != nil {
 		return e
 	}
+	w.place.dropWriter()
 	return err
 }
 
 // read reads at least one byte; io.EOF is the end of what the peer sends.
 func (w *wire) read(p []byte, d deadline) (int, error) {
 	w.rd.p = p
-	if !w.tryRead(0) {
-		if d.once {
-			w.rd.p = nil
-			return 0, os.ErrDeadlineExceeded
-		}
-		w.in.arm(d.until)
-		if err := w.raw.Read(w.readReady); err != nil {
-			w.rd.p = nil
-			return 0, err
-		}
-	}
+	err := w.await(d)
 	w.rd.p = nil
 	switch {
+	case err != nil:
+		return 0, err
 	case w.rd.err != nil:
 		return 0, w.rd.err
 	case w.rd.n == 0:
@@ -233,9 +224,50 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 	return w.rd.n, nil
 }
 
+// await tries to read until it is done or the time is over.
+func (w *wire) await(d deadline) error {
+	if w.tryRead(0) {
+		w.pace.read(w.rd.n)
+		return nil
+	}
+	if d.once {
+		return os.ErrDeadlineExceeded
+	}
+	w.in.arm(d.until)
+	defer func() { w.pace.read(w.rd.n) }()
+	if w.poll() || w.place.look(true) && w.tryRead(0) {
+		return nil
+	}
+	return w.place.awaitRead(w.readReady)
+}
+
+// poll goes on trying for a while, where the pace of the peer promises something. The Go poller looks away meanwhile, so that nobody is woken beside
+// this reader.
+func (w *wire) poll() bool {
+	limit, doze, ok := w.pace.begin()
+	if !ok {
+		return false
+	}
+	defer w.pace.leave()
+	if doze {
+		nap(limit)
+		limit = 0
+	}
+	came := false
+	for began := time.Now(); ; rest(pollPause) {
+		if came = w.tryRead(0); came || time.Since(began) >= limit {
+			break
+		}
+	}
+	if w.pace.polled(came); came {
+		w.place.look(false)
+	}
+	return came
+}
+
 func (w *wire) tryRead(uintptr) bool {
 	for {
-		w.rd.n, w.rd.err = unix.Read(w.sock, w.rd.p)
+		w.rd.n, w.rd.err = w.tcp.Read(w.sock, w.rd.p, 0)
 		switch w.rd.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -249,9 +281,10 @@ func (w *wire) tryRead(uintptr) bool {
 // tryWrite writes what goes without waiting; false if that is nothing.
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 	for {
-		n, err = unix.Write(w.sock, p)
+		n, err = w.tcp.Write(w.sock, p, 0)
 		switch err {
 		case nil:
+			w.pace.written(n)
 			return n, true, nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -264,8 +297,11 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 
 // awaitWrite calls try whenever there may be room, until it is true or the time is over.
 func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
+	if err := w.place.needWriter(); err != nil {
+		return err
+	}
 	w.out.arm(d.until)
-	return w.raw.Write(try)
+	return w.place.awaitWrite(try)
 }
 
 // shutWrite ends what we send.
@@ -281,8 +317,9 @@ func (w *wire) interrupt() {
 type timer struct {
 	set func(time.Time) error
 
-	mu    sync.Mutex
-	dirty bool // a deadline is set
+	mu     sync.Mutex
+	dirty  bool // a deadline is set
+	kicked bool // the call in flight is to end
 }
 
 // use names what sets the deadline; end may be called before and beside it.
@@ -292,20 +329,31 @@ func (t *timer) use(set func(time.Time) error) {
 	t.set = set
 }
 
-// arm is called before a wait.
+// fresh is called when a call begins: what was to end the one before does not end this one.
+func (t *timer) fresh() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kicked = false
+}
+
+// arm is called before a wait, which is over at once where end was called meanwhile.
 func (t *timer) arm(until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.kicked {
+		until = past()
+	}
 	if t.dirty || !until.IsZero() {
 		_ = t.set(until) // fails on a closed file only, and then the wait does too
 		t.dirty = !until.IsZero()
 	}
 }
 
-// end ends a wait.
+// end ends the call in flight, whether it waits already or is about to.
 func (t *timer) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.kicked = true
 	if t.set != nil {
 		_ = t.set(past())
 		t.dirty = true

@@ -25,13 +25,18 @@ type side struct {
 	giveUp  atomic.Bool // the call in flight has been ended
 	cut     atomic.Bool // by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
+	halted  atomic.Bool // from halt to resume: calls end, and none begins
+
+	direct direct // of a Direct plug-in, instead of the goroutine
 }
 
 // fullSocket is what a side needs of its socket.
 type fullSocket interface {
+	isDirect() bool
 	usable() error
 	unresponsive(callback string) error
 	interrupt()
+	prod(d *side)
 	canInterrupt() bool
 	closed() <-chan struct{}
 }
@@ -39,6 +44,8 @@ type fullSocket interface {
 func (s *socket[C]) closed() <-chan struct{} { return s.closing }
 
 func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
+
+func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 
 // interrupt ends the calls in flight, where anything can.
 func (s *socket[C]) interrupt() {
@@ -87,6 +94,12 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 		return err
 	}
 	d.giveUp.Store(false)
+	if d.halted.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	if s.isDirect() && name != "Accept" && name != "Connect" {
+		return d.runDirect(ctx, s, name, call)
+	}
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
 	total := timeLeft(ctx)
@@ -102,7 +115,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 				tmo = min(tmo, slice)
 			}
 			err := call(tmo)
-			over := d.giveUp.Load() || total != Infinite && time.Since(begin) >= total
+			over := d.giveUp.Load() || d.halted.Load() || total != Infinite && time.Since(begin) >= total
 			switch {
 			case err == nil:
 				return
@@ -237,7 +250,10 @@ func (d *side) result(ctx context.Context, s fullSocket, result error) error {
 }
 
 // stop ends the goroutine once the call in flight has returned, whenever that is; false if it does not within its second.
-func (d *side) stop() bool {
+func (d *side) stop(s fullSocket) bool {
+	if !d.stopDirect(s) {
+		return false
+	}
 	d.mu.Lock()
 	running := d.running
 	if !d.stopped && d.work != nil {

@@ -113,13 +113,17 @@ func (s *socket[C]) halt(writing bool) {
 		s.way(writing).deadline(past)
 		return
 	}
-	d := &s.in
-	if writing {
-		d = &s.out
+	d := s.side(writing)
+	d.halted.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
+	if s.canInterrupt() {
+		s.prod(d)
 	}
-	d.giveUp.Store(true) // where the plug-in has no Interrupt: reads come back by themselves, a write when it can
-	if s.canInterrupt() && d.halting.CompareAndSwap(false, true) {
-		go func() { // it may not come back
+}
+
+// prod calls Interrupt for one direction, on a goroutine of its own, for it may not come back; never twice at once.
+func (s *socket[C]) prod(d *side) {
+	if d.halting.CompareAndSwap(false, true) {
+		go func() {
 			defer d.halting.Store(false)
 			_ = s.beside("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
 		}()
@@ -129,7 +133,17 @@ func (s *socket[C]) halt(writing bool) {
 func (s *socket[C]) resume(writing bool) {
 	if s.wait != nil {
 		s.way(writing).deadline(time.Time{})
+		return
 	}
+	s.side(writing).halted.Store(false)
+}
+
+// side is one direction of a FullImpl socket.
+func (s *socket[C]) side(writing bool) *side {
+	if writing {
+		return &s.out
+	}
+	return &s.in
 }
 
 func (s *socket[C]) way(writing bool) *direction {

@@ -69,7 +69,7 @@ func (s *socket[C]) quiesce() bool {
 		waits = append(waits, func() bool { return inTime(s.wait.close) }) // waits for a running callback
 	}
 	if s.full {
-		waits = append(waits, s.in.stop, s.out.stop)
+		waits = append(waits, func() bool { return s.in.stop(s) }, func() bool { return s.out.stop(s) })
 	}
 	returned := make(chan bool, len(waits))
 	for _, wait := range waits {

@@ -44,8 +44,11 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("transport.New: %w", errors.Join(missing...))
 	}
-	if cb.Flags&^FullImpl != 0 {
-		return nil, fmt.Errorf("transport.New: unknown bits %#x in Callbacks.Flags", uint(cb.Flags&^FullImpl))
+	if unknown := cb.Flags &^ (FullImpl | Direct); unknown != 0 {
+		return nil, fmt.Errorf("transport.New: unknown bits %#x in Callbacks.Flags", uint(unknown))
+	}
+	if cb.Flags&Direct != 0 && (cb.Flags&FullImpl == 0 || cb.Interrupt == nil) {
+		return nil, errors.New("transport.New: Direct in Callbacks.Flags needs FullImpl and Interrupt")
 	}
 	if cb.Flags&FullImpl == 0 {
 		if cb.Interrupt != nil {

@@ -28,6 +28,7 @@ type options struct {
 	logLevel   string
 	virtual    virtual
 	polling    polling
+	also       also
 	succession succession
 	workers    workers
 }
@@ -49,8 +50,11 @@ func (o *options) addTo(f *pflag.FlagSet) {
 func (o *options) check() error {
 	switch o.transport {
 	case "tcp", "unix":
-		if o.tlsOptfile != "" {
-			return usagef("--tls-optfile is for --transport tls")
+		switch {
+		case o.also.overTLS() && o.tlsOptfile == "":
+			return usagef("--also tls:… needs --tls-optfile FILE; cnode-demo certs DIR makes one")
+		case !o.also.overTLS() && o.tlsOptfile != "":
+			return usagef("--tls-optfile is for --transport tls, and serve --also tls:ADDRESS")
 		}
 	case "tls":
 		if o.tlsOptfile == "" {
@@ -127,6 +131,9 @@ func withHost(name string) (string, error) {
 // serveConfig is that of a node which others connect to. release ends what was started for it.
 func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger) (cfg nodes.Config, release func(), err error) {
 	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: log}
+	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.tlsTransport(log) }); err != nil {
+		return cfg, nil, err
+	}
 	if o.transport == "unix" {
 		cfg.Transport, release = transport.Unix(), func() {}
 		var dir string
@@ -169,9 +176,13 @@ func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes
 // overTLS has a node's connections go over TLS, where that is asked for.
 func (o *options) overTLS(cfg *nodes.Config) (err error) {
 	if o.transport == "tls" {
-		cfg.Transport, err = tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: cfg.Logger})
+		cfg.Transport, err = o.tlsTransport(cfg.Logger)
 	}
 	return err
+}
+
+func (o *options) tlsTransport(log *slog.Logger) (transport.Transport, error) {
+	return tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: log, Polling: o.polling.overTLS()})
 }
 
 // inetListen reads --listen as IP:PORT or IP; nil leaves it to the default.

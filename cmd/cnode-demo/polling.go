@@ -9,9 +9,13 @@ import (
 )
 
 // polling is the flag for how long readers try for themselves before they sleep.
-type polling struct{ limit time.Duration }
+type polling struct {
+	limit time.Duration
+	asked bool // the command has the flag
+}
 
 func (p *polling) addTo(f *pflag.FlagSet) {
+	p.asked = true
 	f.DurationVar(&p.limit, "polling", transport.DefaultPolling, "`DURATION` for which a busy connection's reader tries by itself before it sleeps, up to\n"+
 		transport.MaxPolling.String()+"; 0: never, which is slower, and spares the processor (Linux)")
 }
@@ -23,7 +27,18 @@ func (p *polling) check() error {
 	return nil
 }
 
-// over gives a node's transport the limit.
+// overTLS is the limit as tlstransport.Options has it, whose readers wait by themselves.
+func (p *polling) overTLS() time.Duration {
+	switch {
+	case !p.asked:
+		return 0
+	case p.limit == 0:
+		return -1
+	}
+	return p.limit
+}
+
+// over gives a node's transports the limit.
 func (p *polling) over(cfg *nodes.Config) {
 	if p.limit == transport.DefaultPolling {
 		return
@@ -33,6 +48,9 @@ func (p *polling) over(cfg *nodes.Config) {
 		tr = transport.TCP()
 	}
 	cfg.Transport = transport.WithPolling(tr, p.limit)
+	for i := range cfg.Also {
+		cfg.Also[i].Transport = transport.WithPolling(cfg.Also[i].Transport, p.limit)
+	}
 	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {
 		cfg.Resolver = through{dir}
 	}

@@ -36,16 +36,16 @@ func TestServePolling(t *testing.T) {
 // The flag reaches the transport, whatever that is; its default leaves the configuration alone.
 func TestPollingOver(t *testing.T) {
 	cfg := nodes.Config{Resolver: nodes.SocketDir("d")}
-	(&polling{transport.DefaultPolling}).over(&cfg)
+	(&polling{limit: transport.DefaultPolling}).over(&cfg)
 	require.Equal(t, nodes.Config{Resolver: nodes.SocketDir("d")}, cfg)
 
-	(&polling{0}).over(&cfg)
+	(&polling{limit: 0}).over(&cfg)
 	require.NotNil(t, cfg.Transport)
 	require.Equal(t, through{nodes.SocketDir("d")}, cfg.Resolver, "what the directory leads to polls as the node does")
 
 	unix := transport.Unix()
 	cfg = nodes.Config{Transport: unix}
-	(&polling{time.Millisecond}).over(&cfg)
+	(&polling{limit: time.Millisecond}).over(&cfg)
 	require.IsType(t, unix, cfg.Transport)
 	require.NotEqual(t, transport.WithPolling(unix, 0), cfg.Transport)
 	require.Equal(t, transport.WithPolling(unix, time.Millisecond), transport.WithPolling(cfg.Transport, time.Millisecond))

@@ -53,11 +53,16 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends.
 
+--also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds can connect
+while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one port only, so others
+find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
+
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
   cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
+  cnode-demo serve --name cnode@127.0.0.1 --also tls:127.0.0.1:4371 --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --workers 4 --dispatch least
   cnode-demo serve --name cnode@127.0.0.1 --listen 127.0.0.1:4371 --trace serve.pcap
   tshark -r serve.pcap -d tcp.port==4371,erldp       what went over it`,
@@ -68,6 +73,7 @@ that ends.
 	}
 	o.virtual.addTo(cmd.Flags())
 	o.polling.addTo(cmd.Flags())
+	o.also.addTo(cmd.Flags())
 	o.succession.addTo(cmd.Flags())
 	o.workers.addTo(cmd.Flags())
 	return cmd
@@ -112,18 +118,21 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer c.close()
-	p, l := current.Load(), n.Listeners()[0]
+	p, listeners := current.Load(), n.Listeners()
+	l := listeners[0]
 	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
+	o.also.announce(out, listeners[1:])
 	notifyManager()
 	if warning := unreachable(ctx, n.Name(), l.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
+	broken := firstDone(listeners)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-c.moved:
 			return nil
-		case <-l.Done(): // nobody could reach the node any more
+		case l := <-broken: // some could not reach the node any more
 			if c.finish() {
 				return nil
 			}

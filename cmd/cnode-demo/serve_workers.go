@@ -32,6 +32,8 @@ func (w *workers) check(o *options) error {
 		return usagef("--dispatch %q: want name or least", w.dispatch)
 	case w.number > 0 && (o.virtual.trace != "" || o.virtual.fault != ""):
 		return usagef("--trace and --fault are for one process, without --workers")
+	case w.number > 0 && len(o.also.given) > 0:
+		return usagef("--also is for one process, without --workers")
 	case w.number > 0 && o.succession.coming():
 		return usagef("--takeover is for one process, without --workers")
 	}

@@ -44,6 +44,12 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 	if tr == nil {
 		tr = transport.TCP()
 	}
+	put := func(over func(transport.Transport) transport.Transport) {
+		tr = over(tr)
+		for i := range cfg.Also {
+			cfg.Also[i].Transport = over(cfg.Also[i].Transport)
+		}
+	}
 	finish = func() error { return nil }
 	if v.trace != "" { // nearest to the wire: what a fault cuts is seen cut
 		file, err := os.OpenFile(v.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it holds others' messages
@@ -51,7 +57,9 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 			return nil, fmt.Errorf("--trace: %w", err)
 		}
 		capture := transport.NewCapture(file)
-		tr = transport.Trace(tr, transport.TraceOptions{Capture: capture})
+		put(func(tr transport.Transport) transport.Transport {
+			return transport.Trace(tr, transport.TraceOptions{Capture: capture})
+		})
 		finish = func() error {
 			if err := errors.Join(capture.Close(), file.Close()); err != nil {
 				return fmt.Errorf("--trace: %w", err)
@@ -62,7 +70,7 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 	if v.fault != "" {
 		o := transport.GentleFaults(v.seed)
 		o.Log = cfg.Logger
-		tr = transport.Fault(tr, o)
+		put(func(tr transport.Transport) transport.Transport { return transport.Fault(tr, o) })
 	}
 	cfg.Transport = tr
 	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -19,7 +20,9 @@ const (
 	nameOurs   = "ours"
 	nameAsleep = "asleep"
 	nameServe  = "serve"
-	nameC      = "C" // of the hand-off figures only
+	nameMoved  = "moved"  // when asked for only
+	nameSealed = "sealed" // the same
+	nameC      = "C"      // of the hand-off figures only
 )
 
 // A kind is one way to write the peer.
@@ -38,6 +41,8 @@ func kinds() []kind {
 		{nameOurs, true, startOurs},
 		{nameAsleep, false, startAsleep},
 		{nameServe, true, startServe},
+		{nameMoved, true, startMoved},
+		{nameSealed, true, startSealed},
 	}
 }
 
@@ -64,7 +69,10 @@ type peer struct {
 
 // wanted tells whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
-	return (k.tls || !o.tls) && (o.peers == nil || slices.Contains(o.peers, k.name))
+	if o.peers == nil {
+		return (k.tls || !o.tls) && k.name != nameMoved && k.name != nameSealed
+	}
+	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
 }
 
 // start starts a peer with a name that none had before.
@@ -148,6 +156,27 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 		return a.command(ctx, program, "-tls", a.tlsFile, "-dial", strconv.Itoa(n), a.driver.Name(), cookie)
 	}
 	return p, nil
+}
+
+// startMoved starts ours so that each connection is accepted by one process and served by another one: the one whose processor time is taken.
+func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, "-moved", node, cookie))
+}
+
+// startSealed starts a peer that has a burst of messages sealed, by crypto/tls, before the first of them leaves.
+func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
+	if a.tlsFile == "" {
+		return nil, errors.New("it is for --transport tls")
+	}
+	program, err := a.buildGo(ctx, "test/bench/peer")
+	if err != nil {
+		return nil, err
+	}
+	return a.launch(ctx, exec.Command(program, "-sealed", filepath.Dir(a.tlsFile), node, cookie))
 }
 
 // startAsleep starts ours without adaptive polling.

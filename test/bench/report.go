@@ -38,10 +38,12 @@ type outcome struct {
 	Serve   *float64 `json:"serve_per_libei,omitempty"`
 	Upper   *float64 `json:"serve_per_beam,omitempty"`
 	C       *float64 `json:"ours_per_c,omitempty"`
+	Moved   *float64 `json:"moved_per_ours,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
 		C     []float64 `json:"ours_per_c,omitempty"`
+		Moved []float64 `json:"moved_per_ours,omitempty"`
 	} `json:"by_round"`
 	Target string            `json:"target,omitempty"`
 	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
@@ -93,6 +95,7 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	o.Upper, o.C = o.ratio(nameServe, nameBEAM), o.ratio(nameOurs, nameC)
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	o.ByRound.C = o.paired(nameOurs, nameC)
+	o.Moved, o.ByRound.Moved = o.ratio(nameMoved, nameOurs), o.paired(nameMoved, nameOurs)
 	var texts []string
 	for _, t := range row.targets {
 		texts = append(texts, t.String())

@@ -93,6 +93,9 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	for i := range a.peers {
 		for range maxFailures {
 			p := a.peers[i]
+			if p.kind.name == nameSealed && s.name != out {
+				break
+			}
 			rate, err := a.rate(ctx, s, p)
 			if err == nil {
 				rates[p.kind.name] = rate
@@ -136,7 +139,11 @@ func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 }
 
 func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Duration, error) {
-	ns, err := a.call(ctx, cellLimit+4*a.o.cell, s.function, fmt.Sprintf("'%s', %d, %d", p.node, s.size, n))
+	function := s.function
+	if p.kind.name == nameSealed { // from the first message on
+		function = "burst"
+	}
+	ns, err := a.call(ctx, cellLimit+4*a.o.cell, function, fmt.Sprintf("'%s', %d, %d", p.node, s.size, n))
 	return time.Duration(ns), err
 }
 

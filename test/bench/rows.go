@@ -77,6 +77,9 @@ const (
 // rows are the table, with the targets of the project.
 func rows(o options) []row {
 	all := figures()
+	if slices.Contains(o.peers, nameMoved) {
+		defer func() { addMoved(all) }()
+	}
 	if !o.tls {
 		return append(all, carrierRows()...)
 	}
@@ -96,6 +99,25 @@ func rows(o options) []row {
 		}
 	}
 	return all
+}
+
+// addMoved adds the targets of a connection that has moved: as fast as one that has not, within what runs differ by.
+func addMoved(all []row) {
+	for i := range all {
+		r := &all[i]
+		t := target{of: nameMoved, against: nameOurs}
+		switch name, _, _ := strings.Cut(r.name, "/"); {
+		case r.processor():
+			continue
+		case name == roundTrip:
+			t.most, t.bound = true, 1.05
+		case name == out || name == in:
+			t.bound = 0.95
+		default:
+			continue
+		}
+		r.targets = append(r.targets, t)
+	}
 }
 
 // processor tells whether it is processor time.

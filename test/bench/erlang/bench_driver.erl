@@ -2,7 +2,7 @@
 %% call answers {done, Nanoseconds} or {failed, Reason}; Limit, in milliseconds,
 %% bounds it.
 -module(bench_driver).
--export([check/3, round_trip/4, in/4, out/4, connect/3, watch/1, watched/1, goroutines/1]).
+-export([check/3, round_trip/4, in/4, out/4, burst/4, connect/3, watch/1, watched/1, goroutines/1]).
 
 %% Whether the peer keeps its promises at this size: every byte is looked at here,
 %% and only the sizes below.
@@ -55,6 +55,15 @@ out(Node, Size, N, Limit) ->
         {peer, Node} ! {source, self(), N, Bin},
         collect(Size, N)
     end).
+
+%% The same, but from the first message on: the peer may take its time before.
+burst(Node, Size, N, Limit) ->
+    Bin = payload(Size),
+    timed(Limit, fun() ->
+        {peer, Node} ! {source, self(), N + 1, Bin},
+        collect(Size, 1),
+        now_ns()
+    end, fun() -> collect(Size, N) end).
 
 collect(_, 0) ->
     ok;
@@ -120,8 +129,12 @@ now_ns() ->
 
 %% Times Fun in a new process, which has nothing to collect and no message waiting.
 timed(Limit, Fun) ->
+    timed(Limit, fun now_ns/0, Fun).
+
+%% The same; Begin does what goes before, and gives the time from which to count.
+timed(Limit, Begin, Fun) ->
     {Pid, Ref} = spawn_opt(fun() ->
-        Start = now_ns(),
+        Start = Begin(),
         Fun(),
         exit({done, now_ns() - Start})
     end, [monitor, {message_queue_data, off_heap}]),

@@ -2,6 +2,8 @@
 // test/interop/libei/ei_echo.c.
 //
 //	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
+//	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
+//	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any of it is sent
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
@@ -25,6 +27,9 @@ import (
 func main() {
 	dials := flag.Int("dial", 0, "connect to a node this many times instead of serving")
 	polling := flag.Duration("polling", transport.DefaultPolling, "how long a reader polls before it sleeps")
+	moved := flag.Bool("moved", false, "serve connections that another process has accepted")
+	giver := flag.Bool("giver", false, "be that process; for -moved itself")
+	sealed := flag.String("sealed", "", "directory of certificates: seal what is asked for before any of it is sent")
 	file := flag.String("tls", "", "option file of TLS; empty: TCP")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: peer [-tls FILE] [-polling TIME] NAME COOKIE | peer [-tls FILE] -dial N NODE COOKIE")
@@ -34,17 +39,30 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(context.Background(), *file, *polling, *dials); err != nil {
+	serving := serve
+	switch {
+	case *giver: // beside -moved
+		serving = give
+	case *moved:
+		serving = serveMoved
+	case *sealed != "":
+		serving = func(ctx context.Context, cfg nodes.Config) error { return serveSealed(ctx, cfg, *sealed) }
+	}
+	if err := run(context.Background(), *file, *polling, *dials, serving); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, file string, polling time.Duration, dials int) error {
+// run serves, or dials where dials is a number.
+func run(ctx context.Context, file string, polling time.Duration, dials int, serving func(context.Context, nodes.Config) error) error {
 	carrier := transport.TCP()
 	if file != "" {
 		var err error
-		if carrier, err = tlstransport.FromOptFile(file, tlstransport.Options{}); err != nil {
+		if polling == 0 {
+			polling = -1 // 0 is the default there
+		}
+		if carrier, err = tlstransport.FromOptFile(file, tlstransport.Options{Polling: polling}); err != nil {
 			return err
 		}
 	}
@@ -53,10 +71,27 @@ func run(ctx context.Context, file string, polling time.Duration, dials int) err
 		return dial(ctx, cfg, flag.Arg(0), dials)
 	}
 	cfg.Name = flag.Arg(0)
-	return serve(ctx, cfg)
+	return serving(ctx, cfg)
 }
 
 func serve(ctx context.Context, cfg nodes.Config) error {
+	return accept(ctx, cfg, func(c *nodes.Conn) error {
+		go converse(ctx, c, nil)
+		return nil
+	})
+}
+
+// converse serves a connection to its end.
+func converse(ctx context.Context, c *nodes.Conn, k *cork) {
+	err := (&session{conn: c, cork: k}).serve(ctx)
+	if !errors.Is(err, io.EOF) {
+		slog.Error("connection", "peer", c.Name(), "error", err)
+	}
+	_ = c.Close()
+}
+
+// accept listens, says that it is ready, and gives every connection away.
+func accept(ctx context.Context, cfg nodes.Config, take func(c *nodes.Conn) error) error {
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err
@@ -83,13 +118,9 @@ func serve(ctx context.Context, cfg nodes.Config) error {
 		if err != nil {
 			return err
 		}
-		go func() {
-			err := (&session{conn: c}).serve(ctx)
-			if !errors.Is(err, io.EOF) {
-				slog.Error("connection", "peer", c.Name(), "error", err)
-			}
-			_ = c.Close()
-		}()
+		if err := take(c); err != nil {
+			return err
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ const atomLimit = 64
 // A session serves one connection, on one goroutine, with buffers that are used again.
 type session struct {
 	conn  *nodes.Conn
+	cork  *cork // nil: what is sent leaves at once
 	msg   nodes.Message
 	count int64 // messages sunk since the last report
 	out   []byte
@@ -116,12 +117,13 @@ func (s *session) source(ctx context.Context, c *ei.Cursor) error {
 	if err != nil {
 		return err
 	}
+	s.cork.close()
 	for range n {
 		if err := s.conn.SendRaw(ctx, from, term); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.cork.open()
 }
 
 // report sends {what, N}.

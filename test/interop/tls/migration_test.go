@@ -3,6 +3,10 @@ package tls
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A cluster on its way from TCP to TLS: one node of ours listens on both at once. Nodes over TCP find it by the port mapper, those over TLS at a
-// fixed port; and it connects to nodes of either kind.
+// A cluster on its way from TCP to TLS: one node of ours listens on both at once, and does it by itself. Nodes over TCP find it by the port mapper, those over
+// TLS at a fixed port; and it connects to nodes of either kind. All of them have it at once.
 func TestMigration(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
@@ -23,35 +27,74 @@ func TestMigration(t *testing.T) {
 		port := r.Epmd(t)
 		old := r.Start(t, otp.Options{EpmdPort: port})
 		modern := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: path})
-		n := startNode(t, port, transport.TCP(), func(cfg *nodes.Config) {
-			cfg.Resolver = some{cfg.Resolver.(*nodes.PortMapper), map[string]transport.Transport{modern.Name(): overTLS}}
-		})
 		at, err := transport.ParseAddr("127.0.0.1:0")
 		require.NoError(t, err)
-		l, err := n.ListenOn(background(t), overTLS, at)
+		n := startNode(t, port, transport.TCP(), func(cfg *nodes.Config) {
+			cfg.Also = []nodes.Endpoint{{Addr: at, Transport: overTLS}}
+			cfg.Resolver = some{cfg.Resolver.(*nodes.PortMapper), map[string]transport.Transport{modern.Name(): overTLS}}
+		})
+		require.Len(t, n.Listeners(), 2)
+		fixed, err := transport.Port(n.Listeners()[1].Addr())
 		require.NoError(t, err)
-		accepted := make(chan error, 1)
-		go func() {
-			for {
-				_, err := l.Accept(context.Background())
-				if accepted <- err; err != nil {
-					return
-				}
-			}
-		}()
 		require.Equal(t, "pong", old.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		_, err = n.RPC(background(t), modern.Name(), "erlang", "node")
 		require.NoError(t, err)
-		fixed, err := transport.Port(l.Addr())
-		require.NoError(t, err)
-		other := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: path, Hidden: true,
-			ExtraArgs: []string{"-dist_listen", "false", "-erl_epmd_port", fmt.Sprint(fixed)}})
+		other := startAt(t, r, port, path, int(fixed))
 		require.Equal(t, "pong", other.Eval(t, "net_adm:ping('"+n.Name()+"')"))
-		require.NoError(t, <-accepted)
 		require.ElementsMatch(t, []string{old.Name(), modern.Name(), other.Name()}, n.Peers())
-		require.NoError(t, l.Close())
-		require.Error(t, <-accepted)
 	})
+}
+
+// startAt starts a node over TLS that looks for others at a fixed port.
+func startAt(t *testing.T, r otp.Release, epmd int, path string, fixed int) *otp.Node {
+	t.Helper()
+	return r.Start(t, otp.Options{EpmdPort: epmd, TLSOptFile: path, Hidden: true,
+		ExtraArgs: []string{"-dist_listen", "false", "-erl_epmd_port", fmt.Sprint(fixed)}})
+}
+
+// The same with the program, serve --also.
+func TestMigrationOfServe(t *testing.T) {
+	r := otp.Releases(t)[0]
+	a := newAuthority(t)
+	path := a.mutual(t, a.sign(t, want{}))
+	port := r.Epmd(t)
+	name := uniqueName()
+	cmd := exec.Command(demo(t), "serve", "--name", name, "--cookie", otp.DefaultCookie, "--also", "tls:127.0.0.1:0", "--tls-optfile", path,
+		"--epmd", fmt.Sprintf("127.0.0.1:%d", port))
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	var complaints recorder
+	cmd.Stderr = &complaints
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		require.NoError(t, cmd.Wait(), complaints.String())
+	})
+	var node, first, also string
+	_, err = fmt.Fscanf(out, "ready %s %s\n", &node, &first)
+	require.NoError(t, err, complaints.String())
+	_, err = fmt.Fscanf(out, "also tls:%s\n", &also)
+	require.NoError(t, err, complaints.String())
+	at, err := netip.ParseAddrPort(also)
+	require.NoError(t, err)
+
+	overTCP := r.Start(t, otp.Options{EpmdPort: port})
+	overTLS := startAt(t, r, port, path, int(at.Port()))
+	for range 3 {
+		for _, n := range []*otp.Node{overTCP, overTLS} {
+			require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+name+"')"))
+			require.Equal(t, "[{a,1}]", n.Eval(t, "rpc:call('"+name+"', cnode, echo, [[{a,1}]])"))
+		}
+	}
+}
+
+// demo builds the program.
+func demo(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "cnode-demo")
+	out, err := exec.Command("go", "build", "-o", program, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return program
 }
 
 // some connects to some nodes over another transport.

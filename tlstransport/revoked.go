@@ -1,0 +1,150 @@
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in the lists of their issuers, which are files of
+// a directory, as module ssl_crl_hash_dir of OTP has it. They are read for each handshake, so new ones count at once.
+type revocation struct {
+	check crlCheck
+	dir   string
+}
+
+// A crlCheck says which certificates of a chain must not be revoked.
+type crlCheck int
+
+const (
+	crlNone       crlCheck = iota
+	crlPeer                // the peer's own
+	crlAll                 // all but the authority that is trusted
+	crlBestEffort          // the same; what no list tells of is good
+)
+
+// errRevoked is what a list says of a certificate.
+var errRevoked = errors.New("the certificate has been revoked")
+
+// refuses is the reason not to accept a verified chain, which begins with the peer's certificate.
+func (r revocation) refuses(chain []*x509.Certificate, now time.Time) error {
+	if r.check == crlNone {
+		return nil
+	}
+	lists, err := readLists(r.dir)
+	for i := range len(chain) - 1 {
+		if i > 0 && r.check == crlPeer {
+			break
+		}
+		known, revoked := lists.status(chain[i], chain[i+1], now)
+		switch {
+		case revoked:
+			return fmt.Errorf("certificate %s of %s: %w", chain[i].SerialNumber, chain[i].Issuer, errRevoked)
+		case !known && r.check != crlBestEffort:
+			return errors.Join(fmt.Errorf("whether certificate %s of %s is revoked is not known: no valid list in %s", chain[i].SerialNumber, chain[i].Issuer, r.dir), err)
+		}
+	}
+	return nil
+}
+
+// lists are what a directory holds.
+type lists []*x509.RevocationList
+
+// status looks for a certificate in the lists of its issuer. known: one of them counts at present.
+func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoked bool) {
+	for _, list := range l {
+		if !bytes.Equal(list.RawIssuer, c.RawIssuer) || now.Before(list.ThisUpdate) || !list.NextUpdate.IsZero() && now.After(list.NextUpdate) ||
+			!isWhole(list) || list.CheckSignatureFrom(issuer) != nil {
+			continue
+		}
+		known = true
+		for i := range list.RevokedCertificateEntries {
+			if list.RevokedCertificateEntries[i].SerialNumber.Cmp(c.SerialNumber) == 0 {
+				return true, true
+			}
+		}
+	}
+	return known, false
+}
+
+// isWhole tells lists of all that an issuer has revoked from those of changes or of some certificates only, which say so in a critical extension.
+func isWhole(list *x509.RevocationList) bool {
+	for _, e := range list.Extensions {
+		if e.Critical {
+			return false
+		}
+	}
+	return true
+}
+
+// readLists reads the files HASH.r0, HASH.r1, … of a directory, with a list each, as PEM or DER. One that cannot be read is in the error, beside the others.
+func readLists(dir string) (all lists, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		hash, number, ok := strings.Cut(e.Name(), ".r")
+		if _, bad := strconv.ParseUint(number, 10, 32); !ok || bad != nil || len(hash) != 8 {
+			continue
+		}
+		b, failed := os.ReadFile(filepath.Join(dir, e.Name()))
+		if failed == nil {
+			if block, _ := pem.Decode(b); block != nil {
+				b = block.Bytes
+			}
+			var list *x509.RevocationList
+			if list, failed = x509.ParseRevocationList(b); failed == nil {
+				all = append(all, list)
+				continue
+			}
+			failed = fmt.Errorf("%s: %w", e.Name(), failed)
+		}
+		err = errors.Join(err, failed)
+	}
+	return all, err
+}
+
+// crlChecks are the values of crl_check.
+func crlChecks(o *roleOptions, _ role, v any) error {
+	check, ok := map[atom]crlCheck{"false": crlNone, "peer": crlPeer, "true": crlAll, "best_effort": crlBestEffort}[word(v)]
+	if !ok {
+		return fmt.Errorf("%s is none of true, false, peer, best_effort", show(v))
+	}
+	o.crl.check = check
+	return nil
+}
+
+// crlCache takes {ssl_crl_hash_dir,{internal,[{dir,DIR}]}}.
+func crlCache(o *roleOptions, _ role, v any) error {
+	wrong := errors.New("only {ssl_crl_hash_dir,{internal,[{dir,DIR}]}} can be honoured: have the lists put into a directory")
+	module, ok := v.(tuple)
+	if !ok || len(module) != 2 || word(module[0]) != "ssl_crl_hash_dir" {
+		return wrong
+	}
+	cache, ok := module[1].(tuple)
+	if !ok || len(cache) != 2 {
+		return wrong
+	}
+	options, ok := cache[1].(list)
+	if !ok || len(options) != 1 {
+		return wrong
+	}
+	dir, ok := options[0].(tuple)
+	if !ok || len(dir) != 2 || word(dir[0]) != "dir" {
+		return wrong
+	}
+	var err error
+	o.crl.dir, err = path(dir[1])
+	return err
+}
+
+// word is an atom's text; "" for what is none.
+func word(v any) atom {
+	a, _ := v.(atom)
+	return a
+}

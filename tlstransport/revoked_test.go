@@ -1,0 +1,97 @@
+package tlstransport
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// revokes signs a list of revoked certificates, which counts until then.
+func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension, serials ...*big.Int) []byte {
+	t.Helper()
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: until, ExtraExtensions: more}
+	for _, s := range serials {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)
+	require.NoError(t, err)
+	return der
+}
+
+// What crl_check asks for, with the lists that there may be. They are looked up at each handshake.
+func TestRevoked(t *testing.T) {
+	a, stranger := newAuthority(t, "an authority"), newAuthority(t, "an authority")
+	dir, lists := t.TempDir(), t.TempDir()
+	c := a.sign(t, want{})
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	require.NoError(t, err)
+	o := certOptions(a.files(t, dir, c))
+	soon := time.Now().Add(time.Hour)
+	partial := []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0}}}
+	type verdict string
+	const good, unknown, revoked verdict = "good", "not known", "revoked"
+	for _, tt := range []struct {
+		name  string
+		files map[string][]byte
+		want  verdict
+	}{
+		{"no list", nil, unknown},
+		{"none revoked", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, nil)}, good},
+		{"another one revoked", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, nil, big.NewInt(99))}, good},
+		{"revoked", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, nil, big.NewInt(99), leaf.SerialNumber)}, revoked},
+		{"revoked by the second list, PEM", map[string][]byte{
+			"0a1b2c3d.r0": a.revokes(t, soon, nil),
+			"0a1b2c3d.r1": pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: a.revokes(t, soon, nil, leaf.SerialNumber)}),
+		}, revoked},
+		{"beside a broken file", map[string][]byte{"0a1b2c3d.r0": []byte("broken"), "0a1b2c3d.r1": a.revokes(t, soon, nil, leaf.SerialNumber)}, revoked},
+		{"out of date", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, time.Now().Add(-time.Minute), nil, leaf.SerialNumber)}, unknown},
+		{"signed by a stranger of the same name", map[string][]byte{"0a1b2c3d.r0": stranger.revokes(t, soon, nil, leaf.SerialNumber)}, unknown},
+		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial)}, unknown},
+		{"under another name", map[string][]byte{"list.pem": a.revokes(t, soon, nil)}, unknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(lists))
+			require.NoError(t, os.Mkdir(lists, 0o700))
+			for name, b := range tt.files {
+				require.NoError(t, os.WriteFile(filepath.Join(lists, name), b, 0o600))
+			}
+			for _, mode := range []string{"true", "peer", "best_effort", "false"} {
+				crl := o + ",{crl_check," + mode + "},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,\"" + lists + "\"}]}}}"
+				for _, who := range []role{client, server} { // who looks
+					path := optFile(t, dir, o+",{fail_if_no_peer_cert,true}", crl)
+					if who == server {
+						path = optFile(t, dir, crl+",{fail_if_no_peer_cert,true}", o)
+					}
+					w := optBench(t, path, Options{})
+					sc, ss := w.pair()
+					looks := map[role]*Socket{client: sc, server: ss}[who]
+					<-looks.over
+					switch {
+					case tt.want == good || mode == "false" || tt.want == unknown && mode == "best_effort":
+						exchange(t, ours{sc}, ours{ss}, 10)
+					default:
+						var e *PeerError
+						require.ErrorAs(t, looks.failure, &e, "%s %s", mode, who)
+						require.False(t, e.ByPeer)
+						if tt.want == revoked {
+							require.Equal(t, CheckRevoked, e.Check)
+						} else {
+							require.Equal(t, CheckCertificate, e.Check)
+							require.ErrorContains(t, e, lists)
+						}
+					}
+					require.NoError(t, w.cb.Close(sc))
+					require.NoError(t, w.cb.Close(ss))
+				}
+			}
+		})
+	}
+}

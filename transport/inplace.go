@@ -1,0 +1,160 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A direct runs the calls of one direction of a Direct plug-in, on the goroutines of their callers: one at a time.
+type direct struct {
+	mu      sync.Mutex
+	inside  bool
+	left    chan struct{} // made and waited for by who waits for the call in flight to return, which closes it
+	stopped bool
+}
+
+func (d *direct) enter() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return false
+	}
+	d.inside = true
+	return true
+}
+
+func (d *direct) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inside = false
+	if d.left != nil {
+		close(d.left)
+		d.left = nil
+	}
+}
+
+// leaving is closed when the call in flight has returned; nil: there is none.
+func (d *direct) leaving() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.inside {
+		return nil
+	}
+	if d.left == nil {
+		d.left = make(chan struct{})
+	}
+	return d.left
+}
+
+// stop lets nobody in any more.
+func (d *direct) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+}
+
+// runDirect is run without a goroutine. When ctx ends, others end the call.
+func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
+	if !d.direct.enter() {
+		return net.ErrClosed
+	}
+	err := d.callDirect(ctx, s, name, call)
+	d.direct.leave()
+	return d.result(ctx, s, err)
+}
+
+// callDirect gives a time-out, or the reason to give up; the call keeps its own results.
+func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
+	total := timeLeft(ctx)
+	bounded := total != Infinite
+	var begin time.Time
+	if bounded {
+		begin = time.Now()
+	}
+	if ctx.Done() != nil {
+		if name == "Read" { // look before watching the context, which costs more
+			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
+				return nil
+			}
+		}
+		returned, fired := make(chan struct{}), make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(fired)
+			d.endDirect(s, name, returned)
+		})
+		defer func() {
+			close(returned)
+			if !stop() {
+				<-fired // it is not to end the next call
+			}
+		}()
+	}
+	for {
+		tmo := total
+		if bounded {
+			tmo = max(total-time.Since(begin), 0)
+		}
+		err := call(tmo)
+		over := d.giveUp.Load() || d.halted.Load() || bounded && time.Since(begin) >= total
+		switch {
+		case err == nil:
+			return nil
+		case interrupted(err) && !d.giveUp.Load():
+		case !interrupted(err) && !timedOut(err, over):
+			return nil
+		case over:
+			return os.ErrDeadlineExceeded
+		}
+		// Interrupt has ended this call together with one of the other direction.
+	}
+}
+
+// endDirect has Interrupt called until the call in flight has returned. One that takes longer than its second makes the socket dead.
+func (d *side) endDirect(s fullSocket, name string, returned <-chan struct{}) {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	limit := time.NewTimer(unresponsiveAfter)
+	defer limit.Stop()
+	for {
+		d.giveUp.Store(true)
+		s.prod(d)
+		select {
+		case <-returned:
+			return
+		case <-again.C:
+		case <-s.closed(): // it is ended by that
+			return
+		case <-limit.C:
+			_ = s.unresponsive(name)
+			return
+		}
+	}
+}
+
+// stopDirect ends the call in flight for good; false if it does not return within its second, or an Interrupt does not.
+func (d *side) stopDirect(s fullSocket) bool {
+	d.direct.stop()
+	left := d.direct.leaving()
+	if left == nil {
+		return true
+	}
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	limit := time.NewTimer(unresponsiveAfter)
+	defer limit.Stop()
+	var ending interruption
+	for {
+		d.giveUp.Store(true)
+		ending.start(s)
+		select {
+		case <-left:
+			return ending.over(limit.C) // C may not be closed under it either
+		case <-again.C:
+		case <-limit.C:
+			return false
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// directCallbacks are those of the in-memory transport, run by their callers.
+func directCallbacks() Callbacks[*memorySocket] {
+	cb := memoryCallbacks()
+	cb.Flags |= Direct
+	return cb
+}
+
+func TestDirectNeedsInterrupt(t *testing.T) {
+	cb := directCallbacks()
+	cb.Interrupt = nil
+	_, err := New(cb, nil)
+	require.ErrorContains(t, err, "Interrupt")
+	cb = directCallbacks()
+	cb.Flags = Direct
+	_, err = New(cb, nil)
+	require.ErrorContains(t, err, "FullImpl")
+	cb.Flags = FullImpl | Direct<<1
+	_, err = New(cb, nil)
+	require.ErrorContains(t, err, "unknown bits")
+}
+
+// The callbacks run on the goroutine of who calls, which a panic's stack would show.
+func TestDirectRunsInPlace(t *testing.T) {
+	cb := directCallbacks()
+	key := make(chan string, 10)
+	read := cb.Read
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		key <- goroutine()
+		return read(s, p, tmo)
+	}
+	c, s := memoryPair(t, cb)
+	_, err := c.Writev(context.Background(), []byte("x"))
+	require.NoError(t, err)
+	_, err = s.Read(context.Background(), make([]byte, 1))
+	require.NoError(t, err)
+	require.Equal(t, goroutine(), <-key)
+}
+
+// What ends a wait: the context, its time, Close. One that is ended does not take the other direction along.
+func TestDirectEnds(t *testing.T) {
+	c, s := memoryPair(t, directCallbacks())
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+		time.AfterFunc(time.Millisecond, cancel)
+		require.ErrorIs(t, returns(t, read), context.Canceled)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+	defer cancel()
+	_, err := c.Read(ctx, make([]byte, 1))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = c.Read(NoWait(), make([]byte, 1))
+	require.True(t, isTimeout(err))
+
+	got := make([]byte, len(sent))
+	_, err = s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(sent, got))
+	require.NoError(t, returns(t, written))
+
+	read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+	write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
+	time.Sleep(5 * time.Millisecond)
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, returns(t, read), net.ErrClosed)
+	require.ErrorIs(t, returns(t, write), net.ErrClosed)
+}
+
+// A pause ends a read and a write at any byte, and nothing is lost.
+func TestDirectPauses(t *testing.T) {
+	c, s := memoryPair(t, directCallbacks())
+	for range 20 {
+		read := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+		time.Sleep(100 * time.Microsecond)
+		require.NoError(t, s.PauseRead(soon(t)))
+		require.ErrorIs(t, returns(t, read), ErrPaused)
+		s.Resume()
+	}
+	_, err := c.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	_, err = s.Read(soon(t), make([]byte, 1))
+	require.NoError(t, err)
+}
+
+// A context that ends just as its call returns does not end the next one.
+func TestDirectLateEnd(t *testing.T) {
+	c, s := memoryPair(t, directCallbacks())
+	p := make([]byte, 1)
+	for range 300 {
+		ctx, cancel := context.WithCancel(context.Background())
+		go cancel()
+		if _, err := s.Read(ctx, p); err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		_, err := c.Writev(context.Background(), p)
+		require.NoError(t, err)
+		_, err = s.Read(context.Background(), p)
+		require.NoError(t, err)
+		cancel()
+	}
+}
+
+// A callback that breaks its word holds up its caller, and nobody else: the socket is dead for others, and Close comes back.
+func TestDirectBreaksItsWord(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	var inside, closed atomic.Int32
+	cb := directCallbacks()
+	var dead atomic.Pointer[memorySocket]
+	read, closing := cb.Read, cb.Close
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		if s == dead.Load() && tmo != 0 {
+			inside.Add(1)
+			<-release
+			return 0, os.ErrDeadlineExceeded
+		}
+		return read(s, p, tmo)
+	}
+	cb.Close = func(s *memorySocket) error {
+		if s == dead.Load() {
+			closed.Add(1)
+		}
+		return closing(s)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, _ := pair(t, tr, MemoryAddr(""))
+	dead.Store(c.car.(*socket[*memorySocket]).c)
+	ctx, cancel := context.WithCancel(context.Background())
+	got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+	waiting(t, &inside, 1)
+	cancel()
+	require.Eventually(t, func() bool {
+		_, err := c.Writev(NoWait(), []byte("x"))
+		return errors.Is(err, ErrUnresponsive)
+	}, 20*time.Second, time.Millisecond)
+	err = returns(t, aside(c.Close))
+	require.ErrorIs(t, err, ErrUnresponsive)
+	var fault *CallbackError
+	require.ErrorAs(t, err, &fault)
+	require.Equal(t, "Read", fault.Callback)
+	require.Zero(t, closed.Load(), "C was closed under a running callback")
+	close(release)
+	require.Error(t, returns(t, got))
+	require.NoError(t, closing(dead.Load()))
+}
+
+// goroutine names the goroutine that runs it.
+func goroutine() string {
+	var b [64]byte
+	name, _, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("["))
+	return string(name)
+}
