@@ -1,0 +1,196 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// move has the front go on as another one, as in another process.
+func (w *frontWorld) move() {
+	t := w.t
+	t.Helper()
+	e, err := w.f.Freeze(patience(t))
+	require.NoError(t, err)
+	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+	if err != nil {
+		e.Thaw()
+	}
+	require.NoError(t, err)
+	soon(t, "Release", func() { require.NoError(t, e.Release()) })
+	require.NoError(t, g.Start(patience(t)))
+	old := w.f
+	w.f = g.Front()
+	soon(t, "Close of the old front", func() { require.NoError(t, old.Close()) })
+}
+
+// A talker sends numbers to a process of the front's, without a pause, and gets each of them back.
+type talker struct {
+	stop chan struct{}
+	done chan error
+	sent int
+}
+
+func (w *frontWorld) talk(n *Node, to ei.Pid, lead ...ei.Term) *talker {
+	t := w.t
+	t.Helper()
+	b := w.mailbox(n, nil)
+	k := &talker{stop: make(chan struct{}), done: make(chan error, 1)}
+	c := n.Conn(frontName)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		defer b.Close()
+		k.done <- func() error {
+			const window = 50
+			for i := 0; ; i++ {
+				select {
+				case <-k.stop:
+					for j := max(i-window, 0); j < i; j++ {
+						if err := k.expect(ctx, b, j); err != nil {
+							return err
+						}
+					}
+					k.sent = i
+					return c.Err()
+				default:
+				}
+				if err := b.Send(ctx, to, append(ei.Tuple(slices.Clone(lead)), b.Pid(), ei.Int(i))); err != nil {
+					return err
+				}
+				if i >= window {
+					if err := k.expect(ctx, b, i-window); err != nil {
+						return err
+					}
+				}
+			}
+		}()
+	}()
+	return k
+}
+
+func (k *talker) expect(ctx context.Context, b *Mailbox, i int) error {
+	m, err := b.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := m.Term()
+	if err != nil {
+		return err
+	}
+	if v != ei.Int(i) {
+		return fmt.Errorf("%v came, and %d is due", v, i)
+	}
+	return nil
+}
+
+// end wants all numbers to have come back, over the connection that was there from the beginning.
+func (k *talker) end(t *testing.T) int {
+	t.Helper()
+	close(k.stop)
+	select {
+	case err := <-k.done:
+		require.NoError(t, err)
+	case <-patience(t).Done():
+		t.Fatal("numbers are missing")
+	}
+	return k.sent
+}
+
+// The front goes on elsewhere, and nobody notices: neither peers nor workers.
+func TestFrontMoves(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	before, held := w.f.Workers(), sessions(w.f)
+	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	var talkers []*talker
+	for _, n := range ns {
+		talkers = append(talkers, w.talk(n, joe, ei.Atom("send")))
+	}
+	for i := range 5 {
+		w.move()
+		require.ElementsMatch(t, before, w.f.Workers())
+		n := w.node(fmt.Sprintf("fresh%d@127.0.0.1", i))
+		require.Equal(t, joe, w.rpc(n, "whereis", ei.Atom("joe")))
+		_, err := n.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+		require.Error(t, err, "the name is taken in the node")
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	}
+	for _, k := range talkers {
+		require.Positive(t, k.end(t))
+	}
+	for _, n := range ns { // each peer is still known to be where it is
+		at := w.worker(n)
+		old := n.Conn(frontName)
+		twin, err := New(Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
+		require.NoError(t, err)
+		c, err := twin.Connect(patience(t), frontName)
+		require.NoError(t, err)
+		arrives(t, old.Done(), "the end of the first connection")
+		v, err := c.Call(patience(t), "w", "pid")
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(at), v)
+		require.NoError(t, twin.Close())
+	}
+	// One that dies is replaced by the front that has not started it.
+	require.NoError(t, syscall.Kill(before[0].PID, syscall.SIGKILL))
+	require.Eventually(t, func() bool {
+		now := w.f.Workers()
+		for _, info := range now {
+			if info.PID == before[0].PID {
+				return false
+			}
+		}
+		return len(now) == 3
+	}, tooLong, tick)
+}
+
+func sessions(f *Front) (n int) {
+	for _, info := range f.Workers() {
+		n += info.Sessions
+	}
+	return n
+}
+
+// Each worker goes on in another process, and nobody notices.
+func TestWorkersMove(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	held := sessions(w.f)
+	var talkers []*talker
+	for i, n := range ns {
+		echo := w.rpc(ns[(i+1)%3], "echo").(ei.Pid) // over another worker
+		talkers = append(talkers, w.talk(n, echo))
+	}
+	for range 3 {
+		before := map[int]int{}
+		for _, info := range w.f.Workers() {
+			before[info.Slot] = info.PID
+		}
+		list, err := w.f.UpgradeWorkers(patience(t))
+		require.NoError(t, err)
+		require.Len(t, list, 3)
+		for _, u := range list {
+			require.NoError(t, u.Err)
+			require.Equal(t, before[u.Slot], u.Old)
+			require.NotEqual(t, u.Old, u.New)
+		}
+		n := w.node(fmt.Sprintf("fresh%d@127.0.0.1", os.Getpid()))
+		w.worker(n)
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	}
+	for _, k := range talkers {
+		require.Positive(t, k.end(t))
+	}
+}
