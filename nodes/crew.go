@@ -34,6 +34,7 @@ type crewman struct {
 	// Guarded by f.mu.
 	proc     *process
 	moving   chan word // it is going over to another process, and what is heard of that; nil: it is not
+	moves    uint64    // how often it has been told to
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
@@ -358,6 +359,9 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			}
 			w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: !taken})
 		case sayMoved, sayStayed:
+			if m.Topic == sayStayed && m.ID != w.moves { // of an earlier time
+				return
+			}
 			select {
 			case w.moving <- m: // nobody waits for what is said without being asked
 			default:

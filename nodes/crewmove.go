@@ -70,7 +70,11 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if !w.line.say(word{Topic: sayMove, fd: ours}) {
+	f.mu.Lock()
+	w.moves++
+	id := w.moves
+	f.mu.Unlock()
+	if !w.line.say(word{Topic: sayMove, ID: id, fd: ours}) {
 		next.kill()
 		<-next.exited
 		return 0, errEnded

@@ -106,7 +106,7 @@ func (e *FrozenFront) describe() (err error) {
 	}
 	for _, w := range f.crew {
 		c := crewState{
-			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0),
+			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves,
 		}
 		fd, err := w.line.descriptor()
 		if err != nil {
@@ -326,7 +326,7 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		return err
 	}
 	w.line, w.part, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
-	w.ready, w.hangs, w.sessions = s.ready, s.hangs, s.sessions
+	w.ready, w.hangs, w.sessions, w.moves = s.ready, s.hangs, s.sessions, s.moves
 	f.crew[w.part] = w
 	if w.ready {
 		close(w.began)

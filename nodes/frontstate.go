@@ -39,7 +39,8 @@ type crewState struct {
 	hangs      bool
 	sessions   int
 	age        time.Duration // of the process
-	words      []wordState   // to be said
+	moves      uint64
+	words      []wordState // to be said
 	untaken    []sessionState
 }
 
@@ -55,6 +56,7 @@ func (s *crewState) describe(f *form) {
 	number(f, 9, may, &s.age)
 	each(f, 10, must, "word", &s.words)
 	each(f, 11, must, "session", &s.untaken)
+	number(f, 12, may, &s.moves)
 }
 
 // A wordState is a word that waits: as the line carries it, in JSON.

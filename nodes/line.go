@@ -26,7 +26,7 @@ const (
 	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
 	sayAnswer   topic = "answer"   // ID, Part, OK, …: to claim, register and lookup
 	sayFinish   topic = "finish"   // end in good order
-	sayMove     topic = "move"     // descriptor: give everything to the process at its other end
+	sayMove     topic = "move"     // ID, descriptor: give everything to the process at its other end
 )
 
 // What a worker says to the front.
@@ -41,7 +41,7 @@ const (
 	sayRelease  topic = "release"  // Name: nobody here has it any more
 	sayLookup   topic = "lookup"   // ID, Name: who has it?
 	sayMoved    topic = "moved"    // Number: this process, of that number, is the worker now
-	sayStayed   topic = "stayed"   // Name: it is not, and why
+	sayStayed   topic = "stayed"   // ID, Name: it is not, and why
 )
 
 // Both ways: a worker says it, and the front passes it on to the one that is named.

@@ -295,7 +295,7 @@ func (w *Worker) take(m word) {
 		return
 	case sayMove:
 		if m.fd > 0 {
-			w.wg.Go(func() { w.give(m.fd) })
+			w.wg.Go(func() { w.give(m.fd, m.ID) })
 			return
 		}
 	case sayNone:

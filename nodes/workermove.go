@@ -67,23 +67,25 @@ func (p *part) local(conns []*Conn) []*Conn {
 }
 
 // give hands the worker over to the process at the other end of a channel, and tells the front where that has failed.
-func (w *Worker) give(fd int) {
+func (w *Worker) give(fd int, id uint64) {
 	file := fileOf(fd)
 	ch, err := handoff.FileChannel(file)
 	if err != nil {
-		w.stayed(errors.Join(err, file.Close()))
+		w.stayed(id, errors.Join(err, file.Close()))
 		return
 	}
 	defer ch.Close()
+	limit := w.n.cfg.moveLimit
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
 		Freeze:    w.freeze,
-		Deadlines: handoff.Deadlines{Freeze: w.n.cfg.DrainTimeout + moveLimit, Offer: moveLimit, Stage: moveLimit, Take: moveLimit},
+		Deadlines: handoff.Deadlines{Hello: limit, Static: limit, Freeze: w.n.cfg.DrainTimeout + limit, Offer: limit, Stage: limit, Take: limit, Goodbye: limit},
+		Reached:   w.n.cfg.moveReached,
 	}
 	h, err := o.Give(context.Background(), ch)
 	switch {
 	case !h.Moved:
-		w.stayed(err)
+		w.stayed(id, err)
 	case err != nil:
 		w.n.log.Warn("worker handed over, with trouble", "silence", h.Silence, "error", err)
 	default:
@@ -91,9 +93,9 @@ func (w *Worker) give(fd int) {
 	}
 }
 
-func (w *Worker) stayed(err error) {
+func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
-	w.p.line.say(word{Topic: sayStayed, Name: err.Error()})
+	w.p.line.say(word{Topic: sayStayed, ID: id, Name: err.Error()})
 }
 
 // plugins are those that the connections need.
@@ -201,9 +203,15 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	}
 	defer ch.Close()
 	h := &workerHeir{cfg: cfg}
+	if cfg.moveLimit <= 0 {
+		cfg.moveLimit = moveLimit
+	}
 	_, err = (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
 		Stage: h.stage,
+		// An old process that drains says nothing for as long as that may take, and begins by itself.
+		Deadlines: handoff.Deadlines{Offer: cfg.moveLimit, Take: cfg.moveLimit, Goodbye: cfg.moveLimit},
+		Reached:   cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {
 		return nil, err

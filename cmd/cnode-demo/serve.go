@@ -51,7 +51,7 @@ name stay as they are, nobody notices, and the other process ends. Should that f
 cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_FDS), and it is told when the node is ready.
 
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
-that ends.
+that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
 
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret

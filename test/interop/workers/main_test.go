@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeLabs()
 		removeBuilt()
 		os.Exit(code)
 	}))
