@@ -212,10 +212,7 @@ func (d peersDir) disturb(p handoff.Point) {
 	_ = os.Remove(filepath.Join(string(d), "disturbance"))
 	_ = os.WriteFile(filepath.Join(string(d), "disturbing"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 	_ = os.Rename(filepath.Join(string(d), "disturbing"), filepath.Join(string(d), "disturbed"))
-	_ = syscall.Kill(os.Getpid(), syscall.Signal(n))
-	if syscall.Signal(n) == syscall.SIGKILL {
-		select {} // it is on its way
-	}
+	hit(syscall.Signal(n))
 }
 
 // A worker's process is killed, or stopped, anywhere in its hand-off: one of the two goes on with everything, or the worker has died, alone. Then it moves.
@@ -235,7 +232,7 @@ func TestWorkerMoveDisturbed(t *testing.T) {
 		want   outcome
 	}{
 		{handoff.OwnerConnected, kill, dies},
-		{handoff.OwnerGreeted, stop, stays},
+		{handoff.OwnerGreeted, stop, moves}, // in good time
 		{handoff.OwnerFreezes, kill, dies},
 		{handoff.OwnerFrozen, stop, stays},
 		{handoff.OwnerDescriptorsSent, kill, dies},
@@ -275,7 +272,7 @@ func TestWorkerMoveDisturbed(t *testing.T) {
 					if text, err := os.ReadFile(disturbed); err == nil {
 						select {
 						case <-over:
-						case <-time.After(2500 * time.Millisecond):
+						case <-time.After(1500 * time.Millisecond):
 						}
 						pid, _ := strconv.Atoi(string(text))
 						_ = syscall.Kill(pid, syscall.SIGCONT)

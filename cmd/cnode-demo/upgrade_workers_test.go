@@ -57,8 +57,7 @@ func TestUpgradeWorkers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, 0)
-			args := append([]string{"serve", "--name", "up@127.0.0.1", "--workers", "2"}, tt.args...)
-			s := w.successive(nil, program, args...)
+			s := w.successive(nil, append([]string{program, "serve", "--name", "up@127.0.0.1", "--workers", "2"}, tt.args...)...)
 			front := s.cmd.Process.Pid
 			endWorkers(t, front)
 			if tt.args != nil {
