@@ -330,8 +330,10 @@ func (f *Front) push(k *picking, p parcel) error {
 		return err
 	}
 	way := 0
-	h, err := handoff.Describe(fd, p.s.RemoteAddr())
-	if err != nil || len(p.state) > 0 || p.tr.Name() != f.l.tr.Name() {
+	h := handoff.Header{
+		Family: f.kind.Domain, Type: f.kind.Type, Protocol: max(f.kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
+	}
+	if !f.inet || len(p.state) > 0 || h.Local == nil || h.Remote == nil {
 		way = 1
 	}
 	f.mu.Lock()

@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 const (
@@ -43,7 +45,9 @@ type Front struct {
 	cfg    FrontConfig
 	n      *Node
 	l      *Listener
-	chosen sync.Mutex // one call of Choose at a time
+	kind   handoff.Socket // of the listener, and so of what it accepts
+	inet   bool           // it is one that BIND 10's form can carry
+	chosen sync.Mutex     // one call of Choose at a time
 
 	ctx context.Context
 	end context.CancelFunc
@@ -133,8 +137,10 @@ func (f *Front) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.l = l
 	if err := movable(l.tr, l.l.Descriptor); err != nil {
+		return err
+	}
+	if err := f.listens(l); err != nil {
 		return err
 	}
 	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
@@ -161,6 +167,17 @@ func (f *Front) begin(ctx context.Context) error {
 		return ErrClosed
 	}
 	return nil
+}
+
+// listens notes what the listener is.
+func (f *Front) listens(l *Listener) error {
+	f.l = l
+	fd, err := l.l.Descriptor()
+	if err == nil {
+		f.kind, err = handoff.Inspect(fd)
+	}
+	f.inet = f.kind.Domain == syscall.AF_INET || f.kind.Domain == syscall.AF_INET6
+	return err
 }
 
 // Name is the node's name.

@@ -268,7 +268,9 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 	if len(g.node.listeners) != 1 {
 		return &StateError{"listener", fmt.Errorf("%w: a front has one, and this one %d", ErrState, len(g.node.listeners))}
 	}
-	f.l = g.node.listeners[0]
+	if err := f.listens(g.node.listeners[0]); err != nil {
+		return err
+	}
 	for i := range s.crew {
 		if err := g.worker(&s.crew[i], list); err != nil {
 			return err
