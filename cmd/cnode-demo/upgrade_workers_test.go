@@ -19,14 +19,17 @@ import (
 // children lists the processes that a process has started, and that live.
 func children(t *testing.T, pid int) (list []int) {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
-	for _, s := range strings.Fields(string(text)) {
-		n, err := strconv.Atoi(s)
-		require.NoError(t, err)
-		list = append(list, n)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	require.NoError(t, err)
+	for _, path := range threads {
+		text, _ := os.ReadFile(path) // the thread may have ended
+		for _, s := range strings.Fields(string(text)) {
+			n, err := strconv.Atoi(s)
+			require.NoError(t, err)
+			if !gone(n) {
+				list = append(list, n)
+			}
+		}
 	}
 	return list
 }
