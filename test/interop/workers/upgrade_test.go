@@ -36,6 +36,9 @@ const talk = `erlang:monitor_node(N, true), true = register(talker, self()),
 
 func upgraded(t *testing.T, c *cluster, times int) {
 	t.Helper()
+	for _, e := range c.erl {
+		require.Eventually(t, func() bool { return eval(t, e, `is_pid(rpc:call(N, erlang, whereis, [peer]))`) == "true" }, limit, 10*time.Millisecond)
+	}
 	// The third node's messages go to a process of the second one's worker.
 	to := []string{`{peer, N}`, `rpc:call(N, erlang, whereis, [peer])`, fmt.Sprintf(`rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]])`, c.erl[1].Name())}
 	var done []func() string
