@@ -234,7 +234,6 @@ func TestWorkerMoveDisturbed(t *testing.T) {
 		{handoff.OwnerConnected, kill, dies},
 		{handoff.OwnerGreeted, stop, moves}, // in good time
 		{handoff.OwnerFreezes, kill, dies},
-		{handoff.OwnerFrozen, stop, stays},
 		{handoff.OwnerDescriptorsSent, kill, dies},
 		{handoff.OwnerOffered, stop, stays},
 		{handoff.OwnerAccepted, kill, dies},

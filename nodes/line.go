@@ -74,9 +74,7 @@ const (
 	// packetWords is how many words at most go out together.
 	packetWords = 64
 	// lull is how long words that nobody waits for do: what they tell of goes on meanwhile, and they are cheaper together.
-	lull = 10 * time.Millisecond
-	// mostIdle is how many of them wait at the most.
-	mostIdle = 16
+	lull = 2 * time.Millisecond
 )
 
 // idle tells whether a word may wait.
@@ -167,7 +165,7 @@ func (l *line) say(w word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
 	ok := !l.closed && !full
-	wait := ok && w.Topic.idle() && len(l.queue) < mostIdle
+	wait := ok && w.Topic.idle()
 	if ok {
 		l.queue = append(l.queue, w)
 		if wait && !l.lulled {

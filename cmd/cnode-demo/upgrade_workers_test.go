@@ -120,6 +120,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	endWorkers(t, front)
 	_, c := dialed(t, w, s.name)
 	worker := servedBy(t, c)
+	outer := t
 	same := func(t *testing.T) {
 		t.Helper()
 		require.Equal(t, worker, servedBy(t, c))
@@ -154,7 +155,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 		require.Len(t, parts, 4)
 		require.Equal(t, []string{"upgraded", s.name, strconv.Itoa(front)}, parts[:3])
 		front, _ = strconv.Atoi(parts[3])
-		endWorkers(t, front)
+		endWorkers(outer, front)
 		require.Equal(t, s.name, s.ready())
 		s.exits()
 		require.Contains(t, errOut, "not all of its workers")
