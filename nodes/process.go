@@ -40,17 +40,18 @@ func adoptProcess(pid, handle int) *process {
 // watch notes the end of the process. It comes back at once.
 func (p *process) watch() {
 	go func() {
-		switch {
-		case p.handle.there():
-			if !p.handle.wait() { // released
+		ended := p.handle.wait()
+		if !ended { // there is no handle, or it was released
+			select {
+			case <-p.over:
 				return
+			default:
 			}
-			if p.cmd != nil {
-				_ = p.cmd.Wait() // ProcessState has it
-			}
+		}
+		switch {
 		case p.cmd != nil:
-			_ = p.cmd.Wait()
-		default:
+			_ = p.cmd.Wait() // ProcessState has it
+		case !ended:
 			for signalProcess(p.pid, 0) == nil {
 				t := time.NewTimer(lookAgain)
 				select {
