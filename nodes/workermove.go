@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -203,14 +204,12 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	}
 	defer ch.Close()
 	h := &workerHeir{cfg: cfg}
-	if cfg.moveLimit <= 0 {
-		cfg.moveLimit = moveLimit
-	}
+	limit := cmp.Or(cfg.moveLimit, moveLimit)
 	_, err = (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
 		Stage: h.stage,
-		// An old process that drains says nothing for as long as that may take, and begins by itself.
-		Deadlines: handoff.Deadlines{Offer: cfg.moveLimit, Take: cfg.moveLimit, Goodbye: cfg.moveLimit},
+		// The old process says nothing while it drains.
+		Deadlines: handoff.Deadlines{Freeze: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*limit, Offer: limit, Take: limit, Goodbye: limit},
 		Reached:   cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {
