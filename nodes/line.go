@@ -317,7 +317,12 @@ func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 
 // read gives each word to take, which owns its descriptor, until the line ends.
 func (l *line) read(take func(word)) error {
-	for ctx := l.turn(nil); ctx != nil; ctx = l.turn(ctx) {
+	ctx, end := context.WithCancel(context.Background())
+	end() // the first turn begins
+	for {
+		if ctx = l.turn(ctx); ctx == nil {
+			return ErrClosed
+		}
 		b, fd, err := l.conn.ReceiveFD(ctx)
 		if err == nil {
 			err = parseWords(b, max(fd, 0), take)
@@ -329,15 +334,14 @@ func (l *line) read(take func(word)) error {
 			return err
 		}
 	}
-	return ErrClosed
 }
 
-// turn waits until reading goes on, and gives the context for it, nil when the line is closed.
+// turn waits until reading goes on, and gives the context for it, nil when the line is closed. last is that of the last turn; one that is over begins.
 func (l *line) turn(last context.Context) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	in := &l.inward
-	if last == nil || last.Err() != nil { // it has halted, or not yet begun
+	if last.Err() != nil { // it has halted, or not yet begun
 		if in.runs {
 			in.stop()
 		}
