@@ -107,7 +107,9 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	if !ended {
 		w.proc = next
 		_ = w.forward.Close() // all that went through it has been taken
-		err = w.reopen()
+		if err := w.reopen(); err != nil { // the next session that is pushed tries again
+			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
+		}
 	}
 	f.mu.Unlock()
 	if ended {
@@ -115,7 +117,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		return 0, errEnded
 	}
 	old.retire(farewell + shutdownTime)
-	return next.pid, err
+	return next.pid, nil
 }
 
 // errEnded: there is no old process that goes on, but a new one in its slot, which has nothing of it.
