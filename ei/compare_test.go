@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"math"
 	"math/big"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -157,10 +155,7 @@ func TestCompare(t *testing.T) {
 
 // TestCompareWithErl asks a real runtime system for the order of each pair of terms in the tables.
 func TestCompareWithErl(t *testing.T) {
-	if _, err := exec.LookPath("erl"); err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no erl on the PATH")
-		t.Skip("not checked with a real runtime system: no erl on the PATH")
-	}
+	erl := needErl(t)[0]
 	var terms []ei.Term
 	for _, ts := range orderedTerms {
 		for _, term := range ts {
@@ -183,7 +178,7 @@ func TestCompareWithErl(t *testing.T) {
 		require.NoError(t, err)
 		hexes = append(hexes, hex.EncodeToString(data))
 	}
-	rows := askErl(t, "erl", []string{"order " + strings.Join(hexes, " ")})
+	rows := askErl(t, erl, []string{"order " + strings.Join(hexes, " ")})
 	theirs := rows[0]
 	require.Len(t, theirs, len(terms)*len(terms))
 	var ours bytes.Buffer

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/hex"
-	"os"
-	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -129,16 +127,13 @@ func TestCompressedMalformed(t *testing.T) {
 }
 
 func TestCompressedWithErl(t *testing.T) {
-	if _, err := exec.LookPath("erl"); err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no erl on the PATH")
-		t.Skip("not checked with a real runtime system: no erl on the PATH")
-	}
+	erl := needErl(t)[0]
 	term := ei.List(repeat(ei.Tuple{ei.Atom("some_atom"), ei.Binary("some text")}, 100))
 	plain, err := ei.Marshal(term)
 	require.NoError(t, err)
 	small, err := ei.MarshalCompressed(term, 9)
 	require.NoError(t, err)
-	answers := askErl(t, "erl", []string{
+	answers := askErl(t, erl, []string{
 		"back " + hex.EncodeToString(small),
 		"expr term_to_binary(binary_to_term(<<16#" + hex.EncodeToString(plain) + ":" + ei.Int(8*len(plain)).String() + ">>), [compressed])",
 	})

@@ -4,8 +4,6 @@ import (
 	"encoding/hex"
 	"math"
 	"math/big"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -241,10 +239,7 @@ func TestParseLarge(t *testing.T) {
 
 // TestParseWithErl asks a real runtime system what it makes of the texts.
 func TestParseWithErl(t *testing.T) {
-	if _, err := exec.LookPath("erl"); err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no erl on the PATH")
-		t.Skip("not checked with a real runtime system: no erl on the PATH")
-	}
+	erl := needErl(t)[0]
 	var asked []string
 	for _, tc := range texts {
 		if tc.erl {
@@ -254,7 +249,7 @@ func TestParseWithErl(t *testing.T) {
 	for _, tc := range badTexts {
 		asked = append(asked, "term "+tc.text)
 	}
-	answers := askErl(t, "erl", asked)
+	answers := askErl(t, erl, asked)
 	for _, tc := range texts {
 		if !tc.erl {
 			continue

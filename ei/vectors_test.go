@@ -94,16 +94,21 @@ func TestVectors(t *testing.T) {
 
 // TestVectorsWithErl asks real runtime systems whether they write the bytes of the table, and read the text.
 func TestVectorsWithErl(t *testing.T) {
-	runtimes := runtimes()
-	if len(runtimes) == 0 {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no erl on the PATH")
-		t.Skip("not checked with a real runtime system: no erl on the PATH")
-	}
-	for _, erl := range runtimes {
+	for _, erl := range needErl(t) {
 		release, err := strconv.Atoi(askErl(t, erl, []string{"release"})[0])
 		require.NoError(t, err)
 		t.Run("OTP "+strconv.Itoa(release), func(t *testing.T) { checkVectors(t, erl, release) })
 	}
+}
+
+// needErl gives what runtimes gives. Without any it skips the test, or fails it where a peer is required.
+func needErl(t *testing.T) (paths []string) {
+	t.Helper()
+	if paths = runtimes(); len(paths) == 0 {
+		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no erl on the PATH")
+		t.Skip("not checked with a real runtime system: no erl on the PATH, nor named by CNODE_TEST_OTP")
+	}
+	return paths
 }
 
 // runtimes gives the erl on the PATH and those that the variable CNODE_TEST_OTP lists, as "25=/usr/bin/erl 27=…".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,8 +20,9 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 	b, l := w.listening("bob")
 	a := w.node("alice")
 	for range 50 {
+		limit := w.ctx()
 		found := async(func() (*Conn, error) {
-			for w.ctx().Err() == nil {
+			for ; limit.Err() == nil; runtime.Gosched() {
 				if c := b.Conn("alice@test"); c != nil {
 					return c, c.SendName(w.ctx(), "x", c.Self())
 				}
@@ -75,9 +77,11 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 func ctxWhile(t testing.TB, cond func() bool) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	limit := patience(t)
 	go func() {
 		defer cancel()
-		for cond() && patience(t).Err() == nil {
+		for cond() && limit.Err() == nil {
+			runtime.Gosched()
 		}
 	}()
 	return ctx
@@ -126,14 +130,10 @@ func TestReconnectOnDemand(t *testing.T) {
 		}
 		ref, err := here.Monitor(w.ctx(), there.Pid())
 		require.NoError(t, err, i)
-		for len(watchersOf(there)) == 0 {
-			require.NoError(t, w.ctx().Err())
-		}
+		require.Eventually(t, func() bool { return len(watchersOf(there)) > 0 }, tooLong, tick/10)
 		require.Contains(t, watchingOf(here), ref, "the new monitor lives")
 		here.Demonitor(ref)
-		for len(watchersOf(there)) > 0 {
-			require.NoError(t, w.ctx().Err())
-		}
+		require.Eventually(t, func() bool { return len(watchersOf(there)) == 0 }, tooLong, tick/10)
 	}
 	require.Zero(t, unread(here), "no DOWN")
 }

@@ -329,7 +329,7 @@ func TestBetweenWorkers(t *testing.T) {
 	ref, err := watch.Monitor(patience(t), one)
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(patience(t), one, ei.Tuple{ei.Atom("link"), two}))
-	_, err = ns[2].Call(patience(t), one, ei.Atom("pid")) // it has been done
+	_, err = ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // behind the link: both know of it
 	require.NoError(t, err)
 	require.NoError(t, watch.Send(patience(t), two, ei.Atom("boom")))
 	m := w.receive(watch)

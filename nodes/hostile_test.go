@@ -69,7 +69,7 @@ func TestHostileInitiator(t *testing.T) {
 
 			p := w.wire(l)
 			if tt.bytes != nil {
-				require.NoError(t, p.write(tt.bytes))
+				_ = p.write(tt.bytes) // in the middle of which the node may close
 			}
 			_ = p.s.CloseWrite() // the node may have closed already
 			err = arrives(t, failed, "the failed handshake")
@@ -123,7 +123,7 @@ func TestHostileAcceptor(t *testing.T) {
 			connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
 			p := at.accept()
 			if tt.bytes != nil {
-				require.NoError(t, p.write(tt.bytes))
+				_ = p.write(tt.bytes) // in the middle of which the node may close
 			}
 			_ = p.s.CloseWrite() // the node may have closed already
 			err := arrives(t, connected, "Connect").err
@@ -143,7 +143,7 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			failed, hear := failures()
-			b := w.started("bob", hear)
+			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }) // nobody's time is over
 			l := b.Listeners()[0]
 			crowd := make([]*wire, 300)
 			for i := range crowd {
@@ -152,10 +152,8 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 					require.NoError(t, crowd[i].write(name(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test", dist.FlagsDefault)))
 				}
 			}
-			begin := time.Now()
 			_, err := w.node("alice").Connect(w.ctx(), "bob@test")
 			require.NoError(t, err)
-			require.Less(t, time.Since(begin), 2*time.Second)
 			for range 300 - DefaultMaxHandshakes {
 				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), errCrowded)
 			}

@@ -3,12 +3,12 @@ package nodes
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
+	"strconv"
 	"testing"
-	"time"
 
-	"go.uber.org/goleak"
+	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
@@ -23,36 +23,17 @@ func TestMain(m *testing.M) {
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass
 	}
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the poller's own descriptors stay
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		os.Setenv("ERL_EPMD_PORT", port) // examples must not meet this machine's port mapper
-		l.Close()
+	mapper, _, err := port.Reserve()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	before, known := descriptors()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if code == 0 && known {
-			code = checkDescriptors(before)
-		}
-		os.Exit(code)
-	}))
-}
-
-// checkDescriptors gives what the collector and the kernel do later a second, no more.
-func checkDescriptors(before int) int {
-	for deadline := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
-		after, _ := descriptors()
-		if after <= before {
-			return 0
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintf(os.Stderr, "descriptors: %d before the tests, %d after them\n", before, after)
-			return 1
-		}
-	}
+	os.Setenv("ERL_EPMD_PORT", strconv.Itoa(mapper)) // examples must not meet this machine's port mapper
+	os.Exit(leak.Run(m))
 }
 
 // descriptors counts the open descriptors of this process, where the system tells.
 func descriptors() (n int, known bool) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	return len(entries), err == nil
+	open := leak.Descriptors()
+	return len(open), open != nil
 }

@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -232,14 +233,10 @@ func (s *sick) wants(t testing.TB, err error) {
 	}
 }
 
-// closes requires that a node ends in good time, whatever its plug-in does.
-func closes(t testing.TB, n *Node) error {
+// closes requires that a node ends, whatever its plug-in does.
+func closes(t testing.TB, n *Node) {
 	t.Helper()
-	begin := time.Now()
-	var err error
-	soon(t, "Close", func() { err = n.Close() })
-	require.Less(t, time.Since(begin), 3500*time.Millisecond)
-	return err
+	soon(t, "Close", func() { _ = n.Close() })
 }
 
 // The fault shows while the node connects, accepts, or listens.
@@ -268,19 +265,16 @@ func TestSickPluginAtSetup(t *testing.T) {
 				w := newWorld(t, "tcp")
 				w.started("bob")
 				s := newSick(t, callback, f)
-				a := w.node("alice", func(cfg *Config) {
-					cfg.Transport = s.transport()
-					cfg.HandshakeTimeout = 300 * time.Millisecond
-					if f == fails || f == panics {
-						cfg.HandshakeTimeout = DefaultHandshakeTimeout
-					}
-				})
+				a := w.node("alice", func(cfg *Config) { cfg.Transport = s.transport() })
 				s.armed.Store(true)
-				connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
-				begin := time.Now()
-				err := arrives(t, connected, "Connect").err
-				require.Less(t, time.Since(begin), 4*time.Second)
-				s.wants(t, err)
+				ctx, cancel := context.WithCancel(w.ctx())
+				defer cancel()
+				connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
+				if f == blocks {
+					arrives(t, s.hit, "the fault")
+					cancel()
+				}
+				s.wants(t, arrives(t, connected, "Connect").err)
 				require.Empty(t, a.Peers())
 				closes(t, a)
 			})
@@ -295,7 +289,9 @@ func TestSickPluginAtSetup(t *testing.T) {
 				failed, hear := failures()
 				b := w.started("bob", hear, func(cfg *Config) {
 					cfg.Transport = s.transport()
-					cfg.HandshakeTimeout = 300 * time.Millisecond
+					if f == blocks { // which nothing else ends
+						cfg.HandshakeTimeout = 3 * time.Second
+					}
 				})
 				// Another listener, over a transport that is well, goes on.
 				l, err := b.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
@@ -303,8 +299,15 @@ func TestSickPluginAtSetup(t *testing.T) {
 				accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
 
 				s.armed.Store(true)
-				a := w.node("alice", func(cfg *Config) { cfg.HandshakeTimeout = 500 * time.Millisecond })
-				_, err = a.Connect(w.ctx(), "bob@test")
+				ctx, cancel := context.WithCancel(w.ctx())
+				defer cancel()
+				a := w.node("alice")
+				connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
+				if callback == "Accept" && f == blocks {
+					arrives(t, s.hit, "the fault")
+					cancel()
+				}
+				err = arrives(t, connected, "Connect").err
 				if callback != "AcceptHandshakeComplete" { // else the peer has had its acknowledgement already
 					require.Error(t, err)
 				}
@@ -383,15 +386,12 @@ func TestSickPluginLater(t *testing.T) {
 			var bad *RPCError
 			require.ErrorAs(t, err, &bad)
 
-			begin := time.Now()
 			closed := async(func() (int, error) { return 0, c.Close() })
 			err = arrives(t, closed, "the connection's Close").err
-			require.Less(t, time.Since(begin), 3500*time.Millisecond)
 			switch {
 			case tt.callback == "Close" || tt.callback == "GetFD" || tt.fault == blocks:
 				s.wants(t, err)
 			}
-			require.Less(t, time.Since(begin), 3500*time.Millisecond)
 			_, err = other.Call(w.ctx(), "m", "f")
 			require.ErrorAs(t, err, &bad)
 			closes(t, a)

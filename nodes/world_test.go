@@ -90,7 +90,7 @@ func (w *world) started(alive string, edit ...func(*Config)) *Node {
 func (w *world) ctx() context.Context { return patience(w.t) }
 
 func patience(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -130,14 +130,14 @@ func async[T any](f func() (T, error)) <-chan result[T] {
 	return c
 }
 
-// soon fails the test if f does not return within ten seconds.
+// soon fails the test if f does not return: nothing that is called so waits for anything that takes long.
 func soon(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(tooLong):
 		t.Errorf("%s does not return\n%s", what, stacks())
 	}
 }
@@ -148,7 +148,7 @@ func arrives[T any](t testing.TB, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(10 * time.Second):
+	case <-time.After(tooLong):
 		require.FailNow(t, "it does not come: "+what, stacks())
 		panic("unreachable")
 	}
@@ -200,6 +200,6 @@ func (e entry) Close() error {
 
 // For states that nothing announces.
 const (
-	tooLong = 10 * time.Second
+	tooLong = 30 * time.Second
 	tick    = time.Millisecond
 )

@@ -45,7 +45,7 @@ func TestAcceptGoesOn(t *testing.T) {
 			_, err = l.Accept(within(t, 10*time.Millisecond))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			done := aside(func() error { _, err := l.Accept(context.Background()); return err })
-			time.Sleep(time.Millisecond)
+			require.Eventually(t, l.accepting.Load, 10*time.Second, 100*time.Microsecond)
 			require.NoError(t, returns(t, aside(l.Close)))
 			require.ErrorIs(t, returns(t, done), net.ErrClosed)
 		})

@@ -278,7 +278,8 @@ func TestNetConnClose(t *testing.T) {
 			_, err := c.Write(make([]byte, 64<<20))
 			return err
 		})
-		time.Sleep(5 * time.Millisecond) // they may have begun to wait, or not: it ends the same
+		_, err := io.ReadFull(s, make([]byte, 1)) // the write has begun; the reads may have, or not: it ends the same
+		require.NoError(t, err)
 		require.NoError(t, c.Close())
 		require.NoError(t, c.Close())
 		for _, call := range []<-chan error{read, second, write} {
@@ -286,7 +287,7 @@ func TestNetConnClose(t *testing.T) {
 		}
 		require.ErrorIs(t, c.SetDeadline(time.Now()), net.ErrClosed)
 		require.ErrorIs(t, c.SetReadDeadline(time.Time{}), net.ErrClosed)
-		_, err := c.Write([]byte{1})
+		_, err = c.Write([]byte{1})
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.NotNil(t, c.LocalAddr())
 		require.NotNil(t, c.RemoteAddr())

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -87,10 +88,8 @@ func (c countedConn) Close() error {
 }
 
 func TestFromNetErrors(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := ParseAddr(port.Vacant(t))
 	require.NoError(t, err)
-	at := netAddr(l.Addr())
-	require.NoError(t, l.Close())
 	_, err = FromNet(overTCP()).Connect(soon(t), at)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
@@ -99,20 +98,28 @@ func TestFromNetErrors(t *testing.T) {
 func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	n := overTCP()
 	listen := n.Listen
+	var accepting atomic.Int32
 	n.Listen = func(a Addr) (net.Listener, error) {
 		l, err := listen(a)
-		return struct{ net.Listener }{l}, err
+		return countedListener{l, &accepting}, err
 	}
 	l, err := FromNet(n).Listen(loopback(), 0)
 	require.NoError(t, err)
-	accepted := make(chan error)
-	go func() {
-		_, err := l.Accept(context.Background())
-		accepted <- err
-	}()
-	time.Sleep(20 * time.Millisecond) // for Accept to wait; if it does not yet, it ends all the same
+	accepted := aside(func() error { _, err := l.Accept(context.Background()); return err })
+	waiting(t, &accepting, 1)
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, <-accepted, net.ErrClosed)
+	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
+}
+
+// A countedListener has no SetDeadline.
+type countedListener struct {
+	net.Listener
+	accepting *atomic.Int32
+}
+
+func (l countedListener) Accept() (net.Conn, error) {
+	l.accepting.Add(1)
+	return l.Listener.Accept()
 }
 
 func TestNetAddr(t *testing.T) {

@@ -85,10 +85,12 @@ func TestFullShutdown(t *testing.T) {
 		})
 	}
 	t.Run("closed", func(t *testing.T) {
-		c, _ := pair(t, tr, loopback())
+		c, s := pair(t, tr, loopback())
 		write := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
 		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
-		time.Sleep(5 * time.Millisecond)
+		_, err := s.Readv(soon(t), make([]byte, 1))
+		require.NoError(t, err)
+		require.Eventually(t, c.reading.Load, 10*time.Second, 100*time.Microsecond)
 		require.NoError(t, returns(t, aside(c.Close)))
 		require.ErrorIs(t, returns(t, write), net.ErrClosed)
 		require.ErrorIs(t, returns(t, read), net.ErrClosed)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -96,19 +97,32 @@ func TestMemoryReset(t *testing.T) {
 
 func TestMemoryWindow(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	n, err := c.Writev(ctx, make([]byte, 2*memoryWindow))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	ctx, cancel := context.WithCancel(context.Background())
+	var n int64
+	written := aside(func() (err error) { n, err = c.Writev(ctx, make([]byte, 2*memoryWindow)); return err })
+	pending := func() int {
+		k, err := s.PendingBytes()
+		require.NoError(t, err)
+		return k
+	}
+	require.Eventually(t, func() bool { return pending() == memoryWindow }, 10*time.Second, 100*time.Microsecond)
+	cancel()
+	require.ErrorIs(t, returns(t, written), context.Canceled)
 	require.EqualValues(t, memoryWindow, n)
-	pending, err := s.PendingBytes()
-	require.NoError(t, err)
-	require.Equal(t, memoryWindow, pending)
+	require.Equal(t, memoryWindow, pending())
 }
 
 // A Connect to a full backlog waits for room, and is told when the listener closes instead.
 func TestMemoryBacklog(t *testing.T) {
-	tr := NewMemory()
+	var begun atomic.Int32
+	cb := memoryCallbacks()
+	connect := cb.Connect
+	cb.Connect = func(s *memorySocket, a Addr, tmo time.Duration) error {
+		begun.Add(1)
+		return connect(s, a, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
 	l, err := tr.Listen(MemoryAddr("a"), 1)
 	require.NoError(t, err)
 	first, err := tr.Connect(soon(t), l.Addr())
@@ -116,6 +130,7 @@ func TestMemoryBacklog(t *testing.T) {
 	defer first.Close()
 	_, err = tr.Connect(NoWait(), l.Addr())
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	before := begun.Load()
 	second := aside(func() error {
 		s, err := tr.Connect(soon(t), l.Addr())
 		if err == nil {
@@ -123,13 +138,13 @@ func TestMemoryBacklog(t *testing.T) {
 		}
 		return err
 	})
-	time.Sleep(time.Millisecond)
+	waiting(t, &begun, before+1)
 	s, err := l.Accept(soon(t))
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, returns(t, second))
 	third := aside(func() error { _, err := tr.Connect(soon(t), l.Addr()); return err })
-	time.Sleep(time.Millisecond)
+	waiting(t, &begun, before+2)
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
 }

@@ -147,6 +147,7 @@ func TestReadPDUQueue(t *testing.T) {
 		q := NewReadQueue(s)
 		const readers = 10
 		var fs [readers]framer
+		half := make(chan struct{}) // closed when the first reader has its packet's length
 		var calls []<-chan error
 		ctx, cancel := context.WithCancel(context.Background())
 		first, stop := context.WithCancel(context.Background())
@@ -158,8 +159,18 @@ func TestReadPDUQueue(t *testing.T) {
 			case 3, 4, 9:
 				with = ctx
 			}
+			next := fs[i].next
+			if i == 0 {
+				asked := 0
+				next = func() ([][]byte, error) {
+					if asked++; asked == 2 {
+						close(half)
+					}
+					return fs[0].next()
+				}
+			}
 			calls = append(calls, inLine(t, &q.turns, func() error {
-				n, err := q.ReadPDUQueue(with, fs[i].next)
+				n, err := q.ReadPDUQueue(with, next)
 				if err == nil && int(n) != 4+len(fs[i].body) {
 					err = fmt.Errorf("counted %d", n)
 				}
@@ -177,9 +188,7 @@ func TestReadPDUQueue(t *testing.T) {
 		all := frames([][]byte{[]byte("one"), []byte("two"), []byte("three"), []byte("four"), []byte("five"), []byte("six")})
 		_, err = c.Writev(soon(t), all[:6]) // in the middle of the first packet its reader gives up
 		require.NoError(t, err)
-		if _, err := s.PendingBytes(); err == nil {
-			time.Sleep(time.Millisecond) // it has some of it, most likely
-		}
+		returns(t, half)
 		stop()
 		require.ErrorIs(t, returns(t, calls[0]), context.Canceled)
 		_, err = c.Writev(soon(t), all[6:])

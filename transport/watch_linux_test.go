@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -565,7 +566,7 @@ func watcherOf(t testing.TB, s *Stream) *watcher {
 func opened(t testing.TB, before map[string]string) int {
 	t.Helper()
 	n := 0
-	for fd, target := range openDescriptors() {
+	for fd, target := range leak.Descriptors() {
 		if before[fd] != target {
 			n++
 		}
@@ -581,7 +582,7 @@ func TestDescriptors(t *testing.T) {
 	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
 		t.Run(name, func(t *testing.T) {
 			requireSpeakOnce(t, over.tr, over.at)
-			before := openDescriptors()
+			before := leak.Descriptors()
 			c, s := pair(t, over.tr, over.at)
 			require.Equal(t, 2, opened(t, before))
 			requireSpeak(t, c, s)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
 // program is the path of the command under test, built with the race detector where the test is.
@@ -45,12 +45,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 		return 1
 	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leak.Run(m)
 }
 
 // A result is what came of a command that has ended.
@@ -126,6 +121,8 @@ func TestCommandLine(t *testing.T) {
 		{"call a@127.0.0.1 m f [1", "ARGS: "},
 		{"names --epmd embedded", "--epmd embedded is for serve"},
 		{"names --epmd x", "want auto, embedded or HOST:PORT"},
+		{"names --epmd 127.0.0.1:bad", `port "bad" is not in 0..65535`},
+		{"ping a@127.0.0.1 --epmd 127.0.0.1:70000 --cookie c", `port "70000" is not in 0..65535`},
 		{"epmd --listen x", "a port mapper listens on IP:PORT"},
 		{"epmd --listen unix:/tmp/x", "a port mapper listens on IP:PORT"},
 		{"epmd --epmd host:x", "a port mapper listens on IP:PORT"},

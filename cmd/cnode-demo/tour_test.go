@@ -98,18 +98,22 @@ func TestTourWithBrokenErlang(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a broken erl is made of a shell script")
 	}
-	for _, tt := range []struct{ name, script, want string }{
-		{"fails", "echo no such thing; exit 3", `no Erlang node came of it: it ended (exit status 3): "no such thing"`},
-		{"says nothing", "exit 0", `it ended (exit status 0): ""`},
-		{"hangs", "exec sleep 100", "it took more than 500ms"},
-		{"hangs with a child", "sleep 2 & wait", "it took more than 500ms"},
+	for _, tt := range []struct {
+		name, script string
+		limit        time.Duration
+		want         string
+	}{
+		{"fails", "echo no such thing; exit 3", waitLimit, `no Erlang node came of it: it ended (exit status 3): "no such thing"`},
+		{"says nothing", "exit 0", waitLimit, `it ended (exit status 0): ""`},
+		{"hangs", "exec sleep 100", 500 * time.Millisecond, "it took more than 500ms"},
+		{"hangs with a child", "sleep 2 & wait", 500 * time.Millisecond, "it took more than 500ms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "erl"), []byte("#!/bin/sh\n"+tt.script+"\n"), 0o700))
 			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 			var out bytes.Buffer
-			require.NoError(t, runTour(t.Context(), 500*time.Millisecond, slog.New(slog.DiscardHandler), &out))
+			require.NoError(t, runTour(t.Context(), tt.limit, slog.New(slog.DiscardHandler), &out))
 			require.Contains(t, out.String(), tt.want)
 			require.Contains(t, out.String(), "->  {nodedown,'bob@127.0.0.1'}\n")
 		})

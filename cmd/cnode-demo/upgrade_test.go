@@ -256,6 +256,8 @@ func TestUpgradeFails(t *testing.T) {
 		slow, err := n.Connect(t.Context(), s.name)
 		require.NoError(t, err)
 		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000), ei.Binary(make([]byte, 100_000))}))
+		_, err = slow.Receive(t.Context()) // serve has begun to send, and is not read from any more
+		require.NoError(t, err)
 		_, errOut := w.fail("upgrade", s.name)
 		require.Contains(t, errOut, errOwing.Error())
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))

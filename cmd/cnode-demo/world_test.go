@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -184,11 +185,11 @@ func (s *served) await() {
 
 func (s *served) pid() int { return s.cmd.Process.Pid }
 
-// freePort is a port that nobody used a moment ago.
+// freePort is a port that nobody uses but the programs of this test.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	number, release, err := vacant.Reserve()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(release)
+	return number
 }

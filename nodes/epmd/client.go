@@ -167,8 +167,8 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 	if err == nil {
 		return conn, nil
 	}
-	if errors.Is(err, whole.Err()) {
-		if err = ctx.Err(); err == nil {
+	if errors.Is(err, over(whole)) {
+		if err = over(ctx); err == nil {
 			err = fmt.Errorf("%w: %v passed (%w)", ErrTimeout, timeout, os.ErrDeadlineExceeded)
 		}
 	}
@@ -188,8 +188,8 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	conn, err := dial(ctx, "tcp", addr)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
+	case over(ctx) != nil:
+		return nil, over(ctx)
 	case refused(err):
 		return nil, fmt.Errorf("%w (%w)", ErrNoPortMapper, err)
 	default:
@@ -209,6 +209,14 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 		return nil, err
 	}
 	return conn, nil
+}
+
+// over is why a context has ended. Package net looks at its deadline, and may have found it passed a moment before the context says so.
+func over(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // dialBriefly connects for one request. To an address it goes without package net, whose way through the scheduler takes as long as the answer.

@@ -12,16 +12,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// absent gives the address of a port on which nobody listens.
-func absent(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
+	"github.com/cnode-go/cnode/test/port"
+)
 
 // calls holds each request of a Client, for what is the same with all.
 var calls = []struct {
@@ -56,7 +49,7 @@ func everyCall(t *testing.T, test func(t *testing.T, call func(context.Context, 
 }
 
 func TestNoPortMapper(t *testing.T) {
-	addr := absent(t)
+	addr := port.Vacant(t)
 	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
 		err := call(t.Context(), &Client{Addr: addr})
 		require.ErrorIs(t, err, ErrNoPortMapper)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // A port mapper inside the program, a node that registers there, and another that looks for it.
@@ -48,7 +50,9 @@ func Example() {
 
 // Where no port mapper runs, a program can be one.
 func ExampleClient_Register_embedded() {
-	environment := map[string]string{"ERL_EPMD_PORT": freePort()}
+	free, release := freePort()
+	defer release()
+	environment := map[string]string{"ERL_EPMD_PORT": free}
 	getenv := func(key string) string { return environment[key] } // in a program: os.Getenv
 	addr, err := epmd.DefaultAddr(getenv)
 	if err != nil {
@@ -135,13 +139,11 @@ func ExampleListenAddrs() {
 	// Output: [127.0.0.1:4369 [::1]:4369 10.0.0.7:4369]
 }
 
-// freePort gives a port on which nobody listens.
-func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// freePort gives a port on which nobody listens, and which nobody else gets until it is released.
+func freePort() (number string, release func()) {
+	n, release, err := port.Reserve()
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return strconv.Itoa(n), release
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // restartable is a port mapper that can go away and come back, each time without memory. It works in a synctest bubble.
@@ -203,7 +205,7 @@ func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 }
 
 func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {
-	k, err := (&Client{Addr: absent(t)}).Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+	k, err := (&Client{Addr: port.Vacant(t)}).Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
 	require.ErrorIs(t, err, ErrNoPortMapper)
 	require.Nil(t, k)
 }

@@ -1,10 +1,11 @@
 package epmd
 
 import (
+	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // Nothing in this package may outlive the call that closes it.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +28,7 @@ func duplicates(t testing.TB, fds []int) []int {
 
 // A name is kept over moves of its Keeper, and over a restart of the port mapper after them.
 func TestKeeperMoves(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", port.Vacant(t))
 	require.NoError(t, err)
 	s := &Server{}
 	go s.Serve(l)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // The tests here run against the epmd and erl found on the PATH.
@@ -62,10 +64,10 @@ type realEpmd struct {
 func startRealEpmd(t *testing.T, addr string, args ...string) *realEpmd {
 	t.Helper()
 	path := program(t, "epmd")
-	for range 20 {
+	for range 20 { // where a port cannot be kept for it, somebody else may be first
 		at := addr
 		if at == "" {
-			at = absent(t)
+			at = port.Vacant(t)
 		}
 		cmd := exec.Command(path, append([]string{"-port", portOf(t, at), "-address", "127.0.0.1"}, args...)...)
 		cmd.Env = otpEnv(t, portOf(t, at))
@@ -91,7 +93,7 @@ func startRealEpmd(t *testing.T, addr string, args ...string) *realEpmd {
 			case <-time.After(5 * time.Millisecond):
 				continue
 			}
-			break // somebody else took the port meanwhile
+			break
 		}
 	}
 	t.Fatal("no epmd could be started")

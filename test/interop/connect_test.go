@@ -377,7 +377,7 @@ func TestOtherNames(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				l, err := net.Listen("tcp", tt.listen)
 				if err != nil {
-					t.Skip(err)
+					t.Skipf("this machine has no %s: %v", tt.listen, err)
 				}
 				l.Close()
 				tt.options.EpmdPort = port

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/ergo-services/ergo"
 	"github.com/ergo-services/ergo/etf"
 	"github.com/ergo-services/ergo/gen"
@@ -58,19 +58,15 @@ func startErgo(name, cookie string, version node.HandshakeVersion) (node.Node, u
 	if err != nil {
 		return nil, 0, fmt.Errorf("ERL_EPMD_PORT: %w", err)
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0") // it does not tell which port it has taken
+	number, _, err := port.Reserve() // it does not tell which port it has taken
 	if err != nil {
-		return nil, 0, err
-	}
-	port := uint16(l.Addr().(*net.TCPAddr).Port)
-	if err := l.Close(); err != nil {
 		return nil, 0, err
 	}
 	n, err := ergo.StartNode(name, cookie, node.Options{
 		System:    node.System{DisableAnonMetrics: true},
 		Handshake: dist.CreateHandshake(dist.HandshakeOptions{Version: version}),
 		Registrar: dist.CreateRegistrarWithRemoteEPMD("127.0.0.1", uint16(mapper)),
-		Listeners: []node.Listener{{Listen: port, Hostname: "127.0.0.1"}},
+		Listeners: []node.Listener{{Listen: uint16(number), Hostname: "127.0.0.1"}},
 	})
-	return n, port, err
+	return n, uint16(number), err
 }

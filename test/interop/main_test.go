@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 func TestMain(m *testing.M) {
@@ -16,8 +16,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		removeBuilt()
-		os.Exit(code)
-	}))
+	code := leak.Run(m)
+	removeBuilt()
+	os.Exit(code)
 }

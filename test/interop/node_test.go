@@ -1,13 +1,10 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,24 +24,6 @@ func background(t testing.TB) context.Context {
 	return ctx
 }
 
-// A recorder keeps what a node logs, for the case that its test fails.
-type recorder struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(b)
-}
-
-func (r *recorder) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
-}
-
 // config is that of a node of this process, which uses the port mapper at port.
 func config(port int) nodes.Config {
 	return nodes.Config{Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port)}
@@ -57,16 +36,12 @@ func portMapper(port int) *nodes.PortMapper {
 // newNode makes a node, which is closed when the test ends.
 func newNode(t testing.TB, cfg nodes.Config) *nodes.Node {
 	t.Helper()
-	log := &recorder{}
-	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	cfg.Logger = otp.Log(t, cfg.Name)
 	n, err := nodes.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Errorf("closing %s: %v", cfg.Name, err)
-		}
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", cfg.Name, log)
 		}
 	})
 	return n

@@ -17,11 +17,11 @@ func TestSilentPeer(t *testing.T) {
 		b *nodes.Mailbox
 		c *nodes.Conn
 	}
-	const interval = time.Second // that of the Erlang node too: net_ticktime / 4
+	const interval = 2 * time.Second // that of the Erlang node too: net_ticktime / 4
 	var watches []watch
 	for _, r := range otp.Releases(t) { // all at once, for they do nothing
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "4"}})
+		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		cfg := config(port)
 		cfg.TickInterval = interval
 		w := watch{meeting: &meeting{erl: erl, n: startNode(t, cfg)}}

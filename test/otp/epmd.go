@@ -8,8 +8,11 @@ import (
 	"net"
 	"os/exec"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // Epmd starts a port mapper of the first release on a free port of the loopback
@@ -31,21 +34,24 @@ func (r Release) Epmd(t testing.TB, args ...string) int {
 }
 
 // LaunchEpmd starts a port mapper on a free port of the loopback interface, with
-// further arguments such as "-relaxed_command_check". It returns when the port
-// mapper answers; stop kills it.
-func (r Release) LaunchEpmd(args ...string) (port int, stop func(), err error) {
-	// A port that was free a moment ago may be taken by somebody else before
-	// epmd, which cannot choose one itself, has it.
+// further arguments such as "-relaxed_command_check". It returns the port when the
+// port mapper answers; stop kills it.
+func (r Release) LaunchEpmd(args ...string) (number int, stop func(), err error) {
+	// epmd cannot choose a port itself. Where one cannot be kept for it, somebody
+	// else may be first.
 	for range 5 {
+		var release, kill func()
 		var p *process
-		if port, err = freePort(); err != nil {
+		if number, release, err = port.Reserve(); err != nil {
 			return 0, nil, err
 		}
-		if p, stop, err = r.startEpmd(port, args); err != nil {
+		if p, kill, err = r.startEpmd(number, args); err != nil {
+			release()
 			return 0, nil, err
 		}
-		if err = p.awaitEpmd(port); err == nil {
-			return port, stop, nil
+		stop = sync.OnceFunc(func() { kill(); release() })
+		if err = p.awaitEpmd(number); err == nil {
+			return number, stop, nil
 		}
 		stop()
 	}
@@ -78,15 +84,6 @@ func (r Release) startEpmd(port int, args []string) (*process, func(), error) {
 		return nil, nil, err
 	}
 	return p, func() { p.close(); hold.Close() }, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // awaitEpmd returns when the port mapper answers, or an error when it has ended.

@@ -145,6 +145,7 @@ func TestDynamicName(t *testing.T) {
 		require.Equal(t, "nonode@nohost", n.Eval(t, "node()"))
 		require.Equal(t, "true", n.Eval(t, "net_kernel:connect_node('"+giver.Name()+"')"))
 		require.Regexp(t, `^'[0-9A-Z]+@127\.0\.0\.1'$`, n.Eval(t, "node()"))
+		require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+giver.Name()+"')")) // by then both know
 		require.Equal(t, giver.Eval(t, "nodes(connected)"), n.Eval(t, "[node()]"))
 	})
 }

@@ -5,15 +5,15 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envAbandon) != "" {
 		abandon()
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(leak.Run(m))
 }
 
 func TestParse(t *testing.T) {

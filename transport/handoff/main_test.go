@@ -4,7 +4,6 @@ package handoff
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -12,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
@@ -21,36 +20,11 @@ func TestMain(m *testing.M) {
 	if side := os.Getenv(sideVariable); side != "" {
 		os.Exit(runSide(side))
 	}
-	before := openDescriptors()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		if left := leftOver(before, openDescriptors()); len(left) > 0 {
-			fmt.Fprintln(os.Stderr, "descriptors left open:", left)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	os.Exit(leak.Run(m))
 }
 
 // openDescriptors lists what this process has open; nothing where that cannot be told.
-func openDescriptors() map[string]string {
-	const dir = "/proc/self/fd"
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	open := map[string]string{}
-	for _, e := range entries {
-		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil {
-			open[e.Name()] = target
-		}
-	}
-	return open
-}
+func openDescriptors() map[string]string { return leak.Descriptors() }
 
 // leftOver is what is open now and was not before, the runtime's own poller aside.
 func leftOver(before, now map[string]string) (left []string) {

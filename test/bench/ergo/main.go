@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"os"
 	"strconv"
 
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/ergo-services/ergo"
 	"github.com/ergo-services/ergo/etf"
 	"github.com/ergo-services/ergo/gen"
@@ -37,7 +37,7 @@ func serve(name, cookie string) error {
 	if err != nil {
 		return fmt.Errorf("ERL_EPMD_PORT: %w", err)
 	}
-	port, err := freePort()
+	number, _, err := port.Reserve() // it does not tell which one it has taken
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func serve(name, cookie string) error {
 		Handshake: dist.CreateHandshake(dist.HandshakeOptions{Version: dist.HandshakeVersion6}),
 		Proto:     dist.CreateProto(proto),
 		Registrar: dist.CreateRegistrarWithRemoteEPMD("127.0.0.1", uint16(epmd)),
-		Listeners: []node.Listener{{Listen: port, Hostname: "127.0.0.1"}},
+		Listeners: []node.Listener{{Listen: uint16(number), Hostname: "127.0.0.1"}},
 	})
 	if err != nil {
 		return err
@@ -56,19 +56,9 @@ func serve(name, cookie string) error {
 	if _, err := n.Spawn("peer", gen.ProcessOptions{MailboxSize: math.MaxUint16}, &peer{}); err != nil {
 		return err
 	}
-	fmt.Printf("ready %s %d\n", n.Name(), port)
+	fmt.Printf("ready %s %d\n", n.Name(), number)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return nil
-}
-
-// freePort returns a port that was free a moment ago: ergo does not tell which one it has taken.
-func freePort() (uint16, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port), nil
 }
 
 // A peer is the process registered as `peer`.

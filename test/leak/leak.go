@@ -1,0 +1,84 @@
+// Package leak finds what tests leave behind: goroutines, and descriptors of the process.
+//
+// What is left is looked for with patience: a goroutine that has done its work may still be on its way out, and on a machine that is busy that
+// takes a while. Only what stays is a leak.
+package leak
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// patience is how long what is ending may take.
+const patience = 20 * time.Second
+
+// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left behind.
+func Run(m *testing.M) (code int) {
+	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's poller is made now, and stays
+		l.Close()
+	}
+	before := Descriptors()
+	if code = m.Run(); code != 0 {
+		return code
+	}
+	if err := goroutines(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if left := stay(before); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "descriptors left open:", left)
+		code = 1
+	}
+	return code
+}
+
+// goroutines gives an error that shows the goroutines that stay.
+func goroutines() (err error) {
+	for end := time.Now().Add(patience); ; {
+		if err = goleak.Find(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// stay gives the descriptors that are open now, were not before, and stay.
+func stay(before map[string]string) (left []string) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if left = Left(before); len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
+}
+
+// Descriptors lists what this process has open, by number, and what each of them stands for. It is empty where the system does not tell.
+func Descriptors() map[string]string {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	open := map[string]string{}
+	for _, e := range entries {
+		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil { // that of ReadDir is closed by now
+			open[e.Name()] = target
+		}
+	}
+	return open
+}
+
+// Left tells what is open at this moment and was not before.
+func Left(before map[string]string) (left []string) {
+	for fd, target := range Descriptors() {
+		if before[fd] != target {
+			left = append(left, fd+" -> "+target)
+		}
+	}
+	slices.Sort(left)
+	return left
+}

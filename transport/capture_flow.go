@@ -1,0 +1,309 @@
+package transport
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// flowKey is a connection, whichever end it is seen from.
+type flowKey struct{ low, high netip.AddrPort }
+
+// The directions of a flow.
+const (
+	outward = iota // what is written
+	inward         // what is read
+)
+
+// A flow is one TCP connection of the file. Its methods do nothing for a nil flow, and nothing for a stream other than the one that it is seen by. Guarded by
+// Capture.mu.
+type flow struct {
+	c       *Capture
+	key     flowKey
+	owner   *traced           // the stream that it is seen by; nil: the next one at the same end that speaks
+	ends    [2]netip.AddrPort // ours, the peer's
+	next    [2]uint32         // sequence numbers
+	ended   [2]bool           // FIN is sent
+	over    bool
+	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes behind it in the file
+	since   time.Time
+	waiting []arrival
+	bytes   int       // of waiting
+	shaking [2]bool   // a handshake of the Erlang distribution may be going on
+	part    [2][]byte // of a packet of it
+}
+
+// An arrival is something read that waits for its place in the file.
+type arrival struct {
+	at   time.Time
+	data []byte // nil: FIN
+}
+
+// maxWaiting is how many bytes wait at the most.
+const maxWaiting = 256 << 10
+
+// open begins a flow, or finds that of the other end.
+func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ours, theirs := c.endpoints(local, remote, how)
+	owner.ours = ours
+	key := flowKey{ours, theirs}
+	if ours.Compare(theirs) > 0 {
+		key = flowKey{theirs, ours}
+	}
+	if f := c.flows[key]; f != nil {
+		return f
+	}
+	f := &flow{c: c, key: key, owner: owner, ends: [2]netip.AddrPort{ours, theirs}}
+	c.flows[key] = f
+	now := time.Now()
+	caller, called := outward, inward
+	switch how {
+	case imported:
+		f.next = [2]uint32{1, 1}
+		return f
+	case accepted:
+		caller, called = inward, outward
+	}
+	f.packet(now, caller, tcpSYN, nil)
+	f.next[caller]++
+	f.packet(now, called, tcpSYN|tcpACK, nil)
+	f.next[called]++
+	f.packet(now, caller, tcpACK, nil)
+	f.shaking = [2]bool{true, true}
+	return f
+}
+
+// endpoints are the addresses of a connection's two ends, made up where they are not inet ones.
+func (c *Capture) endpoints(local, remote Addr, how origin) (ours, theirs netip.AddrPort) {
+	var errs [2]error
+	if local != nil && remote != nil {
+		ours, errs[0] = AddrPort(local)
+		theirs, errs[1] = AddrPort(remote)
+	}
+	if errs[0] != nil || errs[1] != nil || !ours.IsValid() || !theirs.IsValid() {
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		ours, theirs = netip.AddrPortFrom(loopback, uint16(49152+c.ends%16384)), netip.AddrPortFrom(loopback, 4370)
+		c.ends++
+		if how == accepted {
+			ours, theirs = theirs, ours
+		}
+		return ours, theirs
+	}
+	one := func(a netip.AddrPort) netip.AddrPort {
+		ip := a.Addr().WithZone("")
+		if ours.Addr().Is4() != theirs.Addr().Is4() {
+			ip = netip.AddrFrom16(ip.As16())
+		}
+		return netip.AddrPortFrom(ip, a.Port())
+	}
+	return one(ours), one(theirs)
+}
+
+// packet writes one packet of a direction; its bytes count.
+func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
+	ack := f.next[1-direction]
+	if flags&tcpACK == 0 {
+		ack = 0
+	}
+	p := packet{from: f.ends[direction], to: f.ends[1-direction], seq: f.next[direction], ack: ack, flags: flags, data: v}
+	f.c.packet = p.appendRecord(f.c.packet[:0], at)
+	f.c.write(f.c.packet)
+	f.next[direction] += uint32(length(v))
+}
+
+// data writes n bytes of v, in as many packets as it takes.
+func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
+	if f.shaking[direction] {
+		for _, b := range cut(nil, v, 0, n) {
+			f.part[direction] = append(f.part[direction], b...)
+		}
+		f.shake(at, direction)
+		return
+	}
+	for done := int64(0); done < n; done += maxSegment {
+		f.packet(at, direction, tcpPSH|tcpACK, cut(nil, v, done, min(n-done, maxSegment)))
+	}
+}
+
+// maxHandshake is the longest packet of a handshake that is looked for, in bytes.
+const maxHandshake = 1024
+
+// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector does not see two in one, nor one in two. The handshake of a direction
+// ends with its digest. See erl_dist_protocol, "Distribution Handshake".
+func (f *flow) shake(at time.Time, direction int) {
+	for {
+		b := f.part[direction]
+		if len(b) < 3 {
+			return
+		}
+		n, tag := int(binary.BigEndian.Uint16(b)), b[2]
+		if n == 0 || n > maxHandshake || !strings.ContainsRune("nNscra", rune(tag)) {
+			f.spill(at, direction)
+			return
+		}
+		if len(b) < 2+n {
+			return
+		}
+		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[:2+n]})
+		f.part[direction] = b[2+n:]
+		if tag == 'r' || tag == 'a' {
+			f.spill(at, direction)
+			return
+		}
+	}
+}
+
+// spill writes what is there of a packet, and looks for no more of them.
+func (f *flow) spill(at time.Time, direction int) {
+	f.shaking[direction] = false
+	if b := f.part[direction]; len(b) > 0 {
+		f.part[direction] = nil
+		f.data(at, direction, [][]byte{b}, int64(len(b)))
+	}
+}
+
+// mine locks the flow for a stream; false if it is seen by another one.
+func (f *flow) mine(end *traced) bool {
+	if f == nil {
+		return false
+	}
+	f.c.mu.Lock()
+	if f.owner == nil && end.ours == f.ends[0] {
+		f.owner = end
+	}
+	if f.owner != end || f.over || f.c.closed {
+		f.c.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+func (f *flow) unlock() { f.c.mu.Unlock() }
+
+// sending says that a write begins.
+func (f *flow) sending(end *traced) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.writing, f.since = true, time.Now()
+	}
+}
+
+// sent says that n bytes of it are out.
+func (f *flow) sent(end *traced, v [][]byte, n int64) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.data(f.since, outward, v, n)
+		f.settle()
+	}
+}
+
+// received says what has been read.
+func (f *flow) received(end *traced, b []byte) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.arrive(arrival{time.Now(), b})
+	}
+}
+
+func (f *flow) arrive(a arrival) {
+	if f.writing && f.bytes+len(a.data) <= maxWaiting {
+		a.data = slices.Clone(a.data)
+		f.waiting = append(f.waiting, a)
+		f.bytes += len(a.data)
+		return
+	}
+	f.pour()
+	f.put(a)
+}
+
+// settle ends a write: what has waited for it comes behind it.
+func (f *flow) settle() {
+	f.writing = false
+	f.pour()
+}
+
+func (f *flow) pour() {
+	for _, a := range f.waiting {
+		f.put(a)
+	}
+	f.waiting, f.bytes = nil, 0
+}
+
+func (f *flow) put(a arrival) {
+	if a.data == nil {
+		f.end(a.at, inward)
+		return
+	}
+	f.data(a.at, inward, [][]byte{a.data}, int64(len(a.data)))
+}
+
+// end writes the FIN of a direction.
+func (f *flow) end(at time.Time, direction int) {
+	if f.ended[direction] {
+		return
+	}
+	f.ended[direction] = true
+	f.spill(at, direction)
+	f.packet(at, direction, tcpFIN|tcpACK, nil)
+	f.next[direction]++
+	f.packet(at, 1-direction, tcpACK, nil)
+}
+
+// fin says that a direction has ended.
+func (f *flow) fin(end *traced, direction int) {
+	if !f.mine(end) {
+		return
+	}
+	defer f.unlock()
+	if direction == inward {
+		f.arrive(arrival{at: time.Now()})
+	} else {
+		f.end(time.Now(), outward)
+	}
+}
+
+// reset says that the peer has broken the connection.
+func (f *flow) reset(end *traced) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.settle()
+		now := time.Now()
+		f.spill(now, outward)
+		f.spill(now, inward)
+		f.packet(now, inward, tcpRST|tcpACK, nil)
+		f.finish()
+	}
+}
+
+// close says that our end is closed.
+func (f *flow) close(end *traced) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.settle()
+		now := time.Now()
+		f.spill(now, inward)
+		f.end(now, outward)
+		f.finish()
+	}
+}
+
+// release says that our end is gone, and the connection lives on: another end may see it from now on.
+func (f *flow) release(end *traced) {
+	if f.mine(end) {
+		defer f.unlock()
+		f.settle()
+		f.owner = nil
+	}
+}
+
+// finish takes a flow that has ended off the table.
+func (f *flow) finish() {
+	f.over = true
+	if f.c.flows[f.key] == f {
+		delete(f.c.flows, f.key)
+	}
+}
