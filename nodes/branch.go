@@ -39,10 +39,7 @@ func (c *Conn) noteInward(m *Message) {
 	case dist.OpUnlinkID, dist.OpUnlink, dist.OpExit:
 		delete(c.crossed.links, crossing{m.From, m.To})
 	case dist.OpMonitorP:
-		if c.crossed.monitors == nil {
-			c.crossed.monitors = map[ei.Ref]crossMonitor{}
-		}
-		c.crossed.monitors[m.Ref] = crossMonitor{m.From, m.To, m.ToName}
+		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
 	case dist.OpDemonitorP:
 		delete(c.crossed.monitors, m.Ref)
 	}
@@ -72,6 +69,13 @@ func (s *crossings) link(l crossing) {
 		s.links = map[crossing]struct{}{}
 	}
 	s.links[l] = struct{}{}
+}
+
+func (s *crossings) watch(ref ei.Ref, m crossMonitor) {
+	if s.monitors == nil {
+		s.monitors = map[ei.Ref]crossMonitor{}
+	}
+	s.monitors[ref] = m
 }
 
 // branchOfMonitor is the branch that a monitor of the peer's has gone through.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // What the zero values of Config's fields stand for.
@@ -91,6 +92,10 @@ type Config struct {
 	HandshakeFailed func(remote transport.Addr, err error)
 	// Logger is told what happens; nil: nothing is logged.
 	Logger *slog.Logger
+
+	// Of a worker that goes over to another process, for tests: the points that it passes, and the limit of each step; 0 is moveLimit.
+	moveReached func(handoff.Point)
+	moveLimit   time.Duration
 }
 
 // complete copies cfg, fills in the defaults and checks it.
@@ -169,6 +174,9 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.DrainTimeout <= 0 {
 		cfg.DrainTimeout = DefaultDrainTimeout
+	}
+	if cfg.moveLimit <= 0 {
+		cfg.moveLimit = moveLimit
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

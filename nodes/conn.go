@@ -44,13 +44,12 @@ type Conn struct {
 	branching sync.Mutex
 	branches  map[int]*Conn // by worker
 	crossed   crossings     // branch
+	hold      *hold         // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
 	still   chan struct{} // closed when the freeze ends, until which the connection does not; nil: none
 	ailment error         // why it ends then
 	err     error
-	hold    *hold // what the front counts the connection by
-	unheld  bool
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up
 }
@@ -160,7 +159,7 @@ func (c *Conn) end() {
 	c.n.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
-		c.unhold()
+		c.hold.over()
 	}
 	close(c.left)
 }

@@ -49,11 +49,10 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{cancel: supersede}
-	var h *hold
-	c, err := n.open(actx, "", at, func(peer string) error {
+	c, err := n.open(actx, "", at, a, func(peer string) error {
 		if n.part != nil {
 			var err error
-			if h, err = n.part.claim(actx, peer); err != nil {
+			if a.hold, err = n.part.claim(actx, peer); err != nil {
 				return err
 			}
 		}
@@ -68,13 +67,12 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	})
 	n.settled(a)
 	if err != nil {
-		h.over()
+		a.hold.over()
 		if actx.Err() != nil {
 			err = because(actx, err)
 		}
 		return nil, err
 	}
-	c.bind(h)
 	return c, nil
 }
 
@@ -155,9 +153,8 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	defer n.settled(a)
 
 	var err error
-	var h *hold
 	if n.part != nil {
-		h, err = n.part.claim(actx, name)
+		a.hold, err = n.part.claim(actx, name)
 	}
 	if err == nil && at == nil {
 		at = new(Endpoint)
@@ -165,14 +162,12 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	}
 	var c *Conn
 	if err == nil {
-		c, err = n.open(actx, name, *at, nil)
+		c, err = n.open(actx, name, *at, a, nil)
 	}
-	switch {
-	case err == nil:
-		c.bind(h)
+	if err == nil {
 		return c, nil
 	}
-	h.over()
+	a.hold.over()
 	switch {
 	case ctx.Err() != nil:
 		return nil, because(ctx, err)
@@ -195,18 +190,18 @@ func because(ctx context.Context, err error) error {
 }
 
 // open connects to an endpoint and does the handshake. met, if there is one, may refuse the peer once its name is known.
-func (n *Node) open(ctx context.Context, name string, at Endpoint, met func(name string) error) (*Conn, error) {
+func (n *Node) open(ctx context.Context, name string, at Endpoint, a *attempt, met func(name string) error) (*Conn, error) {
 	tr := cmp.Or(at.Transport, n.cfg.Transport)
 	c, err := n.outlast(ctx, tr, func(opened func(*transport.Stream)) (*Conn, error) {
-		return n.initiator(ctx, name, tr, at, met, opened)
+		return n.initiator(ctx, name, tr, at, a, met, opened)
 	})
 	if errors.Is(err, errNamed) { // once more, under the name that the node has now
-		return n.open(ctx, name, at, met)
+		return n.open(ctx, name, at, a, met)
 	}
 	return c, err
 }
 
-func (n *Node) initiator(ctx context.Context, name string, tr transport.Transport, at Endpoint, met func(string) error,
+func (n *Node) initiator(ctx context.Context, name string, tr transport.Transport, at Endpoint, a *attempt, met func(string) error,
 	opened func(*transport.Stream)) (*Conn, error) {
 	addr := at.Addr
 	if name != "" {
@@ -217,14 +212,14 @@ func (n *Node) initiator(ctx context.Context, name string, tr transport.Transpor
 		return nil, err
 	}
 	opened(s)
-	c, err := n.finish(ctx, tr, s, name, at.Version5, met)
+	c, err := n.finish(ctx, tr, s, name, at.Version5, a, met)
 	if err != nil {
 		return nil, errors.Join(err, quietly(s.Close()))
 	}
 	return c, nil
 }
 
-func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, met func(string) error) (*Conn, error) {
+func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt, met func(string) error) (*Conn, error) {
 	p, err := n.initiate(ctx, s, name, version5, met)
 	if err != nil {
 		return nil, err
@@ -236,6 +231,7 @@ func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.
 		return nil, err
 	}
 	c := newConn(n, tr, s, p, true)
+	c.hold = a.hold
 	var replaces *Conn
 	if p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
 		replaces = n.Conn(p.Name)

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -27,14 +24,17 @@ type crewman struct {
 	f    *Front
 	slot int
 	part int
-	cmd  *exec.Cmd
 	line *line
+	born time.Time     // when its process was started, or that of the worker whose place it took
 	gone chan struct{} // closed when the process has ended and all of its has been dropped
 
 	began chan struct{} // closed when it is ready
 	heard atomic.Int64  // when it last said something, in Unix nanoseconds
 
 	// Guarded by f.mu.
+	proc     *process
+	moving   chan word // it is going over to another process, and what is heard of that; nil: it is not
+	moves    uint64    // how often it has been told to
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
@@ -46,21 +46,45 @@ type crewman struct {
 
 // A session is a socket that was pushed to a worker, until that one has taken it.
 type session struct {
-	s         *transport.Stream
+	s         handedSocket
 	timer     *time.Timer
 	withdrawn bool
 }
 
-func (w *crewman) info() WorkerInfo {
-	return WorkerInfo{Slot: w.slot, PID: w.cmd.Process.Pid, Sessions: w.sessions}
+// A handedSocket is one that a worker has a descriptor of, too.
+type handedSocket interface {
+	Descriptor() (int, error)
+	Release() error // without a byte
 }
 
-// man keeps one slot manned until the front ends. first hears how the first start went.
-func (f *Front) man(start context.Context, slot int, first chan<- error) {
+// A keptSocket is one that another front has handed out.
+type keptSocket int
+
+func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
+func (s keptSocket) Release() error           { return closeDescriptor(int(s)) }
+
+func (w *crewman) info() WorkerInfo {
+	return WorkerInfo{Slot: w.slot, PID: w.proc.pid, Sessions: w.sessions}
+}
+
+// process is the worker's, as it is now.
+func (w *crewman) process() *process {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	return w.proc
+}
+
+// man keeps one slot manned until the front ends: by w, if there is one, to begin with. first hears how the first start went.
+func (f *Front) man(start context.Context, slot int, first chan<- error, w *crewman) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
+		var err error
 		born := time.Now()
-		w, err := f.launch(slot)
+		if w == nil {
+			w, err = f.launch(slot)
+		} else {
+			born = w.born
+		}
 		if err == nil {
 			select {
 			case <-w.began:
@@ -69,10 +93,10 @@ func (f *Front) man(start context.Context, slot int, first chan<- error) {
 					first = nil
 				}
 			case <-w.gone:
-				err = fmt.Errorf("the worker ended before it was ready: %v", w.cmd.ProcessState)
+				err = fmt.Errorf("the worker ended before it was ready: %s", w.process().ended())
 			case <-start.Done():
 				if first != nil {
-					w.kill()
+					w.process().kill()
 				}
 			}
 		}
@@ -85,9 +109,10 @@ func (f *Front) man(start context.Context, slot int, first chan<- error) {
 		} else {
 			<-w.gone
 			if f.ctx.Err() == nil {
-				f.n.log.Error("worker ended", "slot", slot, "pid", w.cmd.Process.Pid, "state", w.cmd.ProcessState)
+				f.n.log.Error("worker ended", "slot", slot, "pid", w.process().pid, "state", w.process().ended())
 			}
 		}
+		w = nil
 		if time.Since(born) > 2*mostPause {
 			pause = firstPause
 		}
@@ -103,7 +128,13 @@ func (f *Front) man(start context.Context, slot int, first chan<- error) {
 
 // launch starts a worker's process, and introduces it to the others.
 func (f *Front) launch(slot int) (*crewman, error) {
-	w := &crewman{f: f, slot: slot, gone: make(chan struct{}), began: make(chan struct{}), probes: map[uint64]chan struct{}{}}
+	select {
+	case f.hiring <- struct{}{}:
+		defer func() { <-f.hiring }()
+	case <-f.ctx.Done():
+		return nil, ErrClosed
+	}
+	w := f.crewman(slot)
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {
 		return nil, err
@@ -119,41 +150,34 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	}
 	defer closeDescriptor(sessions)
 	w.forward = forward
-	mc, err := handoff.NewMessageConn(lineConn, nil)
+	sessionsFile, err := keptFile(sessions)
 	if err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
-	w.cmd = f.cfg.Command()
-	sessionsFile, err := keptFile(sessions)
-	if err != nil {
-		return nil, errors.Join(err, mc.Close(), forward.Close())
-	}
 	defer sessionsFile.Close()
-	at := 3 + len(w.cmd.ExtraFiles)
-	w.cmd.ExtraFiles = append(w.cmd.ExtraFiles, theirs, sessionsFile)
-	w.cmd.Env = append(w.cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
-	if err := w.cmd.Start(); err != nil {
-		return nil, errors.Join(err, mc.Close(), forward.Close())
+	cmd := f.cfg.Command()
+	at := 3 + len(cmd.ExtraFiles)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs, sessionsFile)
+	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
+	if w.line, err = newLine(lineConn); err != nil {
+		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
-	w.line = newLine(mc)
-	if err := f.introduce(w); err != nil {
-		w.line.close()
-		w.kill()
-		_ = w.cmd.Wait()
-		<-w.line.wrote
-		return nil, errors.Join(err, forward.Close())
+	if w.proc, err = startProcess(cmd); err == nil {
+		if err = f.introduce(w); err == nil {
+			f.wg.Go(w.attend)
+			return w, nil
+		}
+		w.proc.kill()
+		<-w.proc.exited
 	}
-	f.wg.Go(w.attend)
-	return w, nil
+	w.line.close()
+	<-w.line.wrote
+	return nil, errors.Join(err, forward.Close())
 }
 
-// keptFile makes a file of a duplicate of a descriptor.
-func keptFile(fd int) (*os.File, error) {
-	dup, err := duplicate(fd)
-	if err != nil {
-		return nil, err
-	}
-	return fileOf(dup), nil
+// crewman makes one that nothing is known of.
+func (f *Front) crewman(slot int) *crewman {
+	return &crewman{f: f, slot: slot, born: time.Now(), gone: make(chan struct{}), began: make(chan struct{}), probes: map[uint64]chan struct{}{}}
 }
 
 // newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.
@@ -203,29 +227,56 @@ func (f *Front) introduce(w *crewman) error {
 
 // attend takes what a worker says until it has ended, and drops what it had.
 func (w *crewman) attend() {
-	exited := make(chan struct{})
-	go func() { _ = w.cmd.Wait(); close(exited) }() // ProcessState has it
+	defer close(w.gone)
 	_ = w.line.read(w.f.takeFrom(w))
 	w.line.close()
 	<-w.line.wrote
-	w.f.discharge(w)
+	proc, goesOn := w.f.discharge(w)
+	if goesOn {
+		proc.release()
+		return
+	}
 	t := time.NewTimer(farewell + shutdownTime)
 	defer t.Stop()
 	select {
-	case <-exited:
+	case <-proc.exited:
 	case <-t.C: // it has closed the line and goes on
-		w.kill()
-		<-exited
+		proc.kill()
+		<-proc.exited
 	}
-	close(w.gone)
 }
 
 // discharge drops what a worker had.
-func (f *Front) discharge(w *crewman) {
+func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.crew, w.part)
 	w.ready = false
+	if w.moving != nil {
+		close(w.moving)
+		w.moving = nil
+	}
+	for _, list := range w.untaken {
+		for _, s := range list {
+			if s.timer != nil {
+				s.timer.Stop()
+			}
+			if !s.withdrawn {
+				_ = s.s.Release() // the worker's own descriptor has gone with it, or another front has one
+			}
+		}
+	}
+	w.untaken = [2][]*session{}
+	if w.forward != nil {
+		_ = w.forward.Close()
+	}
+	for _, c := range w.probes {
+		close(c)
+	}
+	w.probes = map[uint64]chan struct{}{}
+	if f.released {
+		return w.proc, true
+	}
 	for name, r := range f.routes {
 		if delete(r.held, w); len(r.held) == 0 {
 			delete(f.routes, name)
@@ -236,30 +287,14 @@ func (f *Front) discharge(w *crewman) {
 			delete(f.names, name)
 		}
 	}
-	for _, list := range w.untaken {
-		for _, s := range list {
-			s.timer.Stop()
-			if !s.withdrawn {
-				_ = s.s.Release() // the worker's own descriptor has gone with it
-			}
-		}
-	}
-	w.untaken = [2][]*session{}
-	for _, c := range w.probes {
-		close(c)
-	}
-	w.probes = map[uint64]chan struct{}{}
-	_ = w.forward.Close()
 	f.changedLocked()
+	return w.proc, false
 }
 
-// kill ends the process.
-func (w *crewman) kill() { _ = w.cmd.Process.Kill() }
-
-// dismiss ends the worker: by the end of the line, or else by force.
+// dismiss ends the worker: by the end of the line, or else by force; f.mu is held.
 func (w *crewman) dismiss() {
 	w.line.close()
-	t := time.AfterFunc(farewell, w.kill)
+	t := time.AfterFunc(farewell, w.proc.kill)
 	w.f.wg.Go(func() { <-w.gone; t.Stop() })
 }
 
@@ -284,7 +319,7 @@ func (w *crewman) took(way int) {
 	if !s.withdrawn {
 		_ = s.s.Release()
 	}
-	if len(w.untaken[way]) == maxUntaken-1 {
+	if len(w.untaken[way]) == maxUntaken-1 || w.moving != nil && len(w.untaken[0])+len(w.untaken[1]) == 0 {
 		w.f.changedLocked()
 	}
 }
@@ -323,6 +358,14 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 				f.names[m.Name] = tenancy{w, m.Number}
 			}
 			w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: !taken})
+		case sayMoved, sayStayed:
+			if m.Topic == sayStayed && m.ID != w.moves { // of an earlier time
+				return
+			}
+			select {
+			case w.moving <- m: // nobody waits for what is said without being asked
+			default:
+			}
 		case sayRelease:
 			if f.names[m.Name].w == w {
 				delete(f.names, m.Name)

@@ -1,6 +1,9 @@
 package nodes
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // describe writes the state.
 func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
@@ -12,9 +15,18 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	for i, c := range n.stats.all() {
 		s.stats[i] = c.Load()
 	}
+	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
+	places := map[*Conn]int{}
+	for i, c := range f.conns {
+		places[c] = i + 1
+	}
 	for _, c := range f.conns {
+		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
+			continue
+		}
 		cs, err := c.snapshot()
 		if err == nil {
+			cs.trunk = places[c.trunk]
 			cs.descriptor, err = f.descriptor(c.s.Descriptor)
 		}
 		if err != nil {
@@ -48,6 +60,14 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// order puts connections before those that lead to them.
+func (c *Conn) order() int {
+	if c.trunk != nil {
+		return 1
+	}
+	return 0
 }
 
 // descriptor puts a descriptor on the list, and gives its place there.

@@ -98,7 +98,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name, order uint64)
 	}
 	passed := map[*crewman]bool{}
 	for {
-		w, pinned, change, err := f.pick(who.Name, peer, order, passed)
+		k, change, err := f.pick(who.Name, peer, order, passed)
 		switch {
 		case errors.Is(err, ErrSuperseded):
 			packet, aerr := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusNotAllowed})
@@ -108,7 +108,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name, order uint64)
 			return err
 		case err != nil:
 			return err
-		case w == nil: // everybody has been passed over
+		case k == nil: // everybody has been passed over
 			t := time.NewTimer(retryPause)
 			select {
 			case <-change:
@@ -125,21 +125,39 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name, order uint64)
 			continue
 		}
 		patience := f.cfg.Patience
-		if pinned {
+		if k.pinned {
 			patience *= pinnedPatience
 		}
-		if w.there(ctx, patience) {
-			if err = f.push(w, p); err == nil {
+		if k.w.there(ctx, patience) {
+			if err = f.push(k, p); err == nil {
 				return nil
 			}
-			f.n.log.Warn("worker passed over", "slot", w.slot, "peer", who.Name, "error", err)
+			if err != errStill {
+				f.n.log.Warn("worker passed over", "slot", k.w.slot, "peer", who.Name, "error", err)
+			}
 		}
-		passed[w] = true
-		f.mu.Lock()
-		w.sessions--
-		f.leave(w, peer)
-		f.mu.Unlock()
+		if f.unpick(k); err == errStill {
+			_ = f.still.pass(ctx) // ctx is looked at when there is nobody
+			continue
+		}
+		passed[k.w] = true
 	}
+}
+
+// A picking is a session that has been counted as a worker's, and not been pushed yet.
+type picking struct {
+	w      *crewman
+	peer   string
+	pinned bool // the worker has the peer
+}
+
+// unpick takes it back.
+func (f *Front) unpick(k *picking) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.picked, k)
+	k.w.sessions--
+	f.leave(k.w, k.peer)
 }
 
 func headerSize(data []byte) int {
@@ -149,30 +167,41 @@ func headerSize(data []byte) int {
 	return 2
 }
 
-// pick chooses a worker, and counts the session as its. The worker that has the peer comes first.
-func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool) (w *crewman, pinned bool, change <-chan struct{}, err error) {
+// pick chooses a worker, and counts the session as its. The worker that has the peer comes first. One that is going over to another process gets none meanwhile.
+func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return nil, nil, ErrClosed
+	}
+	choose := func(w *crewman, pinned bool) (*picking, <-chan struct{}, error) {
+		k := &picking{w, peer, pinned}
+		f.picked[k] = true
+		f.enter(w, peer, order)
+		return k, nil, nil
+	}
 	r := f.routes[peer]
 	if peer != "" && r != nil {
 		if r.order > order { // the peer has begun anew, and this is what it has given up for it
-			return nil, false, nil, ErrSuperseded
+			return nil, nil, ErrSuperseded
 		}
 		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && len(r.at.untaken[0])+len(r.at.untaken[1]) < maxUntaken {
-			f.enter(r.at, peer, order)
-			return r.at, true, nil, nil
+			if r.at.moving != nil {
+				return nil, f.change, nil
+			}
+			return choose(r.at, true)
 		}
 	}
 	var candidates []*crewman
 	for _, c := range f.crew {
-		if c.ready && !c.hangs && !passed[c] && len(c.untaken[0])+len(c.untaken[1]) < maxUntaken {
+		if c.ready && !c.hangs && c.moving == nil && !passed[c] && len(c.untaken[0])+len(c.untaken[1]) < maxUntaken {
 			candidates = append(candidates, c)
 		}
 	}
 	if len(candidates) == 0 {
-		return nil, false, f.change, nil
+		return nil, f.change, nil
 	}
 	infos := make([]WorkerInfo, len(candidates))
 	for i, c := range candidates {
@@ -180,10 +209,9 @@ func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool)
 	}
 	i := f.cfg.Choose(shown, infos)
 	if i < 0 || i >= len(candidates) {
-		return nil, false, nil, fmt.Errorf("%w: FrontConfig.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
+		return nil, nil, fmt.Errorf("%w: FrontConfig.Choose gave %d of %d", ErrNoWorker, i, len(candidates))
 	}
-	f.enter(candidates[i], peer, order)
-	return candidates[i], false, nil, nil
+	return choose(candidates[i], false)
 }
 
 // enter counts a session of a peer; f.mu is held.
@@ -289,26 +317,32 @@ func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
 func (w *crewman) hang() {
 	if !w.hangs && w.ready {
 		w.hangs = true
-		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.cmd.Process.Pid)
+		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.pid)
 	}
 }
 
 // push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not happen: the peer
 // comes again, and gets another worker.
-func (f *Front) push(w *crewman, p parcel) error {
+func (f *Front) push(k *picking, p parcel) error {
+	w := k.w
 	fd, err := p.s.Descriptor()
 	if err != nil {
 		return err
 	}
 	way := 0
-	h, err := handoff.Describe(fd, p.s.RemoteAddr())
-	if err != nil || len(p.state) > 0 || p.tr.Name() != f.l.tr.Name() {
+	h := handoff.Header{
+		Family: f.kind.Domain, Type: f.kind.Type, Protocol: max(f.kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
+	}
+	if !f.inet || len(p.state) > 0 || h.Local == nil || h.Remote == nil {
 		way = 1
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !w.ready {
+	switch {
+	case !w.ready || f.ctx.Err() != nil:
 		return ErrClosed
+	case f.still.isShut() || w.moving != nil:
+		return errStill
 	}
 	s := &session{s: p.s}
 	if way == 0 {
@@ -322,6 +356,7 @@ func (f *Front) push(w *crewman, p parcel) error {
 		}
 		w.line.say(word{Topic: saySession, Plugin: p.tr.Name(), State: p.state, Data: p.data, fd: dup})
 	}
+	delete(f.picked, k)
 	s.timer = time.AfterFunc(f.cfg.Patience, func() { w.recall(s) })
 	w.untaken[way] = append(w.untaken[way], s)
 	return nil
@@ -331,6 +366,10 @@ func (f *Front) push(w *crewman, p parcel) error {
 func (w *crewman) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
+	if w.f.still.isShut() || w.moving != nil { // it may be taken there
+		s.timer.Reset(w.f.cfg.Patience)
+		return
+	}
 	for _, list := range w.untaken {
 		for _, other := range list {
 			if other == s && !s.withdrawn {

@@ -37,9 +37,13 @@ func (e *StateError) Unwrap() error { return e.Err }
 type need uint64
 
 const (
-	may  need = iota // skipped; absent: the zero value
-	must             // the state is refused; absent: refused too
+	may   need = iota // skipped; absent: the zero value
+	must              // the state is refused; absent: refused too
+	given             // the state is refused; absent, for so is the zero value: that
 )
+
+// mark is what a field is written with.
+func (n need) mark() uint64 { return uint64(min(n, must)) }
 
 // A form is one record of a state, on its way out or in. The same description of the fields, a function that names each one, does both: so they cannot differ.
 type form struct {
@@ -164,10 +168,10 @@ func (f *form) value(tag uint64, n need, zero bool, put func(b []byte) ([]byte, 
 		}
 		return
 	}
-	if zero && n == may {
+	if zero && n != must {
 		return
 	}
-	f.out = binary.AppendUvarint(f.out, tag<<1|uint64(n))
+	f.out = binary.AppendUvarint(f.out, tag<<1|n.mark())
 	at := len(f.out)
 	out, err := put(append(f.out, 0)) // most fields are short: one byte is enough for their length
 	if err != nil {

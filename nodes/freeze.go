@@ -130,14 +130,11 @@ func (c *Conn) giveUp(forget bool) error {
 
 // movable is nil where the connection can be handed over; else the error names its plug-in.
 func (c *Conn) movable() error {
-	if c.n.part != nil {
-		return errWorkers
-	}
 	return movable(c.tr, c.s.Descriptor)
 }
 
 // errWorkers: what a connection has with other workers would have to come along.
-var errWorkers = fmt.Errorf("a node with workers is not handed over: %w", errors.ErrUnsupported)
+var errWorkers = fmt.Errorf("a node with workers moves by Front.Freeze and Front.UpgradeWorkers only: %w", errors.ErrUnsupported)
 
 func movable(tr transport.Transport, descriptor func() (int, error)) error {
 	if !tr.Movable() {

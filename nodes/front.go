@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 const (
@@ -43,7 +45,9 @@ type Front struct {
 	cfg    FrontConfig
 	n      *Node
 	l      *Listener
-	chosen sync.Mutex // one call of Choose at a time
+	kind   handoff.Socket // of the listener, and so of what it accepts
+	inet   bool           // it is one that BIND 10's form can carry
+	chosen sync.Mutex     // one call of Choose at a time
 
 	ctx context.Context
 	end context.CancelFunc
@@ -52,9 +56,15 @@ type Front struct {
 	mu       sync.Mutex
 	change   chan struct{}      // closed, and made anew, when a worker comes, goes or is heard of again
 	crew     map[int]*crewman   // by part, from their start to their end
+	picked   map[*picking]bool  // sessions that are about to be pushed
 	lastPart int                // given to a worker
 	routes   map[string]*route  // by peer
 	names    map[string]tenancy // registered at run time
+	busy     bool               // it moves, or its workers do
+	released bool               // another process has it
+
+	hiring chan struct{} // held by who starts a worker, or keeps others from it
+	still  gate          // shut: nothing is given to a worker; changed with mu held
 }
 
 // A tenancy says who has a registered name.
@@ -71,6 +81,25 @@ func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 }
 
 func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
+	f, err := newFront(cfg)
+	if err != nil {
+		return nil, err
+	}
+	n, err := New(cfg.Node)
+	if err != nil {
+		return nil, err
+	}
+	f.n = n
+	n.front = f
+	n.started.Store(true) // its connections are not for Accept
+	if err := f.begin(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// newFront makes a front without a node.
+func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Workers < 1 || cfg.Workers > 1024 {
 		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to 1024", cfg.Workers)
 	}
@@ -86,19 +115,11 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	if cfg.Command == nil {
 		cfg.Command = onceMore
 	}
-	n, err := New(cfg.Node)
-	if err != nil {
-		return nil, err
-	}
 	f := &Front{
-		cfg: cfg, n: n, change: make(chan struct{}), crew: map[int]*crewman{}, routes: map[string]*route{}, names: map[string]tenancy{},
+		cfg: cfg, change: make(chan struct{}), crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
+		names: map[string]tenancy{}, hiring: make(chan struct{}, 1),
 	}
 	f.ctx, f.end = context.WithCancel(context.Background())
-	n.front = f
-	n.started.Store(true) // its connections are not for Accept
-	if err := f.begin(ctx); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
 	return f, nil
 }
 
@@ -119,8 +140,10 @@ func (f *Front) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.l = l
 	if err := movable(l.tr, l.l.Descriptor); err != nil {
+		return err
+	}
+	if err := f.listens(l); err != nil {
 		return err
 	}
 	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
@@ -131,7 +154,7 @@ func (f *Front) begin(ctx context.Context) error {
 	defer cancel()
 	first := make(chan error, f.cfg.Workers)
 	for slot := range f.cfg.Workers {
-		f.wg.Go(func() { f.man(limit, slot, first) })
+		f.wg.Go(func() { f.man(limit, slot, first, nil) })
 	}
 	for range f.cfg.Workers {
 		select {
@@ -147,6 +170,17 @@ func (f *Front) begin(ctx context.Context) error {
 		return ErrClosed
 	}
 	return nil
+}
+
+// listens notes what the listener is.
+func (f *Front) listens(l *Listener) error {
+	f.l = l
+	fd, err := l.l.Descriptor()
+	if err == nil {
+		f.kind, err = handoff.Inspect(fd)
+	}
+	f.inet = f.kind.Domain == syscall.AF_INET || f.kind.Domain == syscall.AF_INET6
+	return err
 }
 
 // Name is the node's name.
@@ -177,6 +211,9 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not when ctx ends are killed, and ctx's
 // error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
+	if err := f.still.pass(ctx); err != nil {
+		return wrap("shutdown", f.Name(), err)
+	}
 	err := errors.Join(f.n.Unpublish(), f.l.Close())
 	f.end() // nobody is replaced any more
 	f.mu.Lock()
@@ -196,8 +233,9 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	return errors.Join(err, f.Close())
 }
 
-// Close ends the node at once: workers that do not end by themselves within a second are killed.
+// Close ends the node at once: workers that do not end by themselves within a second are killed. It waits while the front is frozen.
 func (f *Front) Close() error {
+	_ = f.still.pass(context.Background())
 	f.end()
 	err := f.n.Close()
 	f.mu.Lock()

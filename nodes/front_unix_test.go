@@ -26,7 +26,9 @@ const frontName = "front@127.0.0.1"
 
 // testWorker is what a worker of these tests does.
 func testWorker() int {
-	w, err := StartWorker(context.Background(), Config{Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker})
+	w, err := StartWorker(context.Background(), Config{
+		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, moveReached: testPeers().disturb, moveLimit: time.Second,
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		return 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
 	sayAnswer   topic = "answer"   // ID, Part, OK, …: to claim, register and lookup
 	sayFinish   topic = "finish"   // end in good order
+	sayMove     topic = "move"     // ID, descriptor: give everything to the process at its other end
 )
 
 // What a worker says to the front.
@@ -38,6 +40,8 @@ const (
 	sayRegister topic = "register" // ID, Name, Pid
 	sayRelease  topic = "release"  // Name: nobody here has it any more
 	sayLookup   topic = "lookup"   // ID, Name: who has it?
+	sayMoved    topic = "moved"    // Number: this process, of that number, is the worker now
+	sayStayed   topic = "stayed"   // ID, Name: it is not, and why
 )
 
 // Both ways: a worker says it, and the front passes it on to the one that is named.
@@ -76,9 +80,10 @@ const (
 // idle tells whether a word may wait.
 func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
 
-// A line carries words between the front and one worker. Whoever says something never waits.
+// A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to go on in another process.
 type line struct {
-	conn *handoff.MessageConn
+	socket *net.UnixConn
+	conn   *handoff.MessageConn
 
 	mu     sync.Mutex
 	queue  []word
@@ -87,12 +92,72 @@ type line struct {
 	closed bool
 	over   chan struct{} // closed with closed
 	wrote  chan struct{} // closed when the writer has ended
+
+	// To stand still.
+	outward way
+	inward  way
 }
 
-func newLine(conn *handoff.MessageConn) *line {
-	l := &line{conn: conn, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
+// A way is one direction of a line.
+type way struct {
+	halted bool
+	runs   bool            // somebody is at it
+	ctx    context.Context // ends when it halts
+	end    context.CancelFunc
+	rests  chan struct{} // closed once it has halted
+	again  chan struct{} // closed when it goes on
+}
+
+func (w *way) begin() {
+	w.halted = false
+	w.ctx, w.end = context.WithCancel(context.Background())
+	if w.again != nil {
+		close(w.again)
+		w.again = nil
+	}
+}
+
+// halt tells whoever is at it to stop; what it gives is closed once that is so.
+func (w *way) halt() <-chan struct{} {
+	if !w.halted {
+		w.halted, w.rests, w.again = true, make(chan struct{}), make(chan struct{})
+		if w.end != nil {
+			w.end()
+		}
+		if !w.runs {
+			close(w.rests)
+		}
+	}
+	return w.rests
+}
+
+// stop says that nobody is at it any more.
+func (w *way) stop() {
+	if w.runs = false; w.halted {
+		close(w.rests)
+	}
+}
+
+// newLine makes a line of a socket, which is its own on success.
+func newLine(socket *net.UnixConn) (*line, error) {
+	l, err := stagedLine(socket, nil)
+	if err == nil {
+		l.resume()
+	}
+	return l, err
+}
+
+// stagedLine is a line that stands still, with what was still to be said.
+func stagedLine(socket *net.UnixConn, words []word) (*line, error) {
+	conn, err := handoff.NewMessageConn(socket, nil)
+	if err != nil {
+		return nil, err
+	}
+	l := &line{socket: socket, conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
+	l.outward.halt()
+	l.inward.halt()
 	go l.write()
-	return l
+	return l, nil
 }
 
 // say sends a word, whose descriptor becomes the line's; false when the line is closed.
@@ -130,6 +195,60 @@ func (l *line) wake() {
 	}
 }
 
+// hold stops the writer. What is said from now on stays in the queue.
+func (l *line) hold(ctx context.Context) error { return l.halt(ctx, &l.outward) }
+
+// pause stops the reader between two words. It must not be called by who takes one.
+func (l *line) pause(ctx context.Context) error { return l.halt(ctx, &l.inward) }
+
+func (l *line) halt(ctx context.Context, w *way) error {
+	l.mu.Lock()
+	rests := w.halt()
+	l.mu.Unlock()
+	select {
+	case <-rests:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// unpause ends pause.
+func (l *line) unpause() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inward.halted {
+		l.inward.begin()
+	}
+}
+
+// resume ends hold and pause.
+func (l *line) resume() {
+	l.unpause()
+	l.mu.Lock()
+	if l.outward.halted {
+		l.outward.begin()
+	}
+	l.mu.Unlock()
+	l.wake()
+}
+
+// waiting lists the words of a line that is held.
+func (l *line) waiting() []word {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]word(nil), l.queue...)
+}
+
+// descriptor is the socket's; it stays the line's.
+func (l *line) descriptor() (fd int, err error) {
+	raw, err := l.socket.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(n uintptr) { fd = int(n) })
+	}
+	return fd, err
+}
+
 // drop closes the descriptor of a word that nobody takes.
 func (w *word) drop() {
 	if w.fd > 0 {
@@ -147,21 +266,33 @@ func (l *line) write() {
 			return
 		}
 		l.mu.Lock()
-		words := l.queue
+		if l.outward.halted || len(l.queue) == 0 {
+			l.mu.Unlock()
+			continue
+		}
+		l.outward.runs = true
+		ctx, words := l.outward.ctx, l.queue
 		l.queue, l.lulled = nil, false
 		l.mu.Unlock()
-		if err := l.send(words); err != nil {
-			for i := range words {
-				words[i].drop()
-			}
+		rest, err := l.send(ctx, words)
+		l.mu.Lock()
+		if ctx.Err() != nil && !l.closed {
+			l.queue, rest, err = append(rest, l.queue...), nil, nil
+		}
+		l.outward.stop()
+		l.mu.Unlock()
+		for i := range rest {
+			rest[i].drop()
+		}
+		if err != nil {
 			l.close()
 			return
 		}
 	}
 }
 
-// send sends words in order, those together that have no descriptor.
-func (l *line) send(words []word) error {
+// send sends words in order, those together that have no descriptor, and gives back those that are not out.
+func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 	for len(words) > 0 {
 		n, fd := 1, -1
 		if words[0].fd > 0 {
@@ -173,41 +304,86 @@ func (l *line) send(words []word) error {
 		}
 		b, err := json.Marshal(words[:n])
 		if err == nil {
-			err = l.conn.SendFD(context.Background(), b, fd)
+			err = l.conn.SendFD(ctx, b, fd)
 		}
 		if err != nil {
-			return err
+			return words, err
 		}
 		words[0].drop()
 		words = words[n:]
 	}
-	return nil
+	return nil, nil
 }
 
 // read gives each word to take, which owns its descriptor, until the line ends.
 func (l *line) read(take func(word)) error {
+	ctx, end := context.WithCancel(context.Background())
+	end() // the first turn begins
 	for {
-		b, fd, err := l.conn.ReceiveFD(context.Background())
-		if err != nil {
+		if ctx = l.turn(ctx); ctx == nil {
+			return ErrClosed
+		}
+		b, fd, err := l.conn.ReceiveFD(ctx)
+		if err == nil {
+			err = parseWords(b, max(fd, 0), take)
+		}
+		if err != nil && ctx.Err() == nil {
+			l.mu.Lock()
+			l.inward.stop()
+			l.mu.Unlock()
 			return err
-		}
-		var words []word
-		err = json.Unmarshal(b, &words)
-		if err == nil && len(words) == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			(&word{fd: max(fd, 0)}).drop()
-			return err
-		}
-		words[0].fd = max(fd, 0)
-		for _, w := range words {
-			take(w)
 		}
 	}
 }
 
-// close ends the line at once. It may be called again.
+// turn waits until reading goes on, and gives the context for it, nil when the line is closed. last is that of the last turn; one that is over begins.
+func (l *line) turn(last context.Context) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := &l.inward
+	if last.Err() != nil { // it has halted, or not yet begun
+		if in.runs {
+			in.stop()
+		}
+		for in.halted && !l.closed {
+			again := in.again
+			l.mu.Unlock()
+			select {
+			case <-again:
+			case <-l.over:
+			}
+			l.mu.Lock()
+		}
+		in.runs = !l.closed
+	}
+	if l.closed {
+		if in.runs {
+			in.stop()
+		}
+		return nil
+	}
+	return in.ctx
+}
+
+// parseWords gives the words of a message to take. fd is that of the first one.
+func parseWords(b []byte, fd int, take func(word)) error {
+	var words []word
+	err := json.Unmarshal(b, &words)
+	if err == nil && len(words) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		(&word{fd: fd}).drop()
+		return err
+	}
+	words[0].fd = fd
+	for _, w := range words {
+		take(w)
+	}
+	return nil
+}
+
+// close ends the line at once, in this process. It may be called again.
 func (l *line) close() {
 	l.mu.Lock()
 	first := !l.closed

@@ -151,7 +151,7 @@ func (l *Listener) run() {
 		ctx, e := l.admit()
 		order := l.n.arrivals.Add(1)
 		l.n.shaking.enter()
-		if !l.n.background(func() { l.handshake(ctx, e, s, order) }) {
+		if !l.n.background(func() { l.handshake(ctx, e, s, order, nil) }) {
 			l.n.shaking.leave()
 			_ = s.Close()
 		}
@@ -177,14 +177,14 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 	return ctx, l.open.PushBack(&opening{cancel: cancel})
 }
 
-// handshake brings one accepted stream up, and hands it to Accept.
-func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) *Conn {
+// handshake brings one accepted stream up, and hands it to Accept. h is what the front counts it by, in a worker.
+func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64, h *hold) {
 	n := l.n
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
 	defer cancel()
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
-	a := &attempt{order: order, cancel: supersede}
+	a := &attempt{order: order, cancel: supersede, hold: h}
 	c, err := n.outlast(actx, l.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(s)
 		return l.shake(actx, e, s, a)
@@ -194,6 +194,9 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	e.Value.(*opening).cancel(nil)
 	l.open.Remove(e)
 	l.mu.Unlock()
+	if err != nil {
+		h.over()
+	}
 	n.shaking.leave()
 	if err != nil {
 		err = errors.Join(err, quietly(s.Close()))
@@ -202,10 +205,10 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		if n.cfg.HandshakeFailed != nil {
 			n.cfg.HandshakeFailed(s.RemoteAddr(), err)
 		}
-		return nil
+		return
 	}
 	if c == nil { // a worker has it
-		return nil
+		return
 	}
 	select {
 	case l.up <- c:
@@ -215,7 +218,6 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		}
 	case <-c.done:
 	}
-	return c
 }
 
 func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream, a *attempt) (*Conn, error) {
@@ -235,6 +237,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 		return nil, err
 	}
 	c := newConn(l.n, l.tr, s, p, false)
+	c.hold = a.hold
 	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}

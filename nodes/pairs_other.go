@@ -5,11 +5,9 @@ package nodes
 import (
 	"errors"
 	"os"
-
-	"github.com/cnode-go/cnode/transport"
 )
 
-func withdraw(*transport.Stream) {}
+func withdraw(handedSocket) {}
 
 func streamPair() (one, other int, err error) { return -1, -1, errors.ErrUnsupported }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // withdraw ends a connection for every process that has a descriptor of it.
-func withdraw(s *transport.Stream) {
+func withdraw(s handedSocket) {
 	if fd, err := s.Descriptor(); err == nil {
 		_ = syscall.Shutdown(fd, syscall.SHUT_RDWR)
 	}

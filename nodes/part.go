@@ -36,15 +36,37 @@ type part struct {
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]int // where names were, when the front was last asked
 	last     uint64          // request
-	asked    map[uint64]chan word
+	asked    map[uint64]*question
+	claimed  map[ei.Atom]bool        // names that the front has entered as this worker's
 	awaited  map[string][]chan error // peers to whom a way is coming from another worker
+	pending  map[*hold]bool          // of handshakes in progress
+	meets    map[meeting]int         // ways that another worker waits for
 	closed   bool
+}
+
+// A question is one that the front has not answered yet.
+type question struct {
+	w      word
+	answer chan reply // nil: nobody waits for it any more, and what it brings is given back
+}
+
+// A reply is the front's answer; hold comes with the right to connect.
+type reply struct {
+	word
+	hold *hold
+}
+
+// A meeting is a way to a peer that another worker wants.
+type meeting struct {
+	peer string
+	to   int
 }
 
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
 		n: n, id: id, line: l, latest: id, siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
-		found: map[ei.Atom]int{}, asked: map[uint64]chan word{}, awaited: map[string][]chan error{},
+		found: map[ei.Atom]int{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
+		pending: map[*hold]bool{}, meets: map[meeting]int{},
 	}
 }
 
@@ -64,43 +86,65 @@ func partOfReference(r ei.Ref) int {
 }
 
 // ask says something to the front that it answers.
-func (p *part) ask(ctx context.Context, w word) (word, error) {
-	answer := make(chan word, 1)
+func (p *part) ask(ctx context.Context, w word) (reply, error) {
+	answer := make(chan reply, 1)
 	p.mu.Lock()
 	p.last++
 	w.ID = p.last
-	p.asked[w.ID] = answer
+	p.asked[w.ID] = &question{w, answer}
+	said := p.line.say(w)
 	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.asked, w.ID)
-		p.mu.Unlock()
-	}()
-	if !p.line.say(w) {
-		return word{}, ErrClosed
+	if !said {
+		return reply{}, ErrClosed
 	}
 	t := time.NewTimer(answerLimit)
 	defer t.Stop()
+	var err error
 	select {
 	case a := <-answer:
 		return a, nil
 	case <-ctx.Done():
-		return word{}, ctx.Err()
+		err = ctx.Err()
 	case <-p.line.over:
-		return word{}, ErrClosed
+		return reply{}, ErrClosed
 	case <-t.C:
-		return word{}, fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
+		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q := p.asked[w.ID]; q != nil {
+		q.answer = nil
+		return reply{}, err
+	}
+	return <-answer, nil // just now
 }
 
 // answered gives an answer to who asked.
 func (p *part) answered(w word) {
 	p.mu.Lock()
-	answer := p.asked[w.ID]
+	defer p.mu.Unlock()
+	q := p.asked[w.ID]
+	if q == nil {
+		return
+	}
 	delete(p.asked, w.ID)
-	p.mu.Unlock()
-	if answer != nil {
-		answer <- w
+	r := reply{word: w}
+	switch {
+	case q.w.Topic == sayClaim && w.Part == p.id:
+		if q.answer == nil {
+			p.line.say(word{Topic: sayOver, Name: q.w.Name})
+			return
+		}
+		r.hold = p.holdLocked(q.w.Name)
+	case q.w.Topic == sayRegister && w.OK:
+		if q.answer == nil {
+			p.line.say(word{Topic: sayRelease, Name: q.w.Name})
+			return
+		}
+		p.claimed[ei.Atom(q.w.Name)] = true
+	}
+	if q.answer != nil {
+		q.answer <- r
 	}
 }
 
@@ -213,7 +257,10 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 
 // releaseName tells the front that nobody here has the name.
 func (p *part) releaseName(name ei.Atom) {
-	if !p.isFixed(name) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.fixed[name] {
+		delete(p.claimed, name)
 		p.line.say(word{Topic: sayRelease, Name: string(name)})
 	}
 }
@@ -243,40 +290,39 @@ type hold struct {
 	name string // of the peer; "" while it has none
 }
 
-// up says that the connection is there.
+// newHold is the hold of a session, which the front has counted already.
+func (p *part) newHold(peer string) *hold {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.holdLocked(peer)
+}
+
+func (p *part) holdLocked(peer string) *hold {
+	h := &hold{p, peer}
+	p.pending[h] = true
+	return h
+}
+
+// up says that the connection is there, which the hold is that of from then on.
 func (h *hold) up(peer string) {
+	if h == nil {
+		return
+	}
+	h.p.mu.Lock()
+	defer h.p.mu.Unlock()
+	delete(h.p.pending, h)
 	h.p.line.say(word{Topic: sayUp, Key: h.name, Name: peer})
 	h.name = peer
 }
 
 func (h *hold) over() {
-	if h != nil {
-		h.p.line.say(word{Topic: sayOver, Name: h.name})
-	}
-}
-
-// bind makes the end of the connection that of the hold.
-func (c *Conn) bind(h *hold) {
 	if h == nil {
 		return
 	}
-	h.up(c.peer.Name)
-	c.mu.Lock()
-	ended := c.unheld
-	c.hold = h
-	c.mu.Unlock()
-	if ended {
-		h.over()
-	}
-}
-
-// unhold tells the front that the connection has ended.
-func (c *Conn) unhold() {
-	c.mu.Lock()
-	h := c.hold
-	c.unheld = true
-	c.mu.Unlock()
-	h.over()
+	h.p.mu.Lock()
+	defer h.p.mu.Unlock()
+	delete(h.p.pending, h)
+	h.p.line.say(word{Topic: sayOver, Name: h.name})
 }
 
 // errElsewhere: another worker of this node has the connection, or is about to.
@@ -295,7 +341,7 @@ func (p *part) claim(ctx context.Context, peer string) (*hold, error) {
 		return nil, err
 	}
 	if a.Part == p.id {
-		return &hold{p, peer}, nil
+		return a.hold, nil
 	}
 	select {
 	case err := <-wait:

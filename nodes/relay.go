@@ -130,6 +130,9 @@ func (c *Conn) branch(to int) (*Conn, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
+	if c.n.frozen.isShut() {
+		return nil, errStill
+	}
 	one, other, err := streamPair()
 	if err != nil {
 		return nil, err
@@ -216,10 +219,35 @@ func (p *part) loseSibling(c *Conn) {
 	}
 }
 
-// meet gives another worker a way to a peer that this one has a connection to, or is about to.
-func (p *part) meet(peer string, to int) {
-	n := p.n
+// errStill: nothing new begins in a node that is frozen.
+var errStill = errors.New("the node is frozen")
+
+// beginMeet gives another worker a way to a peer that this one has a connection to, or is about to.
+func (p *part) beginMeet(m meeting) {
+	p.mu.Lock()
+	p.meets[m]++
+	p.mu.Unlock()
+	if !p.n.background(func() { p.meet(m) }) {
+		p.endMeet(m, func() {})
+	}
+}
+
+// endMeet notes that a meeting is done with, together with what is to be said about it.
+func (p *part) endMeet(m meeting, last func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.meets[m]--; p.meets[m] <= 0 {
+		delete(p.meets, m)
+	}
+	last()
+}
+
+func (p *part) meet(m meeting) {
+	n, peer, to := p.n, m.peer, m.to
 	for {
+		if n.frozen.pass(n.ctx) != nil {
+			return
+		}
 		n.mu.Lock()
 		known := n.peers[peer]
 		if known == nil {
@@ -230,8 +258,13 @@ func (p *part) meet(peer string, to int) {
 		pending := known.incoming != nil || known.outgoing != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {
-			if _, err := c.branch(to); err == nil {
+			_, err := c.branch(to)
+			if err == nil {
+				p.endMeet(m, func() {})
 				return
+			}
+			if err == errStill {
+				continue
 			}
 		}
 		if c == nil && !pending {
@@ -248,7 +281,7 @@ func (p *part) meet(peer string, to int) {
 			return
 		}
 	}
-	p.line.say(word{Topic: sayNone, Name: peer, Part: to})
+	p.endMeet(m, func() { p.line.say(word{Topic: sayNone, Name: peer, Part: to}) })
 }
 
 // close ends the ways to the other workers.

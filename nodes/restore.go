@@ -31,14 +31,21 @@ type Staged struct {
 // not wait for any of it. Inherited gives it what Config.Handover had to say.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
-	s, err := restore(cfg, state, fds)
+	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
 	if err != nil {
 		return nil, wrap("restore", "", errors.Join(err, fds.close()))
 	}
 	return s, nil
 }
 
-func restore(cfg Config, state []byte, fds *descriptorList) (*Staged, error) {
+// A successor says what else there is to a node that is restored.
+type successor struct {
+	first func(n *Node) error // makes it what it is, before it has anything
+	setup func(n *Node) error // calls Setup, if the node was started
+	parts bool                // it is a worker, and has ways to others
+}
+
+func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Staged, error) {
 	var s nodeState
 	if err := readState(kindNode, state, &s); err != nil {
 		return nil, err
@@ -63,18 +70,33 @@ func restore(cfg Config, state []byte, fds *descriptorList) (*Staged, error) {
 		c.Store(s.stats[i])
 	}
 	g := &Staged{n: n, orphans: s.orphans, owed: map[*Mailbox][]downState{}, published: s.published}
-	if err := g.fill(&s, fds); err != nil {
+	if as.first != nil {
+		err = as.first(n)
+	}
+	if err == nil {
+		err = g.fill(&s, fds, as)
+	}
+	if err != nil {
 		return nil, errors.Join(err, g.Discard())
 	}
 	return g, nil
 }
 
 // fill makes what the node has.
-func (g *Staged) fill(s *nodeState, fds *descriptorList) error {
+func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 	n := g.n
 	for i := range s.conns {
 		cs := &s.conns[i]
-		if err := g.connection(cs, fds); err != nil {
+		var err error
+		switch {
+		case cs.part == 0 && cs.trunk == 0 && (!cs.shadow || as.parts):
+			err = g.connection(cs, fds)
+		case as.parts:
+			err = g.localConnection(cs, fds)
+		default:
+			err = &StateError{"connection", ErrState}
+		}
+		if err != nil {
 			return wrap("connection to", cs.peer.Name, err)
 		}
 	}
@@ -105,9 +127,42 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList) error {
 		return err
 	}
 	if s.started {
-		return n.setup()
+		return as.setup(n)
 	}
 	return nil
+}
+
+// localConnection stages a way to another worker. That of a connection comes after it.
+func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
+	n := g.n
+	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.part < 1 || s.part > maxPart ||
+		s.trunk < 0 || s.trunk > len(g.conns) || len(s.bonds) > 0 {
+		return &StateError{"connection", ErrState}
+	}
+	if s.trunk > 0 && (g.conns[s.trunk-1].part != 0 || g.conns[s.trunk-1].shadow) {
+		return &StateError{"connection", ErrState}
+	}
+	return fds.take(s.descriptor, 1, func(fd []int) error {
+		c, err := n.stage(s, fd[0])
+		if err != nil {
+			return err
+		}
+		g.conns = append(g.conns, c)
+		if s.trunk == 0 {
+			n.part.mu.Lock()
+			defer n.part.mu.Unlock()
+			n.part.siblings[s.part] = c
+			return nil
+		}
+		c.trunk = g.conns[s.trunk-1]
+		c.trunk.branching.Lock()
+		defer c.trunk.branching.Unlock()
+		if c.trunk.branches == nil {
+			c.trunk.branches = map[int]*Conn{}
+		}
+		c.trunk.branches[s.part] = c
+		return nil
+	})
 }
 
 // connection stages one connection, and puts it on the table.

@@ -11,7 +11,7 @@ import (
 //
 // # Form
 //
-// A state begins with "cnode-state", a letter (c: a connection, n: a node) and the version of the format, 1. A record follows: fields, each of them
+// A state begins with "cnode-state", a letter (c: a connection, n: a node, f: a front, w: a worker) and the version of the format, 1. A record follows: fields, each of them
 //
 //	tag<<1 | mandatory   unsigned varint
 //	length in bytes      unsigned varint
@@ -28,8 +28,10 @@ import (
 
 // The kinds of state.
 const (
-	kindConn = 'c'
-	kindNode = 'n'
+	kindConn   = 'c'
+	kindNode   = 'n'
+	kindFront  = 'f'
+	kindWorker = 'w'
 )
 
 // A messageState is a message that nobody has received yet.
@@ -92,6 +94,7 @@ type watchingState struct {
 	node string
 	pid  ei.Pid
 	name ei.Atom
+	part int // of this node
 }
 
 func (s *watchingState) describe(f *form) {
@@ -99,6 +102,7 @@ func (s *watchingState) describe(f *form) {
 	text(f, 2, must, &s.node)
 	f.pid(3, may, &s.pid)
 	text(f, 4, may, &s.name)
+	number(f, 5, given, &s.part)
 }
 
 // A downState is what a process is owed when a node goes down.
@@ -168,6 +172,15 @@ type connState struct {
 	received     int64
 	messages     int64
 	sent         int64
+
+	// Between the workers of one node.
+	part     int  // sibling, branch
+	shadow   bool // of another worker's connection
+	trunk    int  // branch: the place of the connection among those of the node, and one
+	links    []crossingState
+	monitors []crossMonitorState
+	held     bool   // the front counts it …
+	hold     string // … under this name
 }
 
 func (s *connState) describe(f *form) {
@@ -192,7 +205,35 @@ func (s *connState) describe(f *form) {
 	number(f, 19, may, &s.received)
 	number(f, 20, may, &s.messages)
 	number(f, 21, may, &s.sent)
+	number(f, 22, given, &s.part)
+	f.bool(23, given, &s.shadow)
+	number(f, 24, given, &s.trunk)
+	each(f, 25, given, "link", &s.links)
+	each(f, 26, given, "monitor", &s.monitors)
+	f.bool(27, given, &s.held)
+	text(f, 28, given, &s.hold)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
+}
+
+// A crossingState is a link between a process of the peer and one of another worker.
+type crossingState crossing
+
+func (s *crossingState) describe(f *form) {
+	f.pid(1, must, &s.remote)
+	f.pid(2, must, &s.local)
+}
+
+// A crossMonitorState is a monitor on a process of another worker.
+type crossMonitorState struct {
+	ref ei.Ref
+	crossMonitor
+}
+
+func (s *crossMonitorState) describe(f *form) {
+	f.ref(1, must, &s.ref)
+	f.pid(2, must, &s.watcher)
+	f.pid(3, may, &s.pid)
+	text(f, 4, may, &s.name)
 }
 
 // A mailboxState is a process.

@@ -64,8 +64,10 @@ func someBonds(t *rapid.T) bonds {
 			return linkState{somePid(t), rapid.Bool().Draw(t, "active"), rapid.Uint64().Draw(t, "unlink")}
 		}),
 		watchers: few(t, "watchers", func() watcherState { return watcherState{someRef(t), somePid(t), "name"} }),
-		watching: few(t, "watching", func() watchingState { return watchingState{someRef(t), someName(t), somePid(t), ""} }),
-		downs:    few(t, "downs", func() downState { return downState{someName(t), rapid.IntRange(0, 9).Draw(t, "count")} }),
+		watching: few(t, "watching", func() watchingState {
+			return watchingState{someRef(t), someName(t), somePid(t), "", rapid.IntRange(0, maxPart).Draw(t, "part")}
+		}),
+		downs: few(t, "downs", func() downState { return downState{someName(t), rapid.IntRange(0, 9).Draw(t, "count")} }),
 	}
 }
 

@@ -33,6 +33,9 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
+	if c.n.part != nil {
+		return nil, errWorkers
+	}
 	if err := c.movable(); err != nil {
 		return nil, err
 	}
@@ -94,6 +97,16 @@ func (c *Conn) snapshot() (*connState, error) {
 		ahead: ahead, rest: c.q.Held(),
 		clock:    []clockState{c.ticks.state(c)},
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
+	}
+	s.part, s.shadow = c.part, c.shadow
+	for l := range c.crossed.links {
+		s.links = append(s.links, crossingState(l))
+	}
+	for ref, m := range c.crossed.monitors {
+		s.monitors = append(s.monitors, crossMonitorState{ref, m})
+	}
+	if c.hold != nil {
+		s.held, s.hold = true, c.hold.name
 	}
 	for _, m := range c.rd.unread {
 		s.unread = append(s.unread, m.state())
@@ -203,6 +216,16 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	}
 	c := newConn(n, tr, stream, s.peer, s.initiated)
 	c.self = s.pid
+	c.part, c.shadow = s.part, s.shadow
+	for _, l := range s.links {
+		c.crossed.link(crossing(l))
+	}
+	for _, m := range s.monitors {
+		c.crossed.watch(m.ref, m.crossMonitor)
+	}
+	if s.held && n.part != nil {
+		c.hold = &hold{n.part, s.hold}
+	}
 	c.still = make(chan struct{})
 	c.received.Store(s.received)
 	c.messages.Store(s.messages)

@@ -27,6 +27,7 @@ var ErrDraining = errors.New("functions or handlers did not finish in the drain 
 // as if nothing had happened after Thaw. One of the two must be called.
 type Frozen struct {
 	n         *Node
+	w         *Worker // nil: the node is one process, or a front's
 	state     []byte
 	fds       []int
 	conns     []*Conn
@@ -44,14 +45,19 @@ type Frozen struct {
 // such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its Reply from one: functions, handlers and servers have none, and
 // Config.Handover is the place to stop the others.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
-	f := &Frozen{n: n}
+	if n.part != nil || n.front != nil {
+		return nil, wrap("freeze", n.Name(), errWorkers)
+	}
+	return n.freeze(ctx, nil)
+}
+
+func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
+	f := &Frozen{n: n, w: w}
 	err := n.Err()
 	switch {
 	case err != nil:
 	case n.Name() == "":
 		err = ErrUnnamed
-	case n.part != nil || n.front != nil:
-		err = errWorkers
 	case !n.moving.CompareAndSwap(false, true):
 		err = ErrBusy
 	default:
@@ -164,13 +170,23 @@ func (f *Frozen) quiet(ctx context.Context) error {
 // haltReaders stops the reader of every connection. No connection comes up any more.
 func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
+	heed := func() {}
+	if f.w != nil {
+		if heed, err = f.w.deafen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	n.mu.Lock()
 	n.frozen.shut()
 	conns, err := slices.Collect(maps.Keys(n.conns)), n.Err()
 	n.mu.Unlock()
 	if err != nil {
 		n.frozen.open()
+		heed()
 		return nil, err
+	}
+	if f.w != nil {
+		conns = append(conns, f.w.p.local(conns)...)
 	}
 	f.conns, err = together(conns, func(c *Conn) error {
 		err := c.haltReader(ctx)
@@ -193,6 +209,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 			c.letReader()
 		}
 		n.frozen.open()
+		heed()
 	}
 	if err != nil {
 		undo()
@@ -251,7 +268,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	resting, err := together(f.conns, func(c *Conn) error {
 		err := c.rest(ctx, nil)
-		if err != nil && ctx.Err() == nil { // it has broken; the new process finds that it is not there
+		if err != nil && ctx.Err() == nil && c.part == 0 { // it has broken; the new process finds that it is not there
 			return errSkipped
 		}
 		return wrap("connection to", c.peer.Name, err)
@@ -264,6 +281,13 @@ func (f *Frozen) stop(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if f.w != nil {
+		line := f.w.p.line
+		f.undo = append(f.undo, line.resume)
+		if err := line.hold(ctx); err != nil {
+			return err
+		}
 	}
 	f.n.mu.Lock()
 	published, ok := f.n.published.(MovablePublication)

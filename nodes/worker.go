@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -37,31 +38,41 @@ type Worker struct {
 	p      *part
 	inlet  *Listener
 	inlets chan *net.UnixConn
-	work   chan func() // what may wait, in order
 	done   chan struct{}
 	finish sync.Once
+	moved  atomic.Bool // another process goes on as this worker
 	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	work  []word        // what may wait, in order
+	some  chan struct{} // holds a token while there is some, or something about it has changed
+	doing way
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen and Publisher are the front's affair. The
 // names that Setup registers exist in every worker, for the peers whose connections it has; names that are registered later are unique in the node. The
 // name may be left empty; another name than the front's is ErrOtherNode. ctx bounds the start only. A second call is an error.
+//
+// A process that the front has started in the place of another worker's (see Front.UpgradeWorkers) takes over what that one has: connections, mailboxes, ways to the other
+// workers. For Setup, processes that have a name, and Config.Handover it is then as with Restore.
 func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)
 }
 
 func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
+	if channel, ok := strings.CutPrefix(os.Getenv(WorkerVariable), moveMark); ok {
+		return succeedWorker(ctx, cfg, channel)
+	}
 	lineConn, sessions, err := inheritedSockets()
 	if err != nil {
 		return nil, err
 	}
-	mc, err := handoff.NewMessageConn(lineConn, nil)
+	l, err := newLine(lineConn)
 	if err != nil {
 		return nil, errors.Join(err, lineConn.Close(), sessions.Close())
 	}
-	l := newLine(mc)
-	w := &Worker{inlets: make(chan *net.UnixConn, 64), work: make(chan func(), 64), done: make(chan struct{})}
+	w := newWorker()
 	w.inlets <- sessions
 	welcome := make(chan word, 1)
 	begin := make(chan struct{})
@@ -92,21 +103,37 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err != nil {
 		return fail(err)
 	}
-	w.n, w.p = n, newPart(n, hello.Part, l)
-	n.part = w.p
+	w.join(n, newPart(n, hello.Part, l))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.started.Store(true)
-	w.inlet = n.newListener(n.cfg.Transport, nil)
 	close(begin) // siblings and sessions may come; what they send waits in their sockets
 	if err := n.setup(); err != nil {
 		return fail(errors.Join(err, n.Close()))
 	}
 	w.p.settle()
+	w.run()
+	l.say(word{Topic: sayReady})
+	return w, nil
+}
+
+func newWorker() *Worker {
+	w := &Worker{inlets: make(chan *net.UnixConn, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
+	w.doing.begin()
+	return w
+}
+
+// join makes the worker that of a node.
+func (w *Worker) join(n *Node, p *part) {
+	w.n, w.p = n, p
+	n.part = p
+	w.inlet = n.newListener(n.cfg.Transport, nil)
+}
+
+// run begins what a worker does beside listening to the front.
+func (w *Worker) run() {
 	w.wg.Go(w.doWork)
 	w.wg.Go(w.accept)
 	w.wg.Go(w.receive)
-	l.say(word{Topic: sayReady})
-	return w, nil
 }
 
 // inheritedSockets takes the sockets of the environment, once.
@@ -141,10 +168,11 @@ func inheritedSocket(fd int) (*net.UnixConn, error) {
 // Node is the node, of which this process is a part.
 func (w *Worker) Node() *Node { return w.n }
 
-// Done is closed when the worker is to end: the front says so, or is gone. Wait does what is due then.
+// Done is closed when the worker is to end: the front says so, or is gone, or another process goes on as this worker. Wait does what is due then.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most.
+// Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most. Where another process goes on as this
+// worker there is nothing to shut down, and Wait comes back with nil; Node.Err is ErrMoved then.
 func (w *Worker) Wait(ctx context.Context) error {
 	select {
 	case <-w.done:
@@ -164,12 +192,22 @@ func (w *Worker) Shutdown(ctx context.Context) error {
 func (w *Worker) Close() error { return w.end(w.n.Close) }
 
 func (w *Worker) end(node func() error) error {
+	_ = w.n.unfrozen(context.Background())
+	if w.moved.Load() {
+		node = w.n.Close
+	}
 	w.inlet.end(ErrClosed)
 	err := node()
 	w.p.line.close()
 	w.wg.Wait()
 	<-w.p.line.wrote
 	w.closeInlets()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.work {
+		w.work[i].drop()
+	}
+	w.work = nil
 	return err
 }
 
@@ -245,15 +283,20 @@ func (w *Worker) take(m word) {
 			c.fail(ErrSuperseded)
 		}
 	case sayMeet:
-		p.n.background(func() { p.meet(m.Name, m.Part) })
+		p.beginMeet(meeting{m.Name, m.Part})
 	case sayShadow:
 		if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil || m.fd == 0 {
 			break
 		}
-		select {
-		case w.work <- func() { p.addShadow(m) }:
+		w.mu.Lock()
+		w.work = append(w.work, m)
+		w.mu.Unlock()
+		w.wake()
+		return
+	case sayMove:
+		if m.fd > 0 {
+			w.wg.Go(func() { w.give(m.fd, m.ID) })
 			return
-		case <-p.n.ctx.Done():
 		}
 	case sayNone:
 		p.tellAwaited(m.Name, errElsewhere)
@@ -263,15 +306,35 @@ func (w *Worker) take(m word) {
 	m.drop()
 }
 
-// doWork does in order what may have to wait.
+// wake has doWork look again.
+func (w *Worker) wake() {
+	select {
+	case w.some <- struct{}{}:
+	default:
+	}
+}
+
+// doWork does in order what may have to wait: it takes the ways to peers that other workers have.
 func (w *Worker) doWork() {
 	for {
-		select {
-		case f := <-w.work:
-			f()
-		case <-w.p.line.over:
-			return
+		w.mu.Lock()
+		if w.doing.runs {
+			w.doing.stop()
 		}
+		if w.doing.halted || len(w.work) == 0 {
+			w.mu.Unlock()
+			select {
+			case <-w.some:
+			case <-w.p.line.over:
+				return
+			}
+			continue
+		}
+		m := w.work[0]
+		w.work = w.work[1:]
+		w.doing.runs = true
+		w.mu.Unlock()
+		w.p.addShadow(m)
 	}
 }
 
@@ -348,7 +411,7 @@ func (w *Worker) receiveNext(ctx context.Context, r *handoff.Receiver, ended cha
 // session takes a socket whose first packet the front has read; what it returns, if anything, does the handshake, and must be called.
 func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func()) {
 	p, n := w.p, w.n
-	h := &hold{p: p, name: peerOf(data)}
+	h := p.newHold(peerOf(data))
 	tr, err := n.carrier(plugin)
 	var s *transport.Stream
 	if err == nil {
@@ -371,11 +434,5 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func(
 	ctx, e := l.admit()
 	order := n.arrivals.Add(1)
 	n.shaking.enter()
-	return func() {
-		if c := l.handshake(ctx, e, s, order); c != nil {
-			c.bind(h)
-		} else {
-			h.over()
-		}
-	}
+	return func() { l.handshake(ctx, e, s, order, h) }
 }

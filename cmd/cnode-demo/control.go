@@ -31,7 +31,8 @@ type control struct {
 	binary string // the file of this program
 	name   string
 	log    *slog.Logger
-	n      *nodes.Node
+	halt   func(ctx context.Context) (handoff.Frozen, error)
+	crew   *succeeding      // nil: there are no workers
 	socket *handoff.Control // nil: nobody reaches it
 
 	mu       sync.Mutex
@@ -41,12 +42,12 @@ type control struct {
 	end      context.CancelFunc
 }
 
-func newControl(o *options, cfg nodes.Config) *control {
+func newControl(o *options, cfg nodes.Config, feature string) *control {
 	c := &control{name: cfg.Name, binary: ownFile(), log: cfg.Logger, moved: make(chan struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{stateFeature}, Know: []string{stateFeature}}
+	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{feature}, Know: []string{feature}}
 	if cfg.Transport == nil {
 		c.offer.Terms.Plugins = []string{transport.TCP().Name()}
 	}
@@ -58,9 +59,9 @@ func newControl(o *options, cfg nodes.Config) *control {
 	return c
 }
 
-// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without.
-func (c *control) run(ctx context.Context, n *nodes.Node, before *handoff.Control) {
-	c.n, c.socket = n, before
+// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without. halt stops what is to be handed over.
+func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.Frozen, error), before *handoff.Control) {
+	c.halt, c.socket = halt, before
 	if before == nil {
 		path, err := controlPath(c.name)
 		if err == nil {
@@ -111,8 +112,19 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			v.Refuse(errors.New(err.Error()))
 			return
 		}
-		_ = v.Answer(context.WithoutCancel(ctx), "upgraded", fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)) // it may have gone
+		answer := []string{"upgraded", fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
+		if c.crew != nil {
+			answer = append(answer, askWorkers) // which the new process is upgrading: it can be asked about them
+		}
+		_ = v.Answer(context.WithoutCancel(ctx), answer...) // it may have gone
 		c.leave()
+	case len(request) == 1 && request[0] == askWorkers && c.crew != nil:
+		select {
+		case <-c.crew.done:
+			_ = v.Answer(ctx, append([]string{askWorkers}, c.crew.failures()...)...)
+		case <-ctx.Done():
+			v.Refuse(errors.New("serve ends"))
+		}
 	default:
 		v.Refuse(fmt.Errorf("not a request: %q", request))
 	}

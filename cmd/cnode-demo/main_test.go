@@ -105,7 +105,6 @@ func TestCommandLine(t *testing.T) {
 		{"serve --workers -1", "--workers -1: want 0 to 1024"},
 		{"serve --workers 2 --dispatch any", `--dispatch "any": want name or least`},
 		{"serve --workers 2 --fault 1", "--trace and --fault are for one process"},
-		{"serve --workers 2 --takeover", "--takeover is for one process"},
 		{"serve --polling soon", "invalid argument"},
 		{"serve --polling -1us", "--polling -1µs: want 0 to 1ms"},
 		{"serve --polling 1s", "--polling 1s: want 0 to 1ms"},

@@ -51,7 +51,7 @@ name stay as they are, nobody notices, and the other process ends. Should that f
 cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_FDS), and it is told when the node is ready.
 
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
-that ends.
+that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
 
 --also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds can connect
 while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one port only, so others

@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 )
 
@@ -34,8 +36,6 @@ func (w *workers) check(o *options) error {
 		return usagef("--trace and --fault are for one process, without --workers")
 	case w.number > 0 && len(o.also.given) > 0:
 		return usagef("--also is for one process, without --workers")
-	case w.number > 0 && o.succession.coming():
-		return usagef("--takeover is for one process, without --workers")
 	}
 	return nil
 }
@@ -56,18 +56,26 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 	if o.workers.dispatch == "least" {
 		choose = nodes.LeastSessions
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: o.workers.number, Choose: choose})
+	f, c, err := o.beginFront(ctx, nodes.FrontConfig{Node: cfg, Workers: o.workers.number, Choose: choose}, errOut)
 	if err != nil {
 		return err
 	}
+	defer c.close()
 	fmt.Fprintf(out, "ready %s %s\n", f.Name(), place(f.Addr()))
+	notifyManager()
 	if warning := unreachable(ctx, f.Name(), f.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
 	select {
 	case <-ctx.Done():
+	case <-c.moved:
 	case <-f.Listener().Done(): // nobody could reach the node any more
-		return errors.Join(f.Listener().Err(), f.Close())
+		if !c.finish() {
+			return errors.Join(f.Listener().Err(), f.Close())
+		}
+	}
+	if c.finish() {
+		return f.Close() // the other process has it: there is nothing but goroutines to end
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*shutdownLimit)
 	defer cancel()
@@ -77,6 +85,80 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		err = nil
 	}
 	return err
+}
+
+// beginFront makes the front run, anew or as the successor of another process. Then the workers, which are the other one's as yet, are upgraded.
+func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut io.Writer) (*nodes.Front, *control, error) {
+	ch, err := o.succession.channel(ctx, cfg.Node.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := newControl(o, cfg.Node, frontFeature)
+	c.crew = &succeeding{done: make(chan struct{})}
+	if ch == nil {
+		close(c.crew.done)
+		if cfg.Node.Transport, err = activated(cfg.Node.Transport); err != nil {
+			return nil, nil, err
+		}
+		f, err := nodes.StartFront(ctx, cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		c.run(ctx, freezer(f.Freeze), nil)
+		return f, c, nil
+	}
+	var staged *nodes.StagedFront
+	h := &heir{cfg: cfg.Node, feature: frontFeature, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
+		if staged, err = nodes.RestoreFront(cfg, state, fds); err != nil {
+			return nil, err
+		}
+		return staged, nil
+	}}
+	if err := h.take(ctx, ch, errOut); err != nil {
+		return nil, nil, err
+	}
+	f := staged.Front()
+	go c.crew.upgrade(ctx, f) // which ends with the front
+	c.run(ctx, freezer(f.Freeze), h.control)
+	return f, c, nil
+}
+
+// askWorkers is the request to a front that has just come: what has become of your workers?
+const askWorkers = "workers"
+
+// A succeeding is the upgrade of the workers after that of the front.
+type succeeding struct {
+	done chan struct{}
+	list []nodes.WorkerUpgrade
+	err  error
+}
+
+func (s *succeeding) upgrade(ctx context.Context, f *nodes.Front) {
+	defer close(s.done)
+	s.list, s.err = f.UpgradeWorkers(ctx)
+}
+
+// maxFailures bounds those that are told one by one: an answer has one packet.
+const maxFailures = 20
+
+// failures tells, once all is done, which workers are not upgraded.
+func (s *succeeding) failures() (texts []string) {
+	if s.err != nil {
+		return []string{s.err.Error()}
+	}
+	failed := 0
+	for _, u := range s.list {
+		if u.Err == nil {
+			continue
+		}
+		if failed++; failed <= maxFailures {
+			texts = append(texts, fmt.Sprintf("worker %d (process %d): %.500s", u.Slot, u.Old, u.Err))
+		}
+	}
+	if failed > maxFailures {
+		texts = append(texts, fmt.Sprintf("and %d more", failed-maxFailures))
+	}
+	return texts
 }
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
@@ -96,32 +178,42 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	}
 	defer release()
 	o.polling.over(&cfg)
-	var p *peer
-	cfg.Setup = func(n *nodes.Node) (err error) {
+	var current atomic.Pointer[peer]
+	cfg.Setup = func(n *nodes.Node) error {
 		expose(n)
-		p, err = startPeer(n)
+		p, err := startPeer(n)
+		current.Store(p)
 		return err
 	}
+	cfg.Handover = func(ctx context.Context) ([]byte, error) { return current.Load().handover(ctx) }
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	for {
+		p := current.Load()
 		select {
 		case <-ctx.Done():
 		case <-w.Done():
 		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
+			if errors.Is(w.Node().Err(), nodes.ErrMoved) {
+				break
+			}
 			p.stop(ctx)
 			if p, err = startPeer(w.Node()); err != nil {
 				return errors.Join(err, w.Close())
 			}
+			current.Store(p)
 			continue
 		}
 		break
 	}
+	if errors.Is(w.Node().Err(), nodes.ErrMoved) {
+		return w.Wait(context.WithoutCancel(ctx))
+	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
-	p.stop(limit)
+	current.Load().stop(limit)
 	err = w.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
 		fmt.Fprintf(errOut, "serve: a worker cut off what was still running after %v\n", shutdownLimit)

@@ -23,8 +23,9 @@ import (
 const (
 	// channelVariable names the descriptor by which a process that upgrade has started gets everything.
 	channelVariable = "CNODE_UPGRADE_FD"
-	// stateFeature is the form of what serve hands over. Whoever does not know it refuses, or is refused, before anything stops.
+	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses, or is refused, before anything stops.
 	stateFeature = "cnode-demo-state-1"
+	frontFeature = "cnode-demo-front-1"
 )
 
 // succession says whether serve begins anew or goes on as a node that another process has.
@@ -70,7 +71,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := newControl(o, cfg)
+	c := newControl(o, cfg, stateFeature)
 	if ch == nil {
 		if cfg.Transport, err = activated(cfg.Transport); err != nil {
 			return nil, nil, err
@@ -82,37 +83,63 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		if err != nil {
 			return nil, nil, err
 		}
-		c.run(ctx, n, nil)
+		c.run(ctx, freezer(n.Freeze), nil)
 		return n, c, nil
 	}
-	survivePipe()
-	h := &heir{cfg: cfg}
-	_, err = h.acceptance().Take(ctx, ch)
-	err = errors.Join(err, ch.Close())
-	if !h.owns {
+	var staged *nodes.Staged
+	h := &heir{cfg: cfg, feature: stateFeature, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
+		if staged, err = nodes.Restore(cfg, state, fds); err != nil {
+			return nil, err
+		}
+		return staged, nil
+	}}
+	if err := h.take(ctx, ch, errOut); err != nil {
 		return nil, nil, err
 	}
-	if err != nil { // the node is this process's, and runs
-		fmt.Fprintln(errOut, "serve:", err)
+	n := staged.Node()
+	c.run(ctx, freezer(n.Freeze), h.control)
+	return n, c, nil
+}
+
+// freezer is what stops a node, or a front.
+func freezer[F handoff.Frozen](freeze func(context.Context) (F, error)) func(context.Context) (handoff.Frozen, error) {
+	return func(ctx context.Context) (handoff.Frozen, error) {
+		f, err := freeze(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
 	}
-	c.run(ctx, h.staged.Node(), h.control)
-	return h.staged.Node(), c, nil
+}
+
+// take makes this process the owner of what the one at the other end of the channel has, or fails.
+func (h *heir) take(ctx context.Context, ch *handoff.Channel, errOut io.Writer) error {
+	survivePipe()
+	_, err := h.acceptance().Take(ctx, ch)
+	err = errors.Join(err, ch.Close())
+	if h.owns && err != nil { // it is this process's, and runs
+		fmt.Fprintln(errOut, "serve:", err)
+		err = nil
+	}
+	return err
 }
 
 // survivePipe lets this process live on if its standard output has nobody any more: connections depend on it.
 func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// An heir makes a node of what the process before has.
+// An heir makes a node, or a front, of what the process before has.
 type heir struct {
 	cfg     nodes.Config
-	staged  *nodes.Staged
+	feature string
+	restore func(state []byte, fds []int) (handoff.Staged, error)
+	staged  handoff.Staged
 	control *handoff.Control // nil: the other one had none
 	owns    bool
 }
 
 func (h *heir) acceptance() *handoff.Acceptance {
 	return &handoff.Acceptance{
-		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: []string{stateFeature}},
+		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: []string{h.feature}},
 		Stage: h.stage,
 	}
 }
@@ -164,7 +191,7 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 			return nil, err
 		}
 	}
-	if h.staged, err = nodes.Restore(h.cfg, rest, fds); err != nil {
+	if h.staged, err = h.restore(rest, fds); err != nil {
 		return nil, errors.Join(err, h.forget())
 	}
 	return h, nil
@@ -185,9 +212,9 @@ func (h *heir) Start(ctx context.Context) error {
 
 func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }
 
-// An estate is a node that is frozen, with what serve has beside it.
+// An estate is a node, or a front, that is frozen, with what serve has beside it.
 type estate struct {
-	*nodes.Frozen
+	handoff.Frozen
 	control *handoff.Control
 	fds     []int
 	state   []byte
@@ -196,7 +223,7 @@ type estate struct {
 
 // freeze stops the node.
 func (c *control) freeze(ctx context.Context) (handoff.Frozen, error) {
-	f, err := c.n.Freeze(ctx)
+	f, err := c.halt(ctx)
 	if err != nil {
 		return nil, err
 	}

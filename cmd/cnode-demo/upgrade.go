@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -23,6 +24,9 @@ func newUpgrade(o *options) *cobra.Command {
 		Long: `Ask the serve that runs as NAME, of the same user, to start a new process with its own arguments, environment and standard
 streams, from its own file as it is now or from --binary, and to hand everything over: connections, mailboxes, links, monitors and the
 name. Connected nodes see nothing but a short silence. It prints "upgraded NAME OLDPID NEWPID" (exit 0).
+
+Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A worker whose
+new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
 If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
 standard error (exit 1). A serve with --fault or --trace cannot move.`,
@@ -55,15 +59,45 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 	}
 	defer ch.Close()
 	words, err := ch.Ask(ctx, "upgrade", binary)
+	err = errors.Join(err, ch.Close())
 	var refused *handoff.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
 		return fmt.Errorf("%s (process %d) has not said what became of it: %w", name, ch.Peer().PID, err)
-	case len(words) != 3 || words[0] != "upgraded":
+	case len(words) < 3 || words[0] != "upgraded":
 		return fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
 	}
-	_, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2])
-	return err
+	if _, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2]); err != nil {
+		return err
+	}
+	if len(words) > 3 && words[3] == askWorkers {
+		return awaitWorkers(name)
+	}
+	return nil
+}
+
+// crewLimit bounds the wait for the upgrade of all workers, which have limits of their own.
+const crewLimit = 10 * time.Minute
+
+// awaitWorkers asks the new process what has become of the workers.
+func awaitWorkers(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), crewLimit)
+	defer cancel()
+	ch, err := dialControl(ctx, name)
+	var words []string
+	if err == nil {
+		words, err = ch.Ask(ctx, askWorkers)
+		err = errors.Join(err, ch.Close())
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is upgraded; what has become of its workers it has not said: %w", name, err)
+	case len(words) == 0 || words[0] != askWorkers:
+		return fmt.Errorf("%s is upgraded, and has answered %q when it was asked about its workers", name, words)
+	case len(words) > 1:
+		return fmt.Errorf("%s is upgraded, but not all of its workers:\n%s", name, strings.Join(words[1:], "\n"))
+	}
+	return nil
 }

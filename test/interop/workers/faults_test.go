@@ -54,10 +54,9 @@ func TestWorkerStopped(t *testing.T) {
 		defer c.signal(t, c.at[1], syscall.SIGCONT)
 		time.Sleep(100 * time.Millisecond) // what it has said just now speaks for it
 		for range 3 {
-			e := r.Start(t, otp.Options{EpmdPort: c.port})
-			is(t, e, "pong", `net_adm:ping(N)`)
-			require.NotEqual(t, c.at[1], c.worker(t, e))
-			e.Close()
+			is(t, c.spare, "pong", `net_adm:ping(N)`)
+			require.NotEqual(t, c.at[1], c.worker(t, c.spare))
+			eval(t, c.spare, `disconnect_node(N)`)
 		}
 		is(t, c.erl[0], "pong", `net_adm:ping(N)`)
 		c.signal(t, c.at[1], syscall.SIGCONT)
@@ -96,9 +95,8 @@ func TestHostile(t *testing.T) {
 			is(t, e, "pong", `net_adm:ping(N)`)
 			require.Equal(t, c.at[i], c.worker(t, e), "its connection has lived through it")
 		}
-		e := r.Start(t, otp.Options{EpmdPort: c.port})
-		is(t, e, "pong", `net_adm:ping(N)`)
-		e.Close()
+		is(t, c.spare, "pong", `net_adm:ping(N)`)
+		eval(t, c.spare, `disconnect_node(N)`)
 		for _, conn := range conns {
 			_ = conn.Close()
 		}

@@ -29,10 +29,18 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(withLabs{m}, goleak.Cleanup(func(code int) {
 		removeBuilt()
 		os.Exit(code)
 	}))
+}
+
+// withLabs ends the nodes that tests share before one looks for what is left.
+type withLabs struct{ m *testing.M }
+
+func (w withLabs) Run() int {
+	defer removeLabs()
+	return w.m.Run()
 }
 
 // serve runs a front, or its worker.

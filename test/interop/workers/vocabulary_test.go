@@ -3,37 +3,62 @@
 package workers
 
 import (
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
 )
 
 // What one connection can do it can do with any worker, and with processes of the others.
 func TestVocabulary(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
-		for _, e := range c.erl {
-			is(t, e, "pong", `net_adm:ping(N)`)
-			is(t, e, "{a,[1,2]}", `rpc:call(N, cnode, echo, [{a, [1, 2]}])`)
-			is(t, e, "{ok,x}", `gen_server:call({peer, N}, x)`)
-			is(t, e, "true", `[X || X <- nodes(hidden), X =:= N] =:= [N]`)
-		}
-		// The process peer of node 0's worker, seen from node 1 over its own worker.
-		a, b := c.erl[0], c.erl[1]
-		with := `P = rpc:call('` + a.Name() + `', rpc, call, [N, erlang, whereis, [peer]]), `
-		is(t, b, "true", `%s`, with+`is_pid(P) andalso node(P) =:= N`)
-		is(t, b, "true", `%s`, with+`P =/= rpc:call(N, erlang, whereis, [peer])`)
-		is(t, b, "{ok,y}", `%s`, with+`gen_server:call(P, y)`)
-		is(t, b, "true", `%s`, with+`[P ! {echo, self(), I} || I <- lists:seq(1, 3000)], [receive X -> X after 10000 -> late end || _ <- lists:seq(1, 3000)] =:= lists:seq(1, 3000)`)
-		is(t, b, "true", `%s`, with+`B = binary:copy(<<"x">>, 1000000), P ! {echo, self(), B}, receive X -> X =:= B after 10000 -> late end`)
-		is(t, b, "{count,100}", `%s`, with+`[P ! {sink, self(), I =:= 100, <<0:8000>>} || I <- lists:seq(1, 100)], receive X -> X after 10000 -> late end`)
-		is(t, b, "100", `%s`, with+`P ! {source, self(), 100, <<1>>}, length([ok || _ <- lists:seq(1, 100), receive <<1>> -> true after 10000 -> false end])`)
-		// A monitor and a link, which end with the process; a new one is registered by the program.
-		is(t, b, "{true,true}", `%s`, with+`process_flag(trap_exit, true), R = monitor(process, P), link(P), unlink(P), link(P), exit(P, kill),
+		vocabulary(t, c)
+	})
+}
+
+// Over TLS the front does the handshake of TLS, and a worker goes on with its records.
+func TestOverTLS(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		dir := filepath.Join(t.TempDir(), "tls")
+		out, err := exec.Command(demo(t), "certs", dir).CombinedOutput()
+		require.NoError(t, err, string(out))
+		conf := filepath.Join(dir, "ssl_dist.conf")
+		l := startLab(t, r, conf)
+		t.Cleanup(l.close)
+		cmd := serveDemo(t)()
+		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", conf)
+		c := newClusterIn(t, l, cmd)
+		vocabulary(t, c)
+		upgraded(t, c, 1)
+	})
+}
+
+func vocabulary(t *testing.T, c *cluster) {
+	t.Helper()
+	for _, e := range c.erl {
+		is(t, e, "pong", `net_adm:ping(N)`)
+		is(t, e, "{a,[1,2]}", `rpc:call(N, cnode, echo, [{a, [1, 2]}])`)
+		is(t, e, "{ok,x}", `gen_server:call({peer, N}, x)`)
+		is(t, e, "true", `[X || X <- nodes(hidden), X =:= N] =:= [N]`)
+	}
+	// The process peer of node 0's worker, seen from node 1 over its own worker.
+	a, b := c.erl[0], c.erl[1]
+	with := `P = rpc:call('` + a.Name() + `', rpc, call, [N, erlang, whereis, [peer]]), `
+	is(t, b, "true", `%s`, with+`is_pid(P) andalso node(P) =:= N`)
+	is(t, b, "true", `%s`, with+`P =/= rpc:call(N, erlang, whereis, [peer])`)
+	is(t, b, "{ok,y}", `%s`, with+`gen_server:call(P, y)`)
+	is(t, b, "true", `%s`, with+`[P ! {echo, self(), I} || I <- lists:seq(1, 3000)], [receive X -> X after 10000 -> late end || _ <- lists:seq(1, 3000)] =:= lists:seq(1, 3000)`)
+	is(t, b, "true", `%s`, with+`B = binary:copy(<<"x">>, 1000000), P ! {echo, self(), B}, receive X -> X =:= B after 10000 -> late end`)
+	is(t, b, "{count,100}", `%s`, with+`[P ! {sink, self(), I =:= 100, <<0:8000>>} || I <- lists:seq(1, 100)], receive X -> X after 10000 -> late end`)
+	is(t, b, "100", `%s`, with+`P ! {source, self(), 100, <<1>>}, length([ok || _ <- lists:seq(1, 100), receive <<1>> -> true after 10000 -> false end])`)
+	// A monitor and a link, which end with the process; a new one is registered by the program.
+	is(t, b, "{true,true}", `%s`, with+`process_flag(trap_exit, true), R = monitor(process, P), link(P), unlink(P), link(P), exit(P, kill),
 			D = receive {'DOWN', R, process, P, killed} -> true after 10000 -> late end,
 			{D, receive {'EXIT', P, killed} -> true after 10000 -> late end}`)
-		is(t, b, "noproc", `R = monitor(process, {nobody, N}), receive {'DOWN', R, _, _, W} -> W after 10000 -> late end`)
-	})
+	is(t, b, "noproc", `R = monitor(process, {nobody, N}), receive {'DOWN', R, _, _, W} -> W after 10000 -> late end`)
 }
 
 // Names that are registered at run time are the node's, wherever they are.

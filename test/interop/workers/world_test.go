@@ -3,6 +3,7 @@
 package workers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,12 +50,108 @@ func demo(t *testing.T) string {
 	return path
 }
 
+// A lab is the real nodes of a release, which all tests use, one after the other.
+type lab struct {
+	port  int
+	stop  func()
+	nodes []*otp.Node // three, and one to spare
+}
+
+var labs struct {
+	sync.Mutex
+	of map[string]*lab
+}
+
+func removeLabs() {
+	for _, l := range labs.of {
+		l.close()
+	}
+}
+
+func (l *lab) close() {
+	for _, e := range l.nodes {
+		e.Close()
+	}
+	l.stop()
+}
+
+// labOf gives the nodes of a release, as if they had just been started.
+func labOf(t *testing.T, r otp.Release) *lab {
+	t.Helper()
+	labs.Lock()
+	defer labs.Unlock()
+	l := labs.of[r.String()]
+	if l == nil {
+		l = startLab(t, r, "")
+		if labs.of == nil {
+			labs.of = map[string]*lab{}
+		}
+		labs.of[r.String()] = l
+	}
+	for _, e := range l.nodes {
+		eval(t, e, `[disconnect_node(X) || X <- nodes(connected)], Flush = fun(F) -> receive _ -> F(F) after 0 -> ok end end, Flush(Flush)`)
+	}
+	t.Cleanup(func() {
+		for _, e := range l.nodes {
+			if t.Failed() {
+				t.Logf("%s said:\n%s", e.Name(), e.Log())
+			}
+		}
+	})
+	return l
+}
+
+// startLab starts nodes, over TLS if there is an option file.
+func startLab(t *testing.T, r otp.Release, conf string) *lab {
+	t.Helper()
+	l := &lab{}
+	var err error
+	l.port, l.stop, err = r.LaunchEpmd()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
+	defer cancel()
+	started := make(chan *otp.Node)
+	failed := make(chan error)
+	number := 4
+	if conf != "" {
+		number = 3
+	}
+	for range number {
+		go func() {
+			e, err := r.Launch(ctx, otp.Options{
+				EpmdPort: l.port, TLSOptFile: conf, ExtraArgs: []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"},
+			})
+			if err != nil {
+				failed <- err
+				return
+			}
+			started <- e
+		}()
+	}
+	for range number {
+		select {
+		case e := <-started:
+			l.nodes = append(l.nodes, e)
+		case e := <-failed:
+			err = e
+		}
+	}
+	if err != nil {
+		l.close()
+	}
+	require.NoError(t, err)
+	return l
+}
+
 // A cluster is a node with three workers, and three Erlang nodes, each with its connection at another worker.
 type cluster struct {
 	*otp.Program
 	port  int
+	env   []string
 	erl   []*otp.Node
+	spare *otp.Node
 	at    []int // the worker of each
+	front int
 	toEnd bool
 }
 
@@ -63,27 +160,32 @@ const nodeName = "many@127.0.0.1"
 // newCluster starts one; cmd gives the program, which must call itself nodeName.
 func newCluster(t *testing.T, r otp.Release, cmd func() *exec.Cmd) *cluster {
 	t.Helper()
-	c := &cluster{port: r.Epmd(t)}
-	command := cmd()
-	command.Env = append(command.Env, "HOME="+t.TempDir(), "PATH="+os.Getenv("PATH"), "TMPDIR="+os.Getenv("TMPDIR"), "GORACE=halt_on_error=1 atexit_sleep_ms=0",
-		"ERL_EPMD_PORT="+strconv.Itoa(c.port), "ERL_EPMD_ADDRESS=127.0.0.1")
+	l := labOf(t, r)
+	c := newClusterIn(t, l, cmd())
+	c.spare = l.nodes[3]
+	return c
+}
+
+func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
+	t.Helper()
+	c := &cluster{port: l.port, erl: l.nodes[:3]}
+	c.env = []string{
+		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + t.TempDir(), "GORACE=halt_on_error=1 atexit_sleep_ms=0",
+		"ERL_EPMD_PORT=" + strconv.Itoa(c.port), "ERL_EPMD_ADDRESS=127.0.0.1",
+	}
+	command.Env = append(command.Env, c.env...)
 	c.Program = otp.Serve(t, command)
+	c.front = c.Pid()
 	t.Cleanup(func() {
 		if !c.toEnd {
-			c.signal(t, c.Pid(), syscall.SIGTERM)
-			select {
-			case <-c.Done():
-			case <-time.After(limit):
-				t.Error("the node does not end after SIGTERM")
-			}
+			c.signal(t, c.front, syscall.SIGTERM)
+			require.Eventually(t, func() bool { return !alive(c.front) }, limit, 10*time.Millisecond, "the node does not end after SIGTERM")
 		}
 		if log := c.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
 			t.Errorf("the node says:\n%s", log)
 		}
 	})
-	for range 3 {
-		e := r.Start(t, otp.Options{EpmdPort: c.port, ExtraArgs: []string{"-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"}})
-		c.erl = append(c.erl, e)
+	for _, e := range c.erl {
 		c.at = append(c.at, c.worker(t, e))
 	}
 	require.NotContains(t, c.at, c.Pid())
@@ -149,4 +251,12 @@ func descriptors(t *testing.T, pid int) int {
 	return len(entries)
 }
 
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
+// alive tells whether a process has not ended. One that nobody has waited for has.
+func alive(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}

@@ -1,0 +1,189 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/stretchr/testify/require"
+)
+
+// children lists the processes that a process has started, and that live.
+func children(t *testing.T, pid int) (list []int) {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	require.NoError(t, err)
+	for _, path := range threads {
+		text, _ := os.ReadFile(path) // the thread may have ended
+		for _, s := range strings.Fields(string(text)) {
+			n, err := strconv.Atoi(s)
+			require.NoError(t, err)
+			if !gone(n) {
+				list = append(list, n)
+			}
+		}
+	}
+	return list
+}
+
+// gone tells whether a process has ended; one that nobody has waited for counts.
+func gone(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return strings.HasPrefix(rest, "Z")
+}
+
+// endWorkers ends a serve with workers when the test does.
+func endWorkers(t *testing.T, front int) {
+	t.Cleanup(func() { _ = syscall.Kill(front, syscall.SIGKILL) }) // its workers end by themselves
+}
+
+// A serve with workers goes on in new processes: first the front, then each worker. Connections stay, as does what the peer has counted.
+func TestUpgradeWorkers(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+	}{
+		{"tcp", nil},
+		{"unix", []string{"--transport", "unix"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, 0)
+			s := w.successive(nil, append([]string{program, "serve", "--name", "up@127.0.0.1", "--workers", "2"}, tt.args...)...)
+			front := s.cmd.Process.Pid
+			endWorkers(t, front)
+			if tt.args != nil {
+				for range 2 {
+					old := strings.TrimSpace(w.succeed(append([]string{"call", s.name, "cnode", "pid"}, tt.args...)...))
+					front = s.upgrade(front)
+					require.NotEqual(t, old, strings.TrimSpace(w.succeed(append([]string{"call", s.name, "cnode", "pid"}, tt.args...)...)))
+				}
+				s.exits()
+				return
+			}
+			n, c := dialed(t, w, s.name)
+			names := w.succeed("names")
+			box, err := n.NewMailbox(nil)
+			require.NoError(t, err)
+			worker := servedBy(t, c)
+			require.NotEqual(t, front, worker)
+			for range 3 {
+				require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
+				require.Equal(t, worker, servedBy(t, c)) // and so counted
+				old := children(t, front)
+				front = s.upgrade(front)
+				now := servedBy(t, c)
+				require.NotEqual(t, worker, now)
+				require.Contains(t, children(t, front), now)
+				require.Len(t, children(t, front), 2)
+				for _, pid := range append(old, worker) {
+					require.Eventually(t, func() bool { return gone(pid) }, waitLimit, waitLimit/6000)
+				}
+				require.NoError(t, c.Err())
+				worker = now
+			}
+			s.exits()
+			require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
+			m, err := box.Receive(t.Context())
+			require.NoError(t, err)
+			got, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
+			require.Equal(t, names, w.succeed("names"))
+			require.Equal(t, "pong\n", w.succeed("ping", s.name))
+			left := children(t, front)
+			require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
+			for _, pid := range append(left, front) {
+				require.Eventually(t, func() bool { return gone(pid) }, waitLimit, waitLimit/6000)
+			}
+			require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
+		})
+	}
+}
+
+// A new process that fails leaves the old ones as they are: the front's, then a worker's.
+func TestUpgradeWorkersFails(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
+	front := s.cmd.Process.Pid
+	endWorkers(t, front)
+	_, c := dialed(t, w, s.name)
+	worker := servedBy(t, c)
+	outer := t
+	same := func(t *testing.T) {
+		t.Helper()
+		require.Equal(t, worker, servedBy(t, c))
+		require.Equal(t, "pong\n", w.succeed("ping", s.name))
+		require.NoError(t, c.Err())
+	}
+	script := func(text string) string {
+		path := filepath.Join(t.TempDir(), "new")
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
+		return path
+	}
+	for _, tt := range []struct{ name, binary, want string }{
+		{"is not there", "/nowhere/cnode-demo", "no such file"},
+		{"ends", script("exit 3"), "exit status 3"},
+		{"says nothing", script("exec sleep 1000"), "hello"},
+		{"has fewer workers", script(`exec "` + program + `" serve --name up@127.0.0.1 --workers 1`), "want 2 or more"},
+		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), frontFeature},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errOut := w.fail("upgrade", s.name, "--binary", tt.binary)
+			require.Empty(t, out)
+			require.Contains(t, errOut, "serves on")
+			require.Contains(t, errOut, tt.want)
+			same(t)
+		})
+	}
+	t.Run("of a worker that is stopped", func(t *testing.T) {
+		require.NoError(t, syscall.Kill(worker, syscall.SIGSTOP))
+		t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGCONT) })
+		out, errOut := w.fail("upgrade", s.name)
+		parts := words(out)
+		require.Len(t, parts, 4)
+		require.Equal(t, []string{"upgraded", s.name, strconv.Itoa(front)}, parts[:3])
+		front, _ = strconv.Atoi(parts[3])
+		endWorkers(outer, front)
+		require.Equal(t, s.name, s.ready())
+		s.exits()
+		require.Contains(t, errOut, "not all of its workers")
+		require.Contains(t, errOut, fmt.Sprintf("(process %d)", worker))
+		require.Equal(t, 1, strings.Count(errOut, "(process "))
+		require.NoError(t, syscall.Kill(worker, syscall.SIGCONT))
+		same(t)
+	})
+	front = s.upgrade(front)
+	require.NotEqual(t, worker, servedBy(t, c))
+	require.NoError(t, c.Err())
+}
+
+// A serve with workers that is started by hand takes a running one's place; one without does not, nor the other way round.
+func TestTakeoverWorkers(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
+	_, c := dialed(t, w, s.name)
+	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
+	require.Contains(t, errOut, frontFeature)
+	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover", "--workers", "3")
+	s.exits()
+	front := next.cmd.Process.Pid
+	require.Eventually(t, func() bool {
+		return len(children(t, front)) == 3 && slices.Contains(children(t, front), servedBy(t, c))
+	}, waitLimit, waitLimit/6000)
+	require.NoError(t, c.Err())
+	w.successive(nil, program, "serve", "--name", "plain@127.0.0.1")
+	_, errOut = w.fail("serve", "--name", "plain@127.0.0.1", "--takeover", "--workers", "2")
+	require.Contains(t, errOut, stateFeature)
+}

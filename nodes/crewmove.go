@@ -1,0 +1,191 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// lastWords is how long a worker may take to say what became of it once the process that was to take its place has ended.
+const lastWords = 2 * time.Second
+
+// A WorkerUpgrade says what became of the upgrade of one worker.
+type WorkerUpgrade struct {
+	Slot     int
+	Old, New int   // processes; New is 0 where Err is not nil
+	Err      error // why the old process goes on, or, if it has ended, that it has
+}
+
+// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that the old one has: other nodes, and the
+// other workers, see a short silence. Each moves by itself, and where that fails the old process goes on; so does one that is busy for longer than
+// Config.DrainTimeout, or hangs. What became of each is in the list. When ctx ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
+func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
+	if err := f.occupy(); err != nil {
+		return nil, wrap("upgrade workers", f.Name(), err)
+	}
+	defer f.vacate()
+	f.mu.Lock()
+	var crew []*crewman
+	for _, w := range f.crew {
+		crew = append(crew, w)
+	}
+	f.mu.Unlock()
+	slices.SortFunc(crew, func(a, b *crewman) int { return a.slot - b.slot })
+	var list []WorkerUpgrade
+	for _, w := range crew {
+		u := WorkerUpgrade{Slot: w.slot, Old: w.process().pid}
+		if u.Err = ctx.Err(); u.Err == nil {
+			u.New, u.Err = f.upgrade(w)
+		}
+		if u.Err != nil {
+			f.n.log.Error("worker not upgraded", "slot", u.Slot, "pid", u.Old, "error", u.Err)
+		} else {
+			f.n.log.Info("worker upgraded", "slot", u.Slot, "from", u.Old, "to", u.New)
+		}
+		list = append(list, u)
+	}
+	return list, nil
+}
+
+// upgrade moves one worker to a new process. What its peers wait for has limits in both processes, so this comes to an end.
+func (f *Front) upgrade(w *crewman) (pid int, err error) {
+	heard := make(chan word, 4)
+	if err := f.clear(w, heard); err != nil {
+		return 0, err
+	}
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if w.moving == heard {
+			w.moving = nil
+			f.changedLocked()
+		}
+	}()
+	next, ours, err := f.launchSuccessor()
+	if err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	w.moves++
+	id := w.moves
+	f.mu.Unlock()
+	if !w.line.say(word{Topic: sayMove, ID: id, fd: ours}) {
+		next.kill()
+		<-next.exited
+		return 0, errEnded
+	}
+	var m word
+	ok := true
+	select {
+	case m, ok = <-heard:
+	case <-next.exited:
+		t := time.NewTimer(lastWords)
+		defer t.Stop()
+		select {
+		case m, ok = <-heard:
+		case <-t.C:
+			m = word{Topic: sayStayed, Name: "it has not said why"}
+		}
+	}
+	switch {
+	case !ok: // the worker's line has ended, and a successor that has not taken over ends by itself
+		next.retire(farewell + shutdownTime)
+		return 0, errEnded
+	case m.Topic != sayMoved:
+		next.kill() // the token is not out, or was taken back
+		<-next.exited
+		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.ended())
+	}
+	f.mu.Lock()
+	ended := w.moving != heard
+	old := w.proc
+	if !ended {
+		w.proc = next
+		_ = w.forward.Close()              // all that went through it has been taken
+		if err := w.reopen(); err != nil { // the next session that is pushed tries again
+			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
+		}
+	}
+	f.mu.Unlock()
+	if ended {
+		next.retire(farewell + shutdownTime)
+		return 0, errEnded
+	}
+	old.retire(farewell + shutdownTime)
+	return next.pid, nil
+}
+
+// errEnded: there is no old process that goes on, but a new one in its slot, which has nothing of it.
+var errEnded = errors.New("the worker has ended, and is replaced")
+
+// clear sees to it that a worker gets no sessions, and has taken those that it was given.
+func (f *Front) clear(w *crewman, heard chan word) error {
+	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
+	defer t.Stop()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !w.ready {
+		return errors.New("the worker is not ready")
+	}
+	w.moving = heard
+	for len(w.untaken[0])+len(w.untaken[1]) > 0 {
+		change := f.change
+		f.mu.Unlock()
+		late := false
+		select {
+		case <-change:
+		case <-t.C:
+			late = true
+		}
+		f.mu.Lock()
+		switch {
+		case w.moving != heard:
+			return errEnded
+		case late:
+			w.moving = nil
+			f.changedLocked()
+			return errors.New("the worker does not take its sessions")
+		}
+	}
+	return nil
+}
+
+// launchSuccessor starts a process that is to take a worker's place. The descriptor is that of the other end of its channel.
+func (f *Front) launchSuccessor() (*process, int, error) {
+	ours, theirs, err := handoff.SocketPair()
+	if err != nil {
+		return nil, -1, err
+	}
+	defer theirs.Close()
+	defer ours.Close()
+	fd := -1
+	if err := handoff.Lend(func(fds []int) (err error) { fd, err = duplicate(fds[0]); return err }, ours); err != nil {
+		return nil, -1, err
+	}
+	cmd := f.cfg.Command()
+	at := 3 + len(cmd.ExtraFiles)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+moveMark+strconv.Itoa(at))
+	next, err := startProcess(cmd)
+	if err != nil {
+		return nil, -1, errors.Join(err, closeDescriptor(fd))
+	}
+	return next, fd, nil
+}
+
+// retire waits for the end of a process that has nothing left to do, or ends it.
+func (p *process) retire(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-p.exited:
+	case <-t.C:
+		p.kill()
+		<-p.exited
+	}
+}

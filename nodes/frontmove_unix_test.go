@@ -1,0 +1,365 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// move has the front go on as another one, as in another process.
+func (w *frontWorld) move() {
+	t := w.t
+	t.Helper()
+	e, err := w.f.Freeze(patience(t))
+	require.NoError(t, err)
+	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+	if err != nil {
+		e.Thaw()
+	}
+	require.NoError(t, err)
+	soon(t, "Release", func() { require.NoError(t, e.Release()) })
+	require.NoError(t, g.Start(patience(t)))
+	old := w.f
+	w.f = g.Front()
+	soon(t, "Close of the old front", func() { require.NoError(t, old.Close()) })
+}
+
+// A talker sends numbers to a process of the front's, without a pause, and gets each of them back.
+type talker struct {
+	stop chan struct{}
+	done chan error
+	sent int
+}
+
+func (w *frontWorld) talk(n *Node, to ei.Pid, lead ...ei.Term) *talker {
+	t := w.t
+	t.Helper()
+	b := w.mailbox(n, nil)
+	k := &talker{stop: make(chan struct{}), done: make(chan error, 1)}
+	c := n.Conn(frontName)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		defer b.Close()
+		k.done <- func() error {
+			const window = 50
+			for i := 0; ; i++ {
+				select {
+				case <-k.stop:
+					for j := max(i-window, 0); j < i; j++ {
+						if err := k.expect(ctx, b, j); err != nil {
+							return err
+						}
+					}
+					k.sent = i
+					return c.Err()
+				default:
+				}
+				if err := b.Send(ctx, to, append(ei.Tuple(slices.Clone(lead)), b.Pid(), ei.Int(i))); err != nil {
+					return err
+				}
+				if i >= window {
+					if err := k.expect(ctx, b, i-window); err != nil {
+						return err
+					}
+				}
+			}
+		}()
+	}()
+	return k
+}
+
+func (k *talker) expect(ctx context.Context, b *Mailbox, i int) error {
+	m, err := b.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := m.Term()
+	if err != nil {
+		return err
+	}
+	if v != ei.Int(i) {
+		return fmt.Errorf("%v came, and %d is due", v, i)
+	}
+	return nil
+}
+
+// end wants all numbers to have come back, over the connection that was there from the beginning.
+func (k *talker) end(t *testing.T) int {
+	t.Helper()
+	close(k.stop)
+	select {
+	case err := <-k.done:
+		require.NoError(t, err)
+	case <-patience(t).Done():
+		t.Fatal("numbers are missing")
+	}
+	return k.sent
+}
+
+// The front goes on elsewhere, and nobody notices: neither peers nor workers.
+func TestFrontMoves(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	before, held := w.f.Workers(), sessions(w.f)
+	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	var talkers []*talker
+	for _, n := range ns {
+		talkers = append(talkers, w.talk(n, joe, ei.Atom("send")))
+	}
+	for i := range 5 {
+		w.move()
+		require.ElementsMatch(t, before, w.f.Workers())
+		n := w.node(fmt.Sprintf("fresh%d@127.0.0.1", i))
+		require.Equal(t, joe, w.rpc(n, "whereis", ei.Atom("joe")))
+		_, err := n.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+		require.Error(t, err, "the name is taken in the node")
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	}
+	for _, k := range talkers {
+		require.Positive(t, k.end(t))
+	}
+	for _, n := range ns { // each peer is still known to be where it is
+		at := w.worker(n)
+		old := n.Conn(frontName)
+		twin, err := New(Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
+		require.NoError(t, err)
+		c, err := twin.Connect(patience(t), frontName)
+		require.NoError(t, err)
+		arrives(t, old.Done(), "the end of the first connection")
+		v, err := c.Call(patience(t), "w", "pid")
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(at), v)
+		require.NoError(t, twin.Close())
+	}
+	// One that dies is replaced by the front that has not started it.
+	require.NoError(t, syscall.Kill(before[0].PID, syscall.SIGKILL))
+	require.Eventually(t, func() bool {
+		now := w.f.Workers()
+		for _, info := range now {
+			if info.PID == before[0].PID {
+				return false
+			}
+		}
+		return len(now) == 3
+	}, tooLong, tick)
+}
+
+func sessions(f *Front) (n int) {
+	for _, info := range f.Workers() {
+		n += info.Sessions
+	}
+	return n
+}
+
+// Each worker goes on in another process, and nobody notices.
+func TestWorkersMove(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	held := sessions(w.f)
+	var talkers []*talker
+	for i, n := range ns {
+		echo := w.rpc(ns[(i+1)%3], "echo").(ei.Pid) // over another worker
+		talkers = append(talkers, w.talk(n, echo))
+	}
+	for range 3 {
+		before := map[int]int{}
+		for _, info := range w.f.Workers() {
+			before[info.Slot] = info.PID
+		}
+		list, err := w.f.UpgradeWorkers(patience(t))
+		require.NoError(t, err)
+		require.Len(t, list, 3)
+		for _, u := range list {
+			require.NoError(t, u.Err)
+			require.Equal(t, before[u.Slot], u.Old)
+			require.NotEqual(t, u.Old, u.New)
+		}
+		n := w.node(fmt.Sprintf("fresh%d@127.0.0.1", os.Getpid()))
+		w.worker(n)
+		require.NoError(t, n.Close())
+		require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	}
+	for _, k := range talkers {
+		require.Positive(t, k.end(t))
+	}
+}
+
+// disturb is what befalls a worker of a test at a point of its hand-off: what the file "disturbance" says, "POINT|SIGNAL". "disturbed" says whom.
+func (d peersDir) disturb(p handoff.Point) {
+	text, err := os.ReadFile(filepath.Join(string(d), "disturbance"))
+	at, signal, ok := strings.Cut(string(text), "|")
+	n, e := strconv.Atoi(signal)
+	if err != nil || !ok || e != nil || at != string(p) {
+		return
+	}
+	_ = os.Remove(filepath.Join(string(d), "disturbance"))
+	_ = os.WriteFile(filepath.Join(string(d), "disturbing"), []byte(strconv.Itoa(os.Getpid())), 0o600)
+	_ = os.Rename(filepath.Join(string(d), "disturbing"), filepath.Join(string(d), "disturbed"))
+	hit(syscall.Signal(n))
+}
+
+// A worker's process is killed, or stopped, anywhere in its hand-off: one of the two goes on with everything, or the worker has died, alone. Then it moves.
+func TestWorkerMoveDisturbed(t *testing.T) {
+	const kill, stop = syscall.SIGKILL, syscall.SIGSTOP
+	w := newFrontWorld(t, 1)
+	peer := w.node("peer@127.0.0.1")
+	type outcome int
+	const (
+		stays outcome = iota // the old process is the worker
+		moves                // the new one is
+		dies                 // neither: another one has its slot
+	)
+	for _, tt := range []struct {
+		at     handoff.Point
+		signal syscall.Signal
+		want   outcome
+	}{
+		{handoff.OwnerConnected, kill, dies},
+		{handoff.OwnerGreeted, stop, moves}, // in good time
+		{handoff.OwnerFreezes, kill, dies},
+		{handoff.OwnerDescriptorsSent, kill, dies},
+		{handoff.OwnerOffered, stop, stays},
+		{handoff.OwnerAccepted, kill, dies},
+		{handoff.OwnerAccepted, stop, stays},
+		{handoff.OwnerCommitted, kill, moves},
+		{handoff.OwnerCommitted, stop, moves},
+		{handoff.OwnerHeard, kill, moves},
+		{handoff.OwnerReleased, stop, moves},
+		{handoff.OwnerLeaves, kill, moves},
+		{handoff.HeirConnected, kill, stays},
+		{handoff.HeirGreeted, stop, stays},
+		{handoff.HeirPrepared, kill, stays},
+		{handoff.HeirDescriptorsAll, stop, stays},
+		{handoff.HeirStateAll, kill, stays},
+		{handoff.HeirStaged, kill, stays},
+		{handoff.HeirWaits, stop, stays},
+		{handoff.HeirOwns, kill, dies},
+		{handoff.HeirOwns, stop, moves},
+		{handoff.HeirStarted, kill, dies},
+		{handoff.HeirSaid, stop, moves},
+		{handoff.HeirParted, kill, dies},
+	} {
+		t.Run(fmt.Sprintf("%s, %v", tt.at, tt.signal), func(t *testing.T) {
+			w.t = t
+			old := w.worker(peer)
+			c := peer.Conn(frontName)
+			disturbed := filepath.Join(w.dir, "disturbed")
+			_ = os.Remove(disturbed)
+			require.NoError(t, os.WriteFile(filepath.Join(w.dir, "disturbance"), []byte(fmt.Sprintf("%s|%d", tt.at, int(tt.signal))), 0o600))
+			over := make(chan struct{})
+			resumed := make(chan struct{})
+			go func() { // who was stopped goes on when the others have lost patience
+				defer close(resumed)
+				for tt.signal == stop {
+					if text, err := os.ReadFile(disturbed); err == nil {
+						select {
+						case <-over:
+						case <-time.After(1500 * time.Millisecond):
+						}
+						pid, _ := strconv.Atoi(string(text))
+						_ = syscall.Kill(pid, syscall.SIGCONT)
+						return
+					}
+					select {
+					case <-over:
+						return
+					case <-time.After(tick):
+					}
+				}
+			}()
+			list, err := w.f.UpgradeWorkers(patience(t))
+			close(over)
+			<-resumed
+			require.NoError(t, err)
+			require.Len(t, list, 1)
+			require.Equal(t, old, list[0].Old)
+			_, err = os.Stat(disturbed)
+			require.NoError(t, err, "nothing has happened")
+			switch tt.want {
+			case stays:
+				require.Error(t, list[0].Err)
+				require.Equal(t, old, w.worker(peer))
+				require.NoError(t, c.Err())
+			case moves:
+				require.NoError(t, list[0].Err)
+				require.Equal(t, list[0].New, w.worker(peer))
+				require.NoError(t, c.Err())
+				require.ErrorIs(t, syscall.Kill(old, 0), syscall.ESRCH)
+			case dies:
+				if !errors.Is(list[0].Err, errEnded) { // it had said that it is there
+					require.NoError(t, list[0].Err)
+				}
+				arrives(t, c.Done(), "the end of the connection")
+				require.Eventually(t, func() bool {
+					pid, err := peer.RPC(patience(t), frontName, "w", "pid")
+					return err == nil && pid != ei.Int(old) && pid != ei.Int(list[0].New)
+				}, tooLong, tick)
+			}
+			list, err = w.f.UpgradeWorkers(patience(t))
+			require.NoError(t, err)
+			require.NoError(t, list[0].Err)
+			require.Equal(t, list[0].New, w.worker(peer))
+			require.Eventually(t, func() bool { return sessions(w.f) == 1 }, tooLong, tick)
+		})
+	}
+}
+
+// What goes wrong while the front moves leaves it as it was; and it does one thing at a time.
+func TestFrontStays(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
+	k := w.talk(ns[1], joe, ei.Atom("send"))
+	open, known := descriptors()
+	for range 3 {
+		e, err := w.f.Freeze(patience(t))
+		require.NoError(t, err)
+		_, err = w.f.Freeze(patience(t))
+		require.ErrorIs(t, err, handoff.ErrBusy)
+		_, err = w.f.UpgradeWorkers(patience(t))
+		require.ErrorIs(t, err, handoff.ErrBusy)
+		g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+		require.NoError(t, err)
+		require.NoError(t, g.Discard())
+		for _, edit := range []func(*FrontConfig){
+			func(c *FrontConfig) { c.Workers = 1 },
+			func(c *FrontConfig) { c.Node.Name = "other@127.0.0.1" },
+		} {
+			cfg := w.f.cfg
+			edit(&cfg)
+			_, err = RestoreFront(cfg, e.State(), duplicates(t, e.Descriptors()))
+			require.Error(t, err)
+		}
+		_, err = RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()[1:]))
+		require.Error(t, err)
+		_, err = Restore(Config{Cookie: "secret", Resolver: peersDir(w.dir)}, e.State(), duplicates(t, e.Descriptors()))
+		require.ErrorIs(t, err, ErrState)
+		e.Thaw()
+		n := w.node("fresh@127.0.0.1")
+		require.Equal(t, joe, w.rpc(n, "whereis", ei.Atom("joe")))
+		require.NoError(t, n.Close())
+		if known {
+			require.Eventually(t, func() bool { now, _ := descriptors(); return now <= open }, tooLong, tick)
+		}
+	}
+	_, err := w.f.n.Freeze(patience(t))
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.Positive(t, k.end(t))
+}

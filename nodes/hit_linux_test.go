@@ -1,0 +1,16 @@
+package nodes
+
+import (
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// hit sends a signal to this process, whose thread does not come back before that has its effect.
+func hit(s syscall.Signal) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), s)
+}

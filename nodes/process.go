@@ -1,0 +1,120 @@
+package nodes
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// A process is that of a worker: a child, or one that the front's process before has started.
+type process struct {
+	pid    int
+	cmd    *exec.Cmd     // nil: not a child
+	handle processHandle // sees its end, and keeps its number from becoming another one's, where the system has such a thing
+	exited chan struct{} // closed when it has ended
+	over   chan struct{} // closed by release
+}
+
+// lookAgain is how often one looks after a process that is not a child, where the system tells nothing.
+const lookAgain = 50 * time.Millisecond
+
+// startProcess starts a command.
+func startProcess(cmd *exec.Cmd) (*process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{pid: cmd.Process.Pid, cmd: cmd, exited: make(chan struct{}), over: make(chan struct{})}
+	p.handle.open(p.pid) // it has not been waited for: the number is its own
+	p.watch()
+	return p, nil
+}
+
+// adoptProcess goes on with a process that another front has started. handle is the process's, or -1; it is owned.
+func adoptProcess(pid, handle int) *process {
+	p := &process{pid: pid, exited: make(chan struct{}), over: make(chan struct{})}
+	p.handle.adopt(handle)
+	return p
+}
+
+// watch notes the end of the process. It comes back at once.
+func (p *process) watch() {
+	go func() {
+		ended := p.handle.wait()
+		if !ended { // there is no handle, or it was released
+			select {
+			case <-p.over:
+				return
+			default:
+			}
+		}
+		switch {
+		case p.cmd != nil:
+			_ = p.cmd.Wait() // ProcessState has it
+		case !ended:
+			for signalProcess(p.pid, 0) == nil {
+				t := time.NewTimer(lookAgain)
+				select {
+				case <-t.C:
+				case <-p.over:
+					t.Stop()
+					return
+				}
+			}
+		}
+		close(p.exited)
+		p.handle.close()
+	}()
+}
+
+// descriptor is the handle's, for another front; -1 if there is none.
+func (p *process) descriptor() int { return p.handle.descriptor() }
+
+// kill ends the process by force.
+func (p *process) kill() {
+	select {
+	case <-p.exited:
+		return
+	default:
+	}
+	switch {
+	case p.cmd != nil:
+		_ = p.cmd.Process.Kill() // it may have ended
+	case p.handle.there():
+		p.handle.kill()
+	default:
+		_ = killProcess(p.pid)
+	}
+}
+
+// release lets go of the process, which goes on.
+func (p *process) release() {
+	close(p.over)
+	p.handle.close()
+}
+
+// ended says how the process has ended.
+func (p *process) ended() string {
+	select {
+	case <-p.exited:
+	default:
+		return "it has not ended"
+	}
+	if p.cmd != nil && p.cmd.ProcessState != nil {
+		return p.cmd.ProcessState.String()
+	}
+	return "it has ended"
+}
+
+// keptFile makes a file of a duplicate of a descriptor.
+func keptFile(fd int) (*os.File, error) {
+	dup, err := duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	f := fileOf(dup)
+	if f == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return f, nil
+}

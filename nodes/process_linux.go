@@ -1,0 +1,87 @@
+package nodes
+
+import (
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A processHandle is a pidfd: readable when the process has ended, whoever's child it was.
+type processHandle struct {
+	mu sync.Mutex
+	f  *os.File
+	fd int
+}
+
+func (h *processHandle) open(pid int) {
+	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
+		h.f, h.fd = os.NewFile(uintptr(fd), "process"), fd
+	}
+}
+
+func (h *processHandle) adopt(fd int) {
+	if fd < 0 {
+		return
+	}
+	_ = unix.SetNonblock(fd, true) // it is, unless somebody has meddled: then wait holds a thread
+	h.f, h.fd = os.NewFile(uintptr(fd), "process"), fd
+}
+
+func (h *processHandle) there() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.f != nil
+}
+
+func (h *processHandle) descriptor() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.f == nil {
+		return -1
+	}
+	return h.fd
+}
+
+// wait waits until the process has ended; false if the handle was closed before.
+func (h *processHandle) wait() bool {
+	h.mu.Lock()
+	f := h.f
+	h.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ended := false
+	err = raw.Read(func(fd uintptr) bool {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		ended = err == nil && n == 1
+		return ended
+	})
+	return ended && err == nil
+}
+
+func (h *processHandle) kill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.f != nil {
+		_ = unix.PidfdSendSignal(h.fd, unix.SIGKILL, nil, 0)
+	}
+}
+
+func (h *processHandle) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.f != nil {
+		_ = h.f.Close()
+		h.f = nil
+	}
+}
+
+func signalProcess(pid int, s unix.Signal) error { return unix.Kill(pid, s) }
+
+func killProcess(pid int) error { return unix.Kill(pid, unix.SIGKILL) }

@@ -1,0 +1,380 @@
+package nodes
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+const (
+	// moveMark begins the WorkerVariable of a process that takes another worker's place; a descriptor follows, of the channel to that one.
+	moveMark = "upgrade,"
+	// workerFeature is the form of what a worker hands over. Whoever does not know it refuses, or is refused, before anything stops.
+	workerFeature = "cnode-worker-state-1"
+	// moveLimit bounds each step of that in which the worker's peers wait.
+	moveLimit = 5 * time.Second
+)
+
+// deafen stops what the front says from being heard; heed ends that.
+func (w *Worker) deafen(ctx context.Context) (heed func(), err error) {
+	w.mu.Lock()
+	rests := w.doing.halt()
+	w.mu.Unlock()
+	heed = func() {
+		w.mu.Lock()
+		w.doing.begin()
+		w.mu.Unlock()
+		w.wake()
+		w.p.line.unpause()
+	}
+	if err = w.p.line.pause(ctx); err == nil {
+		select {
+		case <-rests:
+			return heed, nil
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	heed()
+	return nil, err
+}
+
+// local lists the ways to the other workers: those of the worker, and those of connections.
+func (p *part) local(conns []*Conn) []*Conn {
+	var list []*Conn
+	p.mu.Lock()
+	for _, c := range p.siblings {
+		list = append(list, c)
+	}
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.branching.Lock()
+		for _, b := range c.branches {
+			list = append(list, b)
+		}
+		c.branching.Unlock()
+	}
+	return list
+}
+
+// give hands the worker over to the process at the other end of a channel, and tells the front where that has failed.
+func (w *Worker) give(fd int, id uint64) {
+	file := fileOf(fd)
+	ch, err := handoff.FileChannel(file)
+	if err != nil {
+		w.stayed(id, errors.Join(err, file.Close()))
+		return
+	}
+	defer ch.Close()
+	limit := w.n.cfg.moveLimit
+	o := &handoff.Offer{
+		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
+		Freeze:    w.freeze,
+		Deadlines: handoff.Deadlines{Hello: limit, Static: limit, Freeze: w.n.cfg.DrainTimeout + limit, Offer: limit, Stage: limit, Take: limit, Goodbye: limit},
+		Reached:   w.n.cfg.moveReached,
+	}
+	h, err := o.Give(context.Background(), ch)
+	switch {
+	case !h.Moved:
+		w.stayed(id, err)
+	case err != nil:
+		w.n.log.Warn("worker handed over, with trouble", "silence", h.Silence, "error", err)
+	default:
+		w.n.log.Info("worker handed over", "silence", h.Silence)
+	}
+}
+
+func (w *Worker) stayed(id uint64, err error) {
+	w.n.log.Warn("worker not handed over", "error", err)
+	w.p.line.say(word{Topic: sayStayed, ID: id, Name: err.Error()})
+}
+
+// plugins are those that the connections need.
+func (w *Worker) plugins() (names []string) {
+	w.n.mu.Lock()
+	defer w.n.mu.Unlock()
+	for c := range w.n.conns {
+		if name := c.tr.Name(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// A workerEstate is a worker that is frozen.
+type workerEstate struct {
+	*Frozen
+	w     *Worker
+	state []byte
+	table descriptorTable
+}
+
+// freeze stops the worker. The front sends it no sessions meanwhile.
+func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
+	f, err := w.n.freeze(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	e := &workerEstate{Frozen: f, w: w, table: descriptorTable{slices.Clone(f.fds)}}
+	if err := e.describe(); err != nil {
+		f.Thaw()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *workerEstate) describe() error {
+	p := e.w.p
+	fd, err := p.line.descriptor()
+	if err != nil {
+		return err
+	}
+	s := workerState{node: e.Frozen.state, descriptors: len(e.Frozen.fds), part: p.id}
+	s.line = e.table.place(fd)
+	e.w.mu.Lock()
+	s.work, err = e.table.words(e.w.work)
+	e.w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.words, err = e.table.words(p.line.waiting()); err != nil {
+		return err
+	}
+	s.latest, s.last = p.latest, p.last
+	for name := range p.fixed {
+		s.fixed = append(s.fixed, nameState{name})
+	}
+	for name := range p.claimed {
+		s.claimed = append(s.claimed, nameState{name})
+	}
+	for m := range p.meets {
+		s.meets = append(s.meets, meetState(m))
+	}
+	for h := range p.pending { // handshakes that are cut off
+		s.over = append(s.over, nameState{ei.Atom(h.name)})
+	}
+	var asked []word
+	for _, q := range p.asked {
+		asked = append(asked, q.w)
+	}
+	if s.questions, err = e.table.words(asked); err != nil {
+		return err
+	}
+	e.state, err = writeState(kindWorker, &s)
+	return err
+}
+
+func (e *workerEstate) State() []byte      { return e.state }
+func (e *workerEstate) Descriptors() []int { return slices.Clone(e.table.fds) }
+
+// Release ends the worker in this process.
+func (e *workerEstate) Release() error {
+	e.w.moved.Store(true)
+	err := e.Frozen.Release()
+	e.w.p.line.close()
+	e.w.finished()
+	return err
+}
+
+// succeedWorker makes this process the worker that another one is.
+func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, error) {
+	fd, err := strconv.Atoi(channel)
+	if err != nil || fd < 3 {
+		return nil, ErrNotWorker
+	}
+	file := fileOf(fd)
+	if file == nil {
+		return nil, errors.ErrUnsupported
+	}
+	ch, err := handoff.FileChannel(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	defer ch.Close()
+	h := &workerHeir{cfg: cfg}
+	limit := cmp.Or(cfg.moveLimit, moveLimit)
+	_, err = (&handoff.Acceptance{
+		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
+		Stage: h.stage,
+		// The old process says nothing while it drains.
+		Deadlines: handoff.Deadlines{Freeze: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*limit, Offer: limit, Take: limit, Goodbye: limit},
+		Reached:   cfg.moveReached,
+	}).Take(ctx, ch)
+	if !h.owns {
+		return nil, err
+	}
+	if err != nil { // this process is the worker, and runs
+		h.w.n.log.Warn("worker taken over, with trouble", "error", err)
+	}
+	return h.w, nil
+}
+
+// carriers are the plug-ins that a node finds: see Node.carrier.
+func carriers(cfg Config) []string {
+	names := []string{transport.TCP().Name(), transport.Unix().Name()}
+	for _, tr := range append([]transport.Transport{cfg.Transport}, cfg.Transports...) {
+		if tr != nil {
+			names = append(names, tr.Name())
+		}
+	}
+	return names
+}
+
+// A workerHeir makes a worker of what another process has.
+type workerHeir struct {
+	cfg    Config
+	w      *Worker
+	state  workerState
+	staged *Staged
+	owns   bool
+}
+
+func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
+	list := &descriptorList{fds: fds}
+	if err := h.restore(state, list); err != nil {
+		return nil, errors.Join(err, list.close())
+	}
+	return h, nil
+}
+
+func (h *workerHeir) restore(state []byte, list *descriptorList) error {
+	s := &h.state
+	if err := readState(kindWorker, state, s); err != nil {
+		return err
+	}
+	if s.part < 1 || s.part > maxPart {
+		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.part)}
+	}
+	node, err := list.takeFirst(s.descriptors)
+	if err != nil {
+		return err
+	}
+	w := newWorker()
+	h.w = w
+	first := func(n *Node) error {
+		l, err := takeLine(list, s.line, s.words)
+		if err != nil {
+			return err
+		}
+		w.join(n, newPart(n, s.part, l))
+		return h.fill(list)
+	}
+	setup := func(n *Node) error {
+		err := n.setup()
+		w.p.settle()
+		return err
+	}
+	h.staged, err = restore(h.cfg, s.node, node, successor{first: first, setup: setup, parts: true})
+	if err == nil {
+		err = list.allTaken()
+	}
+	if err != nil {
+		return errors.Join(err, node.close(), h.Discard())
+	}
+	return nil
+}
+
+// takeLine makes a line of its description, which stands still.
+func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
+	fd, err := list.takeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := inheritedSocket(fd)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := list.takeWords(words)
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	l, err := stagedLine(socket, waiting)
+	if err != nil {
+		for i := range waiting {
+			waiting[i].drop()
+		}
+		return nil, errors.Join(err, socket.Close())
+	}
+	return l, nil
+}
+
+// fill makes what the worker has beside the node.
+func (h *workerHeir) fill(list *descriptorList) (err error) {
+	s, p := &h.state, h.w.p
+	if h.w.work, err = list.takeWords(s.work); err != nil {
+		return err
+	}
+	p.latest, p.last = max(s.latest, p.id), s.last
+	for _, x := range s.fixed {
+		p.fixed[x.name] = true
+	}
+	for _, x := range s.claimed {
+		p.claimed[x.name] = true
+	}
+	for i := range s.questions {
+		q := &question{}
+		if err := json.Unmarshal(s.questions[i].json, &q.w); err != nil {
+			return &StateError{"question", fmt.Errorf("%w: %w", ErrState, err)}
+		}
+		p.asked[q.w.ID] = q
+	}
+	return nil
+}
+
+// Start is the moment from which on this process is the worker.
+func (h *workerHeir) Start(ctx context.Context) error {
+	h.owns = true
+	w, s := h.w, &h.state
+	err := h.staged.Start(ctx)
+	for _, x := range s.over {
+		w.p.line.say(word{Topic: sayOver, Name: string(x.name)})
+	}
+	for _, x := range s.claimed {
+		if w.n.procs.named(x.name) == nil { // somebody was about to register it
+			w.p.releaseName(x.name)
+		}
+	}
+	for _, m := range s.meets {
+		w.p.beginMeet(meeting(m))
+	}
+	w.p.line.say(word{Topic: sayMoved, Number: uint64(os.Getpid())})
+	w.wg.Go(func() {
+		defer w.finished()
+		_ = w.p.line.read(w.take)
+	})
+	w.run()
+	w.wake()
+	w.p.line.resume()
+	return err
+}
+
+// Discard gives the worker up: it is the other process's.
+func (h *workerHeir) Discard() (err error) {
+	if h.staged != nil {
+		err = h.staged.Discard()
+	}
+	if w := h.w; w != nil && w.p != nil {
+		w.p.line.close()
+		<-w.p.line.wrote
+		for i := range w.work {
+			w.work[i].drop()
+		}
+		w.work = nil
+	}
+	return err
+}
+
+// Mailboxes lists, in a process that has taken the place of another worker's, the mailboxes that no registered name has found a successor for: see Staged.Mailboxes.
+func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }
