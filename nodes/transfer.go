@@ -21,9 +21,10 @@ type FrozenConn struct {
 }
 
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It takes the time
-// of the message that is being handled, and of the functions that run for the peer and owe it an answer, two seconds at the most; else everything goes on, and the
-// error is context.DeadlineExceeded. A plug-in without Import is a
-// *NotMovableError, before anything has changed.
+// of the message that is being handled, of the functions that run for the peer, and of the requests that the peer has made of a Server and that have no answer
+// yet, two seconds at the most; else everything goes on, and the error is context.DeadlineExceeded and says what is missing. So a function or a Server.Call that
+// freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved
+// after Release. A plug-in without Import is a *NotMovableError, before anything has changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -45,9 +46,9 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err := c.haltReader(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.works.wait(ctx); err != nil {
+	if err := c.answered(ctx); err != nil {
 		c.letReader()
-		return nil, fmt.Errorf("functions are running that owe the peer an answer: %w", err)
+		return nil, err
 	}
 	if err := c.rest(ctx, c.n.procs.barrier); err != nil {
 		c.letReader()
