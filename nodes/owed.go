@@ -83,7 +83,7 @@ func (c *Conn) answered(ctx context.Context) error {
 		b.owes(c)
 	}
 	if err := c.works.wait(ctx); err != nil {
-		return fmt.Errorf("functions or servers owe the peer an answer (%d of them): %w", c.works.running.Load(), err)
+		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, c.works.running.Load(), err)
 	}
 	return nil
 }

@@ -71,7 +71,8 @@ func TestFreezeAwaitsServers(t *testing.T) {
 		defer cancel()
 		_, err = r.c.Freeze(short)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "owe the peer an answer (5 of them)")
+		require.ErrorIs(t, err, ErrDraining)
+		require.ErrorContains(t, err, "5 owe the peer an answer")
 		require.NoError(t, r.c.Err())
 	}
 	moved := async(func() (*Moved, error) { return r.c.Detach(w.ctx()) })

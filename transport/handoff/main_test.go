@@ -4,6 +4,7 @@ package handoff
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -16,11 +17,14 @@ import (
 	"go.uber.org/goleak"
 )
 
+const testParallel = "6"
+
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
 func TestMain(m *testing.M) {
 	if side := os.Getenv(sideVariable); side != "" {
 		os.Exit(runSide(side))
 	}
+	_ = flag.Set("test.parallel", testParallel) // what runs in parallel mostly waits; the command line overrides it
 	before := openDescriptors()
 	code := m.Run()
 	if code == 0 {
