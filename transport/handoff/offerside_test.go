@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -334,6 +335,10 @@ func runSide(side string) int {
 
 func (o order) run(side string) (r report, err error) {
 	r.PID = os.Getpid()
+	goesOn := make(chan os.Signal, 1)
+	if o.Signal == syscall.SIGSTOP {
+		signal.Notify(goesOn, syscall.SIGCONT)
+	}
 	reached := func(p Point) {
 		switch {
 		case p != o.At:
@@ -343,7 +348,7 @@ func (o order) run(side string) (r report, err error) {
 			}
 		default:
 			_ = syscall.Kill(os.Getpid(), o.Signal)
-			time.Sleep(time.Millisecond) // a signal to oneself comes before the call returns, to one thread of several
+			<-goesOn // whichever thread has got the signal, this one goes no further
 		}
 	}
 	var d Deadlines
