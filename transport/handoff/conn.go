@@ -53,8 +53,7 @@ type outgoing struct {
 	err       error
 	once      bool // do not wait
 	wait      bool // there is no room
-	pace      pace
-	ancillary // the descriptors
+	ancillary      // the descriptors
 	outSystem
 }
 
@@ -78,7 +77,6 @@ type incoming struct {
 	err      error
 	once     bool
 	wait     bool
-	pace     pace
 	arriving ancillary
 	inSystem
 }
@@ -193,9 +191,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	if to != nil && pollsOwnBufferOnly {
 		err = c.sendByLooking(ctx)
 	} else {
-		o.pace.begin()
 		err = wait(ctx, &c.outward, c.sendReady, &o.once, &o.wait)
-		o.pace.end()
 	}
 	if err == nil {
 		err = o.err
@@ -254,9 +250,6 @@ func (c *Conn) trySend(fd uintptr) bool {
 		case interrupted(err):
 			continue
 		case noRoom(err):
-			if o.pace.linger(int(fd), true) {
-				continue
-			}
 			o.wait, o.err = true, nil
 			return o.once
 		case err != nil:
@@ -333,11 +326,9 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	i := &c.in
 	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
 	defer func() { i.p = nil }()
-	i.pace.begin()
 	if err = wait(ctx, &c.inward, c.recvReady, &i.once, &i.wait); err == nil {
 		err = i.err
 	}
-	i.pace.end()
 	if err != nil {
 		if e := closeAll(i.fds); e != nil {
 			err = errors.Join(err, e)
@@ -362,9 +353,6 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 		case interrupted(err):
 			continue
 		case again(err):
-			if i.pace.linger(int(fd), false) {
-				continue
-			}
 			i.wait, i.err = true, nil
 			return i.once
 		}
