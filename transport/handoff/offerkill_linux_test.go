@@ -64,7 +64,7 @@ const sizesVariable = "HANDOFF_KILL_SESSIONS"
 // A party is a process that is one side.
 type party struct {
 	cmd    *exec.Cmd
-	in     io.Closer
+	in     io.WriteCloser
 	out    *bufio.Reader
 	killed bool
 }
@@ -268,6 +268,15 @@ func startBoth(t *testing.T, count int, owner, heir order) (farEnds, *party, *pa
 	}
 	a := startParty(t, "owner", owner, append([]*os.File{one}, near...)...)
 	b := startParty(t, "heir", heir, other)
+	for _, p := range []*party{a, b} {
+		line, err := p.out.ReadString('\n')
+		require.NoError(t, err, "it has said nothing")
+		require.Equal(t, readyWord+"\n", line)
+	}
+	for _, p := range []*party{a, b} {
+		_, err := p.in.Write([]byte{'\n'})
+		require.NoError(t, err)
+	}
 	for _, f := range append(near, one, other) {
 		require.NoError(t, f.Close())
 	}

@@ -33,6 +33,7 @@ const (
 	halfImported    = Point("heir: half imported")
 	allImported     = Point("heir: all imported")
 	halfThawed      = Point("heir: half thawed")
+	readyWord       = "ready"
 	headLength      = 4
 	questionLength  = 8
 	halfLength      = headLength + questionLength/2 - 1 // what has come of the first question
@@ -371,6 +372,10 @@ func (o order) run(side string) (r report, err error) {
 		return r, err
 	}
 	if err := s.greet(); err != nil {
+		return r, err
+	}
+	fmt.Println(readyWord) // and the other side, too: no deadline is to begin before
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
 		return r, err
 	}
 	open, running := len(openDescriptorsNow()), runtime.NumGoroutine()
