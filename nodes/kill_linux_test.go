@@ -200,14 +200,22 @@ func (o killOrder) meet(ctx context.Context, n *Node) error {
 // wait waits until what the peers have said has been read.
 func (o killOrder) wait(n *Node) error {
 	for i := range killPeers {
-		for begun := time.Now(); ; time.Sleep(time.Millisecond) {
-			pending, err := n.Conn(peerName(i)).s.PendingBytes()
-			if err != nil || time.Since(begun) > killPatience {
-				return fmt.Errorf("%d bytes unread: %v", pending, err)
-			}
-			if pending == 0 {
+		c := n.Conn(peerName(i))
+		if c == nil {
+			return fmt.Errorf("no connection to %s", peerName(i))
+		}
+		fd, err := c.s.Descriptor()
+		for begun := time.Now(); err == nil; time.Sleep(time.Millisecond) {
+			var unread int
+			if unread, err = unix.IoctlGetInt(fd, unix.TIOCINQ); unread == 0 {
 				break
 			}
+			if time.Since(begun) > killPatience {
+				err = fmt.Errorf("%d bytes unread", unread)
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
