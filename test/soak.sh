@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long runs: nodes that are upgraded, connections that move, processes that
 # are killed at every point of a hand-off, faulty streams, and fuzz targets. The
-# argument is how much of it: 1, the default, takes some 40 minutes; 0.1 is a
+# argument is how much of it: 1, the default, takes some 25 minutes; 0.1 is a
 # tenth. With the name of a part behind it only that part runs.
 #
 #	test/soak.sh              everything

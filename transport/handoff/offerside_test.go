@@ -354,7 +354,11 @@ func (o order) run(side string) (r report, err error) {
 	}
 	var d Deadlines
 	if o.Short {
-		d = Deadlines{stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline}
+		each := stopDeadline
+		if o.Sessions > 1 { // which take their time
+			each *= 2
+		}
+		d = Deadlines{each, each, each, each, each, each, each}
 	}
 	var fds []int
 	for i := range o.Sessions {
