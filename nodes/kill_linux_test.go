@@ -32,7 +32,7 @@ const (
 	killPeers     = 3
 	killsAtOnce   = 6
 	killPatience  = 20 * time.Second
-	killDeadline  = 1500 * time.Millisecond
+	killDeadline  = 2500 * time.Millisecond
 	greetings     = 20
 	greetingBytes = 8 << 10
 	narrowWindow  = 32 << 10
