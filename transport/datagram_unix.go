@@ -64,7 +64,7 @@ func newDatagram(fd int, remote Addr) (*Datagram, error) {
 			return nil, err
 		}
 	}
-	if err := setNonblock(fd); err != nil {
+	if err := setNonblock(fd, false); err != nil {
 		return nil, err
 	}
 	if s.wait, err = newWaiter(fd); err != nil {

@@ -78,3 +78,16 @@ func connectFD(fd int, addr Addr, _ time.Duration) error {
 	}
 	return nil
 }
+
+// hasPeer reports whether a socket is connected.
+func hasPeer(fd int) bool {
+	var name [unix.SizeofSockaddrAny]byte
+	size := uint32(len(name))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	return errno == 0
+}
+
+func isSocket(fd int) bool {
+	_, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil
+}

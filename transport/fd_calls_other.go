@@ -22,3 +22,9 @@ func connectFD(fd int, addr Addr, _ time.Duration) error {
 	}
 	return unix.Connect(fd, sa)
 }
+
+// hasPeer reports whether a socket is connected.
+func hasPeer(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err == nil
+}

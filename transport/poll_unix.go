@@ -85,6 +85,9 @@ func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool
 
 // connectResult asks how a connect has ended, if it has.
 func connectResult(fd int) (done bool, err error) {
+	if hasPeer(fd) {
+		return true, nil
+	}
 	errno, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return true, os.NewSyscallError("getsockopt SO_ERROR", err)
@@ -92,17 +95,22 @@ func connectResult(fd int) (done bool, err error) {
 	switch e := syscall.Errno(errno); e {
 	case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
 		return false, nil
-	case 0:
-		_, err := unix.Getpeername(fd)
-		return err == nil, nil // else a spurious wake-up
+	case 0: // it has ended just now, or this is a spurious wake-up
+		return hasPeer(fd), nil
 	default:
 		return true, os.NewSyscallError("connect", e)
 	}
 }
 
-func setNonblock(fd int) error {
-	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
-	if err == nil && flags&unix.O_NONBLOCK == 0 {
+// setNonblock switches the mode. A fresh socket, of this package's own plug-ins, has no other flags to keep.
+func setNonblock(fd int, fresh bool) (err error) {
+	flags := unix.O_RDWR
+	if !fresh {
+		if flags, err = fcntlFD(fd, unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK != 0 {
+			return nil
+		}
+	}
+	if err == nil {
 		_, err = fcntlFD(fd, unix.F_SETFL, flags|unix.O_NONBLOCK)
 	}
 	return os.NewSyscallError("fcntl O_NONBLOCK", err)

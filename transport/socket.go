@@ -24,6 +24,7 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
+	given  bool    // the descriptor came from elsewhere, to Import
 	fd     int     // the plug-in's descriptor, -1: none
 	wait   watch   // without FullImpl: where the SDK waits
 	poller *poller // shared with the Transport's other sockets
@@ -47,7 +48,7 @@ type socket[C any] struct {
 		late error // came beside bytes: for the next call
 		once bool  // try, do not wait
 		wait bool  // not ready
-		keen bool  // may poll before it waits
+		keen bool  // may do without the Go poller for a while
 	}
 	wr struct {
 		v     [][]byte
@@ -59,6 +60,7 @@ type socket[C any] struct {
 		keen  bool
 		began time.Time // when the wait in progress began
 		room  pace
+		near  pace // room, for a direct wait
 	}
 	acc struct {
 		c    C
@@ -92,11 +94,15 @@ type carrier interface {
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 	s := &socket[C]{cb: cb, poller: p, spin: newSpin(), full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
+	s.wr.near.hot = true
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s
 }
 
 func (s *socket[C]) waitsItself() bool { return s.full }
+
+// ours says that the descriptor is a fresh socket of one of this package's own plug-ins, about which nothing has to be asked.
+func (s *socket[C]) ours() bool { return s.prompt && !s.given }
 
 // own takes the plug-in's descriptor under the SDK's waiting (without FullImpl), or just learns it.
 func (s *socket[C]) own() error {
@@ -108,7 +114,7 @@ func (s *socket[C]) own() error {
 	if s.full {
 		return nil
 	}
-	return setNonblock(fd)
+	return setNonblock(fd, s.ours())
 }
 
 // ready makes a connected or listening socket usable; polls says that its reader may poll.
@@ -124,7 +130,7 @@ func (s *socket[C]) ready(polls bool) error {
 		return nil
 	}
 	var err error
-	s.wait, err = newWatch(s.fd, canPoll && polls && s.poller.limit > 0)
+	s.wait, err = newWatch(s.fd, canPoll && polls, s.ours())
 	return err
 }
 
@@ -137,7 +143,7 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 		return -1, nil
 	case err != nil:
 		return -1, err
-	case !(s.prompt && fd == s.fd) && !isDescriptor(fd):
+	case !s.ours() && !isDescriptor(fd):
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil

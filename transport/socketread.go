@@ -27,10 +27,10 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 		})
 	} else {
 		single := isSingle(ctx)
-		r.keen = canPoll && s.poller.limit > 0 && !single
+		r.keen = canPoll && !single
 		err = s.await(ctx, s.wait.reading(), s.readReady, &r.once, &r.wait)
 		if canPoll {
-			s.spin.end(r.n, s.poller.limit)
+			s.spin.end(r.n, s.poller)
 		}
 	}
 	if lost(err) { // the callback may still use r
@@ -74,7 +74,7 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 		if again(r.err) {
-			if r.keen && s.pollRead() {
+			if r.keen && s.helpRead() {
 				return true
 			}
 			if canPoll && !r.once && s.wait.quiet(false) {
@@ -89,16 +89,24 @@ func (s *socket[C]) tryRead(uintptr) bool {
 	}
 }
 
-// pollRead goes on trying for a while, where the pace of the peer promises something. The poller looks away meanwhile, so that nobody is woken beside
-// this reader.
-func (s *socket[C]) pollRead() bool {
-	r := &s.rd
-	r.keen = false
+// helpRead does without the Go poller for a while, where the pace of the peer promises something. That looks away meanwhile.
+func (s *socket[C]) helpRead() bool {
+	s.rd.keen = false
 	habit := s.spin.begin()
-	if !habit.due() || !s.poller.enter() {
+	polls, soon := s.poller.limit > 0 && habit.due(), s.poller.direct > 0 && s.spin.soon()
+	if !polls && !soon || !s.poller.enter() {
 		return false
 	}
 	defer s.poller.leave()
+	came := polls && s.pollRead(habit) || soon && s.directRead()
+	if came {
+		s.wait.quiet(true)
+	}
+	return came
+}
+
+// pollRead tries again and again.
+func (s *socket[C]) pollRead(habit *pace) bool {
 	limit := s.spin.patience(s.poller.limit)
 	if habit == &s.spin.flow {
 		nap(limit)
@@ -106,14 +114,24 @@ func (s *socket[C]) pollRead() bool {
 	}
 	came := false
 	for began := time.Now(); ; rest(pollPause) {
-		r.n, r.err = s.callRead(r.p, 0)
-		came = r.n != 0 || !again(r.err) && !interrupted(r.err)
-		if came || time.Since(began) >= limit {
+		if came = s.readAgain(); came || time.Since(began) >= limit {
 			break
 		}
 	}
-	if habit.polled(came); came {
-		s.wait.quiet(true)
-	}
+	habit.polled(came)
 	return came
+}
+
+// directRead makes a direct wait.
+func (s *socket[C]) directRead() bool {
+	came := awaitFD(s.fd, pollArrivals, s.poller.direct) && s.readAgain()
+	s.spin.near.polled(came)
+	return came
+}
+
+// readAgain reports whether there is something to tell.
+func (s *socket[C]) readAgain() bool {
+	r := &s.rd
+	r.n, r.err = s.callRead(r.p, 0)
+	return r.n != 0 || !again(r.err) && !interrupted(r.err)
 }

@@ -26,10 +26,12 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		})
 	} else {
 		single := isSingle(ctx)
-		w.keen = canPoll && s.poller.limit > 0 && !single
+		w.keen = canPoll && !single
 		err = s.await(ctx, s.wait.writing(), s.writeReady, &w.once, &w.wait)
 		if !w.began.IsZero() {
-			w.room.slept(time.Since(w.began) <= 4*s.poller.limit)
+			d := time.Since(w.began)
+			w.room.slept(d <= 4*s.poller.limit)
+			w.near.slept(d <= 2*s.poller.direct)
 			w.began = time.Time{}
 		}
 	}
@@ -88,7 +90,7 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 		if again(w.err) {
-			if w.keen && s.pollWrite() {
+			if w.keen && s.helpWrite() {
 				return true
 			}
 			w.wait, w.err = true, nil
@@ -100,20 +102,33 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 	}
 }
 
-// pollWrite goes on trying for a while, where room has lately come that fast.
-func (s *socket[C]) pollWrite() bool {
+// helpWrite does without the Go poller for a while, where room has lately come soon.
+func (s *socket[C]) helpWrite() bool {
 	w := &s.wr
 	w.keen, w.began = false, time.Now()
-	if !w.room.due() || !s.poller.enter() {
+	polls, soon := s.poller.limit > 0 && w.room.due(), s.poller.direct > 0 && w.near.due()
+	if !polls && !soon || !s.poller.enter() {
 		return false
 	}
 	defer s.poller.leave()
 	came := false
-	for !came && time.Since(w.began) < s.poller.limit {
-		rest(4 * pollPause)
-		w.n, w.err = s.callWrite(w.v, 0)
-		came = w.n != 0 || !again(w.err) && !interrupted(w.err)
+	if polls {
+		for !came && time.Since(w.began) < s.poller.limit {
+			rest(4 * pollPause)
+			came = s.writeAgain()
+		}
+		w.room.polled(came)
 	}
-	w.room.polled(came)
+	if soon && !came {
+		came = awaitFD(s.fd, pollRoom, s.poller.direct) && s.writeAgain()
+		w.near.polled(came)
+	}
 	return came
+}
+
+// writeAgain reports whether there is something to tell.
+func (s *socket[C]) writeAgain() bool {
+	w := &s.wr
+	w.n, w.err = s.callWrite(w.v, 0)
+	return w.n != 0 || !again(w.err) && !interrupted(w.err)
 }

@@ -32,10 +32,11 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 	return tr
 }
 
-// A poller bounds the readers of one Transport that poll at the same time.
+// A poller bounds the readers and writers of one Transport that do without the Go poller at the same time.
 type poller struct {
-	limit time.Duration
-	busy  atomic.Int32
+	limit  time.Duration // of polling
+	direct time.Duration // of a direct wait; 0: none is made
+	busy   atomic.Int32
 }
 
 // enter takes a place among those that poll: one processor is always left to others.
@@ -49,10 +50,16 @@ func (p *poller) enter() bool {
 
 func (p *poller) leave() { p.busy.Add(-1) }
 
+// directLimit is how long a direct wait may take: a system call of its own on the thread that has come to it, as a program without a scheduler makes it.
+// The Go poller would have another thread woken up for what comes, which then has to find who waits for it; and the first sleep of a connection costs it
+// a descriptor. But Close, and the end of a context, may have to wait for the end of a direct wait.
+const directLimit = 500 * time.Microsecond
+
 const (
 	pollMisses = 4        // times in vain after which a reader sleeps at once again
 	pollProbe  = 16       // short waits in a row after which a sleeping reader polls for once
 	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
+	pollFirst  = 6        // waits that belong to a handshake
 	pollPause  = 500 * time.Nanosecond
 )
 
@@ -64,15 +71,17 @@ type spin struct {
 	spoke atomic.Bool  // something was written since the last read
 	wrote atomic.Int64 // bytes of that
 	last  int          // bytes of the last read
+	first int          // of the first waits
 
 	answers, bulk, flow pace
+	near                pace // answers and the rest of something large, for a direct wait
 
 	habit *pace     // of the wait in progress; nil: there was none
 	began time.Time // when that began
 }
 
-// newSpin expects quick answers at first: a handshake is made of them.
-func newSpin() spin { return spin{} }
+// newSpin expects answers that come soon at first: a handshake is made of them.
+func newSpin() spin { return spin{near: pace{hot: true}} }
 
 // written follows a write of n bytes.
 func (s *spin) written(n int64) {
@@ -97,6 +106,16 @@ func (s *spin) begin() *pace {
 	return s.habit
 }
 
+// soon says that what is waited for is likely to come soon: nothing that just flows, but for the first few reads, which are a handshake's.
+func (s *spin) soon() bool {
+	if s.first < pollFirst {
+		s.first++
+	} else if s.habit == &s.flow {
+		return false
+	}
+	return s.near.due()
+}
+
 // patience is how long the reader tries: longer behind a large write, for the peer has to read it first.
 func (s *spin) patience(limit time.Duration) time.Duration {
 	if s.habit == &s.answers {
@@ -106,17 +125,20 @@ func (s *spin) patience(limit time.Duration) time.Duration {
 }
 
 // end follows a read of n bytes.
-func (s *spin) end(n int, limit time.Duration) {
+func (s *spin) end(n int, p *poller) {
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		d := time.Since(s.began)
+		if s.habit != &s.flow {
+			s.near.slept(d <= 2*p.direct)
+		}
 		switch {
 		case s.habit != &s.flow:
-			s.habit.slept(d <= 8*limit) // most of that is the waking
+			s.habit.slept(d <= 8*p.limit) // most of that is the waking
 		case spoke: // somebody else answered meanwhile: nothing that flows one way
 			s.flow = pace{}
 		default:
-			s.flow.slept(d <= limit)
+			s.flow.slept(d <= p.limit)
 		}
 		s.habit = nil
 	}

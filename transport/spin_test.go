@@ -71,11 +71,11 @@ func TestSpinBegins(t *testing.T) {
 		{"behind a write", func(s *spin) { s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
 		{"behind writes", func(s *spin) { s.written(10); s.written(20) }, func(s *spin) *pace { return &s.answers }, limit + 30},
 		{"behind a large write", func(s *spin) { s.written(1 << 30) }, func(s *spin) *pace { return &s.answers }, 4 * limit},
-		{"behind an answer", func(s *spin) { s.written(10); s.end(5, limit) }, func(s *spin) *pace { return &s.flow }, limit},
-		{"inside something large", func(s *spin) { s.end(pollBulk, limit) }, func(s *spin) *pace { return &s.bulk }, limit},
-		{"at its end", func(s *spin) { s.end(pollBulk, limit); s.end(100, limit) }, func(s *spin) *pace { return &s.flow }, limit},
-		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, limit) }, func(s *spin) *pace { return &s.bulk }, limit},
-		{"a new question", func(s *spin) { s.written(1000); s.end(100, limit); s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
+		{"behind an answer", func(s *spin) { s.written(10); s.end(5, &poller{limit: limit}) }, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside something large", func(s *spin) { s.end(pollBulk, &poller{limit: limit}) }, func(s *spin) *pace { return &s.bulk }, limit},
+		{"at its end", func(s *spin) { s.end(pollBulk, &poller{limit: limit}); s.end(100, &poller{limit: limit}) }, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, &poller{limit: limit}) }, func(s *spin) *pace { return &s.bulk }, limit},
+		{"a new question", func(s *spin) { s.written(1000); s.end(100, &poller{limit: limit}); s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var s spin
@@ -91,16 +91,16 @@ func TestSpinFlowAnswered(t *testing.T) {
 	var s spin
 	for range pollProbe - 1 {
 		s.begin()
-		s.end(10, time.Hour)
+		s.end(10, &poller{limit: time.Hour})
 	}
 	require.False(t, s.flow.due())
 	s.begin()
 	s.written(10)
-	s.end(10, time.Hour)
+	s.end(10, &poller{limit: time.Hour})
 	require.False(t, s.flow.due())
 	for range pollProbe {
 		s.begin()
-		s.end(10, time.Hour)
+		s.end(10, &poller{limit: time.Hour})
 	}
 	require.True(t, s.flow.due())
 }

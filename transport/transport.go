@@ -67,11 +67,11 @@ type plugin[C any] struct {
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling}}
+	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling, direct: directLimit}}
 }
 
 func (p *plugin[C]) withPolling(limit time.Duration) Transport {
-	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit}}
+	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, direct: p.poller.direct}}
 }
 
 // Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: whoever
@@ -161,6 +161,7 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
 	s := newSocket(p.cb, p.prompt, p.poller)
+	s.given = true
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}

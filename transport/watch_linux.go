@@ -10,43 +10,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canPoll says that a reader can try again and again without the Go poller waking up beside it for every arrival.
+// canPoll says that a reader can try again and again, or wait on its own thread, without the Go poller waking up beside it for every arrival.
 const canPoll = true
 
-// newWatch makes the place to wait for a plug-in's socket. Whoever never polls does with less.
-func newWatch(fd int, polls bool) (watch, error) {
+// newWatch makes the place to wait for a plug-in's socket. Whoever only ever sleeps does with less; sure says that the descriptor can be waited on.
+func newWatch(fd int, polls, sure bool) (watch, error) {
 	if !polls {
 		return plainWatch(fd)
 	}
-	w, err := newWatcher(fd)
-	if err != nil {
-		return nil, err
+	w := newWatcher(fd)
+	if sure || isSocket(fd) {
+		return w, nil
 	}
-	return w, nil
+	_, err := w.need(&w.reader, arrivals)
+	return w, err
 }
 
-// A watcher is a watch for readers that poll: an epoll descriptor of its own, which watches the plug-in's descriptor, and which the Go
-// poller watches in turn. So it can be told to look away (quiet) while a reader tries by itself. Closing it ends the waits and waits for a running
-// callback, and the plug-in's descriptor is closed only after that, so no reused number is ever read. Sending gets a second one when it has to
-// wait for the first time.
+// A watcher is a watch for readers that poll or wait directly: for each direction an epoll descriptor of its own, which watches the plug-in's
+// descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep for the first time, so a connection that only
+// shakes hands costs none; and it can be told to look away (quiet) while a reader helps itself. Closing it ends the waits and waits for running
+// callbacks, and the plug-in's descriptor is closed only after that, so no reused number is ever read.
 type watcher struct {
 	fd      int
 	in, out direction
-	reader  interest
 
-	mu     sync.Mutex // guards the making of writer
-	closed bool
-	writer interest
-
-	// The writer's first try, so that its closure is made once.
-	first struct {
-		ready func(uintptr) bool
-		done  bool
-		try   func(uintptr)
-	}
+	mu             sync.Mutex // guards all below, but not what the Go poller guards: what an interest watches for
+	reader, writer interest
+	running        int // callbacks without the Go poller
+	closed         bool
+	left           chan struct{} // closed when the last of them is over; nil: nobody waits
 }
 
-// An interest is one epoll descriptor in the Go poller.
+// An interest is one epoll descriptor in the Go poller; the zero value is none yet.
 type interest struct {
 	file   *os.File
 	raw    syscall.RawConn
@@ -54,19 +49,94 @@ type interest struct {
 	events uint32 // what it watches for now
 }
 
-func newWatcher(fd int) (*watcher, error) {
+func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
-	if err := w.reader.open(fd, unix.EPOLLIN|unix.EPOLLRDHUP); err != nil {
-		return nil, err
-	}
-	w.first.try = func(uintptr) { w.first.done = w.first.ready(0) }
-	w.in = direction{w.reader.raw.Read, w.reader.file.SetReadDeadline}
+	w.in = direction{w.parkReader, w.readerDeadline}
 	w.out = direction{w.parkWriter, w.writerDeadline}
-	return w, nil
+	return w
 }
 
 func (w *watcher) reading() *direction { return &w.in }
 func (w *watcher) writing() *direction { return &w.out }
+
+const (
+	arrivals = unix.EPOLLIN | unix.EPOLLRDHUP
+	room     = unix.EPOLLOUT
+)
+
+func (w *watcher) parkReader(ready func(uintptr) bool) error {
+	return w.park(&w.reader, arrivals, ready)
+}
+func (w *watcher) parkWriter(ready func(uintptr) bool) error { return w.park(&w.writer, room, ready) }
+
+func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, arrivals, t) }
+func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, room, t) }
+
+// park is RawConn.Read of an interest, whose first try needs no epoll descriptor.
+func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) error {
+	raw, err := w.begin(i)
+	if err != nil {
+		return err
+	}
+	if raw == nil {
+		done := false
+		func() {
+			defer w.end()
+			done = ready(0)
+		}()
+		if done {
+			return nil
+		}
+		if raw, err = w.need(i, events); err != nil {
+			return err
+		}
+	}
+	return raw.Read(ready)
+}
+
+// deadline ends the sleep of a direction, which may be about to begin.
+func (w *watcher) deadline(i *interest, events uint32, t time.Time) error {
+	if _, err := w.need(i, events); err != nil {
+		return err
+	}
+	return i.file.SetReadDeadline(t)
+}
+
+// begin enters a callback; where i is in the Go poller, that guards it, and there is no end.
+func (w *watcher) begin(i *interest) (syscall.RawConn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return nil, os.ErrClosed
+	case i != nil && i.raw != nil:
+		return i.raw, nil
+	}
+	w.running++
+	return nil, nil
+}
+
+func (w *watcher) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running--; w.running == 0 && w.left != nil {
+		close(w.left)
+	}
+}
+
+// need gives the interest to the Go poller, if that has not been done.
+func (w *watcher) need(i *interest, events uint32) (syscall.RawConn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		return nil, os.ErrClosed
+	case i.raw != nil:
+		return i.raw, nil
+	}
+	err := i.open(w.fd, events)
+	return i.raw, err
+}
 
 func (i *interest) open(fd int, events uint32) error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -108,14 +178,17 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// quiet tells the reader's epoll descriptor to look away, or to look again, and reports whether that was a change. It is the reader's, under the
-// wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go poller for what is there already where
-// it still counts the socket among those that were ready before.
+// quiet tells the reader's epoll descriptor, if there is one, to look away, or to look again, and reports whether that was a change. It is the
+// reader's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go poller for
+// what is there already where it still counts the socket among those that were ready before.
 func (w *watcher) quiet(on bool) (changed bool) {
-	if on == (w.reader.events == 0) {
+	w.mu.Lock()
+	none := w.reader.raw == nil
+	w.mu.Unlock()
+	if none || on == (w.reader.events == 0) {
 		return false
 	}
-	var events uint32 = unix.EPOLLIN | unix.EPOLLRDHUP
+	var events uint32 = arrivals
 	if on {
 		events = 0
 	}
@@ -123,52 +196,23 @@ func (w *watcher) quiet(on bool) (changed bool) {
 	return true
 }
 
-// parkWriter is raw.Write, for one caller at a time: the first try needs no epoll descriptor.
-func (w *watcher) parkWriter(ready func(uintptr) bool) error {
-	w.mu.Lock()
-	writer := w.writer.raw
-	w.mu.Unlock()
-	if writer == nil {
-		w.first.ready = ready
-		if err := w.reader.raw.Control(w.first.try); w.first.done || err != nil {
-			return err
-		}
-		if err := w.needWriter(); err != nil {
-			return err
-		}
-		writer = w.writer.raw
-	}
-	return writer.Read(ready)
-}
-
-func (w *watcher) needWriter() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return os.ErrClosed
-	}
-	if w.writer.raw != nil {
-		return nil
-	}
-	return w.writer.open(w.fd, unix.EPOLLOUT)
-}
-
-func (w *watcher) writerDeadline(t time.Time) error {
-	if err := w.needWriter(); err != nil {
-		return err
-	}
-	return w.writer.file.SetReadDeadline(t)
-}
-
 func (w *watcher) close() {
 	w.mu.Lock()
 	w.closed = true
-	writer := w.writer.file
-	w.mu.Unlock()
-	if writer != nil {
-		writer.Close()
+	var left chan struct{}
+	if w.running > 0 {
+		left = make(chan struct{})
+		w.left = left
 	}
-	w.reader.file.Close()
+	w.mu.Unlock()
+	for _, i := range []*interest{&w.reader, &w.writer} {
+		if i.file != nil {
+			i.file.Close()
+		}
+	}
+	if left != nil {
+		<-left
+	}
 }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
@@ -180,14 +224,14 @@ func (w *watcher) connected(ctx context.Context) error {
 	if isSingle(ctx) {
 		return os.ErrDeadlineExceeded
 	}
-	if err := w.reader.control(unix.EPOLL_CTL_MOD, w.fd, unix.EPOLLOUT); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	if _, err := w.need(&w.reader, room); err != nil {
+		return err
 	}
 	err := awaitConnect(ctx, &w.in, func(uintptr) bool { done, result = connectResult(w.fd); return done })
 	if err != nil {
 		return err
 	}
-	if err := w.reader.control(unix.EPOLL_CTL_MOD, w.fd, unix.EPOLLIN|unix.EPOLLRDHUP); err != nil {
+	if err := w.reader.control(unix.EPOLL_CTL_MOD, w.fd, arrivals); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	return result
@@ -199,7 +243,12 @@ func (w *watcher) rawConn() syscall.RawConn { return watched{w} }
 type watched struct{ w *watcher }
 
 func (c watched) Control(f func(fd uintptr)) error {
-	return c.w.reader.raw.Control(func(uintptr) { f(uintptr(c.w.fd)) })
+	if _, err := c.w.begin(nil); err != nil {
+		return err
+	}
+	defer c.w.end()
+	f(uintptr(c.w.fd))
+	return nil
 }
 
 func (c watched) Read(f func(fd uintptr) bool) error {
@@ -209,8 +258,5 @@ func (c watched) Read(f func(fd uintptr) bool) error {
 }
 
 func (c watched) Write(f func(fd uintptr) bool) error {
-	if err := c.w.needWriter(); err != nil {
-		return err
-	}
-	return c.w.writer.raw.Read(func(uintptr) bool { return f(uintptr(c.w.fd)) })
+	return c.w.out.park(func(uintptr) bool { return f(uintptr(c.w.fd)) })
 }

@@ -215,7 +215,7 @@ func TestPollingNone(t *testing.T) {
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 	}
 	require.False(t, y.sock.spin.answers.hot)
-	require.IsType(t, &waiter{}, y.sock.wait, "there is nothing to look away from")
+	require.NotZero(t, y.sock.wait.(*watcher).reader.events, "nobody who polls, nothing to look away from")
 }
 
 // A reader that was hot before sleeps when nothing comes: whatever happens elsewhere, it makes no call.
@@ -394,6 +394,14 @@ func TestPollingEnds(t *testing.T) {
 			y.atVain(1, func() { close(now) })
 			return now
 		},
+		"waiting directly": func(t *testing.T, y *tallied) <-chan struct{} {
+			y.sock.poller.direct = 20 * time.Millisecond
+			y.ask(t)
+			require.True(t, y.sock.spin.near.due())
+			now := make(chan struct{})
+			y.atVain(1, func() { close(now) })
+			return now
+		},
 	}
 	for moment, when := range moments {
 		for name, end := range map[string]func(t *testing.T, y *tallied, cancel func()) error{
@@ -542,6 +550,17 @@ func TestConnectsInProgress(t *testing.T) {
 	}
 }
 
+func watcherOf(t testing.TB, s *Stream) *watcher {
+	switch c := s.car.(type) {
+	case *socket[int]:
+		return c.wait.(*watcher)
+	case *socket[*UnixSocket]:
+		return c.wait.(*watcher)
+	}
+	require.FailNow(t, "unknown socket", "%T", s.car)
+	return nil
+}
+
 // opened is how many descriptors were opened since.
 func opened(t testing.TB, before map[string]string) int {
 	t.Helper()
@@ -554,7 +573,7 @@ func opened(t testing.TB, before map[string]string) int {
 	return n
 }
 
-// An idle connection has two descriptors; three where a write has had to wait. None is left behind.
+// A connection that has never slept has one descriptor, an idle one two; three where a write has had to wait. None is left behind.
 func TestDescriptors(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport
@@ -564,11 +583,23 @@ func TestDescriptors(t *testing.T) {
 			requireSpeakOnce(t, over.tr, over.at)
 			before := openDescriptors()
 			c, s := pair(t, over.tr, over.at)
-			require.Equal(t, 4, opened(t, before))
+			require.Equal(t, 2, opened(t, before))
 			requireSpeak(t, c, s)
-			require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			for _, idle := range []*Stream{c, s} {
+				waiting, stop := context.WithCancel(ctx)
+				reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
+				require.Eventually(t, func() bool {
+					w := watcherOf(t, idle)
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					return w.reader.raw != nil
+				}, 20*time.Second, time.Millisecond)
+				stop()
+				require.ErrorIs(t, returns(t, reading), context.Canceled)
+			}
+			require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
 			stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
 			require.Eventually(t, func() bool { return opened(t, before) == 5 }, 20*time.Second, time.Millisecond)
 			cancel()

@@ -125,7 +125,6 @@ func (s *Server) sitOut(err error) bool {
 	<-frozen
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.parked--
 	return !s.moved
 }
 
@@ -201,7 +200,7 @@ func (f *FrozenServer) end(moved bool) {
 		}
 	}
 	close(s.frozen)
-	s.frozen = nil
+	s.frozen, s.parked = nil, 0 // the next freeze waits for all anew, woken up or not
 }
 
 // A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must be called.
