@@ -164,7 +164,11 @@ func (q *Queue) End(err error) {
 
 // Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go out behind it.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
-	if err := q.s.pauseWrite(ctx); err != nil {
+	err := q.s.pauseWrite(ctx)
+	if err == nil && len(held) > 0 { // there may be no room for them
+		err = q.s.car.prepare(true)
+	}
+	if err != nil {
 		return opError("stage", q.s.remote, err)
 	}
 	q.mu.Lock()
