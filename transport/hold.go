@@ -151,10 +151,20 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never.
+// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never. Only a call of which a part is out hears
+// of success: the rest is among what Held has told.
 func (q *Queue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for i := range q.segs {
+		s := &q.segs[i]
+		s.parts = slices.DeleteFunc(s.parts, func(p part) bool {
+			if p.d.taken {
+				p.d.end(int64(p.d.size), nil)
+			}
+			return p.d.taken
+		})
+	}
 	q.fail(err)
 	if q.held != nil {
 		close(q.held)
