@@ -53,7 +53,8 @@ type Config struct {
 	// Visible makes peers count the node among nodes(); as a C node it is hidden. A visible node takes no part in global's
 	// synchronisation: global:sync/0 of its peers waits for it.
 	Visible bool
-	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible.
+	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise what a node does
+	// not do: atom caches and fragments, and FlagNameMe, which follows an empty name.
 	Flags dist.Flags
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends the oldest that has said nothing yet, or the
@@ -129,6 +130,9 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
+	}
+	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments | dist.FlagNameMe); unserved != 0 {
+		return cfg, fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished
 	if cfg.Visible {

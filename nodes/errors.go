@@ -38,8 +38,6 @@ var (
 	ErrNoConnection = errors.New("no connection to the node")
 	// ErrTooManyUnread: messages that nobody receives have piled up beside a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
-	// ErrUnexpectedReply: the peer's answer does not have the form of one.
-	ErrUnexpectedReply = errors.New("unexpected form of reply")
 )
 
 // An Error says what was attempted, with which peer, and why it failed.
@@ -66,15 +64,17 @@ func wrap(op, peer string, err error) error {
 }
 
 // An RPCError is the {badrpc, Reason} of a remote call.
-type RPCError struct{ Reason ei.Term }
+type RPCError struct {
+	Reason ei.Term // as {'EXIT', {undef, Stack}}, or nodedown
+}
 
 func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%v}", e.Reason) }
 
 // An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is finds
 // ErrNoProc and ErrNoConnection behind their reasons.
 type ExitError struct {
-	Pid    ei.Pid // zero when the process is known by name only
-	Reason ei.Term
+	Pid    ei.Pid  // zero when the process is known by name only
+	Reason ei.Term // of the exit signal, or of the monitor's message
 }
 
 func (e *ExitError) Error() string {
@@ -98,8 +98,8 @@ func (e *ExitError) Is(target error) bool {
 // A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, or no descriptor. It is
 // errors.ErrUnsupported.
 type NotMovableError struct {
-	Plugin string
-	Err    error // why there is no descriptor; nil: there is no Import
+	Plugin string // transport.Transport's Name
+	Err    error  // why there is no descriptor; nil: there is no Import
 }
 
 func (e *NotMovableError) Error() string {

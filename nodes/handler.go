@@ -79,7 +79,8 @@ func (r *reader) enter(c *Conn) {
 // Conn is the connection that the message came over; nil for one of this node.
 func (m *Message) Conn() *Conn { return m.conn }
 
-// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The request is decoded: the message may be released.
+// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request is
+// decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
@@ -90,7 +91,7 @@ func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	}
 	t, err := request.Decode()
 	if err != nil {
-		return nil, false
+		t = ei.Raw(bytes.Clone(request))
 	}
 	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
 }

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,6 +58,9 @@ func TestHandler(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(i)}, v)
 		}
+		deep := ei.Raw(strings.Repeat("h\x01", 20_000) + "j")
+		_, err = here.CallName(w.ctx(), there.Name(), "h", deep)
+		require.ErrorIs(t, err, ei.ErrLimit, "the answer came back, and is as deep")
 		require.NoError(t, b.SendExit(w.ctx(), h.Pid(), "x"))
 		require.Equal(t, dist.OpExit, arrives(t, ops, "the exit signal"))
 		_, err = b.Monitor(w.ctx(), h.Pid())

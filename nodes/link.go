@@ -16,7 +16,7 @@ type link struct {
 }
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice is once. A process that does not exist sends
-// an exit signal with reason noproc.
+// an exit signal with reason noproc. It is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -52,7 +52,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// Unlink ends a link: no exit signal of pid comes through it any more.
+// Unlink ends a link: no exit signal of pid comes through it any more. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
 	if string(pid.Node) == b.n.Name() {
@@ -184,7 +184,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
 	}
 }
 
-// SendExit sends an exit signal to a process, as exit/2.
+// SendExit sends an exit signal to a process, which with reason kill cannot trap it. It is erlang:exit/2.
 func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	raw, err := ei.Append(nil, reason)
 	if err != nil {

@@ -22,12 +22,12 @@ type target struct {
 }
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
-// message with the returned reference in Ref and the reason in Reason.
+// message with the returned reference in Ref and the reason in Reason. It is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitor(ctx, target{node: string(pid.Node), pid: pid}, nil)
 }
 
-// MonitorName is Monitor for whoever has a registered name on a node now.
+// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitor(ctx, target{node: node, name: ei.Atom(name)}, nil)
 }
@@ -74,7 +74,7 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 	return ref, nil
 }
 
-// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there.
+// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching[ref]
@@ -193,10 +193,13 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	return true
 }
 
-func (b *Mailbox) unwatched(ref ei.Ref) {
+// unwatched takes a DEMONITOR_P; false if the monitor is not of this process.
+func (b *Mailbox) unwatched(ref ei.Ref) bool {
 	b.lock()
 	defer b.mu.Unlock()
+	_, ok := b.watchers[ref]
 	delete(b.watchers, ref)
+	return ok
 }
 
 // down takes a MONITOR_P_EXIT.

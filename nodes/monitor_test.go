@@ -46,6 +46,23 @@ func TestMonitor(t *testing.T) {
 	})
 }
 
+// Who ends the monitor of a name, as every gen_server:call does, asks the process that has it, and not all processes of the node.
+func TestDemonitorNameAsksOne(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, b, other := box(t, here), box(t, there), box(t, there)
+		require.NoError(t, there.Register("b", b))
+		ref, err := a.MonitorName(w.ctx(), there.Name(), "b")
+		require.NoError(t, err)
+		settle(t, a, b)
+		require.Len(t, watchersOf(b), 1)
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		a.Demonitor(ref)
+		settle(t, a, b)
+		require.Empty(t, watchersOf(b))
+	})
+}
+
 func TestMonitorNoproc(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		a, gone := box(t, here), box(t, there)

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -15,14 +16,13 @@ type processes struct {
 
 	linking sync.Mutex // one link between two processes of this node is made or ended at a time
 
-	mu      sync.RWMutex
-	byID    map[uint64]*Mailbox
-	names   map[ei.Atom]*Mailbox
-	aliases map[ei.Ref]*Mailbox
-	funcs   map[function]Func
-	closed  bool
-	held    bool // the tables do not change: the node is frozen
-	drains  bool // no function or handler begins any more
+	mu     sync.RWMutex
+	byID   map[uint64]*Mailbox
+	names  map[ei.Atom]*Mailbox
+	funcs  map[function]Func
+	closed bool
+	held   bool // the tables do not change: the node is frozen
+	drains bool // no function or handler begins any more
 
 	tally   tally // those that are running
 	resting gate  // shut: no server takes a message
@@ -33,7 +33,6 @@ func (p *processes) init(n *Node) {
 	p.calls = make(chan struct{}, n.cfg.MaxCalls)
 	p.byID = map[uint64]*Mailbox{}
 	p.names = map[ei.Atom]*Mailbox{}
-	p.aliases = map[ei.Ref]*Mailbox{}
 	p.funcs = map[function]Func{}
 	p.tally.idle = make(chan struct{}, 1)
 }
@@ -83,11 +82,6 @@ func (p *processes) end(b *Mailbox) {
 			}
 		}
 	}
-	for ref, owner := range p.aliases {
-		if owner == b {
-			delete(p.aliases, ref)
-		}
-	}
 	close(b.over)
 }
 
@@ -116,10 +110,8 @@ func (p *processes) named(name ei.Atom) *Mailbox {
 // recipient finds the process that a message is for; nil if there is none.
 func (p *processes) recipient(m *Message) *Mailbox {
 	switch {
-	case m.Op == dist.OpAliasSend:
-		p.mu.RLock()
-		defer p.mu.RUnlock()
-		return p.aliases[m.Ref]
+	case m.Op == dist.OpAliasSend: // no process of Go gives itself an alias
+		return nil
 	case m.ToName != "":
 		return p.named(m.ToName)
 	}
@@ -202,10 +194,12 @@ func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()
 	defer p.mu.Unlock()
-	if p.names[ei.Atom(name)] == nil {
+	holder := p.names[ei.Atom(name)]
+	if holder == nil {
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
 	delete(p.names, ei.Atom(name))
+	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
 	if n.part != nil {
 		n.part.releaseName(ei.Atom(name))
 	}

@@ -295,6 +295,21 @@ func TestPortMapperEmbedded(t *testing.T) {
 	}, tooLong, 10*time.Millisecond)
 }
 
+// A port that something else has, without listening there, is told by its name: no port mapper is there, and none can be.
+func TestPortMapperEmbeddedPortTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
+	c, err := d.DialContext(patience(t), "tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	n := mapped(t, "alice", c.LocalAddr().String(), func(_ *Config, p *PortMapper) { p.Embed = true })
+	err = n.Start(patience(t))
+	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
+	require.ErrorIs(t, err, addressInUse)
+}
+
 func TestResolvers(t *testing.T) {
 	ctx := patience(t)
 	e, err := FixedPort(4370).Resolve(ctx, "alice@127.0.0.1")

@@ -18,7 +18,7 @@ import (
 
 // An Endpoint is where a node can be reached.
 type Endpoint struct {
-	Addr      transport.Addr
+	Addr      transport.Addr      // where it listens
 	Transport transport.Transport // nil: Config.Transport
 	Version5  bool                // the node speaks only the old handshake
 }
@@ -35,10 +35,10 @@ type Publisher interface {
 
 // A Presence is what a Publisher makes known.
 type Presence struct {
-	Name   string // alive@host
-	Addr   transport.Addr
-	Hidden bool
-	Logger *slog.Logger
+	Name   string         // alive@host
+	Addr   transport.Addr // that of the listener, really bound
+	Hidden bool           // the opposite of Config.Visible
+	Logger *slog.Logger   // never nil
 }
 
 // A Publication lasts until it is closed.
@@ -117,13 +117,18 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	pub := &registration{}
 	opts := p.keep(pub, who)
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
-	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ { // somebody else may start one at the same time
-		if err := pub.embed(ctx, p.Client.Addr, who.Logger); err != nil {
-			return nil, err
+	var taken error
+	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
+		taken = pub.embed(ctx, p.Client.Addr, who.Logger)
+		if taken != nil && !errors.Is(taken, addressInUse) { // else somebody starts one at the same time, it seems
+			return nil, taken
 		}
 		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	}
 	if err != nil {
+		if taken != nil && errors.Is(err, epmd.ErrNoPortMapper) {
+			err = fmt.Errorf("%w; nor can one run here: %w", err, taken)
+		}
 		return nil, errors.Join(err, pub.closeServer())
 	}
 	return pub, nil
@@ -169,7 +174,7 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process, unless another has begun to listen meanwhile.
+// embed runs a port mapper in this process. addressInUse: another has begun to listen meanwhile, or something else has the port.
 func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger) error {
 	addrs := []string{addr}
 	if addr == "" {
@@ -184,9 +189,6 @@ func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger)
 		return nil
 	}
 	ls, err := epmd.Listen(ctx, addrs...)
-	if errors.Is(err, addressInUse) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,22 @@ func upgrade(t testing.TB, n *Node) *Node {
 	return s.Node()
 }
 
+// A name that was given back, and taken again, is one name.
+func TestUpgradeRegisteredAgain(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	a, b := box(t, n), box(t, n)
+	require.NoError(t, n.Register("again", a))
+	require.NoError(t, n.Unregister("again"))
+	require.NoError(t, n.Register("again", a))
+	require.NoError(t, n.Register("on", a))
+	require.NoError(t, n.Unregister("on"))
+	require.NoError(t, n.Register("on", b))
+	n = upgrade(t, n)
+	require.Equal(t, a.Pid(), n.Whereis("again").Pid())
+	require.Equal(t, b.Pid(), n.Whereis("on").Pid())
+}
+
 // A node of many kinds of processes moves under load, again and again.
 func TestUpgradeUnderLoad(t *testing.T) {
 	for _, kind := range movers {

@@ -84,7 +84,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		if b := n.procs.local(m.To); b != nil {
 			b.unlinked(m.From, func() {})
 		}
-	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader
+	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader; NODE_LINK is unused
 	default:
 		n.process(&m.Control, m)
 	}
@@ -110,10 +110,8 @@ func (n *Node) process(ctl *dist.Control, m *Message) {
 			sendDown(n.tell, ctl.To, w, ctl.Ref, ei.Atom("noproc"))
 		}
 	case dist.OpDemonitorP:
-		if ctl.ToName != "" { // the name may have gone, or moved on
+		if (b == nil || !b.unwatched(ctl.Ref)) && ctl.ToName != "" { // the name has gone, or moved on
 			n.unwatchByName(ctl.Ref)
-		} else if b != nil {
-			b.unwatched(ctl.Ref)
 		}
 	case dist.OpUnlinkID:
 		acknowledge := func() {}
@@ -148,7 +146,9 @@ func (n *Node) process(ctl *dist.Control, m *Message) {
 
 func (n *Node) unwatchByName(ref ei.Ref) {
 	for _, b := range n.procs.all() {
-		b.unwatched(ref)
+		if b.unwatched(ref) {
+			return
+		}
 	}
 }
 

@@ -30,8 +30,8 @@ type noReply struct{}
 
 // A Call is a request of gen_server:call.
 type Call struct {
-	From    ei.Pid
-	Request ei.Term
+	From    ei.Pid  // the process that waits for the reply
+	Request ei.Term // of Mailbox.CallOf, an ei.Raw where it is over one of ei.Limits
 
 	n    *Node
 	conn *Conn

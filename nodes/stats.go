@@ -16,22 +16,22 @@ func (c *counters) all() [4]*atomic.Int64 {
 
 // Stats is a snapshot of a node's counters.
 type Stats struct {
-	Connections      int64 // ever up
-	HandshakesFailed int64 // started by peers
-	Malformed        int64 // connections ended for a malformed frame or control message
-	Undeliverable    int64 // messages to processes or names that do not exist, as a BEAM drops them too
-	Mailboxes        int   // open
-	Peers            []PeerStats
+	Connections      int64       // ever up
+	HandshakesFailed int64       // started by peers
+	Malformed        int64       // connections ended for a malformed frame or control message
+	Undeliverable    int64       // messages to processes or names that do not exist, as a BEAM drops them too
+	Mailboxes        int         // open
+	Peers            []PeerStats // a connection each, in no particular order
 }
 
 // PeerStats is a snapshot of one connection's counters.
 type PeerStats struct {
-	Name             string
-	MessagesReceived int64
-	MessagesSent     int64
-	BytesReceived    int64 // of frames, ticks included
-	BytesSent        int64
-	BytesQueued      int
+	Name             string // of the other node
+	MessagesReceived int64  // signals included
+	MessagesSent     int64  // signals that the node sends by itself, such as those of links, not included
+	BytesReceived    int64  // of frames, ticks included
+	BytesSent        int64  // given to the transport
+	BytesQueued      int    // waiting, or being written
 }
 
 // Stats takes a snapshot.

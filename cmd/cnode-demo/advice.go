@@ -120,6 +120,13 @@ var advices = []advice{
 		}
 		return "Port mappers listen on addresses of this machine: see --listen and ERL_EPMD_ADDRESS, and ERL_EPMD_PORT for the port."
 	}},
+	{"port mapper's port", func(err error) string {
+		if !errors.Is(err, epmd.ErrNoPortMapper) || !errors.Is(err, syscall.EADDRINUSE) {
+			return ""
+		}
+		return "The port is in use, but not by a port mapper that can be reached there: ss -tnap shows who has it. Choose another one with\n" +
+			"ERL_EPMD_PORT, the same for all nodes, or give --epmd HOST:PORT."
+	}},
 	{"no port mapper", is(epmd.ErrNoPortMapper,
 		"Nothing listens there. A running Erlang node or serve brings a port mapper along; cnode-demo epmd is one by itself. If it uses\n"+
 			"another port, set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
@@ -158,6 +165,9 @@ var advices = []advice{
 	}},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
+	{"no serve", is(errNoServe,
+		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by XDG_RUNTIME_DIR,\n"+
+			"or else by the temporary folder (TMPDIR): they have to be the same here and there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
 		"Something listens at that address already: choose another --listen, or leave it out and get a free port. A socket in a directory\n"+
 			"belongs to a running node of that name.")},
@@ -181,7 +191,8 @@ var advices = []advice{
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
 			return ""
 		}
-		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. --timeout waits longer."
+		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. ping and call\n" +
+			"wait longer with --timeout."
 	}},
 	{"interrupted", is(context.Canceled, "Interrupted.")},
 }

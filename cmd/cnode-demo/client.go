@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes"
 )
@@ -22,6 +23,7 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	cfg.HandshakeTimeout = handshakeTime(ctx)
 	finish, err := o.virtual.over(&cfg)
 	if err != nil {
 		return nil, nil, nil, err
@@ -42,4 +44,13 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 		return nil, nil, nil, err
 	}
 	return n, c, end, nil
+}
+
+// handshakeTime is how long a handshake may take: the time of the whole command, where it has been given more than is usual.
+func handshakeTime(ctx context.Context) time.Duration {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return nodes.DefaultHandshakeTimeout
+	}
+	return max(time.Until(end), nodes.DefaultHandshakeTimeout)
 }

@@ -226,12 +226,15 @@ func controlName(name string) string {
 	return strings.ReplaceAll(url.PathEscape(name), "%40", "@")
 }
 
-// dialControl connects to the process that is a node.
+// errNoServe: nothing listens on the node's control socket.
+var errNoServe = errors.New("no serve of this user runs as")
+
+// dialControl connects to the process that is a node; errNoServe if there is none.
 func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 	path := filepath.Join(ownParent(), controlName(name), "control")
 	ch, err := handoff.DialControl(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("no serve of this user runs as %s: %w", name, err)
+		return nil, fmt.Errorf("%w %s: %w", errNoServe, name, err)
 	}
 	return ch, err
 }

@@ -127,6 +127,8 @@ func TestCommandLine(t *testing.T) {
 		{"call a@127.0.0.1 m f [1", "ARGS: "},
 		{"names --epmd embedded", "--epmd embedded is for serve"},
 		{"names --epmd x", "want auto, embedded or HOST:PORT"},
+		{"names --epmd 127.0.0.1:bad", `port "bad" is not in 0..65535`},
+		{"ping a@127.0.0.1 --epmd 127.0.0.1:70000 --cookie c", `port "70000" is not in 0..65535`},
 		{"epmd --listen x", "a port mapper listens on IP:PORT"},
 		{"epmd --listen unix:/tmp/x", "a port mapper listens on IP:PORT"},
 		{"epmd --epmd host:x", "a port mapper listens on IP:PORT"},

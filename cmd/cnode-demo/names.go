@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/spf13/cobra"
@@ -58,6 +59,11 @@ func checkMapperAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && (host == "" || port == "") {
 		err = errors.New("a part is missing")
+	}
+	if err == nil {
+		if _, perr := strconv.ParseUint(port, 10, 16); perr != nil {
+			err = fmt.Errorf("port %q is not in 0..65535", port)
+		}
 	}
 	if err != nil {
 		return usagef("--epmd %q: want auto, embedded or HOST:PORT (%w)", addr, err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -33,11 +34,13 @@ func TestFaultyStreams(t *testing.T) {
 				var faults atomic.Int64
 				o := transport.GentleFaults(seed)
 				o.Done = func(transport.FaultEvent) { faults.Add(1) }
-				// The handshake is cut at random places in any case; every fourth time it goes byte by byte.
+				// The handshake is cut at random places in any case; every fourth time it goes byte by byte, each of them late.
 				if seed%4 == 0 {
 					for i := range int64(150) {
-						o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i},
-							transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: true})
+						for _, write := range []bool{false, true} {
+							o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
+								transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: time.Millisecond})
+						}
 					}
 				}
 				cfg := config(port)
