@@ -80,7 +80,8 @@ type Config struct {
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to have: see Inherited. It must
 	// be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the node. An error ends the freeze. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
-	// DrainTimeout is how long Freeze waits for running functions and handlers. 0: DefaultDrainTimeout.
+	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
+	// DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
 	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to

@@ -63,6 +63,9 @@ type Mailbox struct {
 	over      chan struct{} // closed when the mailbox has ended
 	why       ei.Term
 
+	serves  bool    // it belongs to a Server
+	serving request // that the Server has in hand
+
 	names    []ei.Atom
 	links    map[ei.Pid]*link
 	watchers map[ei.Ref]watcher // who monitors this process
@@ -155,6 +158,10 @@ func (b *Mailbox) All(ctx context.Context) iter.Seq2[*Message, error] {
 func (b *Mailbox) take() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.takeLocked()
+}
+
+func (b *Mailbox) takeLocked() *Message {
 	if b.first == len(b.queue) || b.held.Load() {
 		return nil
 	}

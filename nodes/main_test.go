@@ -11,6 +11,9 @@ import (
 	"github.com/cnode-go/cnode/test/port"
 )
 
+// killVariable says that the test program is one side of a hand-off, and what it is to do.
+const killVariable = "CNODE_TEST_KILL"
+
 // Nothing of a node may outlive its Close: no goroutine, no descriptor.
 func TestMain(m *testing.M) {
 	if IsWorker() {
@@ -18,6 +21,9 @@ func TestMain(m *testing.M) {
 	}
 	if workers, ok := os.LookupEnv("CNODE_BENCH_WORKERS"); ok {
 		os.Exit(testServer(workers))
+	}
+	if os.Getenv(killVariable) != "" {
+		os.Exit(runKillSide())
 	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {

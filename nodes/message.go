@@ -17,6 +17,7 @@ type Message struct {
 	buf  []byte   // the frame
 	pool *buffers // where buf comes from; nil: it is used again for the next message
 	conn *Conn    // that the message came over; nil: from this node
+	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
 }
 
 // Term decodes the payload. It allocates; ei.NewCursor(m.Payload) does not.

@@ -142,7 +142,11 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 			return nil, err
 		}
 	}
+	b.mu.Lock()
+	b.serves = true
+	b.mu.Unlock()
 	if !n.background(func() { s.run(n, b) }) {
+		b.retire()
 		b.Close()
 		return nil, wrap("serve", "", ErrClosed)
 	}
@@ -154,6 +158,7 @@ func (s *Server) run(n *Node, b *Mailbox) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	defer cancel()
 	regular := false
+	defer b.retire()
 	defer func() {
 		var p any = "runtime.Goexit"
 		if r := recover(); r != nil {
@@ -166,10 +171,11 @@ func (s *Server) run(n *Node, b *Mailbox) {
 	}()
 	for b.awaits() {
 		begun := n.procs.begin() // before the message is taken: a node that is handed over must not lose it
-		m := b.take()
+		m := b.takeServed()
 		switch {
 		case m != nil && !begun: // the node drains
 			b.refuse(m)
+			b.served()
 			continue
 		case begun:
 			func() {
@@ -195,13 +201,16 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 				c.tag = bytes.Clone(tag)
 				m.Release()
 				s.call(ctx, c)
+				b.served()
 				return
 			}
 			n.log.Warn("undecodable request", "from", from, "error", err)
 			_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
+			b.served()
 			return
 		}
 	}
+	b.served() // which nobody waits for
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := genCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {

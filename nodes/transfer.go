@@ -21,9 +21,11 @@ type FrozenConn struct {
 }
 
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It takes the time
-// of the message that is being handled, and of the functions that run for the peer and owe it an answer, two seconds at the most; else everything goes on, and the
-// error is context.DeadlineExceeded. A plug-in without Import is a
-// *NotMovableError, before anything has changed.
+// of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the functions that run for the peer and of
+// the requests that it has made of a Server, read or not, Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. After an error
+// everything goes on. So a function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later
+// (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
+// changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -43,16 +45,20 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, freezeBudget)
+	halting, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
-	if err := c.haltReader(ctx); err != nil {
+	if err := c.haltReader(halting); err != nil {
 		return nil, err
 	}
-	if err := c.works.wait(ctx); err != nil {
+	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
+	defer cancel()
+	if err := c.answered(draining); err != nil {
 		c.letReader()
-		return nil, fmt.Errorf("functions are running that owe the peer an answer: %w", err)
+		return nil, err
 	}
-	if err := c.rest(ctx, c.n.procs.barrier); err != nil {
+	resting, cancel := context.WithTimeout(ctx, freezeBudget)
+	defer cancel()
+	if err := c.rest(resting, c.n.procs.barrier); err != nil {
 		c.letReader()
 		return nil, err
 	}

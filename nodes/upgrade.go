@@ -20,7 +20,7 @@ const (
 	freezers = 16
 )
 
-// ErrDraining: functions or handlers were still running when the drain time was over.
+// ErrDraining: functions or handlers were still running when the drain time was over, or requests of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
 // A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It is this process's until Release, and goes on

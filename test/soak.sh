@@ -1,20 +1,32 @@
 #!/usr/bin/env bash
 # The long runs: nodes that are upgraded, connections that move, processes that
-# are killed at every point of a hand-off, and fuzz targets. The argument is how
-# much of it: 1, the default, takes some 15 minutes. With the name of a part
-# behind it only that part runs: upgrades, moves, kills or fuzz.
+# are killed at every point of a hand-off, faulty streams, and fuzz targets. The
+# argument is how much of it: 1, the default, takes some 25 minutes; 0.1 is a
+# tenth. With the name of a part behind it only that part runs.
 #
 #	test/soak.sh              everything
 #	test/soak.sh 10           ten times as long
-#	test/soak.sh 3 kills      one part
+#	test/soak.sh 0.2 kills    one part
+#
+# Parts, at length 1:
+#	upgrades   100 upgrades of a serve for each OTP and transport, which a real
+#	           node uses without pause: numbered messages, calls, a link, a monitor
+#	moves      1,000 moves of a connection, with numbered messages of a real node
+#	           of each OTP both ways; 1,000 moves between two processes; 100 moves
+#	           of a node; nodes with 1,000 connections
+#	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
+#	           with half a frame in each direction and a full window
+#	chaos      100 faulty streams for each OTP, faults at every byte, workers killed
+#	           and stopped, 1,000 runs of each state machine
+#	fuzz       20 s for each target
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^[1-9][0-9]*$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|fuzz]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|chaos|fuzz)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|chaos|fuzz]]" >&2
 	exit 2
 fi
 
@@ -29,24 +41,37 @@ part() {
 	printf '== %s (%d s)\n' "$*" $((SECONDS - started))
 }
 
-if part upgrades "$((100 * much)) for each OTP"; then
-	CNODE_UPGRADES=$((100 * much)) go test -count=1 -timeout 0 -v -run TestUpgrade$ ./test/interop/upgrade
+# times N prints how many N are at this length, at least 1.
+times() { awk -v n="$1" -v much="$much" 'BEGIN { n = int(n * much); print n < 1 ? 1 : n }'; }
+
+# soak ARGUMENT... is go test without its cache and its time-out.
+soak() { go test -count=1 -timeout 0 "$@"; }
+
+if part upgrades "$(times 100) for each OTP and transport"; then
+	CNODE_UPGRADES=$(times 100) soak -v -run 'TestUpgrade$' ./test/interop/upgrade
 fi
 
-if part moves "$((1000 * much)) of a connection, and nodes with 1,000 connections"; then
-	CNODE_MOVES=$((1000 * much)) CNODE_CONNECTIONS=1000 go test -count=1 -timeout 0 -v -run Figures ./test/interop/upgrade
-	go test -count=$((10 * much)) -timeout 0 -v ./test/interop/move
+if part moves "$(times 1000) of a connection, $(times 100) of a node, and nodes with 1,000 connections"; then
+	CNODE_MOVES=$(times 1000) CNODE_NODE_MOVES=$(times 100) soak -v ./test/interop/move
+	CNODE_MOVES=$(times 1000) CNODE_CONNECTIONS=1000 soak -v -run Figures ./test/interop/upgrade
 fi
 
-if part kills "$much times, one session and 1,000"; then
-	HANDOFF_KILL_SESSIONS="1 250 1000" go test -race -count="$much" -timeout 0 -run 'TestKill|TestNoNumbersThere' ./transport/handoff
+if part kills "$(times 1) times, one session, 250 and 1,000"; then
+	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -count="$(times 1)" -run 'TestKill|TestNoNumbersThere' ./transport/handoff
 fi
 
-if part fuzz "$((20 * much)) s each"; then
+if part chaos "$(times 100) faulty streams for each OTP"; then
+	CNODE_FAULTS=$(times 100) soak -race -run TestFaultyStreams ./test/interop
+	soak -race -count="$(times 5)" -run 'TestWorker(Killed|Stopped)|TestFrontKilled' ./test/interop/workers
+	soak -race -count="$(times 3)" -run Fault ./transport/... ./nodes ./tlstransport
+	soak -race -run Machine ./nodes -rapid.checks="$(times 1000)"
+fi
+
+if part fuzz "$(times 20) s each"; then
 	for package in $(go list ./...); do
 		for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
 			echo "$package $target"
-			go test -run '^$' -fuzz "^$target\$" -fuzztime $((20 * much))s "$package"
+			go test -run '^$' -fuzz "^$target\$" -fuzztime "$(times 20)s" "$package"
 		done
 	done
 fi

@@ -151,10 +151,20 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never.
+// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never. Only a call of which a part is out hears
+// of success: the rest is among what Held has told.
 func (q *Queue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for i := range q.segs {
+		s := &q.segs[i]
+		s.parts = slices.DeleteFunc(s.parts, func(p part) bool {
+			if p.d.taken {
+				p.d.end(int64(p.d.size), nil)
+			}
+			return p.d.taken
+		})
+	}
 	q.fail(err)
 	if q.held != nil {
 		close(q.held)
@@ -164,7 +174,11 @@ func (q *Queue) End(err error) {
 
 // Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go out behind it.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
-	if err := q.s.pauseWrite(ctx); err != nil {
+	err := q.s.pauseWrite(ctx)
+	if err == nil && len(held) > 0 { // there may be no room for them
+		err = q.s.car.prepare(true)
+	}
+	if err != nil {
 		return opError("stage", q.s.remote, err)
 	}
 	q.mu.Lock()

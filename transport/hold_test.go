@@ -64,6 +64,49 @@ func TestPauseRead(t *testing.T) {
 	}
 }
 
+// A read or write that begins at the moment of a pause is paused too: nothing is in progress when the pause has begun.
+func TestPauseMeetsBeginning(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(s, nil)
+	full := make([]byte, 24<<20) // more than any window
+	ctx, cancel := context.WithCancel(context.Background())
+	filled := aside(func() error { return q.Post(ctx, full, nil, 0) })
+	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { // the window is full
+		_, before := q.Buffered()
+		time.Sleep(10 * time.Millisecond)
+		_, after := q.Buffered()
+		return before == after
+	}, 10*time.Second, time.Millisecond)
+	limit, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	for i := range 5_000 {
+		var b [1]byte
+		started := make(chan struct{})
+		read := make(chan error, 1)
+		go func() {
+			close(started)
+			_, err := s.Read(context.Background(), b[:])
+			read <- err
+		}()
+		<-started
+		for range i % 50 { // so that the two meet anywhere
+			s.usable()
+		}
+		require.NoError(t, s.PauseRead(limit), i)
+		if i%4 == 0 { // the flusher begins, and is to stop
+			require.NoError(t, q.Hold(limit), i)
+			q.Unhold()
+		}
+		require.ErrorIs(t, returns(t, read), ErrPaused, i)
+		s.Resume()
+	}
+	cancel()
+	require.NoError(t, c.Close())
+	<-filled
+	require.NoError(t, s.Close())
+}
+
 // What a held queue still has to send is what the peer has not got yet, byte by byte.
 func TestHold(t *testing.T) {
 	for name, tr := range map[string]Transport{"tcp": TCP(), "memory": NewMemory()} {

@@ -146,6 +146,13 @@ func (s *socket[C]) side(writing bool) *side {
 	return &s.in
 }
 
+func (s *socket[C]) prepare(writing bool) error {
+	if s.wait == nil {
+		return nil
+	}
+	return s.way(writing).deadline(time.Time{})
+}
+
 func (s *socket[C]) way(writing bool) *direction {
 	if writing {
 		return s.wait.writing()

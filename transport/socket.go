@@ -90,6 +90,7 @@ type carrier interface {
 	checkPeer(ctx context.Context, name string) error
 	halt(writing bool) // see Stream.PauseRead
 	resume(writing bool)
+	prepare(writing bool) error // for sleeping in that direction, which cannot fail later for lack of a descriptor
 }
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {

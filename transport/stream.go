@@ -121,12 +121,20 @@ func (s *Stream) ready(directions int32) error {
 	return nil
 }
 
-// beginRead claims the reading direction.
+// beginRead claims the reading direction. It looks for a pause once more when it has: a pause shows first, and looks for claims then, so that one of the two sees
+// the other.
 func (s *Stream) beginRead() error {
 	if err := s.ready(pausedRead); err != nil {
 		return err
 	}
-	return s.claimRead()
+	if err := s.claimRead(); err != nil {
+		return err
+	}
+	if err := s.ready(pausedRead); err != nil {
+		s.endRead()
+		return err
+	}
+	return nil
 }
 
 func (s *Stream) claimRead() error {
@@ -216,11 +224,14 @@ func (s *Stream) beginWrite() error {
 	if !s.writing.CompareAndSwap(false, true) {
 		return ErrBusy
 	}
-	if s.poison != nil {
-		s.endWrite()
-		return s.poison
+	err := s.ready(pausedWrite) // see beginRead
+	if err == nil {
+		err = s.poison
 	}
-	return nil
+	if err != nil {
+		s.endWrite()
+	}
+	return err
 }
 
 // writePart writes v until ctx ends; how much is out is the caller's affair. Only a Queue uses it.

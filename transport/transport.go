@@ -168,7 +168,11 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}
-	if err := s.ready(true); err != nil {
+	err := s.ready(true)
+	if err == nil {
+		err = s.prepare(false) // whoever takes a connection over is to find out now
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil

@@ -2,6 +2,8 @@ package interop
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +24,9 @@ func TestFaultyStreams(t *testing.T) {
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		load(t, erl, "counter")
 		seeds := uint64(12)
-		if testing.Short() {
+		if n, err := strconv.ParseUint(os.Getenv("CNODE_FAULTS"), 10, 32); err == nil { // for long runs
+			seeds = n
+		} else if testing.Short() {
 			seeds = 3
 		}
 		for seed := range seeds {

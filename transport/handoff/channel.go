@@ -23,7 +23,7 @@ type Channel struct {
 // NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a process of another
 // user. errors.ErrUnsupported where there are no such sockets (darwin, windows).
 func NewChannel(conn *net.UnixConn) (*Channel, error) {
-	c, err := NewConn(conn)
+	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
 	}

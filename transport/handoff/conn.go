@@ -23,13 +23,14 @@ const MaxDescriptors = 253
 // byte that they were sent with, or with bytes glued in front of it.
 //
 // All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as
-// their contexts let them. Waiting uses the deadlines of the net.UnixConn: leave them alone. Sending and receiving allocate nothing on Linux, unless they
+// their contexts let them. Sending and receiving allocate nothing on Linux, unless they
 // must wait under a context that can be cancelled.
 type Conn struct {
-	conn *net.UnixConn
-	raw  syscall.RawConn
-	kind int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
-	peer transport.Addr // that it is connected to; nil: none
+	conn  *net.UnixConn // nil: alone has the socket
+	alone *lone
+	raw   syscall.RawConn
+	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
+	peer  transport.Addr // that it is connected to; nil: none
 
 	sending, receiving   chan struct{} // held by who uses out, in
 	out                  outgoing
@@ -81,9 +82,19 @@ type incoming struct {
 	inSystem
 }
 
-// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success. errors.ErrUnsupported where descriptors cannot be passed
-// (windows).
+// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success: the net.UnixConn must not be used any more. errors.ErrUnsupported where descriptors
+// cannot be passed (windows).
 func NewConn(conn *net.UnixConn) (*Conn, error) {
+	c, err := borrow(conn)
+	if err != nil {
+		return nil, err
+	}
+	c.own()
+	return c, nil
+}
+
+// borrow makes a Conn of a socket that stays with package net.
+func borrow(conn *net.UnixConn) (*Conn, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, failed("adopt", nil, err)
@@ -103,13 +114,32 @@ func NewConn(conn *net.UnixConn) (*Conn, error) {
 }
 
 // Close closes the socket. Calls that wait come back with net.ErrClosed. A listener's path is not removed.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error {
+	if c.conn == nil {
+		return c.alone.Close()
+	}
+	return c.conn.Close()
+}
+
+// closeWrite ends the sending direction.
+func (c *Conn) closeWrite() error {
+	if c.conn == nil {
+		return c.alone.closeWrite()
+	}
+	return c.conn.CloseWrite()
+}
 
 // SyscallConn is for options of the socket.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// UnixConn is the socket below. Its deadlines belong to the Conn, and reading from it loses descriptors.
-func (c *Conn) UnixConn() *net.UnixConn { return c.conn }
+// UnixConn is the socket for package net, until Close. Its deadlines belong to the Conn, and reading from it loses descriptors. On Linux the first call makes it,
+// with a descriptor of its own; it is nil if there is none to be had, or after Close.
+func (c *Conn) UnixConn() *net.UnixConn {
+	if c.conn == nil {
+		return c.alone.unixConn()
+	}
+	return c.conn
+}
 
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }

@@ -44,6 +44,7 @@ func conn(t testing.TB, c *net.UnixConn) *Conn {
 	t.Helper()
 	made, err := NewConn(c)
 	require.NoError(t, err)
+	t.Cleanup(func() { made.Close() })
 	return made
 }
 

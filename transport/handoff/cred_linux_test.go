@@ -82,7 +82,7 @@ func TestForeignAncillary(t *testing.T) {
 			noLeak(t)
 			u, v := pair(t, kind)
 			b := conn(t, v)
-			raw, err := v.SyscallConn()
+			raw, err := b.SyscallConn()
 			require.NoError(t, err)
 			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
 			require.NoError(t, err)

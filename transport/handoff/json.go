@@ -92,7 +92,7 @@ func bindJSON(path string, destination transport.Addr) (*JSONSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := NewConn(conn)
+	c, err := borrow(conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(), pin.remove())
 	}

@@ -4,6 +4,7 @@ package handoff
 
 import (
 	"context"
+	"flag"
 	"net"
 	"os"
 	"strings"
@@ -15,11 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const testParallel = "6"
+
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
 func TestMain(m *testing.M) {
 	if side := os.Getenv(sideVariable); side != "" {
 		os.Exit(runSide(side))
 	}
+	_ = flag.Set("test.parallel", testParallel) // what runs in parallel mostly waits; the command line overrides it
 	os.Exit(leak.Run(m))
 }
 

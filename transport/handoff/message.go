@@ -70,7 +70,11 @@ type frame struct {
 // NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success. A nil config is the default.
 func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
 	m, err := newMessageConn(conn, config)
-	return m, failed("message connection", nil, err)
+	if err != nil {
+		return nil, failed("message connection", nil, err)
+	}
+	m.conn.own()
+	return m, nil
 }
 
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
@@ -86,7 +90,7 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 			m.timeout = config.Timeout
 		}
 	}
-	c, err := NewConn(conn)
+	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +295,7 @@ func (m *MessageConn) dropAttachment() (err error) {
 }
 
 // CloseWrite ends the sending of messages: the peer receives those that were sent, then io.EOF.
-func (m *MessageConn) CloseWrite() error { return m.conn.conn.CloseWrite() }
+func (m *MessageConn) CloseWrite() error { return m.conn.closeWrite() }
 
 // Close closes the socket, and an attachment whose message is not all there. Calls that wait come back with net.ErrClosed.
 func (m *MessageConn) Close() error {
@@ -311,7 +315,7 @@ func (m *MessageConn) forget() error {
 
 // Send sends one message on a UNIX socket, see [MessageConn.Send]. It is for a message now and then: a MessageConn does it with less.
 func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) error {
-	m, err := NewMessageConn(conn, nil)
+	m, err := newMessageConn(conn, nil)
 	if err != nil {
 		return err
 	}
@@ -321,7 +325,7 @@ func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) 
 // Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket after an error, that of
 // the context too: part of a message may have been read.
 func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) {
-	m, err := NewMessageConn(conn, nil)
+	m, err := newMessageConn(conn, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -338,7 +342,7 @@ func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) 
 
 // SendPipe is [MessageConn.SendPipe] on a UNIX socket.
 func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixConn, error) {
-	m, err := NewMessageConn(conn, nil)
+	m, err := newMessageConn(conn, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -247,9 +247,11 @@ func TestFrames(t *testing.T) {
 	_, _, err := m.Receive(ctx)
 	require.Equal(t, io.EOF, err)
 
-	c, d := connPair(t, unix.SOCK_STREAM)
-	sender, err := NewMessageConn(c.conn, nil)
+	c, there := pair(t, unix.SOCK_STREAM)
+	d := conn(t, there)
+	sender, err := NewMessageConn(c, nil)
 	require.NoError(t, err)
+	defer sender.Close()
 	require.NoError(t, sender.SendFD(ctx, []byte("data"), f))
 	require.NoError(t, sender.SendFD(ctx, nil, -1))
 	var set FDSet

@@ -2,11 +2,13 @@ package handoff
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -49,13 +51,20 @@ func after(points []Point, p, first Point) bool {
 	return false
 }
 
+// What a session's peer has no room for.
+const (
+	smallBuffer  = 4 << 10
+	overRoom     = 100       // bytes beyond what a UNIX stream takes
+	longGreeting = 192 << 10 // more than TCP takes
+)
+
 // sizesVariable names other numbers of sessions, for long runs, and all points.
 const sizesVariable = "HANDOFF_KILL_SESSIONS"
 
 // A party is a process that is one side.
 type party struct {
 	cmd    *exec.Cmd
-	in     io.Closer
+	in     io.WriteCloser
 	out    *bufio.Reader
 	killed bool
 }
@@ -67,7 +76,7 @@ func startParty(t *testing.T, side string, o order, files ...*os.File) *party {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	p := &party{cmd: exec.Command(self)}
-	p.cmd.Env = append(os.Environ(), sideVariable+"="+side, orderVariable+"="+string(text))
+	p.cmd.Env = append(os.Environ(), sideVariable+"="+side, orderVariable+"="+string(text), atExit())
 	p.cmd.ExtraFiles, p.cmd.Stderr = files, os.Stderr
 	p.in, err = p.cmd.StdinPipe()
 	require.NoError(t, err)
@@ -82,6 +91,11 @@ func startParty(t *testing.T, side string, o order, files ...*os.File) *party {
 	watchdog := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop() })
 	return p
+}
+
+// atExit has a side leave at once: under the race detector a program waits for a second, in case that something is reported late.
+func atExit() string {
+	return strings.TrimSpace("GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0")
 }
 
 func (p *party) report(t *testing.T) (r report) {
@@ -116,30 +130,22 @@ func (p *party) leave(t *testing.T) {
 	}
 }
 
-// farEnds are those of sessions: they ask.
-type farEnds []int
+// A farEnd is that of a session. It asks, and checks each byte that comes.
+type farEnd struct {
+	fd       int
+	number   int
+	greeting int  // bytes that come first
+	seen     int  // of these
+	asked    bool // the first question is out, of which there was half
+}
+
+type farEnds []*farEnd
 
 // ask asks on every session, and returns who answers: one process, or 0 if every session is closed.
 func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
 	t.Helper()
-	for i, fd := range s {
-		var b [2 * questionLength]byte
-		binary.BigEndian.PutUint64(b[:], question<<20|uint64(i))
-		_, err := unix.SendmsgN(fd, b[:questionLength], nil, nil, unix.MSG_NOSIGNAL)
-		who, n := 0, 0
-		if err == nil {
-			for n, err = unix.Read(fd, b[:]); err == unix.EINTR; { // of a timed read, by a signal to this process
-				n, err = unix.Read(fd, b[:])
-			}
-		}
-		switch {
-		case err == nil && n == len(b):
-			require.Equal(t, question<<20|uint64(i), binary.BigEndian.Uint64(b[:]), "session %d: the answer to another question", i)
-			who = int(binary.BigEndian.Uint64(b[questionLength:]))
-		case err == nil && n == 0, errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
-		default:
-			require.NoError(t, err, "session %d: no answer (%d bytes)", i, n)
-		}
+	for i, f := range s {
+		who := f.ask(t, question)
 		if i > 0 {
 			require.Equal(t, owner, who, "session %d: two owners", i)
 		}
@@ -148,27 +154,129 @@ func (s farEnds) ask(t *testing.T, question uint64) (owner int) {
 	return owner
 }
 
-// startBoth starts both sides.
+// frame is a question.
+func (f *farEnd) frame(question uint64) (word uint64, frame []byte) {
+	word = question<<20 | uint64(f.number)
+	return word, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, questionLength), word)
+}
+
+func (f *farEnd) ask(t *testing.T, question uint64) (owner int) {
+	word, out := f.frame(question)
+	if !f.asked {
+		word, out = f.frame(0)
+		out = out[halfLength:]
+	}
+	f.asked = true
+	if _, err := unix.SendmsgN(f.fd, out, nil, nil, unix.MSG_NOSIGNAL); err != nil {
+		require.True(t, gone(err), "session %d: %v", f.number, err)
+	}
+	b := make([]byte, f.greeting-f.seen+2*questionLength)
+	got := 0
+	for got < len(b) {
+		n, err := unix.Read(f.fd, b[got:])
+		if err == unix.EINTR { // of a timed read, by a signal to this process
+			continue
+		}
+		if n <= 0 {
+			require.True(t, err == nil || gone(err), "session %d: no answer (%d bytes of %d): %v", f.number, got, len(b), err)
+			break
+		}
+		got += n
+	}
+	hello := min(got, f.greeting-f.seen)
+	require.True(t, bytes.Equal(greetingOf(f.number, f.seen, hello), b[:hello]), "session %d: bytes lost, repeated or out of order from %d on", f.number, f.seen)
+	f.seen += hello
+	b, got = b[hello:], got-hello
+	if got < 2*questionLength {
+		require.Zero(t, got, "session %d: a part of an answer", f.number)
+		return 0
+	}
+	require.Equal(t, word, binary.BigEndian.Uint64(b), "session %d: the answer to another question", f.number)
+	return int(binary.BigEndian.Uint64(b[questionLength:]))
+}
+
+func gone(err error) bool { return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) }
+
+// A line is the two ends of a session: TCP, or a UNIX stream. Its window is small.
+func newLine(t *testing.T, tcp bool) (near *os.File, far int) {
+	t.Helper()
+	if !tcp {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		require.NoError(t, unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, smallBuffer))
+		return os.NewFile(uintptr(fds[1]), "near"), fds[0]
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	a, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := l.Accept()
+	require.NoError(t, err)
+	defer b.Close()
+	require.NoError(t, a.(*net.TCPConn).SetWriteBuffer(smallBuffer))
+	require.NoError(t, b.(*net.TCPConn).SetReadBuffer(8*smallBuffer))
+	near, err = a.(*net.TCPConn).File()
+	require.NoError(t, err)
+	file, err := b.(*net.TCPConn).File()
+	require.NoError(t, err)
+	defer file.Close()
+	far, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	return near, far
+}
+
+// room is how many bytes a line has room for.
+func room(t *testing.T) int {
+	near, far := newLine(t, false)
+	defer unix.Close(far)
+	defer near.Close()
+	n, err := unix.SendmsgN(int(near.Fd()), make([]byte, 1<<20), nil, nil, unix.MSG_DONTWAIT)
+	require.NoError(t, err)
+	return n
+}
+
+// startBoth starts both sides. The peer of every session has sent half a question, and has no room for all of the greeting.
 func startBoth(t *testing.T, count int, owner, heir order) (farEnds, *party, *party) {
 	t.Helper()
 	var near []*os.File
 	var far farEnds
-	for range count {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		require.NoError(t, err)
-		near, far = append(near, os.NewFile(uintptr(fds[1]), "near")), append(far, fds[0])
+	tcp := count == 1
+	greeting := longGreeting
+	if !tcp {
+		greeting = room(t) + overRoom
+	}
+	for i := range count {
+		file, fd := newLine(t, tcp)
+		f := &farEnd{fd: fd, number: i, greeting: greeting}
+		near, far = append(near, file), append(far, f)
 		limit := unix.NsecToTimeval(int64(serveDeadline))
-		require.NoError(t, unix.SetsockoptTimeval(fds[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
-		t.Cleanup(func() { unix.Close(fds[0]) })
+		require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
+		t.Cleanup(func() { unix.Close(fd) })
+		_, half := f.frame(0)
+		_, err := unix.Write(fd, half[:halfLength])
+		require.NoError(t, err)
 	}
 	one, other, err := SocketPair()
 	require.NoError(t, err)
-	owner.Sessions, heir.Sessions = count, count
-	if count > descriptorsAMessage {
-		owner.Padding, heir.Padding = testPadding, testPadding
+	for _, o := range []*order{&owner, &heir} {
+		o.Sessions, o.TCP, o.Greeting = count, tcp, greeting
+		if count > descriptorsAMessage {
+			o.Padding = testPadding
+		}
 	}
 	a := startParty(t, "owner", owner, append([]*os.File{one}, near...)...)
 	b := startParty(t, "heir", heir, other)
+	for _, p := range []*party{a, b} {
+		line, err := p.out.ReadString('\n')
+		require.NoError(t, err, "it has said nothing")
+		require.Equal(t, readyWord+"\n", line)
+	}
+	for _, p := range []*party{a, b} {
+		_, err := p.in.Write([]byte{'\n'})
+		require.NoError(t, err)
+	}
 	for _, f := range append(near, one, other) {
 		require.NoError(t, f.Close())
 	}
@@ -260,15 +368,19 @@ func paused(t *testing.T, far farEnds, parties [2]*party, victim int, moved bool
 
 // Whoever runs out of numbers for descriptors owns nothing, and says why.
 func TestNoNumbersThere(t *testing.T) {
-	for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared} {
+	for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
 		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
 			far, a, b := startBoth(t, 250, order{}, order{At: at, NoFile: true})
 			ra, rb := a.report(t), b.report(t)
 			require.True(t, ra.Owner, ra.Err)
 			require.False(t, rb.Owner)
-			if at == HeirConnected { // it knows its limit, and tells it
+			switch at {
+			case HeirConnected: // it knows its limit, and tells it
 				require.Contains(t, ra.Err, ErrLimit.Error())
-			} else {
+			case HeirOffered: // all have come, and none can be imported
+				require.Contains(t, ra.Err, syscall.EMFILE.Error())
+			default:
 				require.Contains(t, ra.Err, ErrDescriptorsLost.Error())
 			}
 			require.Equal(t, ra.PID, far.ask(t, 1))
@@ -282,6 +394,7 @@ func TestNoNumbersThere(t *testing.T) {
 func TestHandOff(t *testing.T) {
 	for _, count := range []int{0, 1, 450} {
 		t.Run(strconv.Itoa(count), func(t *testing.T) {
+			t.Parallel()
 			far, a, b := startBoth(t, count, order{}, order{})
 			ra, rb := a.report(t), b.report(t)
 			require.False(t, ra.Owner, ra.Err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // The test program started again is one side of a hand-off. It is told by the environment what to do, finds the channel under number 3 and, as the old owner, sessions from 4 on,
@@ -30,8 +33,12 @@ const (
 	halfImported    = Point("heir: half imported")
 	allImported     = Point("heir: all imported")
 	halfThawed      = Point("heir: half thawed")
+	readyWord       = "ready"
+	headLength      = 4
 	questionLength  = 8
-	testPadding     = 2 * chunkSize
+	halfLength      = headLength + questionLength/2 - 1 // what has come of the first question
+	greetingPart    = 8 << 10
+	testPadding     = chunkSize + 1
 	serveDeadline   = 20 * time.Second
 	leakPatience    = 5 * time.Second
 	shortOfNumbers  = 64
@@ -47,6 +54,16 @@ type order struct {
 	NoFile   bool           // at that point it runs out of descriptors, in place of the signal
 	Short    bool           // all steps have short deadlines
 	Padding  int            // bytes of state beside the sessions
+	TCP      bool           // the sessions are; else UNIX streams
+	Greeting int            // bytes that are said first to each session; 0: none, and no half question is there
+}
+
+// goroutines is how many a service has: a reader each, and a writer each that waits for room.
+func (o order) goroutines() int {
+	if o.Greeting > 0 {
+		return 2 * o.Sessions
+	}
+	return o.Sessions
 }
 
 // A report is what a side says when the hand-off is over.
@@ -57,114 +74,245 @@ type report struct {
 	Leak  string
 }
 
-// A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns.
+// A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns. To each session it says a greeting
+// first, which is longer than the peer has room for.
 type service struct {
 	o       order
-	fds     []int
-	files   []*os.File
-	running sync.WaitGroup
+	all     []*session
+	state   []byte
 	reached func(Point)
 }
 
-func newService(o order, reached func(Point), fds []int) (*service, error) {
-	s := &service{o: o, fds: fds, reached: reached}
-	for _, fd := range fds {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return nil, err
-		}
-		s.files = append(s.files, os.NewFile(uintptr(fd), "session"))
-	}
-	return s, nil
+// A session is a connection of a service: while nothing is handed over a goroutine reads it, and what has no room yet waits in its queue.
+type session struct {
+	fd   int
+	s    *transport.Stream
+	q    *transport.Queue
+	head [headLength]byte
+	body [questionLength]byte
+	part int // of the frame that is being read
+
+	reading sync.WaitGroup
 }
 
-func (s *service) start(f *os.File) {
-	_ = f.SetReadDeadline(time.Time{})
-	s.running.Go(func() {
-		var b [2 * questionLength]byte
+// newService takes descriptors, each with what is known of it in another process.
+func newService(ctx context.Context, o order, reached func(Point), fds []int, halves [][2][]byte) (*service, error) {
+	v := &service{o: o, reached: reached}
+	tr := transport.Unix()
+	if o.TCP {
+		tr = transport.TCP()
+	}
+	for i, fd := range fds {
+		if i == len(fds)/2 && halves != nil {
+			reached(halfImported)
+		}
+		x := &session{fd: fd}
+		var err error
+		if x.s, err = tr.Import(fd, nil); err != nil {
+			return nil, errors.Join(err, v.close(""), closeAll(fds[i:]))
+		}
+		x.q = transport.NewQueue(x.s, nil)
+		v.all = append(v.all, x)
+		if halves == nil {
+			continue
+		}
+		err = x.s.PauseRead(ctx)
+		if err == nil {
+			err = x.s.Preload(halves[i][0])
+		}
+		if err == nil {
+			err = x.q.Stage(ctx, halves[i][1])
+		}
+		if err != nil {
+			return nil, errors.Join(err, v.close(""), closeAll(fds[i+1:]))
+		}
+	}
+	return v, nil
+}
+
+// next hands out the parts of a question.
+func (x *session) next() ([][]byte, error) {
+	x.part++
+	switch x.part {
+	case 1:
+		return [][]byte{x.head[:]}, nil
+	case 2:
+		if n := binary.BigEndian.Uint32(x.head[:]); n != questionLength {
+			return nil, fmt.Errorf("a question of %d bytes", n)
+		}
+		return [][]byte{x.body[:]}, nil
+	}
+	return nil, nil
+}
+
+func (v *service) start(x *session) {
+	x.s.Resume()
+	x.reading.Go(func() {
 		for {
-			n, err := f.Read(b[:questionLength])
-			if err != nil || n != questionLength {
+			x.part = 0
+			if _, err := x.s.ReadPDU(context.Background(), x.next); err != nil {
 				return
 			}
-			binary.BigEndian.PutUint64(b[questionLength:], uint64(os.Getpid()))
-			if _, err := f.Write(b[:]); err != nil {
+			answer := binary.BigEndian.AppendUint64(x.body[:], uint64(os.Getpid()))
+			if err := x.q.Post(context.Background(), answer, nil, 0); err != nil {
 				return
 			}
 		}
 	})
 }
 
-func (s *service) startAll(halfway Point) {
-	for i, f := range s.files {
-		if i == len(s.files)/2 && halfway != "" {
-			s.reached(halfway)
+// greet starts all, and waits until every session has half a question here, and half a greeting out.
+func (v *service) greet() error {
+	for i, x := range v.all {
+		v.start(x)
+		for at := 0; at < v.o.Greeting; at += greetingPart {
+			if err := x.q.Post(context.Background(), greetingOf(i, at, min(greetingPart, v.o.Greeting-at)), nil, 0); err != nil {
+				return err
+			}
 		}
-		s.start(f)
+	}
+	begun := time.Now()
+	for i := 0; i < len(v.all) && v.o.Greeting > 0; {
+		pending, err := v.all[i].s.PendingBytes()
+		waiting, sent := v.all[i].q.Buffered()
+		switch {
+		case err != nil:
+			return err
+		case pending == 0 && waiting > 0 && sent > 0:
+			i++
+		case time.Since(begun) > serveDeadline:
+			return fmt.Errorf("session %d: %d bytes unread, %d unsent", i, pending, waiting)
+		default:
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// greetingOf is a part of a session's greeting, whose every byte tells where it belongs.
+func greetingOf(session, at, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte((at+i)*251/250 + session)
+	}
+	return b
+}
+
+func (v *service) startAll(halfway Point) {
+	for i, x := range v.all {
+		if i == len(v.all)/2 && halfway != "" {
+			v.reached(halfway)
+		}
+		x.q.Unhold()
+		v.start(x)
 	}
 }
 
-func (s *service) freeze(context.Context) (Frozen, error) {
-	for i, f := range s.files {
-		if i == len(s.files)/2 {
-			s.reached(inFreeze)
+func (v *service) freeze(ctx context.Context) (Frozen, error) {
+	v.state = make([]byte, v.o.Padding)
+	for i, x := range v.all {
+		if i == len(v.all)/2 {
+			v.reached(inFreeze)
 		}
-		_ = f.SetReadDeadline(time.Unix(1, 0))
+		err := v.stop(context.WithoutCancel(ctx), x)
+		if err == nil && ctx.Err() != nil {
+			i, err = i+1, ctx.Err()
+		}
+		if err != nil {
+			for _, x := range v.all[:i] {
+				x.q.Unhold()
+				v.start(x)
+			}
+			return nil, fmt.Errorf("session %d: %w", i, err)
+		}
 	}
-	s.running.Wait()
-	return s, nil
+	return v, nil
 }
 
-func (s *service) State() []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, s.o.Padding), uint64(len(s.fds)))
+// stop freezes a session, or leaves it running.
+func (v *service) stop(ctx context.Context, x *session) error {
+	if err := x.s.PauseRead(ctx); err != nil {
+		return err
+	}
+	x.reading.Wait()
+	err := x.q.Hold(ctx)
+	if err != nil {
+		v.start(x)
+		return err
+	}
+	_, ahead, err := x.s.Export()
+	rest := x.q.Held()
+	if err == nil && v.o.Greeting > 0 && (len(ahead) != halfLength || len(rest) == 0 || len(rest) == v.o.Greeting) {
+		err = fmt.Errorf("%d bytes read and %d unsent, in place of halves", len(ahead), len(rest))
+	}
+	if err != nil {
+		x.q.Unhold()
+		v.start(x)
+		return err
+	}
+	for _, p := range [][]byte{ahead, rest} {
+		v.state = append(binary.BigEndian.AppendUint32(v.state, uint32(len(p))), p...)
+	}
+	return nil
 }
-func (s *service) Descriptors() []int { return s.fds }
-func (s *service) Thaw()              { s.startAll("") }
 
-func (s *service) Release() error { return s.close(halfReleased) }
+func (v *service) State() []byte { return v.state }
 
-func (s *service) close(halfway Point) error {
+func (v *service) Descriptors() (fds []int) {
+	for _, x := range v.all {
+		fds = append(fds, x.fd)
+	}
+	return fds
+}
+
+func (v *service) Thaw() { v.startAll("") }
+
+func (v *service) Release() error { return v.close(halfReleased) }
+
+func (v *service) close(halfway Point) error {
 	var errs []error
-	for i, f := range s.files {
-		if i == len(s.files)/2 && halfway != "" {
-			s.reached(halfway)
+	for i, x := range v.all {
+		if i == len(v.all)/2 && halfway != "" {
+			v.reached(halfway)
 		}
-		errs = append(errs, f.Close())
+		errs = append(errs, x.s.Release())
+		x.q.End(ErrNotTaken)
 	}
-	s.files, s.fds = nil, nil
+	v.all = nil
 	return errors.Join(errs...)
 }
 
-func (s *service) Start(context.Context) error {
-	s.startAll(halfThawed)
+func (v *service) Start(context.Context) error {
+	v.startAll(halfThawed)
 	return nil
 }
-func (s *service) Discard() error { return s.close("") }
+func (v *service) Discard() error { return v.close("") }
 
 // stage imports sessions.
-func (s *service) stage(_ context.Context, state []byte, fds []int) (Staged, error) {
-	n := binary.BigEndian.Uint64(state[len(state)-8:])
-	if int(n) != len(fds) {
-		_ = closeAll(fds)
-		return nil, fmt.Errorf("%d descriptors, %d sessions", len(fds), n)
+func (v *service) stage(ctx context.Context, state []byte, fds []int) (Staged, error) {
+	var halves [][2][]byte
+	for rest := state[v.o.Padding:]; len(rest) > 0; {
+		var both [2][]byte
+		for i := range both {
+			n := binary.BigEndian.Uint32(rest)
+			both[i], rest = rest[4:4+n], rest[4+n:]
+		}
+		halves = append(halves, both)
 	}
-	for i, fd := range fds {
-		if i == len(fds)/2 {
-			s.reached(halfImported)
-		}
-		if fd < 3 {
-			return nil, fmt.Errorf("descriptor %d", fd)
-		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+	if len(halves) != len(fds) {
+		return nil, errors.Join(fmt.Errorf("%d descriptors, %d sessions", len(fds), len(halves)), closeAll(fds))
+	}
+	for _, fd := range fds {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); fd < 3 || err != nil || flags&unix.FD_CLOEXEC == 0 {
 			return nil, fmt.Errorf("descriptor %d: flags %d, %v", fd, flags, err)
 		}
 	}
-	n2, err := newService(s.o, s.reached, fds)
+	n, err := newService(ctx, v.o, v.reached, fds, halves)
 	if err != nil {
 		return nil, err
 	}
-	*s = service{o: s.o, reached: s.reached, fds: n2.fds, files: n2.files}
-	s.reached(allImported)
-	return s, nil
+	v.reached(allImported)
+	return n, nil
 }
 
 // runSide is the main function of a side.
@@ -188,6 +336,10 @@ func runSide(side string) int {
 
 func (o order) run(side string) (r report, err error) {
 	r.PID = os.Getpid()
+	goesOn := make(chan os.Signal, 1)
+	if o.Signal == syscall.SIGSTOP {
+		signal.Notify(goesOn, syscall.SIGCONT)
+	}
 	reached := func(p Point) {
 		switch {
 		case p != o.At:
@@ -197,12 +349,16 @@ func (o order) run(side string) (r report, err error) {
 			}
 		default:
 			_ = syscall.Kill(os.Getpid(), o.Signal)
-			time.Sleep(time.Millisecond) // a signal to oneself comes before the call returns, to one thread of several
+			<-goesOn // whichever thread has got the signal, this one goes no further
 		}
 	}
 	var d Deadlines
 	if o.Short {
-		d = Deadlines{stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline, stopDeadline}
+		each := stopDeadline
+		if o.Sessions > 1 { // which take their time
+			each *= 2
+		}
+		d = Deadlines{each, each, each, each, each, each, each}
 	}
 	var fds []int
 	for i := range o.Sessions {
@@ -211,7 +367,7 @@ func (o order) run(side string) (r report, err error) {
 			unix.CloseOnExec(descriptorFirst + i)
 		}
 	}
-	s, err := newService(o, reached, fds)
+	s, err := newService(context.Background(), o, reached, fds, nil)
 	if err != nil {
 		return r, err
 	}
@@ -219,7 +375,13 @@ func (o order) run(side string) (r report, err error) {
 	if err != nil {
 		return r, err
 	}
-	s.startAll("")
+	if err := s.greet(); err != nil {
+		return r, err
+	}
+	fmt.Println(readyWord) // and the other side, too: no deadline is to begin before
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+		return r, err
+	}
 	open, running := len(openDescriptorsNow()), runtime.NumGoroutine()
 	if side == "owner" {
 		h, err := (&Offer{
@@ -234,9 +396,9 @@ func (o order) run(side string) (r report, err error) {
 	}
 	switch {
 	case side == "owner" && !r.Owner:
-		open, running = open-o.Sessions, running-o.Sessions
+		open, running = open-o.Sessions, running-o.goroutines()
 	case side == "heir" && r.Owner:
-		open, running = open+o.Sessions, running+o.Sessions
+		open, running = open+o.Sessions, running+o.goroutines()
 	}
 	r.Leak = "?"
 	for begin := time.Now(); r.Leak != "" && time.Since(begin) < leakPatience; time.Sleep(time.Millisecond) {

@@ -32,7 +32,7 @@ type JSONConn struct{ conn *Conn }
 
 // NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which it owns on success; EINVAL for one of another type.
 func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
-	c, err := NewConn(conn)
+	c, err := borrow(conn)
 	if err == nil && c.kind != syscall.SOCK_SEQPACKET {
 		err = failed("JSON connection", nil, fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL))
 	}

@@ -172,7 +172,7 @@ func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 
 // sessionConn makes a Conn of a stream for sessions, with the buffers that BIND 10 has.
 func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
-	c, err := NewConn(conn)
+	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +182,7 @@ func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 	if err := sessionBuffer(c.raw, sends); err != nil {
 		return nil, err
 	}
+	c.own()
 	return c, nil
 }
 

@@ -52,6 +52,7 @@ func sessions(t testing.TB, config *ReceiverConfig) (*Forwarder, *Receiver) {
 	a, b := pair(t, unix.SOCK_STREAM)
 	f, err := NewForwarderConn(a)
 	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
 	r, err := NewReceiver(b, config)
 	require.NoError(t, err)
 	t.Cleanup(func() { r.Close() })

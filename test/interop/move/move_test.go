@@ -22,11 +22,16 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// How often something moves in one test.
-const (
-	connMoves = 100
-	nodeMoves = 30
-)
+// How often something moves in one test; the environment says otherwise, for long runs.
+func connMoves() int { return count("CNODE_MOVES", 100) }
+func nodeMoves() int { return count("CNODE_NODE_MOVES", 30) }
+
+func count(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
 
 // stream is an Erlang module that sends numbered messages to the process sink of a node, and checks those that its own sink gets.
 const stream = `-module(stream).
@@ -88,7 +93,7 @@ calls(N, Until, I) ->
 
 func patience(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(connMoves()+nodeMoves())*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -203,7 +208,8 @@ func TestConnMoves(t *testing.T) {
 		stop, done := make(chan struct{}), make(chan int64, 1)
 		go func() { done <- sends(t, erl.Name(), conn, stop) }()
 		var silence, worst time.Duration
-		for i := range connMoves {
+		moves := connMoves()
+		for i := range moves {
 			before, _ := in.state()
 			require.Eventually(t, func() bool { now, bad := in.state(); return now > before || bad != nil }, time.Minute, 100*time.Microsecond)
 			begin := time.Now()
@@ -219,7 +225,7 @@ func TestConnMoves(t *testing.T) {
 		}
 		close(stop)
 		stopped(t, erl, in, <-done)
-		t.Logf("a move took %v, the longest %v", silence/connMoves, worst)
+		t.Logf("%d moves; one took %v, the longest %v", moves, silence/time.Duration(moves), worst)
 	})
 }
 
@@ -270,7 +276,8 @@ func TestNodeMoves(t *testing.T) {
 		go func() { done <- sends(t, erl.Name(), conn, stop) }()
 		calls := erl.Async(t, `stream:calls(`+us+`, erlang:system_time(millisecond) + 4000)`)
 		var silence, worst time.Duration
-		for range nodeMoves {
+		moves := nodeMoves()
+		for range moves {
 			before, _ := in.state()
 			require.Eventually(t, func() bool { now, bad := in.state(); return now > before || bad != nil }, time.Minute, 100*time.Microsecond)
 			begin := time.Now()
@@ -295,7 +302,7 @@ func TestNodeMoves(t *testing.T) {
 		}
 		close(stop)
 		stopped(t, erl, in, <-done)
-		t.Logf("a move took %v, the longest %v; %s calls meanwhile", silence/nodeMoves, worst, calls())
+		t.Logf("%d moves; one took %v, the longest %v; %s calls meanwhile", moves, silence/time.Duration(moves), worst, calls())
 
 		box = n.Whereis("box")
 		require.Equal(t, "die", erl.Eval(t, "linked ! die"))

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package nodes
+
+func runKillSide() int { return 1 }

@@ -1,0 +1,89 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+)
+
+// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A server cannot answer
+// where there is no connection, so the freeze waits until it has.
+
+// A request is the message that a server handles, as far as its connection is concerned. It is guarded by the mailbox's mutex.
+type request struct {
+	conn *Conn // that may wait for an answer; nil: none does
+	owed bool  // its freeze waits for that
+}
+
+// takeServed is take, for a Server.
+func (b *Mailbox) takeServed() *Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := b.takeLocked()
+	if m != nil {
+		b.serving = request{m.conn, m.owed}
+		m.owed = false
+	}
+	return m
+}
+
+// served says that nobody waits for an answer to the message in hand any more.
+func (b *Mailbox) served() {
+	b.mu.Lock()
+	r := b.serving
+	b.serving = request{}
+	b.mu.Unlock()
+	if r.owed {
+		r.conn.works.leave()
+	}
+}
+
+// retire ends served: the Server has ended, and answers nothing any more.
+func (b *Mailbox) retire() {
+	b.served()
+	b.mu.Lock()
+	b.serves = false
+	var left []*Conn
+	for _, m := range b.queue[b.first:] {
+		if m.owed {
+			m.owed = false
+			left = append(left, m.conn)
+		}
+	}
+	b.mu.Unlock()
+	for _, c := range left {
+		c.works.leave()
+	}
+}
+
+// owes counts, as works of the connection, the requests that have come over it and that the Server has not answered.
+func (b *Mailbox) owes(c *Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.serves {
+		return
+	}
+	if r := &b.serving; r.conn == c && !r.owed {
+		r.owed = true
+		c.works.enter()
+	}
+	for _, m := range b.queue[b.first:] {
+		if m.conn != c || m.owed {
+			continue
+		}
+		if _, _, _, ok := genCall(m.Payload); ok {
+			m.owed = true
+			c.works.enter()
+		}
+	}
+}
+
+// answered waits until functions and servers have answered what has come over the connection, whose reader has halted.
+func (c *Conn) answered(ctx context.Context) error {
+	for _, b := range c.n.procs.all() {
+		b.owes(c)
+	}
+	if err := c.works.wait(ctx); err != nil {
+		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, c.works.running.Load(), err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A slow server answers a request when it is told to.
+type slow struct {
+	entered chan struct{} // it handles a message
+	proceed chan struct{}
+}
+
+func newSlow() *slow { return &slow{make(chan struct{}, 100), make(chan struct{})} }
+
+func (s *slow) wait() {
+	s.entered <- struct{}{}
+	<-s.proceed
+}
+
+func (s *slow) server() Server {
+	return Server{
+		Call: func(_ context.Context, c *Call) (any, error) {
+			s.wait()
+			if c.Request == ei.Atom("panic") {
+				panic("a bug")
+			}
+			return ei.Tuple{ei.Atom("ok"), c.Request}, nil
+		},
+		Cast: func(context.Context, ei.Term) { s.wait() },
+		Info: func(context.Context, *Mailbox, *Message) { s.wait() },
+	}
+}
+
+// arrived waits until a mailbox holds so many unread messages.
+func (b *Mailbox) arrived(t testing.TB, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.queue)-b.first == n
+	}, tooLong, tick)
+}
+
+// A connection is frozen when the requests of its peer have their answers: that which a server handles, and those that it has not read.
+func TestFreezeAwaitsServers(t *testing.T) {
+	const calls = 5
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	s := newSlow()
+	b, err := r.n[0].Serve("srv", s.server(), nil)
+	require.NoError(t, err)
+	_, err = r.n[1].Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return "elsewhere", nil }}, nil)
+	require.NoError(t, err)
+	answers := make(chan result[ei.Term], calls)
+	for i := range calls {
+		go func() { answers <- of(peer.CallName(w.ctx(), "mover@test", "srv", i)) }()
+	}
+	<-s.entered
+	b.arrived(t, calls-1)
+	for range 2 { // what the first one has waited for is not waited for twice
+		short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
+		defer cancel()
+		_, err = r.c.Freeze(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, ErrDraining)
+		require.ErrorContains(t, err, "5 owe the peer an answer")
+		require.NoError(t, r.c.Err())
+	}
+	moved := async(func() (*Moved, error) { return r.c.Detach(w.ctx()) })
+	for i := range calls {
+		select {
+		case <-moved:
+			require.Fail(t, "moved with requests unanswered", "%d", calls-i)
+		default:
+		}
+		s.proceed <- struct{}{}
+	}
+	m := <-moved
+	require.NoError(t, m.err)
+	require.Zero(t, r.c.works.running.Load())
+	r.c, err = r.n[1].Adopt(w.ctx(), m.v)
+	require.NoError(t, err)
+	for range calls {
+		a := arrives(t, answers, "the answer")
+		require.NoError(t, a.err)
+		require.Equal(t, ei.Atom("ok"), a.v.(ei.Tuple)[0])
+	}
+	v, err := peer.CallName(w.ctx(), "mover@test", "srv", "next")
+	require.NoError(t, err)
+	require.Equal(t, ei.Binary("elsewhere"), v)
+}
+
+// Nobody waits for an answer to what is no request, or is of this node, or is answered later, or whose server has ended.
+func TestFreezeAwaitsNothingElse(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	from, err := peer.NewMailbox(nil)
+	require.NoError(t, err)
+	freeze := func(what string) {
+		t.Helper()
+		f, err := r.c.Freeze(w.ctx())
+		require.NoError(t, err, what)
+		f.Thaw()
+		require.Zero(t, r.c.works.running.Load(), what)
+	}
+
+	casts := newSlow()
+	b, err := r.n[0].Serve("casts", casts.server(), nil)
+	require.NoError(t, err)
+	cast := ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("x")}
+	for _, term := range []ei.Term{cast, ei.Atom("info"), cast} {
+		require.NoError(t, from.SendName(w.ctx(), "mover@test", "casts", term))
+	}
+	own := async(func() (ei.Term, error) { return r.n[0].CallName(w.ctx(), "mover@test", "casts", 1) })
+	<-casts.entered
+	b.arrived(t, 3)
+	freeze("casts, and a call of this node")
+	close(casts.proceed)
+	require.NoError(t, (<-own).err)
+
+	rec := newRecorder()
+	_, err = r.n[0].Serve("later", rec.server(), nil)
+	require.NoError(t, err)
+	later := async(func() (ei.Term, error) { return peer.CallName(w.ctx(), "mover@test", "later", ei.Atom("later")) })
+	c := arrives(t, rec.later, "the request")
+	freeze("a call that is answered later")
+	require.NoError(t, c.Reply(w.ctx(), "now"))
+	require.NoError(t, (<-later).err)
+
+	ends := newSlow()
+	b, err = r.n[0].Serve("ends", ends.server(), nil)
+	require.NoError(t, err)
+	died := make(chan error, 3)
+	for range cap(died) {
+		go func() {
+			_, err := peer.CallName(w.ctx(), "mover@test", "ends", ei.Atom("panic"))
+			died <- err
+		}()
+	}
+	<-ends.entered
+	b.arrived(t, 2)
+	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
+	require.Eventually(t, func() bool { return r.c.works.running.Load() == 3 }, tooLong, tick)
+	close(ends.proceed)
+	f := <-frozen
+	require.NoError(t, f.err, "the server has ended, with requests unread")
+	f.v.Thaw()
+	for range cap(died) {
+		require.Error(t, arrives(t, died, "the end of the call"))
+	}
+	require.Zero(t, r.c.works.running.Load())
+}
