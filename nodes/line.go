@@ -82,8 +82,7 @@ func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
 
 // A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to go on in another process.
 type line struct {
-	socket *net.UnixConn
-	conn   *handoff.MessageConn
+	conn *handoff.MessageConn
 
 	mu     sync.Mutex
 	queue  []word
@@ -153,7 +152,7 @@ func stagedLine(socket *net.UnixConn, words []word) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &line{socket: socket, conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
+	l := &line{conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
 	l.outward.halt()
 	l.inward.halt()
 	go l.write()
@@ -242,7 +241,7 @@ func (l *line) waiting() []word {
 
 // descriptor is the socket's; it stays the line's.
 func (l *line) descriptor() (fd int, err error) {
-	raw, err := l.socket.SyscallConn()
+	raw, err := l.conn.SyscallConn()
 	if err == nil {
 		err = raw.Control(func(n uintptr) { fd = int(n) })
 	}

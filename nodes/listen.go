@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -21,10 +22,13 @@ type Listener struct {
 	up     chan *Conn // handshake done
 
 	mu     sync.Mutex
-	halt   gate          // shut: the node is being frozen
-	serves atomic.Bool   // Start accepts here
-	open   list.List     // *opening, oldest first
-	ran    chan struct{} // closed when the accepting goroutine has ended; nil before it began
+	halt   gate        // shut: the node is being frozen
+	serves atomic.Bool // Start accepts here
+	open   list.List   // *opening, oldest first
+	begun  bool
+	runs   int         // goroutines that accept
+	ran    sync.Cond   // of mu: one of them has ended
+	quick  atomic.Bool // the last handshake was: the next one is held where it was accepted
 }
 
 // An opening is a handshake in progress that a peer has started.
@@ -73,6 +77,11 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
 	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
+	l.ran.L = &l.mu
+	l.quick.Store(true)
+	if tl != nil { // else a worker's, which the front accepts for
+		tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
+	}
 	return l
 }
 
@@ -112,11 +121,8 @@ func (l *Listener) Close() error {
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
 	err := l.l.Close()
-	l.mu.Lock()
-	ran := l.ran
-	l.mu.Unlock()
-	if ran != nil && !errors.Is(err, transport.ErrUnresponsive) { // else the goroutine may be inside the callback for ever
-		<-ran
+	if !errors.Is(err, transport.ErrUnresponsive) { // else a goroutine may be inside the callback for ever
+		l.join()
 	}
 	return wrap("close listener", "", err)
 }
@@ -125,17 +131,41 @@ func (l *Listener) Close() error {
 func (l *Listener) begin() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ran == nil && l.ctx.Err() == nil {
-		l.ran = make(chan struct{})
-		go func() {
-			defer close(l.ran)
-			l.run()
-		}()
+	if !l.begun && l.ctx.Err() == nil {
+		l.begun = true
+		l.runs++
+		go l.run()
 	}
 }
 
-// run accepts until the listener is closed or broken.
+// join waits until nobody accepts.
+func (l *Listener) join() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.runs > 0 {
+		l.ran.Wait()
+	}
+}
+
+func (l *Listener) enter() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs++
+}
+
+func (l *Listener) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.runs--
+	l.ran.Broadcast()
+}
+
+// quickHandshake is how long a handshake may keep its goroutine from accepting. To wake another one up takes a good part of most.
+const quickHandshake = time.Millisecond
+
+// run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
 func (l *Listener) run() {
+	defer l.leave()
 	for {
 		s, err := l.l.Accept(l.ctx)
 		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
@@ -151,11 +181,44 @@ func (l *Listener) run() {
 		ctx, e := l.admit()
 		order := l.n.arrivals.Add(1)
 		l.n.shaking.enter()
-		if !l.n.background(func() { l.handshake(ctx, e, s, order, nil) }) {
+		if l.quick.Load() {
+			if !l.shakeHere(ctx, e, s, order) {
+				return
+			}
+			continue
+		}
+		ok := l.n.background(func() {
+			began := time.Now()
+			l.handshake(ctx, e, s, order, nil)
+			if time.Since(began) < quickHandshake {
+				l.quick.Store(true)
+			}
+		})
+		if !ok {
 			l.n.shaking.leave()
 			_ = s.Close()
 		}
 	}
+}
+
+// shakeHere holds a handshake on the accepting goroutine, which accepts no more meanwhile: if the handshake is not quick, another one does in its place.
+// It reports whether the caller is to go on.
+func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) (goOn bool) {
+	if !l.n.foreground() {
+		l.n.shaking.leave()
+		_ = s.Close()
+		return true // and find that the listener has ended too
+	}
+	defer l.n.wg.Done()
+	defer l.enter()
+	relief := time.AfterFunc(quickHandshake, func() { l.enter(); l.run() })
+	l.leave()
+	l.handshake(ctx, e, s, order, nil)
+	if relief.Stop() {
+		return true
+	}
+	l.quick.Store(false)
+	return false
 }
 
 // admit makes room for one more handshake.

@@ -38,8 +38,16 @@ func TestMain(m *testing.M) {
 	os.Exit(leak.Run(m))
 }
 
-// descriptors counts the open descriptors of this process, where the system tells.
+// descriptors counts the open descriptors of this process, where the system tells; but not those by which somebody waits, for a connection gets them when
+// it has to.
 func descriptors() (n int, known bool) {
 	open := leak.Descriptors()
-	return len(open), open != nil
+	for _, target := range open {
+		if target != eventpoll {
+			n++
+		}
+	}
+	return n, open != nil
 }
+
+const eventpoll = "anon_inode:[eventpoll]"

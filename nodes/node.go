@@ -143,6 +143,17 @@ func (n *Node) background(f func()) bool {
 	return true
 }
 
+// foreground lets the caller do something that the end of the node waits for, until wg.Done; false when it has begun to end.
+func (n *Node) foreground() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil {
+		return false
+	}
+	n.wg.Add(1)
+	return true
+}
+
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {
 	n.mu.Lock()

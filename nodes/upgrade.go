@@ -388,11 +388,6 @@ func (l *Listener) release() error {
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
 	l.halt.open()
-	l.mu.Lock()
-	ran := l.ran
-	l.mu.Unlock()
-	if ran != nil {
-		<-ran
-	}
+	l.join()
 	return err
 }

@@ -39,6 +39,11 @@ func TestAcceptGoesOn(t *testing.T) {
 			failures.Store(1 << 30)
 			l, err := tr.Listen(loopback(), 0)
 			require.NoError(t, err)
+			var told atomic.Int32
+			l.Exhausted = func(err error) {
+				require.ErrorIs(t, err, errno)
+				told.Add(1)
+			}
 			if errno == unix.EINTR { // which goes on without end inside a system call
 				failures.Store(0)
 			}
@@ -48,6 +53,11 @@ func TestAcceptGoesOn(t *testing.T) {
 			require.Eventually(t, l.accepting.Load, 10*time.Second, 100*time.Microsecond)
 			require.NoError(t, returns(t, aside(l.Close)))
 			require.ErrorIs(t, returns(t, done), net.ErrClosed)
+			if errno == unix.EINTR || errno == unix.ECONNABORTED {
+				require.Zero(t, told.Load())
+			} else {
+				require.EqualValues(t, 2, told.Load(), "once a call")
+			}
 		})
 	}
 }

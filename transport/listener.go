@@ -11,6 +11,9 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
+	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory. It is set before the first Accept.
+	Exhausted func(error)
+
 	sock      acceptor
 	addr      Addr
 	accepting atomic.Bool
@@ -50,6 +53,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	}
 	defer l.endAccept()
 	var pause backoff
+	told := false
 	for {
 		if l.paused.Load() {
 			return nil, opError("accept", l.addr, ErrPaused)
@@ -64,6 +68,10 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 				return nil, opError("accept", l.addr, err)
 			}
 		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
+			if !told && l.Exhausted != nil {
+				l.Exhausted(opError("accept", l.addr, err))
+			}
+			told = true
 			if !pause.wait(ctx, l.sock.closed()) {
 				if e := ended(ctx); e != nil {
 					err = fmt.Errorf("%w while waiting after: %w", e, err)

@@ -60,7 +60,7 @@ type socket[C any] struct {
 		keen  bool
 		began time.Time // when the wait in progress began
 		room  pace
-		near  pace // room, for a direct wait
+		near  pace // room, for a short wait
 	}
 	acc struct {
 		c    C

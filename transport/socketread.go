@@ -93,12 +93,12 @@ func (s *socket[C]) tryRead(uintptr) bool {
 func (s *socket[C]) helpRead() bool {
 	s.rd.keen = false
 	habit := s.spin.begin()
-	polls, soon := s.poller.limit > 0 && habit.due(), s.poller.direct > 0 && s.spin.soon()
+	polls, soon := s.poller.limit > 0 && habit.due(), s.poller.short > 0 && s.spin.soon()
 	if !polls && !soon || !s.poller.enter() {
 		return false
 	}
 	defer s.poller.leave()
-	came := polls && s.pollRead(habit) || soon && s.directRead()
+	came := polls && s.pollRead(habit) || soon && s.waitRead()
 	if came {
 		s.wait.quiet(true)
 	}
@@ -122,9 +122,9 @@ func (s *socket[C]) pollRead(habit *pace) bool {
 	return came
 }
 
-// directRead makes a direct wait.
-func (s *socket[C]) directRead() bool {
-	came := awaitFD(s.fd, pollArrivals, s.poller.direct) && s.readAgain()
+// waitRead makes a short wait.
+func (s *socket[C]) waitRead() bool {
+	came := awaitFD(s.fd, pollArrivals, s.poller.short) && s.readAgain()
 	s.spin.near.polled(came)
 	return came
 }

@@ -31,7 +31,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		if !w.began.IsZero() {
 			d := time.Since(w.began)
 			w.room.slept(d <= 4*s.poller.limit)
-			w.near.slept(d <= 2*s.poller.direct)
+			w.near.slept(d <= 2*s.poller.short)
 			w.began = time.Time{}
 		}
 	}
@@ -106,7 +106,7 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 func (s *socket[C]) helpWrite() bool {
 	w := &s.wr
 	w.keen, w.began = false, time.Now()
-	polls, soon := s.poller.limit > 0 && w.room.due(), s.poller.direct > 0 && w.near.due()
+	polls, soon := s.poller.limit > 0 && w.room.due(), s.poller.short > 0 && w.near.due()
 	if !polls && !soon || !s.poller.enter() {
 		return false
 	}
@@ -120,7 +120,7 @@ func (s *socket[C]) helpWrite() bool {
 		w.room.polled(came)
 	}
 	if soon && !came {
-		came = awaitFD(s.fd, pollRoom, s.poller.direct) && s.writeAgain()
+		came = awaitFD(s.fd, pollRoom, s.poller.short) && s.writeAgain()
 		w.near.polled(came)
 	}
 	return came

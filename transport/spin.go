@@ -34,9 +34,9 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 
 // A poller bounds the readers and writers of one Transport that do without the Go poller at the same time.
 type poller struct {
-	limit  time.Duration // of polling
-	direct time.Duration // of a direct wait; 0: none is made
-	busy   atomic.Int32
+	limit time.Duration // of polling
+	short time.Duration // of a short wait; 0: none is made
+	busy  atomic.Int32
 }
 
 // enter takes a place among those that poll: one processor is always left to others.
@@ -50,10 +50,10 @@ func (p *poller) enter() bool {
 
 func (p *poller) leave() { p.busy.Add(-1) }
 
-// directLimit is how long a direct wait may take: a system call of its own on the thread that has come to it, as a program without a scheduler makes it.
+// shortWait is how long a short wait may take: a system call of its own on the thread that has come to it, as a program without a scheduler makes it.
 // The Go poller would have another thread woken up for what comes, which then has to find who waits for it; and the first sleep of a connection costs it
-// a descriptor. But Close, and the end of a context, may have to wait for the end of a direct wait.
-const directLimit = 500 * time.Microsecond
+// a descriptor. But Close, and the end of a context, may have to wait for the end of a short wait.
+const shortWait = 500 * time.Microsecond
 
 const (
 	pollMisses = 4        // times in vain after which a reader sleeps at once again
@@ -74,7 +74,7 @@ type spin struct {
 	first int          // of the first waits
 
 	answers, bulk, flow pace
-	near                pace // answers and the rest of something large, for a direct wait
+	near                pace // answers and the rest of something large, for a short wait
 
 	habit *pace     // of the wait in progress; nil: there was none
 	began time.Time // when that began
@@ -130,7 +130,7 @@ func (s *spin) end(n int, p *poller) {
 	if s.habit != nil {
 		d := time.Since(s.began)
 		if s.habit != &s.flow {
-			s.near.slept(d <= 2*p.direct)
+			s.near.slept(d <= 2*p.short)
 		}
 		switch {
 		case s.habit != &s.flow:

@@ -70,11 +70,11 @@ type plugin[C any] struct {
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling, direct: directLimit}}
+	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling, short: shortWait}}
 }
 
 func (p *plugin[C]) withPolling(limit time.Duration) Transport {
-	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, direct: p.poller.direct}}
+	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, short: p.poller.short}}
 }
 
 // Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: whoever

@@ -26,7 +26,7 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 	return w, err
 }
 
-// A watcher is a watch for readers that poll or wait directly: for each direction an epoll descriptor of its own, which watches the plug-in's
+// A watcher is a watch for readers that poll, or wait for a short time: for each direction an epoll descriptor of its own, which watches the plug-in's
 // descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep for the first time, so a connection that only
 // shakes hands costs none; and it can be told to look away (quiet) while a reader helps itself. Closing it ends the waits and waits for running
 // callbacks, and the plug-in's descriptor is closed only after that, so no reused number is ever read.

@@ -395,8 +395,8 @@ func TestPollingEnds(t *testing.T) {
 			y.atVain(1, func() { close(now) })
 			return now
 		},
-		"waiting directly": func(t *testing.T, y *tallied) <-chan struct{} {
-			y.sock.poller.direct = 20 * time.Millisecond
+		"in a short wait": func(t *testing.T, y *tallied) <-chan struct{} {
+			y.sock.poller.short = 20 * time.Millisecond
 			y.ask(t)
 			require.True(t, y.sock.spin.near.due())
 			now := make(chan struct{})

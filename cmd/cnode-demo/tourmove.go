@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
@@ -21,41 +22,44 @@ const tourHeir = "tour-heir"
 
 func newTourHeir(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: tourHeir, Hidden: true, Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return succeedCarol(cmd.Context(), o) },
+		Use: tourHeir, Hidden: true, Args: args("[OPTFILE]"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := ""
+			if len(args) > 0 {
+				file = args[0]
+			}
+			return succeedCarol(cmd.Context(), o, file)
+		},
 	}
 }
 
-// A legacy is what the new process must know and the node's state does not hold.
+// A legacy is what the new process must know and the node's state does not hold. Without a port mapper the node is known to its neighbours only.
 type legacy struct{ Name, Cookie, Mapper string }
 
-func (l legacy) config() nodes.Config {
-	return nodes.Config{
-		Name: l.Name, Cookie: l.Cookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: l.Mapper}},
+// config is the node's in either process; with an option file it speaks TLS.
+func (l legacy) config(optFile string) (cfg nodes.Config, err error) {
+	cfg = nodes.Config{
+		Name: l.Name, Cookie: l.Cookie, Resolver: nodes.Static{},
 		Setup: func(n *nodes.Node) error { expose(n); return nil },
 	}
+	if l.Mapper != "" {
+		cfg.Resolver = &nodes.PortMapper{Client: epmd.Client{Addr: l.Mapper}}
+	}
+	if optFile != "" {
+		cfg.Transport, err = tlstransport.FromOptFile(optFile, tlstransport.Options{})
+	}
+	return cfg, err
+}
+
+// A move is what alice saw of one.
+type move struct {
+	before, after ei.Term // the processes that answered
+	silence       time.Duration
 }
 
 // move hands a third node, with its connection to alice, to another process.
-func (t *tour) move(ctx context.Context) (err error) {
-	will := legacy{"carol@127.0.0.1", t.cookie, t.mapper}
-	carol, err := nodes.New(will.config())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, carol.Close()) }()
-	if err := carol.Start(ctx); err != nil {
-		return err
-	}
-	c, err := t.alice.Connect(ctx, carol.Name())
-	if err != nil {
-		return err
-	}
-	before, err := c.Call(ctx, "cnode", "pid")
-	if err != nil {
-		return err
-	}
-	ch, theirs, err := handoff.ChannelPair()
+func (t *tour) move(ctx context.Context) error {
+	m, err := t.handOver(ctx, legacy{"carol@127.0.0.1", t.cookie, t.mapper}, "", func(*nodes.Node) (*nodes.Node, error) { return t.alice, nil })
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.step("(A connection can move to another process where the system passes sockets on: not here.)")
 		return nil
@@ -63,14 +67,77 @@ func (t *tour) move(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	t.step("A third node, carol, lived in this process, number %v, and alice was connected to her. Then a new process began,", m.before)
+	t.say("    number %v, and got carol: the open connection, the name, all. Nothing was lost, and alice saw but a pause of %v:", m.after, m.silence)
+	t.result("rpc:call('carol@127.0.0.1', cnode, pid, [])", fmt.Sprintf("%v, later %v", m.before, m.after))
+	return nil
+}
+
+// moveSealed does it again over TLS, whose keys go along.
+func (t *tour) moveSealed(ctx context.Context, optFile string) error {
+	var erin *nodes.Node
+	m, err := t.handOver(ctx, legacy{Name: "carol@127.0.0.1", Cookie: t.cookie}, optFile, func(carol *nodes.Node) (_ *nodes.Node, err error) {
+		tr, err := tlstransport.FromOptFile(optFile, tlstransport.Options{Logger: t.log})
+		if err != nil {
+			return nil, err
+		}
+		erin, err = nodes.New(t.private("erin", tr, nodes.Static{carol.Name(): {Addr: carol.Listeners()[0].Addr()}}))
+		return erin, err
+	})
+	if erin != nil {
+		err = errors.Join(err, erin.Close())
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil // move has said so
+	}
+	if err != nil {
+		return err
+	}
+	t.step("A TLS session can move too: its keys went along with its socket, from process %v to %v, and it was silent for %v:", m.before, m.after, m.silence)
+	t.result("rpc:call('carol@127.0.0.1', cnode, pid, [])", fmt.Sprintf("%v, later %v", m.before, m.after))
+	return nil
+}
+
+// handOver makes carol, has a neighbour connect to her, and hands her to a new process.
+func (t *tour) handOver(ctx context.Context, will legacy, optFile string, neighbour func(carol *nodes.Node) (*nodes.Node, error)) (m move, err error) {
+	cfg, err := will.config(optFile)
+	if err != nil {
+		return m, err
+	}
+	carol, err := nodes.New(cfg)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, carol.Close()) }()
+	if err := carol.Start(ctx); err != nil {
+		return m, err
+	}
+	n, err := neighbour(carol)
+	if err != nil {
+		return m, err
+	}
+	c, err := n.Connect(ctx, carol.Name())
+	if err != nil {
+		return m, err
+	}
+	if m.before, err = c.Call(ctx, "cnode", "pid"); err != nil {
+		return m, err
+	}
+	ch, theirs, err := handoff.ChannelPair()
+	if err != nil {
+		return m, err
+	}
 	defer func() { _ = ch.Close() }() // which also ends the other process
 	cmd := exec.CommandContext(ctx, ownFile(), tourHeir)
+	if optFile != "" {
+		cmd.Args = append(cmd.Args, optFile)
+	}
 	cmd.Env = append(os.Environ(), channelVariable+"=3")
 	cmd.ExtraFiles = []*os.File{theirs}
 	err = cmd.Start()
 	err = errors.Join(err, theirs.Close())
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer func() {
 		_ = ch.Close()
@@ -82,35 +149,41 @@ func (t *tour) move(ctx context.Context) (err error) {
 	}
 	h, err := o.Give(ctx, ch)
 	if err != nil {
-		return err
+		return m, err
 	}
-	after, err := c.Call(ctx, "cnode", "pid")
-	if err != nil {
-		return err
+	m.silence = h.Silence.Round(100 * time.Microsecond)
+	if m.after, err = c.Call(ctx, "cnode", "pid"); err != nil {
+		return m, err
 	}
-	if before == after || after != ei.Term(ei.Int(h.Peer.PID)) {
-		return fmt.Errorf("process %v answers, and %d has taken over", after, h.Peer.PID)
+	if m.before == m.after || m.after != ei.Term(ei.Int(h.Peer.PID)) {
+		return m, fmt.Errorf("process %v answers, and %d has taken over", m.after, h.Peer.PID)
 	}
-	t.step("A third node, carol, lived in this process, number %v, and alice was connected to her. Then a new process began,", before)
-	t.say("    number %v, and got carol: the open connection, the name, all. Nothing was lost, and alice saw but a pause of %v:", after, h.Silence.Round(100*time.Microsecond))
-	t.result("rpc:call('"+carol.Name()+"', cnode, pid, [])", fmt.Sprintf("%v, later %v", before, after))
-	return nil
+	return m, nil
 }
 
 // succeedCarol is carol's second life, until the channel closes.
-func succeedCarol(ctx context.Context, o *options) error {
+func succeedCarol(ctx context.Context, o *options, optFile string) error {
 	ch, err := o.succession.channel(ctx, "")
 	if err != nil || ch == nil {
 		return errors.Join(err, usageIf(ch == nil))
 	}
 	defer ch.Close()
-	var will legacy
+	var cfg nodes.Config
+	if cfg, err = (legacy{}).config(optFile); err != nil {
+		return err
+	}
 	var staged *nodes.Staged
 	_, err = (&handoff.Acceptance{
-		Terms:   handoff.Terms{Plugins: plugins(nodes.Config{})},
-		Prepare: func(_ context.Context, static []byte) error { return json.Unmarshal(static, &will) },
+		Terms: handoff.Terms{Plugins: plugins(cfg)},
+		Prepare: func(_ context.Context, static []byte) (err error) {
+			var will legacy
+			if err = json.Unmarshal(static, &will); err == nil {
+				cfg, err = will.config(optFile)
+			}
+			return err
+		},
 		Stage: func(_ context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
-			staged, err = nodes.Restore(will.config(), state, fds)
+			staged, err = nodes.Restore(cfg, state, fds)
 			return staged, err
 		},
 	}).Take(ctx, ch)

@@ -38,7 +38,8 @@ func (t *tour) protected(ctx context.Context) (err error) {
 	if err := writeCerts(dir, []string{"127.0.0.1"}, time.Now()); err != nil {
 		return err
 	}
-	carols, err := tlstransport.FromOptFile(filepath.Join(dir, "ssl_dist.conf"), tlstransport.Options{Logger: t.log})
+	optFile := filepath.Join(dir, "ssl_dist.conf")
+	carols, err := tlstransport.FromOptFile(optFile, tlstransport.Options{Logger: t.log})
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,10 @@ func (t *tour) protected(ctx context.Context) (err error) {
 	t.result("{dave,'dave@127.0.0.1'} ! <<\""+secret+"\">>", understood(sealed))
 	t.say("    Each showed the other a certificate of an authority that both trust. So nobody on the line reads or changes what they say,")
 	t.say("    or passes for one of them. Erlang nodes do it with -proto_dist inet_tls, and take the same files.")
-	return t.stranger(ctx, daves, roots)
+	if err := t.stranger(ctx, daves, roots); err != nil {
+		return err
+	}
+	return t.moveSealed(ctx, optFile)
 }
 
 // ownTLS is what dave has in place of an option file: a tls.Config of Go, of the same files. met hears of each handshake.

@@ -297,6 +297,9 @@ func (m *MessageConn) dropAttachment() (err error) {
 // CloseWrite ends the sending of messages: the peer receives those that were sent, then io.EOF.
 func (m *MessageConn) CloseWrite() error { return m.conn.closeWrite() }
 
+// SyscallConn gives access to the socket, which stays the connection's.
+func (m *MessageConn) SyscallConn() (syscall.RawConn, error) { return m.conn.SyscallConn() }
+
 // Close closes the socket, and an attachment whose message is not all there. Calls that wait come back with net.ErrClosed.
 func (m *MessageConn) Close() error {
 	err := m.conn.Close()

@@ -9,16 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// waitsDirectly makes a connection that does not poll.
-func waitsDirectly(t testing.TB, d time.Duration) *tallied {
+// waitsShortly makes a connection that does not poll.
+func waitsShortly(t testing.TB, d time.Duration) *tallied {
 	t.Helper()
 	processors(t, 2)
-	return newTallied(t, &poller{direct: d})
+	return newTallied(t, &poller{short: d})
 }
 
-// Who waits directly needs neither a second try nor an epoll descriptor.
-func TestDirectPingPong(t *testing.T) {
-	y := waitsDirectly(t, 10*time.Second) // no machine is as busy as that
+// Who does not wait for long needs neither a second try nor an epoll descriptor.
+func TestShortWaitPingPong(t *testing.T) {
+	y := waitsShortly(t, 10*time.Second) // no machine is as busy as that
 	answer := make(chan struct{}, 1)
 	defer close(answer)
 	go func() {
@@ -39,8 +39,8 @@ func TestDirectPingPong(t *testing.T) {
 }
 
 // When nothing comes in that time the reader sleeps in the Go poller; after a few times at once, until answers come soon again.
-func TestDirectPeerStops(t *testing.T) {
-	y := waitsDirectly(t, time.Millisecond)
+func TestShortWaitPeerStops(t *testing.T) {
+	y := waitsShortly(t, time.Millisecond)
 	late := func() {
 		t.Helper()
 		y.ask(t)
@@ -56,7 +56,7 @@ func TestDirectPeerStops(t *testing.T) {
 	require.False(t, y.sock.spin.near.due())
 	late()
 	require.Zero(t, y.sock.poller.busy.Load())
-	y.sock.poller.direct = 10 * time.Second
+	y.sock.poller.short = 10 * time.Second
 	for range 1000 { // a busy machine may not be quick
 		if y.sock.spin.near.due() {
 			return
@@ -67,8 +67,8 @@ func TestDirectPeerStops(t *testing.T) {
 }
 
 // Where all places are taken the reader sleeps at once.
-func TestDirectPlaces(t *testing.T) {
-	y := waitsDirectly(t, 10*time.Second)
+func TestShortWaitPlaces(t *testing.T) {
+	y := waitsShortly(t, 10*time.Second)
 	require.True(t, y.sock.poller.enter())
 	y.ask(t)
 	reading := y.parks(context.Background())
@@ -78,9 +78,9 @@ func TestDirectPlaces(t *testing.T) {
 	y.sock.poller.leave()
 }
 
-// A writer waits for room directly too.
-func TestDirectRoom(t *testing.T) {
-	y := waitsDirectly(t, 10*time.Second)
+// A writer waits for room in the same way.
+func TestShortWaitRoom(t *testing.T) {
+	y := waitsShortly(t, 10*time.Second)
 	const size = 16 << 20
 	drained := aside(func() error {
 		_, err := io.ReadFull(readerOf{y.peer}, make([]byte, size))
@@ -96,10 +96,10 @@ type readerOf struct{ s *Stream }
 
 func (r readerOf) Read(p []byte) (int, error) { return r.s.Read(context.Background(), p) }
 
-// Only the first few waits, which are a handshake's, are direct where nothing was said before.
+// Only the first few waits, which are a handshake's, are expected to be short where nothing was said before.
 func TestSpinSoon(t *testing.T) {
 	s := newSpin()
-	p := &poller{direct: time.Hour}
+	p := &poller{short: time.Hour}
 	for range pollFirst {
 		s.begin()
 		require.True(t, s.soon())
