@@ -94,7 +94,7 @@ type carrier interface {
 }
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
-	s := &socket[C]{cb: cb, poller: p, spin: newSpin(), full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
+	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
 	s.wr.near.hot = true
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s

@@ -124,9 +124,11 @@ func (s *socket[C]) pollRead(habit *pace) bool {
 
 // waitRead makes a short wait.
 func (s *socket[C]) waitRead() bool {
-	came := awaitFD(s.fd, pollArrivals, s.poller.short) && s.readAgain()
-	s.spin.near.polled(came)
-	return came
+	if awaitFD(s.fd, pollArrivals, s.poller.short) && s.readAgain() {
+		return true
+	}
+	s.spin.first = pollFirst
+	return false
 }
 
 // readAgain reports whether there is something to tell.

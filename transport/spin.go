@@ -52,7 +52,8 @@ func (p *poller) leave() { p.busy.Add(-1) }
 
 // shortWait is how long a short wait may take: a system call of its own on the thread that has come to it, as a program without a scheduler makes it.
 // The Go poller would have another thread woken up for what comes, which then has to find who waits for it; and the first sleep of a connection costs it
-// a descriptor. But Close, and the end of a context, may have to wait for the end of a short wait.
+// a descriptor. So handshakes wait like that, and writers for room; later on it gains a reader nothing, for the clock has to be set for each wait. Close, and
+// the end of a context, may have to wait for the end of a short wait.
 const shortWait = 500 * time.Microsecond
 
 const (
@@ -74,14 +75,10 @@ type spin struct {
 	first int          // of the first waits
 
 	answers, bulk, flow pace
-	near                pace // answers and the rest of something large, for a short wait
 
 	habit *pace     // of the wait in progress; nil: there was none
 	began time.Time // when that began
 }
-
-// newSpin expects answers that come soon at first: a handshake is made of them.
-func newSpin() spin { return spin{near: pace{hot: true}} }
 
 // written follows a write of n bytes.
 func (s *spin) written(n int64) {
@@ -106,14 +103,13 @@ func (s *spin) begin() *pace {
 	return s.habit
 }
 
-// soon says that what is waited for is likely to come soon: nothing that just flows, but for the first few reads, which are a handshake's.
+// soon says that a short wait is worth it: among the first few, which are a handshake's, until one was in vain.
 func (s *spin) soon() bool {
-	if s.first < pollFirst {
-		s.first++
-	} else if s.habit == &s.flow {
+	if s.first >= pollFirst {
 		return false
 	}
-	return s.near.due()
+	s.first++
+	return true
 }
 
 // patience is how long the reader tries: longer behind a large write, for the peer has to read it first.
@@ -129,9 +125,6 @@ func (s *spin) end(n int, p *poller) {
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		d := time.Since(s.began)
-		if s.habit != &s.flow {
-			s.near.slept(d <= 2*p.short)
-		}
 		switch {
 		case s.habit != &s.flow:
 			s.habit.slept(d <= 8*p.limit) // most of that is the waking
