@@ -150,6 +150,10 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			}
 			return nil, errors.Join(ErrNoConnection, over.Err())
 		case over.rd.busy <- struct{}{}:
+			if m := b.take(); m != nil { // who received until now has left it here
+				<-over.rd.busy
+				return m, nil
+			}
 			err := b.receiveFor(ctx, over)
 			<-over.rd.busy
 			switch {
