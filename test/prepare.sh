@@ -11,6 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 erlang=(erlang-base erlang-crypto erlang-ssl erlang-public-key erlang-asn1
 	erlang-inets erlang-runtime-tools erlang-dev)
+others=(openssl python3 tshark) # which tests compare with
 
 fail() {
 	printf 'prepare: %s\n' "$*" >&2
@@ -31,7 +32,7 @@ missing() {
 
 install_packages() {
 	local want
-	mapfile -t want < <(missing "${erlang[@]}" mmdebstrap gcc libc6-dev util-linux mount)
+	mapfile -t want < <(missing "${erlang[@]}" "${others[@]}" mmdebstrap gcc libc6-dev util-linux mount)
 	((${#want[@]})) || return 0
 	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
 	echo "installing ${want[*]}"
