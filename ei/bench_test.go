@@ -104,7 +104,8 @@ func benchTerms() map[string]ei.Term {
 		records[i] = ei.Tuple{ei.Atom("person"), ei.Binary("name"), ei.Int(i), ei.List{ei.Atom("a"), ei.Atom("b")}, ei.Float(1.5), benchPid}
 	}
 	return map[string]ei.Term{
-		"call":    ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{benchPid, ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: benchRef}}, ei.Tuple{ei.Atom("get"), ei.Binary("key")}},
+		"call": ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{benchPid, ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: benchRef}},
+			ei.Tuple{ei.Atom("get"), ei.Binary("key")}},
 		"tuple":   ei.Tuple{ei.Atom("ok"), ei.Int(42), ei.Binary("hello")},
 		"ints":    ints,
 		"map":     m,

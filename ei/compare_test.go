@@ -115,7 +115,8 @@ func TestCompare(t *testing.T) {
 	}
 	for _, same := range [][2]ei.Term{
 		{ei.String("ab"), ei.List{ei.Int('a'), ei.Int('b')}},
-		{ei.Map{{Key: ei.Int(1), Value: ei.Atom("x")}, {Key: ei.Int(2), Value: ei.Atom("y")}}, ei.Map{{Key: ei.Int(2), Value: ei.Atom("y")}, {Key: ei.Int(1), Value: ei.Atom("x")}}},
+		{ei.Map{{Key: ei.Int(1), Value: ei.Atom("x")}, {Key: ei.Int(2), Value: ei.Atom("y")}},
+			ei.Map{{Key: ei.Int(2), Value: ei.Atom("y")}, {Key: ei.Int(1), Value: ei.Atom("x")}}},
 		{ei.Raw("a\x05"), ei.Int(5)},
 		{ei.Tuple{ei.Raw("j")}, ei.Tuple{ei.List{}}},
 		{ei.List{ei.Raw("k\x00\x01a")}, ei.List{ei.List{ei.Int('a')}}},
@@ -142,7 +143,8 @@ func TestCompare(t *testing.T) {
 	}
 	ascending := []ei.Term{
 		ei.Tuple{ei.Int(1), ei.Int(2), ei.Int(3)},
-		record("a", "x", 1, ei.Int(9)), record("b", "a", 1, ei.Int(9)), record("b", "b", 0, ei.Int(9)), record("b", "b", 1, ei.Int(1)), record("b", "b", 1, ei.Int(2)),
+		record("a", "x", 1, ei.Int(9)), record("b", "a", 1, ei.Int(9)), record("b", "b", 0, ei.Int(9)), record("b", "b", 1,
+			ei.Int(1)), record("b", "b", 1, ei.Int(2)),
 		ei.Map{}, ei.Binary{}, ei.Raw("bad"), ei.Local("x"), nil,
 	}
 	require.True(t, slices.IsSortedFunc(ascending, ei.Compare))

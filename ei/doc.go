@@ -11,9 +11,9 @@
 //
 // # Three ways
 //
-// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system sent goes back bit for bit, since
-// the model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and
-// [Identical] know that these make no difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded by whom it concerns.
+// The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system sent goes back bit for bit, since the
+// model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and [Identical] know that these make
+// no difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded by whom it concerns.
 //
 // The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without allocation. This is how
 // the distribution protocol is read and written.

@@ -45,9 +45,11 @@ var (
 
 // A SyntaxError says where in the input, and why, a term could not be read.
 type SyntaxError struct {
-	Offset int    // of the tag of the term that could not be read, in bytes from the start of the input
-	Path   string // the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty when that is not known, or at the top. A map counts key, value, key, value
-	Err    error  // one of the Err variables, a *TypeError or a *LimitError
+	Offset int // of the tag of the term that could not be read, in bytes from the start of the input
+	// the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty when that is not known, or at the top. A
+	// map counts key, value, key, value
+	Path string
+	Err  error // one of the Err variables, a *TypeError or a *LimitError
 }
 
 func (e *SyntaxError) Error() string {

@@ -80,7 +80,8 @@ var malformed = []struct {
 }
 
 // closure is a NEW_FUN_EXT of 0x3a bytes.
-const closure = "p\x00\x00\x00\x3a\x01" + "0123456789abcdef" + "\x00\x00\x00\x07\x00\x00\x00\x01w\x01ma\x07b\x00\x00\x01\x00X\x77\x03a@b" + "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03j"
+const closure = "p\x00\x00\x00\x3a\x01" + "0123456789abcdef" +
+	"\x00\x00\x00\x07\x00\x00\x00\x01w\x01ma\x07b\x00\x00\x01\x00X\x77\x03a@b" + "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03j"
 
 func TestMalformed(t *testing.T) {
 	for _, tc := range malformed {
@@ -117,14 +118,16 @@ func TestDuplicates(t *testing.T) {
 		return append(m, ei.Pair{Key: last, Value: ei.Int(-1)})
 	}
 	tuple := func(i int) ei.Term { return ei.Tuple{ei.Int(i), ei.Map{{Key: ei.Int(1), Value: ei.Int(i)}}} }
-	kinds := []ei.Term{ei.Int(1), ei.Float(1), ei.Atom("1"), ei.Binary("1"), ei.String("1"), ei.Float(0), ei.Float(0), ei.Tuple{}, ei.List{}, ei.Map{}, benchPid, benchRef}
+	kinds := []ei.Term{ei.Int(1), ei.Float(1), ei.Atom("1"), ei.Binary("1"), ei.String("1"), ei.Float(0), ei.Float(0), ei.Tuple{},
+		ei.List{}, ei.Map{}, benchPid, benchRef}
 	kinds[6] = negativeZero
 	for name, tc := range map[string]struct {
 		term      ei.Term
 		duplicate bool
 	}{
-		"integers":            {ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}, true},
-		"atoms":               {ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.Atom("b"), Value: ei.Int(1)}, {Key: ei.Atom("a"), Value: ei.Int(2)}}, true},
+		"integers": {ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}, true},
+		"atoms": {ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.Atom("b"), Value: ei.Int(1)},
+			{Key: ei.Atom("a"), Value: ei.Int(2)}}, true},
 		"of several types":    {wide(len(kinds), func(i int) ei.Term { return kinds[i] }, ei.Atom("x")), false},
 		"of several types, =": {wide(len(kinds), func(i int) ei.Term { return kinds[i] }, ei.Float(1)), true},
 		"many":                {wide(500, key, key(500)), false},

@@ -58,7 +58,8 @@ func TestMarshal(t *testing.T) {
 		{[]ei.Term{ei.Int(1)}, ei.List{ei.Int(1)}},
 		{[]ei.Atom{"a"}, ei.List{ei.Atom("a")}},
 		{map[string]int{"b": 2, "a": 1}, ei.Map{{Key: ei.Binary("a"), Value: ei.Int(1)}, {Key: ei.Binary("b"), Value: ei.Int(2)}}},
-		{map[ei.Atom]any{"b": []int{1}, "a": nil2}, ei.Map{{Key: ei.Atom("a"), Value: ei.Tuple{}}, {Key: ei.Atom("b"), Value: ei.List{ei.Int(1)}}}},
+		{map[ei.Atom]any{"b": []int{1}, "a": nil2}, ei.Map{{Key: ei.Atom("a"), Value: ei.Tuple{}},
+			{Key: ei.Atom("b"), Value: ei.List{ei.Int(1)}}}},
 		{map[any]any{}, ei.Map{}},
 		{myInt(3), ei.Int(3)},
 		{myString("x"), ei.Binary("x")},
@@ -132,7 +133,8 @@ func TestMarshalRefuses(t *testing.T) {
 		require.ErrorIs(t, err, tc.err)
 		require.Equal(t, "kept", string(b))
 	}
-	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, ei.Tuple{nil}, []any{nil}, pointers, (*marshaler)(nil)} {
+	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, ei.Tuple{nil},
+		[]any{nil}, pointers, (*marshaler)(nil)} {
 		_, err := ei.Marshal(value)
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported, "%T", value)
@@ -196,7 +198,8 @@ func TestAppendString(t *testing.T) {
 }
 
 func TestDecodeCopies(t *testing.T) {
-	term := ei.Tuple{ei.Binary("hello"), ei.Binary(strings.Repeat("x", 100)), ei.Bitstring{Data: []byte{1}, Bits: 1}, ei.String("text"), ei.Atom("an_atom"), ei.Local("x")[:0:0]}[:5]
+	term := ei.Tuple{ei.Binary("hello"), ei.Binary(strings.Repeat("x", 100)), ei.Bitstring{Data: []byte{1}, Bits: 1}, ei.String("text"),
+		ei.Atom("an_atom"), ei.Local("x")[:0:0]}[:5]
 	data, err := ei.Marshal(term)
 	require.NoError(t, err)
 	term[2] = ei.Bitstring{Data: []byte{0}, Bits: 1}

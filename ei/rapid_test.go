@@ -22,7 +22,8 @@ func genAtom() *rapid.Generator[ei.Atom] {
 
 func genPid() *rapid.Generator[ei.Pid] {
 	return rapid.Custom(func(t *rapid.T) ei.Pid {
-		return ei.Pid{Node: genAtom().Draw(t, "node"), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: rapid.Uint32().Draw(t, "creation")}
+		return ei.Pid{Node: genAtom().Draw(t, "node"), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"),
+			Creation: rapid.Uint32().Draw(t, "creation")}
 	})
 }
 
@@ -59,7 +60,8 @@ func genLeaf() *rapid.Generator[ei.Term] {
 		case 10:
 			return ei.Port{Node: genAtom().Draw(t, "node"), ID: rapid.Uint64().Draw(t, "id"), Creation: rapid.Uint32().Draw(t, "creation")}
 		case 11:
-			r := ei.Ref{Node: genAtom().Draw(t, "node"), Creation: rapid.Uint32().Draw(t, "creation"), Len: uint8(rapid.IntRange(1, 5).Draw(t, "len"))}
+			r := ei.Ref{Node: genAtom().Draw(t, "node"), Creation: rapid.Uint32().Draw(t, "creation"),
+				Len: uint8(rapid.IntRange(1, 5).Draw(t, "len"))}
 			for i := range r.Len {
 				r.ID[i] = rapid.Uint32().Draw(t, "word")
 			}
@@ -103,15 +105,17 @@ func genTerm(depth int) *rapid.Generator[ei.Term] {
 			}
 			return m
 		case 4:
-			f := ei.Fun{Arity: rapid.IntRange(-1, 255).Draw(t, "arity"), Module: genAtom().Draw(t, "module"), OldIndex: int64(rapid.Int32().Draw(t, "old index")),
-				OldUniq: int64(rapid.Int32().Draw(t, "old uniq")), Pid: genPid().Draw(t, "pid"), Free: sub(1, 3)}
+			f := ei.Fun{Arity: rapid.IntRange(-1, 255).Draw(t, "arity"), Module: genAtom().Draw(t, "module"),
+				OldIndex: int64(rapid.Int32().Draw(t, "old index")),
+				OldUniq:  int64(rapid.Int32().Draw(t, "old uniq")), Pid: genPid().Draw(t, "pid"), Free: sub(1, 3)}
 			if f.Arity >= 0 {
 				f.Index = rapid.Uint32().Draw(t, "index")
 				copy(f.Uniq[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uniq"))
 			}
 			return f
 		case 5:
-			r := ei.Record{Module: genAtom().Draw(t, "module"), Name: genAtom().Draw(t, "name"), Flags: rapid.ByteRange(0, 1).Draw(t, "flags"), Fields: []ei.Field{}}
+			r := ei.Record{Module: genAtom().Draw(t, "module"), Name: genAtom().Draw(t, "name"), Flags: rapid.ByteRange(0, 1).Draw(t, "flags"),
+				Fields: []ei.Field{}}
 			for _, value := range sub(0, 12) {
 				name := genAtom().Draw(t, "field")
 				if _, dup := r.Get(name); !dup {

@@ -166,7 +166,8 @@ func (v vector) since() int {
 
 // hasIdent reports whether a text has parts that Erlang's parser does not read.
 func hasIdent(text string) bool {
-	return strings.Contains(text, "#Pid<") || strings.Contains(text, "#Ref<") || strings.Contains(text, "#Port<") || strings.Contains(text, "#Fun<")
+	return strings.Contains(text, "#Pid<") || strings.Contains(text, "#Ref<") || strings.Contains(text, "#Port<") ||
+		strings.Contains(text, "#Fun<")
 }
 
 func updateVectors(t *testing.T) {
@@ -203,8 +204,8 @@ func updateVectors(t *testing.T) {
 	require.NoError(t, os.WriteFile(vectorFile, out.Bytes(), 0o644))
 }
 
-// askErl has a runtime system evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and
-// hexadecimal digits), or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error …".
+// askErl has a runtime system evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and hexadecimal digits),
+// or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error …".
 func askErl(t *testing.T, erl string, questions []string) []string {
 	t.Helper()
 	const program = `

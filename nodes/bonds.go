@@ -64,7 +64,8 @@ func (b *Mailbox) tie(s *bonds) {
 	}
 }
 
-// forget takes from the process what it has with the peer of a connection that has moved. One that waits for the answer to a call over it ends.
+// forget takes from the process what it has with the peer of a connection that has moved. One that waits for the answer to a call over it
+// ends.
 func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
 	gone := b.calls == c

@@ -5,8 +5,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so that when the other worker
-// dies the peer hears of the end of each process that it had a link or a monitor with.
+// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so
+// that when the other worker dies the peer hears of the end of each process that it had a link or a monitor with.
 
 // A crossing is a link between a process of the peer and one of the other worker.
 type crossing struct{ remote, local ei.Pid }
@@ -90,7 +90,8 @@ func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
 	return nil
 }
 
-// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer sees it.
+// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer
+// sees it.
 func (c *Conn) lose(b *Conn) {
 	c.branching.Lock()
 	if c.branches[b.part] == b {

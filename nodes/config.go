@@ -41,25 +41,27 @@ type Config struct {
 	Cookie string
 	// Transport carries connections; nil is transport.TCP().
 	Transport transport.Transport
-	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as Transport is. TCP and UNIX
-	// sockets need not be named.
+	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as
+	// Transport is. TCP and UNIX sockets need not be named.
 	Transports []transport.Transport
-	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share it too.
+	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share
+	// it too.
 	Creation uint32
 	// Worker tells processes that share a name and a creation apart: each makes its pids from a range of its own.
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
 	Listen transport.Addr
-	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster changes over, say. Listen only is
-	// published: who connects to the others knows the port. A node that another process hands over listens where it did there.
+	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster
+	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over listens
+	// where it did there.
 	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
 	// Visible makes peers count the node among nodes(); as a C node it is hidden. A visible node takes no part in global's
 	// synchronisation: global:sync/0 of its peers waits for it.
 	Visible bool
-	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise what a node does
-	// not do: atom caches and fragments, and FlagNameMe, which follows an empty name.
+	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
+	// what a node does not do: atom caches and fragments, and FlagNameMe, which follows an empty name.
 	Flags dist.Flags
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends the oldest that has said nothing yet, or the
@@ -77,8 +79,9 @@ type Config struct {
 	// MaxCalls bounds the Go functions that run for remote callers at once; further calls wait, and with them their connection.
 	MaxCalls int
 
-	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to have: see Inherited. It must
-	// be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the node. An error ends the freeze. nil: nothing.
+	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to
+	// have: see Inherited. It must be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the node.
+	// An error ends the freeze. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
 	// DefaultDrainTimeout.
@@ -152,7 +155,8 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
 	}
-	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments | dist.FlagNameMe); unserved != 0 {
+	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments |
+		dist.FlagNameMe); unserved != 0 {
 		return cfg, fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished

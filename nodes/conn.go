@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in that order. Receive is for one goroutine at a time.
+// A Conn is a connection to another node. Sending is safe for concurrent use, and what one goroutine sends arrives in that order. Receive
+// is for one goroutine at a time.
 type Conn struct {
 	n         *Node
 	tr        transport.Transport
@@ -91,8 +92,8 @@ func (c *Conn) Self() ei.Pid { return c.self }
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in another
-// process, else ErrTickTimeout, ErrSuperseded, or the fault.
+// Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in
+// another process, else ErrTickTimeout, ErrSuperseded, or the fault.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
@@ -102,8 +103,8 @@ func (c *Conn) Err() error {
 	}
 }
 
-// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the connection is frozen. It is
-// ei_close_connection.
+// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
+// connection is frozen. It is ei_close_connection.
 func (c *Conn) Close() error {
 	if c.mark(ErrClosed) {
 		c.end()

@@ -11,8 +11,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that is connected already is ErrConnected, the node's own name
-// dist.ErrSelf. When the peer connects at the same time one of the two attempts wins, and Connect returns that connection. It is ei_connect.
+// Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that
+// is connected already is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time one of the two attempts
+// wins, and Connect returns that connection. It is ei_connect.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil)
 	if err == nil && !fresh {
@@ -24,8 +25,9 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	return c, nil
 }
 
-// ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must
-// answer there; empty takes any that is not connected: one that says that it is gets dist.ErrAlive, unless nobody is connected here. It is ei_connect_host_port and ei_xconnect.
+// ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must answer
+// there; empty takes any that is not connected: one that says that it is gets dist.ErrAlive, unless nobody is connected here. It is
+// ei_connect_host_port and ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
@@ -142,8 +144,8 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 }
 
-// attempt makes a connection of our own while the table says so. It is called with n.mu held, and releases it. When the peer's own attempt has
-// won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
+// attempt makes a connection of our own while the table says so. It is called with n.mu held, and releases it. When the peer's own
+// attempt has won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
 func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) (*Conn, error) {
 	actx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -219,7 +221,8 @@ func (n *Node) initiator(ctx context.Context, name string, tr transport.Transpor
 	return c, nil
 }
 
-func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt, met func(string) error) (*Conn, error) {
+func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt,
+	met func(string) error) (*Conn, error) {
 	p, err := n.initiate(ctx, s, name, version5, met)
 	if err != nil {
 		return nil, err

@@ -125,7 +125,8 @@ func TestWrongCookieOfAcceptor(t *testing.T) {
 	require.NoError(t, err)
 	status, err := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusOK})
 	require.NoError(t, err)
-	challenge, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2, Name: "bob@test"})
+	challenge, err := dist.AppendChallenge(nil, dist.Challenge{Version: 6, Flags: dist.FlagsDefault, Challenge: 1, Creation: 2,
+		Name: "bob@test"})
 	require.NoError(t, err)
 	require.NoError(t, c.WritePackets(status, challenge))
 	reply, err := c.ReadPacket()

@@ -177,7 +177,8 @@ func (f *Front) launch(slot int) (*crewman, error) {
 
 // crewman makes one that nothing is known of.
 func (f *Front) crewman(slot int) *crewman {
-	return &crewman{f: f, slot: slot, born: time.Now(), gone: make(chan struct{}), began: make(chan struct{}), probes: map[uint64]chan struct{}{}}
+	return &crewman{f: f, slot: slot, born: time.Now(), gone: make(chan struct{}), began: make(chan struct{}),
+		probes: map[uint64]chan struct{}{}}
 }
 
 // newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.

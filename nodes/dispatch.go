@@ -167,7 +167,8 @@ func headerSize(data []byte) int {
 	return 2
 }
 
-// pick chooses a worker, and counts the session as its. The worker that has the peer comes first. One that is going over to another process gets none meanwhile.
+// pick chooses a worker, and counts the session as its. The worker that has the peer comes first. One that is going over to another
+// process gets none meanwhile.
 func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
@@ -250,7 +251,8 @@ func (f *Front) leave(w *crewman, peer string) {
 	}
 }
 
-// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the peer sees it; f.mu is held.
+// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the
+// peer sees it; f.mu is held.
 func (f *Front) up(w *crewman, key, peer string) {
 	if key != peer {
 		w.sessions--
@@ -321,8 +323,8 @@ func (w *crewman) hang() {
 	}
 }
 
-// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not happen: the peer
-// comes again, and gets another worker.
+// push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not
+// happen: the peer comes again, and gets another worker.
 func (f *Front) push(k *picking, p parcel) error {
 	w := k.w
 	fd, err := p.s.Descriptor()

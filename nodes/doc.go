@@ -13,16 +13,16 @@
 // [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Close]. The caller receives, one message at a time, in its own
 // goroutine.
 //
-// The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A [Mailbox] is a
-// process as the cluster sees it: it has a pid, can be registered, linked and monitored. A [Server] is a registered process made of Go functions, like a
-// gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
+// The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
+// [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored. A [Server] is a registered
+// process made of Go functions, like a gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
 //
 // # Wire to mailbox
 //
 // In reading order: transport/tcp_unix.go (bytes), transport/pdu.go (packet), recv.go (frame, tick), nodes/dist/frame.go and control.go
-// (control message), route.go (what it asks for), mailbox.go (queue). The payload stays bytes until it is received; it is decoded in the receiver's
-// goroutine. Out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go (order, combining, back-pressure),
-// transport/stream.go, the plug-in's Writev.
+// (control message), route.go (what it asks for), mailbox.go (queue). The payload stays bytes until it is received; it is decoded in the
+// receiver's goroutine. Out: mailbox.go or send.go (term and control message in one buffer), transport/queue.go (order, combining,
+// back-pressure), transport/stream.go, the plug-in's Writev.
 //
 // # Goroutines, queues and who owns what
 //
@@ -31,32 +31,33 @@
 // A mailbox is bounded (MailboxOptions.Limit): senders wait, or the mailbox ends. Signals from one sender are never reordered: one
 // goroutine reads a connection and puts each message where it belongs before it reads the next.
 //
-// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these and the
-// registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told), listeners and connections, goroutines.
+// A Conn owns its stream, its queue and its tick timer; a Listener its socket and the handshakes in progress; a Node owns all of these
+// and the registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told),
+// listeners and connections, goroutines.
 //
 // # Moving to another process
 //
-// A connection, or a whole node, goes on in another process without its peers noticing. The process that has it freezes it between two bytes ([Conn.Freeze],
-// [Node.Freeze]) and gets its state, as bytes, and the descriptors; the other one stages it ([Node.Stage], [Restore]) and touches nothing. Then the one
-// releases and the other starts, or the one thaws and the other discards: who carries state and descriptors between them, and how the two agree, is not this
-// package's affair. [Conn.Detach] and [Node.Adopt] are both halves in one call each. Plug-ins without Import are refused by their names before anything
-// changes.
+// A connection, or a whole node, goes on in another process without its peers noticing. The process that has it freezes it between two
+// bytes ([Conn.Freeze], [Node.Freeze]) and gets its state, as bytes, and the descriptors; the other one stages it ([Node.Stage],
+// [Restore]) and touches nothing. Then the one releases and the other starts, or the one thaws and the other discards: who carries state
+// and descriptors between them, and how the two agree, is not this package's affair. [Conn.Detach] and [Node.Adopt] are both halves in
+// one call each. Plug-ins without Import are refused by their names before anything changes.
 //
-// What moves: what was read and not consumed, what was to be sent, links and monitors, and of a node its mailboxes with their unread messages, names,
-// counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent. Functions and handlers finish before. In
-// the new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process, pid and all. See state.go
-// for the form of the state.
+// What moves: what was read and not consumed, what was to be sent, links and monitors, and of a node its mailboxes with their unread
+// messages, names, counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent.
+// Functions and handlers finish before. In the new process Config.Setup registers mailboxes, handlers and servers as always; under the
+// name of an old one they become that process, pid and all. See state.go for the form of the state.
 //
 // # Several processes
 //
-// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a process has one pid in the
-// whole node, and is reached from every worker. See docs/workers.md.
+// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a
+// process has one pid in the whole node, and is reached from every worker. See docs/workers.md.
 //
 // # Limits on what peers can do
 //
-// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one is set
-// aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls. A malformed frame or control message ends its connection, an unknown
-// control message is skipped, a term that cannot be decoded is an error of whoever decodes it.
+// Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one
+// is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls. A malformed frame or control
+// message ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error of whoever decodes it.
 //
 // # Counterparts in C
 //

@@ -95,8 +95,8 @@ func (e *ExitError) Is(target error) bool {
 	return false
 }
 
-// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, or no descriptor. It is
-// errors.ErrUnsupported.
+// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, or no
+// descriptor. It is errors.ErrUnsupported.
 type NotMovableError struct {
 	Plugin string // transport.Transport's Name
 	Err    error  // why there is no descriptor; nil: there is no Import

@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A program whose node is served by four processes besides the one that was started. Each call is answered by the worker that has the caller's connection.
+// A program whose node is served by four processes besides the one that was started. Each call is answered by the worker that has the
+// caller's connection.
 func ExampleStartFront() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

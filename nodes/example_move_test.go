@@ -11,7 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A whole node goes on in another Node value, as it would in another process: the state and the descriptors are all that passes between the two.
+// A whole node goes on in another Node value, as it would in another process: the state and the descriptors are all that passes between
+// the two.
 func ExampleRestore() {
 	ctx := context.Background()
 	cfg := nodes.Config{

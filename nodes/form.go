@@ -45,7 +45,8 @@ const (
 // mark is what a field is written with.
 func (n need) mark() uint64 { return uint64(min(n, must)) }
 
-// A form is one record of a state, on its way out or in. The same description of the fields, a function that names each one, does both: so they cannot differ.
+// A form is one record of a state, on its way out or in. The same description of the fields, a function that names each one, does both:
+// so they cannot differ.
 type form struct {
 	reads bool
 	out   []byte
@@ -67,7 +68,8 @@ type field struct {
 // A describer names the fields of a record.
 type describer interface{ describe(f *form) }
 
-// The beginning of every state: what it is, and the version of the format. Fields come and go within a version; it changes when they cannot.
+// The beginning of every state: what it is, and the version of the format. Fields come and go within a version; it changes when they
+// cannot.
 const (
 	stateMagic   = "cnode-state"
 	stateVersion = 1

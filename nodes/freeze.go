@@ -12,8 +12,9 @@ import (
 // freezeBudget is how long a connection may take to come to rest. A plug-in that does not come back in that time keeps its connection here.
 const freezeBudget = 2 * time.Second
 
-// A connection is frozen in two steps: its reader halts between two messages, then everything else does. In between it can still send what running
-// handlers have to say. Whatever ends the connection meanwhile waits until it is thawed: a frozen one may belong to another process already.
+// A connection is frozen in two steps: its reader halts between two messages, then everything else does. In between it can still send
+// what running handlers have to say. Whatever ends the connection meanwhile waits until it is thawed: a frozen one may belong to another
+// process already.
 
 // halts tells whether the connection's reader is to halt, and what is closed when that changes; never for the nil Conn of this node.
 func (c *Conn) halts() (bool, <-chan struct{}) {
@@ -23,8 +24,8 @@ func (c *Conn) halts() (bool, <-chan struct{}) {
 	return c.rd.halt.state()
 }
 
-// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on. It is false when the connection
-// has ended.
+// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on. It is false when
+// the connection has ended.
 func (c *Conn) sitOut() bool {
 	<-c.rd.busy
 	for shut, change := c.rd.halt.state(); shut; shut, change = c.rd.halt.state() {
@@ -62,8 +63,8 @@ func (c *Conn) letReader() {
 	c.rd.halt.open()
 }
 
-// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits for what has begun
-// to change a process and sends a signal about it in the same step.
+// rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits
+// for what has begun to change a process and sends a signal about it in the same step.
 func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
@@ -102,8 +103,8 @@ func (c *Conn) wake() {
 	}
 }
 
-// giveUp ends a frozen connection in this process without a byte on it: it goes on in another one. What processes here have with the peer's is theirs no
-// more; forget tells whether it must be taken from them.
+// giveUp ends a frozen connection in this process without a byte on it: it goes on in another one. What processes here have with the
+// peer's is theirs no more; forget tells whether it must be taken from them.
 func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved

@@ -9,7 +9,8 @@ import (
 )
 
 // A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
-// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. ctx ends with the node; ConnOf(ctx) is the caller's connection.
+// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. ctx ends with the node; ConnOf(ctx) is the
+// caller's connection.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.

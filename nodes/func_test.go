@@ -141,7 +141,8 @@ func TestErpcCall(t *testing.T) {
 		{"panic", ei.List{}, ei.Tuple{res, ei.Atom("error"), goPanic, ei.List{}}},
 		{"goexit", ei.List{}, ei.Atom("killed")},
 		{"conn", ei.List{}, ei.Tuple{res, ei.Atom("return"), ei.Atom("wire@test")}},
-		{"missing", ei.List{}, ei.Tuple{res, ei.Atom("error"), ei.Atom("undef"), ei.List{ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{}, ei.List{}}}}},
+		{"missing", ei.List{}, ei.Tuple{res, ei.Atom("error"), ei.Atom("undef"),
+			ei.List{ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{}, ei.List{}}}}},
 		{"echo", ei.Atom("no_list"), ei.Tuple{res, ei.Atom("error"), ei.Atom("badarg"), ei.List{}}},
 	} {
 		require.Equal(t, tt.want.String(), call(tt.function, tt.args).String(), tt.function)
@@ -177,7 +178,8 @@ func TestSpawn(t *testing.T) {
 	ref := p.request(1, "m", "echo", ei.List{monitor}, ei.Int(1))
 	reply(ref, dist.SpawnMonitored)
 	require.Equal(t, ei.Atom("normal"), p.down(ref))
-	ref = p.request(2, "m", "exit", ei.List{ei.Tuple{monitor, ei.List{}}, ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Tuple{ei.Atom("priority"), ei.Atom("low")}})
+	ref = p.request(2, "m", "exit", ei.List{ei.Tuple{monitor, ei.List{}}, ei.Tuple{ei.Atom("reply"), ei.Atom("no")},
+		ei.Tuple{ei.Atom("priority"), ei.Atom("low")}})
 	require.Equal(t, bad, p.down(ref))
 	for function, why := range map[string]string{
 		"throw": "{{nocatch,{bad,1}},[]}", "badarg": "{{bad,1},[here]}", "missing": "{undef,[{m,missing,[],[]}]}",
@@ -245,7 +247,8 @@ func TestCasts(t *testing.T) {
 	ran := make(chan ei.Term, 10)
 	n.Expose("m", "run", func(_ context.Context, args []ei.Term) (any, error) { ran <- args[0]; return nil, nil })
 	p := w.peer(n.Listeners()[0], role("wire@test"))
-	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(1000)})
+	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
+		ei.List{ei.Int(1000)})
 	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
 	p.say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.self}})
 	require.Equal(t, ei.Int(2000), arrives(t, ran, "the cast"))

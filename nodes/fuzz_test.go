@@ -24,7 +24,8 @@ const (
 	fuzzPlain    = 102
 )
 
-// FuzzConn feeds any bytes to a connection after a real handshake. Nothing panics, nothing hangs, nothing is left when it is over, and the node goes on.
+// FuzzConn feeds any bytes to a connection after a real handshake. Nothing panics, nothing hangs, nothing is left when it is over, and
+// the node goes on.
 func FuzzConn(f *testing.F) {
 	for _, b := range fuzzSeeds(f) {
 		f.Add(b)
@@ -114,28 +115,44 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 	}
 	seeds := map[string][]byte{}
 	for name, parts := range map[string][]part{
-		"send":      {{dist.Control{Op: dist.OpSend, To: box}, ei.Atom("x")}, {dist.Control{Op: dist.OpSendSender, From: self, To: box}, ei.Int(1)}},
-		"reg_send":  {{dist.Control{Op: dist.OpRegSend, From: self, ToName: "box"}, ei.Map{}}, {dist.Control{Op: dist.OpRegSend, From: self, ToName: "nobody"}, ei.Int(1)}},
-		"alias":     {{dist.Control{Op: dist.OpAliasSend, From: self, Ref: ref}, ei.Int(1)}},
-		"link_exit": {{dist.Control{Op: dist.OpLink, From: self, To: box}, nil}, {dist.Control{Op: dist.OpExit, From: self, To: box, Reason: why}, nil}},
-		"link_unlink": {{dist.Control{Op: dist.OpLink, From: self, To: plain}, nil}, {dist.Control{Op: dist.OpUnlinkID, ID: 7, From: self, To: plain}, nil},
+		"send": {{dist.Control{Op: dist.OpSend, To: box}, ei.Atom("x")},
+			{dist.Control{Op: dist.OpSendSender, From: self, To: box}, ei.Int(1)}},
+		"reg_send": {{dist.Control{Op: dist.OpRegSend, From: self, ToName: "box"}, ei.Map{}},
+			{dist.Control{Op: dist.OpRegSend, From: self, ToName: "nobody"}, ei.Int(1)}},
+		"alias": {{dist.Control{Op: dist.OpAliasSend, From: self, Ref: ref}, ei.Int(1)}},
+		"link_exit": {{dist.Control{Op: dist.OpLink, From: self, To: box}, nil},
+			{dist.Control{Op: dist.OpExit, From: self, To: box, Reason: why}, nil}},
+		"link_unlink": {{dist.Control{Op: dist.OpLink, From: self, To: plain}, nil},
+			{dist.Control{Op: dist.OpUnlinkID, ID: 7, From: self, To: plain}, nil},
 			{dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: self, To: plain}, nil}},
-		"payload_exit": {{dist.Control{Op: dist.OpLink, From: self, To: plain}, nil}, {dist.Control{Op: dist.OpPayloadExit, From: self, To: plain}, ei.Atom("crash")}},
-		"exit2":        {{dist.Control{Op: dist.OpExit2, From: self, To: plain, Reason: why}, nil}, {dist.Control{Op: dist.OpPayloadExit2, From: self, To: box}, ei.Atom("kill")}},
-		"monitor": {{dist.Control{Op: dist.OpMonitorP, From: self, To: box, Ref: ref}, nil}, {dist.Control{Op: dist.OpMonitorP, From: self, ToName: "box", Ref: ref}, nil},
-			{dist.Control{Op: dist.OpDemonitorP, From: self, To: box, Ref: ref}, nil}, {dist.Control{Op: dist.OpMonitorP, From: self, To: nobody, Ref: ref}, nil}},
-		"monitor_exit": {{dist.Control{Op: dist.OpMonitorPExit, From: self, To: box, Ref: ref, Reason: why}, nil}, {dist.Control{Op: dist.OpPayloadMonitorPExit, From: self, To: box, Ref: ref}, ei.Int(1)}},
-		"ping":         {{dist.Control{Op: dist.OpRegSend, From: self, ToName: "net_kernel"}, call(alias, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")})}},
+		"payload_exit": {{dist.Control{Op: dist.OpLink, From: self, To: plain}, nil},
+			{dist.Control{Op: dist.OpPayloadExit, From: self, To: plain}, ei.Atom("crash")}},
+		"exit2": {{dist.Control{Op: dist.OpExit2, From: self, To: plain, Reason: why}, nil},
+			{dist.Control{Op: dist.OpPayloadExit2, From: self, To: box}, ei.Atom("kill")}},
+		"monitor": {{dist.Control{Op: dist.OpMonitorP, From: self, To: box, Ref: ref}, nil},
+			{dist.Control{Op: dist.OpMonitorP, From: self, ToName: "box", Ref: ref}, nil},
+			{dist.Control{Op: dist.OpDemonitorP, From: self, To: box, Ref: ref},
+				nil}, {dist.Control{Op: dist.OpMonitorP, From: self, To: nobody, Ref: ref}, nil}},
+		"monitor_exit": {{dist.Control{Op: dist.OpMonitorPExit, From: self, To: box, Ref: ref, Reason: why}, nil},
+			{dist.Control{Op: dist.OpPayloadMonitorPExit, From: self, To: box, Ref: ref}, ei.Int(1)}},
+		"ping": {{dist.Control{Op: dist.OpRegSend, From: self, ToName: "net_kernel"},
+			call(alias, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")})}},
 		"rex": {{dist.Control{Op: dist.OpRegSend, From: self, ToName: "rex"}, call(ref, rexCall)},
 			{dist.Control{Op: dist.OpRegSend, From: self, ToName: "rex"}, ei.Tuple{self, rexCall}},
-			{dist.Control{Op: dist.OpRegSend, From: self, ToName: "rex"}, ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("f"), list(), ei.Atom("user")}}}},
-		"spawn": {{dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: self, GroupLeader: self, Module: "m", Function: "f", Arity: 1, Options: options}, list(ei.Int(1000))}},
-		"erpc": {{dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: self, GroupLeader: self, Module: "erpc", Function: "execute_call", Arity: 4, Options: options},
+			{dist.Control{Op: dist.OpRegSend, From: self, ToName: "rex"},
+				ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("f"), list(), ei.Atom("user")}}}},
+		"spawn": {{dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: self, GroupLeader: self, Module: "m", Function: "f", Arity: 1,
+			Options: options}, list(ei.Int(1000))}},
+		"erpc": {{dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: self, GroupLeader: self, Module: "erpc", Function: "execute_call",
+			Arity: 4, Options: options},
 			list(ref, ei.Atom("m"), ei.Atom("f"), list(ei.Int(1000)))}},
 		"spawn_reply": {{dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: box, Flags: 3, Result: why}, nil}},
-		"others":      {{dist.Control{Op: dist.OpGroupLeader, From: self, To: box}, nil}, {dist.Control{Op: dist.OpNodeLink}, nil}, {dist.Control{Op: dist.OpUnlink, From: self, To: box}, nil}},
-		"traced":      {{dist.Control{Op: dist.OpSendTT, To: box, Token: why}, ei.Int(1)}, {dist.Control{Op: dist.OpExit2TT, From: self, To: plain, Token: why, Reason: why}, nil}},
-		"spoofed":     {{dist.Control{Op: dist.OpLink, From: plain, To: box}, nil}, {dist.Control{Op: dist.OpExit, From: plain, To: box, Reason: why}, nil}, {dist.Control{Op: dist.OpMonitorP, From: box, To: nobody, Ref: ref}, nil}},
+		"others": {{dist.Control{Op: dist.OpGroupLeader, From: self, To: box}, nil}, {dist.Control{Op: dist.OpNodeLink}, nil},
+			{dist.Control{Op: dist.OpUnlink, From: self, To: box}, nil}},
+		"traced": {{dist.Control{Op: dist.OpSendTT, To: box, Token: why}, ei.Int(1)},
+			{dist.Control{Op: dist.OpExit2TT, From: self, To: plain, Token: why, Reason: why}, nil}},
+		"spoofed": {{dist.Control{Op: dist.OpLink, From: plain, To: box}, nil}, {dist.Control{Op: dist.OpExit, From: plain, To: box,
+			Reason: why}, nil}, {dist.Control{Op: dist.OpMonitorP, From: box, To: nobody, Ref: ref}, nil}},
 	} {
 		var b []byte
 		for _, p := range parts {

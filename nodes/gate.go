@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// A gate is open or shut, and tells when that changes. It stands where something may have to wait for the end of a hand-off. The zero value is open.
+// A gate is open or shut, and tells when that changes. It stands where something may have to wait for the end of a hand-off. The zero
+// value is open.
 type gate struct {
 	mu     sync.Mutex
 	closed bool

@@ -8,8 +8,9 @@ import (
 )
 
 // A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
-// which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs beside
-// itself for different connections, and messages of one connection come in order; it may close the connection. The message is the Handler's: it may keep it, and may Release it when done.
+// which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs
+// beside itself for different connections, and messages of one connection come in order; it may close the connection. The message is the
+// Handler's: it may keep it, and may Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
@@ -65,7 +66,8 @@ func (b *Mailbox) handleNow(m *Message) (done bool) {
 	return true
 }
 
-// enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing comes after it.
+// enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing
+// comes after it.
 func (r *reader) enter(c *Conn) {
 	r.handling.Store(true)
 	if c.Err() != nil {
@@ -79,8 +81,8 @@ func (r *reader) enter(c *Conn) {
 // Conn is the connection that the message came over; nil for one of this node.
 func (m *Message) Conn() *Conn { return m.conn }
 
-// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request is
-// decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.
+// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request
+// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false

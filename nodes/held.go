@@ -2,7 +2,8 @@ package nodes
 
 import "context"
 
-// A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it waits.
+// A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
+// waits.
 
 // lock locks the mailbox for a change, which waits while it is held.
 func (b *Mailbox) lock() {
@@ -33,8 +34,8 @@ func (b *Mailbox) unhold() {
 	}
 }
 
-// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it waits. It is not ok when the
-// mailbox is held no more, and the message still to be delivered.
+// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it
+// waits. It is not ok when the mailbox is held no more, and the message still to be delivered.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) (done, ok bool) {
 	shut, change := b.n.frozen.state()
 	b.mu.Lock()

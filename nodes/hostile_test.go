@@ -200,12 +200,13 @@ func TestHostileFrames(t *testing.T) {
 		frame []byte
 		want  error
 	}{
-		"one zero":               {[]byte{0}, dist.ErrFrame},
-		"one 'p'":                {[]byte{'p'}, dist.ErrFrame},
-		"no version":             {[]byte{'p', 104, 1}, dist.ErrFrame},
-		"text":                   {[]byte("hello"), dist.ErrFrame},
-		"a distribution header":  {append([]byte{131, 68, 0}, send[2:]...), dist.ErrNotNegotiated},
-		"a fragment":             {append([]byte{131, 69, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0}, send[2:]...), dist.ErrNotNegotiated},
+		"one zero":              {[]byte{0}, dist.ErrFrame},
+		"one 'p'":               {[]byte{'p'}, dist.ErrFrame},
+		"no version":            {[]byte{'p', 104, 1}, dist.ErrFrame},
+		"text":                  {[]byte("hello"), dist.ErrFrame},
+		"a distribution header": {append([]byte{131, 68, 0}, send[2:]...), dist.ErrNotNegotiated},
+		"a fragment": {append([]byte{131, 69, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0}, send[2:]...),
+			dist.ErrNotNegotiated},
 		"a next fragment":        {[]byte{131, 70, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1}, dist.ErrNotNegotiated},
 		"no tuple":               {[]byte{'p', 131, 97, 1}, ei.ErrType},
 		"an empty tuple":         {control(), dist.ErrShape},

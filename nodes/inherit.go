@@ -6,7 +6,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Inherited is what Config.Handover gave in the process before; ok tells whether there was one, that is, whether the node was made by Restore.
+// Inherited is what Config.Handover gave in the process before; ok tells whether there was one, that is, whether the node was made by
+// Restore.
 func (n *Node) Inherited() (blob []byte, ok bool) {
 	b := n.inherited.Load()
 	if b == nil {

@@ -62,8 +62,8 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	}
 }
 
-// rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of rpc:sbcast, and
-// {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
+// rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
+// rpc:sbcast, and {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
 func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
 	t, err := m.Term()
 	if err != nil {

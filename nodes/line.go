@@ -80,7 +80,8 @@ const (
 // idle tells whether a word may wait.
 func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
 
-// A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to go on in another process.
+// A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
+// go on in another process.
 type line struct {
 	conn *handoff.MessageConn
 
@@ -335,7 +336,8 @@ func (l *line) read(take func(word)) error {
 	}
 }
 
-// turn waits until reading goes on, and gives the context for it, nil when the line is closed. last is that of the last turn; one that is over begins.
+// turn waits until reading goes on, and gives the context for it, nil when the line is closed. last is that of the last turn; one that is
+// over begins.
 func (l *line) turn(last context.Context) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()

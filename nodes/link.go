@@ -8,15 +8,15 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, lest a LINK that was on its
-// way then counts. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
+// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, lest a LINK
+// that was on its way then counts. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
 type link struct {
 	active   bool
 	unlinkID uint64 // of an UNLINK_ID without its acknowledgement; 0: none
 }
 
-// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice is once. A process that does not exist sends
-// an exit signal with reason noproc. It is erlang:link/1.
+// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice is once. A process that does
+// not exist sends an exit signal with reason noproc. It is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -72,8 +72,8 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// change changes a link and sends the signal that says so, as one step: what the other side says about it comes before or after both. c is nil for a
-// process of this node. alter runs with b.mu held; nil says that there is nothing to send.
+// change changes a link and sends the signal that says so, as one step: what the other side says about it comes before or after both. c
+// is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {
 		b.n.procs.linking.Lock()

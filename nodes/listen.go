@@ -201,8 +201,8 @@ func (l *Listener) run() {
 	}
 }
 
-// shakeHere holds a handshake on the accepting goroutine, which accepts no more meanwhile: if the handshake is not quick, another one does in its place.
-// It reports whether the caller is to go on.
+// shakeHere holds a handshake on the accepting goroutine, which accepts no more meanwhile: if the handshake is not quick, another one
+// does in its place. It reports whether the caller is to go on.
 func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) (goOn bool) {
 	if !l.n.foreground() {
 		l.n.shaking.leave()

@@ -18,8 +18,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The table of peers of three nodes that connect, accept and close in any order, some steps beside each other. At any time there are not two
-// connections between two nodes, no Connect takes longer than a handshake may, and when all is quiet both sides agree.
+// The table of peers of three nodes that connect, accept and close in any order, some steps beside each other. At any time there are not
+// two connections between two nodes, no Connect takes longer than a handshake may, and when all is quiet both sides agree.
 func TestPeersMachine(t *testing.T) {
 	checkPeers(t, "connect", "connect", "connectAddr", "anyone", "close", "close", "send", "impostor", "cancelled", "refuse", "allow", "late")
 }

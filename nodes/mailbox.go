@@ -40,7 +40,8 @@ type MailboxOptions struct {
 	TrapExit bool
 }
 
-// A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and ends with a reason. Its methods are safe for concurrent use.
+// A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and
+// ends with a reason. Its methods are safe for concurrent use.
 type Mailbox struct {
 	n       *Node
 	pid     ei.Pid
@@ -122,9 +123,9 @@ func (b *Mailbox) Err() error {
 	return &ExitError{b.pid, b.why}
 }
 
-// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the error wraps an *ExitError. The
-// message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process (with TrapExit), OpMonitorPExit
-// for the end of a monitored one.
+// Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
+// error wraps an *ExitError. The message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process
+// (with TrapExit), OpMonitorPExit for the end of a monitored one.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
@@ -277,7 +278,8 @@ func (b *Mailbox) pushLocked(m *Message) {
 	b.signal()
 }
 
-// notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of them.
+// notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of
+// them.
 func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
 	if c == nil {
 		b.notify(m)
@@ -348,8 +350,8 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 }
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere. Its node is connected to if need be. To a local
-// process it waits while that one's mailbox is full, to a remote one while the connection's queue is. A process that does not exist swallows it, as in
-// Erlang.
+// process it waits while that one's mailbox is full, to a remote one while the connection's queue is. A process that does not exist
+// swallows it, as in Erlang.
 func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
 }

@@ -5,9 +5,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is
-// the plain one: what arrives as SEND_SENDER or with a trace token has OpSend, an exit signal has its reason in Reason whether it came as payload or
-// not. It is erlang_msg of the C library.
+// A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is the plain
+// one: what arrives as SEND_SENDER or with a trace token has OpSend, an exit signal has its reason in Reason whether it came as payload
+// or not. It is erlang_msg of the C library.
 type Message struct {
 	dist.Control
 	// Payload is the term sent, not decoded, without version byte; nil where the operation has none. It is valid as long as the

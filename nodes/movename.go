@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made anew by the
-// Publisher there.
+// A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made
+// anew by the Publisher there.
 type MovablePublication interface {
 	Publication
 	// Freeze stops it, within ctx; on failure it goes on.

@@ -176,9 +176,9 @@ func (n *Node) Err() error {
 	return context.Cause(n.ctx)
 }
 
-// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits to be sent is
-// lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do not come back: a Func or a
-// function of a Server that calls it must do so on a goroutine of its own. It waits while the node is frozen.
+// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What
+// waits to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do
+// not come back: a Func or a function of a Server that calls it must do so on a goroutine of its own. It waits while the node is frozen.
 func (n *Node) Close() error {
 	for n.mu.Lock(); n.frozen.isShut() && !n.staged.Load(); n.mu.Lock() {
 		n.mu.Unlock()
@@ -233,8 +233,8 @@ func (n *Node) endProcesses() {
 // farewell is how long a node that closes waits for what should take no time.
 const farewell = time.Second
 
-// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running finish, what they
-// send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
+// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running
+// finish, what they send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if err := n.unfrozen(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A server cannot answer
-// where there is no connection, so the freeze waits until it has.
+// A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A
+// server cannot answer where there is no connection, so the freeze waits until it has.
 
 // A request is the message that a server handles, as far as its connection is concerned. It is guarded by the mailbox's mutex.
 type request struct {

@@ -21,8 +21,8 @@ const (
 	answerLimit = 5 * time.Second
 )
 
-// A part is what a node has in addition when it is one of several processes that share a name: a worker of a Front. Every worker that has ever been started has a number of its
-// own, which is in each of its pids and references.
+// A part is what a node has in addition when it is one of several processes that share a name: a worker of a Front. Every worker that has
+// ever been started has a number of its own, which is in each of its pids and references.
 type part struct {
 	n    *Node
 	id   int
@@ -148,8 +148,8 @@ func (p *part) answered(w word) {
 	}
 }
 
-// where finds the worker that a name is in; 0 if nobody has it. What the front has said once is remembered: who gets a message for a name that has
-// moved on passes it on.
+// where finds the worker that a name is in; 0 if nobody has it. What the front has said once is remembered: who gets a message for a name
+// that has moved on passes it on.
 func (p *part) where(name ei.Atom) int {
 	p.mu.Lock()
 	at := p.found[name]
@@ -265,7 +265,8 @@ func (p *part) releaseName(name ei.Atom) {
 	}
 }
 
-// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It is erlang:whereis.
+// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It is
+// erlang:whereis.
 func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if b := n.Whereis(name); b != nil {
 		return b.Pid(), nil
@@ -328,8 +329,8 @@ func (h *hold) over() {
 // errElsewhere: another worker of this node has the connection, or is about to.
 var errElsewhere = errors.New("another worker has no connection any more")
 
-// claim asks for the right to connect to a peer. ErrConnected, when another worker of the node has the connection and this one the way to it; ErrSuperseded, when
-// things have changed meanwhile: look again.
+// claim asks for the right to connect to a peer. ErrConnected, when another worker of the node has the connection and this one the way to
+// it; ErrSuperseded, when things have changed meanwhile: look again.
 func (p *part) claim(ctx context.Context, peer string) (*hold, error) {
 	wait := make(chan error, 1)
 	p.mu.Lock()

@@ -283,7 +283,8 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	}, tooLong, tick)
 }
 
-// A peer that has closed its connection and is back before we have seen the end is not asked about it, which the C library could not answer.
+// A peer that has closed its connection and is back before we have seen the end is not asked about it, which the C library could not
+// answer.
 func TestPeerComesBackAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "memory")

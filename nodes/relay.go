@@ -9,12 +9,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The workers of a node are linked by connections of their own, over which they speak the distribution protocol like nodes do, so that order, back-pressure, links
-// and monitors are those of any connection.
+// The workers of a node are linked by connections of their own, over which they speak the distribution protocol like nodes do, so that
+// order, back-pressure, links and monitors are those of any connection.
 //
 //	a sibling   joins two workers: what processes of the node say to each other
-//	a branch    joins a worker that has the connection to a peer, the trunk, with one that has not: what comes for processes of the other one, and what
-//	            they say. The other worker's end is its shadow of the connection: there it is the connection to that peer.
+//	a branch    joins a worker that has the connection to a peer, the trunk, with one that has not: what comes for processes of the
+//	            other one, and what they say. The other worker's end is its shadow of the connection: there it is the connection
+//	            to that peer.
 //
 // A shadow ends with the connection, and a branch with the other worker.
 

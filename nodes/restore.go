@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Staged is a node that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or Discard must be
-// called.
+// A Staged is a node that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or
+// Discard must be called.
 type Staged struct {
 	n           *Node
 	conns       []*Conn
@@ -22,13 +22,15 @@ type Staged struct {
 	over        atomic.Bool
 }
 
-// Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The descriptors are Restore's from the call on:
-// on failure they are closed. cfg is that of New; the name is the state's, if cfg has none, and has to be the same otherwise.
+// Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The
+// descriptors are Restore's from the call on: on failure they are closed. cfg is that of New; the name is the state's, if cfg has none,
+// and has to be the same otherwise.
 //
-// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what peers expect to find: a mailbox,
-// Handler or Server that is registered under a name of the old node's becomes the process that had it, with its pid, unread messages, links and monitors. (Ask for its
-// Pid after that.) Mailboxes that nobody takes in this way, nameless ones among them, are had from Staged.Mailboxes. Until Start nothing is received, what is sent waits, and new connections do: Setup must
-// not wait for any of it. Inherited gives it what Config.Handover had to say.
+// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what
+// peers expect to find: a mailbox, Handler or Server that is registered under a name of the old node's becomes the process that had it,
+// with its pid, unread messages, links and monitors. (Ask for its Pid after that.) Mailboxes that nobody takes in this way, nameless ones
+// among them, are had from Staged.Mailboxes. Until Start nothing is received, what is sent waits, and new connections do: Setup must not
+// wait for any of it. Inherited gives it what Config.Handover had to say.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
@@ -242,8 +244,8 @@ func (g *Staged) presence() Presence {
 // Node is the node. Until Start it neither receives nor sends.
 func (g *Staged) Node() *Node { return g.n }
 
-// Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received from after Start; whoever does not want
-// one closes it then.
+// Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received
+// from after Start; whoever does not want one closes it then.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. ctx bounds a registration that has to be made anew, the only thing that can fail: the node runs even so.

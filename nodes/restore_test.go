@@ -411,7 +411,8 @@ func TestUpgradeDiscard(t *testing.T) {
 	require.ErrorIs(t, err, ErrState)
 	_, err = Restore(again(n), f.State()[:30], duplicates(t, f.Descriptors()))
 	require.Error(t, err)
-	left := slices.DeleteFunc(leak.Left(before), func(fd string) bool { return strings.HasSuffix(fd, eventpoll) }) // the peer may go to sleep just now
+	// the peer may go to sleep just now
+	left := slices.DeleteFunc(leak.Left(before), func(fd string) bool { return strings.HasSuffix(fd, eventpoll) })
 	require.Empty(t, left, "descriptors")
 	f.Thaw()
 	_, err = peer.RPC(ctx, "front@test", "m", "f")

@@ -30,8 +30,8 @@ func (n *Node) detach(c *Conn) {
 	}
 }
 
-// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does it in the order of the wire, so that
-// signals from one sender stay in order.
+// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does it in the order of the
+// wire, so that signals from one sender stay in order.
 func (c *Conn) run() {
 	select {
 	case c.rd.busy <- struct{}{}:

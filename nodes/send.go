@@ -58,8 +58,8 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	return c.post(ctx, b, nil)
 }
 
-// SendControl sends any control message; payload is there exactly when the operation has one. A pid or reference of somebody else as the sender is the caller's
-// responsibility.
+// SendControl sends any control message; payload is there exactly when the operation has one. A pid or reference of somebody else as the
+// sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	if ctl.Op.HasPayload() == (len(payload) == 0) { // which would end the connection at the other side
 		err := fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)

@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in which the
-// messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}.
+// A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
+// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value) is the reply; NoReply leaves that to Call.Reply. An error
 	// is replied as {error, Text}, or as {error, Reason} for a *Raise.
@@ -42,8 +42,8 @@ type Call struct {
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 
-// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does. What cannot be encoded is an error, and the caller gets
-// {error, Text}.
+// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does. What cannot be encoded is an error, and the
+// caller gets {error, Text}.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	err := error(wrap("reply", string(c.From.Node), ErrReplied))
 	c.once.Do(func() { err = c.reply(ctx, v) })

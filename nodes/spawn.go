@@ -117,7 +117,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 }
 
-// spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the reason.
+// spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the
+// reason.
 func (n *Node) spawned(ctx context.Context, module, name ei.Atom, args []ei.Term) ei.Term {
 	if module == "erpc" {
 		switch {

@@ -11,20 +11,23 @@ import (
 //
 // # Form
 //
-// A state begins with "cnode-state", a letter (c: a connection, n: a node, f: a front, w: a worker) and the version of the format, 1. A record follows: fields, each of them
+// A state begins with "cnode-state", a letter (c: a connection, n: a node, f: a front, w: a worker) and the version of the format, 1. A
+// record follows: fields, each of them
 //
 //	tag<<1 | mandatory   unsigned varint
 //	length in bytes      unsigned varint
 //	value
 //
-// A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may occur several times is a list.
-// Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state. So a version that adds what the older one can do
-// without adds an optional field, one that adds what must not be lost a mandatory one, which is written only where it has something to say. Tags are never used again.
+// A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
+// occur several times is a list. Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state. So
+// a version that adds what the older one can do without adds an optional field, one that adds what must not be lost a mandatory one,
+// which is written only where it has something to say. Tags are never used again.
 //
 // # What is not in it
 //
-// Goroutines, and with them calls in progress; the cookie, the transports and all else of Config, which the new process has by itself; the table of atoms, which
-// saves memory and no more (neither atom cache nor fragments are ever negotiated); a counter of UNLINK_IDs, for they are random.
+// Goroutines, and with them calls in progress; the cookie, the transports and all else of Config, which the new process has by itself;
+// the table of atoms, which saves memory and no more (neither atom cache nor fragments are ever negotiated); a counter of UNLINK_IDs, for
+// they are random.
 
 // The kinds of state.
 const (

@@ -36,11 +36,13 @@ func somePid(t *rapid.T) ei.Pid {
 	if rapid.Bool().Draw(t, "no pid") {
 		return ei.Pid{}
 	}
-	return ei.Pid{Node: ei.Atom(someName(t)), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: rapid.Uint32().Draw(t, "creation")}
+	return ei.Pid{Node: ei.Atom(someName(t)), ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"),
+		Creation: rapid.Uint32().Draw(t, "creation")}
 }
 
 func someRef(t *rapid.T) ei.Ref {
-	return ei.Ref{Node: ei.Atom(someName(t)), Creation: rapid.Uint32().Draw(t, "creation"), Len: 3, ID: [5]uint32{1, rapid.Uint32().Draw(t, "id"), 3}}
+	return ei.Ref{Node: ei.Atom(someName(t)), Creation: rapid.Uint32().Draw(t, "creation"), Len: 3,
+		ID: [5]uint32{1, rapid.Uint32().Draw(t, "id"), 3}}
 }
 
 func someName(t *rapid.T) string {
@@ -90,7 +92,8 @@ func someConn(t *rapid.T) connState {
 
 func someNode(t *rapid.T) nodeState {
 	return nodeState{
-		name: someName(t), creation: rapid.Uint32().Draw(t, "creation"), pids: rapid.Uint64().Draw(t, "pids"), refs: rapid.Uint64().Draw(t, "refs"),
+		name: someName(t), creation: rapid.Uint32().Draw(t, "creation"), pids: rapid.Uint64().Draw(t, "pids"), refs: rapid.Uint64().Draw(t,
+			"refs"),
 		started: rapid.Bool().Draw(t, "started"), published: rapid.Bool().Draw(t, "published"),
 		conns: few(t, "conns", func() connState { return someConn(t) }),
 		mailboxes: few(t, "mailboxes", func() mailboxState {
@@ -198,7 +201,8 @@ func stateSeeds(t testing.TB) [][]byte {
 	return seeds
 }
 
-// FuzzState reads anything as a state: no panic, nothing made of what is refused, and what is accepted means the same when it is written again.
+// FuzzState reads anything as a state: no panic, nothing made of what is refused, and what is accepted means the same when it is written
+// again.
 func FuzzState(f *testing.F) {
 	f.Add([]byte(stateMagic + "c\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {

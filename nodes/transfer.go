@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A FrozenConn is a connection that stands still between two bytes. It is this process's until Release, and goes on as if nothing had happened after
-// Thaw. One of the two must be called.
+// A FrozenConn is a connection that stands still between two bytes. It is this process's until Release, and goes on as if nothing had
+// happened after Thaw. One of the two must be called.
 type FrozenConn struct {
 	c     *Conn
 	state []byte
@@ -20,12 +20,12 @@ type FrozenConn struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It takes the time
-// of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the functions that run for the peer and of
-// the requests that it has made of a Server, read or not, Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. After an error
-// everything goes on. So a function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later
-// (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
-// changed.
+// Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
+// takes the time of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the
+// functions that run for the peer and of the requests that it has made of a Server, read or not, Config.DrainTimeout at the most, or the
+// error is ErrDraining and says how many have no answer yet. After an error everything goes on. So a function or a Server.Call that
+// freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own
+// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -134,8 +134,8 @@ func (f *FrozenConn) Thaw() {
 	}
 }
 
-// Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's processes are gone from
-// the processes here, without a signal.
+// Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's
+// processes are gone from the processes here, without a signal.
 func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
@@ -169,8 +169,8 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	return &Moved{f.state, fd}, nil
 }
 
-// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read, written or said to it. Start or
-// Discard must be called.
+// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read, written or said to it.
+// Start or Discard must be called.
 type StagedConn struct {
 	c     *Conn
 	bonds []bonds
@@ -183,8 +183,8 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 // ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with; Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
-// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from. fd is owned
-// on success only. A *StateError tells what is wrong with a state.
+// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from.
+// fd is owned on success only. A *StateError tells what is wrong with a state.
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	var s connState
 	if err := readState(kindConn, state, &s); err != nil {
@@ -271,8 +271,9 @@ func (n *Node) carrier(plugin string) (transport.Transport, error) {
 	return nil, fmt.Errorf("%w: %s", ErrNoPlugin, plugin)
 }
 
-// Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again; of processes that are not
-// here the peer hears that they do not exist. A connection to the peer that is up meanwhile is ErrConnected; what could not be started is discarded.
+// Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
+// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up meanwhile is ErrConnected;
+// what could not be started is discarded.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)

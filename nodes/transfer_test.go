@@ -121,8 +121,8 @@ func numbered(i int64) any {
 	return []any{i, make([]byte, size)}
 }
 
-// A peer sends numbered messages to a connection that moves between two nodes all the time, and gets them from it: none is lost, none comes twice, the order is
-// kept, and the peer sees nothing.
+// A peer sends numbered messages to a connection that moves between two nodes all the time, and gets them from it: none is lost, none
+// comes twice, the order is kept, and the peer sees nothing.
 func TestMoveUnderLoad(t *testing.T) {
 	const moves = 100
 	for _, kind := range movers {

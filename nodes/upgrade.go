@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is released.
+	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is
+	// released.
 	shakeGrace = 200 * time.Millisecond
 	// drainSlice is how long readers stay halted for functions that began at the last moment.
 	drainSlice = 50 * time.Millisecond
@@ -23,8 +24,8 @@ const (
 // ErrDraining: functions or handlers were still running when the drain time was over, or requests of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
-// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It is this process's until Release, and goes on
-// as if nothing had happened after Thaw. One of the two must be called.
+// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It is this process's until
+// Release, and goes on as if nothing had happened after Thaw. One of the two must be called.
 type Frozen struct {
 	n         *Node
 	w         *Worker // nil: the node is one process, or a front's
@@ -37,13 +38,14 @@ type Frozen struct {
 	over      atomic.Bool
 }
 
-// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog. Running functions and handlers finish, within
-// Config.DrainTimeout, else the error is ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails,
-// the node goes on as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
+// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog.
+// Running functions and handlers finish, within Config.DrainTimeout, else the error is ErrDraining; then everything stands still within
+// two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose
+// plug-in has no Import is a *NotMovableError, before anything has changed.
 //
-// Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing was sent then. A message that
-// such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its Reply from one: functions, handlers and servers have none, and
-// Config.Handover is the place to stop the others.
+// Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
+// was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
+// Reply from one: functions, handlers and servers have none, and Config.Handover is the place to stop the others.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	if n.part != nil || n.front != nil {
 		return nil, wrap("freeze", n.Name(), errWorkers)
@@ -313,8 +315,8 @@ func (n *Node) unfrozen(ctx context.Context) error {
 // State is what another process needs, beside the descriptors, to go on as this node.
 func (f *Frozen) State() []byte { return f.state }
 
-// Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass them on before Thaw or
-// Release.
+// Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass
+// them on before Thaw or Release.
 func (f *Frozen) Descriptors() []int { return slices.Clone(f.fds) }
 
 // Thaw lets the node go on here.
@@ -327,8 +329,8 @@ func (f *Frozen) Thaw() {
 	}
 }
 
-// Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved, which is also the
-// node's Err from then on. It returns when the node's goroutines have ended, or after a second.
+// Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved,
+// which is also the node's Err from then on. It returns when the node's goroutines have ended, or after a second.
 func (f *Frozen) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil

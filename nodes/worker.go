@@ -19,8 +19,9 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// WorkerVariable is the environment variable by which a Front tells a process that it is a worker, and where its sockets are: the numbers of two
-// descriptors, "LINE,SESSIONS". The first carries what front and worker say to each other, the second sessions in the form of handoff.Forwarder.
+// WorkerVariable is the environment variable by which a Front tells a process that it is a worker, and where its sockets are: the numbers
+// of two descriptors, "LINE,SESSIONS". The first carries what front and worker say to each other, the second sessions in the form of
+// handoff.Forwarder.
 const WorkerVariable = "CNODE_WORKER"
 
 // IsWorker tells whether a Front has started this process as one of its workers: then StartWorker is due, in place of StartFront.
@@ -49,12 +50,14 @@ type Worker struct {
 	doing way
 }
 
-// StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen and Publisher are the front's affair. The
-// names that Setup registers exist in every worker, for the peers whose connections it has; names that are registered later are unique in the node. The
-// name may be left empty; another name than the front's is ErrOtherNode. ctx bounds the start only. A second call is an error.
+// StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here,
+// Listen and Publisher are the front's affair. The names that Setup registers exist in every worker, for the peers whose connections it
+// has; names that are registered later are unique in the node. The name may be left empty; another name than the front's is ErrOtherNode.
+// ctx bounds the start only. A second call is an error.
 //
-// A process that the front has started in the place of another worker's (see Front.UpgradeWorkers) takes over what that one has: connections, mailboxes, ways to the other
-// workers. For Setup, processes that have a name, and Config.Handover it is then as with Restore.
+// A process that the front has started in the place of another worker's (see Front.UpgradeWorkers) takes over what that one has:
+// connections, mailboxes, ways to the other workers. For Setup, processes that have a name, and Config.Handover it is then as with
+// Restore.
 func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)
@@ -168,11 +171,12 @@ func inheritedSocket(fd int) (*net.UnixConn, error) {
 // Node is the node, of which this process is a part.
 func (w *Worker) Node() *Node { return w.n }
 
-// Done is closed when the worker is to end: the front says so, or is gone, or another process goes on as this worker. Wait does what is due then.
+// Done is closed when the worker is to end: the front says so, or is gone, or another process goes on as this worker. Wait does what is
+// due then.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most. Where another process goes on as this
-// worker there is nothing to shut down, and Wait comes back with nil; Node.Err is ErrMoved then.
+// Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most. Where another
+// process goes on as this worker there is nothing to shut down, and Wait comes back with nil; Node.Err is ErrMoved then.
 func (w *Worker) Wait(ctx context.Context) error {
 	select {
 	case <-w.done:

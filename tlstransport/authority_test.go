@@ -32,7 +32,8 @@ func newAuthority(t testing.TB, name string) *authority {
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
@@ -105,5 +106,6 @@ func (a *authority) files(t testing.TB, dir string, c tls.Certificate) (ca, cert
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	require.NoError(t, err)
-	return write("ca.pem", "CERTIFICATE", a.cert.Raw), write("node.pem", "CERTIFICATE", c.Certificate[0]), write("node.key", "PRIVATE KEY", der)
+	return write("ca.pem", "CERTIFICATE", a.cert.Raw), write("node.pem", "CERTIFICATE", c.Certificate[0]), write("node.key",
+		"PRIVATE KEY", der)
 }

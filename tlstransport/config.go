@@ -38,9 +38,9 @@ type Options struct {
 	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
 	// DefaultKeyUpdate records, and any number of bytes.
 	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see transport.WithPolling,
-	// which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling, less is no polling; more than
-	// transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
+	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
+	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling,
+	// less is no polling; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
 	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
 	Logger *slog.Logger

@@ -1,13 +1,13 @@
-// Package tlstransport is the TLS plug-in of package transport: it carries the Erlang distribution as -proto_dist inet_tls of Erlang/OTP does, with
-// the certificates and the option file that a cluster has already, and its sessions can move to another process.
+// Package tlstransport is the TLS plug-in of package transport: it carries the Erlang distribution as -proto_dist inet_tls of Erlang/OTP
+// does, with the certificates and the option file that a cluster has already, and its sessions can move to another process.
 //
 // # The model
 //
-// A transport is made once, of tls.Configs by [New], or of an ssl_dist_optfile by [FromOptFile]; a node takes it as its Config.Transport, or
-// for one listener beside others. What it opens are TCP connections with a TLS session each. Accept returns as soon as the TCP connection is
-// there. The TLS handshake then runs by itself, within [Options].HandshakeTimeout, and the first read or write waits for it: a silent peer
-// delays nobody else. Packets of the distribution handshake have a 4-byte length. Reads and writes run on their callers' goroutines; a reader that is
-// answered fast polls for a while before it sleeps: [Options].Polling.
+// A transport is made once, of tls.Configs by [New], or of an ssl_dist_optfile by [FromOptFile]; a node takes it as its Config.Transport,
+// or for one listener beside others. What it opens are TCP connections with a TLS session each. Accept returns as soon as the TCP
+// connection is there. The TLS handshake then runs by itself, within [Options].HandshakeTimeout, and the first read or write waits for
+// it: a silent peer delays nobody else. Packets of the distribution handshake have a 4-byte length. Reads and writes run on their
+// callers' goroutines; a reader that is answered fast polls for a while before it sleeps: [Options].Polling.
 //
 // A session is up when it has carried a packet, not before: in TLS 1.3 a client hears only at its first read that the server refuses its
 // certificate. Whatever ends a session, or keeps it from coming up, is a [*PeerError], which names the peer, the [Check] that failed, and
@@ -15,41 +15,42 @@
 //
 // # Sessions
 //
-// The handshake is that of crypto/tls. From the first record after it on, records are protected by this package itself: TLS 1.3 with AES-GCM and
-// ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of is known, and can be
-// handed over. Takeover happens where it is certain that it continues the session exactly; should it be wrong all the same, the peer's
-// first record does not open and the session ends. A session with another cipher suite of TLS 1.2, and every session with [Options].Plain,
-// stays with crypto/tls, and cannot move.
+// The handshake is that of crypto/tls. From the first record after it on, records are protected by this package itself: TLS 1.3 with
+// AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of
+// is known, and can be handed over. Takeover happens where it is certain that it continues the session exactly; should it be wrong all
+// the same, the peer's first record does not open and the session ends. A session with another cipher suite of TLS 1.2, and every session
+// with [Options].Plain, stays with crypto/tls, and cannot move.
 //
-// Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest version, there
-// are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter by way of this package, which needs the
-// secrets; it neither stores nor logs them elsewhere.
+// Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
+// version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter by way of this package,
+// which needs the secrets; it neither stores nor logs them elsewhere.
 //
-// Erlang/OTP 25 and 27 speak TLS 1.2 unless {versions,['tlsv1.3']} tells them otherwise. Long-lived connections are better off with TLS 1.3: in TLS
-// 1.2 an Erlang node asks to renegotiate after 2^28 records, is refused, and closes the connection. In TLS 1.3 keys are changed
-// by messages that both sides understand; this side never asks its peer to change its key, for OTP 25 and 27 stop receiving then.
+// Erlang/OTP 25 and 27 speak TLS 1.2 unless {versions,['tlsv1.3']} tells them otherwise. Long-lived connections are better off with TLS
+// 1.3: in TLS 1.2 an Erlang node asks to renegotiate after 2^28 records, is refused, and closes the connection. In TLS 1.3 keys are
+// changed by messages that both sides understand; this side never asks its peer to change its key, for OTP 25 and 27 stop receiving then.
 //
 // # Moving
 //
-// Export gives versions, secrets and sequence numbers of both directions, what has been received and not read, and what is sealed and not yet on
-// the wire; that goes out from the new place as it is, so that no sequence number is used for two texts. Import and Release say
-// nothing to the peer. The state is as secret as the session: it belongs on a private channel only.
-// Interrupt makes a session movable at any byte. A listener moves as its descriptor alone.
+// Export gives versions, secrets and sequence numbers of both directions, what has been received and not read, and what is sealed and not
+// yet on the wire; that goes out from the new place as it is, so that no sequence number is used for two texts. Import and Release say
+// nothing to the peer. The state is as secret as the session: it belongs on a private channel only. Interrupt makes a session movable at
+// any byte. A listener moves as its descriptor alone.
 //
 // # Who may connect
 //
-// With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that the
-// certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a cacertfile, and
-// is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). What OTP lacks is there for the asking in [Options].Checks:
-// [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is a list of names.
+// With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that
+// the certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a
+// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). What OTP lacks is there for the
+// asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is a list of names.
 //
-// Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys, cacertfile,
-// verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'), ciphers (by name; of TLS
-// 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at; crl_check (true, peer, best_effort) with
-// {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake. OTP's other cache is filled by calls inside the BEAM, or over HTTP:
-// have the lists written to a directory instead. These are taken and ask for nothing
-// here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled. The file is read as the literal term that
-// it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read again when they change.
+// Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
+// cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),
+// ciphers (by name; of TLS 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at;
+// crl_check (true, peer, best_effort) with {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each
+// handshake. OTP's other cache is filled by calls inside the BEAM, or over HTTP: have the lists written to a directory instead. These are
+// taken and ask for nothing here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled. The file is read
+// as the literal term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are
+// read again when they change.
 //
 // # Platforms
 //

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// export gives the state of a session; that of a listener is nil. What is in the outbox stays there until the session is used again, here or
-// where it has moved.
+// export gives the state of a session; that of a listener is nil. What is in the outbox stays there until the session is used again, here
+// or where it has moved.
 func (s *Socket) export() ([]byte, error) {
 	if !s.begun.Load() {
 		return nil, nil

@@ -113,8 +113,8 @@ func (f *fileRole) load() error {
 	return nil
 }
 
-// choose shows a certificate that the server has said it takes, else the first one all the same, as OTP does: the server's refusal tells more
-// than a missing certificate would.
+// choose shows a certificate that the server has said it takes, else the first one all the same, as OTP does: the server's refusal tells
+// more than a missing certificate would.
 func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		for i := range certs {
@@ -137,8 +137,8 @@ func (f *files) verifies(r role) bool {
 	return f.roles[r].opts.verify
 }
 
-// config gives the configuration for one handshake. Files that have changed and cannot be read, for they are being replaced, say, leave all as
-// it was.
+// config gives the configuration for one handshake. Files that have changed and cannot be read, for they are being replaced, say, leave
+// all as it was.
 func (f *files) config(r role, host string) (*tls.Config, error) {
 	f.mu.Lock()
 	fr := f.roles[r]
@@ -188,7 +188,8 @@ func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
 		if !o.noName && !isFor(leaf, host) {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: x509.HostnameError{Certificate: leaf, Host: host}}
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
+				Err: x509.HostnameError{Certificate: leaf, Host: host}}
 		}
 	}
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)

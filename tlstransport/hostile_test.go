@@ -129,8 +129,8 @@ func (h *hostile) follow(b []byte, own func(what byte, n int)) {
 	}
 }
 
-// FuzzSession has a peer that knows the keys send anything at all, of either version, to either role, while our side reads, writes and moves. Our side
-// neither panics nor waits for ever; what it reads comes to an end.
+// FuzzSession has a peer that knows the keys send anything at all, of either version, to either role, while our side reads, writes and
+// moves. Our side neither panics nor waits for ever; what it reads comes to an end.
 func FuzzSession(f *testing.F) {
 	for first := range byte(4) {
 		add := func(steps ...[]byte) { f.Add(first, script(steps...)) }

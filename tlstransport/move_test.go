@@ -455,7 +455,8 @@ func TestImportRefuses(t *testing.T) {
 		state []byte
 		err   error
 	}{
-		"empty": {fd, []byte{}, ErrState}, "garbage": {fd, []byte("garbage, and more of it"), ErrState}, "cut off": {fd, good[:len(good)-1], ErrState},
+		"empty": {fd, []byte{}, ErrState}, "garbage": {fd, []byte("garbage, and more of it"), ErrState}, "cut off": {fd, good[:len(good)-1],
+			ErrState},
 		"too long": {fd, append(bytes.Clone(good), 0), ErrState}, "a later version": {fd, later, ErrState},
 		"a listener with a session's state": {listener, good, unix.EINVAL}, "a session without": {fd, nil, unix.EINVAL},
 		"no socket": {0, good, unix.ENOTSOCK}, "no descriptor": {9999, good, unix.EBADF},

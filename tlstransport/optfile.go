@@ -233,7 +233,8 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	case o.crl.check != crlNone && !o.verify:
 		return errors.New("crl_check needs {verify,verify_peer}")
 	case o.crl.check != crlNone && o.crl.dir == "":
-		return errors.New("crl_check needs {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}: a node that is no BEAM has no cache of lists to insert into")
+		return errors.New("crl_check needs {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}: a node that is no BEAM has no cache of " +
+			"lists to insert into")
 	case renegotiates && tls12:
 		return errors.New("renegotiate_at: TLS 1.2 is never renegotiated here; {versions,['tlsv1.3']} has no need for it")
 	}

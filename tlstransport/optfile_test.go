@@ -20,19 +20,25 @@ import (
 func TestParseTerm(t *testing.T) {
 	for _, tt := range []struct{ in, out string }{
 		{"[]", "[]"}, {" [ a , 'B c' , \"s\" ] . ", `[a,B c,"s"]`}, {"{server,[{depth,2}]}.", "{server,[{depth,2}]}"},
-		{"% a comment\n{a,% another\n'tlsv1.3'}", "{a,tlsv1.3}"}, {`"a\"b\\\n\x41\x{42}\103"`, `"a\"b\\\nABC"`}, {`"a" "b"` + "\n" + `"c"`, `"abc"`},
+		{"% a comment\n{a,% another\n'tlsv1.3'}", "{a,tlsv1.3}"}, {`"a\"b\\\n\x41\x{42}\103"`, `"a\"b\\\nABC"`}, {`"a" "b"` + "\n" + `"c"`,
+			`"abc"`},
 		{`<<"bin">>`, `<<"bin">>`}, {`<<"é"/utf8>>`, `<<"é">>`}, {`<<97,98>>`, `<<"ab">>`}, {"<<>>", `<<"">>`}, {"-12", "-12"}, {"16#fF", "255"},
-		{"388_736", "388736"}, {"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}", "#{…}"}, {"#{}", "#{…}"},
+		{"388_736", "388736"}, {"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}",
+			"#{…}"}, {"#{}", "#{…}"},
 	} {
 		got, err := parseTerm(tt.in)
 		require.NoError(t, err, tt.in)
 		require.Equal(t, tt.out, show(got), tt.in)
 	}
 	for _, tt := range []struct{ in, err string }{
-		{"", "line 1: a term is missing"}, {"[a", "line 1"}, {"[a,\n\nb c]", `line 3: "c]"`}, {`"abc`, `line 1: " is not closed`}, {"os:getenv(\"X\")", "line 1: os:getenv"},
-		{"[{certfile,\nfilename:join(a,b)}]", "line 2: filename:join"}, {"Var", `"Var" is a variable`}, {"fun(X) -> X end", "fun Module:Name/Arity"},
-		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.", "after the end"}, {strings.Repeat("[", 100), "deeper"},
-		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/", "a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
+		{"", "line 1: a term is missing"}, {"[a", "line 1"}, {"[a,\n\nb c]", `line 3: "c]"`}, {`"abc`,
+			`line 1: " is not closed`}, {"os:getenv(\"X\")", "line 1: os:getenv"},
+		{"[{certfile,\nfilename:join(a,b)}]", "line 2: filename:join"}, {"Var", `"Var" is a variable`}, {"fun(X) -> X end",
+			"fun Module:Name/Arity"},
+		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.",
+			"after the end"}, {strings.Repeat("[", 100), "deeper"},
+		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/",
+			"a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
 	} {
 		_, err := parseTerm(tt.in)
 		require.ErrorContains(t, err, tt.err, tt.in)
@@ -40,11 +46,13 @@ func TestParseTerm(t *testing.T) {
 }
 
 func TestParseOptFile(t *testing.T) {
-	file, err := parseOptFile(`[{server,[{certfile,"c.pem"},{keyfile,<<"k.pem">>},{password,"secret"},{cacertfile,"ca.pem"},{verify,verify_peer},
+	file, err := parseOptFile(`[{server,[{certfile,"c.pem"},{keyfile,<<"k.pem">>},{password,"secret"},
+		{cacertfile,"ca.pem"},{verify,verify_peer},
 		fail_if_no_peer_cert,{depth,3},{versions,['tlsv1.3','tlsv1.2']},{secure_renegotiate,true},{reuse_sessions,true},{dhfile,"dh.pem"},
 		{hibernate_after,5000},{verify_fun,{fun inet_tls_dist:verify_client/3,[]}},{crl_check,false}]},
 		{client,[{certs_keys,[#{certfile => "a"},#{certfile => "b",keyfile => "c",password => "d"}]},{eccs,[secp256r1,x25519]},
-		{ciphers,["ECDHE-RSA-AES128-GCM-SHA256","TLS_AES_256_GCM_SHA384","TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384","ECDHE-RSA-CHACHA20-POLY1305"]},
+		{ciphers,["ECDHE-RSA-AES128-GCM-SHA256","TLS_AES_256_GCM_SHA384",
+		"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384","ECDHE-RSA-CHACHA20-POLY1305"]},
 		{server_name_indication,"other"},{key_update_at,1000}]}].`)
 	require.NoError(t, err)
 	require.Equal(t, &roleOptions{
@@ -58,19 +66,28 @@ func TestParseOptFile(t *testing.T) {
 		serverName: "other", keyUpdateAt: 1000,
 	}, file[client])
 	for _, tt := range []struct{ in, err string }{
-		{`{server,[]}`, "is not a list"}, {`[]`, "neither server nor client"}, {`[{sever,[]}]`, "{sever,[]} is neither"}, {`[{server,x}]`, "not a list"},
+		{`{server,[]}`, "is not a list"}, {`[]`, "neither server nor client"}, {`[{sever,[]}]`, "{sever,[]} is neither"}, {`[{server,x}]`,
+			"not a list"},
 		{`[{client,[]},{client,[]}]`, "client is there twice"}, {`[{server,[]}]`, "server: certfile is missing"},
-		{`[{client,[{certfile,"a"},{certfile,"b"}]}]`, "client: certfile: it is given twice"}, {`[{client,[{no_such_option,1}]}]`, "client: no_such_option: this option is not known"},
-		{`[{client,[{a,b,c}]}]`, "{a,b,c}: it is not of the form"}, {`[{client,[{crl_check,true},{cacertfile,"a"}]}]`, "crl_check needs {crl_cache,"},
+		{`[{client,[{certfile,"a"},{certfile,"b"}]}]`, "client: certfile: it is given twice"}, {`[{client,[{no_such_option,1}]}]`,
+			"client: no_such_option: this option is not known"},
+		{`[{client,[{a,b,c}]}]`, "{a,b,c}: it is not of the form"}, {`[{client,[{crl_check,true},{cacertfile,"a"}]}]`,
+			"crl_check needs {crl_cache,"},
 		{`[{client,[{crl_cache,{ssl_crl_cache,{internal,[{http,5000}]}}}]}]`, "crl_cache: only {ssl_crl_hash_dir,"},
-		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[]}}}]}]`, "crl_cache: only"}, {`[{client,[{crl_check,always}]}]`, "crl_check: always is none of"},
-		{`[{client,[{crl_check,peer},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"}]}}}]}]`, "crl_check needs {verify,verify_peer}"}, {`[{client,[{versions,['tlsv1.2','tlsv1.1']}]}]`, "versions: tlsv1.1 is not supported"},
-		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`, "only names"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
+		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[]}}}]}]`, "crl_cache: only"}, {`[{client,[{crl_check,always}]}]`,
+			"crl_check: always is none of"},
+		{`[{client,[{crl_check,peer},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"}]}}}]}]`,
+			"crl_check needs {verify,verify_peer}"}, {`[{client,[{versions,['tlsv1.2','tlsv1.1']}]}]`, "versions: tlsv1.1 is not supported"},
+		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`,
+			"only names"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
 		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
 		{`[{client,[{fail_if_no_peer_cert,true}]}]`, "for servers"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
-		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`, "keyfile without certfile"},
-		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`, "depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
-		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`, "certs_keys: cert is not supported"},
+		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
+			"keyfile without certfile"},
+		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`,
+			"depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
+		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,
+			"certs_keys: cert is not supported"},
 		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys stands beside certfile"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {

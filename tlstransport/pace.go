@@ -33,9 +33,9 @@ const (
 	pollPause  = 500 * time.Nanosecond
 )
 
-// A pacing is what a reader knows of the pace of what it reads. Behind a write an answer is likely, and inside something large its rest: the reader tries
-// again and again. Else it rather dozes: what it lets come together it reads in one call, and the peer is spared the work of waking it.
-// Only the reader uses it, but for written.
+// A pacing is what a reader knows of the pace of what it reads. Behind a write an answer is likely, and inside something large its rest:
+// the reader tries again and again. Else it rather dozes: what it lets come together it reads in one call, and the peer is spared the
+// work of waking it. Only the reader uses it, but for written.
 type pacing struct {
 	polls *polls
 	wrote atomic.Int64 // bytes written since the last read

@@ -34,8 +34,8 @@ func AllowedNodes(names ...string) PeerCheck {
 	}
 }
 
-// NameInCertificate allows a peer to call itself only what its certificate says: the node's whole name, alive@host, must be among the e-mail
-// names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
+// NameInCertificate allows a peer to call itself only what its certificate says: the node's whole name, alive@host, must be among the
+// e-mail names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
 // configuration has to ask for that.
 func NameInCertificate(p Peer) error {
 	switch {
@@ -46,5 +46,6 @@ func NameInCertificate(p Peer) error {
 	case slices.Contains(p.Certificate.EmailAddresses, p.Name) || p.Certificate.Subject.CommonName == p.Name:
 		return nil
 	}
-	return fmt.Errorf("the certificate is for %s", strings.Join(append([]string{p.Certificate.Subject.CommonName}, p.Certificate.EmailAddresses...), ", "))
+	return fmt.Errorf("the certificate is for %s", strings.Join(append([]string{p.Certificate.Subject.CommonName},
+		p.Certificate.EmailAddresses...), ", "))
 }

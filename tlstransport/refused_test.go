@@ -59,9 +59,12 @@ func TestRefusedPeers(t *testing.T) {
 				text  string // what the peer is told
 			}{
 				{"no certificate", with(func(c *tls.Config) { c.Certificates = nil }), CheckNoCertificate, ""},
-				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), CheckUnknownAuthority, "unknown certificate authority"},
-				{"expired", with(func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }), CheckExpired, "expired certificate"},
-				{"old protocol", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), CheckProtocol, "protocol version"},
+				{"other authority", with(func(c *tls.Config) { insist(c, other.sign(t, want{})) }), CheckUnknownAuthority,
+					"unknown certificate authority"},
+				{"expired", with(func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }), CheckExpired,
+					"expired certificate"},
+				{"old protocol", with(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }), CheckProtocol,
+					"protocol version"},
 				{"plain TCP", says("\x00\x15N\x00\x05\x00\x00\x00\x00abcd@127.0.0.1"), CheckTLS, ""},
 				{"garbage", says(strings.Repeat("garbage", 1000)), CheckTLS, ""},
 				{"a record that is none", says("\x16\x03\x01\x00\x05hello"), CheckSession, ""},
@@ -118,12 +121,15 @@ func TestRefusedServers(t *testing.T) {
 			check  Check
 			byPeer bool
 		}{
-			{"other authority", func(c *tls.Config) { c.Certificates = []tls.Certificate{other.sign(t, want{})} }, nil, CheckUnknownAuthority, false},
+			{"other authority", func(c *tls.Config) { c.Certificates = []tls.Certificate{other.sign(t, want{})} }, nil, CheckUnknownAuthority,
+				false},
 			{"expired", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, nil, CheckExpired, false},
-			{"other host", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{hosts: []string{"elsewhere"}})} }, nil, CheckHost, false},
+			{"other host", func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{hosts: []string{"elsewhere"}})} }, nil,
+				CheckHost, false},
 			{"old protocol", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, nil, CheckProtocol, true},
 			{"our certificate is missing", nil, func(c *tls.Config) { c.Certificates = nil }, "", true},
-			{"our certificate has expired", nil, func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} }, CheckExpired, true},
+			{"our certificate has expired", nil, func(c *tls.Config) { c.Certificates = []tls.Certificate{a.sign(t, want{expired: true})} },
+				CheckExpired, true},
 			{"our authority is not theirs", nil, func(c *tls.Config) { insist(c, other.sign(t, want{})) }, CheckUnknownAuthority, true},
 		} {
 			t.Run(tls.VersionName(version)+" "+tt.name, func(t *testing.T) {
@@ -193,7 +199,8 @@ func TestPeerChecks(t *testing.T) {
 		{"not allowed", []PeerCheck{AllowedNodes("x@y", "*@z")}, nil, false, "z@y", "not on the list"},
 		{"in the certificate", []PeerCheck{NameInCertificate}, &byMail, true, "b@localhost", ""},
 		{"its common name", []PeerCheck{NameInCertificate}, &byName, true, "c@localhost", ""},
-		{"not in the certificate", []PeerCheck{NameInCertificate}, &byMail, true, "evil@localhost", "the certificate is for test, a@localhost, b@localhost"},
+		{"not in the certificate", []PeerCheck{NameInCertificate}, &byMail, true, "evil@localhost",
+			"the certificate is for test, a@localhost, b@localhost"},
 		{"not verified", []PeerCheck{NameInCertificate}, &byMail, false, "a@localhost", "has not been verified"},
 		{"no certificate", []PeerCheck{NameInCertificate}, nil, true, "a@localhost", "no certificate"},
 		{"both", []PeerCheck{AllowedNodes("a@localhost"), NameInCertificate}, &byMail, true, "b@localhost", "not on the list"},

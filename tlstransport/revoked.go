@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in the lists of their issuers, which are files of
-// a directory, as module ssl_crl_hash_dir of OTP has it. They are read for each handshake, so new ones count at once.
+// A revocation is what an option file asks for with crl_check and crl_cache: certificates are looked up in the lists of their issuers,
+// which are files of a directory, as module ssl_crl_hash_dir of OTP has it. They are read for each handshake, so new ones count at once.
 type revocation struct {
 	check crlCheck
 	dir   string
@@ -48,7 +48,8 @@ func (r revocation) refuses(chain []*x509.Certificate, now time.Time) error {
 		case revoked:
 			return fmt.Errorf("certificate %s of %s: %w", chain[i].SerialNumber, chain[i].Issuer, errRevoked)
 		case !known && r.check != crlBestEffort:
-			return errors.Join(fmt.Errorf("whether certificate %s of %s is revoked is not known: no valid list in %s", chain[i].SerialNumber, chain[i].Issuer, r.dir), err)
+			return errors.Join(fmt.Errorf("whether certificate %s of %s is revoked is not known: no valid list in %s", chain[i].SerialNumber,
+				chain[i].Issuer, r.dir), err)
 		}
 	}
 	return nil
@@ -74,7 +75,8 @@ func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoke
 	return known, false
 }
 
-// isWhole tells lists of all that an issuer has revoked from those of changes or of some certificates only, which say so in a critical extension.
+// isWhole tells lists of all that an issuer has revoked from those of changes or of some certificates only, which say so in a critical
+// extension.
 func isWhole(list *x509.RevocationList) bool {
 	for _, e := range list.Extensions {
 		if e.Critical {
@@ -84,7 +86,8 @@ func isWhole(list *x509.RevocationList) bool {
 	return true
 }
 
-// readLists reads the files HASH.r0, HASH.r1, … of a directory, with a list each, as PEM or DER. One that cannot be read is in the error, beside the others.
+// readLists reads the files HASH.r0, HASH.r1, … of a directory, with a list each, as PEM or DER. One that cannot be read is in the error,
+// beside the others.
 func readLists(dir string) (all lists, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {

@@ -19,7 +19,8 @@ func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: until, ExtraExtensions: more}
 	for _, s := range serials {
-		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)
 	require.NoError(t, err)
@@ -51,7 +52,8 @@ func TestRevoked(t *testing.T) {
 			"0a1b2c3d.r0": a.revokes(t, soon, nil),
 			"0a1b2c3d.r1": pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: a.revokes(t, soon, nil, leaf.SerialNumber)}),
 		}, revoked},
-		{"beside a broken file", map[string][]byte{"0a1b2c3d.r0": []byte("broken"), "0a1b2c3d.r1": a.revokes(t, soon, nil, leaf.SerialNumber)}, revoked},
+		{"beside a broken file", map[string][]byte{"0a1b2c3d.r0": []byte("broken"),
+			"0a1b2c3d.r1": a.revokes(t, soon, nil, leaf.SerialNumber)}, revoked},
 		{"out of date", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, time.Now().Add(-time.Minute), nil, leaf.SerialNumber)}, unknown},
 		{"signed by a stranger of the same name", map[string][]byte{"0a1b2c3d.r0": stranger.revokes(t, soon, nil, leaf.SerialNumber)}, unknown},
 		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial)}, unknown},

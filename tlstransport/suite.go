@@ -46,7 +46,8 @@ func suiteOf(version, id uint16) *suite {
 	default:
 		return nil
 	}
-	if (version == tls.VersionTLS13) != (id>>8 == tls.TLS_AES_128_GCM_SHA256>>8) || version != tls.VersionTLS12 && version != tls.VersionTLS13 {
+	if (version == tls.VersionTLS13) != (id>>8 == tls.TLS_AES_128_GCM_SHA256>>8) || version != tls.VersionTLS12 &&
+		version != tls.VersionTLS13 {
 		return nil
 	}
 	return &s

@@ -13,8 +13,9 @@ import (
 // canPoll says that a reader can try again and again without the Go poller waking up beside it for every arrival.
 const canPoll = true
 
-// A place is where a wire waits: an epoll descriptor for what comes, which watches the socket and which the Go poller watches in turn, so that
-// it can look away while a reader tries by itself. Sending gets another one when it has to wait for the first time. It owns the socket.
+// A place is where a wire waits: an epoll descriptor for what comes, which watches the socket and which the Go poller watches in turn, so
+// that it can look away while a reader tries by itself. Sending gets another one when it has to wait for the first time. It owns the
+// socket.
 type place struct {
 	sock   int
 	reader watched
@@ -101,8 +102,8 @@ func (p *place) setWriteDeadline(t time.Time) error {
 	return p.writer.file.SetReadDeadline(t)
 }
 
-// look tells the Go poller to look away from what comes, or to look again, and reports whether that was a change. It is the reader's. Who has it look
-// again must try once more before waiting: what came meanwhile wakes nobody.
+// look tells the Go poller to look away from what comes, or to look again, and reports whether that was a change. It is the reader's. Who
+// has it look again must try once more before waiting: what came meanwhile wakes nobody.
 func (p *place) look(on bool) (changed bool) {
 	r := &p.reader
 	if on != r.away {

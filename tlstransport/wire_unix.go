@@ -241,8 +241,8 @@ func (w *wire) await(d deadline) error {
 	return w.place.awaitRead(w.readReady)
 }
 
-// poll goes on trying for a while, where the pace of the peer promises something. The Go poller looks away meanwhile, so that nobody is woken beside
-// this reader.
+// poll goes on trying for a while, where the pace of the peer promises something. The Go poller looks away meanwhile, so that nobody is
+// woken beside this reader.
 func (w *wire) poll() bool {
 	limit, doze, ok := w.pace.begin()
 	if !ok {

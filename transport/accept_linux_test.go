@@ -17,7 +17,8 @@ import (
 
 // A lack of descriptors or memory, and a connection that is gone again, do not end a listener.
 func TestAcceptGoesOn(t *testing.T) {
-	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR, os.NewSyscallError("accept", unix.EMFILE)} {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR,
+		os.NewSyscallError("accept", unix.EMFILE)} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			cb := TCPCallbacks()
 			accept := cb.Accept

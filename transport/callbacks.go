@@ -15,10 +15,10 @@ type Flags uint
 // It is EI_SCLBK_FLG_FULL_IMPL of the C library. Package documentation, "Who waits".
 const FullImpl Flags = 1 << 0
 
-// Direct says, beside FullImpl, that Read, Write and Writev come back as soon as Interrupt tells them to, always. They are then run on the goroutine of who
-// reads or writes. Without it each call is handed to a goroutine of the socket's that can be left behind, and its result handed back, which costs more
-// than a small call itself. A Direct callback that breaks its word holds up its caller for as long as it does; Close comes back all the same, with
-// ErrUnresponsive.
+// Direct says, beside FullImpl, that Read, Write and Writev come back as soon as Interrupt tells them to, always. They are then run on
+// the goroutine of who reads or writes. Without it each call is handed to a goroutine of the socket's that can be left behind, and its
+// result handed back, which costs more than a small call itself. A Direct callback that breaks its word holds up its caller for as long
+// as it does; Close comes back all the same, with ErrUnresponsive.
 const Direct Flags = 1 << 1
 
 // Callbacks is a transport plug-in: one function per step of a socket's life, after the ei_socket_callbacks structure of the C
@@ -36,7 +36,8 @@ type Callbacks[C any] struct {
 
 	// Flags is FullImpl, FullImpl | Direct, or 0.
 	Flags Flags
-	// Name is what a hand-off calls the plug-in: the other process imports with the plug-in that has this name there. Empty: the name of the type C. Optional.
+	// Name is what a hand-off calls the plug-in: the other process imports with the plug-in that has this name there. Empty: the name of the
+	// type C. Optional.
 	Name string
 
 	// Socket creates a socket. addr is what it will be bound or connected to, for its family; nothing is bound yet. setup is the

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file of Ethernet, IP and TCP packets, which are made up
-// around the bytes of each connection, with its addresses and ports, sequence numbers, checksums, a SYN at its beginning and a FIN or RST at its
-// end. Addresses that are not inet ones (UNIX, memory) become loopback ones: 127.0.0.1, port 4370 at the accepting end, ports from 49152
-// on at the connecting one. Where both ends of a connection are traced into one file, it is there once.
+// A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file of Ethernet, IP and TCP packets,
+// which are made up around the bytes of each connection, with its addresses and ports, sequence numbers, checksums, a SYN at its
+// beginning and a FIN or RST at its end. Addresses that are not inet ones (UNIX, memory) become loopback ones: 127.0.0.1, port 4370 at
+// the accepting end, ports from 49152 on at the connecting one. Where both ends of a connection are traced into one file, it is there
+// once.
 //
 // Wireshark takes a connection for the Erlang distribution when it is told its port, and shows each handshake and control message:
 //
@@ -80,8 +81,8 @@ func (c *Capture) flush() error {
 	return c.err
 }
 
-// Close writes the rest to the file and ends the capture; what connections do later is not captured. It gives the first error that the file had. It is
-// idempotent.
+// Close writes the rest to the file and ends the capture; what connections do later is not captured. It gives the first error that the
+// file had. It is idempotent.
 func (c *Capture) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,8 +17,8 @@ const (
 	inward         // what is read
 )
 
-// A flow is one TCP connection of the file. Its methods do nothing for a nil flow, and nothing for a stream other than the one that it is seen by. Guarded by
-// Capture.mu.
+// A flow is one TCP connection of the file. Its methods do nothing for a nil flow, and nothing for a stream other than the one that it is
+// seen by. Guarded by Capture.mu.
 type flow struct {
 	c       *Capture
 	key     flowKey
@@ -132,8 +132,8 @@ func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 // maxHandshake is the longest packet of a handshake that is looked for, in bytes.
 const maxHandshake = 1024
 
-// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector does not see two in one, nor one in two. The handshake of a direction
-// ends with its digest. See erl_dist_protocol, "Distribution Handshake".
+// shake writes each packet of a handshake as a segment of its own: Wireshark's dissector does not see two in one, nor one in two. The
+// handshake of a direction ends with its digest. See erl_dist_protocol, "Distribution Handshake".
 func (f *flow) shake(at time.Time, direction int) {
 	for {
 		b := f.part[direction]

@@ -198,12 +198,20 @@ func TestOpeningFaults(t *testing.T) {
 		{"Socket panics", func(cb *Callbacks[int]) { cb.Socket = func(any, Addr) (int, error) { panic("socket") } }, ErrPanic, "Socket", false},
 		{"GetFD fails", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, failed } }, failed, "", true},
 		{"GetFD gives none", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, nil } }, ErrContract, "GetFD", true},
-		{"GetFD gives one that is not open", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return 1 << 20, nil } }, ErrContract, "GetFD", true},
-		{"GetFD has none without FullImpl", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, errors.ErrUnsupported } }, errors.ErrUnsupported, "", true},
+		{"GetFD gives one that is not open", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return 1 << 20, nil } },
+			ErrContract, "GetFD", true},
+		{"GetFD has none without FullImpl", func(cb *Callbacks[int]) {
+			cb.GetFD = func(int) (int, error) {
+				return -1,
+					errors.ErrUnsupported
+			}
+		}, errors.ErrUnsupported, "", true},
 		{"GetFD panics", func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { panic("fd") } }, ErrPanic, "GetFD", true},
 		{"Listen fails", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, failed } }, failed, "", true},
-		{"Listen gives no address", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, nil } }, ErrContract, "Listen", true},
-		{"Listen panics", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { panic("listen") } }, ErrPanic, "Listen", true},
+		{"Listen gives no address", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { return nil, nil } },
+			ErrContract, "Listen", true},
+		{"Listen panics", func(cb *Callbacks[int]) { cb.Listen = func(int, Addr, int) (Addr, error) { panic("listen") } }, ErrPanic,
+			"Listen", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cb := TCPCallbacks()

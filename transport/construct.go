@@ -23,8 +23,8 @@ func ListenUnix(local Addr, backlog int) (*Listener, error) {
 	return Unix().Listen(FromNetAddr(plain(local)), backlog)
 }
 
-// ConnectTCP opens a connection from the local address to the remote one, both IPv4 or both IPv6, else EINVAL. A local address of nil, or the wildcard with
-// port 0, leaves the choice to the system. See tstream_inet_tcp_connect_send.
+// ConnectTCP opens a connection from the local address to the remote one, both IPv4 or both IPv6, else EINVAL. A local address of nil, or
+// the wildcard with port 0, leaves the choice to the system. See tstream_inet_tcp_connect_send.
 func ConnectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 	if err := inetPair(local, remote); err != nil {
 		return nil, opError("connect", remote, err)
@@ -56,10 +56,10 @@ func UnixPair() (one, other *Stream, err error) {
 	return one, other, opError("socketpair", nil, err)
 }
 
-// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it hears from there, and sends there,
-// only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the choice to the system. An IPv6 socket
-// carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it over, is not set. See
-// tdgram_inet_udp_socket.
+// OpenUDP opens a UDP socket, bound to the local address; with a remote address that is not nil it is connected: it hears from there, and
+// sends there, only. Both are of one family, IPv4 or IPv6, else EINVAL. A local address of nil, allowed beside a remote one, leaves the
+// choice to the system. An IPv6 socket carries IPv6 only. The port is not shared: SO_REUSEADDR, with which another process could take it
+// over, is not set. See tdgram_inet_udp_socket.
 func OpenUDP(local, remote Addr) (*Datagram, error) {
 	if local == nil && remote == nil {
 		return nil, opError("open", nil, fmt.Errorf("a UDP socket with no address: %w", syscall.EINVAL))
@@ -75,9 +75,9 @@ func OpenUDP(local, remote Addr) (*Datagram, error) {
 	return d, opError("open", first, err)
 }
 
-// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed socket, to which nobody can send. A path is made,
-// taken over from a process that has died, and removed by Close. With a remote address that is not nil the socket is connected.
-// An address of another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See tdgram_unix_socket.
+// OpenUnixgram opens a UNIX datagram socket at the local address; nil or empty is an unnamed socket, to which nobody can send. A path is
+// made, taken over from a process that has died, and removed by Close. With a remote address that is not nil the socket is connected. An
+// address of another kind is EINVAL. errors.ErrUnsupported where the system has none (windows). See tdgram_unix_socket.
 func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	if err := unixPair(local, orUnnamed(remote)); err != nil {
 		return nil, opError("open", local, err)
@@ -86,10 +86,10 @@ func OpenUnixgram(local, remote Addr) (*Datagram, error) {
 	return d, opError("open", local, err)
 }
 
-// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the descriptor is the stream's: it is closed, and its
-// socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking, which it becomes for everybody who has it.
-// On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a socket that is not a stream,
-// ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
+// AdoptStream makes a Stream of a connected TCP or UNIX stream descriptor. On success the descriptor is the stream's: it is closed, and
+// its socket lives on under a number of the stream's own, never 0, 1 or 2, close-on-exec and non-blocking, which it becomes for everybody
+// who has it. On failure the descriptor stays the caller's: ENOTSOCK for what is no socket, EINVAL for a listener or a socket that is not
+// a stream, ENOTCONN for one that is not connected, EAFNOSUPPORT for other families, EBADF. errors.ErrUnsupported on windows. See
 // tstream_bsd_existing_socket, which leaves all this to its caller.
 func AdoptStream(fd int) (*Stream, error) {
 	s, err := adoptStream(fd)

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// A DatagramSocket sends and receives datagrams, each as a whole. *Datagram is the one of this package; a virtual socket over
-// something else keeps the same rules, which CheckDatagram of package transporttest tries. See the tsocket guide, "The tdgram_context abstraction" and
-// "Virtual Sockets".
+// A DatagramSocket sends and receives datagrams, each as a whole. *Datagram is the one of this package; a virtual socket over something
+// else keeps the same rules, which CheckDatagram of package transporttest tries. See the tsocket guide, "The tdgram_context abstraction"
+// and "Virtual Sockets".
 type DatagramSocket interface {
 	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
 	SendTo(ctx context.Context, p []byte, to Addr) (int, error)
@@ -24,10 +24,11 @@ type DatagramSocket interface {
 
 var _ DatagramSocket = (*Datagram)(nil)
 
-// A Datagram is a datagram socket of the operating system: UDP or UNIX. OpenUDP, OpenUnixgram and AdoptDatagram make one. One
-// operation a direction may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called beside anything. Operations end
-// when their context does; the socket stays usable. An error that the system has for an earlier datagram, such as ECONNREFUSED on a connected socket, is
-// told by the next operation, and the socket goes on. See the tsocket guide, "The tdgram_context abstraction".
+// A Datagram is a datagram socket of the operating system: UDP or UNIX. OpenUDP, OpenUnixgram and AdoptDatagram make one. One operation a
+// direction may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called beside
+// anything. Operations end when their context does; the socket stays usable. An error that the system has for an earlier datagram, such
+// as ECONNREFUSED on a connected socket, is told by the next operation, and the socket goes on. See the tsocket guide, "The
+// tdgram_context abstraction".
 type Datagram struct {
 	sock          datagramSocket
 	local, remote Addr // remote: nil if not connected
@@ -71,9 +72,9 @@ func (d *Datagram) begin(direction *atomic.Bool) error {
 
 // RecvFrom waits for the next datagram, puts it into p, and returns its length in bytes, which is never 0 without an error, and its
 // sender: the empty UnixAddr for an unnamed one. Datagrams of length zero are skipped, and an empty p is EINVAL. Of a datagram longer
-// than p the first len(p) bytes are given, with the sender where the system tells it, beside an error that is both io.ErrShortBuffer and EMSGSIZE; the rest of
-// it is lost. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the sender stays the same. See
-// tdgram_recvfrom_send.
+// than p the first len(p) bytes are given, with the sender where the system tells it, beside an error that is both io.ErrShortBuffer and
+// EMSGSIZE; the rest of it is lost. No UDP datagram is longer than 65,527 bytes (jumbograms aside). Nothing is allocated as long as the
+// sender stays the same. See tdgram_recvfrom_send.
 func (d *Datagram) RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error) {
 	if err := d.begin(&d.receiving); err != nil {
 		return 0, nil, opError("receive", d.name(), err)
@@ -113,12 +114,12 @@ func (e *tooLongError) Unwrap() []error { return []error{io.ErrShortBuffer, sysc
 // unknownSize is the size of a datagram of which the system says only that it was too long.
 const unknownSize = int(^uint(0) >> 1)
 
-// SendTo sends p as one datagram and returns its length in bytes, when it is the system's; whether it arrives is not known. An empty one is EINVAL. to
-// says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends nowhere
-// else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram
-// is too long for the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been
-// sent. A full UNIX socket of a receiver to whom this one is not connected is looked at from time to time: the system does not tell
-// when there is room. See tdgram_sendto_send.
+// SendTo sends p as one datagram and returns its length in bytes, when it is the system's; whether it arrives is not known. An empty one
+// is EINVAL. to says where; nil is the address that the socket is connected to, EDESTADDRREQ if it is not. A connected socket sends
+// nowhere else: another address than its own is EISCONN, on every system. An address of another family is EINVAL. When a datagram is too
+// long for the send buffer (EMSGSIZE), the buffer is made larger and the datagram is tried once more. When ctx ends nothing has been
+// sent. A full UNIX socket of a receiver to whom this one is not connected is looked at from time to time: the system does not tell when
+// there is room. See tdgram_sendto_send.
 func (d *Datagram) SendTo(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := d.begin(&d.sending); err != nil {
 		return 0, opError("send", d.target(to), err)

@@ -170,8 +170,8 @@ func (s *datagramSocket) dispatch(ctx context.Context, d *Datagram) error {
 	return w.err
 }
 
-// dispatchByLooking sends to a UNIX socket to which this one is not connected. The poller looks at our own buffer only, never at the receiver's
-// queue: on Linux each try that finds that queue full ends the wait for the next one, which would spin.
+// dispatchByLooking sends to a UNIX socket to which this one is not connected. The poller looks at our own buffer only, never at the
+// receiver's queue: on Linux each try that finds that queue full ends the wait for the next one, which would spin.
 func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if err := ended(ctx); err != nil {

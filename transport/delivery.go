@@ -55,11 +55,12 @@ func (s *segment) take() (withdrawn int64) {
 	return withdrawn + s.withdrawn
 }
 
-// WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of
-// them have been delivered to the socket, with their length in bytes, or with the reason why they were not. Any number of calls may be
-// in flight; each gets its own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0 with ctx's error, and no other call is harmed. When it
-// ends later they go out all the same, whole, and the count is their length beside ctx's error. The buffers are the caller's again when
-// WritevQueue returns. None at all is EINVAL. See the tsocket guide, "Async 'tevent_queue' based helper functions".
+// WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of them
+// have been delivered to the socket, with their length in bytes, or with the reason why they were not. Any number of calls may be in
+// flight; each gets its own result. When ctx ends while they wait for their turn nothing of them is sent: the count is 0 with ctx's
+// error, and no other call is harmed. When it ends later they go out all the same, whole, and the count is their length beside ctx's
+// error. The buffers are the caller's again when WritevQueue returns. None at all is EINVAL. See the tsocket guide, "Async 'tevent_queue'
+// based helper functions".
 func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	n := length(v)
 	if n == 0 {
@@ -124,8 +125,8 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	return sent, err
 }
 
-// hand gives the writer's bytes to the flusher, as their caller may not want to wait as long as the carrier does. They are the first; what is left when ctx
-// ends goes out all the same.
+// hand gives the writer's bytes to the flusher, as their caller may not want to wait as long as the carrier does. They are the first;
+// what is left when ctx ends goes out all the same.
 func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)

@@ -254,8 +254,8 @@ func TestWritevQueueOwnResults(t *testing.T) {
 	require.Zero(t, n)
 }
 
-// Any interleaving of writers, posts and cancelled calls included, gives whole messages, each writer's in its order: what was delivered is there, what was
-// taken back is not.
+// Any interleaving of writers, posts and cancelled calls included, gives whole messages, each writer's in its order: what was delivered
+// is there, what was taken back is not.
 func TestQueueInterleavings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seed := rapid.Uint64().Draw(t, "seed")

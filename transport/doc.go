@@ -18,11 +18,11 @@
 //
 // # Who waits
 //
-// Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets
-// it, and the SDK does all waiting, on a descriptor of its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait
-// that is not a short one, else a duplicate. Before a reader sleeps it may poll, see [WithPolling]. With FullImpl the
-// callback is the whole operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in
-// promises with [Direct] to come back as soon as it is told to, on that of the caller.
+// Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets it, and the
+// SDK does all waiting, on a descriptor of its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is
+// not a short one, else a duplicate. Before a reader sleeps it may poll, see [WithPolling]. With FullImpl the callback is the whole
+// operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises
+// with [Direct] to come back as soon as it is told to, on that of the caller.
 //
 // For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and
 // Release run after all of them have returned. A callback that does not come back within one second of being ended makes its
@@ -36,16 +36,16 @@
 //
 // # Beside the plug-ins
 //
-// A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets ([OpenUnixgram]), under the same rules;
-// a [SendQueue] serialises many senders. Streams are also made without a Transport: [ConnectTCP] and [ConnectUnix] from a given
-// local address, [UnixPair], and [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text
-// ([ParseAddr], [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr ([ParseSockaddr]), and
+// A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets ([OpenUnixgram]), under the same rules; a
+// [SendQueue] serialises many senders. Streams are also made without a Transport: [ConnectTCP] and [ConnectUnix] from a given local
+// address, [UnixPair], and [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text ([ParseAddr],
+// [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr ([ParseSockaddr]), and
 // gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # Virtual sockets
 //
-// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit] makes them slow; [Trace] shows
-// what passes, in a log or to Wireshark. They can be put over each other in any order.
+// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit]
+// makes them slow; [Trace] shows what passes, in a log or to Wireshark. They can be put over each other in any order.
 //
 // # A plug-in in 30 lines
 //

@@ -27,7 +27,8 @@ func TestOpError(t *testing.T) {
 		{&OpError{"connect", loopback(), syscall.ETIMEDOUT}, "connect 127.0.0.1:0: connection timed out", true, syscall.ETIMEDOUT},
 		{&OpError{"accept", nil, net.ErrClosed}, "accept: use of closed network connection", false, net.ErrClosed},
 		{&OpError{"read", nil, io.ErrUnexpectedEOF}, "read: unexpected EOF", false, io.ErrUnexpectedEOF},
-		{&OpError{"connect", nil, fmt.Errorf("wrapped: %w", syscall.ECONNREFUSED)}, "connect: wrapped: connection refused", false, syscall.ECONNREFUSED},
+		{&OpError{"connect", nil, fmt.Errorf("wrapped: %w", syscall.ECONNREFUSED)}, "connect: wrapped: connection refused", false,
+			syscall.ECONNREFUSED},
 	} {
 		require.Equal(t, tt.text, tt.err.Error())
 		require.Equal(t, tt.timeout, tt.err.Timeout(), tt.text)

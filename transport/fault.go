@@ -68,8 +68,8 @@ type FaultOptions struct {
 	Done func(FaultEvent)
 }
 
-// Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, short ones as often as long ones, and at the first
-// byte of each piece every fault is drawn by its probability.
+// Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, short ones as often as long ones, and
+// at the first byte of each piece every fault is drawn by its probability.
 type Faults struct {
 	Piece int // the longest piece in bytes; 0: 4096
 
@@ -128,7 +128,8 @@ func (e FaultEvent) String() string {
 	return fmt.Sprintf("%v%s at byte %d of what was %s on %s %d", e.Kind, during, e.Offset, direction, made, e.Conn)
 }
 
-// A FaultError is the error of an operation that Fault has made fail. It wraps that of the system: ECONNRESET, ECONNREFUSED, ECONNABORTED or EMFILE.
+// A FaultError is the error of an operation that Fault has made fail. It wraps that of the system: ECONNRESET, ECONNREFUSED, ECONNABORTED
+// or EMFILE.
 type FaultError struct {
 	Event FaultEvent
 	Err   error
@@ -145,10 +146,10 @@ func GentleFaults(seed uint64) FaultOptions {
 	return FaultOptions{Seed: seed, Read: f, Write: f}
 }
 
-// Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and repeatable. Its streams
-// cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import, ImportListener and Export are
-// errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package time's, so that it works in a
-// testing/synctest bubble.
+// Fault makes a Transport whose carriers are as unpleasant as o says, over any other. It is for tests of what stands above, and
+// repeatable. Its streams cannot be handed off, for their place in the faults to come would be lost: Movable is false, Import,
+// ImportListener and Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package
+// time's, so that it works in a testing/synctest bubble.
 func Fault(tr Transport, o FaultOptions) Transport {
 	f := &fault{o: o}
 	f.o.Read, f.o.Write = o.Read.filled(), o.Write.filled()
@@ -239,7 +240,8 @@ func (f *fault) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	}
 	n := f.connects.Add(1)
 	if f.chance(forConnect, FaultConnected, n).Float64() < f.o.Refuse || f.listed(FaultRefuse, n) {
-		return nil, opError("connect", addr, f.error(FaultEvent{Kind: FaultRefuse, Side: FaultConnected, Conn: int(n), Remote: addr}, syscall.ECONNREFUSED))
+		return nil, opError("connect", addr, f.error(FaultEvent{Kind: FaultRefuse, Side: FaultConnected, Conn: int(n), Remote: addr},
+			syscall.ECONNREFUSED))
 	}
 	s, err := f.below.Connect(ctx, addr)
 	if err != nil {

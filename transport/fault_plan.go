@@ -11,7 +11,8 @@ import (
 // maxJoin is how many bytes a join keeps back at the most.
 const maxJoin = 64 << 10
 
-// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's number.
+// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's
+// number.
 type plan struct {
 	rng    *rand.Rand
 	f      *Faults
@@ -78,8 +79,8 @@ func (p *plan) next() piece {
 	return this
 }
 
-// draw draws the next piece. Every piece takes as much from the source as every other, so that a change of one probability does not move the
-// other faults.
+// draw draws the next piece. Every piece takes as much from the source as every other, so that a change of one probability does not move
+// the other faults.
 func (p *plan) draw() piece {
 	c := piece{start: p.end, end: math.MaxInt64}
 	if p.random {

@@ -66,7 +66,8 @@ func TestPlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		chance := rapid.SampledFrom([]float64{0, 0, 0.01, 0.3, 1})
 		f := Faults{
-			Piece: rapid.IntRange(1, 10000).Draw(t, "piece"), Split: chance.Draw(t, "split"), Join: chance.Draw(t, "join"), ShortWrite: chance.Draw(t, "short"),
+			Piece: rapid.IntRange(1, 10000).Draw(t, "piece"), Split: chance.Draw(t, "split"), Join: chance.Draw(t,
+				"join"), ShortWrite: chance.Draw(t, "short"),
 			Delay: chance.Draw(t, "delay"), Corrupt: chance.Draw(t, "corrupt"), Reset: chance.Draw(t, "reset"),
 		}.filled()
 		write := rapid.Bool().Draw(t, "write")

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// As in fd_io_linux.go, calls that never wait are made without telling the scheduler: each would wake its monitor thread, beside a peer that has
-// work to do.
+// As in fd_io_linux.go, calls that never wait are made without telling the scheduler: each would wake its monitor thread, beside a peer
+// that has work to do.
 
 func closeFD(fd int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
@@ -25,7 +25,8 @@ func fcntlFD(fd, cmd, arg int) (int, error) {
 
 func setOption(fd, level, option, value int) error {
 	v := int32(value)
-	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&v)),
+		unsafe.Sizeof(v), 0)
 	if errno != 0 {
 		return errno
 	}
@@ -47,7 +48,8 @@ func getOption(fd, level, option int) (int, error) {
 func acceptFD(fd int) (int, Addr, error) {
 	var name [unix.SizeofSockaddrAny]byte
 	size := uint32(len(name))
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), unix.SOCK_CLOEXEC, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		return -1, nil, errno
 	}

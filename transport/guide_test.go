@@ -254,7 +254,8 @@ func TestGuide(t *testing.T) {
 		})},
 
 		{bsd, "the family is ipv4, ipv6 or ip, which finds out", func(t *testing.T) {
-			for _, tt := range [][3]string{{"ipv4", "127.0.0.1", "127.0.0.1:7"}, {"ipv6", "::1", "[::1]:7"}, {"ip", "127.0.0.1", "127.0.0.1:7"}, {"ip", "::1", "[::1]:7"}} {
+			for _, tt := range [][3]string{{"ipv4", "127.0.0.1", "127.0.0.1:7"}, {"ipv6", "::1", "[::1]:7"},
+				{"ip", "127.0.0.1", "127.0.0.1:7"}, {"ip", "::1", "[::1]:7"}} {
 				a, err := ParseInet(tt[0], tt[1], 7)
 				require.NoError(t, err)
 				require.Equal(t, tt[2], a.String())
@@ -273,7 +274,10 @@ func TestGuide(t *testing.T) {
 				require.Equal(t, want, a.String())
 			}
 		}},
-		{bsd, "the address text of what is not inet is EINVAL", func(t *testing.T) { require.ErrorIs(t, second(Host(UnixAddr("/x"))), syscall.EINVAL) }},
+		{bsd, "the address text of what is not inet is EINVAL", func(t *testing.T) {
+			require.ErrorIs(t, second(Host(UnixAddr("/x"))),
+				syscall.EINVAL)
+		}},
 		{bsd, "the port of what is not inet is EINVAL and 0", func(t *testing.T) {
 			port, err := Port(UnixAddr("/x"))
 			require.ErrorIs(t, err, syscall.EINVAL)
@@ -294,7 +298,10 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath))))
 			require.ErrorIs(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath+1))), syscall.ENAMETOOLONG)
 		}},
-		{bsd, "the path of what is no UNIX address is EINVAL", func(t *testing.T) { require.ErrorIs(t, second(UnixPath(loopback())), syscall.EINVAL) }},
+		{bsd, "the path of what is no UNIX address is EINVAL", func(t *testing.T) {
+			require.ErrorIs(t, second(UnixPath(loopback())),
+				syscall.EINVAL)
+		}},
 		{bsd, "a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
 			require.ErrorIs(t, second(OpenUDP(UnixAddr("/x"), nil)), syscall.EINVAL)
 			require.ErrorIs(t, second(OpenUDP(loopback(), UnixAddr("/x"))), syscall.EINVAL)

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and whoever posts waits, until Unhold or End. What was posted before
-// waits too, and Held tells what it is. A WritevQueue that is writing its own buffers at that moment ends with ErrPaused. When ctx ends before the writer
-// has stopped the queue goes on, and the error is ctx's.
+// Hold stops the queue at a byte boundary, for a hand-off: nothing goes out any more, and whoever posts waits, until Unhold or End. What
+// was posted before waits too, and Held tells what it is. A WritevQueue that is writing its own buffers at that moment ends with
+// ErrPaused. When ctx ends before the writer has stopped the queue goes on, and the error is ctx's.
 func (q *Queue) Hold(ctx context.Context) error {
 	q.mu.Lock()
 	switch {
@@ -114,8 +114,8 @@ func (q *Queue) putBack(n int64) {
 	q.batch = q.batch[:out]
 }
 
-// Held copies the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait for their turn, and calls of
-// WritevQueue of which nothing is out, are not among them: their callers hear from End, or go on after Unhold.
+// Held copies the bytes that are still to be sent, the rest of what is partly out first. The queue must be held. Posts that wait for
+// their turn, and calls of WritevQueue of which nothing is out, are not among them: their callers hear from End, or go on after Unhold.
 func (q *Queue) Held() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,8 +151,8 @@ func (q *Queue) Unhold() {
 	}
 }
 
-// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never. Only a call of which a part is out hears
-// of success: the rest is among what Held has told.
+// End makes err the answer to everybody who waits and to every later post: what the queue holds goes out elsewhere, or never. Only a call
+// of which a part is out hears of success: the rest is among what Held has told.
 func (q *Queue) End(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -172,7 +172,8 @@ func (q *Queue) End(err error) {
 	}
 }
 
-// Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go out behind it.
+// Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go
+// out behind it.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
 	if err == nil && len(held) > 0 { // there may be no room for them

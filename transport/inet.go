@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// ParseInet makes the address of an IPv4 or IPv6 endpoint from text. family is "ipv4", "ipv6", or "ip", which takes either; upper and lower case are the
-// same, and any other family is EAFNOSUPPORT. host is an IP address, never a name, and an IPv6 one may have a zone; one that is not of
-// the family is EINVAL. An empty host is the wildcard: 0.0.0.0 for "ipv4", else ::. An IPv4-mapped IPv6 address is an IPv4 one
-// throughout this package, so "ipv6" does not take it. See tsocket_address_inet_from_strings.
+// ParseInet makes the address of an IPv4 or IPv6 endpoint from text. family is "ipv4", "ipv6", or "ip", which takes either; upper and
+// lower case are the same, and any other family is EAFNOSUPPORT. host is an IP address, never a name, and an IPv6 one may have a zone;
+// one that is not of the family is EINVAL. An empty host is the wildcard: 0.0.0.0 for "ipv4", else ::. An IPv4-mapped IPv6 address is an
+// IPv4 one throughout this package, so "ipv6" does not take it. See tsocket_address_inet_from_strings.
 func ParseInet(family, host string, port uint16) (Addr, error) {
 	four, six := false, false
 	switch strings.ToLower(family) {

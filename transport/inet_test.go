@@ -77,7 +77,8 @@ func TestInetParts(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, FromAddrPort(netip.MustParseAddrPort("10.1.2.3:2")), b)
 
-	for _, other := range []Addr{UnixAddr("/x"), MemoryAddr("x"), nil, &net.UnixAddr{Name: "/x"}, (*net.TCPAddr)(nil), FromAddrPort(netip.AddrPort{})} {
+	for _, other := range []Addr{UnixAddr("/x"), MemoryAddr("x"), nil, &net.UnixAddr{Name: "/x"}, (*net.TCPAddr)(nil),
+		FromAddrPort(netip.AddrPort{})} {
 		host, err := Host(other)
 		require.ErrorIs(t, err, syscall.EINVAL)
 		require.Empty(t, host)

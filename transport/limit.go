@@ -15,14 +15,15 @@ type LimitOptions struct {
 	// Burst is how many bytes may pass at once after a rest, in each direction. 0 is what passes in a tenth of a second; it is at
 	// least 1.
 	Burst int
-	// Shared says that the rates are those of all connections of the transport together, and not of each. Who waits for its share gets it in no
-	// certain order.
+	// Shared says that the rates are those of all connections of the transport together, and not of each. Who waits for its share gets it in
+	// no certain order.
 	Shared bool
 }
 
-// Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that fills with time is emptied by what passes, and an
-// operation on an empty one waits, until its context ends or the stream is closed. Bytes that are not read stay in the carrier below,
-// so the peer feels the back-pressure. A single try ([NoWait]) takes what the bucket holds, or is a time-out. Connecting and accepting are not limited.
+// Limit makes a Transport whose streams carry so many bytes a second, over any other: a bucket that fills with time is emptied by what
+// passes, and an operation on an empty one waits, until its context ends or the stream is closed. Bytes that are not read stay in the
+// carrier below, so the peer feels the back-pressure. A single try ([NoWait]) takes what the bucket holds, or is a time-out. Connecting
+// and accepting are not limited.
 //
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's, so that it works in a testing/synctest
 // bubble.

@@ -45,8 +45,8 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 // Addr is the address that the listener is really bound to.
 func (l *Listener) Addr() Addr { return l.addr }
 
-// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause for the latter,
-// until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause
+// for the latter, until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)
@@ -67,7 +67,8 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
 			}
-		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM):
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
+			errors.Is(err, syscall.ENOMEM):
 			if !told && l.Exhausted != nil {
 				l.Exhausted(opError("accept", l.addr, err))
 			}
@@ -96,8 +97,8 @@ func (l *Listener) Close() error { return opError("close", l.addr, l.sock.close(
 // Release frees the socket in this process only: another one goes on listening.
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
 
-// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive in the backlog. It waits
-// until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
+// Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive
+// in the backlog. It waits until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
 func (l *Listener) Pause(ctx context.Context) error {
 	l.pausing.Lock()
 	defer l.pausing.Unlock()

@@ -16,8 +16,9 @@ func FromNetAddr(a net.Addr) Addr {
 	return netAddr(a)
 }
 
-// ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp", UDPAddr for "udp" (and "tcp4", "udp6", …),
-// UnixAddr for "unix", "unixgram" and "unixpacket". EAFNOSUPPORT for any other network, EINVAL for an address that is not of its kind.
+// ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp", UDPAddr for "udp" (and "tcp4", "udp6",
+// …), UnixAddr for "unix", "unixgram" and "unixpacket". EAFNOSUPPORT for any other network, EINVAL for an address that is not of its
+// kind.
 func ToNetAddr(network string, a Addr) (net.Addr, error) {
 	switch network {
 	case "unix", "unixgram", "unixpacket":
@@ -43,9 +44,9 @@ func ToNetAddr(network string, a Addr) (net.Addr, error) {
 	return net.UDPAddrFromAddrPort(ap), nil
 }
 
-// CopyAddr returns an address that no change to a will reach. The kinds of this package are values that nothing changes: they are their own copies.
-// Those of package net come back in this package's form. A kind of a plug-in is asked for its Copy method, if it has one: Copy() Addr. See
-// tsocket_address_copy.
+// CopyAddr returns an address that no change to a will reach. The kinds of this package are values that nothing changes: they are their
+// own copies. Those of package net come back in this package's form. A kind of a plug-in is asked for its Copy method, if it has one:
+// Copy() Addr. See tsocket_address_copy.
 func CopyAddr(a Addr) Addr {
 	if c, ok := a.(interface{ Copy() Addr }); ok {
 		return c.Copy()

@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// ErrPaused is what operations of a paused direction get: those in progress, and those that come before Resume. It is a time-out, for nothing is
-// wrong with the stream: bytes that a cut-off read has taken are there for the next one.
+// ErrPaused is what operations of a paused direction get: those in progress, and those that come before Resume. It is a time-out, for
+// nothing is wrong with the stream: bytes that a cut-off read has taken are there for the next one.
 var ErrPaused = fmt.Errorf("paused for a hand-off: %w", os.ErrDeadlineExceeded)
 
 // askAgain is how often an operation that is to end is told so: a plug-in may miss an Interrupt that comes just before it begins to wait.
 const askAgain = 10 * time.Millisecond
 
-// PauseRead stops the reading direction at a byte boundary: the read in progress ends with ErrPaused, what it had taken is put back, and later ones
-// get ErrPaused until Resume. It waits until no read is in progress; when ctx ends before, the stream goes on and the error is ctx's. A write goes on beside it.
+// PauseRead stops the reading direction at a byte boundary: the read in progress ends with ErrPaused, what it had taken is put back, and
+// later ones get ErrPaused until Resume. It waits until no read is in progress; when ctx ends before, the stream goes on and the error is
+// ctx's. A write goes on beside it.
 func (s *Stream) PauseRead(ctx context.Context) error {
 	return opError("pause", s.remote, s.pause(ctx, pausedRead, &s.reading))
 }

@@ -22,11 +22,11 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	return s.finishPDU(ctx, n, err)
 }
 
-// ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an
-// empty vector, and ReadPDU returns the packet's length. next may fail, which is returned as it is. The buffers stay the caller's and must keep their bytes until the packet has
-// ended: when ctx ends inside a packet, what was read is kept and the next ReadPDU starts with the packet's first byte again. The end of the
-// stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost one system
-// call. See the tsocket guide, "PDU receive helper functions".
+// ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an empty
+// vector, and ReadPDU returns the packet's length. next may fail, which is returned as it is. The buffers stay the caller's and must keep
+// their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept and the next ReadPDU starts with the
+// packet's first byte again. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead:
+// many small packets cost one system call. See the tsocket guide, "PDU receive helper functions".
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := s.beginRead(); err != nil {
 		return 0, opError("read", s.remote, err)

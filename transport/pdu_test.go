@@ -101,7 +101,8 @@ func frames(bodies [][]byte) (b []byte) {
 // Any split of the bytes, and any cancelled reads between them, give the same packets.
 func TestReadPDUSplits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 2*readAheadMin), rapid.IntRange(readAheadMax-10, readAheadMax+5000)), 1, 8).Draw(t, "sizes")
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(0, 2*readAheadMin),
+			rapid.IntRange(readAheadMax-10, readAheadMax+5000)), 1, 8).Draw(t, "sizes")
 		var bodies [][]byte
 		for i, n := range sizes {
 			body := make([]byte, n)

@@ -26,8 +26,8 @@ const (
 // A lone write goes out at once, on its caller's goroutine; what is posted while a write is in flight is combined and goes out
 // together in one system call. Its methods are safe for concurrent use. Nothing else may write to the stream.
 //
-// At any time one goroutine at the most is the writer: a caller whose post found the queue idle or whose turn has come, or the flusher, which lives as long
-// as something waits.
+// At any time one goroutine at the most is the writer: a caller whose post found the queue idle or whose turn has come, or the flusher,
+// which lives as long as something waits.
 type Queue struct {
 	s     *Stream
 	limit int
@@ -110,9 +110,9 @@ const (
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: four times the queue's limit is waiting")
 
-// Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use
-// both buffers again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out, nothing of it
-// is sent. An earlier failure of the stream is returned.
+// Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
+// again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
+// nothing of it is sent. An earlier failure of the stream is returned.
 func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) error {
 	n := len(head) + len(body)
 	if n == 0 {

@@ -49,8 +49,8 @@ func (q *Queue) write(ctx context.Context, head, body []byte) error {
 }
 
 // writeVec is the writer's: it writes what q.vec holds until ctx ends, and is the writer no more. What is left then goes to the front of
-// the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other error ends the
-// queue.
+// the queue, if a part is out or keep says so, and late says why it was left; else it is the caller's again, and err says why. Any other
+// error ends the queue.
 func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, late, err error) {
 	size := length(q.vec)
 	if len(q.vec) > 1 && size <= joinMax {

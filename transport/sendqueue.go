@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict: what was asked for first is sent
-// first. Nothing else may send on the socket. Its methods are safe for concurrent use. Datagrams are never combined. See the tsocket guide, "Async
-// 'tevent_queue' based helper functions".
+// A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict: what was asked for first is sent first.
+// Nothing else may send on the socket. Its methods are safe for concurrent use. Datagrams are never combined. See the tsocket guide,
+// "Async 'tevent_queue' based helper functions".
 type SendQueue struct {
 	d     DatagramSocket
 	turns turns
@@ -16,9 +16,9 @@ type SendQueue struct {
 // NewSendQueue makes a queue in front of d.
 func NewSendQueue(d DatagramSocket) *SendQueue { return &SendQueue{d: d} }
 
-// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. One whose ctx ends before it has sent sends nothing and
-// harms no other. p is the caller's again when SendToQueue returns. Closing the socket ends all of them with net.ErrClosed. See
-// tdgram_sendto_queue_send.
+// SendToQueue is SendTo of the socket in the caller's turn: each caller gets its own result. One whose ctx ends before it has sent sends
+// nothing and harms no other. p is the caller's again when SendToQueue returns. Closing the socket ends all of them with net.ErrClosed.
+// See tdgram_sendto_queue_send.
 func (q *SendQueue) SendToQueue(ctx context.Context, p []byte, to Addr) (int, error) {
 	if err := q.turns.take(ctx); err != nil {
 		if to == nil {
@@ -42,10 +42,10 @@ type ReadQueue struct {
 // NewReadQueue makes a queue in front of s.
 func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }
 
-// ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is called in that turn only. One whose
-// ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But when next fails inside a packet, nobody
-// can tell where the following one begins: all later calls fail with that error. Closing the stream ends all of them with net.ErrClosed.
-// See tstream_readv_pdu_queue_send.
+// ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is
+// called in that turn only. One whose ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But
+// when next fails inside a packet, nobody can tell where the following one begins: all later calls fail with that error. Closing the
+// stream ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
 func (q *ReadQueue) ReadPDUQueue(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := q.turns.take(ctx); err != nil {
 		return 0, opError("read", q.s.remote, err)

@@ -30,7 +30,8 @@ func TestSockaddr(t *testing.T) {
 	}{
 		{"IPv4", FromAddrPort(netip.MustParseAddrPort("10.1.2.3:4369")), &unix.SockaddrInet4{Addr: [4]byte{10, 1, 2, 3}, Port: 4369}},
 		{"IPv6", FromAddrPort(netip.MustParseAddrPort("[::1]:80")), &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16(), Port: 80}},
-		{"zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:80")), &unix.SockaddrInet6{Addr: netip.MustParseAddr("fe80::1").As16(), Port: 80, ZoneId: 7}},
+		{"zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:80")),
+			&unix.SockaddrInet6{Addr: netip.MustParseAddr("fe80::1").As16(), Port: 80, ZoneId: 7}},
 		{"path", UnixAddr("/run/x"), &unix.SockaddrUnix{Name: "/run/x"}},
 		{"abstract", UnixAddr("@x"), &unix.SockaddrUnix{Name: "@x"}},
 		{"longest", UnixAddr(strings.Repeat("p", maxUnixPath)), &unix.SockaddrUnix{Name: strings.Repeat("p", maxUnixPath)}},
@@ -76,7 +77,8 @@ func TestWrongKindOfAddress(t *testing.T) {
 	for _, tt := range []struct {
 		tr Transport
 		at Addr
-	}{{TCP(), UnixAddr("/x")}, {TCP(), MemoryAddr("x")}, {TCP(), nil}, {Unix(), loopback()}, {Unix(), nil}, {NewMemory(), loopback()}, {NewMemory(), nil}} {
+	}{{TCP(), UnixAddr("/x")}, {TCP(), MemoryAddr("x")}, {TCP(), nil}, {Unix(), loopback()}, {Unix(), nil}, {NewMemory(),
+		loopback()}, {NewMemory(), nil}} {
 		for _, err := range []error{second(tt.tr.Listen(tt.at, 0)), second(tt.tr.Connect(soon(t), tt.at))} {
 			var op *OpError
 			require.ErrorAs(t, err, &op)

@@ -73,9 +73,12 @@ func TestSpinBegins(t *testing.T) {
 		{"behind a large write", func(s *spin) { s.written(1 << 30) }, func(s *spin) *pace { return &s.answers }, 4 * limit},
 		{"behind an answer", func(s *spin) { s.written(10); s.end(5, &poller{limit: limit}) }, func(s *spin) *pace { return &s.flow }, limit},
 		{"inside something large", func(s *spin) { s.end(pollBulk, &poller{limit: limit}) }, func(s *spin) *pace { return &s.bulk }, limit},
-		{"at its end", func(s *spin) { s.end(pollBulk, &poller{limit: limit}); s.end(100, &poller{limit: limit}) }, func(s *spin) *pace { return &s.flow }, limit},
-		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, &poller{limit: limit}) }, func(s *spin) *pace { return &s.bulk }, limit},
-		{"a new question", func(s *spin) { s.written(1000); s.end(100, &poller{limit: limit}); s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
+		{"at its end", func(s *spin) { s.end(pollBulk, &poller{limit: limit}); s.end(100, &poller{limit: limit}) },
+			func(s *spin) *pace { return &s.flow }, limit},
+		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, &poller{limit: limit}) },
+			func(s *spin) *pace { return &s.bulk }, limit},
+		{"a new question", func(s *spin) { s.written(1000); s.end(100, &poller{limit: limit}); s.written(10) },
+			func(s *spin) *pace { return &s.answers }, limit + 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var s spin
@@ -179,7 +182,8 @@ func TestWithPolling(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := over(TCP())
 			for _, tt := range []struct{ set, want time.Duration }{
-				{0, 0}, {-time.Second, 0}, {time.Microsecond, time.Microsecond}, {DefaultPolling, DefaultPolling}, {MaxPolling, MaxPolling}, {time.Hour, MaxPolling},
+				{0, 0}, {-time.Second, 0}, {time.Microsecond, time.Microsecond}, {DefaultPolling, DefaultPolling}, {MaxPolling,
+					MaxPolling}, {time.Hour, MaxPolling},
 			} {
 				if !canPoll {
 					require.Same(t, tr, WithPolling(tr, tt.set))

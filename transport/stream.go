@@ -19,10 +19,10 @@ const (
 	directMin = 32 << 10
 )
 
-// A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv,
-// Read or ReadPDU, or a second Writev, gets ErrBusy and the first one still completes. Close may be called beside anything. Operations end when
-// their context does; the stream stays usable, unless a write was cut off half-way. See the tsocket guide, "The
-// tstream_context abstraction".
+// A Stream is a connected byte stream over a plug-in's socket. One operation a direction may be outstanding: a second Readv, Read or
+// ReadPDU, or a second Writev, gets ErrBusy and the first one still completes. Close may be called beside anything. Operations end when
+// their context does; the stream stays usable, unless a write was cut off half-way. See the tsocket guide, "The tstream_context
+// abstraction".
 type Stream struct {
 	car    carrier
 	remote Addr
@@ -70,8 +70,8 @@ func (s *Stream) Descriptor() (int, error) {
 	return fd, opError("descriptor", s.remote, err)
 }
 
-// SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported for FullImpl
-// plug-ins.
+// SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported
+// for FullImpl plug-ins.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4.
@@ -121,8 +121,8 @@ func (s *Stream) ready(directions int32) error {
 	return nil
 }
 
-// beginRead claims the reading direction. It looks for a pause once more when it has: a pause shows first, and looks for claims then, so that one of the two sees
-// the other.
+// beginRead claims the reading direction. It looks for a pause once more when it has: a pause shows first, and looks for claims then, so
+// that one of the two sees the other.
 func (s *Stream) beginRead() error {
 	if err := s.ready(pausedRead); err != nil {
 		return err
@@ -194,9 +194,9 @@ func (s *Stream) consume(p []byte) int {
 	return n
 }
 
-// Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is
-// EINVAL. A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream: every later
-// write is ErrPoisoned.
+// Writev writes every byte of the buffers, in order, and returns their count. Buffers of length zero are skipped; none at all is EINVAL.
+// A write that ctx ends with nothing out changes nothing; one that ends with part of it out, for whatever reason, poisons the stream:
+// every later write is ErrPoisoned.
 func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 	if err := s.beginWrite(); err != nil {
 		return 0, opError("write", s.remote, err)
@@ -335,7 +335,8 @@ func (s *Stream) finish(last func() error) error {
 	return s.closeErr
 }
 
-// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding; the stream may be paused.
+// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding; the stream may be
+// paused.
 func (s *Stream) Preload(ahead []byte) error {
 	if err := s.claimPaused(); err != nil {
 		return opError("preload", s.remote, err)

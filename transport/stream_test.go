@@ -428,7 +428,8 @@ func TestNoWaitDerived(t *testing.T) {
 			require.NoError(t, err)
 			_, err = s.Writev(ctx, []byte("y"))
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { _, err = c.Read(ctx, make([]byte, 1)); return err == nil }, 20*time.Second, 100*time.Microsecond, name)
+			require.Eventually(t, func() bool { _, err = c.Read(ctx, make([]byte, 1)); return err == nil }, 20*time.Second,
+				100*time.Microsecond, name)
 		}
 		_, err := c.Read(cancelled, make([]byte, 1))
 		require.ErrorIs(t, err, context.Canceled)

@@ -22,9 +22,9 @@ type TraceOptions struct {
 	Capture *Capture
 }
 
-// Trace makes a Transport whose streams show what passes, over any other, and change nothing: a read is shown when it has come, a write with what the
-// carrier below has taken. Put it below another wrapper to see what goes over the wire, above to see what the user of the stream sees; over a
-// TLS transport it shows clear text. Whatever a cookie or a key protects is not protected from it.
+// Trace makes a Transport whose streams show what passes, over any other, and change nothing: a read is shown when it has come, a write
+// with what the carrier below has taken. Put it below another wrapper to see what goes over the wire, above to see what the user of the
+// stream sees; over a TLS transport it shows clear text. Whatever a cookie or a key protects is not protected from it.
 //
 // A hand-off passes through; where a stream was imported, its trace begins in the middle.
 func Trace(tr Transport, o TraceOptions) Transport {

@@ -414,12 +414,13 @@ func TestTraceMoves(t *testing.T) {
 
 func TestTraceLog(t *testing.T) {
 	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == "time" {
-			return slog.Attr{}
-		}
-		return a
-	}}))
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == "time" {
+				return slog.Attr{}
+			}
+			return a
+		}}))
 	tr := NewMemory()
 	l, err := tr.Listen(MemoryAddr("a"), 1)
 	require.NoError(t, err)
@@ -495,7 +496,8 @@ func TestTraceTshark(t *testing.T) {
 		"-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-V").Output()
 	require.NoError(t, err)
 	text := string(out)
-	for _, want := range []string{"a@b.c", "d@e.f", "Status: ok", "Challenge: 0x01020304", "Digest: 64646464", "AtomText: rex", "AtomText: hi"} {
+	for _, want := range []string{"a@b.c", "d@e.f", "Status: ok", "Challenge: 0x01020304", "Digest: 64646464", "AtomText: rex",
+		"AtomText: hi"} {
 		require.Contains(t, text, want)
 	}
 	for _, bad := range []string{"Malformed", "incorrect", "Retransmission", "Out-Of-Order", "unseen", "previous segment"} {

@@ -55,7 +55,8 @@ func New[C any](cb Callbacks[C], setup any) (Transport, error) {
 			return nil, errors.New("transport.New: Callbacks.Interrupt needs FullImpl: without it the SDK does the waiting")
 		}
 		if !canWait {
-			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl", runtime.GOOS, errors.ErrUnsupported)
+			return nil, fmt.Errorf("transport.New: waiting on a plug-in's descriptor on %s: %w; implement timeouts and set FullImpl",
+				runtime.GOOS, errors.ErrUnsupported)
 		}
 	}
 	return newPlugin(cb, setup, false), nil
@@ -77,8 +78,8 @@ func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, short: p.poller.short}}
 }
 
-// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls: whoever
-// makes one needs no goroutine to leave behind in a callback that does not come back.
+// Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls:
+// whoever makes one needs no goroutine to leave behind in a callback that does not come back.
 func Prompt(tr Transport) bool {
 	p, ok := tr.(interface{ isPrompt() bool })
 	return ok && p.isPrompt()

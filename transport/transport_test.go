@@ -33,7 +33,8 @@ func TestNewNamesMissingFields(t *testing.T) {
 func TestNewOptionalFields(t *testing.T) {
 	cb := memoryCallbacks()
 	v := reflect.ValueOf(&cb).Elem()
-	for _, name := range []string{"Writev", "ConnectHandshakeComplete", "AcceptHandshakeComplete", "CloseWrite", "Pending", "LocalAddr", "CheckPeer", "Interrupt", "Export", "Import", "Release"} {
+	for _, name := range []string{"Writev", "ConnectHandshakeComplete", "AcceptHandshakeComplete", "CloseWrite", "Pending", "LocalAddr",
+		"CheckPeer", "Interrupt", "Export", "Import", "Release"} {
 		f := v.FieldByName(name)
 		require.True(t, f.IsValid(), name)
 		f.Set(reflect.Zero(f.Type()))

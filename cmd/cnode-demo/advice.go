@@ -54,7 +54,8 @@ func aboutTLS(err error) string {
 	case tlstransport.CheckExpired:
 		return "Replace the certificate, or set the clock: openssl x509 -in FILE -noout -dates says when it is good."
 	case tlstransport.CheckHost, tlstransport.CheckHandshake:
-		return "A node's certificate has to name the host that is in the node's name, behind the \"@\": openssl x509 -in FILE -noout -text shows\n" +
+		return "A node's certificate has to name the host that is in the node's name, behind the \"@\": openssl x509 -in FILE -noout " +
+			"-text shows\n" +
 			"which ones it names, under Subject Alternative Name."
 	case tlstransport.CheckNoCertificate:
 		return "Servers with fail_if_no_peer_cert want a certificate of clients too: certfile and keyfile in the client section."
@@ -115,7 +116,8 @@ var advices = []advice{
 		case !errors.As(err, &m):
 			return ""
 		case errors.Is(err, syscall.EADDRINUSE):
-			return "The port is in use, most likely by another port mapper (epmd). Use that one (--epmd auto), end it (epmd -kill), or choose another\n" +
+			return "The port is in use, most likely by another port mapper (epmd). Use that one (--epmd auto), end it (epmd -kill), or " +
+				"choose another\n" +
 				"port with ERL_EPMD_PORT, the same for all nodes."
 		}
 		return "Port mappers listen on addresses of this machine: see --listen and ERL_EPMD_ADDRESS, and ERL_EPMD_PORT for the port."
@@ -141,7 +143,8 @@ var advices = []advice{
 		if !errors.Is(err, nodes.ErrUnknownHost) && !errors.As(err, &d) {
 			return ""
 		}
-		return "The host, in node names the part behind the \"@\", is looked up like any other. Use an address (x@127.0.0.1) if the node has one in its\n" +
+		return "The host, in node names the part behind the \"@\", is looked up like any other. Use an address (x@127.0.0.1) if the node " +
+			"has one in its\n" +
 			"name, or add the host to /etc/hosts."
 	}},
 	{"cookie file", func(err error) string {
@@ -150,7 +153,8 @@ var advices = []advice{
 			return ""
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return "Give --cookie SECRET. Or make the file, with the cookie of your Erlang nodes in its first line and mode 400; erl -sname x makes\n" +
+			return "Give --cookie SECRET. Or make the file, with the cookie of your Erlang nodes in its first line and mode 400; erl -sname " +
+				"x makes\n" +
 				"one with a new cookie."
 		}
 		return "Give --cookie SECRET, or make the file readable for you and nobody else (chmod 400)."
@@ -166,7 +170,8 @@ var advices = []advice{
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
 	{"no serve", is(errNoServe,
-		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by XDG_RUNTIME_DIR,\n"+
+		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by "+
+			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
 		"Something listens at that address already: choose another --listen, or leave it out and get a free port. A socket in a directory\n"+

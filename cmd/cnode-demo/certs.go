@@ -30,8 +30,8 @@ func newCerts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "certs DIR",
 		Short: "Make certificates and an option file with which nodes talk over TLS",
-		Long: `Make an authority, one certificate for all nodes of a cluster with its key, and an option file, with which nodes show each other the
-certificate and verify it:
+		Long: `Make an authority, one certificate for all nodes of a cluster with its key, and an option file, with which
+nodes show each other the certificate and verify it:
 
   DIR/ca.pem         the authority's certificate; its key is thrown away, so nobody can ever sign another one
   DIR/node.pem       the nodes' certificate: for localhost, this machine's names, and what --host adds
@@ -53,7 +53,8 @@ there already are left alone, and are an error.`,
 			if err := writeCerts(dir, append(hosts, ownHosts()...), time.Now()); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "made %s\nuse  --transport tls --tls-optfile %[1]s\nor   erl -proto_dist inet_tls -ssl_dist_optfile %[1]s\n",
+			fmt.Fprintf(cmd.OutOrStdout(), "made %s\nuse  --transport tls --tls-optfile %[1]s\nor   erl -proto_dist inet_tls "+
+				"-ssl_dist_optfile %[1]s\n",
 				filepath.Join(dir, "ssl_dist.conf"))
 			return nil
 		},
@@ -149,5 +150,6 @@ func optionFile(dir string) []byte {
 	}
 	common := fmt.Sprintf("{certfile,%s},\n  {keyfile,%s},\n  {cacertfile,%s},\n  {verify,verify_peer},\n  {versions,['tlsv1.3','tlsv1.2']}",
 		erlang("node.pem"), erlang("node.key"), erlang("ca.pem"))
-	return fmt.Appendf(nil, "%%%% -*- coding: utf-8 -*-\n[{server,[\n  %s,\n  {fail_if_no_peer_cert,true}]},\n {client,[\n  %[1]s]}].\n", common)
+	return fmt.Appendf(nil, "%%%% -*- coding: utf-8 -*-\n[{server,[\n  %s,\n  {fail_if_no_peer_cert,true}]},\n {client,[\n  %[1]s]}].\n",
+		common)
 }

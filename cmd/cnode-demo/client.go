@@ -10,7 +10,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// dial connects a node of our own, which lives for one command only, to target. It neither listens nor is published, and is hidden. end ends it.
+// dial connects a node of our own, which lives for one command only, to target. It neither listens nor is published, and is hidden. end
+// ends it.
 //
 // It has a whole name rather than a dynamic one: a libei node, or an OTP before 23, gives none. As with erl_call the name contains the
 // process number: it is nobody else's now, and the next commands do not fill the peer's atom table with ever new names.

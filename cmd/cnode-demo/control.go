@@ -59,7 +59,8 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 	return c
 }
 
-// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without. halt stops what is to be handed over.
+// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without. halt stops
+// what is to be handed over.
 func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.Frozen, error), before *handoff.Control) {
 	c.halt, c.socket = halt, before
 	if before == nil {
@@ -251,7 +252,8 @@ func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 	return ch, err
 }
 
-// ownFile is the path by which this program was started, if it is still this program, so that a link that leads elsewhere tomorrow is followed again; else its file.
+// ownFile is the path by which this program was started, if it is still this program, so that a link that leads elsewhere tomorrow is
+// followed again; else its file.
 func ownFile() string {
 	self, err := os.Executable()
 	if err != nil {

@@ -48,7 +48,8 @@ func newLane(p *peer, c *nodes.Conn) *lane {
 	return l
 }
 
-// take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it; jobs of senders on this node always cost too much to be done here.
+// take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it; jobs of senders on this node always
+// cost too much to be done here.
 func (l *lane) take(j job) {
 	l.mu.Lock()
 	if !l.busy && l.owed+j.cost <= laneBudget {

@@ -35,7 +35,8 @@ type options struct {
 
 func (o *options) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST on this machine's short host name")
-	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line of ~/.erlang.cookie)")
+	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line "+
+		"of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket or the directory for it\n"+
 		"(default: a free port of 127.0.0.1; for unix a directory of your own)")

@@ -9,8 +9,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so that every byte
-// returns as it came.
+// A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so
+// that every byte returns as it came.
 //
 // What comes over one connection is done in its order. Connections do not wait for each other: see lane.
 type peer struct {

@@ -15,7 +15,8 @@ const laneGrace = 2 * time.Second
 // errOwing ends a hand-off: a client does not read what it has asked for, and the rest of that would be lost.
 var errOwing = errors.New("the peer still has something to send that a client does not read")
 
-// handover waits until the peer has done everything, and gives what its successor is to know: how far it has counted. Nothing new comes meanwhile.
+// handover waits until the peer has done everything, and gives what its successor is to know: how far it has counted. Nothing new comes
+// meanwhile.
 func (p *peer) handover(ctx context.Context) ([]byte, error) {
 	done := make(chan struct{})
 	go func() { p.working.Wait(); close(done) }()

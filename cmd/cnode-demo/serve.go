@@ -53,9 +53,10 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
 
---also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds can connect
-while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one port only, so others
-find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
+--also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both
+kinds can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper
+names one port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over
+--transport.
 
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
@@ -167,8 +168,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 // lookupLimit bounds the look at one's own host name.
 const lookupLimit = 2 * time.Second
 
-// unreachable warns of a node that nobody can connect to, as it listens on the loopback interface only while its name leads elsewhere: short host
-// names often do.
+// unreachable warns of a node that nobody can connect to, as it listens on the loopback interface only while its name leads elsewhere:
+// short host names often do.
 func unreachable(ctx context.Context, name string, addr transport.Addr) string {
 	at, err := transport.AddrPort(addr)
 	if err != nil || !at.Addr().IsLoopback() {
@@ -187,7 +188,8 @@ func unreachable(ctx context.Context, name string, addr transport.Addr) string {
 	if slices.ContainsFunc(ips, netip.Addr.IsLoopback) {
 		return ""
 	}
-	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@127.0.0.1, or --listen %v", ips[0].Unmap(), at.Addr(), ips[0].Unmap())
+	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@127.0.0.1, or --listen %v",
+		ips[0].Unmap(), at.Addr(), ips[0].Unmap())
 }
 
 // place is how "ready" names an address: the port alone, or the path.
@@ -202,7 +204,8 @@ func place(a transport.Addr) string {
 	return fmt.Sprint(at.Port())
 }
 
-// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by which others learn the pid to link with.
+// expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by which others learn the pid to link
+// with.
 func expose(n *nodes.Node) {
 	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) {
 		if len(args) != 1 {

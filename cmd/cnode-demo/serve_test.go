@@ -53,7 +53,8 @@ func TestServeAnswers(t *testing.T) {
 	port, err := strconv.Atoi(s.place)
 	require.NoError(t, err)
 	require.Equal(t, "pong\n", w.succeed("ping", s.name))
-	require.Equal(t, "epmd: up and running on port "+strconv.Itoa(w.port)+" with data:\nname served at port "+strconv.Itoa(port)+"\n", w.succeed("names"))
+	require.Equal(t, "epmd: up and running on port "+strconv.Itoa(w.port)+" with data:\nname served at port "+strconv.Itoa(port)+"\n",
+		w.succeed("names"))
 	for _, tt := range [][2]string{
 		{"[[1,2]]", "[1,2]"},
 		{`["abc"]`, `"abc"`},
@@ -138,7 +139,8 @@ func TestServePeer(t *testing.T) {
 	t.Run("not understood", func(t *testing.T) {
 		for _, m := range []ei.Tuple{
 			{}, {ei.Atom("echo")}, {ei.Atom("echo"), ei.Int(1), ei.Int(2)}, {ei.Atom("sink"), a.me(), ei.Int(1), ei.Int(2)},
-			{ei.Atom("source"), a.me(), ei.Atom("many"), ei.Int(2)}, {ei.Atom("source"), a.me(), ei.Int(-1), ei.Int(2)}, {ei.Atom("what"), a.me(), ei.Int(1), ei.Int(2)},
+			{ei.Atom("source"), a.me(), ei.Atom("many"), ei.Int(2)}, {ei.Atom("source"), a.me(), ei.Int(-1), ei.Int(2)}, {ei.Atom("what"),
+				a.me(), ei.Int(1), ei.Int(2)},
 		} {
 			a.send(m...)
 		}
@@ -176,7 +178,8 @@ func TestServePeer(t *testing.T) {
 func TestServeSlowClient(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
 	require.NoError(t, err)
 	defer slow.Close()
 	c, err := slow.Connect(t.Context(), s.name)
@@ -239,7 +242,8 @@ func TestServeEndIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
 	require.NoError(t, err)
 	defer slow.Close()
 	c, err := slow.Connect(t.Context(), s.name)

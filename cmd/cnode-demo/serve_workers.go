@@ -22,7 +22,8 @@ type workers struct {
 
 func (w *workers) addTo(f *pflag.FlagSet) {
 	f.IntVar(&w.number, "workers", 0, "`N` processes serve the connections of the one node; 0: this one does")
-	f.StringVar(&w.dispatch, "dispatch", "name", "which worker gets a new connection, `name|least`: by the other node's name, or the one\nthat has the fewest")
+	f.StringVar(&w.dispatch, "dispatch", "name", "which worker gets a new connection, `name|least`: by the other node's name, or the "+
+		"one\nthat has the fewest")
 }
 
 // check finds what is wrong with the flags, also beside those that go with one process only.
@@ -87,7 +88,8 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 	return err
 }
 
-// beginFront makes the front run, anew or as the successor of another process. Then the workers, which are the other one's as yet, are upgraded.
+// beginFront makes the front run, anew or as the successor of another process. Then the workers, which are the other one's as yet, are
+// upgraded.
 func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut io.Writer) (*nodes.Front, *control, error) {
 	ch, err := o.succession.channel(ctx, cfg.Node.Name)
 	if err != nil {

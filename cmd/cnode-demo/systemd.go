@@ -46,7 +46,8 @@ func (r *ready) Listen(addr transport.Addr, backlog int) (*transport.Listener, e
 	return l, nil
 }
 
-// notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is another one than before. See sd_notify(3).
+// notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is another one than
+// before. See sd_notify(3).
 func notifyManager() {
 	at := os.Getenv("NOTIFY_SOCKET")
 	if at == "" {

@@ -23,7 +23,8 @@ import (
 const (
 	// channelVariable names the descriptor by which a process that upgrade has started gets everything.
 	channelVariable = "CNODE_UPGRADE_FD"
-	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses, or is refused, before anything stops.
+	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses,
+	// or is refused, before anything stops.
 	stateFeature = "cnode-demo-state-1"
 	frontFeature = "cnode-demo-front-1"
 )
@@ -155,7 +156,8 @@ func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
 	return names
 }
 
-// A serveState is what goes over beside the node's own state: a line of JSON before that. Fields that are not known are skipped; what must not be skipped is a feature.
+// A serveState is what goes over beside the node's own state: a line of JSON before that. Fields that are not known are skipped; what
+// must not be skipped is a feature.
 type serveState struct {
 	Control bool // the last descriptor is the control socket
 }

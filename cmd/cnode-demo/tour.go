@@ -116,7 +116,8 @@ func (t *tour) connect(ctx context.Context) error {
 	if _, err := t.alice.Connect(ctx, t.bob.Name()); err != nil {
 		return err
 	}
-	t.step("alice connected to bob in %v. The port mapper told her bob's port; then each proved to the other", time.Since(began).Round(10*time.Microsecond))
+	t.step("alice connected to bob in %v. The port mapper told her bob's port; then each proved to the other",
+		time.Since(began).Round(10*time.Microsecond))
 	t.say("    that it knows the cookie, the cluster's secret, without saying it. That keeps strangers out.")
 	return nil
 }

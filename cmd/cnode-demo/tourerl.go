@@ -18,8 +18,8 @@ import (
 // erlName is the name of the Erlang node that visits.
 const erlName = "erlang@127.0.0.1"
 
-// erlScript is what the Erlang node does: it tells the mailbox "visitor" of bob what it found, and who of it may be spoken to. It ends with bob, at the
-// latest.
+// erlScript is what the Erlang node does: it tells the mailbox "visitor" of bob what it found, and who of it may be spoken to. It ends
+// with bob, at the latest.
 const erlScript = `
 Bob = 'bob@127.0.0.1',
 Ping = net_adm:ping(Bob),
@@ -118,7 +118,8 @@ func (t *tour) talk(ctx context.Context, visit ei.Term, took time.Duration) erro
 	if err != nil {
 		return err
 	}
-	t.step("A real Erlang node joined, %v after it was started. It pinged bob, called his Go function, sent him a message:", took.Round(10*time.Millisecond))
+	t.step("A real Erlang node joined, %v after it was started. It pinged bob, called his Go function, sent him a message:",
+		took.Round(10*time.Millisecond))
 	t.result("net_adm:ping('"+t.bob.Name()+"')", element(visit, 3))
 	t.result("rpc:call('"+t.bob.Name()+"', math, sum, [20,22])", element(visit, 4))
 	t.say("    alice pinged it too, asked for its release, monitored one of its processes, and told that one to end:")
@@ -127,8 +128,8 @@ func (t *tour) talk(ctx context.Context, visit ei.Term, took time.Duration) erro
 	return nil
 }
 
-// startErl runs an Erlang node with a home directory of its own, which meets nobody but the tour's nodes. stop ends it; ended tells that it ended by
-// itself, and how.
+// startErl runs an Erlang node with a home directory of its own, which meets nobody but the tour's nodes. stop ends it; ended tells that
+// it ended by itself, and how.
 func (t *tour) startErl(ctx context.Context, erl string) (stop func(), ended <-chan error, err error) {
 	home, err := os.MkdirTemp("", "cnode-tour-")
 	if err != nil {

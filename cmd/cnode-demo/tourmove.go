@@ -33,7 +33,8 @@ func newTourHeir(o *options) *cobra.Command {
 	}
 }
 
-// A legacy is what the new process must know and the node's state does not hold. Without a port mapper the node is known to its neighbours only.
+// A legacy is what the new process must know and the node's state does not hold. Without a port mapper the node is known to its
+// neighbours only.
 type legacy struct{ Name, Cookie, Mapper string }
 
 // config is the node's in either process; with an option file it speaks TLS.
@@ -59,7 +60,8 @@ type move struct {
 
 // move hands a third node, with its connection to alice, to another process.
 func (t *tour) move(ctx context.Context) error {
-	m, err := t.handOver(ctx, legacy{"carol@127.0.0.1", t.cookie, t.mapper}, "", func(*nodes.Node) (*nodes.Node, error) { return t.alice, nil })
+	m, err := t.handOver(ctx, legacy{"carol@127.0.0.1", t.cookie, t.mapper}, "",
+		func(*nodes.Node) (*nodes.Node, error) { return t.alice, nil })
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.step("(A connection can move to another process where the system passes sockets on: not here.)")
 		return nil
@@ -68,7 +70,8 @@ func (t *tour) move(ctx context.Context) error {
 		return err
 	}
 	t.step("A third node, carol, lived in this process, number %v, and alice was connected to her. Then a new process began,", m.before)
-	t.say("    number %v, and got carol: the open connection, the name, all. Nothing was lost, and alice saw but a pause of %v:", m.after, m.silence)
+	t.say("    number %v, and got carol: the open connection, the name, all. Nothing was lost, and alice saw but a pause of %v:",
+		m.after, m.silence)
 	t.result("rpc:call('carol@127.0.0.1', cnode, pid, [])", fmt.Sprintf("%v, later %v", m.before, m.after))
 	return nil
 }
@@ -93,13 +96,15 @@ func (t *tour) moveSealed(ctx context.Context, optFile string) error {
 	if err != nil {
 		return err
 	}
-	t.step("A TLS session can move too: its keys went along with its socket, from process %v to %v, and it was silent for %v:", m.before, m.after, m.silence)
+	t.step("A TLS session can move too: its keys went along with its socket, from process %v to %v, and it was silent for %v:", m.before,
+		m.after, m.silence)
 	t.result("rpc:call('carol@127.0.0.1', cnode, pid, [])", fmt.Sprintf("%v, later %v", m.before, m.after))
 	return nil
 }
 
 // handOver makes carol, has a neighbour connect to her, and hands her to a new process.
-func (t *tour) handOver(ctx context.Context, will legacy, optFile string, neighbour func(carol *nodes.Node) (*nodes.Node, error)) (m move, err error) {
+func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
+	neighbour func(carol *nodes.Node) (*nodes.Node, error)) (m move, err error) {
 	cfg, err := will.config(optFile)
 	if err != nil {
 		return m, err

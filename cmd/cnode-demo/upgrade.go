@@ -25,8 +25,8 @@ func newUpgrade(o *options) *cobra.Command {
 streams, from its own file as it is now or from --binary, and to hand everything over: connections, mailboxes, links, monitors and the
 name. Connected nodes see nothing but a short silence. It prints "upgraded NAME OLDPID NEWPID" (exit 0).
 
-Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A worker whose
-new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
+Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A
+worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
 If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
 standard error (exit 1). A serve with --fault or --trace cannot move.`,

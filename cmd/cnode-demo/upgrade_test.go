@@ -194,7 +194,8 @@ func TestUpgradeTLS(t *testing.T) {
 	tr, err := tlstransport.FromOptFile(conf, tlstransport.Options{})
 	require.NoError(t, err)
 	n, err := nodes.New(nodes.Config{
-		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+		Name: "client@127.0.0.1", Cookie: testCookie, Transport: tr, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" +
+			strconv.Itoa(w.port)}},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })
@@ -255,7 +256,8 @@ func TestUpgradeFails(t *testing.T) {
 		defer n.Close()
 		slow, err := n.Connect(t.Context(), s.name)
 		require.NoError(t, err)
-		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000), ei.Binary(make([]byte, 100_000))}))
+		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000),
+			ei.Binary(make([]byte, 100_000))}))
 		_, err = slow.Receive(t.Context()) // serve has begun to send, and is not read from any more
 		require.NoError(t, err)
 		_, errOut := w.fail("upgrade", s.name)

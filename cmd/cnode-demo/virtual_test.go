@@ -29,7 +29,8 @@ func TestServeTraceAndFault(t *testing.T) {
 			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name}, flags...)...))
 			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name, "--fault", "0", "--trace", path("ping.pcap")}, flags...)...))
 			text := `[<<"` + strings.Repeat("seen", 1000) + `">>]`
-			require.Equal(t, text[1:len(text)-1]+"\n", w.succeed(append([]string{"call", s.name, "cnode", "echo", text, "--trace", path("call.pcap")}, flags...)...))
+			require.Equal(t, text[1:len(text)-1]+"\n", w.succeed(append([]string{"call", s.name, "cnode", "echo", text, "--trace",
+				path("call.pcap")}, flags...)...))
 			said := s.terminate(syscall.SIGTERM)
 			require.Contains(t, said, "msg=fault kind=split")
 			require.NotContains(t, said, "kind=corrupt")
@@ -56,7 +57,8 @@ func TestServeTraceAndFault(t *testing.T) {
 			}
 			out, err := exec.CommandContext(t.Context(), tshark, "-r", path("call.pcap"), "-d", "tcp.port=="+port+",erldp", "-V").Output()
 			require.NoError(t, err)
-			for _, want := range []string{"Name: cnode-demo-", "Status: ok", "Name: served@127.0.0.1", "Challenge: ", "Digest: ", "ControlMessage", "AtomText: rex"} {
+			for _, want := range []string{"Name: cnode-demo-", "Status: ok", "Name: served@127.0.0.1", "Challenge: ", "Digest: ",
+				"ControlMessage", "AtomText: rex"} {
 				require.Contains(t, string(out), want)
 			}
 			require.NotContains(t, string(out), "Malformed")

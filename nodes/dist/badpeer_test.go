@@ -119,10 +119,11 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 		phase string
 		err   error
 	}{
-		"closes after the challenge":   {name: name, phase: PhaseChallengeReply, err: io.EOF},
-		"no reply":                     {name: name, in: [][]byte{proof[:20]}, phase: PhaseChallengeReply, err: ErrMalformed},
-		"a wrong digest":               {name: name, in: [][]byte{AppendReply(nil, Reply{})}, phase: PhaseChallengeReply, err: ErrBadCookie},
-		"a complement nobody wants":    {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: PhaseChallengeReply, err: ErrMalformed},
+		"closes after the challenge": {name: name, phase: PhaseChallengeReply, err: io.EOF},
+		"no reply":                   {name: name, in: [][]byte{proof[:20]}, phase: PhaseChallengeReply, err: ErrMalformed},
+		"a wrong digest":             {name: name, in: [][]byte{AppendReply(nil, Reply{})}, phase: PhaseChallengeReply, err: ErrBadCookie},
+		"a complement nobody wants": {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: PhaseChallengeReply,
+			err: ErrMalformed},
 		"version 5, no complement":     {name: old, in: [][]byte{proof}, phase: PhaseComplement, err: ErrMalformed},
 		"version 5, closes":            {name: old, phase: PhaseComplement, err: io.EOF},
 		"alive, closes":                {name: name, o: alive, phase: PhaseAliveAnswer, err: io.EOF},

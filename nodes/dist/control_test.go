@@ -63,8 +63,10 @@ func controlVectors(t testing.TB) []controlVector {
 		{"MONITOR_P, empty name", "6804 6113" + hexA + hexNone + hexRef3, Control{Op: OpMonitorP, From: pidA, Ref: ref3}},
 		{"DEMONITOR_P", "6804 6114" + hexA + hexB + hexRef3, Control{Op: OpDemonitorP, From: pidA, To: pidB, Ref: ref3}},
 		{"DEMONITOR_P, name", "6804 6114" + hexA + hexName + hexRef3, Control{Op: OpDemonitorP, From: pidA, ToName: "peer", Ref: ref3}},
-		{"MONITOR_P_EXIT", "6805 6115" + hexA + hexB + hexRef3 + hexKill, Control{Op: OpMonitorPExit, From: pidA, To: pidB, Ref: ref3, Reason: kill}},
-		{"MONITOR_P_EXIT, name", "6805 6115" + hexName + hexB + hexRef3 + hexKill, Control{Op: OpMonitorPExit, FromName: "peer", To: pidB, Ref: ref3, Reason: kill}},
+		{"MONITOR_P_EXIT", "6805 6115" + hexA + hexB + hexRef3 + hexKill,
+			Control{Op: OpMonitorPExit, From: pidA, To: pidB, Ref: ref3, Reason: kill}},
+		{"MONITOR_P_EXIT, name", "6805 6115" + hexName + hexB + hexRef3 + hexKill,
+			Control{Op: OpMonitorPExit, FromName: "peer", To: pidB, Ref: ref3, Reason: kill}},
 		{"SEND_SENDER", "6803 6116" + hexA + hexB, Control{Op: OpSendSender, From: pidA, To: pidB}},
 		{"SEND_SENDER_TT", "6804 6117" + hexA + hexB + hexToken, Control{Op: OpSendSenderTT, From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_EXIT", "6803 6118" + hexA + hexB, Control{Op: OpPayloadExit, From: pidA, To: pidB}},
@@ -72,7 +74,8 @@ func controlVectors(t testing.TB) []controlVector {
 		{"PAYLOAD_EXIT2", "6803 611a" + hexA + hexB, Control{Op: OpPayloadExit2, From: pidA, To: pidB}},
 		{"PAYLOAD_EXIT2_TT", "6804 611b" + hexA + hexB + hexToken, Control{Op: OpPayloadExit2TT, From: pidA, To: pidB, Token: token}},
 		{"PAYLOAD_MONITOR_P_EXIT", "6804 611c" + hexA + hexB + hexRef3, Control{Op: OpPayloadMonitorPExit, From: pidA, To: pidB, Ref: ref3}},
-		{"PAYLOAD_MONITOR_P_EXIT, name", "6804 611c" + hexName + hexB + hexRef3, Control{Op: OpPayloadMonitorPExit, FromName: "peer", To: pidB, Ref: ref3}},
+		{"PAYLOAD_MONITOR_P_EXIT, name", "6804 611c" + hexName + hexB + hexRef3,
+			Control{Op: OpPayloadMonitorPExit, FromName: "peer", To: pidB, Ref: ref3}},
 		{
 			"SPAWN_REQUEST", "6806 611d" + hexRef3 + hexA + hexB + hexMFA + hexOpts,
 			Control{Op: OpSpawnRequest, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts},
@@ -83,7 +86,8 @@ func controlVectors(t testing.TB) []controlVector {
 		},
 		{
 			"SPAWN_REQUEST_TT", "6807 611e" + hexRef3 + hexA + hexB + hexMFA + hexOpts + hexToken,
-			Control{Op: OpSpawnRequestTT, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts, Token: token},
+			Control{Op: OpSpawnRequestTT, Ref: ref3, From: pidA, GroupLeader: pidB, Module: "m", Function: "f", Arity: 2, Options: opts,
+				Token: token},
 		},
 		{
 			"SPAWN_REPLY", "6805 611f" + hexRef3 + hexB + "6103" + hexA,
@@ -103,8 +107,10 @@ func controlVectors(t testing.TB) []controlVector {
 		{"UNLINK_ID, largest", "6804 6123 6e0800ffffffffffffffff" + hexA + hexB, Control{Op: OpUnlinkID, ID: 1<<64 - 1, From: pidA, To: pidB}},
 		{"UNLINK_ID_ACK", "6804 6124 62000003e8" + hexA + hexB, Control{Op: OpUnlinkIDAck, ID: 1000, From: pidA, To: pidB}},
 		{"ALTACT_SIG_SEND", "6804 6125 6101" + hexA + hexB, Control{Op: OpAltactSigSend, Flags: AltactPrio, From: pidA, To: pidB}},
-		{"ALTACT_SIG_SEND, alias", "6804 6125 6105" + hexA + hexRef3, Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactAlias, From: pidA, Ref: ref3}},
-		{"ALTACT_SIG_SEND, name", "6804 6125 6109" + hexA + hexName, Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactName, From: pidA, ToName: "peer"}},
+		{"ALTACT_SIG_SEND, alias", "6804 6125 6105" + hexA + hexRef3,
+			Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactAlias, From: pidA, Ref: ref3}},
+		{"ALTACT_SIG_SEND, name", "6804 6125 6109" + hexA + hexName,
+			Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactName, From: pidA, ToName: "peer"}},
 		{
 			"ALTACT_SIG_SEND, exit with token", "6805 6125 6117" + hexA + hexRef3 + hexToken,
 			Control{Op: OpAltactSigSend, Flags: AltactPrio | AltactToken | AltactAlias | AltactExit, From: pidA, Ref: ref3, Token: token},
@@ -153,7 +159,8 @@ func TestControlOldForms(t *testing.T) {
 		want Control
 	}{
 		"SEND with a cookie": {"6803 6102 640006 736563726574" + hexB, Control{Op: OpSend, To: pidB}},
-		"LINK with PID_EXT":  {"6803 6101" + oldPid + hexB, Control{Op: OpLink, From: ei.Pid{Node: "a@h", ID: 42, Serial: 1, Creation: 1}, To: pidB}},
+		"LINK with PID_EXT": {"6803 6101" + oldPid + hexB, Control{Op: OpLink, From: ei.Pid{Node: "a@h", ID: 42, Serial: 1, Creation: 1},
+			To: pidB}},
 		"REG_SEND, ATOM_EXT": {"6804 6106" + hexA + "640000" + "640004 70656572", Control{Op: OpRegSend, From: pidA, ToName: "peer"}},
 		"MONITOR_P, SMALL_ATOM_EXT": {
 			"6804 6113" + hexA + "7304 70656572" + hexRef3, Control{Op: OpMonitorP, From: pidA, ToName: "peer", Ref: ref3},
@@ -195,9 +202,11 @@ func TestControlErrors(t *testing.T) {
 		"a negative id":         {"6804 6123 62ffffffff" + hexA + hexB, ei.ErrRange, OpUnlinkID, 4, "ID"},
 		"options are a tuple":   {"6806 611d" + hexRef3 + hexA + hexB + hexMFA + "6800", ErrShape, OpSpawnRequest, 74, "Options"},
 		"two, not M F A":        {"6806 611d" + hexRef3 + hexA + hexB + "6802 77016d 770166" + hexOpts, ErrShape, OpSpawnRequest, 64, "not 3"},
-		"an arity of 256":       {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6200000100" + hexOpts, ErrShape, OpSpawnRequest, 72, "arity 256"},
-		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, OpSpawnRequest, 66, "Module"},
-		"the result is a list":  {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, OpSpawnReply, 48, "Result"},
+		"an arity of 256": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6200000100" + hexOpts, ErrShape, OpSpawnRequest,
+			72, "arity 256"},
+		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, OpSpawnRequest, 66,
+			"Module"},
+		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, OpSpawnReply, 48, "Result"},
 		"alias and name at once": {
 			"6804 6125 610c" + hexA + hexName, ErrShape, OpAltactSigSend, 24, "two kinds of receiver",
 		},

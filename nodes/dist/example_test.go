@@ -3,6 +3,7 @@ package dist_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -69,14 +70,18 @@ func ExampleHandshakeError() {
 	if err == nil {
 		_, err = dist.Respond(conn, dist.Self{Name: "server@example.com", Cookie: "secret", Challenge: 1}, n, dist.RespondOptions{})
 	}
-	fmt.Println(err)
+	fmt.Println(strings.ReplaceAll(err.Error(), ": ", ":\n"))
 	var he *dist.HandshakeError
 	if errors.As(err, &he) {
 		fmt.Println(he.Missing)
 	}
 	fmt.Printf("%s\n", <-ba)
 	// Output:
-	// dist: handshake with "old@example.org": status: mandatory distribution flags are missing: DFLAG_MAP_TAG (mandatory since OTP 25) (status "not_allowed")
+	// dist:
+	// handshake with "old@example.org":
+	// status:
+	// mandatory distribution flags are missing:
+	// DFLAG_MAP_TAG (mandatory since OTP 25) (status "not_allowed")
 	// DFLAG_MAP_TAG
 	// snot_allowed
 }

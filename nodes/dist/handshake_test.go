@@ -367,7 +367,8 @@ func TestHandshakeProperty(t *testing.T) {
 func TestRefusedForOurFlags(t *testing.T) {
 	const want = "this side does not announce DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory since OTP 26)"
 	few := FlagsDefault &^ (FlagMapTag | FlagMandatory25Digest | FlagV4NC)
-	for _, answer := range [][][]byte{{packet(t, StatusMessage{Status: StatusNotAllowed})}, {packet(t, StatusMessage{Status: StatusOK})}, nil} {
+	for _, answer := range [][][]byte{{packet(t, StatusMessage{Status: StatusNotAllowed})}, {packet(t, StatusMessage{Status: StatusOK})},
+		nil} {
 		s := client()
 		s.Flags = few
 		_, err := Initiate(&script{in: answer}, s, InitiateOptions{})

@@ -34,7 +34,8 @@ func TestRecord(t *testing.T) {
 	otp.Each(t, func(t *testing.T, release otp.Release) {
 		port := release.Epmd(t)
 		node := release.Start(t, otp.Options{Name: erlangName, Cookie: erlangCookie, EpmdPort: port})
-		version := node.Do(t, `{ok, V} = file:read_file(filename:join([code:root_dir(), "releases", erlang:system_info(otp_release), "OTP_VERSION"])), V`)
+		version := node.Do(t, `{ok, V} = file:read_file(filename:join([code:root_dir(), "releases", erlang:system_info(otp_release),
+			"OTP_VERSION"])), V`)
 		version = strings.Trim(version, `<">\n`)
 		for _, s := range scenarios {
 			if release.Number < s.release {
@@ -291,7 +292,8 @@ func playSignals(t testing.TB, r *recorder) {
 	do(`P = get(pid), spawn(fun() -> link(P), exit({shutdown, 42}) end)`)
 	do(`spawn_request(Go, m, f, [a, 1], [monitor, {reply, error_only}])`)
 	do(`spawn_request(Go, m, f, [], [])`)
-	do(`spawn_request(Go, 'Elixir.Module', go, [#{}], [link, {monitor, [{alias, reply_demonitor}]}, {reply_tag, {my, tag}}, {priority, high}])`)
+	do(`spawn_request(Go, 'Elixir.Module', go, [#{}], [link, {monitor, [{alias, reply_demonitor}]}, {reply_tag, {my, tag}},
+		{priority, high}])`)
 
 	// The same with a trace token.
 	do(`seq_trace:set_token(label, 17), seq_trace:set_token(send, true)`)

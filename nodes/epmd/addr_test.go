@@ -49,7 +49,8 @@ func TestAddressesFromTheEnvironment(t *testing.T) {
 
 func TestNonsenseInTheEnvironment(t *testing.T) {
 	for _, getenv := range []func(string) string{
-		env("ERL_EPMD_PORT", "abc"), env("ERL_EPMD_PORT", "0"), env("ERL_EPMD_PORT", "65536"), env("ERL_EPMD_PORT", " 1"), env("ERL_EPMD_PORT", "-1"),
+		env("ERL_EPMD_PORT", "abc"), env("ERL_EPMD_PORT", "0"), env("ERL_EPMD_PORT", "65536"), env("ERL_EPMD_PORT",
+			" 1"), env("ERL_EPMD_PORT", "-1"),
 	} {
 		_, err := DefaultAddr(getenv)
 		require.ErrorContains(t, err, "ERL_EPMD_PORT")

@@ -219,7 +219,8 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// dialBriefly connects for one request. To an address it goes without package net, whose way through the scheduler takes as long as the answer.
+// dialBriefly connects for one request. To an address it goes without package net, whose way through the scheduler takes as long as the
+// answer.
 func dialBriefly(ctx context.Context, network, addr string) (net.Conn, error) {
 	at, err := transport.ParseAddr(addr)
 	if err != nil { // a name

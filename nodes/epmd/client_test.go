@@ -251,6 +251,7 @@ func TestClientAddress(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
-	require.EqualError(t, &Error{Op: "resolve", Addr: "h:1", Name: "a b", Err: ErrNotRegistered}, `epmd: resolve "a b" at h:1: the name is not registered`)
+	require.EqualError(t, &Error{Op: "resolve", Addr: "h:1", Name: "a b", Err: ErrNotRegistered},
+		`epmd: resolve "a b" at h:1: the name is not registered`)
 	require.EqualError(t, &Error{Op: "names", Err: ErrTimeout}, "epmd: names: the port mapper did not answer in time")
 }

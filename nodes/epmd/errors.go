@@ -11,7 +11,8 @@ import (
 // What callers decide by; test with errors.Is. Each comes wrapped in an *Error.
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there.
-	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one, or set ERL_EPMD_PORT to the port it uses")
+	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one, or set " +
+		"ERL_EPMD_PORT to the port it uses")
 	// ErrNotRegistered: the port mapper does not know the name.
 	ErrNotRegistered = errors.New("the name is not registered")
 	// ErrNameTaken: the port mapper refused to register the name; another node has it.

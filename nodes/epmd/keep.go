@@ -201,7 +201,8 @@ func (k *Keeper) set(err error) {
 func (k *Keeper) tell(e KeepEvent) {
 	k.set(e.Err)
 	if e.State == KeepRegistered {
-		k.opts.Logger.Info("registered again at the port mapper", "name", k.reg.Name, "attempt", e.Attempt, "given", e.Creation, "creation", k.creation)
+		k.opts.Logger.Info("registered again at the port mapper", "name", k.reg.Name, "attempt", e.Attempt, "given", e.Creation, "creation",
+			k.creation)
 	} else {
 		k.opts.Logger.Warn("not registered at the port mapper", "name", k.reg.Name, "error", e.Err, "pause", e.Pause)
 	}

@@ -211,5 +211,6 @@ func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {
 }
 
 func TestKeepStateText(t *testing.T) {
-	require.Equal(t, "registered lost failed unknown", KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
+	require.Equal(t, "registered lost failed unknown",
+		KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
 }

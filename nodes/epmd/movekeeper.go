@@ -16,8 +16,8 @@ import (
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// A FrozenKeeper is a Keeper that stands still, to be handed to another process. It goes on with Thaw, or is this process's no more with Release. One of the two must be
-// called.
+// A FrozenKeeper is a Keeper that stands still, to be handed to another process. It goes on with Thaw, or is this process's no more with
+// Release. One of the two must be called.
 type FrozenKeeper struct {
 	k     *Keeper
 	pause *keeperPause
@@ -40,8 +40,8 @@ type keeperState struct {
 	Held         bool // with a descriptor
 }
 
-// Freeze stops the Keeper: the name stays registered, and is not watched. It waits for an attempt to register again, and for Notify, as long as ctx lasts. A connection without
-// a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
+// Freeze stops the Keeper: the name stays registered, and is not watched. It waits for an attempt to register again, and for Notify, as
+// long as ctx lasts. A connection without a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
 func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	fail := func(err error) (*FrozenKeeper, error) {
 		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}
@@ -121,8 +121,8 @@ type StagedKeeper struct {
 	conn net.Conn // nil: the name has to be regained
 }
 
-// Adopt makes a Keeper of what a FrozenKeeper gives in another process. Nothing is read or written until Start. The descriptors are Adopt's from the call on: on
-// failure they are closed.
+// Adopt makes a Keeper of what a FrozenKeeper gives in another process. Nothing is read or written until Start. The descriptors are
+// Adopt's from the call on: on failure they are closed.
 func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
 	var s keeperState
 	err := json.Unmarshal(state, &s)

@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It goes on with Thaw, or is
-// this process's no more with Release. One of the two must be called.
+// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It
+// goes on with Thaw, or is this process's no more with Release. One of the two must be called.
 type FrozenServer struct {
 	s     *Server
 	state []byte
@@ -43,8 +43,8 @@ type sessionState struct {
 	Got   []byte // of the request
 }
 
-// Freeze stops the server between two bytes: what is being answered is answered before. It waits as long as ctx lasts. A listener or connection without a
-// descriptor is errors.ErrUnsupported.
+// Freeze stops the server between two bytes: what is being answered is answered before. It waits as long as ctx lasts. A listener or
+// connection without a descriptor is errors.ErrUnsupported.
 func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Lock()
 	switch {
@@ -210,8 +210,8 @@ type StagedServer struct {
 	sessions  []*session
 }
 
-// Stage fills a Server that was not used yet with what a FrozenServer gives in another process. Nothing is accepted, read or written until Start. The descriptors
-// are Stage's from the call on: on failure they are closed.
+// Stage fills a Server that was not used yet with what a FrozenServer gives in another process. Nothing is accepted, read or written
+// until Start. The descriptors are Stage's from the call on: on failure they are closed.
 func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {
 	g, err := s.stage(state, descriptors)
 	if err != nil {
@@ -244,7 +244,8 @@ func (s *Server) stage(state []byte, descriptors []int) (*StagedServer, error) {
 	}
 	for i, one := range in.Sessions {
 		c := &session{server: s, port: one.Port, holds: one.Holds, got: one.Got}
-		if len(one.Got) > headerSize+maxRequest || one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 && s.table.active[one.Entry].holder != nil {
+		if len(one.Got) > headerSize+maxRequest || one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 &&
+			s.table.active[one.Entry].holder != nil {
 			return nil, fmt.Errorf("%w: connection %d", ErrState, i+1)
 		}
 		if one.Entry >= 0 {

@@ -326,7 +326,8 @@ func TestServerLogs(t *testing.T) {
 	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
 	require.NoError(t, r.Close())
 	require.NoError(t, s.Close())
-	for _, part := range []string{"level=INFO msg=registered name=abc", "kill with names registered", "level=INFO msg=unregistered name=abc", "tag=KILL_REQ"} {
+	for _, part := range []string{"level=INFO msg=registered name=abc", "kill with names registered",
+		"level=INFO msg=unregistered name=abc", "tag=KILL_REQ"} {
 		require.Contains(t, log.String(), part)
 	}
 }

@@ -27,7 +27,8 @@ var requests = []struct {
 	{"ALIVE2_REQ of libei", "000e 78 ffff 68 00 0006 0006 0001 61 0000",
 		request{tag: tagAlive2Req, reg: Registration{Name: "a", Port: 65535, Type: 'h', High: 6, Low: 6, Extra: []byte{}}}},
 	{"ALIVE2_REQ with extra data", "0012 78 0001 48 07 0005 0005 0002 c3a5 0003 000102",
-		request{tag: tagAlive2Req, reg: Registration{Name: "å", Port: 1, Type: TypeHidden, Protocol: 7, High: 5, Low: 5, Extra: []byte{0, 1, 2}}}},
+		request{tag: tagAlive2Req, reg: Registration{Name: "å", Port: 1, Type: TypeHidden, Protocol: 7, High: 5, Low: 5,
+			Extra: []byte{0, 1, 2}}}},
 	{"PORT2_REQ", "0004 7a 616263", request{tag: tagPort2Req, name: "abc"}},
 	{"NAMES_REQ", "0001 6e", request{tag: tagNamesReq}},
 	{"DUMP_REQ", "0001 64", request{tag: tagDumpReq}},
@@ -50,7 +51,8 @@ func TestRequestBytes(t *testing.T) {
 }
 
 func alive2(name string, extra string) []byte {
-	return appendRequest(nil, request{tag: tagAlive2Req, reg: Registration{Name: name, Port: 7, Type: TypeNormal, High: 6, Low: 5, Extra: []byte(extra)}})[headerSize:]
+	return appendRequest(nil, request{tag: tagAlive2Req, reg: Registration{Name: name, Port: 7, Type: TypeNormal, High: 6, Low: 5,
+		Extra: []byte(extra)}})[headerSize:]
 }
 
 func TestParseRequestTakesWhatEpmdTakes(t *testing.T) {

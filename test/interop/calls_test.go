@@ -76,7 +76,8 @@ func TestCallErlang(t *testing.T) {
 		wg.Go(func() {
 			_, err = m.n.RPC(ctx, m.erl.Name(), "timer", "sleep", 60_000)
 		})
-		m.is(t, [][2]string{{`(fun F() -> case [P || P <- processes(), {current_function, {timer, sleep, 1}} <- [process_info(P, current_function)]] of
+		m.is(t, [][2]string{{`(fun F() -> case [P || P <- processes(),
+			{current_function, {timer, sleep, 1}} <- [process_info(P, current_function)]] of
 			[] -> erlang:yield(), F(); _ -> sleeping end end)()`, `sleeping`}})
 		m.erl.Kill()
 		wg.Wait()
@@ -235,9 +236,12 @@ func TestCalledByErlang(t *testing.T) {
 				receive {waiting, P} -> P ! <<"answer">> end, receive {'DOWN', R, _, _, Why} -> Why end`, `<<"answer">>`},
 
 			// As processes: a parent that ends takes a linked function with it, and so does an exit signal.
-			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, enough) end, receive {'DOWN', R, _, P, Why} -> Why end`, `enough`},
-			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, kill) end, receive {'DOWN', R, _, P, Why} -> Why end`, `killed`},
-			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, Q} -> Q ! done end, receive {'DOWN', R, _, P, Why} -> Why end`, `normal`},
+			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, enough) end,
+				receive {'DOWN', R, _, P, Why} -> Why end`, `enough`},
+			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, _} -> exit(P, kill) end,
+				receive {'DOWN', R, _, P, Why} -> Why end`, `killed`},
+			{`P = spawn(N, gofun, wait, [self()]), R = monitor(process, P), receive {waiting, Q} -> Q ! done end,
+				receive {'DOWN', R, _, P, Why} -> Why end`, `normal`},
 			{`{P, R} = spawn_monitor(N, gofun, exit, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{a,b}`},
 			{`{P, R} = spawn_monitor(N, gofun, throw, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{nocatch,{a,b}},[]}`},
 			{`{P, R} = spawn_monitor(N, gofun, error, [{a, b}]), receive {'DOWN', R, _, P, Why} -> Why end`, `{{a,b},[]}`},

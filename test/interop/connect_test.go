@@ -111,7 +111,8 @@ func TestVisible(t *testing.T) {
 		require.Equal(t, "['"+hidden.Name()+"']", erl.Eval(t, "nodes(hidden)"))
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+other.Name()+"')"))
 		require.Equal(t, "yes", erl.Eval(t, "global:register_name(somebody, self())"))
-		require.Equal(t, "true", other.Eval(t, "(fun F() -> case global:whereis_name(somebody) of undefined -> timer:sleep(20), F(); P -> is_pid(P) end end)()"))
+		require.Equal(t, "true", other.Eval(t, "(fun F() -> case global:whereis_name(somebody) of undefined -> timer:sleep(20), F(); P "+
+			"-> is_pid(P) end end)()"))
 		got, err := visible.RPC(background(t), erl.Name(), "erlang", "nodes")
 		require.NoError(t, err)
 		require.Contains(t, got.String(), visible.Name())
@@ -372,7 +373,8 @@ func TestOtherNames(t *testing.T) {
 			listen  string
 		}{
 			"short": {otp.Options{Short: true}, "localhost", "127.0.0.1:0"},
-			"IPv6":  {otp.Options{Name: "six@::1", ExtraArgs: []string{"-proto_dist", "inet6_tcp", "-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}"}}, "::1", "[::1]:0"},
+			"IPv6": {otp.Options{Name: "six@::1", ExtraArgs: []string{"-proto_dist", "inet6_tcp", "-kernel", "inet_dist_use_interface",
+				"{0,0,0,0,0,0,0,1}"}}, "::1", "[::1]:0"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				l, err := net.Listen("tcp", tt.listen)

@@ -19,10 +19,10 @@ import (
 // The tests with ergo v1.999.224, an implementation that shares nothing with ours or with OTP's, of the time of OTP 25: it has neither
 // UNLINK_ID nor V4_NC, which OTP 26 and later demand and we do not, and both versions of the handshake.
 //
-// The handshake is all that can be tested. It writes and reads frames with a distribution header only, whatever was agreed: what
-// comes without one, as our frames and those of the C library do, it drops ("unknown/unsupported proto"), and its own are malformed for whom
-// has not announced DFLAG_DIST_HDR_ATOM_CACHE. So messages, order, calls, links and monitors are left out. (net_adm:ping it would not answer anyway, for it
-// has no net_kernel, nor remote calls, for it has no rex.)
+// The handshake is all that can be tested. It writes and reads frames with a distribution header only, whatever was agreed: what comes
+// without one, as our frames and those of the C library do, it drops ("unknown/unsupported proto"), and its own are malformed for whom
+// has not announced DFLAG_DIST_HDR_ATOM_CACHE. So messages, order, calls, links and monitors are left out. (net_adm:ping it would not
+// answer anyway, for it has no net_kernel, nor remote calls, for it has no rex.)
 
 // An ergoNode is a running node of ergo.
 type ergoNode struct {
@@ -35,7 +35,8 @@ func serveErgoNode(t *testing.T, port, version int) ergoNode {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(environment(t, port), fmt.Sprintf("%s=%s %s %d", envErgo, uniqueName(), otp.DefaultCookie, version), "GORACE=exitcode=0 log_path="+os.DevNull)
+	cmd.Env = append(environment(t, port), fmt.Sprintf("%s=%s %s %d", envErgo, uniqueName(), otp.DefaultCookie, version),
+		"GORACE=exitcode=0 log_path="+os.DevNull)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	t.Cleanup(func() { w.Close() })

@@ -122,7 +122,8 @@ func TestFullMailbox(t *testing.T) {
 
 		// Or it ends, if it was made so, and whoever is linked hears of it.
 		b = m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 10_000, Full: nodes.FullExit})
-		m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)], receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
+		m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)],
+			receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
 		require.Equal(t, "mailbox_full", ended(t, b))
 		m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
 	})
@@ -141,7 +142,8 @@ func TestMaxFrame(t *testing.T) {
 		require.NoError(t, err)
 		require.Greater(t, len(message.Payload), 1_000_000)
 		c := m.n.Conn(m.erl.Name())
-		m.is(t, [][2]string{{`monitor_node(N, true), B ! binary:copy(<<"x">>, 100000000), receive {nodedown, N} -> down after 20000 -> none end`, `down`}})
+		m.is(t, [][2]string{{`monitor_node(N, true), B ! binary:copy(<<"x">>, 100000000),
+			receive {nodedown, N} -> down after 20000 -> none end`, `down`}})
 		await(t, c.Done())
 		require.ErrorIs(t, c.Err(), nodes.ErrFrameTooLong)
 		m.is(t, [][2]string{{`B ! small, net_adm:ping(N)`, `pong`}})

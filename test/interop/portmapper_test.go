@@ -26,7 +26,8 @@ func known(t *testing.T, erl *otp.Node, n *nodes.Node) {
 	require.NoError(t, err)
 	port := strconv.Itoa(int(at.Port()))
 	require.Equal(t, "{port,"+port+",6}", erl.Eval(t, `erl_epmd:port_please("`+alive+`", {127,0,0,1})`))
-	require.Equal(t, "{value,{\""+alive+"\","+port+"}}", erl.Eval(t, `{ok, All} = net_adm:names({127,0,0,1}), lists:keysearch("`+alive+`", 1, All)`))
+	require.Equal(t, "{value,{\""+alive+"\","+port+"}}", erl.Eval(t,
+		`{ok, All} = net_adm:names({127,0,0,1}), lists:keysearch("`+alive+`", 1, All)`))
 	require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 }
 

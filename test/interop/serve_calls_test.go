@@ -15,22 +15,29 @@ func TestServeSpawn(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`P = spawn(N, cnode, echo, [1]), {is_pid(P), node(P) =:= N}`, `{true,true}`},
-			{`{P, R} = spawn_monitor(N, cnode, echo, [1]), receive {'DOWN', R, process, P, Why} -> {node(P) =:= N, Why} after 20000 -> none end`, `{true,normal}`},
+			{`{P, R} = spawn_monitor(N, cnode, echo, [1]),
+				receive {'DOWN', R, process, P, Why} -> {node(P) =:= N, Why} after 20000 -> none end`, `{true,normal}`},
 			{`process_flag(trap_exit, true)`, `false`},
-			{`P = spawn_opt(N, cnode, echo, [1], [link, {priority, high}, {min_heap_size, 1000}]), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `normal`},
+			{`P = spawn_opt(N, cnode, echo, [1], [link, {priority, high}, {min_heap_size, 1000}]),
+				receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `normal`},
 
 			// spawn_request: who is told what.
 			{`R = spawn_request(N, cnode, echo, [1], []), receive {spawn_reply, R, ok, P} -> node(P) =:= N after 20000 -> none end`, `true`},
-			{`R = spawn_request(N, cnode, echo, [1], [{reply_tag, mine}]), receive {mine, R, ok, P} -> node(P) =:= N after 20000 -> none end`, `true`},
-			{`R = spawn_request(N, cnode, echo, [1], [{reply, success_only}]), receive {spawn_reply, R, ok, P} -> node(P) =:= N after 20000 -> none end`, `true`},
+			{`R = spawn_request(N, cnode, echo, [1], [{reply_tag, mine}]), receive {mine, R, ok, P} -> node(P) =:= N after 20000 -> none end`,
+				`true`},
+			{`R = spawn_request(N, cnode, echo, [1], [{reply, success_only}]),
+				receive {spawn_reply, R, ok, P} -> node(P) =:= N after 20000 -> none end`, `true`},
 			{`[begin R = spawn_request(N, cnode, echo, [1], [{reply, How}, monitor]),
-				receive {'DOWN', R, process, P, normal} -> node(P) =:= N; X -> X after 20000 -> none end end || How <- [no, error_only]]`, `[true,true]`},
+				receive {'DOWN', R, process, P, normal} -> node(P) =:= N;
+					X -> X after 20000 -> none end end || How <- [no, error_only]]`, `[true,true]`},
 			{`R = spawn_request(N, cnode, nothing, [1], [{monitor, [{tag, down}]}, link]),
 				receive {spawn_reply, R, ok, P} -> ok end,
 				[receive {down, R, process, P, {undef, _}} -> down end, receive {'EXIT', P, {undef, _}} -> exit end]`, `[down,exit]`},
 			{`R = spawn_request(N, cnode, echo, [1], [nonsense]), receive {spawn_reply, R, error, Why} -> Why after 20000 -> none end`, `badopt`},
-			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1), receive X -> X after 0 -> nothing end`, `nothing`},
-			{`{P, R} = spawn_monitor(N, fun() -> ok end), receive {'DOWN', R, process, P, {undef, [{erlang, apply, [F, []], []}]}} -> is_function(F, 0) end`, `true`},
+			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1),
+				receive X -> X after 0 -> nothing end`, `nothing`},
+			{`{P, R} = spawn_monitor(N, fun() -> ok end),
+				receive {'DOWN', R, process, P, {undef, [{erlang, apply, [F, []], []}]}} -> is_function(F, 0) end`, `true`},
 			{`length(lists:usort([spawn(N, cnode, echo, [I]) || I <- lists:seq(1, 1000)]))`, `1000`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 		})
@@ -69,7 +76,8 @@ func TestServeCalls(t *testing.T) {
 			{`gen_server:multi_call([N], peer, x)`, `{[{{N},{ok,x}}],[]}`},
 			{`Rs = [gen_server:send_request({peer, N}, I) || I <- lists:seq(1, 1000)],
 				[I || {I, R} <- lists:zip(lists:seq(1, 1000), Rs), gen_server:wait_response(R, 20000) =/= {reply, {ok, I}}]`, `[]`},
-			{`Refs = [element(2, spawn_monitor(fun() -> exit([rpc:call(N, cnode, echo, [{I, J}]) || J <- lists:seq(1, 20)]) end)) || I <- lists:seq(1, 50)],
+			{`Refs = [element(2, spawn_monitor(fun() -> exit([rpc:call(N, cnode, echo, [{I, J}])
+				|| J <- lists:seq(1, 20)]) end)) || I <- lists:seq(1, 50)],
 				[I || {I, R} <- lists:zip(lists:seq(1, 50), Refs),
 					receive {'DOWN', R, process, _, Why} -> Why =/= [{I, J} || J <- lists:seq(1, 20)] end]`, `[]`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},

@@ -44,7 +44,8 @@ func TestServeManySenders(t *testing.T) {
 func TestServeSinkAndSource(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
-			{`[{peer, N} ! {sink, self(), I =:= 10000, <<I:64>>} || I <- lists:seq(1, 10000)], receive X -> X after 20000 -> lost end`, `{count,10000}`},
+			{`[{peer, N} ! {sink, self(), I =:= 10000, <<I:64>>} || I <- lists:seq(1, 10000)], receive X -> X after 20000 -> lost end`,
+				`{count,10000}`},
 			{`{peer, N} ! {sink, self(), true, <<>>}, receive X -> X after 20000 -> lost end`, `{count,1}`},
 			// Each process has a count of its own.
 			{`Refs = [element(2, spawn_monitor(fun() ->
@@ -56,7 +57,8 @@ func TestServeSinkAndSource(t *testing.T) {
 			{`{peer, N} ! {source, self(), 50, binary:copy(<<"x">>, 1000000)},
 				lists:usort([receive X -> byte_size(X) after 20000 -> lost end || _ <- lists:seq(1, 50)])`, `[1000000]`},
 			// What is no request is ignored.
-			{`[{peer, N} ! X || X <- [nonsense, {echo, no_pid, 1}, {echo, self()}, {sink, self(), perhaps, <<>>}, {source, self(), many, 1}, [], <<>>]],
+			{`[{peer, N} ! X || X <- [nonsense, {echo, no_pid, 1}, {echo, self()}, {sink, self(), perhaps, <<>>}, {source, self(), many, 1},
+				[], <<>>]],
 				{peer, N} ! {source, self(), 0, x}, {peer, N} ! {source, self(), -1, x},
 				{ok, still} = gen_server:call({peer, N}, still), receive X -> X after 0 -> nothing end`, `nothing`},
 			{`{nobody, N} ! hello, {ok, there} = gen_server:call({peer, N}, there)`, `{ok,there}`},

@@ -38,7 +38,8 @@ func TestServeLinks(t *testing.T) {
 				link(P), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `noproc`},
 			{`P = spawn(N, cnode, echo, [1]), R = monitor(process, P), receive {'DOWN', R, process, P, _} -> ok end,
 				link(P), unlink(P), {ok, 1} = gen_server:call({peer, N}, 1), receive {'EXIT', P, Why} -> Why after 0 -> none end`, `none`},
-			{`[begin P = spawn(N, cnode, echo, [I]), catch link(P), unlink(P) end || I <- lists:seq(1, 500)], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`[begin P = spawn(N, cnode, echo, [I]), catch link(P), unlink(P) end || I <- lists:seq(1, 500)],
+				{ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
 			{`(fun F() -> receive X -> [X | F()] after 0 -> [] end end)()`, `[]`},
 			// Exit signals to what is not there, or no more, do nothing.
 			{`P = spawn(N, cnode, echo, [1]), [exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
@@ -132,7 +133,8 @@ func TestServeTraced(t *testing.T) {
 			{`rpc:block_call(N, cnode, echo, [x])`, `x`},
 			{`P = spawn_link(N, cnode, nothing, []), receive {'EXIT', P, {undef, _}} -> ok after 20000 -> none end`, `ok`},
 			{`P = spawn(N, cnode, echo, [1]), exit(P, away), link(P), receive {'EXIT', P, _} -> ok after 20000 -> none end`, `ok`},
-			{`{P, M} = spawn_monitor(fun() -> link(spawn(N, cnode, echo, [1])), exit(traced) end), receive {'DOWN', M, _, P, Why} -> Why end`, `traced`},
+			{`{P, M} = spawn_monitor(fun() -> link(spawn(N, cnode, echo, [1])), exit(traced) end), receive {'DOWN', M, _, P, Why} -> Why end`,
+				`traced`},
 			{`{peer, N} ! {echo, self(), still}, receive still -> ok after 20000 -> none end`, `ok`},
 		})
 	})

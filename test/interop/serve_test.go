@@ -76,7 +76,8 @@ func serve(t *testing.T, epmdPort int, args ...string) *served {
 
 func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	t.Helper()
-	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level", "info"}, args...)...)
+	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level",
+		"info"}, args...)...)
 	cmd.Env = environment(t, epmdPort)
 	s := &served{Program: otp.Serve(t, cmd)}
 	t.Cleanup(func() {

@@ -118,7 +118,8 @@ func TestShutdown(t *testing.T) {
 		close(finish)
 		require.Equal(t, `<<"finished">>`, answer())
 		require.NoError(t, await(t, ended))
-		m.is(t, [][2]string{{`[receive {'DOWN', _, process, B, Why} -> Why after 20000 -> none end, receive {nodedown, N} -> down after 20000 -> none end]`,
+		m.is(t, [][2]string{{`[receive {'DOWN', _, process, B, Why} -> Why after 20000 -> none end,
+			receive {nodedown, N} -> down after 20000 -> none end]`,
 			`[shutdown,down]`}})
 	})
 }

@@ -94,10 +94,12 @@ func TestMonitoredByErlang(t *testing.T) {
 			v := fmt.Sprintf("B%d", i)
 			b := m.mailbox(t, v, nil)
 			require.NoError(t, m.n.Register("box", b))
-			m.is(t, [][2]string{{`monitor(process, ` + v + `), monitor(process, {box, N}), demonitor(monitor(process, ` + v + `)), net_adm:ping(N)`, `pong`}})
+			m.is(t, [][2]string{{`monitor(process, ` + v + `), monitor(process, {box, N}), demonitor(monitor(process, ` + v +
+				`)), net_adm:ping(N)`, `pong`}})
 			b.Exit(term(t, why))
 			m.is(t, [][2]string{
-				{`[receive {'DOWN', _, process, ` + v + `, W} -> W end, receive {'DOWN', _, process, {box, N}, X} -> X end]`, "[" + why + "," + why + "]"},
+				{`[receive {'DOWN', _, process, ` + v + `, W} -> W end, receive {'DOWN', _, process, {box, N}, X} -> X end]`, "[" + why + "," +
+					why + "]"},
 				{`R = monitor(process, ` + v + `), receive {'DOWN', R, process, ` + v + `, W} -> W end`, `noproc`},
 				{`R = monitor(process, {box, N}), receive {'DOWN', R, process, {box, N}, W} -> W end`, `noproc`},
 				{`receive X -> X after 0 -> nothing end`, `nothing`},
@@ -203,7 +205,8 @@ func TestLinks(t *testing.T) {
 					who.link(t, m, b, pid)
 					unlink(b, pid)
 					b.Exit(term(t, "unheard"))
-					m.is(t, [][2]string{{`R = monitor(process, B), receive {'DOWN', R, process, B, noproc} -> ok end, receive X -> X after 0 -> nothing end`, `nothing`}})
+					m.is(t, [][2]string{{`R = monitor(process, B), receive {'DOWN', R, process, B, noproc} -> ok end,
+						receive X -> X after 0 -> nothing end`, `nothing`}})
 				}
 			})
 		}
@@ -224,7 +227,8 @@ func TestLinkRaces(t *testing.T) {
 		b := m.mailbox(t, "B", &nodes.MailboxOptions{TrapExit: true})
 		m.erl.Do(t, m.about(`persistent_term:put(racer, spawn(fun() ->
 			process_flag(trap_exit, true), link(B), unlink(B),
-			(fun F() -> receive go -> [begin link(B), unlink(B) end || _ <- lists:seq(1, 500)], link(B), B ! linked, F(); {stop, Why} -> exit(Why) end end)() end))`))
+			(fun F() -> receive go -> [begin link(B), unlink(B) end || _ <- lists:seq(1, 500)], link(B), B ! linked, F();
+				{stop, Why} -> exit(Why) end end)() end))`))
 		pid := m.pid(t, "persistent_term:get(racer)")
 		for range 5 {
 			require.NoError(t, b.Send(ctx, pid, term(t, "go")))

@@ -30,7 +30,8 @@ func TestSplitStream(t *testing.T) {
 				b := m.mailbox(t, "B", nil)
 				m.is(t, [][2]string{
 					{`net_adm:ping(N)`, `pong`},
-					{`rpc:call(N, gofun, args, [{a, "b", [<<"c">>, 1.5]}, binary:copy(<<"d">>, 20)])`, `[{a,"b",[<<"c">>,1.5]},<<"dddddddddddddddddddd">>]`},
+					{`rpc:call(N, gofun, args, [{a, "b", [<<"c">>, 1.5]}, binary:copy(<<"d">>, 20)])`,
+						`[{a,"b",[<<"c">>,1.5]},<<"dddddddddddddddddddd">>]`},
 					{`[B ! {I, binary:copy(<<"x">>, I)} || I <- lists:seq(1, 200)], sent`, `sent`},
 				})
 				for i := range 200 {

@@ -49,7 +49,8 @@ func TestSilentPeer(t *testing.T) {
 		require.GreaterOrEqual(t, time.Since(stopped), 3*interval)
 		require.Equal(t, "{nodedown,'"+w.erl.Name()+"'}", receive(t, w.b))
 		w.erl.Continue(t)
-		w.is(t, [][2]string{{`(fun F() -> case net_adm:ping(N) of pong -> pong; _ -> F() end end)()`, `pong`}}) // it may still have the old connection
+		// it may still have the old connection
+		w.is(t, [][2]string{{`(fun F() -> case net_adm:ping(N) of pong -> pong; _ -> F() end end)()`, `pong`}})
 	}
 }
 

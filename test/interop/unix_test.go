@@ -20,7 +20,8 @@ func TestSocketDir(t *testing.T) {
 	dir, err := os.MkdirTemp("", "cnode") // short, for the path of a socket must be
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	cmd := exec.Command(program(t, "cnode-demo"), "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "unix", "--listen", "unix:"+dir+"/")
+	cmd := exec.Command(program(t, "cnode-demo"), "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "unix",
+		"--listen", "unix:"+dir+"/")
 	cmd.Env = environment(t, 1)
 	demo := otp.Serve(t, cmd)
 	at := nodes.SocketDir(dir)

@@ -1,7 +1,7 @@
 // Package leak finds what tests leave behind: goroutines, and descriptors of the process.
 //
-// What is left is looked for with patience: a goroutine that has done its work may still be on its way out, and on a machine that is busy that
-// takes a while. Only what stays is a leak.
+// What is left is looked for with patience: a goroutine that has done its work may still be on its way out, and on a machine that is busy
+// that takes a while. Only what stays is a leak.
 package leak
 
 import (
@@ -18,7 +18,8 @@ import (
 // patience is how long what is ending may take.
 const patience = 20 * time.Second
 
-// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left behind.
+// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left
+// behind.
 func Run(m *testing.M) (code int) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's poller is made now, and stays
 		l.Close()

@@ -115,7 +115,8 @@ func TestNodeIsAlone(t *testing.T) {
 	t.Setenv("ERL_FLAGS", "-env CNODE_LEAK yes")
 	Each(t, func(t *testing.T, r Release) {
 		port := r.Epmd(t)
-		n := r.Start(t, Options{Name: "fixed", Cookie: "secret", EpmdPort: port, Env: []string{"GIVEN=1"}, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
+		n := r.Start(t, Options{Name: "fixed", Cookie: "secret", EpmdPort: port, Env: []string{"GIVEN=1"},
+			ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		require.Equal(t, "fixed@127.0.0.1", n.Name())
 		require.Equal(t, "fixed", n.Alive())
 		require.Equal(t, "'fixed@127.0.0.1'", n.Eval(t, "node()"))

@@ -72,7 +72,8 @@ func namedAddress(t *trial) {
 		return
 	}
 	var cb *transport.CallbackError
-	if errors.As(err, &cb) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+	if errors.As(err, &cb) || errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EINVAL) ||
+		errors.Is(err, syscall.EPROTONOSUPPORT) {
 		t.fail("an address made by WithPeerName is not taken for what it is: %w", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A DatagramFactory opens two datagram sockets, not connected, that reach each other at their LocalAddr and lose nothing on the way as long as a few
-// datagrams are in flight. Every call gives fresh ones.
+// A DatagramFactory opens two datagram sockets, not connected, that reach each other at their LocalAddr and lose nothing on the way as
+// long as a few datagrams are in flight. Every call gives fresh ones.
 type DatagramFactory func() (one, other transport.DatagramSocket, err error)
 
 // RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own, which bears the rule's name.

@@ -25,7 +25,8 @@ func endOfStream(t *trial) {
 			t.fail("of what was written before a Close %w", e)
 		}
 		if len(got) != 10_000 || err != nil {
-			t.fail("10000 bytes were written before a Close at the %s end; %d of them came, and then %w instead of the end of the stream", closer, len(got), orNone(err))
+			t.fail("10000 bytes were written before a Close at the %s end; %d of them came, and then %w instead of the end of the stream",
+				closer, len(got), orNone(err))
 		}
 		for range 2 {
 			ctx := t.soon()

@@ -47,8 +47,10 @@ func hooks(t *trial) {
 			t.caught(err)
 		}
 	}
-	t.must(step("ConnectHandshakeComplete", func(ctx context.Context) error { return client.HandshakeComplete(ctx, true) }), "ConnectHandshakeComplete")
-	t.must(step("AcceptHandshakeComplete", func(ctx context.Context) error { return server.HandshakeComplete(ctx, false) }), "AcceptHandshakeComplete")
+	t.must(step("ConnectHandshakeComplete", func(ctx context.Context) error { return client.HandshakeComplete(ctx, true) }),
+		"ConnectHandshakeComplete")
+	t.must(step("AcceptHandshakeComplete", func(ctx context.Context) error { return server.HandshakeComplete(ctx, false) }),
+		"AcceptHandshakeComplete")
 	t.says(client, server, "after the handshake")
 	t.says(server, client, "both ways")
 }

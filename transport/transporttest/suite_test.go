@@ -120,7 +120,8 @@ func TestRuleError(t *testing.T) {
 	require.Equal(t, "A callback does not panic.", e.Sentence)
 	require.Equal(t, "Found", e.During)
 	require.ErrorIs(t, err, transport.ErrPanic)
-	require.Equal(t, "rule NoPanic is broken (seen while trying Found): callback: plug-in callback Read: the callback panicked (the rule: A callback does not panic.)", e.Error())
+	require.Equal(t, "rule NoPanic is broken (seen while trying Found): callback: plug-in callback Read: the callback panicked (the "+
+		"rule: A callback does not panic.)", e.Error())
 }
 
 func TestCulprit(t *testing.T) {
@@ -181,7 +182,8 @@ func TestPattern(t *testing.T) {
 		want string
 	}{
 		{"lost", func(b []byte) []byte { return append(b[:5000], b[5003:]...) }, "the 3 bytes from offset 5000 on are missing"},
-		{"repeated", func(b []byte) []byte { return append(append([]byte{}, b[:5000]...), b[4990:]...) }, "at offset 5000 come bytes that came 10 earlier"},
+		{"repeated", func(b []byte) []byte { return append(append([]byte{}, b[:5000]...), b[4990:]...) },
+			"at offset 5000 come bytes that came 10 earlier"},
 		{"changed", func(b []byte) []byte { b[5000]++; return b }, "the byte at offset 5000 is changed"},
 		{"other", func(b []byte) []byte { clear(b[5000:]); return b }, "at offset 5000 come other bytes: 00 00"},
 		{"changed at the end", func(b []byte) []byte { b[len(b)-1]++; return b }, "at offset 9999 come other bytes"},

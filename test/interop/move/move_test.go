@@ -130,7 +130,8 @@ func (s *sink) state() (int64, error) {
 	return s.next, s.bad
 }
 
-// sends sends numbered messages to the sink of the Erlang node until stop is closed, over whatever connection there is, and returns how many.
+// sends sends numbered messages to the sink of the Erlang node until stop is closed, over whatever connection there is, and returns how
+// many.
 func sends(t testing.TB, peer string, conn func() *nodes.Conn, stop <-chan struct{}) (sent int64) {
 	ctx := context.Background()
 	for {
@@ -192,8 +193,9 @@ func TestConnMoves(t *testing.T) {
 		var workers [2]*nodes.Node
 		for i := range workers {
 			n, err := nodes.New(nodes.Config{
-				Name: "mover" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{mapper(port)}, Creation: 4711, Worker: uint16(i),
-				Setup: func(n *nodes.Node) error { _, err := n.Handle("sink", in.take, nil); return err },
+				Name: "mover" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{mapper(port)}, Creation: 4711,
+				Worker: uint16(i),
+				Setup:  func(n *nodes.Node) error { _, err := n.Handle("sink", in.take, nil); return err },
 			})
 			require.NoError(t, err)
 			defer n.Close()
@@ -260,7 +262,8 @@ func TestNodeMoves(t *testing.T) {
 		creation := n.Creation()
 
 		// A process there that is linked to box and monitors it; box monitors and links one there.
-		require.Equal(t, "true", erl.Eval(t, `P = spawn(fun F() -> receive die -> exit(died); X -> exit(X) end end), register(linked, P), is_pid(P)`))
+		require.Equal(t, "true", erl.Eval(t, `P = spawn(fun F() -> receive die -> exit(died); X -> exit(X) end end), register(linked, P),
+			is_pid(P)`))
 		box := n.Whereis("box")
 		there, err := n.RPC(ctx, erl.Name(), "erlang", "whereis", ei.Atom("linked"))
 		require.NoError(t, err)

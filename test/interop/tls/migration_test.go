@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A cluster on its way from TCP to TLS: one node of ours listens on both at once, and does it by itself. Nodes over TCP find it by the port mapper, those over
-// TLS at a fixed port; and it connects to nodes of either kind. All of them have it at once.
+// A cluster on its way from TCP to TLS: one node of ours listens on both at once, and does it by itself. Nodes over TCP find it by the
+// port mapper, those over TLS at a fixed port; and it connects to nodes of either kind. All of them have it at once.
 func TestMigration(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

@@ -33,11 +33,14 @@ func TestOneFileForBoth(t *testing.T) {
 			{"client without a certificate", a.options(c, verified, "{fail_if_no_peer_cert,false}"), not},
 			{"TLS 1.2", a.options(c, "{versions,['tlsv1.2']}"), not + ",{versions,['tlsv1.2']}"},
 			{"TLS 1.3", a.options(c, "{versions,['tlsv1.3']}"), not + ",{versions,['tlsv1.3']}"},
-			{"TLS 1.2 AES-256", a.options(c, "{versions,['tlsv1.2']}", `{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`), not + ",{versions,['tlsv1.2']}"},
-			{"TLS 1.2 ChaCha20", a.options(c, "{versions,['tlsv1.2']}", `{ciphers,["ECDHE-ECDSA-CHACHA20-POLY1305"]}`), not + ",{versions,['tlsv1.2']}"},
+			{"TLS 1.2 AES-256", a.options(c, "{versions,['tlsv1.2']}", `{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`), not +
+				",{versions,['tlsv1.2']}"},
+			{"TLS 1.2 ChaCha20", a.options(c, "{versions,['tlsv1.2']}", `{ciphers,["ECDHE-ECDSA-CHACHA20-POLY1305"]}`), not +
+				",{versions,['tlsv1.2']}"},
 			{"TLS 1.2 CBC", a.options(c, "{versions,['tlsv1.2']}", `{ciphers,["ECDHE-ECDSA-AES128-SHA"]}`),
 				not + `,{versions,['tlsv1.2']},{ciphers,["ECDHE-ECDSA-AES128-SHA"]}`},
-			{"group", a.options(c, "{versions,['tlsv1.3']}", "{supported_groups,[secp384r1]}"), not + ",{versions,['tlsv1.3']},{supported_groups,[secp384r1]}"},
+			{"group", a.options(c, "{versions,['tlsv1.3']}", "{supported_groups,[secp384r1]}"), not +
+				",{versions,['tlsv1.3']},{supported_groups,[secp384r1]}"},
 			{"what has no meaning here", a.options(c, "{secure_renegotiate,true}", "{reuse_sessions,true}", "{hibernate_after,1000}",
 				"{verify,verify_peer}", "{verify_fun,{fun inet_tls_dist:verify_client/3,[]}}"), a.options(c)},
 		} {

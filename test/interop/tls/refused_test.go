@@ -50,8 +50,10 @@ func TestWeRefuseErlang(t *testing.T) {
 					log    string // what the peer logs
 				}{
 					{"no certificate", a.options(c), "{verify,verify_none}," + v.option, tlstransport.CheckNoCertificate, ""},
-					{"other authority", a.options(c), other.options(other.sign(t, want{}), v.option, "{verify,verify_none}"), tlstransport.CheckUnknownAuthority, "Unknown CA"},
-					{"expired", a.options(c), a.options(a.sign(t, want{expired: true}), v.option, "{verify,verify_none}"), tlstransport.CheckExpired, "Certificate Expired"},
+					{"other authority", a.options(c), other.options(other.sign(t, want{}), v.option, "{verify,verify_none}"),
+						tlstransport.CheckUnknownAuthority, "Unknown CA"},
+					{"expired", a.options(c), a.options(a.sign(t, want{expired: true}), v.option, "{verify,verify_none}"), tlstransport.CheckExpired,
+						"Certificate Expired"},
 				} {
 					t.Run(tt.name, func(t *testing.T) {
 						bad := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.file(t, tt.server, tt.client)})
@@ -104,9 +106,11 @@ func TestErlangRefusesUs(t *testing.T) {
 					byPeer bool
 				}{
 					{"no certificate", v.option, erl, []tlstransport.Check{tlstransport.CheckNoCertificate, tlstransport.CheckHandshake}, true},
-					{"our authority is not theirs", other.options(other.sign(t, want{}), "{verify,verify_none}", v.option), erl, []tlstransport.Check{tlstransport.CheckUnknownAuthority}, true},
+					{"our authority is not theirs", other.options(other.sign(t, want{}), "{verify,verify_none}", v.option), erl,
+						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, true},
 					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl, []tlstransport.Check{tlstransport.CheckExpired}, true},
-					{"their authority is not ours", other.options(c, verified, v.option), erl, []tlstransport.Check{tlstransport.CheckUnknownAuthority}, false},
+					{"their authority is not ours", other.options(c, verified, v.option), erl,
+						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, false},
 					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Check{tlstransport.CheckExpired}, false},
 					{"theirs is for another host", a.options(c, verified, v.option), elsewhere, []tlstransport.Check{tlstransport.CheckHost}, false},
 				} {

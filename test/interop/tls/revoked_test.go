@@ -31,7 +31,8 @@ func TestRevoked(t *testing.T) {
 		revoke := func(serials ...*big.Int) {
 			list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
 			for _, s := range serials {
-				list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
+				list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+					x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
 			}
 			der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
 			require.NoError(t, err)

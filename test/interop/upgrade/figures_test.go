@@ -88,7 +88,8 @@ func clients(t *testing.T, addr string, count int) []*nodes.Conn {
 	turn := make(chan struct{}, 32)
 	for i := range conns {
 		n, err := nodes.New(nodes.Config{
-			Name: "client" + strconv.Itoa(i) + "@127.0.0.1", Cookie: sideCookie, Resolver: nodes.Static{sideName: {Addr: at}}, HandshakeTimeout: patience,
+			Name: "client" + strconv.Itoa(i) + "@127.0.0.1", Cookie: sideCookie, Resolver: nodes.Static{sideName: {Addr: at}},
+			HandshakeTimeout: patience,
 		})
 		require.NoError(t, err)
 		t.Cleanup(func() { n.Close() })
@@ -225,7 +226,8 @@ func TestUpgradeFigures(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, ask(box, 1))
 			}
-			t.Logf("a node with %d connections and %d mailboxes moved between two processes: silence %v; longest time without an answer %v; state %d KiB; %d connected meanwhile, none was refused",
+			t.Logf("a node with %d connections and %d mailboxes moved between two processes: silence %v; longest time without an answer %v; "+
+				"state %d KiB; %d connected meanwhile, none was refused",
 				conns, mailboxes, w.Silence[0], time.Duration(p.gap.Load()), w.State>>10, came)
 		})
 	}
@@ -245,7 +247,8 @@ func arrive(t *testing.T, addr string, stop <-chan struct{}) (came int) {
 		default:
 		}
 		n, err := nodes.New(nodes.Config{
-			Name: "late" + strconv.Itoa(came) + "@127.0.0.1", Cookie: sideCookie, Resolver: nodes.Static{sideName: {Addr: at}}, HandshakeTimeout: patience,
+			Name: "late" + strconv.Itoa(came) + "@127.0.0.1", Cookie: sideCookie, Resolver: nodes.Static{sideName: {Addr: at}},
+			HandshakeTimeout: patience,
 		})
 		if err == nil {
 			_, err = n.Connect(context.Background(), sideName)

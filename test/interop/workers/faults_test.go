@@ -26,7 +26,8 @@ func TestWorkerKilled(t *testing.T) {
 		}
 		downA, downB := watch(a), watch(b)
 		// B's watcher of a process of A's worker hears of its end without a nodedown.
-		lost := b.Async(t, about(`process_flag(trap_exit, true), P = rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]]), R = monitor(process, P), link(P),
+		lost := b.Async(t, about(`process_flag(trap_exit, true), P = rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]]),
+			R = monitor(process, P), link(P),
 			gen_server:call(P, x), erlang:register(linked, self()),
 			{receive {'DOWN', R, _, _, W} -> W after 20000 -> late end, receive {'EXIT', P, V} -> V after 20000 -> late end}`, a.Name()))
 		for _, e := range []*otp.Node{a, b} {
@@ -40,7 +41,8 @@ func TestWorkerKilled(t *testing.T) {
 		require.Equal(t, "up", downB())
 		require.Equal(t, c.at[1], c.worker(t, b))
 		require.Equal(t, c.at[2], c.worker(t, c.erl[2]))
-		require.Eventually(t, func() bool { return eval(t, a, `net_adm:ping(N)`) == "pong" }, limit, 10*time.Millisecond, "what was in the socket of the dying one ends with it")
+		require.Eventually(t, func() bool { return eval(t, a, `net_adm:ping(N)`) == "pong" }, limit, 10*time.Millisecond,
+			"what was in the socket of the dying one ends with it")
 		require.NotEqual(t, c.at[0], c.worker(t, a))
 		require.Eventually(t, func() bool { return descriptors(t, c.Pid()) <= held }, limit, 10*time.Millisecond)
 	})

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Real nodes send numbered messages without a pause, which come back, while front and workers go on in new processes: no nodedown, no gap, no repeat.
+// Real nodes send numbered messages without a pause, which come back, while front and workers go on in new processes: no nodedown, no
+// gap, no repeat.
 func TestUpgraded(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) { upgraded(t, newCluster(t, r, serveDemo(t)), 3) })
 }
@@ -37,10 +38,12 @@ const talk = `erlang:monitor_node(N, true), true = register(talker, self()),
 func upgraded(t *testing.T, c *cluster, times int) {
 	t.Helper()
 	for _, e := range c.erl {
-		require.Eventually(t, func() bool { return eval(t, e, `is_pid(rpc:call(N, erlang, whereis, [peer]))`) == "true" }, limit, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return eval(t, e, `is_pid(rpc:call(N, erlang, whereis, [peer]))`) == "true" }, limit,
+			10*time.Millisecond)
 	}
 	// The third node's messages go to a process of the second one's worker.
-	to := []string{`{peer, N}`, `rpc:call(N, erlang, whereis, [peer])`, fmt.Sprintf(`rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]])`, c.erl[1].Name())}
+	to := []string{`{peer, N}`, `rpc:call(N, erlang, whereis, [peer])`,
+		fmt.Sprintf(`rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]])`, c.erl[1].Name())}
 	var done []func() string
 	for i, e := range c.erl {
 		done = append(done, e.Async(t, about(`To = %s, `, to[i])+talk))

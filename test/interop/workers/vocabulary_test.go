@@ -50,10 +50,13 @@ func vocabulary(t *testing.T, c *cluster) {
 	is(t, b, "true", `%s`, with+`is_pid(P) andalso node(P) =:= N`)
 	is(t, b, "true", `%s`, with+`P =/= rpc:call(N, erlang, whereis, [peer])`)
 	is(t, b, "{ok,y}", `%s`, with+`gen_server:call(P, y)`)
-	is(t, b, "true", `%s`, with+`[P ! {echo, self(), I} || I <- lists:seq(1, 3000)], [receive X -> X after 10000 -> late end || _ <- lists:seq(1, 3000)] =:= lists:seq(1, 3000)`)
+	is(t, b, "true", `%s`, with+`[P ! {echo, self(), I} || I <- lists:seq(1, 3000)],
+		[receive X -> X after 10000 -> late end || _ <- lists:seq(1, 3000)] =:= lists:seq(1, 3000)`)
 	is(t, b, "true", `%s`, with+`B = binary:copy(<<"x">>, 1000000), P ! {echo, self(), B}, receive X -> X =:= B after 10000 -> late end`)
-	is(t, b, "{count,100}", `%s`, with+`[P ! {sink, self(), I =:= 100, <<0:8000>>} || I <- lists:seq(1, 100)], receive X -> X after 10000 -> late end`)
-	is(t, b, "100", `%s`, with+`P ! {source, self(), 100, <<1>>}, length([ok || _ <- lists:seq(1, 100), receive <<1>> -> true after 10000 -> false end])`)
+	is(t, b, "{count,100}", `%s`, with+`[P ! {sink, self(), I =:= 100, <<0:8000>>} || I <- lists:seq(1, 100)],
+		receive X -> X after 10000 -> late end`)
+	is(t, b, "100", `%s`, with+`P ! {source, self(), 100, <<1>>},
+		length([ok || _ <- lists:seq(1, 100), receive <<1>> -> true after 10000 -> false end])`)
 	// A monitor and a link, which end with the process; a new one is registered by the program.
 	is(t, b, "{true,true}", `%s`, with+`process_flag(trap_exit, true), R = monitor(process, P), link(P), unlink(P), link(P), exit(P, kill),
 			D = receive {'DOWN', R, process, P, killed} -> true after 10000 -> late end,
@@ -69,13 +72,15 @@ func TestNames(t *testing.T) {
 		is(t, a, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
 		is(t, b, "badrpc", `element(1, rpc:call(N, w, start, [joe]))`)
 		is(t, b, "true", `node(rpc:call(N, w, whereis, [joe])) =:= N`)
-		is(t, b, "true", `[{joe, N} ! {echo, self(), I} || I <- lists:seq(1, 2000)], [receive X -> X after 10000 -> late end || _ <- lists:seq(1, 2000)] =:= lists:seq(1, 2000)`)
+		is(t, b, "true", `[{joe, N} ! {echo, self(), I} || I <- lists:seq(1, 2000)],
+			[receive X -> X after 10000 -> late end || _ <- lists:seq(1, 2000)] =:= lists:seq(1, 2000)`)
 		is(t, d, "{ok,z}", `gen_server:call({joe, N}, z)`)
 		// From the worker of one node to another node, over the worker that has it.
 		is(t, a, "'"+b.Name()+"'", `rpc:call(N, w, rpc, ['%s', erlang, node, []])`, b.Name())
 		is(t, b, "{true,undefined}", `R = monitor(process, {joe, N}), {joe, N} ! done,
 			D = receive {'DOWN', R, process, {joe, N}, done} -> true after 10000 -> late end,
-			Gone = fun(_, 0) -> late; (F, K) -> case rpc:call(N, w, whereis, [joe]) of undefined -> undefined; _ -> timer:sleep(10), F(F, K - 1) end end,
+			Gone = fun(_, 0) -> late; (F, K) -> case rpc:call(N, w, whereis, [joe]) of undefined -> undefined; _ -> timer:sleep(10),
+				F(F, K - 1) end end,
 			{D, Gone(Gone, 500)}`) // the front hears of it beside those who watched
 		is(t, b, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
 		is(t, a, "{ok,again}", `gen_server:call({joe, N}, again)`)
@@ -88,7 +93,8 @@ func TestSimultaneous(t *testing.T) {
 		c := newCluster(t, r, serveOwn(t))
 		a, b, d := c.erl[0], c.erl[1], c.erl[2]
 		for range 15 {
-			is(t, d, "[]", `monitor_node(N, true), disconnect_node(N), receive {nodedown, N} -> nodes(hidden) -- ['%s','%s'] end`, a.Name(), b.Name())
+			is(t, d, "[]", `monitor_node(N, true), disconnect_node(N), receive {nodedown, N} -> nodes(hidden) -- ['%s','%s'] end`, a.Name(),
+				b.Name())
 			one := a.Async(t, about(`rpc:call(N, w, rpc, ['%s', erlang, node, []])`, d.Name()))
 			two := b.Async(t, about(`rpc:call(N, w, rpc, ['%s', erlang, node, []])`, d.Name()))
 			three := d.Async(t, about(`net_kernel:connect_node(N)`))

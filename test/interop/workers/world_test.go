@@ -195,7 +195,8 @@ func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 
 func serveDemo(t *testing.T) func() *exec.Cmd {
 	return func() *exec.Cmd {
-		return exec.Command(demo(t), "serve", "--name", nodeName, "--cookie", otp.DefaultCookie, "--workers", "3", "--dispatch", "least", "--log-level", "info")
+		return exec.Command(demo(t), "serve", "--name", nodeName, "--cookie", otp.DefaultCookie, "--workers", "3", "--dispatch", "least",
+			"--log-level", "info")
 	}
 }
 
