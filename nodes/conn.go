@@ -45,7 +45,7 @@ type Conn struct {
 	branching sync.Mutex
 	branches  map[int]*Conn // by worker
 	crossed   crossings     // branch
-	hold      *hold         // what the front counts the connection by; set before it is on the table
+	stake     *stake        // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
 	still   chan struct{} // closed when the freeze ends, until which the connection does not; nil: none
@@ -160,7 +160,7 @@ func (c *Conn) end() {
 	c.n.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
-		c.hold.over()
+		c.stake.over()
 	}
 	close(c.left)
 }

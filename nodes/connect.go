@@ -54,7 +54,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	c, err := n.open(actx, "", at, a, func(peer string) error {
 		if n.part != nil {
 			var err error
-			if a.hold, err = n.part.claim(actx, peer); err != nil {
+			if a.stake, err = n.part.claim(actx, peer); err != nil {
 				return err
 			}
 		}
@@ -69,7 +69,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	})
 	n.settled(a)
 	if err != nil {
-		a.hold.over()
+		a.stake.over()
 		if actx.Err() != nil {
 			err = because(actx, err)
 		}
@@ -156,7 +156,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 
 	var err error
 	if n.part != nil {
-		a.hold, err = n.part.claim(actx, name)
+		a.stake, err = n.part.claim(actx, name)
 	}
 	if err == nil && at == nil {
 		at = new(Endpoint)
@@ -169,7 +169,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	if err == nil {
 		return c, nil
 	}
-	a.hold.over()
+	a.stake.over()
 	switch {
 	case ctx.Err() != nil:
 		return nil, because(ctx, err)
@@ -234,7 +234,7 @@ func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.
 		return nil, err
 	}
 	c := newConn(n, tr, s, p, true)
-	c.hold = a.hold
+	c.stake = a.stake
 	var replaces *Conn
 	if p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
 		replaces = n.Conn(p.Name)

@@ -19,7 +19,8 @@ const (
 	maxUntaken = 64
 )
 
-// A crewman is one worker as the front sees it.
+// A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. A slot is
+// the place of a worker among the others, which a replacement takes over; the part is the number of this one, which no other gets.
 type crewman struct {
 	f    *Front
 	slot int
@@ -39,7 +40,7 @@ type crewman struct {
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
 	forward  *handoff.Forwarder
-	untaken  [2][]*session // in BIND 10's form, and in words
+	untaken  [2][]*session // by how they went: viaForwarder, viaLine; oldest first
 	probes   map[uint64]chan struct{}
 	probed   uint64
 }
@@ -309,21 +310,24 @@ func (w *crewman) hear() {
 	}
 }
 
-// took notes that a worker has taken the oldest session of a way.
-func (w *crewman) took(way int) {
-	if way < 0 || way > 1 || len(w.untaken[way]) == 0 {
+// took notes that a worker has taken the oldest of the sessions that went to it via the forwarder, or the line.
+func (w *crewman) took(via int) {
+	if via != viaForwarder && via != viaLine || len(w.untaken[via]) == 0 {
 		return
 	}
-	s := w.untaken[way][0]
-	w.untaken[way] = w.untaken[way][1:]
+	s := w.untaken[via][0]
+	w.untaken[via] = w.untaken[via][1:]
 	s.timer.Stop()
 	if !s.withdrawn {
 		_ = s.s.Release()
 	}
-	if len(w.untaken[way]) == maxUntaken-1 || w.moving != nil && len(w.untaken[0])+len(w.untaken[1]) == 0 {
+	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
 		w.f.changedLocked()
 	}
 }
+
+// burden is how many sessions the worker has not taken yet; f.mu is held.
+func (w *crewman) burden() int { return len(w.untaken[viaForwarder]) + len(w.untaken[viaLine]) }
 
 // takeFrom does what a worker says.
 func (f *Front) takeFrom(w *crewman) func(word) {

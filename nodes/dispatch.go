@@ -188,7 +188,7 @@ func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool)
 		if r.order > order { // the peer has begun anew, and this is what it has given up for it
 			return nil, nil, ErrSuperseded
 		}
-		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && len(r.at.untaken[0])+len(r.at.untaken[1]) < maxUntaken {
+		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && r.at.burden() < maxUntaken {
 			if r.at.moving != nil {
 				return nil, f.change, nil
 			}
@@ -197,7 +197,7 @@ func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool)
 	}
 	var candidates []*crewman
 	for _, c := range f.crew {
-		if c.ready && !c.hangs && c.moving == nil && !passed[c] && len(c.untaken[0])+len(c.untaken[1]) < maxUntaken {
+		if c.ready && !c.hangs && c.moving == nil && !passed[c] && c.burden() < maxUntaken {
 			candidates = append(candidates, c)
 		}
 	}
@@ -331,12 +331,12 @@ func (f *Front) push(k *picking, p parcel) error {
 	if err != nil {
 		return err
 	}
-	way := 0
+	via := viaForwarder
 	h := handoff.Header{
 		Family: f.kind.Domain, Type: f.kind.Type, Protocol: max(f.kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
 	}
 	if !f.inet || len(p.state) > 0 || h.Local == nil || h.Remote == nil {
-		way = 1
+		via = viaLine
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -347,7 +347,7 @@ func (f *Front) push(k *picking, p parcel) error {
 		return errStill
 	}
 	s := &session{s: p.s}
-	if way == 0 {
+	if via == viaForwarder {
 		if err := w.forward.Push(fd, h, p.data); err != nil {
 			return errors.Join(err, w.reopen())
 		}
@@ -360,7 +360,7 @@ func (f *Front) push(k *picking, p parcel) error {
 	}
 	delete(f.picked, k)
 	s.timer = time.AfterFunc(f.cfg.Patience, func() { w.recall(s) })
-	w.untaken[way] = append(w.untaken[way], s)
+	w.untaken[via] = append(w.untaken[via], s)
 	return nil
 }
 

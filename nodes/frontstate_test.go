@@ -73,7 +73,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		require.ErrorIs(t, readState(kindWorker, addField(b, 99, must, "news"), new(workerState)), ErrStateField)
 
 		c := someConn(t)
-		c.part, c.shadow, c.trunk, c.held, c.hold = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
+		c.part, c.shadow, c.trunk, c.staked, c.stake = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
 		c.links = few(t, "links", func() crossingState { return crossingState{somePid(t), somePid(t)} })
 		c.monitors = few(t, "monitors", func() crossMonitorState {
 			return crossMonitorState{someRef(t), crossMonitor{somePid(t), somePid(t), "name"}}

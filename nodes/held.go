@@ -30,7 +30,7 @@ func (b *Mailbox) unhold() {
 	defer b.mu.Unlock()
 	b.held.Store(false)
 	if b.first < len(b.queue) {
-		b.signal()
+		b.wakeReceiver()
 	}
 }
 

@@ -3,70 +3,12 @@ package nodes
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net"
 	"sync"
 	"time"
 
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
-
-// A topic is what a word is about.
-type topic string
-
-// What the front says to a worker.
-const (
-	sayWelcome  topic = "welcome"  // Name, Creation, Part: who you are
-	saySibling  topic = "sibling"  // Part, descriptor: the way to another worker
-	saySessions topic = "sessions" // descriptor: further sessions come through this stream
-	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that the BIND 10 form cannot carry
-	sayProbe    topic = "probe"    // ID: are you there?
-	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
-	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
-	sayAnswer   topic = "answer"   // ID, Part, OK, …: to claim, register and lookup
-	sayFinish   topic = "finish"   // end in good order
-	sayMove     topic = "move"     // ID, descriptor: give everything to the process at its other end
-)
-
-// What a worker says to the front.
-const (
-	sayReady    topic = "ready"    // sessions may come
-	sayTook     topic = "took"     // Part: how many sessions of that way have been received, 0 or 1 says which way
-	sayHere     topic = "here"     // ID: the answer to probe
-	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
-	sayOver     topic = "over"     // Name: a session or claim has ended
-	sayClaim    topic = "claim"    // ID, Name: may I connect to this peer?
-	sayRegister topic = "register" // ID, Name, Pid
-	sayRelease  topic = "release"  // Name: nobody here has it any more
-	sayLookup   topic = "lookup"   // ID, Name: who has it?
-	sayMoved    topic = "moved"    // Number: this process, of that number, is the worker now
-	sayStayed   topic = "stayed"   // ID, Name: it is not, and why
-)
-
-// Both ways: a worker says it, and the front passes it on to the one that is named.
-const (
-	sayShadow topic = "shadow" // Part: to or from whom; Peer, descriptor: a way to the peer
-	sayNone   topic = "none"   // Part, Name: there is no connection to that peer
-)
-
-// A word is one message between the front and a worker.
-type word struct {
-	Topic    topic      `json:"t"`
-	ID       uint64     `json:"id,omitempty"`
-	Part     int        `json:"part,omitempty"`
-	Name     string     `json:"name,omitempty"`
-	Key      string     `json:"key,omitempty"`
-	OK       bool       `json:"ok,omitempty"`
-	Creation uint32     `json:"creation,omitempty"`
-	Number   uint64     `json:"number,omitempty"` // of a pid: its key
-	Plugin   string     `json:"plugin,omitempty"`
-	State    []byte     `json:"state,omitempty"`
-	Data     []byte     `json:"data,omitempty"`
-	Peer     *dist.Peer `json:"peer,omitempty"`
-
-	fd int // that comes along, owned; 0: none, for a descriptor is 3 or higher
-}
 
 const (
 	// maxWords bounds the words that wait for a process that does not read.
@@ -76,9 +18,6 @@ const (
 	// lull is how long words that nobody waits for do: what they tell of goes on meanwhile, and they are cheaper together.
 	lull = 2 * time.Millisecond
 )
-
-// idle tells whether a word may wait.
-func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
 
 // A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
 // go on in another process.
@@ -94,48 +33,8 @@ type line struct {
 	wrote  chan struct{} // closed when the writer has ended
 
 	// To stand still.
-	outward way
-	inward  way
-}
-
-// A way is one direction of a line.
-type way struct {
-	halted bool
-	runs   bool            // somebody is at it
-	ctx    context.Context // ends when it halts
-	end    context.CancelFunc
-	rests  chan struct{} // closed once it has halted
-	again  chan struct{} // closed when it goes on
-}
-
-func (w *way) begin() {
-	w.halted = false
-	w.ctx, w.end = context.WithCancel(context.Background())
-	if w.again != nil {
-		close(w.again)
-		w.again = nil
-	}
-}
-
-// halt tells whoever is at it to stop; what it gives is closed once that is so.
-func (w *way) halt() <-chan struct{} {
-	if !w.halted {
-		w.halted, w.rests, w.again = true, make(chan struct{}), make(chan struct{})
-		if w.end != nil {
-			w.end()
-		}
-		if !w.runs {
-			close(w.rests)
-		}
-	}
-	return w.rests
-}
-
-// stop says that nobody is at it any more.
-func (w *way) stop() {
-	if w.runs = false; w.halted {
-		close(w.rests)
-	}
+	outward pausable
+	inward  pausable
 }
 
 // newLine makes a line of a socket, which is its own on success.
@@ -201,7 +100,7 @@ func (l *line) hold(ctx context.Context) error { return l.halt(ctx, &l.outward) 
 // pause stops the reader between two words. It must not be called by who takes one.
 func (l *line) pause(ctx context.Context) error { return l.halt(ctx, &l.inward) }
 
-func (l *line) halt(ctx context.Context, w *way) error {
+func (l *line) halt(ctx context.Context, w *pausable) error {
 	l.mu.Lock()
 	rests := w.halt()
 	l.mu.Unlock()
@@ -247,14 +146,6 @@ func (l *line) descriptor() (fd int, err error) {
 		err = raw.Control(func(n uintptr) { fd = int(n) })
 	}
 	return fd, err
-}
-
-// drop closes the descriptor of a word that nobody takes.
-func (w *word) drop() {
-	if w.fd > 0 {
-		_ = closeDescriptor(w.fd)
-		w.fd = 0
-	}
 }
 
 func (l *line) write() {
@@ -364,24 +255,6 @@ func (l *line) turn(last context.Context) context.Context {
 		return nil
 	}
 	return in.ctx
-}
-
-// parseWords gives the words of a message to take. fd is that of the first one.
-func parseWords(b []byte, fd int, take func(word)) error {
-	var words []word
-	err := json.Unmarshal(b, &words)
-	if err == nil && len(words) == 0 {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		(&word{fd: fd}).drop()
-		return err
-	}
-	words[0].fd = fd
-	for _, w := range words {
-		take(w)
-	}
-	return nil
 }
 
 // close ends the line at once, in this process. It may be called again.

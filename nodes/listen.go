@@ -241,13 +241,13 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 }
 
 // handshake brings one accepted stream up, and hands it to Accept. h is what the front counts it by, in a worker.
-func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64, h *hold) {
+func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64, h *stake) {
 	n := l.n
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
 	defer cancel()
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
-	a := &attempt{order: order, cancel: supersede, hold: h}
+	a := &attempt{order: order, cancel: supersede, stake: h}
 	c, err := n.outlast(actx, l.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(s)
 		return l.shake(actx, e, s, a)
@@ -300,7 +300,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 		return nil, err
 	}
 	c := newConn(l.n, l.tr, s, p, false)
-	c.hold = a.hold
+	c.stake = a.stake
 	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}

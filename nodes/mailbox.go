@@ -173,7 +173,7 @@ func (b *Mailbox) takeLocked() *Message {
 	if b.first == len(b.queue) {
 		b.queue, b.first = b.queue[:0], 0
 	} else {
-		b.signal()
+		b.wakeReceiver()
 	}
 	if b.room != nil && b.bytes < b.opts.Limit {
 		close(b.room)
@@ -198,110 +198,6 @@ func (b *Mailbox) awaits() bool {
 			defer b.mu.Unlock()
 			return b.first < len(b.queue)
 		}
-	}
-}
-
-func cost(m *Message) int { return messageCost + len(m.Payload) }
-
-// signal leaves a token for a receiver; b.mu is held.
-func (b *Mailbox) signal() {
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-}
-
-// deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
-// ended or the wait was cancelled.
-func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
-	for b.handler != nil {
-		if done, ok := b.handle(m); ok {
-			return done
-		}
-		if done, ok := b.deliverHeld(m, cancel); ok {
-			return done
-		}
-	}
-	for {
-		b.mu.Lock()
-		if b.ended() {
-			b.mu.Unlock()
-			return false
-		}
-		if b.held.Load() {
-			b.mu.Unlock()
-			if done, ok := b.deliverHeld(m, cancel); ok {
-				return done
-			}
-			continue
-		}
-		if b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
-			b.pushLocked(m)
-			b.mu.Unlock()
-			return true
-		}
-		if b.opts.Full == FullExit {
-			b.mu.Unlock()
-			b.Exit(ei.Atom("mailbox_full"))
-			return false
-		}
-		halts, change := m.conn.halts()
-		if halts { // what its connection has read already stays with the mailbox
-			b.pushLocked(m)
-			b.mu.Unlock()
-			return true
-		}
-		if b.room == nil {
-			b.room = make(chan struct{})
-		}
-		room := b.room
-		b.mu.Unlock()
-		select {
-		case <-room:
-		case <-change:
-		case <-b.over:
-			return false
-		case <-cancel:
-			return false
-		}
-	}
-}
-
-func (b *Mailbox) pushLocked(m *Message) {
-	if b.first > 64 && b.first > len(b.queue)/2 { // do not let a queue that never empties grow
-		n := copy(b.queue, b.queue[b.first:])
-		clear(b.queue[n:])
-		b.queue, b.first = b.queue[:n], 0
-	}
-	b.queue = append(b.queue, m)
-	b.bytes += cost(m)
-	b.signal()
-}
-
-// notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of
-// them.
-func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
-	if c == nil {
-		b.notify(m)
-	} else {
-		b.deliver(m, c.done)
-	}
-}
-
-// notify puts a signal's message into the mailbox whatever its limit.
-func (b *Mailbox) notify(m *Message) {
-	for b.handler != nil {
-		if _, ok := b.handle(m); ok {
-			return
-		}
-		if _, ok := b.deliverHeld(m, nil); ok {
-			return
-		}
-	}
-	b.lock()
-	defer b.mu.Unlock()
-	if !b.ended() {
-		b.pushLocked(m)
 	}
 }
 

@@ -19,8 +19,8 @@ type attempt struct {
 	name     string // of the peer, once it is on the table
 	order    uint64 // of those that peers have started: which came first
 	cancel   context.CancelCauseFunc
-	replaces *Conn // the connection that the peer has been asked about (status alive)
-	hold     *hold // what the front counts the attempt by, in a worker
+	replaces *Conn  // the connection that the peer has been asked about (status alive)
+	stake    *stake // what the front counts the attempt by, in a worker
 }
 
 // peerLocked finds or makes the entry of a name.
@@ -126,7 +126,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 				p.incoming = nil // this attempt, for another one would have superseded it
 			}
 			n.conns[c] = struct{}{}
-			c.hold.up(name)
+			c.stake.up(name)
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil

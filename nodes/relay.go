@@ -89,7 +89,7 @@ func (c *Conn) carry(m *Message) error {
 	if payload == nil {
 		payload = m.Payload
 	}
-	if t := m.trunkOf(); t != nil { // the peer's connection
+	if t := m.viaBranch(); t != nil { // the peer's connection
 		t.noteOutward(m)
 	}
 	ctx, cancel := context.WithCancel(c.n.ctx)
@@ -97,8 +97,8 @@ func (c *Conn) carry(m *Message) error {
 	return c.SendControl(ctx, with, payload)
 }
 
-// trunkOf is the branch that a message came through, if it did.
-func (m *Message) trunkOf() *Conn {
+// viaBranch is the branch that a message came through; nil if it came otherwise.
+func (m *Message) viaBranch() *Conn {
 	if m.conn != nil && m.conn.trunk != nil {
 		return m.conn
 	}

@@ -86,15 +86,15 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader; NODE_LINK is unused
 	default:
-		n.process(&m.Control, m)
+		n.takeSignal(&m.Control, m)
 	}
 }
 
 // localSignal gives a signal from a process of this node to another one.
-func (n *Node) localSignal(ctl *dist.Control) { n.process(ctl, &Message{Control: *ctl}) }
+func (n *Node) localSignal(ctl *dist.Control) { n.takeSignal(ctl, &Message{Control: *ctl}) }
 
-// process takes a signal between processes, whichever node it comes from.
-func (n *Node) process(ctl *dist.Control, m *Message) {
+// takeSignal takes a signal between processes, whichever node it comes from.
+func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
 	b := n.procs.local(ctl.To)
 	if ctl.ToName != "" {
 		b = n.procs.named(ctl.ToName)

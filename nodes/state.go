@@ -182,8 +182,8 @@ type connState struct {
 	trunk    int  // branch: the place of the connection among those of the node, and one
 	links    []crossingState
 	monitors []crossMonitorState
-	held     bool   // the front counts it …
-	hold     string // … under this name
+	staked   bool   // the front counts it …
+	stake    string // … under this name
 }
 
 func (s *connState) describe(f *form) {
@@ -213,8 +213,8 @@ func (s *connState) describe(f *form) {
 	number(f, 24, given, &s.trunk)
 	each(f, 25, given, "link", &s.links)
 	each(f, 26, given, "monitor", &s.monitors)
-	f.bool(27, given, &s.held)
-	text(f, 28, given, &s.hold)
+	f.bool(27, given, &s.staked)
+	text(f, 28, given, &s.stake)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 }
 

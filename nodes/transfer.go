@@ -111,8 +111,8 @@ func (c *Conn) snapshot() (*connState, error) {
 	for ref, m := range c.crossed.monitors {
 		s.monitors = append(s.monitors, crossMonitorState{ref, m})
 	}
-	if c.hold != nil {
-		s.held, s.hold = true, c.hold.name
+	if c.stake != nil {
+		s.staked, s.stake = true, c.stake.name
 	}
 	for _, m := range c.rd.unread {
 		s.unread = append(s.unread, m.state())
@@ -229,8 +229,8 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	for _, m := range s.monitors {
 		c.crossed.watch(m.ref, m.crossMonitor)
 	}
-	if s.held && n.part != nil {
-		c.hold = &hold{n.part, s.hold}
+	if s.staked && n.part != nil {
+		c.stake = &stake{n.part, s.stake}
 	}
 	c.still = make(chan struct{})
 	c.received.Store(s.received)

@@ -1,0 +1,49 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A descriptorList owns descriptors until somebody takes them.
+type descriptorList struct{ fds []int }
+
+// take gives some of the descriptors away, on success.
+func (l *descriptorList) take(first, count int, to func(fds []int) error) error {
+	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {
+		return &StateError{"descriptors", fmt.Errorf("%w: %d from %d on, of %d", ErrState, count, first, len(l.fds))}
+	}
+	part := l.fds[first : first+count]
+	for _, fd := range part {
+		if fd < 0 {
+			return &StateError{"descriptors", fmt.Errorf("%w: one is taken twice", ErrState)}
+		}
+	}
+	if err := to(append([]int(nil), part...)); err != nil {
+		return err
+	}
+	for i := range part {
+		part[i] = -1
+	}
+	return nil
+}
+
+func (l *descriptorList) allTaken() error {
+	for _, fd := range l.fds {
+		if fd >= 0 {
+			return &StateError{"descriptors", fmt.Errorf("%w: more than the state speaks of", ErrState)}
+		}
+	}
+	return nil
+}
+
+func (l *descriptorList) close() error {
+	var errs []error
+	for i, fd := range l.fds {
+		if fd >= 0 {
+			errs = append(errs, closeDescriptor(fd))
+			l.fds[i] = -1
+		}
+	}
+	return errors.Join(errs...)
+}

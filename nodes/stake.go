@@ -1,0 +1,115 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A stake is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
+// granted, to the end of the handshake or of the connection. A nil one counts nothing.
+type stake struct {
+	p    *part
+	name string // of the peer; "" while it has none
+}
+
+// newStake is the stake of a session, which the front has counted already.
+func (p *part) newStake(peer string) *stake {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stakeLocked(peer)
+}
+
+func (p *part) stakeLocked(peer string) *stake {
+	s := &stake{p, peer}
+	p.pending[s] = true
+	return s
+}
+
+// up says that the connection is there, and the stake is that of the connection from now on.
+func (s *stake) up(peer string) {
+	if s == nil {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	delete(s.p.pending, s)
+	s.p.line.say(word{Topic: sayUp, Key: s.name, Name: peer})
+	s.name = peer
+}
+
+// over says that the session, attempt or connection has ended.
+func (s *stake) over() {
+	if s == nil {
+		return
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	delete(s.p.pending, s)
+	s.p.line.say(word{Topic: sayOver, Name: s.name})
+}
+
+// errNoneThere: the worker that was to give a way to a peer has no connection to it.
+var errNoneThere = errors.New("another worker has no connection any more")
+
+// claim asks for the right to connect to a peer. ErrConnected, when another worker of the node has the connection and this one the way to
+// it; ErrSuperseded, when things have changed meanwhile: look again.
+func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
+	wait := make(chan error, 1)
+	p.mu.Lock()
+	p.awaited[peer] = append(p.awaited[peer], wait)
+	p.mu.Unlock()
+	defer p.forgo(peer, wait)
+	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer})
+	if err != nil {
+		return nil, err
+	}
+	if a.Part == p.id {
+		return a.stake, nil
+	}
+	select {
+	case err := <-wait:
+		if err == errNoneThere { // which the front will hear of in a moment
+			t := time.NewTimer(10 * time.Millisecond)
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return nil, ErrSuperseded
+		}
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *part) forgo(peer string, wait chan error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.awaited[peer]
+	for i, w := range list {
+		if w == wait {
+			list = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(p.awaited, peer)
+	} else {
+		p.awaited[peer] = list
+	}
+}
+
+// tellAwaited wakes those who wait for a way to a peer.
+func (p *part) tellAwaited(peer string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.awaited[peer] {
+		select {
+		case w <- err:
+		default:
+		}
+	}
+}

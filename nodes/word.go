@@ -1,0 +1,101 @@
+package nodes
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// What the front and a worker say to each other, word by word: a topic, and the fields that its comment names. A descriptor may come along.
+
+// A topic is what a word is about.
+type topic string
+
+// What the front says to a worker.
+const (
+	sayWelcome  topic = "welcome"  // Name, Creation, Part: who you are
+	saySibling  topic = "sibling"  // Part, descriptor: the way to another worker
+	saySessions topic = "sessions" // descriptor: further sessions come through this socket
+	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that BIND 10's form cannot carry
+	sayProbe    topic = "probe"    // ID: are you there?
+	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
+	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
+	sayAnswer   topic = "answer"   // ID, and Part, OK, Number: to claim, register and lookup
+	sayFinish   topic = "finish"   // end in good order
+	sayMove     topic = "move"     // ID, descriptor: give everything to the process at its other end
+)
+
+// What a worker says to the front.
+const (
+	sayReady    topic = "ready"    // sessions may come
+	sayTook     topic = "took"     // Part: the oldest untaken session has been taken; viaForwarder or viaLine says of which list
+	sayHere     topic = "here"     // ID: the answer to probe
+	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
+	sayOver     topic = "over"     // Name: a session or claim has ended
+	sayClaim    topic = "claim"    // ID, Name: may I connect to this peer?
+	sayRegister topic = "register" // ID, Name, Number: may this process have the name?
+	sayRelease  topic = "release"  // Name: nobody here has it any more
+	sayLookup   topic = "lookup"   // ID, Name: who has it?
+	sayMoved    topic = "moved"    // Number: the process with that process id is the worker now
+	sayStayed   topic = "stayed"   // ID, Name: the old process is the worker still; Name says why
+)
+
+// Both ways: a worker says it, and the front passes it on to the one that is named.
+const (
+	sayShadow topic = "shadow" // Part: to or from whom; Peer, descriptor: a way to the peer
+	sayNone   topic = "none"   // Part, Name: there is no connection to that peer
+)
+
+// The two ways in which a session comes to a worker.
+const (
+	viaForwarder = iota // in BIND 10's form, through the socket for sessions
+	viaLine             // as a word, saySession
+)
+
+// A word is one message between the front and a worker.
+type word struct {
+	Topic    topic      `json:"t"`
+	ID       uint64     `json:"id,omitempty"`
+	Part     int        `json:"part,omitempty"`
+	Name     string     `json:"name,omitempty"`
+	Key      string     `json:"key,omitempty"`
+	OK       bool       `json:"ok,omitempty"`
+	Creation uint32     `json:"creation,omitempty"`
+	Number   uint64     `json:"number,omitempty"` // of a pid: its key
+	Plugin   string     `json:"plugin,omitempty"`
+	State    []byte     `json:"state,omitempty"`
+	Data     []byte     `json:"data,omitempty"`
+	Peer     *dist.Peer `json:"peer,omitempty"`
+
+	fd int // that comes along, owned; 0: none, for a descriptor is 3 or higher
+}
+
+// idle tells whether a word may wait.
+func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
+
+// drop closes the descriptor of a word that nobody takes.
+func (w *word) drop() {
+	if w.fd > 0 {
+		_ = closeDescriptor(w.fd)
+		w.fd = 0
+	}
+}
+
+// parseWords gives the words of a message to take. fd is that of the first one.
+func parseWords(b []byte, fd int, take func(word)) error {
+	var words []word
+	err := json.Unmarshal(b, &words)
+	if err == nil && len(words) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		(&word{fd: fd}).drop()
+		return err
+	}
+	words[0].fd = fd
+	for _, w := range words {
+		take(w)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package nodes
+
+import "github.com/cnode-go/cnode/nodes/dist"
+
+// listenToFront takes what the front says, until the line ends.
+func (w *Worker) listenToFront(l *line, welcome chan<- word, begin <-chan struct{}) {
+	defer w.finished()
+	first := true
+	_ = l.read(func(m word) { // that it has ended is all there is to know
+		if first {
+			first = false
+			if m.Topic != sayWelcome {
+				m.drop()
+				l.close()
+				return
+			}
+			welcome <- m
+			select {
+			case <-begin:
+			case <-l.over:
+			}
+			return
+		}
+		select {
+		case <-begin:
+			w.take(m)
+		default:
+			m.drop()
+		}
+	})
+}
+
+func (w *Worker) finished() { w.finish.Do(func() { close(w.done) }) }
+
+// take does what the front says.
+func (w *Worker) take(m word) {
+	p := w.p
+	switch m.Topic {
+	case saySibling:
+		p.addSibling(m)
+		return
+	case sayProbe:
+		p.line.say(word{Topic: sayHere, ID: m.ID})
+	case sayAnswer:
+		p.answered(m)
+	case saySession:
+		p.line.say(word{Topic: sayTook, Part: viaLine})
+		if serve := w.session(m.fd, m.Plugin, m.State, m.Data); serve != nil {
+			w.wg.Go(serve)
+		}
+		return
+	case saySessions:
+		if conn, err := inheritedSocket(m.fd); err == nil {
+			select {
+			case w.inlets <- conn:
+			default:
+				_ = conn.Close()
+			}
+		}
+		return
+	case sayDrop:
+		if c := p.n.Conn(m.Name); c != nil && !c.shadow {
+			c.fail(ErrSuperseded)
+		}
+	case sayMeet:
+		p.beginMeet(meeting{m.Name, m.Part})
+	case sayShadow:
+		if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil || m.fd == 0 {
+			break
+		}
+		w.mu.Lock()
+		w.work = append(w.work, m)
+		w.mu.Unlock()
+		w.wake()
+		return
+	case sayMove:
+		if m.fd > 0 {
+			w.wg.Go(func() { w.give(m.fd, m.ID) })
+			return
+		}
+	case sayNone:
+		p.tellAwaited(m.Name, errNoneThere)
+	case sayFinish:
+		w.finished()
+	}
+	m.drop()
+}
+
+// wake has doWork look again.
+func (w *Worker) wake() {
+	select {
+	case w.some <- struct{}{}:
+	default:
+	}
+}
+
+// doWork does in order what may have to wait: it takes the ways to peers that other workers have.
+func (w *Worker) doWork() {
+	for {
+		w.mu.Lock()
+		if w.doing.runs {
+			w.doing.stop()
+		}
+		if w.doing.halted || len(w.work) == 0 {
+			w.mu.Unlock()
+			select {
+			case <-w.some:
+			case <-w.p.line.over:
+				return
+			}
+			continue
+		}
+		m := w.work[0]
+		w.work = w.work[1:]
+		w.doing.runs = true
+		w.mu.Unlock()
+		w.p.addShadow(m)
+	}
+}
