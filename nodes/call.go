@@ -121,9 +121,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei
 		}
 		c := ei.NewCursor(m.Payload)
 		if size, err := c.Tuple(); err != nil || size != 2 {
+			n.unwanted(b, m)
 			continue
 		}
 		if tag, err := c.Ref(); err != nil || tag != ref {
+			n.unwanted(b, m)
 			continue
 		}
 		return ei.Raw(c.Rest()).Decode()

@@ -30,6 +30,7 @@ type Conn struct {
 	reading   atomic.Bool  // somebody waits for a frame
 	receiving atomic.Bool  // a Receive is in progress
 	calls     atomic.Int32 // Calls in progress
+	garbled   atomic.Bool  // a term of the peer's could not be decoded, and the log says so
 	works     tally        // functions that run for the peer
 
 	rd      reader

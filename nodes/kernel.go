@@ -67,7 +67,7 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
 	t, err := m.Term()
 	if err != nil {
-		n.log.Warn("undecodable message to rex", "error", err)
+		n.undecodable(m.conn, "message to rex", err)
 		return
 	}
 	tuple, ok := t.(ei.Tuple)

@@ -171,6 +171,7 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
 	term, err := reason.Decode()
 	if err != nil {
+		b.n.undecodable(c, "exit reason", err)
 		term = ei.Atom("undecodable_reason")
 	}
 	switch {

@@ -204,7 +204,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 				b.served()
 				return
 			}
-			n.log.Warn("undecodable request", "from", from, "error", err)
+			n.undecodable(m.conn, "request", err)
 			_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
 			b.served()
 			return
@@ -217,14 +217,16 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 				m.Release()
 				s.Cast(ctx, t)
 			} else {
-				n.log.Warn("undecodable cast", "error", err)
+				n.undecodable(m.conn, "cast", err)
 			}
 			return
 		}
 	}
-	if s.Info != nil {
-		s.Info(ctx, b, m)
+	if s.Info == nil {
+		n.unwanted(b, m)
+		return
 	}
+	s.Info(ctx, b, m)
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {

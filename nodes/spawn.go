@@ -72,10 +72,11 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		}
 	}
 	if err != nil {
-		n.log.Warn("spawn request refused", "peer", c.peer.Name, "error", err)
 		if errors.Is(err, errSpawnOption) {
+			n.log.Warn("spawn request refused", "peer", c.peer.Name, "error", err)
 			reply(0, ei.Atom("badopt"))
 		} else {
+			n.undecodable(c, "spawn request", err)
 			reply(0, ei.Atom("badarg"))
 		}
 		return

@@ -1,0 +1,109 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A record is a log that tests read while it is written.
+type record struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.Write(p)
+}
+
+// lines are those that have all of parts.
+func (r *record) lines(parts ...string) (found []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for line := range strings.Lines(r.b.String()) {
+		has := true
+		for _, part := range parts {
+			has = has && strings.Contains(line, part)
+		}
+		if has {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// A term of a peer's that the upper level cannot decode is not dropped without a word: the log names the peer and the error, as a warning
+// once a connection.
+func TestUndecodableIsLogged(t *testing.T) {
+	broken := ei.Raw{109, 255, 255, 255, 255, 1}
+	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys: only decoding shows it
+	good := func(v any) ei.Raw {
+		b, err := ei.Append(nil, v)
+		require.NoError(t, err)
+		return b
+	}
+	wire := ei.Pid{Node: "wire@test", ID: 1, Creation: 4}
+	gen := func(tag string, more ...any) ei.Raw { return good(tuple(append([]any{ei.Atom(tag)}, more...)...)) }
+	from := tuple(wire, ei.Atom("tag"))
+	to := func(name ei.Atom) dist.Control { return dist.Control{Op: dist.OpRegSend, ToName: name} }
+	for _, tt := range []struct {
+		name    string
+		says    string
+		control dist.Control // To, if it has none, is a mailbox that is linked
+		payload ei.Raw
+	}{
+		{"a call", "undecodable request", to("server"), gen("$gen_call", from, twice)},
+		{"a cast", "undecodable cast", to("server"), gen("$gen_cast", twice)},
+		{"a broken call", "undecodable message", to("server"), gen("$gen_call", from, broken)},
+		{"a message", "undecodable message", to("server"), broken},
+		{"bytes behind a message", "undecodable message", to("net_kernel"), ei.Raw{97, 1, 97, 2}},
+		{"a message to rex", "undecodable message to rex", to("rex"), broken},
+		{"an exit reason", "undecodable exit reason", dist.Control{Op: dist.OpPayloadExit}, broken},
+		{"arguments", "undecodable spawn request", dist.Control{
+			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: ei.Raw{106},
+		}, broken},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log record
+			w := newWorld(t, "tcp")
+			b := w.started("bob", func(cfg *Config) {
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				cfg.Setup = func(n *Node) error {
+					_, err := n.Serve("server", Server{
+						Call: func(context.Context, *Call) (any, error) { return ei.Atom("ok"), nil },
+						Cast: func(context.Context, ei.Term) {},
+					}, nil)
+					return err
+				}
+			})
+			p := w.peer(b.Listeners()[0], role("wire@test"))
+			for i := range 3 {
+				ctl := tt.control
+				ctl.From = p.self
+				switch ctl.Op {
+				case dist.OpPayloadExit:
+					ctl.To = box(t, b).Pid()
+					p.send(dist.Control{Op: dist.OpLink, From: p.self, To: ctl.To}, nil)
+				case dist.OpSpawnRequest:
+					ctl.Ref = ei.Ref{Node: "wire@test", Creation: 4, Len: 3, ID: [5]uint32{uint32(i) + 1}}
+				}
+				f, err := dist.AppendFrame(nil, &ctl, tt.payload)
+				require.NoError(t, err)
+				require.NoError(t, p.write(f))
+			}
+			require.Eventually(t, func() bool { return len(log.lines(tt.says, "peer=wire@test", "error=")) == 3 }, tooLong, tick, tt.says)
+			require.Len(t, log.lines("level=WARN", tt.says), 1)
+			require.Len(t, log.lines("level=DEBUG", tt.says), 2)
+		})
+	}
+}
