@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -15,6 +16,7 @@ import (
 // What comes over one connection is done in its order. Connections do not wait for each other: see lane.
 type peer struct {
 	node *nodes.Node
+	log  *slog.Logger
 	box  *nodes.Mailbox
 	ctx  context.Context // of what it sends
 	end  context.CancelFunc
@@ -29,9 +31,9 @@ type peer struct {
 const peerName = "peer"
 
 // startPeer starts and registers the process. stop ends it.
-func startPeer(n *nodes.Node) (*peer, error) {
+func startPeer(n *nodes.Node, log *slog.Logger) (*peer, error) {
 	blob, _ := n.Inherited()
-	p := &peer{node: n, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(blob)}
+	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(blob)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	var err error
 	// A linked process that ends does not take this one along.
@@ -53,7 +55,8 @@ func (p *peer) stop(ctx context.Context) {
 	p.end()
 }
 
-// take takes a message on its connection's own goroutine. One that it does not know is dropped, as by a process that does not wait for it.
+// take takes a message on its connection's own goroutine. One that it does not know is dropped, as by a
+// process that does not wait for it.
 func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	c := m.Conn()
 	if call, ok := self.CallOf(m); ok { // gen_server:call(peer, T) is answered with {ok, T}
@@ -64,6 +67,7 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	}
 	r, err := parseRequest(m.Payload)
 	if err != nil {
+		p.log.Debug("message not understood", "peer", connName(c), "error", err)
 		m.Release()
 		return
 	}

@@ -103,7 +103,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	var current atomic.Pointer[peer]
 	cfg.Setup = func(n *nodes.Node) error {
 		expose(n)
-		p, err := startPeer(n)
+		p, err := startPeer(n, cfg.Logger)
 		current.Store(p)
 		return err
 	}
@@ -145,7 +145,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 				return nil
 			}
 			p.stop(ctx)
-			if p, err = startPeer(n); err != nil {
+			if p, err = startPeer(n, cfg.Logger); err != nil {
 				return errors.Join(err, n.Close())
 			}
 			current.Store(p)

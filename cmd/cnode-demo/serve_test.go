@@ -139,8 +139,8 @@ func TestServePeer(t *testing.T) {
 	t.Run("not understood", func(t *testing.T) {
 		for _, m := range []ei.Tuple{
 			{}, {ei.Atom("echo")}, {ei.Atom("echo"), ei.Int(1), ei.Int(2)}, {ei.Atom("sink"), a.me(), ei.Int(1), ei.Int(2)},
-			{ei.Atom("source"), a.me(), ei.Atom("many"), ei.Int(2)}, {ei.Atom("source"), a.me(), ei.Int(-1), ei.Int(2)}, {ei.Atom("what"),
-				a.me(), ei.Int(1), ei.Int(2)},
+			{ei.Atom("source"), a.me(), ei.Atom("many"), ei.Int(2)}, {ei.Atom("source"), a.me(), ei.Int(-1), ei.Int(2)},
+			{ei.Atom("what"), a.me(), ei.Int(1), ei.Int(2)},
 		} {
 			a.send(m...)
 		}
@@ -357,9 +357,11 @@ func TestServeCookie(t *testing.T) {
 
 func TestServeLog(t *testing.T) {
 	w := newWorld(t, 0)
-	s := w.serve("serve", "--log-level", "info")
+	s := w.serve("serve", "--log-level", "debug")
 	w.succeed("ping", s.name)
 	s.waitFor(`msg="node up"`)
+	newClient(t, w.node("client"), s).send(ei.Atom("what"))
+	s.waitFor(`msg="message not understood" peer=client@127.0.0.1`)
 	require.Contains(t, s.terminate(syscall.SIGTERM), `msg="node down"`)
 }
 

@@ -183,7 +183,7 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	var current atomic.Pointer[peer]
 	cfg.Setup = func(n *nodes.Node) error {
 		expose(n)
-		p, err := startPeer(n)
+		p, err := startPeer(n, cfg.Logger)
 		current.Store(p)
 		return err
 	}
@@ -202,7 +202,7 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 				break
 			}
 			p.stop(ctx)
-			if p, err = startPeer(w.Node()); err != nil {
+			if p, err = startPeer(w.Node(), cfg.Logger); err != nil {
 				return errors.Join(err, w.Close())
 			}
 			current.Store(p)

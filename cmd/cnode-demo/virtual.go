@@ -40,6 +40,9 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 	if v.trace == "" && v.fault == "" {
 		return func() error { return nil }, nil
 	}
+	if _, err := nodes.New(*cfg); err != nil { // a node that there cannot be makes no file, and empties none
+		return nil, err
+	}
 	tr := cfg.Transport
 	if tr == nil {
 		tr = transport.TCP()

@@ -72,4 +72,19 @@ func TestTraceFile(t *testing.T) {
 	require.Contains(t, errOut, "--trace: open ")
 	_, errOut = w.fail("ping", "nobody@127.0.0.1", "--trace", filepath.Join(w.home, "nowhere", "x"))
 	require.Contains(t, errOut, "--trace: open ")
+
+	// Without a cookie there is no node, and nothing to trace: no file is made, and none is emptied.
+	require.NoError(t, os.Remove(filepath.Join(w.home, ".erlang.cookie")))
+	earlier, none := filepath.Join(w.home, "earlier.pcap"), filepath.Join(w.home, "none.pcap")
+	require.NoError(t, os.WriteFile(earlier, []byte("of an earlier run"), 0o600))
+	for _, args := range [][]string{{"serve"}, {"ping", "nobody@127.0.0.1"}, {"call", "nobody@127.0.0.1", "m", "f", "[]"}} {
+		for _, path := range []string{earlier, none} {
+			_, errOut = w.fail(append(args[:len(args):len(args)], "--trace", path)...)
+			require.Contains(t, errOut, "cookie", args)
+		}
+	}
+	b, err := os.ReadFile(earlier)
+	require.NoError(t, err)
+	require.Equal(t, "of an earlier run", string(b))
+	require.NoFileExists(t, none)
 }
