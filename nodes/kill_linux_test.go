@@ -41,13 +41,11 @@ const (
 var (
 	ownerPoints = []handoff.Point{
 		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted,
-		handoff.OwnerCommitted,
-		handoff.OwnerHeard, handoff.OwnerReleased,
+		handoff.OwnerCommitted, handoff.OwnerHeard, handoff.OwnerReleased,
 	}
 	heirPoints = []handoff.Point{
 		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns,
-		handoff.HeirStarted,
-		handoff.HeirSaid,
+		handoff.HeirStarted, handoff.HeirSaid,
 	}
 )
 

@@ -1,0 +1,207 @@
+package test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The documents that name files, functions and options of the code.
+var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md"}
+
+// TestDocs holds the documents to the code: what they name between back-quotes is there. A file without a folder is in that of the
+// file that its chapter has named before it; a word behind a file is declared in it.
+func TestDocs(t *testing.T) {
+	code := parseCode(t, "..")
+	for _, name := range documents {
+		text, err := os.ReadFile("../" + name)
+		require.NoError(t, err)
+		for _, wrong := range code.check(string(text)) {
+			t.Errorf("%s: %s", name, wrong)
+		}
+	}
+}
+
+// The check finds what is wrong, and nothing else.
+func TestDocsCheckFinds(t *testing.T) {
+	code := &code{
+		files: map[string]map[string]bool{"nodes/conn.go": {"fail": true}, "nodes/recv.go": {}, "ei/recv_linux.go": {}},
+		names: map[string]bool{"Config": true, "Config.MaxFrame": true, "nodes.Config": true, "FullImpl": true}, packages: []string{"nodes"},
+	}
+	for text, want := range map[string][]string{
+		"`nodes/conn.go` fail, `recv.go`; `Config.MaxFrame`, `nodes.Config`, `FullImpl`, `tls.Config`": nil,
+		"`nodes/conn.go` or `recv*.go`, `recv.go` for all":                                             nil,
+		"```\n`nodes/none.go`\n```":               nil,
+		"`nodes/none.go`":                         {"no file nodes/none.go"},
+		"`nodes/conn.go`, `recv_linux.go`":        {"no file nodes/recv_linux.go"},
+		"`nodes/conn.go` succeed, and":            {"nodes/conn.go declares no succeed"},
+		"`nodes/conn.go`\n\n`recv.go`":            nil,
+		"`nodes/conn.go`\n## next\n`recv.go`":     {"recv.go: in which folder?"},
+		"`none*.go`, `nodes/x_*.go`":              {"none*.go: in which folder?", "no file nodes/x_*.go"},
+		"`Config.None`, `nodes.None`, `NoneSuch`": {"no Config.None", "no nodes.None", "no NoneSuch"},
+	} {
+		require.Equal(t, want, code.check(text), text)
+	}
+}
+
+// code is what there is to be named.
+type code struct {
+	files    map[string]map[string]bool // what each declares
+	names    map[string]bool            // exported: "Name", "Type.Member", "package.Name", "package.Type.Member"
+	packages []string
+}
+
+var (
+	fence    = regexp.MustCompile("(?ms)^```.*?^```$")
+	quoted   = regexp.MustCompile("`([^`\n]+)`(?: ([A-Za-z]\\w*)(?:[,;.|)]| →| \\||$))?")
+	fileName = regexp.MustCompile(`^[\w/.*-]+\.go$`)
+	// A name has a small letter, for others are those of variables of the environment, and a capital one at the beginning of its parts.
+	codeName = regexp.MustCompile(`^(?:[a-z]+\.)?[A-Z]\w*(?:\.[A-Z]\w*)*$`)
+)
+
+// check lists what a document names wrongly.
+func (c *code) check(text string) (wrong []string) {
+	text = fence.ReplaceAllString(text, "")
+	for _, chapter := range strings.Split(text, "\n## ") {
+		folder := ""
+		for _, m := range quoted.FindAllStringSubmatch(strings.ReplaceAll(chapter, "\n", " "), -1) {
+			named, behind := m[1], m[2]
+			switch {
+			case fileName.MatchString(named):
+				if dir := path.Dir(named); dir != "." {
+					folder = dir
+				} else if folder == "" {
+					wrong = append(wrong, named+": in which folder?")
+					continue
+				}
+				named = path.Join(folder, path.Base(named))
+				if !c.hasFile(named) {
+					wrong = append(wrong, "no file "+named)
+				} else if behind != "" && !c.files[named][behind] {
+					wrong = append(wrong, named+" declares no "+behind)
+				}
+			case codeName.MatchString(named) && strings.ToUpper(named) != named:
+				first, _, _ := strings.Cut(named, ".")
+				ours := strings.ToLower(first) != first || slices.Contains(c.packages, first)
+				if ours && !c.names[named] {
+					wrong = append(wrong, "no "+named)
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// hasFile tells whether there is a file of a name, which may be a pattern.
+func (c *code) hasFile(name string) bool {
+	for file := range c.files {
+		if ok, _ := path.Match(name, file); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// parseCode reads the declarations of all files of the module, but not of its tests.
+func parseCode(t *testing.T, root string) *code {
+	c := &code{files: map[string]map[string]bool{}, names: map[string]bool{}}
+	require.NoError(t, filepath.WalkDir(root, func(file string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, ".go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		declared := map[string]bool{}
+		c.files[filepath.ToSlash(rel)] = declared
+		if strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		c.packages = append(c.packages, f.Name.Name)
+		declare := func(names ...string) {
+			declared[names[len(names)-1]] = true
+			c.names[strings.Join(names, ".")] = true
+			c.names[f.Name.Name+"."+strings.Join(names, ".")] = true
+			c.names[names[len(names)-1]] = true
+		}
+		for _, d := range f.Decls {
+			declareAll(d, declare)
+		}
+		ast.Inspect(f, func(n ast.Node) bool { // Callbacks{Accept: …}
+			if kv, ok := n.(*ast.KeyValueExpr); ok {
+				if key, ok := kv.Key.(*ast.Ident); ok {
+					declared[key.Name] = true
+				}
+			}
+			return true
+		})
+		return nil
+	}))
+	require.NotEmpty(t, c.files)
+	return c
+}
+
+// declareAll tells of what a declaration declares: a name, or a type and a member.
+func declareAll(d ast.Decl, declare func(names ...string)) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			declare(d.Name.Name)
+		} else {
+			declare(typeName(d.Recv.List[0].Type), d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					declare(n.Name)
+				}
+			case *ast.TypeSpec:
+				declare(s.Name.Name)
+				var members *ast.FieldList
+				switch t := s.Type.(type) {
+				case *ast.StructType:
+					members = t.Fields
+				case *ast.InterfaceType:
+					members = t.Methods
+				}
+				if members == nil {
+					continue
+				}
+				for _, m := range members.List {
+					for _, n := range m.Names {
+						declare(s.Name.Name, n.Name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// typeName is that of a receiver's type.
+func typeName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return typeName(e.X)
+	case *ast.IndexExpr:
+		return typeName(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
