@@ -393,11 +393,15 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 	}
 }
 
-// reopen gives a worker another socket for sessions, when the one that it has is broken; f.mu is held.
+// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu is
+// held.
 func (w *crewman) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {
 		return err
+	}
+	if w.forward != nil {
+		_ = w.forward.Close() // as a rule it is
 	}
 	w.forward = forward
 	w.line.say(word{Topic: saySessions, fd: other})
