@@ -72,3 +72,43 @@ func ExampleRestore() {
 	// the same process: true
 	// 4 <nil>
 }
+
+// A connection alone goes on in another process that has the node's name and creation: here in another Node value. Its peer notices
+// nothing.
+func ExampleConn_Detach() {
+	ctx := context.Background()
+	table := nodes.Static{}
+	node := func(name, process string) *nodes.Node {
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Resolver: table, Creation: 7})
+		if err != nil {
+			panic(err)
+		}
+		n.Expose("who", "serves", func(context.Context, []ei.Term) (any, error) { return ei.Atom(process), nil })
+		return n
+	}
+	peer, old, next := node("peer@127.0.0.1", "peer"), node("moves@127.0.0.1", "old"), node("moves@127.0.0.1", "next")
+	for _, n := range []*nodes.Node{peer, old, next} {
+		defer n.Close()
+		if err := n.Start(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	table["moves@127.0.0.1"] = nodes.Endpoint{Addr: old.Listeners()[0].Addr()}
+	fmt.Println(peer.RPC(ctx, "moves@127.0.0.1", "who", "serves"))
+
+	moved, err := old.Conn("peer@127.0.0.1").Detach(ctx)
+	if err != nil {
+		fmt.Println(err) // and the connection goes on
+		return
+	}
+	c, err := next.Adopt(ctx, moved) // State and FD, sent to another process with package transport/handoff
+	fmt.Println(c.Name(), err)
+	fmt.Println(peer.RPC(ctx, "moves@127.0.0.1", "who", "serves"))
+	fmt.Println(old.Peers(), next.Peers())
+	// Output:
+	// old <nil>
+	// peer@127.0.0.1 <nil>
+	// next <nil>
+	// [] [peer@127.0.0.1]
+}

@@ -236,3 +236,66 @@ func ExampleConn_Receive() {
 	// REG_SEND printer <<"world">>
 	// over: true
 }
+
+// A link ties two processes: when one ends, so does the other, unless it traps exits and gets a message of it.
+func ExampleMailbox_Link() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	worker, err := bob.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	supervisor, err := alice.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := supervisor.Link(ctx, worker.Pid()); err != nil {
+		log.Fatal(err)
+	}
+	if err := supervisor.SendExit(ctx, worker.Pid(), ei.Atom("overtime")); err != nil { // erlang:exit(Pid, overtime)
+		log.Fatal(err)
+	}
+	m, err := supervisor.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Op, m.From == worker.Pid(), m.Reason)
+	fmt.Println(worker.Err().(*nodes.ExitError).Reason)
+	// Output:
+	// EXIT true overtime
+	// overtime
+}
+
+// A Handler takes messages on the goroutine of their connection: no queue, no change of goroutines, and it must not wait.
+func ExampleNode_Handle() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	heard := make(chan string, 2)
+	_, err := bob.Handle("ear", func(_ *nodes.Mailbox, m *nodes.Message) {
+		heard <- fmt.Sprint(m.Payload, " from ", m.Conn().Name())
+		m.Release()
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mouth, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, text := range []string{"hello", "goodbye"} {
+		if err := mouth.SendName(ctx, "bob@host", "ear", text); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(<-heard)
+	fmt.Println(<-heard)
+	// Output:
+	// <<"hello">> from alice@host
+	// <<"goodbye">> from alice@host
+}
