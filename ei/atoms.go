@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxAtomChars is the number of characters that an atom may have; in UTF-8 they take up to MaxAtomBytes.
+// The largest atom. See erl_ext_dist, ATOM_UTF8_EXT.
 const (
-	MaxAtomChars = 255
-	MaxAtomBytes = 4 * MaxAtomChars
+	MaxAtomChars = 255              // characters
+	MaxAtomBytes = 4 * MaxAtomChars // bytes that they may take in UTF-8
 )
 
 // An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never holds more than its

@@ -52,6 +52,7 @@ type SyntaxError struct {
 	Err  error // one of the Err variables, a *TypeError or a *LimitError
 }
 
+// Error says why, and where.
 func (e *SyntaxError) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("%v at offset %d", e.Err, e.Offset)
@@ -65,9 +66,10 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 // A TypeError says that the term met is not of the type asked for.
 type TypeError struct {
 	Want string // as "atom", "tuple"
-	Got  Tag
+	Got  Tag    // of the term that is there
 }
 
+// Error names what was wanted and what was there.
 func (e *TypeError) Error() string { return fmt.Sprintf("ei: %s wanted, %v found", e.Want, e.Got) }
 
 // Is makes a TypeError an ErrType.
@@ -79,6 +81,7 @@ type LimitError struct {
 	Max   int    // the limit in force
 }
 
+// Error names the limit and its value.
 func (e *LimitError) Error() string { return fmt.Sprintf("ei: over the limit %s = %d", e.Limit, e.Max) }
 
 // Is makes a LimitError an ErrLimit.
@@ -86,9 +89,10 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
 // An UnsupportedTypeError says that a Go value has no form as a term.
 type UnsupportedTypeError struct {
-	Value any
+	Value any // as it was given
 }
 
+// Error names the value's type.
 func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
 }
@@ -100,6 +104,7 @@ type TextError struct {
 	Err    error  // ErrText, or another of the Err variables, or a *LimitError
 }
 
+// Error says why, and where.
 func (e *TextError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("%v at offset %d", e.Err, e.Offset)

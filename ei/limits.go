@@ -43,6 +43,7 @@ func (l Limits) withDefaults() Limits {
 // DecodeOptions say how terms are decoded. nil stands for the zero DecodeOptions, which are good for untrusted input. They
 // are not changed, and may be shared; an AtomTable in them may not.
 type DecodeOptions struct {
+	// Limits bound what is taken from the input.
 	Limits Limits
 	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed), which must then
 	// not change. Else they are copied, and the input may be used again at once.

@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// A Marshaler is a Go value that knows its form as a term. AppendTerm appends one term without version byte; on an error b
-// is to be returned as it was.
+// A Marshaler is a Go value that knows its form as a term.
 type Marshaler interface {
+	// AppendTerm appends the value to b, as one term without version byte. On an error b is to be returned as it was.
 	AppendTerm(b []byte) ([]byte, error)
 }
 
-// Marshal gives the version byte followed by v as Append encodes it.
+// Marshal gives the version byte followed by v as Append encodes it, with the same errors.
 func Marshal(v any) ([]byte, error) {
 	b, err := Append(AppendVersion(make([]byte, 0, 64)), v)
 	if err != nil {

@@ -94,6 +94,11 @@ func (Int) isTerm()    {}
 func (Float) isTerm()  {}
 func (BigInt) isTerm() {}
 
-func (t Int) String() string    { return text(t) }
-func (t Float) String() string  { return text(t) }
+// String gives the integer as AppendText does.
+func (t Int) String() string { return text(t) }
+
+// String gives the float as AppendText does.
+func (t Float) String() string { return text(t) }
+
+// String gives the integer as AppendText does.
 func (t BigInt) String() string { return text(t) }

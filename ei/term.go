@@ -1,6 +1,6 @@
 package ei
 
-// Term is an Erlang term: one of the types of this file, of ident.go, of number.go and of fun.go, and no other. Every
+// Term is an Erlang term: one of the types of this file, of ident.go and of number.go, and no other. Every
 // one of them is a value: nothing in this package changes a term that it was given, and terms may be shared between
 // goroutines as long as nobody changes the slices in them.
 //
@@ -26,8 +26,8 @@ type Binary []byte
 
 // Bitstring is a binary whose last byte is used in part, from its high bits. See erl_ext_dist, BIT_BINARY_EXT.
 type Bitstring struct {
-	Data []byte
-	Bits uint8 // the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
+	Data []byte // its bytes
+	Bits uint8  // the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
 }
 
 // BitLen gives the length of the bitstring in bits.
@@ -44,8 +44,8 @@ type List []Term
 
 // ImproperList is a list of one or more elements whose tail is not a list, as [a | b].
 type ImproperList struct {
-	Elems []Term
-	Tail  Term
+	Elems []Term // before the bar
+	Tail  Term   // behind it
 }
 
 // Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
@@ -58,7 +58,7 @@ type Map []Pair
 
 // Pair is a key of a map with its value.
 type Pair struct {
-	Key, Value Term
+	Key, Value Term // any terms
 }
 
 // Get gives the value under key; of several equal keys the first counts. It compares as =:= does, one pair after the
@@ -75,7 +75,7 @@ func (t Map) Get(key Term) (Term, bool) {
 // Record is a native record of OTP 29: a named set of fields, with its definition's module. (The records of earlier
 // releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
 type Record struct {
-	Module, Name Atom
+	Module, Name Atom    // of the definition
 	Flags        uint8   // RecordExported, the rest is reserved
 	Fields       []Field // in the order of the wire
 }
@@ -85,8 +85,8 @@ const RecordExported = 1
 
 // Field is a field of a native record.
 type Field struct {
-	Name  Atom
-	Value Term
+	Name  Atom // as in the definition
+	Value Term // any term
 }
 
 // Get gives the value of the field name; nil, false when there is none.
@@ -134,16 +134,37 @@ func (Record) isTerm()       {}
 func (Local) isTerm()        {}
 func (Raw) isTerm()          {}
 
-func (t Atom) String() string         { return text(t) }
-func (t String) String() string       { return text(t) }
-func (t Binary) String() string       { return text(t) }
-func (t Bitstring) String() string    { return text(t) }
-func (t List) String() string         { return text(t) }
+// String gives the atom as AppendText does.
+func (t Atom) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t String) String() string { return text(t) }
+
+// String gives the binary as AppendText does.
+func (t Binary) String() string { return text(t) }
+
+// String gives the bitstring as AppendText does.
+func (t Bitstring) String() string { return text(t) }
+
+// String gives the list as AppendText does.
+func (t List) String() string { return text(t) }
+
+// String gives the list as AppendText does.
 func (t ImproperList) String() string { return text(t) }
-func (t Tuple) String() string        { return text(t) }
-func (t Map) String() string          { return text(t) }
-func (t Record) String() string       { return text(t) }
-func (t Local) String() string        { return text(t) }
-func (t Raw) String() string          { return text(t) }
+
+// String gives the tuple as AppendText does.
+func (t Tuple) String() string { return text(t) }
+
+// String gives the map as AppendText does.
+func (t Map) String() string { return text(t) }
+
+// String gives the native record as AppendText does.
+func (t Record) String() string { return text(t) }
+
+// String gives the term's length as AppendText does.
+func (t Local) String() string { return text(t) }
+
+// String gives the term that it holds as AppendText does.
+func (t Raw) String() string { return text(t) }
 
 func text(t Term) string { return string(AppendText(nil, t)) }

@@ -22,7 +22,7 @@ const (
 	DefaultTickInterval     = 15 * time.Second // OTP's net_ticktime / net_tickintensity
 	DefaultMaxFrame         = 128 << 20        // bytes
 	DefaultMaxCalls         = 1024             // Go functions running for remote callers at once
-	DefaultDrainTimeout     = 5 * time.Second
+	DefaultDrainTimeout     = 5 * time.Second  // for functions and handlers to finish
 )
 
 // missedTicks is how many tick intervals without a byte from the peer end a connection (OTP's net_tickintensity).

@@ -44,9 +44,10 @@ var (
 type Error struct {
 	Op   string // "connect", "publish", "call cnode:echo/1", …
 	Peer string // the peer's node name, or its address while the name is not known; "" without one
-	Err  error
+	Err  error  // why
 }
 
+// Error names the attempt, the peer and the reason.
 func (e *Error) Error() string {
 	if e.Peer == "" {
 		return e.Op + ": " + e.Err.Error()
@@ -54,6 +55,7 @@ func (e *Error) Error() string {
 	return e.Op + " " + e.Peer + ": " + e.Err.Error()
 }
 
+// Unwrap gives the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
 func wrap(op, peer string, err error) error {
@@ -68,6 +70,7 @@ type RPCError struct {
 	Reason ei.Term // as {'EXIT', {undef, Stack}}, or nodedown
 }
 
+// Error is the Erlang term.
 func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%v}", e.Reason) }
 
 // An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is finds
@@ -77,6 +80,7 @@ type ExitError struct {
 	Reason ei.Term // of the exit signal, or of the monitor's message
 }
 
+// Error names the process and the reason.
 func (e *ExitError) Error() string {
 	if e.Pid == (ei.Pid{}) {
 		return fmt.Sprintf("process exited: %v", e.Reason)
@@ -102,6 +106,7 @@ type NotMovableError struct {
 	Err    error  // why there is no descriptor; nil: there is no Import
 }
 
+// Error names the plug-in and the reason.
 func (e *NotMovableError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("plug-in %s cannot be handed off: %v", e.Plugin, e.Err)
@@ -112,4 +117,5 @@ func (e *NotMovableError) Error() string {
 // Is makes the error errors.ErrUnsupported.
 func (e *NotMovableError) Is(target error) bool { return target == errors.ErrUnsupported }
 
+// Unwrap gives the reason.
 func (e *NotMovableError) Unwrap() error { return e.Err }

@@ -24,6 +24,7 @@ type StateError struct {
 	Err  error  // wraps ErrState, ErrStateFormat or ErrStateField
 }
 
+// Error says where and what.
 func (e *StateError) Error() string {
 	if e.Path == "" {
 		return "state: " + e.Err.Error()
@@ -31,6 +32,7 @@ func (e *StateError) Error() string {
 	return "state: " + e.Path + ": " + e.Err.Error()
 }
 
+// Unwrap gives what is wrong.
 func (e *StateError) Unwrap() error { return e.Err }
 
 // need says what a reader does with a field that it does not know, and a state that lacks one that it does.

@@ -29,18 +29,19 @@ type Class string
 
 // The classes of exceptions.
 const (
-	ClassError Class = "error"
-	ClassExit  Class = "exit"
-	ClassThrow Class = "throw"
+	ClassError Class = "error" // erlang:error/1
+	ClassExit  Class = "exit"  // erlang:exit/1
+	ClassThrow Class = "throw" // erlang:throw/1
 )
 
 // A Raise is an error that is an Erlang exception.
 type Raise struct {
-	Class  Class
-	Reason ei.Term
+	Class  Class   // error, exit or throw
+	Reason ei.Term // what was raised
 	Stack  ei.Term // of class error: Erlang's own, a list; nil is []
 }
 
+// Error gives class and reason.
 func (r *Raise) Error() string { return fmt.Sprintf("%s: %v", r.Class, r.Reason) }
 
 // raised turns any error of a Func into an exception.

@@ -19,9 +19,13 @@ type MovablePublication interface {
 
 // A FrozenPublication stands still until Thaw, or is let go of with Release, after which nothing of it is said or done in this process.
 type FrozenPublication interface {
+	// State is what Adopt needs beside the descriptors.
 	State() []byte
-	Descriptors() []int // they stay the publication's
+	// Descriptors stay the publication's.
+	Descriptors() []int
+	// Thaw lets it go on here.
 	Thaw()
+	// Release ends it in this process; what it has published stays published.
 	Release() error
 }
 
@@ -34,7 +38,9 @@ type Adopter interface {
 
 // A StagedPublication goes on with Start, or is given up with Discard, without a byte.
 type StagedPublication interface {
+	// Start lets it go on here.
 	Start() Publication
+	// Discard gives it up.
 	Discard() error
 }
 

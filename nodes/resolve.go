@@ -25,11 +25,13 @@ type Endpoint struct {
 
 // A Resolver turns the name of a node into an address. It is used by many goroutines at once.
 type Resolver interface {
+	// Resolve finds the node called node, alive@host. It waits until ctx ends at the most. Its error is that of the Connect.
 	Resolve(ctx context.Context, node string) (Endpoint, error)
 }
 
 // A Publisher is a Resolver that also makes this node known, for Node.Publish.
 type Publisher interface {
+	// Publish makes p known, and waits for that until ctx ends at the most. Its error is that of Node.Publish.
 	Publish(ctx context.Context, p Presence) (Publication, error)
 }
 
@@ -43,7 +45,9 @@ type Presence struct {
 
 // A Publication lasts until it is closed.
 type Publication interface {
-	Creation() uint32 // 0: the publisher has no opinion
+	// Creation is that of this life of the name; 0: the publisher has no opinion.
+	Creation() uint32
+	// Close takes the name back.
 	Close() error
 }
 

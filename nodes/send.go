@@ -156,7 +156,7 @@ func (c *Conn) answerTick() {
 	}
 }
 
-// Flush waits until everything sent so far has been given to the transport.
+// Flush waits until everything sent so far has been given to the transport, ctx ends, or the connection does: then the error is Err's.
 func (c *Conn) Flush(ctx context.Context) error {
 	if err := c.Err(); err != nil {
 		return wrap("flush", c.peer.Name, err)

@@ -145,8 +145,8 @@ func (f *FrozenConn) Release() error {
 
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.
 type Moved struct {
-	State []byte
-	FD    int // owned
+	State []byte // as FrozenConn.State
+	FD    int    // the connection's descriptor, owned
 }
 
 // Close closes the descriptor: where it was the last one the peer sees the end of the connection.

@@ -35,11 +35,12 @@ const (
 type PeerError struct {
 	Addr   string // the peer's address
 	Node   string // its node name, where it is known
-	Check  Check
-	ByPeer bool // the peer made the check, of us, and told by an alert
-	Err    error
+	Check  Check  // what it failed at
+	ByPeer bool   // the peer made the check, of us, and told by an alert
+	Err    error  // what was found
 }
 
+// Error names the peer, the check and the reason.
 func (e *PeerError) Error() string {
 	who := e.Addr
 	if e.Node != "" {
@@ -51,6 +52,7 @@ func (e *PeerError) Error() string {
 	return fmt.Sprintf("TLS with %s: %s: %v", who, e.Check, e.Err)
 }
 
+// Unwrap gives the reason: an error of crypto/tls, crypto/x509 or the system.
 func (e *PeerError) Unwrap() error { return e.Err }
 
 var (

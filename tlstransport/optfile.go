@@ -13,12 +13,13 @@ import (
 
 // An OptionError is an option of an option file that cannot be honoured.
 type OptionError struct {
-	File   string
+	File   string // its path
 	Role   string // "server" or "client"; empty: it is about the file itself
-	Option string
-	Err    error
+	Option string // its name; empty: it is about the list, or the file
+	Err    error  // why
 }
 
+// Error names the file, the role, the option and the reason.
 func (e *OptionError) Error() string {
 	s := "option file " + e.File
 	if e.Role != "" {
@@ -30,6 +31,7 @@ func (e *OptionError) Error() string {
 	return s + ": " + e.Err.Error()
 }
 
+// Unwrap gives the reason.
 func (e *OptionError) Unwrap() error { return e.Err }
 
 // FromOptFile makes the TLS transport of an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both

@@ -14,11 +14,17 @@ import (
 // else keeps the same rules, which CheckDatagram of package transporttest tries. See the tsocket guide, "The tdgram_context abstraction"
 // and "Virtual Sockets".
 type DatagramSocket interface {
+	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
 	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
+	// SendTo sends p as one datagram: see Datagram.SendTo.
 	SendTo(ctx context.Context, p []byte, to Addr) (int, error)
+	// LocalAddr is the address of this end.
 	LocalAddr() Addr
+	// RemoteAddr is the address that the socket is connected to, nil if it is not.
 	RemoteAddr() Addr
+	// Disconnect closes the socket in good order; ErrBusy while an operation is outstanding.
 	Disconnect() error
+	// Close ends every operation at once, with net.ErrClosed.
 	Close() error
 }
 

@@ -28,9 +28,10 @@ var (
 type OpError struct {
 	Op   string // "read", "connect", …: the operation attempted
 	Addr Addr   // the peer's address, or the listener's own; may be nil
-	Err  error
+	Err  error  // why; a syscall.Errno, net.ErrClosed, the context's error, … is in it
 }
 
+// Error names the operation, the address if there is one, and the reason.
 func (e *OpError) Error() string {
 	if e.Addr == nil || e.Addr.String() == "" {
 		return e.Op + ": " + e.Err.Error()
@@ -38,6 +39,7 @@ func (e *OpError) Error() string {
 	return e.Op + " " + e.Addr.String() + ": " + e.Err.Error()
 }
 
+// Unwrap gives the reason.
 func (e *OpError) Unwrap() error { return e.Err }
 
 // Timeout reports whether the operation ran out of time.
@@ -50,16 +52,18 @@ func (e *OpError) Temporary() bool { return false }
 
 var _ net.Error = (*OpError)(nil)
 
-// A CallbackError is a fault of a plug-in: Callback is the field's name, Err wraps ErrContract, ErrPanic or ErrUnresponsive.
+// A CallbackError is a fault of a plug-in, in one of its callbacks.
 type CallbackError struct {
-	Callback string
-	Err      error
+	Callback string // the field's name
+	Err      error  // wraps ErrContract, ErrPanic or ErrUnresponsive
 }
 
+// Error names the callback and its fault.
 func (e *CallbackError) Error() string {
 	return "plug-in callback " + e.Callback + ": " + e.Err.Error()
 }
 
+// Unwrap gives the fault.
 func (e *CallbackError) Unwrap() error { return e.Err }
 
 func contractError(callback, format string, args ...any) error {

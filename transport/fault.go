@@ -40,6 +40,7 @@ const (
 	FaultExhaust
 )
 
+// String names the fault, as "short write".
 func (k FaultKind) String() string {
 	names := [...]string{"split", "join", "short write", "delay", "stall", "corrupt", "reset", "refuse", "abort", "exhaust"}
 	if k == 0 || int(k) > len(names) {
@@ -73,11 +74,11 @@ type FaultOptions struct {
 type Faults struct {
 	Piece int // the longest piece in bytes; 0: 4096
 
-	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64
+	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64 // the probability of each fault: see the FaultKinds
 
 	JoinFor  time.Duration // how long a join waits; 0: 5 ms
 	MaxDelay time.Duration // the longest delay; 0: 10 ms
-	StallFor time.Duration // 0: 1 s
+	StallFor time.Duration // how long a stall lasts; 0: 1 s
 }
 
 // A FaultSide tells the connections that were made here from those that were accepted.
@@ -91,7 +92,7 @@ const (
 
 // A FaultAt is a fault at a certain place.
 type FaultAt struct {
-	Kind   FaultKind
+	Kind   FaultKind     // what happens
 	Side   FaultSide     // zero: both. Not for FaultRefuse, FaultAbort and FaultExhaust, which each have one
 	Conn   int           // the number of the connection, from 1; 0: every one
 	Write  bool          // in what is written; else in what is read
@@ -102,15 +103,16 @@ type FaultAt struct {
 
 // A FaultEvent is a fault that has happened.
 type FaultEvent struct {
-	Kind   FaultKind
-	Side   FaultSide // FaultConnected or FaultAccepted
-	Conn   int       // the number of the connection, from 1
-	Write  bool
+	Kind   FaultKind     // what happened
+	Side   FaultSide     // FaultConnected or FaultAccepted
+	Conn   int           // the number of the connection, from 1
+	Write  bool          // in what was written; else in what was read
 	Offset int64         // of the byte in its direction
 	For    time.Duration // of a delay, a stall, or at the most a join
 	Remote Addr          // of the peer
 }
 
+// String says what happened where, as "split at byte 7 of what was read on connection 1".
 func (e FaultEvent) String() string {
 	made := map[FaultSide]string{FaultConnected: "connection", FaultAccepted: "accepted connection"}[e.Side]
 	switch e.Kind {
@@ -131,12 +133,14 @@ func (e FaultEvent) String() string {
 // A FaultError is the error of an operation that Fault has made fail. It wraps that of the system: ECONNRESET, ECONNREFUSED, ECONNABORTED
 // or EMFILE.
 type FaultError struct {
-	Event FaultEvent
-	Err   error
+	Event FaultEvent // what Fault did
+	Err   error      // the system's error
 }
 
+// Error says that it was injected, and what.
 func (e *FaultError) Error() string { return "injected " + e.Event.String() + ": " + e.Err.Error() }
 
+// Unwrap gives the system's error.
 func (e *FaultError) Unwrap() error { return e.Err }
 
 // GentleFaults are faults that every protocol over a stream must live with: splits, joins, short writes and small delays in both

@@ -18,6 +18,7 @@ type MemoryAddr string
 // Network returns "memory".
 func (a MemoryAddr) Network() string { return "memory" }
 
+// String returns "memory:" and the name.
 func (a MemoryAddr) String() string { return "memory:" + string(a) }
 
 // NewMemory returns an in-memory transport: a world of its own, in which its listeners and connections find each other by

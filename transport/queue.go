@@ -214,7 +214,7 @@ func (q *Queue) fail(err error) {
 	q.moved.Broadcast()
 }
 
-// Flush waits until everything posted so far has been delivered to the socket.
+// Flush waits until everything posted so far has been delivered to the socket, or ctx ends, or the stream fails: then the error says which.
 func (q *Queue) Flush(ctx context.Context) error {
 	q.mu.Lock()
 	end := q.posted

@@ -90,7 +90,8 @@ func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	return opError("handshake complete", s.remote, err)
 }
 
-// CheckPeer asks the plug-in whether the peer may call itself name.
+// CheckPeer asks the plug-in whether the peer may call itself name, and waits for the answer until ctx ends. An error refuses the peer; nil
+// also where the plug-in has no such check.
 func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }

@@ -15,7 +15,7 @@ import (
 // is set: From or FromName, To or ToName. (The empty name stands where both
 // are zero.)
 type Control struct {
-	Op Op
+	Op Op // which message it is
 
 	From     ei.Pid  // the sender; in MONITOR_P_EXIT the monitored process
 	To       ei.Pid  // the receiver; in MONITOR_P, DEMONITOR_P the monitored process
@@ -32,10 +32,10 @@ type Control struct {
 	// SPAWN_REQUEST: whose output goes where, what to run, and how. The
 	// payload is the list of arguments, Arity long.
 	GroupLeader ei.Pid
-	Module      ei.Atom
-	Function    ei.Atom
-	Arity       uint8
-	Options     ei.Raw // a proper list, such as [monitor, link]; reply options stay with the requester, SPAWN_REPLY is always due
+	Module      ei.Atom // of what is to run
+	Function    ei.Atom // its name
+	Arity       uint8   // the number of arguments
+	Options     ei.Raw  // a proper list, such as [monitor, link]; reply options stay with the requester, SPAWN_REPLY is always due
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }

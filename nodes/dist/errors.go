@@ -81,7 +81,7 @@ type HandshakeError struct {
 	Status  Status // the status that was received or given; "" before it
 	Missing Flags  // with ErrMissingFlags: what the peer lacks
 	Hint    string // the most likely cause in words, where the error alone does not tell; may be ""
-	Err     error
+	Err     error  // why: a sentinel, or the error of the PacketConn
 }
 
 // Error names the phase, the peer, the cause and, if there is one, the hint.

@@ -123,9 +123,9 @@ const (
 // StatusMessage is a status as it travels; Name and Creation belong to
 // StatusNamed only.
 type StatusMessage struct {
-	Status   Status
-	Name     string
-	Creation uint32
+	Status   Status // the word
+	Name     string // the dynamic name that is given
+	Creation uint32 // and its creation
 }
 
 // AppendStatus appends the message. A name of more than 65535 bytes is ErrTooLong.
@@ -167,9 +167,9 @@ func ParseStatus(p []byte) (StatusMessage, error) {
 //
 // See erl_dist_protocol, send_challenge.
 type Challenge struct {
-	Version   int // Version6; Version5 comes from nodes older than OTP 23 only
-	Flags     Flags
-	Challenge uint32
+	Version   int    // Version6; Version5 comes from nodes older than OTP 23 only
+	Flags     Flags  // what the accepting side can do
+	Challenge uint32 // to be answered with the digest
 	Creation  uint32 // 0 in version 5
 	Name      string // alive@host
 }
@@ -227,8 +227,8 @@ func ParseChallenge(p []byte) (Challenge, error) {
 //
 // See erl_dist_protocol, send_complement.
 type Complement struct {
-	Flags    Flags // the high 32 bits, in their place
-	Creation uint32
+	Flags    Flags  // the high 32 bits, in their place
+	Creation uint32 // of the connecting node
 }
 
 // AppendComplement appends the message, 9 bytes.
@@ -253,7 +253,7 @@ func ParseComplement(p []byte) (Complement, error) {
 //
 // See erl_dist_protocol, send_challenge_reply.
 type Reply struct {
-	Challenge uint32
+	Challenge uint32         // the connecting side's own
 	Digest    [md5.Size]byte // of the accepting side's challenge
 }
 

@@ -32,7 +32,7 @@ type RespondOptions struct {
 //   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or
 //     ErrNotAllowed.
 type Verdict struct {
-	Status   Status
+	Status   Status // the answer
 	Name     string // StatusNamed only: alive@host, of the host that the peer announced
 	Creation uint32 // StatusNamed only
 }

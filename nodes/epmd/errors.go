@@ -47,7 +47,7 @@ var (
 // Error tells which request failed, where and why. All errors of Client, Registered and Keeper are of this type; the reason passes
 // through errors.Is and errors.As: the sentinels above, context.Canceled and context.DeadlineExceeded, net errors.
 type Error struct {
-	Op   string // "register", "resolve", "names", "dump", "kill" or "stop"
+	Op   string // "register", "resolve", "names", "dump", "kill", "stop", "freeze" or "adopt"
 	Addr string // of the port mapper, host:port; empty when it could not be determined
 	Name string // the name asked for or registered, if the request has one
 	Err  error  // never nil

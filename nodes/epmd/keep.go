@@ -10,8 +10,8 @@ import (
 
 // The pauses of KeepOptions whose fields are zero.
 const (
-	DefaultMinPause = 100 * time.Millisecond
-	DefaultMaxPause = 5 * time.Second
+	DefaultMinPause = 100 * time.Millisecond // before the first attempt
+	DefaultMaxPause = 5 * time.Second        // before any attempt
 )
 
 // KeepState says what a KeepEvent reports.
@@ -39,7 +39,7 @@ func (s KeepState) String() string {
 
 // KeepEvent is a change in the registration of a Keeper.
 type KeepEvent struct {
-	State    KeepState
+	State    KeepState     // what has happened
 	Err      error         // KeepLost, KeepFailed: why, an *Error. ErrNameTaken means that another node has the name now
 	Attempt  int           // KeepFailed, KeepRegistered: the attempt's number since the loss, from 1
 	Pause    time.Duration // KeepLost, KeepFailed: time until the next attempt

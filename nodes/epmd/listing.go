@@ -8,15 +8,15 @@ import (
 
 // NamePort is one registered node as NAMES_RESP lists it.
 type NamePort struct {
-	Name string
-	Port uint16
+	Name string // the part of the node name before the "@"
+	Port uint16 // where the node accepts
 }
 
 // DumpEntry is one name as DUMP_RESP lists it.
 type DumpEntry struct {
-	Name string
-	Port uint16
-	FD   int // the port mapper's descriptor for the connection that holds, or held, the name
+	Name string // the part of the node name before the "@"
+	Port uint16 // where the node accepts, or accepted
+	FD   int    // the port mapper's descriptor for the connection that holds, or held, the name
 }
 
 // Dump is everything a port mapper keeps.

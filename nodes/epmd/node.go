@@ -55,13 +55,13 @@ type Registration struct {
 // NodeInfo is what the port mapper tells about a registered node.
 // See erl_dist_protocol, PORT2_RESP.
 type NodeInfo struct {
-	Name     string
-	Port     uint16
-	Type     NodeType
-	Protocol byte
-	High     uint16
-	Low      uint16
-	Extra    []byte
+	Name     string   // the part of the node name before the "@"
+	Port     uint16   // the TCP port on which the node accepts distribution connections
+	Type     NodeType // hidden or not
+	Protocol byte     // 0: TCP over IPv4
+	High     uint16   // highest distribution version that the node speaks
+	Low      uint16   // lowest one
+	Extra    []byte   // what the node has given for others to read
 }
 
 // Version gives the highest distribution version that both the node and this module speak; ok is false when there is none.

@@ -15,8 +15,8 @@ import (
 
 // What the zero values of a Server's fields stand for.
 const (
-	DefaultPacketTimeout = 60 * time.Second
-	DefaultMaxConns      = 1024
+	DefaultPacketTimeout = 60 * time.Second // epmd's own
+	DefaultMaxConns      = 1024             // registrations included
 )
 
 // Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called

@@ -44,6 +44,7 @@ type RuleError struct {
 	Err      error  // how it was broken
 }
 
+// Error names the rule, how it was broken, and what it says.
 func (e *RuleError) Error() string {
 	during := ""
 	if e.During != e.Rule {
@@ -52,6 +53,7 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("rule %s is broken%s: %v (the rule: %s)", e.Rule, during, e.Err, e.Sentence)
 }
 
+// Unwrap gives how it was broken.
 func (e *RuleError) Unwrap() error { return e.Err }
 
 // A rule is one sentence of the contract.
