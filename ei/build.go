@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. The sizes
-// keep what a small part that lives on can hold back below a few kilobytes.
+// Small lists and tuples of one term share slabs of memory, as do small binaries: one allocation for many. A small part that lives on
+// keeps its slab from being freed: the sizes bound that to a few kilobytes.
 const (
 	slabCells    = 32   // elements in a list or tuple that is put in a slab
 	slabBytes    = 64   // bytes in a binary that is

@@ -49,8 +49,8 @@ type Conn struct {
 	stake     *stake        // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
-	still   chan struct{} // closed when the freeze ends, until which the connection does not; nil: none
-	ailment error         // why it ends then
+	still   chan struct{} // closed when the freeze ends, and the connection not before; nil: there is none
+	ailment error         // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up

@@ -26,8 +26,8 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must answer
-// there; empty takes any that is not connected: one that says that it is gets dist.ErrAlive, unless nobody is connected here. It is
-// ei_connect_host_port and ei_xconnect.
+// there; empty takes any. One that has a connection to this node already is then dist.ErrAlive, unless this node has none at all, so that
+// the other one's must be dead. It is ei_connect_host_port and ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {

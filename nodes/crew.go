@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// A worker that ends is replaced after the first of these times, which doubles, up to the second one, while its successors end as soon.
+	// A worker that ends is replaced after firstPause, which doubles, up to mostPause, as long as those who replace it soon end too.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 5 * time.Second
 	// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. One more passes it over.
@@ -52,13 +52,13 @@ type session struct {
 	withdrawn bool
 }
 
-// A handedSocket is one that a worker has a descriptor of, too.
+// A handedSocket is one of which a worker has, or is about to get, a descriptor of its own.
 type handedSocket interface {
 	Descriptor() (int, error)
 	Release() error // without a byte
 }
 
-// A keptSocket is one that another front has handed out.
+// A keptSocket is one that this front's process before has given to a worker.
 type keptSocket int
 
 func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
@@ -393,8 +393,8 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 	}
 }
 
-// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu is
-// held.
+// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu
+// is held.
 func (w *crewman) reopen() error {
 	forward, other, err := newForwarder()
 	if err != nil {

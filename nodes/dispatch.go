@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// fresh is how long ago a worker may have been heard of to be taken for one that is there.
+	// fresh: a worker that was heard of within this time is not asked whether it is there.
 	fresh = 50 * time.Millisecond
-	// pinnedPatience is how much longer the worker that has a peer is waited for than another one: its connection may be alive.
+	// pinnedPatience is how many times longer than for another one the front waits for the worker that has the peer: its connection may be
+	// alive.
 	pinnedPatience = 4
 	// retryPause is how long a session waits, at the longest, before all workers are tried again.
 	retryPause = 100 * time.Millisecond

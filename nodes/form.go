@@ -35,13 +35,13 @@ func (e *StateError) Error() string {
 // Unwrap gives what is wrong.
 func (e *StateError) Unwrap() error { return e.Err }
 
-// need says what a reader does with a field that it does not know, and a state that lacks one that it does.
+// need says what becomes of a field that the reader does not know, and of one that is missing.
 type need uint64
 
 const (
-	may   need = iota // skipped; absent: the zero value
-	must              // the state is refused; absent: refused too
-	given             // the state is refused; absent, for so is the zero value: that
+	may   need = iota // who does not know it skips it; where it is missing it is zero
+	must              // who does not know it, or misses it, refuses the state
+	given             // as must, but it is not written where it is zero; so where it is missing it is zero
 )
 
 // mark is what a field is written with.

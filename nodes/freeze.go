@@ -64,7 +64,7 @@ func (c *Conn) letReader() {
 }
 
 // rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits
-// for what has begun to change a process and sends a signal about it in the same step.
+// for those who are just changing a process and sending the signal about it, which is one step.
 func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err

@@ -34,7 +34,8 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 	return b, nil
 }
 
-// handle calls the Handler, unless the process is held: that is not ok. It is not done when the process has ended.
+// handle calls the Handler. ok is false when the process is held, and the message still to be handled; done is false when the process has
+// ended.
 func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.ended() {
 		return false, true
@@ -66,8 +67,7 @@ func (b *Mailbox) handleNow(m *Message) (done bool) {
 	return true
 }
 
-// enter notes that the reader runs a Handler. The end of the connection does not wait for that, which may be what has ended it: nothing
-// comes after it.
+// enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.
 func (r *reader) enter(c *Conn) {
 	r.handling.Store(true)
 	if c.Err() != nil {

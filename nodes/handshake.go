@@ -92,7 +92,8 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, v
 	}
 	return dist.Initiate(p, n.self(), dist.InitiateOptions{
 		Want: want, Version5: version5,
-		// The peer's connection to us is dead: there is none here. Without a name of the peer that cannot be known.
+		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody at
+		// all is connected.
 		AliveAnswer: func(string) bool { return want != "" || len(n.Peers()) == 0 },
 		CheckPeer: func(name string) error {
 			if met != nil {

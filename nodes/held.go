@@ -35,7 +35,7 @@ func (b *Mailbox) unhold() {
 }
 
 // deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it
-// waits. It is not ok when the mailbox is held no more, and the message still to be delivered.
+// waits. ok is false when the mailbox is held no more: the message is still to be delivered.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) (done, ok bool) {
 	shut, change := b.n.frozen.state()
 	b.mu.Lock()

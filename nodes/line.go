@@ -15,7 +15,7 @@ const (
 	maxWords = 1 << 14
 	// packetWords is how many words at most go out together.
 	packetWords = 64
-	// lull is how long words that nobody waits for do: what they tell of goes on meanwhile, and they are cheaper together.
+	// lull is how long words that nobody waits for are kept back, to go out together.
 	lull = 2 * time.Millisecond
 )
 
@@ -209,7 +209,7 @@ func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 // read gives each word to take, which owns its descriptor, until the line ends.
 func (l *line) read(take func(word)) error {
 	ctx, end := context.WithCancel(context.Background())
-	end() // the first turn begins
+	end() // as if it had been paused: the first turn has to begin
 	for {
 		if ctx = l.turn(ctx); ctx == nil {
 			return ErrClosed
@@ -227,8 +227,8 @@ func (l *line) read(take func(word)) error {
 	}
 }
 
-// turn waits until reading goes on, and gives the context for it, nil when the line is closed. last is that of the last turn; one that is
-// over begins.
+// turn waits until reading may go on, and gives the context for it; nil when the line is closed. last is the context of the turn before;
+// if that has ended, the line was paused.
 func (l *line) turn(last context.Context) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()

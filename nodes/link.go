@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, lest a LINK
-// that was on its way then counts. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
+// A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, so that a
+// LINK which was on its way then does not count. See erl_dist_protocol, "Link Protocol", "New Link Protocol".
 type link struct {
 	active   bool
 	unlinkID uint64 // of an UNLINK_ID without its acknowledgement; 0: none

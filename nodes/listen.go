@@ -28,7 +28,7 @@ type Listener struct {
 	begun  bool
 	runs   int         // goroutines that accept
 	ran    sync.Cond   // of mu: one of them has ended
-	quick  atomic.Bool // the last handshake was: the next one is held where it was accepted
+	quick  atomic.Bool // the last handshake was: the next one is done on the goroutine that accepts
 }
 
 // An opening is a handshake in progress that a peer has started.
@@ -160,7 +160,8 @@ func (l *Listener) leave() {
 	l.ran.Broadcast()
 }
 
-// quickHandshake is how long a handshake may keep its goroutine from accepting. To wake another one up takes a good part of most.
+// quickHandshake is how long a handshake may keep the goroutine that accepts. To wake another one for it takes a good part of the time of
+// most.
 const quickHandshake = time.Millisecond
 
 // run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
@@ -201,8 +202,8 @@ func (l *Listener) run() {
 	}
 }
 
-// shakeHere holds a handshake on the accepting goroutine, which accepts no more meanwhile: if the handshake is not quick, another one
-// does in its place. It reports whether the caller is to go on.
+// shakeHere does a handshake on the goroutine that accepts. If the handshake is not quick, another goroutine accepts from then on, and
+// shakeHere reports that the caller is not to go on.
 func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) (goOn bool) {
 	if !l.n.foreground() {
 		l.n.shaking.leave()

@@ -173,7 +173,7 @@ func (p *part) sibling(id int) *Conn {
 		if c != nil || id <= latest || closed {
 			return c
 		}
-		if deadline == nil { // a new one, of which others have heard before the front could say so
+		if deadline == nil { // it has just been started: others know of it before this worker does
 			t := time.NewTimer(time.Second)
 			defer t.Stop()
 			deadline = t.C

@@ -43,8 +43,8 @@ func (n *Node) changedLocked(name string, p *peer) {
 }
 
 // decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
-// sides connect at the same time the one whose name sorts first gives way. Other than there a peer that connects while it has been asked
-// about an old connection is asked again, and not refused: it has begun anew, and somebody who only uses its name cannot keep it out.
+// sides connect at the same time the one whose name sorts first gives way. Unlike there, a peer that connects again while it is being
+// asked about an old connection is not refused, but asked again: it has begun anew, and a stranger who uses its name cannot keep it out.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -21,7 +21,7 @@ const (
 	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
-	// maxUnread bounds the messages that wait beside a Call which nobody else receives for.
+	// maxUnread bounds the messages that a Call has read, for others, and that nobody receives.
 	maxUnread = 10_000
 )
 
@@ -42,7 +42,7 @@ type reader struct {
 	have int // buffers handed out, in bytes
 	vec  [1][]byte
 
-	steps atomic.Int64 // inside frames, ever
+	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
 	halt gate // shut: the connection is being frozen, and nothing is read
 
@@ -105,7 +105,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	}
 }
 
-// handOver does for the caller of Receive what must not be forgotten.
+// handOver acknowledges an UNLINK_ID before Receive returns it: its caller might not.
 func (c *Conn) handOver(m *Message) {
 	if m.Op == dist.OpUnlinkID {
 		c.acknowledge(&m.Control)

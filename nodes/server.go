@@ -210,7 +210,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			return
 		}
 	}
-	b.served() // which nobody waits for
+	b.served() // nobody waits for an answer to what comes here
 	if s.Cast != nil && m.Payload != nil {
 		if request, ok := genCast(m.Payload); ok {
 			if t, err := request.Decode(); err == nil {

@@ -44,7 +44,7 @@ type Worker struct {
 
 	mu    sync.Mutex
 	work  []word        // what may wait, in order
-	some  chan struct{} // holds a token while there is some, or something about it has changed
+	some  chan struct{} // holds a token when doWork is to look again
 	doing pausable      // what is done of work
 }
 

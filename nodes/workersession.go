@@ -56,7 +56,7 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) {
 	_ = r.Close()
 }
 
-// receiveNext receives a session, leaves the next one to another goroutine, and serves it, which saves the change to one at this point.
+// receiveNext receives a session and serves it on the same goroutine, which saves a change; the next one is received on another.
 func (w *Worker) receiveNext(ctx context.Context, r *handoff.Receiver, ended chan<- struct{}) {
 	var s handoff.Session
 	err := r.Receive(ctx, &s)

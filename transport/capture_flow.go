@@ -17,12 +17,12 @@ const (
 	inward         // what is read
 )
 
-// A flow is one TCP connection of the file. Its methods do nothing for a nil flow, and nothing for a stream other than the one that it is
-// seen by. Guarded by Capture.mu.
+// A flow is one TCP connection of the file. Its methods do nothing for a nil flow, or for a stream that is not its owner. Guarded by
+// Capture.mu.
 type flow struct {
 	c       *Capture
 	key     flowKey
-	owner   *traced           // the stream that it is seen by; nil: the next one at the same end that speaks
+	owner   *traced           // the stream whose reads and writes are recorded; nil: the next one at the same end that has some
 	ends    [2]netip.AddrPort // ours, the peer's
 	next    [2]uint32         // sequence numbers
 	ended   [2]bool           // FIN is sent

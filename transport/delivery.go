@@ -125,8 +125,8 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	return sent, err
 }
 
-// hand gives the writer's bytes to the flusher, as their caller may not want to wait as long as the carrier does. They are the first;
-// what is left when ctx ends goes out all the same.
+// hand leaves the writer's bytes to the flusher: their caller may not want to wait as long as the carrier takes. They go first, and what
+// is left of them when ctx ends goes out all the same.
 func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)

@@ -38,7 +38,7 @@ type Queue struct {
 	segs    []segment // waiting, in order
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
-	urgent  int       // of these: Urgent posts behind the writer's first
+	urgent  int       // of these, in Urgent posts; the writer's own do not count
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
 	sent    int64     // bytes ever delivered
