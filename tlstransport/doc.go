@@ -46,11 +46,11 @@
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),
 // ciphers (by name; of TLS 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at;
-// crl_check (true, peer, best_effort) with {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each
-// handshake. OTP's other cache is filled by calls inside the BEAM, or over HTTP: have the lists written to a directory instead. These are
-// taken and ask for nothing here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled. The file is read
-// as the literal term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are
-// read again when they change.
+// crl_check (true, peer, best_effort) with {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake.
+// OTP's other cache is filled by calls inside the BEAM, or over HTTP: have the lists written to a directory instead. These are taken and
+// ask for nothing here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled, middlebox_comp_mode true,
+// and renegotiate_at where versions has TLS 1.3 alone. The file is read as the literal term that it is as a rule; what Erlang would have to
+// evaluate is an error that names the line. Files that it names are read again when they change.
 //
 // # Platforms
 //

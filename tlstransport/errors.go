@@ -60,8 +60,8 @@ var (
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
 	// ErrState is wrapped by the error of an Import of something that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
-	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Config.HandshakeTimeout.
-	ErrTimeout = errors.New("time is over (Config.HandshakeTimeout)")
+	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
+	ErrTimeout = errors.New("time is over (Options.HandshakeTimeout)")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
 	ErrNotAllowed = errors.New("not allowed")
 )

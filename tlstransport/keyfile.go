@@ -75,7 +75,7 @@ func readAuthorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// readKey reads a private key of any form that OpenSSL writes, encrypted ones with their password.
+// readKey reads the first private key of a PEM file: PKCS #1, SEC 1 or PKCS #8, encrypted ones with their password.
 func readKey(path, password string) (crypto.Signer, error) {
 	blocks, err := readPEM(path)
 	if err != nil {

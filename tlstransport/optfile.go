@@ -219,7 +219,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	} else if _, ok := given["keyfile"]; ok {
 		return errors.New("keyfile without certfile")
 	}
-	// Of OTP 26 and later clients verify unless they are told not to; OTP 25 does not. An authority is there to be asked.
+	// Clients of OTP 26 and later verify unless they are told not to, those of OTP 25 do not. Who names an authority is taken to want it.
 	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {
 		o.verify = true
 	}
@@ -246,7 +246,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 // A meaning puts the value of an option into effect, or says why it cannot.
 type meaning func(o *roleOptions, r role, v any) error
 
-// nothing is the meaning of options with one of these values: there is nothing to do for them.
+// nothing is the meaning of an option for which there is nothing to do where it has one of these values; others are refused.
 func nothing(values ...atom) meaning {
 	return func(_ *roleOptions, _ role, v any) error {
 		if a, ok := v.(atom); ok && slices.Contains(values, a) {

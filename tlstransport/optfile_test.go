@@ -120,6 +120,18 @@ func certOptions(ca, cert, key string) string {
 	return `{cacertfile,"` + ca + `"},{certfile,"` + cert + `"},{keyfile,"` + key + `"},{verify,verify_peer}`
 }
 
+// What package documentation says of the options names each one that has a meaning.
+func TestOptionsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	for name, set := range meanings() {
+		if err := set(&roleOptions{}, server, nil); err != nil && strings.Contains(err.Error(), "inside the file are not supported") {
+			continue
+		}
+		require.Regexp(t, `\b`+string(name)+`\b`, string(doc))
+	}
+}
+
 func TestConformanceOptFile(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()

@@ -23,8 +23,8 @@ type outbox struct {
 
 	ready func(uintptr) bool
 
-	large *[]byte    // what buf is in at the moment, of buffers; nil: it is our own
-	small []byte     // our own meanwhile
+	large *[]byte    // the large buffer, from pool, that buf is in at the moment; nil: buf is in our own, small one
+	small []byte     // our own, while large is in use
 	pool  *sync.Pool // of *[]byte
 }
 
@@ -90,7 +90,7 @@ func (o *outbox) end() {
 	o.settle()
 }
 
-// settle sends what goes and leaves the rest to whoever sends; o.mu is held.
+// settle writes what goes without waiting, and leaves the rest to the background; a Write in flight does it all. o.mu is held.
 func (o *outbox) settle() {
 	if !o.busy && !o.try() {
 		o.resume()

@@ -27,7 +27,7 @@ func newPolls(limit time.Duration) *polls {
 }
 
 const (
-	pollMisses = 4        // times in vain after which a reader sleeps at once again
+	pollMisses = 4        // polls in vain, in a row, after which a reader sleeps at once again
 	pollProbe  = 16       // short waits in a row after which a sleeping reader polls for once
 	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
 	pollPause  = 500 * time.Nanosecond
@@ -50,7 +50,8 @@ type pacing struct {
 // written follows a write of n bytes.
 func (p *pacing) written(n int) { p.wrote.Add(int64(n)) }
 
-// begin starts a wait, and tells how long to try, or to doze; not ok: not at all. Else leave must be called.
+// begin starts a wait, and tells for how long the reader tries again and again or, if doze, sleeps before it tries once. ok is false where
+// it is to wait in the poller at once; else leave must be called.
 func (p *pacing) begin() (limit time.Duration, doze, ok bool) {
 	limit = p.polls.limit
 	if limit == 0 {
@@ -106,7 +107,7 @@ func (p *pacing) read(n int) {
 // A habit is what has lately come of waiting.
 type habit struct {
 	hot   bool // what was polled for has come
-	count int  // in vain, if hot, else short waits in a row
+	count int  // if hot, polls in vain, else short waits; both in a row
 }
 
 func (h *habit) due() bool { return h.hot || h.count >= pollProbe }

@@ -133,8 +133,8 @@ func (h *half) seal(dst []byte, typ byte, parts ...[]byte) ([]byte, error) {
 	return dst, nil
 }
 
-// open gives the type and the plaintext of a whole record. The plaintext is in p where there is room for it, else in the place of the
-// record, of which nothing else is left. An error is an Alert, and the session's end.
+// open gives the type and the plaintext of a whole record. The plaintext is in p where there is room for it, else inside the
+// record, whose bytes it overwrites. An error is an Alert, and the session's end.
 func (h *half) open(p, record []byte) (typ byte, plain []byte, err error) {
 	if h.seq == 1<<64-1 {
 		return 0, nil, errExhausted

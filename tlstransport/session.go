@@ -42,8 +42,8 @@ type session struct {
 	pending atomic.Int64
 	message []byte // the beginning of a handshake message
 	useless int
-	ended   bool  // the peer has said that no more comes
-	failed  error // no more can come
+	ended   bool  // the peer has said that no more comes: close_notify
+	failed  error // why no more can come
 
 	// Of the sender; out.mu is held.
 	closed   bool // we have said that no more comes
@@ -125,7 +125,7 @@ func (t *session) receive(d deadline) error {
 	return nil
 }
 
-// need is how long the record is that comes next, as far as is known.
+// need is the length of the next record; while its header has not come whole, that of a header.
 func (t *session) need() int {
 	if t.w-t.r < recordHeader {
 		return recordHeader

@@ -38,9 +38,9 @@ type Socket struct {
 	remote transport.Addr
 	node   atomic.Pointer[string] // the peer's name: from the address connected to, or from CheckPeer
 
-	begun   atomic.Bool   // the handshake has
+	begun   atomic.Bool   // the handshake has begun
 	over    chan struct{} // closed when the handshake has ended
-	up      atomic.Bool   // the same, and failure is nil
+	up      atomic.Bool   // the handshake has ended well
 	failure error         // of the handshake; valid once over is closed
 	giveUp  atomic.Bool   // Close has begun
 
@@ -50,8 +50,8 @@ type Socket struct {
 
 	conn      *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
 	tap       *tap
-	own       *session    // else, from the end of the handshake on
-	asleep    atomic.Bool // the outbox does nothing by itself
+	own       *session    // the session where it is our own, from the end of the handshake on; conn is nil then
+	asleep    atomic.Bool // since an export or import: nothing goes out of the outbox before the next read or write
 	stay      error       // why the session stays with crypto/tls
 	peer      peer
 	completed atomic.Bool // the distribution handshake is over
@@ -206,7 +206,7 @@ func (s *Socket) peerName() string {
 	return ""
 }
 
-// host is what the peer's certificate must be for.
+// host is the host that the peer's certificate must be for.
 func (s *Socket) host() string {
 	if _, host, ok := strings.Cut(s.peerName(), "@"); ok {
 		return host

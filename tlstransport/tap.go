@@ -18,8 +18,8 @@ type tap struct {
 
 	head  [recordHeader]byte
 	have  int // bytes of head that have come
-	given int // and have been read
-	left  int // bytes of the record after them
+	given int // bytes of head that crypto/tls has read
+	left  int // bytes of the record behind head that it has not read
 	hello []byte
 }
 

@@ -30,7 +30,7 @@ type watched struct {
 	file  *os.File
 	raw   syscall.RawConn
 	epoll int
-	away  bool // it does not look at present
+	away  bool // what comes does not wake the Go poller at present
 }
 
 const (
@@ -80,7 +80,7 @@ func (p *place) needWriter() error {
 	return p.writer.open(p.sock, eventsOut)
 }
 
-// dropWriter is for when nobody will wait for room for long.
+// dropWriter frees what awaitWrite needs: after the connect nobody may have to wait for room for a long time.
 func (p *place) dropWriter() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -32,7 +32,7 @@ type wire struct {
 	}
 }
 
-// plainTCP stands for the callbacks that there are none of here.
+// plainTCP is nil: here package net does what the TCP plug-in does elsewhere.
 func plainTCP() *transport.Callbacks[int] { return nil }
 
 func newWire(_ *transport.Callbacks[int], addr transport.Addr, _ *polls) (*wire, error) {
