@@ -24,14 +24,14 @@ type Conn struct {
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it moves.
 	received  atomic.Int64
-	messages  atomic.Int64 // received
-	sentCount atomic.Int64 // messages sent
-	unpaired  atomic.Bool  // something was sent since the last message came
-	reading   atomic.Bool  // somebody waits for a frame
-	receiving atomic.Bool  // a Receive is in progress
-	calls     atomic.Int32 // Calls in progress
-	garbled   atomic.Bool  // a term of the peer's could not be decoded, and the log says so
-	works     tally        // functions that run for the peer
+	messages  atomic.Int64  // received
+	sentCount atomic.Int64  // messages sent
+	unpaired  atomic.Bool   // something was sent since the last message came
+	reading   atomic.Bool   // somebody waits for a frame
+	receiving atomic.Bool   // a Receive is in progress
+	calls     atomic.Int32  // Calls in progress
+	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
+	works     tally         // functions that run for the peer
 
 	rd      reader
 	running sync.Once // the upper level's receiving

@@ -50,7 +50,7 @@ func (c *Conn) run() {
 		case err == nil:
 			c.n.route(c, m)
 		case errors.Is(err, dist.ErrUnknownOp):
-			c.n.log.Warn("control message skipped", "peer", c.peer.Name, "error", err)
+			c.complain(faultOp, "control message skipped", err)
 		default:
 			return
 		}

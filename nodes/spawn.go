@@ -73,7 +73,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 	if err != nil {
 		if errors.Is(err, errSpawnOption) {
-			n.log.Warn("spawn request refused", "peer", c.peer.Name, "error", err)
+			c.complain(faultSpawn, "spawn request refused", err)
 			reply(0, ei.Atom("badopt"))
 		} else {
 			n.undecodable(c, "spawn request", err)

@@ -294,7 +294,7 @@ func (s *Stream) Disconnect() error {
 	if err := s.beginRead(); err != nil {
 		return opError("disconnect", s.remote, err)
 	}
-	defer s.reading.Store(false)
+	defer s.endRead()
 	if !s.writing.CompareAndSwap(false, true) {
 		return opError("disconnect", s.remote, ErrBusy)
 	}

@@ -42,9 +42,9 @@ func (r *record) lines(parts ...string) (found []string) {
 	return found
 }
 
-// A term of a peer's that the upper level cannot decode is not dropped without a word: the log names the peer and the error, as a warning
-// once a connection.
-func TestUndecodableIsLogged(t *testing.T) {
+// What a peer sends and the upper level cannot decode, or does not know, is not dropped without a word: the log names the peer and the
+// error, as a warning once a connection.
+func TestFaultsAreLogged(t *testing.T) {
 	broken := ei.Raw{109, 255, 255, 255, 255, 1}
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys: only decoding shows it
 	good := func(v any) ei.Raw {
@@ -72,6 +72,10 @@ func TestUndecodableIsLogged(t *testing.T) {
 		{"arguments", "undecodable spawn request", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: ei.Raw{106},
 		}, broken},
+		{"a spawn option", "spawn request refused", dist.Control{
+			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 0, Options: good(ei.List{ei.Atom("wings")}),
+		}, ei.Raw{106}},
+		{"an unknown operation", "control message skipped", dist.Control{}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var log record
@@ -97,8 +101,12 @@ func TestUndecodableIsLogged(t *testing.T) {
 				case dist.OpSpawnRequest:
 					ctl.Ref = ei.Ref{Node: "wire@test", Creation: 4, Len: 3, ID: [5]uint32{uint32(i) + 1}}
 				}
-				f, err := dist.AppendFrame(nil, &ctl, tt.payload)
-				require.NoError(t, err)
+				f := []byte{0, 0, 0, 7, 112, 131, 104, 2, 97, 99, 106} // {99, []}
+				if ctl.Op != 0 {
+					var err error
+					f, err = dist.AppendFrame(nil, &ctl, tt.payload)
+					require.NoError(t, err)
+				}
 				require.NoError(t, p.write(f))
 			}
 			require.Eventually(t, func() bool { return len(log.lines(tt.says, "peer=wire@test", "error=")) == 3 }, tooLong, tick, tt.says)

@@ -1,0 +1,60 @@
+package nodes
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// Faults of a peer that the connection survives.
+const (
+	faultTerm  uint32 = 1 << iota // a term that cannot be decoded
+	faultOp                       // a control message that is not known
+	faultSpawn                    // a spawn request with an option that is not known
+)
+
+// complain logs a fault of the peer's. The first one of its kind on a connection is a warning; those behind it show at the level Debug
+// only, so that no peer fills the log.
+func (c *Conn) complain(fault uint32, text string, err error) {
+	level := slog.LevelWarn
+	if c.faults.Or(fault)&fault != 0 {
+		level = slog.LevelDebug
+	}
+	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
+}
+
+// undecodable logs that a term, which the upper level was to understand, cannot be decoded. c is nil for a term of this node.
+func (n *Node) undecodable(c *Conn, what string, err error) {
+	if c == nil {
+		n.log.Warn("undecodable "+what, "peer", "", "error", err)
+		return
+	}
+	c.complain(faultTerm, "undecodable "+what, err)
+}
+
+// unwanted logs that nobody wants a message: for debugging, unless its term is malformed.
+func (n *Node) unwanted(b *Mailbox, m *Message) {
+	if err := wellFormed(m.Payload); err != nil {
+		n.undecodable(m.conn, "message", err)
+		return
+	}
+	if m.conn != nil {
+		n.log.Debug("message that nobody wants", "peer", m.conn.peer.Name, "to", b.pid, "op", m.Op)
+	}
+}
+
+// wellFormed tells what is wrong with an encoded term; nil also where there is none.
+func wellFormed(raw ei.Raw) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	c := ei.NewCursor(raw)
+	if err := c.Skip(); err != nil {
+		return err
+	}
+	if c.Len() > 0 {
+		return &ei.SyntaxError{Offset: c.Offset(), Err: ei.ErrTrailing}
+	}
+	return nil
+}
