@@ -79,8 +79,8 @@ func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// MarshalCompressed is Marshal with compression, when that makes the result smaller: term_to_binary(T, [{compressed, Level}]). level is that
-// of AppendCompressed; the errors are those of both.
+// MarshalCompressed is Marshal with compression, when that makes the result smaller: term_to_binary(T, [{compressed, Level}]). level is
+// that of AppendCompressed; the errors are those of both.
 func MarshalCompressed(v any, level int) ([]byte, error) {
 	plain, err := Marshal(v)
 	if err != nil {

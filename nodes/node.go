@@ -50,8 +50,8 @@ type Node struct {
 	inherited atomic.Pointer[[]byte] // see Inherited
 }
 
-// New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with cfg: a name (dist.ErrInvalidName), flags, a
-// cookie file that cannot be read.
+// New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with cfg: a name (dist.ErrInvalidName),
+// flags, a cookie file that cannot be read.
 func New(cfg Config) (*Node, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
