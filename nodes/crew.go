@@ -15,8 +15,6 @@ const (
 	// A worker that ends is replaced after firstPause, which doubles, up to mostPause, as long as those who replace it soon end too.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 5 * time.Second
-	// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. One more passes it over.
-	maxUntaken = 64
 )
 
 // A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. A slot is
@@ -44,25 +42,6 @@ type crewman struct {
 	probes   map[uint64]chan struct{}
 	probed   uint64
 }
-
-// A session is a socket that was pushed to a worker, until that one has taken it.
-type session struct {
-	s         handedSocket
-	timer     *time.Timer
-	withdrawn bool
-}
-
-// A handedSocket is one of which a worker has, or is about to get, a descriptor of its own.
-type handedSocket interface {
-	Descriptor() (int, error)
-	Release() error // without a byte
-}
-
-// A keptSocket is one that this front's process before has given to a worker.
-type keptSocket int
-
-func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
-func (s keptSocket) Release() error           { return closeDescriptor(int(s)) }
 
 func (w *crewman) info() WorkerInfo {
 	return WorkerInfo{Slot: w.slot, PID: w.proc.pid, Sessions: w.sessions}
@@ -182,24 +161,6 @@ func (f *Front) crewman(slot int) *crewman {
 		probes: map[uint64]chan struct{}{}}
 }
 
-// newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.
-func newForwarder() (*handoff.Forwarder, int, error) {
-	one, other, err := streamPair()
-	if err != nil {
-		return nil, -1, err
-	}
-	file := fileOf(one)
-	conn, err := handoff.FileConn(file)
-	if err != nil {
-		return nil, -1, errors.Join(err, file.Close(), closeDescriptor(other))
-	}
-	forward, err := handoff.NewForwarderConn(conn)
-	if err != nil {
-		return nil, -1, errors.Join(err, conn.Close(), closeDescriptor(other))
-	}
-	return forward, other, nil
-}
-
 // introduce gives a worker its number, and the workers ways to each other.
 func (f *Front) introduce(w *crewman) error {
 	f.mu.Lock()
@@ -310,25 +271,6 @@ func (w *crewman) hear() {
 	}
 }
 
-// took notes that a worker has taken the oldest of the sessions that went to it via the forwarder, or the line.
-func (w *crewman) took(via int) {
-	if via != viaForwarder && via != viaLine || len(w.untaken[via]) == 0 {
-		return
-	}
-	s := w.untaken[via][0]
-	w.untaken[via] = w.untaken[via][1:]
-	s.timer.Stop()
-	if !s.withdrawn {
-		_ = s.s.Release()
-	}
-	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
-		w.f.changedLocked()
-	}
-}
-
-// burden is how many sessions the worker has not taken yet; f.mu is held.
-func (w *crewman) burden() int { return len(w.untaken[viaForwarder]) + len(w.untaken[viaLine]) }
-
 // takeFrom does what a worker says.
 func (f *Front) takeFrom(w *crewman) func(word) {
 	return func(m word) {
@@ -391,19 +333,4 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			m.fd = 0 // the line's
 		}
 	}
-}
-
-// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu
-// is held.
-func (w *crewman) reopen() error {
-	forward, other, err := newForwarder()
-	if err != nil {
-		return err
-	}
-	if w.forward != nil {
-		_ = w.forward.Close() // as a rule it is
-	}
-	w.forward = forward
-	w.line.say(word{Topic: saySessions, fd: other})
-	return nil
 }

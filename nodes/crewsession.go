@@ -1,0 +1,82 @@
+package nodes
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. One more passes it over.
+const maxUntaken = 64
+
+// A session is a socket that was pushed to a worker, until that one has taken it.
+type session struct {
+	s         handedSocket
+	timer     *time.Timer
+	withdrawn bool
+}
+
+// A handedSocket is one of which a worker has, or is about to get, a descriptor of its own.
+type handedSocket interface {
+	Descriptor() (int, error)
+	Release() error // without a byte
+}
+
+// A keptSocket is one that this front's process before has given to a worker.
+type keptSocket int
+
+func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
+func (s keptSocket) Release() error           { return closeDescriptor(int(s)) }
+
+// newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.
+func newForwarder() (*handoff.Forwarder, int, error) {
+	one, other, err := streamPair()
+	if err != nil {
+		return nil, -1, err
+	}
+	file := fileOf(one)
+	conn, err := handoff.FileConn(file)
+	if err != nil {
+		return nil, -1, errors.Join(err, file.Close(), closeDescriptor(other))
+	}
+	forward, err := handoff.NewForwarderConn(conn)
+	if err != nil {
+		return nil, -1, errors.Join(err, conn.Close(), closeDescriptor(other))
+	}
+	return forward, other, nil
+}
+
+// took notes that a worker has taken the oldest of the sessions that went to it via the forwarder, or the line; f.mu is held.
+func (w *crewman) took(via int) {
+	if via != viaForwarder && via != viaLine || len(w.untaken[via]) == 0 {
+		return
+	}
+	s := w.untaken[via][0]
+	w.untaken[via] = w.untaken[via][1:]
+	s.timer.Stop()
+	if !s.withdrawn {
+		_ = s.s.Release()
+	}
+	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
+		w.f.changedLocked()
+	}
+}
+
+// burden is how many sessions the worker has not taken yet; f.mu is held.
+func (w *crewman) burden() int { return len(w.untaken[viaForwarder]) + len(w.untaken[viaLine]) }
+
+// reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu
+// is held.
+func (w *crewman) reopen() error {
+	forward, other, err := newForwarder()
+	if err != nil {
+		return err
+	}
+	if w.forward != nil {
+		_ = w.forward.Close() // as a rule it is
+	}
+	w.forward = forward
+	w.line.say(word{Topic: saySessions, fd: other})
+	return nil
+}
