@@ -26,8 +26,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a
-// difference; the test program started again is one side.
+// Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a difference; the test program
+// started again is one side.
 const (
 	killPeers     = 3
 	killsAtOnce   = 6
@@ -40,12 +40,12 @@ const (
 
 var (
 	ownerPoints = []handoff.Point{
-		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted,
-		handoff.OwnerCommitted, handoff.OwnerHeard, handoff.OwnerReleased,
+		handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerDescriptorsSent, handoff.OwnerStateSent, handoff.OwnerAccepted, handoff.OwnerCommitted,
+		handoff.OwnerHeard, handoff.OwnerReleased,
 	}
 	heirPoints = []handoff.Point{
-		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns,
-		handoff.HeirStarted, handoff.HeirSaid,
+		handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered, handoff.HeirStaged, handoff.HeirWaits, handoff.HeirOwns, handoff.HeirStarted,
+		handoff.HeirSaid,
 	}
 )
 
@@ -120,8 +120,7 @@ func (o killOrder) run() error {
 	var d handoff.Deadlines
 	if o.Short {
 		d = handoff.Deadlines{
-			Hello: killDeadline, Static: killDeadline, Freeze: killDeadline, Offer: killDeadline, Stage: killDeadline, Take: killDeadline,
-			Goodbye: killDeadline,
+			Hello: killDeadline, Static: killDeadline, Freeze: killDeadline, Offer: killDeadline, Stage: killDeadline, Take: killDeadline, Goodbye: killDeadline,
 		}
 	}
 	ch, err := handoff.FileChannel(os.NewFile(3, "channel"))
@@ -256,8 +255,7 @@ func (p *killPeer) question(q int) []byte {
 	return frame(p.t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "echo"}, ei.Tuple{p.self, ei.Int(q)})
 }
 
-// ask asks, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and
-// in order.
+// ask asks, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and in order.
 func (p *killPeer) ask(q int) (pid int) {
 	out := p.question(q)
 	if p.rest != nil {
@@ -354,8 +352,8 @@ func (p *killParty) halted(t *testing.T) {
 	}, killPatience, time.Millisecond)
 }
 
-// One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one
-// process serves, and each peer gets everything once and in order, or sees the end of the connection.
+// One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one process serves, and each peer
+// gets everything once and in order, or sees the end of the connection.
 func TestKill(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {

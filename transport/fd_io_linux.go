@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it
-// is over in the time of a copy; telling the scheduler, and its monitor thread waking up for it, cost as much again as a small call
-// itself.
+// Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it is over in the
+// time of a copy; telling the scheduler, and its monitor thread waking up for it, cost as much again as a small call itself.
 const (
 	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds; a larger one tells the scheduler
 	rawVector = 16        // buffers of one call
