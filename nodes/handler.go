@@ -70,6 +70,7 @@ func (b *Mailbox) handleNow(m *Message) (done bool) {
 // enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.
 func (r *reader) enter(c *Conn) {
 	r.handling.Store(true)
+	r.gave = false
 	if c.Err() != nil {
 		select {
 		case r.entered <- struct{}{}:

@@ -46,6 +46,7 @@ type reader struct {
 
 	halt gate // shut: the connection is being frozen, and nothing is read
 
+	gave     bool          // the last message went to another goroutine
 	handling atomic.Bool   // a Handler runs on the reader's goroutine
 	entered  chan struct{} // holds a token when one has begun since the connection ended
 }

@@ -48,7 +48,10 @@ func (c *Conn) run() {
 		m.pool = &c.n.buffers
 		switch err := c.receive(context.Background(), m); {
 		case err == nil:
-			c.n.route(c, m)
+			c.rd.gave = true // a Handler says no
+			if c.n.route(c, m); c.rd.gave {
+				c.s.Yield()
+			}
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:

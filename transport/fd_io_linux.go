@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it is over in the
-// time of a copy; telling the scheduler, and its monitor thread waking up for it, cost as much again as a small call itself.
+// Reads and writes are made without telling the scheduler: MSG_DONTWAIT keeps a call from waiting whatever the descriptor's mode, so it is
+// over in the time of a copy. Telling the scheduler costs as much again as a small call itself; and of a large one its monitor thread makes
+// more than of a busy thread: it hands the processor's goroutines to another one, which it wakes for that.
 const (
-	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds; a larger one tells the scheduler
+	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds
 	rawVector = 16        // buffers of one call
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
@@ -30,13 +31,8 @@ func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Write(fd, p)
 	}
-	var n uintptr
-	var errno syscall.Errno
-	if len(p) <= rawMax {
-		n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
-	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
-	}
+	p = p[:min(len(p), rawMax)]
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
 	return result(n, errno)
 }
 
@@ -47,9 +43,10 @@ func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 		if len(p) == 0 {
 			continue
 		}
-		if k == len(vector) {
+		if k == len(vector) || size == rawMax {
 			break
 		}
+		p = p[:min(len(p), rawMax-size)]
 		vector[k].Base = &p[0]
 		vector[k].SetLen(len(p))
 		size += len(p)
@@ -57,13 +54,7 @@ func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 	}
 	message := unix.Msghdr{Iov: &vector[0]}
 	message.SetIovlen(k)
-	var n uintptr
-	var errno syscall.Errno
-	if size <= rawMax {
-		n, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), sendFlags)
-	} else {
-		n, _, errno = unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), sendFlags)
-	}
+	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&message)), sendFlags)
 	runtime.KeepAlive(v)
 	k, err := result(n, errno)
 	return int64(k), err

@@ -79,7 +79,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 			}
 			if len(p)-got >= directMin {
 				s.bulk = true
-				k, err := s.car.read(ctx, p[got:])
+				k, err := s.receive(ctx, p[got:])
 				got += k
 				if err != nil {
 					s.taken = append(s.taken, p[:got])
@@ -108,7 +108,7 @@ func (s *Stream) readAhead(ctx context.Context) error {
 		b = b[:readAheadMin]
 		s.bulk = false
 	}
-	n, err := s.car.read(ctx, b)
+	n, err := s.receive(ctx, b)
 	s.r, s.w = 0, n
 	if n == len(s.buf) && n < readAheadMax { // more is waiting
 		b := make([]byte, min(4*n, readAheadMax))

@@ -25,6 +25,7 @@ func (w *waiter) reading() *direction             { return &w.in }
 func (w *waiter) writing() *direction             { return &w.out }
 func (w *waiter) rawConn() syscall.RawConn        { return w.raw }
 func (w *waiter) quiet(bool) bool                 { return false }
+func (w *waiter) sit(bool, *seats) bool           { return false }
 func (w *waiter) connected(context.Context) error { return errors.ErrUnsupported }
 func setNonblock(int, bool) error                 { return errors.ErrUnsupported }
 func isDescriptor(fd int) bool                    { return fd >= 0 }

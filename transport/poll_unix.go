@@ -40,14 +40,21 @@ func newWaiter(fd int) (*waiter, error) {
 		file.Close()
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
-	return &waiter{file, raw, direction{raw.Read, file.SetReadDeadline}, direction{raw.Write, file.SetWriteDeadline}}, nil
+	return &waiter{file, raw, direction{park: raw.Read, deadline: file.SetReadDeadline},
+		direction{park: raw.Write, deadline: file.SetWriteDeadline}}, nil
 }
 
-func (w *waiter) close()                   { w.file.Close() }
+func (w *waiter) close() {
+	w.in.forget()
+	w.out.forget()
+	w.file.Close()
+}
+
 func (w *waiter) reading() *direction      { return &w.in }
 func (w *waiter) writing() *direction      { return &w.out }
 func (w *waiter) rawConn() syscall.RawConn { return w.raw }
 func (w *waiter) quiet(bool) bool          { return false }
+func (w *waiter) sit(bool, *seats) bool    { return false }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
 func (w *waiter) connected(ctx context.Context) (result error) {
@@ -70,15 +77,12 @@ func (w *waiter) connected(ctx context.Context) (result error) {
 
 // awaitConnect parks until check says that the connect has ended, or ctx ends.
 func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool) error {
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { d.deadline(past); close(fired) })
-	err := d.park(check)
-	if !stop() {
-		<-fired
-		d.deadline(time.Time{})
-		if err != nil {
-			return ctx.Err()
-		}
+	err := d.enter(ctx)
+	if err == nil {
+		err = d.park(check)
+	}
+	if d.leave() && err != nil {
+		return ctx.Err()
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"io"
 	"testing"
 	"time"
 
@@ -64,24 +63,6 @@ func TestShortWaitPlaces(t *testing.T) {
 	require.NoError(t, returns(t, reading))
 	y.sock.poller.leave()
 }
-
-// A writer waits for room in the same way.
-func TestShortWaitRoom(t *testing.T) {
-	y := waitsShortly(t, 10*time.Second)
-	const size = 16 << 20
-	drained := aside(func() error {
-		_, err := io.ReadFull(readerOf{y.peer}, make([]byte, size))
-		return err
-	})
-	_, err := y.s.Writev(soon(t), make([]byte, size))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, drained))
-	require.Nil(t, watcherOf(t, y.s).writer.raw)
-}
-
-type readerOf struct{ s *Stream }
-
-func (r readerOf) Read(p []byte) (int, error) { return r.s.Read(context.Background(), p) }
 
 // Only the first few waits are short ones.
 func TestSpinSoon(t *testing.T) {

@@ -48,7 +48,8 @@ type socket[C any] struct {
 		late error // came beside bytes: for the next call
 		once bool  // try, do not wait
 		wait bool  // not ready
-		keen bool  // may do without the Go poller for a while
+		keen bool  // may poll
+		sits bool  // may sit
 	}
 	wr struct {
 		v     [][]byte
@@ -58,9 +59,10 @@ type socket[C any] struct {
 		once  bool
 		wait  bool
 		keen  bool
+		sits  bool
 		began time.Time // when the wait in progress began
+		seat  pace
 		room  pace
-		near  pace // room, for a short wait
 	}
 	acc struct {
 		c    C
@@ -95,7 +97,6 @@ type carrier interface {
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
-	s.wr.near.hot = true
 	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
 	return s
 }

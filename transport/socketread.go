@@ -27,7 +27,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 		})
 	} else {
 		single := isSingle(ctx)
-		r.keen = canPoll && !single
+		r.keen, r.sits = canPoll && !single, canPoll && !single
 		err = s.await(ctx, s.wait.reading(), s.readReady, &r.once, &r.wait)
 		if canPoll {
 			s.spin.end(r.n, s.poller)
@@ -74,13 +74,16 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			return true
 		}
 		if again(r.err) {
-			if r.keen && s.helpRead() {
+			if r.keen && s.helpRead() || r.sits && !r.once && s.sitRead() {
 				return true
 			}
 			if canPoll && !r.once && s.wait.quiet(false) {
 				continue // what came before that wakes nobody
 			}
 			r.wait, r.err = true, nil
+			if !r.once {
+				s.spin.slept = true
+			}
 			return r.once
 		}
 		if !interrupted(r.err) {
@@ -105,7 +108,7 @@ func (s *socket[C]) helpRead() bool {
 	return came
 }
 
-// pollRead tries again and again.
+// pollRead tries again and again, or naps.
 func (s *socket[C]) pollRead(habit *pace) bool {
 	limit := s.spin.patience(s.poller.limit)
 	if habit == &s.spin.flow {
@@ -128,6 +131,25 @@ func (s *socket[C]) waitRead() bool {
 		return true
 	}
 	s.spin.first = pollFirst
+	return false
+}
+
+// sitRead waits on a seat, where waits have lately been short.
+func (s *socket[C]) sitRead() bool {
+	s.rd.sits = false
+	if !s.spin.sits.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	if s.spin.slept {
+		s.spin.slept = false
+		standIn()
+	}
+	if s.spin.sits.hot = s.wait.sit(false, &s.poller.seats) && s.readAgain(); s.spin.sits.hot {
+		s.wait.quiet(true)
+		return true
+	}
+	s.spin.sits = pace{}
 	return false
 }
 

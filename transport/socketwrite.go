@@ -26,12 +26,12 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		})
 	} else {
 		single := isSingle(ctx)
-		w.keen = canPoll && !single
+		w.keen, w.sits = canPoll && !single, canPoll && !single
 		err = s.await(ctx, s.wait.writing(), s.writeReady, &w.once, &w.wait)
 		if !w.began.IsZero() {
 			d := time.Since(w.began)
 			w.room.slept(d <= 4*s.poller.limit)
-			w.near.slept(d <= 2*s.poller.short)
+			w.seat.slept(d <= sitsFor)
 			w.began = time.Time{}
 		}
 	}
@@ -90,7 +90,7 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			return true
 		}
 		if again(w.err) {
-			if w.keen && s.helpWrite() {
+			if w.keen && s.pollWrite() || w.sits && !w.once && s.sitWrite() {
 				return true
 			}
 			w.wait, w.err = true, nil
@@ -102,28 +102,37 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 	}
 }
 
-// helpWrite does without the Go poller for a while, where room has lately come soon.
-func (s *socket[C]) helpWrite() bool {
+// pollWrite tries again and again, where room has lately come soon.
+func (s *socket[C]) pollWrite() bool {
 	w := &s.wr
 	w.keen, w.began = false, time.Now()
-	polls, soon := s.poller.limit > 0 && w.room.due(), s.poller.short > 0 && w.near.due()
-	if !polls && !soon || !s.poller.enter() {
+	if s.poller.limit == 0 || !w.room.due() || !s.poller.enter() {
 		return false
 	}
 	defer s.poller.leave()
 	came := false
-	if polls {
-		for !came && time.Since(w.began) < s.poller.limit {
-			rest(4 * pollPause)
-			came = s.writeAgain()
-		}
-		w.room.polled(came)
+	for !came && time.Since(w.began) < s.poller.limit {
+		rest(4 * pollPause)
+		came = s.writeAgain()
 	}
-	if soon && !came {
-		came = awaitFD(s.fd, pollRoom, s.poller.short) && s.writeAgain()
-		w.near.polled(came)
-	}
+	w.room.polled(came)
 	return came
+}
+
+// sitWrite waits on a seat, where waits have lately been short.
+func (s *socket[C]) sitWrite() bool {
+	s.wr.sits = false
+	if !s.wr.seat.due() || !s.poller.enter() {
+		return false
+	}
+	defer s.poller.leave()
+	if !s.wr.seat.hot {
+		standIn()
+	}
+	if s.wr.seat.hot = s.wait.sit(true, &s.poller.seats) && s.writeAgain(); !s.wr.seat.hot {
+		s.wr.seat = pace{}
+	}
+	return s.wr.seat.hot
 }
 
 // writeAgain reports whether there is something to tell.

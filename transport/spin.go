@@ -13,16 +13,19 @@ const (
 	MaxPolling = time.Millisecond
 )
 
-// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none, and more than MaxPolling is that. It is what +sbwt is
-// to the BEAM.
+// WithPolling returns tr with another limit of adaptive polling than DefaultPolling; 0 is none, and more than MaxPolling is that. It is
+// what +sbwt is to the BEAM.
 //
-// To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again and again
-// for that long before it sleeps; and one to which messages flow without an answer looks every so often, instead of being woken for each. The
-// price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit for each message;
-// and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
+// To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again
+// and again for that long before it sleeps; and one to which messages flow without an answer looks every so often, instead of being woken
+// for each. The price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit
+// for each message; and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
 //
-// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their connections
-// anew). Elsewhere tr is returned as it is.
+// With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
+// thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
+//
+// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their
+// connections anew). Elsewhere tr is returned as it is.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
 		withPolling(time.Duration) Transport
@@ -37,9 +40,10 @@ type poller struct {
 	limit time.Duration // of polling
 	short time.Duration // of a short wait; 0: none is made
 	busy  atomic.Int32
+	seats seats
 }
 
-// enter takes a place among those that poll: one processor is always left to others.
+// enter takes a place among those that poll or sit: one processor is always left to others.
 func (p *poller) enter() bool {
 	if int(p.busy.Add(1)) < runtime.GOMAXPROCS(0) {
 		return true
@@ -50,11 +54,13 @@ func (p *poller) enter() bool {
 
 func (p *poller) leave() { p.busy.Add(-1) }
 
-// shortWait is how long a short wait may take: a system call of its own on the thread that has come to it, as a program without a scheduler makes it.
-// The Go poller would have another thread woken up for what comes, which then has to find who waits for it; and the first sleep of a connection costs it
-// a descriptor. So handshakes wait like that, and writers for room; later on it gains a reader nothing, for the clock has to be set for each wait. Close, and
-// the end of a context, may have to wait for the end of a short wait.
+// shortWait is how long a short wait may take: one in a system call of which the scheduler is not told. The reader of a new connection
+// begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and that would take a processor
+// from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
 const shortWait = 500 * time.Microsecond
+
+// sitsFor is how long the waits of one who sits take: see seat.
+const sitsFor = 250 * time.Microsecond
 
 const (
 	pollMisses = 4        // times in vain after which a reader sleeps at once again
@@ -66,15 +72,17 @@ const (
 
 // A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.
 //
-// Behind a write an answer is likely, and inside something large its rest: the reader polls. Else it rather naps: what it lets come together it reads in
-// one call, and the peer is spared the work of waking it.
+// Behind a write an answer is likely, and inside something large its rest: the reader polls. Else it rather naps: what it lets come
+// together it reads in one call, and the peer is spared the work of waking it.
 type spin struct {
 	spoke atomic.Bool  // something was written since the last read
 	wrote atomic.Int64 // bytes of that
 	last  int          // bytes of the last read
 	first int          // of the first waits
+	slept bool         // the last wait was in the Go poller
 
 	answers, bulk, flow pace
+	sits                pace
 
 	habit *pace     // of the wait in progress; nil: there was none
 	began time.Time // when that began
@@ -125,6 +133,7 @@ func (s *spin) end(n int, p *poller) {
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		d := time.Since(s.began)
+		s.sits.slept(d <= sitsFor)
 		switch {
 		case s.habit != &s.flow:
 			s.habit.slept(d <= 8*p.limit) // most of that is the waking

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,11 +35,12 @@ type Stream struct {
 	idle    chan struct{} // holds a token when an operation has ended while paused; made by the first Pause
 
 	// Owned by the reader.
-	buf   []byte // read ahead: buf[r:w] is received and not consumed
-	r, w  int
-	bulk  bool     // the last packet was large
-	taken [][]byte // buffers filled by the PDU in progress
-	ahead atomic.Int64
+	buf    []byte // read ahead: buf[r:w] is received and not consumed
+	r, w   int
+	bulk   bool     // the last packet was large
+	taken  [][]byte // buffers filled by the PDU in progress
+	ahead  atomic.Int64
+	yields bool
 
 	// Owned by the writer.
 	poison error
@@ -176,7 +178,7 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if s.r < s.w {
 		return s.consume(p), nil
 	}
-	n, err := s.car.read(ctx, p)
+	n, err := s.receive(ctx, p)
 	if err == io.EOF {
 		return n, io.EOF
 	}
@@ -184,6 +186,20 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 		err = s.cutOff(ctx, pausedRead, err)
 	}
 	return n, opError("read", s.remote, err)
+}
+
+// Yield has the next read that must ask the system let other goroutines run first: those that whoever reads has just woken with what was
+// read. While they have not begun, a reader that waits on its own thread (see [WithPolling]) keeps the processor from them. It is for
+// whoever reads, between two reads.
+func (s *Stream) Yield() { s.yields = true }
+
+// receive reads from the system.
+func (s *Stream) receive(ctx context.Context, p []byte) (int, error) {
+	if s.yields {
+		s.yields = false
+		runtime.Gosched()
+	}
+	return s.car.read(ctx, p)
 }
 
 // consume copies from what was read ahead.

@@ -43,15 +43,6 @@ func timeLeft(ctx context.Context) time.Duration {
 	return max(time.Until(d), 0)
 }
 
-// past is a deadline that has passed: setting it returns a parked waiter at once.
-var past = time.Unix(1, 0)
-
-// direction is one half of a waiter.
-type direction struct {
-	park     func(ready func(uintptr) bool) error
-	deadline func(time.Time) error
-}
-
 // An awaiter is a socket whose operations wait: it tells whether it is still open, and why not.
 type awaiter interface{ usable() error }
 
@@ -80,15 +71,12 @@ func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) boo
 		return os.ErrDeadlineExceeded
 	}
 	*once, *notReady = false, false
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { d.deadline(past); close(fired) })
-	err := d.park(ready)
-	if !stop() {
-		<-fired
-		d.deadline(time.Time{})
-		if err != nil && s.usable() == nil {
-			return ctx.Err()
-		}
+	err := d.enter(ctx)
+	if err == nil {
+		err = d.park(ready)
+	}
+	if d.leave() && err != nil && s.usable() == nil {
+		return ctx.Err()
 	}
 	if err != nil {
 		return parkError(s, err)

@@ -11,6 +11,7 @@ type watch interface {
 	writing() *direction
 	connected(ctx context.Context) error // waits until a connect has ended
 	quiet(on bool) (changed bool)        // see watcher
+	sit(writing bool, at *seats) bool    // likewise
 	rawConn() syscall.RawConn            // for others' use, safe against close
 	close()
 }

@@ -10,10 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canPoll says that a reader can try again and again, or wait on its own thread, without the Go poller waking up beside it for every arrival.
+// canPoll says that a reader can try again and again, or wait on its own thread, without the Go poller waking up beside it for every
+// arrival.
 const canPoll = true
 
-// newWatch makes the place to wait for a plug-in's socket. Whoever only ever sleeps does with less; sure says that the descriptor can be waited on.
+// newWatch makes the place to wait for a plug-in's socket. A duplicate of the descriptor is enough for a socket whose reader always sleeps;
+// sure says that the descriptor can be waited on.
 func newWatch(fd int, polls, sure bool) (watch, error) {
 	if !polls {
 		return plainWatch(fd)
@@ -26,10 +28,11 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 	return w, err
 }
 
-// A watcher is a watch for readers that poll, or wait for a short time: for each direction an epoll descriptor of its own, which watches the plug-in's
-// descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep for the first time, so a connection that only
-// shakes hands costs none; and it can be told to look away (quiet) while a reader helps itself. Closing it ends the waits and waits for running
-// callbacks, and the plug-in's descriptor is closed only after that, so no reused number is ever read.
+// A watcher is a watch for readers that poll, sit (see seat), or wait for a short time: for each direction an epoll descriptor of its own,
+// which watches the plug-in's descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep there for the
+// first time, so a connection that only shakes hands costs none; and it can be told to look away (quiet) while a reader helps itself.
+// Closing it ends the waits and waits for running callbacks, and the plug-in's descriptor is closed only after that, so no reused number is
+// ever read.
 type watcher struct {
 	fd      int
 	in, out direction
@@ -47,12 +50,16 @@ type interest struct {
 	raw    syscall.RawConn
 	epoll  int
 	events uint32 // what it watches for now
+
+	over  bool  // a deadline has passed
+	seat  *seat // of the one who sits; nil: nobody does
+	among *seats
 }
 
 func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
-	w.in = direction{w.parkReader, w.readerDeadline}
-	w.out = direction{w.parkWriter, w.writerDeadline}
+	w.in.park, w.in.deadline = w.parkReader, w.readerDeadline
+	w.out.park, w.out.deadline = w.parkWriter, w.writerDeadline
 	return w
 }
 
@@ -94,12 +101,49 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 	return raw.Read(ready)
 }
 
-// deadline ends the sleep of a direction, which may be about to begin.
+// deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none.
 func (w *watcher) deadline(i *interest, events uint32, t time.Time) error {
 	if _, err := w.need(i, events); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	if i.over = !t.IsZero(); i.over {
+		w.rouse(i)
+	}
+	w.mu.Unlock()
 	return i.file.SetReadDeadline(t)
+}
+
+// sit waits on a seat, as far as nobody wants the wait to end, and reports whether it was worth it. It is called under the wait.
+func (w *watcher) sit(writing bool, at *seats) bool {
+	i, events := &w.reader, int16(pollArrivals)
+	if writing {
+		i, events = &w.writer, pollRoom
+	}
+	s := at.take()
+	if s == nil {
+		return false
+	}
+	defer at.leave(s)
+	w.mu.Lock()
+	if w.closed || i.over {
+		w.mu.Unlock()
+		return false
+	}
+	i.seat, i.among = s, at
+	w.mu.Unlock()
+	came := s.wait(w.fd, events)
+	w.mu.Lock()
+	i.seat = nil
+	w.mu.Unlock()
+	return came
+}
+
+// rouse ends the wait on a seat; w.mu is held.
+func (w *watcher) rouse(i *interest) {
+	if i.seat != nil {
+		i.among.kick(i.seat)
+	}
 }
 
 // begin enters a callback; where i is in the Go poller, that guards it, and there is no end.
@@ -178,9 +222,9 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// quiet tells the reader's epoll descriptor, if there is one, to look away, or to look again, and reports whether that was a change. It is the
-// reader's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go poller for
-// what is there already where it still counts the socket among those that were ready before.
+// quiet tells the reader's epoll descriptor, if there is one, to look away, or to look again, and reports whether that was a change. It is
+// the reader's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go
+// poller for what is there already where it still counts the socket among those that were ready before.
 func (w *watcher) quiet(on bool) (changed bool) {
 	w.mu.Lock()
 	none := w.reader.raw == nil
@@ -197,8 +241,12 @@ func (w *watcher) quiet(on bool) (changed bool) {
 }
 
 func (w *watcher) close() {
+	w.in.forget()
+	w.out.forget()
 	w.mu.Lock()
 	w.closed = true
+	w.rouse(&w.reader)
+	w.rouse(&w.writer)
 	var left chan struct{}
 	if w.running > 0 {
 		left = make(chan struct{})

@@ -216,7 +216,6 @@ func TestPollingNone(t *testing.T) {
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 	}
 	require.False(t, y.sock.spin.answers.hot)
-	require.NotZero(t, y.sock.wait.(*watcher).reader.events, "nobody who polls, nothing to look away from")
 }
 
 // A reader that was hot before sleeps when nothing comes: whatever happens elsewhere, it makes no call.
@@ -394,6 +393,11 @@ func TestPollingEnds(t *testing.T) {
 			now := make(chan struct{})
 			y.atVain(1, func() { close(now) })
 			return now
+		},
+		"sitting": func(t *testing.T, y *tallied) <-chan struct{} {
+			y.sits(t)
+			y.ask(t)
+			return closed(t, func() bool { return y.seat() != nil })
 		},
 		"in a short wait": func(t *testing.T, y *tallied) <-chan struct{} {
 			y.sock.poller.short = 20 * time.Millisecond

@@ -8,8 +8,13 @@ const canPoll = false
 
 func newWatch(fd int, _, _ bool) (watch, error) { return plainWatch(fd) }
 
+// seats are for Linux.
+type seats struct{}
+
+func standIn() {}
+
 func nap(time.Duration) {}
 
-const pollArrivals, pollRoom = 0, 0
+const pollArrivals = 0
 
 func awaitFD(int, int16, time.Duration) bool { return false }

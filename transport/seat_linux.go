@@ -1,0 +1,147 @@
+package transport
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A seat is a place to wait for a descriptor in a system call on the thread that has come to it, as a program without a scheduler does:
+// whoever waits is woken at once. In the Go poller another thread is woken first, which then has to find who waits.
+//
+// The wait has no limit in the kernel, which would have to set a clock for each; an eventfd ends it.
+type seat struct {
+	polled [2]unix.PollFd // the descriptor and the eventfd
+	taken  bool
+	kicked bool // the eventfd is readable
+	sat    int  // how often it was taken
+	seen   int  // that, when tend looked last
+}
+
+// wait waits for one of the events of a descriptor, and reports whether one came; else somebody has kicked.
+func (s *seat) wait(fd int, events int16) bool {
+	s.polled[0] = unix.PollFd{Fd: int32(fd), Events: events}
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&s.polled)), uintptr(len(s.polled)), 0, 0, 0, 0)
+		if errno != unix.EINTR {
+			return errno == 0 && s.polled[0].Revents != 0
+		}
+	}
+}
+
+// standIn has another thread look after the Go poller, where nobody else does. The one that takes something from there to its goroutine
+// leaves it to the next one that has nothing to do, and in a system call it would keep it from everybody for up to 10 ms.
+func standIn() { go func() {}() }
+
+// seats are those of one Transport. They are made when they are needed, and go when they are not used any more. The zero value is ready.
+type seats struct {
+	mu     sync.Mutex
+	all    []*seat
+	tender *time.Timer
+	tended bool
+}
+
+// sitsAtMost is how often somebody looks who has been sitting since the last time: a connection that falls silent sleeps in the Go poller.
+const sitsAtMost = 10 * time.Millisecond
+
+// take gives a free seat; nil when there is no descriptor for one.
+func (t *seats) take() *seat {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var free *seat
+	for _, s := range t.all {
+		if !s.taken {
+			free = s
+			break
+		}
+	}
+	if free == nil {
+		fd, err := eventFD()
+		if err != nil {
+			return nil
+		}
+		free = new(seat)
+		free.polled[1] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		t.all = append(t.all, free)
+	}
+	free.taken = true
+	free.sat++
+	if !t.tended {
+		t.tended = true
+		if t.tender == nil {
+			t.tender = time.AfterFunc(sitsAtMost, t.tend)
+		} else {
+			t.tender.Reset(sitsAtMost)
+		}
+	}
+	return free
+}
+
+// leave gives a seat back.
+func (t *seats) leave(s *seat) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.kicked {
+		drainEventFD(s.kick())
+		s.kicked = false
+	}
+	s.taken = false
+}
+
+// kick ends the wait on a seat, which may be about to begin.
+func (t *seats) kick(s *seat) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end(s)
+}
+
+func (t *seats) end(s *seat) {
+	if s.taken && !s.kicked {
+		s.kicked = true
+		raiseEventFD(s.kick())
+	}
+}
+
+// tend kicks who has been sitting since it looked last, and takes away what nobody has used.
+func (t *seats) tend() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	used := t.all[:0]
+	for _, s := range t.all {
+		switch {
+		case s.sat != s.seen:
+			s.seen = s.sat
+		case s.taken:
+			t.end(s)
+		default:
+			_ = closeFD(s.kick())
+			continue
+		}
+		used = append(used, s)
+	}
+	clear(t.all[len(used):])
+	t.all = used
+	if t.tended = len(used) > 0; t.tended {
+		t.tender.Reset(sitsAtMost)
+	}
+}
+
+func (s *seat) kick() int { return int(s.polled[1].Fd) }
+
+func eventFD() (int, error) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_EVENTFD2, 0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK, 0)
+	return result(fd, errno)
+}
+
+// raiseEventFD cannot fail: the counter is 0.
+func raiseEventFD(fd int) {
+	one := uint64(1)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+}
+
+func drainEventFD(fd int) {
+	var n uint64
+	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&n)), unsafe.Sizeof(n))
+}

@@ -1,0 +1,202 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// sits brings a reader to wait on a seat, as one short wait after the other does.
+func (y *tallied) sits(t testing.TB) {
+	t.Helper()
+	y.sock.spin.sits.hot = true
+}
+
+// seat is where the reader sits; nil: it does not.
+func (y *tallied) seat() *seat {
+	w := y.sock.wait.(*watcher)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reader.seat
+}
+
+// closed is closed when something has become true.
+func closed(t testing.TB, is func() bool) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		for !is() {
+			if t.Context().Err() != nil {
+				return
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+		close(done)
+	}()
+	return done
+}
+
+// seatsOf counts the seats of a poller.
+func seatsOf(p *poller) int {
+	p.seats.mu.Lock()
+	defer p.seats.mu.Unlock()
+	return len(p.seats.all)
+}
+
+// Whoever has waited shortly for some time sits: the Go poller looks away, and there is one try before the wait and one behind it.
+func TestSeatPingPong(t *testing.T) {
+	processors(t, 2)
+	y := newTallied(t, new(poller))
+	answer := make(chan struct{}, 1)
+	defer close(answer)
+	go func() {
+		for range answer {
+			y.says(t, []byte("a"))
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for range 10_000 {
+		y.ask(t)
+		y.atVain(1, func() { answer <- struct{}{} })
+		_, err := y.read(ctx)
+		require.NoError(t, err)
+		if y.sock.spin.sits.hot && watcherOf(t, y.s).reader.events == 0 {
+			break
+		}
+	}
+	require.True(t, y.sock.spin.sits.hot)
+	require.Zero(t, watcherOf(t, y.s).reader.events, "the Go poller was not told to look away")
+	require.Zero(t, y.sock.poller.busy.Load())
+}
+
+// A reader to whom nothing comes sits for a short time only; what comes then wakes it all the same. A seat that nobody uses goes.
+func TestSeatTended(t *testing.T) {
+	y := polls(t, 0)
+	y.sits(t)
+	y.ask(t)
+	reading := y.parks(context.Background())
+	asleep(t, y)
+	require.Zero(t, y.sock.poller.busy.Load())
+	y.says(t, []byte("x"))
+	require.NoError(t, returns(t, reading))
+	require.False(t, y.sock.spin.sits.hot)
+	returns(t, closed(t, func() bool { return seatsOf(y.sock.poller) == 0 }))
+}
+
+// Where all places are taken a reader sleeps at once.
+func TestSeatPlaces(t *testing.T) {
+	processors(t, 2)
+	y := newTallied(t, new(poller))
+	y.sits(t)
+	require.True(t, y.sock.poller.enter())
+	y.ask(t)
+	reading := y.parks(context.Background())
+	asleep(t, y)
+	require.Zero(t, seatsOf(y.sock.poller))
+	y.says(t, []byte("x"))
+	require.NoError(t, returns(t, reading))
+	y.sock.poller.leave()
+}
+
+// A kick that nobody has needed is not left for the next one.
+func TestSeatKicks(t *testing.T) {
+	processors(t, 2)
+	y := newTallied(t, new(poller))
+	at := &y.sock.poller.seats
+	s := at.take()
+	at.kick(s)
+	at.kick(s)
+	require.False(t, s.wait(y.sock.fd, pollArrivals))
+	at.leave(s)
+	at.kick(s) // nobody sits there
+	require.Same(t, s, at.take())
+	y.says(t, []byte("x"))
+	require.True(t, s.wait(y.sock.fd, pollArrivals))
+	at.leave(s)
+}
+
+// A writer sits too. None of what it writes is lost or repeated.
+func TestSeatRoom(t *testing.T) {
+	y := polls(t, 0)
+	y.sock.wr.seat.hot = true
+	const size = 16 << 20
+	sat := closed(t, func() bool {
+		w := watcherOf(t, y.s)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.writer.seat != nil
+	})
+	drained := aside(func() error {
+		<-sat
+		_, err := io.ReadFull(readerOf{y.peer}, make([]byte, size))
+		return err
+	})
+	_, err := y.s.Writev(soon(t), make([]byte, size))
+	require.NoError(t, err)
+	require.NoError(t, returns(t, drained))
+}
+
+type readerOf struct{ s *Stream }
+
+func (r readerOf) Read(p []byte) (int, error) { return r.s.Read(context.Background(), p) }
+
+// A counted is a context that counts who watches it.
+type counted struct {
+	context.Context
+	begun, stopped atomic.Int32
+}
+
+func (c *counted) AfterFunc(f func()) func() bool {
+	c.begun.Add(1)
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool { c.stopped.Add(1); return stop() }
+}
+
+func newCounted(t testing.TB) (*counted, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	// Package context knows its own contexts by their values, which would go round AfterFunc.
+	return &counted{Context: opaque{ctx}}, cancel
+}
+
+type opaque struct{ context.Context }
+
+func (opaque) Value(any) any { return nil }
+
+// A context is watched once for many waits; another one takes its place, and Close lets go of it.
+func TestWaitsWatchOnce(t *testing.T) {
+	for _, sits := range []bool{false, true} {
+		y := polls(t, 0)
+		first, cancel := newCounted(t)
+		second, end := newCounted(t)
+		wait := func(ctx context.Context) {
+			y.sock.spin.sits = pace{hot: sits}
+			y.ask(t)
+			y.atVain(2, func() { y.says(t, []byte("a")) })
+			_, err := y.read(ctx)
+			require.NoError(t, err)
+		}
+		for range 5 {
+			wait(first)
+		}
+		require.EqualValues(t, 1, first.begun.Load())
+		wait(second)
+		require.EqualValues(t, 1, first.stopped.Load())
+		cancel() // ends nothing
+		wait(second)
+		require.EqualValues(t, 1, second.begun.Load())
+		y.ask(t)
+		reading := y.parks(second)
+		asleep(t, y)
+		end()
+		require.ErrorIs(t, returns(t, reading), context.Canceled)
+		third, _ := newCounted(t)
+		wait(third)
+		require.NoError(t, y.s.Close())
+		require.EqualValues(t, 1, third.stopped.Load())
+	}
+}
