@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -132,8 +133,9 @@ func (p *place) close() error {
 	return unix.Close(p.sock)
 }
 
-// nap sleeps for about d: package time's timers are too coarse. The kernel adds its slack of 50 us.
+// nap sleeps for about d, or until a signal comes: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is
+// not told: its monitor thread would wake up for it.
 func nap(d time.Duration) {
 	t := unix.NsecToTimespec(d.Nanoseconds())
-	_ = unix.Nanosleep(&t, nil)
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }
