@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -212,7 +213,7 @@ func (d peersDir) disturb(p handoff.Point) {
 	_ = os.Remove(filepath.Join(string(d), "disturbance"))
 	_ = os.WriteFile(filepath.Join(string(d), "disturbing"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 	_ = os.Rename(filepath.Join(string(d), "disturbing"), filepath.Join(string(d), "disturbed"))
-	hit(syscall.Signal(n))
+	party.Hit(syscall.Signal(n))
 }
 
 // A worker's process is killed, or stopped, anywhere in its hand-off: one of the two goes on with everything, or the worker has died, alone. Then it moves.

@@ -1,18 +1,12 @@
 package nodes
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"os/signal"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +16,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -59,13 +54,6 @@ type killOrder struct {
 	Short  bool
 }
 
-// A killReport is what a side says when the hand-off is over.
-type killReport struct {
-	PID   int
-	Owner bool
-	Err   string
-}
-
 func peerName(i int) string { return "peer" + strconv.Itoa(i) + "@test" }
 
 func greetingOf(peer, k int) ei.Binary {
@@ -96,33 +84,60 @@ func (o killOrder) config() (Config, error) {
 	for i := range killPeers {
 		table[peerName(i)] = Endpoint{Addr: at}
 	}
-	echo := func(self *Mailbox, m *Message) {
-		if t, err := m.Term(); err == nil {
-			question := t.(ei.Tuple)
-			_ = self.Send(context.Background(), question[0].(ei.Pid), ei.Tuple{question[1], ei.Int(os.Getpid())})
+	return Config{Name: "mover@test", Cookie: "secret", Creation: 4711, Resolver: table, Setup: setUpWitness}, err
+}
+
+// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid}, and greetings of that number behind it.
+func setUpWitness(n *Node) error {
+	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
+		t, err := m.Term()
+		said, ok := t.(ei.Tuple)
+		if err != nil || !ok {
+			return
+		}
+		from := said[0].(ei.Pid)
+		if len(said) == 2 {
+			_ = self.Send(context.Background(), from, ei.Tuple{said[1], ei.Int(os.Getpid())})
+			return
+		}
+		_ = self.Send(context.Background(), from, ei.Tuple{ei.Int(os.Getpid()), self.Pid()})
+		if c := n.Conn(string(from.Node)); c != nil {
+			_ = greet(context.Background(), c, int(said[2].(ei.Int)), int(said[3].(ei.Int)))
+		}
+	}, nil)
+	return err
+}
+
+// greet says so much to a peer that its window is full.
+func greet(ctx context.Context, c *Conn, peer, count int) error {
+	if err := narrow(c.Stream(), unix.SO_SNDBUF); err != nil {
+		return err
+	}
+	for k := range count {
+		if err := c.SendName(ctx, "sink", ei.Tuple{ei.Int(k), greetingOf(peer, k)}); err != nil {
+			return err
 		}
 	}
-	return Config{
-		Name: "mover@test", Cookie: "secret", Creation: 4711, Resolver: table,
-		Setup: func(n *Node) error { _, err := n.Handle("echo", echo, nil); return err },
-	}, err
+	return nil
+}
+
+// narrow gives a stream a small buffer.
+func narrow(s *transport.Stream, buffer int) error {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, buffer, narrowWindow) })
+	return errors.Join(e, err)
 }
 
 func (o killOrder) run() error {
-	goesOn := make(chan os.Signal, 1)
-	signal.Notify(goesOn, syscall.SIGCONT)
 	reached := func(p handoff.Point) {
 		if p == o.At {
-			_ = syscall.Kill(os.Getpid(), o.Signal)
-			<-goesOn
+			party.Hit(o.Signal)
 		}
 	}
-	var d handoff.Deadlines
-	if o.Short {
-		d = handoff.Deadlines{
-			Hello: killDeadline, Static: killDeadline, Freeze: killDeadline, Offer: killDeadline, Stage: killDeadline, Take: killDeadline, Goodbye: killDeadline,
-		}
-	}
+	d := deadlines(o.Short)
 	ch, err := handoff.FileChannel(os.NewFile(3, "channel"))
 	if err != nil {
 		return err
@@ -132,8 +147,7 @@ func (o killOrder) run() error {
 	if err != nil {
 		return err
 	}
-	r := killReport{PID: os.Getpid()}
-	in := bufio.NewReader(os.Stdin)
+	test, r := party.NewSide(), party.Report{PID: os.Getpid()}
 	var n *Node
 	if o.Owner {
 		if n, err = New(cfg); err == nil {
@@ -146,8 +160,7 @@ func (o killOrder) run() error {
 			return err
 		}
 	}
-	fmt.Println("ready") // and the other side, too: no deadline is to begin before
-	if _, err := in.ReadString('\n'); err != nil {
+	if err := test.Ready(); err != nil {
 		return err
 	}
 	if o.Owner {
@@ -167,11 +180,16 @@ func (o killOrder) run() error {
 		var h *handoff.HandoffError
 		r.Owner, r.Err = err == nil || errors.As(err, &h) && h.Owns, fmt.Sprint(err)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		return err
+	return errors.Join(test.Tell(r), test.Stay())
+}
+
+// deadlines are short ones where a side is stopped.
+func deadlines(short bool) handoff.Deadlines {
+	if !short {
+		return handoff.Deadlines{}
 	}
-	_, err = io.Copy(io.Discard, in)
-	return err
+	const d = killDeadline
+	return handoff.Deadlines{Hello: d, Static: d, Freeze: d, Offer: d, Stage: d, Take: d, Goodbye: d}
 }
 
 // meet connects to all peers and says more to each than its window holds.
@@ -181,17 +199,8 @@ func (o killOrder) meet(ctx context.Context, n *Node) error {
 		if err != nil {
 			return err
 		}
-		raw, err := c.Stream().SyscallConn()
-		if err != nil {
+		if err := greet(ctx, c, i, greetings); err != nil {
 			return err
-		}
-		if err := raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, narrowWindow) }); err != nil {
-			return err
-		}
-		for k := range greetings {
-			if err := c.SendName(ctx, "sink", ei.Tuple{ei.Int(k), greetingOf(i, k)}); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -248,16 +257,36 @@ type killPeer struct {
 	*wire
 	i     int
 	rest  []byte // of the first question
-	heard int    // greetings
+	due   int    // greetings
+	heard int    // of these
+	over  bool   // the connection is closed
 }
 
-func (p *killPeer) question(q int) []byte {
-	return frame(p.t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "echo"}, ei.Tuple{p.self, ei.Int(q)})
+// begin leaves half a question on its way.
+func (p *killPeer) begin() {
+	p.t.Helper()
+	first := p.question(ei.Pid{}, 0)
+	half := len(first) / 2
+	require.NoError(p.t, p.write(first[:half]))
+	p.rest = first[half:]
 }
 
-// ask asks, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and in order.
-func (p *killPeer) ask(q int) (pid int) {
-	out := p.question(q)
+// question is a frame to the witness: that of its own connection, or another one.
+func (p *killPeer) question(to ei.Pid, q int) []byte {
+	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}
+	if to != (ei.Pid{}) {
+		ctl = dist.Control{Op: dist.OpSend, To: to}
+	}
+	return frame(p.t, ctl, ei.Tuple{p.self, ei.Int(q)})
+}
+
+// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and in order.
+func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
+	p.t.Helper()
+	if p.over {
+		return 0
+	}
+	out := p.question(to, q)
 	if p.rest != nil {
 		q, out, p.rest = 0, p.rest, nil
 	}
@@ -265,36 +294,47 @@ func (p *killPeer) ask(q int) (pid int) {
 		require.NotErrorIs(p.t, err, context.DeadlineExceeded)
 	}
 	for {
+		ctl, said := p.hear()
+		switch {
+		case said == nil:
+			return 0
+		case ctl.ToName == "sink":
+			require.Equal(p.t, ei.Int(p.heard), said[0], "peer %d", p.i)
+			require.Equal(p.t, greetingOf(p.i, p.heard), said[1])
+			p.heard++
+		default:
+			require.Equal(p.t, p.due, p.heard, "peer %d: the answer has overtaken", p.i)
+			require.Equal(p.t, ei.Int(q), said[0], "peer %d: the answer to another question", p.i)
+			return int(said[1].(ei.Int))
+		}
+	}
+}
+
+// hear takes what comes next, nil if the connection is closed.
+func (p *killPeer) hear() (ctl dist.Control, said ei.Tuple) {
+	p.t.Helper()
+	for {
 		body, err := p.frame(patience(p.t))
 		if err != nil {
 			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
-			return 0
+			p.over = true // and what is left of a frame is none
+			return ctl, nil
 		}
 		if len(body) == 0 {
 			continue
 		}
-		var ctl dist.Control
 		_, raw, err := dist.ParseFrame(body, p.peer.Flags, nil, &ctl)
 		require.NoError(p.t, err)
 		term, err := raw.Decode()
 		require.NoError(p.t, err)
-		said := term.(ei.Tuple)
-		if ctl.ToName == "sink" {
-			require.Equal(p.t, ei.Int(p.heard), said[0], "peer %d", p.i)
-			require.Equal(p.t, greetingOf(p.i, p.heard), said[1])
-			p.heard++
-			continue
-		}
-		require.Equal(p.t, greetings, p.heard, "peer %d: the answer has overtaken", p.i)
-		require.Equal(p.t, ei.Int(q), said[0], "peer %d: the answer to another question", p.i)
-		return int(said[1].(ei.Int))
+		return ctl, term.(ei.Tuple)
 	}
 }
 
 // ask asks all.
 func ask(peers []*killPeer, q int) (owner int) {
 	for i, p := range peers {
-		who := p.ask(q)
+		who := p.ask(ei.Pid{}, q)
 		if i > 0 {
 			require.Equal(p.t, owner, who, "two owners")
 		}
@@ -303,146 +343,57 @@ func ask(peers []*killPeer, q int) (owner int) {
 	return owner
 }
 
-// A killParty is a side.
-type killParty struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func startKillParty(t *testing.T, o killOrder, end *os.File) *killParty {
-	t.Helper()
-	text, err := json.Marshal(o)
-	require.NoError(t, err)
-	self, err := os.Executable()
-	require.NoError(t, err)
-	p := &killParty{cmd: exec.Command(self)}
-	p.cmd.Env = append(os.Environ(), killVariable+"="+string(text), "GORACE=halt_on_error=1 atexit_sleep_ms=0")
-	p.cmd.ExtraFiles, p.cmd.Stderr = []*os.File{end}, os.Stderr
-	p.in, err = p.cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	p.out = bufio.NewReader(out)
-	watchdog := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
-	t.Cleanup(func() {
-		watchdog.Stop()
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	})
-	return p
-}
-
-func (p *killParty) report(t *testing.T) (r killReport) {
-	t.Helper()
-	line, err := p.out.ReadString('\n')
-	require.NoError(t, err, "it has said nothing")
-	require.NoError(t, json.Unmarshal([]byte(line), &r))
-	return r
-}
-
-// halted waits until the process has been stopped.
-func (p *killParty) halted(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
-		_, rest, _ := strings.Cut(string(b), ") ")
-		return err == nil && strings.HasPrefix(rest, "T")
-	}, killPatience, time.Millisecond)
-}
-
 // One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one process serves, and each peer
 // gets everything once and in order, or sees the end of the connection.
 func TestKill(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
-	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
-		for side, points := range [][]handoff.Point{ownerPoints, heirPoints} {
-			owns := []handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}[side]
-			for i, at := range points {
-				t.Run(fmt.Sprintf("%v/%s", sig, at), func(t *testing.T) {
-					t.Parallel()
-					turns <- struct{}{}
-					defer func() { <-turns }()
-					killOne(t, side, killOrder{At: at, Signal: sig}, i >= slices.Index(points, owns))
-				})
-			}
-		}
+	for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			killOne(t, c)
+		})
 	}
 }
 
-func killOne(t *testing.T, victim int, o killOrder, moved bool) {
+func killOne(t *testing.T, c party.Cell[handoff.Point]) {
 	w := newWorld(t, "tcp")
 	a := w.ambush("peers@test")
-	var peers []*killPeer
-	o.Addr, o.Short = a.l.Addr().String(), o.Signal == syscall.SIGSTOP
-	o.Half = len((&killPeer{wire: &wire{t: t, self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}).question(0)) / 2
-	var orders [2]killOrder
-	for i := range orders {
-		orders[i] = o
-		orders[i].Owner = i == 0
-		if i != victim {
-			orders[i].At = ""
-		}
-	}
+	first := &killPeer{wire: &wire{t: t, self: ei.Pid{Node: ei.Atom(peerName(0)), ID: 1, Creation: 77}}}
 	one, other, err := handoff.SocketPair()
 	require.NoError(t, err)
-	parties := [2]*killParty{startKillParty(t, orders[0], one), startKillParty(t, orders[1], other)}
-	require.NoError(t, errors.Join(one.Close(), other.Close()))
-	for i := range killPeers {
-		p := &killPeer{wire: a.accept(), i: i}
-		raw, err := p.s.SyscallConn()
+	var sides [2]*party.Party
+	for i, end := range []*os.File{one, other} {
+		o := killOrder{Owner: i == 0, Addr: a.l.Addr().String(), Short: c.Signal == syscall.SIGSTOP, Half: len(first.question(ei.Pid{}, 0)) / 2}
+		if i == c.Victim {
+			o.At, o.Signal = c.At, c.Signal
+		}
+		text, err := json.Marshal(o)
 		require.NoError(t, err)
-		require.NoError(t, raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, narrowWindow) }))
+		sides[i] = party.Start(t, []string{killVariable + "=" + string(text)}, end)
+		require.NoError(t, end.Close())
+	}
+	var peers []*killPeer
+	for i := range killPeers {
+		p := &killPeer{wire: a.accept(), i: i, due: greetings}
+		require.NoError(t, narrow(p.s, unix.SO_RCVBUF))
 		require.NoError(t, p.respond(role(peerName(i)), dist.StatusOK))
-		first := p.question(0)
-		require.NoError(t, p.write(first[:o.Half]))
-		p.rest = first[o.Half:]
+		p.begin()
 		peers = append(peers, p)
 	}
-	for _, p := range parties {
-		line, err := p.out.ReadString('\n')
-		require.NoError(t, err, "it has said nothing")
-		require.Equal(t, "ready\n", line)
-	}
-	for _, p := range parties {
-		_, err := p.in.Write([]byte("\n"))
-		require.NoError(t, err)
-	}
-
-	v, rest := parties[victim], parties[1-victim]
-	owner := parties[0]
-	if moved {
-		owner = parties[1]
-	}
-	if o.Signal == syscall.SIGKILL {
-		_ = v.cmd.Wait()
-		r := rest.report(t)
-		require.Equal(t, owner == rest, r.Owner, r.Err)
+	party.Begin(t, sides)
+	q := 0
+	c.Play(t, sides, func(owner *party.Party, why string) {
 		want := 0
-		if r.Owner {
-			want = r.PID
+		if owner != nil {
+			want = owner.PID()
 		}
-		require.Equal(t, want, ask(peers, 1), r.Err)
-	} else {
-		v.halted(t)
-		first := rest.report(t)
-		require.Equal(t, owner == rest, first.Owner, first.Err)
-		if first.Owner {
-			require.Equal(t, first.PID, ask(peers, 1))
-		}
-		require.NoError(t, v.cmd.Process.Signal(syscall.SIGCONT))
-		second := v.report(t)
-		require.Equal(t, owner == v, second.Owner, second.Err)
-		for q := range 3 {
-			require.Equal(t, owner.cmd.Process.Pid, ask(peers, 2+q))
-		}
+		q++
+		require.Equal(t, want, ask(peers, q), why)
+	})
+	for _, p := range sides {
+		p.Leave(t)
 	}
-	for _, p := range parties {
-		_ = p.in.Close()
-		if p != v || o.Signal != syscall.SIGKILL {
-			require.NoError(t, p.cmd.Wait())
-		}
-	}
-	require.Zero(t, ask(peers, 9), "somebody still has a connection")
+	require.Zero(t, ask(peers, q+1), "somebody still has a connection")
 }

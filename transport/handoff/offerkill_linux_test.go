@@ -1,24 +1,23 @@
 package handoff
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/party"
 )
 
 // ownerPoints and heirPoints are where a side is killed or stopped, in order. The points of some are passed only if there is much to hand over.
@@ -38,19 +37,6 @@ var (
 	}, onlyOfMany...)
 )
 
-// after tells whether the new owner owns once a side has reached a point.
-func after(points []Point, p, first Point) bool {
-	for _, q := range points {
-		if q == first {
-			return true
-		}
-		if q == p {
-			return false
-		}
-	}
-	return false
-}
-
 // What a session's peer has no room for.
 const (
 	smallBuffer  = 4 << 10
@@ -61,73 +47,11 @@ const (
 // sizesVariable names other numbers of sessions, for long runs, and all points.
 const sizesVariable = "HANDOFF_KILL_SESSIONS"
 
-// A party is a process that is one side.
-type party struct {
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	out    *bufio.Reader
-	killed bool
-}
-
-func startParty(t *testing.T, side string, o order, files ...*os.File) *party {
+func startParty(t *testing.T, side string, o order, files ...*os.File) *party.Party {
 	t.Helper()
 	text, err := json.Marshal(o)
 	require.NoError(t, err)
-	self, err := os.Executable()
-	require.NoError(t, err)
-	p := &party{cmd: exec.Command(self)}
-	p.cmd.Env = append(os.Environ(), sideVariable+"="+side, orderVariable+"="+string(text), atExit())
-	p.cmd.ExtraFiles, p.cmd.Stderr = files, os.Stderr
-	p.in, err = p.cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, p.cmd.Start())
-	p.out = bufio.NewReader(out)
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-	})
-	watchdog := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
-	t.Cleanup(func() { watchdog.Stop() })
-	return p
-}
-
-// atExit has a side leave at once: under the race detector a program waits for a second, in case that something is reported late.
-func atExit() string {
-	return strings.TrimSpace("GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=0")
-}
-
-func (p *party) report(t *testing.T) (r report) {
-	t.Helper()
-	line, err := p.out.ReadString('\n')
-	require.NoError(t, err, "it has said nothing")
-	require.NoError(t, json.Unmarshal([]byte(line), &r))
-	require.Equal(t, p.cmd.Process.Pid, r.PID)
-	require.Empty(t, r.Leak, r.Err)
-	return r
-}
-
-// stopped waits until the process has been stopped.
-func (p *party) stopped(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
-		if err != nil {
-			return false
-		}
-		_, rest, _ := strings.Cut(string(b), ") ")
-		return strings.HasPrefix(rest, "T")
-	}, serveDeadline, time.Millisecond)
-}
-
-func (p *party) leave(t *testing.T) {
-	t.Helper()
-	_ = p.in.Close()
-	err := p.cmd.Wait()
-	if !p.killed {
-		require.NoError(t, err)
-	}
+	return party.Start(t, []string{sideVariable + "=" + side, orderVariable + "=" + string(text)}, files...)
 }
 
 // A farEnd is that of a session. It asks, and checks each byte that comes.
@@ -238,7 +162,7 @@ func room(t *testing.T) int {
 }
 
 // startBoth starts both sides. The peer of every session has sent half a question, and has no room for all of the greeting.
-func startBoth(t *testing.T, count int, owner, heir order) (farEnds, *party, *party) {
+func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Party) {
 	t.Helper()
 	var near []*os.File
 	var far farEnds
@@ -260,109 +184,54 @@ func startBoth(t *testing.T, count int, owner, heir order) (farEnds, *party, *pa
 	}
 	one, other, err := SocketPair()
 	require.NoError(t, err)
-	for _, o := range []*order{&owner, &heir} {
+	for i := range orders {
+		o := &orders[i]
 		o.Sessions, o.TCP, o.Greeting = count, tcp, greeting
 		if count > descriptorsAMessage {
 			o.Padding = testPadding
 		}
 	}
-	a := startParty(t, "owner", owner, append([]*os.File{one}, near...)...)
-	b := startParty(t, "heir", heir, other)
-	for _, p := range []*party{a, b} {
-		line, err := p.out.ReadString('\n')
-		require.NoError(t, err, "it has said nothing")
-		require.Equal(t, readyWord+"\n", line)
-	}
-	for _, p := range []*party{a, b} {
-		_, err := p.in.Write([]byte{'\n'})
-		require.NoError(t, err)
-	}
+	sides := [2]*party.Party{startParty(t, "owner", orders[0], append([]*os.File{one}, near...)...), startParty(t, "heir", orders[1], other)}
+	party.Begin(t, sides)
 	for _, f := range append(near, one, other) {
 		require.NoError(t, f.Close())
 	}
-	return far, a, b
+	return far, sides
 }
 
 // Whichever side dies or stops, and wherever: never are there two owners, nobody waits for ever, and nothing is left behind.
 func TestKill(t *testing.T) {
 	for _, count := range matrixSizes() {
-		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
-			for _, side := range []string{"owner", "heir"} {
-				points, owned := ownerPoints, OwnerCommitted
-				if side == "heir" {
-					points, owned = heirPoints, HeirOwns
-				}
-				for _, at := range points {
-					if count <= descriptorsAMessage && contains(onlyOfMany, at) {
-						continue
-					}
-					if count > 1 && signal == syscall.SIGSTOP && os.Getenv(sizesVariable) == "" && !contains(otherOfMany, at) {
-						continue
-					}
-					t.Run(fmt.Sprintf("%d/%v/%s", count, signal, at), func(t *testing.T) {
-						t.Parallel()
-						moved := at == owned || after(points, at, owned)
-						var orders [2]order
-						o := order{At: at, Signal: signal}
-						for i := range orders {
-							orders[i].Short = signal == syscall.SIGSTOP
-						}
-						victim := 0
-						if side == "heir" {
-							victim = 1
-						}
-						o.Short = orders[victim].Short
-						orders[victim] = o
-						far, a, b := startBoth(t, count, orders[0], orders[1])
-						parties := [2]*party{a, b}
-						if signal == syscall.SIGKILL {
-							killed(t, far, parties[victim], parties[1-victim], (victim == 1) == moved)
-						} else {
-							paused(t, far, parties, victim, moved)
-						}
-						a.leave(t)
-						b.leave(t)
-						require.Zero(t, far.ask(t, 9), "somebody still has a session")
-					})
-				}
+		for _, c := range party.Cells([2][]Point{ownerPoints, heirPoints}, [2]Point{OwnerCommitted, HeirOwns}) {
+			if count <= descriptorsAMessage && slices.Contains(onlyOfMany, c.At) {
+				continue
 			}
+			if count > 1 && c.Signal == syscall.SIGSTOP && os.Getenv(sizesVariable) == "" && !slices.Contains(otherOfMany, c.At) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d/%v", count, c), func(t *testing.T) {
+				t.Parallel()
+				var orders [2]order
+				for i := range orders {
+					orders[i].Short = c.Signal == syscall.SIGSTOP
+				}
+				orders[c.Victim].At, orders[c.Victim].Signal = c.At, c.Signal
+				far, sides := startBoth(t, count, orders)
+				question := uint64(0)
+				c.Play(t, sides, func(owner *party.Party, why string) {
+					want := 0
+					if owner != nil {
+						want = owner.PID()
+					}
+					question++
+					require.Equal(t, want, far.ask(t, question), why)
+				})
+				for _, p := range sides {
+					p.Leave(t)
+				}
+				require.Zero(t, far.ask(t, question+1), "somebody still has a session")
+			})
 		}
-	}
-}
-
-// killed: the victim is dead. Either it was the owner, and its peers see the end, or the other one serves.
-func killed(t *testing.T, far farEnds, victim, other *party, owned bool) {
-	victim.killed = true
-	state, err := victim.cmd.Process.Wait()
-	require.NoError(t, err)
-	require.Equal(t, syscall.SIGKILL, state.Sys().(syscall.WaitStatus).Signal())
-	r := other.report(t)
-	require.Equal(t, !owned, r.Owner, r.Err)
-	want := 0
-	if r.Owner {
-		want = r.PID
-	}
-	require.Equal(t, want, far.ask(t, 1), r.Err)
-}
-
-// paused: the victim stands still until the other one has decided, and goes on then.
-func paused(t *testing.T, far farEnds, parties [2]*party, victim int, moved bool) {
-	owner := 0
-	if moved {
-		owner = 1
-	}
-	v, other := parties[victim], parties[1-victim]
-	v.stopped(t)
-	first := other.report(t)
-	require.Equal(t, owner != victim, first.Owner, first.Err)
-	if first.Owner {
-		require.Equal(t, first.PID, far.ask(t, 1), first.Err)
-	}
-	require.NoError(t, v.cmd.Process.Signal(syscall.SIGCONT))
-	second := v.report(t)
-	require.NotEqual(t, first.Owner, second.Owner, "%s; %s", first.Err, second.Err)
-	for question := range uint64(3) {
-		require.Equal(t, parties[owner].cmd.Process.Pid, far.ask(t, 2+question))
 	}
 }
 
@@ -371,8 +240,8 @@ func TestNoNumbersThere(t *testing.T) {
 	for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
 		t.Run(string(at), func(t *testing.T) {
 			t.Parallel()
-			far, a, b := startBoth(t, 250, order{}, order{At: at, NoFile: true})
-			ra, rb := a.report(t), b.report(t)
+			far, sides := startBoth(t, 250, [2]order{{}, {At: at, NoFile: true}})
+			ra, rb := sides[0].Report(t), sides[1].Report(t)
 			require.True(t, ra.Owner, ra.Err)
 			require.False(t, rb.Owner)
 			switch at {
@@ -384,8 +253,9 @@ func TestNoNumbersThere(t *testing.T) {
 				require.Contains(t, ra.Err, ErrDescriptorsLost.Error())
 			}
 			require.Equal(t, ra.PID, far.ask(t, 1))
-			a.leave(t)
-			b.leave(t)
+			for _, p := range sides {
+				p.Leave(t)
+			}
 		})
 	}
 }
@@ -395,8 +265,8 @@ func TestHandOff(t *testing.T) {
 	for _, count := range []int{0, 1, 450} {
 		t.Run(strconv.Itoa(count), func(t *testing.T) {
 			t.Parallel()
-			far, a, b := startBoth(t, count, order{}, order{})
-			ra, rb := a.report(t), b.report(t)
+			far, sides := startBoth(t, count, [2]order{})
+			ra, rb := sides[0].Report(t), sides[1].Report(t)
 			require.False(t, ra.Owner, ra.Err)
 			require.True(t, rb.Owner, rb.Err)
 			require.Equal(t, "<nil>", ra.Err)
@@ -404,8 +274,9 @@ func TestHandOff(t *testing.T) {
 			if count > 0 {
 				require.Equal(t, rb.PID, far.ask(t, 1))
 			}
-			a.leave(t)
-			b.leave(t)
+			for _, p := range sides {
+				p.Leave(t)
+			}
 		})
 	}
 }
@@ -421,13 +292,4 @@ func matrixSizes() (sizes []int) {
 		sizes = []int{1, 250}
 	}
 	return sizes
-}
-
-func contains(points []Point, p Point) bool {
-	for _, q := range points {
-		if q == p {
-			return true
-		}
-	}
-	return false
 }

@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -20,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -33,7 +32,6 @@ const (
 	halfImported    = Point("heir: half imported")
 	allImported     = Point("heir: all imported")
 	halfThawed      = Point("heir: half thawed")
-	readyWord       = "ready"
 	headLength      = 4
 	questionLength  = 8
 	halfLength      = headLength + questionLength/2 - 1 // what has come of the first question
@@ -64,14 +62,6 @@ func (o order) goroutines() int {
 		return 2 * o.Sessions
 	}
 	return o.Sessions
-}
-
-// A report is what a side says when the hand-off is over.
-type report struct {
-	PID   int
-	Owner bool
-	Err   string
-	Leak  string
 }
 
 // A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns. To each session it says a greeting
@@ -318,28 +308,19 @@ func (v *service) stage(ctx context.Context, state []byte, fds []int) (Staged, e
 // runSide is the main function of a side.
 func runSide(side string) int {
 	var o order
-	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
+	err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o)
+	if err == nil {
+		err = o.run(side, party.NewSide())
 	}
-	r, err := o.run(side)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, side, err)
 		return 2
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		return 3
-	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
 }
 
-func (o order) run(side string) (r report, err error) {
-	r.PID = os.Getpid()
-	goesOn := make(chan os.Signal, 1)
-	if o.Signal == syscall.SIGSTOP {
-		signal.Notify(goesOn, syscall.SIGCONT)
-	}
+func (o order) run(side string, test *party.Side) error {
+	r := party.Report{PID: os.Getpid()}
 	reached := func(p Point) {
 		switch {
 		case p != o.At:
@@ -348,8 +329,7 @@ func (o order) run(side string) (r report, err error) {
 				panic(err)
 			}
 		default:
-			_ = syscall.Kill(os.Getpid(), o.Signal)
-			<-goesOn // whichever thread has got the signal, this one goes no further
+			party.Hit(o.Signal)
 		}
 	}
 	var d Deadlines
@@ -369,18 +349,17 @@ func (o order) run(side string) (r report, err error) {
 	}
 	s, err := newService(context.Background(), o, reached, fds, nil)
 	if err != nil {
-		return r, err
+		return err
 	}
 	ch, err := FileChannel(os.NewFile(3, "channel"))
 	if err != nil {
-		return r, err
+		return err
 	}
 	if err := s.greet(); err != nil {
-		return r, err
+		return err
 	}
-	fmt.Println(readyWord) // and the other side, too: no deadline is to begin before
-	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
-		return r, err
+	if err := test.Ready(); err != nil {
+		return err
 	}
 	open, running := len(openDescriptorsNow()), runtime.NumGoroutine()
 	if side == "owner" {
@@ -409,7 +388,7 @@ func (o order) run(side string) (r report, err error) {
 			r.Leak = fmt.Sprintf("%d goroutines, and %d are due", now, running)
 		}
 	}
-	return r, ch.Close()
+	return errors.Join(test.Tell(r), ch.Close(), test.Stay())
 }
 
 // openDescriptorsNow lists what this process has open, the runtime's own aside.

@@ -1,4 +1,4 @@
-package nodes
+package party
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hit sends a signal to this process, whose thread does not come back before that has its effect.
-func hit(s syscall.Signal) {
+// Hit sends a signal to this process, whose thread does not come back before that has its effect.
+func Hit(s syscall.Signal) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), s)

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package nodes
+package party
 
 import (
 	"os"
@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func hit(s syscall.Signal) {
+// Hit sends a signal to this process, and gives it time to have its effect.
+func Hit(s syscall.Signal) {
 	_ = syscall.Kill(os.Getpid(), s)
 	time.Sleep(100 * time.Millisecond)
 }

@@ -1,0 +1,121 @@
+//go:build unix
+
+package party
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	// lifetime is how long a party may live: whatever a test waits for comes to an end.
+	lifetime = time.Minute
+	// patience is how long what a test waits for may take on a busy machine.
+	patience = 20 * time.Second
+)
+
+// A Party is a process of the test's own program.
+type Party struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	say    *json.Encoder
+	hear   *json.Decoder
+	killed bool
+}
+
+// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or a minute later.
+func Start(t testing.TB, env []string, files ...*os.File) *Party {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	p := &Party{cmd: exec.Command(self)}
+	p.cmd.Env = append(append(os.Environ(), AtExit()), env...)
+	p.cmd.ExtraFiles, p.cmd.Stderr = files, os.Stderr
+	p.in, err = p.cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	p.say, p.hear = json.NewEncoder(p.in), json.NewDecoder(out)
+	watchdog := time.AfterFunc(lifetime, func() { _ = p.cmd.Process.Kill() })
+	t.Cleanup(func() {
+		watchdog.Stop()
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	})
+	return p
+}
+
+// AtExit has a program leave at once: under the race detector it waits for a second otherwise, in case that something is reported late.
+func AtExit() string {
+	return strings.TrimSpace("GORACE=" + os.Getenv("GORACE") + " halt_on_error=1 atexit_sleep_ms=0")
+}
+
+// PID is the process.
+func (p *Party) PID() int { return p.cmd.Process.Pid }
+
+// Hear takes what the party tells next: see Side.Tell.
+func (p *Party) Hear(t testing.TB, v any) {
+	t.Helper()
+	require.NoError(t, p.hear.Decode(v), "party %d has said nothing", p.PID())
+}
+
+// Say says something to it: see Side.Hear.
+func (p *Party) Say(t testing.TB, v any) {
+	t.Helper()
+	require.NoError(t, p.say.Encode(v))
+}
+
+// Ask says something, and takes the answer.
+func (p *Party) Ask(t testing.TB, question, answer any) {
+	t.Helper()
+	p.Say(t, question)
+	p.Hear(t, answer)
+}
+
+// Report takes the party's report.
+func (p *Party) Report(t testing.TB) (r Report) {
+	t.Helper()
+	p.Hear(t, &r)
+	require.Equal(t, p.PID(), r.PID)
+	require.Empty(t, r.Leak, r.Err)
+	return r
+}
+
+// Killed waits until the party has been killed.
+func (p *Party) Killed(t testing.TB) {
+	t.Helper()
+	p.killed = true
+	state, err := p.cmd.Process.Wait()
+	require.NoError(t, err)
+	require.Equal(t, syscall.SIGKILL, state.Sys().(syscall.WaitStatus).Signal())
+}
+
+// Halted waits until the party has been stopped.
+func (p *Party) Halted(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool { return Stopped(p.PID()) }, patience, time.Millisecond)
+}
+
+// GoOn has it go on.
+func (p *Party) GoOn(t testing.TB) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT))
+}
+
+// Leave ends what the party hears, and wants it to end well, unless it has been killed.
+func (p *Party) Leave(t testing.TB) {
+	t.Helper()
+	_ = p.in.Close()
+	if err := p.cmd.Wait(); !p.killed {
+		require.NoError(t, err)
+	}
+}
