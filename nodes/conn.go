@@ -107,7 +107,7 @@ func (c *Conn) Err() error {
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
 // connection is frozen. It is ei_close_connection.
 func (c *Conn) Close() error {
-	if c.mark(ErrClosed) {
+	if c.mark(ErrClosed, nil) {
 		c.end()
 	}
 	<-c.left
@@ -116,13 +116,15 @@ func (c *Conn) Close() error {
 
 // fail ends the connection for a reason. It does not wait.
 func (c *Conn) fail(err error) {
-	if c.mark(err) {
-		c.n.wg.Go(c.end)
+	wg := &c.n.wg
+	if c.mark(err, wg) {
+		go func() { defer wg.Done(); c.end() }()
 	}
 }
 
-// mark gives the reason why the connection ends; true for the first, who has to end it. A frozen connection ends when it is thawed.
-func (c *Conn) mark(err error) (first bool) {
+// mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can wait for the end. A frozen connection ends
+// when it is thawed.
+func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -135,6 +137,9 @@ func (c *Conn) mark(err error) (first bool) {
 		return false
 	}
 	c.err = err
+	if count != nil {
+		count.Add(1)
+	}
 	close(c.done)
 	c.ticks.end()
 	if c.part == 0 {
