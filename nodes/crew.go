@@ -147,8 +147,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 			f.wg.Go(w.attend)
 			return w, nil
 		}
-		w.proc.kill()
-		<-w.proc.exited
+		w.proc.end()
 	}
 	w.line.close()
 	<-w.line.wrote
@@ -199,14 +198,7 @@ func (w *crewman) attend() {
 		proc.release()
 		return
 	}
-	t := time.NewTimer(farewell + shutdownTime)
-	defer t.Stop()
-	select {
-	case <-proc.exited:
-	case <-t.C: // it has closed the line and goes on
-		proc.kill()
-		<-proc.exited
-	}
+	proc.retire(farewell + shutdownTime) // it may have closed the line and go on
 }
 
 // discharge drops what a worker had.

@@ -11,14 +11,14 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// lastWords is how long a worker may take to say what became of it once the process that was to take its place has ended.
+// lastWords is how long a worker may take to say what became of it once its process, or the one that was to take its place, has ended.
 const lastWords = 2 * time.Second
 
 // A WorkerUpgrade says what became of the upgrade of one worker.
 type WorkerUpgrade struct {
 	Slot     int
-	Old, New int   // processes; New is 0 where Err is not nil
-	Err      error // why the old process goes on, or, if it has ended, that it has
+	Old, New int   // processes; New is 0 if that one does not have the worker
+	Err      error // why the old process goes on; if it has ended, that it has, or that the new one has the worker and does not answer
 }
 
 // UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that the old one has: other nodes, and the
@@ -75,30 +75,16 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	id := w.moves
 	f.mu.Unlock()
 	if !w.line.say(word{Topic: sayMove, ID: id, fd: ours}) {
-		next.kill()
-		<-next.exited
+		next.end()
 		return 0, errEnded
 	}
-	var m word
-	ok := true
-	select {
-	case m, ok = <-heard:
-	case <-next.exited:
-		t := time.NewTimer(lastWords)
-		defer t.Stop()
-		select {
-		case m, ok = <-heard:
-		case <-t.C:
-			m = word{Topic: sayStayed, Name: "it has not said why"}
-		}
-	}
+	m, ok := outcome(w.process(), next, heard)
 	switch {
 	case !ok: // the worker's line has ended, and a successor that has not taken over ends by itself
 		next.retire(farewell + shutdownTime)
 		return 0, errEnded
-	case m.Topic != sayMoved:
-		next.kill() // the token is not out, or was taken back
-		<-next.exited
+	case m.Topic == sayStayed:
+		next.end() // the token is not out, or was taken back
 		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.ended())
 	}
 	f.mu.Lock()
@@ -110,6 +96,10 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}
+		if m.Topic != sayMoved {
+			w.hang()
+			err = errSilent
+		}
 	}
 	f.mu.Unlock()
 	if ended {
@@ -117,11 +107,38 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		return 0, errEnded
 	}
 	old.retire(farewell + shutdownTime)
-	return next.pid, nil
+	return next.pid, err
+}
+
+// outcome waits for what becomes of a worker that has been told to move: what is said of it, or, behind the end of one of the two processes, nothing, which is the zero word if it
+// is the new one that lives. ok is false when the worker's line has ended.
+func outcome(old, next *process, heard <-chan word) (m word, ok bool) {
+	select {
+	case m, ok = <-heard:
+		return m, ok
+	case <-next.exited:
+	case <-old.exited: // it was done, or has lost patience with a new one that has the token
+	}
+	t := time.NewTimer(lastWords)
+	defer t.Stop()
+	select {
+	case m, ok = <-heard:
+		return m, ok
+	case <-t.C:
+	}
+	select {
+	case <-next.exited:
+		return word{Topic: sayStayed, Name: "it has not said why"}, true
+	default:
+		return word{}, true
+	}
 }
 
 // errEnded: there is no old process that goes on, but a new one in its slot, which has nothing of it.
 var errEnded = errors.New("the worker has ended, and is replaced")
+
+// errSilent: the old process has ended, and has not given up what it handed over.
+var errSilent = errors.New("the new process has the worker, and does not answer")
 
 // clear sees to it that a worker gets no sessions, and has taken those that it was given.
 func (f *Front) clear(w *crewman, heard chan word) error {
@@ -176,16 +193,4 @@ func (f *Front) launchSuccessor() (*process, int, error) {
 		return nil, -1, errors.Join(err, closeDescriptor(fd))
 	}
 	return next, fd, nil
-}
-
-// retire waits for the end of a process that has nothing left to do, or ends it.
-func (p *process) retire(limit time.Duration) {
-	t := time.NewTimer(limit)
-	defer t.Stop()
-	select {
-	case <-p.exited:
-	case <-t.C:
-		p.kill()
-		<-p.exited
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -320,6 +321,39 @@ func TestWorkerMoveDisturbed(t *testing.T) {
 			require.Eventually(t, func() bool { return sessions(w.f) == 1 }, tooLong, tick)
 		})
 	}
+}
+
+// A worker dies while the front stands still: what is handed over of it stays what it was, and the new front finds out.
+func TestWorkerDiesInFreeze(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	dead, lives := w.worker(ns[0]), w.worker(ns[1])
+	e, err := w.f.Freeze(patience(t))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
+	for _, c := range w.f.crew {
+		if c.proc.pid == dead {
+			arrives(t, c.proc.exited, "the end of the process")
+		}
+	}
+	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+	if err != nil {
+		e.Thaw()
+	}
+	require.NoError(t, err)
+	for _, c := range g.f.crew {
+		require.Equal(t, runtime.GOOS == "linux", c.proc.handle.there(), "%d", c.proc.pid)
+	}
+	require.NoError(t, e.Release())
+	require.NoError(t, g.Start(patience(t)))
+	require.NoError(t, w.f.Close())
+	w.f = g.Front()
+	require.Eventually(t, func() bool {
+		pid, err := ns[0].RPC(patience(t), frontName, "w", "pid")
+		return err == nil && pid != ei.Int(dead)
+	}, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 2 }, tooLong, tick)
+	require.Equal(t, lives, w.worker(ns[1]))
 }
 
 // What goes wrong while the front moves leaves it as it was; and it does one thing at a time.

@@ -63,7 +63,6 @@ func (p *process) watch() {
 			}
 		}
 		close(p.exited)
-		p.handle.close()
 	}()
 }
 
@@ -85,6 +84,22 @@ func (p *process) kill() {
 	default:
 		_ = killProcess(p.pid)
 	}
+}
+
+// end ends the process by force.
+func (p *process) end() { p.retire(0) }
+
+// retire waits for the end of a process that has nothing left to do, or ends it. Until then its handle is there, even of one that has died: its number may be another one's.
+func (p *process) retire(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-p.exited:
+	case <-t.C:
+		p.kill()
+		<-p.exited
+	}
+	p.handle.close()
 }
 
 // release lets go of the process, which goes on.

@@ -209,8 +209,10 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
 		Stage: h.stage,
 		// The old process says nothing while it drains.
-		Deadlines: handoff.Deadlines{Freeze: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*limit, Offer: limit, Take: limit, Goodbye: limit},
-		Reached:   cfg.moveReached,
+		Deadlines: handoff.Deadlines{
+			Hello: limit, Static: limit, Freeze: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*limit, Offer: limit, Stage: limit, Take: limit, Goodbye: limit,
+		},
+		Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {
 		return nil, err
