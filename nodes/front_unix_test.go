@@ -27,7 +27,7 @@ const frontName = "front@127.0.0.1"
 // testWorker is what a worker of these tests does.
 func testWorker() int {
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, moveReached: testPeers().disturb, moveLimit: time.Second,
+		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, DrainTimeout: 2 * time.Second, moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
@@ -73,6 +73,9 @@ func (e peersEntry) Close() error   { return os.Remove(string(e)) }
 
 // setUpTestWorker gives each worker a fixed process and functions to try everything with.
 func setUpTestWorker(n *Node) error {
+	if err := setUpWitness(n); err != nil {
+		return err
+	}
 	if _, err := n.Serve("echo", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, self *Mailbox, m *Message) {

@@ -7,19 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -200,126 +195,6 @@ func TestWorkersMove(t *testing.T) {
 	}
 	for _, k := range talkers {
 		require.Positive(t, k.end(t))
-	}
-}
-
-// disturb is what befalls a worker of a test at a point of its hand-off: what the file "disturbance" says, "POINT|SIGNAL". "disturbed" says whom.
-func (d peersDir) disturb(p handoff.Point) {
-	text, err := os.ReadFile(filepath.Join(string(d), "disturbance"))
-	at, signal, ok := strings.Cut(string(text), "|")
-	n, e := strconv.Atoi(signal)
-	if err != nil || !ok || e != nil || at != string(p) {
-		return
-	}
-	_ = os.Remove(filepath.Join(string(d), "disturbance"))
-	_ = os.WriteFile(filepath.Join(string(d), "disturbing"), []byte(strconv.Itoa(os.Getpid())), 0o600)
-	_ = os.Rename(filepath.Join(string(d), "disturbing"), filepath.Join(string(d), "disturbed"))
-	party.Hit(syscall.Signal(n))
-}
-
-// A worker's process is killed, or stopped, anywhere in its hand-off: one of the two goes on with everything, or the worker has died, alone. Then it moves.
-func TestWorkerMoveDisturbed(t *testing.T) {
-	const kill, stop = syscall.SIGKILL, syscall.SIGSTOP
-	w := newFrontWorld(t, 1)
-	peer := w.node("peer@127.0.0.1")
-	type outcome int
-	const (
-		stays outcome = iota // the old process is the worker
-		moves                // the new one is
-		dies                 // neither: another one has its slot
-	)
-	for _, tt := range []struct {
-		at     handoff.Point
-		signal syscall.Signal
-		want   outcome
-	}{
-		{handoff.OwnerConnected, kill, dies},
-		{handoff.OwnerGreeted, stop, moves}, // in good time
-		{handoff.OwnerFreezes, kill, dies},
-		{handoff.OwnerDescriptorsSent, kill, dies},
-		{handoff.OwnerOffered, stop, stays},
-		{handoff.OwnerAccepted, kill, dies},
-		{handoff.OwnerAccepted, stop, stays},
-		{handoff.OwnerCommitted, kill, moves},
-		{handoff.OwnerCommitted, stop, moves},
-		{handoff.OwnerHeard, kill, moves},
-		{handoff.OwnerReleased, stop, moves},
-		{handoff.OwnerLeaves, kill, moves},
-		{handoff.HeirConnected, kill, stays},
-		{handoff.HeirGreeted, stop, stays},
-		{handoff.HeirPrepared, kill, stays},
-		{handoff.HeirDescriptorsAll, stop, stays},
-		{handoff.HeirStateAll, kill, stays},
-		{handoff.HeirStaged, kill, stays},
-		{handoff.HeirWaits, stop, stays},
-		{handoff.HeirOwns, kill, dies},
-		{handoff.HeirOwns, stop, moves},
-		{handoff.HeirStarted, kill, dies},
-		{handoff.HeirSaid, stop, moves},
-		{handoff.HeirParted, kill, dies},
-	} {
-		t.Run(fmt.Sprintf("%s, %v", tt.at, tt.signal), func(t *testing.T) {
-			w.t = t
-			old := w.worker(peer)
-			c := peer.Conn(frontName)
-			disturbed := filepath.Join(w.dir, "disturbed")
-			_ = os.Remove(disturbed)
-			require.NoError(t, os.WriteFile(filepath.Join(w.dir, "disturbance"), []byte(fmt.Sprintf("%s|%d", tt.at, int(tt.signal))), 0o600))
-			over := make(chan struct{})
-			resumed := make(chan struct{})
-			go func() { // who was stopped goes on when the others have lost patience
-				defer close(resumed)
-				for tt.signal == stop {
-					if text, err := os.ReadFile(disturbed); err == nil {
-						select {
-						case <-over:
-						case <-time.After(1500 * time.Millisecond):
-						}
-						pid, _ := strconv.Atoi(string(text))
-						_ = syscall.Kill(pid, syscall.SIGCONT)
-						return
-					}
-					select {
-					case <-over:
-						return
-					case <-time.After(tick):
-					}
-				}
-			}()
-			list, err := w.f.UpgradeWorkers(patience(t))
-			close(over)
-			<-resumed
-			require.NoError(t, err)
-			require.Len(t, list, 1)
-			require.Equal(t, old, list[0].Old)
-			_, err = os.Stat(disturbed)
-			require.NoError(t, err, "nothing has happened")
-			switch tt.want {
-			case stays:
-				require.Error(t, list[0].Err)
-				require.Equal(t, old, w.worker(peer))
-				require.NoError(t, c.Err())
-			case moves:
-				require.NoError(t, list[0].Err)
-				require.Equal(t, list[0].New, w.worker(peer))
-				require.NoError(t, c.Err())
-				require.ErrorIs(t, syscall.Kill(old, 0), syscall.ESRCH)
-			case dies:
-				if !errors.Is(list[0].Err, errEnded) { // it had said that it is there
-					require.NoError(t, list[0].Err)
-				}
-				arrives(t, c.Done(), "the end of the connection")
-				require.Eventually(t, func() bool {
-					pid, err := peer.RPC(patience(t), frontName, "w", "pid")
-					return err == nil && pid != ei.Int(old) && pid != ei.Int(list[0].New)
-				}, tooLong, tick)
-			}
-			list, err = w.f.UpgradeWorkers(patience(t))
-			require.NoError(t, err)
-			require.NoError(t, list[0].Err)
-			require.Equal(t, list[0].New, w.worker(peer))
-			require.Eventually(t, func() bool { return sessions(w.f) == 1 }, tooLong, tick)
-		})
 	}
 }
 

@@ -24,13 +24,10 @@ import (
 // Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a difference; the test program
 // started again is one side.
 const (
-	killPeers     = 3
-	killsAtOnce   = 6
-	killPatience  = 20 * time.Second
-	killDeadline  = 2500 * time.Millisecond
-	greetings     = 20
-	greetingBytes = 8 << 10
-	narrowWindow  = 32 << 10
+	killPeers    = 3
+	killsAtOnce  = 6
+	killPatience = 20 * time.Second
+	killDeadline = 2500 * time.Millisecond
 )
 
 var (
@@ -56,14 +53,6 @@ type killOrder struct {
 
 func peerName(i int) string { return "peer" + strconv.Itoa(i) + "@test" }
 
-func greetingOf(peer, k int) ei.Binary {
-	b := make(ei.Binary, greetingBytes)
-	for i := range b {
-		b[i] = byte(i + k + peer)
-	}
-	return b
-}
-
 // runKillSide is the main function of a side.
 func runKillSide() int {
 	var o killOrder
@@ -85,50 +74,6 @@ func (o killOrder) config() (Config, error) {
 		table[peerName(i)] = Endpoint{Addr: at}
 	}
 	return Config{Name: "mover@test", Cookie: "secret", Creation: 4711, Resolver: table, Setup: setUpWitness}, err
-}
-
-// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid}, and greetings of that number behind it.
-func setUpWitness(n *Node) error {
-	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
-		t, err := m.Term()
-		said, ok := t.(ei.Tuple)
-		if err != nil || !ok {
-			return
-		}
-		from := said[0].(ei.Pid)
-		if len(said) == 2 {
-			_ = self.Send(context.Background(), from, ei.Tuple{said[1], ei.Int(os.Getpid())})
-			return
-		}
-		_ = self.Send(context.Background(), from, ei.Tuple{ei.Int(os.Getpid()), self.Pid()})
-		if c := n.Conn(string(from.Node)); c != nil {
-			_ = greet(context.Background(), c, int(said[2].(ei.Int)), int(said[3].(ei.Int)))
-		}
-	}, nil)
-	return err
-}
-
-// greet says so much to a peer that its window is full.
-func greet(ctx context.Context, c *Conn, peer, count int) error {
-	if err := narrow(c.Stream(), unix.SO_SNDBUF); err != nil {
-		return err
-	}
-	for k := range count {
-		if err := c.SendName(ctx, "sink", ei.Tuple{ei.Int(k), greetingOf(peer, k)}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// narrow gives a stream a small buffer.
-func narrow(s *transport.Stream, buffer int) error {
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return err
-	}
-	e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, buffer, narrowWindow) })
-	return errors.Join(e, err)
 }
 
 func (o killOrder) run() error {
@@ -250,85 +195,6 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 		return nil, err
 	}
 	return f, nil
-}
-
-// A killPeer is the other end of a connection, which this process plays.
-type killPeer struct {
-	*wire
-	i     int
-	rest  []byte // of the first question
-	due   int    // greetings
-	heard int    // of these
-	over  bool   // the connection is closed
-}
-
-// begin leaves half a question on its way.
-func (p *killPeer) begin() {
-	p.t.Helper()
-	first := p.question(ei.Pid{}, 0)
-	half := len(first) / 2
-	require.NoError(p.t, p.write(first[:half]))
-	p.rest = first[half:]
-}
-
-// question is a frame to the witness: that of its own connection, or another one.
-func (p *killPeer) question(to ei.Pid, q int) []byte {
-	ctl := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}
-	if to != (ei.Pid{}) {
-		ctl = dist.Control{Op: dist.OpSend, To: to}
-	}
-	return frame(p.t, ctl, ei.Tuple{p.self, ei.Int(q)})
-}
-
-// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and in order.
-func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
-	p.t.Helper()
-	if p.over {
-		return 0
-	}
-	out := p.question(to, q)
-	if p.rest != nil {
-		q, out, p.rest = 0, p.rest, nil
-	}
-	if err := p.write(out); err != nil {
-		require.NotErrorIs(p.t, err, context.DeadlineExceeded)
-	}
-	for {
-		ctl, said := p.hear()
-		switch {
-		case said == nil:
-			return 0
-		case ctl.ToName == "sink":
-			require.Equal(p.t, ei.Int(p.heard), said[0], "peer %d", p.i)
-			require.Equal(p.t, greetingOf(p.i, p.heard), said[1])
-			p.heard++
-		default:
-			require.Equal(p.t, p.due, p.heard, "peer %d: the answer has overtaken", p.i)
-			require.Equal(p.t, ei.Int(q), said[0], "peer %d: the answer to another question", p.i)
-			return int(said[1].(ei.Int))
-		}
-	}
-}
-
-// hear takes what comes next, nil if the connection is closed.
-func (p *killPeer) hear() (ctl dist.Control, said ei.Tuple) {
-	p.t.Helper()
-	for {
-		body, err := p.frame(patience(p.t))
-		if err != nil {
-			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
-			p.over = true // and what is left of a frame is none
-			return ctl, nil
-		}
-		if len(body) == 0 {
-			continue
-		}
-		_, raw, err := dist.ParseFrame(body, p.peer.Flags, nil, &ctl)
-		require.NoError(p.t, err)
-		term, err := raw.Decode()
-		require.NoError(p.t, err)
-		return ctl, term.(ei.Tuple)
-	}
 }
 
 // ask asks all.

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(killVariable) != "" {
 		os.Exit(runKillSide())
 	}
+	if os.Getenv(frontVariable) != "" {
+		os.Exit(runFrontSide())
+	}
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() == "" {
 		_ = flag.Set("test.parallel", "32") // parallel tests are those that wait for time to pass

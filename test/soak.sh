@@ -15,7 +15,8 @@
 #	           of each OTP both ways; 1,000 moves between two processes; 100 moves
 #	           of a node; nodes with 1,000 connections
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
-#	           with half a frame in each direction and a full window
+#	           with half a frame in each direction and a full window; a front with
+#	           its workers, one session a worker and 300
 #	chaos      100 faulty streams for each OTP, faults at every byte, workers killed
 #	           and stopped, 1,000 runs of each state machine
 #	fuzz       20 s for each target
@@ -58,6 +59,7 @@ fi
 
 if part kills "$(times 1) times, one session, 250 and 1,000"; then
 	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -count="$(times 1)" -run 'TestKill|TestNoNumbersThere' ./transport/handoff
+	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes
 fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then

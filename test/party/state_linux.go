@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -26,13 +25,13 @@ func state(pid int) byte {
 
 // Marked lists the processes that live and were started with something in their environment.
 func Marked(variable string) (list []int) {
-	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range paths {
-		text, err := os.ReadFile(path) // it may have ended, or be somebody else's
-		if err != nil || !bytes.Contains(append([]byte{0}, text...), []byte("\x00"+variable+"\x00")) {
+	for _, name := range names("/proc") {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
 			continue
 		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && !Ended(pid) {
+		text, err := os.ReadFile("/proc/" + name + "/environ") // it may have ended, or be somebody else's
+		if err == nil && bytes.Contains(append([]byte{0}, text...), []byte("\x00"+variable+"\x00")) && !Ended(pid) {
 			list = append(list, pid)
 		}
 	}
@@ -41,11 +40,22 @@ func Marked(variable string) (list []int) {
 
 // Open lists what a process has open, as the system names it, except that by which it waits for other things.
 func Open(pid int) (list []string) {
-	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	for _, path := range paths {
-		if target, err := os.Readlink(path); err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
+	dir := fmt.Sprintf("/proc/%d/fd/", pid)
+	for _, name := range names(dir) {
+		if target, err := os.Readlink(dir + name); err == nil && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {
 			list = append(list, target)
 		}
 	}
+	return list
+}
+
+// names are those in a directory, which may not be there any more.
+func names(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	list, _ := f.Readdirnames(-1)
 	return list
 }

@@ -3,6 +3,7 @@ package party
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -20,20 +21,29 @@ func Sockets(port int) (list []Socket, err error) {
 	if err != nil {
 		return nil, err
 	}
+	has := fmt.Sprintf(":%04X ", port)
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
-		if len(f) < 10 || f[0] == "sl" {
+		if !strings.Contains(line, has) || len(f) < 10 {
 			continue
 		}
-		var s Socket
-		var ip uint32
-		if _, err := fmt.Sscanf(strings.Join([]string{f[1], f[2], f[4]}, ":"), "%X:%X:%X:%X:%X:%X", &ip, &s.Local, &ip, &s.Remote, &s.Unsent, &s.Unread); err != nil {
-			return nil, fmt.Errorf("%q: %w", line, err)
+		s := Socket{Name: "socket:[" + f[9] + "]"}
+		for _, x := range []struct {
+			field int // FIRST:SECOND
+			first bool
+			v     *int
+		}{{1, false, &s.Local}, {2, false, &s.Remote}, {4, true, &s.Unsent}, {4, false, &s.Unread}} {
+			first, second, _ := strings.Cut(f[x.field], ":")
+			if x.first {
+				second = first
+			}
+			n, err := strconv.ParseUint(second, 16, 32)
+			if err != nil {
+				return nil, err
+			}
+			*x.v = int(n)
 		}
-		s.Name = "socket:[" + f[9] + "]"
-		if s.Local == port || s.Remote == port {
-			list = append(list, s)
-		}
+		list = append(list, s)
 	}
 	return list, nil
 }

@@ -1,0 +1,66 @@
+//go:build unix
+
+package nodes
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// A disturbance is what befalls a process when one of the front's, itself or another, comes to a point of its hand-off.
+type disturbance struct {
+	At      handoff.Point
+	NoFiles bool           // it has no number left for a descriptor, in place of the signal
+	Signal  syscall.Signal // to whom
+	PID     int            // 0: the process that comes to the point
+}
+
+// The disturbance of a test, and once it has happened the process that has come to the point.
+const (
+	disturbanceFile = "disturbance"
+	disturbedFile   = "disturbed"
+)
+
+func (d peersDir) path(name string) string { return filepath.Join(string(d), name) }
+
+// write makes a file, which is never seen in part.
+func (d peersDir) write(name string, v any) error {
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = os.WriteFile(d.path(name+".part"), text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(d.path(name+".part"), d.path(name))
+	}
+	return err
+}
+
+// disturb lets the disturbance happen, if there is one for this point. Whoever is to be hit by a signal has been hit when it returns.
+func (d peersDir) disturb(p handoff.Point) {
+	var x disturbance
+	text, err := os.ReadFile(d.path(disturbanceFile))
+	if err != nil || json.Unmarshal(text, &x) != nil || x.At != p {
+		return
+	}
+	_ = os.Remove(d.path(disturbanceFile))
+	_ = d.write(disturbedFile, os.Getpid())
+	switch {
+	case x.NoFiles:
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3})
+	case x.PID == 0:
+		party.Hit(x.Signal)
+	default:
+		_ = syscall.Kill(x.PID, x.Signal)
+		for !party.Stopped(x.PID) && !party.Ended(x.PID) {
+			time.Sleep(tick)
+		}
+	}
+}

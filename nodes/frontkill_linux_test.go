@@ -1,0 +1,126 @@
+package nodes
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// frontSessionsVariable names other numbers of sessions, for long runs, and all points.
+const frontSessionsVariable = "CNODE_FRONT_KILL_SESSIONS"
+
+// frontSessions are the numbers of sessions: one a worker, and several hundred. all says that every cell is for each.
+func frontSessions() (sizes []int, all bool) {
+	for word := range strings.FieldsSeq(os.Getenv(frontSessionsVariable)) {
+		if n, err := strconv.Atoi(word); err == nil {
+			sizes = append(sizes, n)
+		}
+	}
+	if len(sizes) > 0 {
+		return sizes, true
+	}
+	return []int{frontWorkers, 300}, false
+}
+
+// scenesAtOnce is how many scenes there are at a time: they mostly wait.
+const scenesAtOnce = 20
+
+// turns let subtests run beside each other, but not too many.
+type turns chan struct{}
+
+func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		u <- struct{}{}
+		defer func() { <-u }()
+		f(t)
+	})
+}
+
+// A front moves with its workers: it does, to another process, and then each of them. Whoever dies or stops in the course of it, and where, nobody waits for ever, at most one process
+// has the listener and each session, and nothing is left over; no session that lives loses a message or gets one twice.
+func TestFrontKill(t *testing.T) {
+	u := make(turns, scenesAtOnce)
+	sizes, all := frontSessions()
+	for _, sessions := range sizes {
+		for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
+			many := sessions > frontWorkers && !all
+			if !many || c.At == handoff.OwnerFrozen {
+				u.run(t, fmt.Sprintf("front/%d/%v", sessions, c), func(t *testing.T) {
+					killFront(t, newFrontScene(t, sessions, c.Signal == syscall.SIGSTOP), c)
+				})
+			}
+			if !many || c.At == handoff.OwnerCommitted || c.At == handoff.HeirStaged {
+				u.run(t, fmt.Sprintf("worker/%d/%v", sessions, c), func(t *testing.T) { killWorker(t, newFrontScene(t, sessions, false), c) })
+			}
+		}
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		for _, at := range beside {
+			for name, play := range map[string]func(*testing.T, *frontScene, handoff.Point, syscall.Signal){
+				"front of workers that move": killUpgrading, "worker beside one that moves": killBeside, "worker of a front that moves": killLeft,
+			} {
+				u.run(t, fmt.Sprintf("%s/%v/%s", name, sig, at), func(t *testing.T) {
+					play(t, newFrontScene(t, frontWorkers, sig == syscall.SIGSTOP), at, sig)
+				})
+			}
+		}
+	}
+	for _, at := range []handoff.Point{handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered} {
+		u.run(t, "no numbers in the new front/"+string(at), func(t *testing.T) { frontWithoutNumbers(t, newFrontScene(t, frontWorkers, false), at) })
+		u.run(t, "no numbers in the new worker/"+string(at), func(t *testing.T) { workerWithoutNumbers(t, newFrontScene(t, frontWorkers, false), at) })
+	}
+}
+
+// beside are the points at which another process than the two of the hand-off dies or stops.
+var beside = []handoff.Point{
+	handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerAccepted, handoff.OwnerCommitted, handoff.OwnerReleased, handoff.HeirStaged, handoff.HeirStarted,
+}
+
+// killFront: a front dies or stops while it moves. At most one front goes on; with it go the workers, and no connection notices. If none does, all of it ends.
+func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
+	k.disturb(disturbance{At: c.At, Signal: c.Signal})
+	party.Begin(t, k.sides)
+	k.disturbed()
+	k.comeLate()
+	if c.Signal == syscall.SIGSTOP {
+		k.sides[c.Victim].Halted(t)
+		k.served()
+	}
+	c.Play(t, k.sides, func(owner *party.Party, _ string) {
+		if owner != nil {
+			k.served()
+		}
+	})
+	if c.Owner() >= 0 {
+		k.goesOn(c.Owner())
+		return
+	}
+	for _, p := range k.sides {
+		p.Leave(t)
+	}
+	k.closed()
+	k.late.fails(t)
+}
+
+// frontWithoutNumbers: a new front that has no number for a descriptor changes nothing, and says why.
+func frontWithoutNumbers(t *testing.T, k *frontScene, at handoff.Point) {
+	k.disturb(disturbance{At: at, NoFiles: true})
+	party.Begin(t, k.sides)
+	k.comeLate()
+	for i, p := range k.sides {
+		r := p.Report(t)
+		require.Equal(t, i == 0, r.Owner, r.Err)
+		require.NotEqual(t, "<nil>", r.Err)
+	}
+	k.served()
+	k.goesOn(0)
+}

@@ -1,0 +1,73 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// What a witness says to a peer who is to have a full window: more than narrow windows hold.
+const (
+	greetings     = 20
+	greetingBytes = 8 << 10
+	narrowWindow  = 32 << 10
+)
+
+// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid}, and greetings of that number behind it.
+func setUpWitness(n *Node) error {
+	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
+		t, err := m.Term()
+		said, ok := t.(ei.Tuple)
+		if err != nil || !ok {
+			return
+		}
+		from := said[0].(ei.Pid)
+		if len(said) == 2 {
+			_ = self.Send(context.Background(), from, ei.Tuple{said[1], ei.Int(os.Getpid())})
+			return
+		}
+		_ = self.Send(context.Background(), from, ei.Tuple{ei.Int(os.Getpid()), self.Pid()})
+		if c := n.Conn(string(from.Node)); c != nil {
+			_ = greet(context.Background(), c, int(said[2].(ei.Int)), int(said[3].(ei.Int)))
+		}
+	}, nil)
+	return err
+}
+
+// greet says so much to a peer that its window is full.
+func greet(ctx context.Context, c *Conn, peer, count int) error {
+	if err := narrow(c.Stream(), unix.SO_SNDBUF); err != nil {
+		return err
+	}
+	for k := range count {
+		if err := c.SendName(ctx, "sink", ei.Tuple{ei.Int(k), greetingOf(peer, k)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// narrow gives a stream a small buffer.
+func narrow(s *transport.Stream, buffer int) error {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, buffer, narrowWindow) })
+	return errors.Join(e, err)
+}
+
+func greetingOf(peer, k int) ei.Binary {
+	b := make(ei.Binary, greetingBytes)
+	for i := range b {
+		b[i] = byte(i + k + peer)
+	}
+	return b
+}
