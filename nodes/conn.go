@@ -122,8 +122,8 @@ func (c *Conn) fail(err error) {
 	}
 }
 
-// mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can wait for the end. A frozen connection ends
-// when it is thawed.
+// mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
+// wait for the end. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

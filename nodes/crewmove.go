@@ -21,9 +21,10 @@ type WorkerUpgrade struct {
 	Err      error // why the old process goes on; if it has ended, that it has, or that the new one has the worker and does not answer
 }
 
-// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that the old one has: other nodes, and the
-// other workers, see a short silence. Each moves by itself, and where that fails the old process goes on; so does one that is busy for longer than
-// Config.DrainTimeout, or hangs. What became of each is in the list. When ctx ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
+// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all
+// that the old one has: other nodes, and the other workers, see a short silence. Each moves by itself, and where that fails the old
+// process goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. What became of each is in the list. When ctx
+// ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	if err := f.occupy(); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
@@ -110,8 +111,8 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	return next.pid, err
 }
 
-// outcome waits for what becomes of a worker that has been told to move: what is said of it, or, behind the end of one of the two processes, nothing, which is the zero word if it
-// is the new one that lives. ok is false when the worker's line has ended.
+// outcome waits for what becomes of a worker that has been told to move: what is said of it, or, behind the end of one of the two
+// processes, nothing, which is the zero word if it is the new one that lives. ok is false when the worker's line has ended.
 func outcome(old, next *process, heard <-chan word) (m word, ok bool) {
 	select {
 	case m, ok = <-heard:

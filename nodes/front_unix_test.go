@@ -27,7 +27,8 @@ const frontName = "front@127.0.0.1"
 // testWorker is what a worker of these tests does.
 func testWorker() int {
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, DrainTimeout: 2 * time.Second, moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
+		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, DrainTimeout: 2 * time.Second,
+		moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)

@@ -45,8 +45,9 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 	})
 }
 
-// A front moves with its workers: it does, to another process, and then each of them. Whoever dies or stops in the course of it, and where, nobody waits for ever, at most one process
-// has the listener and each session, and nothing is left over; no session that lives loses a message or gets one twice.
+// A front moves with its workers: it does, to another process, and then each of them. Whoever dies or stops in the course of it, and
+// where, nobody waits for ever, at most one process has the listener and each session, and nothing is left over; no session that lives
+// loses a message or gets one twice.
 func TestFrontKill(t *testing.T) {
 	u := make(turns, scenesAtOnce)
 	sizes, all := frontSessions()
@@ -75,17 +76,22 @@ func TestFrontKill(t *testing.T) {
 		}
 	}
 	for _, at := range []handoff.Point{handoff.HeirPrepared, handoff.HeirStateAll, handoff.HeirOffered} {
-		u.run(t, "no numbers in the new front/"+string(at), func(t *testing.T) { frontWithoutNumbers(t, newFrontScene(t, frontWorkers, false), at) })
-		u.run(t, "no numbers in the new worker/"+string(at), func(t *testing.T) { workerWithoutNumbers(t, newFrontScene(t, frontWorkers, false), at) })
+		for name, play := range map[string]func(*testing.T, *frontScene, handoff.Point){
+			"no numbers in the new front": frontWithoutNumbers, "no numbers in the new worker": workerWithoutNumbers,
+		} {
+			u.run(t, name+"/"+string(at), func(t *testing.T) { play(t, newFrontScene(t, frontWorkers, false), at) })
+		}
 	}
 }
 
 // beside are the points at which another process than the two of the hand-off dies or stops.
 var beside = []handoff.Point{
-	handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerAccepted, handoff.OwnerCommitted, handoff.OwnerReleased, handoff.HeirStaged, handoff.HeirStarted,
+	handoff.OwnerGreeted, handoff.OwnerFrozen, handoff.OwnerAccepted, handoff.OwnerCommitted, handoff.OwnerReleased,
+	handoff.HeirStaged, handoff.HeirStarted,
 }
 
-// killFront: a front dies or stops while it moves. At most one front goes on; with it go the workers, and no connection notices. If none does, all of it ends.
+// killFront: a front dies or stops while it moves. At most one front goes on; with it go the workers, and no connection notices. If none
+// does, all of it ends.
 func killFront(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.disturb(disturbance{At: c.At, Signal: c.Signal})
 	party.Begin(t, k.sides)

@@ -30,7 +30,8 @@ const (
 	nobody = 0
 )
 
-// A frontScene is an old front with its workers, a new one, and peers, each of which has said half a question, and some of which have no room for what is said to them.
+// A frontScene is an old front with its workers, a new one, and peers, each of which has said half a question, and some of which have no
+// room for what is said to them.
 type frontScene struct {
 	t      *testing.T
 	dir    peersDir
@@ -132,7 +133,8 @@ func (k *frontScene) greeted(p *killPeer, count int) ei.Tuple {
 	if p.i >= fullWindows {
 		count = min(count, 1)
 	}
-	if err := p.write(frame(k.t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}, ei.Tuple{p.self, ei.Atom("greet"), ei.Int(p.i), ei.Int(count)})); err != nil {
+	ctl, asked := dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "witness"}, ei.Tuple{p.self, ei.Atom("greet"), ei.Int(p.i), ei.Int(count)}
+	if err := p.write(frame(k.t, ctl, asked)); err != nil {
 		return nil
 	}
 	p.due = count
@@ -317,7 +319,8 @@ func (k *frontScene) closed() {
 	comes(k.t, func() string { return k.owners(nobody) })
 }
 
-// owners tells where more than one process has a connection or the listener, or the wrong one: workers have sessions, and this front the listener.
+// owners tells where more than one process has a connection or the listener, or the wrong one: workers have sessions, and this front the
+// listener.
 func (k *frontScene) owners(front int) (wrong string) {
 	sockets, err := party.Sockets(k.port)
 	if err != nil {
@@ -376,7 +379,8 @@ func (k *frontScene) moved(list []movedWorker) (wrong string) {
 	return wrong
 }
 
-// goesOn wants everything to go on with one of the fronts, as if nothing had been: who has come meanwhile is served, workers can be upgraded, nothing is left over.
+// goesOn wants everything to go on with one of the fronts, as if nothing had been: who has come meanwhile is served, workers can be
+// upgraded, nothing is left over.
 func (k *frontScene) goesOn(owner int) {
 	k.t.Helper()
 	t, front, other := k.t, k.sides[owner], k.sides[1-owner]

@@ -21,8 +21,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a difference; the test program
-// started again is one side.
+// Package handoff kills and stops both sides everywhere. Here it is a whole node that is handed over, at the points where that makes a
+// difference; the test program started again is one side.
 const (
 	killPeers    = 3
 	killsAtOnce  = 6
@@ -209,8 +209,8 @@ func ask(peers []*killPeer, q int) (owner int) {
 	return owner
 }
 
-// One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one process serves, and each peer
-// gets everything once and in order, or sees the end of the connection.
+// One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one
+// process serves, and each peer gets everything once and in order, or sees the end of the connection.
 func TestKill(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
 	for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {

@@ -43,7 +43,8 @@ func (p *killPeer) question(to ei.Pid, q int) []byte {
 	return frame(p.t, ctl, ei.Tuple{p.self, ei.Int(q)})
 }
 
-// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first, once and in order.
+// ask asks a witness, and returns which process answers, 0 if the connection is closed. Everything that was said before has to come first,
+// once and in order.
 func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
 	p.t.Helper()
 	if p.over {

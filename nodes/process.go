@@ -89,7 +89,8 @@ func (p *process) kill() {
 // end ends the process by force.
 func (p *process) end() { p.retire(0) }
 
-// retire waits for the end of a process that has nothing left to do, or ends it. Until then its handle is there, even of one that has died: its number may be another one's.
+// retire waits for the end of a process that has nothing left to do, or ends it. Until then its handle is there, even of one that has
+// died: its number may be another one's.
 func (p *process) retire(limit time.Duration) {
 	t := time.NewTimer(limit)
 	defer t.Stop()

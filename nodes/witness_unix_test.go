@@ -20,7 +20,8 @@ const (
 	narrowWindow  = 32 << 10
 )
 
-// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid}, and greetings of that number behind it.
+// setUpWitness registers a process that answers {From, Question} with {Question, Process}, and {From, greet, I, N} with {Process, Pid},
+// and greetings of that number behind it.
 func setUpWitness(n *Node) error {
 	_, err := n.Handle("witness", func(self *Mailbox, m *Message) {
 		t, err := m.Term()

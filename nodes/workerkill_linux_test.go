@@ -17,8 +17,8 @@ const (
 	otherSlot
 )
 
-// killWorker: a worker's old process or its new one dies or stops while it moves. The other one goes on with all sessions, or these have ended, and a fresh worker is there; the other
-// worker does not notice.
+// killWorker: a worker's old process or its new one dies or stops while it moves. The other one goes on with all sessions, or these have
+// ended, and a fresh worker is there; the other worker does not notice.
 func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.handOver()
 	front, before := k.sides[1], k.pids[firstSlot]
@@ -66,7 +66,8 @@ func killWorker(t *testing.T, k *frontScene, c party.Cell[handoff.Point]) {
 	k.goesOn(1)
 }
 
-// killUpgrading: the front dies or stops while a worker moves. All ends with it; or all goes on without the front, and with it once it is back.
+// killUpgrading: the front dies or stops while a worker moves. All ends with it; or all goes on without the front, and with it once it is
+// back.
 func killUpgrading(t *testing.T, k *frontScene, at handoff.Point, sig syscall.Signal) {
 	k.handOver()
 	front := k.sides[1]

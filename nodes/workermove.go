@@ -80,7 +80,7 @@ func (w *Worker) give(fd int, id uint64) {
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
 		Freeze:    w.freeze,
-		Deadlines: handoff.Deadlines{Hello: limit, Static: limit, Freeze: w.n.cfg.DrainTimeout + limit, Offer: limit, Stage: limit, Take: limit, Goodbye: limit},
+		Deadlines: moveDeadlines(limit, w.n.cfg.DrainTimeout+limit),
 		Reached:   w.n.cfg.moveReached,
 	}
 	h, err := o.Give(context.Background(), ch)
@@ -92,6 +92,11 @@ func (w *Worker) give(fd int, id uint64) {
 	default:
 		w.n.log.Info("worker handed over", "silence", h.Silence)
 	}
+}
+
+// moveDeadlines are those of a worker that moves, on either side.
+func moveDeadlines(limit, freeze time.Duration) handoff.Deadlines {
+	return handoff.Deadlines{Hello: limit, Static: limit, Freeze: freeze, Offer: limit, Stage: limit, Take: limit, Goodbye: limit}
 }
 
 func (w *Worker) stayed(id uint64, err error) {
@@ -209,10 +214,8 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
 		Stage: h.stage,
 		// The old process says nothing while it drains.
-		Deadlines: handoff.Deadlines{
-			Hello: limit, Static: limit, Freeze: cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*limit, Offer: limit, Stage: limit, Take: limit, Goodbye: limit,
-		},
-		Reached: cfg.moveReached,
+		Deadlines: moveDeadlines(limit, cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)+3*limit),
+		Reached:   cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {
 		return nil, err
@@ -378,5 +381,6 @@ func (h *workerHeir) Discard() (err error) {
 	return err
 }
 
-// Mailboxes lists, in a process that has taken the place of another worker's, the mailboxes that no registered name has found a successor for: see Staged.Mailboxes.
+// Mailboxes lists, in a process that has taken the place of another worker's, the mailboxes that no registered name has found a successor
+// for: see Staged.Mailboxes.
 func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }

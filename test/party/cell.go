@@ -19,7 +19,8 @@ type Cell[P ~string] struct {
 	Moved  bool // from there on the second side has it
 }
 
-// Cells are all of a matrix: SIGKILL and SIGSTOP, at each point of each side. owns are the first points of each at which the second side has it all.
+// Cells are all of a matrix: SIGKILL and SIGSTOP, at each point of each side. owns are the first points of each at which the second side
+// has it all.
 func Cells[P ~string](points [2][]P, owns [2]P) (list []Cell[P]) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		for side := range points {
@@ -59,8 +60,8 @@ func Begin(t testing.TB, sides [2]*Party) {
 	}
 }
 
-// Play sees the cell through, once the sides have begun, and checks what they report. serves is told which of them is to serve everything now, nil if nobody is, and why.
-// A side that was stopped goes on when the other one has said how it has ended.
+// Play sees the cell through, once the sides have begun, and checks what they report. serves is told which of them is to serve everything
+// now, nil if nobody is, and why. A side that was stopped goes on when the other one has said how it has ended.
 func (c Cell[P]) Play(t testing.TB, sides [2]*Party, serves func(owner *Party, why string)) {
 	t.Helper()
 	victim, other := sides[c.Victim], sides[1-c.Victim]

@@ -31,7 +31,8 @@ type Party struct {
 	killed bool
 }
 
-// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or a minute later.
+// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or a
+// minute later.
 func Start(t testing.TB, env []string, files ...*os.File) *Party {
 	t.Helper()
 	self, err := os.Executable()

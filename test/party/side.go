@@ -8,7 +8,8 @@ import (
 	"os"
 )
 
-// A Side is the other end of a Party, in its process: what it tells goes to the standard output, and what it hears comes from the standard input.
+// A Side is the other end of a Party, in its process: what it tells goes to the standard output, and what it hears comes from the standard
+// input.
 type Side struct {
 	in  *json.Decoder
 	out *json.Encoder

@@ -20,7 +20,8 @@ import (
 	"github.com/cnode-go/cnode/test/party"
 )
 
-// ownerPoints and heirPoints are where a side is killed or stopped, in order. The points of some are passed only if there is much to hand over.
+// ownerPoints and heirPoints are where a side is killed or stopped, in order. The points of some are passed only if there is much to hand
+// over.
 var (
 	ownerPoints = []Point{
 		OwnerConnected, OwnerGreeted, OwnerStaticHalf, OwnerFreezes, inFreeze, OwnerFrozen, OwnerDescriptorsHalf, OwnerDescriptorsSent, OwnerStateHalf, OwnerStateSent,

@@ -22,8 +22,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// The test program started again is one side of a hand-off. It is told by the environment what to do, finds the channel under number 3 and, as the old owner, sessions from 4 on,
-// prints a report, and goes on until its standard input ends.
+// The test program started again is one side of a hand-off. It is told by the environment what to do, finds the channel under number 3
+// and, as the old owner, sessions from 4 on, prints a report, and goes on until its standard input ends.
 const (
 	sideVariable    = "HANDOFF_TEST_SIDE" // owner, heir
 	orderVariable   = "HANDOFF_TEST_ORDER"
@@ -64,8 +64,8 @@ func (o order) goroutines() int {
 	return o.Sessions
 }
 
-// A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns. To each session it says a greeting
-// first, which is longer than the peer has room for.
+// A service answers questions on sessions: each with the question and its process's number. So whoever asks can tell who owns. To each
+// session it says a greeting first, which is longer than the peer has room for.
 type service struct {
 	o       order
 	all     []*session
