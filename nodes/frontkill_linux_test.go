@@ -30,8 +30,11 @@ func frontSessions() (sizes []int, all bool) {
 	return []int{frontWorkers, 300}, false
 }
 
-// scenesAtOnce is how many scenes there are at a time: they mostly wait.
-const scenesAtOnce = 20
+// scenesAtOnce is how many scenes there are at a time: they mostly wait, except those with many sessions.
+const (
+	scenesAtOnce = 20
+	largeAtOnce  = 6
+)
 
 // turns let subtests run beside each other, but not too many.
 type turns chan struct{}
@@ -49,8 +52,12 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 // where, nobody waits for ever, at most one process has the listener and each session, and nothing is left over; no session that lives
 // loses a message or gets one twice.
 func TestFrontKill(t *testing.T) {
-	u := make(turns, scenesAtOnce)
 	sizes, all := frontSessions()
+	atOnce := scenesAtOnce
+	if all {
+		atOnce = largeAtOnce
+	}
+	u := make(turns, atOnce)
 	for _, sessions := range sizes {
 		for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
 			many := sessions > frontWorkers && !all
