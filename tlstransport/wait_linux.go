@@ -3,6 +3,7 @@ package tlstransport
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -133,9 +134,15 @@ func (p *place) close() error {
 	return unix.Close(p.sock)
 }
 
-// nap sleeps for about d, or until a signal comes: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is
-// not told: its monitor thread would wake up for it.
+// nap sleeps for about d: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is not told, for its monitor
+// thread would wake up; when it wants the processor it signals the thread.
 func nap(d time.Duration) {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+	left := unix.NsecToTimespec(d.Nanoseconds())
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		if errno != unix.EINTR {
+			return
+		}
+		runtime.Gosched()
+	}
 }

@@ -1,15 +1,22 @@
 package transport
 
 import (
+	"runtime"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// nap sleeps for about d, or until a signal comes: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is
-// not told, as of a short wait.
+// nap sleeps for about d: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is not told, as of a short
+// wait; when it wants the processor it signals the thread.
 func nap(d time.Duration) {
-	t := unix.NsecToTimespec(d.Nanoseconds())
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+	left := unix.NsecToTimespec(d.Nanoseconds())
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		if errno != unix.EINTR {
+			return
+		}
+		runtime.Gosched()
+	}
 }
