@@ -141,9 +141,9 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	return newStream(s, peerAddr(s)), nil
 }
 
-// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like one that Accept gives it has nothing for its sleep until it
-// sleeps, which most do not during a handshake; what Import gives has it at once, for whoever takes over an established connection is to find out then whether it
-// can be had.
+// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like one that Accept gives it has nothing
+// for its sleep until it sleeps, which most do not during a handshake; what Import gives has it at once, for whoever takes over an
+// established connection is to find out then whether it can be had.
 func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
 	if t, ok := tr.(interface {
 		importAccepted(int, []byte) (*Stream, error)

@@ -22,7 +22,8 @@ func dispatchRows() []row {
 	}
 }
 
-// measureDispatch lets the measuring node connect and disconnect, one after the other: with a serve of one process and with one that has workers, in turn.
+// measureDispatch lets the measuring node connect and disconnect, one after the other: with a serve of one process and with one that has
+// workers, in turn.
 func (a *arena) measureDispatch(ctx context.Context) error {
 	if a.o.tls || !matches(a.o.only, dispatch) {
 		return nil

@@ -208,8 +208,8 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 
 // send sends head and p as one message; to is nil for the one that the socket is connected to.
 //
-// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not foresee the returns that follow a
-// system call, for the kernel has made more calls than it remembers.
+// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not
+// foresee the returns that follow a system call, for the kernel has made more calls than it remembers.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	if err := c.sending.take(ctx); err != nil {
 		return c.notSent(to, err)

@@ -16,8 +16,8 @@ import (
 // A lone is a socket that the Go poller does not watch. Where it does each message costs a call-back on either side, whether anybody waits or not, which is a tenth of
 // what a message costs at all. So whoever has to wait has an epoll descriptor watch the socket meanwhile, and the Go poller watch that.
 //
-// Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used. A call that has the Conn's turn need not be counted:
-// Close takes the turns, too.
+// Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used. A call that
+// has the Conn's turn need not be counted: Close takes the turns, too.
 type lone struct {
 	fd      int
 	users   atomic.Int64  // 2 for each other call in progress, and 1 once closed

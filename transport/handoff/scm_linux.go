@@ -107,7 +107,8 @@ func (i *incoming) call(fd int) (n, _ uintptr, errno syscall.Errno) {
 	return syscall.RawSyscall6(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&i.header)), receiveFlags, 0, 0, 0)
 }
 
-// describe fills in what recvmsg(2) has room for. That for descriptors is exact: with CMSG_SPACE the padding behind the last one could take another.
+// describe fills in what recvmsg(2) has room for. That for descriptors is exact: with CMSG_SPACE the padding behind the last one could take
+// another.
 func (i *incoming) describe(credentials bool) {
 	h := &i.header
 	*h = unix.Msghdr{}

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// A turns lets one caller in after another, in the order in which they came, as long as their contexts let them. Who finds nobody there pays for two atomic operations. The
-// zero value is ready.
+// A turns lets one caller in after another, in the order in which they came, as long as their contexts let them. Who finds nobody there
+// pays for two atomic operations. The zero value is ready.
 type turns struct {
 	state   atomic.Int32 // free, taken or sought
 	mu      sync.Mutex
