@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -166,7 +167,7 @@ func (c *Conn) end() {
 	c.n.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
-		c.stake.over()
+		c.stake.over(!errors.Is(c.err, io.EOF))
 	}
 	close(c.left)
 }

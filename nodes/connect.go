@@ -69,7 +69,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	})
 	n.settled(a)
 	if err != nil {
-		a.stake.over()
+		a.stake.over(false)
 		if actx.Err() != nil {
 			err = because(actx, err)
 		}
@@ -169,7 +169,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	if err == nil {
 		return c, nil
 	}
-	a.stake.over()
+	a.stake.over(false)
 	switch {
 	case ctx.Err() != nil:
 		return nil, because(ctx, err)

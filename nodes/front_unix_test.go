@@ -490,10 +490,7 @@ func TestWorkerIsFull(t *testing.T) {
 			conn, err := net.Dial("tcp", at.String())
 			require.NoError(t, err)
 			conns = append(conns, conn)
-			packet, err := dist.AppendName([]byte{0, 0}, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: fmt.Sprintf("x%d-%d@h", round, i)})
-			require.NoError(t, err)
-			packet[1] = byte(len(packet) - 2)
-			_, err = conn.Write(append(packet, make([]byte, 60_000)...))
+			_, err = conn.Write(append(namePacket(t, fmt.Sprintf("x%d-%d@h", round, i)), make([]byte, 60_000)...))
 			require.NoError(t, err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -505,6 +502,34 @@ func TestWorkerIsFull(t *testing.T) {
 		require.Equal(t, victim, w.worker(other))
 		require.Equal(t, victim, w.worker(n))
 	}
+}
+
+// Peers that say their names and no more keep none of their worker's other sessions waiting.
+func TestSilentPeersOfAWorker(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	for round := range 2 {
+		for i := range 3 {
+			conn, err := net.Dial("tcp", at.String())
+			require.NoError(t, err)
+			defer conn.Close()
+			_, err = conn.Write(namePacket(t, fmt.Sprintf("silent%d-%d@h", round, i)))
+			require.NoError(t, err)
+			_, err = conn.Read(make([]byte, 2)) // the worker's answer
+			require.NoError(t, err)
+		}
+		w.worker(w.node(fmt.Sprintf("peer%d@127.0.0.1", round)))
+	}
+}
+
+// namePacket is the first packet of a peer.
+func namePacket(t *testing.T, name string) []byte {
+	t.Helper()
+	packet, err := dist.AppendName([]byte{0, 0}, dist.Name{Version: dist.Version6, Flags: dist.FlagsDefault, Creation: 5, Name: name})
+	require.NoError(t, err)
+	packet[1] = byte(len(packet) - 2)
+	return packet
 }
 
 func TestChoose(t *testing.T) {

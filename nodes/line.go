@@ -15,8 +15,9 @@ const (
 	maxWords = 1 << 14
 	// packetWords is how many words at most go out together.
 	packetWords = 64
-	// lull is how long words that nobody waits for are kept back, to go out together.
-	lull = 2 * time.Millisecond
+	// lull is how long words that nobody waits for are kept back, to go out together, and lullWords how many of them.
+	lull      = 10 * time.Millisecond
+	lullWords = maxUntaken / 2
 )
 
 // A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
@@ -64,7 +65,7 @@ func (l *line) say(w word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
 	ok := !l.closed && !full
-	wait := ok && w.Topic.idle()
+	wait := ok && w.idle() && len(l.queue) < lullWords
 	if ok {
 		l.queue = append(l.queue, w)
 		if wait && !l.lulled {

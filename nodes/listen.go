@@ -259,7 +259,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 	l.open.Remove(e)
 	l.mu.Unlock()
 	if err != nil {
-		h.over()
+		h.over(true)
 	}
 	n.shaking.leave()
 	if err != nil {

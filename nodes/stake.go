@@ -38,15 +38,16 @@ func (s *stake) up(peer string) {
 	s.name = peer
 }
 
-// over says that the session, attempt or connection has ended.
-func (s *stake) over() {
+// over says that the session, attempt or connection has ended. The front has the socket, too, until it hears that the worker has taken it,
+// so that a peer does not see sooner that the worker has closed it: an end of ours the front is to hear of at once.
+func (s *stake) over(ours bool) {
 	if s == nil {
 		return
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	delete(s.p.pending, s)
-	s.p.line.say(word{Topic: sayOver, Name: s.name})
+	s.p.line.say(word{Topic: sayOver, Name: s.name, now: ours})
 }
 
 // errNoneThere: the worker that was to give a way to a peer has no connection to it.

@@ -68,11 +68,20 @@ type word struct {
 	Data     []byte     `json:"data,omitempty"`
 	Peer     *dist.Peer `json:"peer,omitempty"`
 
-	fd int // that comes along, owned; 0: none, for a descriptor is 3 or higher
+	fd  int  // that comes along, owned; 0: none, for a descriptor is 3 or higher
+	now bool // somebody waits for it, whatever it is about
 }
 
-// idle tells whether a word may wait.
-func (t topic) idle() bool { return t == sayTook || t == sayUp || t == sayOver }
+// idle tells whether a word may wait: not one by which the front learns of a peer that it has not heard of.
+func (w *word) idle() bool {
+	switch w.Topic {
+	case sayTook, sayOver:
+		return !w.now
+	case sayUp:
+		return w.Key == w.Name
+	}
+	return false
+}
 
 // drop closes the descriptor of a word that nobody takes.
 func (w *word) drop() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -51,33 +52,60 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) {
 		}
 	}()
 	ended := make(chan struct{})
-	w.wg.Go(func() { w.receiveNext(ctx, r, ended) })
+	w.wg.Go(func() { w.receiveSessions(ctx, r, ended) })
 	<-ended
 	_ = r.Close()
 }
 
-// receiveNext receives a session and serves it on the same goroutine, which saves a change; the next one is received on another.
-func (w *Worker) receiveNext(ctx context.Context, r *handoff.Receiver, ended chan<- struct{}) {
+// receiveSessions receives sessions and holds their handshakes, as Listener.run does, until another goroutine takes its place or there
+// are no more.
+func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- struct{}) {
 	var s handoff.Session
-	err := r.Receive(ctx, &s)
-	if err != nil {
-		if err != io.EOF && ctx.Err() == nil { // the front has given up in the middle of one, and sends on through another socket
-			w.n.log.Debug("sessions end", "error", err)
+	for {
+		err := r.Receive(ctx, &s)
+		if err != nil {
+			if err != io.EOF && ctx.Err() == nil { // the front has given up in the middle of one, and sends on through another socket
+				w.n.log.Debug("sessions end", "error", err)
+			}
+			_ = s.Close()
+			close(ended)
+			return
 		}
-		_ = s.Close()
-		close(ended)
-		return
+		w.p.line.say(word{Topic: sayTook, Part: viaForwarder})
+		fd, err := s.Socket.Steal(0)
+		if err != nil {
+			continue
+		}
+		serve := w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+		if serve != nil && !w.shakeHere(serve, func() { w.receiveSessions(ctx, r, ended) }) {
+			return
+		}
 	}
-	w.p.line.say(word{Topic: sayTook, Part: viaForwarder})
-	fd, err := s.Socket.Steal(0)
-	var serve func()
-	if err == nil {
-		serve = w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+}
+
+// shakeHere holds a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on, else next does so in
+// its place.
+func (w *Worker) shakeHere(serve, next func()) (goOn bool) {
+	l := w.inlet
+	if !l.quick.Load() {
+		w.wg.Go(func() {
+			began := time.Now()
+			serve()
+			if time.Since(began) < quickHandshake {
+				l.quick.Store(true)
+			}
+		})
+		return true
 	}
-	w.wg.Go(func() { w.receiveNext(ctx, r, ended) })
-	if serve != nil {
-		serve()
+	w.wg.Add(1)
+	relief := time.AfterFunc(quickHandshake, func() { defer w.wg.Done(); next() })
+	serve()
+	if relief.Stop() {
+		w.wg.Done()
+		return true
 	}
+	l.quick.Store(false)
+	return false
 }
 
 // session takes a socket whose first packet the front has read; what it returns, if anything, does the handshake, and must be called.
@@ -87,7 +115,7 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func(
 	tr, err := n.carrier(plugin)
 	var s *transport.Stream
 	if err == nil {
-		s, err = tr.Import(fd, state)
+		s, err = transport.ImportAccepted(tr, fd, state)
 	}
 	if err != nil {
 		err = errors.Join(err, closeDescriptor(fd))
@@ -96,7 +124,7 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func(
 	}
 	if err != nil {
 		n.log.Error("a session could not be taken", "plugin", plugin, "error", err)
-		h.over()
+		h.over(true)
 		return nil
 	}
 	l := w.inlet

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"time"
 	"unsafe"
 
@@ -79,6 +80,24 @@ func connectFD(fd int, addr Addr, _ time.Duration) error {
 		return errno
 	}
 	return nil
+}
+
+func localAddrFD(fd int) (Addr, error) { return nameFD(unix.SYS_GETSOCKNAME, fd) }
+func peerAddrFD(fd int) (Addr, error)  { return nameFD(unix.SYS_GETPEERNAME, fd) }
+
+// nameFD asks for one end of a socket; nil for families other than inet and UNIX. x/sys would ask for the protocol as well.
+func nameFD(trap uintptr, fd int) (Addr, error) {
+	var name [unix.SizeofSockaddrAny]byte
+	size := uint32(len(name))
+	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return nil, errno
+	}
+	a, err := ParseSockaddr(name[:min(int(size), len(name))])
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, nil
+	}
+	return a, err
 }
 
 // hasPeer reports whether a socket is connected.

@@ -23,6 +23,22 @@ func connectFD(fd int, addr Addr, _ time.Duration) error {
 	return unix.Connect(fd, sa)
 }
 
+func localAddrFD(fd int) (Addr, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, err
+	}
+	return FromSockaddr(sa), nil
+}
+
+func peerAddrFD(fd int) (Addr, error) {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return nil, err
+	}
+	return FromSockaddr(sa), nil
+}
+
 // hasPeer reports whether a socket is connected.
 func hasPeer(fd int) bool {
 	_, err := unix.Getpeername(fd)

@@ -27,11 +27,3 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 	}
 	return localAddrFD(fd)
 }
-
-func localAddrFD(fd int) (Addr, error) {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil, err
-	}
-	return FromSockaddr(sa), nil
-}

@@ -132,6 +132,29 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	s, err := p.adopt(fd, state)
+	if err == nil {
+		err = p.readied(s)
+	}
+	if err != nil {
+		return nil, opError("import", nil, err)
+	}
+	return newStream(s, peerAddr(s)), nil
+}
+
+// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like one that Accept gives it has nothing
+// for its sleep until it sleeps, which most do not during a handshake; what Import gives has it at once, for whoever takes over an
+// established connection is to find out then whether it can be had.
+func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
+	if t, ok := tr.(interface {
+		importAccepted(int, []byte) (*Stream, error)
+	}); ok {
+		return t.importAccepted(fd, state)
+	}
+	return tr.Import(fd, state)
+}
+
+func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
+	s, err := p.adopt(fd, state)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -140,6 +163,9 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
 	s, err := p.adopt(fd, nil)
+	if err == nil {
+		err = p.readied(s)
+	}
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -169,12 +195,17 @@ func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
 	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
 		return nil, err
 	}
-	err := s.ready(true)
-	if err == nil {
-		err = s.prepare(false) // whoever takes a connection over is to find out now
-	}
-	if err != nil {
+	if err := s.ready(true); err != nil {
 		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil
+}
+
+// readied gives an imported socket what it needs for sleeping, or abandons it.
+func (p *plugin[C]) readied(s *socket[C]) error {
+	err := s.prepare(false)
+	if err != nil {
+		err = errors.Join(err, s.abandon())
+	}
+	return err
 }

@@ -21,9 +21,5 @@ func peerAddr(c carrier) Addr {
 	if err != nil {
 		return nil
 	}
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return nil
-	}
-	return FromSockaddr(sa)
+	return mustAddr(peerAddrFD(fd))
 }

@@ -68,7 +68,7 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 		return nil, err
 	}
 	for _, k := range kinds() {
-		if !o.wanted(k) {
+		if !o.wanted(k) || !o.needsPeers() {
 			continue
 		}
 		a.say("starting %s", k.name)
@@ -82,7 +82,7 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 		}
 		a.peers = append(a.peers, p)
 	}
-	if len(a.peers) == 0 {
+	if len(a.peers) == 0 && o.needsPeers() {
 		return nil, errors.New("no peer can be measured")
 	}
 	return a, nil

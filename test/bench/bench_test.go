@@ -82,7 +82,7 @@ func TestOutcomeJudges(t *testing.T) {
 
 // Every row belongs to a measurement that --only can choose.
 func TestRowsHaveMeasurements(t *testing.T) {
-	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, handOff: true}
+	known := map[string]bool{connectErlang: true, connectPeer: true, crowd: true, idle: true, dispatch: true, handOff: true}
 	for _, s := range streams(options{}) {
 		known[s.String()] = true
 	}
@@ -113,7 +113,7 @@ func quickRun(t *testing.T, args ...string) {
 	release := otp.Releases(t)[0]
 	o, err := parse(append(args, "--quick", "--rounds=1", "--json"), io.Discard)
 	require.NoError(t, err)
-	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle|handoff")
+	o.otp, o.only = release.Number, regexp.MustCompile("16B|connect|crowd|idle|dispatch|handoff")
 	o.cell, o.idle, o.settle = 5*time.Millisecond, 30, 10*time.Millisecond
 
 	var out, progress bytes.Buffer
@@ -135,11 +135,15 @@ func quickRun(t *testing.T, args ...string) {
 			continue
 		}
 		require.Contains(t, found, row.name)
-		ours := found[row.name].Peers[nameOurs]
+		kind := nameOurs
+		if measurementOf(row.name) == dispatch {
+			kind = nameWorkers
+		}
+		measured := found[row.name].Peers[kind]
 		if noProc := strings.HasSuffix(row.name, "cpu") || strings.HasPrefix(row.name, idle) || strings.HasPrefix(row.name, crowd); noProc && !linux {
 			continue
 		}
-		require.Len(t, ours.All, 1, row.name)
+		require.Len(t, measured.All, 1, row.name)
 		if row.targets != nil && len(r.Notes) == 0 {
 			require.Contains(t, []string{"yes", "no"}, found[row.name].Met, row.name)
 		}

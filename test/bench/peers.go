@@ -14,15 +14,16 @@ import (
 
 // The names of the kinds of peers, as the table's columns have them.
 const (
-	nameLibei  = "libei"
-	nameBEAM   = "BEAM"
-	nameErgo   = "ergo"
-	nameOurs   = "ours"
-	nameAsleep = "asleep"
-	nameServe  = "serve"
-	nameMoved  = "moved"  // when asked for only
-	nameSealed = "sealed" // the same
-	nameC      = "C"      // of the hand-off figures only
+	nameLibei   = "libei"
+	nameBEAM    = "BEAM"
+	nameErgo    = "ergo"
+	nameOurs    = "ours"
+	nameAsleep  = "asleep"
+	nameServe   = "serve"
+	nameMoved   = "moved"   // when asked for only
+	nameSealed  = "sealed"  // the same
+	nameC       = "C"       // of the hand-off figures only
+	nameWorkers = "workers" // of dispatch only
 )
 
 // A kind is one way to write the peer.
@@ -73,6 +74,11 @@ func (o options) wanted(k kind) bool {
 		return (k.tls || !o.tls) && k.name != nameMoved && k.name != nameSealed
 	}
 	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
+}
+
+// needsPeers tells whether anything is to be measured that is done with all peers in turn.
+func (o options) needsPeers() bool {
+	return slices.ContainsFunc(figures(), func(r row) bool { return matches(o.only, measurementOf(r.name)) })
 }
 
 // start starts a peer with a name that none had before.
@@ -189,11 +195,20 @@ func startAsleep(ctx context.Context, a *arena, node string) (*peer, error) {
 }
 
 func startServe(ctx context.Context, a *arena, node string) (*peer, error) {
+	return serve(ctx, a, node)
+}
+
+// startWorkers starts a serve of several processes.
+func startWorkers(ctx context.Context, a *arena, node string) (*peer, error) {
+	return serve(ctx, a, node, "--workers", strconv.Itoa(dispatchWorkers))
+}
+
+func serve(ctx context.Context, a *arena, node string, args ...string) (*peer, error) {
 	program, err := a.buildGo(ctx, "cmd/cnode-demo")
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, "serve", "--name", node, "--cookie", cookie)
+	cmd := exec.Command(program, append([]string{"serve", "--name", node, "--cookie", cookie}, args...)...)
 	if a.tlsFile != "" {
 		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", a.tlsFile)
 	}

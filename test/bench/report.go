@@ -66,9 +66,12 @@ func (a *arena) report(begun time.Time) report {
 		Seconds: math.Round(time.Since(begun).Seconds()), Load: load(), Notes: a.notes,
 	}
 	for _, k := range kinds() {
-		if a.o.wanted(k) {
+		if a.o.wanted(k) && a.o.needsPeers() || a.results.of(k.name) {
 			r.Kinds = append(r.Kinds, k.name)
 		}
+	}
+	if !a.o.tls && matches(a.o.only, dispatch) {
+		r.Kinds = append(r.Kinds, nameWorkers)
 	}
 	if !a.o.tls && matches(a.o.only, handOff) {
 		r.Kinds = append(r.Kinds, nameC)

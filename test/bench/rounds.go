@@ -69,6 +69,9 @@ func (a *arena) measure(ctx context.Context) error {
 	if err := a.measureIdle(ctx); err != nil {
 		return err
 	}
+	if err := a.measureDispatch(ctx); err != nil {
+		return err
+	}
 	return a.measureCarriers(ctx)
 }
 

@@ -81,7 +81,7 @@ func rows(o options) []row {
 		defer func() { addMoved(all) }()
 	}
 	if !o.tls {
-		return append(all, carrierRows()...)
+		return slices.Concat(all, dispatchRows(), carrierRows())
 	}
 	for i := range all {
 		r := &all[i]
@@ -195,7 +195,7 @@ func sizeText(size int) string {
 // measurementOf returns the name of the measurement that fills a row.
 func measurementOf(row string) string {
 	parts := strings.Split(row, "/")
-	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff {
+	if parts[0] == idle || parts[0] == crowd || parts[0] == handOff || parts[0] == dispatch {
 		return parts[0]
 	}
 	return strings.Join(parts[:2], "/")
@@ -213,6 +213,16 @@ func (r results) add(row, kind string, value float64) {
 		r[row] = map[string][]float64{}
 	}
 	r[row][kind] = append(r[row][kind], value)
+}
+
+// of tells whether there is any value of a kind.
+func (r results) of(kind string) bool {
+	for _, kinds := range r {
+		if len(kinds[kind]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // median returns the middle of the values, or of the two in the middle their mean; NaN if there is none.

@@ -101,5 +101,3 @@ func arrived(fds []int) ([]int, error) {
 	}
 	return fds, nil
 }
-
-func closeFD(fd int) error { return unix.Close(fd) }

@@ -18,6 +18,9 @@ import (
 // package's documentation.
 const MaxDescriptors = 253
 
+// rawMax is how many bytes a system call may copy without the scheduler being told: some tens of microseconds.
+const rawMax = 256 << 10
+
 // A Conn sends and receives single messages with descriptors on a UNIX socket: one of a stream, of sequenced packets, or of datagrams. It is the lowest
 // level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come with the first
 // byte that they were sent with, or with bytes glued in front of it.
@@ -32,7 +35,7 @@ type Conn struct {
 	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
 	peer  transport.Addr // that it is connected to; nil: none
 
-	sending, receiving   chan struct{} // held by who uses out, in
+	sending, receiving   turns // held by who uses out, in
 	out                  outgoing
 	in                   incoming
 	sendReady, recvReady func(uintptr) bool
@@ -99,7 +102,7 @@ func borrow(conn *net.UnixConn) (*Conn, error) {
 	if err != nil {
 		return nil, failed("adopt", nil, err)
 	}
-	c := &Conn{conn: conn, raw: raw, sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1)}
+	c := &Conn{conn: conn, raw: raw}
 	if c.kind, err = socketKind(raw); err != nil {
 		return nil, failed("adopt", nil, err)
 	}
@@ -168,12 +171,12 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 // this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too long for the socket's send
 // buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not open.
 func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
-	return failed("send", c.peer, c.send(ctx, nil, nil, p, fds))
+	return c.send(ctx, nil, nil, p, fds)
 }
 
 // SendTo is Send on a datagram socket to an address.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
-	return failed("send", to, c.send(ctx, to, nil, p, fds))
+	return c.send(ctx, to, nil, p, fds)
 }
 
 // TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is sending. n is how many bytes
@@ -183,19 +186,16 @@ func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryPa
 
 // tryParts is TrySend of head and p as one message.
 func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
-	select {
-	case c.sending <- struct{}{}:
-	default:
+	if !c.sending.try() {
 		return 0, failed("send", c.peer, syscall.EAGAIN)
 	}
-	defer func() { <-c.sending }()
+	defer c.sending.pass()
 	if err := c.prepare(nil, head, p, fds); err != nil {
 		return 0, failed("send", c.peer, err)
 	}
 	o := &c.out
 	defer o.forget()
-	o.once = true
-	err = c.outward.park(c.sendReady)
+	err = c.lookToSend()
 	switch {
 	case err != nil:
 	case o.err != nil:
@@ -207,30 +207,70 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 }
 
 // send sends head and p as one message; to is nil for the one that the socket is connected to.
+//
+// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not
+// foresee the returns that follow a system call, for the kernel has made more calls than it remembers.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	if err := turn(ctx, c.sending); err != nil {
-		return err
+	if err := c.sending.take(ctx); err != nil {
+		return c.notSent(to, err)
 	}
-	defer func() { <-c.sending }()
-	if err := c.prepare(to, head, p, fds); err != nil {
-		return err
+	o, full := &c.out, false
+	err := c.prepare(to, head, p, fds)
+	if err == nil {
+		err = ctx.Err()
 	}
+	if size := len(head) + len(p); err == nil && c.alone.open() && size <= rawMax {
+		o.describe()
+		n, _, errno := o.call(c.alone.fd)
+		if errno == 0 && int(n) == size {
+			o.forget()
+			c.sending.pass()
+			return nil
+		}
+		if full = again(errno); errno == 0 { // part of a stream's
+			o.n = int(n)
+			o.drop()
+		}
+	}
+	if err == nil {
+		err = c.sendWaiting(ctx, to, full)
+	}
+	o.forget()
+	c.sending.pass()
+	return c.notSent(to, err)
+}
+
+// sendWaiting sends what is not out yet. full says that there was no room just now.
+func (c *Conn) sendWaiting(ctx context.Context, to transport.Addr, full bool) (err error) {
 	o := &c.out
-	defer o.forget()
-	var err error
-	if to != nil && pollsOwnBufferOnly {
+	o.wait = true
+	switch {
+	case to != nil && pollsOwnBufferOnly:
 		err = c.sendByLooking(ctx)
-	} else {
-		err = wait(ctx, &c.outward, c.sendReady, &o.once, &o.wait)
+	case !full:
+		err = c.lookToSend()
+		fallthrough
+	default:
+		if err == nil && o.wait {
+			o.once = false
+			err = wait(ctx, &c.outward, c.sendReady)
+		}
 	}
 	if err == nil {
 		err = o.err
 	}
 	if err != nil && o.n > 0 && c.kind == syscall.SOCK_STREAM {
 		c.broken = true
-		return fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(head)+len(p), err)
+		err = fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(o.head)+len(o.p), err)
 	}
 	return err
+}
+
+func (c *Conn) notSent(to transport.Addr, err error) error {
+	if to == nil {
+		to = c.peer
+	}
+	return failed("send", to, err)
 }
 
 // prepare makes the message ready that goes out. It copies fds, so that a caller's slice need not be on the heap.
@@ -260,7 +300,10 @@ func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 }
 
 // forget lets go of the caller's memory.
-func (o *outgoing) forget() { o.head, o.p = nil, nil }
+func (o *outgoing) forget() {
+	o.head, o.p = nil, nil
+	o.clear()
+}
 
 // rest is what is not out yet.
 func (o *outgoing) rest() (head, p []byte) {
@@ -295,6 +338,12 @@ func (c *Conn) trySend(fd uintptr) bool {
 	}
 }
 
+// lookToSend makes one try: o.wait says that there was no room.
+func (c *Conn) lookToSend() error {
+	c.out.once = true
+	return c.outward.park(c.sendReady)
+}
+
 // sendByLooking sends to an address. The poller looks at our own buffer only, never at the receiver's queue, which it would try again and
 // again; so this looks by itself.
 func (c *Conn) sendByLooking(ctx context.Context) error {
@@ -303,8 +352,7 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		o.once = true
-		if err := c.outward.park(c.sendReady); err != nil || !o.wait {
+		if err := c.lookToSend(); err != nil || !o.wait {
 			return err
 		}
 		t := time.NewTimer(pause)
@@ -312,6 +360,9 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 		case <-ctx.Done():
 			t.Stop()
 			return ctx.Err()
+		case <-c.alone.closing():
+			t.Stop()
+			return net.ErrClosed
 		case <-t.C:
 		}
 	}
@@ -323,15 +374,12 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 // ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With
 // room 0 set may be nil.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
-	n, _, err = c.ReceiveFrom(ctx, p, set, room)
-	return n, err
+	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
+	return len(p), err
 }
 
 // ReceiveFrom is Receive that also tells who sent it: an unnamed address for a sender that has no name, and on sockets that are connected.
 func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
-	if len(p) == 0 && c.kind == syscall.SOCK_STREAM {
-		return 0, nil, failed("receive", c.peer, fmt.Errorf("no room for a byte: %w", syscall.EINVAL))
-	}
 	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), from, err
 }
@@ -345,33 +393,79 @@ func (c *Conn) ReceivePacket(ctx context.Context, p []byte, limit int, set *FDSe
 	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
 }
 
+// receive makes the system call itself, where it can: see send.
 func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
-	if set == nil && want.room > 0 || want.room < 0 || want.room > MaxDescriptors {
-		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("room for %d descriptors: %w", want.room, syscall.EINVAL))
+	if err = c.canReceive(&want, set); err == nil {
+		err = c.receiving.take(ctx)
 	}
-	if err := turn(ctx, c.receiving); err != nil {
+	if err != nil {
 		return nil, nil, noCred, failed("receive", c.peer, err)
 	}
-	defer func() { <-c.receiving }()
-	i := &c.in
+	i, none, came := &c.in, false, false
 	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
-	defer func() { i.p = nil }()
-	if err = wait(ctx, &c.inward, c.recvReady, &i.once, &i.wait); err == nil {
+	err = ctx.Err()
+	if err == nil && c.alone.open() && !want.whole && len(want.p) <= rawMax {
+		credentials := c.credentials.Load()
+		i.describe(credentials)
+		n, _, errno := i.call(c.alone.fd)
+		if none, came = again(errno), errno == 0; came {
+			err = i.came(int(n), credentials)
+		}
+	}
+	if err == nil && !came {
+		err = c.receiveWaiting(ctx, none)
+	}
+	p, from, cred, err = i.p[:i.n], i.from, i.cred, c.received(set, err)
+	i.p = nil
+	i.clear()
+	c.receiving.pass()
+	return p, from, cred, err
+}
+
+func (c *Conn) canReceive(want *wanted, set *FDSet) error {
+	switch {
+	case set == nil && want.room > 0 || want.room < 0 || want.room > MaxDescriptors:
+		return fmt.Errorf("room for %d descriptors: %w", want.room, syscall.EINVAL)
+	case len(want.p) == 0 && !want.whole && c.kind == syscall.SOCK_STREAM:
+		return fmt.Errorf("no room for a byte: %w", syscall.EINVAL)
+	}
+	return nil
+}
+
+// receiveWaiting waits for a message. none says that there was none just now.
+func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
+	i := &c.in
+	if i.wait = true; !none {
+		i.once = true
+		err = c.inward.park(c.recvReady)
+	}
+	if err == nil && i.wait {
+		i.once = false
+		err = wait(ctx, &c.inward, c.recvReady)
+	}
+	if err == nil {
 		err = i.err
 	}
+	return err
+}
+
+// received gives the descriptors that came to set, unless err says that the message is lost.
+func (c *Conn) received(set *FDSet, err error) error {
+	i := &c.in
 	if err != nil {
 		if e := closeAll(i.fds); e != nil {
 			err = errors.Join(err, e)
 		}
-		return i.p[:i.n], i.from, i.cred, failed("receive", c.peer, err)
+		return failed("receive", c.peer, err)
 	}
 	if len(i.fds) > 0 {
 		set.take(i.fds)
 	}
 	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
-		return nil, nil, noCred, io.EOF
+		i.from, i.cred = nil, noCred
+		return io.EOF
 	}
-	return i.p[:i.n], i.from, i.cred, nil
+	return nil
 }
 
 func (c *Conn) tryReceive(fd uintptr) bool {
@@ -391,20 +485,11 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	}
 }
 
-// wait calls try until it is done, in the poller. try sees once if it is not to wait, and says in full that it would have to.
-func wait(ctx context.Context, d *direction, try func(uintptr) bool, once, full *bool) error {
+// wait calls try until it is done, in the poller.
+func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
 	if ctx.Done() == nil {
-		*once = false
 		return d.park(try)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	*once = true
-	if err := d.park(try); err != nil || !*full {
-		return err
-	}
-	*once = false
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { d.deadline(time.Unix(1, 0)); close(fired) })
 	err := d.park(try)
@@ -416,21 +501,6 @@ func wait(ctx context.Context, d *direction, try func(uintptr) bool, once, full 
 		}
 	}
 	return err
-}
-
-// turn waits for a place in a channel.
-func turn(ctx context.Context, place chan struct{}) error {
-	select {
-	case place <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case place <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func again(err error) bool       { return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK }

@@ -366,7 +366,7 @@ func TestTurns(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
 	go func() { _, err := b.Receive(ctx, make([]byte, 1), nil, 0); first <- err }()
-	require.Eventually(t, func() bool { return len(b.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
 	_, err := b.Receive(short, make([]byte, 1), nil, 0)

@@ -100,7 +100,7 @@ func (x *exchange) refuse(err error) {
 }
 
 func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int) error {
-	err := x.ch.conn.send(ctx, nil, []byte{kind}, body, fds)
+	err := unwrapOp(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		if why := x.lastWord(); why != nil { // it may have said why it left
 			return why

@@ -114,17 +114,24 @@ func (s *FDSet) Close() error {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := closeAll(s.fds)
+	var err error
+	for _, fd := range s.fds { // closeAll, of which the return would follow the system call: see Conn.send
+		if fd != stolen {
+			if e := closeFD(fd); e != nil {
+				err = notClosed(err, fd, e)
+			}
+		}
+	}
 	s.fds = s.fds[:0]
+	s.mu.Unlock()
 	return err
 }
 
 // take gives many to the set, which are new by their making.
 func (s *FDSet) take(fds []int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.fds = append(s.fds, fds...)
+	s.mu.Unlock()
 }
 
 func (s *FDSet) at(index int) (int, error) {
@@ -144,8 +151,12 @@ func closeAll(fds []int) (err error) {
 			continue
 		}
 		if e := closeFD(fd); e != nil {
-			err = errors.Join(err, fmt.Errorf("close descriptor %d: %w", fd, e))
+			err = notClosed(err, fd, e)
 		}
 	}
 	return err
+}
+
+func notClosed(before error, fd int, err error) error {
+	return errors.Join(before, fmt.Errorf("close descriptor %d: %w", fd, err))
 }

@@ -20,6 +20,10 @@ func domain(_ int, local unix.Sockaddr) (domain, protocol int, err error) {
 	return unix.AF_UNSPEC, -1, nil
 }
 
+func socketOption(fd, option int) (int, error) {
+	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, option)
+}
+
 func socketFamily(fd int) (int, error) {
 	local, err := unix.Getsockname(fd)
 	if err != nil {

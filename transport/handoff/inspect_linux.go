@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,11 +11,24 @@ func domain(fd int, _ unix.Sockaddr) (domain, protocol int, err error) {
 	if domain, err = socketFamily(fd); err != nil {
 		return 0, 0, err
 	}
-	protocol, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	protocol, err = socketOption(fd, unix.SO_PROTOCOL)
 	return domain, protocol, os.NewSyscallError("getsockopt SO_PROTOCOL", err)
 }
 
+// socketOption asks without telling the scheduler, as messages are sent: its monitor thread would wake up for it in a process that has just
+// been idle.
+func socketOption(fd, option int) (int, error) {
+	var v int32
+	size := uint32(unsafe.Sizeof(v))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, uintptr(option), uintptr(unsafe.Pointer(&v)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(v), nil
+}
+
 func socketFamily(fd int) (int, error) {
-	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	family, err := socketOption(fd, unix.SO_DOMAIN)
 	return family, os.NewSyscallError("getsockopt SO_DOMAIN", err)
 }

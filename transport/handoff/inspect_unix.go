@@ -10,7 +10,7 @@ import (
 )
 
 func inspect(fd int) (s Socket, err error) {
-	if s.Type, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+	if s.Type, err = socketOption(fd, unix.SO_TYPE); err != nil {
 		return s, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
 	local, err := unix.Getsockname(fd)
@@ -21,7 +21,7 @@ func inspect(fd int) (s Socket, err error) {
 	if s.Domain, s.Protocol, err = domain(fd, local); err != nil {
 		return s, err
 	}
-	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	listening, err := socketOption(fd, unix.SO_ACCEPTCONN)
 	s.Listening = err == nil && listening != 0
 	if remote, err := unix.Getpeername(fd); err == nil {
 		s.Remote = transport.FromSockaddr(remote)
@@ -31,7 +31,7 @@ func inspect(fd int) (s Socket, err error) {
 
 // socketType is the short form of inspect.
 func socketType(fd int) (family, kind int, err error) {
-	if kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
+	if kind, err = socketOption(fd, unix.SO_TYPE); err != nil {
 		return 0, 0, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
 	family, err = socketFamily(fd)

@@ -127,7 +127,7 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 	}
 	p, err := json.Marshal(v)
 	if err == nil {
-		err = j.conn.send(ctx, to, nil, p, fds)
+		err = unwrapOp(j.conn.send(ctx, to, nil, p, fds))
 	}
 	return failed("send JSON", whom, err)
 }

@@ -196,7 +196,7 @@ func TestJSONWaitsEnd(t *testing.T) {
 	require.NoError(t, <-waiting)
 	done := make(chan error, 1)
 	go func() { _, _, err := server.Recv(context.Background(), nil); done <- err }()
-	require.Eventually(t, func() bool { return len(server.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return server.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, server.Close())
 	if err := <-done; err != nil { // it may have got what was sent meanwhile
 		require.ErrorIs(t, err, net.ErrClosed)

@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -15,10 +16,13 @@ import (
 // A lone is a socket that the Go poller does not watch. Where it does each message costs a call-back on either side, whether anybody waits or not, which is a tenth of
 // what a message costs at all. So whoever has to wait has an epoll descriptor watch the socket meanwhile, and the Go poller watch that.
 //
-// Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used.
+// Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used. A call that
+// has the Conn's turn need not be counted: Close takes the turns, too.
 type lone struct {
 	fd      int
-	users   atomic.Int64 // 2 for each call in progress, and 1 once closed
+	users   atomic.Int64  // 2 for each other call in progress, and 1 once closed
+	turns   [2]*turns     // of the Conn: to send, to receive
+	ending  chan struct{} // closed when Close begins
 	gone    chan struct{}
 	in, out vigil
 
@@ -45,7 +49,7 @@ type vigil struct {
 
 // own takes the socket from the Go poller. Where that does not go it stays there.
 func (c *Conn) own() {
-	s := &lone{fd: -1, gone: make(chan struct{})}
+	s := &lone{fd: -1, turns: [2]*turns{&c.sending, &c.receiving}, ending: make(chan struct{}), gone: make(chan struct{})}
 	var err error
 	e := c.raw.Control(func(fd uintptr) { s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) })
 	if err != nil || e != nil {
@@ -60,7 +64,18 @@ func (c *Conn) own() {
 	c.outward, c.inward = direction{s.Write, s.out.deadline}, direction{s.Read, s.in.deadline}
 }
 
-// enter precedes a use of the descriptor; false: it is closed.
+// open tells who has a turn whether the descriptor can be used, until the turn is passed on.
+func (s *lone) open() bool { return s != nil && s.users.Load()&1 == 0 }
+
+// closing is closed when Close begins; nil for a socket that is the Go poller's.
+func (s *lone) closing() <-chan struct{} {
+	if s == nil {
+		return nil
+	}
+	return s.ending
+}
+
+// enter precedes a use of the descriptor without a turn; false: it is closed.
 func (s *lone) enter() bool {
 	if s.users.Add(2)&1 == 0 {
 		return true
@@ -88,14 +103,21 @@ func (s *lone) last() {
 
 // Close ends everything.
 func (s *lone) Close() error {
-	if s.users.Or(1)&1 != 0 {
+	if !s.enter() {
 		return net.ErrClosed
 	}
+	if s.users.Or(1)&1 != 0 {
+		s.leave()
+		return net.ErrClosed
+	}
+	close(s.ending)
 	s.in.close()
 	s.out.close()
-	if s.users.Load() == 1 {
-		s.last()
+	for _, t := range s.turns {
+		_ = t.take(context.Background())
+		defer t.pass()
 	}
+	s.leave()
 	<-s.gone
 	s.mu.Lock()
 	defer s.mu.Unlock()

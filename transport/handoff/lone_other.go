@@ -2,12 +2,28 @@
 
 package handoff
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // A lone is for Linux: elsewhere the socket stays with the Go poller.
-type lone struct{}
+type lone struct{ fd int }
+
+func (*lone) open() bool { return false }
+
+// What only a lone's Conn calls.
+func (*outgoing) describe() int                            { return 0 }
+func (*outgoing) call(int) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
+func (*incoming) describe(bool)                            {}
+func (*incoming) call(int) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
+func (*outSystem) clear()                                  {}
+func (*inSystem) clear()                                   {}
+func (*incoming) came(int, bool) error                     { return syscall.ENOSYS }
 
 func (c *Conn) own() {}
+
+func (*lone) closing() <-chan struct{} { return nil }
 
 func (*lone) Close() error { return net.ErrClosed }
 

@@ -47,11 +47,11 @@ type MessageConn struct {
 	max     int
 	timeout time.Duration
 
-	sending chan struct{}
+	sending turns
 	head    [frameHeader]byte
 	one     [1]int
 
-	receiving chan struct{}
+	receiving turns
 	set       FDSet      // of a packet
 	in        byteStream // framed
 	partial   frame
@@ -78,7 +78,7 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 }
 
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
-	m := &MessageConn{max: DefaultMaxMessage, timeout: DefaultMessageTimeout, sending: make(chan struct{}, 1), receiving: make(chan struct{}, 1)}
+	m := &MessageConn{max: DefaultMaxMessage, timeout: DefaultMessageTimeout}
 	if config != nil {
 		if config.MaxMessage < 0 || config.MaxMessage > longestFrame || config.Timeout < 0 {
 			return nil, fmt.Errorf("limit of %d bytes, %v: %w", config.MaxMessage, config.Timeout, syscall.EINVAL)
@@ -122,23 +122,23 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	if len(data) > longestFrame {
 		return fmt.Errorf("a payload of %d bytes: %w", len(data), syscall.EMSGSIZE)
 	}
-	if err := turn(ctx, m.sending); err != nil {
+	if err := m.sending.take(ctx); err != nil {
 		return err
 	}
-	defer func() { <-m.sending }()
+	defer m.sending.pass()
 	var fds []int
 	if m.one[0] = fd; fd >= 0 {
 		fds = m.one[:]
 	}
 	if m.conn.Packets() {
-		return m.conn.send(ctx, nil, nil, data, fds)
+		return unwrapOp(m.conn.send(ctx, nil, nil, data, fds))
 	}
 	word := uint32(len(data))
 	if fd >= 0 {
 		word |= frameAttached
 	}
 	binary.BigEndian.PutUint32(m.head[:], word)
-	return m.conn.send(ctx, nil, m.head[:], data, fds)
+	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
 // SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves with messages
@@ -175,10 +175,10 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 
 // ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
-	if err := turn(ctx, m.receiving); err != nil {
+	if err := m.receiving.take(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
 	}
-	defer func() { <-m.receiving }()
+	defer m.receiving.pass()
 	if m.conn.Packets() {
 		data, fd, err = m.receivePacket(ctx)
 	} else {
@@ -303,8 +303,8 @@ func (m *MessageConn) SyscallConn() (syscall.RawConn, error) { return m.conn.Sys
 // Close closes the socket, and an attachment whose message is not all there. Calls that wait come back with net.ErrClosed.
 func (m *MessageConn) Close() error {
 	err := m.conn.Close()
-	m.receiving <- struct{}{}
-	defer func() { <-m.receiving }()
+	_ = m.receiving.take(context.Background())
+	defer m.receiving.pass()
 	return errors.Join(err, m.forget())
 }
 

@@ -356,7 +356,7 @@ func TestMessageClose(t *testing.T) {
 			}
 			done := make(chan error, 1)
 			go func() { _, _, err := m.Receive(context.Background()); done <- err }()
-			require.Eventually(t, func() bool { return len(m.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return m.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 			require.NoError(t, m.Close())
 			require.ErrorIs(t, <-done, net.ErrClosed)
 			_, _, err := m.Receive(context.Background())

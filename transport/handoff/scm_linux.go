@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -40,6 +39,28 @@ func (o *outgoing) address(to transport.Addr) (err error) {
 }
 
 func (o *outgoing) send(fd int) (int, error) {
+	n, errno := messageCall(unix.SYS_SENDMSG, fd, &o.header, sendFlags, o.describe())
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
+}
+
+const (
+	sendFlags    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	receiveFlags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
+)
+
+func (o *outSystem) clear() { o.vector[0].Base, o.vector[1].Base = nil, nil }
+func (i *inSystem) clear()  { i.vector.Base = nil }
+
+// call makes the system call that has been described. It is small enough to be part of its caller.
+func (o *outgoing) call(fd int) (n, _ uintptr, errno syscall.Errno) {
+	return syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.header)), sendFlags, 0, 0, 0)
+}
+
+// describe fills in what sendmsg(2) is to send, and says how many bytes that is.
+func (o *outgoing) describe() int {
 	h := &o.header
 	*h = unix.Msghdr{}
 	head, rest := o.rest()
@@ -64,22 +85,31 @@ func (o *outgoing) send(fd int) (int, error) {
 		h.Name = &o.name[0]
 		h.Namelen = uint32(len(o.name))
 	}
-	n, errno := messageCall(unix.SYS_SENDMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, len(head)+len(rest))
-	o.vector[0].Base, o.vector[1].Base = nil, nil
-	runtime.KeepAlive(o)
-	if errno != 0 {
-		return 0, errno
-	}
-	return n, nil
+	return len(head) + len(rest)
 }
 
-// receive reads one message. The room for descriptors is exact: with CMSG_SPACE the padding behind the last one could take another.
+// receive reads one message.
 func (i *incoming) receive(fd int, credentials bool) error {
 	if i.whole {
 		if err := i.makeRoom(fd); err != nil {
 			return err
 		}
 	}
+	i.describe(credentials)
+	n, errno := messageCall(unix.SYS_RECVMSG, fd, &i.header, receiveFlags, len(i.p))
+	if errno != 0 {
+		return errno
+	}
+	return i.came(n, credentials)
+}
+
+func (i *incoming) call(fd int) (n, _ uintptr, errno syscall.Errno) {
+	return syscall.RawSyscall6(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&i.header)), receiveFlags, 0, 0, 0)
+}
+
+// describe fills in what recvmsg(2) has room for. That for descriptors is exact: with CMSG_SPACE the padding behind the last one could take
+// another.
+func (i *incoming) describe(credentials bool) {
 	h := &i.header
 	*h = unix.Msghdr{}
 	if i.named {
@@ -103,11 +133,11 @@ func (i *incoming) receive(fd int, credentials bool) error {
 		h.Control = &control[0]
 		h.SetControllen(size)
 	}
-	n, errno := messageCall(unix.SYS_RECVMSG, fd, h, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC, len(i.p))
-	i.vector.Base = nil
-	if errno != 0 {
-		return errno
-	}
+}
+
+// came takes the message that has been received.
+func (i *incoming) came(n int, credentials bool) error {
+	h, control := &i.header, i.arriving.bytes()
 	i.sender(i.name[:min(int(h.Namelen), len(i.name))])
 	return i.settle(n, control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
 }
@@ -147,7 +177,7 @@ func messageCall(trap uintptr, fd int, h *unix.Msghdr, flags uintptr, size int) 
 	var n uintptr
 	var errno syscall.Errno
 	if size <= rawMax {
-		n, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
+		n, _, errno = syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags) // x/sys would make a detour
 	} else {
 		n, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(h)), flags)
 	}

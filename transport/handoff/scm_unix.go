@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawMax is how many bytes a system call may copy without the scheduler being told: some tens of microseconds.
-const rawMax = 256 << 10
-
 // socketKind is the type of a socket, EAFNOSUPPORT if it is no UNIX one.
 func socketKind(raw syscall.RawConn) (kind int, err error) {
 	e := raw.Control(func(fd uintptr) {

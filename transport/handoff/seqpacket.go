@@ -101,7 +101,7 @@ func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.Syscal
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
 	if err == nil {
-		if err = j.conn.send(ctx, nil, nil, p, fds); errors.Is(err, syscall.EMSGSIZE) {
+		if err = unwrapOp(j.conn.send(ctx, nil, nil, p, fds)); errors.Is(err, syscall.EMSGSIZE) {
 			err = j.sendFile(ctx, p, fds, err)
 		}
 	}
@@ -120,7 +120,7 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	if err != nil {
 		return err
 	}
-	err = j.conn.send(ctx, nil, nil, []byte(argsViaFD), append([]int{fd}, fds...))
+	err = unwrapOp(j.conn.send(ctx, nil, nil, []byte(argsViaFD), append([]int{fd}, fds...)))
 	return errors.Join(err, closeFD(fd))
 }
 
@@ -174,7 +174,7 @@ func (j *JSONConn) Close() error { return j.conn.Close() }
 type JSONListener struct {
 	l       *net.UnixListener
 	pin     *pin
-	accept  chan struct{}
+	accept  turns
 	closing sync.Once
 	failure error
 }
@@ -188,7 +188,7 @@ func ListenJSON(path string) (*JSONListener, error) {
 	if err != nil {
 		return nil, failed("listen", addr, err)
 	}
-	j := &JSONListener{accept: make(chan struct{}, 1)}
+	j := &JSONListener{}
 	j.pin, err = pinned(addr, func() (err error) {
 		j.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 		return err
@@ -209,10 +209,10 @@ func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.
 // Accept waits for the next connection. One call at a time; others wait.
 func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	const op = "accept"
-	if err := turn(ctx, j.accept); err != nil {
+	if err := j.accept.take(ctx); err != nil {
 		return nil, failed(op, j.Addr(), err)
 	}
-	defer func() { <-j.accept }()
+	defer j.accept.pass()
 	if err := ctx.Err(); err != nil {
 		return nil, failed(op, j.Addr(), err)
 	}

@@ -201,7 +201,7 @@ type ReceiverConfig struct {
 type Receiver struct {
 	conn   *Conn
 	config ReceiverConfig
-	turn   chan struct{}
+	turn   turns
 	in     byteStream
 	began  time.Time // when the rest of a session was first waited for; zero: not yet
 	broken error
@@ -210,7 +210,7 @@ type Receiver struct {
 // NewReceiver makes a Receiver of a UNIX stream that has been accepted, which it owns on success. ErrForbidden if the forwarder's credentials
 // do not allow it, errors.ErrUnsupported where they cannot be told. A nil config is the default.
 func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
-	r := &Receiver{turn: make(chan struct{}, 1)}
+	r := &Receiver{}
 	if config != nil {
 		r.config = *config
 	}
@@ -235,8 +235,8 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 // net.ErrClosed.
 func (r *Receiver) Close() error {
 	err := r.conn.Close() // which ends a wait
-	r.turn <- struct{}{}
-	defer func() { <-r.turn }()
+	_ = r.turn.take(context.Background())
+	defer r.turn.pass()
 	if r.broken == nil {
 		r.broken = net.ErrClosed
 	}
@@ -250,10 +250,10 @@ func (r *Receiver) Close() error {
 // ErrDescriptorsLost for more than one.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
-	if err := turn(ctx, r.turn); err != nil {
+	if err := r.turn.take(ctx); err != nil {
 		return failed(op, r.conn.peer, err)
 	}
-	defer func() { <-r.turn }()
+	defer r.turn.pass()
 	if err := s.Close(); err != nil {
 		return failed(op, r.conn.peer, err)
 	}

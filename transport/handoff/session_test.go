@@ -510,7 +510,7 @@ func TestReceiverClose(t *testing.T) {
 	sendRaw(t, a, []byte{0, 0}, unix.UnixRights(fd))
 	done := make(chan error, 1)
 	go func() { done <- r.Receive(context.Background(), &Session{}) }()
-	require.Eventually(t, func() bool { return len(r.conn.receiving) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.conn.receiving.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.Error(t, r.Receive(context.Background(), &Session{}))

@@ -1,0 +1,77 @@
+package handoff
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// A turns lets one caller in after another, in the order in which they came, as long as their contexts let them. Who finds nobody there
+// pays for two atomic operations. The zero value is ready.
+type turns struct {
+	state   atomic.Int32 // free, taken or sought
+	mu      sync.Mutex
+	waiting []chan struct{} // closed when it is their turn
+}
+
+const (
+	free   int32 = iota
+	taken        // and nobody waits
+	sought       // it is taken, and there may be somebody in waiting
+)
+
+// try takes the turn if nobody has it.
+func (t *turns) try() bool { return t.state.CompareAndSwap(free, taken) }
+
+// take waits for the caller's turn, which must be passed on.
+func (t *turns) take(ctx context.Context) error {
+	if t.try() {
+		return nil
+	}
+	return t.queue(ctx)
+}
+
+func (t *turns) queue(ctx context.Context) error {
+	t.mu.Lock()
+	if t.state.Swap(sought) == free {
+		t.mu.Unlock()
+		return nil
+	}
+	turn := make(chan struct{})
+	t.waiting = append(t.waiting, turn)
+	t.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	i := slices.Index(t.waiting, turn)
+	if i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+	}
+	t.mu.Unlock()
+	if i < 0 { // it has come at the same moment
+		t.pass()
+	}
+	return ctx.Err()
+}
+
+// pass gives the turn to the next who waits for it.
+func (t *turns) pass() {
+	if !t.state.CompareAndSwap(taken, free) {
+		t.next()
+	}
+}
+
+func (t *turns) next() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		t.state.Store(free)
+		return
+	}
+	close(t.waiting[0])
+	t.waiting = slices.Delete(t.waiting, 0, 1)
+}
