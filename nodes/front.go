@@ -32,7 +32,7 @@ type FrontConfig struct {
 	// Command makes the command of a worker, which is to call StartWorker. Its environment gets WorkerVariable, and two descriptors are added to ExtraFiles. nil is this
 	// program once more, with the same arguments and standard streams.
 	Command func() *exec.Cmd
-	// Patience is how long a worker may take to answer before it is passed over; 0 is DefaultPatience.
+	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
 	Patience time.Duration
 }
 
@@ -112,6 +112,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Patience <= 0 {
 		cfg.Patience = DefaultPatience
 	}
+	cfg.Patience = max(cfg.Patience, 4*lull) // the word that a session was taken may wait that long
 	if cfg.Command == nil {
 		cfg.Command = onceMore
 	}

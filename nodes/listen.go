@@ -212,13 +212,16 @@ func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.
 	}
 	defer l.n.wg.Done()
 	defer l.enter()
-	relief := time.AfterFunc(quickHandshake, func() { l.enter(); l.run() })
+	relief := time.AfterFunc(quickHandshake, func() {
+		l.enter()
+		l.quick.Store(false) // now: the next ones are not to be held up by as much each
+		l.run()
+	})
 	l.leave()
 	l.handshake(ctx, e, s, order, nil)
 	if relief.Stop() {
 		return true
 	}
-	l.quick.Store(false)
 	return false
 }
 

@@ -71,7 +71,7 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	select {
 	case err := <-wait:
 		if err == errNoneThere { // which the front will hear of in a moment
-			t := time.NewTimer(10 * time.Millisecond)
+			t := time.NewTimer(lull + 5*time.Millisecond)
 			defer t.Stop()
 			select {
 			case <-t.C:

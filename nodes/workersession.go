@@ -98,13 +98,16 @@ func (w *Worker) shakeHere(serve, next func()) (goOn bool) {
 		return true
 	}
 	w.wg.Add(1)
-	relief := time.AfterFunc(quickHandshake, func() { defer w.wg.Done(); next() })
+	relief := time.AfterFunc(quickHandshake, func() {
+		defer w.wg.Done()
+		l.quick.Store(false) // now: the next ones are not to be held up by as much each
+		next()
+	})
 	serve()
 	if relief.Stop() {
 		w.wg.Done()
 		return true
 	}
-	l.quick.Store(false)
 	return false
 }
 

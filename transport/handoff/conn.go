@@ -227,9 +227,14 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 			c.sending.pass()
 			return nil
 		}
-		if full = again(errno); errno == 0 { // part of a stream's
+		switch {
+		case errno == 0: // part of a stream's
 			o.n = int(n)
 			o.drop()
+		case again(errno):
+			full = true
+		case !interrupted(errno):
+			err = errno // the kernel says some things once only
 		}
 	}
 	if err == nil {
@@ -407,9 +412,14 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	if err == nil && c.alone.open() && !want.whole && len(want.p) <= rawMax {
 		credentials := c.credentials.Load()
 		i.describe(credentials)
-		n, _, errno := i.call(c.alone.fd)
-		if none, came = again(errno), errno == 0; came {
+		switch n, _, errno := i.call(c.alone.fd); {
+		case errno == 0:
+			came = true
 			err = i.came(int(n), credentials)
+		case again(errno):
+			none = true
+		case !interrupted(errno):
+			err = errno // the kernel says some things once only
 		}
 	}
 	if err == nil && !came {

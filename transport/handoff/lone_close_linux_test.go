@@ -58,3 +58,13 @@ func TestCloseBesideCalls(t *testing.T) {
 		cancel()
 	}
 }
+
+// What the kernel says once only is said to the caller, also where nobody waited for it.
+func TestErrorsSaidOnce(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_STREAM)
+	require.NoError(t, a.Send(context.Background(), []byte("never read")))
+	require.NoError(t, b.Close())
+	_, err := a.Receive(context.Background(), make([]byte, 10), nil, 0)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
