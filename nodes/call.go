@@ -188,6 +188,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			if m.To == b.pid {
 				return nil
 			}
+			c.s.Yield()
 			continue
 		}
 		c.rd.unread = append(c.rd.unread, m)

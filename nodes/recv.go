@@ -103,6 +103,7 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 		own := *m // a Call keeps it
 		*m = Message{}
 		c.n.route(c, &own)
+		c.s.Yield()
 	}
 }
 

@@ -14,13 +14,15 @@ type direction struct {
 	park     func(ready func(uintptr) bool) error
 	deadline func(time.Time) error
 
-	// Who watches the context of a wait goes on watching between waits, for the next one mostly has the same: to begin and to end that
-	// costs as much as a system call, and memory.
+	// The context of two waits in a row is watched on between waits, for the next one mostly has the same: to begin and to end that costs
+	// as much as a system call, and memory.
 	mu        sync.Mutex
 	watched   <-chan struct{} // what says that the context has ended; nil: none is watched
 	unwatch   func() bool
-	waits     bool // for what ends with it
-	fired     bool // it has ended meanwhile
+	last      <-chan struct{} // of the wait before
+	keeps     bool            // goes on watching
+	waits     bool            // for what ends with it
+	fired     bool            // it has ended meanwhile
 	forgotten bool
 }
 
@@ -31,7 +33,8 @@ func (d *direction) enter(ctx context.Context) error {
 		if d.unwatch != nil {
 			d.unwatch()
 		}
-		d.watched = done
+		d.keeps = d.last == done
+		d.watched, d.last = done, done
 		d.unwatch = context.AfterFunc(ctx, func() { d.over(done) })
 	}
 	d.waits = true
@@ -43,7 +46,11 @@ func (d *direction) enter(ctx context.Context) error {
 func (d *direction) over(done <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.waits && d.watched == done {
+	if d.watched != done {
+		return
+	}
+	d.watched, d.unwatch, d.keeps = nil, nil, false
+	if d.waits {
 		d.fired = true
 		d.deadline(past)
 	}
@@ -57,7 +64,21 @@ func (d *direction) leave() (fired bool) {
 	if fired {
 		d.deadline(time.Time{})
 	}
+	if !d.keeps && d.unwatch != nil {
+		d.unwatch()
+		d.watched, d.unwatch = nil, nil
+	}
 	return fired
+}
+
+// allow lets waits be made again, but for one that its context has just ended.
+func (d *direction) allow() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fired {
+		return nil
+	}
+	return d.deadline(time.Time{})
 }
 
 // forget lets go of the context: no later wait is to come.

@@ -102,10 +102,13 @@ func (s *Stream) wake() {
 
 // cutOff gives a time-out that a pause has made its name.
 func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
-	if s.state.Load()&direction != 0 && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)) {
-		return ErrPaused
+	if s.state.Load()&direction == 0 || !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
-	return err
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	return ErrPaused
 }
 
 // halt ends the operation of one direction that is in flight, or is about to be. It is called until there is none.
@@ -133,7 +136,7 @@ func (s *socket[C]) prod(d *side) {
 
 func (s *socket[C]) resume(writing bool) {
 	if s.wait != nil {
-		s.way(writing).deadline(time.Time{})
+		_ = s.way(writing).allow() // closed: no more waits
 		return
 	}
 	s.side(writing).halted.Store(false)
@@ -151,7 +154,7 @@ func (s *socket[C]) prepare(writing bool) error {
 	if s.wait == nil {
 		return nil
 	}
-	return s.way(writing).deadline(time.Time{})
+	return s.way(writing).allow()
 }
 
 func (s *socket[C]) way(writing bool) *direction {

@@ -81,7 +81,7 @@ func awaitConnect(ctx context.Context, d *direction, check func(fd uintptr) bool
 	if err == nil {
 		err = d.park(check)
 	}
-	if d.leave() && err != nil {
+	if fired := d.leave(); err != nil && (fired || ctx.Err() != nil) {
 		return ctx.Err()
 	}
 	return err

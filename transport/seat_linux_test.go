@@ -87,6 +87,32 @@ func TestSeatTended(t *testing.T) {
 	returns(t, closed(t, func() bool { return seatsOf(y.sock.poller) == 0 }))
 }
 
+// Whoever has to wait longer again and again leaves the seats to others.
+func TestSeatCools(t *testing.T) {
+	var s spin
+	p := new(poller)
+	wait := func(d time.Duration) {
+		s.begin()
+		s.began = s.began.Add(-d)
+		s.end(1, p)
+	}
+	for range pollProbe {
+		wait(0)
+	}
+	require.True(t, s.sits.due())
+	s.sits = pace{hot: true}
+	for range pollMisses - 1 {
+		wait(time.Second)
+	}
+	wait(0)
+	for range pollMisses - 1 {
+		wait(time.Second)
+	}
+	require.True(t, s.sits.due())
+	wait(time.Second)
+	require.False(t, s.sits.due())
+}
+
 // Where all places are taken a reader sleeps at once.
 func TestSeatPlaces(t *testing.T) {
 	processors(t, 2)
@@ -167,7 +193,7 @@ type opaque struct{ context.Context }
 
 func (opaque) Value(any) any { return nil }
 
-// A context is watched once for many waits; another one takes its place, and Close lets go of it.
+// From the second wait on a context is watched once for many; another one takes its place, and Close lets go of it.
 func TestWaitsWatchOnce(t *testing.T) {
 	for _, sits := range []bool{false, true} {
 		y := polls(t, 0)
@@ -180,15 +206,19 @@ func TestWaitsWatchOnce(t *testing.T) {
 			_, err := y.read(ctx)
 			require.NoError(t, err)
 		}
+		wait(first)
+		require.EqualValues(t, 1, first.stopped.Load(), "it may have been for this wait only")
 		for range 5 {
 			wait(first)
 		}
-		require.EqualValues(t, 1, first.begun.Load())
-		wait(second)
+		require.EqualValues(t, 2, first.begun.Load())
 		require.EqualValues(t, 1, first.stopped.Load())
+		wait(second)
+		require.EqualValues(t, 2, first.stopped.Load())
 		cancel() // ends nothing
 		wait(second)
-		require.EqualValues(t, 1, second.begun.Load())
+		wait(second)
+		require.EqualValues(t, 2, second.begun.Load())
 		y.ask(t)
 		reading := y.parks(second)
 		asleep(t, y)
@@ -196,7 +226,9 @@ func TestWaitsWatchOnce(t *testing.T) {
 		require.ErrorIs(t, returns(t, reading), context.Canceled)
 		third, _ := newCounted(t)
 		wait(third)
-		require.NoError(t, y.s.Close())
+		wait(third)
 		require.EqualValues(t, 1, third.stopped.Load())
+		require.NoError(t, y.s.Close())
+		require.EqualValues(t, 2, third.stopped.Load())
 	}
 }

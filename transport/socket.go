@@ -62,6 +62,7 @@ type socket[C any] struct {
 		sits  bool
 		began time.Time // when the wait in progress began
 		seat  pace
+		slept bool // the last wait was in the Go poller
 		room  pace
 	}
 	acc struct {

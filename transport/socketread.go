@@ -145,12 +145,15 @@ func (s *socket[C]) sitRead() bool {
 		s.spin.slept = false
 		standIn()
 	}
-	if s.spin.sits.hot = s.wait.sit(false, &s.poller.seats) && s.readAgain(); s.spin.sits.hot {
-		s.wait.quiet(true)
-		return true
+	if !s.wait.sit(false, &s.poller.seats) || !s.readAgain() {
+		s.spin.sits = pace{}
+		return false
 	}
-	s.spin.sits = pace{}
-	return false
+	if !s.spin.sits.hot {
+		s.spin.sits = pace{hot: true}
+	}
+	s.wait.quiet(true)
+	return true
 }
 
 // readAgain reports whether there is something to tell.

@@ -31,7 +31,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		if !w.began.IsZero() {
 			d := time.Since(w.began)
 			w.room.slept(d <= 4*s.poller.limit)
-			w.seat.slept(d <= sitsFor)
+			w.seat.waited(d <= sitsFor)
 			w.began = time.Time{}
 		}
 	}
@@ -94,6 +94,9 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 				return true
 			}
 			w.wait, w.err = true, nil
+			if !w.once {
+				w.slept = true
+			}
 			return w.once
 		}
 		if !interrupted(w.err) {
@@ -126,13 +129,18 @@ func (s *socket[C]) sitWrite() bool {
 		return false
 	}
 	defer s.poller.leave()
-	if !s.wr.seat.hot {
+	if s.wr.slept {
+		s.wr.slept = false
 		standIn()
 	}
-	if s.wr.seat.hot = s.wait.sit(true, &s.poller.seats) && s.writeAgain(); !s.wr.seat.hot {
+	if !s.wait.sit(true, &s.poller.seats) || !s.writeAgain() {
 		s.wr.seat = pace{}
+		return false
 	}
-	return s.wr.seat.hot
+	if !s.wr.seat.hot {
+		s.wr.seat = pace{hot: true}
+	}
+	return true
 }
 
 // writeAgain reports whether there is something to tell.

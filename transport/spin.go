@@ -133,7 +133,7 @@ func (s *spin) end(n int, p *poller) {
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		d := time.Since(s.began)
-		s.sits.slept(d <= sitsFor)
+		s.sits.waited(d <= sitsFor)
 		switch {
 		case s.habit != &s.flow:
 			s.habit.slept(d <= 8*p.limit) // most of that is the waking
@@ -163,6 +163,15 @@ type pace struct {
 }
 
 func (p *pace) due() bool { return p.hot || p.count >= pollProbe }
+
+// waited is for a habit of which nothing is polled: it goes when waits are long.
+func (p *pace) waited(short bool) {
+	if p.hot {
+		p.polled(short)
+	} else {
+		p.slept(short)
+	}
+}
 
 func (p *pace) slept(short bool) {
 	switch {

@@ -75,7 +75,7 @@ func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) boo
 	if err == nil {
 		err = d.park(ready)
 	}
-	if d.leave() && err != nil && s.usable() == nil {
+	if fired := d.leave(); err != nil && s.usable() == nil && (fired || ctx.Err() != nil) {
 		return ctx.Err()
 	}
 	if err != nil {

@@ -103,14 +103,14 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 
 // deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none.
 func (w *watcher) deadline(i *interest, events uint32, t time.Time) error {
-	if _, err := w.need(i, events); err != nil {
-		return err
-	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if i.over = !t.IsZero(); i.over {
 		w.rouse(i)
 	}
-	w.mu.Unlock()
+	if _, err := w.needLocked(i, events); err != nil {
+		return err
+	}
 	return i.file.SetReadDeadline(t)
 }
 
@@ -172,6 +172,10 @@ func (w *watcher) end() {
 func (w *watcher) need(i *interest, events uint32) (syscall.RawConn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.needLocked(i, events)
+}
+
+func (w *watcher) needLocked(i *interest, events uint32) (syscall.RawConn, error) {
 	switch {
 	case w.closed:
 		return nil, os.ErrClosed
@@ -200,7 +204,11 @@ func (i *interest) open(fd int, events uint32) error {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
-	if err := file.SetDeadline(time.Time{}); err != nil {
+	var until time.Time
+	if i.over {
+		until = past
+	}
+	if err := file.SetDeadline(until); err != nil {
 		file.Close()
 		return err
 	}
