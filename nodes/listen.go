@@ -219,10 +219,7 @@ func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.
 	})
 	l.leave()
 	l.handshake(ctx, e, s, order, nil)
-	if relief.Stop() {
-		return true
-	}
-	return false
+	return relief.Stop()
 }
 
 // admit makes room for one more handshake.
