@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testServer is what this program does as the node of BenchmarkConnect.
+// testServer is what this program does as the node of a benchmark.
 func testServer(workers string) int {
 	n, err := strconv.Atoi(workers)
 	if err == nil {
@@ -30,7 +30,7 @@ func testServer(workers string) int {
 	return 0
 }
 
-// envBench makes this program the node of BenchmarkConnect: with so many workers, 0 for none.
+// envBench makes this program the node of a benchmark: with so many workers, 0 for none.
 const envBench = "CNODE_BENCH_WORKERS"
 
 // benchNode runs that node until its standard input ends.
@@ -46,6 +46,9 @@ func benchNode(workers int) error {
 		if err := n.Start(ctx); err != nil {
 			return err
 		}
+		if err := echoes(n); err != nil {
+			return err
+		}
 		end = n.Close
 	} else {
 		f, err := StartFront(ctx, FrontConfig{Node: cfg, Workers: workers})
@@ -59,25 +62,27 @@ func benchNode(workers int) error {
 	return end()
 }
 
+// startBenchNode runs that node in a process of its own, for as long as b.
+func startBenchNode(b *testing.B, dir string, workers int) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), testPeersVariable+"="+dir, envBench+"="+strconv.Itoa(workers))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(b, err)
+}
+
 // How long a connection takes to be set up, by a node that is one process and by one with workers; the figures are medians, and added-us is the difference.
 func BenchmarkConnect(b *testing.B) {
 	dir := b.TempDir()
 	client, err := New(Config{Name: "client@127.0.0.1", Cookie: "secret", Resolver: peersDir(dir)})
 	require.NoError(b, err)
 	defer client.Close()
-	start := func(workers int) {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), testPeersVariable+"="+dir, envBench+"="+strconv.Itoa(workers))
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		require.NoError(b, err)
-		out, err := cmd.StdoutPipe()
-		require.NoError(b, err)
-		require.NoError(b, cmd.Start())
-		b.Cleanup(func() { in.Close(); _ = cmd.Wait() })
-		_, err = bufio.NewReader(out).ReadString('\n')
-		require.NoError(b, err)
-	}
 	connect := func(workers int) time.Duration {
 		begun := time.Now()
 		c, err := client.Connect(context.Background(), fmt.Sprintf("bench%d@127.0.0.1", workers))
@@ -87,8 +92,8 @@ func BenchmarkConnect(b *testing.B) {
 		time.Sleep(200 * time.Microsecond) // the other side sees the end
 		return took
 	}
-	start(0)
-	start(2)
+	startBenchNode(b, dir, 0)
+	startBenchNode(b, dir, 2)
 	var took [2][]time.Duration
 	for range 50 {
 		connect(0)
