@@ -216,8 +216,12 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 			return errors.New("certs_keys stands beside certfile: give the one or the other")
 		}
 		o.certs = append(o.certs, f)
-	} else if _, ok := given["keyfile"]; ok {
-		return errors.New("keyfile without certfile")
+	} else {
+		for _, name := range []atom{"keyfile", "password"} {
+			if _, ok := given[name]; ok {
+				return fmt.Errorf("%s without certfile", name)
+			}
+		}
 	}
 	// Clients of OTP 26 and later verify unless they are told not to, those of OTP 25 do not. Who names an authority is taken to want it.
 	if _, ok := given["verify"]; !ok && r == client && o.cacert != "" {

@@ -83,7 +83,7 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
 		{`[{client,[{fail_if_no_peer_cert,true}]}]`, "for servers"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
 		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
-			"keyfile without certfile"},
+			"keyfile without certfile"}, {`[{client,[{password,"p"}]}]`, "password without certfile"},
 		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`,
 			"depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
 		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,

@@ -84,7 +84,7 @@ func (t *seats) leave(s *seat) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.kicked {
-		drainEventFD(s.kick())
+		drainEventFD(s.bell())
 		s.kicked = false
 	}
 	s.taken = false
@@ -100,7 +100,7 @@ func (t *seats) kick(s *seat) {
 func (t *seats) end(s *seat) {
 	if s.taken && !s.kicked {
 		s.kicked = true
-		raiseEventFD(s.kick())
+		raiseEventFD(s.bell())
 	}
 }
 
@@ -116,7 +116,7 @@ func (t *seats) tend() {
 		case s.taken:
 			t.end(s)
 		default:
-			_ = closeFD(s.kick())
+			_ = closeFD(s.bell())
 			continue
 		}
 		used = append(used, s)
@@ -128,7 +128,8 @@ func (t *seats) tend() {
 	}
 }
 
-func (s *seat) kick() int { return int(s.polled[1].Fd) }
+// bell is the eventfd.
+func (s *seat) bell() int { return int(s.polled[1].Fd) }
 
 func eventFD() (int, error) {
 	fd, _, errno := unix.RawSyscall(unix.SYS_EVENTFD2, 0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK, 0)
