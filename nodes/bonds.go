@@ -85,6 +85,7 @@ func (b *Mailbox) forget(c *Conn) {
 		}
 	}
 	delete(b.downs, c)
+	delete(b.nodesUp, c)
 	b.mu.Unlock()
 	if gone {
 		b.moveOut()

@@ -24,42 +24,27 @@ type crossMonitor struct {
 	name    ei.Atom
 }
 
-// noteInward remembers what a message of the peer's begins or ends. c is the branch that it goes through.
-func (c *Conn) noteInward(m *Message) {
+// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it.
+func (c *Conn) note(m *Message, inward bool) {
 	switch m.Op {
-	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP:
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
 	default:
 		return
 	}
+	l := crossing{m.To, m.From}
+	if inward {
+		l = crossing{m.From, m.To}
+	}
 	c.trunk.branching.Lock()
 	defer c.trunk.branching.Unlock()
-	switch m.Op {
-	case dist.OpLink:
-		c.crossed.link(crossing{m.From, m.To})
-	case dist.OpUnlinkID, dist.OpUnlink, dist.OpExit:
-		delete(c.crossed.links, crossing{m.From, m.To})
-	case dist.OpMonitorP:
+	switch {
+	case m.Op == dist.OpLink:
+		c.crossed.link(l)
+	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
+		delete(c.crossed.links, l)
+	case inward && m.Op == dist.OpMonitorP: // those of the other worker's processes it knows itself
 		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
-	case dist.OpDemonitorP:
-		delete(c.crossed.monitors, m.Ref)
-	}
-}
-
-// noteOutward remembers what a message to the peer begins or ends. c is the branch that it came through.
-func (c *Conn) noteOutward(m *Message) {
-	switch m.Op {
-	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorPExit, dist.OpSpawnReply:
-	default:
-		return
-	}
-	c.trunk.branching.Lock()
-	defer c.trunk.branching.Unlock()
-	switch m.Op {
-	case dist.OpLink:
-		c.crossed.link(crossing{m.To, m.From})
-	case dist.OpUnlinkID, dist.OpUnlink, dist.OpExit:
-		delete(c.crossed.links, crossing{m.To, m.From})
-	case dist.OpMonitorPExit:
+	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
 		delete(c.crossed.monitors, m.Ref)
 	}
 }

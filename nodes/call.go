@@ -81,11 +81,14 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei
 			return nil, err
 		}
 	}
+	if err := n.unfrozen(ctx); err != nil {
+		return nil, err
+	}
 	b, err := n.newPrivate(over)
 	if err != nil {
 		return nil, err
 	}
-	defer b.Close()
+	defer b.leave(over)
 	if over != nil {
 		over.calls.Add(1)
 		defer over.calls.Add(-1)
@@ -132,6 +135,14 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei
 	}
 }
 
+// leave closes the mailbox of a call, which does not wait for the end of a freeze.
+func (b *Mailbox) leave(over *Conn) {
+	frozen := b.held.Load() || over != nil && over.frozen.isShut()
+	if !frozen || !b.n.background(func() { b.Close() }) {
+		b.Close()
+	}
+}
+
 // receiveOver is Receive for a mailbox whose messages come over a connection that perhaps nobody receives from: then it does so
 // itself, and leaves what is for others to them.
 func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error) {
@@ -160,6 +171,10 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			<-over.rd.busy
 			switch {
 			case err == nil:
+			case err == errHalted:
+				if err := over.rd.halt.pass(ctx); err != nil {
+					return nil, err
+				}
 			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):
 				return nil, err
 			default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,9 @@ type Config struct {
 	Alive string
 	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie.
 	Cookie string
+	// Cookies are those of single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). An
+	// empty one is refused.
+	Cookies map[string]string
 	// Transport carries connections; nil is transport.TCP().
 	Transport transport.Transport
 	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as
@@ -76,7 +80,9 @@ type Config struct {
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once; further calls wait, and with them their connection.
+	// MaxCalls bounds the Go functions that run for remote callers at once. A connection gets a place for one more as long as it has fewer
+	// than are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
+	// wait, and with them their connection.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to
@@ -134,6 +140,15 @@ func (cfg Config) complete() (Config, error) {
 		}
 		cfg.Cookie = cookie
 	}
+	cfg.Cookies = maps.Clone(cfg.Cookies)
+	for name, cookie := range cfg.Cookies {
+		if err := dist.CheckName(name); err != nil {
+			return cfg, fmt.Errorf("Config.Cookies: %w", err)
+		}
+		if cookie == "" {
+			return cfg, fmt.Errorf("Config.Cookies has no cookie for %s", name)
+		}
+	}
 	if cfg.Transport == nil {
 		cfg.Transport = transport.TCP()
 	}
@@ -156,7 +171,7 @@ func (cfg Config) complete() (Config, error) {
 		cfg.Flags = dist.FlagsDefault
 	}
 	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments |
-		dist.FlagNameMe); unserved != 0 {
+		dist.FlagNameMe | dist.FlagAltactSig); unserved != 0 {
 		return cfg, fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished

@@ -22,6 +22,7 @@ type Conn struct {
 	peer      dist.Peer
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
+	arrival   uint64 // the order of the attempt of the peer's that has made it; 0: none has
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it moves.
 	received  atomic.Int64
@@ -50,8 +51,8 @@ type Conn struct {
 	stake     *stake        // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
-	still   chan struct{} // closed when the freeze ends, and the connection not before; nil: there is none
-	ailment error         // why the connection will end when it is thawed
+	still   bool  // frozen: it does not end before it is thawed
+	ailment error // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up
@@ -123,6 +124,15 @@ func (c *Conn) fail(err error) {
 	}
 }
 
+// failed is fail, and gives the reason that the connection has ended for. A frozen one has not ended yet.
+func (c *Conn) failed(err error) error {
+	c.fail(err)
+	if ended := c.Err(); ended != nil {
+		return ended
+	}
+	return err
+}
+
 // mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
 // wait for the end. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
@@ -131,7 +141,7 @@ func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
 	switch {
 	case c.err != nil:
 		return false
-	case c.still != nil:
+	case c.still:
 		if c.ailment == nil {
 			c.ailment = err
 		}

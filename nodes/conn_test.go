@@ -231,3 +231,30 @@ func TestSendUnencodable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("fine"), term)
 }
+
+// Yield is for any goroutine, beside a Receive and beside a Call that reads in its place.
+func TestYieldBesideReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	stop := make(chan struct{})
+	yielded := async(func() (int, error) {
+		for {
+			select {
+			case <-stop:
+				return 0, nil
+			default:
+				cb.Yield()
+			}
+		}
+	})
+	for i := range 100 {
+		require.NoError(t, ca.Send(w.ctx(), cb.Self(), i))
+		m, err := cb.Receive(w.ctx())
+		require.NoError(t, err)
+		v, err := m.Term()
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(i), v)
+	}
+	close(stop)
+	require.NoError(t, arrives(t, yielded, "Yield").err)
+}

@@ -108,7 +108,11 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	nok := false
 	for waited := false; ; waited = true {
 		n.mu.Lock()
-		if name == n.name {
+		switch {
+		case n.ctx.Err() != nil: // not even a name is said: the peer may be connected to the process that goes on as this node
+			n.mu.Unlock()
+			return nil, false, n.Err()
+		case name == n.name:
 			n.mu.Unlock()
 			return nil, false, dist.ErrSelf
 		}

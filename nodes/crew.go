@@ -25,7 +25,8 @@ type crewman struct {
 	part int
 	line *line
 	born time.Time     // when its process was started, or that of the worker whose place it took
-	gone chan struct{} // closed when the process has ended and all of its has been dropped
+	lost chan struct{} // closed when it has been taken off the crew, and what it had is dropped
+	gone chan struct{} // closed when the process has ended as well
 
 	began chan struct{} // closed when it is ready
 	heard atomic.Int64  // when it last said something, in Unix nanoseconds
@@ -54,7 +55,8 @@ func (w *crewman) process() *process {
 	return w.proc
 }
 
-// man keeps one slot manned until the front ends: by w, if there is one, to begin with. first hears how the first start went.
+// man keeps one slot manned until the front ends: by w, if there is one, to begin with. start bounds the first start, and first hears how
+// it went.
 func (f *Front) man(start context.Context, slot int, first chan<- error, w *crewman) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
@@ -66,20 +68,13 @@ func (f *Front) man(start context.Context, slot int, first chan<- error, w *crew
 			born = w.born
 		}
 		if err == nil {
-			select {
-			case <-w.began:
-				if first != nil {
-					first <- nil
-					first = nil
-				}
-			case <-w.gone:
-				err = fmt.Errorf("the worker ended before it was ready: %s", w.process().ended())
-			case <-start.Done():
-				if first != nil {
-					w.process().kill()
-				}
-			}
+			err = w.readyIn(start)
 		}
+		if err == nil && first != nil {
+			first <- nil
+			first = nil
+		}
+		start = context.Background()
 		if err != nil {
 			f.n.log.Error("no worker", "slot", slot, "error", err)
 			if first != nil {
@@ -104,6 +99,23 @@ func (f *Front) man(start context.Context, slot int, first chan<- error, w *crew
 		}
 		pause = min(2*pause, mostPause)
 	}
+}
+
+// readyIn waits until the worker is ready. One that is not in time, or when start ends, is killed.
+func (w *crewman) readyIn(start context.Context) error {
+	t := time.NewTimer(w.f.cfg.workerStart)
+	defer t.Stop()
+	select {
+	case <-w.began:
+		return nil
+	case <-w.gone:
+		return fmt.Errorf("the worker ended before it was ready: %s", w.process().ended())
+	case <-start.Done():
+	case <-t.C:
+	}
+	w.process().kill()
+	<-w.gone
+	return errors.New("the worker was not ready in time")
 }
 
 // launch starts a worker's process, and introduces it to the others.
@@ -156,7 +168,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 
 // crewman makes one that nothing is known of.
 func (f *Front) crewman(slot int) *crewman {
-	return &crewman{f: f, slot: slot, born: time.Now(), gone: make(chan struct{}), began: make(chan struct{}),
+	return &crewman{f: f, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
 		probes: map[uint64]chan struct{}{}}
 }
 
@@ -171,7 +183,11 @@ func (f *Front) introduce(w *crewman) error {
 		}
 	}
 	w.part = f.lastPart
-	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part})
+	fd, err := f.roll.duplicate()
+	if err != nil {
+		return err
+	}
+	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part, fd: fd})
 	for _, other := range f.crew {
 		one, two, err := streamPair()
 		if err != nil {
@@ -205,6 +221,7 @@ func (w *crewman) attend() {
 func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer close(w.lost)
 	delete(f.crew, w.part)
 	w.ready = false
 	if w.moving != nil {
@@ -239,7 +256,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 	}
 	for name, t := range f.names {
 		if t.w == w {
-			delete(f.names, name)
+			f.forget(name)
 		}
 	}
 	f.changedLocked()
@@ -292,11 +309,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 		case sayClaim:
 			f.claim(w, &m)
 		case sayRegister:
-			_, taken := f.names[m.Name]
-			if !taken {
-				f.names[m.Name] = tenancy{w, m.Number}
-			}
-			w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: !taken})
+			w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Number})})
 		case sayMoved, sayStayed:
 			if m.Topic == sayStayed && m.ID != w.moves { // of an earlier time
 				return
@@ -307,7 +320,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			}
 		case sayRelease:
 			if f.names[m.Name].w == w {
-				delete(f.names, m.Name)
+				f.forget(m.Name)
 			}
 		case sayLookup:
 			answer := word{Topic: sayAnswer, ID: m.ID}
@@ -320,9 +333,34 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			if to == nil {
 				return
 			}
+			if m.Topic == sayShadow && m.fd == 0 { // lost: who waits for the way is not to wait for ever
+				if m.Peer == nil {
+					return
+				}
+				m = word{Topic: sayNone, Name: m.Peer.Name}
+			}
 			m.Part = w.part
 			to.line.say(m)
 			m.fd = 0 // the line's
 		}
 	}
+}
+
+// enroll gives a name to who has asked for it, unless somebody has it; f.mu is held.
+func (f *Front) enroll(name string, t tenancy) bool {
+	if _, taken := f.names[name]; taken {
+		return false
+	}
+	if err := f.roll.enter(name); err != nil { // nobody would find it
+		f.n.log.Error("name not registered", "name", name, "error", err)
+		return false
+	}
+	f.names[name] = t
+	return true
+}
+
+// forget takes a name back; f.mu is held.
+func (f *Front) forget(name string) {
+	delete(f.names, name)
+	f.roll.strike(name)
 }

@@ -4,7 +4,10 @@ import "github.com/cnode-go/cnode/ei"
 
 // How messages get into a mailbox: in order, waiting for room as its options say.
 
-func cost(m *Message) int { return messageCost + len(m.Payload) }
+// cost is what a message counts towards the limit: what its terms hold of its frame.
+func cost(m *Message) int {
+	return messageCost + len(m.Payload) + len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
+}
 
 // wakeReceiver leaves a token for a receiver; b.mu is held.
 func (b *Mailbox) wakeReceiver() {
@@ -82,28 +85,29 @@ func (b *Mailbox) pushLocked(m *Message) {
 }
 
 // notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of
-// them.
-func (b *Mailbox) notifyFrom(c *Conn, m *Message) {
+// them. It is false when that was for another process to do.
+func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
-		b.notify(m)
-	} else {
-		b.deliver(m, c.done)
+		return b.notify(m)
 	}
+	return b.deliver(m, c.done) || !b.ended() || !b.moved
 }
 
-// notify puts a signal's message into the mailbox whatever its limit.
-func (b *Mailbox) notify(m *Message) {
+// notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.
+func (b *Mailbox) notify(m *Message) bool {
 	for b.handler != nil {
-		if _, ok := b.handle(m); ok {
-			return
+		if done, ok := b.handle(m); ok {
+			return done || !b.ended() || !b.moved
 		}
-		if _, ok := b.deliverHeld(m, nil); ok {
-			return
+		if done, ok := b.deliverHeld(m, nil); ok {
+			return done || !b.ended() || !b.moved
 		}
 	}
 	b.lock()
 	defer b.mu.Unlock()
-	if !b.ended() {
-		b.pushLocked(m)
+	if b.ended() {
+		return !b.moved
 	}
+	b.pushLocked(m)
+	return true
 }

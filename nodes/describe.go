@@ -87,6 +87,10 @@ func (b *Mailbox) state() mailboxState {
 			s.names = append(s.names, nameState{name})
 		}
 	}
+	s.nodeTypes = b.nodeTypes
+	for c := range b.nodesUp {
+		s.nodesUp = append(s.nodesUp, upState{c.peer.Name, c.nodeType() == VisibleNodes})
+	}
 	for _, m := range b.queue[b.first:] {
 		s.messages = append(s.messages, m.state())
 	}

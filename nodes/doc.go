@@ -3,9 +3,9 @@
 //
 // # The model
 //
-// A [Node] has a name (alive@host), a cookie, and a creation, which tells this life of the name from earlier ones. It finds other
-// nodes through a [Resolver] (the port mapper, if nothing else is said), and speaks to them over a transport.Transport. A [Conn] is the one
-// connection to one other node.
+// A [Node] has a name (alive@host), a cookie (for single peers another one: Config.Cookies), and a creation, which tells this life of the
+// name from earlier ones. It finds other nodes through a [Resolver] (the port mapper, if nothing else is said), and speaks to them over a
+// transport.Transport. A [Conn] is the one connection to one other node.
 //
 // There are two levels, and the upper one uses nothing but the lower.
 //
@@ -14,8 +14,8 @@
 // goroutine.
 //
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
-// [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored. A [Server] is a registered
-// process made of Go functions, like a gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
+// [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
+// go ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
 //
 // # Wire to mailbox
 //
@@ -56,9 +56,9 @@
 // # Limits on what peers can do
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one
-// is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls. A malformed frame or control
-// message ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error of whoever decodes it;
-// what the upper level was to decode is logged, as a warning once a connection.
+// is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls, of which each connection has a
+// share. A malformed frame or control message ends its connection, an unknown control message is skipped, a term that cannot be decoded is
+// an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a connection.
 //
 // # Counterparts in C
 //

@@ -8,25 +8,33 @@ import (
 // A tally counts the functions and handlers that are running, and tells when none is.
 type tally struct {
 	running atomic.Int64
-	waits   atomic.Bool
+	waiting atomic.Int32  // how many wait
 	idle    chan struct{} // takes a token when the last one ends while somebody waits
 }
 
 func (t *tally) enter() { t.running.Add(1) }
 
 func (t *tally) leave() {
-	if t.running.Add(-1) == 0 && t.waits.Load() {
-		select {
-		case t.idle <- struct{}{}:
-		default:
-		}
+	if t.running.Add(-1) == 0 && t.waiting.Load() > 0 {
+		t.tell()
 	}
 }
 
-// wait waits until nothing is running, for one caller at a time.
+func (t *tally) tell() {
+	select {
+	case t.idle <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until nothing is running.
 func (t *tally) wait(ctx context.Context) error {
-	t.waits.Store(true)
-	defer t.waits.Store(false)
+	t.waiting.Add(1)
+	defer func() {
+		if t.waiting.Add(-1) > 0 { // the token was for all
+			t.tell()
+		}
+	}()
 	for t.running.Load() != 0 {
 		select {
 		case <-t.idle:

@@ -24,15 +24,11 @@ func (c *Conn) halts() (bool, <-chan struct{}) {
 	return c.rd.halt.state()
 }
 
-// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on. It is false when
-// the connection has ended.
-func (c *Conn) sitOut() bool {
+// sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on.
+func (c *Conn) sitOut() {
 	<-c.rd.busy
-	for shut, change := c.rd.halt.state(); shut; shut, change = c.rd.halt.state() {
-		<-change
-	}
+	_ = c.rd.halt.pass(context.Background())
 	c.rd.busy <- struct{}{}
-	return c.Err() == nil
 }
 
 // haltReader stops the reader between two messages, and takes its token.
@@ -69,7 +65,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	c.mu.Lock()
 	err := c.err
 	if err == nil {
-		c.still = make(chan struct{})
+		c.still = true
 	}
 	c.mu.Unlock()
 	if err != nil {
@@ -95,8 +91,7 @@ func (c *Conn) wake() {
 	c.frozen.open()
 	c.mu.Lock()
 	ailment := c.ailment
-	close(c.still)
-	c.still, c.ailment = nil, nil
+	c.still, c.ailment = false, nil
 	c.mu.Unlock()
 	if ailment != nil {
 		c.fail(ailment)
@@ -109,8 +104,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved
 	close(c.done)
-	close(c.still)
-	c.still, c.ailment = nil, nil
+	c.still, c.ailment = false, nil
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()

@@ -17,7 +17,7 @@ import (
 const (
 	// DefaultPatience is how long a worker may take to say that it is there, or to take a session, before it is passed over.
 	DefaultPatience = 500 * time.Millisecond
-	// DefaultWorkerStart is how long the workers may take to be ready.
+	// DefaultWorkerStart is how long the workers may take to be ready. One that takes the place of another and takes longer is killed.
 	DefaultWorkerStart = 30 * time.Second
 )
 
@@ -34,6 +34,8 @@ type FrontConfig struct {
 	Command func() *exec.Cmd
 	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
 	Patience time.Duration
+
+	workerStart time.Duration // for tests: DefaultWorkerStart, of one worker
 }
 
 // A Front is the one process of a node with several that the others know: it has the name, its registration and the listener, and says which worker has which peer. It
@@ -60,6 +62,7 @@ type Front struct {
 	lastPart int                // given to a worker
 	routes   map[string]*route  // by peer
 	names    map[string]tenancy // registered at run time
+	roll     *roll              // of the same; nil: the workers have to ask
 	busy     bool               // it moves, or its workers do
 	released bool               // another process has it
 
@@ -116,6 +119,9 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Command == nil {
 		cfg.Command = onceMore
 	}
+	if cfg.workerStart == 0 {
+		cfg.workerStart = DefaultWorkerStart
+	}
 	f := &Front{
 		cfg: cfg, change: make(chan struct{}), crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1),
@@ -146,6 +152,9 @@ func (f *Front) begin(ctx context.Context) error {
 	}
 	if err := f.listens(l); err != nil {
 		return err
+	}
+	if f.roll, err = newRoll(); err != nil {
+		n.log.Warn("workers ask for every name", "error", err)
 	}
 	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
 	if err := n.Publish(ctx, l); err != nil {
@@ -245,6 +254,7 @@ func (f *Front) Close() error {
 	}
 	f.mu.Unlock()
 	f.wg.Wait()
+	f.roll.close()
 	return err
 }
 

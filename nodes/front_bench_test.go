@@ -5,6 +5,7 @@ package nodes
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +50,15 @@ func benchNode(workers int) error {
 		if err := echoes(n); err != nil {
 			return err
 		}
-		end = n.Close
+		cfg.Name = "low0@127.0.0.1"
+		low, err := New(cfg)
+		if err != nil {
+			return err
+		}
+		if err := receives(low); err != nil {
+			return err
+		}
+		end = func() error { return errors.Join(n.Close(), low.Close()) }
 	} else {
 		f, err := StartFront(ctx, FrontConfig{Node: cfg, Workers: workers})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ func testWorker() int {
 // testPeersVariable is the directory in which the nodes of a test write down where they are.
 const testPeersVariable = "CNODE_TEST_PEERS"
 
+// testHangVariable makes a worker that is never ready.
+const testHangVariable = "CNODE_TEST_HANG"
+
 // A peersDir is a Resolver: a file a node, with its address.
 type peersDir string
 
@@ -74,6 +78,9 @@ func (e peersEntry) Close() error   { return os.Remove(string(e)) }
 
 // setUpTestWorker gives each worker a fixed process and functions to try everything with.
 func setUpTestWorker(n *Node) error {
+	if os.Getenv(testHangVariable) != "" {
+		select {}
+	}
 	if err := setUpWitness(n); err != nil {
 		return err
 	}
@@ -145,6 +152,11 @@ func setUpTestWorker(n *Node) error {
 	})
 	n.Expose("w", "ask", func(ctx context.Context, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
+	})
+	n.Expose("w", "questions", func(context.Context, []ei.Term) (any, error) { // to the front, ever
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		return n.part.last, nil
 	})
 	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
 		fds, _ := descriptors()
@@ -319,6 +331,26 @@ func TestAcrossWorkers(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoProc)
 }
 
+// A name that moves on, and ends, does not leave messages for it going round between workers that remember where it was.
+func TestNameMovesOn(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	for i := range 4 {
+		here, there := ns[i%2], ns[(i+1)%2]
+		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := there.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(here)), v)
+		box := w.mailbox(here, nil)
+		require.NoError(t, box.Send(patience(t), joe, ei.Atom("done")))
+		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+	for _, n := range ns {
+		_, err := n.CallName(patience(t), frontName, "joe", 1)
+		require.ErrorIs(t, err, ErrNoProc)
+	}
+}
+
 // Processes of two workers have to do with each other.
 func TestBetweenWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)
@@ -411,6 +443,50 @@ func TestWorkerDies(t *testing.T) {
 	v, err := a.CallName(patience(t), frontName, "joe", ei.Int(2))
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(2), v)
+}
+
+// A worker that takes the place of another, and hangs before it is ready, is replaced as well.
+func TestReplacementHangs(t *testing.T) {
+	var starts atomic.Int32
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		command := cfg.Command
+		cfg.workerStart = 3 * time.Second
+		cfg.Command = func() *exec.Cmd {
+			cmd := command()
+			if starts.Add(1) == 2 {
+				cmd.Env = append(cmd.Env, testHangVariable+"=yes")
+			}
+			return cmd
+		}
+	})
+	n := w.node("peer@127.0.0.1")
+	require.NoError(t, syscall.Kill(w.worker(n), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return starts.Load() == 3 && len(w.f.Workers()) == 1 }, tooLong, tick)
+}
+
+// What a word has come without, for there was no number free, ends nothing but what it was about.
+func TestDescriptorsLost(t *testing.T) {
+	for _, m := range []word{
+		{Topic: saySibling, Part: 9}, {Topic: saySessions}, {Topic: saySession, Plugin: "tcp"}, {Topic: sayMove, ID: 3},
+		{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+	} {
+		t.Run(string(m.Topic), func(t *testing.T) {
+			w := newFrontWorld(t, 2)
+			ns := w.spread(2)
+			c := ns[0].Conn(frontName)
+			w.f.mu.Lock()
+			for _, man := range w.f.crew {
+				man.line.say(m)
+			}
+			w.f.mu.Unlock()
+			for range 2 {
+				for _, n := range ns {
+					w.worker(n)
+				}
+			}
+			require.NoError(t, c.Err())
+		})
+	}
 }
 
 // A worker that hangs is passed over, and taken again when it goes on.

@@ -17,6 +17,7 @@ type frontState struct {
 	crew        []crewState
 	routes      []routeState
 	names       []tenancyState
+	roll        int // the place of the roll's descriptor, and one; 0: there is none
 }
 
 func (s *frontState) describe(f *form) {
@@ -27,6 +28,7 @@ func (s *frontState) describe(f *form) {
 	each(f, 5, must, "worker", &s.crew)
 	each(f, 6, must, "route", &s.routes)
 	each(f, 7, must, "name", &s.names)
+	number(f, 8, given, &s.roll)
 }
 
 // A crewState is a worker, as the front sees it.
@@ -132,6 +134,7 @@ type workerState struct {
 	meets       []meetState
 	over        []nameState // what the front counted, and is over with the old process
 	questions   []wordState
+	roll        int // the place of the roll's descriptor, and one; 0: there is none
 }
 
 func (s *workerState) describe(f *form) {
@@ -148,6 +151,7 @@ func (s *workerState) describe(f *form) {
 	each(f, 11, must, "meeting", &s.meets)
 	each(f, 12, must, "session", &s.over)
 	each(f, 13, must, "question", &s.questions)
+	number(f, 14, given, &s.roll)
 }
 
 // A meetState is a way to a peer that another worker waits for.
@@ -208,6 +212,14 @@ func (l *descriptorList) takeWords(states []wordState) (list []word, err error) 
 func (l *descriptorList) takeOne(at int) (fd int, err error) {
 	err = l.take(at, 1, func(fds []int) error { fd = fds[0]; return nil })
 	return fd, err
+}
+
+// takeRoll opens the roll of a state that has one.
+func (l *descriptorList) takeRoll(at int) (r *roll, err error) {
+	if at > 0 {
+		err = l.take(at-1, 1, func(fds []int) (err error) { r, err = openRoll(fds[0]); return err })
+	}
+	return r, err
 }
 
 // takeFirst gives the first descriptors away, as a list of its own.

@@ -40,6 +40,7 @@ func someFront(t *rapid.T) frontState {
 		names: few(t, "names", func() tenancyState {
 			return tenancyState{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}
 		}),
+		roll: number("roll"),
 	}
 }
 
@@ -49,7 +50,7 @@ func someWorker(t *rapid.T) workerState {
 		node: someBytes(t, "node"), descriptors: number("descriptors"), part: number("part"), latest: number("latest"), last: rapid.Uint64().Draw(t, "last"),
 		line: number("line"), words: someWords(t, "words"), work: someWords(t, "work"), fixed: someNames(t, "fixed"), claimed: someNames(t, "claimed"),
 		meets: few(t, "meets", func() meetState { return meetState{someName(t), number("to")} }), over: someNames(t, "over"),
-		questions: someWords(t, "questions"),
+		questions: someWords(t, "questions"), roll: number("roll"),
 	}
 }
 

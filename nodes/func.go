@@ -90,7 +90,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
-// work runs f on a goroutine of its own, with a token of Config.MaxCalls; while there is none its connection waits. It is false when
+// work runs f on a goroutine of its own, in a place of Config.MaxCalls; while there is none for it its connection waits. It is false when
 // the node drains or the connection has ended.
 func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 	var gone <-chan struct{}
@@ -98,15 +98,11 @@ func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 	if c != nil {
 		gone, ctx = c.done, context.WithValue(ctx, connKey{}, c)
 	}
-	select {
-	case n.procs.calls <- struct{}{}:
-	case <-gone:
-		return false
-	case <-n.ctx.Done():
+	if !n.procs.calls.take(c, gone, n.ctx.Done()) {
 		return false
 	}
 	if !n.procs.busy() {
-		<-n.procs.calls
+		n.procs.calls.put(c)
 		return false
 	}
 	if c != nil {
@@ -117,7 +113,7 @@ func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 			if c != nil {
 				c.works.leave()
 			}
-			<-n.procs.calls
+			n.procs.calls.put(c)
 			n.procs.tally.leave()
 		}()
 		f(ctx)

@@ -3,8 +3,10 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -270,10 +272,10 @@ func TestCasts(t *testing.T) {
 	}
 }
 
-// Config.MaxCalls holds back calls, not messages of other connections.
+// Config.MaxCalls holds back the calls of one peer, which gets half, and not messages of other connections.
 func TestMaxCalls(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 })
 	running, release := make(chan ei.Term, 10), make(chan struct{})
 	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
 		running <- args[0]
@@ -303,4 +305,64 @@ func TestMaxCalls(t *testing.T) {
 		seen[ctl.Ref] = true
 	}
 	require.Len(t, seen, 4)
+}
+
+// Peers whose calls hang, in whichever way they make them, keep no other peer's from running; and all together have no more places than
+// there are.
+func TestMaxCallsOfOnePeer(t *testing.T) {
+	for _, way := range []string{"spawn", "rex"} {
+		t.Run(way, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
+			running := make(chan struct{}, 100)
+			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+				running <- struct{}{}
+				<-ctx.Done()
+				return nil, nil
+			})
+			n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 7, nil })
+			for i, share := range []int{8, 4, 2, 1} {
+				p := w.peer(n.Listeners()[0], role(fmt.Sprintf("wire%d@test", i)))
+				for j := range 20 {
+					if way == "rex" {
+						p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})
+					} else {
+						p.request(uint32(j), "m", "hang", ei.List{})
+					}
+				}
+				for range share {
+					arrives(t, running, "a call")
+				}
+			}
+			bob := w.started("bob")
+			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+			defer cancel()
+			for range 20 {
+				got, err := bob.RPC(ctx, "alice@test", "m", "f")
+				require.NoError(t, err)
+				require.Equal(t, ei.Int(7), got)
+			}
+			require.Empty(t, running)
+			require.NoError(t, n.Conn("wire0@test").Close()) // whose places are free, once its functions have ended
+		})
+	}
+}
+
+// A call on the node itself that gets no place ends with its context.
+func TestMaxCallsHere(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	running, release := make(chan struct{}, 1), make(chan struct{})
+	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { running <- struct{}{}; <-release; return 1, nil })
+	first := async(func() (ei.Term, error) { return n.RPC(w.ctx(), "alice@test", "m", "wait") })
+	arrives(t, running, "the call")
+	soon(t, "RPC", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		_, err := n.RPC(ctx, "alice@test", "m", "wait")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+	close(release)
+	require.Equal(t, ei.Int(1), arrives(t, first, "the answer").v)
+	arrives(t, running, "the other one runs, for nobody")
 }

@@ -19,7 +19,7 @@ func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, erro
 	return n.register(name, h, o)
 }
 
-// register makes a process under a name, if there is one.
+// register makes a process under a name, if there is one. h may be nil.
 func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.newMailbox(h, o)
 	if err != nil {
@@ -70,7 +70,6 @@ func (b *Mailbox) handleNow(m *Message) (done bool) {
 // enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.
 func (r *reader) enter(c *Conn) {
 	r.handling.Store(true)
-	r.gave = false
 	if c.Err() != nil {
 		select {
 		case r.entered <- struct{}{}:

@@ -6,14 +6,19 @@ import "context"
 // waits.
 
 // lock locks the mailbox for a change, which waits while it is held.
-func (b *Mailbox) lock() {
+func (b *Mailbox) lock() { _ = b.lockWithin(context.Background()) }
+
+// lockWithin is lock, until ctx ends.
+func (b *Mailbox) lockWithin(ctx context.Context) error {
 	for {
 		b.mu.Lock()
 		if !b.held.Load() {
-			return
+			return nil
 		}
 		b.mu.Unlock()
-		_ = b.n.frozen.pass(context.Background())
+		if err := b.n.frozen.pass(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -75,5 +80,6 @@ func (b *Mailbox) moveOut() {
 	b.held.Store(false)
 	b.queue, b.first, b.bytes = nil, 0, 0
 	b.links, b.watchers, b.watching, b.downs = nil, nil, nil, nil
+	b.nodeTypes, b.nodesUp = 0, nil
 	b.n.procs.end(b)
 }

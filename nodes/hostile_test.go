@@ -3,6 +3,7 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"runtime"
 	"testing"
@@ -365,6 +366,27 @@ func TestHugeFrames(t *testing.T) {
 	require.NoError(t, p.write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
 	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
 	p.gone()
+}
+
+// What comes of a frame sets aside no more than as much again.
+func TestHugeFrameGrows(t *testing.T) {
+	const length = 11*trustedFrame + 5
+	r := reader{m: new(Message), max: length}
+	_, err := r.nextVector()
+	require.NoError(t, err)
+	binary.BigEndian.PutUint32(r.head[:], length)
+	came := 0
+	for {
+		v, err := r.nextVector()
+		require.NoError(t, err)
+		if v == nil {
+			break
+		}
+		require.LessOrEqual(t, cap(r.m.buf), max(trustedFrame, 2*came))
+		came += len(v[0])
+	}
+	require.Equal(t, length, came)
+	require.Len(t, r.m.buf, length)
 }
 
 // A peer that goes in the middle of a frame.

@@ -39,6 +39,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	to.pid, to.inherits = from.pid, true
 	to.names = append(to.names, from.names...)
 	to.links, to.watchers, to.watching, to.downs = from.links, from.watchers, from.watching, from.downs
+	from.bequeathNodes(to)
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
 	to.held.Store(from.held.Load())
 	from.bequeaths, from.moved = false, true
@@ -62,16 +63,16 @@ func (p *processes) heirless() []*Mailbox {
 	return list
 }
 
-// restoreMailbox makes a mailbox of its description.
-func (n *Node) restoreMailbox(s *mailboxState) (*Mailbox, error) {
+// restoreMailbox makes a mailbox of its description. lost are the nodes that it takes to be up, and that there is no connection to.
+func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err error) {
 	if len(s.bonds) != 1 {
-		return nil, &StateError{"mailbox", ErrState}
+		return nil, nil, &StateError{"mailbox", ErrState}
 	}
 	pid := s.bonds[0].pid
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
-		return nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
+		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
-	b := &Mailbox{
+	b = &Mailbox{
 		n: n, pid: pid, bequeaths: true,
 		opts:  MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit},
 		ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{}),
@@ -81,6 +82,7 @@ func (n *Node) restoreMailbox(s *mailboxState) (*Mailbox, error) {
 	}
 	b.held.Store(true)
 	b.tie(&s.bonds[0])
+	lost = b.tieNodes(s.nodeTypes, s.nodesUp)
 	for i := range s.messages {
 		m := s.messages[i].message(n)
 		b.queue = append(b.queue, m)
@@ -90,15 +92,15 @@ func (n *Node) restoreMailbox(s *mailboxState) (*Mailbox, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byID[key(pid)] != nil {
-		return nil, &StateError{"mailbox " + pid.String(), ErrState}
+		return nil, nil, &StateError{"mailbox " + pid.String(), ErrState}
 	}
 	p.byID[key(pid)] = b
 	for _, x := range s.names {
 		if p.names[x.name] != nil {
-			return nil, &StateError{"name " + string(x.name), ErrState}
+			return nil, nil, &StateError{"name " + string(x.name), ErrState}
 		}
 		p.names[x.name] = b
 		b.names = append(b.names, x.name)
 	}
-	return b, nil
+	return b, lost, nil
 }

@@ -13,7 +13,15 @@ func (n *Node) serveKernel() error {
 	if _, err := n.Serve("net_kernel", Server{Call: netKernelCall}, nil); err != nil {
 		return err
 	}
-	_, err := n.Serve("rex", Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}, nil)
+	// On the goroutine that reads the connection: a peer whose calls have to wait keeps no other one's from being seen.
+	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
+	_, err := n.Handle("rex", func(b *Mailbox, m *Message) {
+		if m.conn == nil { // a caller of this node, who has a time limit of his own
+			n.background(func() { rex.handle(n.ctx, n, b, m) })
+			return
+		}
+		rex.handle(n.ctx, n, b, m)
+	}, nil)
 	return err
 }
 

@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type line struct {
 	queue  []word
 	ready  chan struct{} // holds a token while there is something in queue that does not wait
 	lulled bool          // a timer runs, for what does
+	ended  bool          // the reader has found the end of the line, or the writer
 	closed bool
 	over   chan struct{} // closed with closed
 	wrote  chan struct{} // closed when the writer has ended
@@ -133,6 +135,13 @@ func (l *line) resume() {
 	l.wake()
 }
 
+// ends tells whether the line has ended, or is about to be closed because it has.
+func (l *line) ends() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended || l.closed
+}
+
 // waiting lists the words of a line that is held.
 func (l *line) waiting() []word {
 	l.mu.Lock()
@@ -171,6 +180,7 @@ func (l *line) write() {
 		if ctx.Err() != nil && !l.closed {
 			l.queue, rest, err = append(rest, l.queue...), nil, nil
 		}
+		l.ended = l.ended || err != nil
 		l.outward.stop()
 		l.mu.Unlock()
 		for i := range rest {
@@ -216,11 +226,12 @@ func (l *line) read(take func(word)) error {
 			return ErrClosed
 		}
 		b, fd, err := l.conn.ReceiveFD(ctx)
-		if err == nil {
+		if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) { // who takes the word sees that it is not there
 			err = parseWords(b, max(fd, 0), take)
 		}
 		if err != nil && ctx.Err() == nil {
 			l.mu.Lock()
+			l.ended = true // before anybody takes it for paused
 			l.inward.stop()
 			l.mu.Unlock()
 			return err

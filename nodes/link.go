@@ -32,7 +32,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	}
 	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		if b.ended() {
-			return nil, &ExitError{b.pid, b.why}
+			return nil, b.Err()
 		}
 		if b.links == nil {
 			b.links = map[ei.Pid]*link{}
@@ -61,6 +61,8 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
 		switch {
+		case b.ended() && b.moved || c != nil && c.Err() == ErrMoved: // with the link
+			return nil, ErrMoved
 		case l == nil || !l.active:
 			return nil, nil
 		case c == nil && string(pid.Node) != b.n.Name() || c != nil && c.Err() != nil:
@@ -76,15 +78,14 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 // is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {
-		b.n.procs.linking.Lock()
-		defer b.n.procs.linking.Unlock()
-	} else if err := c.calm(ctx); err != nil && ctx.Err() != nil {
+		return b.changeHere(ctx, alter)
+	}
+	if err := c.calm(ctx); err != nil && ctx.Err() != nil {
 		return err
 	}
 	for {
-		b.lock()
-		if c == nil {
-			break
+		if err := b.lockWithin(ctx); err != nil {
+			return err
 		}
 		shut, change := c.frozen.state() // its signal could not go out
 		if !shut {
@@ -97,16 +98,50 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 			return ctx.Err()
 		}
 	}
+	defer b.mu.Unlock()
 	ctl, err := alter()
-	if ctl != nil && c != nil {
+	if ctl != nil {
 		c.tell(ctl)
 	}
-	b.mu.Unlock()
-	if ctl != nil && c == nil {
-		b.n.localSignal(ctl)
-		if ctl.Op == dist.OpLink && b.ended() { // before the other one knew of the link
-			sendExit(b.n.tell, b.pid, ctl.To, b.why)
+	return err
+}
+
+// changeHere changes what the mailbox has with another process of this node, and tells that one, as one step. What alter gives does not
+// run a Handler there; that nobody is there is said afterwards.
+func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, error)) error {
+	n := b.n
+	for {
+		select {
+		case n.procs.bonding <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+		b.mu.Lock()
+		if !b.held.Load() {
+			break
+		}
+		b.mu.Unlock()
+		<-n.procs.bonding // which the next freeze needs
+		if err := n.frozen.pass(ctx); err != nil {
+			return err
+		}
+	}
+	ctl, err := alter()
+	b.mu.Unlock()
+	there := true
+	switch {
+	case ctl == nil:
+	case ctl.Op == dist.OpUnlinkID:
+		n.localSignal(ctl)
+	default:
+		there = n.bind(ctl)
+	}
+	<-n.procs.bonding
+	switch {
+	case !there:
+		n.noproc(ctl)
+	case ctl != nil && ctl.Op == dist.OpLink && b.ended(): // before the other one knew of the link
+		sendExit(n.tell, b.pid, ctl.To, b.why)
 	}
 	return err
 }
@@ -167,8 +202,8 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 }
 
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
-// "Processes", "Receiving Exit Signals".
-func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
+// "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before.
+func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
 	term, err := reason.Decode()
 	if err != nil {
 		b.n.undecodable(c, "exit reason", err)
@@ -178,11 +213,12 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) {
 	case direct && term == ei.Atom("kill"):
 		b.Exit(ei.Atom("killed"))
 	case b.opts.TrapExit:
-		b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
+		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:
 		b.Exit(term)
 	}
+	return !b.ended() || !b.moved
 }
 
 // SendExit sends an exit signal to a process, which with reason kill cannot trap it. It is erlang:exit/2.
@@ -191,7 +227,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if err != nil {
 		return wrap("exit", string(to.Node), err)
 	}
-	return wrap("exit", "", b.n.signal(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
+	return wrap("exit", "", b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
 // sendExit tells a linked process of our end.
@@ -203,14 +239,20 @@ func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
 	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: raw}, string(to.Node))
 }
 
-// signal sends a signal to a process here or elsewhere, connecting if need be.
-func (n *Node) signal(ctx context.Context, ctl *dist.Control) error {
+// exit2 gets an EXIT2 to a process here or elsewhere, connecting if need be.
+func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	node := string(ctl.To.Node)
 	if node == n.Name() {
-		if c := n.across(ctl.To, ctl.ToName); c != nil {
+		if c := n.across(ctl.To, ""); c != nil {
 			return c.sendSignal(ctx, ctl)
 		}
-		n.localSignal(ctl)
+		if err := n.unfrozen(ctx); err != nil {
+			return err
+		}
+		b := n.procs.local(ctl.To)
+		if b != nil && !b.exitSignal(ctl.From, ctl.Reason, true, nil) || n.hasMoved() && b == nil {
+			return ErrMoved
+		}
 		return nil
 	}
 	c, err := n.connection(ctx, node)
@@ -223,8 +265,8 @@ func (n *Node) signal(ctx context.Context, ctl *dist.Control) error {
 // sendSignal sends a signal in the form that the peer has agreed to, if there is one.
 func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	ctl, payload, ok := c.agreed(ctl)
-	if !ok {
-		return nil
+	if !ok { // the end of the connection has to tell, unless it has passed already
+		return c.Err()
 	}
 	return c.SendControl(ctx, ctl, payload)
 }

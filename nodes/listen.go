@@ -301,7 +301,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 		return nil, err
 	}
 	c := newConn(l.n, l.tr, s, p, false)
-	c.stake = a.stake
+	c.stake, c.arrival = a.stake, a.order
 	if err := l.n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}

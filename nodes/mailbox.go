@@ -15,7 +15,7 @@ import (
 // DefaultMailboxLimit is how many bytes of unread messages a mailbox holds, if its options do not say otherwise.
 const DefaultMailboxLimit = 64 << 20
 
-// messageCost is what a message counts towards the limit beside its payload, in bytes.
+// messageCost is what a message counts towards the limit beside its terms, in bytes.
 const messageCost = 128
 
 // A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
@@ -72,6 +72,9 @@ type Mailbox struct {
 	watchers map[ei.Ref]watcher // who monitors this process
 	watching map[ei.Ref]target  // what this process monitors
 	downs    map[*Conn]int      // connections whose nodedown it wants, and how often
+
+	nodeTypes NodeTypes      // of those that it hears of: see MonitorNodes
+	nodesUp   map[*Conn]bool // those that it knows to be up
 }
 
 // NewMailbox makes a process. Close ends it.
@@ -230,6 +233,7 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	b.why = reason
 	links, watchers, watching := b.links, b.watchers, b.watching
 	b.links, b.watchers, b.watching = nil, nil, nil
+	b.nodeTypes, b.nodesUp = 0, nil
 	b.n.procs.end(b)
 	b.mu.Unlock()
 	for pid, l := range links {
@@ -268,12 +272,14 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 			return wrap("send to", node, err)
 		}
 		m := &Message{Control: *ctl, Payload: payload}
-		if b := n.procs.recipient(m); b == nil {
+		b := n.procs.recipient(m)
+		switch {
+		case b != nil && b.deliver(m, ctx.Done()):
+		case n.hasMoved() || b != nil && b.ended() && b.moved:
+			return wrap("send to", node, ErrMoved)
+		case b == nil:
 			n.stats.undeliverable.Add(1)
-		} else if !b.deliver(m, ctx.Done()) {
-			if b.ended() && b.moved {
-				return wrap("send to", node, ErrMoved)
-			}
+		default:
 			return wrap("send to", node, ctx.Err())
 		}
 		return nil

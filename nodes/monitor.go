@@ -49,24 +49,29 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 			t.part = over.part
 		}
 	}
-	b.lock()
-	if b.ended() {
-		b.mu.Unlock()
-		return ref, wrap("monitor", t.node, b.Err())
-	}
-	if b.watching == nil {
-		b.watching = map[ei.Ref]target{}
-	}
-	b.watching[ref] = t
-	b.mu.Unlock()
 	ctl := &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}
-	if over != nil {
-		err = over.sendSignal(ctx, ctl)
-	} else {
-		b.n.localSignal(ctl)
+	note := func() (*dist.Control, error) {
+		if b.ended() {
+			return nil, b.Err()
+		}
+		if b.watching == nil {
+			b.watching = map[ei.Ref]target{}
+		}
+		b.watching[ref] = t
+		return ctl, nil
+	}
+	if over == nil {
+		return ref, wrap("monitor", t.node, b.changeHere(ctx, note))
+	}
+	if err = b.lockWithin(ctx); err == nil {
+		_, err = note()
+		b.mu.Unlock()
 	}
 	if err != nil {
-		b.lock()
+		return ref, wrap("monitor", t.node, err)
+	}
+	if err = over.sendSignal(ctx, ctl); err != nil {
+		b.mu.Lock() // though it may be held by now
 		delete(b.watching, ref)
 		b.mu.Unlock()
 		return ref, wrap("monitor", t.node, err)
@@ -97,13 +102,25 @@ func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
-// answered once. A node that is not connected is connected to. It is erlang:monitor_node/2.
+// answered once. A node that is not connected is connected to; the mailbox's own never goes down. It is erlang:monitor_node/2 with true.
 func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
+	if err := b.Err(); err != nil {
+		return wrap("monitor node", node, err)
+	}
+	if node == b.n.Name() {
+		return nil
+	}
 	c, err := b.n.connection(ctx, node)
+	if err == nil {
+		err = b.lockWithin(ctx)
+	}
 	if err != nil {
 		return wrap("monitor node", node, err)
 	}
-	b.lock()
+	if b.ended() {
+		b.mu.Unlock()
+		return wrap("monitor node", node, b.Err())
+	}
 	if b.downs == nil {
 		b.downs = map[*Conn]int{}
 	}
@@ -114,6 +131,22 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 		b.tellDown(c)
 	}
 	return nil
+}
+
+// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It is
+// erlang:monitor_node/2 with false.
+func (b *Mailbox) DemonitorNode(node string) {
+	b.lock()
+	defer b.mu.Unlock()
+	for c := range b.downs {
+		if c.peer.Name != node {
+			continue
+		}
+		if b.downs[c]--; b.downs[c] == 0 {
+			delete(b.downs, c)
+		}
+		return
+	}
 }
 
 // tellDown answers the MonitorNodes that wait for the end of a connection.
@@ -139,6 +172,7 @@ func (b *Mailbox) nodedown(node string, times int) {
 func (b *Mailbox) nodeDown(c *Conn) {
 	b.breakOff(c.extent())
 	b.tellDown(c)
+	b.nodeGone(c)
 }
 
 // breakOff breaks links and monitors with the processes of a node, or of another worker of this one.

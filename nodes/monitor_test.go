@@ -211,6 +211,29 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 	}
 }
 
+// A mailbox's own node does not go down, and what was asked for can be taken back.
+func TestDemonitorNode(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	x := box(t, a)
+	require.NoError(t, x.MonitorNode(w.ctx(), "alice@test"))
+	for range 3 {
+		require.NoError(t, x.MonitorNode(w.ctx(), "bob@test"))
+	}
+	x.DemonitorNode("bob@test")
+	x.DemonitorNode("nobody@test")
+	require.NoError(t, b.Close())
+	for range 2 {
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, x))
+	}
+	require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
+	require.Zero(t, unread(x))
+	x.DemonitorNode("bob@test")
+	x.Close()
+	gone := new(*ExitError)
+	require.ErrorAs(t, x.MonitorNode(w.ctx(), "bob@test"), gone)
+}
+
 // A peer as the C library makes it knows no monitors: none is sent to it, and the end of the connection tells.
 func TestMonitorOfPrimitivePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -245,6 +268,22 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		}
 		require.Equal(t, map[dist.Op]ei.Ref{dist.OpExit: {}, dist.OpMonitorPExit: ref}, ops)
 	})
+}
+
+// A monitor that such a peer is not told of, and that is set beside the end of the connection, does not wait for an end that has passed.
+func TestMonitorOfPrimitivePeerGone(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	self := role("wire@test")
+	self.Flags = dist.FlagsLibei &^ dist.FlagDistMonitor
+	p := w.peer(a.Listeners()[0], self)
+	var c *Conn
+	require.Eventually(t, func() bool { c = a.Conn("wire@test"); return c != nil }, tooLong, tick)
+	b := trapping(t, a)
+	require.NoError(t, c.Close())
+	_, err := b.monitor(w.ctx(), target{node: "wire@test", pid: p.self}, c)
+	require.ErrorIs(t, err, ErrClosed)
+	require.Empty(t, watchingOf(b))
 }
 
 // What a peer says about monitors that nobody has set is passed over.

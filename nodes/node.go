@@ -42,6 +42,7 @@ type Node struct {
 	part    *part       // nil: the node is one process; set before anything else is done with it
 	front   *Front      // nil: connections that peers make are this process's own
 	started atomic.Bool // the upper level receives
+	unix    unixOnce
 
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress
@@ -107,7 +108,7 @@ func (n *Node) self() dist.Self {
 	defer n.mu.Unlock()
 	n.used = true
 	s := dist.Self{
-		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie,
+		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie, Cookies: n.cfg.Cookies,
 		Challenge: max(rand.Uint32(), 1),
 	}
 	if s.Name == "" {
@@ -157,13 +158,18 @@ func (n *Node) foreground() bool {
 
 // Peers lists the names of the nodes that are connected.
 func (n *Node) Peers() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	names := make([]string, 0, len(n.conns))
-	for c := range n.conns {
+	conns := n.connections()
+	names := make([]string, 0, len(conns))
+	for _, c := range conns {
 		names = append(names, c.peer.Name)
 	}
 	return names
+}
+
+func (n *Node) connections() []*Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Keys(n.conns))
 }
 
 // Done is closed when the node begins to close.
@@ -246,9 +252,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
 	n.procs.closeAll()
-	n.mu.Lock()
-	conns := slices.Collect(maps.Keys(n.conns))
-	n.mu.Unlock()
+	conns := n.connections()
 	for _, c := range conns {
 		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))

@@ -27,6 +27,7 @@ type part struct {
 	n    *Node
 	id   int
 	line *line
+	roll *roll // of the names that are unique in the node; nil: the front has to be asked for each
 
 	mu       sync.Mutex
 	siblings map[int]*Conn // the ways to the other workers
@@ -77,13 +78,6 @@ func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 
 // partOf tells in which worker a pid of the node was made.
 func partOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
-
-func partOfReference(r ei.Ref) int {
-	if r.Len < 3 {
-		return 0
-	}
-	return int(r.ID[2] >> partOfRef)
-}
 
 // ask says something to the front that it answers.
 func (p *part) ask(ctx context.Context, w word) (reply, error) {
@@ -148,19 +142,40 @@ func (p *part) answered(w word) {
 	}
 }
 
-// elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere.
-func (p *part) elsewhere(to ei.Pid, name ei.Atom) int {
+// elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere. passedOn says that another
+// worker took it to be here, so that what is remembered of the name may be old.
+func (p *part) elsewhere(to ei.Pid, name ei.Atom, passedOn bool) int {
 	at := 0
 	switch {
 	case to != (ei.Pid{}):
-		at = partOf(to)
+		if p.n.isOwn(to.Node, to.Creation) {
+			at = partOf(to)
+		}
 	case name != "" && p.n.procs.named(name) == nil && !p.isFixed(name):
-		at = p.where(name)
+		at = p.where(name, passedOn)
 	}
 	if at == p.id {
 		return 0
 	}
 	return at
+}
+
+// holder tells in which other worker a reference was made; 0 if it was here, or in another node.
+func (p *part) holder(r ei.Ref) int {
+	if r.Len < 3 || !p.n.isOwn(r.Node, r.Creation) {
+		return 0
+	}
+	if at := int(r.ID[2] >> partOfRef); at != p.id {
+		return at
+	}
+	return 0
+}
+
+// isOwn tells whether an identifier is of this node, and not of its life before it was started anew.
+func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return string(node) == n.name && creation == n.creation
 }
 
 // sibling is the way to another worker; nil if there is no such worker any more.
@@ -193,7 +208,7 @@ func (n *Node) across(to ei.Pid, name ei.Atom) *Conn {
 	if n.part == nil {
 		return nil
 	}
-	if at := n.part.elsewhere(to, name); at != 0 {
+	if at := n.part.elsewhere(to, name, false); at != 0 {
 		return n.part.sibling(at)
 	}
 	return nil

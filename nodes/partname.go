@@ -12,15 +12,21 @@ import (
 // maxFound bounds the names whose worker is remembered.
 const maxFound = 1024
 
-// where finds the worker that a name is in; 0 if nobody has it. What the front has said once is remembered: who gets a message for a name
-// that has moved on passes it on.
-func (p *part) where(name ei.Atom) int {
+// where finds the worker that a name is in; 0 if nobody has it, which the roll tells. What the front has said once is remembered: who gets
+// a message for a name that has moved on passes it on, and asks anew, lest it goes round.
+func (p *part) where(name ei.Atom, anew bool) int {
 	p.mu.Lock()
+	if anew {
+		delete(p.found, name)
+	}
 	at := p.found[name]
 	_, there := p.siblings[at]
 	p.mu.Unlock()
 	if there {
 		return at
+	}
+	if p.roll.lacks(string(name)) {
+		return 0
 	}
 	a, err := p.ask(p.n.ctx, word{Topic: sayLookup, Name: string(name)})
 	if err != nil || !a.OK {

@@ -2,15 +2,16 @@ package nodes
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // A peer is what the node knows of one other node: at most one connection, and the attempts to get one. It is guarded by Node.mu.
 type peer struct {
-	conn     *Conn    // up
-	outgoing *attempt // our own attempt
-	incoming *attempt // the peer's
+	conn     *Conn      // up
+	outgoing *attempt   // our own attempt
+	incoming []*attempt // those of the peer, and of whoever uses its name; nil without one
 	change   chan struct{}
 }
 
@@ -43,8 +44,9 @@ func (n *Node) changedLocked(name string, p *peer) {
 }
 
 // decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
-// sides connect at the same time the one whose name sorts first gives way. Unlike there, a peer that connects again while it is being
-// asked about an old connection is not refused, but asked again: it has begun anew, and a stranger who uses its name cannot keep it out.
+// sides connect at the same time the one whose name sorts first gives way. Unlike there, a peer that connects again while an attempt in
+// its name is in progress is neither refused nor preferred: it has begun anew, or one of the two is a stranger who uses its name. Which
+// one counts is decided when it has proved that it knows the cookie; see enter.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -53,13 +55,7 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	if p.conn == nil && p.outgoing != nil && n.name > name {
 		return dist.Verdict{Status: dist.StatusNok}
 	}
-	if p.incoming != nil { // the peer has begun anew
-		if p.incoming.order > a.order { // and this is what it has given up for it
-			return dist.Verdict{Status: dist.StatusNotAllowed}
-		}
-		p.incoming.cancel(ErrSuperseded)
-	}
-	p.incoming, a.replaces = a, p.conn
+	p.incoming, a.replaces = append(p.incoming, a), p.conn
 	switch {
 	case p.conn != nil && p.conn.Err() == nil:
 		return dist.Verdict{Status: dist.StatusAlive}
@@ -78,13 +74,24 @@ func (n *Node) settled(a *attempt) {
 	switch {
 	case p == nil:
 		return
-	case p.incoming == a:
-		p.incoming = nil
 	case p.outgoing == a:
 		p.outgoing = nil
+	default:
+		p.drop(a.order)
 	}
 	n.changedLocked(a.name, p)
 }
+
+// drop takes an attempt of the peer's off the table.
+func (p *peer) drop(order uint64) {
+	p.incoming = slices.DeleteFunc(p.incoming, func(a *attempt) bool { return a.order == order })
+	if len(p.incoming) == 0 {
+		p.incoming = nil
+	}
+}
+
+// supersedes tells whether the peer has given up another connection, or an attempt, for this one, which it began later.
+func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival < c.arrival }
 
 // forget drops a peer of which nothing is known.
 func (n *Node) forget(name string) {
@@ -95,8 +102,9 @@ func (n *Node) forget(name string) {
 	}
 }
 
-// enter puts a connection whose handshake is done on the table. replaces, if the peer has said that it is dead, is closed: its links
-// and monitors break before the new connection can be used. ctx is the attempt's.
+// enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: attempts, and an earlier one's
+// connection. So does replaces, if the peer has said that it is dead. The links and monitors of the old connection break before the new one
+// can be used. ctx is the attempt's.
 func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 	name := c.peer.Name
 	for {
@@ -122,15 +130,18 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			return n.Err()
 		case old == nil:
 			p.conn = c
-			if !c.initiated {
-				p.incoming = nil // this attempt, for another one would have superseded it
+			p.drop(c.arrival)
+			for _, a := range p.incoming {
+				if c.supersedes(a.order) {
+					a.cancel(ErrSuperseded)
+				}
 			}
 			n.conns[c] = struct{}{}
 			c.stake.up(name)
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
-		case old != replaces && old.Err() == nil:
+		case old != replaces && !c.supersedes(old.arrival) && old.Err() == nil:
 			n.mu.Unlock()
 			return ErrConnected
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -212,8 +213,8 @@ func TestDuplicateConnect(t *testing.T) {
 			require.Error(t, alive(q, impostor, true))
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
 			// Who does not answer keeps nobody else waiting.
-			q = w.wire(l)
-			packets, err := newPackets(w.ctx(), q.s)
+			silent := w.wire(l)
+			packets, err := newPackets(w.ctx(), silent.s)
 			require.NoError(t, err)
 			name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
 			require.NoError(t, err)
@@ -222,10 +223,7 @@ func TestDuplicateConnect(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "salive", string(status))
 			require.ErrorIs(t, alive(w.wire(l), role("wire@test"), false), dist.ErrAlive)
-			ends := errors.Join(arrives(t, failed, "the refusal"), arrives(t, failed, "the end of the one before"))
-			require.ErrorIs(t, ends, ErrSuperseded)
-			require.ErrorIs(t, ends, dist.ErrAlive)
-			q.gone()
+			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrAlive)
 			require.NoError(t, c.Err())
 			require.Same(t, c, up())
 			require.Zero(t, unread(box))
@@ -237,6 +235,8 @@ func TestDuplicateConnect(t *testing.T) {
 			q.say("box", ei.Atom("new"))
 			require.ErrorIs(t, ended(t, c), ErrSuperseded)
 			p.gone()
+			require.ErrorIs(t, arrives(t, failed, "the end of the silent one"), ErrSuperseded)
+			silent.gone()
 			var ops []dist.Op
 			for len(ops) < 4 {
 				m, err := box.Receive(w.ctx())
@@ -373,10 +373,50 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	m, err := dist.ParseChallenge(challenge)
 	require.NoError(t, err)
 
-	require.ErrorIs(t, first.initiate(role("wire@test")), dist.ErrNotAllowed)
-	require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrNotAllowed)
+	require.NoError(t, first.initiate(role("wire@test")))
+	var c *Conn
+	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
 	require.NoError(t, packets.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1, Digest: dist.Digest("secret", m.Challenge)})))
 	_, err = packets.ReadPacket() // acknowledgement
 	require.NoError(t, err)
+	require.ErrorIs(t, ended(t, c), ErrSuperseded)
+	first.gone()
 	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+	require.Empty(t, failed)
+}
+
+// Strangers who use a peer's name do not cut off its handshake, whether there is a connection already or not.
+func TestStrangersBesidePeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob")
+	l := b.Listeners()[0]
+	name, err := dist.AppendName(nil, dist.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
+	require.NoError(t, err)
+	begin := func() *packets {
+		p, err := newPackets(w.ctx(), w.wire(l).s)
+		require.NoError(t, err)
+		require.NoError(t, p.WritePackets(name))
+		return p
+	}
+	read := func(p *packets) []byte {
+		packet, err := p.ReadPacket()
+		require.NoError(t, err)
+		return slices.Clone(packet)
+	}
+	var before *Conn
+	for _, status := range []string{"sok", "salive"} {
+		p := begin()
+		require.Equal(t, status, string(read(p)))
+		require.Equal(t, status, string(read(begin())), "a stranger is told the same")
+		if status == "salive" {
+			require.NoError(t, p.WritePackets([]byte("strue")))
+		}
+		m, err := dist.ParseChallenge(read(p))
+		require.NoError(t, err)
+		require.Equal(t, status, string(read(begin())))
+		require.NoError(t, p.WritePackets(dist.AppendReply(nil, dist.Reply{Challenge: 1, Digest: dist.Digest("secret", m.Challenge)})))
+		read(p) // acknowledgement
+		require.Eventually(t, func() bool { c := b.Conn("wire@test"); return c != nil && c != before }, tooLong, tick)
+		before = b.Conn("wire@test")
+	}
 }

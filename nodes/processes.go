@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -12,9 +13,9 @@ import (
 // processes is the table of a node's mailboxes, names and Go functions.
 type processes struct {
 	n     *Node
-	calls chan struct{} // a token for each function that runs for a remote caller
+	calls shares // of the functions that run for remote callers
 
-	linking sync.Mutex // one link between two processes of this node is made or ended at a time
+	bonding chan struct{} // a token: links and monitors between two processes of this node change one by one, and none or all are held
 
 	mu     sync.RWMutex
 	byID   map[uint64]*Mailbox
@@ -24,16 +25,19 @@ type processes struct {
 	held   bool // the tables do not change: the node is frozen
 	drains bool // no function or handler begins any more
 
+	told atomic.Bool // somebody has asked for MonitorNodes, ever
+
 	tally   tally // those that are running
 	resting gate  // shut: no server takes a message
 }
 
 func (p *processes) init(n *Node) {
 	p.n = n
-	p.calls = make(chan struct{}, n.cfg.MaxCalls)
+	p.calls.init(n.cfg.MaxCalls)
 	p.byID = map[uint64]*Mailbox{}
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
+	p.bonding = make(chan struct{}, 1)
 	p.tally.idle = make(chan struct{}, 1)
 }
 
@@ -116,6 +120,14 @@ func (p *processes) recipient(m *Message) *Mailbox {
 		return p.named(m.ToName)
 	}
 	return p.local(m.To)
+}
+
+// addressee finds the process that a signal is for; nil if there is none.
+func (p *processes) addressee(ctl *dist.Control) *Mailbox {
+	if ctl.ToName != "" {
+		return p.named(ctl.ToName)
+	}
+	return p.local(ctl.To)
 }
 
 // all lists the processes.

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come.
+	// A frame whose length a peer claims gets its memory only up to this size, in bytes, before any of it has come; then as much again as
+	// has come.
 	trustedFrame = 4 << 20
 	// A large frame is read in steps of this size, in bytes: each is a sign of life of a peer behind a slow line.
 	frameStep = 256 << 10
@@ -46,7 +47,7 @@ type reader struct {
 
 	halt gate // shut: the connection is being frozen, and nothing is read
 
-	gave     bool          // the last message went to another goroutine
+	yields   atomic.Bool   // the caller of Receive has asked for Yield
 	handling atomic.Bool   // a Handler runs on the reader's goroutine
 	entered  chan struct{} // holds a token when one has begun since the connection ended
 }
@@ -76,25 +77,41 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 		return wrap("receive from", c.peer.Name, ErrBusy)
 	}
 	defer c.receiving.Store(false)
-	select {
-	case c.rd.busy <- struct{}{}:
-	default: // a Call reads, until its next message
+	for {
 		select {
 		case c.rd.busy <- struct{}{}:
-		case <-ctx.Done():
-			return wrap("receive from", c.peer.Name, ctx.Err())
+		default: // a Call reads, until its next message
+			select {
+			case c.rd.busy <- struct{}{}:
+			case <-ctx.Done():
+				return wrap("receive from", c.peer.Name, ctx.Err())
+			}
 		}
+		err := c.receiveUnread(ctx, m)
+		<-c.rd.busy
+		if err == errHalted {
+			if err = c.rd.halt.pass(ctx); err == nil {
+				continue
+			}
+		}
+		return wrap("receive from", c.peer.Name, err)
 	}
-	defer func() { <-c.rd.busy }()
+}
+
+// receiveUnread is ReceiveInto for who holds the reader's token.
+func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 	if u := c.rd.unread; len(u) > 0 {
 		*m = *u[0]
 		u[0], c.rd.unread = nil, u[1:]
 		c.handOver(m)
 		return nil
 	}
+	if c.rd.yields.Swap(false) {
+		c.s.Yield()
+	}
 	for {
 		if err := c.receive(ctx, m); err != nil {
-			return wrap("receive from", c.peer.Name, err)
+			return err
 		}
 		if c.calls.Load() == 0 || !c.n.isLocal(m) {
 			c.handOver(m)
@@ -107,6 +124,11 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	}
 }
 
+// Yield is for who gives what Receive returns to other goroutines, and receives again: the next Receive that has to wait lets those run
+// first which have just been woken. Otherwise it may keep the processor from them for as long as it tries by itself (see
+// transport.WithPolling).
+func (c *Conn) Yield() { c.rd.yields.Store(true) }
+
 // handOver acknowledges an UNLINK_ID before Receive returns it: its caller might not.
 func (c *Conn) handOver(m *Message) {
 	if m.Op == dist.OpUnlinkID {
@@ -114,7 +136,10 @@ func (c *Conn) handOver(m *Message) {
 	}
 }
 
-// receive reads frames until one is a message. The caller holds the reader's token.
+// errHalted: the connection is being frozen. Whoever has the reader's token is to give it away until the halt is over.
+var errHalted = errors.New("the reader halts")
+
+// receive reads frames until one is a message, or errHalted comes in between. The caller holds the reader's token.
 func (c *Conn) receive(ctx context.Context, m *Message) error {
 	c.reading.Store(true)
 	defer c.reading.Store(false)
@@ -123,8 +148,8 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		r.m, r.part = m, frameStart
 		n, err := c.s.ReadPDU(ctx, r.next)
 		if err != nil {
-			if errors.Is(err, transport.ErrPaused) && c.sitOut() {
-				continue
+			if errors.Is(err, transport.ErrPaused) && c.Err() == nil {
+				return errHalted
 			}
 			return c.receiveError(ctx, err)
 		}
@@ -154,22 +179,30 @@ func (c *Conn) acknowledge(ctl *dist.Control) {
 	c.signal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From}, nil)
 }
 
-// receiveError finds the reason behind a failed read: ctx, or the end of the connection.
+// receiveError ends the connection for a failed read, where that has not been done by somebody else.
 func (c *Conn) receiveError(ctx context.Context, err error) error {
-	if ended := c.Err(); ended != nil {
-		return ended
-	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return ctx.Err()
-	}
-	if errors.Is(err, net.ErrClosed) {
-		err = ErrClosed
+	err, broken := c.reason(ctx, err)
+	if !broken {
+		return err
 	}
 	if !errors.Is(err, io.EOF) {
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
-	c.fail(err)
-	return c.err
+	return c.failed(err)
+}
+
+// reason finds the reason behind a failed read or write: ctx, or the end of the connection, which is broken where there is none yet.
+func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
+	if ended := c.Err(); ended != nil {
+		return ended, false
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return ctx.Err(), false
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = ErrClosed
+	}
+	return err, true
 }
 
 // The parts of a frame.
@@ -201,10 +234,7 @@ func (r *reader) nextVector() ([][]byte, error) {
 	buf := r.m.buf[:r.have]
 	size := min(r.need, r.have+frameStep)
 	if size > cap(buf) {
-		room := r.need
-		if r.have < trustedFrame {
-			room = min(room, trustedFrame) // the rest when this much has come
-		}
+		room := min(r.need, max(trustedFrame, 2*r.have)) // more when this much has come
 		buf = append(r.m.grow(room)[:0], buf...)
 	}
 	r.m.buf = buf[:size]

@@ -1,8 +1,8 @@
 package nodes
 
 import (
-	"context"
 	"errors"
+	"sync"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -37,19 +37,17 @@ func (p *part) divert(c *Conn, m *Message) bool {
 			to = b
 			break
 		}
-		to = p.toward(c, p.elsewhere(m.To, m.ToName))
+		to = p.toward(c, p.elsewhere(m.To, m.ToName, c.passesOn()))
 	case dist.OpAliasSend:
-		if at := partOfReference(m.Ref); at != p.id && at != 0 {
-			to = p.toward(c, at)
-		}
+		to = p.toward(c, p.holder(m.Ref))
 	default:
-		to = p.toward(c, p.elsewhere(m.To, m.ToName))
+		to = p.toward(c, p.elsewhere(m.To, m.ToName, c.passesOn()))
 	}
 	if to == nil {
 		return false
 	}
 	if to.trunk != nil {
-		to.noteInward(m)
+		to.note(m, true)
 	}
 	if err := to.carry(m); err != nil {
 		p.n.stats.undeliverable.Add(1)
@@ -65,16 +63,19 @@ func (p *part) toward(c *Conn, at int) *Conn {
 		return nil
 	}
 	sibling := p.sibling(at)
-	if sibling == nil || c.part != 0 || c.shadow { // a message that another worker has passed on, and whose name has moved
+	if sibling == nil || c.passesOn() { // and the name has moved
 		return sibling
 	}
-	b, err := c.branch(at)
+	b, err := c.branch(at, true)
 	if err != nil {
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
 		return nil
 	}
 	return b
 }
+
+// passesOn says that what comes over the connection another worker has passed on, or says itself.
+func (c *Conn) passesOn() bool { return c.part != 0 || c.shadow }
 
 // carry sends a message on as it came, in the form that the other side takes.
 func (c *Conn) carry(m *Message) error {
@@ -90,11 +91,9 @@ func (c *Conn) carry(m *Message) error {
 		payload = m.Payload
 	}
 	if t := m.viaBranch(); t != nil { // the peer's connection
-		t.noteOutward(m)
+		t.note(m, false)
 	}
-	ctx, cancel := context.WithCancel(c.n.ctx)
-	defer cancel()
-	return c.SendControl(ctx, with, payload)
+	return c.SendControl(c.n.ctx, with, payload)
 }
 
 // viaBranch is the branch that a message came through; nil if it came otherwise.
@@ -105,9 +104,24 @@ func (m *Message) viaBranch() *Conn {
 	return nil
 }
 
-// newLocal makes a connection of a socket between two workers.
+// A unixOnce is the transport of a node's UNIX connections to other processes of its own, made when it is needed: one for all, so that its
+// bounds are.
+type unixOnce struct {
+	once sync.Once
+	tr   transport.Transport
+}
+
+func (u *unixOnce) get() transport.Transport {
+	u.once.Do(func() { u.tr = transport.Unix() })
+	return u.tr
+}
+
+// newLocal makes a connection of a socket between two workers; 0 is one that was lost on its way.
 func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
-	tr := transport.Unix()
+	if fd == 0 {
+		return nil, errLost
+	}
+	tr := n.unix.get()
 	s, err := tr.Import(fd, nil)
 	if err != nil {
 		return nil, errors.Join(err, closeDescriptor(fd))
@@ -121,8 +135,9 @@ func (c *Conn) beginLocal() {
 	c.n.attach(c)
 }
 
-// branch is the way from a connection to another worker, made now if need be. The front passes the other end on.
-func (c *Conn) branch(to int) (*Conn, error) {
+// branch is the way from a connection to another worker, made now if need be. The front passes the other end on. In a node that is frozen
+// only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
+func (c *Conn) branch(to int, reading bool) (*Conn, error) {
 	c.branching.Lock()
 	defer c.branching.Unlock()
 	if b := c.branches[to]; b != nil && b.Err() == nil {
@@ -131,7 +146,7 @@ func (c *Conn) branch(to int) (*Conn, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	if c.n.frozen.isShut() {
+	if !reading && c.n.frozen.isShut() {
 		return nil, errStill
 	}
 	one, other, err := streamPair()
@@ -259,7 +274,7 @@ func (p *part) meet(m meeting) {
 		pending := known.incoming != nil || known.outgoing != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {
-			_, err := c.branch(to)
+			_, err := c.branch(to, false)
 			if err == nil {
 				p.endMeet(m, func() {})
 				return

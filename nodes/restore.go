@@ -17,6 +17,7 @@ type Staged struct {
 	listeners   []*Listener
 	orphans     []bonds
 	owed        map[*Mailbox][]downState // by nodes that there is no connection to
+	lost        map[*Mailbox][]upState   // such nodes, of MonitorNodes
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
@@ -71,7 +72,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 	for i, c := range n.stats.all() {
 		c.Store(s.stats[i])
 	}
-	g := &Staged{n: n, orphans: s.orphans, owed: map[*Mailbox][]downState{}, published: s.published}
+	g := &Staged{n: n, orphans: s.orphans, owed: map[*Mailbox][]downState{}, lost: map[*Mailbox][]upState{}, published: s.published}
 	if as.first != nil {
 		err = as.first(n)
 	}
@@ -108,10 +109,11 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 		}
 	}
 	for i := range s.mailboxes {
-		b, err := n.restoreMailbox(&s.mailboxes[i])
+		b, lost, err := n.restoreMailbox(&s.mailboxes[i])
 		if err != nil {
 			return err
 		}
+		g.lost[b] = lost
 		for _, d := range s.mailboxes[i].bonds[0].downs {
 			if n.Conn(d.node) == nil {
 				g.owed[b] = append(g.owed[b], d)
@@ -324,6 +326,13 @@ func (g *Staged) breakOff(boxes []*Mailbox) {
 		if heir := n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
 				heir.nodedown(d.node, d.count)
+			}
+		}
+	}
+	for b, lost := range g.lost {
+		if heir := n.procs.local(b.pid); heir != nil {
+			for _, s := range lost {
+				heir.tellLost(s)
 			}
 		}
 	}

@@ -450,6 +450,31 @@ func TestUpgradeBrokenConnection(t *testing.T) {
 	}
 }
 
+// A connection that breaks while its node is being frozen, when its reader has halted, stays here and ends.
+func TestUpgradeBrokenOnTheWay(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	w.started("peer")
+	var c *Conn
+	closed := make(chan result[any], 1)
+	n := w.started("front", func(cfg *Config) {
+		cfg.Handover = func(context.Context) ([]byte, error) {
+			go func() { closed <- of[any](nil, c.Close()) }()
+			<-c.Done()
+			return nil, nil
+		}
+	})
+	c, err := n.Connect(ctx, "peer@test")
+	require.NoError(t, err)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	began := time.Now()
+	require.NoError(t, f.Release())
+	require.Less(t, time.Since(began), farewell, "nothing is left to wait for")
+	require.NoError(t, arrives(t, closed, "the end of the connection").err)
+	soon(t, "Close of the node", func() { require.NoError(t, n.Close()) })
+}
+
 // The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
 func TestUpgradePublished(t *testing.T) {
 	ctx := patience(t)

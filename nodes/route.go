@@ -9,8 +9,9 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// attach makes the upper level receive from a connection, once it has started.
+// attach tells of a connection, and makes the upper level receive from it, once it has started.
 func (n *Node) attach(c *Conn) {
+	n.tellUp(c)
 	if n.started.Load() {
 		c.running.Do(func() { go c.run() }) // which the end of the connection waits for
 	}
@@ -48,10 +49,10 @@ func (c *Conn) run() {
 		m.pool = &c.n.buffers
 		switch err := c.receive(context.Background(), m); {
 		case err == nil:
-			c.rd.gave = true // a Handler says no
-			if c.n.route(c, m); c.rd.gave {
-				c.s.Yield()
-			}
+			c.n.route(c, m)
+			c.s.Yield() // a Handler, too, may have given it to another goroutine
+		case err == errHalted:
+			c.sitOut()
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:
@@ -98,19 +99,11 @@ func (n *Node) localSignal(ctl *dist.Control) { n.takeSignal(ctl, &Message{Contr
 
 // takeSignal takes a signal between processes, whichever node it comes from.
 func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
-	b := n.procs.local(ctl.To)
-	if ctl.ToName != "" {
-		b = n.procs.named(ctl.ToName)
-	}
+	b := n.procs.addressee(ctl)
 	switch ctl.Op {
-	case dist.OpLink:
-		if b == nil || !b.linked(ctl.From) {
-			sendExit(n.tell, ctl.To, ctl.From, ei.Atom("noproc"))
-		}
-	case dist.OpMonitorP:
-		w := watcher{ctl.From, ctl.ToName}
-		if b == nil || !b.watched(ctl.Ref, w) {
-			sendDown(n.tell, ctl.To, w, ctl.Ref, ei.Atom("noproc"))
+	case dist.OpLink, dist.OpMonitorP:
+		if !n.bind(ctl) {
+			n.noproc(ctl)
 		}
 	case dist.OpDemonitorP:
 		if (b == nil || !b.unwatched(ctl.Ref)) && ctl.ToName != "" { // the name has gone, or moved on
@@ -147,6 +140,27 @@ func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
 	}
 }
 
+// bind takes a LINK or MONITOR_P; false if there is no such process.
+func (n *Node) bind(ctl *dist.Control) bool {
+	b := n.procs.addressee(ctl)
+	switch {
+	case b == nil:
+		return false
+	case ctl.Op == dist.OpLink:
+		return b.linked(ctl.From)
+	}
+	return b.watched(ctl.Ref, watcher{ctl.From, ctl.ToName})
+}
+
+// noproc answers a LINK or MONITOR_P of a process that is not there.
+func (n *Node) noproc(ctl *dist.Control) {
+	if ctl.Op == dist.OpLink {
+		sendExit(n.tell, ctl.To, ctl.From, ei.Atom("noproc"))
+	} else {
+		sendDown(n.tell, ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, ei.Atom("noproc"))
+	}
+}
+
 func (n *Node) unwatchByName(ref ei.Ref) {
 	for _, b := range n.procs.all() {
 		if b.unwatched(ref) {
@@ -173,10 +187,15 @@ func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	if !c.peer.Flags.Has(dist.FlagExitPayload) {
 		return ctl, nil, true
 	}
-	op, ok := map[dist.Op]dist.Op{
-		dist.OpExit: dist.OpPayloadExit, dist.OpExit2: dist.OpPayloadExit2, dist.OpMonitorPExit: dist.OpPayloadMonitorPExit,
-	}[ctl.Op]
-	if !ok {
+	op := ctl.Op
+	switch op {
+	case dist.OpExit:
+		op = dist.OpPayloadExit
+	case dist.OpExit2:
+		op = dist.OpPayloadExit2
+	case dist.OpMonitorPExit:
+		op = dist.OpPayloadMonitorPExit
+	default:
 		return ctl, nil, true
 	}
 	with := *ctl

@@ -2,9 +2,7 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -107,17 +105,11 @@ func (c *Conn) post(ctx context.Context, head, body []byte) error {
 }
 
 func (c *Conn) sendError(ctx context.Context, err error) error {
-	if ended := c.Err(); ended != nil {
-		return ended
+	err, broken := c.reason(ctx, err)
+	if !broken {
+		return err
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return ctx.Err()
-	}
-	if errors.Is(err, net.ErrClosed) {
-		err = ErrClosed
-	}
-	c.fail(err)
-	return c.err
+	return c.failed(err)
 }
 
 func (n *Node) recycle(buf *[]byte) {

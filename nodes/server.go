@@ -132,15 +132,9 @@ func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
 
 // Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached by its pid only.
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
-	b, err := n.NewMailbox(o)
+	b, err := n.register(name, nil, o)
 	if err != nil {
 		return nil, err
-	}
-	if name != "" {
-		if err := n.Register(name, b); err != nil {
-			b.Close()
-			return nil, err
-		}
 	}
 	b.mu.Lock()
 	b.serves = true

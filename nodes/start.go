@@ -59,9 +59,7 @@ func (n *Node) join(ctx context.Context) error {
 	} else if err := n.setup(); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.conns {
+	for _, c := range n.connections() {
 		n.attach(c)
 	}
 	return nil

@@ -247,6 +247,9 @@ type mailboxState struct {
 	full     Full
 	trapExit bool
 	messages []messageState
+
+	nodeTypes NodeTypes // see MonitorNodes
+	nodesUp   []upState
 }
 
 func (s *mailboxState) describe(f *form) {
@@ -256,6 +259,8 @@ func (s *mailboxState) describe(f *form) {
 	number(f, 4, may, &s.full)
 	f.bool(5, may, &s.trapExit)
 	each(f, 6, must, "message", &s.messages)
+	number(f, 7, given, &s.nodeTypes)
+	each(f, 8, given, "node", &s.nodesUp)
 }
 
 // A nameState is a registered name.

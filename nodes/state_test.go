@@ -100,6 +100,7 @@ func someNode(t *rapid.T) nodeState {
 			return mailboxState{
 				bonds: []bonds{someBonds(t)}, names: few(t, "names", func() nameState { return nameState{"x"} }),
 				limit: 100, full: FullExit, trapExit: true, messages: few(t, "messages", func() messageState { return someMessage(t) }),
+				nodeTypes: AllNodes, nodesUp: few(t, "nodes", func() upState { return upState{someName(t), rapid.Bool().Draw(t, "visible")} }),
 			}
 		}),
 		orphans:     few(t, "orphans", func() bonds { return someBonds(t) }),

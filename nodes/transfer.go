@@ -208,18 +208,31 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	return &StagedConn{c: c, bonds: s.bonds}, nil
 }
 
-// stage makes a frozen connection of a state.
+// stage makes a frozen connection of a state and a descriptor, which stays the caller's on failure.
 func (n *Node) stage(s *connState, fd int) (*Conn, error) {
-	tr, err := n.carrier(s.plugin)
+	own, err := duplicate(fd)
 	if err != nil {
 		return nil, err
+	}
+	c, err := n.stageOwn(s, own)
+	if err == nil {
+		_ = closeDescriptor(fd)
+	}
+	return c, err
+}
+
+// stageOwn is stage with a descriptor that is its own, on failure too.
+func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
+	tr, err := n.carrier(s.plugin)
+	var stream *transport.Stream
+	if err == nil {
+		stream, err = tr.Import(fd, s.export)
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeDescriptor(fd))
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()
-	stream, err := tr.Import(fd, s.export)
-	if err != nil {
-		return nil, err
-	}
 	c := newConn(n, tr, stream, s.peer, s.initiated)
 	c.self = s.pid
 	c.part, c.shadow = s.part, s.shadow
@@ -232,7 +245,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	if s.staked && n.part != nil {
 		c.stake = &stake{n.part, s.stake}
 	}
-	c.still = make(chan struct{})
+	c.still = true
 	c.received.Store(s.received)
 	c.messages.Store(s.messages)
 	c.sentCount.Store(s.sent)
@@ -259,7 +272,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 
 // carrier finds the transport of a plug-in.
 func (n *Node) carrier(plugin string) (transport.Transport, error) {
-	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), transport.Unix()) {
+	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), n.unix.get()) {
 		if tr.Name() != plugin {
 			continue
 		}
@@ -308,7 +321,7 @@ func (c *Conn) discard() error {
 	c.mu.Lock()
 	c.err = ErrMoved
 	close(c.done)
-	c.still = nil
+	c.still = false
 	c.mu.Unlock()
 	c.ticks.end()
 	err := c.s.Release()

@@ -229,6 +229,19 @@ func (s *numbers) finish(last int64) {
 	}
 }
 
+// What fails on a frozen connection has failed, though the connection ends only when it is thawed.
+func TestFrozenFailure(t *testing.T) {
+	w := newWorld(t, "tcp")
+	c, _ := w.pair()
+	f, err := c.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.ErrorIs(t, c.sendError(w.ctx(), errFault), errFault)
+	require.ErrorIs(t, c.receiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
+	require.NoError(t, c.Err())
+	f.Thaw()
+	require.ErrorIs(t, ended(t, c), errFault, "the first one")
+}
+
 // On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received by the new owner.
 func TestMoveReceive(t *testing.T) {
 	w := newWorld(t, "tcp")

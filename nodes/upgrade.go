@@ -32,6 +32,7 @@ type Frozen struct {
 	state     []byte
 	fds       []int
 	conns     []*Conn
+	broken    []*Conn // those that have ended since their readers halted, and do not move
 	listeners []*Listener
 	name      FrozenPublication // nil: none that moves
 	undo      []func()          // what Thaw does, last one first
@@ -174,7 +175,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
 	heed := func() {}
 	if f.w != nil {
-		if heed, err = f.w.deafen(ctx); err != nil {
+		if heed, err = f.w.idle(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -187,24 +188,16 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 		heed()
 		return nil, err
 	}
-	if f.w != nil {
-		conns = append(conns, f.w.p.local(conns)...)
+	halt := func(conns []*Conn) error {
+		halted, err := together(conns, func(c *Conn) error { return f.haltReader(ctx, c) })
+		f.conns = append(f.conns, halted...)
+		return err
 	}
-	f.conns, err = together(conns, func(c *Conn) error {
-		err := c.haltReader(ctx)
-		if c.Err() != nil { // it ends, and what that means must be known
-			if err == nil {
-				c.letReader()
-			}
-			select {
-			case <-c.left:
-				return errSkipped
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		return wrap("connection to", c.peer.Name, err)
-	})
+	f.conns = nil
+	err = halt(conns)
+	if err == nil && f.w != nil {
+		err = f.w.deafen(ctx, conns, halt)
+	}
 	halted := f.conns
 	undo = func() {
 		for _, c := range halted {
@@ -218,6 +211,23 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 		f.conns = nil
 	}
 	return undo, err
+}
+
+// haltReader stops the reader of a connection, or leaves one out that ends.
+func (f *Frozen) haltReader(ctx context.Context, c *Conn) error {
+	err := c.haltReader(ctx)
+	if c.Err() != nil { // it ends, and what that means must be known
+		if err == nil {
+			c.letReader()
+		}
+		select {
+		case <-c.left:
+			return errSkipped
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return wrap("connection to", c.peer.Name, err)
 }
 
 // errSkipped leaves a connection out.
@@ -250,6 +260,11 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 // stop holds everything else: tables, mailboxes, connections, the registration.
 func (f *Frozen) stop(ctx context.Context) error {
 	p := &f.n.procs
+	select {
+	case p.bonding <- struct{}{}: // no link of which one side only is known
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	p.mu.Lock()
 	p.held = true
 	p.mu.Unlock()
@@ -257,20 +272,27 @@ func (f *Frozen) stop(ctx context.Context) error {
 	for _, b := range boxes {
 		b.hold()
 	}
+	<-p.bonding
 	f.undo = append(f.undo, func() {
 		p.mu.Lock()
 		p.held = false
 		p.mu.Unlock()
+		p.bonding <- struct{}{}
 		for _, b := range boxes {
 			b.unhold()
 		}
+		<-p.bonding
 	})
 	if err := p.tally.wait(ctx); err != nil { // a Handler that a goroutine of the application has called
 		return err
 	}
+	var mu sync.Mutex
 	resting, err := together(f.conns, func(c *Conn) error {
 		err := c.rest(ctx, nil)
 		if err != nil && ctx.Err() == nil && c.part == 0 { // it has broken; the new process finds that it is not there
+			mu.Lock()
+			defer mu.Unlock()
+			f.broken = append(f.broken, c)
 			return errSkipped
 		}
 		return wrap("connection to", c.peer.Name, err)
@@ -360,6 +382,10 @@ func (f *Frozen) Release() error {
 		errs = append(errs, f.name.Release())
 	}
 	n.procs.moveOut()
+	for _, c := range f.broken { // their end waits for the reader
+		c.fail(ErrMoved)
+		c.letReader()
+	}
 	n.frozen.open()
 	n.procs.resting.open()
 	ended := make(chan struct{})
@@ -372,6 +398,9 @@ func (f *Frozen) Release() error {
 	}
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
+
+// hasMoved tells whether the node has gone on in another process.
+func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }
 
 // moveOut ends every process in this one.
 func (p *processes) moveOut() {

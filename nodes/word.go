@@ -2,9 +2,11 @@ package nodes
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // What the front and a worker say to each other, word by word: a topic, and the fields that its comment names. A descriptor may come along.
@@ -14,7 +16,7 @@ type topic string
 
 // What the front says to a worker.
 const (
-	sayWelcome  topic = "welcome"  // Name, Creation, Part: who you are
+	sayWelcome  topic = "welcome"  // Name, Creation, Part, descriptor: who you are, and the roll of names
 	saySibling  topic = "sibling"  // Part, descriptor: the way to another worker
 	saySessions topic = "sessions" // descriptor: further sessions come through this socket
 	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that BIND 10's form cannot carry
@@ -90,6 +92,9 @@ func (w *word) drop() {
 		w.fd = 0
 	}
 }
+
+// errLost: a word has come without its descriptor, for there was no number free (RLIMIT_NOFILE).
+var errLost = fmt.Errorf("its descriptor was lost: %w", handoff.ErrDescriptorsLost)
 
 // parseWords gives the words of a message to take. fd is that of the first one.
 func parseWords(b []byte, fd int, take func(word)) error {

@@ -42,10 +42,11 @@ type Worker struct {
 	moved  atomic.Bool // another process goes on as this worker
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	work  []word        // what may wait, in order
-	some  chan struct{} // holds a token when doWork is to look again
-	doing pausable      // what is done of work
+	mu      sync.Mutex
+	work    []word               // what may wait, in order
+	some    chan struct{}        // holds a token when doWork is to look again
+	doing   pausable             // what is done of work
+	further map[string]*Listener // by plug-in: see inletOf
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here,
@@ -78,20 +79,32 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	welcome := make(chan word, 1)
 	begin := make(chan struct{})
 	w.wg.Go(func() { w.listenToFront(l, welcome, begin) })
+	var hello word
+	var names *roll
 	fail := func(err error) (*Worker, error) {
 		l.close()
 		w.wg.Wait()
 		<-l.wrote
 		w.closeInlets()
+		names.close()
+		select {
+		case hello = <-welcome: // too late
+			hello.drop()
+		default:
+		}
 		return nil, err
 	}
-	var hello word
 	select {
 	case hello = <-welcome:
 	case <-w.done:
 		return fail(io.ErrUnexpectedEOF)
 	case <-ctx.Done():
 		return fail(ctx.Err())
+	}
+	if hello.fd > 0 {
+		if names, err = openRoll(hello.fd); err != nil {
+			return fail(err)
+		}
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
 		cfg.Name, cfg.Host = hello.Name, ""
@@ -105,6 +118,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return fail(err)
 	}
 	w.join(n, newPart(n, hello.Part, l))
+	w.p.roll = names
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.started.Store(true)
 	close(begin) // siblings and sessions may come; what they send waits in their sockets
@@ -203,6 +217,7 @@ func (w *Worker) end(node func() error) error {
 	w.p.line.close()
 	w.wg.Wait()
 	<-w.p.line.wrote
+	w.p.roll.close()
 	w.closeInlets()
 	w.mu.Lock()
 	defer w.mu.Unlock()

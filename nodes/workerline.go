@@ -1,6 +1,10 @@
 package nodes
 
-import "github.com/cnode-go/cnode/nodes/dist"
+import (
+	"net"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
 
 // listenToFront takes what the front says, until the line ends.
 func (w *Worker) listenToFront(l *line, welcome chan<- word, begin <-chan struct{}) {
@@ -50,13 +54,7 @@ func (w *Worker) take(m word) {
 		}
 		return
 	case saySessions:
-		if conn, err := inheritedSocket(m.fd); err == nil {
-			select {
-			case w.inlets <- conn:
-			default:
-				_ = conn.Close()
-			}
-		}
+		w.addInlet(m.fd)
 		return
 	case sayDrop:
 		if c := p.n.Conn(m.Name); c != nil && !c.shadow {
@@ -65,7 +63,7 @@ func (w *Worker) take(m word) {
 	case sayMeet:
 		p.beginMeet(meeting{m.Name, m.Part})
 	case sayShadow:
-		if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil || m.fd == 0 {
+		if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 			break
 		}
 		w.mu.Lock()
@@ -74,16 +72,35 @@ func (w *Worker) take(m word) {
 		w.wake()
 		return
 	case sayMove:
-		if m.fd > 0 {
-			w.wg.Go(func() { w.give(m.fd, m.ID) })
+		if m.fd == 0 {
+			w.stayed(m.ID, errLost)
 			return
 		}
+		w.wg.Go(func() { w.give(m.fd, m.ID) })
+		return
 	case sayNone:
 		p.tellAwaited(m.Name, errNoneThere)
 	case sayFinish:
 		w.finished()
 	}
 	m.drop()
+}
+
+// addInlet takes another socket for sessions.
+func (w *Worker) addInlet(fd int) {
+	conn, err := (*net.UnixConn)(nil), error(errLost)
+	if fd > 0 {
+		conn, err = inheritedSocket(fd)
+	}
+	if err != nil {
+		w.n.log.Error("no sessions can be received", "error", err)
+		return
+	}
+	select {
+	case w.inlets <- conn:
+	default:
+		_ = conn.Close()
+	}
 }
 
 // wake has doWork look again.

@@ -25,8 +25,8 @@ const (
 	moveLimit = 5 * time.Second
 )
 
-// deafen stops what the front says from being heard; heed ends that.
-func (w *Worker) deafen(ctx context.Context) (heed func(), err error) {
+// idle stops what is done of the worker's work; heed ends that, and deafen.
+func (w *Worker) idle(ctx context.Context) (heed func(), err error) {
 	w.mu.Lock()
 	rests := w.doing.halt()
 	w.mu.Unlock()
@@ -37,16 +37,35 @@ func (w *Worker) deafen(ctx context.Context) (heed func(), err error) {
 		w.wake()
 		w.p.line.unpause()
 	}
-	if err = w.p.line.pause(ctx); err == nil {
-		select {
-		case <-rests:
-			return heed, nil
-		case <-ctx.Done():
-			err = ctx.Err()
+	select {
+	case <-rests:
+		return heed, nil
+	case <-ctx.Done():
+		heed()
+		return nil, ctx.Err()
+	}
+}
+
+// deafen stops what the front says from being heard, and before that, with halt, the readers of the ways to other workers: for whoever
+// reads may be asking the front something. The readers of conns have halted, so no new way begins here.
+func (w *Worker) deafen(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
+	known := map[*Conn]bool{}
+	for deaf := false; ; deaf = true {
+		fresh := slices.DeleteFunc(w.p.local(conns), func(c *Conn) bool { return known[c] })
+		if deaf && len(fresh) == 0 {
+			return nil
+		}
+		for _, c := range fresh {
+			known[c] = true
+		}
+		w.p.line.unpause()
+		if err := halt(fresh); err != nil {
+			return err
+		}
+		if err := w.p.line.pause(ctx); err != nil {
+			return err
 		}
 	}
-	heed()
-	return nil, err
 }
 
 // local lists the ways to the other workers: those of the worker, and those of connections.
@@ -146,6 +165,9 @@ func (e *workerEstate) describe() error {
 	}
 	s := workerState{node: e.Frozen.state, descriptors: len(e.Frozen.fds), part: p.id}
 	s.line = e.table.place(fd)
+	if p.roll != nil {
+		s.roll = e.table.place(p.roll.descriptor()) + 1
+	}
 	e.w.mu.Lock()
 	s.work, err = e.table.words(e.w.work)
 	e.w.mu.Unlock()
@@ -321,6 +343,9 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	if h.w.work, err = list.takeWords(s.work); err != nil {
 		return err
 	}
+	if p.roll, err = list.takeRoll(s.roll); err != nil {
+		return err
+	}
 	p.latest, p.last = max(s.latest, p.id), s.last
 	for _, x := range s.fixed {
 		p.fixed[x.name] = true
@@ -373,6 +398,7 @@ func (h *workerHeir) Discard() (err error) {
 	if w := h.w; w != nil && w.p != nil {
 		w.p.line.close()
 		<-w.p.line.wrote
+		w.p.roll.close()
 		for i := range w.work {
 			w.work[i].drop()
 		}

@@ -115,29 +115,57 @@ func (w *Worker) shakeHere(serve, next func()) (goOn bool) {
 func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func()) {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
-	tr, err := n.carrier(plugin)
-	var s *transport.Stream
+	tr, s, err := w.open(fd, plugin, state)
 	if err == nil {
-		s, err = transport.ImportAccepted(tr, fd, state)
-	}
-	if err != nil {
-		err = errors.Join(err, closeDescriptor(fd))
-	} else if err = s.Preload(data); err != nil {
-		err = errors.Join(err, s.Close())
+		if err = s.Preload(data); err != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
 	if err != nil {
 		n.log.Error("a session could not be taken", "plugin", plugin, "error", err)
 		h.over(true)
 		return nil
 	}
-	l := w.inlet
-	if tr.Name() != l.tr.Name() {
-		l = &Listener{n: n, tr: tr, up: l.up, ctx: l.ctx, end: l.end}
-	}
+	l := w.inletOf(tr)
 	ctx, e := l.admit()
 	order := n.arrivals.Add(1)
 	n.shaking.enter()
 	return func() { l.handshake(ctx, e, s, order, h) }
+}
+
+// open makes a stream of a socket that has come; 0 is one that was lost on its way.
+func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport, *transport.Stream, error) {
+	if fd == 0 {
+		return nil, nil, errLost
+	}
+	tr, err := w.n.carrier(plugin)
+	var s *transport.Stream
+	if err == nil {
+		s, err = transport.ImportAccepted(tr, fd, state)
+	}
+	if err != nil {
+		err = errors.Join(err, closeDescriptor(fd))
+	}
+	return tr, s, err
+}
+
+// inletOf is what counts the handshakes over a transport: w.inlet, and one for each further plug-in.
+func (w *Worker) inletOf(tr transport.Transport) *Listener {
+	first := w.inlet
+	if tr.Name() == first.tr.Name() {
+		return first
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.further[tr.Name()]
+	if l == nil {
+		l = &Listener{n: w.n, tr: tr, up: first.up, ctx: first.ctx, end: first.end}
+		if w.further == nil {
+			w.further = map[string]*Listener{}
+		}
+		w.further[tr.Name()] = l
+	}
+	return l
 }
 
 func (w *Worker) closeInlets() {

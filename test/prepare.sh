@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the peers that the tests run against: OTP 25 from the distribution's
-# packages, OTP 27 and 29 as root file systems, and the libei programs. Quick
-# when all is there. `prepare.sh clean` removes what it made, but no package.
+# packages, OTP 27 and 29 as root file systems, one more with Elixir, RabbitMQ and
+# ejabberd, and the libei programs. Quick when all is there. `prepare.sh clean`
+# removes what it made, but no package.
 #
 # The variables that the Go tests read go to the file `env` of the cache, for
 # run.sh and for tests started by hand: . ~/.cache/cnode/env && go test ./...
@@ -56,23 +57,19 @@ mirror() {
 	[[ -n $found ]] && echo "$found"
 }
 
-# root_file_system RELEASE SUITE makes $cache/otp-RELEASE/root and, beside it,
-# bin with the commands that run inside it.
+# root_file_system NAME SUITE PACKAGES PROGRAM... makes $cache/NAME/root and,
+# beside it, bin with the programs, which run inside it.
 root_file_system() {
-	local dir=$cache/otp-$1 suite=$2 include uri program
-	include=$(
-		IFS=,
-		echo "${erlang[*]},dash,coreutils,sed,bash"
-	)
+	local dir=$cache/$1 suite=$2 include=$3 uri program
 	if [[ $(cat "$dir/made-of" 2>/dev/null) != "$suite $include" ]]; then
-		[[ $(id -u) == 0 ]] || fail "OTP $1: only root can make its root file system"
-		uri=$(mirror) || fail "OTP $1: apt's sources name no package mirror"
-		echo "making the root file system of OTP $1"
+		[[ $(id -u) == 0 ]] || fail "$1: only root can make its root file system"
+		uri=$(mirror) || fail "$1: apt's sources name no package mirror"
+		echo "making the root file system $1"
 		rm -rf --one-file-system "$dir"
 		mkdir -p "$dir"
 		mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until false' --variant=extract \
 			--include="$include" "$suite" "$dir/root" "$uri" >>"$cache/log" 2>&1 ||
-			fail "OTP $1: mmdebstrap of $suite failed"
+			fail "$1: mmdebstrap of $suite failed"
 		echo "$suite $include" >"$dir/made-of"
 	fi
 	mkdir -p "$dir/bin"
@@ -82,9 +79,26 @@ root_file_system() {
 		chmod 755 "$dir/bin/inroot.sh.new"
 		mv -f "$dir/bin/inroot.sh.new" "$dir/bin/inroot.sh"
 	fi
-	for program in erl erlc epmd erl_call; do
+	for program in "${@:4}"; do
 		[[ -L $dir/bin/$program ]] || ln -sfn inroot.sh "$dir/bin/$program"
 	done
+}
+
+# release NUMBER SUITE is the root file system of an Erlang/OTP.
+release() {
+	root_file_system "otp-$1" "$2" "$(
+		IFS=,
+		echo "${erlang[*]},dash,coreutils,sed,bash"
+	)" erl erlc epmd erl_call
+}
+
+# neighbours is the root file system of the programs that nodes are used next to.
+neighbours() {
+	root_file_system neighbours trixie "$(
+		IFS=,
+		echo "${erlang[*]},elixir,rabbitmq-server,ejabberd,dash,coreutils,sed,bash,grep,gawk,util-linux,procps,hostname"
+	)" bash
+	echo "peers Elixir, RabbitMQ, ejabberd: $cache/neighbours"
 }
 
 # peer RELEASE ERL proves that ERL boots as that release and prints its version.
@@ -119,7 +133,7 @@ libei_programs() {
 }
 
 if [[ ${1:-} == clean ]]; then
-	rm -rf --one-file-system "$cache"/otp-* "$cache/libei" "$cache/env" "$cache/log"
+	rm -rf --one-file-system "$cache"/otp-* "$cache/neighbours" "$cache/libei" "$cache/env" "$cache/log"
 	exit
 fi
 
@@ -131,8 +145,9 @@ flock 9
 : >"$cache/log"
 
 install_packages
-root_file_system 27 trixie
-root_file_system 29 forky
+release 27 trixie
+release 29 forky
+neighbours
 peer 25 /usr/bin/erl
 peer 27 "$cache/otp-27/bin/erl"
 peer 29 "$cache/otp-29/bin/erl"
@@ -140,4 +155,5 @@ libei_programs
 {
 	printf 'export CNODE_TEST_OTP=%q\n' "25=/usr/bin/erl 27=$cache/otp-27/bin/erl 29=$cache/otp-29/bin/erl"
 	printf 'export CNODE_TEST_LIBEI=%q\n' "$cache/libei"
+	printf 'export CNODE_TEST_NEIGHBOURS=%q\n' "$cache/neighbours/bin"
 } >"$cache/env"

@@ -37,6 +37,8 @@ func (s *Socket) movable() error {
 		return s.stay
 	case s.own.failed != nil:
 		return s.own.failed
+	case len(s.peerName()) > maxStateName || len(s.certificate()) > maxStateCert:
+		return errors.New("the name or the certificate of its peer is too long")
 	}
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()

@@ -23,6 +23,7 @@ type files struct {
 
 // A fileRole is one role's configuration, and what its files were like when they were read.
 type fileRole struct {
+	file  string // the option file
 	role  role
 	opts  *roleOptions
 	seen  map[string]stamp
@@ -72,9 +73,9 @@ func (f *fileRole) load() error {
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
 	for _, files := range o.certs {
-		pair, err := readPair(files)
+		pair, option, err := readPair(files)
 		if err != nil {
-			return err
+			return f.wrong(option, err)
 		}
 		c.Certificates = append(c.Certificates, pair)
 	}
@@ -85,7 +86,7 @@ func (f *fileRole) load() error {
 	if o.verify {
 		var err error
 		if roots, err = readAuthorities(o.cacert); err != nil {
-			return err
+			return f.wrong("cacertfile", err)
 		}
 	}
 	if o.versions != nil {
@@ -111,6 +112,10 @@ func (f *fileRole) load() error {
 	}
 	f.seen, f.base, f.roots = seen, c, roots
 	return nil
+}
+
+func (f *fileRole) wrong(option string, err error) error {
+	return &OptionError{File: f.file, Role: f.role.String(), Option: option, Err: err}
 }
 
 // choose shows a certificate that the server has said it takes, else the first one all the same, as OTP does: the server's refusal tells
@@ -148,7 +153,7 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 	}
 	if fr.changed() {
 		if err := fr.load(); err != nil {
-			f.log.Error("certificates have changed and cannot be read: those from before are used on", "role", r.String(), "error", err)
+			f.log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
 		} else {
 			f.log.Info("certificates have changed and were read again", "role", r.String())
 		}

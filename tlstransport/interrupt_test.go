@@ -1,5 +1,3 @@
-//go:build unix
-
 package tlstransport
 
 import (
@@ -16,12 +14,13 @@ func TestInterruptBeforeTheWait(t *testing.T) {
 	w := newWorkbench(t, cfg, Options{})
 	s, c := w.against(client, cfg)
 	exchange(t, ours{s}, c, 10)
-	late := after(tooLong)
+	began, late := time.Now(), after(tooLong)
 
 	s.wire.in.fresh() // as at the beginning of a Read
 	s.interrupt()
 	_, err := s.wire.read(make([]byte, 1), late)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.Less(t, time.Since(began), tooLong)
 	_, err = c.Write([]byte("x"))
 	require.NoError(t, err)
 	n, err := s.read(make([]byte, 1), tooLong)
@@ -30,11 +29,23 @@ func TestInterruptBeforeTheWait(t *testing.T) {
 
 	s.out.begin() // as at the beginning of a Write
 	s.interrupt()
-	began := time.Now()
 	require.ErrorIs(t, s.wire.awaitWrite(func(uintptr) bool { return false }, late), os.ErrDeadlineExceeded)
 	require.Less(t, time.Since(began), tooLong)
 	s.out.end()
 	exchange(t, ours{s}, c, 100_000)
 	require.NoError(t, w.cb.Close(s))
 	require.NoError(t, c.NetConn().Close())
+}
+
+// One that comes too late for a Connect is not for the handshake behind it, which has its own time.
+func TestInterruptBeforeTheHandshake(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, err := w.cb.Socket(nil, w.at)
+	require.NoError(t, err)
+	w.cb.Interrupt(c)
+	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
+	s := w.accept()
+	exchange(t, ours{c}, ours{s}, 1000)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
 }

@@ -139,21 +139,21 @@ func parseKey(b *pem.Block, password string) (key crypto.Signer, err error) {
 }
 
 // readPair reads a certificate with its chain, and its key.
-func readPair(f certFiles) (tls.Certificate, error) {
+func readPair(f certFiles) (pair tls.Certificate, option string, err error) {
 	chain, err := readCertificates(f.cert)
 	if err != nil {
-		return tls.Certificate{}, err
+		return pair, "certfile", err
 	}
 	key, err := readKey(f.key, f.password)
 	if err != nil {
-		return tls.Certificate{}, err
+		return pair, "keyfile", err
 	}
 	leaf, err := x509.ParseCertificate(chain[0])
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s: %w", f.cert, err)
+		return pair, "certfile", fmt.Errorf("%s: %w", f.cert, err)
 	}
 	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(leaf.PublicKey) {
-		return tls.Certificate{}, fmt.Errorf("the key in %s is not that of the certificate in %s", f.key, f.cert)
+		return pair, "keyfile", fmt.Errorf("the key in %s is not that of the certificate in %s", f.key, f.cert)
 	}
-	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
+	return tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, "", nil
 }

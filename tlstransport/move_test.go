@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -490,6 +492,35 @@ func TestNotMovable(t *testing.T) {
 	require.ErrorContains(t, err, "under way")
 	require.NoError(t, w.cb.Release(s))
 	silent.Close()
+}
+
+// What may be exported can be imported: a large certificate goes along, and a name beyond all bounds keeps the session where it is.
+func TestMovesWithALargeCertificate(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	var emails []string
+	for i := range 6000 {
+		emails = append(emails, fmt.Sprintf("node%d@localhost", i))
+	}
+	cfg := a.mutual(t)
+	cfg.Certificates = []tls.Certificate{a.sign(t, want{emails: emails})}
+	w := newWorkbench(t, cfg, Options{Checks: []PeerCheck{NameInCertificate}})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 1000)
+	require.Greater(t, len(s.certificate()), 1<<16)
+	s = move(t, w.cb, s)
+	exchange(t, ours{c}, ours{s}, 1000)
+	require.NoError(t, w.cb.CheckPeer(s, "node5000@localhost"))
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+
+	c = w.connect(transport.WithPeerName(w.at, strings.Repeat("n", maxStateName)+"@localhost"))
+	s = w.accept()
+	exchange(t, ours{c}, ours{s}, 1000)
+	_, err := w.cb.Export(c)
+	require.ErrorIs(t, err, ErrNotMovable)
+	exchange(t, ours{c}, ours{s}, 1000)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
 }
 
 func FuzzImport(f *testing.F) {

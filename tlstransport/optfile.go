@@ -55,9 +55,9 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 	src := &files{log: o.logger(), roles: map[role]*fileRole{}}
 	has := map[role]bool{}
 	for r, opts := range file {
-		f := &fileRole{opts: opts, role: r}
+		f := &fileRole{file: path, opts: opts, role: r}
 		if err := f.load(); err != nil {
-			return none, &OptionError{File: path, Role: r.String(), Err: err}
+			return none, err
 		}
 		src.roles[r], has[r] = f, true
 		if !opts.verify {
@@ -129,13 +129,13 @@ func parseOptFile(s string) (map[role]*roleOptions, error) {
 	}
 	top, ok := t.(list)
 	if !ok {
-		return nil, fmt.Errorf("%s is not a list [{server,[…]},{client,[…]}]", show(t))
+		return nil, fmt.Errorf("%s is not a list [{server,[…]},{client,[…]}]", outline(t))
 	}
 	file := map[role]*roleOptions{}
 	for _, e := range top {
 		section, ok := e.(tuple)
 		if !ok || len(section) != 2 || section[0] != any(atom("server")) && section[0] != any(atom("client")) {
-			return nil, fmt.Errorf("%s is neither {server,[…]} nor {client,[…]}", show(e))
+			return nil, fmt.Errorf("%s is neither {server,[…]} nor {client,[…]}", outline(e))
 		}
 		r := server
 		if section[0] == any(atom("client")) {
@@ -166,7 +166,7 @@ func parseRole(r role, options list) (*roleOptions, error) {
 	for _, e := range options {
 		name, value, err := option(e)
 		if err != nil {
-			return nil, wrong(show(e), err)
+			return nil, wrong(outline(e), err)
 		}
 		if _, twice := given[name]; twice {
 			return nil, wrong(string(name), errors.New("it is given twice"))
@@ -347,6 +347,19 @@ func suiteNamed(v any) (uint16, error) {
 	return 0, fmt.Errorf("%s is not supported", name)
 }
 
+// split makes a list of the names in one string, "A:B", which is OpenSSL's form.
+func split(v any) any {
+	s, ok := v.(text)
+	if !ok {
+		return v
+	}
+	var names list
+	for name := range strings.SplitSeq(string(s), ":") {
+		names = append(names, text(name))
+	}
+	return names
+}
+
 // openSSLName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into ECDHE-RSA-AES128-GCM-SHA256.
 func openSSLName(name string) string {
 	name, ok := strings.CutPrefix(name, "TLS_")
@@ -365,7 +378,7 @@ func openSSLName(name string) string {
 func each[T any](v any, of func(any) (T, error)) ([]T, error) {
 	l, ok := v.(list)
 	if !ok || len(l) == 0 {
-		return nil, fmt.Errorf("%s is not a list of them", show(v))
+		return nil, fmt.Errorf("%s is not a list of them", outline(v))
 	}
 	var all []T
 	for _, e := range l {

@@ -66,20 +66,20 @@ func TestParseOptFile(t *testing.T) {
 		serverName: "other", keyUpdateAt: 1000,
 	}, file[client])
 	for _, tt := range []struct{ in, err string }{
-		{`{server,[]}`, "is not a list"}, {`[]`, "neither server nor client"}, {`[{sever,[]}]`, "{sever,[]} is neither"}, {`[{server,x}]`,
+		{`{server,[]}`, "is not a list"}, {`[]`, "neither server nor client"}, {`[{sever,[]}]`, "{sever,…} is neither"}, {`[{server,x}]`,
 			"not a list"},
 		{`[{client,[]},{client,[]}]`, "client is there twice"}, {`[{server,[]}]`, "server: certfile is missing"},
 		{`[{client,[{certfile,"a"},{certfile,"b"}]}]`, "client: certfile: it is given twice"}, {`[{client,[{no_such_option,1}]}]`,
 			"client: no_such_option: this option is not known"},
-		{`[{client,[{a,b,c}]}]`, "{a,b,c}: it is not of the form"}, {`[{client,[{crl_check,true},{cacertfile,"a"}]}]`,
+		{`[{client,[{a,b,c}]}]`, "{a,…}: it is not of the form"}, {`[{client,[{crl_check,true},{cacertfile,"a"}]}]`,
 			"crl_check needs {crl_cache,"},
 		{`[{client,[{crl_cache,{ssl_crl_cache,{internal,[{http,5000}]}}}]}]`, "crl_cache: only {ssl_crl_hash_dir,"},
 		{`[{client,[{crl_cache,{ssl_crl_hash_dir,{internal,[]}}}]}]`, "crl_cache: only"}, {`[{client,[{crl_check,always}]}]`,
 			"crl_check: always is none of"},
 		{`[{client,[{crl_check,peer},{crl_cache,{ssl_crl_hash_dir,{internal,[{dir,"d"}]}}}]}]`,
 			"crl_check needs {verify,verify_peer}"}, {`[{client,[{versions,['tlsv1.2','tlsv1.1']}]}]`, "versions: tlsv1.1 is not supported"},
-		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`,
-			"only names"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
+		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`, "only names"},
+		{`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:RC4"}]}]`, "ciphers: RC4"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
 		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
 		{`[{client,[{fail_if_no_peer_cert,true}]}]`, "for servers"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
 		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
@@ -106,6 +106,28 @@ func TestParseOptFile(t *testing.T) {
 	}
 	_, err = parseOptFile(`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`)
 	require.NoError(t, err)
+	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
+	require.NoError(t, err)
+	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
+}
+
+// Wherever the mistake is, no error tells a password.
+func TestPasswordStaysUnsaid(t *testing.T) {
+	ins := []string{`[{sever,[{password,"hush"}]}]`, `{server,[{password,"hush"}]}`}
+	for _, option := range []string{
+		`{password,"hush",x}`, `{"password","hush"}`, `{password,hush}`, `{password,<<"hush">>}`, `{password,["hush"]}`, `{password,{a,hush}}`,
+		`{certs_keys,[[{password,"hush"}]]}`, `{certs_keys,{password,"hush"}}`, `{certs_keys,[#{password => hush}]}`,
+		`{certs_keys,[#{password = "hush"}]}`, `{password,"x"hush"}`, `{password,"x}, hush"}`, `{password,Xhush}`, `{password,1hush}`,
+		`{password,"x" ++ "hush"}`, `{password,hush("x")}`, `{password,os:getenv("hush")}`, "{password,\n  ?hush}", `{password,<<1 hush>>}`,
+		`{password,"hush`,
+	} {
+		ins = append(ins, "[{client,["+option+"]}]")
+	}
+	for _, in := range ins {
+		_, err := parseOptFile(in)
+		require.Error(t, err, in)
+		require.NotContains(t, err.Error(), "hush", in)
+	}
 }
 
 // quote writes an Erlang string.
@@ -206,27 +228,44 @@ func TestKeyFiles(t *testing.T) {
 				key := filepath.Join(dir, "converted.key")
 				out, err := exec.Command(openssl, append(f, "-in", plain, "-out", key)...).CombinedOutput()
 				require.NoError(t, err, string(out))
-				pair, err := readPair(certFiles{cert, key, "secret"})
+				pair, _, err := readPair(certFiles{cert, key, "secret"})
 				require.NoError(t, err)
 				require.NotNil(t, pair.PrivateKey)
 				if strings.Contains(args, "pass:") {
-					_, err = readPair(certFiles{cert, key, "wrong"})
+					_, _, err = readPair(certFiles{cert, key, "wrong"})
 					require.ErrorContains(t, err, "wrong password")
 					require.NotContains(t, err.Error(), "secret")
-					_, err = readPair(certFiles{cert, key, ""})
+					_, _, err = readPair(certFiles{cert, key, ""})
 					require.ErrorContains(t, err, "there is no password")
 				}
 			})
 		}
 	}
 	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
-	_, err = readPair(certFiles{cert, cert, ""})
+	_, _, err = readPair(certFiles{cert, cert, ""})
 	require.ErrorContains(t, err, "no private key in it")
 	_, _, other := a.files(t, t.TempDir(), a.sign(t, want{}))
-	_, err = readPair(certFiles{cert, other, ""})
+	_, _, err = readPair(certFiles{cert, other, ""})
 	require.ErrorContains(t, err, "is not that of the certificate")
-	_, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
+	_, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A file that cannot be used is told with the option that names it.
+func TestOptionOfABadFile(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
+	empty := filepath.Join(dir, "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	for _, tt := range []struct{ ca, cert, key, option string }{
+		{ca, empty, key, "certfile"}, {ca, cert, empty, "keyfile"}, {ca, cert, cert, "keyfile"}, {empty, cert, key, "cacertfile"},
+	} {
+		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
+		_, err := FromOptFile(path, Options{})
+		var e *OptionError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
+	}
 }
 
 func FuzzOptFile(f *testing.F) {

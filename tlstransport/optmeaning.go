@@ -47,8 +47,11 @@ func meanings() map[atom]meaning {
 			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")
 		},
 
-		"versions":         func(o *roleOptions, _ role, v any) (err error) { o.versions, err = each(v, versionOf); return err },
-		"ciphers":          func(o *roleOptions, _ role, v any) (err error) { o.suites, err = each(v, suiteNamed); return err },
+		"versions": func(o *roleOptions, _ role, v any) (err error) { o.versions, err = each(v, versionOf); return err },
+		"ciphers": func(o *roleOptions, _ role, v any) (err error) {
+			o.suites, err = each(split(v), suiteNamed)
+			return err
+		},
 		"eccs":             func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
 		"supported_groups": func(o *roleOptions, _ role, v any) (err error) { o.groups, err = each(v, groupOf); return err },
 		"server_name_indication": func(o *roleOptions, r role, v any) (err error) {
@@ -87,7 +90,7 @@ func certsKeys(o *roleOptions, _ role, v any) error {
 	maps, err := each(v, func(v any) (certFiles, error) {
 		m, ok := v.(pairs)
 		if !ok {
-			return certFiles{}, fmt.Errorf("%s is not a map", show(v))
+			return certFiles{}, fmt.Errorf("%s is not a map", outline(v))
 		}
 		var f certFiles
 		for _, kv := range m {

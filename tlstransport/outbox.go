@@ -18,7 +18,7 @@ type outbox struct {
 	err  error // nothing goes out any more
 	busy bool  // a Write is in flight: it sends all that is here
 
-	flushed  chan struct{} // closed when the background has ended; nil: there is none
+	flushed  chan struct{} // closed when the background has ended; nil: there is none, or it is about to end
 	stopping bool
 
 	ready func(uintptr) bool
@@ -126,19 +126,24 @@ func (o *outbox) resume() {
 	go func() {
 		defer close(done)
 		for {
-			// A time-out is an Interrupt, meant for the calls in flight, or stop.
 			o.wire.out.fresh()
-			if o.stops() || o.wire.awaitWrite(o.ready, deadline{}) == nil || o.stops() {
+			if o.rests() {
 				return
 			}
+			_ = o.wire.awaitWrite(o.ready, deadline{}) // a time-out is an Interrupt, meant for the calls in flight, or stop
 		}
 	}()
 }
 
-func (o *outbox) stops() bool {
+// rests ends the background where it is to end, or nothing is left for it: what comes from now on is for another one.
+func (o *outbox) rests() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.stopping
+	if !o.stopping && o.err == nil && o.pos < len(o.buf) {
+		return false
+	}
+	o.flushed = nil
+	return true
 }
 
 // stop ends the background; what is left stays.
@@ -156,9 +161,6 @@ func (o *outbox) stop() {
 		o.wire.out.end()
 		select {
 		case <-done:
-			o.mu.Lock()
-			o.flushed = nil
-			o.mu.Unlock()
 			return
 		case <-again.C:
 		}

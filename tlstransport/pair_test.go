@@ -214,6 +214,33 @@ func TestAgainstCryptoTLS(t *testing.T) {
 	}
 }
 
+// What finds no room while nobody writes goes out as soon as there is some, however often that happens.
+func TestBackgroundAgain(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	record, buf := make([]byte, maxPlaintext), make([]byte, 4*maxPlaintext)
+	for range 3 {
+		total := 0
+		c.out.mu.Lock()
+		for c.out.try() {
+			require.NoError(t, c.own.put(typeData, record))
+			total += len(record)
+		}
+		c.out.settle()
+		ended := c.out.flushed
+		c.out.mu.Unlock()
+		for got := 0; got < total; {
+			n, err := s.read(buf, tooLong)
+			require.NoError(t, err)
+			got += n
+		}
+		<-ended
+	}
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
 // Both sides update their keys, and ask for it.
 func TestKeyUpdates(t *testing.T) {
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)

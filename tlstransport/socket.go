@@ -95,6 +95,7 @@ func (s *Socket) farewell() {
 func (s *Socket) drain() {
 	const most = 64 << 10
 	var p [4 << 10]byte
+	s.wire.in.fresh()
 	for range most / len(p) {
 		if n, err := s.wire.read(p[:], deadline{once: true}); n == 0 || err != nil {
 			return
@@ -246,7 +247,7 @@ func (s *Socket) readError(err error) error {
 }
 
 // mostAtOnce is how much is sealed before it is written, and one record more where that is the last.
-const mostAtOnce = 4 * maxPlaintext
+const mostAtOnce = 8 * maxPlaintext
 
 // maxPlaintext is what one record holds. RFC 8446, section 5.1.
 const maxPlaintext = 1 << 14

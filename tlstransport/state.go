@@ -19,7 +19,7 @@ const (
 	maxStateMessage = maxHandshake + maxPlaintext
 	maxStateOut     = 1 << 20
 	maxStateName    = 1 << 10
-	maxStateCert    = 1 << 16
+	maxStateCert    = 1 << 18 // more than crypto/tls takes
 )
 
 // Flags of a state.
@@ -214,6 +214,7 @@ func (s *Socket) state() *state {
 	t := &state{
 		version: n.in.suite.version, suite: n.in.suite.id, role: s.role, useless: byte(n.useless), in: n.in.state(), out: n.out.state(),
 		raw: n.raw[n.r:n.w], plain: n.plain, message: n.message, unsent: o.buf[o.pos:], node: s.peerName(),
+		cert: s.certificate(),
 	}
 	for _, f := range []struct {
 		set bool
@@ -223,8 +224,13 @@ func (s *Socket) state() *state {
 			t.flags |= f.bit
 		}
 	}
-	if s.peer.certificate != nil && !s.completed.Load() {
-		t.cert = s.peer.certificate.Raw
-	}
 	return t
+}
+
+// certificate is what a state carries of the peer's.
+func (s *Socket) certificate() []byte {
+	if s.peer.certificate == nil || s.completed.Load() {
+		return nil
+	}
+	return s.peer.certificate.Raw
 }

@@ -40,6 +40,7 @@ func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line,
 
 // A termReader reads one term.
 type termReader struct {
+	all   string
 	rest  string
 	line  int
 	depth int
@@ -47,7 +48,7 @@ type termReader struct {
 
 // parseTerm reads an expression that is one literal term, with its full stop or without.
 func parseTerm(s string) (any, error) {
-	r := &termReader{rest: s, line: 1}
+	r := &termReader{all: s, rest: s, line: 1}
 	t, err := r.term()
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func parseTerm(s string) (any, error) {
 	r.space()
 	r.take(".")
 	if r.space(); r.rest != "" {
-		return nil, r.wrong("%q after the end of the term: only literals are read here, Erlang would evaluate this", head(r.rest))
+		return nil, r.wrong("%q after the end of the term: only literals are read here, Erlang would evaluate this", r.head())
 	}
 	return t, nil
 }
@@ -64,13 +65,27 @@ func (r *termReader) wrong(format string, args ...any) error {
 	return &syntaxError{r.line, fmt.Sprintf(format, args...)}
 }
 
-func head(s string) string {
-	for i := range s {
-		if i >= 20 || s[i] == '\n' {
-			return s[:i]
+// head is the beginning of what is not read yet, for an error.
+func (r *termReader) head() string {
+	const most = 20
+	h := r.rest
+	for i := range h {
+		if i >= most || h[i] == '\n' {
+			h = h[:i]
+			break
 		}
 	}
-	return s
+	return r.say(h)
+}
+
+// say is what an error tells of the text around here: nothing where a password may be.
+func (r *termReader) say(text string) string {
+	const near = 80
+	at := len(r.all) - len(r.rest)
+	if strings.Contains(r.all[max(at-near, 0):min(at+len(text), len(r.all))], "password") {
+		return "…"
+	}
+	return text
 }
 
 // space skips white space and comments.
@@ -133,9 +148,9 @@ func (r *termReader) term() (any, error) {
 	case c >= 'a' && c <= 'z':
 		return r.named(r.word())
 	case c == '_' || c >= 'A' && c <= 'Z':
-		return nil, r.wrong("%q is a variable: only literals are read here", r.word())
+		return nil, r.wrong("%q is a variable: only literals are read here", r.say(r.word()))
 	}
-	return nil, r.wrong("%q is not the beginning of a literal term", head(r.rest))
+	return nil, r.wrong("%q is not the beginning of a literal term", r.head())
 }
 
 // elements reads terms up to the closing bracket.
@@ -154,7 +169,7 @@ func (r *termReader) elements(end string) (list, error) {
 		case r.take(end):
 			return l, nil
 		case !r.take(","):
-			return nil, r.wrong("%q where a comma or %q is expected: only literals are read here", head(r.rest), end)
+			return nil, r.wrong("%q where a comma or %q is expected: only literals are read here", r.head(), end)
 		}
 	}
 }
@@ -181,7 +196,7 @@ func (r *termReader) mapping() (any, error) {
 		case r.take("}"):
 			return m, nil
 		case !r.take(","):
-			return nil, r.wrong("%q where a comma or } is expected", head(r.rest))
+			return nil, r.wrong("%q where a comma or } is expected", r.head())
 		}
 	}
 }
@@ -221,7 +236,7 @@ func (r *termReader) binary() (any, error) {
 		case r.take(">>"):
 			return b, nil
 		case !r.take(","):
-			return nil, r.wrong("%q where a comma or >> is expected", head(r.rest))
+			return nil, r.wrong("%q where a comma or >> is expected", r.head())
 		}
 	}
 }
@@ -326,7 +341,7 @@ func (r *termReader) named(name string) (any, error) {
 		return r.function()
 	}
 	if strings.HasPrefix(r.rest, "(") || strings.HasPrefix(r.rest, ":") {
-		return nil, r.wrong("%s%s is a call: only literals are read here, Erlang would evaluate it", name, head(r.rest))
+		return nil, r.wrong("%s%s is a call: only literals are read here, Erlang would evaluate it", r.say(name), r.head())
 	}
 	return atom(name), nil
 }
@@ -358,13 +373,13 @@ func (r *termReader) number() (any, error) {
 	if b, d, ok := strings.Cut(digits, "#"); ok {
 		n, err := strconv.Atoi(strings.TrimLeft(b, "+-"))
 		if err != nil || n < 2 || n > 36 {
-			return nil, r.wrong("%q is not a number", word)
+			return nil, r.wrong("%q is not a number", r.say(word))
 		}
 		base, digits = n, d
 	}
 	n, err := strconv.ParseInt(digits, base, 64)
 	if err != nil || strings.HasPrefix(r.rest[end:], ".") && len(r.rest) > end+1 && unicode.IsDigit(rune(r.rest[end+1])) {
-		return nil, r.wrong("%q is not an integer", head(r.rest))
+		return nil, r.wrong("%q is not an integer", r.head())
 	}
 	r.rest = r.rest[end:]
 	return n, nil
@@ -398,4 +413,19 @@ func show(t any) string {
 		return fmt.Sprintf("fun %s:%s/%d", t.module, t.name, t.arity)
 	}
 	return fmt.Sprint(t)
+}
+
+// outline is show without what is inside lists and behind the first element of tuples: a password may be there.
+func outline(t any) string {
+	switch t := t.(type) {
+	case list:
+		if len(t) > 0 {
+			return "[…]"
+		}
+	case tuple:
+		if len(t) > 1 {
+			return "{" + outline(t[0]) + ",…}"
+		}
+	}
+	return show(t)
 }

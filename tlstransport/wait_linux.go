@@ -134,8 +134,8 @@ func (p *place) close() error {
 	return unix.Close(p.sock)
 }
 
-// nap sleeps for about d: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is not told, for its monitor
-// thread would wake up; when it wants the processor it signals the thread.
+// nap sleeps for about d: package time's timers are too coarse. The kernel adds its slack of 50 us. The scheduler is not told, for its
+// monitor thread would wake up; when it wants the processor it signals the thread.
 func nap(d time.Duration) {
 	left := unix.NsecToTimespec(d.Nanoseconds())
 	for {

@@ -97,7 +97,8 @@ func (w *wire) take(c *net.TCPConn) {
 }
 
 func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
-	w.in.arm(d)
+	w.in.fresh()
+	w.in.arm(soon(d))
 	c, err := w.listener.AcceptTCP()
 	if err != nil {
 		return nil, nil, err
@@ -110,12 +111,16 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 func (w *wire) connect(addr transport.Addr, d deadline) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	w.out.fresh()
 	w.dialing.Lock()
 	w.dialing.cancel = cancel
 	w.dialing.Unlock()
+	if w.out.ended() { // by one who did not find cancel yet
+		return os.ErrDeadlineExceeded
+	}
 	dialer := net.Dialer{Deadline: d.until, KeepAlive: -1}
 	if d.once {
-		dialer.Timeout = time.Millisecond
+		dialer.Timeout = once
 	}
 	c, err := dialer.DialContext(ctx, "tcp", addr.String())
 	switch {
@@ -129,7 +134,7 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 }
 
 func (w *wire) read(p []byte, d deadline) (int, error) {
-	w.in.arm(d)
+	w.in.arm(soon(d))
 	n, err := w.conn.Read(p)
 	if n > 0 {
 		return n, nil
@@ -141,8 +146,7 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 }
 
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
-	_ = w.conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-	w.out.dirty = true
+	_ = w.conn.SetWriteDeadline(time.Now().Add(once)) // not by w.out: what is tried to go out does so in a call that has been ended, too
 	n, err = w.conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, n > 0, nil
@@ -159,62 +163,27 @@ func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
 	return nil
 }
 
+// once is the time for a single try: package net does not try when none is left.
+const once = time.Millisecond
+
+// soon is when a call ends.
+func soon(d deadline) time.Time {
+	if d.once {
+		return time.Now().Add(once)
+	}
+	return d.until
+}
+
 // shutWrite ends what we send.
 func (w *wire) shutWrite() { _ = w.conn.CloseWrite() }
 
+// interrupt ends the calls that wait.
 func (w *wire) interrupt() {
+	w.in.end()
+	w.out.end()
 	w.dialing.Lock()
+	defer w.dialing.Unlock()
 	if w.dialing.cancel != nil {
 		w.dialing.cancel()
 	}
-	w.dialing.Unlock()
-	w.in.end()
-	w.out.end()
-}
-
-// A timer is the deadline of one direction.
-type timer struct {
-	set func(time.Time) error
-
-	mu    sync.Mutex
-	dirty bool
-	over  bool
-}
-
-// use names what sets the deadline; end may be called before and beside it.
-func (t *timer) use(set func(time.Time) error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.set = set
-}
-
-// fresh is called when a call begins.
-func (t *timer) fresh() {}
-
-func (t *timer) arm(d deadline) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	until := d.until
-	if d.once {
-		until = time.Now().Add(time.Millisecond)
-	}
-	_ = t.set(until) // fails on a closed socket only, and then the call does too
-}
-
-func (t *timer) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-	if t.set != nil {
-		_ = t.set(past())
-	}
-}
-
-// ended tells that end was called since the last time.
-func (t *timer) ended() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	over := t.over
-	t.over = false
-	return over
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -297,8 +296,21 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 
 // awaitWrite calls try whenever there may be room, until it is true or the time is over.
 func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
-	if err := w.place.needWriter(); err != nil {
-		return err
+	for {
+		err := w.place.needWriter()
+		if err == nil {
+			break
+		}
+		const again = 5 * time.Millisecond
+		switch { // for want of a descriptor to wait with it looks from time to time
+		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) && !errors.Is(err, syscall.ENOMEM):
+			return err
+		case try(0):
+			return nil
+		case w.out.ended() || !d.until.IsZero() && time.Until(d.until) <= 0:
+			return os.ErrDeadlineExceeded
+		}
+		time.Sleep(again)
 	}
 	w.out.arm(d.until)
 	return w.place.awaitWrite(try)
@@ -311,53 +323,6 @@ func (w *wire) shutWrite() { _ = unix.Shutdown(w.sock, unix.SHUT_WR) }
 func (w *wire) interrupt() {
 	w.in.end()
 	w.out.end()
-}
-
-// A timer is the deadline of one direction. It costs nothing where none is set.
-type timer struct {
-	set func(time.Time) error
-
-	mu     sync.Mutex
-	dirty  bool // a deadline is set
-	kicked bool // the call in flight is to end
-}
-
-// use names what sets the deadline; end may be called before and beside it.
-func (t *timer) use(set func(time.Time) error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.set = set
-}
-
-// fresh is called when a call begins: what was to end the one before does not end this one.
-func (t *timer) fresh() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kicked = false
-}
-
-// arm is called before a wait, which is over at once where end was called meanwhile.
-func (t *timer) arm(until time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.kicked {
-		until = past()
-	}
-	if t.dirty || !until.IsZero() {
-		_ = t.set(until) // fails on a closed file only, and then the wait does too
-		t.dirty = !until.IsZero()
-	}
-}
-
-// end ends the call in flight, whether it waits already or is about to.
-func (t *timer) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kicked = true
-	if t.set != nil {
-		_ = t.set(past())
-		t.dirty = true
-	}
 }
 
 func plainTCP() *transport.Callbacks[int] {

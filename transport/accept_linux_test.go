@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -179,4 +180,30 @@ func TestAcceptGivesNoDescriptor(t *testing.T) {
 	require.ErrorAs(t, err, &fault)
 	require.Equal(t, "GetFD", fault.Callback)
 	_ = returns(t, aside(l.Close))
+}
+
+// A listener that somebody who shares it has put into blocking mode holds up who accepts, and nobody else.
+func TestAcceptInBlockingMode(t *testing.T) {
+	l, err := ListenTCP(loopback(), 0)
+	require.NoError(t, err)
+	fd, err := l.Descriptor()
+	require.NoError(t, err)
+	require.NoError(t, unix.SetNonblock(fd, false))
+	begun := make(chan struct{})
+	accepted := aside(func() error {
+		close(begun)
+		s, err := l.Accept(context.Background())
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	})
+	<-begun
+	time.Sleep(10 * time.Millisecond)
+	runtime.GC()
+	c, err := TCP().Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	require.NoError(t, returns(t, accepted))
+	require.NoError(t, c.Close())
+	require.NoError(t, l.Close())
 }

@@ -81,7 +81,7 @@ type Callbacks[C any] struct {
 	CheckPeer func(c C, name string) error
 	// Interrupt ends the calls in flight on c at once with os.ErrDeadlineExceeded; c stays usable. It is called beside them, and
 	// again until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms,
-	// Write and Connect are ended by shutdown(2).
+	// Write and Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
 	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. Optional.
 	Export func(c C) ([]byte, error)

@@ -93,6 +93,34 @@ func TestConnectUnixRetries(t *testing.T) {
 	require.NoError(t, returns(t, connected))
 }
 
+// A listener takes its own file away only: the one of somebody who listens at the same path by now stays.
+func TestUnixCloseLeavesOthers(t *testing.T) {
+	for _, imported := range []bool{false, true} {
+		at := socketPath(t)
+		tr := Unix()
+		old, err := tr.Listen(at, 0)
+		require.NoError(t, err)
+		if imported {
+			fd, err := old.Descriptor()
+			require.NoError(t, err)
+			dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			require.NoError(t, err)
+			require.NoError(t, old.Release())
+			old, err = tr.ImportListener(dup)
+			require.NoError(t, err)
+		}
+		require.NoError(t, os.Remove(at.(UnixAddr).Path()))
+		now, err := tr.Listen(at, 0)
+		require.NoError(t, err)
+		require.NoError(t, old.Close())
+		c, err := tr.Connect(soon(t), at)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, now.Close())
+		require.NoFileExists(t, at.(UnixAddr).Path())
+	}
+}
+
 func TestConnectRefused(t *testing.T) {
 	at, err := ParseAddr(port.Vacant(t))
 	require.NoError(t, err)

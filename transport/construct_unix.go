@@ -56,7 +56,7 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 			return nil, errors.Join(err, unix.Close(u.fd))
 		}
 		if path != "" {
-			u.path.Store(&path)
+			u.file.Store(fileAt(local))
 		}
 		return u, nil
 	}
@@ -99,9 +99,9 @@ func unixStreams() (one, other *Stream, err error) {
 
 // importStream makes a Stream of a descriptor that it owns, on failure too.
 func importStream(tr Transport, fd int, remote Addr) (*Stream, error) {
-	s, err := tr.Import(fd, nil) // the plug-ins of this package take the descriptor, and free it when something fails later
+	s, err := tr.Import(fd, nil)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	s.remote = remote
 	return s, nil
@@ -215,7 +215,13 @@ func adoptStream(fd int) (*Stream, error) {
 	case f.remote == nil:
 		return nil, unix.ENOTCONN
 	}
-	return takeOver(fd, func(own int) (*Stream, error) { return importStream(f.plugin(), own, f.remote) })
+	return takeOver(fd, func(own int) (*Stream, error) {
+		s, err := f.plugin().Import(own, nil)
+		if err == nil {
+			s.remote = f.remote
+		}
+		return s, err
+	})
 }
 
 func adoptListener(fd int) (*Listener, error) {
@@ -231,14 +237,15 @@ func adoptListener(fd int) (*Listener, error) {
 
 // takeOver makes something of a duplicate and closes the original, which stays as it was when that fails.
 func takeOver[T any](fd int, adopt func(own int) (T, error)) (t T, err error) {
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	own, err := dupFD(fd)
 	if err != nil {
-		return t, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+		return t, err
 	}
-	if t, err = adopt(own); err == nil {
-		_ = unix.Close(fd)
+	if t, err = adopt(own); err != nil {
+		return t, errors.Join(err, unix.Close(own))
 	}
-	return t, err
+	_ = unix.Close(fd)
+	return t, nil
 }
 
 func adoptDatagram(fd int) (*Datagram, error) {

@@ -19,8 +19,7 @@ import (
 type datagramSocket struct {
 	wait   *waiter
 	family int
-	path   string      // what close removes
-	file   os.FileInfo // and what was there when it was bound
+	file   *socketFile // what close removes
 	peer   []byte      // the sockaddr that it is connected to
 
 	// Arguments and results of the calls in flight, so that the closures below are made once.
@@ -71,11 +70,7 @@ func newDatagram(fd int, remote Addr) (*Datagram, error) {
 		return nil, err
 	}
 	_ = unix.Close(fd)
-	if u, ok := d.local.(UnixAddr); ok && u != "" && !(abstractNames && u[0] == '@') {
-		if info, err := os.Lstat(u.Path()); err == nil {
-			s.path, s.file = u.Path(), info
-		}
-	}
+	s.file = fileAt(d.local)
 	s.receiveReady, s.sendReady = s.tryReceive, s.trySend
 	return d, nil
 }
@@ -83,10 +78,8 @@ func newDatagram(fd int, remote Addr) (*Datagram, error) {
 func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.wait.raw, nil }
 
 func (s *datagramSocket) close(unlink bool) error {
-	if s.path != "" && unlink {
-		if now, err := os.Lstat(s.path); err == nil && os.SameFile(s.file, now) { // somebody else's may be there by now
-			_ = os.Remove(s.path)
-		}
+	if unlink {
+		s.file.remove()
 	}
 	s.wait.close()
 	return nil

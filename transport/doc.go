@@ -26,7 +26,9 @@
 //
 // For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and
 // Release run after all of them have returned. A callback that does not come back within one second of being ended makes its
-// socket dead: an error says so, and its C is never closed under it. A panic in a callback is an error of that socket only.
+// socket dead: an error says so, and its C is never closed under it. One that runs on its caller's goroutine holds up that caller, and
+// Close comes back all the same: every one without FullImpl, Read and Write with Direct, and those that have no time limit and no context
+// (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that socket only.
 //
 // # What a socket becomes
 //

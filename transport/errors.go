@@ -20,7 +20,7 @@ var (
 	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket
 	// is dead and is not closed, for the callback still uses it, and may still use the buffers it was given.
 	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket is left open")
-	// ErrPanic is wrapped by a CallbackError: the callback panicked.
+	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine.
 	ErrPanic = errors.New("the callback panicked")
 )
 

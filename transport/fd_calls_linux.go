@@ -45,8 +45,22 @@ func getOption(fd, level, option int) (int, error) {
 	return int(v), nil
 }
 
-// acceptFD is for a descriptor in non-blocking mode.
+// mayWait tells a descriptor in blocking mode. The mode is that of all who share the socket, other processes included, and a call that
+// waited behind the scheduler's back would stop the whole program at the next garbage collection.
+func mayWait(fd int) bool {
+	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
+// acceptFD is for a descriptor in non-blocking mode; in blocking mode it waits as others do.
 func acceptFD(fd int) (int, Addr, error) {
+	if mayWait(fd) {
+		n, sa, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			return -1, nil, err
+		}
+		return n, FromSockaddr(sa), nil
+	}
 	var name [unix.SizeofSockaddrAny]byte
 	size := uint32(len(name))
 	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)),
@@ -61,9 +75,9 @@ func acceptFD(fd int) (int, Addr, error) {
 	return int(n), remote, nil
 }
 
-// connectFD is for a descriptor in non-blocking mode.
+// connectFD is for a descriptor in non-blocking mode; in blocking mode it waits as others do.
 func connectFD(fd int, addr Addr, _ time.Duration) error {
-	if _, ok := unixAddr(addr); ok { // looks up a file, which may wait
+	if _, ok := unixAddr(addr); ok || mayWait(fd) { // that of a UNIX socket looks up a file, which may wait
 		sa, err := ToSockaddr(addr)
 		if err != nil {
 			return err

@@ -13,8 +13,8 @@ import (
 // over in the time of a copy. Telling the scheduler costs as much again as a small call itself; and of a large one its monitor thread makes
 // more than of a busy thread: it hands the processor's goroutines to another one, which it wakes for that.
 const (
-	rawMax    = 256 << 10 // bytes of one call: some tens of microseconds
-	rawVector = 16        // buffers of one call
+	rawMax    = 1 << 20 // bytes of one call: some 200 us, also of whoever waits for this thread; smaller pieces cost up to a third more
+	rawVector = 16      // buffers of one call
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 

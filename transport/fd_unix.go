@@ -2,7 +2,11 @@
 
 package transport
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // The system calls that the TCP and UNIX plug-ins share, in the form of callbacks on a descriptor.
 
@@ -26,4 +30,10 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 		return nil, err
 	}
 	return localAddrFD(fd)
+}
+
+// dupFD never gives 0, 1 or 2.
+func dupFD(fd int) (int, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 }

@@ -35,6 +35,7 @@ type fullSocket interface {
 	isDirect() bool
 	usable() error
 	unresponsive(callback string) error
+	exited(callback string, err error) error
 	interrupt()
 	prod(d *side)
 	canInterrupt() bool
@@ -69,8 +70,10 @@ func (d *side) start(call func()) error {
 		d.work, d.done = make(chan func(), 1), make(chan struct{}, 1)
 		go func(work chan func(), done chan struct{}) {
 			for f := range work {
-				f()
-				done <- struct{}{}
+				func() {
+					defer func() { done <- struct{}{} }() // also where f ends the goroutine
+					f()
+				}()
 			}
 		}(d.work, d.done)
 	}
@@ -103,41 +106,16 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	d.cut.Store(false)
 	sliced = sliced && !s.canInterrupt()
 	total := timeLeft(ctx)
-	begin := time.Now()
-	var result error // a time-out, or the reason to give up; the call keeps its own results
+	result := errExited // else a time-out, or the reason to give up; the call keeps its own results
 	if err := d.start(func() {
-		for {
-			tmo := total
-			if total != Infinite && total != 0 {
-				tmo = max(total-time.Since(begin), 0)
-			}
-			if sliced {
-				tmo = min(tmo, slice)
-			}
-			err := call(tmo)
-			over := d.giveUp.Load() || d.halted.Load() || total != Infinite && time.Since(begin) >= total
-			switch {
-			case err == nil:
-				return
-			case d.cut.Load(): // what shutdown(2) has made of the call is not its result
-				result = os.ErrDeadlineExceeded
-				return
-			case interrupted(err) && !d.giveUp.Load():
-			case !interrupted(err) && !timedOut(err, over):
-				return
-			case over:
-				result = os.ErrDeadlineExceeded
-				return
-			}
-			// A slice is over, or Interrupt has ended this call together with one of the other direction.
-		}
+		result = d.repeat(call, total, sliced)
 	}); err != nil {
 		return err
 	}
 	select {
 	case <-d.done:
 		d.finish()
-		return d.result(ctx, s, result)
+		return d.result(ctx, s, name, result)
 	case <-ctx.Done():
 	case <-s.closed():
 	}
@@ -166,7 +144,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 				return s.unresponsive("Interrupt")
 			}
 			d.finish()
-			return d.result(ctx, s, result)
+			return d.result(ctx, s, name, result)
 		case <-again.C:
 		case <-limit.C:
 			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
@@ -175,6 +153,34 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			go d.comeBack(d.done, ending.done)
 			return s.unresponsive(name)
 		}
+	}
+}
+
+// repeat makes a call until it has done something, failed, or its time is over.
+func (d *side) repeat(call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
+	begin := time.Now()
+	for {
+		tmo := total
+		if total != Infinite && total != 0 {
+			tmo = max(total-time.Since(begin), 0)
+		}
+		if sliced {
+			tmo = min(tmo, slice)
+		}
+		err := call(tmo)
+		over := d.giveUp.Load() || d.halted.Load() || total != Infinite && time.Since(begin) >= total
+		switch {
+		case err == nil:
+			return nil
+		case d.cut.Load(): // what shutdown(2) has made of the call is not its result
+			return os.ErrDeadlineExceeded
+		case interrupted(err) && !d.giveUp.Load():
+		case !interrupted(err) && !timedOut(err, over):
+			return nil
+		case over:
+			return os.ErrDeadlineExceeded
+		}
+		// A slice is over, or Interrupt has ended this call together with one of the other direction.
 	}
 }
 
@@ -231,8 +237,8 @@ func (i *interruption) start(s fullSocket) {
 	}()
 }
 
-func (d *side) result(ctx context.Context, s fullSocket, result error) error {
-	if result == nil {
+func (d *side) result(ctx context.Context, s fullSocket, name string, result error) error {
+	if result = s.exited(name, result); result == nil {
 		return nil
 	}
 	if err := s.usable(); err != nil {

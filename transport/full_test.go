@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -254,4 +255,44 @@ func TestFullUnresponsive(t *testing.T) {
 			require.NoError(t, s.Close())
 		})
 	}
+}
+
+// A callback that ends its goroutine, as FailNow of a test does, is an error of its socket, at once.
+func TestFullExits(t *testing.T) {
+	for name, call := range map[string]func(c, s *Stream) error{
+		"Read":      func(c, _ *Stream) error { _, err := c.Read(context.Background(), make([]byte, 1)); return err },
+		"Write":     func(c, _ *Stream) error { _, err := c.Writev(context.Background(), []byte("x")); return err },
+		"CheckPeer": func(c, _ *Stream) error { return c.CheckPeer(context.Background(), "a@b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cb := memoryCallbacks()
+			cb.Writev = nil
+			cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
+			cb.Write = cb.Read
+			cb.CheckPeer = func(*memorySocket, string) error { runtime.Goexit(); return nil }
+			c, s := memoryPair(t, cb)
+			err := returns(t, aside(func() error { return call(c, s) }))
+			var e *CallbackError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, name, e.Callback)
+			require.ErrorIs(t, err, ErrPanic)
+			require.Equal(t, err.(*OpError).Err, call(c, s).(*OpError).Err)
+			require.NoError(t, c.Close())
+		})
+	}
+}
+
+// With Direct it is the caller's goroutine; the socket can be closed all the same.
+func TestDirectExits(t *testing.T) {
+	cb := memoryCallbacks()
+	cb.Flags |= Direct
+	cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
+	c, _ := memoryPair(t, cb)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = c.Read(context.Background(), make([]byte, 1))
+	}()
+	returns(t, gone)
+	require.NoError(t, c.Close())
 }

@@ -128,7 +128,7 @@ func TestHold(t *testing.T) {
 			posted := make(chan count, 1)
 			wg.Go(func() {
 				var k count
-				for size := 1; k.taken+size <= len(want); size = size*2%40_000 + 1 {
+				for size := 1; k.taken+size <= len(want); size = size*2%(3*combineMax) + 1 {
 					if q.Post(ctx, want[k.taken:k.taken+size], nil, PostMode(k.taken%2)) != nil {
 						k.refused = size
 						break

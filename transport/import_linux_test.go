@@ -1,10 +1,12 @@
 package transport
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What Import gives can sleep, what ImportAccepted gives has nothing for that yet; both are the connection, whatever is around the plug-in.
@@ -12,7 +14,10 @@ func TestImportAccepted(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport
 		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "wrapped": {Limit(TCP(), LimitOptions{}), loopback()}} {
+	}{
+		"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "wrapped": {Limit(TCP(), LimitOptions{}), loopback()},
+		"in a wrapper that shows it": {around{TCP()}, loopback()},
+	} {
 		for by, tt := range map[string]struct {
 			adopt func(Transport, int, []byte) (*Stream, error)
 			more  int
@@ -48,4 +53,35 @@ func TestImportAcceptedElsewhere(t *testing.T) {
 	require.Error(t, err)
 	_, err = ImportAccepted(Fault(TCP(), FaultOptions{}), 0, nil)
 	require.Error(t, err)
+}
+
+// What cannot be imported stays the caller's, however far the import has come.
+func TestImportFailed(t *testing.T) {
+	for name, spoil := range map[string]func(*Callbacks[int]){
+		"Import": func(cb *Callbacks[int]) {
+			cb.Import = func(any, int, []byte) (int, error) { return -1, syscall.EPROTO }
+		},
+		"later": func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, syscall.EPROTO } },
+		"never": func(cb *Callbacks[int]) { cb.Import = nil },
+	} {
+		for by, adopt := range map[string]func(Transport, int) error{
+			"Import":         func(tr Transport, fd int) error { _, err := tr.Import(fd, nil); return err },
+			"ImportAccepted": func(tr Transport, fd int) error { _, err := ImportAccepted(tr, fd, nil); return err },
+			"ImportListener": func(tr Transport, fd int) error { _, err := tr.ImportListener(fd); return err },
+		} {
+			t.Run(name+" "+by, func(t *testing.T) {
+				cb := TCPCallbacks()
+				spoil(&cb)
+				tr, err := New(cb, nil)
+				require.NoError(t, err)
+				fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+				require.NoError(t, err)
+				before := leak.Descriptors()
+				require.Error(t, adopt(tr, fds[0]))
+				require.Empty(t, leak.Left(before))
+				require.NoError(t, unix.Close(fds[0]))
+				require.NoError(t, unix.Close(fds[1]))
+			})
+		}
+	}
 }

@@ -61,9 +61,8 @@ func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call fu
 	if !d.direct.enter() {
 		return net.ErrClosed
 	}
-	err := d.callDirect(ctx, s, name, call)
-	d.direct.leave()
-	return d.result(ctx, s, err)
+	defer d.direct.leave() // also where the call ends its caller's goroutine
+	return d.result(ctx, s, name, d.callDirect(ctx, s, name, call))
 }
 
 // callDirect gives a time-out, or the reason to give up; the call keeps its own results.

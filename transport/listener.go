@@ -67,8 +67,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
 			}
-		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
-			errors.Is(err, syscall.ENOMEM):
+		case exhausted(err):
 			if !told && l.Exhausted != nil {
 				l.Exhausted(opError("accept", l.addr, err))
 			}
@@ -134,4 +133,10 @@ func (l *Listener) endAccept() {
 		default:
 		}
 	}
+}
+
+// exhausted tells a want of descriptors or memory, which passes.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }

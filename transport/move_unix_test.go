@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // duplicate is what another process would get.
@@ -123,4 +125,47 @@ func TestKeepAlive(t *testing.T) {
 		require.NoError(t, err)
 		require.NotZero(t, on, "messages go out as they come")
 	}
+}
+
+// What cannot be imported is still its owner's, whatever has failed: neither closed nor, if it is a listener at a path, removed.
+func TestImportOwnsOnSuccessOnly(t *testing.T) {
+	refuses, broken := TCPCallbacks(), UnixCallbacks()
+	refuses.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }
+	broken.GetFD = func(*UnixSocket) (int, error) { return -1, unix.EIO }
+	for name, tr := range map[string]Transport{
+		"tcp": TCP(), "unix": Unix(), "another's": made(t, TCPCallbacks()), "refused": made(t, refuses), "broken": made(t, broken),
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := leak.Descriptors()
+			for _, what := range []func(fd int) error{
+				func(fd int) error { _, err := tr.Import(fd, nil); return err },
+				func(fd int) error { _, err := ImportAccepted(tr, fd, nil); return err },
+				func(fd int) error { _, err := tr.ImportListener(fd); return err },
+			} {
+				f, err := os.CreateTemp(t.TempDir(), "no socket")
+				require.NoError(t, err)
+				require.Error(t, what(int(f.Fd())))
+				require.NoError(t, f.Close())
+			}
+			require.Empty(t, leak.Left(before))
+		})
+	}
+	at := socketPath(t)
+	l, err := Unix().Listen(at, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	dup := duplicate(t, l)
+	_, err = made(t, broken).ImportListener(dup)
+	require.ErrorIs(t, err, unix.EIO)
+	require.NoError(t, unix.Close(dup))
+	c, err := Unix().Connect(soon(t), at)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
+
+func made[C any](t *testing.T, cb Callbacks[C]) Transport {
+	t.Helper()
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	return tr
 }

@@ -25,8 +25,9 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 // ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an empty
 // vector, and ReadPDU returns the packet's length. next may fail, which is returned as it is. The buffers stay the caller's and must keep
 // their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept and the next ReadPDU starts with the
-// packet's first byte again. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead:
-// many small packets cost one system call. See the tsocket guide, "PDU receive helper functions".
+// packet's first byte again: it copies what has come, so contexts much shorter than a packet takes get nowhere. The end of the stream
+// between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost one system call. See
+// the tsocket guide, "PDU receive helper functions".
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := s.beginRead(); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -104,6 +105,9 @@ func (s *Stream) readAhead(ctx context.Context) error {
 		s.buf = make([]byte, readAheadMin)
 	}
 	b := s.buf
+	if len(b) > readAheadMax { // of a large packet that was cut off
+		b = b[:readAheadMax]
+	}
 	if s.bulk { // large packets: what is read ahead of one would be copied for nothing
 		b = b[:readAheadMin]
 		s.bulk = false

@@ -227,6 +227,40 @@ func TestReadPDUReadsAhead(t *testing.T) {
 	require.LessOrEqual(t, reads, 2)
 }
 
+// What a large packet that is cut off needs is needed once, and not any more when it has been read.
+func TestReadPDUCancelledLarge(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		for _, behind := range []int{0, 10} { // packets
+			body := bytes.Repeat([]byte("x"), 1<<20)
+			all := frames(append([][]byte{body}, slices.Repeat([][]byte{[]byte("small")}, behind)...))
+			half := len(body) / 2
+			sent := aside(func() error { _, err := c.Writev(soon(t), all[:half]); return err })
+			for len(s.buf[s.r:s.w]) < half {
+				_, err := s.ReadPDU(within(t, 20*time.Millisecond), new(framer).next)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			}
+			require.NoError(t, returns(t, sent))
+			kept := &s.buf[0]
+			for range 3 {
+				_, err := s.ReadPDU(within(t, 5*time.Millisecond), new(framer).next)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Same(t, kept, &s.buf[0])
+			}
+			sent = aside(func() error { _, err := c.Writev(soon(t), all[half:]); return err })
+			for i := range 1 + behind {
+				var f framer
+				_, err := s.ReadPDU(soon(t), f.next)
+				require.NoError(t, err)
+				require.LessOrEqual(t, len(s.buf), readAheadMax)
+				if i == 0 {
+					require.True(t, bytes.Equal(body, f.body))
+				}
+			}
+			require.NoError(t, returns(t, sent))
+		}
+	})
+}
+
 // A packet cut off by its context is read again from its first byte, by ReadPDU or otherwise.
 func TestReadPDUCancelled(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {

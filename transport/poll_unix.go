@@ -26,9 +26,9 @@ type waiter struct {
 }
 
 func newWaiter(fd int) (*waiter, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	dup, err := dupFD(fd)
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+		return nil, err
 	}
 	file := os.NewFile(uintptr(dup), "socket")
 	raw, err := file.SyscallConn()

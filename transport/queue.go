@@ -15,7 +15,7 @@ const (
 
 	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a copy
 	// would cost more than the wait.
-	combineMax = 16 << 10
+	combineMax = 128 << 10
 	// A combining buffer takes no more once it has this size, in bytes.
 	combineFull = 128 << 10
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.

@@ -119,7 +119,7 @@ func TestQueueOrder(t *testing.T) {
 					for i := range posts {
 						size := rng.IntN(200)
 						if rng.IntN(10) == 0 {
-							size = rng.IntN(100_000)
+							size = rng.IntN(2 * combineMax)
 						}
 						head := binary.BigEndian.AppendUint32(nil, uint32(size+8))
 						head = binary.BigEndian.AppendUint32(head, uint32(w))

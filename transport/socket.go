@@ -246,10 +246,14 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.beside(callback, f) }()
+	go func() {
+		err := errExited
+		defer func() { done <- err }()
+		err = s.beside(callback, f)
+	}()
 	select {
 	case err := <-done:
-		return err
+		return s.exited(callback, err)
 	case <-ctx.Done():
 	case <-s.closing:
 	}
@@ -257,10 +261,22 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 	defer t.Stop()
 	select {
 	case err := <-done:
-		return err
+		return s.exited(callback, err)
 	case <-t.C:
 		return s.unresponsive(callback)
 	}
+}
+
+// errExited stands for the result of a call that has ended its goroutine.
+var errExited = errors.New("it has ended its goroutine: runtime.Goexit, or FailNow of a test")
+
+// exited makes of that what a panic is.
+func (s *socket[C]) exited(callback string, err error) error {
+	if err == errExited {
+		err = &CallbackError{callback, fmt.Errorf("%w: %w", ErrPanic, err)}
+		s.fail(err)
+	}
+	return err
 }
 
 func (s *socket[C]) unresponsive(callback string) error {

@@ -103,3 +103,15 @@ func (s *socket[C]) abandon() error {
 	}
 	return nil
 }
+
+// disown frees an imported socket that cannot be used: nothing is said on the connection, which is somebody else's still.
+func (s *socket[C]) disown() error {
+	free := s.release
+	if s.prompt { // the descriptor is the caller's
+		free = func() error { return s.end("Release", func(C) error { return nil }) }
+	}
+	if err := free(); errors.Is(err, ErrUnresponsive) {
+		return err
+	}
+	return nil
+}

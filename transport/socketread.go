@@ -115,8 +115,13 @@ func (s *socket[C]) pollRead(habit *pace) bool {
 		nap(limit)
 		limit = 0
 	}
+	pause := pollPause
+	if habit == &s.spin.bulk { // what has gathered meanwhile is read in one piece
+		pause = pollPauseBulk
+		rest(pause)
+	}
 	came := false
-	for began := time.Now(); ; rest(pollPause) {
+	for began := time.Now(); ; rest(pause) {
 		if came = s.readAgain(); came || time.Since(began) >= limit {
 			break
 		}

@@ -25,7 +25,7 @@ const (
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
 //
 // It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their
-// connections anew). Elsewhere tr is returned as it is.
+// connections anew). Elsewhere tr is returned as it is; a wrapper of your own, too, which goes over what WithPolling returns.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
 		withPolling(time.Duration) Transport
@@ -68,6 +68,9 @@ const (
 	pollBulk   = 32 << 10 // bytes of one read: a part of something large, whose rest is on its way
 	pollFirst  = 6        // waits that belong to a handshake
 	pollPause  = 500 * time.Nanosecond
+
+	// pollPauseBulk is a pause inside something large: each piece costs a call, and an acknowledgement that the peer has to take.
+	pollPauseBulk = 15 * time.Microsecond
 )
 
 // A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.

@@ -152,11 +152,6 @@ func pollingOf(t testing.TB, tr Transport) time.Duration {
 	switch tr := tr.(type) {
 	case *plugin[int]:
 		return tr.poller.limit
-	case *plugin[*memorySocket]:
-		if tr.poller == nil {
-			return 0
-		}
-		return tr.poller.limit
 	case *virtual:
 		return pollingOf(t, tr.below)
 	case *trace:
@@ -194,6 +189,14 @@ func TestWithPolling(t *testing.T) {
 			}
 			c, s := pair(t, WithPolling(tr, time.Microsecond), loopback())
 			requireSpeak(t, c, s)
+			for _, full := range []struct { // they wait by themselves
+				tr Transport
+				at Addr
+			}{{NewMemory(), MemoryAddr("")}, {FromNet(overTCP()), loopback()}} {
+				require.Same(t, full.tr, WithPolling(full.tr, 0))
+				c, s := pair(t, WithPolling(over(full.tr), 0), full.at)
+				requireSpeak(t, c, s)
+			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -76,14 +77,15 @@ func (s *Stream) Descriptor() (int, error) {
 // for FullImpl plug-ins.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
-// HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4.
+// HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. The contract
+// has it asked once, before the first byte: whoever makes the handshake keeps the answer.
 func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 	n, err := s.car.headerSize(ctx)
 	return n, opError("handshake packet header size", s.remote, err)
 }
 
 // HandshakeComplete runs the plug-in's hook for a handshake that has succeeded: ConnectHandshakeComplete if we initiated it, else
-// AcceptHandshakeComplete. An error of the hook closes the stream and is returned.
+// AcceptHandshakeComplete. An error of the hook closes the stream and is returned. It is called once for a stream.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	err := s.car.complete(ctx, initiated)
 	if err != nil {
@@ -156,6 +158,7 @@ func (s *Stream) claimPaused() error {
 }
 
 func (s *Stream) endRead() {
+	s.shed()
 	s.ahead.Store(int64(s.w - s.r))
 	s.reading.Store(false)
 	s.wake()
@@ -363,16 +366,30 @@ func (s *Stream) Preload(ahead []byte) error {
 	return nil
 }
 
-// unread puts bytes back before what was read ahead.
+// unread puts bytes back before what was read ahead. The buffer for that is used again when the same ones come back, and more.
 func (s *Stream) unread(v ...[]byte) {
-	n := length(v)
+	n, rest := int(length(v)), s.buf[s.r:s.w]
 	if n == 0 {
 		return
 	}
-	b := make([]byte, 0, max(int(n)+s.w-s.r, readAheadMin))
+	b := s.buf[:0]
+	if len(rest) > 0 {
+		b = nil
+	}
+	b = slices.Grow(b, max(n+len(rest), readAheadMin))
 	for _, p := range v {
 		b = append(b, p...)
 	}
-	b = append(b, s.buf[s.r:s.w]...)
+	b = append(b, rest...)
 	s.buf, s.r, s.w = b[:cap(b)], 0, len(b)
+}
+
+// shed lets go of a buffer that only unread makes so large, once little is left in it.
+func (s *Stream) shed() {
+	left := s.buf[s.r:s.w]
+	if len(s.buf) <= readAheadMax || len(left) > readAheadMax {
+		return
+	}
+	s.buf = make([]byte, max(len(left), readAheadMin))
+	s.r, s.w = 0, copy(s.buf, left)
 }

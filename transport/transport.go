@@ -10,6 +10,9 @@ import (
 )
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
+//
+// A type of your own that embeds one hides what Prompt and ImportAccepted look for. With a method Unwrap() Transport, which gives the one
+// below, it does not: it may have that if it gives what the one below connects, accepts and imports as it is.
 type Transport interface {
 	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
 	Listen(addr Addr, backlog int) (*Listener, error)
@@ -19,7 +22,8 @@ type Transport interface {
 	Name() string
 	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
 	Movable() bool
-	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only.
+	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only: after an
+	// error nothing has been said on the connection, and fd is open.
 	Import(fd int, state []byte) (*Stream, error)
 	// ImportListener makes a Listener of a listening descriptor. It owns fd on success only.
 	ImportListener(fd int) (*Listener, error)
@@ -75,14 +79,32 @@ func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
 }
 
 func (p *plugin[C]) withPolling(limit time.Duration) Transport {
+	if p.cb.Flags&FullImpl != 0 {
+		return p
+	}
 	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, short: p.poller.short}}
 }
 
 // Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls:
 // whoever makes one needs no goroutine to leave behind in a callback that does not come back.
 func Prompt(tr Transport) bool {
-	p, ok := tr.(interface{ isPrompt() bool })
+	p, ok := able[interface{ isPrompt() bool }](tr)
 	return ok && p.isPrompt()
+}
+
+// able finds what tr, or a Transport that it is around, can do beyond the methods of every Transport.
+func able[A any](tr Transport) (A, bool) {
+	for {
+		if a, ok := tr.(A); ok {
+			return a, true
+		}
+		around, ok := tr.(interface{ Unwrap() Transport })
+		if !ok {
+			var none A
+			return none, false
+		}
+		tr = around.Unwrap()
+	}
 }
 
 func (p *plugin[C]) isPrompt() bool { return p.prompt }
@@ -131,10 +153,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 }
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state)
-	if err == nil {
-		err = p.readied(s)
-	}
+	s, err := p.adopt(fd, state, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -145,16 +164,16 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 // for its sleep until it sleeps, which most do not during a handshake; what Import gives has it at once, for whoever takes over an
 // established connection is to find out then whether it can be had.
 func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
-	if t, ok := tr.(interface {
+	if t, ok := able[interface {
 		importAccepted(int, []byte) (*Stream, error)
-	}); ok {
+	}](tr); ok {
 		return t.importAccepted(fd, state)
 	}
 	return tr.Import(fd, state)
 }
 
 func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state)
+	s, err := p.adopt(fd, state, false)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -162,10 +181,7 @@ func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
-	s, err := p.adopt(fd, nil)
-	if err == nil {
-		err = p.readied(s)
-	}
+	s, err := p.adopt(fd, nil, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -186,26 +202,35 @@ func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
 	return s, nil
 }
 
-func (p *plugin[C]) adopt(fd int, state []byte) (*socket[C], error) {
+// adopt makes a socket of a descriptor, with what it needs for sleeping if sleeps. It owns fd on success only: the plug-in gets a
+// duplicate, for its socket has to be freed when something fails behind Import. This package's own plug-ins get fd itself, as there is no
+// more to free.
+func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
+	own := fd
+	if !p.prompt {
+		if own, err = dupFD(fd); err != nil {
+			return nil, err
+		}
+	}
 	s := newSocket(p.cb, p.prompt, p.poller)
 	s.given = true
-	if err := s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, fd, state); return err }); err != nil {
+	if err = s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }); err != nil {
+		if own != fd {
+			err = errors.Join(err, closeFD(own))
+		}
 		return nil, err
 	}
-	if err := s.ready(true); err != nil {
-		return nil, errors.Join(err, s.abandon())
+	if err = s.ready(true); err == nil && sleeps {
+		err = s.prepare(false)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.disown())
+	}
+	if own != fd {
+		_ = closeFD(fd)
 	}
 	return s, nil
-}
-
-// readied gives an imported socket what it needs for sleeping, or abandons it.
-func (p *plugin[C]) readied(s *socket[C]) error {
-	err := s.prepare(false)
-	if err != nil {
-		err = errors.Join(err, s.abandon())
-	}
-	return err
 }

@@ -30,6 +30,32 @@ func TestNewNamesMissingFields(t *testing.T) {
 	}
 }
 
+// around is an outsider's wrapper that says what it is around.
+type around struct{ Transport }
+
+func (a around) Unwrap() Transport { return a.Transport }
+
+func TestPrompt(t *testing.T) {
+	memory, err := New(memoryCallbacks(), nil)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name string
+		tr   Transport
+		want bool
+	}{
+		{"tcp", TCP(), canWait},
+		{"somebody's", memory, false},
+		{"in a wrapper", Limit(TCP(), LimitOptions{}), canWait},
+		{"in one that hides it", struct{ Transport }{TCP()}, false},
+		{"in one that shows it", around{TCP()}, canWait},
+		{"in several", around{Limit(around{TCP()}, LimitOptions{})}, canWait},
+		{"somebody's in a wrapper", around{memory}, false},
+		{"nothing", around{}, false},
+	} {
+		require.Equal(t, tt.want, Prompt(tt.tr), tt.name)
+	}
+}
+
 func TestNewOptionalFields(t *testing.T) {
 	cb := memoryCallbacks()
 	v := reflect.ValueOf(&cb).Elem()

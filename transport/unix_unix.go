@@ -21,7 +21,7 @@ func Unix() Transport {
 // A UnixSocket is the socket context of the UNIX plug-in.
 type UnixSocket struct {
 	fd   int
-	path atomic.Pointer[string] // what Close removes
+	file atomic.Pointer[socketFile] // what Close removes
 }
 
 // UnixCallbacks returns the callbacks of the UNIX-socket plug-in.
@@ -36,9 +36,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return &UnixSocket{fd: fd}, err
 		},
 		Close: func(u *UnixSocket) error {
-			if path := u.path.Load(); path != nil {
-				_ = os.Remove(*path) // it may be gone already
-			}
+			u.file.Load().remove()
 			return closeFD(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
@@ -50,8 +48,8 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_STREAM) {
 				bound, err = bindAndListen(u.fd, addr, backlog)
 			}
-			if err == nil && path[0] != '@' {
-				u.path.Store(&path)
+			if err == nil {
+				u.file.Store(fileAt(plain(addr)))
 			}
 			return bound, err
 		},
@@ -73,9 +71,8 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		Import: func(_ any, fd int, _ []byte) (*UnixSocket, error) {
 			u := &UnixSocket{fd: fd}
 			listening, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if a, ok := mustAddr(localAddrFD(fd)).(UnixAddr); ok && err == nil && listening != 0 && a != "" && a[0] != '@' {
-				path := a.Path()
-				u.path.Store(&path)
+			if err == nil && listening != 0 {
+				u.file.Store(fileAt(mustAddr(localAddrFD(fd))))
 			}
 			return u, nil
 		},
@@ -88,6 +85,35 @@ func mustAddr(a Addr, err error) Addr {
 		return nil
 	}
 	return a
+}
+
+// A socketFile is the file of a bound UNIX socket. As long as that is open no other file is the same.
+type socketFile struct {
+	path string
+	info os.FileInfo
+}
+
+// fileAt is the file at an address that has just been bound, or comes from another process; nil where there is none.
+func fileAt(a Addr) *socketFile {
+	u, ok := a.(UnixAddr)
+	if !ok || u == "" || abstractNames && u[0] == '@' {
+		return nil
+	}
+	info, err := os.Lstat(u.Path())
+	if err != nil {
+		return nil
+	}
+	return &socketFile{u.Path(), info}
+}
+
+// remove removes it. Somebody else's may be there by now, which stays.
+func (f *socketFile) remove() {
+	if f == nil {
+		return
+	}
+	if now, err := os.Lstat(f.path); err == nil && os.SameFile(f.info, now) {
+		_ = os.Remove(f.path)
+	}
 }
 
 // removeStale removes the file of a socket of that kind that a dead process left: one that refuses connections.

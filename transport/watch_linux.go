@@ -94,11 +94,37 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 		if done {
 			return nil
 		}
-		if raw, err = w.need(i, events); err != nil {
+		switch raw, err = w.need(i, events); {
+		case exhausted(err):
+			return w.glance(i, ready)
+		case err != nil:
 			return err
 		}
 	}
 	return raw.Read(ready)
+}
+
+// glance is park where no descriptor can be had: it tries from time to time. A writer, or a reader that has been quick so far, may have to
+// sleep for the first time long after its connection was made, and that is not to be its end.
+func (w *watcher) glance(i *interest, ready func(uintptr) bool) error {
+	const pause = 5 * time.Millisecond
+	for done := false; !done; {
+		time.Sleep(pause)
+		w.mu.Lock()
+		over := i.over
+		w.mu.Unlock()
+		if over {
+			return os.ErrDeadlineExceeded
+		}
+		if _, err := w.begin(nil); err != nil {
+			return err
+		}
+		func() {
+			defer w.end()
+			done = ready(0)
+		}()
+	}
+	return nil
 }
 
 // deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none.

@@ -37,7 +37,6 @@ func (a *also) over(cfg *nodes.Config, tls func() (transport.Transport, error)) 
 			return err
 		}
 		cfg.Also = append(cfg.Also, e)
-		cfg.Transports = append(cfg.Transports, e.Transport)
 	}
 	return nil
 }

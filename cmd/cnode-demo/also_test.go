@@ -23,7 +23,7 @@ func TestAlso(t *testing.T) {
 	require.Equal(t, transport.Transport(overTLS), cfg.Also[1].Transport)
 	require.Equal(t, "[::1]:4372", cfg.Also[1].Addr.String())
 	require.Equal(t, transport.Unix().Name(), cfg.Also[2].Transport.Name())
-	require.Len(t, cfg.Transports, 3, "what another process hands over finds its plug-in")
+	require.Equal(t, []string{"tcp", "memory", "unix"}, plugins(cfg), "what another process hands over finds its plug-in")
 	require.False(t, (&also{given: []string{"tcp:127.0.0.1:1"}}).overTLS())
 }
 

@@ -25,7 +25,12 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 		return nil, nil, nil, err
 	}
 	cfg.HandshakeTimeout = handshakeTime(ctx)
-	finish, err := o.virtual.over(&cfg)
+	record, err := o.virtual.over(&cfg)
+	if err == nil {
+		if err = record.begin(); err != nil {
+			_ = record.finish()
+		}
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -33,7 +38,7 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 		if n != nil {
 			_ = n.Close() // what it had to say has been said
 		}
-		if err := finish(); err != nil {
+		if err := record.finish(); err != nil {
 			fmt.Fprintln(errOut, err)
 		}
 	}

@@ -11,6 +11,11 @@ const (
 	// laneBudget is how many bytes the peer's own goroutine sends to one connection before it lets another goroutine wait until they
 	// have left: less than a connection's queue holds, so that it need not wait itself.
 	laneBudget = 512 << 10
+	// sendCost is how many bytes go out beside a term and the name of the node that it is for, or a few more: the frame and its control
+	// message, or all of {count, N}.
+	sendCost = 100
+	// countLimit is for how many pids one connection's sink counts at the same time: who sends it more of them has made them up.
+	countLimit = 10_000
 	// laneLimit is how many bytes of messages wait behind a goroutine that waits, before the peer waits for it.
 	laneLimit = 64 << 20
 )
@@ -75,7 +80,7 @@ func (l *lane) take(j job) {
 
 // work does what waits, and ends when all of it has left.
 func (l *lane) work() {
-	defer l.peer.working.Done()
+	defer l.peer.finish()
 	for {
 		l.mu.Lock()
 		js := l.waiting
@@ -111,10 +116,13 @@ func (l *lane) do(j job) {
 	case echo:
 		_ = l.send(j.from, j.term)
 	case sink:
-		l.counts[j.from]++
-		if j.last {
-			_ = l.send(j.from, count(l.counts[j.from]))
+		n := l.counts[j.from] + 1
+		switch {
+		case j.last:
 			delete(l.counts, j.from)
+			_ = l.send(j.from, count(n))
+		case n > 1 || len(l.counts) < countLimit:
+			l.counts[j.from] = n
 		}
 	case source:
 		for range j.times {

@@ -25,7 +25,8 @@ type peer struct {
 	closing bool
 	lanes   map[*nodes.Conn]*lane
 	counts  map[string]map[ei.Pid]int64 // by connection: of sink, in the process before
-	working sync.WaitGroup              // lanes with a goroutine; Add only with mu held and closing false
+	working int                         // lanes with a goroutine
+	resting chan struct{}               // closed when there are none; nil: nobody waits for that
 }
 
 const peerName = "peer"
@@ -51,7 +52,7 @@ func (p *peer) stop(ctx context.Context) {
 	p.mu.Unlock()
 	p.box.Exit(ei.Atom("shutdown"))
 	defer context.AfterFunc(ctx, p.end)()
-	p.working.Wait()
+	<-p.rest()
 	p.end()
 }
 
@@ -75,12 +76,12 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	switch {
 	case c == nil || string(r.from.Node) != c.Name(): // who knows what is in between
 		j.cost = laneBudget + 1
-	case r.verb == sink:
+	case r.verb == sink && !r.last:
 		j.cost = 0
 	case r.verb == source:
 		j.cost = laneBudget + 1
 	default:
-		j.cost = len(r.term)
+		j.cost = sendCost + len(r.from.Node) + len(r.term)
 	}
 	p.lane(c).take(j)
 }
@@ -113,8 +114,34 @@ func (p *peer) begin() bool {
 	if p.closing {
 		return false
 	}
-	p.working.Add(1)
+	p.working++
 	return true
+}
+
+// finish is the end of what begin has begun.
+func (p *peer) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working--; p.working == 0 && p.resting != nil {
+		close(p.resting)
+		p.resting = nil
+	}
+}
+
+// rest is closed once no lane works; unless the peer is closing, one may begin again.
+func (p *peer) rest() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.resting != nil {
+		return p.resting
+	}
+	rest := make(chan struct{})
+	if p.working == 0 {
+		close(rest)
+	} else {
+		p.resting = rest
+	}
+	return rest
 }
 
 // A verb says what a client of the peer wants.

@@ -18,12 +18,10 @@ var errOwing = errors.New("the peer still has something to send that a client do
 // handover waits until the peer has done everything, and gives what its successor is to know: how far it has counted. Nothing new comes
 // meanwhile.
 func (p *peer) handover(ctx context.Context) ([]byte, error) {
-	done := make(chan struct{})
-	go func() { p.working.Wait(); close(done) }()
 	t := time.NewTimer(laneGrace)
 	defer t.Stop()
 	select {
-	case <-done:
+	case <-p.rest():
 	case <-t.C:
 		return nil, errOwing
 	case <-ctx.Done():

@@ -50,3 +50,14 @@ func TestPollingOver(t *testing.T) {
 	require.NotEqual(t, transport.WithPolling(unix, 0), cfg.Transport)
 	require.Equal(t, transport.WithPolling(unix, time.Millisecond), transport.WithPolling(cfg.Transport, time.Millisecond))
 }
+
+// What is put over the transport of a further address carries what another process hands over, too: no other of its name goes before.
+func TestPollingOverAlso(t *testing.T) {
+	var cfg nodes.Config
+	require.NoError(t, (&also{given: []string{"unix:/run/x"}}).over(&cfg, nil))
+	want := transport.WithPolling(cfg.Also[0].Transport, 0)
+	(&polling{limit: 0}).over(&cfg)
+	for _, tr := range append(cfg.Transports, cfg.Also[0].Transport) {
+		require.Equal(t, want, tr)
+	}
+}

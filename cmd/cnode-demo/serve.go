@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -91,35 +90,26 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)
 	}
-	name, err := o.fullName(defaultName)
-	if err != nil {
-		return err
-	}
-	cfg, release, err := o.serveConfig(ctx, name, o.logger(errOut))
+	cfg, release, err := o.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
 	defer release()
-	var current atomic.Pointer[peer]
-	cfg.Setup = func(n *nodes.Node) error {
-		expose(n)
-		p, err := startPeer(n, cfg.Logger)
-		current.Store(p)
-		return err
-	}
-	cfg.Handover = func(ctx context.Context) ([]byte, error) { return current.Load().handover(ctx) }
-	o.polling.over(&cfg)
-	finish, err := o.virtual.over(&cfg)
+	k := keepPeer(&cfg)
+	record, err := o.virtual.over(&cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, finish()) }()
+	defer func() { err = errors.Join(err, record.finish()) }()
 	n, c, err := o.begin(ctx, cfg, errOut)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	p, listeners := current.Load(), n.Listeners()
+	if err := record.begin(); err != nil {
+		fmt.Fprintln(errOut, err) // the node serves all the same
+	}
+	listeners := n.Listeners()
 	l := listeners[0]
 	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
 	o.also.announce(out, listeners[1:])
@@ -127,42 +117,34 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if warning := unreachable(ctx, n.Name(), l.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}
-	broken := firstDone(listeners)
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-c.moved:
-			return nil
-		case l := <-broken: // some could not reach the node any more
-			if c.finish() {
-				return nil
-			}
-			p.stop(ctx)
-			return errors.Join(l.Err(), n.Close())
-		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
-			if errors.Is(n.Err(), nodes.ErrMoved) {
-				<-c.moved
-				return nil
-			}
-			p.stop(ctx)
-			if p, err = startPeer(n, cfg.Logger); err != nil {
-				return errors.Join(err, n.Close())
-			}
-			current.Store(p)
-		}
-	}
+	err = k.supervise(ctx, n, c.moved, firstDone(listeners))
 	if c.finish() {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
-	p.stop(limit)
+	k.stop(limit)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
 	err = n.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
 		fmt.Fprintf(errOut, "serve: cut off what was still running after %v\n", shutdownLimit)
 		err = nil
 	}
 	return err
+}
+
+// servedConfig is that of the node that serve runs, or of a front or worker of it. release ends what it needs beside the node.
+func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, release func(), err error) {
+	name, err := o.fullName(defaultName)
+	if err != nil {
+		return cfg, nil, err
+	}
+	if cfg, release, err = o.serveConfig(ctx, name, o.logger(errOut)); err == nil {
+		o.polling.over(&cfg)
+	}
+	return cfg, release, err
 }
 
 // lookupLimit bounds the look at one's own host name.

@@ -204,6 +204,44 @@ func TestServeSlowClient(t *testing.T) {
 	require.Equal(t, "done", m.Payload.String())
 }
 
+// slowClient has the peer of a node send without end to a client that reads the first message only.
+func (w *world) slowClient(node string) {
+	t := w.t
+	t.Helper()
+	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = slow.Close() })
+	c, err := slow.Connect(t.Context(), node)
+	require.NoError(t, err)
+	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(1 << 40), ei.Binary("some bytes")}))
+	_, err = c.Receive(t.Context())
+	require.NoError(t, err)
+}
+
+// A peer that is killed while a client does not read what it has asked for has a successor at once, and serve ends in time.
+func TestServeKilledBesideSlowClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	w.slowClient(s.name)
+
+	n := w.node("client")
+	killer, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	for range 2 {
+		where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+		require.NoError(t, err)
+		require.NoError(t, killer.SendExit(t.Context(), where.(ei.Pid), ei.Atom("kill")))
+		require.Eventually(t, func() bool {
+			now, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+			require.NoError(t, err)
+			return now != ei.Atom("undefined") && now != where
+		}, waitLimit, waitLimit/1000)
+	}
+	s.terminate(syscall.SIGTERM)
+}
+
 // What serve has begun to send goes out before it ends; who was told of its end hears the reason.
 func TestServeEndsInOrder(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -242,15 +280,7 @@ func TestServeEndIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
-	slow, err := nodes.New(nodes.Config{Name: "slow@127.0.0.1", Cookie: testCookie,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}}})
-	require.NoError(t, err)
-	defer slow.Close()
-	c, err := slow.Connect(t.Context(), s.name)
-	require.NoError(t, err)
-	require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), c.Self(), ei.Int(1 << 40), ei.Binary("some bytes")}))
-	_, err = c.Receive(t.Context())
-	require.NoError(t, err)
+	w.slowClient(s.name)
 	require.Contains(t, s.terminate(syscall.SIGTERM), "cut off what was still running after 5s")
 }
 

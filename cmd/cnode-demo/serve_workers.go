@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -43,16 +42,11 @@ func (w *workers) check(o *options) error {
 
 // serveFront runs the process that accepts for the workers, which are this program with the same arguments.
 func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
-	name, err := o.fullName(defaultName)
-	if err != nil {
-		return err
-	}
-	cfg, release, err := o.serveConfig(ctx, name, o.logger(errOut))
+	cfg, release, err := o.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
 	defer release()
-	o.polling.over(&cfg)
 	choose := nodes.Choose(nodes.ByName)
 	if o.workers.dispatch == "least" {
 		choose = nodes.LeastSessions
@@ -166,56 +160,30 @@ func (s *succeeding) failures() (texts []string) {
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
 func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	signal.Ignore(os.Interrupt) // a terminal tells all of its processes, and the front tells its workers
-	name, err := o.fullName(defaultName)
-	if err != nil {
-		return err
-	}
 	own := *o
 	if own.epmd == "embedded" { // it is the front's
 		own.epmd = "auto"
 	}
-	cfg, release, err := own.serveConfig(ctx, name, o.logger(errOut))
+	cfg, release, err := own.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
 	defer release()
-	o.polling.over(&cfg)
-	var current atomic.Pointer[peer]
-	cfg.Setup = func(n *nodes.Node) error {
-		expose(n)
-		p, err := startPeer(n, cfg.Logger)
-		current.Store(p)
-		return err
-	}
-	cfg.Handover = func(ctx context.Context) ([]byte, error) { return current.Load().handover(ctx) }
+	k := keepPeer(&cfg)
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	for {
-		p := current.Load()
-		select {
-		case <-ctx.Done():
-		case <-w.Done():
-		case <-p.box.Done(): // killed by somebody: a new one, as from a supervisor
-			if errors.Is(w.Node().Err(), nodes.ErrMoved) {
-				break
-			}
-			p.stop(ctx)
-			if p, err = startPeer(w.Node(), cfg.Logger); err != nil {
-				return errors.Join(err, w.Close())
-			}
-			current.Store(p)
-			continue
-		}
-		break
-	}
+	err = k.supervise(ctx, w.Node(), w.Done(), nil)
 	if errors.Is(w.Node().Err(), nodes.ErrMoved) {
 		return w.Wait(context.WithoutCancel(ctx))
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
-	current.Load().stop(limit)
+	k.stop(limit)
+	if err != nil {
+		return errors.Join(err, w.Close())
+	}
 	err = w.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
 		fmt.Fprintf(errOut, "serve: a worker cut off what was still running after %v\n", shutdownLimit)

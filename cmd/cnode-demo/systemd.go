@@ -34,6 +34,9 @@ type ready struct {
 	used bool
 }
 
+// Unwrap lets package transport see what the one below can do: connections are that one's.
+func (r *ready) Unwrap() transport.Transport { return r.Transport }
+
 func (r *ready) Listen(addr transport.Addr, backlog int) (*transport.Listener, error) {
 	if r.used {
 		return r.Transport.Listen(addr, backlog)

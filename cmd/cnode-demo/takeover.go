@@ -147,8 +147,11 @@ func (h *heir) acceptance() *handoff.Acceptance {
 
 // plugins are the names of a node's transports.
 func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
-	for _, tr := range append(others, cfg.Transports...) {
+	for _, tr := range others {
 		names = append(names, tr.Name())
+	}
+	for _, at := range cfg.Also {
+		names = append(names, at.Transport.Name())
 	}
 	if cfg.Transport != nil {
 		names = append(names, cfg.Transport.Name())

@@ -51,14 +51,14 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, upgradeLimit)
+	limit, cancel := context.WithTimeout(ctx, upgradeLimit)
 	defer cancel()
-	ch, err := dialControl(ctx, name)
+	ch, err := dialControl(limit, name)
 	if err != nil {
 		return err
 	}
 	defer ch.Close()
-	words, err := ch.Ask(ctx, "upgrade", binary)
+	words, err := ch.Ask(limit, "upgrade", binary)
 	err = errors.Join(err, ch.Close())
 	var refused *handoff.RefusedError
 	switch {
@@ -73,7 +73,7 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 		return err
 	}
 	if len(words) > 3 && words[3] == askWorkers {
-		return awaitWorkers(name)
+		return awaitWorkers(ctx, name)
 	}
 	return nil
 }
@@ -82,8 +82,8 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 const crewLimit = 10 * time.Minute
 
 // awaitWorkers asks the new process what has become of the workers.
-func awaitWorkers(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), crewLimit)
+func awaitWorkers(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, crewLimit)
 	defer cancel()
 	ch, err := dialControl(ctx, name)
 	var words []string

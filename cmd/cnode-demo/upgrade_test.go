@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
 )
 
@@ -272,6 +275,42 @@ func TestUpgradeFails(t *testing.T) {
 	s.exits()
 }
 
+// Whoever does not want to wait for the workers any more need not: the end of the command's context ends the wait.
+func TestUpgradeInterrupted(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
+	const name = "up@127.0.0.1"
+	path, err := controlPath(name)
+	require.NoError(t, err)
+	control, err := handoff.ListenControl(path)
+	require.NoError(t, err)
+	defer control.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan error, 1)
+	go func() { ended <- upgrade(ctx, &options{transport: "tcp", logLevel: "off"}, name, "", io.Discard) }()
+	for _, want := range []string{"upgrade", askWorkers} {
+		conn, err := control.Accept(t.Context())
+		require.NoError(t, err)
+		v, err := handoff.Hear(t.Context(), conn)
+		require.NoError(t, err)
+		defer v.Close()
+		request, asks := v.Request()
+		require.True(t, asks)
+		require.Equal(t, want, request[0])
+		if want == "upgrade" {
+			require.NoError(t, v.Answer(t.Context(), "upgraded", "1", "2", askWorkers))
+		}
+	}
+	interrupt()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "is upgraded")
+	case <-time.After(waitLimit):
+		t.Fatal("it waits on")
+	}
+}
+
 func TestTakeover(t *testing.T) {
 	w := newWorld(t, 0)
 	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
@@ -284,6 +323,11 @@ func TestTakeover(t *testing.T) {
 	pid := next.upgrade(next.cmd.Process.Pid) // with its own arguments, --takeover among them
 	next.exits()
 	require.Equal(t, pid, servedBy(t, c))
+}
+
+// What carries connections is what is below: nobody has to be ready for callbacks that do not come back.
+func TestReadyIsPrompt(t *testing.T) {
+	require.True(t, transport.Prompt(&ready{Transport: transport.TCP()}))
 }
 
 // A socket that the service manager has opened is used.

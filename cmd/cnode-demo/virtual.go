@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -35,10 +32,10 @@ func (v *virtual) check() (err error) {
 	return nil
 }
 
-// over puts it under a node. finish is for when the node is closed.
-func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
+// over puts it under a node, and gives the recording, if there is one.
+func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
 	if v.trace == "" && v.fault == "" {
-		return func() error { return nil }, nil
+		return nil, nil
 	}
 	if _, err := nodes.New(*cfg); err != nil { // a node that there cannot be makes no file, and empties none
 		return nil, err
@@ -53,22 +50,13 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 			cfg.Also[i].Transport = over(cfg.Also[i].Transport)
 		}
 	}
-	finish = func() error { return nil }
 	if v.trace != "" { // nearest to the wire: what a fault cuts is seen cut
-		file, err := os.OpenFile(v.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it holds others' messages
-		if err != nil {
-			return nil, fmt.Errorf("--trace: %w", err)
+		if record, err = openRecording(v.trace); err != nil {
+			return nil, err
 		}
-		capture := transport.NewCapture(file)
 		put(func(tr transport.Transport) transport.Transport {
-			return transport.Trace(tr, transport.TraceOptions{Capture: capture})
+			return transport.Trace(tr, transport.TraceOptions{Capture: record.capture})
 		})
-		finish = func() error {
-			if err := errors.Join(capture.Close(), file.Close()); err != nil {
-				return fmt.Errorf("--trace: %w", err)
-			}
-			return nil
-		}
 	}
 	if v.fault != "" {
 		o := transport.GentleFaults(v.seed)
@@ -79,7 +67,7 @@ func (v *virtual) over(cfg *nodes.Config) (finish func() error, err error) {
 	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {
 		cfg.Resolver = through{dir}
 	}
-	return finish, nil
+	return record, nil
 }
 
 // through is a directory of sockets that are connected to by the node's own transport.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -87,4 +88,32 @@ func TestTraceFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "of an earlier run", string(b))
 	require.NoFileExists(t, none)
+}
+
+// A serve that does not get as far as running leaves the file to the one that does, and makes none.
+func TestTraceFileOfAnother(t *testing.T) {
+	w := newWorld(t, 0)
+	path, other := filepath.Join(w.home, "serve.pcap"), filepath.Join(w.home, "other.pcap")
+	s := w.serve("serve", "--name", "served@127.0.0.1", "--trace", path)
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+	require.Eventually(t, func() bool {
+		b, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(b), "is_auth")
+	}, 30*time.Second, 5*time.Millisecond, "it is written")
+	taken := []string{"serve", "--name", "served@127.0.0.1", "--trace"}
+	w.fail(append(taken, path)...)
+	w.fail(append(taken, other)...)
+	require.NoFileExists(t, other)
+	s.terminate(syscall.SIGTERM)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, []byte{0x4d, 0x3c, 0xb2, 0xa1}, b[:4], "the beginning is there still")
+	require.Contains(t, string(b), "is_auth")
+
+	again := w.serve("serve", "--name", "again@127.0.0.1", "--trace", path)
+	again.terminate(syscall.SIGTERM)
+	b, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotContains(t, string(b), "is_auth", "a node that runs begins anew")
+	require.NotEmpty(t, b)
 }

@@ -30,6 +30,17 @@ type Self struct {
 	Cookie    string // the shared secret
 	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as one that was forgotten
 	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
+
+	// Cookies are the secrets shared with single peers, by their names, in place of Cookie: erlang:set_cookie(Node, Cookie).
+	Cookies map[string]string
+}
+
+// cookie gives the secret shared with a peer.
+func (s Self) cookie(peer string) string {
+	if c, ok := s.Cookies[peer]; ok {
+		return c
+	}
+	return s.Cookie
 }
 
 // Peer is the outcome of a handshake.

@@ -82,6 +82,25 @@ func TestHandshakeOK(t *testing.T) {
 	}
 }
 
+// A cookie for one peer goes before that for all, on either side, also where the name becomes known only on the way.
+func TestHandshakeCookies(t *testing.T) {
+	for name, version5 := range map[string]bool{"version 6": false, "version 5": true} {
+		t.Run(name, func(t *testing.T) {
+			a, b := client(), server()
+			a.Cookie, a.Cookies = "a's", map[string]string{b.Name: "for two"}
+			out := shake(a, InitiateOptions{Version5: version5}, b, RespondOptions{})
+			require.ErrorIs(t, out.responderErr, ErrBadCookie)
+			b.Cookie, b.Cookies = "b's", map[string]string{a.Name: "for two"}
+			out = shake(a, InitiateOptions{Version5: version5}, b, RespondOptions{})
+			require.NoError(t, out.initiatorErr)
+			require.NoError(t, out.responderErr)
+			b.Cookies = map[string]string{"other@client.example": "for two"}
+			out = shake(a, InitiateOptions{Version5: version5}, b, RespondOptions{})
+			require.ErrorIs(t, out.responderErr, ErrBadCookie)
+		})
+	}
+}
+
 func TestHandshakeStatuses(t *testing.T) {
 	dynamic := client()
 	dynamic.Name, dynamic.Dynamic = "client.example", true

@@ -93,7 +93,8 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	peer.Name, peer.Creation = challenge.Name, challenge.Creation
 	peer.Announced, peer.Flags = challenge.Flags, name.Flags.Negotiate(challenge.Flags)
 
-	reply := AppendReply(nil, Reply{Challenge: s.Challenge, Digest: Digest(s.Cookie, challenge.Challenge)})
+	cookie := s.cookie(peer.Name)
+	reply := AppendReply(nil, Reply{Challenge: s.Challenge, Digest: Digest(cookie, challenge.Challenge)})
 	if o.Version5 {
 		complement := AppendComplement(nil, Complement{Flags: name.Flags, Creation: s.Creation})
 		err = x.write(PhaseChallengeReply, complement, reply)
@@ -112,7 +113,7 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
-	want := Digest(s.Cookie, s.Challenge)
+	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(digest[:], want[:]) != 1 {
 		return Peer{}, ErrBadCookie
 	}

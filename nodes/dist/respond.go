@@ -144,11 +144,12 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
-	want := Digest(s.Cookie, s.Challenge)
+	cookie := s.cookie(n.Name)
+	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(reply.Digest[:], want[:]) != 1 {
 		return Peer{}, ErrBadCookie
 	}
-	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(s.Cookie, reply.Challenge))); err != nil {
+	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge))); err != nil {
 		return Peer{}, err
 	}
 	return Peer{

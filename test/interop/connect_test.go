@@ -146,6 +146,33 @@ func TestWrongCookie(t *testing.T) {
 	})
 }
 
+// A cookie for one peer, on either side and on both, as erlang:set_cookie(Node, Cookie).
+func TestCookies(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		other := r.Start(t, otp.Options{EpmdPort: port})
+		cfg := config(port)
+		cfg.Cookie, cfg.Cookies = "ours", map[string]string{erl.Name(): "for two", other.Name(): otp.DefaultCookie}
+		n := startNode(t, cfg)
+
+		// The one has learnt the cookie that is for us; the other one uses its own for everybody.
+		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		require.Equal(t, "true", erl.Eval(t, "erlang:set_cookie('"+n.Name()+"', 'for two')"))
+		for _, peer := range []*otp.Node{erl, other} {
+			require.Equal(t, "pong", peer.Eval(t, "net_adm:ping('"+n.Name()+"')"), "it connects")
+			c := n.Conn(peer.Name())
+			require.NotNil(t, c)
+			require.NoError(t, c.Close())
+			require.Equal(t, "ok", peer.Eval(t, "(fun F() -> case lists:member('"+n.Name()+
+				"', nodes(hidden)) of true -> timer:sleep(5), F(); false -> ok end end)()"))
+			_, err := n.Connect(background(t), peer.Name())
+			require.NoError(t, err, "we connect")
+		}
+		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+other.Name()+"')"))
+	})
+}
+
 // A node that refuses us for what we cannot do: the error names it.
 func TestTooFewFlags(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {

@@ -311,3 +311,39 @@ func TestMonitorNode(t *testing.T) {
 		require.ErrorIs(t, b.MonitorNode(background(t), "nobody@127.0.0.1"), nodes.ErrNoConnection)
 	})
 }
+
+// MonitorNodes says of Erlang's nodes what net_kernel:monitor_nodes/2 of an Erlang node beside ours does, hidden and visible ones.
+func TestMonitorNodes(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		for _, visible := range []bool{false, true} {
+			port := r.Epmd(t)
+			var hidden []string
+			if !visible {
+				hidden = []string{"-hidden"}
+			}
+			judge := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: hidden})
+			cfg := config(port)
+			cfg.Visible = visible
+			n := startNode(t, cfg)
+			b, err := n.NewMailbox(nil)
+			require.NoError(t, err)
+			_, err = b.MonitorNodes(nodes.AllNodes)
+			require.NoError(t, err)
+			require.Equal(t, "ok", judge.Eval(t, "net_kernel:monitor_nodes(true, [{node_type, all}])"))
+			for _, args := range [][]string{nil, {"-hidden"}} {
+				erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: args})
+				for _, what := range []string{"nodeup", "nodedown"} {
+					if what == "nodeup" {
+						for _, to := range []string{n.Name(), judge.Name()} {
+							require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+to+"')"))
+						}
+					} else {
+						erl.Kill()
+					}
+					want := judge.Eval(t, "receive {"+what+", N, I} when N =:= '"+erl.Name()+"' -> {"+what+", N, I} after 20000 -> none end")
+					require.Equal(t, want, receive(t, b))
+				}
+			}
+		}
+	})
+}

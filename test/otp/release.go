@@ -16,9 +16,10 @@ import (
 
 // The environment variables that test/run.sh sets.
 const (
-	envReleases = "CNODE_TEST_OTP"
-	envRequire  = "CNODE_TEST_REQUIRE"
-	envLibei    = "CNODE_TEST_LIBEI"
+	envReleases   = "CNODE_TEST_OTP"
+	envRequire    = "CNODE_TEST_REQUIRE"
+	envLibei      = "CNODE_TEST_LIBEI"
+	envNeighbours = "CNODE_TEST_NEIGHBOURS"
 )
 
 // wanted are the releases that the project is tested with.

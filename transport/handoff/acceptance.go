@@ -15,10 +15,11 @@ import (
 type Acceptance struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Prepare builds, invisibly, what the old owner tells while it still runs: nil if it has nothing to tell. Optional; nil: it is not looked at.
+	// Prepare builds, invisibly, what the old owner tells while it still runs: nil if it has nothing to tell. Optional; nil: it is not
+	// looked at.
 	Prepare func(ctx context.Context, static []byte) error
-	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The descriptors are Stage's from the
-	// call on: it closes them if it fails.
+	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The
+	// descriptors are Stage's from the call on: it closes them if it fails.
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
@@ -26,7 +27,8 @@ type Acceptance struct {
 	Reached func(Point)
 }
 
-// A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it is not to be.
+// A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it
+// is not to be.
 type Staged interface {
 	Start(ctx context.Context) error
 	Discard() error
@@ -38,9 +40,9 @@ type Taken struct {
 	Static []byte // as it came
 }
 
-// Take takes over what the other end of the channel offers. Without an error this process is the owner, and what was staged has been started. A *HandoffError that Owns says that
-// it is the owner as well, and what is wrong: Start has failed, or the old owner did not say goodbye, which matters to nobody. After any other error this process owns
-// nothing. Take closes nothing of the channel's.
+// Take takes over what the other end of the channel offers. Without an error this process is the owner, and what was staged has been
+// started. A *HandoffError that Owns says that it is the owner as well, and what is wrong: Start has failed, or the old owner did not say
+// goodbye, which matters to nobody. After any other error this process owns nothing. Take closes nothing of the channel's.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	static, err := t.take(ctx)

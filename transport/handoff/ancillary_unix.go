@@ -54,8 +54,8 @@ type parsed struct {
 	foreign bool // something else, or something broken
 }
 
-// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever else is wrong, for each is open: a length that goes beyond the
-// data is cut (old BSDs give such).
+// parseAncillary appends the descriptors in control data to fds. It finds all of them, whatever else is wrong, for each is open: a length
+// that goes beyond the data is cut (old BSDs give such).
 func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 	p := parsed{cred: noCred}
 	for len(control) > 0 {
@@ -78,6 +78,8 @@ func parseAncillary(fds []int, control []byte) ([]int, parsed) {
 			}
 		case isCredentials(&h, data):
 			p.cred, p.hasCred = credentials(data), true
+		case isProcess(&h, data): // nobody wants it, and it is open
+			fds, p.foreign = append(fds, int(int32(binary.NativeEndian.Uint32(data)))), true
 		default:
 			p.foreign = true
 		}

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// A Channel is what the two sides of a hand-off speak over: a connection of sequenced packets between two processes of one user. It is for one hand-off, or one request,
-// at a time.
+// A Channel is what the two sides of a hand-off speak over: a connection of sequenced packets between two processes of one user. It is for
+// one hand-off, or one request, at a time.
 type Channel struct {
 	conn   *Conn
 	peer   Cred
@@ -20,8 +20,8 @@ type Channel struct {
 	unread []byte // a packet that somebody has looked at already
 }
 
-// NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a process of another
-// user. errors.ErrUnsupported where there are no such sockets (darwin, windows).
+// NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
+// process of another user. errors.ErrUnsupported where there are no such sockets (darwin, windows).
 func NewChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -112,7 +112,8 @@ func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, erro
 	return ch.buf[:max(n, 0)], err
 }
 
-// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's no; ErrLeft if it has gone without one.
+// Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's no; ErrLeft if it has gone
+// without one.
 func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	x := exchange{ch: ch}
 	if err := x.send(ctx, kindAsk, appendWords(nil, words)); err != nil {

@@ -21,13 +21,13 @@ const MaxDescriptors = 253
 // rawMax is how many bytes a system call may copy without the scheduler being told: some tens of microseconds.
 const rawMax = 256 << 10
 
-// A Conn sends and receives single messages with descriptors on a UNIX socket: one of a stream, of sequenced packets, or of datagrams. It is the lowest
-// level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come with the first
-// byte that they were sent with, or with bytes glued in front of it.
+// A Conn sends and receives single messages with descriptors on a UNIX socket: one of a stream, of sequenced packets, or of datagrams. It
+// is the lowest level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come
+// with the first byte that they were sent with, or with bytes glued in front of it.
 //
-// All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as
-// their contexts let them. Sending and receiving allocate nothing on Linux, unless they
-// must wait under a context that can be cancelled.
+// All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as their
+// contexts let them. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless
+// they must wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone has the socket
 	alone *lone
@@ -85,8 +85,8 @@ type incoming struct {
 	inSystem
 }
 
-// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success: the net.UnixConn must not be used any more. errors.ErrUnsupported where descriptors
-// cannot be passed (windows).
+// NewConn makes a Conn of a UNIX socket, which becomes the Conn's on success: the net.UnixConn must not be used any more.
+// errors.ErrUnsupported where descriptors cannot be passed (windows).
 func NewConn(conn *net.UnixConn) (*Conn, error) {
 	c, err := borrow(conn)
 	if err != nil {
@@ -135,8 +135,8 @@ func (c *Conn) closeWrite() error {
 // SyscallConn is for options of the socket.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// UnixConn is the socket for package net, until Close. Its deadlines belong to the Conn, and reading from it loses descriptors. On Linux the first call makes it,
-// with a descriptor of its own; it is nil if there is none to be had, or after Close.
+// UnixConn is the socket for package net, until Close. Its deadlines belong to the Conn, and reading from it loses descriptors. On Linux
+// the first call makes it, with a descriptor of its own; it is nil if there is none to be had, or after Close.
 func (c *Conn) UnixConn() *net.UnixConn {
 	if c.conn == nil {
 		return c.alone.unixConn()
@@ -147,9 +147,9 @@ func (c *Conn) UnixConn() *net.UnixConn {
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 
-// ReceiveCredentials has the system say with each packet who sent it (Linux: SO_PASSCRED), which also tells an empty packet from the end of a connection.
-// A sender cannot lie about itself, unless it is root. It concerns packets that are received from now on. errors.ErrUnsupported on other systems;
-// EINVAL on a stream.
+// ReceiveCredentials has the system say with each packet who sent it (Linux: SO_PASSCRED), which also tells an empty packet from the end of
+// a connection. A sender cannot lie about itself, unless it is root. It concerns packets that are received from now on.
+// errors.ErrUnsupported on other systems; EINVAL on a stream.
 func (c *Conn) ReceiveCredentials(on bool) error {
 	const op = "receive credentials"
 	if c.kind == syscall.SOCK_STREAM {
@@ -166,10 +166,11 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 	return failed(op, c.peer, err)
 }
 
-// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin until
-// the peer has received them. On a stream an empty p can carry no descriptor (EINVAL), and an error after part of p is out is transport.ErrPoisoned, for
-// this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too long for the socket's send
-// buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not open.
+// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin
+// until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without, and an error after part of p is out is
+// transport.ErrPoisoned, for this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too
+// long for the socket's send buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not
+// open.
 func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
 	return c.send(ctx, nil, nil, p, fds)
 }
@@ -179,9 +180,9 @@ func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...i
 	return c.send(ctx, to, nil, p, fds)
 }
 
-// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is sending. n is how many bytes
-// are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the first of them. Sending on is up to the
-// caller.
+// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is
+// sending. n is how many bytes are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the
+// first of them. Sending on is up to the caller.
 func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
 
 // tryParts is TrySend of head and p as one message.
@@ -211,14 +212,15 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 // It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not
 // foresee the returns that follow a system call, for the kernel has made more calls than it remembers.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	if err := c.sending.take(ctx); err != nil {
+	err := ctx.Err() // before it has the turn: a nil context panics
+	if err == nil {
+		err = c.sending.take(ctx)
+	}
+	if err != nil {
 		return c.notSent(to, err)
 	}
 	o, full := &c.out, false
-	err := c.prepare(to, head, p, fds)
-	if err == nil {
-		err = ctx.Err()
-	}
+	err = c.prepare(to, head, p, fds)
 	if size := len(head) + len(p); err == nil && c.alone.open() && size <= rawMax {
 		o.describe()
 		n, _, errno := o.call(c.alone.fd)
@@ -360,6 +362,9 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 		if err := c.lookToSend(); err != nil || !o.wait {
 			return err
 		}
+		if single(ctx) {
+			return os.ErrDeadlineExceeded
+		}
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -373,11 +378,12 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 	}
 }
 
-// Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is set, and
-// none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; an empty one with nothing beside it
-// looks like the end of a connection and is io.EOF too, unless ReceiveCredentials is on. A packet longer than p is ErrTruncated, more descriptors than room is
-// ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With
-// room 0 set may be nil.
+// Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
+// set, and none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; on a
+// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. A packet longer
+// than p is ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message
+// is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room
+// beyond MaxDescriptors, and for an empty p on a stream: then nothing is read.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
 	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), err
@@ -389,9 +395,12 @@ func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) 
 	return len(p), from, err
 }
 
-// ReceivePacket waits for the next packet and returns all of it: in p if it has the room, else in a new buffer of its size. A packet beyond limit bytes is
-// thrown away and ErrTruncated. With ReceiveCredentials cred is that of the sender. All else is as for Receive. EINVAL on a stream.
-func (c *Conn) ReceivePacket(ctx context.Context, p []byte, limit int, set *FDSet, room int) (packet []byte, from transport.Addr, cred Cred, err error) {
+// ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough, else in a new buffer of its size. A packet
+// beyond limit bytes is thrown away and ErrTruncated. With ReceiveCredentials cred is that of the sender. All else is as for Receive.
+// EINVAL on a stream.
+func (c *Conn) ReceivePacket(
+	ctx context.Context, p []byte, limit int, set *FDSet, room int,
+) (packet []byte, from transport.Addr, cred Cred, err error) {
 	if c.kind == syscall.SOCK_STREAM {
 		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
 	}
@@ -401,6 +410,9 @@ func (c *Conn) ReceivePacket(ctx context.Context, p []byte, limit int, set *FDSe
 // receive makes the system call itself, where it can: see send.
 func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
 	if err = c.canReceive(&want, set); err == nil {
+		err = ctx.Err() // before it has the turn: a nil context panics
+	}
+	if err == nil {
 		err = c.receiving.take(ctx)
 	}
 	if err != nil {
@@ -408,8 +420,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	}
 	i, none, came := &c.in, false, false
 	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
-	err = ctx.Err()
-	if err == nil && c.alone.open() && !want.whole && len(want.p) <= rawMax {
+	if c.alone.open() && !want.whole && len(want.p) <= rawMax {
 		credentials := c.credentials.Load()
 		i.describe(credentials)
 		switch n, _, errno := i.call(c.alone.fd); {
@@ -495,8 +506,11 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	}
 }
 
-// wait calls try until it is done, in the poller.
+// wait calls try, which has failed once, until it is done, in the poller.
 func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
+	if single(ctx) {
+		return os.ErrDeadlineExceeded
+	}
 	if ctx.Done() == nil {
 		return d.park(try)
 	}
@@ -511,6 +525,12 @@ func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
 		}
 	}
 	return err
+}
+
+// single tells transport.NoWait, and what is derived from it.
+func single(ctx context.Context) bool {
+	d, ok := ctx.Deadline()
+	return ok && d.IsZero()
 }
 
 func again(err error) bool       { return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK }

@@ -464,3 +464,39 @@ func TestLend(t *testing.T) {
 	wrong := fmt.Errorf("wrong")
 	require.Equal(t, wrong, Lend(func([]int) error { return wrong }, a))
 }
+
+// With transport.NoWait nothing waits: not for a message, not for room, and not for another call's turn.
+func TestSingleTry(t *testing.T) {
+	noLeak(t)
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
+		a, b := connPair(t, kind)
+		p := make([]byte, 10)
+		_, err := b.Receive(transport.NoWait(), p, nil, 0)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		for err = nil; err == nil; {
+			err = a.Send(transport.NoWait(), p)
+		}
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		n, err := b.Receive(transport.NoWait(), p, nil, 0)
+		require.NoError(t, err)
+		require.Equal(t, len(p), n)
+
+		require.NoError(t, b.receiving.take(soon(t)))
+		_, err = b.Receive(transport.NoWait(), p, nil, 0)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		b.receiving.pass()
+	}
+}
+
+// Who forgets the context panics, and disturbs nobody else.
+func TestNilContext(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	var none context.Context
+	p := make([]byte, 10)
+	require.Panics(t, func() { _ = a.Send(none, p) })
+	require.Panics(t, func() { _, _ = b.Receive(none, p, nil, 0) })
+	require.NoError(t, a.Send(soon(t), p))
+	_, err := b.Receive(soon(t), p, nil, 0)
+	require.NoError(t, err)
+}

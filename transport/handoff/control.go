@@ -15,17 +15,17 @@ import (
 // helloLimit is how long a visitor may take to say what it wants.
 const helloLimit = 5 * time.Second
 
-// A Control is an owner's control socket: whoever wants what it has, or wants it to do something, comes there. Its directory is one of the user's own, which nobody
-// else can look into, and every visitor's process is of the same user.
+// A Control is an owner's control socket: whoever wants what it has, or wants it to do something, comes there. Its directory is one of the
+// user's own, which nobody else can look into, and every visitor's process is of the same user.
 type Control struct {
-	l    *net.UnixListener
+	acceptor
 	path string
 	pin  *pin
 }
 
-// ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else ErrForbidden. A socket that a dead
-// process has left is replaced; EADDRINUSE if a living one listens. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin,
-// windows).
+// ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
+// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living one listens. errors.ErrUnsupported where there
+// are no UNIX sockets of sequenced packets (darwin, windows).
 func ListenControl(path string) (*Control, error) {
 	const op = "listen"
 	addr, err := transport.FromUnixPath(path)
@@ -65,8 +65,11 @@ func (c *Control) listen(addr transport.Addr) (err error) {
 	return nil
 }
 
-// abandoned tells whether nobody listens at a path any more.
+// abandoned tells whether there is a socket at a path at which nobody listens any more.
 func abandoned(path string) bool {
+	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeSocket {
+		return false // connect(2) would say the same of a file that is no socket
+	}
 	c, err := net.DialTimeout("unixpacket", path, time.Second)
 	if err == nil {
 		_ = c.Close()
@@ -106,7 +109,7 @@ func ImportControl(fd int, path string) (*Control, error) {
 		return nil, failed(op, addr, errors.Join(fmt.Errorf("no UNIX socket: %w", syscall.EINVAL), l.Close(), p.close()))
 	}
 	u.SetUnlinkOnClose(false)
-	return &Control{l: u, path: path, pin: p}, nil
+	return &Control{acceptor: acceptor{l: u}, path: path, pin: p}, nil
 }
 
 // Path is where it listens.
@@ -128,26 +131,14 @@ type Visit struct {
 	asks    bool
 }
 
-// Accept waits for the next visitor: see Hear. net.ErrClosed is the end.
+// Accept waits for the next visitor: see Hear. One call at a time; others wait. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { _ = c.l.SetDeadline(time.Unix(1, 0)); close(fired) })
-	conn, err := c.l.AcceptUnix()
-	if !stop() {
-		<-fired
-		_ = c.l.SetDeadline(time.Time{})
-		if err != nil {
-			err = ctx.Err()
-		}
-	}
+	conn, err := c.accept(ctx)
 	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
 }
 
-// Hear reads what a visitor wants. One who is of another user (ErrForbidden), says nothing in five seconds, or something that makes no sense (ErrMalformed), is refused. The
-// connection is the visit's, and closed on failure.
+// Hear reads what a visitor wants. One who is of another user (ErrForbidden), says nothing in five seconds, or something that makes no
+// sense (ErrMalformed), is refused. The connection is the visit's, and closed on failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {

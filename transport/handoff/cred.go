@@ -16,8 +16,9 @@ var noCred = Cred{-1, -1, -1}
 
 func (c Cred) String() string { return fmt.Sprintf("pid %d, uid %d, gid %d", c.PID, c.UID, c.GID) }
 
-// PeerCred tells who is at the other end of a connected UNIX socket: who it was when it connected, began to listen, or made the pair, which it need not be
-// any more, and which may be dead. pid is -1 where the system does not say (freebsd). errors.ErrUnsupported where there is no such call.
+// PeerCred tells who is at the other end of a connected UNIX socket: who it was when it connected, began to listen, or made the pair, which
+// it need not be any more, and which may be dead. pid is -1 where the system does not say (freebsd). errors.ErrUnsupported where there is
+// no such call.
 func PeerCred(conn syscall.Conn) (Cred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -6,3 +6,4 @@ import "golang.org/x/sys/unix"
 
 func isCredentials(*unix.Cmsghdr, []byte) bool { return false }
 func credentials([]byte) Cred                  { return noCred }
+func isProcess(*unix.Cmsghdr, []byte) bool     { return false }

@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"encoding/binary"
 	"math"
 	"os"
 	"syscall"
@@ -37,6 +38,11 @@ func credentialsOn(raw syscall.RawConn) bool {
 
 func isCredentials(h *unix.Cmsghdr, data []byte) bool {
 	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS && len(data) >= unix.SizeofUcred
+}
+
+// isProcess tells a descriptor of the sender's process, of a socket that somebody has set SO_PASSPIDFD on.
+func isProcess(h *unix.Cmsghdr, data []byte) bool {
+	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_PIDFD && len(data) >= 4 && int32(binary.NativeEndian.Uint32(data)) >= 0
 }
 
 func credentials(data []byte) Cred {

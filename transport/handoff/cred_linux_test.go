@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -182,4 +183,30 @@ func TestAnotherUser(t *testing.T) {
 	fds, _, err := server.Recv(soon(t), nil)
 	require.NoError(t, err)
 	require.NoError(t, fds.Close())
+}
+
+// A socket that somebody has set SO_PASSPIDFD on gives a descriptor of the sender with each message, which must not stay open.
+func TestProcessDescriptor(t *testing.T) {
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
+		a, b := connPair(t, kind)
+		f := file(t, "f")
+		require.NoError(t, b.raw.Control(func(fd uintptr) {
+			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
+				t.Skipf("SO_PASSPIDFD: %v", err)
+			}
+		}))
+		for _, fds := range [][]int{nil, {f}} {
+			require.NoError(t, a.Send(soon(t), []byte("x"), fds...))
+			next, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 3)
+			require.NoError(t, err)
+			require.NoError(t, unix.Close(next))
+			var set FDSet
+			_, err = b.Receive(soon(t), make([]byte, 1), &set, 4)
+			if !errors.Is(err, ErrDescriptorsLost) { // there was no room for it beside the others
+				require.ErrorIs(t, err, ErrAncillary)
+			}
+			require.Zero(t, set.Len())
+			require.True(t, isClosed(next))
+		}
+	}
 }

@@ -9,10 +9,11 @@ import (
 var (
 	// ErrNoDescriptor says that a set has no descriptor at an index: it was never there, or has been stolen.
 	ErrNoDescriptor = errors.New("no descriptor there")
-	// ErrTruncated says that a packet was longer than what it was to go into (MSG_TRUNC). What came of it is lost, its descriptors are closed.
+	// ErrTruncated says that a packet was longer than what it was to go into (MSG_TRUNC). What came of it is lost, its descriptors are
+	// closed.
 	ErrTruncated = errors.New("the packet is longer than the room for it")
-	// ErrDescriptorsLost says that more descriptors were sent than have arrived, or than there is room for (MSG_CTRUNC): too many, no number free for
-	// another (RLIMIT_NOFILE), or a security module's refusal. Those that did arrive are closed.
+	// ErrDescriptorsLost says that more descriptors were sent than have arrived, or than there is room for (MSG_CTRUNC): too many, no
+	// number free for another (RLIMIT_NOFILE), or a security module's refusal. Those that did arrive are closed.
 	ErrDescriptorsLost = errors.New("descriptors were lost on arrival: more than expected, no number free, or refused by the system")
 	// ErrAncillary says that ancillary data came which is not of descriptors; all descriptors beside it are closed.
 	ErrAncillary = errors.New("ancillary data that is not of descriptors")

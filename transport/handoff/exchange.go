@@ -23,8 +23,8 @@ const (
 	stateName = "cnode/state"
 )
 
-// A Point is a place in the course of a hand-off that an owner or its heir has reached; see Offer.Reached. Steps are few, points are all the places between which
-// something can go wrong.
+// A Point is a place in the course of a hand-off that an owner or its heir has reached; see Offer.Reached. Steps are few, points are all
+// the places between which something can go wrong.
 type Point string
 
 // The points of the old owner, in order.
@@ -100,6 +100,9 @@ func (x *exchange) refuse(err error) {
 }
 
 func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int) error {
+	if len(body) >= packetLimit {
+		return fmt.Errorf("a message of %d bytes, more than %d: %w", 1+len(body), packetLimit, syscall.EMSGSIZE)
+	}
 	err := unwrapOp(x.ch.conn.send(ctx, nil, []byte{kind}, body, fds))
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		if why := x.lastWord(); why != nil { // it may have said why it left

@@ -12,10 +12,10 @@ import (
 // stolen is what remains of an entry that somebody took.
 const stolen = -1
 
-// An FDSet owns descriptors: those that are still in it when it is closed are closed. Every function of this package that receives descriptors
-// puts them into one, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready; a nil one is empty
-// too, and cannot be added to. It is safe for concurrent use, and a descriptor is given out or closed once only, whoever asks. Nothing closes a set that is
-// forgotten.
+// An FDSet owns descriptors: those that are still in it when it is closed are closed. Every function of this package that receives
+// descriptors puts them into one, so that whatever goes wrong later, Close leaves none behind. The zero FDSet is empty and ready; a nil one
+// is empty too, and cannot be added to (EINVAL). It is safe for concurrent use, and a descriptor is given out or closed once only, whoever
+// asks. Nothing closes a set that is forgotten.
 //
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
 type FDSet struct {
@@ -46,9 +46,12 @@ func (s *FDSet) Len() int {
 	return len(s.fds)
 }
 
-// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, one that is in the set already EINVAL; then it stays the
-// caller's.
+// Add gives fd to the set and returns its index. A negative number is syscall.EBADF, one that is in the set already EINVAL; then it stays
+// the caller's.
 func (s *FDSet) Add(fd int) (index int, err error) {
+	if s == nil {
+		return 0, fmt.Errorf("no set: %w", syscall.EINVAL)
+	}
 	if fd < 0 {
 		return 0, fmt.Errorf("descriptor %d: %w", fd, syscall.EBADF)
 	}

@@ -61,6 +61,9 @@ func TestFDSetRefuses(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EBADF)
 	_, err = NewFDSet(7, 7)
 	require.ErrorIs(t, err, syscall.EINVAL)
+	var none *FDSet
+	_, err = none.Add(7)
+	require.ErrorIs(t, err, syscall.EINVAL)
 	s, err := NewFDSet(1 << 20)
 	require.NoError(t, err)
 	_, err = s.Add(-1)
@@ -70,12 +73,13 @@ func TestFDSetRefuses(t *testing.T) {
 	require.ErrorIs(t, s.Close(), syscall.EBADF, "it was never open")
 	require.NoError(t, s.Close())
 
-	var none *FDSet
 	require.Zero(t, none.Len())
 	require.Nil(t, none.FDs())
 	require.NoError(t, none.Close())
 	_, err = none.Steal(0)
 	require.ErrorIs(t, err, ErrNoDescriptor)
+	_, err = none.Add(7)
+	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
 // Whatever is done with it, a set closes what it holds and nothing else.

@@ -46,9 +46,9 @@ func (s Socket) Listener() error {
 	return nil
 }
 
-// Lend calls send with the descriptors of conns, in their order, and keeps each of them open meanwhile. It is the way to send what belongs to package net or os
-// without calling File or Fd, which change the mode that all who share the socket see. An error of a conn that is closed is returned, and send
-// not called.
+// Lend calls send with the descriptors of conns, in their order, and keeps each of them open meanwhile. It is the way to send what belongs
+// to package net or os without calling File or Fd, which change the mode that all who share the socket see. An error of a conn that is
+// closed is returned, and send not called.
 func Lend(send func(fds []int) error, conns ...syscall.Conn) error {
 	fds := make([]int, 0, len(conns))
 	var lend func(rest []syscall.Conn) error

@@ -15,8 +15,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A JSONSocket exchanges JSON documents, each with a set of descriptors, as single datagrams of a UNIX socket. There is no connection: a server answers the address that
-// a request came from. This is jsoncomm of osbuild in its first form; JSONConn is today's.
+// A JSONSocket exchanges JSON documents, each with a set of descriptors, as single datagrams of a UNIX socket. There is no connection: a
+// server answers the address that a request came from. This is jsoncomm of osbuild in its first form; JSONConn is today's.
 //
 // Methods may be called concurrently.
 type JSONSocket struct {
@@ -31,12 +31,13 @@ type JSONSocket struct {
 
 // JSONConfig says how a server receives. The zero value is the default.
 type JSONConfig struct {
-	// Peer decides for each document whether its sender may send; an error refuses the document. nil is anybody whom the socket's file lets in. Linux only.
+	// Peer decides for each document whether its sender may send; an error refuses the document. nil is anybody whom the socket's file lets
+	// in. Linux only.
 	Peer func(Cred) error
 }
 
-// NewJSONClient makes a socket with a name of its own, so that it can be answered. destination is where Send sends to; nil: SendTo only. On Linux the name is an
-// abstract one, elsewhere a file in a new directory, which Close removes.
+// NewJSONClient makes a socket with a name of its own, so that it can be answered. destination is where Send sends to; nil: SendTo only. On
+// Linux the name is an abstract one, elsewhere a file in a new directory, which Close removes.
 func NewJSONClient(destination transport.Addr) (*JSONSocket, error) {
 	j, err := newJSONClient(destination)
 	return j, failed("JSON client", destination, err)
@@ -58,8 +59,8 @@ func newJSONClient(destination transport.Addr) (*JSONSocket, error) {
 	return j, nil
 }
 
-// NewJSONServer makes a socket at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left it. A nil config is
-// the default.
+// NewJSONServer makes a socket at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already,
+// whoever left it. A nil config is the default.
 func NewJSONServer(path string, config *JSONConfig) (*JSONSocket, error) {
 	j, err := newJSONServer(path, config)
 	return j, failed("JSON server", transport.UnixAddr(path), err)
@@ -105,9 +106,9 @@ func (j *JSONSocket) Addr() transport.Addr { return transport.FromNetAddr(j.conn
 // SyscallConn is for options of the socket.
 func (j *JSONSocket) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
-// Send sends v as JSON, with descriptors, to the destination that the client was made with; ENOTCONN if there is none. The descriptors stay the
-// caller's, at most MaxDescriptors. EMSGSIZE for a document that is longer than the socket's send buffer lets it be (SO_SNDBUF). A receiver whose queue is full is waited for. What
-// cannot be JSON is the error of json.Marshal, and nothing is sent.
+// Send sends v as JSON, with descriptors, to the destination that the client was made with; ENOTCONN if there is none. The descriptors stay
+// the caller's, at most MaxDescriptors. EMSGSIZE for a document that is longer than the socket's send buffer lets it be (SO_SNDBUF). A
+// receiver whose queue is full is waited for. What cannot be JSON is the error of json.Marshal, and nothing is sent.
 func (j *JSONSocket) Send(ctx context.Context, v any, fds ...int) error {
 	return j.send(ctx, nil, v, fds)
 }
@@ -132,10 +133,11 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 	return failed("send JSON", whom, err)
 }
 
-// Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and stores it in v as json.Unmarshal does; a nil v only has it
-// checked. It returns the descriptors, which the caller closes, never nil, and the sender's address, an unnamed one for a sender that cannot be
-// answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come whole, ErrForbidden for a sender that
-// Peer refuses: then all that came is gone, from says where it came from, and the next document can be received.
+// Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and stores it in v as json.Unmarshal does; a
+// nil v only has it checked. It returns the descriptors, which the caller closes, never nil, and the sender's address, an unnamed one for a
+// sender that cannot be answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come
+// whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from says where it came from, and the next document can
+// be received.
 func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
 	set := &FDSet{}
 	p, from, cred, err := j.conn.ReceivePacket(ctx, nil, math.MaxInt, set, MaxDescriptors)
@@ -153,7 +155,7 @@ func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transpor
 	return set, from, nil
 }
 
-// Close closes the socket and removes its file, wherever that is called by now. It may be called any number of times.
+// Close closes the socket and removes its file, wherever its directory is by now. It may be called any number of times.
 func (j *JSONSocket) Close() error {
 	j.closing.Do(func() {
 		j.failure = errors.Join(j.conn.Close(), j.pin.remove())

@@ -203,6 +203,31 @@ func TestJSONWaitsEnd(t *testing.T) {
 	}
 }
 
+// A server must not answer another socket than that which asked: "@name\x00" is not "@name".
+func TestPaddedName(t *testing.T) {
+	if !abstractNames {
+		t.Skip("no abstract names")
+	}
+	noLeak(t)
+	server, err := NewJSONServer("@handoff-padded-server", nil)
+	require.NoError(t, err)
+	defer server.Close()
+	for _, tt := range []struct{ name, from string }{
+		{"@handoff-padded", "@handoff-padded"}, {"@handoff-padded\x00", ""}, {"@handoff\x00padded", ""},
+	} {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+		require.NoError(t, err)
+		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: tt.name}))
+		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: "@handoff-padded-server"}))
+		_, from, err := server.Recv(soon(t), nil)
+		require.NoError(t, err)
+		path, err := transport.UnixPath(from)
+		require.NoError(t, err)
+		require.Equal(t, tt.from, path, "%q", tt.name)
+		require.NoError(t, unix.Close(fd))
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	f.Add([]byte(`{"Method": "do", "Args": ["x"]}`), uint8(1))
 	f.Add([]byte(argsViaFD), uint8(2))

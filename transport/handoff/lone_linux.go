@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lone is a socket that the Go poller does not watch. Where it does each message costs a call-back on either side, whether anybody waits or not, which is a tenth of
-// what a message costs at all. So whoever has to wait has an epoll descriptor watch the socket meanwhile, and the Go poller watch that.
+// A lone is a socket that the Go poller does not watch. Where it does each message costs a call-back on either side, whether anybody waits
+// or not, which is a tenth of what a message costs at all. So whoever has to wait has an epoll descriptor watch the socket meanwhile, and
+// the Go poller watch that.
 //
 // Closing ends the waits and waits for calls in progress; the socket is closed after that, so no reused number is ever used. A call that
 // has the Conn's turn need not be counted: Close takes the turns, too.
@@ -167,8 +168,9 @@ func (v *vigil) park(try func(uintptr) bool) error {
 	return err
 }
 
-// attempt is called before the wait and after each time that something has happened, by the poller, so that the epoll descriptor is open. Whoever has the epoll descriptor look must try once more before waiting: the
-// kernel wakes nobody for what is there already, where it still counts the socket among those that were ready before.
+// attempt is called before the wait and after each time that something has happened, by the poller, so that the epoll descriptor is open.
+// Whoever has the epoll descriptor look must try once more before waiting: the kernel wakes nobody for what is there already, where it
+// still counts the socket among those that were ready before.
 func (v *vigil) attempt(uintptr) bool {
 	if !v.watch {
 		if v.err = v.control(unix.EPOLL_CTL_MOD, v.events); v.err != nil {

@@ -35,11 +35,11 @@ type MessageConfig struct {
 	Timeout time.Duration
 }
 
-// A MessageConn carries messages, each of a payload and at most one attachment, a descriptor. Either may be missing. This is Docker's beam, and libchan's
-// transport over UNIX sockets.
+// A MessageConn carries messages, each of a payload and at most one attachment, a descriptor. Either may be missing. This is Docker's beam,
+// and libchan's transport over UNIX sockets.
 //
-// Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes, big-endian, whose first bit says that there is an attachment, and
-// whose others are the payload's length; then the payload. The attachment comes with the first byte.
+// Over a socket of packets a message is a packet. Over a stream it is framed: a header of 4 bytes, big-endian, whose first bit says that
+// there is an attachment, and whose others are the payload's length; then the payload. The attachment comes with the first byte.
 //
 // Methods may be called concurrently; each message stays whole.
 type MessageConn struct {
@@ -73,8 +73,22 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, failed("message connection", nil, err)
 	}
+	if err := m.tellEmpty(); err != nil {
+		return nil, failed("message connection", nil, err)
+	}
 	m.conn.own()
 	return m, nil
+}
+
+// tellEmpty has packets tell who sent them, for else an empty one would be the end.
+func (m *MessageConn) tellEmpty() error {
+	if m.conn.kind != syscall.SOCK_SEQPACKET {
+		return nil
+	}
+	if err := m.conn.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
@@ -94,18 +108,13 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, err
 	}
-	if c.kind == syscall.SOCK_SEQPACKET { // else an empty message would be the end
-		if err := c.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return nil, err
-		}
-	}
 	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors}
 	m.partial = frame{fd: stolen}
 	return m, nil
 }
 
-// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer has no
-// room. EMSGSIZE for a payload that is longer than 1<<31 - 1 bytes, or than a packet can be. Other errors are those of [Conn.Send].
+// Send sends a message: a payload, which may be empty, and an attachment, which may be nil and stays the caller's. It waits while the peer
+// has no room. EMSGSIZE for a payload that is longer than 1<<31 - 1 bytes, or than a packet can be. Other errors are those of [Conn.Send].
 func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) error {
 	if file, ok := f.(*os.File); f == nil || ok && file == nil {
 		return m.SendFD(ctx, data, stolen)
@@ -141,8 +150,8 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 	return unwrapOp(m.conn.send(ctx, nil, m.head[:], data, fds))
 }
 
-// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves with messages
-// or as it likes. The pair is of the kind that SocketPair makes.
+// SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
+// with messages or as it likes. The pair is of the kind that SocketPair makes.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
 	local, remote, err := SocketPair()
 	if err != nil {
@@ -159,10 +168,11 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 	return conn, nil
 }
 
-// Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed, but
-// the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit, which is gone, and
-// ErrDescriptorsLost: the next message can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed
-// for an attachment that is announced and did not come, io.ErrUnexpectedEOF, os.ErrDeadlineExceeded for a rest that did not come in time.
+// Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed,
+// but the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit,
+// which is gone, and ErrDescriptorsLost, beside the payload: the next message can be received. Over a stream every error is final: EMSGSIZE
+// for a message beyond the limit, ErrMalformed for an attachment that is announced and did not come, io.ErrUnexpectedEOF,
+// os.ErrDeadlineExceeded for a rest that did not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
@@ -192,6 +202,9 @@ func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err e
 
 func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 	data, _, _, err := m.conn.ReceivePacket(ctx, nil, m.max, &m.set, MaxDescriptors)
+	if errors.Is(err, ErrDescriptorsLost) {
+		return data, stolen, unwrapOp(err)
+	}
 	if err != nil {
 		return nil, stolen, unwrapOp(err)
 	}
@@ -325,12 +338,16 @@ func Send(ctx context.Context, conn *net.UnixConn, data []byte, f syscall.Conn) 
 	return m.Send(ctx, data, f)
 }
 
-// Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket after an error, that of
-// the context too: part of a message may have been read.
+// Receive receives one message from a UNIX socket, and reads nothing beyond it, see [MessageConn.Receive]. Over a stream, close the socket
+// after an error, that of the context too: part of a message may have been read. On sequenced packets it leaves SO_PASSCRED on, as
+// ReceiveCredentials does.
 func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) {
 	m, err := newMessageConn(conn, nil)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := m.tellEmpty(); err != nil {
+		return nil, nil, failed("receive message", nil, err)
 	}
 	m.in.exact = true
 	data, f, err := m.Receive(ctx)
@@ -352,8 +369,8 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 	return m.SendPipe(ctx, data)
 }
 
-// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by themselves, or a stream where
-// there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
+// SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by
+// themselves, or a stream where there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
 func SocketPair() (one, other *os.File, err error) {
 	fds, err := socketPair()
 	if err != nil {

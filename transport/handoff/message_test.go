@@ -118,6 +118,9 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 			require.NoError(t, Send(ctx, a, []byte("one"), f))
 			require.NoError(t, Send(ctx, a, nil, nil))
 			require.NoError(t, Send(ctx, a, []byte("two"), f))
+			raw, err := a.SyscallConn()
+			require.NoError(t, err)
+			require.False(t, credentialsOn(raw), "sending changes no option of what is received")
 			require.NoError(t, a.Close())
 			for _, want := range []string{"one", "", "two"} {
 				data, got, err := Receive(ctx, b)
@@ -128,7 +131,7 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 					require.NoError(t, got.Close())
 				}
 			}
-			_, _, err := Receive(ctx, b)
+			_, _, err = Receive(ctx, b)
 			require.Equal(t, io.EOF, err)
 		})
 	}

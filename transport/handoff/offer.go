@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other side is an Acceptance. Fields must not be changed once it is in use. One
-// hand-off at a time goes on; whoever else asks meanwhile is refused with ErrBusy.
+// An Offer is the old owner's side of a hand-off: what there is to hand over, and how. The other side is an Acceptance. Fields must not be
+// changed once it is in use. One hand-off at a time goes on; whoever else asks meanwhile is refused with ErrBusy.
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
@@ -30,8 +30,8 @@ type Offer struct {
 	busy atomic.Bool
 }
 
-// A Frozen stands still until Thaw, after which it goes on as if nothing had happened, or Release, which gives it up without a byte to anybody: exactly one of the two is
-// called. Descriptors stay its own.
+// A Frozen stands still until Thaw, after which it goes on as if nothing had happened, or Release, which gives it up without a byte to
+// anybody: exactly one of the two is called. Descriptors stay its own.
 type Frozen interface {
 	State() []byte
 	Descriptors() []int
@@ -46,9 +46,9 @@ type Handed struct {
 	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, or to Thaw
 }
 
-// Give hands over, and returns when the new owner has everything, or when nothing has changed. Handed.Moved tells which, whatever the error: where it is false the owner serves
-// on, and the error is a *HandoffError that says why; where it is true it may still be that the new owner has died, or that Release complained. Give closes nothing of the
-// channel's.
+// Give hands over, and returns when the new owner has everything, or when nothing has changed. Handed.Moved tells which, whatever the
+// error: where it is false the owner serves on, and the error is a *HandoffError that says why; where it is true it may still be that the
+// new owner has died, or that Release complained. Give closes nothing of the channel's.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
 	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
 	if !o.busy.CompareAndSwap(false, true) {
@@ -282,7 +282,8 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	return h, err
 }
 
-// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Offer, Stage and Take at most.
+// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Offer,
+// Stage and Take at most.
 type Deadlines struct {
 	Hello   time.Duration // the other's words of greeting: 5 s
 	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s

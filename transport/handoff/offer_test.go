@@ -8,10 +8,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -127,7 +129,8 @@ func TestGiveAndTake(t *testing.T) {
 	}
 }
 
-// Whatever is refused is refused with a reason, on both sides, and leaves everything as it was; what can be known beforehand, before anything stops.
+// Whatever is refused is refused with a reason, on both sides, and leaves everything as it was; what can be known beforehand, before
+// anything stops.
 func TestRefused(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -462,4 +465,83 @@ func FuzzOffer(f *testing.F) {
 			require.Equal(t, words, again)
 		}
 	})
+}
+
+// Both processes share the mode of the pipe. A new owner that waits in read(2) has made it one that waits, and must not make the old one
+// wait, too.
+func TestTakeBackNeverWaits(t *testing.T) {
+	noLeak(t)
+	k, err := newToken()
+	require.NoError(t, err)
+	raw, err := k.r.SyscallConn()
+	require.NoError(t, err)
+	waits := func() {
+		require.NoError(t, raw.Control(func(fd uintptr) { require.NoError(t, unix.SetNonblock(int(fd), false)) }))
+	}
+	for _, written := range []bool{true, false} {
+		if written {
+			require.NoError(t, k.write())
+		}
+		waits()
+		end := time.AfterFunc(10*time.Second, func() { _ = k.write() }) // so that the test fails, and ends
+		back, err := k.takeBack()
+		require.True(t, end.Stop(), "it has waited")
+		require.NoError(t, err)
+		require.Equal(t, written, back)
+	}
+	require.NoError(t, k.close())
+}
+
+// What stands in the way of a control socket and is none is not removed.
+func TestControlInTheWay(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	name := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(name, []byte("mine"), 0o600))
+	link, folder := filepath.Join(dir, "link"), filepath.Join(dir, "folder")
+	require.NoError(t, os.Symlink("file", link))
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	for _, path := range []string{name, link, folder} {
+		_, err := ListenControl(path)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		_, err = os.Lstat(path)
+		require.NoError(t, err)
+	}
+}
+
+// A question that is too long for the other side is known to be so here.
+func TestAskTooMuch(t *testing.T) {
+	noLeak(t)
+	one, _ := channels(t)
+	_, err := one.Ask(soon(t), strings.Repeat("x", packetLimit))
+	require.ErrorIs(t, err, syscall.EMSGSIZE)
+}
+
+// The context of one caller ends its own wait, and nobody else's.
+func TestControlAccepts(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	c, err := ListenControl(filepath.Join(dir, "control"))
+	require.NoError(t, err)
+	defer c.Close()
+	type visit struct {
+		conn *net.UnixConn
+		err  error
+	}
+	came := make(chan visit, 1)
+	go func() { conn, err := c.Accept(context.Background()); came <- visit{conn, err} }()
+	for range 20 {
+		ctx, leave := context.WithTimeout(context.Background(), time.Millisecond)
+		_, err := c.Accept(ctx)
+		leave()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	ch, err := DialControl(soon(t), c.Path())
+	require.NoError(t, err)
+	defer ch.Close()
+	v := <-came
+	require.NoError(t, v.err)
+	require.NoError(t, v.conn.Close())
 }

@@ -73,7 +73,8 @@ func processName(c Cred) string {
 	return fmt.Sprintf("process %d", c.PID)
 }
 
-// A RefusedError is the other side's word that it will not, and why. errors.Is tells ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit and ErrForbidden.
+// A RefusedError is the other side's word that it will not, and why. errors.Is tells ErrBusy, ErrVersion, ErrUnknown, ErrOther, ErrLimit
+// and ErrForbidden.
 type RefusedError struct {
 	Step   Step // its own
 	Reason string

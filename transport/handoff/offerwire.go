@@ -14,7 +14,8 @@ import (
 //	length in bytes      unsigned varint
 //	value                bytes, text, or an unsigned varint
 //
-// A field that may occur several times is a list. Whoever reads a field that it does not know skips it, unless it is mandatory: then it refuses.
+// A field that may occur several times is a list. Whoever reads a field that it does not know skips it, unless it is mandatory: then it
+// refuses.
 
 // The kinds of messages, in the order in which they come.
 const (
@@ -55,7 +56,8 @@ type Terms struct {
 	Require []string
 	// Know are features that this side knows.
 	Know []string
-	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of open files allows.
+	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of
+	// open files allows.
 	Descriptors int
 	// StateBytes is the longest state that the new owner takes; 0 is DefaultMaxState.
 	StateBytes int

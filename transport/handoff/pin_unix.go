@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A pin holds on to the directory of a socket's file, so that the file can be removed whatever has become of the path since: moved, or mounted
-// over.
+// A pin holds on to the directory of a socket's file, so that the file can be removed whatever has become of the path since: moved, or
+// mounted over.
 type pin struct {
 	dir      *os.File
 	name     string

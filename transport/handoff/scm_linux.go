@@ -11,8 +11,8 @@ import (
 // pollsOwnBufferOnly: see Conn.sendByLooking.
 const pollsOwnBufferOnly = true
 
-// The calls are made with structures that live in the Conn, so that nothing is allocated, and without telling the scheduler: MSG_DONTWAIT keeps them
-// from waiting.
+// The calls are made with structures that live in the Conn, so that nothing is allocated, and without telling the scheduler: MSG_DONTWAIT
+// keeps them from waiting.
 
 type outSystem struct {
 	header unix.Msghdr
@@ -162,11 +162,13 @@ func (i *incoming) makeRoom(fd int) error {
 	return nil
 }
 
-// sender finds the address of a name, most often that of the message before.
+// sender finds the address of a name, most often that of the message before. An abstract name that ends with a NUL is none: without it,
+// as an Addr has it, it is the name of another socket, which may be another one's.
 func (i *incoming) sender(name []byte) {
 	if i.cached == nil || string(name) != i.known {
 		i.known = string(name)
-		if i.cached, _ = transport.ParseSockaddr(name); i.cached == nil {
+		abstract := len(name) > 3 && name[2] == 0
+		if i.cached, _ = transport.ParseSockaddr(name); i.cached == nil || abstract && name[len(name)-1] == 0 {
 			i.cached = transport.UnixAddr("")
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -23,9 +22,9 @@ const (
 	payloadName = "jsoncomm/payload"
 )
 
-// A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of sequenced packets. A document that is too long for a packet goes in
-// a memory file (Linux), which is the message's first descriptor; at most MaxDescriptors - 1 others are beside it then. This is jsoncomm of osbuild in
-// its present form.
+// A JSONConn exchanges JSON documents, each with a set of descriptors, over a connection of sequenced packets. A document that is too long
+// for a packet goes in a memory file (Linux), which is the message's first descriptor; at most MaxDescriptors - 1 others are beside it
+// then. This is jsoncomm of osbuild in its present form.
 //
 // Methods may be called concurrently. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets (darwin, windows).
 type JSONConn struct{ conn *Conn }
@@ -80,7 +79,7 @@ func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// DialJSON connects to a JSONListener at a path.
+// DialJSON connects to a JSONListener at a path. syscall.EAGAIN if that has no room for another connection that it has not accepted.
 func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 	c, err := dialPackets(ctx, path)
 	if err != nil {
@@ -96,8 +95,8 @@ func DialJSON(ctx context.Context, path string) (*JSONConn, error) {
 // SyscallConn is for options of the socket, and for PeerCred.
 func (j *JSONConn) SyscallConn() (syscall.RawConn, error) { return j.conn.SyscallConn() }
 
-// Send sends v as JSON, with descriptors, which stay the caller's. A peer that has no room is waited for. EMSGSIZE for a document that is too long for a packet where there
-// are no memory files. What cannot be JSON is the error of json.Marshal, and nothing is sent.
+// Send sends v as JSON, with descriptors, which stay the caller's. A peer that has no room is waited for. EMSGSIZE for a document that is
+// too long for a packet where there are no memory files. What cannot be JSON is the error of json.Marshal, and nothing is sent.
 func (j *JSONConn) Send(ctx context.Context, v any, fds ...int) error {
 	p, err := json.Marshal(v)
 	if err == nil {
@@ -124,10 +123,10 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 	return errors.Join(err, closeFD(fd))
 }
 
-// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it checked. It returns the
-// descriptors, which the caller closes, never nil. io.EOF is the end. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not
-// come whole, ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next document can be
-// received.
+// Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it
+// checked. It returns the descriptors, which the caller closes, never nil. io.EOF is the end. ErrJSON for what is not JSON or does not fit
+// v, ErrTruncated and ErrDescriptorsLost for what has not come whole, ErrMalformed for a memory file that is none, EMSGSIZE for one that is
+// too long: then all that came is gone, and the next document can be received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{}
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
@@ -172,14 +171,14 @@ func (j *JSONConn) Close() error { return j.conn.Close() }
 
 // A JSONListener accepts JSONConns.
 type JSONListener struct {
-	l       *net.UnixListener
+	acceptor
 	pin     *pin
-	accept  turns
 	closing sync.Once
 	failure error
 }
 
-// ListenJSON listens at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left it.
+// ListenJSON listens at a path; on Linux a first "@" is an abstract name. EADDRINUSE if there is a file at that path already, whoever left
+// it.
 func ListenJSON(path string) (*JSONListener, error) {
 	addr, err := transport.FromUnixPath(path)
 	if err == nil && path == "" {
@@ -208,26 +207,9 @@ func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.
 
 // Accept waits for the next connection. One call at a time; others wait.
 func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
-	const op = "accept"
-	if err := j.accept.take(ctx); err != nil {
-		return nil, failed(op, j.Addr(), err)
-	}
-	defer j.accept.pass()
-	if err := ctx.Err(); err != nil {
-		return nil, failed(op, j.Addr(), err)
-	}
-	fired := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { _ = j.l.SetDeadline(time.Unix(1, 0)); close(fired) })
-	c, err := j.l.AcceptUnix()
-	if !stop() {
-		<-fired
-		_ = j.l.SetDeadline(time.Time{})
-		if err != nil {
-			err = ctx.Err()
-		}
-	}
+	c, err := j.accept(ctx)
 	if err != nil {
-		return nil, failed(op, j.Addr(), err)
+		return nil, failed("accept", j.Addr(), err)
 	}
 	conn, err := NewJSONConn(c)
 	if err != nil {
@@ -236,8 +218,8 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	return conn, nil
 }
 
-// Close stops listening and removes the socket's file, wherever that is called by now. It may be called any number of times. Accept comes back
-// with net.ErrClosed; connections live on.
+// Close stops listening and removes the socket's file, wherever its directory is by now. It may be called any number of times. Accept comes
+// back with net.ErrClosed; connections live on.
 func (j *JSONListener) Close() error {
 	j.closing.Do(func() { j.failure = errors.Join(j.l.Close(), j.pin.remove()) })
 	return j.failure

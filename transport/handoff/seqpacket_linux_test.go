@@ -77,7 +77,7 @@ func TestJSONListener(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() { _, err := l.Accept(context.Background()); done <- err }()
-	require.Eventually(t, func() bool { return l.accept.state.Load() != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.turn.state.Load() != 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, <-done, net.ErrClosed)

@@ -17,12 +17,13 @@ import (
 // DefaultSessionTimeout is how long a Receiver waits for the rest of a session.
 const DefaultSessionTimeout = 10 * time.Second
 
-// A Session is a socket session that has been received: a socket, who talks on it, and what was read from it already. The zero Session is ready to be received
-// into, again and again: the memory of Data is reused.
+// A Session is a socket session that has been received: a socket, who talks on it, and what was read from it already. The zero Session is
+// ready to be received into, again and again: the memory of Data is reused.
 type Session struct {
 	Header
 	Data []byte
-	// Socket holds the descriptor, at index 0, until somebody steals it; close-on-exec is set, and whether it blocks is as its sender left it.
+	// Socket holds the descriptor, at index 0, until somebody steals it; close-on-exec is set, and whether it blocks is as its sender left
+	// it.
 	Socket FDSet
 }
 
@@ -51,8 +52,8 @@ func Describe(fd int, remote transport.Addr) (Header, error) {
 	return Header{Family: s.Domain, Type: s.Type, Protocol: max(s.Protocol, 0), Local: s.Local, Remote: s.Remote}, nil
 }
 
-// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits: whoever forwards
-// has clients to serve. Methods may be called concurrently; the sessions go out one after the other.
+// A Forwarder sends socket sessions to a Receiver, or to a SocketSessionReceiver of BIND 10, over a UNIX stream. It never waits: whoever
+// forwards has clients to serve. Methods may be called concurrently; the sessions go out one after the other.
 type Forwarder struct {
 	mu   sync.Mutex
 	addr transport.Addr // nil: it was made of a connection, and has no other
@@ -75,8 +76,8 @@ func NewForwarder(path string) (*Forwarder, error) {
 	return &Forwarder{addr: addr}, nil
 }
 
-// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which it owns on success. Once it is closed it cannot be
-// connected again.
+// NewForwarderConn makes a Forwarder of a connected UNIX stream, one of a pair say, which it owns on success. Once it is closed it cannot
+// be connected again.
 func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	c, err := sessionConn(conn, true)
 	if err != nil {
@@ -85,7 +86,8 @@ func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 	return &Forwarder{conn: c}, nil
 }
 
-// Connect connects to the receiver. EISCONN if it is connected. It may be called again after Close, and after a Push that failed.
+// Connect connects to the receiver. EISCONN if it is connected, EAGAIN if the receiver has no room for another connection that it has not
+// accepted. It may be called again after Close, and after a Push that failed.
 func (f *Forwarder) Connect(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,10 +122,10 @@ func (f *Forwarder) Close() error {
 	return failed("close", f.addr, err)
 }
 
-// Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it. It does not
-// wait. EINVAL for a session that cannot be, ENOTCONN without a connection: nothing is sent then, and the Forwarder stays as it is. Every other error closes the
-// connection, which may have part of the session on it, and Push is refused until the next Connect: EAGAIN if the receiver does not
-// keep up.
+// Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
+// It does not wait. EINVAL for a session that cannot be, ENOTCONN without a connection: nothing is sent then, and the Forwarder stays as it
+// is. Every other error closes the connection, which may have part of the session on it, and Push is refused until the next Connect: EAGAIN
+// if the receiver does not keep up.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,8 +160,8 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	return err
 }
 
-// PushConn is Push of a connected socket that belongs to package net: it asks the socket for its Header, and keeps it open meanwhile. The socket
-// stays the caller's, who closes it next: what the receiver has is not affected.
+// PushConn is Push of a connected socket that belongs to package net: it asks the socket for its Header, and keeps it open meanwhile. The
+// socket stays the caller's, who closes it next: what the receiver has is not affected.
 func (f *Forwarder) PushConn(conn syscall.Conn, data []byte) error {
 	return Lend(func(fds []int) error {
 		h, err := Describe(fds[0], nil)
@@ -196,8 +198,8 @@ type ReceiverConfig struct {
 	AnySocket bool
 }
 
-// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead: nobody else may read from the connection. One call of Receive
-// at a time; others wait.
+// A Receiver receives socket sessions of a Forwarder, or of a SocketSessionForwarder of BIND 10. It reads ahead: nobody else may read from
+// the connection. One call of Receive at a time; others wait.
 type Receiver struct {
 	conn   *Conn
 	config ReceiverConfig
@@ -207,8 +209,8 @@ type Receiver struct {
 	broken error
 }
 
-// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which it owns on success. ErrForbidden if the forwarder's credentials
-// do not allow it, errors.ErrUnsupported where they cannot be told. A nil config is the default.
+// NewReceiver makes a Receiver of a UNIX stream that has been accepted, which it owns on success. ErrForbidden if the forwarder's
+// credentials do not allow it, errors.ErrUnsupported where they cannot be told. A nil config is the default.
 func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) {
 	r := &Receiver{}
 	if config != nil {
@@ -243,11 +245,11 @@ func (r *Receiver) Close() error {
 	return errors.Join(err, r.in.close())
 }
 
-// Receive waits for the next session and puts it into s; what s held before is closed. io.EOF is the forwarder's end between two sessions. A context that
-// ends loses nothing: the next call goes on. Every other error is final, closes all that came with the session, and is that of all later
-// calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, os.ErrDeadlineExceeded for one whose rest did not come within
-// the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or with one that is not what it says;
-// ErrDescriptorsLost for more than one.
+// Receive waits for the next session and puts it into s; what s held before is closed. io.EOF is the forwarder's end between two sessions.
+// A context that ends loses nothing: the next call goes on. Every other error is final, closes all that came with the session, and is that
+// of all later calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, os.ErrDeadlineExceeded for one
+// whose rest did not come within the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or
+// with one that is not what it says; ErrDescriptorsLost for more than one.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
 	if err := r.turn.take(ctx); err != nil {

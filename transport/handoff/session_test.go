@@ -599,3 +599,22 @@ func FuzzReceiver(f *testing.F) {
 		}
 	})
 }
+
+// The wire has 32 bits for a number.
+func TestPushNumbers(t *testing.T) {
+	noLeak(t)
+	f, r := sessions(t, nil)
+	fd, h := v4(t)
+	for _, bad := range []func(*Header){
+		func(h *Header) { h.Type = -1 }, func(h *Header) { h.Type += 1 << 32 }, func(h *Header) { h.Protocol = -1 },
+		func(h *Header) { h.Protocol += 1 << 32 }, func(h *Header) { h.Family += 1 << 32 },
+	} {
+		wrong := h
+		bad(&wrong)
+		require.ErrorIs(t, f.Push(fd, wrong, []byte("x")), syscall.EINVAL, "%+v", wrong)
+	}
+	require.NoError(t, f.Push(fd, h, []byte("x")))
+	var s Session
+	require.NoError(t, r.Receive(soon(t), &s))
+	require.NoError(t, s.Close())
+}

@@ -3,6 +3,7 @@ package handoff
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"syscall"
@@ -22,8 +23,8 @@ const (
 	sessionBuffers = 2 * (2 + maxHeader + MaxSessionData) // of the sockets, as BIND 10 has them
 )
 
-// A Header is what a socket session says beside its descriptor and its data. The endpoints of a connection could be asked of the socket; those of a datagram could
-// not.
+// A Header is what a socket session says beside its descriptor and its data. The endpoints of a connection could be asked of the socket;
+// those of a datagram could not.
 type Header struct {
 	Family   int // AF_INET or AF_INET6
 	Type     int // SOCK_STREAM or SOCK_DGRAM
@@ -40,6 +41,9 @@ func appendSession(b []byte, h *Header, size int) ([]byte, error) {
 	start := len(b)
 	b = append(b, 0, 0, 0) // the length follows
 	for _, n := range [...]int{h.Family, h.Type, h.Protocol} {
+		if n < 0 || n > math.MaxInt32 {
+			return b[:start], fmt.Errorf("a session of family %d, type %d, protocol %d: %w", h.Family, h.Type, h.Protocol, syscall.EINVAL)
+		}
 		b = binary.BigEndian.AppendUint32(b, uint32(n))
 	}
 	for _, e := range [...]struct {

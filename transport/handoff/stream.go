@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a read may
-// begin with bytes that were sent before, but it ends at the latest with those that the descriptors were sent with. So there are descriptors of one message at
-// most in a read, and they belong to a byte in it; which one that is, the framing knows.
+// A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a
+// read may begin with bytes that were sent before, but it ends at the latest with those that the descriptors were sent with. So there are
+// descriptors of one message at most in a read, and they belong to a byte in it; which one that is, the framing knows.
 type byteStream struct {
 	conn   *Conn
 	room   int  // descriptors that one message may have
@@ -32,8 +32,8 @@ const firstBuffer = 4096
 
 func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
 
-// fill reads until there are n bytes, or the context ends, which loses nothing. io.EOF is the end before the first byte, io.ErrUnexpectedEOF
-// a later one.
+// fill reads until there are n bytes, or the context ends, which loses nothing. io.EOF is the end before the first byte,
+// io.ErrUnexpectedEOF a later one.
 func (b *byteStream) fill(ctx context.Context, n int) error {
 	for b.w-b.r < n {
 		b.makeRoom(n)
@@ -68,8 +68,8 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 	return k, b.came.Close() // all have been stolen
 }
 
-// read reads into p, in the middle of a message: what is there already, or else from the socket, without the detour. It closes the descriptors that came with
-// what it has read.
+// read reads into p, in the middle of a message: what is there already, or else from the socket, without the detour. It closes the
+// descriptors that came with what it has read.
 func (b *byteStream) read(ctx context.Context, p []byte) (n int, err error) {
 	if n = copy(p, b.data()); n > 0 {
 		return n, b.use(n)

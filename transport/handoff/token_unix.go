@@ -37,6 +37,7 @@ func (t *token) takeBack() (back bool, err error) {
 		return false, err
 	}
 	e := raw.Control(func(fd uintptr) {
+		_ = unix.SetNonblock(int(fd), true) // both processes share the mode: the other one may want to wait in read(2)
 		var b [1]byte
 		var n int
 		for {

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"context"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,9 @@ func (t *turns) take(ctx context.Context) error {
 }
 
 func (t *turns) queue(ctx context.Context) error {
+	if single(ctx) {
+		return os.ErrDeadlineExceeded
+	}
 	t.mu.Lock()
 	if t.state.Swap(sought) == free {
 		t.mu.Unlock()

@@ -141,7 +141,14 @@ func (d *datagramTrial) says(from, to transport.DatagramSocket, words string) er
 
 // begun starts a RecvFrom on d.one, and returns once a second one is told that it is busy.
 func (d *datagramTrial) begun(ctx context.Context) (wait func() error, err error) {
-	wait = d.aside("a RecvFrom that waits", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 100)); return err })
+	wait = d.aside("a RecvFrom that waits", func() error {
+		for {
+			_, _, err := d.one.RecvFrom(ctx, make([]byte, 100))
+			if !errors.Is(err, transport.ErrBusy) || ctx.Err() != nil { // busy: it has come while the one below looked
+				return err
+			}
+		}
+	})
 	for end := time.Now().Add(d.patience); ; time.Sleep(time.Millisecond) {
 		_, _, err := d.one.RecvFrom(transport.NoWait(), make([]byte, 100))
 		switch {

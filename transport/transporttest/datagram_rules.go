@@ -172,9 +172,9 @@ func datagramNoWait(d *datagramTrial) error {
 func datagramDeadline(d *datagramTrial) error {
 	const short = 20 * time.Millisecond
 	for range 2 {
+		began := time.Now() // before the context, whose time runs from then on
 		ctx, cancel := context.WithTimeout(d.ctx, short)
 		defer cancel()
-		began := time.Now()
 		err := d.ends("a RecvFrom with a deadline", d.patience, func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
 		if !errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("RecvFrom with a deadline gave %w, not the context's error", orNone(err))

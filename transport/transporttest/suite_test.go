@@ -71,6 +71,27 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
+// A trial that was left behind changes nothing of its verdict.
+func TestLeftBehindIsNotHeard(t *testing.T) {
+	l := generous()
+	l.watchdog, l.tries = 10*time.Millisecond, 1
+	release, ended := make(chan struct{}), make(chan struct{})
+	var left *trial
+	err := suiteOf(l, rule{name: "Hangs", sentence: "It ends.", try: func(t *trial) {
+		defer close(ended)
+		left = t
+		<-release
+		t.inVain()
+		t.broke("", "too late")
+		t.skip("too late")
+	}}).check()
+	require.ErrorContains(t, err, "it hung")
+	close(release)
+	<-ended
+	require.Empty(t, left.skipped)
+	require.Len(t, left.broken, 1)
+}
+
 func TestGivesUp(t *testing.T) {
 	tried := 0
 	vain := func(t *trial) { tried++; t.inVain(); t.fail("late") }

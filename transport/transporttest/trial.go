@@ -69,7 +69,7 @@ func (t *trial) idle() time.Duration { return time.Since(t.begun) - time.Duratio
 func (t *trial) inVain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.vain = true
+	t.vain = t.vain || !t.over
 }
 
 // broke records that a rule is broken, this one if name is "", and goes on.
@@ -106,7 +106,9 @@ func (t *trial) must(err error, format string, args ...any) {
 // skip ends the trial: there is nothing to try.
 func (t *trial) skip(format string, args ...any) {
 	t.mu.Lock()
-	t.skipped = fmt.Sprintf(format, args...)
+	if !t.over {
+		t.skipped = fmt.Sprintf(format, args...)
+	}
 	t.mu.Unlock()
 	runtime.Goexit()
 }
@@ -247,7 +249,9 @@ func (t *trial) closeAll() {
 	go func() {
 		defer close(done)
 		for i := len(closers) - 1; i >= 0; i-- {
-			_ = closers[i]()
+			if err := closers[i](); errors.Is(err, transport.ErrPanic) { // all else has been reported, or comes of that
+				t.broke("", "Close at the end of the trial: %w", err)
+			}
 		}
 	}()
 	if !endsWithin(done, t.s.patience) {

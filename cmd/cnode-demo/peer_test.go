@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// beside starts a node with a peer in this process, and a connection to it that is read by nobody but the test.
+func beside(t *testing.T) (*peer, *nodes.Conn) {
+	const name = "served@127.0.0.1"
+	at := nodes.Endpoint{Transport: transport.NewMemory(), Addr: transport.MemoryAddr(name)}
+	n, err := nodes.New(nodes.Config{Name: name, Cookie: testCookie, Transport: at.Transport, Listen: at.Addr, Resolver: nodes.Static{}})
+	require.NoError(t, err)
+	require.NoError(t, n.Start(t.Context()))
+	p, err := startPeer(n, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	client, err := nodes.New(nodes.Config{Name: "client@127.0.0.1", Cookie: testCookie, Resolver: nodes.Static{name: at}})
+	require.NoError(t, err)
+	c, err := client.Connect(t.Context(), name)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		p.stop(now)
+		require.NoError(t, client.Close())
+		require.NoError(t, n.Close())
+	})
+	return p, c
+}
+
+// Answers to a client that does not read do not stop the reader of its connection, however small they are.
+func TestPeerTinyAnswers(t *testing.T) {
+	for _, request := range []func(ei.Pid) ei.Tuple{
+		func(from ei.Pid) ei.Tuple { return ei.Tuple{ei.Atom("echo"), from, ei.Int(1)} },
+		func(from ei.Pid) ei.Tuple { return ei.Tuple{ei.Atom("sink"), from, ei.Atom("true"), ei.Int(1)} },
+	} {
+		_, c := beside(t)
+		ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+		defer cancel()
+		for range 100_000 { // more than all queues between have room for, both ways
+			require.NoError(t, c.SendName(ctx, "peer", request(c.Self())))
+		}
+	}
+}
+
+// A client that makes up pids takes no more memory for them than is set aside; the others are counted as ever.
+func TestPeerCountsAreBounded(t *testing.T) {
+	_, c := beside(t)
+	sink := func(number uint32, last ei.Atom) {
+		from := c.Self()
+		from.ID += number
+		require.NoError(t, c.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("sink"), from, last, ei.Int(1)}))
+	}
+	for number := range uint32(countLimit + 100) {
+		sink(number, "false")
+	}
+	for number, count := range map[uint32]string{0: "{count,2}", countLimit - 1: "{count,2}", countLimit: "{count,1}", countLimit + 99: "{count,1}"} {
+		sink(number, "true")
+		m, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, count, m.Payload.String(), "%d", number)
+	}
+}

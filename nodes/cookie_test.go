@@ -1,0 +1,49 @@
+package nodes
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A peer with a cookie of its own is met with it by whoever connects, the others with that of all.
+func TestCookies(t *testing.T) {
+	with := func(cookie string, others map[string]string) func(*Config) {
+		return func(cfg *Config) { cfg.Cookie, cfg.Cookies = cookie, others }
+	}
+	w := newWorld(t, "memory")
+	given := map[string]string{"bob@test": "for two"}
+	alice := w.started("alice", with("secret", given))
+	bob := w.started("bob", with("bob's", map[string]string{"alice@test": "for two"}))
+	carol := w.started("carol", with("secret", nil))
+	given["carol@test"] = "too late" // it was copied
+
+	for _, to := range []*Node{bob, carol} {
+		for _, side := range [][2]*Node{{alice, to}, {to, alice}} {
+			c, err := side[0].Connect(w.ctx(), side[1].Name())
+			require.NoError(t, err, "%s to %s", side[0].Name(), side[1].Name())
+			other := side[1].Conn(side[0].Name())
+			require.NoError(t, c.Close())
+			if other != nil {
+				ended(t, other)
+				arrives(t, other.left, "the end")
+			}
+		}
+	}
+	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "") // whose name is not known beforehand
+	require.NoError(t, err)
+	require.Equal(t, "bob@test", c.Name())
+	_, err = carol.Connect(w.ctx(), "bob@test")
+	require.ErrorContains(t, err, "wrong cookie")
+	_, err = bob.Connect(w.ctx(), "carol@test")
+	require.ErrorContains(t, err, "wrong cookie")
+}
+
+func TestBadCookies(t *testing.T) {
+	_, err := New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": ""}})
+	require.ErrorContains(t, err, "Config.Cookies has no cookie for b@test")
+	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b": "c"}})
+	require.ErrorIs(t, err, dist.ErrInvalidName)
+}

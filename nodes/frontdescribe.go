@@ -1,0 +1,74 @@
+package nodes
+
+import (
+	"slices"
+	"time"
+)
+
+// describe writes the state; f.mu is held.
+func (e *FrozenFront) describe() (err error) {
+	f := e.f
+	e.table.fds = slices.Clone(e.node.fds)
+	s := frontState{node: e.node.state, descriptors: len(e.node.fds), arrivals: f.n.arrivals.Load(), lastPart: f.lastPart}
+	picked := map[*crewman]int{} // they are cut off
+	for k := range f.picked {
+		picked[k.w]++
+	}
+	for _, w := range f.crew {
+		c := crewState{
+			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves,
+		}
+		fd, err := w.line.descriptor()
+		if err != nil {
+			return err
+		}
+		c.line = e.table.place(fd)
+		if fd := w.proc.descriptor(); fd >= 0 {
+			c.handle = e.table.place(fd) + 1
+		}
+		if c.words, err = e.table.words(w.line.waiting()); err != nil {
+			return err
+		}
+		for way, list := range w.untaken {
+			for _, u := range list {
+				us := sessionState{way: way}
+				if !u.withdrawn {
+					fd, err := u.s.Descriptor()
+					if err != nil {
+						return err
+					}
+					us.descriptor = e.table.place(fd) + 1
+				}
+				c.untaken = append(c.untaken, us)
+			}
+		}
+		s.crew = append(s.crew, c)
+	}
+	for peer, r := range f.routes {
+		rs := routeState{peer: peer, order: r.order}
+		for w, count := range r.held {
+			for k := range f.picked {
+				if k.w == w && k.peer == peer {
+					count--
+				}
+			}
+			if count > 0 {
+				rs.held = append(rs.held, heldState{w.part, count})
+				if w == r.at || rs.at == 0 {
+					rs.at = w.part
+				}
+			}
+		}
+		if len(rs.held) > 0 {
+			s.routes = append(s.routes, rs)
+		}
+	}
+	if f.roll != nil {
+		s.roll = e.table.place(f.roll.descriptor()) + 1
+	}
+	for name, t := range f.names {
+		s.names = append(s.names, tenancyState{name, t.w.part, t.number})
+	}
+	e.state, err = writeState(kindFront, &s)
+	return err
+}

@@ -1,0 +1,190 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
+// one elsewhere.
+func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Context) error {
+	m := map[string]func(ctx context.Context) error{
+		"unlink here":  func(ctx context.Context) error { return b.Unlink(ctx, linked) },
+		"monitor node": func(ctx context.Context) error { return b.MonitorNode(ctx, string(there.Node)) },
+	}
+	for where, pid := range map[string]ei.Pid{"here": here, "there": there} {
+		m["send "+where] = func(ctx context.Context) error { return b.Send(ctx, pid, "lost") }
+		m["exit "+where] = func(ctx context.Context) error { return b.SendExit(ctx, pid, ei.Atom("lost")) }
+		m["link "+where] = func(ctx context.Context) error { return b.Link(ctx, pid) }
+		m["monitor "+where] = func(ctx context.Context) error { _, err := b.Monitor(ctx, pid); return err }
+		m["call "+where] = func(ctx context.Context) error { _, err := b.n.Call(ctx, pid, "lost"); return err }
+	}
+	return m
+}
+
+// What is begun while the node is frozen ends with its context; what waits until the release gets ErrMoved, as does what comes after it.
+func TestHeld(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	there := trapping(t, w.started("peer"))
+	n := w.started("front")
+	b, linked, here := box(t, n), box(t, n), trapping(t, n)
+	require.NoError(t, b.Link(ctx, linked.Pid()))
+	_, err := n.Connect(ctx, "peer@test")
+	require.NoError(t, err)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	all := acts(b, linked.Pid(), here.Pid(), there.Pid())
+	waiting := map[string]<-chan result[any]{}
+	for what, act := range all {
+		soon(t, what, func() {
+			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			require.ErrorIs(t, act(short), context.DeadlineExceeded, what)
+		})
+		waiting[what] = async(func() (any, error) { return nil, act(ctx) })
+	}
+	require.NoError(t, f.Release())
+	for what, act := range all {
+		require.ErrorIs(t, arrives(t, waiting[what], what).err, ErrMoved, what)
+		require.ErrorIs(t, act(ctx), ErrMoved, what)
+	}
+	require.Zero(t, unread(there))
+}
+
+// A link that waits for the end of a single connection's freeze is ErrMoved too.
+func TestHeldConn(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	there := box(t, w.started("peer"))
+	n := w.started("front")
+	b := box(t, n)
+	require.NoError(t, b.Link(ctx, there.Pid()))
+	c := n.Conn("peer@test")
+	f, err := c.Freeze(ctx)
+	require.NoError(t, err)
+	unlinked := async(func() (any, error) { return nil, b.Unlink(ctx, there.Pid()) })
+	require.Eventually(t, func() bool {
+		c.frozen.mu.Lock()
+		defer c.frozen.mu.Unlock()
+		return c.frozen.change != nil // it waits
+	}, tooLong, tick)
+	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, b.Unlink(short, there.Pid()), context.DeadlineExceeded)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
+}
+
+// On the lower level a Receive and a Call that wait when the connection is frozen end with their contexts, and others go on after them.
+func TestHeldReceive(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	brief, cancel := context.WithCancel(w.ctx())
+	received := async(func() (*Message, error) { return ca.Receive(brief) })
+	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	f, err := ca.Freeze(w.ctx())
+	require.NoError(t, err)
+	cancel()
+	require.ErrorIs(t, arrives(t, received, "the end of Receive").err, context.Canceled)
+	f.Thaw()
+
+	brief, cancel = context.WithCancel(w.ctx())
+	called := async(func() (ei.Term, error) { return ca.Call(brief, "m", "f") })
+	require.Eventually(t, ca.reading.Load, tooLong, tick)
+	received = async(func() (*Message, error) { return ca.Receive(w.ctx()) })
+	require.Eventually(t, ca.receiving.Load, tooLong, tick)
+	f, err = ca.Freeze(w.ctx())
+	require.NoError(t, err)
+	cancel()
+	require.ErrorIs(t, arrives(t, called, "the end of Call").err, context.Canceled)
+	f.Thaw()
+	require.NoError(t, cb.Send(w.ctx(), ca.Self(), "after"))
+	r := arrives(t, received, "the message")
+	require.NoError(t, r.err)
+	term, err := r.v.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Binary("after"), term)
+}
+
+// A freeze never comes between the two halves of a link or a monitor of two processes of the node.
+func TestFreezeBesideBonds(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front")
+	a, b := trapping(t, n), trapping(t, n)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	busy := func(what func() error) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := what(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	busy(func() error {
+		if err := a.Link(ctx, b.Pid()); err != nil {
+			return err
+		}
+		return a.Unlink(ctx, b.Pid())
+	})
+	busy(func() error {
+		_, err := a.Monitor(ctx, b.Pid())
+		if watching := watchingOf(a); len(watching) > 10 {
+			for ref := range watching {
+				a.Demonitor(ref)
+			}
+		}
+		return err
+	})
+	for range 300 {
+		f, err := n.Freeze(ctx)
+		require.NoError(t, err)
+		require.Equal(t, linksOf(a)[b.Pid()].active, linksOf(b)[a.Pid()].active)
+		theirs := watchersOf(b)
+		for ref := range watchingOf(a) {
+			require.Contains(t, theirs, ref)
+		}
+		f.Thaw()
+	}
+}
+
+// A Handler that hears of a process that is not there may link and monitor again.
+func TestBondsInHandler(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("front")
+	gone := box(t, n)
+	gone.Close()
+	heard := make(chan error, 10)
+	h, err := n.Handle("h", func(b *Mailbox, _ *Message) {
+		select {
+		case heard <- b.Link(w.ctx(), n.Whereis("there").Pid()):
+		default:
+		}
+	}, &MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("there", box(t, n)))
+	soon(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
+	soon(t, "Monitor", func() { _, err := h.Monitor(w.ctx(), gone.Pid()); require.NoError(t, err) })
+	for range 2 {
+		require.NoError(t, arrives(t, heard, "what the Handler did"))
+	}
+}

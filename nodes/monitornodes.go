@@ -1,0 +1,193 @@
+package nodes
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// NodeTypes are those of which MonitorNodes tells. As in OTP a node is visible where both sides are, hidden else: to a hidden node (see
+// Config.Visible) all the others are.
+type NodeTypes int
+
+// The types, as OTP's option node_type has them.
+const (
+	VisibleNodes NodeTypes = 1 << iota
+	HiddenNodes
+	AllNodes = VisibleNodes | HiddenNodes
+)
+
+func (t NodeTypes) atom() ei.Atom {
+	if t == VisibleNodes {
+		return "visible"
+	}
+	return "hidden"
+}
+
+// nodeType is the type of the node at the other end; 0 if that is none of which MonitorNodes tells: another worker, or a node that another
+// worker has the connection to.
+func (c *Conn) nodeType() NodeTypes {
+	switch {
+	case c.part != 0 || c.shadow:
+		return 0
+	case c.peer.Flags.Has(dist.FlagPublished):
+		return VisibleNodes
+	}
+	return HiddenNodes
+}
+
+// MonitorNodes has the mailbox told of every node of these types that comes up or goes down, until it is called with others, or 0: by the
+// messages {nodeup, Node, [{node_type, visible | hidden}]} and {nodedown, …} alike, as many as there are, whatever the mailbox's limit. up
+// lists the nodes that are connected already: of these the next message is the nodedown. A nodeup comes before all that the node sends,
+// its nodedown after all of it.
+//
+// A node that moves to another process goes on telling there, and a connection that moves alone does not go down where it was. In a node
+// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It is
+// net_kernel:monitor_nodes/2.
+func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
+	if b.handler != nil {
+		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)
+	}
+	b.lockSetup()
+	if b.ended() {
+		b.mu.Unlock()
+		return nil, wrap("monitor nodes", "", b.Err())
+	}
+	b.nodeTypes = types & AllNodes
+	b.n.procs.told.Store(true) // from here on nobody is missed
+	known := map[*Conn]bool{}
+	for c := range b.nodesUp {
+		if c.nodeType()&types == 0 {
+			delete(b.nodesUp, c)
+		} else {
+			known[c] = true
+		}
+	}
+	b.mu.Unlock()
+	conns := b.n.connections()
+	b.lockSetup()
+	defer b.mu.Unlock()
+	for _, c := range conns {
+		if !b.nodesUp[c] && c.nodeType()&b.nodeTypes != 0 && c.Err() == nil {
+			b.noteUp(c)
+			known[c] = true
+		}
+	}
+	for c := range known {
+		if b.nodesUp[c] {
+			up = append(up, c.peer.Name)
+		}
+	}
+	slices.Sort(up)
+	return up, nil
+}
+
+// lockSetup is lock, but for Config.Setup of a node that is being restored, which must not wait.
+func (b *Mailbox) lockSetup() {
+	if b.n.staged.Load() {
+		b.mu.Lock()
+	} else {
+		b.lock()
+	}
+}
+
+// noteUp notes that the mailbox knows of a connection; b.mu is held.
+func (b *Mailbox) noteUp(c *Conn) {
+	if b.nodesUp == nil {
+		b.nodesUp = map[*Conn]bool{}
+	}
+	b.nodesUp[c] = true
+}
+
+// tellUp tells those who have asked for it that a connection is up. One that ends at the same time is told of either twice, or not at all.
+func (n *Node) tellUp(c *Conn) {
+	if !n.procs.told.Load() || c.nodeType() == 0 {
+		return
+	}
+	for _, b := range n.procs.all() {
+		b.nodeUp(c)
+	}
+}
+
+func (b *Mailbox) nodeUp(c *Conn) {
+	b.lock()
+	defer b.mu.Unlock()
+	if c.nodeType()&b.nodeTypes != 0 && !b.nodesUp[c] && c.Err() == nil {
+		b.noteUp(c)
+		b.tellNode("nodeup", c.peer.Name, c.nodeType())
+	}
+}
+
+// nodeGone is the counterpart of nodeUp.
+func (b *Mailbox) nodeGone(c *Conn) {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.nodesUp[c] {
+		delete(b.nodesUp, c)
+		b.tellNode("nodedown", c.peer.Name, c.nodeType())
+	}
+}
+
+// tellNode puts a message about a node into the mailbox, whatever its limit; b.mu is held.
+func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
+	payload, err := ei.Append(nil, ei.Tuple{what, ei.Atom(node), ei.List{ei.Tuple{ei.Atom("node_type"), t.atom()}}})
+	if err == nil && !b.ended() {
+		b.pushLocked(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+	}
+}
+
+// tieNodes gives the mailbox what another one of its pid knew of the nodes that are up; lost are those that there is no connection to.
+func (b *Mailbox) tieNodes(types NodeTypes, known []upState) (lost []upState) {
+	if b.nodeTypes = types & AllNodes; b.nodeTypes != 0 {
+		b.n.procs.told.Store(true)
+	}
+	for _, s := range known {
+		if c := b.n.Conn(s.node); c != nil && c.nodeType() == s.nodeType() {
+			b.noteUp(c)
+		} else {
+			lost = append(lost, s)
+		}
+	}
+	return lost
+}
+
+// bequeathNodes has another mailbox go on with MonitorNodes; the mutexes of both are held.
+func (b *Mailbox) bequeathNodes(to *Mailbox) {
+	if b.nodeTypes != 0 && to.handler != nil {
+		b.n.log.Warn("a Handler cannot go on with MonitorNodes", "pid", b.pid)
+		return
+	}
+	to.nodeTypes |= b.nodeTypes
+	for c := range b.nodesUp {
+		to.noteUp(c)
+	}
+}
+
+// tellLost tells of a node that was lost on the way to this process.
+func (b *Mailbox) tellLost(s upState) {
+	b.lock()
+	defer b.mu.Unlock()
+	if b.nodeTypes&s.nodeType() != 0 {
+		b.tellNode("nodedown", s.node, s.nodeType())
+	}
+}
+
+// An upState is a node that a mailbox knows to be up.
+type upState struct {
+	node    string
+	visible bool
+}
+
+func (s *upState) describe(f *form) {
+	text(f, 1, must, &s.node)
+	f.bool(2, may, &s.visible)
+}
+
+func (s *upState) nodeType() NodeTypes {
+	if s.visible {
+		return VisibleNodes
+	}
+	return HiddenNodes
+}

@@ -1,0 +1,145 @@
+package nodes
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// texts takes so many messages, as text.
+func texts(t testing.TB, b *Mailbox, n int) (list []string) {
+	t.Helper()
+	for range n {
+		list = append(list, term(t, b).(interface{ String() string }).String())
+	}
+	return list
+}
+
+func nodeNews(what, node, kind string) string {
+	return "{" + what + "," + node + ",[{node_type," + kind + "}]}"
+}
+
+// A node's coming, its first and its last word, and its going are told in this order, again and again.
+func TestMonitorNodesInOrder(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			here, there := box(t, a), box(t, b)
+			up, err := here.MonitorNodes(AllNodes)
+			require.NoError(t, err)
+			require.Empty(t, up)
+			for i := range 50 {
+				require.NoError(t, there.Send(w.ctx(), here.Pid(), ei.Int(i))) // connects
+				require.Equal(t, []string{nodeNews("nodeup", "bob@test", "hidden"), ei.Int(i).String()}, texts(t, here, 2))
+				c := b.Conn("alice@test")
+				if i%2 == 0 {
+					c = a.Conn("bob@test")
+				}
+				require.NoError(t, c.Close())
+				require.Equal(t, []string{nodeNews("nodedown", "bob@test", "hidden")}, texts(t, here, 1))
+				for _, n := range []*Node{a, b} { // else the other one's end would be the next connection's
+					for _, c := range n.connections() {
+						ended(t, c)
+						arrives(t, c.left, "the end")
+					}
+				}
+			}
+		})
+	}
+}
+
+// Connections that come and go beside MonitorNodes, and all at once: what each mailbox hears of a node alternates.
+func TestMonitorNodesBesideEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, _ := w.started("alice"), w.started("bob")
+	witness := box(t, a)
+	_, err := witness.MonitorNodes(AllNodes)
+	require.NoError(t, err)
+	for range 200 {
+		b := box(t, a)
+		asked := async(func() ([]string, error) { return b.MonitorNodes(AllNodes) })
+		c, err := a.Connect(w.ctx(), "bob@test")
+		if errors.Is(err, ErrConnected) {
+			c = a.Conn("bob@test")
+		} else {
+			require.NoError(t, err)
+		}
+		if c != nil {
+			closed := async(func() (int, error) { return 0, c.Close() })
+			c.fail(ErrClosed)
+			require.NoError(t, arrives(t, closed, "Close").err)
+		}
+		r := arrives(t, asked, "MonitorNodes")
+		require.NoError(t, r.err)
+		alternate(t, b, len(r.v) > 0, false)
+		alternate(t, witness, false, false)
+		b.Close()
+	}
+}
+
+// alternate takes all that there is, and checks that it is about a node that goes and comes, or comes and goes.
+func alternate(t *testing.T, b *Mailbox, up, at bool) {
+	t.Helper()
+	for unread(b) > 0 {
+		got := texts(t, b, 1)[0]
+		require.Equal(t, up, strings.HasPrefix(got, "{nodedown,"), got)
+		up = !up
+	}
+	require.Equal(t, at, up)
+}
+
+func TestMonitorNodesByType(t *testing.T) {
+	visible := func(cfg *Config) { cfg.Visible = true }
+	w := newWorld(t, "memory")
+	a := w.started("alice", visible)
+	w.started("seen", visible)
+	w.started("unseen")
+	boxes := map[NodeTypes]*Mailbox{}
+	for _, types := range []NodeTypes{VisibleNodes, HiddenNodes, AllNodes} {
+		boxes[types] = box(t, a)
+		_, err := boxes[types].MonitorNodes(types)
+		require.NoError(t, err)
+	}
+	for _, peer := range []string{"seen@test", "unseen@test"} {
+		_, err := a.Connect(w.ctx(), peer)
+		require.NoError(t, err)
+	}
+	late := box(t, a)
+	up, err := late.MonitorNodes(AllNodes)
+	require.NoError(t, err)
+	require.Equal(t, []string{"seen@test", "unseen@test"}, up)
+	up, err = late.MonitorNodes(HiddenNodes)
+	require.NoError(t, err)
+	require.Equal(t, []string{"unseen@test"}, up)
+	up, err = late.MonitorNodes(0)
+	require.NoError(t, err)
+	require.Empty(t, up)
+	up, err = late.MonitorNodes(VisibleNodes)
+	require.NoError(t, err)
+	require.Equal(t, []string{"seen@test"}, up)
+	for _, peer := range []string{"seen@test", "unseen@test"} {
+		require.NoError(t, a.Conn(peer).Close())
+	}
+	seen := []string{nodeNews("nodeup", "seen@test", "visible"), nodeNews("nodedown", "seen@test", "visible")}
+	unseen := []string{nodeNews("nodeup", "unseen@test", "hidden"), nodeNews("nodedown", "unseen@test", "hidden")}
+	require.Equal(t, seen, texts(t, boxes[VisibleNodes], 2))
+	require.Equal(t, unseen, texts(t, boxes[HiddenNodes], 2))
+	require.Equal(t, []string{seen[0], unseen[0], seen[1], unseen[1]}, texts(t, boxes[AllNodes], 4))
+	require.Equal(t, seen[1:], texts(t, late, 1))
+	for _, b := range append([]*Mailbox{late}, boxes[AllNodes], boxes[HiddenNodes], boxes[VisibleNodes]) {
+		require.Zero(t, unread(b))
+	}
+
+	h, err := a.Handle("", func(*Mailbox, *Message) {}, nil)
+	require.NoError(t, err)
+	_, err = h.MonitorNodes(AllNodes)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	late.Close()
+	_, err = late.MonitorNodes(AllNodes)
+	require.Error(t, err)
+}

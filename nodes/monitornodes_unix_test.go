@@ -1,0 +1,95 @@
+//go:build unix
+
+package nodes
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A node that moves invents neither a nodedown nor a nodeup, and goes on telling, whoever was to be told.
+func TestMonitorNodesMove(t *testing.T) {
+	w := newWorld(t, movers[0])
+	peer := w.started("peer")
+	other := w.started("other")
+	var asks bool
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			b, err := n.NewMailbox(nil)
+			if err == nil {
+				err = n.Register("watch", b)
+			}
+			if err == nil && asks {
+				_, err = b.MonitorNodes(AllNodes)
+			}
+			return err
+		}
+	})
+	_, err := n.Whereis("watch").MonitorNodes(AllNodes)
+	require.NoError(t, err)
+	nameless := box(t, n).Pid()
+	_, err = n.procs.local(nameless).MonitorNodes(HiddenNodes)
+	require.NoError(t, err)
+	_, err = n.Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	for range 3 {
+		asks = !asks // again, as a program's own Setup would
+		n = upgrade(t, n)
+	}
+	_, err = n.Connect(w.ctx(), "other@test")
+	require.NoError(t, err)
+	require.NoError(t, peer.Conn("front@test").Close())
+	for _, b := range []*Mailbox{n.Whereis("watch"), n.procs.local(nameless)} {
+		require.Equal(t, []string{
+			nodeNews("nodeup", "peer@test", "hidden"), nodeNews("nodeup", "other@test", "hidden"), nodeNews("nodedown", "peer@test", "hidden"),
+		}, texts(t, b, 3))
+	}
+
+	// It goes down while nobody looks.
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	defer s.Node().Close()
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(w.ctx()))
+	require.Equal(t, []string{nodeNews("nodedown", "other@test", "hidden")}, texts(t, s.Node().Whereis("watch"), 1))
+	require.Zero(t, unread(s.Node().Whereis("watch")))
+}
+
+// A node whose connection has not come along has gone down.
+func TestMonitorNodesLost(t *testing.T) {
+	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
+	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
+		bonds: []bonds{{pid: pid}}, nodeTypes: AllNodes, nodesUp: []upState{{"lost@test", true}},
+	}}})
+	require.NoError(t, err)
+	s, err := Restore(Config{Cookie: "secret", Resolver: Static{}}, state, nil)
+	require.NoError(t, err)
+	defer s.Node().Close()
+	b := s.Mailboxes()[0]
+	require.NoError(t, s.Start(patience(t)))
+	require.Equal(t, []string{nodeNews("nodedown", "lost@test", "visible")}, texts(t, b, 1))
+}
+
+// A connection that moves alone is not down where it was, and up where it comes.
+func TestMonitorNodesDetach(t *testing.T) {
+	w := newWorld(t, movers[0])
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	var boxes []*Mailbox
+	for _, n := range r.n {
+		boxes = append(boxes, box(t, n))
+		_, err := boxes[len(boxes)-1].MonitorNodes(AllNodes)
+		require.NoError(t, err)
+	}
+	r.move()
+	require.Equal(t, []string{nodeNews("nodeup", "peer@test", "hidden")}, texts(t, boxes[1], 1))
+	require.NoError(t, r.c.Close())
+	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden")}, texts(t, boxes[1], 1))
+	require.Zero(t, unread(boxes[0]))
+}

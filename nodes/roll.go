@@ -1,0 +1,126 @@
+package nodes
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"os"
+)
+
+const (
+	// rollSize is how many places a roll has.
+	rollSize = 1 << 16
+	// rollSeed is how many bytes stand before them.
+	rollSeed = 8
+)
+
+// A roll tells of any name at once, and without a question, that no process of the node has registered it. It is a file in memory that the
+// front and the workers share: a byte for each place, and the name's hash says which place is its. The front alone writes it: a place is
+// marked before the worker hears that a name of it is its own. So whoever is told of a name, in whatever way, finds the mark, and a peer
+// that floods a name that nobody has asks nothing of the front. Names that have a place together are asked for as one.
+type roll struct {
+	file  *os.File
+	seed  [rollSeed]byte
+	names map[int]int // the front's: how many names a place has
+}
+
+// newRoll makes an empty one.
+func newRoll() (*roll, error) {
+	file, err := sharedFile("names")
+	if err != nil {
+		return nil, err
+	}
+	r := &roll{file: file, names: map[int]int{}}
+	rand.Read(r.seed[:])
+	if _, err := file.WriteAt(append(r.seed[:], make([]byte, rollSize)...), 0); err != nil { // all of it: no later write needs memory
+		return nil, errors.Join(err, file.Close())
+	}
+	return r, nil
+}
+
+// openRoll goes on with one of which somebody else has given a descriptor, which is owned.
+func openRoll(fd int) (*roll, error) {
+	r := &roll{file: fileOf(fd), names: map[int]int{}}
+	if r.file == nil {
+		return nil, errors.ErrUnsupported
+	}
+	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
+		return nil, errors.Join(err, r.file.Close())
+	}
+	return r, nil
+}
+
+func (r *roll) place(name string) int {
+	h := fnv.New64a()
+	_, _ = h.Write(r.seed[:])
+	_, _ = h.Write([]byte(name))
+	sum := h.Sum64()
+	return int(binary.LittleEndian.Uint16(binary.LittleEndian.AppendUint64(nil, sum^sum>>32)))
+}
+
+// lacks tells whether surely nobody has a name.
+func (r *roll) lacks(name string) bool {
+	if r == nil {
+		return false
+	}
+	var mark [1]byte
+	_, err := r.file.ReadAt(mark[:], rollSeed+int64(r.place(name)))
+	return err == nil && mark[0] == 0
+}
+
+// enter notes a name that somebody is about to have.
+func (r *roll) enter(name string) error {
+	if r == nil {
+		return nil
+	}
+	at := r.place(name)
+	if r.names[at] == 0 {
+		if err := r.mark(at, 1); err != nil {
+			return err
+		}
+	}
+	r.names[at]++
+	return nil
+}
+
+// strike notes that nobody has a name any more.
+func (r *roll) strike(name string) {
+	if r == nil {
+		return
+	}
+	at := r.place(name)
+	if r.names[at]--; r.names[at] <= 0 {
+		delete(r.names, at)
+		_ = r.mark(at, 0) // else it is asked for in vain
+	}
+}
+
+func (r *roll) mark(at int, b byte) error {
+	_, err := r.file.WriteAt([]byte{b}, rollSeed+int64(at))
+	return err
+}
+
+// recall counts a name that is marked already.
+func (r *roll) recall(name string) {
+	if r != nil {
+		r.names[r.place(name)]++
+	}
+}
+
+// descriptor is the file's; it stays the roll's.
+func (r *roll) descriptor() int { return int(r.file.Fd()) }
+
+// duplicate gives another process's descriptor; 0 without a roll.
+func (r *roll) duplicate() (int, error) {
+	if r == nil {
+		return 0, nil
+	}
+	return duplicate(r.descriptor())
+}
+
+func (r *roll) close() {
+	if r != nil {
+		_ = r.file.Close()
+	}
+}

@@ -1,0 +1,105 @@
+//go:build unix
+
+package nodes
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+func TestRoll(t *testing.T) {
+	r, err := newRoll()
+	require.NoError(t, err)
+	defer r.close()
+	fd, err := r.duplicate()
+	require.NoError(t, err)
+	other, err := openRoll(fd)
+	require.NoError(t, err)
+	defer other.close()
+
+	at, twin := r.place("one"), ""
+	for i := 0; twin == ""; i++ { // another name of the same place
+		if name := fmt.Sprint("name", i); r.place(name) == at {
+			twin = name
+		}
+	}
+	sees := func(want bool) {
+		t.Helper()
+		for _, name := range []string{"one", twin} {
+			require.Equal(t, want, !r.lacks(name))
+			require.Equal(t, want, !other.lacks(name))
+		}
+	}
+	sees(false)
+	require.NoError(t, r.enter("one"))
+	sees(true)
+	require.NoError(t, r.enter(twin))
+	r.strike("one")
+	sees(true)
+	other.recall(twin) // which goes on as the front's
+	other.strike(twin)
+	sees(false)
+	require.Less(t, r.place("ü"), rollSize)
+
+	var none *roll
+	require.False(t, none.lacks("one"), "who knows")
+	require.NoError(t, none.enter("one"))
+	none.strike("one")
+	none.recall("one")
+	none.close()
+	r.close()
+	require.False(t, r.lacks("one"))
+	require.Error(t, r.enter("another"))
+}
+
+// A peer that sends to a name which nobody has, as much as it likes, asks nothing of the front; and as soon as somebody has the name he
+// gets all that is sent from then on, by whichever worker it comes. So it is after every move.
+func TestUnknownNames(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b := ns[0], ns[1]
+	sender := w.mailbox(a, nil)
+	send := func(name string, v any) {
+		t.Helper()
+		require.NoError(t, sender.SendName(patience(t), frontName, name, v))
+	}
+	for round, move := range []func(){
+		func() {},
+		w.move,
+		func() {
+			list, err := w.f.UpgradeWorkers(patience(t))
+			require.NoError(t, err)
+			for _, u := range list {
+				require.NoError(t, u.Err)
+			}
+		},
+	} {
+		move()
+		before := w.rpc(a, "questions")
+		for i := range 1000 {
+			send("nobody", i)
+		}
+		require.Equal(t, before, w.rpc(a, "questions"))
+		for i := range 50 {
+			name := fmt.Sprintf("r%dn%d", round, i)
+			send(name, "too early")
+			pid := w.rpc(b, "start", ei.Atom(name)).(ei.Pid)
+			for v := range 3 {
+				send(name, v)
+			}
+			got, err := a.CallName(patience(t), frontName, name, ei.Atom("got"))
+			require.NoError(t, err)
+			require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2)}, got)
+			watcher := w.mailbox(a, nil)
+			_, err = watcher.Monitor(patience(t), pid)
+			require.NoError(t, err)
+			send(name, ei.Atom("normal"))
+			w.receive(watcher)
+			require.NoError(t, watcher.Close())
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package neighbours
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	// limit bounds what takes a second or two, the start of a broker for example, unless something is broken.
+	limit = 90 * time.Second
+	tick  = 20 * time.Millisecond
+)
+
+// A world is a started node of this process, a port mapper of its own, and room for a neighbour.
+type world struct {
+	t    *testing.T
+	n    *nodes.Node
+	port int    // of the port mapper
+	dir  string // for the neighbour's files
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, port: otp.Epmd(t), dir: t.TempDir()}
+	name := fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32())
+	n, err := nodes.New(nodes.Config{
+		Name: name, Cookie: otp.DefaultCookie, Logger: otp.Log(t, name),
+		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
+		Setup:    setUp,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	require.NoError(t, n.Start(w.soon()))
+	w.n = n
+	return w
+}
+
+// setUp gives the node something to be called by: a GenServer that counts, and functions.
+func setUp(n *nodes.Node) error {
+	n.Expose("go", "upper", func(_ context.Context, args []ei.Term) (any, error) {
+		b, ok := args[0].(ei.Binary)
+		if !ok {
+			return nil, fmt.Errorf("upper of %v", args[0])
+		}
+		return bytes.ToUpper(b), nil
+	})
+	n.Expose("go", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+	count := 0
+	_, err := n.Serve("counter", nodes.Server{
+		Call: func(_ context.Context, c *nodes.Call) (any, error) {
+			count++
+			return ei.Tuple{ei.Int(count), c.Request}, nil
+		},
+		Info: func(ctx context.Context, self *nodes.Mailbox, m *nodes.Message) {
+			if t, _ := m.Term(); t != nil {
+				if pair, ok := t.(ei.Tuple); ok && len(pair) == 2 { // {From, Message}
+					if from, ok := pair[0].(ei.Pid); ok {
+						_ = self.Send(ctx, from, pair[1])
+					}
+				}
+			}
+		},
+	}, nil)
+	return err
+}
+
+func (w *world) soon() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	w.t.Cleanup(cancel)
+	return ctx
+}
+
+// command runs a shell's script inside the root file system, in the world's directory, with the port mapper.
+func (w *world) command(script string, args ...string) *exec.Cmd {
+	w.t.Helper()
+	cmd := exec.Command(otp.Neighbours(w.t), append([]string{"-c", script, "bash"}, args...)...)
+	cmd.Dir = w.dir
+	cmd.Env = []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.dir, "TMPDIR=/tmp", "LANG=C.UTF-8", "DIR=" + w.dir,
+		"ERL_EPMD_PORT=" + strconv.Itoa(w.port), "ERL_EPMD_ADDRESS=127.0.0.1", "COOKIE=" + otp.DefaultCookie, "GO_NODE=" + w.n.Name(),
+	}
+	return cmd
+}
+
+// serve starts a neighbour whose node is called name.
+func (w *world) serve(name, script string, env ...string) {
+	w.t.Helper()
+	cmd := w.command("echo ready "+name+" 0; exec </dev/null; "+script, name)
+	cmd.Env = append(cmd.Env, env...)
+	otp.Serve(w.t, cmd)
+}
+
+// call calls a function of the neighbour's.
+func (w *world) call(node, mod, fun, args string) (ei.Term, error) {
+	w.t.Helper()
+	list, err := ei.Parse(args)
+	require.NoError(w.t, err)
+	var elements []any
+	for _, a := range list.(ei.List) {
+		elements = append(elements, a)
+	}
+	return w.n.RPC(w.soon(), node, mod, fun, elements...)
+}
+
+// gives calls a function of the neighbour's, and holds what it returns against want.
+func (w *world) gives(want, node, mod, fun, args string) {
+	w.t.Helper()
+	got, err := w.call(node, mod, fun, args)
+	require.NoError(w.t, err)
+	term, err := ei.Parse(want)
+	require.NoError(w.t, err)
+	require.True(w.t, ei.Compare(term, got) == 0, "%s:%s%s: %v, not %v", mod, fun, args, got, want)
+}
+
+// open opens a file until the test ends.
+func open(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// freePort is a port that nobody has at the moment.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
