@@ -23,6 +23,8 @@ type Conn struct {
 	self      ei.Pid // the sender of what is sent through the Conn itself
 	initiated bool
 	arrival   uint64 // the order of the attempt of the peer's that has made it; 0: none has
+	made      int64  // moment, at which the handshake was done; 0: unknown
+	adopted   bool   // it was made in another process
 
 	// received counts bytes of frames since the connection came up; the tick timer looks whether it moves.
 	received  atomic.Int64
@@ -59,7 +61,7 @@ type Conn struct {
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, done: make(chan struct{}), left: make(chan struct{})}
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), done: make(chan struct{}), left: make(chan struct{})}
 	c.works.idle = make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)

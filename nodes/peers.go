@@ -93,6 +93,15 @@ func (p *peer) drop(order uint64) {
 // supersedes tells whether the peer has given up another connection, or an attempt, for this one, which it began later.
 func (c *Conn) supersedes(arrival uint64) bool { return arrival != 0 && arrival < c.arrival }
 
+// outdated tells whether a connection of another process that was made at a moment has come in this one's place. A node has one connection
+// to another one, so its peer has lost the earlier of two, though nobody here may know yet. One that stands still is left alone: whoever
+// has frozen it may be about to move it.
+func (c *Conn) outdated(made int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.still && c.made != 0 && c.made < made
+}
+
 // forget drops a peer of which nothing is known.
 func (n *Node) forget(name string) {
 	n.mu.Lock()
@@ -141,13 +150,18 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
-		case old != replaces && !c.supersedes(old.arrival) && old.Err() == nil:
+		case old != replaces && !c.supersedes(old.arrival) && !(c.adopted && old.outdated(c.made)) && old.Err() == nil:
 			n.mu.Unlock()
 			return ErrConnected
 		}
 		n.mu.Unlock()
 		old.fail(ErrSuperseded)
-		<-old.left
+		select {
+		case <-old.left:
+		case <-ctx.Done():
+			n.forget(name)
+			return context.Cause(ctx)
+		}
 	}
 }
 

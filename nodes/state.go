@@ -175,6 +175,7 @@ type connState struct {
 	received     int64
 	messages     int64
 	sent         int64
+	made         int64 // Conn.made
 
 	// Between the workers of one node.
 	part     int  // sibling, branch
@@ -215,6 +216,7 @@ func (s *connState) describe(f *form) {
 	each(f, 26, given, "monitor", &s.monitors)
 	f.bool(27, given, &s.staked)
 	text(f, 28, given, &s.stake)
+	number(f, 29, may, &s.made)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 }
 

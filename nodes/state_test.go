@@ -84,7 +84,7 @@ func someConn(t *rapid.T) connState {
 		initiated: rapid.Bool().Draw(t, "initiated"), pid: somePid(t), ahead: someBytes(t, "ahead"), rest: someBytes(t, "rest"),
 		unread: few(t, "unread", func() messageState { return someMessage(t) }),
 		clock:  []clockState{{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true}},
-		bonds:  few(t, "bonds", func() bonds { return someBonds(t) }), received: 1, messages: 2, sent: 3,
+		bonds:  few(t, "bonds", func() bonds { return someBonds(t) }), received: 1, messages: 2, sent: 3, made: 4,
 	}
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 	return s

@@ -103,6 +103,7 @@ func (c *Conn) snapshot() (*connState, error) {
 		ahead: ahead, rest: c.q.Held(),
 		clock:    []clockState{c.ticks.state(c)},
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
+		made: c.made,
 	}
 	s.part, s.shadow = c.part, c.shadow
 	for l := range c.crossed.links {
@@ -195,8 +196,10 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	case err != nil:
 	case string(name) != s.self || creation != s.selfCreation:
 		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.self, s.selfCreation, name, creation)
-	case n.Conn(s.peer.Name) != nil:
-		err = ErrConnected
+	default:
+		if old := n.Conn(s.peer.Name); old != nil && !old.outdated(s.made) {
+			err = ErrConnected
+		}
 	}
 	if err != nil {
 		return nil, wrap("stage connection to", s.peer.Name, err)
@@ -234,7 +237,7 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()
 	c := newConn(n, tr, stream, s.peer, s.initiated)
-	c.self = s.pid
+	c.self, c.made, c.adopted = s.pid, s.made, true
 	c.part, c.shadow = s.part, s.shadow
 	for _, l := range s.links {
 		c.crossed.link(crossing(l))
@@ -285,8 +288,8 @@ func (n *Node) carrier(plugin string) (transport.Transport, error) {
 }
 
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
-// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up meanwhile is ErrConnected;
-// what could not be started is discarded.
+// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded, for
+// the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is discarded.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)

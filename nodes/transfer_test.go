@@ -599,6 +599,52 @@ func TestFreezeThaw(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+// A peer that has lost its connection to one process, and has another one with the process that accepts, has the later of the two, whichever
+// comes first to where both are to go on.
+func TestAdoptAfterReconnect(t *testing.T) {
+	for _, kind := range movers {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			front, l := w.listening("mover", same(4711))
+			inner := w.node("mover", same(4711), func(c *Config) { c.Worker = 1 })
+			peer := w.node("peer")
+			var moved []*Moved
+			for range 3 {
+				ours, theirs := w.join(peer, front, l)
+				m, err := theirs.Detach(w.ctx())
+				require.NoError(t, err)
+				moved = append(moved, m)
+				if len(moved) < 3 {
+					require.NoError(t, ours.Close())
+				}
+			}
+			second, err := inner.Adopt(w.ctx(), moved[1])
+			require.NoError(t, err)
+			_, err = inner.Adopt(w.ctx(), moved[0])
+			require.ErrorIs(t, err, ErrConnected, "made before")
+			require.Same(t, second, inner.Conn("peer@test"))
+
+			frozen, err := second.Freeze(w.ctx())
+			require.NoError(t, err)
+			fd, err := duplicate(moved[2].FD)
+			require.NoError(t, err)
+			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
+			require.ErrorIs(t, err, ErrConnected, "frozen")
+			frozen.Thaw()
+			third, err := inner.Adopt(w.ctx(), moved[2]) // nobody has read the end of the second one yet
+			require.NoError(t, err)
+			require.ErrorIs(t, second.Err(), ErrSuperseded)
+			require.Same(t, third, inner.Conn("peer@test"))
+			require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
+			m, err := third.Receive(w.ctx())
+			require.NoError(t, err)
+			term, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(1), term)
+		})
+	}
+}
+
 // What is no state of a connection of this node is refused, and the descriptor stays the caller's.
 func TestStageRefused(t *testing.T) {
 	w := newWorld(t, "tcp")

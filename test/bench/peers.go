@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cnode-go/cnode/test/otp"
 )
@@ -61,11 +62,21 @@ type peer struct {
 	node  string          // its name
 	pid   int             // of its process
 	done  <-chan struct{} // closed when it has ended
+	log   func() string   // what it has printed; nil: it is not kept
 	close func()
 	// dial connects to the measuring node n times; nil: it cannot.
 	dial func(ctx context.Context, n int) error
 	// goroutines says that it tells how many it has.
 	goroutines bool
+}
+
+// lastWords is the end of what it has printed, on a line of its own.
+func (p *peer) lastWords() string {
+	if p.log == nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(p.log()), "\n")
+	return ":\n\t" + strings.Join(lines[max(0, len(lines)-3):], "\n\t")
 }
 
 // wanted tells whether a kind can be measured, and is to be.
@@ -223,7 +234,7 @@ func (a *arena) launch(ctx context.Context, cmd *exec.Cmd) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &peer{node: p.Name, pid: p.Pid(), done: p.Done(), close: p.Close}, nil
+	return &peer{node: p.Name, pid: p.Pid(), done: p.Done(), log: p.Log, close: p.Close}, nil
 }
 
 // command runs a program to its end.

@@ -208,7 +208,7 @@ func (a *arena) failed(ctx context.Context, what string, p *peer, err error) err
 	}
 	select {
 	case <-p.done:
-		a.note("%s failed in %s: %s, its process has ended", p.kind.name, what, f.reason)
+		a.note("%s failed in %s: %s, its process has ended%s", p.kind.name, what, f.reason, p.lastWords())
 	default:
 		a.note("%s failed in %s: %s", p.kind.name, what, f.reason)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"syscall"
@@ -62,7 +63,8 @@ func serveMoved(ctx context.Context, cfg nodes.Config) error {
 		}
 		c, err := n.Adopt(ctx, &nodes.Moved{State: bytes.Clone(state), FD: fd})
 		if err != nil {
-			return err
+			slog.Error("adopting", "error", err) // the peer may be gone already
+			continue
 		}
 		go converse(ctx, c, nil)
 	}
@@ -78,7 +80,9 @@ func give(ctx context.Context, cfg nodes.Config) error {
 	return accept(ctx, cfg, func(c *nodes.Conn) error {
 		m, err := c.Detach(ctx)
 		if err != nil {
-			return err
+			slog.Error("detaching", "error", err) // the peer may be gone already
+			_ = c.Close()
+			return nil
 		}
 		return errors.Join(to.Send(ctx, m.State, m.FD), m.Close())
 	})

@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package nodes
+
+import "golang.org/x/sys/unix"
+
+// machineClock is the same for all processes of the machine.
+const machineClock = unix.CLOCK_MONOTONIC
