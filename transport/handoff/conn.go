@@ -223,7 +223,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 	err = c.prepare(to, head, p, fds)
 	if size := len(head) + len(p); err == nil && c.alone.open() && size <= rawMax {
 		o.describe()
-		n, _, errno := o.call(c.alone.fd)
+		n, _, errno := o.call(uintptr(c.alone.fd))
 		if errno == 0 && int(n) == size {
 			o.forget()
 			c.sending.pass()
@@ -423,7 +423,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 	if c.alone.open() && !want.whole && len(want.p) <= rawMax {
 		credentials := c.credentials.Load()
 		i.describe(credentials)
-		switch n, _, errno := i.call(c.alone.fd); {
+		switch n, _, errno := i.call(uintptr(c.alone.fd)); {
 		case errno == 0:
 			came = true
 			err = i.came(int(n), credentials)

@@ -13,13 +13,13 @@ type lone struct{ fd int }
 func (*lone) open() bool { return false }
 
 // What only a lone's Conn calls.
-func (*outgoing) describe() int                            { return 0 }
-func (*outgoing) call(int) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
-func (*incoming) describe(bool)                            {}
-func (*incoming) call(int) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
-func (*outSystem) clear()                                  {}
-func (*inSystem) clear()                                   {}
-func (*incoming) came(int, bool) error                     { return syscall.ENOSYS }
+func (*outgoing) describe() int                                 { return 0 }
+func (*outSystem) call(uintptr) (n, _ uintptr, e syscall.Errno) { return 0, 0, syscall.ENOSYS }
+func (*incoming) describe(bool)                                 {}
+func (*inSystem) call(uintptr) (n, _ uintptr, e syscall.Errno)  { return 0, 0, syscall.ENOSYS }
+func (*outSystem) clear()                                       {}
+func (*inSystem) clear()                                        {}
+func (*incoming) came(int, bool) error                          { return syscall.ENOSYS }
 
 func (c *Conn) own() {}
 

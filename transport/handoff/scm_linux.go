@@ -46,6 +46,7 @@ func (o *outgoing) send(fd int) (int, error) {
 	return n, nil
 }
 
+// The headers come first in their structures.
 const (
 	sendFlags    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	receiveFlags = unix.MSG_DONTWAIT | unix.MSG_CMSG_CLOEXEC
@@ -55,8 +56,8 @@ func (o *outSystem) clear() { o.vector[0].Base, o.vector[1].Base = nil, nil }
 func (i *inSystem) clear()  { i.vector.Base = nil }
 
 // call makes the system call that has been described. It is small enough to be part of its caller.
-func (o *outgoing) call(fd int) (n, _ uintptr, errno syscall.Errno) {
-	return syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.header)), sendFlags, 0, 0, 0)
+func (o *outSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
+	return syscall.RawSyscall6(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(o)), sendFlags, 0, 0, 0)
 }
 
 // describe fills in what sendmsg(2) is to send, and says how many bytes that is.
@@ -103,8 +104,8 @@ func (i *incoming) receive(fd int, credentials bool) error {
 	return i.came(n, credentials)
 }
 
-func (i *incoming) call(fd int) (n, _ uintptr, errno syscall.Errno) {
-	return syscall.RawSyscall6(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&i.header)), receiveFlags, 0, 0, 0)
+func (i *inSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
+	return syscall.RawSyscall6(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(i)), receiveFlags, 0, 0, 0)
 }
 
 // describe fills in what recvmsg(2) has room for. That for descriptors is exact: with CMSG_SPACE the padding behind the last one could take
