@@ -169,6 +169,11 @@ var advices = []advice{
 	}},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
+	{"upgrade not heard of", is(errUnsaid,
+		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
+			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
+	{"upgrade of workers not heard of", is(errWorkersUnsaid,
+		"They are upgraded one after the other, which may still be going on. If in doubt upgrade again, which is refused as long as it is.")},
 	{"no serve", is(errNoServe,
 		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+

@@ -27,6 +27,14 @@ func TestAlso(t *testing.T) {
 	require.False(t, (&also{given: []string{"tcp:127.0.0.1:1"}}).overTLS())
 }
 
+// A process that is to go on with the node hears at hello of all plug-ins that it needs, whichever of them are defaults.
+func TestAlsoIsOffered(t *testing.T) {
+	cfg := nodes.Config{Also: []nodes.Endpoint{{Transport: transport.NewMemory()}}}
+	require.ElementsMatch(t, []string{"memory", "tcp"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)
+	cfg.Transport = transport.Unix()
+	require.ElementsMatch(t, []string{"memory", "unix"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)
+}
+
 func TestAlsoRefused(t *testing.T) {
 	for _, flags := range [][]string{
 		{"--also", "udp:127.0.0.1:1"}, {"--also", "127.0.0.1:1"}, {"--also", "tcp:here:1"}, {"--also", "tcp:unix:/x"}, {"--also", "tcp:"},

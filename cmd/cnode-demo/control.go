@@ -21,8 +21,12 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
-const stepLimit = 3 * time.Second
+const (
+	// helloLimit is how long a new process may take to start.
+	helloLimit = 5 * time.Second
+	// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
+	stepLimit = 3 * time.Second
+)
 
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
 type control struct {
@@ -49,10 +53,10 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 	}
 	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{feature}, Know: []string{feature}}
 	if cfg.Transport == nil {
-		c.offer.Terms.Plugins = []string{transport.TCP().Name()}
+		c.offer.Terms.Plugins = append(c.offer.Terms.Plugins, transport.TCP().Name())
 	}
 	c.offer.Freeze = c.freeze
-	c.offer.Deadlines = handoff.Deadlines{Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
+	c.offer.Deadlines = handoff.Deadlines{Hello: helloLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
 	}

@@ -22,14 +22,16 @@ func keepPeer(cfg *nodes.Config) *keeper {
 	k := &keeper{log: cfg.Logger}
 	cfg.Setup = func(n *nodes.Node) error {
 		expose(n)
-		return k.start(n)
+		before, _ := n.Inherited()
+		return k.start(n, before)
 	}
 	cfg.Handover = func(ctx context.Context) ([]byte, error) { return k.current.Load().handover(ctx) }
 	return k
 }
 
-func (k *keeper) start(n *nodes.Node) error {
-	p, err := startPeer(n, k.log)
+// start makes a peer. before is what the one of the process before has handed over: to the first peer only, for that one uses it up.
+func (k *keeper) start(n *nodes.Node, before []byte) error {
+	p, err := startPeer(n, k.log, before)
 	if err == nil {
 		k.current.Store(p)
 	}
@@ -52,7 +54,7 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 				<-gone
 				return nil
 			}
-			if err := k.start(n); err != nil {
+			if err := k.start(n, nil); err != nil {
 				return err
 			}
 			k.leaving.Go(func() { // a client that does not read may keep it

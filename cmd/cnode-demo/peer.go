@@ -31,10 +31,9 @@ type peer struct {
 
 const peerName = "peer"
 
-// startPeer starts and registers the process. stop ends it.
-func startPeer(n *nodes.Node, log *slog.Logger) (*peer, error) {
-	blob, _ := n.Inherited()
-	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(blob)}
+// startPeer starts and registers the process. before is what handover has given. stop ends it.
+func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
+	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(before)}
 	p.ctx, p.end = context.WithCancel(context.Background())
 	var err error
 	// A linked process that ends does not take this one along.

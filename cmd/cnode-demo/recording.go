@@ -11,41 +11,50 @@ import (
 )
 
 // A recording is the file of --trace; nil: there is none. It is opened at once, so that what is wrong with it is said before the node runs,
-// but what stands in it is another node's as long as it is not sure that this one runs.
+// but what stands in it is an earlier run's as long as it is not sure that this one runs. Two do not write one file: see claim.
 type recording struct {
-	path    string
 	file    *os.File
 	made    bool // it was not there before
 	capture *transport.Capture
 
-	mu    sync.Mutex
-	begun bool
-	early []byte // what is to be written once it has
+	mu     sync.Mutex
+	begun  bool
+	failed error  // of begin: nothing is written
+	early  []byte // what is to be written once it has begun
 }
 
+// errWritten says that another process has the file of --trace.
+var errWritten = errors.New("is written by another process")
+
 func openRecording(path string) (*recording, error) {
-	r := &recording{path: path}
-	var err error
-	const mode = 0o600 // it holds others' messages
-	r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if r.made = err == nil; errors.Is(err, fs.ErrExist) {
-		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, mode)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--trace: %w", err)
+	r := &recording{}
+	for own := false; !own; { // the file may go, with the one who has made it, while it is opened
+		var err error
+		const mode = 0o600 // it holds others' messages
+		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		if r.made = err == nil; errors.Is(err, fs.ErrExist) {
+			r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, mode)
+		}
+		if err == nil {
+			if own, err = claim(r.file); !own {
+				_ = r.file.Close() // nothing was written
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--trace: %w", err)
+		}
 	}
 	r.capture = transport.NewCapture(r)
 	return r, nil
 }
 
-// begin empties the file, and writes to it from now on: the node runs.
+// begin empties the file, and writes to it from now on: the node runs. Where it fails there is no recording, and finish says so again.
 func (r *recording) begin() error {
 	if r == nil {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.begun = true
 	info, err := r.file.Stat()
 	if err == nil && info.Mode().IsRegular() {
 		err = r.file.Truncate(0)
@@ -53,7 +62,7 @@ func (r *recording) begin() error {
 	if err == nil {
 		_, err = r.file.Write(r.early)
 	}
-	r.early = nil
+	r.begun, r.failed, r.early = err == nil, err, nil
 	if err != nil {
 		return fmt.Errorf("--trace: %w", err)
 	}
@@ -64,7 +73,10 @@ func (r *recording) begin() error {
 func (r *recording) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.begun {
+	switch {
+	case r.failed != nil:
+		return 0, r.failed
+	case !r.begun:
 		r.early = append(r.early, b...)
 		return len(b), nil
 	}
@@ -76,9 +88,14 @@ func (r *recording) finish() error {
 	if r == nil {
 		return nil
 	}
-	err := errors.Join(r.capture.Close(), r.file.Close())
+	err := r.capture.Close()
+	if err == nil {
+		err = r.failed
+	}
 	if r.made && !r.begun {
-		err = errors.Join(err, os.Remove(r.path))
+		err = errors.Join(err, discard(r.file))
+	} else {
+		err = errors.Join(err, r.file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("--trace: %w", err)

@@ -42,8 +42,9 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
 
 The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
 
---trace FILE records what connections carry, for Wireshark. --fault SEED is for trying out how others live with a bad line: bytes
-come and go late, and in odd pieces, but none is changed or lost.
+--trace FILE records what connections carry, for Wireshark. Where that fails, at the beginning or later, the node serves on, and serve
+says so at its end (exit 1). --fault SEED is for trying out how others live with a bad line: bytes come and go late, and in odd pieces,
+but none is changed or lost.
 
 --takeover goes on as the node of that name which runs already, in another process of the same user: connections, mailboxes and the
 name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
@@ -106,8 +107,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer c.close()
-	if err := record.begin(); err != nil {
-		fmt.Fprintln(errOut, err) // the node serves all the same
+	if err := record.begin(); err != nil { // connections that another process has handed over do not depend on it
+		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
 	listeners := n.Listeners()
 	l := listeners[0]

@@ -29,7 +29,10 @@ Of a serve with --workers, the process that accepts moves first, and is the one 
 worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
 If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
-standard error (exit 1). A serve with --fault or --trace cannot move.`,
+standard error (exit 1). It has 5 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
+knows, and ends if need be, the process that it has started, and none that this one starts.
+
+A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1
   cnode-demo upgrade cnode@127.0.0.1 --binary ./cnode-demo-new`,
 		Args: args("NAME"),
@@ -40,6 +43,12 @@ standard error (exit 1). A serve with --fault or --trace cannot move.`,
 	cmd.Flags().StringVar(&binary, "binary", "", "`PATH` of the program to start (default: the file now at the running one's own path)")
 	return cmd
 }
+
+// errUnsaid and errWorkersUnsaid say that nobody waits any more for an upgrade that may be going on.
+var (
+	errUnsaid        = errors.New("has not said what became of it")
+	errWorkersUnsaid = errors.New("what has become of its workers it has not said")
+)
 
 func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer) error {
 	name, err := o.checkTarget(name)
@@ -65,7 +74,7 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 	case errors.As(err, &refused):
 		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
-		return fmt.Errorf("%s (process %d) has not said what became of it: %w", name, ch.Peer().PID, err)
+		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, errUnsaid, err)
 	case len(words) < 3 || words[0] != "upgraded":
 		return fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
 	}
@@ -93,7 +102,7 @@ func awaitWorkers(ctx context.Context, name string) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is upgraded; what has become of its workers it has not said: %w", name, err)
+		return fmt.Errorf("%s is upgraded; %w: %w", name, errWorkersUnsaid, err)
 	case len(words) == 0 || words[0] != askWorkers:
 		return fmt.Errorf("%s is upgraded, and has answered %q when it was asked about its workers", name, words)
 	case len(words) > 1:

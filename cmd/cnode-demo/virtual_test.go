@@ -104,6 +104,12 @@ func TestTraceFileOfAnother(t *testing.T) {
 	w.fail(append(taken, path)...)
 	w.fail(append(taken, other)...)
 	require.NoFileExists(t, other)
+	if runtime.GOOS != "windows" { // nor does one that would run, under another name
+		for _, args := range [][]string{{"serve", "--name", "other@127.0.0.1"}, {"ping", s.name}} {
+			_, errOut := w.fail(append(args, "--trace", path)...)
+			require.Contains(t, errOut, "--trace: "+path+" "+errWritten.Error())
+		}
+	}
 	s.terminate(syscall.SIGTERM)
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -116,4 +122,40 @@ func TestTraceFileOfAnother(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(b), "is_auth", "a node that runs begins anew")
 	require.NotEmpty(t, b)
+}
+
+// A node that cannot be recorded serves all the same; that it was not recorded is said, at the beginning and at the end.
+func TestTraceFileFull(t *testing.T) {
+	const full = "/dev/full"
+	if runtime.GOOS != "linux" {
+		t.Skip("Linux has a file that is always full")
+	}
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1", "--trace", full)
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	s.await()
+	require.Equal(t, exitFailed, s.cmd.ProcessState.ExitCode())
+	require.Contains(t, s.errors(), "serve: --trace: write "+full)
+	require.Contains(t, s.errors(), "the node serves, and is not recorded")
+	require.FileExists(t, full)
+}
+
+// A recording whose beginning fails keeps nothing in memory, and is an error.
+func TestRecordingFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.pcap")
+	r, err := openRecording(path)
+	require.NoError(t, err)
+	require.NoError(t, r.capture.Flush())
+	require.NotEmpty(t, r.early)
+	whole := r.file
+	r.file, err = os.Open(path) // which cannot be written
+	require.NoError(t, err)
+	require.NoError(t, whole.Close())
+	require.ErrorContains(t, r.begin(), "--trace: ")
+	_, err = r.Write([]byte("x"))
+	require.Error(t, err)
+	require.Empty(t, r.early)
+	require.ErrorContains(t, r.finish(), "--trace: ", "although all that was captured has been flushed")
+	require.NoFileExists(t, path, "there was none before")
 }

@@ -55,7 +55,8 @@
 // Version 6 of the handshake is that of OTP 23 and later. In version 5 the
 // name carries half of the flags, and a complement follows the challenge. As B
 // it is accepted unasked; as A it is spoken on request
-// (InitiateOptions.Version5). OTP 27 and 29 accept it, OTP 25.2 closes.
+// (InitiateOptions.Version5). OTP 25 closes the connection up to 25.2, and
+// takes it again from 25.3 on, as OTP 27 and 29 do.
 //
 // # Names
 //

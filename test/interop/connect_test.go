@@ -222,7 +222,7 @@ func TestNotAllowed(t *testing.T) {
 	})
 }
 
-// The handshake of OTP 22 and before, which nodes take again since 25.3.
+// The handshake of OTP 22 and before. OTP 25 closes the connection up to 25.2, and takes it again from 25.3 on.
 func TestVersion5(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

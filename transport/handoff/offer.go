@@ -119,10 +119,13 @@ func (g *giving) kept(err error) (Handed, error) {
 }
 
 // hello finds out whether the two can do it at all. Nothing has stopped yet.
-func (g *giving) hello(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.d.Hello)
+func (g *giving) hello(caller context.Context) error {
+	ctx, cancel := context.WithTimeout(caller, g.d.Hello)
 	defer cancel()
 	m, err := g.receive(ctx, kindHello)
+	if errors.Is(err, context.DeadlineExceeded) && caller.Err() == nil { // it is still starting, most likely
+		return fmt.Errorf("the new process has not answered within %v: %w", g.d.Hello, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,39 @@
+//go:build unix
+
+package main
+
+import (
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/stretchr/testify/require"
+)
+
+// A peer that was killed has counted nothing, and its successor does not begin where an earlier process was.
+func TestKeeperCountsOnce(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	n, c := dialed(t, w, s.name)
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	sink := func(last ei.Atom) {
+		t.Helper()
+		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), last, ei.Binary("x")}))
+	}
+	sink("false")
+	require.Equal(t, s.cmd.Process.Pid, servedBy(t, c)) // and so counted
+	s.upgrade(s.cmd.Process.Pid)
+	s.exits()
+	where, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+	require.NoError(t, err)
+	require.NoError(t, box.SendExit(t.Context(), where.(ei.Pid), ei.Atom("kill")))
+	require.Eventually(t, func() bool {
+		now, err := n.RPC(t.Context(), s.name, "erlang", "whereis", ei.Atom("peer"))
+		require.NoError(t, err)
+		return now != ei.Atom("undefined") && now != where
+	}, waitLimit, waitLimit/1000)
+	sink("true")
+	m, err := box.Receive(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "{count,1}", m.Payload.String())
+}
