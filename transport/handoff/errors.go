@@ -17,6 +17,9 @@ var (
 	ErrDescriptorsLost = errors.New("descriptors were lost on arrival: more than expected, no number free, or refused by the system")
 	// ErrAncillary says that ancillary data came which is not of descriptors; all descriptors beside it are closed.
 	ErrAncillary = errors.New("ancillary data that is not of descriptors")
+	// ErrLate says that the rest of a session, or of a framed message, did not come in time. It is an os.ErrDeadlineExceeded too, as what a
+	// context ends is, and that loses nothing; this is the end of what was received from.
+	ErrLate = errors.New("the rest did not come")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
 	ErrMalformed = errors.New("malformed message")
 	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"time"
 )
 
 // A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a
@@ -148,6 +150,43 @@ func (b *byteStream) close() (err error) {
 	}
 	b.held = nil
 	return errors.Join(err, b.came.Close())
+}
+
+// A patience bounds how long the rest of something may take whose beginning is there, however many calls wait for it.
+type patience struct {
+	what  string
+	limit time.Duration
+	began time.Time // when the rest was first waited for; zero: not yet
+}
+
+// wait calls read, which waits for a part of the rest.
+func (p *patience) wait(ctx context.Context, read func(context.Context) error) error {
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	until := p.began.Add(p.limit)
+	limited, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	err := read(limited)
+	late := ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
+	if single(ctx) { // who only looks is not told by its context
+		late = errors.Is(err, os.ErrDeadlineExceeded) && time.Now().After(until)
+	}
+	if late {
+		return fmt.Errorf("%w, of a %s, within %v: %w", ErrLate, p.what, p.limit, os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+// over says that all is there.
+func (p *patience) over() { p.began = time.Time{} }
+
+// gaveUp tells whether a call has ended because its context let it wait no longer, which loses nothing.
+func gaveUp(ctx context.Context, err error) bool {
+	if errors.Is(err, ErrLate) {
+		return false
+	}
+	return ctx.Err() != nil && errors.Is(err, ctx.Err()) || single(ctx) && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // malformed makes an error of what does not follow a carrier's format.
