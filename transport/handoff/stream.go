@@ -173,7 +173,7 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 		late = errors.Is(err, os.ErrDeadlineExceeded) && time.Now().After(until)
 	}
 	if late {
-		return fmt.Errorf("%w, of a %s, within %v: %w", ErrLate, p.what, p.limit, os.ErrDeadlineExceeded)
+		return fmt.Errorf("%w, %v for a %s: %w", ErrLate, p.limit, p.what, os.ErrDeadlineExceeded)
 	}
 	return err
 }
