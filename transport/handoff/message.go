@@ -72,22 +72,11 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, failed("message connection", nil, err)
 	}
-	if err := m.tellEmpty(); err != nil {
+	if err := m.conn.tellEmpty(); err != nil {
 		return nil, failed("message connection", nil, err)
 	}
 	m.conn.own()
 	return m, nil
-}
-
-// tellEmpty has packets tell who sent them, for else an empty one would be the end.
-func (m *MessageConn) tellEmpty() error {
-	if m.conn.kind != syscall.SOCK_SEQPACKET {
-		return nil
-	}
-	if err := m.conn.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
 }
 
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
@@ -331,7 +320,7 @@ func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := m.tellEmpty(); err != nil {
+	if err := m.conn.tellEmpty(); err != nil {
 		return nil, nil, failed("receive message", nil, err)
 	}
 	m.in.exact = true

@@ -257,6 +257,10 @@ func TestHostileHeir(t *testing.T) {
 	sum := func(s string, n int) step {
 		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
 	}
+	empty := ErrLeft // which it looks like
+	if runtime.GOOS == "linux" {
+		empty = ErrMalformed
+	}
 	for _, tt := range []struct {
 		name  string
 		steps []step
@@ -265,7 +269,7 @@ func TestHostileHeir(t *testing.T) {
 	}{
 		{"silence", nil, StepHello, context.DeadlineExceeded},
 		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
-		{"an empty packet", []step{say(nil)}, StepHello, ErrLeft},
+		{"an empty packet", []step{say(nil)}, StepHello, empty},
 		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
 		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
 		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
