@@ -200,7 +200,13 @@ func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 		return data, stolen, nil
 	}
 	fd, err := m.set.Steal(0)
-	return data, fd, errors.Join(err, m.set.Close())
+	if err != nil {
+		return nil, stolen, err
+	}
+	if err := m.set.Close(); err != nil {
+		return nil, stolen, errors.Join(err, closeFD(fd))
+	}
+	return data, fd, nil
 }
 
 func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
@@ -367,7 +373,10 @@ func FileConn(f *os.File) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, failed("adopt", s.Local, err)
 	}
-	return c.(*net.UnixConn), f.Close()
+	if err := f.Close(); err != nil {
+		return nil, failed("adopt", s.Local, errors.Join(err, c.Close()))
+	}
+	return c.(*net.UnixConn), nil
 }
 
 // unwrapOp takes off what a lower level has said of the operation.

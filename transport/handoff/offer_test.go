@@ -350,6 +350,7 @@ func TestHostileOwner(t *testing.T) {
 		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1<<40, []byte("ab")), nil}}, ErrLimit},
 		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
 		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
+		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
 		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}}, ErrMalformed},
 		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
 		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
