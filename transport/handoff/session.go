@@ -228,7 +228,8 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 	if err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
-	r.conn, r.in, r.rest = c, byteStream{conn: c, room: 1}, patience{what: "session", limit: r.config.Timeout}
+	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
+	r.in = byteStream{conn: c, room: 1, most: 2} // of a session, and of one whose beginning came with its end
 	return r, nil
 }
 

@@ -453,6 +453,7 @@ func TestSessionDescriptors(t *testing.T) {
 		{"many", []part{{good, slicesRepeat(fd, 200)}}, ErrDescriptorsLost},
 		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, ErrMalformed},
 		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, ErrMalformed},
+		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
 		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
 		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
 	} {

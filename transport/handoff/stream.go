@@ -16,6 +16,7 @@ import (
 type byteStream struct {
 	conn   *Conn
 	room   int  // descriptors that one message may have
+	most   int  // descriptors that may be held; 0: any number
 	exact  bool // do not read ahead
 	buf    []byte
 	r, w   int   // buf[r:w] is yet to be used
@@ -66,6 +67,9 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 			return 0, err
 		}
 		b.held = append(b.held, arrival{fd, place, place + int64(k)})
+	}
+	if b.most > 0 && len(b.held) > b.most {
+		return k, malformed("%d descriptors, and what the first came with is not all there", len(b.held))
 	}
 	return k, b.came.Close() // all have been stolen
 }
