@@ -87,6 +87,9 @@ func (c *control) accept(ctx context.Context) {
 	for {
 		conn, err := c.socket.Accept(ctx)
 		if err != nil {
+			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+				c.log.Warn("control socket: upgrade and --takeover will not find this process any more", "error", err)
+			}
 			return
 		}
 		c.visits.Go(func() { c.visit(ctx, conn) })

@@ -180,19 +180,19 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
-	pipe = &FDSet{}
+	beside := &FDSet{}
 	defer func() {
 		if err != nil {
-			_ = pipe.Close()
+			_ = beside.Close()
 		}
 	}()
-	m, err := t.next(freezing, set, pipe)
+	m, err := t.next(freezing, set, beside)
 	if err != nil {
 		return nil, nil, StepFreeze, err
 	}
 	offering, cancel := context.WithTimeout(ctx, t.d.Offer)
 	defer cancel()
-	for ; ; m, err = t.next(offering, set, pipe) {
+	for ; ; m, err = t.next(offering, set, beside) {
 		if err != nil {
 			return nil, nil, StepOffer, err
 		}
@@ -206,10 +206,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 			}
 			continue
 		case kindStateFile:
-			state, err = sealedState(pipe, m.total, t.a.Terms.StateBytes)
-			if err == nil {
-				pipe = &FDSet{}
-			}
+			state, err = sealedState(beside, m.total, t.a.Terms.StateBytes)
 		case kindState:
 			t.pass(HeirDescriptorsAll)
 			state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
@@ -222,13 +219,13 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 		break
 	}
 	t.pass(HeirStateAll)
-	if m, err = t.next(offering, set, pipe); err == nil && m.kind != kindOffer {
+	if m, err = t.next(offering, set, beside); err == nil && m.kind != kindOffer {
 		err = malformed("message %d in place of the offer", m.kind)
 	}
 	if err == nil && (m.first != set.Len() || m.total != len(state)) {
 		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(state))
 	}
-	return state, pipe, StepOffer, err
+	return state, beside, StepOffer, err
 }
 
 // next receives a message of the offer. Descriptors that are handed over go into set, others into beside.

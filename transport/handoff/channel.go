@@ -34,6 +34,9 @@ func NewChannel(conn *net.UnixConn) (*Channel, error) {
 	if err == nil {
 		err = sameUser(cred)
 	}
+	if err == nil {
+		err = unwrapOp(c.tellEmpty())
+	}
 	if err != nil {
 		return nil, failed("channel", c.peer, err)
 	}
@@ -127,7 +130,8 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 	return words, failed("ask", ch.conn.peer, err)
 }
 
-// Wait waits until the other end is closed: until the other process has ended, say. What it sends meanwhile is thrown away.
+// Wait waits until the other end is closed: until the other process has ended, say. What it sends meanwhile is thrown away. On systems
+// other than Linux an empty packet looks like the end.
 func (ch *Channel) Wait(ctx context.Context) error {
 	set := &FDSet{}
 	for {

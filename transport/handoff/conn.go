@@ -166,6 +166,17 @@ func (c *Conn) ReceiveCredentials(on bool) error {
 	return failed(op, c.peer, err)
 }
 
+// tellEmpty has packets of a connection tell who sent them, where that goes, for else an empty one would be the end.
+func (c *Conn) tellEmpty() error {
+	if c.kind != syscall.SOCK_SEQPACKET {
+		return nil
+	}
+	if err := c.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
 // Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin
 // until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without, and an error after part of p is out is
 // transport.ErrPoisoned, for this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too

@@ -465,6 +465,23 @@ func TestLend(t *testing.T) {
 	require.Equal(t, wrong, Lend(func([]int) error { return wrong }, a))
 }
 
+// impatient are the contexts of callers who do not wait long, and what they are told.
+func impatient(t testing.TB) map[string]func() (context.Context, error) {
+	return map[string]func() (context.Context, error){
+		"deadline": func() (context.Context, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			t.Cleanup(cancel)
+			return ctx, context.DeadlineExceeded
+		},
+		"no wait": func() (context.Context, error) { return transport.NoWait(), os.ErrDeadlineExceeded },
+		"no wait, derived": func() (context.Context, error) {
+			ctx, cancel := context.WithCancel(transport.NoWait())
+			t.Cleanup(cancel)
+			return ctx, os.ErrDeadlineExceeded
+		},
+	}
+}
+
 // With transport.NoWait nothing waits: not for a message, not for room, and not for another call's turn.
 func TestSingleTry(t *testing.T) {
 	noLeak(t)

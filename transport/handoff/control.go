@@ -18,7 +18,7 @@ const helloLimit = 5 * time.Second
 // A Control is an owner's control socket: whoever wants what it has, or wants it to do something, comes there. Its directory is one of the
 // user's own, which nobody else can look into, and every visitor's process is of the same user.
 type Control struct {
-	acceptor
+	*acceptor
 	path string
 	pin  *pin
 }
@@ -38,31 +38,16 @@ func ListenControl(path string) (*Control, error) {
 	}
 	defer unlock()
 	c := &Control{path: path}
-	err = c.listen(addr)
+	c.acceptor, c.pin, err = listenPackets(addr, path)
 	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
 		if err = os.Remove(path); err == nil {
-			err = c.listen(addr)
+			c.acceptor, c.pin, err = listenPackets(addr, path)
 		}
 	}
 	if err != nil {
 		return nil, failed(op, addr, err)
 	}
 	return c, nil
-}
-
-func (c *Control) listen(addr transport.Addr) (err error) {
-	c.pin, err = pinned(addr, func() (err error) {
-		c.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: c.path, Net: "unixpacket"})
-		return err
-	})
-	if err != nil {
-		if c.l != nil {
-			err = errors.Join(err, c.l.Close())
-		}
-		return err
-	}
-	c.l.SetUnlinkOnClose(false)
-	return nil
 }
 
 // abandoned tells whether there is a socket at a path at which nobody listens any more.
@@ -108,8 +93,7 @@ func ImportControl(fd int, path string) (*Control, error) {
 	if !ok {
 		return nil, failed(op, addr, errors.Join(fmt.Errorf("no UNIX socket: %w", syscall.EINVAL), l.Close(), p.close()))
 	}
-	u.SetUnlinkOnClose(false)
-	return &Control{acceptor: acceptor{l: u}, path: path, pin: p}, nil
+	return &Control{acceptor: newAcceptor(u), path: path, pin: p}, nil
 }
 
 // Path is where it listens.
@@ -119,10 +103,10 @@ func (c *Control) Path() string { return c.path }
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
 
 // Close stops listening and removes the socket's file, if it is still its own. Accept comes back with net.ErrClosed.
-func (c *Control) Close() error { return errors.Join(c.l.Close(), c.pin.remove()) }
+func (c *Control) Close() error { return errors.Join(c.close(), c.pin.remove()) }
 
 // Release stops listening in this process: it goes on in another one.
-func (c *Control) Release() error { return errors.Join(c.l.Close(), c.pin.close()) }
+func (c *Control) Release() error { return errors.Join(c.close(), c.pin.close()) }
 
 // A Visit is somebody at the control socket. Either it asks for something, or it is a new owner that wants all.
 type Visit struct {
@@ -131,7 +115,8 @@ type Visit struct {
 	asks    bool
 }
 
-// Accept waits for the next visitor: see Hear. One call at a time; others wait. net.ErrClosed is the end.
+// Accept waits for the next visitor: see Hear. One call at a time; others wait. A want of descriptors or memory does not end it: it tries
+// again, after a pause. net.ErrClosed is the end.
 func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 	conn, err := c.accept(ctx)
 	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)

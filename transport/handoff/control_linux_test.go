@@ -1,15 +1,29 @@
 package handoff
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
+
+// An empty packet is a message, and not the end of a channel.
+func TestEmptyPacket(t *testing.T) {
+	one, other := channels(t)
+	require.NoError(t, one.conn.Send(soon(t), nil))
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, other.Wait(short), context.DeadlineExceeded)
+	require.NoError(t, one.conn.Send(soon(t), nil))
+	require.NoError(t, one.Close())
+	require.NoError(t, other.Wait(soon(t)))
+}
 
 // A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
 func TestControlOfAnotherUser(t *testing.T) {

@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -17,6 +18,9 @@ var (
 	ErrDescriptorsLost = errors.New("descriptors were lost on arrival: more than expected, no number free, or refused by the system")
 	// ErrAncillary says that ancillary data came which is not of descriptors; all descriptors beside it are closed.
 	ErrAncillary = errors.New("ancillary data that is not of descriptors")
+	// ErrLate says that the rest of a session, or of a framed message, did not come in time. It is an os.ErrDeadlineExceeded too, as what a
+	// context ends is, and that loses nothing; this is the end of what was received from.
+	ErrLate = errors.New("the rest did not come in time")
 	// ErrMalformed says that what came does not follow the carrier's format, or contradicts itself.
 	ErrMalformed = errors.New("malformed message")
 	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
@@ -24,6 +28,16 @@ var (
 	// ErrForbidden says that the peer's credentials do not allow what it asks for.
 	ErrForbidden = errors.New("the peer is not allowed to")
 )
+
+// exhausted tells a want of descriptors or memory, which passes.
+func exhausted(err error) bool {
+	for _, no := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ENOSPC} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
 
 // failed makes the error of an operation that has failed with a peer; nil stays nil.
 func failed(op string, peer transport.Addr, err error) error {

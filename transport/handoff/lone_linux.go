@@ -42,7 +42,8 @@ type vigil struct {
 	watch bool // the epoll descriptor looks
 	err   error
 
-	mu    sync.Mutex // guards the making of file
+	mu    sync.Mutex // guards until, and the making of file
+	until time.Time  // the deadline; zero: none
 	file  *os.File   // the epoll descriptor
 	raw   syscall.RawConn
 	epoll int
@@ -153,7 +154,7 @@ func (v *vigil) park(try func(uintptr) bool) error {
 	if try(uintptr(s.fd)) {
 		return nil
 	}
-	if err := v.open(); err != nil {
+	if done, err := v.glance(try); done || err != nil {
 		return err
 	}
 	v.try, v.err = try, nil
@@ -166,6 +167,27 @@ func (v *vigil) park(try func(uintptr) bool) error {
 		return net.ErrClosed
 	}
 	return err
+}
+
+// glance makes the epoll descriptor. As long as there is none to be had it tries from time to time, and is done when that has succeeded:
+// somebody may have to wait for the first time long after the socket was made, and that is not to be the socket's end.
+func (v *vigil) glance(try func(uintptr) bool) (done bool, err error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		if err := v.open(); !exhausted(err) {
+			return false, err
+		}
+		select {
+		case <-v.s.ending:
+			return false, net.ErrClosed
+		case <-time.After(pause):
+		}
+		if v.ended() {
+			return false, os.ErrDeadlineExceeded
+		}
+		if try(uintptr(v.s.fd)) {
+			return true, nil
+		}
+	}
 }
 
 // attempt is called before the wait and after each time that something has happened, by the poller, so that the epoll descriptor is open.
@@ -216,7 +238,10 @@ func (v *vigil) open() error {
 		return errors.Join(err, closeFD(epoll))
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
-	err = file.SetDeadline(time.Time{})
+	err = file.SetDeadline(v.until)
+	if errors.Is(err, os.ErrNoDeadline) { // the Go poller could not take it
+		err = os.NewSyscallError("epoll_ctl", unix.ENOMEM)
+	}
 	if err == nil {
 		v.raw, err = file.SyscallConn()
 	}
@@ -229,14 +254,19 @@ func (v *vigil) open() error {
 
 // deadline ends waits that go on then; a past one those that go on now.
 func (v *vigil) deadline(t time.Time) error {
-	if !v.s.enter() {
-		return net.ErrClosed
-	}
-	defer v.s.leave()
-	if err := v.open(); err != nil {
-		return err
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.until = t
+	if v.file == nil {
+		return nil
 	}
 	return v.file.SetReadDeadline(t)
+}
+
+func (v *vigil) ended() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return !v.until.IsZero() && time.Now().After(v.until)
 }
 
 func (v *vigil) close() {

@@ -43,9 +43,8 @@ type MessageConfig struct {
 //
 // Methods may be called concurrently; each message stays whole.
 type MessageConn struct {
-	conn    *Conn
-	max     int
-	timeout time.Duration
+	conn *Conn
+	max  int
 
 	sending turns
 	head    [frameHeader]byte
@@ -55,6 +54,7 @@ type MessageConn struct {
 	set       FDSet      // of a packet
 	in        byteStream // framed
 	partial   frame
+	rest      patience
 	broken    error
 }
 
@@ -64,7 +64,6 @@ type frame struct {
 	length    int
 	data      []byte
 	fd        int
-	began     time.Time // when its rest was first waited for; zero: not yet
 }
 
 // NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success. A nil config is the default.
@@ -73,26 +72,15 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, failed("message connection", nil, err)
 	}
-	if err := m.tellEmpty(); err != nil {
+	if err := m.conn.tellEmpty(); err != nil {
 		return nil, failed("message connection", nil, err)
 	}
 	m.conn.own()
 	return m, nil
 }
 
-// tellEmpty has packets tell who sent them, for else an empty one would be the end.
-func (m *MessageConn) tellEmpty() error {
-	if m.conn.kind != syscall.SOCK_SEQPACKET {
-		return nil
-	}
-	if err := m.conn.ReceiveCredentials(true); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
-}
-
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
-	m := &MessageConn{max: DefaultMaxMessage, timeout: DefaultMessageTimeout}
+	m := &MessageConn{max: DefaultMaxMessage, rest: patience{what: "message", limit: DefaultMessageTimeout}}
 	if config != nil {
 		if config.MaxMessage < 0 || config.MaxMessage > longestFrame || config.Timeout < 0 {
 			return nil, fmt.Errorf("limit of %d bytes, %v: %w", config.MaxMessage, config.Timeout, syscall.EINVAL)
@@ -101,7 +89,7 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 			m.max = config.MaxMessage
 		}
 		if config.Timeout > 0 {
-			m.timeout = config.Timeout
+			m.rest.limit = config.Timeout
 		}
 	}
 	c, err := borrow(conn)
@@ -171,8 +159,8 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 // Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed,
 // but the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit,
 // which is gone, and ErrDescriptorsLost, beside the payload: the next message can be received. Over a stream every error is final: EMSGSIZE
-// for a message beyond the limit, ErrMalformed for an attachment that is announced and did not come, io.ErrUnexpectedEOF,
-// os.ErrDeadlineExceeded for a rest that did not come in time.
+// for a message beyond the limit, ErrMalformed for an attachment that is announced and did not come, io.ErrUnexpectedEOF, ErrLate for a
+// rest that did not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
@@ -212,7 +200,13 @@ func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 		return data, stolen, nil
 	}
 	fd, err := m.set.Steal(0)
-	return data, fd, errors.Join(err, m.set.Close())
+	if err != nil {
+		return nil, stolen, err
+	}
+	if err := m.set.Close(); err != nil {
+		return nil, stolen, errors.Join(err, closeFD(fd))
+	}
+	return data, fd, nil
 }
 
 func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
@@ -220,7 +214,7 @@ func (m *MessageConn) receiveFrame(ctx context.Context) ([]byte, int, error) {
 		return nil, stolen, m.broken
 	}
 	data, fd, err := m.frame(ctx)
-	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err == nil || gaveUp(ctx, err) {
 		return data, fd, err
 	}
 	m.broken = err
@@ -239,7 +233,7 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 			return nil, stolen, err
 		}
 		if len(m.in.data()) < frameHeader {
-			if err := m.rest(ctx, func(ctx context.Context) error { return m.in.fill(ctx, frameHeader) }); err != nil {
+			if err := m.rest.wait(ctx, func(ctx context.Context) error { return m.in.fill(ctx, frameHeader) }); err != nil {
 				return nil, stolen, err
 			}
 		}
@@ -265,7 +259,7 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 		}
 		read := m.more
 		if len(m.in.data()) == 0 {
-			read = func(ctx context.Context) error { return m.rest(ctx, m.more) }
+			read = func(ctx context.Context) error { return m.rest.wait(ctx, m.more) }
 		}
 		if err := read(ctx); err != nil {
 			return nil, stolen, err
@@ -273,6 +267,7 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 	}
 	data, fd := p.data, p.fd
 	*p = frame{fd: stolen}
+	m.rest.over()
 	return data, fd, nil
 }
 
@@ -281,21 +276,6 @@ func (m *MessageConn) more(ctx context.Context) error {
 	p := &m.partial
 	n, err := m.in.read(ctx, p.data[len(p.data):min(cap(p.data), p.length)])
 	p.data = p.data[:len(p.data)+n]
-	return err
-}
-
-// rest waits for part of a message whose first byte is there.
-func (m *MessageConn) rest(ctx context.Context, read func(context.Context) error) error {
-	p := &m.partial
-	if p.began.IsZero() {
-		p.began = time.Now()
-	}
-	limited, cancel := context.WithDeadline(ctx, p.began.Add(m.timeout))
-	defer cancel()
-	err := read(limited)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the rest of the message did not come within %v: %w", m.timeout, os.ErrDeadlineExceeded)
-	}
 	return err
 }
 
@@ -346,7 +326,7 @@ func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := m.tellEmpty(); err != nil {
+	if err := m.conn.tellEmpty(); err != nil {
 		return nil, nil, failed("receive message", nil, err)
 	}
 	m.in.exact = true
@@ -393,7 +373,10 @@ func FileConn(f *os.File) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, failed("adopt", s.Local, err)
 	}
-	return c.(*net.UnixConn), f.Close()
+	if err := f.Close(); err != nil {
+		return nil, failed("adopt", s.Local, errors.Join(err, c.Close()))
+	}
+	return c.(*net.UnixConn), nil
 }
 
 // unwrapOp takes off what a lower level has said of the operation.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -300,6 +301,7 @@ func TestFrameLies(t *testing.T) {
 	}
 }
 
+// Part of a message and silence is an error in time, whoever waits for ever.
 func TestFrameSilence(t *testing.T) {
 	for _, wire := range []string{"\x80", "\x80\x00\x00", "\x80\x00\x00\x05", "\x80\x00\x00\x05data"} {
 		noLeak(t)
@@ -307,29 +309,44 @@ func TestFrameSilence(t *testing.T) {
 		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
 		before := openDescriptors()
 		_, _, err := m.Receive(context.Background())
+		require.ErrorIs(t, err, ErrLate)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Empty(t, leftOver(before, openDescriptors()))
+
+		a, m = hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: 10 * time.Millisecond})
+		sendRaw(t, a, []byte(wire), unix.UnixRights(file(t, "f")))
+		before = openDescriptors()
+		for begun := time.Now(); m.broken == nil; time.Sleep(time.Millisecond) { // nor for one who only looks
+			require.Less(t, time.Since(begun), 20*time.Second)
+			_, _, err = m.Receive(transport.NoWait())
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		require.ErrorIs(t, err, ErrLate)
 		require.Empty(t, leftOver(before, openDescriptors()))
 	}
 }
 
 // A context that ends within a message loses nothing of it.
 func TestMessageGoesOn(t *testing.T) {
-	noLeak(t)
-	a, m := hostile(t, unix.SOCK_STREAM, nil)
-	control := unix.UnixRights(file(t, "f"))
-	for _, b := range []byte("\x80\x00\x00\x04data") {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		_, _, err := m.Receive(ctx)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		cancel()
-		sendRaw(t, a, []byte{b}, control)
-		control = nil
+	for name, patience := range impatient(t) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, m := hostile(t, unix.SOCK_STREAM, nil)
+			control := unix.UnixRights(file(t, "f"))
+			for _, b := range []byte("\x80\x00\x00\x04data") {
+				ctx, want := patience()
+				_, _, err := m.Receive(ctx)
+				require.ErrorIs(t, err, want)
+				sendRaw(t, a, []byte{b}, control)
+				control = nil
+			}
+			data, f, err := m.Receive(soon(t))
+			require.NoError(t, err)
+			require.Equal(t, "data", string(data))
+			require.Equal(t, "f", text(t, f))
+			require.NoError(t, f.Close())
+		})
 	}
-	data, f, err := m.Receive(soon(t))
-	require.NoError(t, err)
-	require.Equal(t, "data", string(data))
-	require.Equal(t, "f", text(t, f))
-	require.NoError(t, f.Close())
 }
 
 func TestPacketBeyondLimit(t *testing.T) {

@@ -257,6 +257,10 @@ func TestHostileHeir(t *testing.T) {
 	sum := func(s string, n int) step {
 		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
 	}
+	empty := ErrLeft // which it looks like
+	if runtime.GOOS == "linux" {
+		empty = ErrMalformed
+	}
 	for _, tt := range []struct {
 		name  string
 		steps []step
@@ -265,7 +269,7 @@ func TestHostileHeir(t *testing.T) {
 	}{
 		{"silence", nil, StepHello, context.DeadlineExceeded},
 		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
-		{"an empty packet", []step{say(nil)}, StepHello, ErrLeft},
+		{"an empty packet", []step{say(nil)}, StepHello, empty},
 		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
 		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
 		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
@@ -346,6 +350,7 @@ func TestHostileOwner(t *testing.T) {
 		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1<<40, []byte("ab")), nil}}, ErrLimit},
 		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
 		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
+		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
 		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}}, ErrMalformed},
 		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
 		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},

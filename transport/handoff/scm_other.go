@@ -31,6 +31,7 @@ func emptyCarries(int) bool                    { return false }
 func noRoom(error) bool                        { return false }
 func closeFD(int) error                        { return errors.ErrUnsupported }
 
+func pending(*net.UnixListener) (bool, error)   { return false, errors.ErrUnsupported }
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
 func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUnsupported }
 

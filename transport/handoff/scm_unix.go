@@ -3,6 +3,7 @@
 package handoff
 
 import (
+	"net"
 	"os"
 	"syscall"
 
@@ -18,6 +19,25 @@ func socketKind(raw syscall.RawConn) (kind int, err error) {
 		return 0, e
 	}
 	return kind, os.NewSyscallError("getsockopt SO_TYPE", err)
+}
+
+// pending tells whether a connection waits to be accepted.
+func pending(l *net.UnixListener) (there bool, err error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	e := raw.Control(func(fd uintptr) {
+		for err = unix.EINTR; err == unix.EINTR; {
+			var n int
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			there = n > 0
+		}
+	})
+	if e != nil {
+		return false, e
+	}
+	return there, os.NewSyscallError("poll", err)
 }
 
 // settle judges a message that has been received into p, with control data and flags, and takes its descriptors.

@@ -171,7 +171,7 @@ func (j *JSONConn) Close() error { return j.conn.Close() }
 
 // A JSONListener accepts JSONConns.
 type JSONListener struct {
-	acceptor
+	*acceptor
 	pin     *pin
 	closing sync.Once
 	failure error
@@ -187,25 +187,34 @@ func ListenJSON(path string) (*JSONListener, error) {
 	if err != nil {
 		return nil, failed("listen", addr, err)
 	}
-	j := &JSONListener{}
-	j.pin, err = pinned(addr, func() (err error) {
-		j.l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	a, pin, err := listenPackets(addr, path)
+	if err != nil {
+		return nil, failed("listen", addr, err)
+	}
+	return &JSONListener{acceptor: a, pin: pin}, nil
+}
+
+// listenPackets makes a listener of sequenced packets, and the pin of its file.
+func listenPackets(addr transport.Addr, path string) (*acceptor, *pin, error) {
+	var l *net.UnixListener
+	pin, err := pinned(addr, func() (err error) {
+		l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 		return err
 	})
 	if err != nil {
-		if j.l != nil {
-			err = errors.Join(err, j.l.Close())
+		if l != nil {
+			err = errors.Join(err, l.Close())
 		}
-		return nil, failed("listen", addr, err)
+		return nil, nil, err
 	}
-	j.l.SetUnlinkOnClose(false) // the pin knows better
-	return j, nil
+	return newAcceptor(l), pin, nil
 }
 
 // Addr is where it listens.
 func (j *JSONListener) Addr() transport.Addr { return transport.FromNetAddr(j.l.Addr()) }
 
-// Accept waits for the next connection. One call at a time; others wait.
+// Accept waits for the next connection. One call at a time; others wait. A want of descriptors or memory does not end it: it tries again,
+// after a pause. net.ErrClosed is the end.
 func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 	c, err := j.accept(ctx)
 	if err != nil {
@@ -221,6 +230,6 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 // Close stops listening and removes the socket's file, wherever its directory is by now. It may be called any number of times. Accept comes
 // back with net.ErrClosed; connections live on.
 func (j *JSONListener) Close() error {
-	j.closing.Do(func() { j.failure = errors.Join(j.l.Close(), j.pin.remove()) })
+	j.closing.Do(func() { j.failure = errors.Join(j.close(), j.pin.remove()) })
 	return j.failure
 }

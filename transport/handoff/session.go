@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -205,7 +204,7 @@ type Receiver struct {
 	config ReceiverConfig
 	turn   turns
 	in     byteStream
-	began  time.Time // when the rest of a session was first waited for; zero: not yet
+	rest   patience
 	broken error
 }
 
@@ -229,7 +228,8 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 	if err != nil {
 		return nil, failed("receive sessions", nil, err)
 	}
-	r.conn, r.in = c, byteStream{conn: c, room: 1}
+	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
+	r.in = byteStream{conn: c, room: 1, most: 2} // of a session, and of one whose beginning came with its end
 	return r, nil
 }
 
@@ -247,9 +247,9 @@ func (r *Receiver) Close() error {
 
 // Receive waits for the next session and puts it into s; what s held before is closed. io.EOF is the forwarder's end between two sessions.
 // A context that ends loses nothing: the next call goes on. Every other error is final, closes all that came with the session, and is that
-// of all later calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, os.ErrDeadlineExceeded for one
-// whose rest did not come within the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or
-// with one that is not what it says; ErrDescriptorsLost for more than one.
+// of all later calls; close the Receiver then: io.ErrUnexpectedEOF for part of a session before the end, ErrLate for one whose rest did not
+// come within the Timeout, ErrMalformed for one that is oversized or contradicts itself, comes without a descriptor, or with one that is
+// not what it says; ErrDescriptorsLost for more than one.
 func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 	const op = "receive session"
 	if err := r.turn.take(ctx); err != nil {
@@ -266,7 +266,7 @@ func (r *Receiver) Receive(ctx context.Context, s *Session) error {
 		return failed(op, r.conn.peer, r.broken)
 	}
 	err := r.receive(ctx, s)
-	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err == nil || gaveUp(ctx, err) {
 		return failed(op, r.conn.peer, err)
 	}
 	r.broken = errors.Join(err, s.Close(), r.in.close())
@@ -286,14 +286,14 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	if in.with(first) == 0 {
 		return malformed("a session begins without a descriptor")
 	}
-	if err := r.rest(ctx, sessionLead); err != nil {
+	if err := r.fill(ctx, sessionLead); err != nil {
 		return err
 	}
 	length := int(in.data()[1])<<8 | int(in.data()[2])
 	if length > maxHeader {
 		return malformed("a session's header of %d bytes, more than %d", length, maxHeader)
 	}
-	if err := r.rest(ctx, sessionLead+length); err != nil {
+	if err := r.fill(ctx, sessionLead+length); err != nil {
 		return err
 	}
 	h, size, err := parseHeader(in.data()[sessionLead : sessionLead+length])
@@ -301,10 +301,10 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		return err
 	}
 	whole := sessionLead + length + size
-	if err := r.rest(ctx, whole); err != nil {
+	if err := r.fill(ctx, whole); err != nil {
 		return err
 	}
-	r.began = time.Time{}
+	r.rest.over()
 	if in.passed(first+int64(whole)) > 1 { // all came in one read: another is due to a session that follows
 		return malformed("a session with more than one descriptor")
 	}
@@ -319,21 +319,12 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	return in.use(whole)
 }
 
-// rest waits until n bytes of a session are there, whose first is.
-func (r *Receiver) rest(ctx context.Context, n int) error {
+// fill waits until n bytes of a session are there, whose first is.
+func (r *Receiver) fill(ctx context.Context, n int) error {
 	if len(r.in.data()) >= n {
 		return nil
 	}
-	if r.began.IsZero() {
-		r.began = time.Now()
-	}
-	limited, cancel := context.WithDeadline(ctx, r.began.Add(r.config.Timeout))
-	defer cancel()
-	err := r.in.fill(limited, n)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the rest of the session did not come within %v: %w", r.config.Timeout, os.ErrDeadlineExceeded)
-	}
-	return err
+	return r.rest.wait(ctx, func(ctx context.Context) error { return r.in.fill(ctx, n) })
 }
 
 // check compares a descriptor with what the session says of it.

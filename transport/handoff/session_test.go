@@ -339,24 +339,27 @@ func TestSessionsInPieces(t *testing.T) {
 
 // A context that ends within a session loses nothing of it.
 func TestReceiveGoesOn(t *testing.T) {
-	noLeak(t)
-	a, r := receiver(t, nil)
 	fd, h := v4(t)
 	wire, err := appendSession(nil, &h, 4)
 	require.NoError(t, err)
 	wire = append(wire, "data"...)
-	control := unix.UnixRights(fd)
-	var s Session
-	for i := range wire {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		require.ErrorIs(t, r.Receive(ctx, &s), context.DeadlineExceeded)
-		cancel()
-		sendRaw(t, a, wire[i:i+1], control)
-		control = nil
+	for name, patience := range impatient(t) {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			a, r := receiver(t, nil)
+			control := unix.UnixRights(fd)
+			var s Session
+			for i := range wire {
+				ctx, want := patience()
+				require.ErrorIs(t, r.Receive(ctx, &s), want)
+				sendRaw(t, a, wire[i:i+1], control)
+				control = nil
+			}
+			require.NoError(t, r.Receive(soon(t), &s))
+			require.Equal(t, "data", string(s.Data))
+			require.NoError(t, s.Close())
+		})
 	}
-	require.NoError(t, r.Receive(soon(t), &s))
-	require.Equal(t, "data", string(s.Data))
-	require.NoError(t, s.Close())
 }
 
 // A lie, by its name: a good session of 4 bytes of data, changed.
@@ -450,6 +453,7 @@ func TestSessionDescriptors(t *testing.T) {
 		{"many", []part{{good, slicesRepeat(fd, 200)}}, ErrDescriptorsLost},
 		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, ErrMalformed},
 		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, ErrMalformed},
+		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
 		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
 		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
 	} {
@@ -498,7 +502,20 @@ func TestSessionSilence(t *testing.T) {
 		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		before := openDescriptors()
 		var s Session
-		require.ErrorIs(t, r.Receive(context.Background(), &s), os.ErrDeadlineExceeded)
+		err = r.Receive(context.Background(), &s)
+		require.ErrorIs(t, err, ErrLate)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Empty(t, leftOver(before, openDescriptors()))
+
+		a, r = receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before = openDescriptors()
+		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) { // nor for one who only looks
+			require.Less(t, time.Since(begun), 20*time.Second)
+			err = r.Receive(transport.NoWait(), &s)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		require.ErrorIs(t, err, ErrLate)
 		require.Empty(t, leftOver(before, openDescriptors()))
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"time"
 )
 
 // A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a
@@ -14,6 +16,7 @@ import (
 type byteStream struct {
 	conn   *Conn
 	room   int  // descriptors that one message may have
+	most   int  // descriptors that may be held; 0: any number
 	exact  bool // do not read ahead
 	buf    []byte
 	r, w   int   // buf[r:w] is yet to be used
@@ -64,6 +67,9 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 			return 0, err
 		}
 		b.held = append(b.held, arrival{fd, place, place + int64(k)})
+	}
+	if b.most > 0 && len(b.held) > b.most {
+		return k, malformed("%d descriptors, and what the first came with is not all there", len(b.held))
 	}
 	return k, b.came.Close() // all have been stolen
 }
@@ -148,6 +154,43 @@ func (b *byteStream) close() (err error) {
 	}
 	b.held = nil
 	return errors.Join(err, b.came.Close())
+}
+
+// A patience bounds how long the rest of something may take whose beginning is there, however many calls wait for it.
+type patience struct {
+	what  string
+	limit time.Duration
+	began time.Time // when the rest was first waited for; zero: not yet
+}
+
+// wait calls read, which waits for a part of the rest.
+func (p *patience) wait(ctx context.Context, read func(context.Context) error) error {
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	until := p.began.Add(p.limit)
+	limited, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	err := read(limited)
+	late := ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
+	if single(ctx) { // who only looks is not told by its context
+		late = errors.Is(err, os.ErrDeadlineExceeded) && time.Now().After(until)
+	}
+	if late {
+		return fmt.Errorf("%w, %v for a %s: %w", ErrLate, p.limit, p.what, os.ErrDeadlineExceeded)
+	}
+	return err
+}
+
+// over says that all is there.
+func (p *patience) over() { p.began = time.Time{} }
+
+// gaveUp tells whether a call has ended because its context let it wait no longer, which loses nothing.
+func gaveUp(ctx context.Context, err error) bool {
+	if errors.Is(err, ErrLate) {
+		return false
+	}
+	return ctx.Err() != nil && errors.Is(err, ctx.Err()) || single(ctx) && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // malformed makes an error of what does not follow a carrier's format.

@@ -1,0 +1,94 @@
+package handoff
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A want of descriptors does not end a listener: who has come meanwhile is accepted when there are some, and a context and Close end the
+// wait. With transport.NoWait nobody waits for that either.
+func TestAcceptWithoutDescriptors(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	listen := func(name string) *Control {
+		c, err := ListenControl(filepath.Join(dir, name))
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	c, closed := listen("c"), listen("closed")
+	visitor, err := DialControl(soon(t), c.Path())
+	require.NoError(t, err)
+	defer visitor.Close()
+	more := withoutNumbers(t)
+
+	_, err = c.Accept(transport.NoWait())
+	require.ErrorIs(t, err, unix.EMFILE)
+	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	_, err = c.Accept(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	ended := make(chan error, 1)
+	go func() { _, err := closed.Accept(context.Background()); ended <- err }()
+	require.Eventually(t, func() bool { return closed.turn.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.NoError(t, closed.Close())
+	require.ErrorIs(t, <-ended, net.ErrClosed)
+
+	go func() {
+		conn, err := c.Accept(context.Background())
+		if err == nil {
+			err = conn.Close()
+		}
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return c.turn.state.Load() != free }, 10*time.Second, time.Millisecond)
+	more()
+	require.NoError(t, <-ended)
+}
+
+// With transport.NoWait a connection is accepted that is there, and none is waited for.
+func TestAcceptSingleTry(t *testing.T) {
+	noLeak(t)
+	l, err := ListenJSON(filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	accept := func(ctx context.Context) error {
+		ended := make(chan error, 1)
+		go func() {
+			c, err := l.Accept(ctx)
+			if err == nil {
+				err = c.Close()
+			}
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(20 * time.Second):
+			require.FailNow(t, "it waits")
+			return nil
+		}
+	}
+	path, err := transport.UnixPath(l.Addr())
+	require.NoError(t, err)
+	for _, ctx := range []context.Context{transport.NoWait(), soon(t), transport.NoWait()} {
+		require.ErrorIs(t, accept(transport.NoWait()), os.ErrDeadlineExceeded)
+		c, err := DialJSON(soon(t), path)
+		require.NoError(t, err)
+		require.NoError(t, accept(ctx))
+		require.NoError(t, c.Close())
+	}
+	require.NoError(t, l.turn.take(soon(t)))
+	require.ErrorIs(t, accept(transport.NoWait()), os.ErrDeadlineExceeded)
+	l.turn.pass()
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, accept(transport.NoWait()), net.ErrClosed)
+}

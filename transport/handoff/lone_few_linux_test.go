@@ -1,0 +1,68 @@
+package handoff
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// withoutNumbers lets nobody in this process open anything until the end of the test, or until more is called.
+func withoutNumbers(t testing.TB) (more func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	more = sync.OnceFunc(func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
+	t.Cleanup(more)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max})) // 0 is in use, and poll(2) wants one
+	return more
+}
+
+// Who has to wait for the first time when there is no descriptor left for it waits all the same: what it has begun goes out, its context
+// ends it, and so does Close.
+func TestLoneWaitsWithoutADescriptor(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_STREAM)
+	full, _ := connPair(t, unix.SOCK_STREAM)
+	much, polls := make([]byte, 8<<20), watched()
+	more := withoutNumbers(t)
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+
+	_, err := a.Receive(short(), much, nil, 0)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = a.Receive(transport.NoWait(), much, nil, 0)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	ended := make(chan error, 1)
+	go func() { ended <- a.Send(soon(t), much) }()
+	for got := 0; got < len(much); {
+		n, err := b.Receive(soon(t), much, nil, 0)
+		require.NoError(t, err)
+		got += n
+	}
+	require.NoError(t, <-ended)
+
+	err = full.Send(short(), much)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, transport.ErrPoisoned, "part of it is out")
+	go func() { _, err := full.Receive(context.Background(), much, nil, 0); ended <- err }()
+	require.Eventually(t, func() bool { return full.receiving.state.Load() != free }, 10*time.Second, time.Millisecond)
+	require.NoError(t, full.Close())
+	require.ErrorIs(t, <-ended, net.ErrClosed)
+
+	go func() { _, err := b.Receive(context.Background(), much, nil, 0); ended <- err }()
+	require.Eventually(t, func() bool { return b.receiving.state.Load() != free }, 10*time.Second, time.Millisecond)
+	more()
+	require.Eventually(t, func() bool { return watched() == polls+1 }, 10*time.Second, time.Millisecond, "it sleeps now")
+	require.NoError(t, a.Send(soon(t), []byte("x")))
+	require.NoError(t, <-ended)
+}
