@@ -104,7 +104,8 @@ func (q *Queue) last(n int) *segment {
 	if !q.open || len(q.segs[len(q.segs)-1].buf)+n > combineFull {
 		var s segment
 		if k := len(q.spares); k > 0 {
-			s, q.spares[k-1] = q.spares[k-1], s
+			s = q.spares[k-1]
+			q.spares[k-1] = segment{}
 			q.spares, q.spared = q.spares[:k-1], q.spared-cap(s.buf)
 		}
 		q.segs = append(q.segs, s)
