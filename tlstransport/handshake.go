@@ -19,9 +19,11 @@ type peer struct {
 // begin starts the handshake, which runs by itself and within its own time: a silent peer delays nobody.
 func (s *Socket) begin(r role, remote transport.Addr) {
 	s.role, s.remote = r, remote
+	s.mu.Lock()
 	s.wire.in.fresh() // an Interrupt that came too late for the connect is not for the handshake
 	s.wire.out.fresh()
 	s.begun.Store(true)
+	s.mu.Unlock()
 	limit := deadline{until: time.Now().Add(s.p.timeout)}
 	go func() {
 		defer close(s.over)

@@ -49,3 +49,27 @@ func TestInterruptBeforeTheHandshake(t *testing.T) {
 	require.NoError(t, w.cb.Close(c))
 	require.NoError(t, w.cb.Close(s))
 }
+
+// One that is at work when the handshake begins is over before it.
+func TestInterruptBesideTheHandshake(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, err := w.cb.Socket(nil, w.at)
+	require.NoError(t, err)
+	require.NoError(t, c.wire.connect(w.at, after(tooLong)))
+	set, begun := c.wire.in.set, make(chan struct{})
+	c.wire.in.use(func(until time.Time) error { // the interrupt has looked at the handshake, and goes on
+		c.wire.in.set = set
+		require.False(t, c.mu.TryLock(), "a handshake may begin meanwhile")
+		go func() {
+			defer close(begun)
+			c.begin(client, w.at)
+		}()
+		return set(until)
+	})
+	w.cb.Interrupt(c)
+	<-begun
+	s := w.accept()
+	exchange(t, ours{c}, ours{s}, 1000)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}

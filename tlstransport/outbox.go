@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -49,17 +50,27 @@ func (o *outbox) try() bool {
 		}
 	}
 	o.buf, o.pos = o.buf[:0], 0
-	if o.large != nil && !o.busy {
+	if o.busy {
+		return true
+	}
+	if o.large != nil {
 		*o.large = o.buf
 		o.pool.Put(o.large)
 		o.buf, o.small, o.large = o.small, nil, nil
 	}
+	if cap(o.buf) > 2*outboxKept { // of another process, or of answers that piled up
+		o.buf = nil
+	}
 	return true
 }
 
+const (
+	sealing    = 1 << 10                // for the headers and tags of records, and small ones beside
+	outboxKept = maxPlaintext + sealing // what a connection keeps of its outbox, but for what append makes of it
+)
+
 // enlarge borrows a large buffer until all is out, so that a connection keeps a small one only; o.mu is held.
 func (o *outbox) enlarge() {
-	const sealing = 1 << 10 // for the headers and tags of records, and small ones beside
 	large, ok := o.pool.Get().(*[]byte)
 	if !ok {
 		large = new([]byte)
@@ -130,9 +141,23 @@ func (o *outbox) resume() {
 			if o.rests() {
 				return
 			}
-			_ = o.wire.awaitWrite(o.ready, deadline{}) // a time-out is an Interrupt, meant for the calls in flight, or stop
+			if err := o.wire.awaitWrite(o.ready, deadline{}); err != nil {
+				o.failed(err)
+			}
 		}
 	}()
+}
+
+// failed ends what goes out where it cannot be waited for. A time-out is an Interrupt, meant for the calls in flight, or stop.
+func (o *outbox) failed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
 }
 
 // rests ends the background where it is to end, or nothing is left for it: what comes from now on is for another one.

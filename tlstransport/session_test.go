@@ -73,3 +73,28 @@ func TestSessionRefuses(t *testing.T) {
 		})
 	}
 }
+
+// A connection keeps a small outbox, whoever keeps its session, and however much was written or came with it from another process.
+func TestOutboxKept(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
+		c, s := w.pair()
+		for _, n := range []int{100, 1 << 20, 10 * mostAtOnce} {
+			exchange(t, ours{c}, ours{s}, n)
+			for _, o := range []*outbox{&c.out, &s.out} {
+				o.mu.Lock()
+				require.Nil(t, o.large)
+				require.LessOrEqual(t, cap(o.buf), 2*outboxKept, "plain: %t, %d bytes", plain, n)
+				o.mu.Unlock()
+			}
+		}
+		o := &c.out
+		o.mu.Lock()
+		o.buf = make([]byte, 0, maxStateOut)
+		o.settle()
+		require.Zero(t, cap(o.buf))
+		o.mu.Unlock()
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}

@@ -44,7 +44,7 @@ type Socket struct {
 	failure error         // of the handshake; valid once over is closed
 	giveUp  atomic.Bool   // Close has begun
 
-	mu     sync.Mutex
+	mu     sync.Mutex    // guards the beginning and the good end of the handshake against Interrupt
 	kick   chan struct{} // closed by Interrupt
 	halved bool          // CloseWrite came before the end of the handshake
 
@@ -132,9 +132,9 @@ func (s *Socket) aborted() error {
 
 func (s *Socket) interrupt() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	close(s.kick)
 	s.kick = make(chan struct{})
-	s.mu.Unlock()
 	if s.begun.Load() && !s.up.Load() { // the handshake has its own time; who waits for it has been kicked
 		return
 	}

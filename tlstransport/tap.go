@@ -87,6 +87,9 @@ func (t *tap) Write(p []byte) (int, error) {
 		defer o.mu.Unlock()
 		return 0, errors.New("the peer asks for answers and does not read them")
 	}
+	if o.large == nil && len(o.buf)+len(p) > outboxKept {
+		o.enlarge()
+	}
 	o.buf = append(o.buf, p...)
 	if t.shaken {
 		o.settle()

@@ -57,11 +57,16 @@ func (w *watched) open(sock int, events uint32) error {
 	if err != nil {
 		return errors.Join(os.NewSyscallError("epoll_ctl", err), unix.Close(epoll))
 	}
-	w.epoll, w.file = epoll, os.NewFile(uintptr(epoll), "epoll")
-	if err = w.file.SetDeadline(time.Time{}); err == nil { // fails where it cannot be watched
-		w.raw, err = w.file.SyscallConn()
+	file := os.NewFile(uintptr(epoll), "epoll")
+	raw, err := file.SyscallConn()
+	if err == nil {
+		err = file.SetDeadline(time.Time{}) // fails where it cannot be watched
 	}
-	return err
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	w.epoll, w.file, w.raw = epoll, file, raw
+	return nil
 }
 
 // awaitRead calls try whenever something may have come, until it is true or the deadline has passed.

@@ -137,6 +137,9 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 	var err error
 	try := func(uintptr) bool {
 		for {
+			if err = unix.SetNonblock(w.sock, true); err != nil { // whoever shares the listener may have changed that
+				return true
+			}
 			if sock, addr, err = w.tcp.Accept(w.sock, 0); err != syscall.EINTR {
 				return err != syscall.EAGAIN
 			}
@@ -296,24 +299,29 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 
 // awaitWrite calls try whenever there may be room, until it is true or the time is over.
 func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
-	for {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := w.place.needWriter()
 		if err == nil {
 			break
 		}
-		const again = 5 * time.Millisecond
-		switch { // for want of a descriptor to wait with it looks from time to time
-		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) && !errors.Is(err, syscall.ENOMEM):
+		switch { // for want of something to wait with it looks from time to time
+		case !scarce(err):
 			return err
 		case try(0):
 			return nil
 		case w.out.ended() || !d.until.IsZero() && time.Until(d.until) <= 0:
 			return os.ErrDeadlineExceeded
 		}
-		time.Sleep(again)
+		time.Sleep(pause)
 	}
 	w.out.arm(d.until)
 	return w.place.awaitWrite(try)
+}
+
+// scarce tells a want of descriptors, memory or watches, which passes. The Go poller does not say why it takes no descriptor.
+func scarce(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, os.ErrNoDeadline)
 }
 
 // shutWrite ends what we send.

@@ -182,28 +182,48 @@ func TestAcceptGivesNoDescriptor(t *testing.T) {
 	_ = returns(t, aside(l.Close))
 }
 
-// A listener that somebody who shares it has put into blocking mode holds up who accepts, and nobody else.
+// Whoever shares a listener may put it into blocking mode: it accepts, and ends with its context, by Pause and by Close, as any other.
 func TestAcceptInBlockingMode(t *testing.T) {
-	l, err := ListenTCP(loopback(), 0)
+	other, err := New(TCPCallbacks(), nil)
 	require.NoError(t, err)
-	fd, err := l.Descriptor()
-	require.NoError(t, err)
-	require.NoError(t, unix.SetNonblock(fd, false))
-	begun := make(chan struct{})
-	accepted := aside(func() error {
-		close(begun)
-		s, err := l.Accept(context.Background())
-		if err == nil {
-			err = s.Close()
-		}
-		return err
-	})
-	<-begun
-	time.Sleep(10 * time.Millisecond)
-	runtime.GC()
-	c, err := TCP().Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	require.NoError(t, returns(t, accepted))
-	require.NoError(t, c.Close())
-	require.NoError(t, l.Close())
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "somebody's own": {other, loopback()}} {
+		t.Run(name, func(t *testing.T) {
+			l, err := over.tr.Listen(over.at, 0)
+			require.NoError(t, err)
+			fd, err := l.Descriptor()
+			require.NoError(t, err)
+			accept := func(ctx context.Context) <-chan error {
+				require.NoError(t, unix.SetNonblock(fd, false))
+				accepted := aside(func() error {
+					s, err := l.Accept(ctx)
+					if err == nil {
+						err = s.Close()
+					}
+					return err
+				})
+				require.Eventually(t, func() bool { return l.accepting.Load() || len(accepted) > 0 }, 10*time.Second, 100*time.Microsecond)
+				return accepted
+			}
+			require.ErrorIs(t, returns(t, accept(within(t, 10*time.Millisecond))), context.DeadlineExceeded)
+
+			accepted := accept(context.Background())
+			require.NoError(t, returns(t, aside(func() error { return l.Pause(soon(t)) })))
+			require.ErrorIs(t, returns(t, accepted), ErrPaused)
+			l.Resume()
+
+			accepted = accept(context.Background())
+			runtime.GC()
+			c, err := over.tr.Connect(soon(t), l.Addr())
+			require.NoError(t, err)
+			require.NoError(t, returns(t, accepted))
+			require.NoError(t, c.Close())
+
+			accepted = accept(context.Background())
+			require.NoError(t, returns(t, aside(l.Close)))
+			require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
+		})
+	}
 }

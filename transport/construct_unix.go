@@ -56,7 +56,7 @@ func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
 			return nil, errors.Join(err, unix.Close(u.fd))
 		}
 		if path != "" {
-			u.file.Store(fileAt(local))
+			u.file.Store(fileAt(UnixAddr(path)))
 		}
 		return u, nil
 	}

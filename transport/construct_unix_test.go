@@ -64,6 +64,14 @@ func TestConstructorsTakeNetAddrs(t *testing.T) {
 	defer l.Close()
 	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
 	requireSpeak(t, c, s)
+	mine := filepath.Join(shortDir(t), "mine")
+	for _, local := range []Addr{&net.UnixAddr{Name: mine, Net: "unix"}, WithPeerName(UnixAddr(mine), "somebody@host")} {
+		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
+		requireSpeak(t, c, s)
+		require.FileExists(t, mine)
+		require.NoError(t, c.Close())
+		require.NoFileExists(t, mine)
+	}
 	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
 	require.NoError(t, err)
 	defer d.Close()

@@ -92,7 +92,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	case full || q.writing && fits: // a copy, combined with what else waits; what waits itself cannot be left half-way
 		d := q.delivery(int(n))
 		if n < combineMax {
-			last := q.last()
+			last := q.last(int(n))
 			for _, p := range v {
 				last.buf = append(last.buf, p...)
 			}

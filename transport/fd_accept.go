@@ -32,8 +32,10 @@ func socketPair() ([2]int, error) {
 }
 
 func acceptFD(fd int) (int, Addr, error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
+	if !mayWait(fd) { // else nobody could start a child meanwhile
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+	}
 	nfd, sa, err := unix.Accept(fd)
 	if err != nil {
 		return -1, nil, err

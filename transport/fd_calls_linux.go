@@ -45,14 +45,8 @@ func getOption(fd, level, option int) (int, error) {
 	return int(v), nil
 }
 
-// mayWait tells a descriptor in blocking mode. The mode is that of all who share the socket, other processes included, and a call that
-// waited behind the scheduler's back would stop the whole program at the next garbage collection.
-func mayWait(fd int) bool {
-	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
-	return err == nil && flags&unix.O_NONBLOCK == 0
-}
-
-// acceptFD is for a descriptor in non-blocking mode; in blocking mode it waits as others do.
+// acceptFD is for a descriptor in non-blocking mode; in blocking mode, which is for plug-ins that wait themselves, it waits as others do: a
+// call that waited behind the scheduler's back would stop the whole program at the next garbage collection.
 func acceptFD(fd int) (int, Addr, error) {
 	if mayWait(fd) {
 		n, sa, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
@@ -75,7 +69,7 @@ func acceptFD(fd int) (int, Addr, error) {
 	return int(n), remote, nil
 }
 
-// connectFD is for a descriptor in non-blocking mode; in blocking mode it waits as others do.
+// connectFD is like acceptFD.
 func connectFD(fd int, addr Addr, _ time.Duration) error {
 	if _, ok := unixAddr(addr); ok || mayWait(fd) { // that of a UNIX socket looks up a file, which may wait
 		sa, err := ToSockaddr(addr)

@@ -32,6 +32,12 @@ func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
 	return localAddrFD(fd)
 }
 
+// mayWait tells a descriptor in blocking mode. The mode is that of all who share the socket, other processes included.
+func mayWait(fd int) bool {
+	flags, err := fcntlFD(fd, unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK == 0
+}
+
 // dupFD never gives 0, 1 or 2.
 func dupFD(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

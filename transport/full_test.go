@@ -296,3 +296,38 @@ func TestDirectExits(t *testing.T) {
 	returns(t, gone)
 	require.NoError(t, c.Close())
 }
+
+// The buffer of a Read that was left behind is the callback's: what had been read is put back into another one.
+func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
+	t.Parallel()
+	cb := memoryCallbacks()
+	cb.Interrupt = func(*memorySocket) {}
+	read := cb.Read
+	release, over := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int32
+	var its []byte
+	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		if calls.Add(1) == 1 {
+			return read(s, p, tmo)
+		}
+		defer close(over)
+		its = p
+		<-release
+		clear(p)
+		return 0, os.ErrDeadlineExceeded
+	}
+	c, s := memoryPair(t, cb)
+	_, err := c.Writev(soon(t), []byte("come"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	got := aside(func() error { _, err := s.Readv(ctx, make([]byte, 100)); return err })
+	waiting(t, &calls, 2)
+	cancel()
+	require.ErrorIs(t, returns(t, got), ErrUnresponsive)
+	ahead := s.buf[s.r:s.w]
+	require.Equal(t, "come", string(ahead))
+	close(release)
+	<-over
+	require.Equal(t, "come", string(ahead))
+	require.NotSame(t, &its[0], &s.buf[0])
+}

@@ -3,9 +3,12 @@ package transport
 import (
 	"context"
 	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -43,4 +46,44 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	require.NoError(t, closed.Close())
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
+}
+
+// It looks from time to time only until it can sleep.
+func TestSleepsOnceThereIsADescriptor(t *testing.T) {
+	cb := TCPCallbacks()
+	var reads atomic.Int32
+	read := cb.Read
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		reads.Add(1)
+		return read(fd, p, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, WithPolling(tr, 0), loopback())
+	w := s.car.(*socket[int]).wait.(*watcher)
+	sleeps := func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.reader.raw != nil
+	}
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	came := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+	looks := assert.Eventually(t, func() bool { return reads.Load() > 4 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.True(t, looks)
+	require.Eventually(t, sleeps, 20*time.Second, time.Millisecond)
+	_, err = c.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, returns(t, came))
+}
+
+func TestScarce(t *testing.T) {
+	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, os.NewSyscallError("epoll_ctl", unix.ENOSPC), os.ErrNoDeadline} {
+		require.True(t, scarce(err), "%v", err)
+	}
+	for _, err := range []error{nil, unix.EBADF, unix.EPERM, os.ErrClosed} {
+		require.False(t, scarce(err), "%v", err)
+	}
 }

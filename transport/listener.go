@@ -135,8 +135,8 @@ func (l *Listener) endAccept() {
 	}
 }
 
-// exhausted tells a want of descriptors or memory, which passes.
+// exhausted tells a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches, which passes.
 func exhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOSPC) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }

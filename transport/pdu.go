@@ -113,6 +113,10 @@ func (s *Stream) readAhead(ctx context.Context) error {
 		s.bulk = false
 	}
 	n, err := s.receive(ctx, b)
+	if lost(err) { // the callback may still write to it
+		s.buf, s.r, s.w = nil, 0, 0
+		return err
+	}
 	s.r, s.w = 0, n
 	if n == len(s.buf) && n < readAheadMax { // more is waiting
 		b := make([]byte, min(4*n, readAheadMax))

@@ -16,7 +16,7 @@ const (
 	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a copy
 	// would cost more than the wait.
 	combineMax = 128 << 10
-	// A combining buffer takes no more once it has this size, in bytes.
+	// A combining buffer grows to this size, in bytes, and no further.
 	combineFull = 128 << 10
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
@@ -47,6 +47,7 @@ type Queue struct {
 	held    chan struct{} // closed when a Hold ends; nil: there is none
 	parked  bool          // what waits does so for the end of the Hold
 	spares  []segment     // empty combining buffers
+	spared  int           // their size in bytes
 	idle    sync.Pool     // deliveries
 
 	// The writer's own.
@@ -176,7 +177,7 @@ func (q *Queue) Trim() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.writing {
-		q.spares, q.whole = nil, nil
+		q.spares, q.spared, q.whole = nil, 0, nil
 	}
 }
 

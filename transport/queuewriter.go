@@ -98,21 +98,28 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	return n, late, err
 }
 
-// last is the combining buffer that takes more; q.mu is held.
-func (q *Queue) last() *segment {
-	if !q.open {
+// last is the combining buffer, with room for n bytes more; q.mu is held. One that they would make larger than combineFull is left as it
+// is: a batch of several goes out in one call as well, and what is kept for the next burst stays small.
+func (q *Queue) last(n int) *segment {
+	if !q.open || len(q.segs[len(q.segs)-1].buf)+n > combineFull {
 		var s segment
 		if k := len(q.spares); k > 0 {
-			s, q.spares = q.spares[k-1], q.spares[:k-1]
+			s = q.spares[k-1]
+			q.spares[k-1] = segment{}
+			q.spares, q.spared = q.spares[:k-1], q.spared-cap(s.buf)
 		}
 		q.segs = append(q.segs, s)
 	}
-	return &q.segs[len(q.segs)-1]
+	last := &q.segs[len(q.segs)-1]
+	if need := len(last.buf) + n; need > cap(last.buf) { // append would grow it by less, and copy what is there more often
+		last.buf = append(make([]byte, 0, max(need, min(2*cap(last.buf), combineFull))), last.buf...)
+	}
+	return last
 }
 
 // add copies a post behind what waits; q.mu is held.
 func (q *Queue) add(head, body []byte, mode PostMode) {
-	last := q.last()
+	last := q.last(len(head) + len(body))
 	last.buf = append(append(last.buf, head...), body...)
 	if mode&Urgent != 0 {
 		last.urgent += len(head) + len(body)
@@ -196,9 +203,10 @@ func (q *Queue) settle(n int64, err error) {
 				p.d.end(max(out, 0), err)
 			}
 		}
-		if cap(s.buf) <= 2*combineFull && len(q.spares)*combineFull < q.limit {
+		if size := cap(s.buf); size <= combineFull && q.spared+size <= q.limit {
 			clear(s.parts)
 			q.spares = append(q.spares, segment{buf: s.buf[:0], parts: s.parts[:0]})
+			q.spared += size
 		}
 		n -= int64(len(s.buf))
 	}

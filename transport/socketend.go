@@ -104,10 +104,11 @@ func (s *socket[C]) abandon() error {
 	return nil
 }
 
-// disown frees an imported socket that cannot be used: nothing is said on the connection, which is somebody else's still.
-func (s *socket[C]) disown() error {
+// disown frees an imported socket that cannot be used: nothing is said on the connection, which is somebody else's still. One that has the
+// caller's own descriptor is left alone, for to free it would close that.
+func (s *socket[C]) disown(callers bool) error {
 	free := s.release
-	if s.prompt { // the descriptor is the caller's
+	if callers {
 		free = func() error { return s.end("Release", func(C) error { return nil }) }
 	}
 	if err := free(); errors.Is(err, ErrUnresponsive) {

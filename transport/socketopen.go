@@ -97,9 +97,13 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	return s.cb.Accept(s.c, tmo)
 }
 
+// tryAccept is one try under the waiter, which must not wait itself: whoever shares the listener may have put it into blocking mode.
 func (s *socket[C]) tryAccept(uintptr) bool {
 	a := &s.acc
 	for {
+		if a.err = setNonblock(s.fd, false); a.err != nil {
+			return true
+		}
 		a.c, a.addr, a.err = s.callAccept(0)
 		switch {
 		case again(a.err):

@@ -23,7 +23,7 @@ type Transport interface {
 	// Movable reports whether what the plug-in opens can be handed to another process: whether it has Import.
 	Movable() bool
 	// Import makes a Stream of a descriptor and the state that Stream.Export gave in another process. It owns fd on success only: after an
-	// error nothing has been said on the connection, and fd is open.
+	// error fd is open, and nothing has been said on the connection, unless by a plug-in without Release whose Close does.
 	Import(fd int, state []byte) (*Stream, error)
 	// ImportListener makes a Listener of a listening descriptor. It owns fd on success only.
 	ImportListener(fd int) (*Listener, error)
@@ -204,7 +204,7 @@ func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
 
 // adopt makes a socket of a descriptor, with what it needs for sleeping if sleeps. It owns fd on success only: the plug-in gets a
 // duplicate, for its socket has to be freed when something fails behind Import. This package's own plug-ins get fd itself, as there is no
-// more to free.
+// more to free; so do others where there are no duplicates.
 func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
@@ -227,7 +227,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err 
 		err = s.prepare(false)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.disown())
+		return nil, errors.Join(err, s.disown(own == fd))
 	}
 	if own != fd {
 		_ = closeFD(fd)

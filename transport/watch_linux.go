@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -95,8 +96,8 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 			return nil
 		}
 		switch raw, err = w.need(i, events); {
-		case exhausted(err):
-			return w.glance(i, ready)
+		case scarce(err):
+			return w.glance(i, events, ready)
 		case err != nil:
 			return err
 		}
@@ -104,11 +105,13 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 	return raw.Read(ready)
 }
 
-// glance is park where no descriptor can be had: it tries from time to time. A writer, or a reader that has been quick so far, may have to
-// sleep for the first time long after its connection was made, and that is not to be its end.
-func (w *watcher) glance(i *interest, ready func(uintptr) bool) error {
-	const pause = 5 * time.Millisecond
-	for done := false; !done; {
+// scarce tells that no epoll descriptor, or no watch for it, can be had at present. The Go poller does not say why it takes none.
+func scarce(err error) bool { return exhausted(err) || errors.Is(err, os.ErrNoDeadline) }
+
+// glance is park where that is so: it tries from time to time, until it can sleep. A writer, or a reader that has been quick so far, may
+// have to sleep for the first time long after its connection was made, and that is not to be its end.
+func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) error {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		time.Sleep(pause)
 		w.mu.Lock()
 		over := i.over
@@ -116,15 +119,25 @@ func (w *watcher) glance(i *interest, ready func(uintptr) bool) error {
 		if over {
 			return os.ErrDeadlineExceeded
 		}
+		raw, err := w.need(i, events)
+		if err == nil {
+			return raw.Read(ready)
+		}
+		if !scarce(err) {
+			return err
+		}
 		if _, err := w.begin(nil); err != nil {
 			return err
 		}
+		done := false
 		func() {
 			defer w.end()
 			done = ready(0)
 		}()
+		if done {
+			return nil
+		}
 	}
-	return nil
 }
 
 // deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none.

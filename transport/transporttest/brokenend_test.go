@@ -245,6 +245,27 @@ func endMutants() []mutant {
 				return socket(setup, a)
 			}
 		})},
+		{"a refused Connect keeps the descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, unix.ECONNREFUSED) {
+					_, _ = m.opened(s.fd, nil)
+					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // as of a second try
+				}
+				return err
+			}
+		})},
+		{"a refused Connect leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, unix.ECONNREFUSED) {
+					go func() { <-m.release }()
+				}
+				return err
+			}
+		})},
 		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
 			accept := cb.Accept
 			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {

@@ -19,7 +19,7 @@ const (
 	many = rounds * 3 / 4
 )
 
-// life opens and closes a listener and a connection, in one of the ways in which connections end.
+// life opens and closes a listener and a connection, in one of the ways in which connections end, and then tries one that is refused.
 func (t *trial) life(i int) {
 	at := t.listen(0)
 	client, server := t.join(at)
@@ -45,6 +45,8 @@ func (t *trial) life(i int) {
 		}
 	}
 	t.must(at.l.Close(), "Close of a listener")
+	ctx := t.after(4 * short)
+	_, _ = do(t, "Connect", at.connecting(ctx, t)) // nobody listens any more
 }
 
 // movedLife is the life of a connection one end of which moves.
