@@ -25,11 +25,21 @@ import (
 
 const frontName = "front@127.0.0.1"
 
+// doomed is a peer whose connection breaks while its worker moves.
+const doomed = "doomed@127.0.0.1"
+
 // testWorker is what a worker of these tests does.
 func testWorker() int {
+	var n *Node
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, DrainTimeout: 2 * time.Second,
-		moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
+		Cookie: "secret", Resolver: testPeers(), DrainTimeout: 2 * time.Second, moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
+		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
+		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
+			if c := n.Conn(doomed); c != nil {
+				c.fail(ErrClosed)
+			}
+			return nil, nil
+		},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)

@@ -198,6 +198,33 @@ func TestWorkersMove(t *testing.T) {
 	}
 }
 
+// A connection that breaks while its worker moves is over for the front, too: another worker may connect to that peer.
+func TestConnectionBreaksInMove(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	held := sessions(w.f)
+	n := w.node(doomed)
+	at := w.worker(n)
+	_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	c := n.Conn(frontName)
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+		if u.Old == at {
+			at = u.New
+		}
+	}
+	arrives(t, c.Done(), "the end of the connection")
+	require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	for _, other := range ns {
+		if w.worker(other) != at {
+			require.Equal(t, ei.Int(7), w.rpc(other, "ask", ei.Atom(doomed), ei.Atom("me"), ei.Int(7)))
+		}
+	}
+}
+
 // A worker dies while the front stands still: what is handed over of it stays what it was, and the new front finds out.
 func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)

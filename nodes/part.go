@@ -40,7 +40,7 @@ type part struct {
 	asked    map[uint64]*question    // what the front has been asked, by ID
 	claimed  map[ei.Atom]bool        // names that the front has entered as this worker's
 	awaited  map[string][]chan error // peers to whom a way is coming from another worker
-	pending  map[*stake]bool         // of handshakes in progress
+	stakes   map[*stake]bool         // that are not over
 	meets    map[meeting]int         // ways that another worker waits for
 	closed   bool
 }
@@ -67,7 +67,7 @@ func newPart(n *Node, id int, l *line) *part {
 	return &part{
 		n: n, id: id, line: l, latest: id, siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]int{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
-		pending: map[*stake]bool{}, meets: map[meeting]int{},
+		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
 }
 

@@ -246,7 +246,7 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 		c.crossed.watch(m.ref, m.crossMonitor)
 	}
 	if s.staked && n.part != nil {
-		c.stake = &stake{n.part, s.stake}
+		c.stake = n.part.newStake(s.stake)
 	}
 	c.still = true
 	c.received.Store(s.received)

@@ -189,8 +189,14 @@ func (e *workerEstate) describe() error {
 	for m := range p.meets {
 		s.meets = append(s.meets, meetState(m))
 	}
-	for h := range p.pending { // handshakes that are cut off
-		s.over = append(s.over, nameState{ei.Atom(h.name)})
+	moves := map[*stake]bool{}
+	for _, c := range e.Frozen.conns {
+		moves[c.stake] = true
+	}
+	for h := range p.stakes { // handshakes that are cut off, and connections that have just broken: nobody else says so
+		if !moves[h] {
+			s.over = append(s.over, nameState{ei.Atom(h.name)})
+		}
 	}
 	var asked []word
 	for _, q := range p.asked {
