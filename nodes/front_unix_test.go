@@ -361,6 +361,30 @@ func TestNameMovesOn(t *testing.T) {
 	}
 }
 
+// A name that moves on between two workers is found at once by a third one that remembers where it was; and what those two have with each
+// other goes on.
+func TestNameMovesOnElsewhere(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[0], nil)
+	for i := range 4 {
+		at := ns[1+i%2]
+		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := ns[0].CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(at)), v)
+		v, err = ns[0].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[2])), v)
+		_, err = watch.Monitor(patience(t), joe)
+		require.NoError(t, err)
+		require.NoError(t, watch.Send(patience(t), joe, ei.Atom("done")))
+		w.receive(watch)
+		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+}
+
 // Processes of two workers have to do with each other.
 func TestBetweenWorkers(t *testing.T) {
 	w := newFrontWorld(t, 3)

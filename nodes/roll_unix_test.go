@@ -45,8 +45,32 @@ func TestRoll(t *testing.T) {
 	sees(false)
 	require.Less(t, r.place("ü"), rollSize)
 
+	// Who has looked something up sees that somebody has got the name, or one of the same place, meanwhile.
+	before, ok := r.version("one")
+	require.True(t, ok)
+	require.NoError(t, other.enter(twin))
+	after, ok := r.version("one")
+	require.True(t, ok)
+	require.NotEqual(t, before, after)
+	other.strike(twin)
+	now, ok := r.version("one")
+	require.True(t, ok)
+	require.Equal(t, after, now)
+
+	// That of an earlier front has no versions.
+	require.NoError(t, r.file.Truncate(rollSeed+rollSize))
+	_, ok = r.version("one")
+	require.False(t, ok)
+	require.NoError(t, other.enter("one"))
+	sees(true)
+	_, ok = r.version("one")
+	require.True(t, ok)
+	other.strike("one")
+
 	var none *roll
 	require.False(t, none.lacks("one"), "who knows")
+	_, ok = none.version("one")
+	require.False(t, ok)
 	require.NoError(t, none.enter("one"))
 	none.strike("one")
 	none.recall("one")

@@ -60,7 +60,7 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	p.awaited[peer] = append(p.awaited[peer], wait)
 	p.mu.Unlock()
 	defer p.forgo(peer, wait)
-	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer})
+	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer}, nil)
 	if err != nil {
 		return nil, err
 	}
