@@ -67,7 +67,8 @@ type meeting struct {
 
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
-		n: n, id: id, line: l, answerLimit: answerLimit, latest: id, siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		n: n, id: id, line: l, answerLimit: answerLimit, latest: id,
+		siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}

@@ -38,7 +38,8 @@ func newRoll() (*roll, error) {
 	}
 	r := &roll{file: file, names: map[int]int{}}
 	rand.Read(r.seed[:])
-	if _, err := file.WriteAt(append(r.seed[:], make([]byte, rollSize*(1+versionSize))...), 0); err != nil { // all of it: no later write needs memory
+	all := append(r.seed[:], make([]byte, rollSize*(1+versionSize))...) // no later write needs memory
+	if _, err := file.WriteAt(all, 0); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return r, nil
