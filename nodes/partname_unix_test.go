@@ -98,6 +98,29 @@ func TestSenderAwaitsFront(t *testing.T) {
 	}
 }
 
+// A stranger who uses a peer's name does not cost this worker its way to the connection that another one has; the peer itself does, by a
+// connection of its own.
+func TestStrangerBesideShadow(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Hour)
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	defer closeDescriptor(there)
+	n.part.addShadow(word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, fd: here})
+	shadow := n.Conn("peer@test")
+	require.NotNil(t, shadow)
+	l := n.Listeners()[0]
+	stranger := role("peer@test")
+	stranger.Cookie = "guess"
+	require.Error(t, w.wire(l).initiate(stranger))
+	require.NoError(t, shadow.Err())
+	require.Equal(t, shadow, n.Conn("peer@test"))
+
+	w.peer(l, role("peer@test"))
+	require.ErrorIs(t, ended(t, shadow), ErrSuperseded)
+	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.shadow }, tooLong, tick)
+}
+
 // What another worker passes on, for a process that has ended, is for nobody: whoever has its name now is not meant, and the front is not asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
 	w := newWorld(t, "tcp")
