@@ -165,6 +165,23 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
+// A front that follows one without a roll of names makes one, for the workers to come.
+func TestFrontMakesRoll(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
+	w.f.mu.Lock()
+	w.f.roll.close()
+	w.f.roll = nil
+	w.f.mu.Unlock()
+	w.move()
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	require.NotNil(t, w.f.roll)
+	require.False(t, w.f.roll.lacks("joe"))
+	w.f.forget("joe")
+	require.True(t, w.f.roll.lacks("joe"))
+}
+
 // Each worker goes on in another process, and nobody notices.
 func TestWorkersMove(t *testing.T) {
 	w := newFrontWorld(t, 3)

@@ -45,15 +45,17 @@ func newRoll() (*roll, error) {
 	return r, nil
 }
 
-// openRoll goes on with one of which somebody else has given a descriptor, which is owned.
+// openRoll goes on with one of which somebody else has given a descriptor, which is owned on success.
 func openRoll(fd int) (*roll, error) {
-	r := &roll{file: fileOf(fd), names: map[int]int{}}
-	if r.file == nil {
-		return nil, errors.ErrUnsupported
+	own, err := duplicate(fd)
+	if err != nil {
+		return nil, err
 	}
+	r := &roll{file: fileOf(own), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
+	_ = closeDescriptor(fd)
 	return r, nil
 }
 

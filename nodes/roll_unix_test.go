@@ -4,6 +4,8 @@ package nodes
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,6 +80,22 @@ func TestRoll(t *testing.T) {
 	r.close()
 	require.False(t, r.lacks("one"))
 	require.Error(t, r.enter("another"))
+}
+
+// What is no roll stays the descriptor of who has it.
+func TestOpenRollOfOther(t *testing.T) {
+	one, other, err := streamPair()
+	require.NoError(t, err)
+	short, err := os.Create(filepath.Join(t.TempDir(), "short"))
+	require.NoError(t, err)
+	defer short.Close()
+	file, err := duplicate(int(short.Fd()))
+	require.NoError(t, err)
+	for _, fd := range []int{one, other, file} {
+		_, err := openRoll(fd)
+		require.Error(t, err)
+		require.NoError(t, closeDescriptor(fd))
+	}
 }
 
 // A peer that sends to a name which nobody has, as much as it likes, asks nothing of the front; and as soon as somebody has the name he
