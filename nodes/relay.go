@@ -104,8 +104,8 @@ func (m *Message) viaBranch() *Conn {
 	return nil
 }
 
-// A unixOnce is the transport of a node's UNIX connections to other processes of its own, made when it is needed: one for all, so that its
-// bounds are.
+// A unixOnce is the transport of a node's UNIX connections to other processes of its own, and through a SocketDir, made when it is needed:
+// one for all, so that its bounds are.
 type unixOnce struct {
 	once sync.Once
 	tr   transport.Transport
