@@ -96,6 +96,11 @@ func TestSenderAwaitsFront(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, arrives(t, done, "its end").err, context.Canceled)
 	}
+	sent := async(func() (int, error) { return 0, own.SendName(context.Background(), n.Name(), "ann", 1) })
+	arrives(t, n.asked, "the question")
+	n.end(ErrMoved) // as Release does
+	n.part.line.close()
+	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }
 
 // A stranger who uses a peer's name does not cost this worker its way to the connection that another one has; the peer itself does, by a
@@ -121,7 +126,8 @@ func TestStrangerBesideShadow(t *testing.T) {
 	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.shadow }, tooLong, tick)
 }
 
-// What another worker passes on, for a process that has ended, is for nobody: whoever has its name now is not meant, and the front is not asked.
+// What another worker passes on, for a process that has ended, is for nobody: whoever has its name now is not meant, and the front is not
+// asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)

@@ -28,7 +28,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		m.Release()
 		return true
 	}
-	if c.part != 0 || c.shadow { // from another worker, which knew that it is for a process of this one; if it has ended, it goes no further
+	if c.part != 0 || c.shadow { // from another worker, for a process that was here when it said so; a name that has moved on does not count
 		return false
 	}
 	to, err := p.onward(c, m)
