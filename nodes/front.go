@@ -153,9 +153,7 @@ func (f *Front) begin(ctx context.Context) error {
 	if err := f.listens(l); err != nil {
 		return err
 	}
-	if f.roll, err = newRoll(); err != nil {
-		n.log.Warn("workers ask for every name", "error", err)
-	}
+	f.makeRoll()
 	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
 	if err := n.Publish(ctx, l); err != nil {
 		return err
@@ -180,6 +178,14 @@ func (f *Front) begin(ctx context.Context) error {
 		return ErrClosed
 	}
 	return nil
+}
+
+// makeRoll makes a roll without names.
+func (f *Front) makeRoll() {
+	var err error
+	if f.roll, err = newRoll(); err != nil {
+		f.n.log.Warn("workers ask for every name", "error", err)
+	}
 }
 
 // listens notes what the listener is.

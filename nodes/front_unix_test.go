@@ -25,11 +25,21 @@ import (
 
 const frontName = "front@127.0.0.1"
 
+// doomed is a peer whose connection breaks while its worker moves.
+const doomed = "doomed@127.0.0.1"
+
 // testWorker is what a worker of these tests does.
 func testWorker() int {
+	var n *Node
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), Setup: setUpTestWorker, DrainTimeout: 2 * time.Second,
-		moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
+		Cookie: "secret", Resolver: testPeers(), DrainTimeout: 2 * time.Second, moveReached: testPeers().disturb, moveLimit: 2 * time.Second,
+		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
+		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
+			if c := n.Conn(doomed); c != nil {
+				c.fail(ErrClosed)
+			}
+			return nil, nil
+		},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
@@ -348,6 +358,30 @@ func TestNameMovesOn(t *testing.T) {
 	for _, n := range ns {
 		_, err := n.CallName(patience(t), frontName, "joe", 1)
 		require.ErrorIs(t, err, ErrNoProc)
+	}
+}
+
+// A name that moves on between two workers is found at once by a third one that remembers where it was; and what those two have with each
+// other goes on.
+func TestNameMovesOnElsewhere(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[0], nil)
+	for i := range 4 {
+		at := ns[1+i%2]
+		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := ns[0].CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(at)), v)
+		v, err = ns[0].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[2])), v)
+		_, err = watch.Monitor(patience(t), joe)
+		require.NoError(t, err)
+		require.NoError(t, watch.Send(patience(t), joe, ei.Atom("done")))
+		w.receive(watch)
+		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
 	}
 }
 

@@ -165,6 +165,23 @@ func sessions(f *Front) (n int) {
 	return n
 }
 
+// A front that follows one without a roll of names makes one, for the workers to come.
+func TestFrontMakesRoll(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
+	w.f.mu.Lock()
+	w.f.roll.close()
+	w.f.roll = nil
+	w.f.mu.Unlock()
+	w.move()
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	require.NotNil(t, w.f.roll)
+	require.False(t, w.f.roll.lacks("joe"))
+	w.f.forget("joe")
+	require.True(t, w.f.roll.lacks("joe"))
+}
+
 // Each worker goes on in another process, and nobody notices.
 func TestWorkersMove(t *testing.T) {
 	w := newFrontWorld(t, 3)
@@ -195,6 +212,33 @@ func TestWorkersMove(t *testing.T) {
 	}
 	for _, k := range talkers {
 		require.Positive(t, k.end(t))
+	}
+}
+
+// A connection that breaks while its worker moves is over for the front, too: another worker may connect to that peer.
+func TestConnectionBreaksInMove(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	held := sessions(w.f)
+	n := w.node(doomed)
+	at := w.worker(n)
+	_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	c := n.Conn(frontName)
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+		if u.Old == at {
+			at = u.New
+		}
+	}
+	arrives(t, c.Done(), "the end of the connection")
+	require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
+	for _, other := range ns {
+		if w.worker(other) != at {
+			require.Equal(t, ei.Int(7), w.rpc(other, "ask", ei.Atom(doomed), ei.Atom("me"), ei.Int(7)))
+		}
 	}
 }
 

@@ -94,12 +94,19 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 	if f.roll, err = list.takeRoll(s.roll); err != nil {
 		return err
 	}
+	note := func(name string) error { f.roll.recall(name); return nil }
+	if f.roll == nil { // those who join from now on have it
+		f.makeRoll()
+		note = f.roll.enter
+	}
 	for _, t := range s.names {
 		if f.crew[t.part] == nil {
 			return &StateError{"name " + t.name, ErrState}
 		}
 		f.names[t.name] = tenancy{f.crew[t.part], t.number}
-		f.roll.recall(t.name)
+		if err := note(t.name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -28,7 +28,10 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 			return wrap("link", string(pid.Node), err)
 		}
 	} else {
-		c = b.n.across(pid, "")
+		var err error
+		if c, err = b.n.across(ctx, pid, ""); err != nil {
+			return wrap("link", string(pid.Node), err)
+		}
 	}
 	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		if b.ended() {
@@ -56,7 +59,10 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
 	if string(pid.Node) == b.n.Name() {
-		c = b.n.across(pid, "")
+		var err error
+		if c, err = b.n.across(ctx, pid, ""); err != nil {
+			return wrap("unlink", string(pid.Node), err)
+		}
 	}
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
@@ -243,8 +249,11 @@ func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
 func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 	node := string(ctl.To.Node)
 	if node == n.Name() {
-		if c := n.across(ctl.To, ""); c != nil {
-			return c.sendSignal(ctx, ctl)
+		if c, err := n.across(ctx, ctl.To, ""); err != nil || c != nil {
+			if err == nil {
+				err = c.sendSignal(ctx, ctl)
+			}
+			return err
 		}
 		if err := n.unfrozen(ctx); err != nil {
 			return err
@@ -277,7 +286,7 @@ type teller func(ctl *dist.Control, node string)
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control, node string) {
 	if node == n.Name() {
-		if c := n.across(ctl.To, ctl.ToName); c != nil {
+		if c, _ := n.across(n.ctx, ctl.To, ""); c != nil {
 			c.tell(ctl)
 			return
 		}
@@ -299,7 +308,7 @@ func (c *Conn) tell(ctl *dist.Control) {
 // tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer.
 func (n *Node) tellInTurn(ctl *dist.Control, node string) {
 	if node == n.Name() {
-		if c := n.across(ctl.To, ctl.ToName); c != nil {
+		if c, _ := n.across(n.ctx, ctl.To, ""); c != nil {
 			_ = c.sendSignal(n.ctx, ctl)
 			return
 		}

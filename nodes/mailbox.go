@@ -264,7 +264,11 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
 	if node == n.Name() {
-		if c := n.across(ctl.To, ctl.ToName); c != nil {
+		c, err := n.across(ctx, ctl.To, ctl.ToName)
+		switch {
+		case err != nil:
+			return wrap("send to", node, err)
+		case c != nil:
 			return c.send(ctx, ctl, term)
 		}
 		payload, err := ei.Append(nil, term)

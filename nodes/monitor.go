@@ -45,7 +45,10 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 		}
 	}
 	if over == nil {
-		if over = b.n.across(t.pid, t.name); over != nil {
+		if over, err = b.n.across(ctx, t.pid, t.name); err != nil {
+			return ref, wrap("monitor", t.node, err)
+		}
+		if over != nil {
 			t.part = over.part
 		}
 	}
@@ -92,13 +95,16 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 
 func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
 	ctl := &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
-	if t.part != 0 { // whatever has become of the name
-		if c := n.part.sibling(t.part); c != nil {
+	switch { // whatever has become of the name
+	case t.part != 0:
+		if c := n.part.sibling(n.ctx, t.part); c != nil {
 			c.tell(ctl)
 		}
-		return
+	case t.node == n.Name():
+		n.localSignal(ctl)
+	default:
+		n.tell(ctl, t.node)
 	}
-	n.tell(ctl, t.node)
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is

@@ -68,6 +68,9 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Creation != 0 {
 		n.creation = cfg.Creation
 	}
+	if dir, ok := cfg.Resolver.(SocketDir); ok {
+		n.cfg.Resolver = socketsOf{dir, n}
+	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))

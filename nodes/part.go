@@ -29,18 +29,20 @@ type part struct {
 	line *line
 	roll *roll // of the names that are unique in the node; nil: the front has to be asked for each
 
+	answerLimit time.Duration // another one for tests
+
 	mu       sync.Mutex
 	siblings map[int]*Conn // the ways to the other workers
 	latest   int           // the highest number of a worker that the front has named
 	change   chan struct{} // closed when siblings or latest change
 	settled  bool          // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
-	found    map[ei.Atom]int         // where names were, when the front was last asked
+	found    map[ei.Atom]finding     // where names were, when the front was last asked
 	last     uint64                  // the ID of the last question
 	asked    map[uint64]*question    // what the front has been asked, by ID
 	claimed  map[ei.Atom]bool        // names that the front has entered as this worker's
 	awaited  map[string][]chan error // peers to whom a way is coming from another worker
-	pending  map[*stake]bool         // of handshakes in progress
+	stakes   map[*stake]bool         // that are not over
 	meets    map[meeting]int         // ways that another worker waits for
 	closed   bool
 }
@@ -65,9 +67,10 @@ type meeting struct {
 
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
-		n: n, id: id, line: l, latest: id, siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
-		found: map[ei.Atom]int{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
-		pending: map[*stake]bool{}, meets: map[meeting]int{},
+		n: n, id: id, line: l, answerLimit: answerLimit, latest: id,
+		siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
+		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
 }
 
@@ -79,8 +82,9 @@ func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 // partOf tells in which worker a pid of the node was made.
 func partOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
-// ask says something to the front that it answers.
-func (p *part) ask(ctx context.Context, w word) (reply, error) {
+// ask says something to the front that it answers, in answerLimit. A reader, which cannot leave a message out, gives its connection: it
+// waits as long as that is up.
+func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()
 	p.last++
@@ -89,20 +93,25 @@ func (p *part) ask(ctx context.Context, w word) (reply, error) {
 	said := p.line.say(w)
 	p.mu.Unlock()
 	if !said {
-		return reply{}, ErrClosed
+		return reply{}, p.n.procs.gone()
 	}
-	t := time.NewTimer(answerLimit)
+	t := time.NewTimer(p.answerLimit)
 	defer t.Stop()
 	var err error
-	select {
-	case a := <-answer:
-		return a, nil
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-p.line.over:
-		return reply{}, ErrClosed
-	case <-t.C:
-		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
+	for err == nil {
+		select {
+		case a := <-answer:
+			return a, nil
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-p.line.over:
+			return reply{}, p.n.procs.gone()
+		case <-t.C:
+			if reader == nil || reader.Err() != nil {
+				err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
+			}
+			t.Reset(p.answerLimit)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,22 +151,20 @@ func (p *part) answered(w word) {
 	}
 }
 
-// elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere. passedOn says that another
-// worker took it to be here, so that what is remembered of the name may be old.
-func (p *part) elsewhere(to ei.Pid, name ei.Atom, passedOn bool) int {
-	at := 0
+// elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
+func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
 	switch {
 	case to != (ei.Pid{}):
 		if p.n.isOwn(to.Node, to.Creation) {
 			at = partOf(to)
 		}
 	case name != "" && p.n.procs.named(name) == nil && !p.isFixed(name):
-		at = p.where(name, passedOn)
+		at, err = p.where(ctx, name, reader)
 	}
 	if at == p.id {
-		return 0
+		return 0, nil
 	}
-	return at
+	return at, err
 }
 
 // holder tells in which other worker a reference was made; 0 if it was here, or in another node.
@@ -178,8 +185,8 @@ func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 	return string(node) == n.name && creation == n.creation
 }
 
-// sibling is the way to another worker; nil if there is no such worker any more.
-func (p *part) sibling(id int) *Conn {
+// sibling is the way to another worker; nil if there is no such worker any more, or ctx ends.
+func (p *part) sibling(ctx context.Context, id int) *Conn {
 	var deadline <-chan time.Time
 	for {
 		p.mu.Lock()
@@ -197,21 +204,25 @@ func (p *part) sibling(id int) *Conn {
 		case <-change:
 		case <-deadline:
 			return nil
-		case <-p.n.ctx.Done():
+		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
 // across is the way to a process of this node: nil if it is in this worker, or nowhere.
-func (n *Node) across(to ei.Pid, name ei.Atom) *Conn {
+func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if n.part == nil {
-		return nil
+		return nil, nil
 	}
-	if at := n.part.elsewhere(to, name, false); at != 0 {
-		return n.part.sibling(at)
+	at, err := n.part.elsewhere(ctx, to, name, nil)
+	if err != nil || at == 0 {
+		return nil, err
 	}
-	return nil
+	if c := n.part.sibling(ctx, at); c != nil {
+		return c, nil
+	}
+	return nil, ctx.Err()
 }
 
 // extent is what breaks when a connection ends: what processes have with those of a node, or of one worker of this node.

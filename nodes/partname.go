@@ -12,35 +12,41 @@ import (
 // maxFound bounds the names whose worker is remembered.
 const maxFound = 1024
 
-// where finds the worker that a name is in; 0 if nobody has it, which the roll tells. What the front has said once is remembered: who gets
-// a message for a name that has moved on passes it on, and asks anew, lest it goes round.
-func (p *part) where(name ei.Atom, anew bool) int {
+// A finding is what the front has said of a name: it holds while the name's place in the roll has the same version.
+type finding struct {
+	at      int // the worker
+	version uint32
+}
+
+// where finds the worker that a name is in; 0 if nobody has it, which the roll tells. What the front has said once is remembered. reader is
+// as for ask.
+func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
-	if anew {
-		delete(p.found, name)
-	}
-	at := p.found[name]
-	_, there := p.siblings[at]
+	f := p.found[name]
+	_, there := p.siblings[f.at]
 	p.mu.Unlock()
 	if there {
-		return at
+		if v, ok := p.roll.version(string(name)); ok && v == f.version {
+			return f.at, nil
+		}
 	}
 	if p.roll.lacks(string(name)) {
-		return 0
+		return 0, nil
 	}
-	a, err := p.ask(p.n.ctx, word{Topic: sayLookup, Name: string(name)})
+	v, ok := p.roll.version(string(name)) // before the question: what changes meanwhile shows
+	a, err := p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, reader)
 	if err != nil || !a.OK {
-		return 0
+		return 0, err
 	}
-	if a.Part != p.id {
+	if a.Part != p.id && ok {
 		p.mu.Lock()
 		if len(p.found) >= maxFound {
 			clear(p.found) // names come and go
 		}
-		p.found[name] = a.Part
+		p.found[name] = finding{a.Part, v}
 		p.mu.Unlock()
 	}
-	return a.Part
+	return a.Part, nil
 }
 
 func (p *part) isFixed(name ei.Atom) bool {
@@ -67,7 +73,7 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	if own {
 		return func() {}, nil
 	}
-	a, err := p.ask(p.n.ctx, word{Topic: sayRegister, Name: string(name), Number: key(b.pid)})
+	a, err := p.ask(p.n.ctx, word{Topic: sayRegister, Name: string(name), Number: key(b.pid)}, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -96,7 +102,7 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if n.part == nil || n.part.isFixed(ei.Atom(name)) {
 		return ei.Pid{}, wrap("look up "+name, "", ErrNoProc)
 	}
-	a, err := n.part.ask(ctx, word{Topic: sayLookup, Name: name})
+	a, err := n.part.ask(ctx, word{Topic: sayLookup, Name: name}, nil)
 	if err == nil && !a.OK {
 		err = ErrNoProc
 	}

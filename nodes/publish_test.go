@@ -328,6 +328,22 @@ func TestResolvers(t *testing.T) {
 	_, err = dir.Resolve(ctx, long)
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 
+	// A node connects by its own UNIX transport, one for all.
+	for _, own := range []transport.Transport{transport.WithPolling(transport.Unix(), 0), nil} {
+		n, err := New(Config{Name: "alice@test", Cookie: "secret", Resolver: dir, Transport: own})
+		require.NoError(t, err)
+		one, err := n.cfg.Resolver.Resolve(ctx, "bob@test")
+		require.NoError(t, err)
+		other, err := n.cfg.Resolver.Resolve(ctx, "carol@test")
+		require.NoError(t, err)
+		require.Same(t, one.Transport, other.Transport)
+		require.Equal(t, "unix", one.Transport.Name())
+		if own != nil {
+			require.Same(t, own, one.Transport)
+		}
+		require.NoError(t, n.Close())
+	}
+
 	// Two nodes that meet in a directory.
 	var ns []*Node
 	for _, name := range []string{"alice@test", "bob@test"} {

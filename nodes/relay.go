@@ -28,28 +28,18 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		m.Release()
 		return true
 	}
-	var to *Conn
-	switch m.Op {
-	case dist.OpSpawnRequest, dist.OpGroupLeader, dist.OpNodeLink:
-		return false
-	case dist.OpDemonitorP:
-		if b := c.branchOfMonitor(m.Ref); b != nil { // whatever has become of the name
-			to = b
-			break
-		}
-		to = p.toward(c, p.elsewhere(m.To, m.ToName, c.passesOn()))
-	case dist.OpAliasSend:
-		to = p.toward(c, p.holder(m.Ref))
-	default:
-		to = p.toward(c, p.elsewhere(m.To, m.ToName, c.passesOn()))
-	}
-	if to == nil {
+	if c.part != 0 || c.shadow { // from another worker, for a process that was here when it said so; a name that has moved on does not count
 		return false
 	}
-	if to.trunk != nil {
+	to, err := p.onward(c, m)
+	if to == nil && err == nil {
+		return false
+	}
+	if err == nil {
 		to.note(m, true)
+		err = to.carry(m)
 	}
-	if err := to.carry(m); err != nil {
+	if err != nil {
 		p.n.stats.undeliverable.Add(1)
 		p.n.log.Debug("not relayed", "peer", c.peer.Name, "error", err)
 	}
@@ -57,25 +47,35 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	return true
 }
 
-// toward is the way on for what came over c; nil to a worker that is no more.
-func (p *part) toward(c *Conn, at int) *Conn {
-	if at == 0 {
-		return nil
+// onward is the branch of a peer's connection that a message is to take; nil for one that is for this worker, or for one that is no more.
+func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
+	at := 0
+	switch m.Op {
+	case dist.OpSpawnRequest, dist.OpGroupLeader, dist.OpNodeLink:
+		return nil, nil
+	case dist.OpAliasSend:
+		at = p.holder(m.Ref)
+	case dist.OpDemonitorP:
+		if b := c.branchOfMonitor(m.Ref); b != nil { // whatever has become of the name
+			return b, nil
+		}
+		fallthrough
+	default:
+		var err error
+		if at, err = p.elsewhere(p.n.ctx, m.To, m.ToName, c); err != nil {
+			return nil, err
+		}
 	}
-	sibling := p.sibling(at)
-	if sibling == nil || c.passesOn() { // and the name has moved
-		return sibling
+	if at == 0 || p.sibling(p.n.ctx, at) == nil {
+		return nil, nil
 	}
 	b, err := c.branch(at, true)
 	if err != nil {
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
-		return nil
+		return nil, nil
 	}
-	return b
+	return b, nil
 }
-
-// passesOn says that what comes over the connection another worker has passed on, or says itself.
-func (c *Conn) passesOn() bool { return c.part != 0 || c.shadow }
 
 // carry sends a message on as it came, in the form that the other side takes.
 func (c *Conn) carry(m *Message) error {
@@ -104,8 +104,8 @@ func (m *Message) viaBranch() *Conn {
 	return nil
 }
 
-// A unixOnce is the transport of a node's UNIX connections to other processes of its own, made when it is needed: one for all, so that its
-// bounds are.
+// A unixOnce is the transport of a node's UNIX connections to other processes of its own, and through a SocketDir, made when it is needed:
+// one for all, so that its bounds are.
 type unixOnce struct {
 	once sync.Once
 	tr   transport.Transport

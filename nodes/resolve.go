@@ -257,11 +257,26 @@ func (d SocketDir) Addr(node string) (transport.Addr, error) {
 	return transport.ParseAddr("unix:" + filepath.Join(string(d), node))
 }
 
-// Resolve gives the path of the node's socket.
+// Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver connects by its own UNIX transport:
+// Config.Transport or one of Config.Transports, if they are such, else one for all.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	addr, err := d.Addr(node)
 	if err != nil {
 		return Endpoint{}, err
 	}
 	return Endpoint{Addr: addr, Transport: transport.Unix()}, nil
+}
+
+// A socketsOf is a SocketDir as a node uses it: what bounds a transport bounds all that are connected to.
+type socketsOf struct {
+	SocketDir
+	n *Node
+}
+
+func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	at, err := d.SocketDir.Resolve(ctx, node)
+	if err == nil {
+		at.Transport = d.n.transportOf(at.Transport.Name())
+	}
+	return at, err
 }

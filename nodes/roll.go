@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"io"
 	"os"
 )
 
@@ -13,12 +14,16 @@ const (
 	rollSize = 1 << 16
 	// rollSeed is how many bytes stand before them.
 	rollSeed = 8
+	// versionSize is how many bytes a place's version has; those of all places are behind the places.
+	versionSize = 4
 )
 
 // A roll tells of any name at once, and without a question, that no process of the node has registered it. It is a file in memory that the
 // front and the workers share: a byte for each place, and the name's hash says which place is its. The front alone writes it: a place is
 // marked before the worker hears that a name of it is its own. So whoever is told of a name, in whatever way, finds the mark, and a peer
-// that floods a name that nobody has asks nothing of the front. Names that have a place together are asked for as one.
+// that floods a name that nobody has asks nothing of the front. Names that have a place together are asked for as one. Of a name that
+// somebody has, the version of its place tells whether what the front has last said of it still holds: it counts the names that have been
+// entered there.
 type roll struct {
 	file  *os.File
 	seed  [rollSeed]byte
@@ -33,21 +38,24 @@ func newRoll() (*roll, error) {
 	}
 	r := &roll{file: file, names: map[int]int{}}
 	rand.Read(r.seed[:])
-	if _, err := file.WriteAt(append(r.seed[:], make([]byte, rollSize)...), 0); err != nil { // all of it: no later write needs memory
+	all := append(r.seed[:], make([]byte, rollSize*(1+versionSize))...) // no later write needs memory
+	if _, err := file.WriteAt(all, 0); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return r, nil
 }
 
-// openRoll goes on with one of which somebody else has given a descriptor, which is owned.
+// openRoll goes on with one of which somebody else has given a descriptor, which is owned on success.
 func openRoll(fd int) (*roll, error) {
-	r := &roll{file: fileOf(fd), names: map[int]int{}}
-	if r.file == nil {
-		return nil, errors.ErrUnsupported
+	own, err := duplicate(fd)
+	if err != nil {
+		return nil, err
 	}
+	r := &roll{file: fileOf(own), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
+	_ = closeDescriptor(fd)
 	return r, nil
 }
 
@@ -69,12 +77,37 @@ func (r *roll) lacks(name string) bool {
 	return err == nil && mark[0] == 0
 }
 
+// version is another one whenever somebody has got a name; false if there is none.
+func (r *roll) version(name string) (v uint32, ok bool) {
+	if r == nil {
+		return 0, false
+	}
+	v, err := r.versionAt(r.place(name))
+	return v, err == nil
+}
+
+func (r *roll) versionAt(at int) (uint32, error) {
+	var b [versionSize]byte
+	_, err := r.file.ReadAt(b[:], rollVersion(at))
+	return binary.LittleEndian.Uint32(b[:]), err
+}
+
+// rollVersion is where the version of a place is.
+func rollVersion(at int) int64 { return rollSeed + rollSize + int64(at)*versionSize }
+
 // enter notes a name that somebody is about to have.
 func (r *roll) enter(name string) error {
 	if r == nil {
 		return nil
 	}
 	at := r.place(name)
+	v, err := r.versionAt(at)
+	if err != nil && err != io.EOF { // it ends before the versions: an earlier front has made it
+		return err
+	}
+	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), rollVersion(at)); err != nil {
+		return err
+	}
 	if r.names[at] == 0 {
 		if err := r.mark(at, 1); err != nil {
 			return err

@@ -4,6 +4,8 @@ package nodes
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,8 +47,32 @@ func TestRoll(t *testing.T) {
 	sees(false)
 	require.Less(t, r.place("ü"), rollSize)
 
+	// Who has looked something up sees that somebody has got the name, or one of the same place, meanwhile.
+	before, ok := r.version("one")
+	require.True(t, ok)
+	require.NoError(t, other.enter(twin))
+	after, ok := r.version("one")
+	require.True(t, ok)
+	require.NotEqual(t, before, after)
+	other.strike(twin)
+	now, ok := r.version("one")
+	require.True(t, ok)
+	require.Equal(t, after, now)
+
+	// That of an earlier front has no versions.
+	require.NoError(t, r.file.Truncate(rollSeed+rollSize))
+	_, ok = r.version("one")
+	require.False(t, ok)
+	require.NoError(t, other.enter("one"))
+	sees(true)
+	_, ok = r.version("one")
+	require.True(t, ok)
+	other.strike("one")
+
 	var none *roll
 	require.False(t, none.lacks("one"), "who knows")
+	_, ok = none.version("one")
+	require.False(t, ok)
 	require.NoError(t, none.enter("one"))
 	none.strike("one")
 	none.recall("one")
@@ -54,6 +80,22 @@ func TestRoll(t *testing.T) {
 	r.close()
 	require.False(t, r.lacks("one"))
 	require.Error(t, r.enter("another"))
+}
+
+// What is no roll stays the descriptor of who has it.
+func TestOpenRollOfOther(t *testing.T) {
+	one, other, err := streamPair()
+	require.NoError(t, err)
+	short, err := os.Create(filepath.Join(t.TempDir(), "short"))
+	require.NoError(t, err)
+	defer short.Close()
+	file, err := duplicate(int(short.Fd()))
+	require.NoError(t, err)
+	for _, fd := range []int{one, other, file} {
+		_, err := openRoll(fd)
+		require.Error(t, err)
+		require.NoError(t, closeDescriptor(fd))
+	}
 }
 
 // A peer that sends to a name which nobody has, as much as it likes, asks nothing of the front; and as soon as somebody has the name he

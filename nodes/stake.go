@@ -13,7 +13,7 @@ type stake struct {
 	name string // of the peer; "" while it has none
 }
 
-// newStake is the stake of a session, which the front has counted already.
+// newStake is the stake of a session, or of a connection that comes from another process: the front has counted it already.
 func (p *part) newStake(peer string) *stake {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -22,7 +22,7 @@ func (p *part) newStake(peer string) *stake {
 
 func (p *part) stakeLocked(peer string) *stake {
 	s := &stake{p, peer}
-	p.pending[s] = true
+	p.stakes[s] = true
 	return s
 }
 
@@ -33,7 +33,6 @@ func (s *stake) up(peer string) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	delete(s.p.pending, s)
 	s.p.line.say(word{Topic: sayUp, Key: s.name, Name: peer})
 	s.name = peer
 }
@@ -46,7 +45,7 @@ func (s *stake) over(ours bool) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	delete(s.p.pending, s)
+	delete(s.p.stakes, s)
 	s.p.line.say(word{Topic: sayOver, Name: s.name, now: ours})
 }
 
@@ -61,7 +60,7 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	p.awaited[peer] = append(p.awaited[peer], wait)
 	p.mu.Unlock()
 	defer p.forgo(peer, wait)
-	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer})
+	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 		c.crossed.watch(m.ref, m.crossMonitor)
 	}
 	if s.staked && n.part != nil {
-		c.stake = &stake{n.part, s.stake}
+		c.stake = n.part.newStake(s.stake)
 	}
 	c.still = true
 	c.received.Store(s.received)
@@ -275,16 +275,24 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 
 // carrier finds the transport of a plug-in.
 func (n *Node) carrier(plugin string) (transport.Transport, error) {
-	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), n.unix.get()) {
-		if tr.Name() != plugin {
-			continue
-		}
-		if !tr.Movable() {
-			return nil, &NotMovableError{Plugin: plugin}
-		}
-		return tr, nil
+	tr := n.transportOf(plugin)
+	switch {
+	case tr == nil:
+		return nil, fmt.Errorf("%w: %s", ErrNoPlugin, plugin)
+	case !tr.Movable():
+		return nil, &NotMovableError{Plugin: plugin}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoPlugin, plugin)
+	return tr, nil
+}
+
+// transportOf is the node's transport of a plug-in; nil if it has none.
+func (n *Node) transportOf(plugin string) transport.Transport {
+	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), n.unix.get()) {
+		if tr.Name() == plugin {
+			return tr
+		}
+	}
+	return nil
 }
 
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;

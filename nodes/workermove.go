@@ -20,7 +20,9 @@ const (
 	// moveMark begins the WorkerVariable of a process that takes another worker's place; a descriptor follows, of the channel to that one.
 	moveMark = "upgrade,"
 	// workerFeature is the form of what a worker hands over. Whoever does not know it refuses, or is refused, before anything stops.
-	workerFeature = "cnode-worker-state-1"
+	workerFeature = "cnode-worker-state-2"
+	// earlierWorker is the same without a roll of names, which can be read still.
+	earlierWorker = "cnode-worker-state-1"
 	// moveLimit bounds each step of that in which the worker's peers wait.
 	moveLimit = 5 * time.Second
 )
@@ -189,8 +191,14 @@ func (e *workerEstate) describe() error {
 	for m := range p.meets {
 		s.meets = append(s.meets, meetState(m))
 	}
-	for h := range p.pending { // handshakes that are cut off
-		s.over = append(s.over, nameState{ei.Atom(h.name)})
+	moves := map[*stake]bool{}
+	for _, c := range e.Frozen.conns {
+		moves[c.stake] = true
+	}
+	for h := range p.stakes { // handshakes that are cut off, and connections that have just broken: nobody else says so
+		if !moves[h] {
+			s.over = append(s.over, nameState{ei.Atom(h.name)})
+		}
 	}
 	var asked []word
 	for _, q := range p.asked {
@@ -233,7 +241,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	h := &workerHeir{cfg: cfg}
 	limit := cmp.Or(cfg.moveLimit, moveLimit)
 	_, err = (&handoff.Acceptance{
-		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature}},
+		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature, earlierWorker}},
 		Stage: h.stage,
 		// The old process says nothing while it drains.
 		Deadlines: moveDeadlines(limit, cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)+3*limit),

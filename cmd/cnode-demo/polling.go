@@ -52,7 +52,4 @@ func (p *polling) over(cfg *nodes.Config) {
 	for i := range cfg.Also {
 		cfg.Also[i].Transport = transport.WithPolling(cfg.Also[i].Transport, p.limit)
 	}
-	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {
-		cfg.Resolver = through{dir}
-	}
 }

@@ -104,7 +104,8 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 		return f, c, nil
 	}
 	var staged *nodes.StagedFront
-	h := &heir{cfg: cfg.Node, feature: frontFeature, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
+	knows := []string{frontFeature, earlierFront}
+	h := &heir{cfg: cfg.Node, knows: knows, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
 		if staged, err = nodes.RestoreFront(cfg, state, fds); err != nil {
 			return nil, err
 		}

@@ -26,7 +26,9 @@ const (
 	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses,
 	// or is refused, before anything stops.
 	stateFeature = "cnode-demo-state-1"
-	frontFeature = "cnode-demo-front-1"
+	frontFeature = "cnode-demo-front-2"
+	// earlierFront is frontFeature without a roll of names, which can be read still.
+	earlierFront = "cnode-demo-front-1"
 )
 
 // succession says whether serve begins anew or goes on as a node that another process has.
@@ -88,7 +90,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		return n, c, nil
 	}
 	var staged *nodes.Staged
-	h := &heir{cfg: cfg, feature: stateFeature, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
+	h := &heir{cfg: cfg, knows: []string{stateFeature}, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
 		if staged, err = nodes.Restore(cfg, state, fds); err != nil {
 			return nil, err
 		}
@@ -131,7 +133,7 @@ func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 // An heir makes a node, or a front, of what the process before has.
 type heir struct {
 	cfg     nodes.Config
-	feature string
+	knows   []string // features
 	restore func(state []byte, fds []int) (handoff.Staged, error)
 	staged  handoff.Staged
 	control *handoff.Control // nil: the other one had none
@@ -140,7 +142,7 @@ type heir struct {
 
 func (h *heir) acceptance() *handoff.Acceptance {
 	return &handoff.Acceptance{
-		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: []string{h.feature}},
+		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: h.knows},
 		Stage: h.stage,
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -64,17 +63,5 @@ func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
 		put(func(tr transport.Transport) transport.Transport { return transport.Fault(tr, o) })
 	}
 	cfg.Transport = tr
-	if dir, ok := cfg.Resolver.(nodes.SocketDir); ok {
-		cfg.Resolver = through{dir}
-	}
 	return record, nil
-}
-
-// through is a directory of sockets that are connected to by the node's own transport.
-type through struct{ nodes.SocketDir }
-
-func (t through) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
-	at, err := t.SocketDir.Resolve(ctx, node)
-	at.Transport = nil
-	return at, err
 }

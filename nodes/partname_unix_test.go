@@ -1,0 +1,148 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// A loneWorker is a worker whose front is the test.
+type loneWorker struct {
+	*Node
+	front *line
+	asked chan word
+}
+
+// worker makes a worker whose front is to answer within a time.
+func (w *world) worker(alive string, limit time.Duration) *loneWorker {
+	t := w.t
+	t.Helper()
+	one, other, err := handoff.SocketPair()
+	require.NoError(t, err)
+	a, err := handoff.FileConn(one)
+	require.NoError(t, err)
+	b, err := handoff.FileConn(other)
+	require.NoError(t, err)
+	ours, err := newLine(a)
+	require.NoError(t, err)
+	theirs, err := newLine(b)
+	require.NoError(t, err)
+	l := &loneWorker{w.node(alive), ours, make(chan word, 64)}
+	p := newPart(l.Node, 1, theirs)
+	p.answerLimit = limit
+	l.part = p
+	require.NoError(t, l.Start(w.ctx()))
+	p.settle()
+	heard, answered := make(chan struct{}), make(chan struct{})
+	go func() { defer close(heard); _ = ours.read(func(m word) { l.asked <- m }) }()
+	go func() { defer close(answered); _ = theirs.read(p.answered) }()
+	t.Cleanup(func() {
+		ours.close()
+		theirs.close()
+		for _, c := range []chan struct{}{heard, answered, ours.wrote, theirs.wrote} {
+			arrives(t, c, "the end of the line")
+		}
+	})
+	return l
+}
+
+// A front that does not answer makes nobody of no name: a peer's message waits for it, however long that takes.
+func TestReaderAwaitsFront(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Millisecond)
+	b, err := w.started("peer").NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, b.SendName(patience(t), n.Name(), "joe", 1))
+	asked := arrives(t, n.asked, "the question")
+	require.Equal(t, sayLookup, asked.Topic)
+	own, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	for range 10 { // each takes as long as the limit
+		require.ErrorIs(t, own.SendName(patience(t), n.Name(), "ann", 1), context.DeadlineExceeded)
+	}
+	_, err = own.MonitorName(patience(t), n.Name(), "ann")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Zero(t, n.Stats().Undeliverable)
+	require.NoError(t, n.procs.name("joe", own)) // he gets the name meanwhile
+	require.True(t, n.front.say(word{Topic: sayAnswer, ID: asked.ID, OK: true, Part: n.part.id}))
+	m, err := own.Receive(patience(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), v)
+}
+
+// Who sends to a name, or monitors it, waits for the front no longer than he wants to.
+func TestSenderAwaitsFront(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Hour)
+	own, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	for _, what := range []func(ctx context.Context) error{
+		func(ctx context.Context) error { return own.SendName(ctx, n.Name(), "ann", 1) },
+		func(ctx context.Context) error { _, err := own.MonitorName(ctx, n.Name(), "ann"); return err },
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := async(func() (int, error) { return 0, what(ctx) })
+		arrives(t, n.asked, "the question")
+		cancel()
+		require.ErrorIs(t, arrives(t, done, "its end").err, context.Canceled)
+	}
+	sent := async(func() (int, error) { return 0, own.SendName(context.Background(), n.Name(), "ann", 1) })
+	arrives(t, n.asked, "the question")
+	n.end(ErrMoved) // as Release does
+	n.part.line.close()
+	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
+}
+
+// A stranger who uses a peer's name does not cost this worker its way to the connection that another one has; the peer itself does, by a
+// connection of its own.
+func TestStrangerBesideShadow(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Hour)
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	defer closeDescriptor(there)
+	n.part.addShadow(word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, fd: here})
+	shadow := n.Conn("peer@test")
+	require.NotNil(t, shadow)
+	l := n.Listeners()[0]
+	stranger := role("peer@test")
+	stranger.Cookie = "guess"
+	require.Error(t, w.wire(l).initiate(stranger))
+	require.NoError(t, shadow.Err())
+	require.Equal(t, shadow, n.Conn("peer@test"))
+
+	w.peer(l, role("peer@test"))
+	require.ErrorIs(t, ended(t, shadow), ErrSuperseded)
+	require.Eventually(t, func() bool { c := n.Conn("peer@test"); return c != nil && !c.shadow }, tooLong, tick)
+}
+
+// What another worker passes on, for a process that has ended, is for nobody: whoever has its name now is not meant, and the front is not
+// asked.
+func TestPassedOnGoesNoFurther(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Hour)
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
+	n.part.addShadow(word{Part: 2, Peer: &peer, fd: here})
+	s, err := n.unix.get().Import(there, nil)
+	require.NoError(t, err)
+	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
+	defer p.close()
+	ref := ei.Ref{Node: "peer@test", Creation: 5, Len: 3, ID: [5]uint32{1, 2, 3}}
+	p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "joe", Ref: ref}, nil)
+	down, reason := p.next()
+	require.Equal(t, ref, down.Ref)
+	require.Equal(t, ei.Atom("noproc"), reason)
+	require.Empty(t, n.asked)
+}
