@@ -26,7 +26,7 @@ import (
 const (
 	killPeers    = 3
 	killsAtOnce  = 12
-	killPatience = 20 * time.Second
+	killPatience = time.Minute
 	killDeadline = 5 * time.Second
 )
 

@@ -19,7 +19,7 @@ const (
 	// lifetime is how long a party may live: whatever a test waits for comes to an end.
 	lifetime = 10 * time.Minute
 	// patience is how long what a test waits for may take on a busy machine.
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // A Party is a process of the test's own program.

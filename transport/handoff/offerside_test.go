@@ -37,7 +37,7 @@ const (
 	halfLength      = headLength + questionLength/2 - 1 // what has come of the first question
 	greetingPart    = 8 << 10
 	testPadding     = chunkSize + 1
-	serveDeadline   = 20 * time.Second
+	serveDeadline   = time.Minute
 	leakPatience    = 20 * time.Second
 	shortOfNumbers  = 64
 	stopDeadline    = 4 * time.Second // the other side waits until it is over; on a busy machine no step of a side that goes on takes as long
