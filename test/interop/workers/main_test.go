@@ -54,7 +54,7 @@ func serve(name string) error {
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions, Patience: limit})
 	if err != nil {
 		return err
 	}
