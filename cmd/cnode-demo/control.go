@@ -24,6 +24,9 @@ import (
 // stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
 const stepLimit = 3 * time.Second
 
+// startLimit bounds the start of a new process, and its greeting, for which nobody waits.
+const startLimit = 10 * time.Second
+
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
 type control struct {
 	offer  handoff.Offer
@@ -52,7 +55,7 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 		c.offer.Terms.Plugins = []string{transport.TCP().Name()}
 	}
 	c.offer.Freeze = c.freeze
-	c.offer.Deadlines = handoff.Deadlines{Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
+	c.offer.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
 	}

@@ -216,6 +216,7 @@ func TestUpgradeTLS(t *testing.T) {
 
 // Whatever is wrong with the new process, the old one serves on.
 func TestUpgradeFails(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
