@@ -22,7 +22,8 @@ listen:
 modules: {mod_roster: {}}
 auth_method: internal
 `), 0o600))
-	w.serve(ejabberd, "ejabberd", "is_loaded", `exec erl -name "$1" -setcookie "$COOKIE" -noinput -pa /usr/lib/*/ejabberd-*/ebin -mnesia dir "\"$DIR/db\"" -s ejabberd`,
+	w.serve(ejabberd, "ejabberd", "is_loaded",
+		`exec erl -name "$1" -setcookie "$COOKIE" -noinput -pa /usr/lib/*/ejabberd-*/ebin -mnesia dir "\"$DIR/db\"" -s ejabberd`,
 		"EJABBERD_CONFIG_PATH="+config, "EJABBERD_LOG_PATH="+filepath.Join(w.dir, "log"))
 
 	w.gives("ok", ejabberd, "ejabberd_auth", "try_register", `[<<"joe">>,<<"localhost">>,<<"secret">>]`)
