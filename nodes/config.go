@@ -103,9 +103,7 @@ type Config struct {
 	// Logger is told what happens; nil: nothing is logged.
 	Logger *slog.Logger
 
-	// Of a worker that goes over to another process, for tests: the points that it passes, and the limit of each step; 0 is moveLimit.
-	moveReached func(handoff.Point)
-	moveLimit   time.Duration
+	moveReached func(handoff.Point) // for tests: the points that a worker passes that goes over to another process
 }
 
 // complete copies cfg, fills in the defaults and checks it.
@@ -194,9 +192,6 @@ func (cfg Config) complete() (Config, error) {
 	}
 	if cfg.DrainTimeout <= 0 {
 		cfg.DrainTimeout = DefaultDrainTimeout
-	}
-	if cfg.moveLimit <= 0 {
-		cfg.moveLimit = moveLimit
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"syscall"
@@ -240,6 +241,27 @@ func TestConnectionBreaksInMove(t *testing.T) {
 			require.Equal(t, ei.Int(7), w.rpc(other, "ask", ei.Atom(doomed), ei.Atom("me"), ei.Int(7)))
 		}
 	}
+}
+
+// A new process may take as long to start as any worker: nobody waits for it meanwhile.
+func TestSlowSuccessor(t *testing.T) {
+	t.Parallel() // it waits
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		command := cfg.Command
+		cfg.Command = func() *exec.Cmd {
+			cmd := command()
+			cmd.Env = append(cmd.Env, testSlowVariable+"=yes")
+			return cmd
+		}
+	})
+	n := w.node("peer@127.0.0.1")
+	old := w.worker(n)
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, list[0].Err)
+	require.Equal(t, old, list[0].Old)
+	require.Equal(t, list[0].New, w.worker(n))
 }
 
 // A worker dies while the front stands still: what is handed over of it stays what it was, and the new front finds out.

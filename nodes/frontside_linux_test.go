@@ -65,7 +65,7 @@ func testFront(dir peersDir) FrontConfig {
 	return FrontConfig{
 		Node:    Config{Name: frontName, Cookie: "secret", Resolver: dir, Listen: mustParse("127.0.0.1:0")},
 		Workers: frontWorkers,
-		Choose:  LeastSessions,
+		Choose:  LeastSessions, Patience: workerPatience,
 		Command: func() *exec.Cmd {
 			cmd := exec.Command(os.Args[0])
 			cmd.Env, cmd.Stderr = os.Environ(), os.Stderr

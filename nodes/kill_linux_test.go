@@ -25,9 +25,9 @@ import (
 // difference; the test program started again is one side.
 const (
 	killPeers    = 3
-	killsAtOnce  = 6
-	killPatience = 20 * time.Second
-	killDeadline = 2500 * time.Millisecond
+	killsAtOnce  = 12
+	killPatience = time.Minute
+	killDeadline = 5 * time.Second
 )
 
 var (
@@ -128,7 +128,7 @@ func (o killOrder) run() error {
 	return errors.Join(test.Tell(r), test.Stay())
 }
 
-// deadlines are short ones where a side is stopped.
+// deadlines are shorter where a side is stopped: the other one waits for it until one is over. All are long enough for a side that goes on.
 func deadlines(short bool) handoff.Deadlines {
 	if !short {
 		return handoff.Deadlines{}

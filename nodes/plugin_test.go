@@ -290,7 +290,7 @@ func TestSickPluginAtSetup(t *testing.T) {
 				b := w.started("bob", hear, func(cfg *Config) {
 					cfg.Transport = s.transport()
 					if f == blocks { // which nothing else ends
-						cfg.HandshakeTimeout = 3 * time.Second
+						cfg.HandshakeTimeout = 5 * time.Second
 					}
 				})
 				// Another listener, over a transport that is well, goes on.
@@ -357,7 +357,7 @@ func TestSickPluginLater(t *testing.T) {
 			s := newSick(t, tt.callback, tt.fault)
 			a := w.started("alice", func(cfg *Config) {
 				cfg.Transport = s.transport()
-				cfg.TickInterval = 100 * time.Millisecond
+				cfg.TickInterval = time.Second // a busy machine may keep the others from answering for as long as some of these are
 			})
 			b := w.started("bob")
 			c, err := a.Connect(w.ctx(), "bob@test")

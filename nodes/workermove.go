@@ -97,11 +97,12 @@ func (w *Worker) give(fd int, id uint64) {
 		return
 	}
 	defer ch.Close()
-	limit := w.n.cfg.moveLimit
+	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
+	d.Hello = DefaultWorkerStart // the new process starts first, and nobody waits for it
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
 		Freeze:    w.freeze,
-		Deadlines: moveDeadlines(limit, w.n.cfg.DrainTimeout+limit),
+		Deadlines: d,
 		Reached:   w.n.cfg.moveReached,
 	}
 	h, err := o.Give(context.Background(), ch)
@@ -116,8 +117,9 @@ func (w *Worker) give(fd int, id uint64) {
 }
 
 // moveDeadlines are those of a worker that moves, on either side.
-func moveDeadlines(limit, freeze time.Duration) handoff.Deadlines {
-	return handoff.Deadlines{Hello: limit, Static: limit, Freeze: freeze, Offer: limit, Stage: limit, Take: limit, Goodbye: limit}
+func moveDeadlines(freeze time.Duration) handoff.Deadlines {
+	const d = moveLimit
+	return handoff.Deadlines{Hello: d, Static: d, Freeze: freeze, Offer: d, Stage: d, Take: d, Goodbye: d}
 }
 
 func (w *Worker) stayed(id uint64, err error) {
@@ -239,12 +241,11 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	}
 	defer ch.Close()
 	h := &workerHeir{cfg: cfg}
-	limit := cmp.Or(cfg.moveLimit, moveLimit)
 	_, err = (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature, earlierWorker}},
 		Stage: h.stage,
 		// The old process says nothing while it drains.
-		Deadlines: moveDeadlines(limit, cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout)+3*limit),
+		Deadlines: moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit),
 		Reached:   cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {

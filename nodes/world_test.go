@@ -200,6 +200,6 @@ func (e entry) Close() error {
 
 // For states that nothing announces.
 const (
-	tooLong = 30 * time.Second
+	tooLong = time.Minute
 	tick    = time.Millisecond
 )

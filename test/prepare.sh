@@ -38,10 +38,11 @@ install_packages() {
 	[[ $(id -u) == 0 ]] || fail "not installed: ${want[*]}; only root can install packages"
 	echo "installing ${want[*]}"
 	export DEBIAN_FRONTEND=noninteractive
+	local get=(apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600)
 	# The package lists of a fresh machine are missing or too old.
 	{
-		apt-get install -y --no-install-recommends "${want[@]}" ||
-			{ apt-get update && apt-get install -y --no-install-recommends "${want[@]}"; }
+		"${get[@]}" install -y --no-install-recommends "${want[@]}" ||
+			{ "${get[@]}" update && "${get[@]}" install -y --no-install-recommends "${want[@]}"; }
 	} >>"$cache/log" 2>&1 || fail "apt-get install ${want[*]} failed"
 }
 
@@ -57,6 +58,14 @@ mirror() {
 	[[ -n $found ]] && echo "$found"
 }
 
+# extract DIR SUITE PACKAGES URI makes DIR/root of packages.
+extract() {
+	rm -rf --one-file-system "$1"
+	mkdir -p "$1"
+	mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until false' --aptopt='Acquire::Retries "5"' --variant=extract \
+		--include="$3" "$2" "$1/root" "$4" >>"$cache/log" 2>&1
+}
+
 # root_file_system NAME SUITE PACKAGES PROGRAM... makes $cache/NAME/root and,
 # beside it, bin with the programs, which run inside it.
 root_file_system() {
@@ -65,10 +74,7 @@ root_file_system() {
 		[[ $(id -u) == 0 ]] || fail "$1: only root can make its root file system"
 		uri=$(mirror) || fail "$1: apt's sources name no package mirror"
 		echo "making the root file system $1"
-		rm -rf --one-file-system "$dir"
-		mkdir -p "$dir"
-		mmdebstrap --quiet --aptopt='Acquire::Check-Valid-Until false' --variant=extract \
-			--include="$include" "$suite" "$dir/root" "$uri" >>"$cache/log" 2>&1 ||
+		extract "$dir" "$suite" "$include" "$uri" || extract "$dir" "$suite" "$include" "$uri" || # a mirror may have a bad moment
 			fail "$1: mmdebstrap of $suite failed"
 		echo "$suite $include" >"$dir/made-of"
 	fi

@@ -13,6 +13,12 @@ command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 started=$SECONDS
 step() { printf '== %s (%d s)\n' "$*" $((SECONDS - started)); }
 
+# stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
+stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
+
+step modules
+stubborn go mod download
+stubborn go run "$staticcheck" -version
 step peers
 test/prepare.sh
 # shellcheck disable=SC1090,SC1091

@@ -23,8 +23,9 @@ func TestRefusedPeers(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			cfg := restrict(a.mutual(t), version, 0)
-			w := newWorkbench(t, cfg, Options{HandshakeTimeout: 300 * time.Millisecond})
-			good, gooder := w.pair()
+			patient := newWorkbench(t, cfg, Options{HandshakeTimeout: tooLong})
+			hasty := newWorkbench(t, cfg, Options{HandshakeTimeout: 2 * time.Second})
+			good, gooder := patient.pair()
 			exchange(t, ours{good}, ours{gooder}, 100)
 
 			with := func(change func(c *tls.Config)) func(raw net.Conn) error {
@@ -73,6 +74,10 @@ func TestRefusedPeers(t *testing.T) {
 				{"gone", func(raw net.Conn) error { return raw.Close() }, CheckClosed, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
+					w := patient
+					if tt.check == CheckTime {
+						w = hasty
+					}
 					raw, err := net.Dial("tcp", w.at.String())
 					require.NoError(t, err)
 					defer raw.Close()
@@ -99,8 +104,8 @@ func TestRefusedPeers(t *testing.T) {
 				})
 			}
 			exchange(t, ours{good}, ours{gooder}, 10_000)
-			require.NoError(t, w.cb.Close(good))
-			require.NoError(t, w.cb.Close(gooder))
+			require.NoError(t, patient.cb.Close(good))
+			require.NoError(t, patient.cb.Close(gooder))
 		})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // Who finds no descriptor left to sleep with waits all the same: time-outs are time-outs, Close ends it, and what it has begun goes out.
 func TestSleepsWithoutADescriptor(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	closed, _ := pair(t, TCP(), loopback())
+	ended, _ := pair(t, TCP(), loopback())
 	requireSpeak(t, c, s)
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
@@ -25,26 +25,29 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 
 	much := make([]byte, 32<<20)
 	q := NewQueue(c, nil)
-	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	begun, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	require.NoError(t, q.Post(context.Background(), []byte("x"), nil, 0))
-	n, err := q.WritevQueue(short, much)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	var n int64
+	begins := aside(func() (err error) { n, err = q.WritevQueue(begun, much); return err })
+	returns(t, closed(t, func() bool { come, err := s.PendingBytes(); return err == nil && come > 1 })) // more than the byte before
+	cancel()
+	require.ErrorIs(t, returns(t, begins), context.Canceled)
 	require.EqualValues(t, len(much), n, "it has begun and goes out all the same")
 	written := aside(func() error { return q.Flush(soon(t)) })
-	_, err = s.Readv(soon(t), make([]byte, 1+len(much)))
+	_, err := s.Readv(soon(t), make([]byte, 1+len(much)))
 	require.NoError(t, err)
 	require.NoError(t, returns(t, written))
 
 	_, err = s.Read(NoWait(), much)
 	require.True(t, isTimeout(err))
-	short, cancel = context.WithTimeout(context.Background(), 20*time.Millisecond)
-	defer cancel()
+	short, leave := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer leave()
 	_, err = s.Read(short, much)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	full := aside(func() error { _, err := closed.Writev(context.Background(), much); return err })
+	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
 	time.Sleep(20 * time.Millisecond)
-	require.NoError(t, closed.Close())
+	require.NoError(t, ended.Close())
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
 }
 

@@ -24,6 +24,17 @@ func (y *tallied) seat() *seat {
 	return w.reader.seat
 }
 
+// undisturbed lets whoever sits stay there: what looks for him may be kept from it for longer than he would.
+func undisturbed(t testing.TB, p *poller) {
+	t.Helper()
+	at := &p.seats
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	require.Nil(t, at.tender)
+	at.tended, at.tender = true, time.AfterFunc(time.Hour, at.tend)
+	t.Cleanup(at.tend) // goes on from here, and takes the seats away
+}
+
 // closed is closed when something has become true.
 func closed(t testing.TB, is func() bool) <-chan struct{} {
 	done := make(chan struct{})
@@ -148,6 +159,7 @@ func TestSeatKicks(t *testing.T) {
 // A writer sits too. None of what it writes is lost or repeated.
 func TestSeatRoom(t *testing.T) {
 	y := polls(t, 0)
+	undisturbed(t, y.sock.poller)
 	y.sock.wr.seat.hot = true
 	const size = 16 << 20
 	sat := closed(t, func() bool {

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// helloLimit is how long a new process may take to start.
-	helloLimit = 5 * time.Second
+	// startLimit bounds the start of a new process, and its greeting, for which nobody waits.
+	startLimit = 10 * time.Second
 	// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
 	stepLimit = 3 * time.Second
 )
@@ -56,7 +56,7 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 		c.offer.Terms.Plugins = append(c.offer.Terms.Plugins, transport.TCP().Name())
 	}
 	c.offer.Freeze = c.freeze
-	c.offer.Deadlines = handoff.Deadlines{Hello: helloLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
+	c.offer.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
 	}

@@ -19,7 +19,7 @@ const (
 	// tourLimit bounds the whole tour, the visit of an Erlang node included.
 	tourLimit = 40 * time.Second
 	// visitLimit bounds that visit, which is started in a second where it works.
-	visitLimit = 10 * time.Second
+	visitLimit = 30 * time.Second
 )
 
 // A tour shows what a C-node does, with two nodes in this process: alice and bob.

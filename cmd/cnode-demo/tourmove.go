@@ -151,6 +151,8 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	o := handoff.Offer{
 		Static: func(context.Context) ([]byte, error) { return json.Marshal(will) },
 		Freeze: func(ctx context.Context) (handoff.Frozen, error) { return carol.Freeze(ctx) },
+
+		Deadlines: handoff.Deadlines{Hello: startLimit},
 	}
 	h, err := o.Give(ctx, ch)
 	if err != nil {

@@ -29,7 +29,7 @@ Of a serve with --workers, the process that accepts moves first, and is the one 
 worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
 If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
-standard error (exit 1). It has 5 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
+standard error (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
 knows, and ends if need be, the process that it has started, and none that this one starts.
 
 A serve with --fault or --trace cannot move.`,

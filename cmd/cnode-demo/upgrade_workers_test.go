@@ -114,6 +114,7 @@ func TestUpgradeWorkers(t *testing.T) {
 
 // A new process that fails leaves the old ones as they are: the front's, then a worker's.
 func TestUpgradeWorkersFails(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	front := s.cmd.Process.Pid

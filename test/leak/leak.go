@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"testing"
 	"time"
 
 	"go.uber.org/goleak"
@@ -18,9 +17,12 @@ import (
 // patience is how long what is ending may take.
 const patience = 20 * time.Second
 
+// Tests are those of a package: *testing.M, or that with what is to be done before something is left behind.
+type Tests interface{ Run() (code int) }
+
 // Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left
 // behind.
-func Run(m *testing.M) (code int) {
+func Run(m Tests) (code int) {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's poller is made now, and stays
 		l.Close()
 	}

@@ -3,7 +3,12 @@
 package otp
 
 import (
+	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -17,6 +22,22 @@ func ownGroup(cmd *exec.Cmd) {
 
 // killGroup kills every process of the group that pid leads or led.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+
+// groupLives tells whether a process of the group that pid led still runs. Where /proc tells, one that nobody has waited for does not.
+func groupLives(pid int) bool {
+	if errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stats, _ := filepath.Glob("/proc/[1-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		_, rest, ok := strings.Cut(string(text), ") ")
+		if f := strings.Fields(rest); err == nil && ok && len(f) > 2 && f[2] == strconv.Itoa(pid) && f[0] != "Z" && f[0] != "X" {
+			return true
+		}
+	}
+	return len(stats) == 0
+}
 
 // The signals of Pause and Continue.
 const (

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A process is a started program together with whatever it starts itself: they
@@ -70,10 +71,16 @@ func (p *process) failure(format string, args ...any) error {
 	return fmt.Errorf(format+"\n%s", append(args, indent(p.log()))...)
 }
 
-// kill ends the whole group at once and returns when the program is gone.
+// groupLimit is how long what has been killed may take to end.
+const groupLimit = 10 * time.Second
+
+// kill ends the whole group at once and returns when the program is gone, and what it has started, which else may still be writing files.
 func (p *process) kill() {
 	killGroup(p.cmd.Process.Pid)
 	<-p.done
+	for begun := time.Now(); groupLives(p.cmd.Process.Pid) && time.Since(begun) < groupLimit; {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (p *process) close() {

@@ -17,9 +17,9 @@ import (
 
 const (
 	// lifetime is how long a party may live: whatever a test waits for comes to an end.
-	lifetime = time.Minute
+	lifetime = 10 * time.Minute
 	// patience is how long what a test waits for may take on a busy machine.
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // A Party is a process of the test's own program.
@@ -31,8 +31,8 @@ type Party struct {
 	killed bool
 }
 
-// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or a
-// minute later.
+// Start starts the program, with additions to its environment, and files as descriptors from 3 on. The process ends with the test, or
+// when its lifetime is over.
 func Start(t testing.TB, env []string, files ...*os.File) *Party {
 	t.Helper()
 	self, err := os.Executable()

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const testParallel = "6"
+const testParallel = "16"
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
 func TestMain(m *testing.M) {

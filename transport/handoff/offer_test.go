@@ -288,11 +288,14 @@ func TestHostileHeir(t *testing.T) {
 			x := newThing(t, 3, 0)
 			x.blob = []byte("abc")
 			o := x.offer()
-			short := 200 * time.Millisecond
-			if !errors.Is(tt.is, context.DeadlineExceeded) {
-				short = 10 * time.Second
+			const long, short = 10 * time.Second, 500 * time.Millisecond
+			d := Deadlines{long, long, long, long, long, long, long}
+			if tt.is == context.DeadlineExceeded || tt.is == ErrNotTaken {
+				*map[Step]*time.Duration{
+					StepHello: &d.Hello, StepStatic: &d.Static, StepOffer: &d.Offer, StepAccept: &d.Stage, StepCommit: &d.Take,
+				}[tt.step] = short
 			}
-			o.Deadlines = Deadlines{short, short, short, short, short, min(short, time.Second), short}
+			o.Deadlines = d
 			one, other := channels(t)
 			done := make(chan error, 1)
 			var h Handed
@@ -361,7 +364,10 @@ func TestHostileOwner(t *testing.T) {
 			one, other := channels(t)
 			x := newThing(t, 0, 0)
 			a := x.acceptance()
-			a.Deadlines = Deadlines{Static: 300 * time.Millisecond, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
+			a.Deadlines = Deadlines{Static: 10 * time.Second, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
+			if tt.is == context.DeadlineExceeded { // what is static does not come
+				a.Deadlines.Static = 300 * time.Millisecond
+			}
 			done := make(chan error, 1)
 			go func() { _, err := a.Take(soon(t), other); done <- err }()
 			for _, p := range tt.packets {

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // soon is a context for what should be over in moments.
 func soon(t *testing.T) context.Context {

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,12 +22,9 @@ listen:
 modules: {mod_roster: {}}
 auth_method: internal
 `), 0o600))
-	w.serve(ejabberd, `exec erl -name "$1" -setcookie "$COOKIE" -noinput -pa /usr/lib/*/ejabberd-*/ebin -mnesia dir "\"$DIR/db\"" -s ejabberd`,
+	w.serve(ejabberd, "ejabberd", "is_loaded",
+		`exec erl -name "$1" -setcookie "$COOKIE" -noinput -pa /usr/lib/*/ejabberd-*/ebin -mnesia dir "\"$DIR/db\"" -s ejabberd`,
 		"EJABBERD_CONFIG_PATH="+config, "EJABBERD_LOG_PATH="+filepath.Join(w.dir, "log"))
-	require.Eventually(t, func() bool {
-		v, err := w.call(ejabberd, "ejabberd", "is_loaded", "[]")
-		return err == nil && v == ei.Atom("true")
-	}, limit, tick)
 
 	w.gives("ok", ejabberd, "ejabberd_auth", "try_register", `[<<"joe">>,<<"localhost">>,<<"secret">>]`)
 	w.gives(`[{<<"joe">>,<<"localhost">>}]`, ejabberd, "ejabberd_auth", "get_users", "[]")

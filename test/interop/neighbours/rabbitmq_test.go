@@ -12,15 +12,11 @@ const rabbit = "rabbit@127.0.0.1"
 // A RabbitMQ broker is asked and told things, calls Go, and is seen to end.
 func TestRabbitMQ(t *testing.T) {
 	w := newWorld(t)
-	w.serve(rabbit, `printf %s "$COOKIE" >"$DIR/.erlang.cookie"; chmod 400 "$DIR/.erlang.cookie"
+	w.serve(rabbit, "rabbit", "is_serving", `printf %s "$COOKIE" >"$DIR/.erlang.cookie"; chmod 400 "$DIR/.erlang.cookie"
 		exec /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server`,
 		"RABBITMQ_NODENAME="+rabbit, "RABBITMQ_USE_LONGNAME=true", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT="+freePort(t),
 		"RABBITMQ_DIST_PORT="+freePort(t), "RABBITMQ_MNESIA_BASE="+w.dir, "RABBITMQ_LOG_BASE="+w.dir,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+w.dir+"/plugins", "RABBITMQ_CONF_ENV_FILE=/dev/null")
-	require.Eventually(t, func() bool {
-		v, err := w.call(rabbit, "rabbit", "is_serving", "[]")
-		return err == nil && v == ei.Atom("true")
-	}, limit, tick)
 
 	w.gives("['"+rabbit+"']", rabbit, "rabbit_nodes", "list_running", "[]")
 	queue, err := w.call(rabbit, "rabbit_amqqueue", "declare", `[{resource,<<"/">>,queue,<<"from-go">>},true,false,[],none,<<"go">>]`)

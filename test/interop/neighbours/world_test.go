@@ -16,12 +16,13 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
 const (
 	// limit bounds what takes a second or two, the start of a broker for example, unless something is broken.
-	limit = 90 * time.Second
+	limit = 3 * time.Minute
 	tick  = 20 * time.Millisecond
 )
 
@@ -85,23 +86,35 @@ func (w *world) soon() context.Context {
 }
 
 // command runs a shell's script inside the root file system, in the world's directory, with the port mapper.
-func (w *world) command(script string, args ...string) *exec.Cmd {
+func (w *world) command(ctx context.Context, script string, args ...string) *exec.Cmd {
 	w.t.Helper()
-	cmd := exec.Command(otp.Neighbours(w.t), append([]string{"-c", script, "bash"}, args...)...)
+	cmd := exec.CommandContext(ctx, otp.Neighbours(w.t), append([]string{"-c", script, "bash"}, args...)...)
 	cmd.Dir = w.dir
 	cmd.Env = []string{
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.dir, "TMPDIR=/tmp", "LANG=C.UTF-8", "DIR=" + w.dir,
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "LANG=C.UTF-8", "DIR=" + w.dir,
 		"ERL_EPMD_PORT=" + strconv.Itoa(w.port), "ERL_EPMD_ADDRESS=127.0.0.1", "COOKIE=" + otp.DefaultCookie, "GO_NODE=" + w.n.Name(),
 	}
 	return cmd
 }
 
-// serve starts a neighbour whose node is called name.
-func (w *world) serve(name, script string, env ...string) {
+// serve starts a neighbour whose node is called name, and waits until its function says that it is up.
+func (w *world) serve(name, mod, fun, script string, env ...string) {
 	w.t.Helper()
-	cmd := w.command("echo ready "+name+" 0; exec </dev/null; "+script, name)
+	cmd := w.command(context.Background(), "echo ready "+name+" 0; exec </dev/null; "+script, name)
 	cmd.Env = append(cmd.Env, env...)
-	otp.Serve(w.t, cmd)
+	p := otp.Serve(w.t, cmd)
+	for end := time.Now().Add(limit); ; time.Sleep(tick) {
+		v, err := w.call(name, mod, fun, "[]")
+		if err == nil && v == ei.Atom("true") {
+			return
+		}
+		select {
+		case <-p.Done():
+			require.FailNow(w.t, name+" has ended")
+		default:
+			require.True(w.t, time.Now().Before(end), "%s is not up: %v, %v", name, v, err)
+		}
+	}
 }
 
 // call calls a function of the neighbour's.
@@ -135,11 +148,10 @@ func open(t *testing.T, path string) *os.File {
 	return f
 }
 
-// freePort is a port that nobody has at the moment.
+// freePort is a port that is the test's own.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, number, err := net.SplitHostPort(port.Vacant(t))
 	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return number
 }

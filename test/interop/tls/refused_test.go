@@ -39,7 +39,7 @@ func TestWeRefuseErlang(t *testing.T) {
 		for _, v := range versions {
 			t.Run(v.name, func(t *testing.T) {
 				hear, heard := hearing()
-				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{HandshakeTimeout: 2 * time.Second}), hear)
+				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{}), hear)
 				good := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
 				require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 				for _, tt := range []struct {
@@ -75,7 +75,8 @@ func TestWeRefuseErlang(t *testing.T) {
 				var e *tlstransport.PeerError
 				require.ErrorAs(t, (<-heard).err, &e)
 				require.Equal(t, tlstransport.CheckTLS, e.Check, e)
-				_, err := n.Connect(background(t), plain.Name())
+				hasty := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{HandshakeTimeout: 2 * time.Second}))
+				_, err := hasty.Connect(background(t), plain.Name())
 				require.ErrorAs(t, err, &e)
 				require.Contains(t, []tlstransport.Check{tlstransport.CheckClosed, tlstransport.CheckTLS, tlstransport.CheckTime}, e.Check, e)
 				require.Equal(t, plain.Name(), e.Node)

@@ -5,7 +5,6 @@ package upgrade
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // patience bounds every wait: ten times what a busy machine needs.
@@ -243,11 +243,11 @@ func environment(t *testing.T, port int) []string {
 	return []string{"HOME=" + dir, "TMPDIR=" + dir, "ERL_EPMD_PORT=" + strconv.Itoa(port), "PATH=" + os.Getenv("PATH")}
 }
 
-// freePort is a port that nobody used a moment ago.
+// freePort is a port that is the test's own.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	number, release, err := port.Reserve()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(release)
+	return number
 }

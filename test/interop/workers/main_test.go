@@ -13,9 +13,9 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
-	"go.uber.org/goleak"
 )
 
 // envServe makes this test's binary the program under test, under the name that it holds.
@@ -29,10 +29,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(withLabs{m}, goleak.Cleanup(func(code int) {
-		removeBuilt()
-		os.Exit(code)
-	}))
+	code := leak.Run(withLabs{m})
+	removeBuilt()
+	os.Exit(code)
 }
 
 // withLabs ends the nodes that tests share before one looks for what is left.
@@ -55,7 +54,7 @@ func serve(name string) error {
 		}
 		return w.Wait(ctx)
 	}
-	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions})
+	f, err := nodes.StartFront(ctx, nodes.FrontConfig{Node: cfg, Workers: 3, Choose: nodes.LeastSessions, Patience: limit})
 	if err != nil {
 		return err
 	}
