@@ -87,12 +87,7 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 		return err
 	}
 	if raw == nil {
-		done := false
-		func() {
-			defer w.end()
-			done = ready(0)
-		}()
-		if done {
+		if w.finish(ready) {
 			return nil
 		}
 		switch raw, err = w.need(i, events); {
@@ -129,12 +124,7 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 		if _, err := w.begin(nil); err != nil {
 			return err
 		}
-		done := false
-		func() {
-			defer w.end()
-			done = ready(0)
-		}()
-		if done {
+		if w.finish(ready) {
 			return nil
 		}
 	}
@@ -205,6 +195,12 @@ func (w *watcher) end() {
 	if w.running--; w.running == 0 && w.left != nil {
 		close(w.left)
 	}
+}
+
+// finish makes one try and leaves the callback, also where the try ends its goroutine.
+func (w *watcher) finish(ready func(uintptr) bool) (done bool) {
+	defer w.end()
+	return ready(0)
 }
 
 // need gives the interest to the Go poller, if that has not been done.
