@@ -80,8 +80,8 @@ type Config struct {
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. A connection gets a place for one more as long as it has fewer
-	// than are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
+	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets a place for one more as long as it has fewer than
+	// are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
 	// wait, and with them their connection.
 	MaxCalls int
 

@@ -94,15 +94,15 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 // the node drains or the connection has ended.
 func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 	var gone <-chan struct{}
-	ctx := n.ctx
+	ctx, peer := n.ctx, ""
 	if c != nil {
-		gone, ctx = c.done, context.WithValue(ctx, connKey{}, c)
+		peer, gone, ctx = c.peer.Name, c.done, context.WithValue(ctx, connKey{}, c)
 	}
-	if !n.procs.calls.take(c, gone, n.ctx.Done()) {
+	if !n.procs.calls.take(peer, gone, n.ctx.Done()) {
 		return false
 	}
 	if !n.procs.busy() {
-		n.procs.calls.put(c)
+		n.procs.calls.put(peer)
 		return false
 	}
 	if c != nil {
@@ -113,7 +113,7 @@ func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
 			if c != nil {
 				c.works.leave()
 			}
-			n.procs.calls.put(c)
+			n.procs.calls.put(peer)
 			n.procs.tally.leave()
 		}()
 		f(ctx)

@@ -7,16 +7,16 @@ import (
 )
 
 // However places are taken, waited for and given back: there are never more than there are, nobody waits who may have one, who gives up
-// has none, and a connection without one that comes while any is free gets it.
+// has none, and a peer without one that comes while any is free gets it.
 func TestShares(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 9).Draw(t, "most")
 		var s shares
 		s.init(most)
-		conns := []*Conn{nil, {}, {}, {}}
-		held := map[*Conn]int{}
+		conns := []string{"", "a", "b", "c"}
+		held := map[string]int{}
 		type waits struct {
-			c    *Conn
+			c    string
 			gone chan struct{}
 			got  <-chan result[bool]
 		}
@@ -26,7 +26,7 @@ func TestShares(t *testing.T) {
 				s.mu.Lock()
 				still := false
 				for _, k := range s.waiting {
-					still = still || k.c == waiting[i].c
+					still = still || k.peer == waiting[i].c
 				}
 				s.mu.Unlock()
 				if still {
