@@ -40,9 +40,9 @@ type Frozen struct {
 }
 
 // Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog.
-// Running functions and handlers finish, within Config.DrainTimeout, else the error is ErrDraining; then everything stands still within
-// two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose
-// plug-in has no Import is a *NotMovableError, before anything has changed.
+// Running functions and handlers finish, and those that wait for a place of Config.MaxCalls, within Config.DrainTimeout, else the error is
+// ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on
+// as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
 //
 // Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
