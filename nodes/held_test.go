@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
@@ -187,4 +188,62 @@ func TestBondsInHandler(t *testing.T) {
 	for range 2 {
 		require.NoError(t, arrives(t, heard, "what the Handler did"))
 	}
+}
+
+// A process ends while its node, or a connection of it, is being frozen: those who are linked to it hear of it, here and elsewhere, now or
+// where they go on.
+func TestExitBesideFreeze(t *testing.T) {
+	// exiting ends a process up to its first signal.
+	exiting := func(b *Mailbox) (proceed func()) {
+		begun, waits := make(chan struct{}, 10), make(chan struct{})
+		go b.exit(ei.Atom("gone"), func(ctl *dist.Control, node string) {
+			begun <- struct{}{}
+			<-waits
+			b.n.tell(ctl, node)
+		})
+		arrives(t, begun, "the end of the process")
+		return func() { close(waits) }
+	}
+	t.Run("node", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		ctx := w.ctx()
+		there := trapping(t, w.started("peer"))
+		n := w.started("front")
+		b, here := box(t, n), trapping(t, n)
+		require.NoError(t, n.Register("here", here))
+		require.NoError(t, b.Link(ctx, here.Pid()))
+		require.NoError(t, b.Link(ctx, there.Pid()))
+		settle(t, b, there)
+		proceed := exiting(b)
+		frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
+		require.Eventually(t, here.held.Load, tooLong, tick)
+		proceed()
+		f := arrives(t, frozen, "the freeze")
+		require.NoError(t, f.err)
+		s, err := Restore(again(n), f.v.State(), duplicates(t, f.v.Descriptors()))
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Node().Close() })
+		require.NoError(t, f.v.Release())
+		require.NoError(t, s.Start(ctx))
+		requireExit(t, there, b.Pid(), "gone")
+		requireExit(t, s.Node().Whereis("here"), b.Pid(), "gone")
+	})
+	t.Run("connection", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		ctx := w.ctx()
+		there := trapping(t, w.started("peer"))
+		r := w.shuttle("peer@test", true)
+		b := box(t, r.n[0])
+		require.NoError(t, b.Link(ctx, there.Pid()))
+		settle(t, b, there)
+		proceed := exiting(b)
+		moved := async(func() (*Moved, error) { return r.c.Detach(ctx) })
+		require.Eventually(t, func() bool { return len(moved) > 0 || r.c.exits.waiting.Load() > 0 }, tooLong, tick)
+		proceed()
+		m := arrives(t, moved, "the connection")
+		require.NoError(t, m.err)
+		_, err := r.n[1].Adopt(ctx, m.v)
+		require.NoError(t, err)
+		requireExit(t, there, b.Pid(), "gone")
+	})
 }

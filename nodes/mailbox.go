@@ -234,6 +234,7 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	links, watchers, watching := b.links, b.watchers, b.watching
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
+	defer b.n.procs.leaving(links, watchers, watching)()
 	b.n.procs.end(b)
 	b.mu.Unlock()
 	for pid, l := range links {

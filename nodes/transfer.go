@@ -59,21 +59,30 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	}
 	resting, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
-	if err := c.rest(resting, c.n.procs.barrier); err != nil {
-		c.letReader()
-		return nil, err
+	for {
+		if err := c.rest(resting, c.n.procs.barrier); err != nil {
+			c.letReader()
+			return nil, err
+		}
+		f := &FrozenConn{c: c, fd: fd}
+		s, err := c.snapshot()
+		if err == nil {
+			s.bonds = c.n.bondsWith(c.peer.Name)
+			f.state, err = writeState(kindConn, s)
+		}
+		if err != nil {
+			f.Thaw()
+			return nil, err
+		}
+		if c.exits.running.Load() == 0 {
+			return f, nil
+		}
+		c.wake() // a process that is not described any more has yet to tell the peer
+		if err := c.exits.wait(resting); err != nil {
+			c.letReader()
+			return nil, err
+		}
 	}
-	f := &FrozenConn{c: c, fd: fd}
-	s, err := c.snapshot()
-	if err == nil {
-		s.bonds = c.n.bondsWith(c.peer.Name)
-		f.state, err = writeState(kindConn, s)
-	}
-	if err != nil {
-		f.Thaw()
-		return nil, err
-	}
-	return f, nil
 }
 
 // barrier waits for everybody who is changing a process.

@@ -260,29 +260,24 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 // stop holds everything else: tables, mailboxes, connections, the registration.
 func (f *Frozen) stop(ctx context.Context) error {
 	p := &f.n.procs
-	select {
-	case p.bonding <- struct{}{}: // no link of which one side only is known
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	p.mu.Lock()
-	p.held = true
-	p.mu.Unlock()
-	boxes := p.all()
-	for _, b := range boxes {
-		b.hold()
-	}
-	<-p.bonding
-	f.undo = append(f.undo, func() {
-		p.mu.Lock()
-		p.held = false
-		p.mu.Unlock()
-		p.bonding <- struct{}{}
-		for _, b := range boxes {
-			b.unhold()
+	for {
+		unhold, err := p.hold(ctx)
+		if err != nil {
+			return err
 		}
-		<-p.bonding
-	})
+		slice, cancel := context.WithTimeout(ctx, drainSlice)
+		err = p.exits.wait(slice) // no new one begins
+		cancel()
+		if err == nil {
+			f.undo = append(f.undo, unhold)
+			break
+		}
+		unhold() // the signals may be for mailboxes that are held
+		f.n.frozen.stir()
+		if err := p.exits.wait(ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.tally.wait(ctx); err != nil { // a Handler that a goroutine of the application has called
 		return err
 	}
@@ -324,6 +319,33 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	f.undo = append(f.undo, f.name.Thaw)
 	return nil
+}
+
+// hold holds the tables and all mailboxes.
+func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
+	select {
+	case p.bonding <- struct{}{}: // no link of which one side only is known
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+	boxes := p.all()
+	for _, b := range boxes {
+		b.hold()
+	}
+	<-p.bonding
+	return func() {
+		p.mu.Lock()
+		p.held = false
+		p.mu.Unlock()
+		p.bonding <- struct{}{}
+		for _, b := range boxes {
+			b.unhold()
+		}
+		<-p.bonding
+	}, nil
 }
 
 // unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.
