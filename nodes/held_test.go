@@ -85,6 +85,28 @@ func TestHeldConn(t *testing.T) {
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
 }
 
+// A monitor that waits for room when its connection moves is not noted: neither process has one that the peer has not heard of.
+func TestMonitorWaitsForRoom(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	p, c := w.ambush("wire@test").meet(n)
+	b := box(t, n)
+	ctx, cancel := context.WithCancel(w.ctx())
+	defer cancel()
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 32<<20)) }) // and the peer does not read
+	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
+	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
+	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
+	f, err := c.Freeze(w.ctx())
+	require.NoError(t, err)
+	var s connState
+	require.NoError(t, readState(kindConn, f.State(), &s))
+	require.Empty(t, s.bonds)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, monitored, "the end of Monitor").err, ErrMoved)
+	require.Empty(t, watchingOf(b))
+}
+
 // On the lower level a Receive and a Call that wait when the connection is frozen end with their contexts, and others go on after them.
 func TestHeldReceive(t *testing.T) {
 	w := newWorld(t, "tcp")

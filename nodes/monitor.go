@@ -49,34 +49,19 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 			t.part = over.part
 		}
 	}
-	ctl := &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}
-	note := func() (*dist.Control, error) {
-		if b.ended() {
+	return ref, wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
+		switch {
+		case b.ended():
 			return nil, b.Err()
+		case over != nil && over.Err() != nil: // its end breaks the monitors that there are, not one that is made now
+			return nil, over.Err()
 		}
 		if b.watching == nil {
 			b.watching = map[ei.Ref]target{}
 		}
 		b.watching[ref] = t
-		return ctl, nil
-	}
-	if over == nil {
-		return ref, wrap("monitor", t.node, b.changeHere(ctx, note))
-	}
-	if err = b.lockWithin(ctx); err == nil {
-		_, err = note()
-		b.mu.Unlock()
-	}
-	if err != nil {
-		return ref, wrap("monitor", t.node, err)
-	}
-	if err = over.sendSignal(ctx, ctl); err != nil {
-		b.mu.Lock() // though it may be held by now
-		delete(b.watching, ref)
-		b.mu.Unlock()
-		return ref, wrap("monitor", t.node, err)
-	}
-	return ref, nil
+		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
+	}))
 }
 
 // Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It is erlang:demonitor/1.
