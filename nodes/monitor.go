@@ -162,15 +162,25 @@ func (b *Mailbox) nodeDown(c *Conn) {
 
 // breakOff breaks links and monitors with the processes of a node, or of another worker of this one.
 func (b *Mailbox) breakOff(with extent) {
-	reason, _ := ei.AppendAtom(nil, "noconnection")
-	var links []ei.Pid
-	var refs []ei.Ref
-	var targets []target
 	b.lock()
+	x := b.cut(with)
+	b.mu.Unlock()
+	b.tellBroken(x)
+}
+
+// A broken is what a mailbox has yet to hear of.
+type broken struct {
+	links []ei.Pid
+	downs []*Message
+}
+
+// cut takes the monitors of breakOff from the mailbox, and lists the links; b.mu is held.
+func (b *Mailbox) cut(with extent) (x broken) {
+	reason := noconnection()
 	for pid, l := range b.links {
 		if with.has(pid) {
 			if l.active {
-				links = append(links, pid)
+				x.links = append(x.links, pid)
 			} else {
 				delete(b.links, pid)
 			}
@@ -183,19 +193,28 @@ func (b *Mailbox) breakOff(with extent) {
 	}
 	for ref, t := range b.watching {
 		if with.hasTarget(t) {
-			refs, targets = append(refs, ref), append(targets, t)
+			x.downs = append(x.downs, &Message{Control: dist.Control{
+				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
+			}})
 			delete(b.watching, ref)
 		}
 	}
-	b.mu.Unlock()
-	for i, ref := range refs {
-		b.notify(&Message{Control: dist.Control{
-			Op: dist.OpMonitorPExit, From: targets[i].pid, FromName: targets[i].name, To: b.pid, Ref: ref, Reason: reason,
-		}})
+	return x
+}
+
+// tellBroken tells the mailbox.
+func (b *Mailbox) tellBroken(x broken) {
+	for _, m := range x.downs {
+		b.notify(m)
 	}
-	for _, pid := range links {
-		b.linkBroke(pid, reason, nil)
+	for _, pid := range x.links {
+		b.linkBroke(pid, noconnection(), nil)
 	}
+}
+
+func noconnection() ei.Raw {
+	reason, _ := ei.AppendAtom(nil, "noconnection")
+	return reason
 }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.

@@ -165,9 +165,9 @@ func (b *Mailbox) bequeathNodes(to *Mailbox) {
 	}
 }
 
-// tellLost tells of a node that was lost on the way to this process.
+// tellLost tells of a node that was lost on the way to this process, where the mailbox is still held: before it can come up anew.
 func (b *Mailbox) tellLost(s upState) {
-	b.lock()
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.nodeTypes&s.nodeType() != 0 {
 		b.tellNode("nodedown", s.node, s.nodeType())

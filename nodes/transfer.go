@@ -311,15 +311,15 @@ func (s *StagedConn) Start() (*Conn, error) {
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
+	c.n.attach(c)
 	return c, nil
 }
 
-// resume lets a staged connection go on.
+// resume lets a staged connection go on, up to receiving.
 func (c *Conn) resume() {
 	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	c.wake()
 	c.letReader()
-	c.n.attach(c)
 }
 
 // Discard gives the connection up without a byte to the peer: it is the other process's.
