@@ -64,7 +64,8 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 	}))
 }
 
-// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It is erlang:demonitor/1.
+// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It waits while the node, or the
+// connection to the other one, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching[ref]
@@ -118,8 +119,8 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	return nil
 }
 
-// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It is
-// erlang:monitor_node/2 with false.
+// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It
+// waits while the node is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	b.lock()
 	defer b.mu.Unlock()

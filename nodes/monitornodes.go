@@ -44,8 +44,8 @@ func (c *Conn) nodeType() NodeTypes {
 // its nodedown after all of it.
 //
 // A node that moves to another process goes on telling there, and a connection that moves alone does not go down where it was. In a node
-// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It is
-// net_kernel:monitor_nodes/2.
+// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It waits while the node
+// is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	if b.handler != nil {
 		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)

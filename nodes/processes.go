@@ -195,8 +195,9 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. In a node that is being restored (see Restore), the
-// mailbox becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. It waits while the node is
+// frozen. In a node that is being restored (see Restore), the mailbox becomes the process that had the name before: it gets its pid, its
+// other names, its unread messages, its links and monitors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	if p.succeed(ei.Atom(name), b) {
@@ -234,7 +235,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	return nil
 }
 
-// Unregister takes a name back; it is ErrNoProc if nobody has it.
+// Unregister takes a name back; it is ErrNoProc if nobody has it. It waits while the node is frozen.
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()
