@@ -20,7 +20,7 @@ type RespondOptions struct {
 	CheckPeer func(name string) error
 
 	// Proven may refuse the peer once it has proven its cookie, and before it
-	// is told that we have ours. nil allows all.
+	// gets our proof. Its error is found behind ErrRefused. nil allows all.
 	Proven func() error
 }
 
@@ -155,7 +155,7 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	}
 	if o.Proven != nil {
 		if err := o.Proven(); err != nil {
-			return Peer{}, err
+			return Peer{}, refusal(err)
 		}
 	}
 	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge))); err != nil {
