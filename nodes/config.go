@@ -80,9 +80,9 @@ type Config struct {
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. A connection gets a place for one more as long as it has fewer
-	// than are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
-	// wait, and with them their connection.
+	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets a place for one more as long as it has fewer than
+	// are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
+	// wait in their order, and the connection is read meanwhile; when those of a peer hold 4 MiB its connection waits too.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to

@@ -36,6 +36,7 @@ type Conn struct {
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
 	works     tally         // functions that run for the peer
+	exits     tally         // of processes here, whose signals to the peer are not out yet
 
 	rd      reader
 	running sync.Once // the upper level's receiving
@@ -62,7 +63,7 @@ type Conn struct {
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), done: make(chan struct{}), left: make(chan struct{})}
-	c.works.idle = make(chan struct{}, 1)
+	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {

@@ -81,7 +81,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 // errTimeout is why a handshake's context ends by itself.
 var errTimeout = fmt.Errorf("the handshake took too long: %w", context.DeadlineExceeded)
 
-// nokPause is how long an attempt of the peer's is awaited that it has told us of; then our own is made again.
+// nokPause is how long an attempt of the peer's is awaited, which may be that of anybody who uses its name; then our own is made.
 const nokPause = 200 * time.Millisecond
 
 // handshakeTime bounds ctx by Config.HandshakeTimeout and the life of the node.
@@ -105,7 +105,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
-	nok := false
+	theirs, awaited := false, time.Time{} // the peer has told us of an attempt of its own; until when it is awaited
 	for waited := false; ; waited = true {
 		n.mu.Lock()
 		switch {
@@ -126,13 +126,16 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			return up, waited, nil
 		case up != nil:
 			change = up.left
-		case p.outgoing != nil || p.incoming != nil:
-		case nok:
-			nok, pause = false, time.After(nokPause)
+		case p.outgoing != nil:
+		case (theirs || p.incoming != nil) && (awaited.IsZero() || time.Now().Before(awaited)):
+			if awaited.IsZero() {
+				awaited = time.Now().Add(nokPause)
+			}
+			pause = time.After(time.Until(awaited))
 		default:
 			c, err = n.attempt(ctx, name, p, at) // releases n.mu
-			nok = errors.Is(err, dist.ErrNok)
-			if err == nil || !nok && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
+			theirs, awaited = errors.Is(err, dist.ErrNok), time.Time{}
+			if err == nil || !theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
 				return c, true, err
 			}
 			continue // the peer's own attempt goes on; should it fail, ours is made again
@@ -177,7 +180,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	switch {
 	case ctx.Err() != nil:
 		return nil, because(ctx, err)
-	case context.Cause(actx) == ErrSuperseded:
+	case context.Cause(actx) == ErrSuperseded || n.gaveWay(a):
 		return nil, ErrSuperseded
 	}
 	return nil, err
@@ -227,7 +230,14 @@ func (n *Node) initiator(ctx context.Context, name string, tr transport.Transpor
 
 func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt,
 	met func(string) error) (*Conn, error) {
-	p, err := n.initiate(ctx, s, name, version5, met)
+	p, err := n.initiate(ctx, s, name, version5, func(peer string) error {
+		if met != nil {
+			if err := met(peer); err != nil {
+				return err
+			}
+		}
+		return n.commit(ctx, a)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// A tally counts the functions and handlers that are running, and tells when none is.
+// A tally counts what is in progress, functions and handlers that are running, and tells when nothing is.
 type tally struct {
 	running atomic.Int64
 	waiting atomic.Int32  // how many wait

@@ -90,34 +90,39 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
-// work runs f on a goroutine of its own, in a place of Config.MaxCalls; while there is none for it its connection waits. It is false when
-// the node drains or the connection has ended.
-func (n *Node) work(c *Conn, f func(ctx context.Context)) bool {
-	var gone <-chan struct{}
-	ctx := n.ctx
-	if c != nil {
-		gone, ctx = c.done, context.WithValue(ctx, connKey{}, c)
-	}
-	if !n.procs.calls.take(c, gone, n.ctx.Done()) {
-		return false
-	}
+// work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
+// from now on as running; bytes is what it holds meanwhile. Only when too much waits already does its connection, too. It is false when
+// the node drains; then, or when the node closes, f does not run.
+func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy() {
-		n.procs.calls.put(c)
 		return false
 	}
+	peer, ctx := "", n.ctx
 	if c != nil {
+		peer, ctx = c.peer.Name, context.WithValue(ctx, connKey{}, c)
 		c.works.enter()
 	}
-	n.wg.Go(func() {
-		defer func() {
-			if c != nil {
-				c.works.leave()
-			}
-			n.procs.calls.put(c)
-			n.procs.tally.leave()
-		}()
-		f(ctx)
-	})
+	done := func() {
+		if c != nil {
+			c.works.leave()
+		}
+		n.procs.tally.leave()
+	}
+	begin := func() bool {
+		began := n.background(func() {
+			defer done()
+			defer n.procs.calls.put(peer)
+			f(ctx)
+		})
+		if !began {
+			done()
+		}
+		return began
+	}
+	if !n.procs.calls.take(peer, job{bytes, begin}, c, n.ctx.Done()) {
+		done()
+		return false
+	}
 	return true
 }
 

@@ -348,6 +348,109 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 	}
 }
 
+// A peer that comes again has no share beside the one that its earlier connections have filled.
+func TestMaxCallsAfterReconnect(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
+	running, here := make(chan struct{}, 100), box(t, n)
+	require.NoError(t, n.Register("here", here))
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		running <- struct{}{}
+		<-ctx.Done()
+		return nil, nil
+	})
+	for i := range 3 {
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		for j := range 20 {
+			p.request(uint32(j), "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+		}
+		p.say("here", ei.Int(i))
+		require.Equal(t, ei.Int(i), term(t, here), "they are all read")
+		n.procs.calls.mu.Lock()
+		require.Equal(t, 8, n.procs.calls.free)
+		n.procs.calls.mu.Unlock()
+		require.NoError(t, n.Conn("wire@test").Close())
+	}
+	for range 8 {
+		arrives(t, running, "a call")
+	}
+	require.Empty(t, running)
+}
+
+// Functions that have all the places of their peer, and call it back, get their answers though it has asked for more: what waits for a place
+// does not keep the connection from being read. Each begins in its turn.
+func TestMaxCallsThatCallBack(t *testing.T) {
+	for _, way := range []string{"spawn", "rex", "call"} {
+		t.Run(way, func(t *testing.T) {
+			const calls = 4
+			w := newWorld(t, "memory")
+			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+			running, ended := make(chan ei.Term, calls), make(chan ei.Term, calls)
+			n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
+				running <- args[0]
+				v, err := ConnOf(ctx).Call(ctx, "m", "f")
+				if err == nil {
+					ended <- v
+				}
+				return nil, err
+			})
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			for i := range calls {
+				call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{ei.Int(i)}, ei.Atom("user")}
+				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
+				switch way {
+				case "spawn":
+					p.request(uint32(i), "m", "back", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(i))
+				case "rex":
+					p.say("rex", ei.Tuple{p.self, call})
+				default:
+					p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+				}
+			}
+			for i := range calls {
+				require.Equal(t, ei.Int(i), arrives(t, running, "a call"))
+				require.Empty(t, running)
+				var m struct {
+					tag  ei.Term
+					from ei.Pid
+				}
+				for m.tag == nil { // the call back, beside answers and monitors
+					_, asked := p.next()
+					if g, ok := asked.(ei.Tuple); ok && g[0] == ei.Atom("$gen_call") {
+						m.from, m.tag = g[1].(ei.Tuple)[0].(ei.Pid), g[1].(ei.Tuple)[1]
+					}
+				}
+				p.send(dist.Control{Op: dist.OpSend, To: m.from}, ei.Tuple{m.tag, ei.Int(i)})
+				require.Equal(t, ei.Int(i), arrives(t, ended, "the answer"))
+			}
+		})
+	}
+}
+
+// A process that is killed before its turn does not run, and its monitor hears of its end at once.
+func TestSpawnKilledBeforeItsTurn(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	running, release := make(chan ei.Term, 10), make(chan struct{})
+	n.Expose("m", "wait", func(_ context.Context, args []ei.Term) (any, error) { running <- args[0]; <-release; return 1, nil })
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
+	require.Equal(t, ei.Int(1), arrives(t, running, "the first"))
+	ref := p.request(2, "m", "wait", ei.List{ei.Atom("monitor")}, ei.Int(2))
+	ctl, _ := p.next()
+	require.Equal(t, dist.OpSpawnReply, ctl.Op)
+	pid, err := ctl.Result.Decode()
+	require.NoError(t, err)
+	kill, err := ei.AppendAtom(nil, "kill")
+	require.NoError(t, err)
+	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid.(ei.Pid)}, ei.Raw(kill))
+	require.Equal(t, ei.Atom("killed"), p.down(ref))
+	third := p.request(3, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}, ei.Int(3))
+	close(release)
+	require.Equal(t, ei.Int(3), arrives(t, running, "the third"))
+	require.Equal(t, ei.Atom("normal"), p.down(third))
+}
+
 // A call on the node itself that gets no place ends with its context.
 func TestMaxCallsHere(t *testing.T) {
 	w := newWorld(t, "memory")

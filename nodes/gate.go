@@ -33,6 +33,16 @@ func (g *gate) set(closed bool) (changed bool) {
 	return true
 }
 
+// stir wakes whoever waits for a change, to look again; the gate stays as it is.
+func (g *gate) stir() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.change != nil {
+		close(g.change)
+		g.change = nil
+	}
+}
+
 // state tells whether the gate is shut, and what is closed when that changes.
 func (g *gate) state() (shut bool, change <-chan struct{}) {
 	g.mu.Lock()

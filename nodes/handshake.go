@@ -94,7 +94,8 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, v
 		Want: want, Version5: version5,
 		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody at
 		// all is connected.
-		AliveAnswer: func(string) bool { return want != "" || len(n.Peers()) == 0 },
+		// Nor is it dead where it has come while this attempt was on its way.
+		AliveAnswer: func(string) bool { return ctx.Err() == nil && (want != "" || len(n.Peers()) == 0) },
 		CheckPeer: func(name string) error {
 			if met != nil {
 				if err := met(name); err != nil {
@@ -128,6 +129,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 			return n.decide(who.Name, a), nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
+		Proven:    func() error { return n.proven(a) },
 	})
 }
 

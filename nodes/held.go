@@ -15,9 +15,15 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 		if !b.held.Load() {
 			return nil
 		}
+		shut, change := b.n.frozen.state()
 		b.mu.Unlock()
-		if err := b.n.frozen.pass(ctx); err != nil {
-			return err
+		if !shut { // it is about to go on
+			continue
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
@@ -82,6 +83,28 @@ func TestHeldConn(t *testing.T) {
 	require.ErrorIs(t, b.Unlink(short, there.Pid()), context.DeadlineExceeded)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
+}
+
+// A monitor that waits for room when its connection moves is not noted: neither process has one that the peer has not heard of.
+func TestMonitorWaitsForRoom(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	p, c := w.ambush("wire@test").meet(n)
+	b := box(t, n)
+	ctx, cancel := context.WithCancel(w.ctx())
+	defer cancel()
+	sent := async(func() (any, error) { return nil, c.Send(ctx, p.self, make([]byte, 32<<20)) }) // and the peer does not read
+	require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 0 }, tooLong, tick)
+	monitored := async(func() (ei.Ref, error) { return b.Monitor(w.ctx(), p.self) })
+	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
+	f, err := c.Freeze(w.ctx())
+	require.NoError(t, err)
+	var s connState
+	require.NoError(t, readState(kindConn, f.State(), &s))
+	require.Empty(t, s.bonds)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, monitored, "the end of Monitor").err, ErrMoved)
+	require.Empty(t, watchingOf(b))
 }
 
 // On the lower level a Receive and a Call that wait when the connection is frozen end with their contexts, and others go on after them.
@@ -187,4 +210,62 @@ func TestBondsInHandler(t *testing.T) {
 	for range 2 {
 		require.NoError(t, arrives(t, heard, "what the Handler did"))
 	}
+}
+
+// A process ends while its node, or a connection of it, is being frozen: those who are linked to it hear of it, here and elsewhere, now or
+// where they go on.
+func TestExitBesideFreeze(t *testing.T) {
+	// exiting ends a process up to its first signal.
+	exiting := func(b *Mailbox) (proceed func()) {
+		begun, waits := make(chan struct{}, 10), make(chan struct{})
+		go b.exit(ei.Atom("gone"), func(ctl *dist.Control, node string) {
+			begun <- struct{}{}
+			<-waits
+			b.n.tell(ctl, node)
+		})
+		arrives(t, begun, "the end of the process")
+		return func() { close(waits) }
+	}
+	t.Run("node", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		ctx := w.ctx()
+		there := trapping(t, w.started("peer"))
+		n := w.started("front")
+		b, here := box(t, n), trapping(t, n)
+		require.NoError(t, n.Register("here", here))
+		require.NoError(t, b.Link(ctx, here.Pid()))
+		require.NoError(t, b.Link(ctx, there.Pid()))
+		settle(t, b, there)
+		proceed := exiting(b)
+		frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
+		require.Eventually(t, here.held.Load, tooLong, tick)
+		proceed()
+		f := arrives(t, frozen, "the freeze")
+		require.NoError(t, f.err)
+		s, err := Restore(again(n), f.v.State(), duplicates(t, f.v.Descriptors()))
+		require.NoError(t, err)
+		t.Cleanup(func() { s.Node().Close() })
+		require.NoError(t, f.v.Release())
+		require.NoError(t, s.Start(ctx))
+		requireExit(t, there, b.Pid(), "gone")
+		requireExit(t, s.Node().Whereis("here"), b.Pid(), "gone")
+	})
+	t.Run("connection", func(t *testing.T) {
+		w := newWorld(t, "tcp")
+		ctx := w.ctx()
+		there := trapping(t, w.started("peer"))
+		r := w.shuttle("peer@test", true)
+		b := box(t, r.n[0])
+		require.NoError(t, b.Link(ctx, there.Pid()))
+		settle(t, b, there)
+		proceed := exiting(b)
+		moved := async(func() (*Moved, error) { return r.c.Detach(ctx) })
+		require.Eventually(t, func() bool { return len(moved) > 0 || r.c.exits.waiting.Load() > 0 }, tooLong, tick)
+		proceed()
+		m := arrives(t, moved, "the connection")
+		require.NoError(t, m.err)
+		_, err := r.n[1].Adopt(ctx, m.v)
+		require.NoError(t, err)
+		requireExit(t, there, b.Pid(), "gone")
+	})
 }

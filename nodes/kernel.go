@@ -13,14 +13,12 @@ func (n *Node) serveKernel() error {
 	if _, err := n.Serve("net_kernel", Server{Call: netKernelCall}, nil); err != nil {
 		return err
 	}
-	// On the goroutine that reads the connection: a peer whose calls have to wait keeps no other one's from being seen.
+	// A function for each message: none waits for another one, and the reader of the connection for none.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
 	_, err := n.Handle("rex", func(b *Mailbox, m *Message) {
-		if m.conn == nil { // a caller of this node, who has a time limit of his own
-			n.background(func() { rex.handle(n.ctx, n, b, m) })
-			return
+		if !n.work(m.conn, cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
+			b.refuse(m)
 		}
-		rex.handle(n.ctx, n, b, m)
 	}, nil)
 	return err
 }
@@ -47,32 +45,25 @@ func rexRequest(t ei.Term, ops ...ei.Atom) (mfa []ei.Term, ok bool) {
 	return nil, false
 }
 
-// rexCall answers {call, M, F, A, GL} and {block_call, …}. Calls run beside each other.
-func (n *Node) rexCall(_ context.Context, c *Call) (any, error) {
+// rexCall answers {call, M, F, A, GL} and {block_call, …}.
+func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 	mfa, ok := rexRequest(c.Request, "call", "block_call")
 	if !ok {
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	if !n.work(c.conn, func(ctx context.Context) {
-		if err := c.Reply(ctx, n.rexResult(ctx, mfa)); err != nil {
-			n.log.Debug("reply lost", "to", c.From, "error", err)
-		}
-	}) {
-		return badrpc(ei.Atom("nodedown")), nil
-	}
-	return NoReply, nil
+	return n.rexResult(ctx, mfa), nil
 }
 
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(request, "cast"); ok {
-		n.work(ConnOf(ctx), func(ctx context.Context) { n.applyArgs(ctx, mfa) })
+		n.applyArgs(ctx, mfa)
 	}
 }
 
 // rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
 // rpc:sbcast, and {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
-func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
+func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	t, err := m.Term()
 	if err != nil {
 		n.undecodable(m.conn, "message to rex", err)
@@ -86,13 +77,13 @@ func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
 	if !ok {
 		return
 	}
-	answer := func(ctx context.Context, t ...ei.Term) {
+	answer := func(t ...ei.Term) {
 		if err := m.conn.Send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
 		}
 	}
 	if mfa, ok := rexRequest(tuple[1], "call"); ok {
-		n.work(m.conn, func(ctx context.Context) { answer(ctx, n.rexResult(ctx, mfa)) })
+		answer(n.rexResult(ctx, mfa))
 		return
 	}
 	request, ok := tuple[1].(ei.Tuple)
@@ -102,18 +93,16 @@ func (n *Node) rexInfo(_ context.Context, self *Mailbox, m *Message) {
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
 	if !ok || n.Whereis(string(name)) == nil {
-		n.work(m.conn, func(ctx context.Context) { answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]}) })
+		answer(node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return
 	}
-	n.work(m.conn, func(ctx context.Context) { // a full mailbox delays nobody else
-		message := request[2]
-		if request[0] == ei.Atom("send") {
-			message = ei.Tuple{from, message} // whoever gets it answers
-		}
-		if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
-			answer(ctx, node, node)
-		}
-	})
+	message := request[2]
+	if request[0] == ei.Atom("send") {
+		message = ei.Tuple{from, message} // whoever gets it answers
+	}
+	if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
+		answer(node, node)
+	}
 }
 
 // rexResult is the value of a call, or its exception in the form of rpc:call.

@@ -80,7 +80,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// change changes a link and sends the signal that says so, as one step: what the other side says about it comes before or after both. c
+// change changes a link or a monitor and sends the signal that says so, as one step: what the other side says about it comes before or after both. c
 // is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {

@@ -77,7 +77,7 @@ type Mailbox struct {
 	nodesUp   map[*Conn]bool // those that it knows to be up
 }
 
-// NewMailbox makes a process. Close ends it.
+// NewMailbox makes a process. Close ends it. It waits while the node is frozen.
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
 
 func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
@@ -213,14 +213,14 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
-// Close ends the process with reason normal. Unread messages are lost, as with any process that ends.
+// Close ends the process with reason normal. Unread messages are lost, as with any process that ends. It waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
 	return nil
 }
 
 // Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
-// counts.
+// counts. It waits while the node is frozen, or a connection to one that has to hear of it.
 func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, b.n.tell) }
 
 // exit is Exit with a choice of how the signals go out.
@@ -234,6 +234,7 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	links, watchers, watching := b.links, b.watchers, b.watching
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
+	defer b.n.procs.leaving(links, watchers, watching)()
 	b.n.procs.end(b)
 	b.mu.Unlock()
 	for pid, l := range links {

@@ -52,37 +52,23 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 			t.part = over.part
 		}
 	}
-	ctl := &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}
-	note := func() (*dist.Control, error) {
-		if b.ended() {
+	return ref, wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
+		switch {
+		case b.ended():
 			return nil, b.Err()
+		case over != nil && over.Err() != nil: // its end breaks the monitors that there are, not one that is made now
+			return nil, over.Err()
 		}
 		if b.watching == nil {
 			b.watching = map[ei.Ref]target{}
 		}
 		b.watching[ref] = t
-		return ctl, nil
-	}
-	if over == nil {
-		return ref, wrap("monitor", t.node, b.changeHere(ctx, note))
-	}
-	if err = b.lockWithin(ctx); err == nil {
-		_, err = note()
-		b.mu.Unlock()
-	}
-	if err != nil {
-		return ref, wrap("monitor", t.node, err)
-	}
-	if err = over.sendSignal(ctx, ctl); err != nil {
-		b.mu.Lock() // though it may be held by now
-		delete(b.watching, ref)
-		b.mu.Unlock()
-		return ref, wrap("monitor", t.node, err)
-	}
-	return ref, nil
+		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
+	}))
 }
 
-// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It is erlang:demonitor/1.
+// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It waits while the node, or the
+// connection to the other one, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching[ref]
@@ -139,8 +125,8 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	return nil
 }
 
-// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It is
-// erlang:monitor_node/2 with false.
+// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It
+// waits while the node is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	b.lock()
 	defer b.mu.Unlock()
@@ -183,15 +169,25 @@ func (b *Mailbox) nodeDown(c *Conn) {
 
 // breakOff breaks links and monitors with the processes of a node, or of another worker of this one.
 func (b *Mailbox) breakOff(with extent) {
-	reason, _ := ei.AppendAtom(nil, "noconnection")
-	var links []ei.Pid
-	var refs []ei.Ref
-	var targets []target
 	b.lock()
+	x := b.cut(with)
+	b.mu.Unlock()
+	b.tellBroken(x)
+}
+
+// A broken is what a mailbox has yet to hear of.
+type broken struct {
+	links []ei.Pid
+	downs []*Message
+}
+
+// cut takes the monitors of breakOff from the mailbox, and lists the links; b.mu is held.
+func (b *Mailbox) cut(with extent) (x broken) {
+	reason := noconnection()
 	for pid, l := range b.links {
 		if with.has(pid) {
 			if l.active {
-				links = append(links, pid)
+				x.links = append(x.links, pid)
 			} else {
 				delete(b.links, pid)
 			}
@@ -204,19 +200,28 @@ func (b *Mailbox) breakOff(with extent) {
 	}
 	for ref, t := range b.watching {
 		if with.hasTarget(t) {
-			refs, targets = append(refs, ref), append(targets, t)
+			x.downs = append(x.downs, &Message{Control: dist.Control{
+				Op: dist.OpMonitorPExit, From: t.pid, FromName: t.name, To: b.pid, Ref: ref, Reason: reason,
+			}})
 			delete(b.watching, ref)
 		}
 	}
-	b.mu.Unlock()
-	for i, ref := range refs {
-		b.notify(&Message{Control: dist.Control{
-			Op: dist.OpMonitorPExit, From: targets[i].pid, FromName: targets[i].name, To: b.pid, Ref: ref, Reason: reason,
-		}})
+	return x
+}
+
+// tellBroken tells the mailbox.
+func (b *Mailbox) tellBroken(x broken) {
+	for _, m := range x.downs {
+		b.notify(m)
 	}
-	for _, pid := range links {
-		b.linkBroke(pid, reason, nil)
+	for _, pid := range x.links {
+		b.linkBroke(pid, noconnection(), nil)
 	}
+}
+
+func noconnection() ei.Raw {
+	reason, _ := ei.AppendAtom(nil, "noconnection")
+	return reason
 }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.

@@ -44,8 +44,8 @@ func (c *Conn) nodeType() NodeTypes {
 // its nodedown after all of it.
 //
 // A node that moves to another process goes on telling there, and a connection that moves alone does not go down where it was. In a node
-// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It is
-// net_kernel:monitor_nodes/2.
+// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It waits while the node
+// is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	if b.handler != nil {
 		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)
@@ -165,9 +165,9 @@ func (b *Mailbox) bequeathNodes(to *Mailbox) {
 	}
 }
 
-// tellLost tells of a node that was lost on the way to this process.
+// tellLost tells of a node that was lost on the way to this process, where the mailbox is still held: before it can come up anew.
 func (b *Mailbox) tellLost(s upState) {
-	b.lock()
+	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.nodeTypes&s.nodeType() != 0 {
 		b.tellNode("nodedown", s.node, s.nodeType())

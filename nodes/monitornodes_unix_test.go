@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // A node that moves invents neither a nodedown nor a nodeup, and goes on telling, whoever was to be told.
@@ -74,6 +75,35 @@ func TestMonitorNodesLost(t *testing.T) {
 	b := s.Mailboxes()[0]
 	require.NoError(t, s.Start(patience(t)))
 	require.Equal(t, []string{nodeNews("nodedown", "lost@test", "visible")}, texts(t, b, 1))
+}
+
+// A node whose connection has not come along, and that comes up again as soon as the node goes on, has gone down before, and what
+// processes had with it is broken.
+func TestMonitorNodesLostAndFound(t *testing.T) {
+	w := newWorld(t, "memory")
+	w.started("peer")
+	self := func(id uint32) ei.Pid { return ei.Pid{Node: "front@test", ID: id, Creation: 7} }
+	theirs := ei.Pid{Node: "peer@test", ID: 1, Creation: 9}
+	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
+		bonds: []bonds{{pid: self(1), links: []linkState{{theirs, true, 0}}}}, trapExit: true,
+		nodeTypes: AllNodes, nodesUp: []upState{{"peer@test", false}},
+	}, {
+		bonds: []bonds{{pid: self(2)}}, names: []nameState{{"late"}},
+		messages: []messageState{{ctl: dist.Control{Op: dist.OpSend, To: self(2)}, payload: ei.AppendNil(nil)}},
+	}}})
+	require.NoError(t, err)
+	connected := make(chan result[*Conn], 1)
+	s, err := Restore(Config{Cookie: "secret", Transport: w.tr, Resolver: w.book, Setup: func(n *Node) error {
+		go func() { connected <- of(n.Connect(w.ctx(), "peer@test")) }()
+		_, err := n.Handle("late", func(*Mailbox, *Message) { require.NoError(t, arrives(t, connected, "the connection").err) }, nil)
+		return err
+	}}, state, nil)
+	require.NoError(t, err)
+	defer s.Node().Close()
+	b := s.Mailboxes()[0]
+	require.NoError(t, s.Start(w.ctx()))
+	require.Equal(t, []string{nodeNews("nodedown", "peer@test", "hidden"), nodeNews("nodeup", "peer@test", "hidden")}, texts(t, b, 2))
+	requireExit(t, b, theirs, "noconnection")
 }
 
 // A connection that moves alone is not down where it was, and up where it comes.

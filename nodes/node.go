@@ -243,8 +243,9 @@ func (n *Node) endProcesses() {
 // farewell is how long a node that closes waits for what should take no time.
 const farewell = time.Second
 
-// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running
-// finish, what they send goes out, then everything is closed. When ctx ends first the rest is cut off, and ctx's error is returned.
+// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running,
+// or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is closed. When ctx ends first the rest is cut
+// off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if err := n.unfrozen(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)

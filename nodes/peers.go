@@ -17,11 +17,13 @@ type peer struct {
 
 // An attempt is a handshake in progress.
 type attempt struct {
-	name     string // of the peer, once it is on the table
-	order    uint64 // of those that peers have started: which came first
-	cancel   context.CancelCauseFunc
-	replaces *Conn  // the connection that the peer has been asked about (status alive)
-	stake    *stake // what the front counts the attempt by, in a worker
+	name      string // of the peer, once it is on the table
+	order     uint64 // of those that peers have started: which came first
+	cancel    context.CancelCauseFunc
+	replaces  *Conn  // the connection that the peer has been asked about (status alive)
+	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
+	committed bool   // ours: the peer gets our proof
+	stake     *stake // what the front counts the attempt by, in a worker
 }
 
 // peerLocked finds or makes the entry of a name.
@@ -44,7 +46,8 @@ func (n *Node) changedLocked(name string, p *peer) {
 }
 
 // decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
-// sides connect at the same time the one whose name sorts first gives way. Unlike there, a peer that connects again while an attempt in
+// sides connect at the same time the one whose name sorts first gives way; its own attempt ends once the peer has proven itself, for anybody
+// may use the name: see proven. Unlike there, a peer that connects again while an attempt in
 // its name is in progress is neither refused nor preferred: it has begun anew, or one of the two is a stranger who uses its name. Which
 // one counts is decided when it has proved that it knows the cookie; see enter.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
@@ -61,10 +64,48 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	case p.conn != nil && p.conn.Err() == nil:
 		return dist.Verdict{Status: dist.StatusAlive}
 	case p.conn == nil && p.outgoing != nil:
-		p.outgoing.cancel(ErrSuperseded)
+		a.preferred = true
 		return dist.Verdict{Status: dist.StatusOKSimultaneous}
 	}
 	return dist.Verdict{Status: dist.StatusOK}
+}
+
+// proven decides between an attempt of the peer's, which has proven that it knows the cookie and hears of that next, and our own. Ours ends,
+// unless the peer, which gives way, may have taken it already.
+func (n *Node) proven(a *attempt) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[a.name]
+	switch {
+	case p == nil:
+	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && p.conn.Err() == nil:
+		return ErrConnected
+	case p.outgoing == nil:
+	case p.outgoing.committed && n.name > a.name:
+		return ErrSuperseded
+	default:
+		p.outgoing.cancel(ErrSuperseded)
+	}
+	return nil
+}
+
+// commit is called before the peer gets the proof of our own attempt, whose context is ctx: from then on it may take it.
+func (n *Node) commit(ctx context.Context, a *attempt) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	a.committed = true
+	return nil
+}
+
+// gaveWay tells whether our own attempt may have been refused for one of the peer's.
+func (n *Node) gaveWay(a *attempt) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[a.name]
+	return a.committed && p != nil && slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.preferred })
 }
 
 // settled takes an attempt off the table.

@@ -161,13 +161,118 @@ func TestConnectDespiteImpostor(t *testing.T) {
 	impostor.Cookie = "guess"
 	require.Error(t, w.wire(l).initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the impostor's end"), dist.ErrBadCookie)
-	first.close() // alice has given it up
-	p := at.accept()
-	require.NoError(t, p.respond(role("bob@test"), dist.StatusOK))
+	require.NoError(t, first.respond(role("bob@test"), dist.StatusOK), "alice has not given it up")
 	r := arrives(t, connected, "the connection")
 	require.NoError(t, r.err)
 	require.NoError(t, l.Close())
 	<-accepted
+}
+
+// Nor does whoever says nothing more than a name.
+func TestConnectDespiteSilence(t *testing.T) {
+	for _, alive := range []string{"alice", "carol"} { // either order of names
+		w := newWorld(t, "memory")
+		at := w.ambush("bob@test")
+		a, l := w.listening(alive)
+		accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+		w.reticent(l, "bob@test")
+		connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+		require.NoError(t, at.accept().respond(role("bob@test"), dist.StatusOK))
+		require.NoError(t, arrives(t, connected, "the connection").err)
+		require.NoError(t, l.Close())
+		<-accepted
+	}
+}
+
+// A reticent peer keeps its proof to itself for a while.
+type reticent struct {
+	*wire
+	proceed chan struct{}
+	over    <-chan result[dist.Peer]
+}
+
+func (w *world) reticent(l *Listener, name string) *reticent {
+	w.t.Helper()
+	p := &reticent{wire: w.wire(l), proceed: make(chan struct{})}
+	ctx := patience(w.t)
+	c, err := newPackets(ctx, p.s)
+	require.NoError(w.t, err)
+	challenged := make(chan struct{})
+	p.over = async(func() (dist.Peer, error) {
+		return dist.Initiate(c, role(name), dist.InitiateOptions{CheckPeer: func(string) error {
+			close(challenged)
+			select {
+			case <-p.proceed:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}})
+	})
+	arrives(w.t, challenged, "the challenge")
+	return p
+}
+
+// A peer is slow to connect, and our own attempt is made beside it: one of the two comes up, the same for both sides, and the other one
+// never does.
+func TestConnectBesideSlowPeer(t *testing.T) {
+	setup := func(t *testing.T) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
+		w := newWorld(t, "memory")
+		a = w.ambush("alice@test")
+		n = w.started("bob") // to whom alice gives way
+		slow = w.reticent(n.Listeners()[0], "alice@test")
+		return a, slow, n, async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
+	}
+	t.Run("first", func(t *testing.T) { // it proves itself before it has challenged us
+		a, slow, n, connected := setup(t)
+		ours := a.accept()
+		close(slow.proceed)
+		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
+		r := arrives(t, connected, "the connection")
+		require.NoError(t, r.err)
+		require.False(t, r.v.initiated)
+		require.Error(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, n.Conn("alice@test").Err())
+	})
+	t.Run("second", func(t *testing.T) {
+		a, slow, n, connected := setup(t)
+		require.NoError(t, a.accept().respond(role("alice@test"), dist.StatusOKSimultaneous))
+		r := arrives(t, connected, "the connection")
+		require.NoError(t, r.err)
+		require.True(t, r.v.initiated)
+		close(slow.proceed)
+		require.Error(t, arrives(t, slow.over, "the peer's own").err)
+		require.Same(t, r.v, n.Conn("alice@test"))
+	})
+	t.Run("between", func(t *testing.T) { // it has our proof by then
+		a, slow, n, connected := setup(t)
+		ours := a.accept()
+		c, err := newPackets(patience(t), ours.s)
+		require.NoError(t, err)
+		proven := make(chan struct{})
+		other := async(func() (dist.Peer, error) {
+			who, err := dist.ReadName(c)
+			if err != nil {
+				return dist.Peer{}, err
+			}
+			return dist.Respond(c, role("alice@test"), who, dist.RespondOptions{
+				Decide: func(dist.Name) (dist.Verdict, error) { return dist.Verdict{Status: dist.StatusOKSimultaneous}, nil },
+				Proven: func() error { <-proven; return nil },
+			})
+		})
+		require.Eventually(t, func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			o := n.peers["alice@test"].outgoing
+			return o != nil && o.committed
+		}, tooLong, tick)
+		close(slow.proceed)
+		require.Error(t, arrives(t, slow.over, "the peer's own").err)
+		close(proven)
+		require.NoError(t, arrives(t, other, "ours").err)
+		r := arrives(t, connected, "the connection")
+		require.NoError(t, r.err)
+		require.True(t, r.v.initiated)
+	})
 }
 
 // alive connects a second time under a name that is connected, and answers the question whether the first connection is dead.

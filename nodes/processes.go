@@ -27,6 +27,7 @@ type processes struct {
 
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
+	exits   tally // whose signals are not out yet
 	tally   tally // those that are running
 	resting gate  // shut: no server takes a message
 }
@@ -39,6 +40,7 @@ func (p *processes) init(n *Node) {
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
 	p.tally.idle = make(chan struct{}, 1)
+	p.exits.idle = make(chan struct{}, 1)
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
@@ -87,6 +89,37 @@ func (p *processes) end(b *Mailbox) {
 		}
 	}
 	close(b.over)
+}
+
+// leaving counts an exit until its signals are out, told, for the node and for the connections that they go over: neither is frozen before.
+// The mutex of the mailbox is held, which is not described from then on.
+func (p *processes) leaving(links map[ei.Pid]*link, watchers map[ei.Ref]watcher, watching map[ei.Ref]target) (told func()) {
+	if len(links)+len(watchers)+len(watching) == 0 {
+		return func() {}
+	}
+	p.exits.enter()
+	var over []*Conn
+	note := func(node string) {
+		if c := p.n.Conn(node); c != nil && !slices.Contains(over, c) {
+			c.exits.enter()
+			over = append(over, c)
+		}
+	}
+	for pid := range links {
+		note(string(pid.Node))
+	}
+	for _, w := range watchers {
+		note(string(w.pid.Node))
+	}
+	for _, t := range watching {
+		note(t.node)
+	}
+	return func() {
+		for _, c := range over {
+			c.exits.leave()
+		}
+		p.exits.leave()
+	}
 }
 
 func (p *processes) count() int {
@@ -162,8 +195,9 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. In a node that is being restored (see Restore), the
-// mailbox becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. It waits while the node is
+// frozen. In a node that is being restored (see Restore), the mailbox becomes the process that had the name before: it gets its pid, its
+// other names, its unread messages, its links and monitors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	if p.succeed(ei.Atom(name), b) {
@@ -201,7 +235,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	return nil
 }
 
-// Unregister takes a name back; it is ErrNoProc if nobody has it.
+// Unregister takes a name back; it is ErrNoProc if nobody has it. It waits while the node is frozen.
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()

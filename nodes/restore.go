@@ -257,6 +257,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	}
 	n := g.n
 	boxes := n.procs.all()
+	broken := g.breakOff(boxes) // before anybody can have connected anew
 	late := map[*Mailbox][]*Message{}
 	for _, b := range boxes {
 		if b.handler != nil {
@@ -266,7 +267,10 @@ func (g *Staged) Start(ctx context.Context) error {
 	}
 	n.staged.Store(false)
 	n.frozen.open()
-	for b, messages := range late { // what has come before the Handler was there
+	for _, c := range g.conns {
+		c.resume()
+	}
+	for b, messages := range late { // what has come before the Handler was there; it may answer
 		for _, m := range messages {
 			if !b.ended() {
 				b.handleNow(m)
@@ -278,9 +282,18 @@ func (g *Staged) Start(ctx context.Context) error {
 			c.disown(&g.orphans[i])
 		}
 	}
-	g.breakOff(boxes)
+	for b, x := range broken {
+		b.tellBroken(x)
+	}
+	for b, owed := range g.owed {
+		if heir := n.procs.local(b.pid); heir != nil {
+			for _, d := range owed {
+				heir.nodedown(d.node, d.count)
+			}
+		}
+	}
 	for _, c := range g.conns {
-		c.resume()
+		n.attach(c)
 	}
 	for _, l := range g.listeners {
 		if l.serves.Load() {
@@ -299,14 +312,15 @@ func (b *Mailbox) takeAll() []*Message {
 	return queue
 }
 
-// breakOff tells processes of connections that did not come along: they broke while the node was frozen.
-func (g *Staged) breakOff(boxes []*Mailbox) {
+// breakOff breaks what processes have with nodes whose connections did not come along: they broke while the node was frozen. It gives what
+// is to be told of that when the mailboxes, which are held, go on.
+func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 	n := g.n
+	all := map[*Mailbox]broken{}
 	for _, b := range boxes {
-		gone := map[string]bool{}
 		b.mu.Lock()
+		gone := map[string]bool{}
 		s := b.bonds("")
-		b.mu.Unlock()
 		for _, l := range s.links {
 			gone[string(l.pid.Node)] = true
 		}
@@ -316,18 +330,15 @@ func (g *Staged) breakOff(boxes []*Mailbox) {
 		for _, t := range s.watching {
 			gone[t.node] = true
 		}
+		var x broken
 		for node := range gone {
 			if node != n.name && n.Conn(node) == nil {
-				b.breakOff(extent{node: node})
+				more := b.cut(extent{node: node})
+				x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
 			}
 		}
-	}
-	for b, owed := range g.owed {
-		if heir := n.procs.local(b.pid); heir != nil {
-			for _, d := range owed {
-				heir.nodedown(d.node, d.count)
-			}
-		}
+		b.mu.Unlock()
+		all[b] = x
 	}
 	for b, lost := range g.lost {
 		if heir := n.procs.local(b.pid); heir != nil {
@@ -336,6 +347,7 @@ func (g *Staged) breakOff(boxes []*Mailbox) {
 			}
 		}
 	}
+	return all
 }
 
 // publish goes on with the registration, or makes a new one.

@@ -281,6 +281,38 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
+// A Handler in the place of a process with unread messages may answer them, at any length.
+func TestUpgradeLateMessages(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	from := box(t, w.started("peer"))
+	var handles bool
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			if handles {
+				_, err := n.Handle("late", func(b *Mailbox, m *Message) {
+					if err := m.Conn().Send(ctx, m.From, make([]byte, 1<<20)); err != nil {
+						t.Error(err)
+					}
+				}, nil)
+				return err
+			}
+			b, err := n.NewMailbox(nil)
+			if err == nil {
+				err = n.Register("late", b)
+			}
+			return err
+		}
+	})
+	require.NoError(t, from.SendName(ctx, "front@test", "late", "question"))
+	n.Whereis("late").arrived(t, 1)
+	handles = true
+	n = upgrade(t, n)
+	require.Len(t, term(t, from), 1<<20)
+	require.NoError(t, from.SendName(ctx, "front@test", "late", "another"))
+	require.Len(t, term(t, from), 1<<20)
+}
+
 // Handlers that do not finish keep the node here, and everything goes on.
 func TestUpgradeDrain(t *testing.T) {
 	w := newWorld(t, "tcp")

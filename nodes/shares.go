@@ -5,77 +5,125 @@ import (
 	"sync"
 )
 
-// shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A connection gets one more as long as it
-// has fewer than are free. So of peers whose calls hang the first one takes half of all, the next one half of what that leaves, and so on.
+// shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A peer gets one more as long as it has
+// fewer than are free, over however many connections it has come for them. So of peers whose calls hang the first one takes half of all,
+// the next one half of what that leaves, and so on. What gets none waits in the queue of its peer, and not the reader that has brought it:
+// what runs may wait for something that the same connection brings.
 type shares struct {
 	mu      sync.Mutex
 	free    int
-	held    map[*Conn]int // nil: callers of this node
-	waiting []*seeker     // none of whom may have one at the moment; oldest first
+	callers map[string]*caller // by the peer's name; "": callers of this node
+	waiting []*caller          // with a queue, none of whom may have a place; who was served last is behind the others
 }
 
-// A seeker waits for a place.
-type seeker struct {
-	c   *Conn
-	got chan struct{} // closed when it has one
+// A caller is a peer that has places, or waits for one.
+type caller struct {
+	peer  string
+	held  int
+	queue []job         // oldest first
+	bytes int           // of the queue
+	room  chan struct{} // closed when something leaves the queue; nil: nobody waits for that
 }
 
-func (s *shares) init(n int) { s.free, s.held = n, map[*Conn]int{} }
+// A job is a function that is about to run.
+type job struct {
+	cost  int         // in bytes, while it waits
+	begin func() bool // in a place, which is given back if it is false
+}
 
-// take waits for a place, until one of the two channels is closed: then it is false.
-func (s *shares) take(c *Conn, gone, closed <-chan struct{}) bool {
-	s.mu.Lock()
-	if s.grant(c) {
+// maxWaiting bounds what waits for a place for one peer, in bytes of its requests. One may exceed it when there is no other.
+const maxWaiting = 4 << 20
+
+func (s *shares) init(n int) { s.free, s.callers = n, map[string]*caller{} }
+
+// take begins a job for a peer, now or when there is a place for it. While the peer's queue is full it waits, until one of the two channels
+// is closed: then it is false. What has been read of a connection whose reader is to halt is put on the queue even so.
+func (s *shares) take(peer string, j job, c *Conn, closed <-chan struct{}) bool {
+	for {
+		s.mu.Lock()
+		k := s.callers[peer]
+		if k == nil {
+			k = &caller{peer: peer}
+			s.callers[peer] = k
+		}
+		if len(k.queue) == 0 && k.held < s.free {
+			s.begin(k, j)
+			s.mu.Unlock()
+			return true
+		}
+		halts, change := c.halts()
+		if k.bytes == 0 || k.bytes+j.cost <= maxWaiting || halts || c == nil {
+			if len(k.queue) == 0 {
+				s.waiting = append(s.waiting, k)
+			}
+			k.queue = append(k.queue, j)
+			k.bytes += j.cost
+			s.mu.Unlock()
+			return true
+		}
+		if k.room == nil {
+			k.room = make(chan struct{})
+		}
+		room := k.room
 		s.mu.Unlock()
-		return true
+		select {
+		case <-room:
+		case <-change:
+		case <-c.done:
+			return false
+		case <-closed:
+			return false
+		}
 	}
-	k := &seeker{c, make(chan struct{})}
-	s.waiting = append(s.waiting, k)
-	s.mu.Unlock()
-	select {
-	case <-k.got:
-		return true
-	case <-gone:
-	case <-closed:
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-k.got: // just now
-		s.putLocked(c)
-	default:
-		s.waiting = slices.DeleteFunc(s.waiting, func(other *seeker) bool { return other == k })
-	}
-	return false
-}
-
-// grant gives a connection a place if it may have one; s.mu is held.
-func (s *shares) grant(c *Conn) bool {
-	if s.held[c] >= s.free {
-		return false
-	}
-	s.free--
-	s.held[c]++
-	return true
 }
 
 // put gives a place back.
-func (s *shares) put(c *Conn) {
+func (s *shares) put(peer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.putLocked(c)
+	k := s.callers[peer]
+	s.free++
+	k.held--
+	s.grant()
+	s.tidy(k)
 }
 
-func (s *shares) putLocked(c *Conn) {
-	s.free++
-	if s.held[c]--; s.held[c] == 0 {
-		delete(s.held, c)
-	}
-	s.waiting = slices.DeleteFunc(s.waiting, func(k *seeker) bool {
-		if !s.grant(k.c) {
-			return false
+// grant gives places to those who may have them, by turns; s.mu is held.
+func (s *shares) grant() {
+	for {
+		i := slices.IndexFunc(s.waiting, func(k *caller) bool { return k.held < s.free })
+		if i < 0 {
+			return
 		}
-		close(k.got)
-		return true
-	})
+		k := s.waiting[i]
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		j := k.queue[0]
+		k.queue[0] = job{}
+		k.queue = k.queue[1:]
+		k.bytes -= j.cost
+		if k.room != nil {
+			close(k.room)
+			k.room = nil
+		}
+		if len(k.queue) > 0 {
+			s.waiting = append(s.waiting, k)
+		}
+		s.begin(k, j)
+	}
+}
+
+// begin begins a job in a place; s.mu is held.
+func (s *shares) begin(k *caller, j job) {
+	if j.begin() {
+		s.free--
+		k.held++
+	}
+	s.tidy(k)
+}
+
+// tidy forgets who neither has a place nor waits for one; s.mu is held.
+func (s *shares) tidy(k *caller) {
+	if k.held == 0 && len(k.queue) == 0 {
+		delete(s.callers, k.peer)
+	}
 }

@@ -99,7 +99,10 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(flags, b.pid)
 	}
 	module, name := m.Module, m.Function
-	if !n.work(c, func(ctx context.Context) {
+	if !n.work(c, cost(m), func(ctx context.Context) {
+		if b.ended() { // while it waited for a place
+			return
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stop := context.AfterFunc(n.ctx, cancel)

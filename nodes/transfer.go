@@ -22,10 +22,11 @@ type FrozenConn struct {
 
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
 // takes the time of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the
-// functions that run for the peer and of the requests that it has made of a Server, read or not, Config.DrainTimeout at the most, or the
-// error is ErrDraining and says how many have no answer yet. After an error everything goes on. So a function or a Server.Call that
-// freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own
-// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed.
+// functions that run for the peer, or wait for a place of Config.MaxCalls, and of the requests that it has made of a Server, read or not,
+// Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. After an error everything goes on. So a
+// function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply,
+// CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything
+// has changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -58,21 +59,30 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	}
 	resting, cancel := context.WithTimeout(ctx, freezeBudget)
 	defer cancel()
-	if err := c.rest(resting, c.n.procs.barrier); err != nil {
-		c.letReader()
-		return nil, err
+	for {
+		if err := c.rest(resting, c.n.procs.barrier); err != nil {
+			c.letReader()
+			return nil, err
+		}
+		f := &FrozenConn{c: c, fd: fd}
+		s, err := c.snapshot()
+		if err == nil {
+			s.bonds = c.n.bondsWith(c.peer.Name)
+			f.state, err = writeState(kindConn, s)
+		}
+		if err != nil {
+			f.Thaw()
+			return nil, err
+		}
+		if c.exits.running.Load() == 0 {
+			return f, nil
+		}
+		c.wake() // a process that is not described any more has yet to tell the peer
+		if err := c.exits.wait(resting); err != nil {
+			c.letReader()
+			return nil, err
+		}
 	}
-	f := &FrozenConn{c: c, fd: fd}
-	s, err := c.snapshot()
-	if err == nil {
-		s.bonds = c.n.bondsWith(c.peer.Name)
-		f.state, err = writeState(kindConn, s)
-	}
-	if err != nil {
-		f.Thaw()
-		return nil, err
-	}
-	return f, nil
 }
 
 // barrier waits for everybody who is changing a process.
@@ -309,15 +319,15 @@ func (s *StagedConn) Start() (*Conn, error) {
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
 	c.resume()
+	c.n.attach(c)
 	return c, nil
 }
 
-// resume lets a staged connection go on.
+// resume lets a staged connection go on, up to receiving.
 func (c *Conn) resume() {
 	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
 	c.wake()
 	c.letReader()
-	c.n.attach(c)
 }
 
 // Discard gives the connection up without a byte to the peer: it is the other process's.

@@ -508,31 +508,34 @@ func TestFreezeOverBudget(t *testing.T) {
 	r.move()
 }
 
-// A connection is frozen when the functions that run for its peer have answered.
+// A connection is frozen when the functions that run for its peer have answered, and those that wait for a place.
 func TestFreezeAwaitsAnswers(t *testing.T) {
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
-	r := w.shuttle("peer@test", true)
-	release, entered := make(chan struct{}), make(chan struct{})
+	r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.MaxCalls = 1 })
+	release, entered := make(chan struct{}), make(chan struct{}, 2)
 	require.NoError(t, r.n[0].serveKernel())
 	r.n[0].Expose("m", "slow", func(context.Context, []ei.Term) (any, error) {
-		close(entered)
+		entered <- struct{}{}
 		<-release
 		return 42, nil
 	})
-	answer := make(chan ei.Term, 1)
-	go func() {
-		v, err := peer.RPC(w.ctx(), "mover@test", "m", "slow")
-		if err == nil {
-			answer <- v
-		}
-	}()
+	answer := make(chan ei.Term, 2)
+	for range cap(answer) {
+		go func() {
+			v, err := peer.RPC(w.ctx(), "mover@test", "m", "slow")
+			if err == nil {
+				answer <- v
+			}
+		}()
+	}
 	<-entered
+	require.Eventually(t, func() bool { return r.c.works.running.Load() == 2 }, tooLong, tick)
 	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
 	defer cancel()
 	_, err := r.c.Freeze(short)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "owe the peer an answer")
+	require.ErrorContains(t, err, "2 owe the peer an answer")
 	frozen := make(chan error, 1)
 	go func() {
 		f, err := r.c.Freeze(w.ctx())
@@ -543,7 +546,9 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}()
 	close(release)
 	require.NoError(t, arrives(t, frozen, "the end of the freeze"))
-	require.Equal(t, ei.Int(42), arrives(t, answer, "the answer"))
+	for range cap(answer) {
+		require.Equal(t, ei.Int(42), arrives(t, answer, "the answer"))
+	}
 }
 
 // A plug-in that cannot be handed over is refused by its name, before anything changes.

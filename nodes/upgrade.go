@@ -40,9 +40,9 @@ type Frozen struct {
 }
 
 // Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog.
-// Running functions and handlers finish, within Config.DrainTimeout, else the error is ErrDraining; then everything stands still within
-// two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose
-// plug-in has no Import is a *NotMovableError, before anything has changed.
+// Running functions and handlers finish, and those that wait for a place of Config.MaxCalls, within Config.DrainTimeout, else the error is
+// ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on
+// as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
 //
 // Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
@@ -260,29 +260,24 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 // stop holds everything else: tables, mailboxes, connections, the registration.
 func (f *Frozen) stop(ctx context.Context) error {
 	p := &f.n.procs
-	select {
-	case p.bonding <- struct{}{}: // no link of which one side only is known
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	p.mu.Lock()
-	p.held = true
-	p.mu.Unlock()
-	boxes := p.all()
-	for _, b := range boxes {
-		b.hold()
-	}
-	<-p.bonding
-	f.undo = append(f.undo, func() {
-		p.mu.Lock()
-		p.held = false
-		p.mu.Unlock()
-		p.bonding <- struct{}{}
-		for _, b := range boxes {
-			b.unhold()
+	for {
+		unhold, err := p.hold(ctx)
+		if err != nil {
+			return err
 		}
-		<-p.bonding
-	})
+		slice, cancel := context.WithTimeout(ctx, drainSlice)
+		err = p.exits.wait(slice) // no new one begins
+		cancel()
+		if err == nil {
+			f.undo = append(f.undo, unhold)
+			break
+		}
+		unhold() // the signals may be for mailboxes that are held
+		f.n.frozen.stir()
+		if err := p.exits.wait(ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.tally.wait(ctx); err != nil { // a Handler that a goroutine of the application has called
 		return err
 	}
@@ -324,6 +319,33 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	f.undo = append(f.undo, f.name.Thaw)
 	return nil
+}
+
+// hold holds the tables and all mailboxes.
+func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
+	select {
+	case p.bonding <- struct{}{}: // no link of which one side only is known
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+	boxes := p.all()
+	for _, b := range boxes {
+		b.hold()
+	}
+	<-p.bonding
+	return func() {
+		p.mu.Lock()
+		p.held = false
+		p.mu.Unlock()
+		p.bonding <- struct{}{}
+		for _, b := range boxes {
+			b.unhold()
+		}
+		<-p.bonding
+	}, nil
 }
 
 // unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.

@@ -253,6 +253,10 @@ func TestHandshakeRefusals(t *testing.T) {
 			a: client(), b: server(), responder: true, err: mine, phase: PhaseStatus, otherErr: ErrNotAllowed,
 			bo: RespondOptions{Decide: func(Name) (Verdict, error) { return Verdict{}, mine }},
 		},
+		"A is refused though it has the cookie": {
+			a: client(), b: server(), responder: true, err: mine, phase: PhaseChallengeReply, otherErr: io.EOF,
+			bo: RespondOptions{Proven: func() error { return mine }},
+		},
 		"B is refused by its name": {
 			a: client(), ao: InitiateOptions{CheckPeer: refuse}, b: server(),
 			err: mine, phase: PhaseChallenge, otherErr: io.EOF,

@@ -18,6 +18,10 @@ type RespondOptions struct {
 	// for a dynamic peer after Decide has named it. Its error is found behind
 	// ErrRefused. nil allows all.
 	CheckPeer func(name string) error
+
+	// Proven may refuse the peer once it has proven its cookie, and before it
+	// gets our proof. Its error is found behind ErrRefused. nil allows all.
+	Proven func() error
 }
 
 // Verdict is the accepting side's answer to a name.
@@ -148,6 +152,11 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(reply.Digest[:], want[:]) != 1 {
 		return Peer{}, ErrBadCookie
+	}
+	if o.Proven != nil {
+		if err := o.Proven(); err != nil {
+			return Peer{}, refusal(err)
+		}
 	}
 	if err := x.write(PhaseChallengeAck, AppendAck(nil, Digest(cookie, reply.Challenge))); err != nil {
 		return Peer{}, err
