@@ -307,7 +307,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 	require.NoError(t, from.SendName(ctx, "front@test", "late", "question"))
 	n.Whereis("late").arrived(t, 1)
 	handles = true
-	n = upgrade(t, n)
+	upgrade(t, n)
 	require.Len(t, term(t, from), 1<<20)
 	require.NoError(t, from.SendName(ctx, "front@test", "late", "another"))
 	require.Len(t, term(t, from), 1<<20)
