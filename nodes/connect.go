@@ -126,7 +126,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			return up, waited, nil
 		case up != nil:
 			change = up.left
-		case p.outgoing != nil:
+		case p.outgoing != nil || p.comes():
 		case (theirs || p.incoming != nil) && (awaited.IsZero() || time.Now().Before(awaited)):
 			if awaited.IsZero() {
 				awaited = time.Now().Add(nokPause)
@@ -230,6 +230,7 @@ func (n *Node) initiator(ctx context.Context, name string, tr transport.Transpor
 
 func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt,
 	met func(string) error) (*Conn, error) {
+	n.givesName(a)
 	p, err := n.initiate(ctx, s, name, version5, func(peer string) error {
 		if met != nil {
 			if err := met(peer); err != nil {

@@ -93,9 +93,13 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, v
 	return dist.Initiate(p, n.self(), dist.InitiateOptions{
 		Want: want, Version5: version5,
 		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody at
-		// all is connected.
-		// Nor is it dead where it has come while this attempt was on its way.
-		AliveAnswer: func(string) bool { return ctx.Err() == nil && (want != "" || len(n.Peers()) == 0) },
+		// all is connected. Nor is it dead where it has come while this attempt was on its way.
+		AliveAnswer: func(string) bool {
+			if want != "" {
+				return ctx.Err() == nil && n.Conn(want) == nil
+			}
+			return ctx.Err() == nil && len(n.Peers()) == 0
+		},
 		CheckPeer: func(name string) error {
 			if met != nil {
 				if err := met(name); err != nil {

@@ -32,7 +32,9 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 func (b *Mailbox) hold() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held.Store(true)
+	if !b.ended() { // it is on no table any more, for whoever lets go
+		b.held.Store(true)
+	}
 }
 
 // unhold lets the mailbox go on.

@@ -22,6 +22,8 @@ type attempt struct {
 	cancel    context.CancelCauseFunc
 	replaces  *Conn  // the connection that the peer has been asked about (status alive)
 	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
+	proven    bool   // the peer has proven that it knows the cookie
+	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
 	committed bool   // ours: the peer gets our proof
 	stake     *stake // what the front counts the attempt by, in a worker
 }
@@ -71,22 +73,35 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 }
 
 // proven decides between an attempt of the peer's, which has proven that it knows the cookie and hears of that next, and our own. Ours ends,
-// unless the peer, which gives way, may have taken it already.
+// unless the peer, which gives way as soon as it reads our name, may have taken it already. A shadow is nothing that the peer knows of.
 func (n *Node) proven(a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[a.name]
 	switch {
 	case p == nil:
-	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && p.conn.Err() == nil:
+	case p.conn != nil && p.conn != a.replaces && p.conn.initiated && !p.conn.shadow && p.conn.Err() == nil:
 		return ErrConnected
 	case p.outgoing == nil:
-	case p.outgoing.committed && n.name > a.name:
+	case p.outgoing.named && n.name > a.name:
 		return ErrSuperseded
 	default:
 		p.outgoing.cancel(ErrSuperseded)
 	}
+	a.proven = true
 	return nil
+}
+
+// givesName is called before the peer of our own attempt gets our name.
+func (n *Node) givesName(a *attempt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a.named = true
+}
+
+// comes tells whether the peer has proven itself in an attempt of its own, which is about to be a connection.
+func (p *peer) comes() bool {
+	return slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.proven })
 }
 
 // commit is called before the peer gets the proof of our own attempt, whose context is ctx: from then on it may take it.
@@ -192,7 +207,8 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
-		case old != replaces && !c.supersedes(old.arrival) && !(c.adopted && old.outdated(c.made)) && old.Err() == nil:
+		case old != replaces && !c.supersedes(old.arrival) && !(c.adopted && old.outdated(c.made)) && !(old.shadow && !c.shadow) &&
+			old.Err() == nil:
 			n.mu.Unlock()
 			return ErrConnected
 		}

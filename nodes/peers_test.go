@@ -215,22 +215,58 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 // A peer is slow to connect, and our own attempt is made beside it: one of the two comes up, the same for both sides, and the other one
 // never does.
 func TestConnectBesideSlowPeer(t *testing.T) {
-	setup := func(t *testing.T) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
+	setup := func(t *testing.T, edit ...func(*Config)) (a *ambush, slow *reticent, n *Node, connected <-chan result[*Conn]) {
 		w := newWorld(t, "memory")
 		a = w.ambush("alice@test")
-		n = w.started("bob") // to whom alice gives way
+		n = w.started("bob", edit...) // to whom alice gives way
 		slow = w.reticent(n.Listeners()[0], "alice@test")
 		return a, slow, n, async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
 	}
-	t.Run("first", func(t *testing.T) { // it proves itself before it has challenged us
-		a, slow, n, connected := setup(t)
-		ours := a.accept()
+	t.Run("first", func(t *testing.T) { // it proves itself before it has heard of ours
+		_, slow, n, connected := setup(t, func(c *Config) { c.Resolver = &hangingBook{c.Resolver.(*book)} })
+		require.Eventually(t, func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			p := n.peers["alice@test"]
+			return p != nil && p.outgoing != nil
+		}, tooLong, tick)
 		close(slow.proceed)
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.False(t, r.v.initiated)
-		require.Error(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
+		require.NoError(t, n.Conn("alice@test").Err())
+	})
+	t.Run("at the door", func(t *testing.T) { // for the peer the connection is up; here it cannot come up before the node goes on
+		w := newWorld(t, "memory")
+		a := w.ambush("alice@test")
+		n := w.started("bob")
+		slow := w.reticent(n.Listeners()[0], "alice@test")
+		n.frozen.shut()
+		close(slow.proceed)
+		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
+		connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
+		dialled := async(func() (*transport.Stream, error) { return a.l.Accept(w.ctx()) })
+		select {
+		case <-dialled:
+			require.Fail(t, "dialled beside it")
+		case <-time.After(2 * nokPause):
+		}
+		n.frozen.open()
+		r := arrives(t, connected, "the connection")
+		require.NoError(t, r.err)
+		require.False(t, r.v.initiated)
+		require.NoError(t, r.v.Err())
+	})
+	t.Run("crossing", func(t *testing.T) { // it may have read our name, and given way, when its proof comes
+		a, slow, n, connected := setup(t)
+		ours := a.accept()
+		close(slow.proceed)
+		require.Error(t, arrives(t, slow.over, "the peer's own").err)
+		require.NoError(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
+		r := arrives(t, connected, "the connection")
+		require.NoError(t, r.err)
+		require.True(t, r.v.initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
 	t.Run("second", func(t *testing.T) {
@@ -273,6 +309,14 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.NoError(t, r.err)
 		require.True(t, r.v.initiated)
 	})
+}
+
+// A hangingBook answers nothing before its caller gives up.
+type hangingBook struct{ *book }
+
+func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
+	<-ctx.Done()
+	return Endpoint{}, context.Cause(ctx)
 }
 
 // alive connects a second time under a name that is connected, and answers the question whether the first connection is dead.

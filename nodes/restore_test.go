@@ -359,6 +359,40 @@ func TestUpgradeDrain(t *testing.T) {
 	require.NoError(t, n.Err())
 }
 
+// A node that always has something to do for its peers comes to rest all the same.
+func TestUpgradeBesideCalls(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	n := w.started("front", func(c *Config) {
+		c.Setup = func(n *Node) error {
+			n.Expose("m", "nap", func(_ context.Context, args []ei.Term) (any, error) {
+				time.Sleep(time.Duration(args[0].(ei.Int)) * time.Millisecond)
+				return 1, nil
+			})
+			return nil
+		}
+	})
+	calling, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for calling.Err() == nil {
+				if _, err := peer.RPC(ctx, "front@test", "m", "nap", i+3); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return n.procs.tally.running.Load() > 10 }, tooLong, tick)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	f.Thaw()
+	stop()
+	wg.Wait()
+}
+
 // A server that calls another node while the node is being frozen gets its answer.
 func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	w := newWorld(t, "tcp")

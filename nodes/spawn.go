@@ -16,6 +16,9 @@ type spawnOptions struct {
 	reply         ei.Atom // yes, no, error_only, success_only
 }
 
+// spawnCost is what a process that waits for a place takes beside its request, in bytes.
+const spawnCost = 2 << 10
+
 // errSpawnOption: an option that erlang:spawn_request does not have. The caller hears badopt.
 var errSpawnOption = errors.New("unknown spawn option")
 
@@ -99,7 +102,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(flags, b.pid)
 	}
 	module, name := m.Module, m.Function
-	if !n.work(c, cost(m), func(ctx context.Context) {
+	if !n.work(c, cost(m)+spawnCost, func(ctx context.Context) {
 		if b.ended() { // while it waited for a place
 			return
 		}

@@ -15,8 +15,9 @@ const (
 	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is
 	// released.
 	shakeGrace = 200 * time.Millisecond
-	// drainSlice is how long readers stay halted for functions that began at the last moment.
-	drainSlice = 50 * time.Millisecond
+	// drainSlice is how long readers stay halted for the functions that run, and go on between; it doubles up to drainSliceMost.
+	drainSlice     = 50 * time.Millisecond
+	drainSliceMost = 400 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
 )
@@ -139,29 +140,29 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// quiet waits until no function or handler runs, and no reader reads.
+// quiet waits until no function or handler runs, and no reader reads. Readers go on for a while, for what runs may wait for something that
+// has to be read; and halt for a while, for what they read may begin something new.
 func (f *Frozen) quiet(ctx context.Context) error {
 	p := &f.n.procs
 	p.resting.shut()
 	f.undo = append(f.undo, p.resting.open)
-	for {
-		if p.tally.wait(ctx) != nil {
-			break
-		}
+	within := func(d time.Duration) error {
+		slice, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return p.tally.wait(slice)
+	}
+	for d := drainSlice; ctx.Err() == nil; d = min(2*d, drainSliceMost) {
+		_ = within(d)
 		undo, err := f.haltReaders(ctx)
-		if err != nil {
+		if ctx.Err() == nil && err != nil {
 			return err
 		}
-		slice, cancel := context.WithTimeout(ctx, drainSlice)
-		err = p.tally.wait(slice)
-		cancel()
 		if err == nil {
-			f.undo = append(f.undo, undo)
-			return nil
-		}
-		undo() // what runs may wait for something that has to be read
-		if ctx.Err() != nil {
-			break
+			if err = within(d); err == nil {
+				f.undo = append(f.undo, undo)
+				return nil
+			}
+			undo()
 		}
 	}
 	if running := p.tally.running.Load(); running > 0 {
