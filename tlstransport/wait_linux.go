@@ -60,7 +60,10 @@ func (w *watched) open(sock int, events uint32) error {
 	file := os.NewFile(uintptr(epoll), "epoll")
 	raw, err := file.SyscallConn()
 	if err == nil {
-		err = file.SetDeadline(time.Time{}) // fails where it cannot be watched
+		err = file.SetDeadline(time.Time{})
+	}
+	if errors.Is(err, os.ErrNoDeadline) { // the Go poller could not take it, and does not say why: for want of watches or memory
+		err = os.NewSyscallError("epoll_ctl", unix.ENOMEM)
 	}
 	if err != nil {
 		return errors.Join(err, file.Close())

@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -52,36 +53,84 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// What cannot be made leaves nothing: the next try begins anew.
-func TestWatchedNotMade(t *testing.T) {
-	before := leak.Descriptors()
-	var nested []int
-	defer func() {
-		for _, fd := range nested {
-			require.NoError(t, unix.Close(fd))
+// tooDeep makes a descriptor that an epoll descriptor can watch, and the Go poller not that one, as where there is no watch left: epoll
+// descriptors within each other. It is the caller's.
+func tooDeep(t testing.TB) (fd int) {
+	t.Helper()
+	for inner := -1; ; inner = fd {
+		var err error
+		fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		require.NoError(t, err)
+		if inner >= 0 {
+			t.Cleanup(func() { require.NoError(t, unix.Close(inner)) })
+			require.NoError(t, unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: eventsIn, Fd: int32(inner)}))
 		}
-		require.Empty(t, leak.Left(before))
-	}()
-	var err error
-	for sock := -1; err == nil; sock = nested[len(nested)-1] { // until it is too deep for the Go poller
-		if sock >= 0 {
-			open := leak.Descriptors()
-			var w watched
-			if err = w.open(sock, eventsIn); err != nil {
-				require.True(t, scarce(err), "%v", err)
-				require.Zero(t, w)
-				require.Empty(t, leak.Left(open))
-				break
-			}
-			require.NoError(t, w.file.Close())
+		var w watched
+		if w.open(fd, eventsIn) != nil {
+			return fd
 		}
-		outer, e := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-		require.NoError(t, e)
-		nested = append(nested, outer)
-		if sock >= 0 {
-			require.NoError(t, unix.EpollCtl(outer, unix.EPOLL_CTL_ADD, sock, &unix.EpollEvent{Events: eventsIn, Fd: int32(sock)}))
-		}
+		require.NoError(t, w.file.Close())
 	}
+}
+
+// What cannot be made leaves nothing, and is a want that passes: the next try begins anew.
+func TestWatchedNotMade(t *testing.T) {
+	deep := tooDeep(t)
+	before := leak.Descriptors()
+	var w watched
+	err := w.open(deep, eventsIn)
+	require.ErrorIs(t, err, unix.ENOMEM)
+	require.True(t, scarce(err), "%v", err)
+	require.Zero(t, w)
+	require.Empty(t, leak.Left(before))
+	require.NoError(t, unix.Close(deep))
+}
+
+// No watch left for a connection does not end the listener: it goes on when there is one.
+func TestAcceptWithoutWatches(t *testing.T) {
+	cfg := newAuthority(t, "an authority").mutual(t)
+	cb, err := Callbacks(Config{Server: cfg, Client: cfg})
+	require.NoError(t, err)
+	deep, listen := tooDeep(t), cb.Listen
+	cb.Listen = func(s *Socket, at transport.Addr, backlog int) (transport.Addr, error) {
+		tcp := *s.wire.tcp
+		accept, first := tcp.Accept, true
+		tcp.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+			if first {
+				first = false
+				return deep, at, nil
+			}
+			return accept(fd, tmo)
+		}
+		s.wire.tcp = &tcp
+		return listen(s, at, backlog)
+	}
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(t), 0)
+	require.NoError(t, err)
+	var told []error
+	l.Exhausted = func(err error) { told = append(told, err) }
+	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
+	defer cancel()
+	type connected struct {
+		s   *transport.Stream
+		err error
+	}
+	connects := make(chan connected, 1)
+	go func() {
+		s, err := tr.Connect(ctx, l.Addr())
+		connects <- connected{s, err}
+	}()
+	s, err := l.Accept(ctx)
+	require.NoError(t, err)
+	c := <-connects
+	require.NoError(t, c.err)
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], unix.ENOMEM)
+	require.NoError(t, c.s.Close())
+	require.NoError(t, s.Close())
+	require.NoError(t, l.Close())
 }
 
 // What the background cannot wait for, however often it tries, ends what goes out, and not the peace of the processor.

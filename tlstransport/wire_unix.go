@@ -318,10 +318,10 @@ func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
 	return w.place.awaitWrite(try)
 }
 
-// scarce tells a want of descriptors, memory or watches, which passes. The Go poller does not say why it takes no descriptor.
+// scarce tells a want of descriptors, memory or watches, which passes.
 func scarce(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
-		errors.Is(err, syscall.ENOSPC) || errors.Is(err, os.ErrNoDeadline)
+		errors.Is(err, syscall.ENOSPC)
 }
 
 // shutWrite ends what we send.

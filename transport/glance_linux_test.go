@@ -82,11 +82,52 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 	require.NoError(t, returns(t, came))
 }
 
-func TestScarce(t *testing.T) {
-	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, os.NewSyscallError("epoll_ctl", unix.ENOSPC), os.ErrNoDeadline} {
-		require.True(t, scarce(err), "%v", err)
+// No watch left for a connection of somebody's plug-in, whose descriptor is no socket, does not end the listener. Epoll descriptors that are
+// too deep within each other for the Go poller are as that.
+func TestAcceptWithoutWatches(t *testing.T) {
+	deep := -1
+	for inner := -1; ; inner = deep {
+		var err error
+		deep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		require.NoError(t, err)
+		if inner >= 0 {
+			t.Cleanup(func() { closeFD(inner) })
+			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: arrivals, Fd: int32(inner)}))
+		}
+		var i interest
+		if err := i.open(deep, arrivals); err != nil {
+			require.ErrorIs(t, err, unix.ENOMEM)
+			break
+		}
+		require.NoError(t, i.file.Close())
+	}
+	cb := TCPCallbacks()
+	accept, first := cb.Accept, true
+	cb.Accept = func(fd int, tmo time.Duration) (int, Addr, error) {
+		if first {
+			first = false
+			return deep, loopback(), nil
+		}
+		return accept(fd, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	var told []error
+	l.Exhausted = func(err error) { told = append(told, err) }
+	c, s := acceptOne(t, l, func() (*Stream, error) { return TCP().Connect(soon(t), l.Addr()) })
+	requireSpeak(t, c, s)
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], unix.ENOMEM)
+	require.NoError(t, l.Close())
+}
+
+func TestExhausted(t *testing.T) {
+	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, os.NewSyscallError("epoll_ctl", unix.ENOSPC)} {
+		require.True(t, exhausted(err), "%v", err)
 	}
 	for _, err := range []error{nil, unix.EBADF, unix.EPERM, os.ErrClosed} {
-		require.False(t, scarce(err), "%v", err)
+		require.False(t, exhausted(err), "%v", err)
 	}
 }

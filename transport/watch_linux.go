@@ -91,7 +91,7 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 			return nil
 		}
 		switch raw, err = w.need(i, events); {
-		case scarce(err):
+		case exhausted(err):
 			return w.glance(i, events, ready)
 		case err != nil:
 			return err
@@ -99,9 +99,6 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 	}
 	return raw.Read(ready)
 }
-
-// scarce tells that no epoll descriptor, or no watch for it, can be had at present. The Go poller does not say why it takes none.
-func scarce(err error) bool { return exhausted(err) || errors.Is(err, os.ErrNoDeadline) }
 
 // glance is park where that is so: it tries from time to time, until it can sleep. A writer, or a reader that has been quick so far, may
 // have to sleep for the first time long after its connection was made, and that is not to be its end.
@@ -118,7 +115,7 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 		if err == nil {
 			return raw.Read(ready)
 		}
-		if !scarce(err) {
+		if !exhausted(err) {
 			return err
 		}
 		if _, err := w.begin(nil); err != nil {
@@ -245,6 +242,9 @@ func (i *interest) open(fd int, events uint32) error {
 	}
 	if err := file.SetDeadline(until); err != nil {
 		file.Close()
+		if errors.Is(err, os.ErrNoDeadline) { // the Go poller could not take it, and does not say why: for want of watches or memory
+			return os.NewSyscallError("epoll_ctl", unix.ENOMEM)
+		}
 		return err
 	}
 	raw, err := file.SyscallConn()

@@ -5,11 +5,13 @@ package handoff
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -323,6 +325,34 @@ func TestFrameSilence(t *testing.T) {
 		}
 		require.ErrorIs(t, err, ErrLate)
 		require.Empty(t, leftOver(before, openDescriptors()))
+	}
+}
+
+// What has come while nobody received is not late, however much later somebody does.
+func TestMessageNobodyLooks(t *testing.T) {
+	long := strings.Repeat("x", 3*firstBuffer/2) // which takes more than one read
+	wire := binary.BigEndian.AppendUint32(nil, uint32(len(long))|frameAttached)
+	wire = append(wire, long...)
+	for _, n := range []int{1, 3, 4, 5, 100} {
+		noLeak(t)
+		a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+		sendRaw(t, a, wire[:n], unix.UnixRights(file(t, "f")))
+		_, _, err := m.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NotErrorIs(t, err, ErrLate)
+		sendRaw(t, a, wire[n:], nil)
+		require.NotZero(t, m.rest.began)
+		m.rest.began = m.rest.began.Add(-m.rest.limit)
+		data, f, err := m.Receive(soon(t))
+		require.NoError(t, err)
+		require.Equal(t, long, string(data))
+		require.Equal(t, "f", text(t, f))
+		require.NoError(t, f.Close())
+
+		sendRaw(t, a, wire[:1], unix.UnixRights(file(t, "f"))) // and the next one has its time
+		_, _, err = m.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NotErrorIs(t, err, ErrLate)
 	}
 }
 

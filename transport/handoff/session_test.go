@@ -337,6 +337,29 @@ func TestSessionsInPieces(t *testing.T) {
 	})
 }
 
+// What has come while nobody received is not late, however much later somebody does.
+func TestSessionNobodyLooks(t *testing.T) {
+	fd, h := v4(t)
+	wire, err := appendSession(nil, &h, 4)
+	require.NoError(t, err)
+	wire = append(wire, "data"...)
+	for _, n := range []int{1, 2, 20, 59, 62} {
+		noLeak(t)
+		a, r := receiver(t, &ReceiverConfig{Timeout: time.Hour})
+		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		var s Session
+		err := r.Receive(transport.NoWait(), &s)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NotErrorIs(t, err, ErrLate)
+		sendRaw(t, a, wire[n:], nil)
+		require.NotZero(t, r.rest.began)
+		r.rest.began = r.rest.began.Add(-r.rest.limit)
+		require.NoError(t, r.Receive(soon(t), &s))
+		require.Equal(t, "data", string(s.Data))
+		require.NoError(t, s.Close())
+	}
+}
+
 // A context that ends within a session loses nothing of it.
 func TestReceiveGoesOn(t *testing.T) {
 	fd, h := v4(t)

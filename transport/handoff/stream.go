@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A byteStream reads ahead on a stream socket and keeps track of which bytes descriptors came with. The system does not say it exactly: a
@@ -172,11 +174,10 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	limited, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	err := read(limited)
-	late := ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded)
-	if single(ctx) { // who only looks is not told by its context
-		late = errors.Is(err, os.ErrDeadlineExceeded) && time.Now().After(until)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = read(transport.NoWait()) // what has come by now is not late: nobody may have looked before
 	}
-	if late {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(until) {
 		return fmt.Errorf("%w, %v for a %s: %w", ErrLate, p.limit, p.what, os.ErrDeadlineExceeded)
 	}
 	return err
