@@ -92,12 +92,19 @@ func parseHeader(b []byte) (h Header, size int, err error) {
 		}
 		return a
 	}
-	h.Family = int(int32(number("family")))
+	small := func(what string) int {
+		n := number(what)
+		if n > math.MaxInt32 {
+			err = malformed("the session's %s is %d", what, int32(n))
+		}
+		return int(int32(n))
+	}
+	h.Family = small("family")
 	if err == nil && h.Family != syscall.AF_INET && h.Family != syscall.AF_INET6 {
 		return Header{}, 0, malformed("the session is of family %d", h.Family)
 	}
-	h.Type = int(int32(number("type")))
-	h.Protocol = int(int32(number("protocol")))
+	h.Type = small("type")
+	h.Protocol = small("protocol")
 	h.Local = endpoint("local")
 	h.Remote = endpoint("remote")
 	n := number("length of data")
