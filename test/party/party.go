@@ -103,7 +103,15 @@ func (p *Party) Killed(t testing.TB) {
 // Halted waits until the party has been stopped.
 func (p *Party) Halted(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool { return Stopped(p.PID()) }, patience, time.Millisecond)
+	for begun := time.Now(); !Stopped(p.PID()); time.Sleep(time.Millisecond) {
+		if time.Since(begun) < patience {
+			continue
+		}
+		_ = p.cmd.Process.Kill() // what it has said by now is all
+		var said any
+		err := p.hear.Decode(&said)
+		require.Fail(t, "not stopped", "party %d went on, and said %v (%v)", p.PID(), said, err)
+	}
 }
 
 // GoOn has it go on.
