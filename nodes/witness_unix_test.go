@@ -13,9 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What a witness says to a peer who is to have a full window: more than narrow windows hold.
+// What a witness says to a peer who is to have a full window: more than narrow windows hold, which is up to 150 KB.
 const (
-	greetings     = 20
+	greetings     = 32
 	greetingBytes = 8 << 10
 	narrowWindow  = 32 << 10
 )
