@@ -44,18 +44,18 @@ func (s *keySet) duplicate(m Map) bool {
 	if len(s.slots) < size {
 		s.slots = make([]int32, size)
 		s.seed = maphash.MakeSeed()
-	} else {
-		clear(s.slots)
 	}
-	mask := len(s.slots) - 1
+	slots := s.slots[:size] // of a larger map before, the part that this one needs
+	clear(slots)
+	mask := size - 1
 	for i := range m {
 		at := int(s.hash(m[i].Key)) & mask
-		for ; s.slots[at] != 0; at = (at + 1) & mask {
-			if Identical(m[s.slots[at]-1].Key, m[i].Key) {
+		for ; slots[at] != 0; at = (at + 1) & mask {
+			if Identical(m[slots[at]-1].Key, m[i].Key) {
 				return true
 			}
 		}
-		s.slots[at] = int32(i + 1)
+		slots[at] = int32(i + 1)
 	}
 	return false
 }
@@ -84,7 +84,7 @@ func (s *keySet) hash(key Term) uint64 {
 	case BigInt:
 		return maphash.String(s.seed, key.mag)
 	case Pid:
-		binary.NativeEndian.PutUint64(b[:], uint64(key.Serial)<<32|uint64(key.ID))
+		return maphash.Comparable(s.seed, key)
 	}
 	return maphash.Bytes(s.seed, b[:])
 }

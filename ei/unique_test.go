@@ -1,0 +1,51 @@
+package ei
+
+import (
+	"hash/maphash"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A peer chooses the keys of its maps: whatever they differ in has to make their hashes differ, or looking for equal ones takes for ever.
+func TestHashOfPids(t *testing.T) {
+	const n = 1000
+	s := keySet{seed: maphash.MakeSeed()}
+	for field, of := range map[string]func(i int) Pid{
+		"node":     func(i int) Pid { return Pid{Node: Atom(rune('a' + i))} },
+		"id":       func(i int) Pid { return Pid{ID: uint32(i)} },
+		"serial":   func(i int) Pid { return Pid{Serial: uint32(i)} },
+		"creation": func(i int) Pid { return Pid{Creation: uint32(i)} },
+	} {
+		t.Run(field, func(t *testing.T) {
+			seen := map[uint64]bool{}
+			for i := range n {
+				seen[s.hash(of(i))] = true
+			}
+			require.Greater(t, len(seen), n-10)
+		})
+	}
+}
+
+// Looking for equal keys of a small map costs no more behind a large one.
+func TestSmallMapBehindLargeOne(t *testing.T) {
+	ints := func(n int) (m Map) {
+		for i := range n {
+			m = append(m, Pair{Int(i), Int(i)})
+		}
+		return m
+	}
+	var s keySet
+	require.False(t, s.duplicate(ints(10_000)))
+	large := len(s.slots)
+	require.False(t, s.duplicate(ints(fewKeys+1)))
+	used := 0
+	for _, slot := range s.slots[large/2:] {
+		if slot != 0 {
+			used++
+		}
+	}
+	require.Greater(t, used, fewKeys+1, "the whole table was cleared")
+	require.True(t, s.duplicate(append(ints(fewKeys+1), Pair{Int(3), nil})))
+	require.True(t, s.duplicate(append(ints(10_000), Pair{Int(3), nil})))
+}
