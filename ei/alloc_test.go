@@ -103,6 +103,8 @@ func TestAllocationIsBounded(t *testing.T) {
 		"wide segments": "<<" + strings.Repeat("1:65536,", 1000) + "1>>",
 		"digits":        strings.Repeat("9", 60_000),
 		"hexadecimal":   "16#" + strings.Repeat("f", 60_000),
+		"tails":         strings.Repeat("[a|", 30_000) + "[" + strings.Repeat("1,", 30_000) + "1]" + strings.Repeat("]", 30_000),
+		"binaries":      strings.Repeat("<<1:1,", 4) + `<<"` + strings.Repeat("x", 60_000) + `">>` + strings.Repeat(">>", 4),
 		"map":           "#{" + strings.Repeat("a=>1,", 30_000) + "b=>1}",
 	} {
 		var err error

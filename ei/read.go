@@ -12,8 +12,8 @@ import (
 // (taken for exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name may go without quotes. Variables,
 // operators and calls are no terms.
 //
-// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, an integer may have
-// 65536 digits (any number of them in base 16), and a binary is not made much larger than its text.
+// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, binaries 4 within each
+// other, an integer may have 65536 digits (any number of them in base 16), and a binary is not made much larger than its text.
 func Parse(text string) (Term, error) {
 	p := textParser{s: text, depth: Limits{}.withDefaults().Depth}
 	t, err := p.term()
@@ -36,8 +36,9 @@ type textParser struct {
 	pos   int
 	depth int // that may still be opened
 
-	keys     keySet
-	keyDepth int // how many keys of maps this term is within
+	keys        keySet
+	keyDepth    int // how many keys of maps this term is within
+	binaryDepth int // how many binaries it is within
 }
 
 func (p *textParser) fail(reason string) error {
@@ -188,9 +189,8 @@ func (p *textParser) name() (Atom, error) {
 	return a, err
 }
 
-// terms reads terms with commas between them, as long as there is a comma.
-func (p *textParser) terms() ([]Term, error) {
-	var ts []Term
+// terms reads terms with commas between them, as long as there is a comma, and appends them to ts.
+func (p *textParser) terms(ts []Term) ([]Term, error) {
 	for {
 		t, err := p.term()
 		if err != nil {
@@ -212,7 +212,7 @@ func (p *textParser) tuple() (Term, error) {
 		p.depth++
 		return emptyTuple, nil
 	}
-	ts, err := p.terms()
+	ts, err := p.terms(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +220,7 @@ func (p *textParser) tuple() (Term, error) {
 	return Tuple(ts), p.expect("}")
 }
 
+// list reads a list. A tail that is a list again is read into the same elements and is no deeper, as on the wire.
 func (p *textParser) list() (Term, error) {
 	if err := p.open(); err != nil {
 		return nil, err
@@ -229,20 +230,35 @@ func (p *textParser) list() (Term, error) {
 		p.depth++
 		return emptyList, nil
 	}
-	ts, err := p.terms()
-	if err != nil {
-		return nil, err
-	}
-	var list Term = List(ts)
-	if p.accept("|") {
-		tail, err := p.term()
-		if err != nil {
+	var ts []Term
+	var tail Term = emptyList
+	brackets := 1
+	for {
+		var err error
+		if ts, err = p.terms(ts); err != nil {
 			return nil, err
 		}
-		list = cons(ts, tail)
+		if !p.accept("|") {
+			break
+		}
+		if !p.accept("[") {
+			if tail, err = p.term(); err != nil {
+				return nil, err
+			}
+			break
+		}
+		if p.accept("]") {
+			break
+		}
+		brackets++
+	}
+	for range brackets {
+		if err := p.expect("]"); err != nil {
+			return nil, err
+		}
 	}
 	p.depth++
-	return list, p.expect("]")
+	return cons(ts, tail), nil
 }
 
 // cons makes one list of elements and a tail.
@@ -255,8 +271,6 @@ func cons(ts []Term, tail Term) Term {
 			ts = append(ts, Int(tail[i]))
 		}
 		return List(ts)
-	case ImproperList:
-		return ImproperList{Elems: append(ts, tail.Elems...), Tail: tail.Tail}
 	}
 	return ImproperList{Elems: ts, Tail: tail}
 }

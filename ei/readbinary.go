@@ -93,6 +93,9 @@ const (
 	bytesPerByte   = 16
 )
 
+// maxBinaryDepth is how deep binaries may stand within a binary: each is copied into the one around it.
+const maxBinaryDepth = 4
+
 func (p *textParser) segment(w *bitWriter) error {
 	p.space()
 	start := p.pos
@@ -119,7 +122,12 @@ func (p *textParser) segment(w *bitWriter) error {
 	var err error
 	switch x := p.peek(); {
 	case x == '<':
+		if p.binaryDepth == maxBinaryDepth {
+			return &TextError{Offset: start, Err: &LimitError{Limit: "binaries within binaries", Max: maxBinaryDepth}}
+		}
+		p.binaryDepth++
 		v, err = p.term()
+		p.binaryDepth--
 	case x == '-', x == '+', x == '$', x >= '0' && x <= '9':
 		v, err = p.number()
 	default:
@@ -144,7 +152,7 @@ func (p *textParser) spec() (segmentSpec, error) {
 		if err != nil {
 			return spec, p.fail("bad size")
 		}
-		spec.size = int(n)
+		spec.size = int(min(n, maxSegmentBits+1)) // too many, but an int when multiplied by the unit
 	}
 	if !p.accept("/") {
 		return spec, nil

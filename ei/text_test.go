@@ -67,6 +67,9 @@ var texts = []struct {
 	{"[ ]", ei.List{}, true},
 	{"[1,a|[2]]", ei.List{ei.Int(1), ei.Atom("a"), ei.Int(2)}, true},
 	{`[1|"ab"]`, ei.List{ei.Int(1), ei.Int('a'), ei.Int('b')}, true},
+	{"[1|[2|[3|[ ]]]]", ei.List{ei.Int(1), ei.Int(2), ei.Int(3)}, true},
+	{"[[1|[2]]|[3,[]|[4|[5]]]]", ei.List{ei.List{ei.Int(1), ei.Int(2)}, ei.Int(3), ei.List{}, ei.Int(4), ei.Int(5)}, true},
+	{`[1|[2|"a日"]]`, ei.List{ei.Int(1), ei.Int(2), ei.Int('a'), ei.Int('日')}, true},
 	{"[1|[2|3]]", ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)}, true},
 	{"[a|b]", ei.ImproperList{Elems: []ei.Term{ei.Atom("a")}, Tail: ei.Atom("b")}, true},
 	{"[a|[]]", ei.List{ei.Atom("a")}, true},
@@ -155,6 +158,9 @@ var badTexts = []struct {
 	{"[1,]", 3, ei.ErrText},
 	{"[1|]", 3, ei.ErrText},
 	{"[1|2,3]", 4, ei.ErrText},
+	{"[1|[2]", 6, ei.ErrText},
+	{"[1|[2],3]", 6, ei.ErrText},
+	{"[1|[,2]]", 4, ei.ErrText},
 	{"[|1]", 1, ei.ErrText},
 	{"{1", 2, ei.ErrText},
 	{"{1]", 2, ei.ErrText},
@@ -229,6 +235,16 @@ func TestParseLarge(t *testing.T) {
 	}
 	_, err := ei.Parse(strings.Repeat("#{{1} => 2,{2} => ", 5000) + "#{}" + strings.Repeat("}", 5000))
 	require.NoError(t, err, "maps may be deep as values")
+	for _, text := range []string{ // Erlang would make them
+		"<<1:8388608/little-unit:256>>", // 1<<31 bits
+		"<<1:16777216/unit:256>>",       // 1<<32
+		"<<16#ffffffffffffffffffff:2147483647>>",
+		strings.Repeat("<<1:1,", 6) + "1" + strings.Repeat(">>", 6),
+	} {
+		got, err := ei.Parse(text)
+		require.ErrorIs(t, err, ei.ErrLimit, text)
+		require.Nil(t, got)
+	}
 	long := strings.Repeat("a", 65535)
 	got, err := ei.Parse(`"` + long + `"`)
 	require.NoError(t, err)
