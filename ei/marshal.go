@@ -37,7 +37,8 @@ func Marshal(v any) ([]byte, error) {
 //	map of any of these          map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
 //	pointer to any of these      what it points to
 //
-// or of a type made from one of them. Anything else, nil included, is an UnsupportedTypeError.
+// or of a type made from one of them; one made from a Term counts as what that is made of (type Name Atom as a string, so
+// it gives a binary). Anything else, nil included, is an UnsupportedTypeError.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {
@@ -53,13 +54,16 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 			return b, ErrLocal
 		}
 		return AppendTerm(b, v)
-	case Term:
-		return appendTerm(b, v)
 	case Marshaler:
 		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
 			return b, &UnsupportedTypeError{Value: v}
 		}
 		return v.AppendTerm(b)
+	case Term:
+		if reflect.TypeOf(v).Kind() == reflect.Pointer { // it has the methods of the Term that it points to
+			return appendValue(b, v, depth)
+		}
+		return appendTerm(b, v)
 	case string:
 		if uint64(len(v)) > math.MaxUint32 {
 			return b, ErrTooLong

@@ -17,6 +17,7 @@ type (
 	myString string
 	myBytes  []byte
 	celsius  float64
+	myAtom   ei.Atom
 )
 
 func (c celsius) AppendTerm(b []byte) ([]byte, error) {
@@ -26,10 +27,15 @@ func (c celsius) AppendTerm(b []byte) ([]byte, error) {
 	return ei.AppendFloat(append(b, byte(ei.TagSmallTupleExt), 1), float64(c))
 }
 
+// owned has the methods of a term, and a form of its own.
+type owned struct{ ei.Pid }
+
+func (o owned) AppendTerm(b []byte) ([]byte, error) { return ei.AppendTerm(b, ei.Tuple{o.Pid}) }
+
 var errTooCold = errors.New("too cold")
 
 func TestMarshal(t *testing.T) {
-	seven := 7
+	seven, pid := 7, ei.Pid{Node: "a@b", ID: 1}
 	for _, tc := range []struct {
 		value any
 		want  ei.Term
@@ -68,6 +74,12 @@ func TestMarshal(t *testing.T) {
 		{celsius(20), ei.Tuple{ei.Float(20)}},
 		{[]celsius{20}, ei.List{ei.Tuple{ei.Float(20)}}},
 		{ei.Tuple{ei.Int(1)}, ei.Tuple{ei.Int(1)}},
+		{&pid, pid},
+		{[]*ei.Pid{&pid}, ei.List{pid}},
+		{map[string]*ei.Pid{"x": &pid}, ei.Map{{Key: ei.Binary("x"), Value: pid}}},
+		{myAtom("x"), ei.Binary("x")},
+		{owned{pid}, ei.Tuple{pid}},
+		{&owned{pid}, ei.Tuple{pid}},
 		{ei.Raw("a\x05"), ei.Int(5)},
 		{ei.List(nil), ei.List{}},
 		{ei.Tuple(nil), ei.Tuple{}},
@@ -89,6 +101,8 @@ func TestMarshalRefuses(t *testing.T) {
 	pointers = &pointers
 	var noInt *int
 	var noBig *big.Int
+	var noPid *ei.Pid
+	pid := ei.Pid{Node: "a@b"}
 	for _, tc := range []struct {
 		value any
 		err   error
@@ -133,8 +147,9 @@ func TestMarshalRefuses(t *testing.T) {
 		require.ErrorIs(t, err, tc.err)
 		require.Equal(t, "kept", string(b))
 	}
-	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, ei.Tuple{nil},
-		[]any{nil}, pointers, (*marshaler)(nil)} {
+	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, noPid, ei.Tuple{nil},
+		ei.Tuple{&pid},
+		[]any{nil}, pointers, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
 		_, err := ei.Marshal(value)
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported, "%T", value)
