@@ -25,12 +25,10 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 		}
 		all[target][strings.NewReplacer(" ", "-", ",", "").Replace(name)] = b
 	}
-	var conversation []byte
-	for _, name := range []string{"ok", "challenge 6", "reply", "name 6", "complement", "ack", "true", "named"} {
-		p := unhex(t, messageVectors[name].hex)
-		conversation = append(append(conversation, byte(len(p))), p...)
-		add("FuzzInitiate", "from "+name, conversation)
-		add("FuzzRespond", "from "+name, conversation)
+	for target, list := range conversations(t) {
+		for name, packets := range list {
+			add(target, name, packets)
+		}
 	}
 	for name, v := range messageVectors {
 		target := map[string]string{
@@ -101,56 +99,6 @@ func FuzzChallenge(f *testing.F)  { fuzzMessage(f, Challenge{}, false) }
 func FuzzComplement(f *testing.F) { fuzzMessage(f, Complement{}, true) }
 func FuzzReply(f *testing.F)      { fuzzMessage(f, Reply{}, true) }
 func FuzzAck(f *testing.F)        { fuzzMessage(f, [16]byte{}, true) }
-
-// packets cuts fuzz input into packets of up to 255 bytes.
-func packets(p []byte) (cut [][]byte) {
-	for len(p) > 0 {
-		n := min(int(p[0]), len(p)-1)
-		cut, p = append(cut, p[1:1+n]), p[1+n:]
-	}
-	return cut
-}
-
-func requireSound(t *testing.T, peer Peer, err error) {
-	if err == nil {
-		require.NoError(t, CheckName(peer.Name))
-		require.Zero(t, peer.Announced.Missing(Mandatory25))
-		return
-	}
-	require.Zero(t, peer)
-	var he *HandshakeError
-	require.ErrorAs(t, err, &he)
-	require.NotEmpty(t, he.Phase)
-	require.NotEmpty(t, err.Error())
-}
-
-// FuzzInitiate is a peer that answers anything.
-func FuzzInitiate(f *testing.F) {
-	f.Fuzz(func(t *testing.T, p []byte) {
-		dynamic := client()
-		dynamic.Name, dynamic.Dynamic = "client.example", true
-		for _, s := range []Self{client(), dynamic} {
-			peer, err := Initiate(&script{in: packets(p)}, s, InitiateOptions{})
-			requireSound(t, peer, err)
-		}
-	})
-}
-
-// FuzzRespond is a peer that asks anything.
-func FuzzRespond(f *testing.F) {
-	f.Fuzz(func(t *testing.T, p []byte) {
-		for _, v := range []Verdict{{Status: StatusOK}, {Status: StatusAlive}, {Status: StatusNamed, Name: "X@host", Creation: 1}} {
-			c := &script{in: packets(p)}
-			name, err := ReadName(c)
-			if err != nil {
-				requireSound(t, Peer{}, err)
-				continue
-			}
-			peer, err := Respond(c, server(), name, RespondOptions{Decide: decide(v)})
-			requireSound(t, peer, err)
-		}
-	})
-}
 
 // requireRoundTrip writes what was parsed and reads it again.
 func requireRoundTrip(t *testing.T, ctl *Control) {
