@@ -63,6 +63,7 @@ func TestAllocationIsBounded(t *testing.T) {
 		"maps of one":              list("t\x00\x00\x00\x01jj", 10_000),
 		"a large map":              pairs(30_000),
 		"a large map of tuples":    tupleKeys(10_000),
+		"keys within keys":         strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) + strings.Repeat("ja\x01j", 15),
 		"small binaries":           list("m\x00\x00\x00\x01x", 10_000),
 		"binaries of 64":           list("m\x00\x00\x00\x40"+strings.Repeat("x", 64), 1000),
 		"small bitstrings":         list("M\x00\x00\x00\x01\x01x", 10_000),

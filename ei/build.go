@@ -251,7 +251,7 @@ func (d *decoder) mapping() Term {
 			return nil
 		}
 	}
-	if d.keys.duplicate(m) {
+	if depth == 1 && d.keys.duplicate(m) {
 		d.reject(off, ErrDuplicate)
 		return nil
 	}

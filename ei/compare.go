@@ -34,7 +34,7 @@ func Identical(a, b Term) bool {
 // A comparer compares terms.
 type comparer struct {
 	exact  bool // as in the order of the keys in a map: an integer is before all floats, -0.0 before 0.0
-	sorted bool // both terms come from sortMaps
+	sorted bool // both terms come from a mapSorter
 }
 
 // rank gives the place of a term's type in the order of types.
@@ -195,8 +195,8 @@ func (c comparer) maps(a, b Map) int {
 		return cmp.Compare(len(a), len(b))
 	}
 	if !c.sorted {
-		ta, _ := sortMaps(a)
-		tb, _ := sortMaps(b)
+		ta, _ := new(mapSorter).term(a)
+		tb, _ := new(mapSorter).term(b)
 		a, b, c.sorted = ta.(Map), tb.(Map), true
 	}
 	keys := comparer{exact: true, sorted: true}

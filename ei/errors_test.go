@@ -121,11 +121,21 @@ func TestDuplicates(t *testing.T) {
 	kinds := []ei.Term{ei.Int(1), ei.Float(1), ei.Atom("1"), ei.Binary("1"), ei.String("1"), ei.Float(0), ei.Float(0), ei.Tuple{},
 		ei.List{}, ei.Map{}, benchPid, benchRef}
 	kinds[6] = negativeZero
+	twice := ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}
+	under := func(key ei.Term) ei.Map { return ei.Map{{Key: key, Value: ei.Int(1)}} }
 	for name, tc := range map[string]struct {
 		term      ei.Term
 		duplicate bool
 	}{
-		"integers": {ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}, true},
+		"in a key":             {under(twice), true},
+		"in a key of a key":    {under(under(twice)), true},
+		"in a value in a key":  {under(ei.Map{{Key: ei.Int(1), Value: twice}}), true},
+		"in a tuple in a key":  {under(ei.Tuple{ei.Int(1), twice}), true},
+		"in a tail in a key":   {under(ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: twice}), true},
+		"in a fun in a key":    {under(ei.Fun{Module: "m", Pid: benchPid, Free: []ei.Term{ei.List{twice}}}), true},
+		"in a record in a key": {under(ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: "f", Value: twice}}}), true},
+		"in keys, none":        {under(under(ei.Tuple{under(ei.Int(1)), under(ei.Int(1))})), false},
+		"integers":             {ei.Map{{Key: ei.Int(1), Value: ei.Int(1)}, {Key: ei.Int(1), Value: ei.Int(2)}}, true},
 		"atoms": {ei.Map{{Key: ei.Atom("a"), Value: ei.Int(1)}, {Key: ei.Atom("b"), Value: ei.Int(1)},
 			{Key: ei.Atom("a"), Value: ei.Int(2)}}, true},
 		"of several types":    {wide(len(kinds), func(i int) ei.Term { return kinds[i] }, ei.Atom("x")), false},
@@ -159,6 +169,9 @@ func TestDuplicates(t *testing.T) {
 			var syntax *ei.SyntaxError
 			require.ErrorAs(t, err, &syntax)
 			require.Equal(t, 3, syntax.Offset)
+			if _, err = ei.Parse(ei.Tuple{tc.term}.String()); !errors.Is(err, ei.ErrText) { // identifiers have a form of their own
+				require.ErrorIs(t, err, ei.ErrDuplicate)
+			}
 		})
 	}
 }

@@ -327,7 +327,7 @@ func (p *textParser) mapping() (Term, error) {
 			break
 		}
 	}
-	if p.keys.duplicate(m) {
+	if depth == 0 && p.keys.duplicate(m) {
 		return nil, &TextError{Offset: start, Err: ErrDuplicate}
 	}
 	p.depth++

@@ -5,31 +5,36 @@ import (
 	"strings"
 )
 
-// sortMaps gives t with all the maps in it sorted by key, from the innermost out, and whether it had any. So comparing sorts
+// A mapSorter sorts maps by key, and finds keys that are equal on the way.
+type mapSorter struct {
+	duplicate bool // a map had two keys that are the same term (=:=)
+}
+
+// term gives t with all the maps in it sorted, from the innermost out, and whether it had any. So comparing sorts
 // no map more than once: sorting on the way, where the keys are maps again, would take a time that a peer can drive up.
-func sortMaps(t Term) (Term, bool) {
+func (s *mapSorter) term(t Term) (Term, bool) {
 	switch v := t.(type) {
 	case Tuple:
-		out, found := sortAll(v)
+		out, found := s.terms(v)
 		if !found {
 			return t, false
 		}
 		return Tuple(out), true
 	case List:
-		out, found := sortAll(v)
+		out, found := s.terms(v)
 		if !found {
 			return t, false
 		}
 		return List(out), true
 	case ImproperList:
-		elems, found := sortAll(v.Elems)
-		tail, foundTail := sortMaps(v.Tail)
+		elems, found := s.terms(v.Elems)
+		tail, foundTail := s.term(v.Tail)
 		if !found && !foundTail {
 			return t, false
 		}
 		return ImproperList{Elems: elems, Tail: tail}, true
 	case Fun:
-		free, found := sortAll(v.Free)
+		free, found := s.terms(v.Free)
 		if !found {
 			return t, false
 		}
@@ -38,40 +43,43 @@ func sortMaps(t Term) (Term, bool) {
 	case Record:
 		v.Fields = slices.Clone(v.Fields)
 		for i := range v.Fields {
-			v.Fields[i].Value, _ = sortMaps(v.Fields[i].Value)
+			v.Fields[i].Value, _ = s.term(v.Fields[i].Value)
 		}
 		slices.SortStableFunc(v.Fields, func(x, y Field) int { return strings.Compare(string(x.Name), string(y.Name)) })
 		return v, true
 	case Map:
 		v = slices.Clone(v)
 		for i := range v {
-			v[i].Key, _ = sortMaps(v[i].Key)
-			v[i].Value, _ = sortMaps(v[i].Value)
+			v[i].Key, _ = s.term(v[i].Key)
+			v[i].Value, _ = s.term(v[i].Value)
 		}
 		keys := comparer{exact: true, sorted: true}
 		slices.SortStableFunc(v, func(x, y Pair) int { return keys.compare(x.Key, y.Key) })
+		for i := 1; i < len(v) && !s.duplicate; i++ {
+			s.duplicate = keys.compare(v[i-1].Key, v[i].Key) == 0
+		}
 		return v, true
 	case Raw:
 		if p := plain(v); rank(p) != rank(v) {
-			p, _ = sortMaps(p)
+			p, _ = s.term(p)
 			return p, true
 		}
 	}
 	return t, false
 }
 
-// sortAll is sortMaps of each; the slice is copied when one of them changes.
-func sortAll(ts []Term) ([]Term, bool) {
+// terms is term of each; the slice is copied when one of them changes.
+func (s *mapSorter) terms(ts []Term) ([]Term, bool) {
 	out, found := ts, false
 	for i, t := range ts {
-		s, changed := sortMaps(t)
+		sorted, changed := s.term(t)
 		if !changed {
 			continue
 		}
 		if !found {
 			out, found = slices.Clone(ts), true
 		}
-		out[i] = s
+		out[i] = sorted
 	}
 	return out, found
 }

@@ -19,11 +19,9 @@ type keySet struct {
 // maxKeyDepth is how deep keys of maps may be within keys of maps.
 const maxKeyDepth = 16
 
-// duplicate reports whether two keys of m are the same term (=:=).
+// duplicate reports whether two keys of m are the same term (=:=), or two of a map within its keys: those are looked through
+// with the outermost, once, not on each level again.
 func (s *keySet) duplicate(m Map) bool {
-	if len(m) < 2 {
-		return false
-	}
 	if len(m) > math.MaxInt32/4 || slices.ContainsFunc(m, func(p Pair) bool { return isComposite(p.Key) }) {
 		return duplicateBySorting(m)
 	}
@@ -91,8 +89,12 @@ func (s *keySet) hash(key Term) uint64 {
 
 func duplicateBySorting(m Map) bool {
 	keys := make([]Term, len(m))
+	var within mapSorter
 	for i := range m {
-		keys[i], _ = sortMaps(m[i].Key)
+		keys[i], _ = within.term(m[i].Key)
+	}
+	if within.duplicate {
+		return true
 	}
 	order := comparer{exact: true, sorted: true}
 	slices.SortFunc(keys, order.compare)
