@@ -2,9 +2,9 @@ package ei
 
 import "encoding/binary"
 
-// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked in full, as Decode does it but for the
-// Limits: it takes constant memory and a time in proportion to the term, whatever the depth (closures within closures
-// take a few bytes each).
+// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as Decode does it, but for the Limits and
+// for equal keys of maps. It takes constant memory and a time in proportion to the term, whatever the depth (closures
+// within closures take a few bytes each).
 func (c *Cursor) Skip() error {
 	next, err := c.skipAt(c.off)
 	if err != nil {

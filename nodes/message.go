@@ -10,8 +10,9 @@ import (
 // or not. It is erlang_msg of the C library.
 type Message struct {
 	dist.Control
-	// Payload is the term sent, not decoded, without version byte; nil where the operation has none. It is valid as long as the
-	// Message is; one that ReceiveInto has filled, until the next call.
+	// Payload is the term sent, without version byte; nil where the operation has none. It is not looked at, so it may be anything:
+	// Decode it, also before you pass it on to another node, which would end its connection with this one over a malformed term. It is
+	// valid as long as the Message is; one that ReceiveInto has filled, until the next call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame

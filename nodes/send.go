@@ -26,8 +26,8 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
 }
 
-// SendRaw is Send of an encoded term, without version byte. payload may be used again on return. Nothing is allocated. It is
-// ei_send_encoded.
+// SendRaw is Send of an encoded term, without version byte. payload may be used again on return. Nothing is allocated. The
+// peer ends the connection over a payload that is no term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)

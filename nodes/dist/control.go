@@ -234,8 +234,9 @@ func parseResult(c *ei.Cursor) (ei.Raw, error) {
 }
 
 // AppendControl appends the control message, without version byte. A field
-// that the operation needs and that is not set (a zero pid, an empty Raw, an
-// ID of 0) is a *ControlError that names it, and b comes back as it was.
+// that the operation needs and that is not set (a zero pid where no name may
+// stand, an empty Raw, an ID of 0) is a *ControlError that names it, and b
+// comes back as it was.
 func AppendControl(b []byte, ctl *Control) ([]byte, error) {
 	s, ok := shapeOf(ctl.Op)
 	if !ok {
