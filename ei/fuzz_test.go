@@ -3,6 +3,7 @@ package ei_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,7 +73,15 @@ func FuzzDecode(f *testing.F) {
 		require.True(t, bytes.Equal(again, third), "%x, %x", again, third)
 		require.True(t, ei.Identical(term, back), "%v, %v", term, back)
 		if !special {
-			require.LessOrEqual(t, len(term.String()), 1000+16*n*len("'\\x{10ffff}'"))
+			text := term.String()
+			require.LessOrEqual(t, len(text), 1000+16*n*len("'\\x{10ffff}'"))
+			if !strings.Contains(text, "#Fun<") { // which has no text to be read from
+				read, err := ei.Parse(text)
+				require.NoError(t, err, "%q", text)
+				require.Equal(t, text, read.String())
+				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0 // whose flags are not in the text
+				require.True(t, records || ei.Identical(term, read), "%q", text)
+			}
 		}
 	})
 }
