@@ -54,10 +54,11 @@ func (f *framer) next() ([][]byte, error) {
 		f.vec[0] = f.header[:]
 		return f.vec[:1], nil
 	case 2:
-		n := int(binary.BigEndian.Uint32(f.header[:]))
-		if n > 1<<20 {
+		size := binary.BigEndian.Uint32(f.header[:])
+		if size > 1<<20 {
 			return nil, errors.New("too long")
 		}
+		n := int(size)
 		if n == 0 {
 			return nil, nil
 		}

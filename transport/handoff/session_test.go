@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -645,10 +646,13 @@ func TestPushNumbers(t *testing.T) {
 	noLeak(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)
-	for _, bad := range []func(*Header){
-		func(h *Header) { h.Type = -1 }, func(h *Header) { h.Type += 1 << 32 }, func(h *Header) { h.Protocol = -1 },
-		func(h *Header) { h.Protocol += 1 << 32 }, func(h *Header) { h.Family += 1 << 32 },
-	} {
+	bads := []func(*Header){func(h *Header) { h.Type = -1 }, func(h *Header) { h.Protocol = -1 }}
+	if strconv.IntSize > 32 {
+		more := int64(1) << 32
+		bads = append(bads, func(h *Header) { h.Type += int(more) }, func(h *Header) { h.Protocol += int(more) },
+			func(h *Header) { h.Family += int(more) })
+	}
+	for _, bad := range bads {
 		wrong := h
 		bad(&wrong)
 		require.ErrorIs(t, f.Push(fd, wrong, []byte("x")), syscall.EINVAL, "%+v", wrong)

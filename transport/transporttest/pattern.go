@@ -131,6 +131,6 @@ func sizes(seed uint64, limit int) func() int {
 	return func() int {
 		i++
 		z := pattern(seed).word(i)
-		return 1 + int(z>>8)%(1+limit>>(z%12))
+		return 1 + int((z>>8)%uint64(1+limit>>(z%12)))
 	}
 }
