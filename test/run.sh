@@ -49,8 +49,10 @@ done
 step 'go test of what the race detector would hide: allocations'
 go test -run 'Alloc' ./ei ./nodes/dist ./transport ./transport/handoff
 
-step 'go test where an int has 32 bits'
-GOARCH=386 CGO_ENABLED=0 go test ./ei ./nodes/dist
+step 'go vet and test where an int has 32 bits, vet where the high byte comes first'
+GOARCH=386 CGO_ENABLED=0 go vet ./...
+GOARCH=s390x CGO_ENABLED=0 go vet ./...
+[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short ./ei ./nodes/dist ./transport/... ./nodes/epmd
 
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 # Peers are no part of what go test's cache looks at, so tests against them run

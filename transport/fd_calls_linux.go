@@ -11,12 +11,26 @@ import (
 // As in fd_io_linux.go, calls that never wait are made without telling the scheduler: each would wake its monitor thread, beside a peer
 // that has work to do.
 
+// closeFD closes what never lingers.
 func closeFD(fd int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 	if errno != 0 {
 		return errno
 	}
 	return nil
+}
+
+// closeSocket closes a socket, for which SO_LINGER may have it wait, whatever mode it is in: its owner may have been somebody else, who
+// set that, or its listener's.
+func closeSocket(fd int) error {
+	var l unix.Linger
+	size := uint32(unsafe.Sizeof(l))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER, uintptr(unsafe.Pointer(&l)),
+		uintptr(unsafe.Pointer(&size)), 0)
+	if errno == 0 && l.Onoff != 0 && l.Linger != 0 {
+		return unix.Close(fd)
+	}
+	return closeFD(fd)
 }
 
 func fcntlFD(fd, cmd, arg int) (int, error) {

@@ -9,6 +9,7 @@ import (
 )
 
 func closeFD(fd int) error                  { return unix.Close(fd) }
+func closeSocket(fd int) error              { return unix.Close(fd) }
 func fcntlFD(fd, cmd, arg int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, arg) }
 func setOption(fd, level, option, value int) error {
 	return unix.SetsockoptInt(fd, level, option, value)

@@ -2,4 +2,8 @@ package transport
 
 import "golang.org/x/sys/unix"
 
-const fionread = unix.TIOCINQ
+// readable asks FIONREAD, which writes 32 bits, whatever an int has.
+func readable(fd int) (int, error) {
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCINQ)
+	return int(n), err
+}

@@ -130,7 +130,7 @@ func isDescriptor(fd int) bool {
 
 // kernelPending counts the bytes that the kernel holds for reading.
 func kernelPending(raw syscall.RawConn) (n int, err error) {
-	cerr := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), fionread) })
+	cerr := raw.Control(func(fd uintptr) { n, err = readable(int(fd)) })
 	return n, errors.Join(cerr, err)
 }
 

@@ -35,7 +35,7 @@ func TCPCallbacks() Callbacks[int] {
 			}
 			return fd, nil
 		},
-		Close: closeFD,
+		Close: closeSocket,
 		Listen: func(fd int, addr Addr, backlog int) (Addr, error) {
 			// A restarted node must get its port back although old connections linger.
 			if err := setOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -65,7 +65,7 @@ func TCPCallbacks() Callbacks[int] {
 		CloseWrite:                func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) },
 		LocalAddr:                 localAddrFD,
 		Import:                    func(_ any, fd int, _ []byte) (int, error) { return fd, nil },
-		Release:                   closeFD, // closing a duplicate of a descriptor says nothing on the wire
+		Release:                   closeSocket, // closing a duplicate of a descriptor says nothing on the wire
 	}
 }
 

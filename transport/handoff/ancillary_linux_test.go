@@ -19,7 +19,7 @@ func TestParseAncillary(t *testing.T) {
 	if unix.SizeofCmsghdr != 16 {
 		t.Skip("written for 64 bits")
 	}
-	two := []byte{5, 0, 0, 0, 6, 0, 0, 0}
+	two := binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, 5), 6)
 	for _, tt := range []struct {
 		name    string
 		control []byte

@@ -1,0 +1,42 @@
+package transport
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A socket that lingers, as its owner or its listener's has set it, holds up nobody but who closes it.
+func TestCloseLingers(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 2})
+	}))
+	require.NoError(t, err)
+	brief, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = c.Writev(brief, make([]byte, 32<<20)) // more than goes into the sockets
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	closing := make(chan struct{})
+	closes := aside(func() error { close(closing); return c.Close() })
+	<-closing
+	collected := 0
+	for lingers := true; lingers; {
+		runtime.GC() // which waits for every processor
+		select {
+		case err := <-closes:
+			require.NoError(t, err)
+			lingers = false
+		default:
+			collected++
+		}
+	}
+	require.Greater(t, collected, 2)
+	require.NoError(t, s.Close())
+}
