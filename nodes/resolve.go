@@ -59,7 +59,10 @@ var ErrUnknownHost = errors.New("the host part of the node name has no address")
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT and ERL_EPMD_ADDRESS.
 	Client epmd.Client
-	// Embed lets Publish run a port mapper inside this process where none listens, for as long as the node is published.
+	// Embed lets Publish run a port mapper inside this process where none listens, for as long as the node is published: at Client.Addr,
+	// which must be IP:port then; without that at the loopback addresses, that of the node, and those of ERL_EPMD_ADDRESS. On a machine
+	// with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, for they use the port mapper that is there, and would not be
+	// found from elsewhere.
 	Embed bool
 }
 
@@ -123,7 +126,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	var taken error
 	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
-		taken = pub.embed(ctx, p.Client.Addr, who.Logger)
+		taken = p.embed(ctx, pub, who)
 		if taken != nil && !errors.Is(taken, addressInUse) { // else somebody starts one at the same time, it seems
 			return nil, taken
 		}
@@ -144,7 +147,7 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 	if p.Embed {
 		opts.Notify = func(e epmd.KeepEvent) {
 			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
-				_ = pub.embed(context.Background(), p.Client.Addr, who.Logger)
+				_ = p.embed(context.Background(), pub, who)
 			}
 		}
 	}
@@ -179,11 +182,11 @@ func (r *registration) closeServer() error {
 }
 
 // embed runs a port mapper in this process. addressInUse: another has begun to listen meanwhile, or something else has the port.
-func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger) error {
-	addrs := []string{addr}
-	if addr == "" {
+func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) error {
+	addrs := []string{p.Client.Addr}
+	if p.Client.Addr == "" {
 		var err error
-		if addrs, err = epmd.ListenAddrs(os.Getenv); err != nil {
+		if addrs, err = mapperAddrs(who.Addr, os.Getenv); err != nil {
 			return err
 		}
 	}
@@ -196,8 +199,31 @@ func (r *registration) embed(ctx context.Context, addr string, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	r.serve(&epmd.Server{Logger: log}, ls)
+	if who.Logger != nil {
+		who.Logger.Info("a port mapper runs in this process", "addrs", addrs)
+	}
+	r.serve(&epmd.Server{Logger: who.Logger}, ls)
 	return nil
+}
+
+// mapperAddrs are where an embedded port mapper listens: where others look for it to find the node, who listens on addr.
+func mapperAddrs(addr transport.Addr, getenv func(string) string) ([]string, error) {
+	const variable = "ERL_EPMD_ADDRESS"
+	at, err := transport.AddrPort(addr)
+	ip := at.Addr().Unmap()
+	if err != nil || ip.IsLoopback() || ip.Zone() != "" || getenv(variable) != "" {
+		return epmd.ListenAddrs(getenv)
+	}
+	list := ip.String()
+	if ip == netip.IPv6Unspecified() { // which takes IPv4 connections, too
+		list = "0.0.0.0,::"
+	}
+	return epmd.ListenAddrs(func(name string) string {
+		if name == variable {
+			return list
+		}
+		return getenv(name)
+	})
 }
 
 // serve runs a port mapper; r.mu is held, or r is not yet in use.

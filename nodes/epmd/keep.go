@@ -161,7 +161,7 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 }
 
 // regain tries until the name is registered again, and gives the pause to start with if that does not last. A nil Registered means that
-// ctx ended.
+// ctx ended, or that the Keeper goes on in another process.
 func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
 	for attempt := 1; ; attempt++ {
 		timer := time.NewTimer(pause)
@@ -180,8 +180,10 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 			}
 		}
 		pause = min(2*pause, k.opts.MaxPause)
-		r, err := k.client.Register(ctx, k.reg)
+		r, err, here := k.attempt(ctx)
 		switch {
+		case !here:
+			return nil, 0
 		case err == nil:
 			k.tell(KeepEvent{State: KeepRegistered, Attempt: attempt, Creation: r.Creation})
 			return r, pause
@@ -189,6 +191,31 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 			return nil, 0
 		}
 		k.tell(KeepEvent{State: KeepFailed, Err: err, Attempt: attempt, Pause: pause})
+	}
+}
+
+// attempt tries once. A freeze breaks that off, for a port mapper that says nothing must not hold it up; if the Keeper goes on here after
+// it, the attempt begins anew.
+func (k *Keeper) attempt(ctx context.Context) (r *Registered, err error, here bool) {
+	for {
+		trying, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r, err = k.client.Register(trying, k.reg)
+		}()
+		select {
+		case <-done:
+			cancel()
+			return r, err, true
+		case p := <-k.pauses:
+			cancel()
+			<-done // it may have succeeded all the same
+			here = p.rest(r)
+			if !here || err == nil {
+				return r, err, here
+			}
+		}
 	}
 }
 

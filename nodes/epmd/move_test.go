@@ -80,6 +80,84 @@ func TestKeeperMoves(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
+// A port mapper that takes connections and says nothing does not hold up a freeze. The attempt is made anew after it.
+func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
+	l, err := net.Listen("tcp", port.Vacant(t))
+	require.NoError(t, err)
+	s := &Server{}
+	go s.Serve(l)
+	c := &Client{Addr: l.Addr().String(), Timeout: -1}
+	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Millisecond, MaxPause: time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	silent, err := net.Listen("tcp", c.Addr)
+	require.NoError(t, err)
+	var asked [][]byte
+	ask := func() net.Conn {
+		conn, err := silent.Accept()
+		require.NoError(t, err)
+		request := make([]byte, 2+13+3)
+		_, err = io.ReadFull(conn, request)
+		require.NoError(t, err)
+		asked = append(asked, request)
+		return conn
+	}
+	first := ask()
+	defer first.Close()
+	f, err := k.Freeze(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, f.Descriptors())
+	_, err = first.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "the attempt was not broken off")
+	f.Thaw()
+	second := ask()
+	defer second.Close()
+	require.Equal(t, asked[0], asked[1])
+	f, err = k.Freeze(t.Context())
+	require.NoError(t, err)
+	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	k = g.Start()
+	require.ErrorIs(t, k.Err(), ErrLost, "it is not registered yet")
+	require.NoError(t, silent.Close())
+	require.NoError(t, k.Close())
+}
+
+// A server that is closed during a freeze ends with it, whoever has it then.
+func TestServerClosedDuringAFreeze(t *testing.T) {
+	for _, moved := range []bool{true, false} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		s := &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		c := &Client{Addr: l.Addr().String()}
+		r, err := c.Register(t.Context(), Registration{Name: "abc", Port: 7})
+		require.NoError(t, err)
+		earlier, err := s.Freeze(t.Context())
+		require.NoError(t, err)
+		earlier.Thaw()
+		f, err := s.Freeze(t.Context())
+		require.NoError(t, err)
+		earlier.Thaw()
+		require.NoError(t, earlier.Release())
+		require.True(t, s.isFrozen(), "an earlier freeze has no say any more")
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		require.Eventually(t, func() bool { return s.endedBy() != nil }, 10*time.Second, time.Millisecond)
+		if moved {
+			require.NoError(t, f.Release())
+			require.ErrorIs(t, <-served, ErrServerMoved)
+		} else {
+			f.Thaw()
+			require.ErrorIs(t, <-served, ErrServerClosed)
+		}
+		require.NoError(t, <-closed)
+		_ = r.Close()
+	}
+}
+
 // Names, counters, half a request and what is in the backlog: a port mapper moves with all of it.
 func TestServerMoves(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -40,8 +40,8 @@ type keeperState struct {
 	Held         bool // with a descriptor
 }
 
-// Freeze stops the Keeper: the name stays registered, and is not watched. It waits for an attempt to register again, and for Notify, as
-// long as ctx lasts. A connection without a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
+// Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt to register again, and waits for Notify
+// as long as ctx lasts. A connection without a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
 func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	fail := func(err error) (*FrozenKeeper, error) {
 		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}
@@ -170,6 +170,9 @@ func (g *StagedKeeper) Start() *Keeper {
 	if g.conn != nil {
 		r = g.k.client.registered(g.conn, g.k.reg, g.k.creation)
 		go r.watch()
+	} else {
+		addr, _ := g.k.client.addr("")
+		g.k.set(&Error{Op: "register", Addr: addr, Name: g.k.reg.Name, Err: ErrLost})
 	}
 	go g.k.run(life, r)
 	return g.k

@@ -16,9 +16,10 @@ import (
 // A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It
 // goes on with Thaw, or is this process's no more with Release. One of the two must be called.
 type FrozenServer struct {
-	s     *Server
-	state []byte
-	fds   []int
+	s      *Server
+	frozen chan struct{} // the server's, as long as it is this freeze that it is in
+	state  []byte
+	fds    []int
 }
 
 // serverState is the state of a Server, as JSON: unknown fields are skipped.
@@ -56,7 +57,8 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 		return nil, errors.New("epmd: the server is frozen already")
 	}
 	s.open()
-	s.frozen = make(chan struct{})
+	f := &FrozenServer{s: s, frozen: make(chan struct{})}
+	s.frozen = f.frozen
 	for l := range s.listeners {
 		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
 			_ = d.SetDeadline(past) // if it fails the listener has ended
@@ -66,7 +68,6 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 		_ = c.conn.SetReadDeadline(past)
 	}
 	s.mu.Unlock()
-	f := &FrozenServer{s: s}
 	err := s.rest(ctx)
 	if err == nil {
 		err = f.describe()
@@ -177,21 +178,26 @@ func (f *FrozenServer) Thaw() { f.end(false) }
 
 // Release ends the server in this process: Serve returns ErrServerMoved. Names stay registered.
 func (f *FrozenServer) Release() error {
-	f.end(true)
-	f.s.running.Wait()
+	if f.end(true) {
+		f.s.running.Wait()
+	}
 	return nil
 }
 
-func (f *FrozenServer) end(moved bool) {
+// end is false where the freeze is over already.
+func (f *FrozenServer) end(moved bool) bool {
 	s := f.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.frozen == nil {
-		return
+	if s.frozen != f.frozen {
+		return false
 	}
 	if moved {
-		s.moved, s.ended = true, ErrServerMoved
-		close(s.over)
+		s.moved = true
+		if s.ended == nil { // else it was closed meanwhile
+			close(s.over)
+		}
+		s.ended = ErrServerMoved
 	} else {
 		for l := range s.listeners {
 			if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
@@ -201,6 +207,7 @@ func (f *FrozenServer) end(moved bool) {
 	}
 	close(s.frozen)
 	s.frozen, s.parked = nil, 0 // the next freeze waits for all anew, woken up or not
+	return true
 }
 
 // A StagedServer is a Server of another process, ready to go on in this one. Start or Discard must be called.
