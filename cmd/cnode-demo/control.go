@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -63,9 +64,9 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 	return c
 }
 
-// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without. halt stops
-// what is to be handed over.
-func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.Frozen, error), before *handoff.Control) {
+// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without, and errOut
+// hears of it. halt stops what is to be handed over.
+func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.Frozen, error), before *handoff.Control, errOut io.Writer) {
 	c.halt, c.socket = halt, before
 	if before == nil {
 		path, err := controlPath(c.name)
@@ -73,7 +74,7 @@ func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.F
 			c.socket, err = handoff.ListenControl(path)
 		}
 		if err != nil {
-			c.log.Warn("no control socket: upgrade and --takeover will not find this process", "error", err)
+			fmt.Fprintf(errOut, "serve: no control socket, so upgrade and --takeover will not find this process: %v\n", err)
 			c.socket = nil
 		}
 	}

@@ -38,8 +38,8 @@ func (o *options) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line "+
 		"of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
-	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket or the directory for it\n"+
-		"(default: a free port of 127.0.0.1; for unix a directory of your own)")
+	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket, or a directory for it, which\n"+
+		"is there or ends with / (default: a free port of 127.0.0.1; for unix a directory of your own)")
 	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or one inside serve where\n"+
 		"none runs; always one inside serve; the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+

@@ -22,7 +22,7 @@ func newPing(o *options) *cobra.Command {
 error. NODE without "@" is on this machine.`,
 		Example: `  cnode-demo ping cnode@127.0.0.1
   cnode-demo ping rabbit@broker --cookie secret
-  cnode-demo ping a@127.0.0.1 --transport unix --listen unix:/run/nodes
+  cnode-demo ping a@127.0.0.1 --transport unix --listen unix:/run/nodes/
   cnode-demo ping a@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf`,
 		Args: args("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -61,7 +61,7 @@ names one port only, so others find these at a fixed one (erl -erl_epmd_port POR
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
-  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes
+  cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/
   cnode-demo serve --name cnode@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --also tls:127.0.0.1:4371 --tls-optfile /tmp/tls/ssl_dist.conf
   cnode-demo serve --name cnode@127.0.0.1 --workers 4 --dispatch least
@@ -168,11 +168,11 @@ func unreachable(ctx context.Context, name string, addr transport.Addr) string {
 	if err != nil {
 		return fmt.Sprintf("other nodes may not find this one: host %q has no address (%v); x@127.0.0.1 needs none", host, err)
 	}
-	if slices.ContainsFunc(ips, netip.Addr.IsLoopback) {
+	if slices.ContainsFunc(ips, func(ip netip.Addr) bool { return ip.Unmap() == at.Addr().Unmap() }) {
 		return ""
 	}
-	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@127.0.0.1, or --listen %v",
-		ips[0].Unmap(), at.Addr(), ips[0].Unmap())
+	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@%v, or --listen %v",
+		ips[0].Unmap(), at.Addr(), at.Addr(), ips[0].Unmap())
 }
 
 // place is how "ready" names an address: the port alone, or the path.

@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
 
@@ -315,6 +316,40 @@ func TestServeListen(t *testing.T) {
 	require.Contains(t, errOut, "address already in use")
 	require.Contains(t, errOut, "choose another --listen")
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
+}
+
+// Where a node is looked for is where it has to listen.
+func TestUnreachable(t *testing.T) {
+	for _, tc := range []struct{ name, at, says string }{
+		{"a@127.0.0.1", "127.0.0.1:5", ""},
+		{"a@localhost", "127.0.0.1:5", ""},
+		{"a@127.0.1.1", "127.0.0.1:5", "will look for this one at 127.0.1.1, but it listens on 127.0.0.1 only"},
+		{"a@127.0.1.1", "127.0.1.1:5", ""},
+		{"a@192.0.2.1", "127.0.0.1:5", "name it ALIVE@127.0.0.1, or --listen 192.0.2.1"},
+		{"a@192.0.2.1", "0.0.0.0:5", ""},
+		{"a@192.0.2.1", "192.0.2.2:5", ""}, // an address may lead to another one
+		{"a@no-such-host.invalid", "127.0.0.1:5", "has no address"},
+		{"a@anywhere", "unix:/tmp/a", ""},
+	} {
+		addr, err := transport.ParseAddr(tc.at)
+		require.NoError(t, err)
+		got := unreachable(t.Context(), tc.name, addr)
+		if tc.says == "" {
+			require.Empty(t, got, tc.name)
+		}
+		require.Contains(t, got, tc.says, tc.name)
+	}
+}
+
+// A serve that upgrade will not find says so, and serves.
+func TestServeWithoutControl(t *testing.T) {
+	w := newWorld(t, 0)
+	dir := shortDir(t)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "cnode"), 0o755))
+	w.env = append(w.env, "XDG_RUNTIME_DIR="+dir)
+	s := w.serve("serve", "--name", "open@127.0.0.1")
+	s.waitFor("serve: no control socket, so upgrade and --takeover will not find this process")
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 }
 
 func TestServePortMapper(t *testing.T) {

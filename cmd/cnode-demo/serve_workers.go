@@ -100,7 +100,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 		if err != nil {
 			return nil, nil, err
 		}
-		c.run(ctx, freezer(f.Freeze), nil)
+		c.run(ctx, freezer(f.Freeze), nil, errOut)
 		return f, c, nil
 	}
 	var staged *nodes.StagedFront
@@ -116,7 +116,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 	}
 	f := staged.Front()
 	go c.crew.upgrade(ctx, f) // which ends with the front
-	c.run(ctx, freezer(f.Freeze), h.control)
+	c.run(ctx, freezer(f.Freeze), h.control, errOut)
 	return f, c, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -49,6 +50,9 @@ func (r *ready) Listen(addr transport.Addr, backlog int) (*transport.Listener, e
 	return l, nil
 }
 
+// notifyLimit bounds how long a service manager that does not read keeps the node waiting.
+const notifyLimit = time.Second
+
 // notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is another one than
 // before. See sd_notify(3).
 func notifyManager() {
@@ -61,5 +65,6 @@ func notifyManager() {
 		return
 	}
 	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
 	_, _ = fmt.Fprintf(c, "READY=1\nMAINPID=%d\n", os.Getpid())
 }

@@ -86,7 +86,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		if err != nil {
 			return nil, nil, err
 		}
-		c.run(ctx, freezer(n.Freeze), nil)
+		c.run(ctx, freezer(n.Freeze), nil, errOut)
 		return n, c, nil
 	}
 	var staged *nodes.Staged
@@ -100,7 +100,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		return nil, nil, err
 	}
 	n := staged.Node()
-	c.run(ctx, freezer(n.Freeze), h.control)
+	c.run(ctx, freezer(n.Freeze), h.control, errOut)
 	return n, c, nil
 }
 
@@ -211,10 +211,13 @@ func (h *heir) forget() error {
 	return h.control.Release()
 }
 
-// Start is the moment from which on this process is the node.
+// Start is the moment from which on this process is the node. The service manager hears of it before the old process, which ends then: one
+// that sees its main process end before it knows of another one stops the service.
 func (h *heir) Start(ctx context.Context) error {
 	h.owns = true
-	return h.staged.Start(ctx)
+	err := h.staged.Start(ctx)
+	notifyManager()
+	return err
 }
 
 func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A startable is a node that has been handed over, and is ready to start.
+type startable struct{ err error }
+
+func (s startable) Start(context.Context) error { return s.err }
+func (s startable) Discard() error              { return nil }
+
+// A service manager that sees its main process end must know of the next one: it is told before the old one hears that it may go.
+func TestManagerKnowsTheHeir(t *testing.T) {
+	for _, failed := range []error{nil, errors.New("not all of it")} {
+		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(shortDir(t), "notify")}
+		manager, err := net.ListenUnixgram("unixgram", at)
+		require.NoError(t, err)
+		defer manager.Close()
+		t.Setenv("NOTIFY_SOCKET", at.Name)
+		h := &heir{staged: startable{failed}}
+		require.ErrorIs(t, h.Start(t.Context()), failed)
+		require.NoError(t, manager.SetReadDeadline(time.Now().Add(waitLimit)))
+		said := make([]byte, 100)
+		n, err := manager.Read(said)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()), string(said[:n]))
+	}
+}
