@@ -5,8 +5,10 @@ package transport
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -190,6 +192,47 @@ func TestStage(t *testing.T) {
 	_, err = c.Readv(soon(t), b)
 	require.NoError(t, err)
 	require.Equal(t, "rest, more", string(b))
+}
+
+// What a pause has cut off is not broken by that, should the pause be given up before its caller comes back.
+func TestPauseGivenUp(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, s.PauseRead(gone), context.Canceled)
+	late, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	cut := fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
+	require.Equal(t, ErrPaused, s.cutOff(context.Background(), pausedRead, cut))
+	require.Equal(t, ErrPaused, s.cutOff(soon(t), pausedRead, cut))
+	require.ErrorIs(t, s.cutOff(gone, pausedRead, cut), context.Canceled)
+	require.Equal(t, cut, s.cutOff(late, pausedRead, cut), "its own time is over")
+	require.Equal(t, cut, s.cutOff(NoWait(), pausedRead, cut))
+	require.Equal(t, io.EOF, s.cutOff(context.Background(), pausedRead, io.EOF))
+	requireSpeak(t, c, s)
+
+	l := &Listener{sock: &cutAcceptor{stream: s}}
+	require.ErrorIs(t, l.Pause(gone), context.Canceled)
+	got, err := l.Accept(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, s, got)
+	_, err = l.Accept(NoWait())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// A cutAcceptor has one time-out before its stream.
+type cutAcceptor struct {
+	acceptor
+	cut    bool
+	stream *Stream
+}
+
+func (a *cutAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
+	if a.cut && !isSingle(ctx) {
+		return a.stream, nil
+	}
+	a.cut = true
+	return nil, os.ErrDeadlineExceeded
 }
 
 func TestPauseListener(t *testing.T) {

@@ -53,7 +53,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	}
 	defer l.endAccept()
 	var pause backoff
-	told := false
+	told, cuts := false, 0
 	for {
 		if l.paused.Load() {
 			return nil, opError("accept", l.addr, ErrPaused)
@@ -63,6 +63,8 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		case err == nil:
 			return s, nil
 		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
+		case cuts < 3 && isTimeout(err) && hasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
+			cuts++
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
@@ -99,6 +101,9 @@ func (l *Listener) Release() error { return opError("release", l.addr, l.sock.re
 // Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive
 // in the backlog. It waits until no Accept is in progress; when ctx ends before, the listener goes on and the error is ctx's.
 func (l *Listener) Pause(ctx context.Context) error {
+	if err := ended(ctx); err != nil {
+		return opError("pause", l.addr, err)
+	}
 	l.pausing.Lock()
 	defer l.pausing.Unlock()
 	if l.idle == nil {

@@ -33,6 +33,9 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	if s.state.Load()&direction != 0 {
 		return ErrPaused
 	}
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
 	if s.idle == nil {
@@ -100,9 +103,13 @@ func (s *Stream) wake() {
 	}
 }
 
-// cutOff gives a time-out that a pause has made its name.
+// cutOff gives a time-out that a pause has made its name, also where that has been given up since.
 func (s *Stream) cutOff(ctx context.Context, direction int32, err error) error {
-	if s.state.Load()&direction == 0 || !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) {
+	paused := s.state.Load()&direction != 0
+	switch {
+	case isTimeout(err) && (paused || hasTime(ctx)):
+	case paused && errors.Is(err, context.DeadlineExceeded):
+	default:
 		return err
 	}
 	if err := ended(ctx); err != nil {

@@ -31,6 +31,12 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// hasTime tells whether a time-out now is not ctx's.
+func hasTime(ctx context.Context) bool {
+	d, ok := ctx.Deadline()
+	return !ok || time.Until(d) > 0
+}
+
 // timeLeft is the tmo for a FullImpl callback.
 func timeLeft(ctx context.Context) time.Duration {
 	if isSingle(ctx) {
