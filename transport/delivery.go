@@ -32,27 +32,74 @@ func (q *Queue) delivery(size int) *delivery {
 	return d
 }
 
-// take makes sure of the calls in s, whose bytes are about to be written, and drops and counts the bytes of those who have withdrawn.
-func (s *segment) take() (withdrawn int64) {
+// dropStale drops and counts the bytes in s whose callers have withdrawn them; q.mu is held.
+func (q *Queue) dropStale(s *segment) (withdrawn int64) {
+	if !slices.ContainsFunc(s.parts, func(p part) bool { return p.d.withdrawn }) {
+		return 0
+	}
+	kept, buf, from, gone := s.parts[:0], s.buf[:0], 0, 0
 	for _, p := range s.parts {
-		if p.d.withdrawn {
-			withdrawn += int64(p.d.size)
+		if !p.d.withdrawn {
+			kept = append(kept, part{p.d, p.end - gone})
+			continue
 		}
-		p.d.taken = !p.d.withdrawn
+		buf = append(buf, s.buf[from:p.end-p.d.size]...)
+		from, gone = p.end, gone+p.d.size
 	}
-	if withdrawn > 0 {
-		kept, buf, from, gone := s.parts[:0], s.buf[:0], 0, 0
-		for _, p := range s.parts {
-			if !p.d.withdrawn {
-				kept = append(kept, part{p.d, p.end - gone})
-				continue
-			}
-			buf = append(buf, s.buf[from:p.end-p.d.size]...)
-			from, gone = p.end, gone+p.d.size
+	clear(s.parts[len(kept):])
+	s.parts, s.buf = kept, append(buf, s.buf[from:]...)
+	q.stale -= gone
+	return int64(gone)
+}
+
+// withdraw takes a call's own segment out of the queue, and leaves its size to be counted when its turn would have come; q.mu is held.
+func (q *Queue) withdraw(is func(s *segment) bool, size int) {
+	i := 0
+	for i < len(q.segs) && !is(&q.segs[i]) {
+		i++
+	}
+	if i == len(q.segs) {
+		return
+	}
+	q.segs[i] = segment{withdrawn: int64(size)}
+	q.merge(i)
+}
+
+// merge puts a segment in which nothing is any more together with the one behind it, as it is too: there is never a run of them. q.mu is
+// held.
+func (q *Queue) merge(i int) {
+	for _, k := range []int{i, i - 1} { // first with the one behind it, then the one before with that
+		if k >= 0 && k+1 < len(q.segs) && q.segs[k].isEmpty() && q.segs[k+1].isEmpty() {
+			q.segs[k+1].withdrawn += q.segs[k].withdrawn
+			q.segs = slices.Delete(q.segs, k, k+1)
 		}
-		s.parts, s.buf = kept, append(buf, s.buf[from:]...)
 	}
-	return withdrawn + s.withdrawn
+}
+
+// isEmpty tells a segment that only counts what was there.
+func (s *segment) isEmpty() bool { return s.claim == nil && len(s.buf) == 0 }
+
+// tidy frees what calls that gave up have left among others' bytes, once that is a good part of what the queue may hold; q.mu is held.
+func (q *Queue) tidy() {
+	if q.stale <= q.limit/2 {
+		return
+	}
+	last := len(q.segs) - 1
+	kept := q.segs[:0]
+	for i := range q.segs {
+		s := q.segs[i]
+		if n := q.dropStale(&s); n > 0 {
+			s.withdrawn += n
+			s.buf, s.parts = slices.Clone(s.buf), slices.Clone(s.parts)
+		}
+		if k := len(kept) - 1; k >= 0 && s.isEmpty() && kept[k].isEmpty() && (i < last || !q.open) {
+			kept[k].withdrawn += s.withdrawn
+			continue
+		}
+		kept = append(kept, s)
+	}
+	clear(q.segs[len(kept):])
+	q.segs = kept
 }
 
 // WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of them
@@ -171,11 +218,10 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (int64, error) {
 	d.withdrawn = true
 	q.queued -= d.size
 	if d.size >= combineMax { // a buffer of its own, for nothing
-		for i := range q.segs {
-			if s := &q.segs[i]; len(s.parts) == 1 && s.parts[0].d == d {
-				*s = segment{withdrawn: int64(d.size)}
-			}
-		}
+		q.withdraw(func(s *segment) bool { return len(s.parts) == 1 && s.parts[0].d == d }, d.size)
+	} else {
+		q.stale += d.size
+		q.tidy()
 	}
 	return 0, opError("write", q.s.remote, ctx.Err())
 }

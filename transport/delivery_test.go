@@ -92,6 +92,57 @@ func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 	}
 }
 
+// Calls that give up while the peer does not read leave nothing behind that grows with their number, and what waits between them goes out.
+func TestQueueGivenUp(t *testing.T) {
+	g, c, s := gated(t, false)
+	q := NewQueue(c, &QueueOptions{Limit: 64 << 10})
+	g.shut()
+	first := writes(t, q, context.Background(), "first ")
+	waiting(t, &g.begun, 1)
+	want := "first "
+	var all []<-chan written
+	give := func(begin func(ctx context.Context) error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		before, _ := q.Buffered()
+		ended := aside(func() error { return begin(ctx) })
+		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > before }, 10*time.Second, 20*time.Microsecond)
+		cancel()
+		require.ErrorIs(t, returns(t, ended), context.Canceled)
+	}
+	large, small := make([]byte, combineMax), make([]byte, 10<<10)
+	for i := range 100 {
+		if i%20 == 10 {
+			text := strings.Repeat("x", i)
+			want += text
+			all = append(all, writes(t, q, context.Background(), text))
+		}
+		for range 5 {
+			give(func(ctx context.Context) error { _, err := q.WritevQueue(ctx, small); return err })
+		}
+		give(func(ctx context.Context) error { _, err := q.WritevQueue(ctx, large); return err })
+		give(func(ctx context.Context) error { return q.Post(ctx, nil, large, 0) })
+		give(func(ctx context.Context) error { return q.Post(ctx, large, nil, 0) })
+	}
+	q.mu.Lock()
+	held := 0
+	for _, s := range q.segs {
+		held += cap(s.buf)
+	}
+	require.Less(t, held, 4*q.limit)
+	require.Less(t, len(q.segs), 20)
+	q.mu.Unlock()
+	flushed := aside(func() error { return q.Flush(soon(t)) })
+	g.open()
+	requireReads(t, s, want)
+	require.NoError(t, returns(t, flushed))
+	for _, w := range append(all, first) {
+		require.NoError(t, returns(t, w).err)
+	}
+	n, sent := q.Buffered()
+	require.Zero(t, n)
+	require.EqualValues(t, len(want), sent)
+}
+
 // When all that waits has been withdrawn the queue is idle again.
 func TestWritevQueueAllWithdrawn(t *testing.T) {
 	g, c, s := gated(t, false)

@@ -18,6 +18,8 @@ const (
 	combineMax = 128 << 10
 	// A combining buffer grows to this size, in bytes, and no further.
 	combineFull = 128 << 10
+	// Beyond this number of segments the queue does not move all the others up when the first has its turn.
+	manySegments = 64
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
 )
@@ -38,6 +40,7 @@ type Queue struct {
 	segs    []segment // waiting, in order
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
+	stale   int       // bytes in segs whose callers have withdrawn them
 	urgent  int       // of these, in Urgent posts; the writer's own do not count
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
@@ -74,9 +77,8 @@ type part struct {
 
 // A claim is a caller's place in the queue.
 type claim struct {
-	turn      chan struct{} // closed when the caller is the writer, or the queue has failed
-	size      int
-	withdrawn bool
+	turn chan struct{} // closed when the caller is the writer, or the queue has failed
+	size int
 }
 
 // QueueOptions adjust a Queue. The zero value is good.
@@ -202,7 +204,7 @@ func (q *Queue) fail(err error) {
 		q.err = err
 	}
 	for _, s := range q.segs {
-		if s.claim != nil && !s.claim.withdrawn {
+		if s.claim != nil {
 			close(s.claim.turn)
 		}
 		for _, p := range s.parts {
@@ -211,7 +213,7 @@ func (q *Queue) fail(err error) {
 			}
 		}
 	}
-	q.segs, q.open, q.queued, q.writing = nil, false, 0, false
+	q.segs, q.open, q.queued, q.stale, q.writing = nil, false, 0, 0, false
 	q.moved.Broadcast()
 }
 

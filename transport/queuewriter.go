@@ -23,8 +23,8 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 		case <-c.turn: // at the same moment
 			q.mu.Unlock()
 		default:
-			c.withdrawn = true
 			q.queued -= c.size
+			q.withdraw(func(s *segment) bool { return s.claim == c }, c.size)
 			q.mu.Unlock()
 			return opError("post", q.s.remote, ctx.Err())
 		}
@@ -138,11 +138,7 @@ func (q *Queue) flush() {
 			return
 		}
 		if c := q.segs[0].claim; c != nil {
-			q.segs = slices.Delete(q.segs, 0, 1)
-			if c.withdrawn {
-				q.past(int64(c.size))
-				continue
-			}
+			q.drop(1)
 			close(c.turn)
 			return
 		}
@@ -181,15 +177,29 @@ func (q *Queue) take() (withdrawn int64) {
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
 		s := q.segs[k]
-		withdrawn += s.take()
+		withdrawn += q.dropStale(&s) + s.withdrawn
+		for _, p := range s.parts {
+			p.d.taken = true
+		}
 		if len(s.buf) > 0 {
 			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
 		}
 	}
-	if q.segs = slices.Delete(q.segs, 0, k); len(q.segs) == 0 {
+	q.drop(k)
+	return withdrawn
+}
+
+// drop takes k segments off the front; q.mu is held.
+func (q *Queue) drop(k int) {
+	if len(q.segs) > manySegments { // to move all the others up each time would take too long; append finds them a new place
+		clear(q.segs[:k])
+		q.segs = q.segs[k:]
+	} else {
+		q.segs = slices.Delete(q.segs, 0, k)
+	}
+	if len(q.segs) == 0 {
 		q.open = false
 	}
-	return withdrawn
 }
 
 // settle ends a batch of which n bytes are out: every call in it gets its own result; q.mu is held.
