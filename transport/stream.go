@@ -226,8 +226,8 @@ func (s *Stream) Writev(ctx context.Context, v ...[]byte) (int64, error) {
 		return 0, opError("write", s.remote, syscall.EINVAL)
 	}
 	s.rest = append(s.rest[:0], v...)
-	n, err := s.writeRest(ctx)
-	if err != nil && len(s.rest) > 0 && n > 0 {
+	n, left, err := s.writeRest(ctx)
+	if err != nil && left && n > 0 {
 		s.poison = ErrPoisoned
 		if ctx.Err() == nil && !isTimeout(err) && !errors.Is(err, context.DeadlineExceeded) { // nobody's time was up
 			s.poison = fmt.Errorf("%w: %w", ErrPoisoned, err)
@@ -261,30 +261,29 @@ func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error)
 	}
 	defer s.endWrite()
 	s.rest = append(s.rest[:0], v...)
-	n, err = s.writeRest(ctx)
+	n, _, err = s.writeRest(ctx)
 	clear(s.rest)
 	return n, err
 }
 
-// writeRest writes s.rest until it is empty or an error ends it; s.rest keeps what is left.
-func (s *Stream) writeRest(ctx context.Context) (n int64, err error) {
-	s.rest = skip(s.rest, 0)
-	for len(s.rest) > 0 {
-		k, err := s.car.write(ctx, s.rest)
+// writeRest writes what is in s.rest, which it changes, until all of it is out or an error ends it; left: some of it is not.
+func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) {
+	for v := skip(s.rest, 0); len(v) > 0; {
+		k, err := s.car.write(ctx, v)
 		n += k
 		if lost(err) { // the callback may still look at the vector
 			s.rest = nil
-			return n, err
+			return n, false, err
 		}
-		s.rest = skip(s.rest, k)
+		v = skip(v, k)
 		if err != nil {
-			return n, s.cutOff(ctx, pausedWrite, err)
+			return n, len(v) > 0, s.cutOff(ctx, pausedWrite, err)
 		}
 	}
-	return n, nil
+	return n, false, nil
 }
 
-// skip drops the first n bytes of v, and empty buffers before the next byte. The array stays the same, so that it can be used again.
+// skip gives v without its first n bytes, and without empty buffers before the next byte. It changes the buffer that is cut.
 func skip(v [][]byte, n int64) [][]byte {
 	i := 0
 	for i < len(v) && n >= int64(len(v[i])) {
@@ -294,10 +293,7 @@ func skip(v [][]byte, n int64) [][]byte {
 	if i < len(v) {
 		v[i] = v[i][n:]
 	}
-	if i > 0 {
-		v = append(v[:0], v[i:]...)
-	}
-	return v
+	return v[i:]
 }
 
 // CloseWrite ends the sending direction: the peer reads the end of the stream. errors.ErrUnsupported where the plug-in cannot.
