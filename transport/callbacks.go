@@ -51,7 +51,8 @@ type Callbacks[C any] struct {
 	Accept func(c C, tmo time.Duration) (C, Addr, error)
 	// Connect connects to addr. Called once; after EINPROGRESS the SDK waits and reads SO_ERROR. Mandatory.
 	Connect func(c C, addr Addr, tmo time.Duration) error
-	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream. Bytes count even beside an error. Mandatory.
+	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream. Bytes count even beside an error, and are never
+	// negative: where unix.Read gives -1 beside one, return 0. So it is for Write and Writev. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p. Bytes count even beside an error. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)

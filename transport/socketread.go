@@ -42,7 +42,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	}
 	switch {
 	case r.n < 0 || r.n > len(p):
-		err := contractError("Read", "%d bytes read into a buffer of %d", r.n, len(p))
+		err := contractError("Read", "%d bytes read into a buffer of %d%s", r.n, len(p), advice(int64(r.n)))
 		s.fail(err)
 		return 0, err
 	case r.n > 0:
@@ -54,6 +54,14 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 		return 0, r.err
 	}
 	return 0, io.EOF
+}
+
+// advice is for plug-ins that return what a system call has given.
+func advice(n int64) string {
+	if n == -1 {
+		return " (where a system call gives -1 beside an error, return 0 and the error)"
+	}
+	return ""
 }
 
 func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {

@@ -43,7 +43,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	if w.n < 0 || w.n > length(v) || w.n == 0 && w.err == nil {
-		err := contractError(s.writer(v), "%d bytes written of %d", w.n, length(v))
+		err := contractError(s.writer(v), "%d bytes written of %d%s", w.n, length(v), advice(w.n))
 		s.fail(err)
 		return 0, err
 	}
