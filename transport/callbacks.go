@@ -84,6 +84,8 @@ type Callbacks[C any] struct {
 	// again until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms,
 	// Write and Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
+	// interruptOne ends the call in flight of one direction alone, instead.
+	interruptOne func(c C, writing bool)
 	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. Optional.
 	Export func(c C) ([]byte, error)
 	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener). It

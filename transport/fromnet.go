@@ -20,7 +20,8 @@ type Net struct {
 	HeaderSize int
 }
 
-// FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off.
+// FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
+// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on.
 func FromNet(n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
@@ -40,6 +41,9 @@ func FromNet(n Net) Transport {
 				return nil, err
 			}
 			s.l = l
+			if _, ok := l.(deadliner); !ok {
+				s.pass = newPassage(l)
+			}
 			return netAddr(l.Addr()), nil
 		},
 		Accept: (*netSocket).accept,
@@ -65,7 +69,8 @@ func FromNet(n Net) Transport {
 			}
 			return netAddr(s.c.LocalAddr()), nil
 		},
-		Interrupt: (*netSocket).interrupt,
+		Interrupt:    func(s *netSocket) { s.interrupt(false); s.interrupt(true) },
+		interruptOne: (*netSocket).interrupt,
 	}}
 }
 
@@ -83,10 +88,14 @@ func netAddr(a net.Addr) Addr {
 	return a
 }
 
+// A deadliner is a listener whose Accept can be ended.
+type deadliner interface{ SetDeadline(time.Time) error }
+
 // A netSocket is the socket context of FromNet: a listener or a connection.
 type netSocket struct {
-	l net.Listener
-	c net.Conn
+	l    net.Listener
+	pass *passage // of a listener that is no deadliner
+	c    net.Conn
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
@@ -94,10 +103,10 @@ type netSocket struct {
 
 func (s *netSocket) close() error {
 	switch {
+	case s.pass != nil:
+		return s.pass.close()
 	case s.l != nil:
-		if err := s.l.Close(); !errors.Is(err, net.ErrClosed) { // interrupt may have been first
-			return err
-		}
+		return s.l.Close()
 	case s.c != nil:
 		return s.c.Close()
 	}
@@ -112,12 +121,13 @@ func deadline(tmo time.Duration) time.Time {
 }
 
 func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
-	if l, ok := s.l.(interface{ SetDeadline(time.Time) error }); ok {
-		if err := l.SetDeadline(tries(tmo)); err != nil {
-			return nil, nil, err
-		}
+	accept := s.l.Accept
+	if l, ok := s.l.(deadliner); !ok {
+		accept = func() (net.Conn, error) { return s.pass.accept(tmo) }
+	} else if err := l.SetDeadline(tries(tmo)); err != nil {
+		return nil, nil, err
 	}
-	c, err := s.l.Accept()
+	c, err := accept()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,20 +181,23 @@ func tries(tmo time.Duration) time.Time {
 	return deadline(tmo)
 }
 
-// interrupt ends the calls in flight by deadlines in the past; the next call sets its own.
-func (s *netSocket) interrupt() {
+// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other one is left alone, for
+// a tls.Conn does not live on after a Write that was cut off.
+func (s *netSocket) interrupt(writing bool) {
 	s.mu.Lock()
-	if s.cancel != nil {
+	if s.cancel != nil && writing {
 		s.cancel()
 	}
 	c := s.c
 	s.mu.Unlock()
-	if c != nil {
-		_ = c.SetDeadline(past)
-	}
-	if l, ok := s.l.(interface{ SetDeadline(time.Time) error }); ok {
-		_ = l.SetDeadline(past)
-	} else if s.l != nil {
-		_ = s.l.Close() // nothing else ends its Accept
+	switch {
+	case c != nil && writing:
+		_ = c.SetWriteDeadline(past)
+	case c != nil:
+		_ = c.SetReadDeadline(past)
+	case s.pass != nil:
+		s.pass.interrupt()
+	case s.l != nil:
+		_ = s.l.(deadliner).SetDeadline(past)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -109,6 +110,103 @@ func TestFromNetListenerWithoutDeadline(t *testing.T) {
 	waiting(t, &accepting, 1)
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
+}
+
+// Such a listener is as good as any other until then.
+func TestFromNetListenerGoesOn(t *testing.T) {
+	n := overTCP()
+	listen := n.Listen
+	var accepting atomic.Int32
+	n.Listen = func(a Addr) (net.Listener, error) {
+		l, err := listen(a)
+		return countedListener{l, &accepting}, err
+	}
+	tr := FromNet(n)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	for range 3 {
+		_, err = l.Accept(NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		ctx, cancel := context.WithCancel(context.Background())
+		accepted := aside(func() error { _, err := l.Accept(ctx); return err })
+		waiting(t, &accepting, 1)
+		cancel()
+		require.ErrorIs(t, returns(t, accepted), context.Canceled)
+		accepted = aside(func() error { _, err := l.Accept(context.Background()); return err })
+		require.Eventually(t, l.accepting.Load, 10*time.Second, time.Millisecond)
+		require.NoError(t, l.Pause(soon(t)))
+		require.ErrorIs(t, returns(t, accepted), ErrPaused)
+		l.Resume()
+		c, err := tr.Connect(soon(t), l.Addr())
+		require.NoError(t, err)
+		s, err := l.Accept(soon(t))
+		require.NoError(t, err)
+		requireSpeak(t, c, s)
+		require.NoError(t, s.Close())
+		require.NoError(t, c.Close())
+	}
+	c, err := tr.Connect(soon(t), l.Addr()) // its other end is closed with the listener, unseen
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
+
+// Who reads and gives up does no harm to who writes: a tls.Conn would not forgive it.
+func TestFromNetReadGivenUp(t *testing.T) {
+	sticky := func(c net.Conn) net.Conn { return &stickyConn{Conn: c} }
+	n := overTCP()
+	dial := n.Dial
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		return sticky(c), nil
+	}
+	c, s := pair(t, FromNet(n), loopback())
+	sent := make([]byte, 16<<20)
+	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+		require.Eventually(t, c.reading.Load, 10*time.Second, time.Millisecond)
+		cancel()
+		require.ErrorIs(t, returns(t, read), context.Canceled)
+	}
+	_, err := s.Readv(soon(t), make([]byte, len(sent)))
+	require.NoError(t, err)
+	require.NoError(t, returns(t, written))
+}
+
+// A stickyConn keeps the error of a Write, as those of package tls do.
+type stickyConn struct {
+	net.Conn
+	err error
+}
+
+func (c *stickyConn) Write(p []byte) (n int, err error) {
+	if c.err == nil {
+		n, c.err = c.Conn.Write(p)
+	}
+	return n, c.err
+}
+
+// A callback that says nothing but time-out, at once, is a fault of the plug-in and no reason to ask it for ever.
+func TestHaste(t *testing.T) {
+	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
+		for _, ctx := range []context.Context{context.Background(), soon(t)} {
+			cb := memoryCallbacks()
+			cb.Flags = flags
+			cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, os.ErrDeadlineExceeded }
+			cb.Writev = nil
+			c, _ := memoryPair(t, cb)
+			_, err := c.Writev(ctx, []byte("x"))
+			require.ErrorIs(t, err, ErrContract)
+			var fault *CallbackError
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, "Write", fault.Callback)
+		}
+	}
 }
 
 // A countedListener has no SetDeadline.

@@ -36,8 +36,10 @@ type fullSocket interface {
 	usable() error
 	unresponsive(callback string) error
 	exited(callback string, err error) error
-	interrupt()
+	interrupt(d *side)
 	prod(d *side)
+	interrupts() int64
+	hasty(callback string) error
 	canInterrupt() bool
 	closed() <-chan struct{}
 }
@@ -48,15 +50,64 @@ func (s *socket[C]) canInterrupt() bool { return s.cb.Interrupt != nil }
 
 func (s *socket[C]) isDirect() bool { return s.cb.Flags&Direct != 0 }
 
-// interrupt ends the calls in flight, where anything can.
-func (s *socket[C]) interrupt() {
+// interrupt ends the call in flight in one direction, and perhaps that in the other one, where anything can.
+func (s *socket[C]) interrupt(d *side) {
 	if s.cb.Interrupt != nil {
 		s.calls.begin("Interrupt")
 		defer s.calls.end("Interrupt")
-		_ = s.guard("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
+		_ = s.guard("Interrupt", s.interruption(d))
 	} else if s.fd >= 0 {
 		shutdown(s.fd)
 	}
+}
+
+// interruption calls Interrupt, for one direction alone where the plug-in can.
+func (s *socket[C]) interruption(d *side) func() error {
+	return func() error {
+		s.asked.Add(1)
+		if s.cb.interruptOne != nil {
+			s.cb.interruptOne(s.c, d == &s.out)
+		} else {
+			s.cb.Interrupt(s.c)
+		}
+		return nil
+	}
+}
+
+func (s *socket[C]) interrupts() int64 { return s.asked.Load() }
+
+// hasty makes the socket dead whose callback gives nothing but time-outs.
+func (s *socket[C]) hasty(callback string) error {
+	err := contractError(callback, "time-outs before their time, again and again")
+	s.fail(err)
+	return err
+}
+
+// A haste counts time-outs before their time: so many in a row, each in no time, and no Interrupt to explain them, would go on for ever.
+type haste struct {
+	count    int
+	last     time.Time
+	explains int64
+}
+
+const (
+	hasteLimit = 100
+	noTime     = 500 * time.Microsecond
+	enoughTime = 10 * time.Millisecond // that is left, so that the callback had to wait
+)
+
+// hasLost tells whether there have been too many. left is the time that the call still had.
+func (h *haste) hasLost(s fullSocket, left time.Duration) bool {
+	if left != Infinite && left < enoughTime {
+		return false
+	}
+	now, explains := time.Now(), s.interrupts()
+	if explains != h.explains || now.Sub(h.last) > noTime {
+		h.count = 0
+	}
+	h.count++
+	h.last, h.explains = now, explains
+	return h.count > hasteLimit
 }
 
 // start gives a call to the goroutine.
@@ -108,7 +159,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	total := timeLeft(ctx)
 	result := errExited // else a time-out, or the reason to give up; the call keeps its own results
 	if err := d.start(func() {
-		result = d.repeat(call, total, sliced)
+		result = d.repeat(s, name, call, total, sliced)
 	}); err != nil {
 		return err
 	}
@@ -135,7 +186,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			if !s.canInterrupt() {
 				d.cut.Store(true)
 			}
-			ending.start(s)
+			ending.start(s, d)
 		}
 		select {
 		case <-d.done:
@@ -147,18 +198,19 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 			return d.result(ctx, s, name, result)
 		case <-again.C:
 		case <-limit.C:
-			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
-				name = "Interrupt" // itself
-			}
 			go d.comeBack(d.done, ending.done)
+			if ending.running() && time.Since(ending.since) > unresponsiveAfter/2 {
+				return s.unresponsive("Interrupt") // itself
+			}
 			return s.unresponsive(name)
 		}
 	}
 }
 
 // repeat makes a call until it has done something, failed, or its time is over.
-func (d *side) repeat(call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
+func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
 	begin := time.Now()
+	var early haste
 	for {
 		tmo := total
 		if total != Infinite && total != 0 {
@@ -179,6 +231,8 @@ func (d *side) repeat(call func(tmo time.Duration) error, total time.Duration, s
 			return nil
 		case over:
 			return os.ErrDeadlineExceeded
+		case early.hasLost(s, tmo):
+			return s.hasty(name)
 		}
 		// A slice is over, or Interrupt has ended this call together with one of the other direction.
 	}
@@ -225,7 +279,7 @@ func (i *interruption) over(limit <-chan time.Time) bool {
 	}
 }
 
-func (i *interruption) start(s fullSocket) {
+func (i *interruption) start(s fullSocket, d *side) {
 	if i.running() {
 		return
 	}
@@ -233,7 +287,7 @@ func (i *interruption) start(s fullSocket) {
 	i.done, i.since = done, time.Now()
 	go func() {
 		defer close(done)
-		s.interrupt()
+		s.interrupt(d)
 	}()
 }
 

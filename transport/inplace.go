@@ -91,6 +91,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			}
 		}()
 	}
+	var early haste
 	for {
 		tmo := total
 		if bounded {
@@ -106,6 +107,8 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			return nil
 		case over:
 			return os.ErrDeadlineExceeded
+		case early.hasLost(s, tmo):
+			return s.hasty(name)
 		}
 		// Interrupt has ended this call together with one of the other direction.
 	}
@@ -147,7 +150,7 @@ func (d *side) stopDirect(s fullSocket) bool {
 	var ending interruption
 	for {
 		d.giveUp.Store(true)
-		ending.start(s)
+		ending.start(s, d)
 		select {
 		case <-left:
 			return ending.over(limit.C) // C may not be closed under it either

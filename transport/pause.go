@@ -136,7 +136,7 @@ func (s *socket[C]) prod(d *side) {
 	if d.halting.CompareAndSwap(false, true) {
 		go func() {
 			defer d.halting.Store(false)
-			_ = s.beside("Interrupt", func() error { s.cb.Interrupt(s.c); return nil })
+			_ = s.beside("Interrupt", s.interruption(d))
 		}()
 	}
 }

@@ -29,8 +29,9 @@ type socket[C any] struct {
 	wait   watch   // without FullImpl: where the SDK waits
 	poller *poller // shared with the Transport's other sockets
 	spin   spin
-	in     side // FullImpl: the goroutine that runs Read, Accept
-	out    side // FullImpl: the one that runs Write, Writev, Connect
+	in     side         // FullImpl: the goroutine that runs Read, Accept
+	out    side         // FullImpl: the one that runs Write, Writev, Connect
+	asked  atomic.Int64 // calls of Interrupt
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
