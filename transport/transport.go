@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -141,7 +142,12 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	if err != nil {
 		return nil, opError("connect", addr, err)
 	}
-	if err := s.connect(ctx, addr); err != nil {
+	err = s.connect(ctx, addr)
+	if err == nil && p.metItself(s, addr) {
+		abortive(s) // else the port would stay in use for a while
+		err = syscall.ECONNREFUSED
+	}
+	if err != nil {
 		if errors.Is(err, ErrUnresponsive) {
 			go s.abandon() // a callback that comes back after all leaves nothing behind
 		} else {

@@ -1,0 +1,28 @@
+//go:build unix
+
+package transport
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Where nobody listens nobody answers, though a socket may happen to have that port itself. Who listens there next gets it.
+func TestConnectMeetsItself(t *testing.T) {
+	fd, err := newSocketFD(loopback())
+	require.NoError(t, err)
+	sa, err := ToSockaddr(loopback())
+	require.NoError(t, err)
+	require.NoError(t, unix.Bind(fd, sa))
+	at, err := localAddrFD(fd)
+	require.NoError(t, err)
+	cb := TCPCallbacks()
+	cb.Socket = func(any, Addr) (int, error) { return fd, nil } // as the system might choose the port
+	_, err = newPlugin(cb, nil, true).Connect(soon(t), at)
+	require.ErrorIs(t, err, unix.ECONNREFUSED)
+	l, err := TCP().Listen(at, 0)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+}
