@@ -132,10 +132,13 @@ func openUDP(local, remote Addr) (*Datagram, error) {
 func openUnixgram(local, remote Addr) (*Datagram, error) {
 	made := ""
 	d, err := openDatagram(unix.AF_UNIX, remote, func(fd int) (err error) {
-		made, err = bindUnix(fd, local)
-		if path, _ := UnixPath(local); errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_DGRAM) {
+		path, _ := UnixPath(local)
+		inTurn(path, func() {
 			made, err = bindUnix(fd, local)
-		}
+			if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_DGRAM) {
+				made, err = bindUnix(fd, local)
+			}
+		})
 		return err
 	})
 	if err != nil && made != "" {

@@ -44,13 +44,17 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			if path == "" {
 				return nil, unix.EINVAL
 			}
-			bound, err := bindAndListen(u.fd, addr, backlog)
-			if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_STREAM) {
+			var bound Addr
+			var err error
+			inTurn(path, func() {
 				bound, err = bindAndListen(u.fd, addr, backlog)
-			}
-			if err == nil {
-				u.file.Store(fileAt(plain(addr)))
-			}
+				if errors.Is(err, unix.EADDRINUSE) && removeStale(path, unix.SOCK_STREAM) {
+					bound, err = bindAndListen(u.fd, addr, backlog)
+				}
+				if err == nil {
+					u.file.Store(fileAt(plain(addr)))
+				}
+			})
 			return bound, err
 		},
 		Accept: func(u *UnixSocket, _ time.Duration) (*UnixSocket, Addr, error) {

@@ -1,0 +1,41 @@
+//go:build unix
+
+package transport
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Of several that take over a path at once, which a dead process has left, one gets it, and can be reached there.
+func TestUnixTakesOverOnce(t *testing.T) {
+	at := UnixAddr(filepath.Join(t.TempDir(), "s"))
+	for range 100 {
+		fd, err := newSocketFD(at)
+		require.NoError(t, err)
+		sa, err := ToSockaddr(at)
+		require.NoError(t, err)
+		require.NoError(t, unix.Bind(fd, sa))
+		require.NoError(t, unix.Close(fd))
+		var all sync.WaitGroup
+		got := make(chan *Listener, 4)
+		for range cap(got) {
+			all.Go(func() {
+				if l, err := Unix().Listen(at, 0); err == nil {
+					got <- l
+				}
+			})
+		}
+		all.Wait()
+		close(got)
+		require.Len(t, got, 1)
+		c, err := Unix().Connect(soon(t), at)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, (<-got).Close())
+	}
+}
