@@ -235,8 +235,11 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
 	defer b.n.procs.leaving(links, watchers, watching)()
-	b.n.procs.end(b)
+	released := b.n.procs.end(b)
 	b.mu.Unlock()
+	if released != "" && len(links)+len(watchers) > 0 {
+		b.n.part.struck(released)
+	}
 	for pid, l := range links {
 		if l.active {
 			sendExit(tell, b.pid, pid, reason)

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -83,14 +84,27 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	return func() { p.releaseName(name) }, nil
 }
 
-// releaseName tells the front that nobody here has the name.
-func (p *part) releaseName(name ei.Atom) {
+// releaseName tells the front that nobody here has the name; false where that is nothing to the front.
+func (p *part) releaseName(name ei.Atom) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.fixed[name] {
-		delete(p.claimed, name)
-		p.line.say(word{Topic: sayRelease, Name: string(name)})
+	if p.fixed[name] {
+		return false
 	}
+	delete(p.claimed, name)
+	p.line.say(word{Topic: sayRelease, Name: string(name)})
+	return true
+}
+
+// struckLimit bounds how long the end of a process waits for the front.
+const struckLimit = 250 * time.Millisecond
+
+// struck waits until the front has dealt with the release of a name, so that whoever hears of the end of the process that had it finds it
+// free, in whichever worker. The front answers in order.
+func (p *part) struck(name ei.Atom) {
+	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
+	defer cancel()
+	_, _ = p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, nil) // without an answer the end is told all the same
 }
 
 // Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It is

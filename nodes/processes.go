@@ -75,20 +75,22 @@ func (p *processes) gone() error {
 	return ErrClosed
 }
 
-// end takes a process off the table and closes its over: whoever sees it ended may have its names.
-func (p *processes) end(b *Mailbox) {
+// end takes a process off the table and closes its over: whoever sees it ended may have its names. released is one that the front has been
+// told of.
+func (p *processes) end(b *Mailbox) (released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
-			if p.n.part != nil {
-				p.n.part.releaseName(name)
+			if p.n.part != nil && p.n.part.releaseName(name) {
+				released = name
 			}
 		}
 	}
 	close(b.over)
+	return released
 }
 
 // leaving counts an exit until its signals are out, told, for the node and for the connections that they go over: neither is frozen before.
@@ -239,15 +241,17 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 func (n *Node) Unregister(name string) error {
 	p := &n.procs
 	p.lock()
-	defer p.mu.Unlock()
 	holder := p.names[ei.Atom(name)]
 	if holder == nil {
+		p.mu.Unlock()
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
 	delete(p.names, ei.Atom(name))
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
-	if n.part != nil {
-		n.part.releaseName(ei.Atom(name))
+	released := n.part != nil && n.part.releaseName(ei.Atom(name))
+	p.mu.Unlock()
+	if released {
+		n.part.struck(ei.Atom(name))
 	}
 	return nil
 }
