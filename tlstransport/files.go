@@ -28,7 +28,7 @@ type fileRole struct {
 	opts  *roleOptions
 	seen  map[string]stamp
 	base  *tls.Config
-	roots *x509.CertPool
+	trust *authorities
 }
 
 // A stamp changes when a file does.
@@ -82,10 +82,10 @@ func (f *fileRole) load() error {
 	if f.role == client {
 		c.GetClientCertificate = choose(c.Certificates)
 	}
-	var roots *x509.CertPool
+	var trust *authorities
 	if o.verify {
 		var err error
-		if roots, err = readAuthorities(o.cacert); err != nil {
+		if trust, err = readAuthorities(o.cacert); err != nil {
 			return f.wrong("cacertfile", err)
 		}
 	}
@@ -105,12 +105,13 @@ func (f *fileRole) load() error {
 		c.MaxVersion = tls.VersionTLS12
 	}
 	if f.role == server && o.verify {
-		c.ClientCAs, c.ClientAuth = roots, tls.VerifyClientCertIfGiven
+		// verifyConnection trusts the roots alone. All of them are names that clients are told.
+		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
 		if o.require {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
 		}
 	}
-	f.seen, f.base, f.roots = seen, c, roots
+	f.seen, f.base, f.trust = seen, c, trust
 	return nil
 }
 
@@ -158,7 +159,7 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 			f.log.Info("certificates have changed and were read again", "role", r.String())
 		}
 	}
-	c, roots, o := fr.base.Clone(), fr.roots, fr.opts
+	c, trust, o := fr.base.Clone(), fr.trust, fr.opts
 	f.mu.Unlock()
 	if r == client {
 		c.InsecureSkipVerify = true // verify below does it, as OTP does it
@@ -169,33 +170,32 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 		}
 	}
 	name := c.ServerName
-	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, roots, name, state) }
+	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, trust, name, state) }
 	return c, nil
 }
 
-// verifyConnection checks what crypto/tls does not: a client all of the certificate, a server the depth; and both the suite.
-func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string, state tls.ConnectionState) error {
+// verifyConnection checks what crypto/tls does not: the suite, and the certificate as OTP does.
+func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState) error {
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
 	}
 	if !o.verify || len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	chains := state.VerifiedChains
-	if r == client {
-		leaf := state.PeerCertificates[0]
-		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-		for _, c := range state.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		var err error
-		if chains, err = leaf.Verify(opts); err != nil {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-		}
-		if !o.noName && !isFor(leaf, host) {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
-				Err: x509.HostnameError{Certificate: leaf, Host: host}}
-		}
+	wrong := func(err error) error {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	}
+	usage := x509.ExtKeyUsageServerAuth
+	if r == server {
+		usage = x509.ExtKeyUsageClientAuth
+	}
+	leaf := state.PeerCertificates[0]
+	chains, err := trust.chains(state.PeerCertificates, usage)
+	switch {
+	case err != nil:
+		return wrong(err)
+	case r == client && !o.noName && !isFor(leaf, host):
+		return wrong(x509.HostnameError{Certificate: leaf, Host: host})
 	}
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
@@ -206,7 +206,7 @@ func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string
 			return nil
 		}
 	}
-	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: refused}
+	return wrong(refused)
 }
 
 var errNoSuite = errors.New("no cipher suite supported")
