@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // authorities are the certificates of a cacertfile. As in OTP only those that have signed themselves are trusted, whatever else they say;
@@ -45,6 +46,29 @@ func isSignedBy(c, issuer *x509.Certificate) bool {
 	}
 	err := issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature)
 	return err == nil || errors.As(err, new(x509.InsecureAlgorithmError)) || errors.Is(err, x509.ErrUnsupportedAlgorithm)
+}
+
+// complete adds to a chain of ours what is missing between its end and a root, as OTP does: peers may know the root alone.
+func (a *authorities) complete(chain [][]byte) [][]byte {
+	last, err := x509.ParseCertificate(chain[len(chain)-1])
+	for err == nil && !isSignedBy(last, last) {
+		next := a.issuer(last)
+		if next == nil || isSignedBy(next, next) || slices.ContainsFunc(chain, func(der []byte) bool { return bytes.Equal(der, next.Raw) }) {
+			break
+		}
+		chain, last = append(chain, next.Raw), next
+	}
+	return chain
+}
+
+// issuer finds who has signed a certificate, nil: it is not there. A root goes before others.
+func (a *authorities) issuer(c *x509.Certificate) (found *x509.Certificate) {
+	for _, by := range a.all {
+		if isSignedBy(c, by) && (found == nil || isSignedBy(by, by)) {
+			found = by
+		}
+	}
+	return found
 }
 
 // chains are those from a peer's certificate, which comes first, to a root.

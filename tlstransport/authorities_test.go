@@ -1,6 +1,7 @@
 package tlstransport
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"os"
 	"path/filepath"
@@ -63,6 +64,58 @@ func TestTrustAnchors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A certfile holds the node's certificate alone: what is between it and the root comes from cacertfile, whether peers are verified or not.
+func TestChainIsCompleted(t *testing.T) {
+	root := newAuthority(t, "a root")
+	one := root.below(t, "an authority between")
+	two := one.below(t, "another one between")
+	dir := t.TempDir()
+	c := two.sign(t, want{})
+	_, cert, key := root.files(t, dir, c)
+	all := bundle(t, dir, one.cert.Raw, root.cert.Raw, two.cert.Raw)
+	peer := (&authority{two.cert, two.key, root.pool}).mutual(t) // which knows the root alone
+	peer.Certificates[0].Certificate = append(peer.Certificates[0].Certificate, two.cert.Raw, one.cert.Raw)
+	for _, tt := range []struct {
+		verify, certfile string
+		chain            [][]byte
+	}{
+		{"verify_peer", cert, [][]byte{c.Certificate[0], two.cert.Raw, one.cert.Raw}},
+		{"verify_none", cert, [][]byte{c.Certificate[0], two.cert.Raw, one.cert.Raw}},
+		{"verify_none", bundle(t, dir, c.Certificate[0], two.cert.Raw), [][]byte{c.Certificate[0], two.cert.Raw, one.cert.Raw}},
+		{"verify_none", bundle(t, dir, c.Certificate[0], two.cert.Raw, one.cert.Raw, root.cert.Raw),
+			[][]byte{c.Certificate[0], two.cert.Raw, one.cert.Raw, root.cert.Raw}},
+	} {
+		o := `{verify,` + tt.verify + `},{cacertfile,"` + all + `"},{certfile,"` + tt.certfile + `"},{keyfile,"` + key + `"}`
+		w := optBench(t, optFile(t, dir, o, o), Options{})
+		for _, r := range []role{client, server} {
+			s, theirs := w.against(r, peer)
+			exchange(t, ours{s}, theirs, 10)
+			var got [][]byte
+			for _, c := range theirs.ConnectionState().PeerCertificates {
+				got = append(got, c.Raw)
+			}
+			require.Equal(t, tt.chain, got)
+			require.NoError(t, w.cb.Close(s))
+			require.NoError(t, theirs.NetConn().Close())
+		}
+	}
+}
+
+// Two authorities that have signed each other are no chain without an end.
+func TestCompleteEnds(t *testing.T) {
+	a, b := newAuthority(t, "an authority"), newAuthority(t, "another authority")
+	cross := func(from, to *authority) []byte {
+		der, err := x509.CreateCertificate(rand.Reader, to.cert, from.cert, to.key.Public(), from.key)
+		require.NoError(t, err)
+		return der
+	}
+	dir := t.TempDir()
+	trust, err := readAuthorities(bundle(t, dir, cross(a, b), cross(b, a)))
+	require.NoError(t, err)
+	leaf := a.sign(t, want{}).Certificate[0]
+	require.Equal(t, [][]byte{leaf, trust.all[1].Raw, trust.all[0].Raw}, trust.complete([][]byte{leaf}))
 }
 
 // Which certificates have signed themselves. One that says nothing of being an authority may have, and one with a name like its issuer's

@@ -39,10 +39,12 @@
 // # Who may connect
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that
-// the certificate is for the host in the peer's node name. Trusted are the certificates of cacertfile that have signed themselves; others
-// in it only complete chains. Without it nothing is checked, and the log says so; but a client that has a
-// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). What OTP lacks is there for the
-// asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is a list of names.
+// the certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a
+// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). Trusted are those certificates of
+// cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose certfile need not have them.
+//
+// What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is
+// a list of names.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),

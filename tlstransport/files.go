@@ -72,22 +72,25 @@ func (f *fileRole) load() error {
 	seen := f.stamps() // before they are read: what changes meanwhile is read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
+	var trust *authorities // without verify it still completes our own chains
+	if o.cacert != "" {
+		var err error
+		if trust, err = readAuthorities(o.cacert); err != nil {
+			return f.wrong("cacertfile", err)
+		}
+	}
 	for _, files := range o.certs {
 		pair, option, err := readPair(files)
 		if err != nil {
 			return f.wrong(option, err)
 		}
+		if trust != nil {
+			pair.Certificate = trust.complete(pair.Certificate)
+		}
 		c.Certificates = append(c.Certificates, pair)
 	}
 	if f.role == client {
 		c.GetClientCertificate = choose(c.Certificates)
-	}
-	var trust *authorities
-	if o.verify {
-		var err error
-		if trust, err = readAuthorities(o.cacert); err != nil {
-			return f.wrong("cacertfile", err)
-		}
 	}
 	if o.versions != nil {
 		c.MinVersion, c.MaxVersion = slices.Min(o.versions), slices.Max(o.versions)

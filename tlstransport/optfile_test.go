@@ -266,6 +266,11 @@ func TestOptionOfABadFile(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
+	// The authorities complete our own chain where peers are not verified.
+	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "cacertfile", e.Option)
 }
 
 func FuzzOptFile(f *testing.F) {
