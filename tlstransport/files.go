@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -21,12 +22,14 @@ type files struct {
 	roles map[role]*fileRole
 }
 
-// A fileRole is one role's configuration, and what its files were like when they were read.
+// A fileRole is one role's configuration, and what its files were like when they were read, and when they could not be.
 type fileRole struct {
 	file  string // the option file
 	role  role
 	opts  *roleOptions
 	seen  map[string]stamp
+	tried map[string]stamp // of the last attempt, if it failed
+	when  time.Time        // it was made
 	base  *tls.Config
 	trust *authorities
 }
@@ -58,13 +61,22 @@ func (f *fileRole) stamps() map[string]stamp {
 	return seen
 }
 
-func (f *fileRole) changed() bool {
-	for _, p := range f.paths() {
-		if info, err := os.Stat(p); err != nil || (stamp{info.ModTime(), info.Size()}) != f.seen[p] {
-			return true
-		}
+// tryAgain is when files that could not be read are read again though they are the same: it may have been for want of descriptors.
+const tryAgain = 10 * time.Second
+
+// renew reads the files again if they have changed. Whoever connects can ask for it, so it fails once for each change, as a rule.
+func (f *fileRole) renew(log *slog.Logger, now time.Time) {
+	stamps := f.stamps()
+	if maps.Equal(stamps, f.seen) || maps.Equal(stamps, f.tried) && now.Sub(f.when) < tryAgain {
+		return
 	}
-	return false
+	if err := f.load(); err != nil {
+		f.tried, f.when = stamps, now
+		log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
+		return
+	}
+	f.tried = nil
+	log.Info("certificates have changed and were read again", "role", f.role.String())
 }
 
 // load reads the files.
@@ -155,13 +167,7 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 		f.mu.Unlock()
 		return nil, fmt.Errorf("no options for the %s", r)
 	}
-	if fr.changed() {
-		if err := fr.load(); err != nil {
-			f.log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
-		} else {
-			f.log.Info("certificates have changed and were read again", "role", r.String())
-		}
-	}
+	fr.renew(f.log, time.Now())
 	c, trust, o := fr.base.Clone(), fr.trust, fr.opts
 	f.mu.Unlock()
 	if r == client {

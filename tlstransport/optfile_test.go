@@ -1,9 +1,11 @@
 package tlstransport
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -200,6 +202,61 @@ func TestReload(t *testing.T) {
 		require.NoError(t, os.Chtimes(f, later, later))
 	}
 	require.Equal(t, "second", who())
+}
+
+// Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
+// reason may have been another one.
+func TestReloadFailsOnce(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	first := a.sign(t, want{name: "first"})
+	ca, cert, key := a.files(t, dir, first)
+	path := optFile(t, dir, certOptions(ca, cert, key), certOptions(ca, cert, key))
+	file, err := readOptFile(path)
+	require.NoError(t, err)
+	f := &fileRole{file: path, opts: file[server], role: server}
+	require.NoError(t, f.load())
+
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	now := time.Now()
+	expect := func(errors, news int) {
+		t.Helper()
+		said.Reset()
+		for range 3 {
+			f.renew(log, now)
+		}
+		require.Equal(t, errors, strings.Count(said.String(), "level=ERROR"), said.String())
+		require.Equal(t, news, strings.Count(said.String(), "level=INFO"), said.String())
+	}
+	stamp := func(path string, ahead time.Duration) {
+		require.NoError(t, os.Chtimes(path, now.Add(ahead), now.Add(ahead)))
+	}
+	expect(0, 0)
+	second := a.sign(t, want{name: "second"})
+	require.NoError(t, os.Rename(key, key+".old"))
+	a.files(t, dir, second)
+	require.NoError(t, os.Rename(key, key+".new"))
+	require.NoError(t, os.Rename(key+".old", key))
+	stamp(cert, time.Minute)
+	expect(1, 0)
+	now = now.Add(tryAgain - 1)
+	expect(0, 0)
+	now = now.Add(1)
+	expect(1, 0)
+	stamp(key, 2*time.Minute)
+	expect(1, 0)
+	require.NoError(t, os.Remove(key))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	stamp(key, 3*time.Minute)
+	expect(0, 1)
+	require.Equal(t, second.Certificate[0], f.base.Certificates[0].Certificate[0])
+
+	// What comes back as it was needs no change to be read.
+	require.NoError(t, os.Rename(key, key+".new"))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	expect(0, 0)
 }
 
 // Keys in every form that OpenSSL writes.
