@@ -104,20 +104,11 @@ func (f *fileRole) load() error {
 	if f.role == client {
 		c.GetClientCertificate = choose(c.Certificates)
 	}
-	if o.versions != nil {
-		c.MinVersion, c.MaxVersion = slices.Min(o.versions), slices.Max(o.versions)
-	}
+	c.MinVersion, c.MaxVersion, _ = o.spoken()
 	for _, id := range o.suites {
 		if !is13(id) {
 			c.CipherSuites = append(c.CipherSuites, id)
 		}
-	}
-	switch { // a version without a suite cannot be spoken
-	case o.suites == nil:
-	case c.CipherSuites == nil:
-		c.MinVersion = tls.VersionTLS13
-	case !slices.ContainsFunc(o.suites, is13):
-		c.MaxVersion = tls.VersionTLS12
 	}
 	if f.role == server && o.verify {
 		// verifyConnection trusts the roots alone. All of them are names that clients are told.
@@ -148,6 +139,30 @@ func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Cer
 		}
 		return &tls.Certificate{}, nil
 	}
+}
+
+// spoken are the versions that are spoken, 0 and 0: there are none. One without a suite is not. In TLS 1.3 crypto/tls lets nobody choose a
+// suite, and takes the same one with itself as a rule: without it two nodes of this package have TLS 1.2 in common, or nothing. The caveat
+// says so.
+func (o *roleOptions) spoken() (lowest, highest uint16, caveat string) {
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		if o.versions != nil && !slices.Contains(o.versions, v) ||
+			o.suites != nil && !slices.ContainsFunc(o.suites, func(id uint16) bool { return is13(id) == (v == tls.VersionTLS13) }) {
+			continue
+		}
+		if lowest == 0 {
+			lowest = v
+		}
+		highest = v
+	}
+	switch {
+	case highest != tls.VersionTLS13 || o.suites == nil || slices.Contains(o.suites, tls.TLS_AES_128_GCM_SHA256):
+		return lowest, highest, ""
+	case lowest == tls.VersionTLS12:
+		return lowest, lowest, "TLS 1.3 is not spoken: ciphers lacks TLS_AES_128_GCM_SHA256, without which two nodes of this library cannot " +
+			"speak it; with {versions,['tlsv1.3']} it is spoken, with Erlang nodes"
+	}
+	return lowest, highest, "two nodes of this library cannot connect to each other with these options: ciphers lacks TLS_AES_128_GCM_SHA256"
 }
 
 func is13(id uint16) bool { return id>>8 == tls.TLS_AES_128_GCM_SHA256>>8 }

@@ -60,6 +60,9 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 			return none, err
 		}
 		src.roles[r], has[r] = f, true
+		if _, _, caveat := opts.spoken(); caveat != "" {
+			src.log.Warn(caveat, "file", path, "role", r.String())
+		}
 		if !opts.verify {
 			src.log.Warn("TLS certificates of peers are not verified: {verify,verify_peer} is not set", "file", path, "role", r.String())
 		}

@@ -259,6 +259,41 @@ func TestReloadFailsOnce(t *testing.T) {
 	expect(0, 0)
 }
 
+// Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
+func TestCiphersBetweenOurs(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct {
+		options string
+		version uint16 // 0: no session can be relied upon
+		warning string
+	}{
+		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},
+		{`{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, "TLS 1.3 is not spoken"},
+		{`{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","TLS_AES_128_GCM_SHA256","TLS_CHACHA20_POLY1305_SHA256"]}`, tls.VersionTLS13, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384"]}`, 0, "cannot connect to each other"},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.3']}`, 0, "cannot connect to each other"},
+	} {
+		var said bytes.Buffer
+		both := o + "," + tt.options
+		w := optBench(t, optFile(t, dir, both+",{fail_if_no_peer_cert,true}", both),
+			Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
+		require.Contains(t, said.String(), tt.warning)
+		if tt.version == 0 {
+			continue
+		}
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		require.Equal(t, tt.version, c.own.in.suite.version, tt.options)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
+
 // Keys in every form that OpenSSL writes.
 func TestKeyFiles(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
