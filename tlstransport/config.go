@@ -29,8 +29,9 @@ type Config struct {
 type Options struct {
 	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate], or your own. An
-	// error refuses the peer. OTP has no such checks: there, any node with a certificate may call itself by any name.
+	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate],
+	// [HostInCertificate], or your own. An error refuses the peer. OTP has no such checks: there, any node with a certificate may call
+	// itself by any name.
 	Checks []PeerCheck
 	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
 	// another process then.

@@ -43,8 +43,9 @@
 // cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). Trusted are those certificates of
 // cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose certfile need not have them.
 //
-// What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is
-// a list of names.
+// What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
+// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks
+// nothing here.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),

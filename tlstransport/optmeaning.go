@@ -40,7 +40,7 @@ func meanings() map[atom]meaning {
 			return err
 		},
 		"verify_fun": func(_ *roleOptions, r role, v any) error {
-			// It compares the peer's host with net_kernel:allow/1, whose place here is Options.Checks.
+			// It wants the certificate to be for a host of net_kernel:allow/1. Here Options.Checks do that: HostInCertificate, AllowedNodes.
 			if t, ok := v.(tuple); ok && len(t) == 2 && r == server && t[0] == any(function{"inet_tls_dist", "verify_client", 3}) {
 				return nil
 			}
