@@ -38,10 +38,13 @@
 //
 // # Who may connect
 //
-// With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that
-// the certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a
-// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). Trusted are those certificates of
-// cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose certfile need not have them.
+// With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
+// certificate is for the host in the peer's node name; a server checks the chain of a client that shows one, and lets in who shows none,
+// unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases. But a client that has a
+// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+//
+// Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
+// certfile need not have them.
 //
 // What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
 // [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks

@@ -63,8 +63,11 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		if _, _, caveat := opts.spoken(); caveat != "" {
 			src.log.Warn(caveat, "file", path, "role", r.String())
 		}
-		if !opts.verify {
+		switch {
+		case !opts.verify:
 			src.log.Warn("TLS certificates of peers are not verified: {verify,verify_peer} is not set", "file", path, "role", r.String())
+		case r == server && !opts.require:
+			src.log.Warn("TLS peers without a certificate are accepted: {fail_if_no_peer_cert,true} is not set", "file", path, "role", r.String())
 		}
 	}
 	cb, p, err := build(src, has, o)

@@ -259,6 +259,25 @@ func TestReloadFailsOnce(t *testing.T) {
 	expect(0, 0)
 }
 
+// An option file that lets anybody in is taken, with a warning.
+func TestOpenDoorsAreSaid(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct{ server, client, said string }{
+		{o + ",{fail_if_no_peer_cert,true}", o, ""},
+		{o, o, "without a certificate are accepted"},
+		{o + ",{fail_if_no_peer_cert,false}", o, "without a certificate are accepted"},
+		{strings.Replace(o, "verify_peer", "verify_none", 1), o, "are not verified"},
+		{o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1), "are not verified"},
+	} {
+		var said bytes.Buffer
+		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.NoError(t, err)
+		require.Contains(t, said.String(), tt.said)
+		require.Equal(t, tt.said != "", strings.Count(said.String(), "level=WARN") == 1, said.String())
+	}
+}
+
 // Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
 func TestCiphersBetweenOurs(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
