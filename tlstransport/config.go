@@ -37,7 +37,7 @@ type Options struct {
 	// another process then.
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
-	// DefaultKeyUpdate records, and any number of bytes.
+	// DefaultKeyUpdate records, and any number of bytes. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling,

@@ -91,6 +91,10 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,
 			"certs_keys: cert is not supported"},
 		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys stands beside certfile"},
+		{`[{client,[{eccs,[secp384r1]},{supported_groups,[x25519]}]}]`, "eccs and supported_groups differ"},
+		{`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}]}]`, "eccs and supported_groups differ"},
+		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "nothing can be spoken"},
+		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "nothing can be spoken"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {
 		_, err := parseOptFile(tt.in)
@@ -106,8 +110,13 @@ func TestParseOptFile(t *testing.T) {
 			require.Equal(t, verifies, o.verify, in)
 		}
 	}
-	_, err = parseOptFile(`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`)
-	require.NoError(t, err)
+	for _, in := range []string{
+		`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`,
+		`[{client,[{eccs,[secp384r1,x25519]},{supported_groups,[x25519,secp384r1]}]}]`,
+	} {
+		_, err = parseOptFile(in)
+		require.NoError(t, err)
+	}
 	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
 	require.NoError(t, err)
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
@@ -382,6 +391,18 @@ func TestOptionOfABadFile(t *testing.T) {
 	var e *OptionError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "cacertfile", e.Option)
+}
+
+// Who keeps sessions with crypto/tls cannot have their keys changed.
+func TestKeyUpdateWithPlain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
+	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))
+	_, err := FromOptFile(path, Options{})
+	require.NoError(t, err)
+	_, err = FromOptFile(path, Options{Plain: true})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, [3]string{path, "client", "key_update_at"}, [3]string{e.File, e.Role, e.Option})
 }
 
 func FuzzOptFile(f *testing.F) {
