@@ -112,6 +112,7 @@ func TestParseOptFile(t *testing.T) {
 	}
 	for _, in := range []string{
 		`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`,
+		`[{client,[{client_renegotiation,false},{log_level,notice},{log_alert,false}]}]`,
 		`[{client,[{eccs,[secp384r1,x25519]},{supported_groups,[x25519,secp384r1]}]}]`,
 	} {
 		_, err = parseOptFile(in)
