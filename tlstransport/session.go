@@ -42,6 +42,7 @@ type session struct {
 	pending atomic.Int64
 	message []byte // the beginning of a handshake message
 	useless int
+	warned  bool  // the log knows that the peer wants to renegotiate
 	ended   bool  // the peer has said that no more comes: close_notify
 	failed  error // why no more can come
 
@@ -245,8 +246,11 @@ func (t *session) obey(typ byte, body []byte) error {
 		if len(t.message) > 0 {
 			return alertUnexpectedMessage // the next record has another key
 		}
-		if len(body) != 1 || body[0] > 1 {
+		if len(body) != 1 {
 			return alertDecodeError
+		}
+		if body[0] > 1 {
+			return alertIllegalParameter // RFC 8446, section 4.6.3
 		}
 		if err := t.in.update(); err != nil {
 			return err
@@ -257,8 +261,11 @@ func (t *session) obey(typ byte, body []byte) error {
 		}
 		return nil
 	case !t.in.is13() && (typ == messageHelloRequest && t.s.role == client || typ == messageClientHello && t.s.role == server):
-		t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
-			"peer", t.s.peerName(), "addr", t.s.remote)
+		if !t.warned {
+			t.warned = true
+			t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
+				"peer", t.s.peerName(), "addr", t.s.remote)
+		}
 		t.answer(func() error { return t.put(typeAlert, []byte{1, byte(alertNoRenegotiation)}) })
 		return nil
 	}
