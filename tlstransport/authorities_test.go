@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,4 +136,38 @@ func TestSelfSigned(t *testing.T) {
 	old := *other
 	old.SignatureAlgorithm = x509.MD5WithRSA
 	require.True(t, isSignedBy(&old, &old))
+}
+
+// A client accepts a server whose certificate is for the very host; names with a * are for none, as in OTP.
+func TestCertificateIsForHost(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	for _, tt := range []struct {
+		hosts []string
+		name  string // the common name
+		host  string
+		good  bool
+	}{
+		{[]string{"a.example.org"}, "x", "a.example.org", true},
+		{[]string{"a.example.org"}, "b.example.org", "b.example.org", false},
+		{[]string{"*.example.org"}, "x", "a.example.org", false},
+		{[]string{"*.example.org"}, "a.example.org", "a.example.org", false},
+		{[]string{"*.example.org", "a.example.org"}, "x", "a.example.org", true},
+		{[]string{"*.example.org", "192.0.2.1"}, "x", "192.0.2.1", true},
+		{[]string{}, "a.example.org", "a.example.org", true},
+	} {
+		o := certOptions(a.files(t, dir, a.sign(t, want{name: tt.name, hosts: tt.hosts})))
+		w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,"`+tt.host+`"}`), Options{})
+		c, s := w.pair()
+		<-c.over
+		if tt.good {
+			exchange(t, ours{c}, ours{s}, 10)
+		} else {
+			var e *PeerError
+			require.ErrorAs(t, c.failure, &e, tt.hosts)
+			require.Equal(t, CheckHost, e.Check)
+			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(), "names with a * do not count"), e)
+		}
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
 }

@@ -39,9 +39,9 @@
 // # Who may connect
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
-// certificate is for the host in the peer's node name; a server checks the chain of a client that shows one, and lets in who shows none,
-// unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases. But a client that has a
-// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases.
+// But a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
 // Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
 // certfile need not have them.

@@ -213,13 +213,12 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 	if r == server {
 		usage = x509.ExtKeyUsageClientAuth
 	}
-	leaf := state.PeerCertificates[0]
 	chains, err := trust.chains(state.PeerCertificates, usage)
-	switch {
-	case err != nil:
+	if err == nil && r == client && !o.noName {
+		err = checkHost(state.PeerCertificates[0], host)
+	}
+	if err != nil {
 		return wrong(err)
-	case r == client && !o.noName && !isFor(leaf, host):
-		return wrong(x509.HostnameError{Certificate: leaf, Host: host})
 	}
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
@@ -235,14 +234,22 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 
 var errNoSuite = errors.New("no cipher suite supported")
 
-// isFor tells whether a certificate is for a host, as public_key:pkix_verify_hostname/2 does: an address may be among the DNS names, and
-// the common name counts where there are no others.
-func isFor(c *x509.Certificate, host string) bool {
+// checkHost is an error unless a certificate is for a host, as public_key:pkix_verify_hostname/2 has it: an address may be among the DNS
+// names, the common name counts where there are no others (in OTP 25, not in 27), and names for all hosts of a domain do not.
+func checkHost(c *x509.Certificate, host string) error {
+	exact := *c
+	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*.") })
+	switch {
+	case exact.VerifyHostname(host) == nil:
+		return nil
+	case net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host):
+		return nil
+	case len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host):
+		return nil
+	}
+	wrong := error(x509.HostnameError{Certificate: c, Host: host})
 	if c.VerifyHostname(host) == nil {
-		return true
+		return fmt.Errorf("%w: names with a * do not count, as in Erlang", wrong)
 	}
-	if net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host) {
-		return true
-	}
-	return len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host)
+	return wrong
 }
