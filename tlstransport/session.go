@@ -38,6 +38,7 @@ type session struct {
 	// Of the reader.
 	raw     []byte // received and not opened: raw[r:w]
 	r, w    int
+	few     int    // reads in a row that brought less than rawMin
 	plain   []byte // opened and not delivered, inside raw
 	pending atomic.Int64
 	message []byte // the beginning of a handshake message
@@ -51,10 +52,12 @@ type session struct {
 	answered bool // an answer to an update or a request is in the outbox already
 }
 
-// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it.
+// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it, and is small again after rawFew of them in a row for
+// which the smallest would have done.
 const (
 	rawMin = 4 << 10
 	rawMax = 68 << 10
+	rawFew = 64
 )
 
 func newSession(s *Socket, in, out *half) *session { return &session{s: s, in: in, out: out} }
@@ -96,6 +99,9 @@ func (t *session) read(p []byte, d deadline) (int, error) {
 func (t *session) receive(d deadline) error {
 	if t.r == t.w {
 		t.r, t.w = 0, 0
+		if t.few >= rawFew && len(t.raw) > rawMin {
+			t.raw, t.plain = nil, nil // plain is empty, but holds on to it
+		}
 	}
 	if t.raw == nil {
 		t.raw = make([]byte, rawMin)
@@ -120,6 +126,9 @@ func (t *session) receive(d deadline) error {
 		}
 		return err
 	}
+	if t.few++; n >= rawMin {
+		t.few = 0
+	}
 	if t.w == len(t.raw) && len(t.raw) < rawMax {
 		t.grow(min(2*len(t.raw), rawMax))
 	}
@@ -137,7 +146,7 @@ func (t *session) need() int {
 func (t *session) grow(n int) {
 	b := make([]byte, max(n, rawMin))
 	t.w = copy(b, t.raw[t.r:t.w])
-	t.r, t.raw = 0, b
+	t.r, t.raw, t.few = 0, b, 0
 }
 
 // next opens the next record, if all of it is here, and does what it says. Data goes into p where it fits, else into plain.

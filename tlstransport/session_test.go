@@ -5,6 +5,7 @@ package tlstransport
 import (
 	"bytes"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -116,4 +117,30 @@ func TestOutboxKept(t *testing.T) {
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
 	}
+}
+
+// The buffer for what comes is large while much comes, and not for ever after.
+func TestReceivedKept(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	p := make([]byte, maxPlaintext)
+	say := func(n int) {
+		_, err := ours{c}.Write(p[:n])
+		require.NoError(t, err)
+		_, err = io.ReadFull(ours{s}, p[:n])
+		require.NoError(t, err)
+	}
+	for range 3 * rawFew {
+		say(maxPlaintext)
+		say(1)
+	}
+	require.Greater(t, len(s.own.raw), maxPlaintext)
+	for range rawFew {
+		say(1)
+	}
+	say(1)
+	require.Len(t, s.own.raw, rawMin)
+	say(maxPlaintext)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
 }
