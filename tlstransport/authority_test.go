@@ -44,6 +44,34 @@ func newAuthority(t testing.TB, name string) *authority {
 	return a
 }
 
+// below is an authority whose certificate this one has signed.
+func (a *authority) below(t testing.TB, name string) *authority {
+	t.Helper()
+	b := newAuthority(t, name)
+	template := *b.cert
+	template.SerialNumber = big.NewInt(2)
+	der, err := x509.CreateCertificate(rand.Reader, &template, a.cert, b.key.Public(), a.key)
+	require.NoError(t, err)
+	b.cert, err = x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return b
+}
+
+// bundle writes certificates to a file of their own.
+func bundle(t testing.TB, dir string, certs ...[]byte) string {
+	t.Helper()
+	var b []byte
+	for _, der := range certs {
+		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	f, err := os.CreateTemp(dir, "*.pem")
+	require.NoError(t, err)
+	_, err = f.Write(b)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	return f.Name()
+}
+
 // A want is what a certificate shall be like; the zero one is good for localhost and 127.0.0.1.
 type want struct {
 	name    string   // common name

@@ -29,14 +29,15 @@ type Config struct {
 type Options struct {
 	// HandshakeTimeout bounds each TLS handshake, from the moment the TCP connection is up; 0 is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate], or your own. An
-	// error refuses the peer. OTP has no such checks: there, any node with a certificate may call itself by any name.
+	// Checks are asked in turn, on both sides, once the peer's node name is known: [AllowedNodes], [NameInCertificate],
+	// [HostInCertificate], or your own. An error refuses the peer. OTP has no such checks: there, any node with a certificate may call
+	// itself by any name.
 	Checks []PeerCheck
 	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
 	// another process then.
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
-	// DefaultKeyUpdate records, and any number of bytes.
+	// DefaultKeyUpdate records, and any number of bytes. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling,

@@ -38,19 +38,32 @@
 //
 // # Who may connect
 //
-// With an option file certificates are checked as OTP does: with {verify,verify_peer} a server checks the chain, and a client also that
-// the certificate is for the host in the peer's node name. Without it nothing is checked, and the log says so; but a client that has a
-// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not). What OTP lacks is there for the
-// asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate, [AllowedNodes] is a list of names.
+// With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
+// certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases.
+// But a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+//
+// Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
+// certfile need not have them.
+//
+// What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
+// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks
+// nothing here.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),
-// ciphers (by name; of TLS 1.3 a session with another suite is refused), eccs, supported_groups, server_name_indication, key_update_at;
+// ciphers (by name; see below), eccs, supported_groups, server_name_indication, key_update_at;
 // crl_check (true, peer, best_effort) with {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake.
 // OTP's other cache is filled by calls inside the BEAM, or over HTTP: have the lists written to a directory instead. These are taken and
-// ask for nothing here: reuse_sessions, secure_renegotiate, hibernate_after, dhfile, session_tickets disabled, middlebox_comp_mode true,
-// and renegotiate_at where versions has TLS 1.3 alone. The file is read as the literal term that it is as a rule; what Erlang would have to
-// evaluate is an error that names the line. Files that it names are read again when they change.
+// ask for nothing here: reuse_sessions, secure_renegotiate, client_renegotiation, hibernate_after, log_level, log_alert, dhfile,
+// session_tickets disabled, middlebox_comp_mode true, and renegotiate_at where versions has TLS 1.3 alone. The file is read as the literal
+// term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read again when
+// they change.
+//
+// Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. With itself crypto/tls takes
+// TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers has suites of TLS 1.3
+// without TLS_AES_128_GCM_SHA256, TLS 1.2 alone is spoken where ciphers and versions allow it; elsewhere two nodes of this package cannot
+// connect to each other, but each can with Erlang nodes. The log says which of the two it is.
 //
 // # Platforms
 //

@@ -86,6 +86,7 @@ const (
 	alertRevoked             Alert = 44
 	alertCertificateExpired  Alert = 45
 	alertCertificateUnknown  Alert = 46
+	alertIllegalParameter    Alert = 47
 	alertUnknownCA           Alert = 48
 	alertAccessDenied        Alert = 49
 	alertDecodeError         Alert = 50

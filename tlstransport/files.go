@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -21,14 +22,16 @@ type files struct {
 	roles map[role]*fileRole
 }
 
-// A fileRole is one role's configuration, and what its files were like when they were read.
+// A fileRole is one role's configuration, and what its files were like when they were read, and when they could not be.
 type fileRole struct {
 	file  string // the option file
 	role  role
 	opts  *roleOptions
 	seen  map[string]stamp
+	tried map[string]stamp // of the last attempt, if it failed
+	when  time.Time        // it was made
 	base  *tls.Config
-	roots *x509.CertPool
+	trust *authorities
 }
 
 // A stamp changes when a file does.
@@ -58,13 +61,22 @@ func (f *fileRole) stamps() map[string]stamp {
 	return seen
 }
 
-func (f *fileRole) changed() bool {
-	for _, p := range f.paths() {
-		if info, err := os.Stat(p); err != nil || (stamp{info.ModTime(), info.Size()}) != f.seen[p] {
-			return true
-		}
+// tryAgain is when files that could not be read are read again though they are the same: it may have been for want of descriptors.
+const tryAgain = 10 * time.Second
+
+// renew reads the files again if they have changed. Whoever connects can ask for it, so it fails once for each change, as a rule.
+func (f *fileRole) renew(log *slog.Logger, now time.Time) {
+	stamps := f.stamps()
+	if maps.Equal(stamps, f.seen) || maps.Equal(stamps, f.tried) && now.Sub(f.when) < tryAgain {
+		return
 	}
-	return false
+	if err := f.load(); err != nil {
+		f.tried, f.when = stamps, now
+		log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
+		return
+	}
+	f.tried = nil
+	log.Info("certificates have changed and were read again", "role", f.role.String())
 }
 
 // load reads the files.
@@ -72,45 +84,40 @@ func (f *fileRole) load() error {
 	seen := f.stamps() // before they are read: what changes meanwhile is read once more
 	o := f.opts
 	c := &tls.Config{CurvePreferences: o.groups}
+	var trust *authorities // without verify it still completes our own chains
+	if o.cacert != "" {
+		var err error
+		if trust, err = readAuthorities(o.cacert); err != nil {
+			return f.wrong("cacertfile", err)
+		}
+	}
 	for _, files := range o.certs {
 		pair, option, err := readPair(files)
 		if err != nil {
 			return f.wrong(option, err)
+		}
+		if trust != nil {
+			pair.Certificate = trust.complete(pair.Certificate)
 		}
 		c.Certificates = append(c.Certificates, pair)
 	}
 	if f.role == client {
 		c.GetClientCertificate = choose(c.Certificates)
 	}
-	var roots *x509.CertPool
-	if o.verify {
-		var err error
-		if roots, err = readAuthorities(o.cacert); err != nil {
-			return f.wrong("cacertfile", err)
-		}
-	}
-	if o.versions != nil {
-		c.MinVersion, c.MaxVersion = slices.Min(o.versions), slices.Max(o.versions)
-	}
+	c.MinVersion, c.MaxVersion, _ = o.spoken()
 	for _, id := range o.suites {
 		if !is13(id) {
 			c.CipherSuites = append(c.CipherSuites, id)
 		}
 	}
-	switch { // a version without a suite cannot be spoken
-	case o.suites == nil:
-	case c.CipherSuites == nil:
-		c.MinVersion = tls.VersionTLS13
-	case !slices.ContainsFunc(o.suites, is13):
-		c.MaxVersion = tls.VersionTLS12
-	}
 	if f.role == server && o.verify {
-		c.ClientCAs, c.ClientAuth = roots, tls.VerifyClientCertIfGiven
+		// verifyConnection trusts the roots alone. All of them are names that clients are told.
+		c.ClientCAs, c.ClientAuth = trust.pool, tls.VerifyClientCertIfGiven
 		if o.require {
 			c.ClientAuth = tls.RequireAndVerifyClientCert
 		}
 	}
-	f.seen, f.base, f.roots = seen, c, roots
+	f.seen, f.base, f.trust = seen, c, trust
 	return nil
 }
 
@@ -134,6 +141,30 @@ func choose(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Cer
 	}
 }
 
+// spoken are the versions that are spoken, 0 and 0: there are none. One without a suite is not. In TLS 1.3 crypto/tls lets nobody choose a
+// suite, and takes the same one with itself as a rule: without it two nodes of this package have TLS 1.2 in common, or nothing. The caveat
+// says so.
+func (o *roleOptions) spoken() (lowest, highest uint16, caveat string) {
+	for _, v := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		if o.versions != nil && !slices.Contains(o.versions, v) ||
+			o.suites != nil && !slices.ContainsFunc(o.suites, func(id uint16) bool { return is13(id) == (v == tls.VersionTLS13) }) {
+			continue
+		}
+		if lowest == 0 {
+			lowest = v
+		}
+		highest = v
+	}
+	switch {
+	case highest != tls.VersionTLS13 || o.suites == nil || slices.Contains(o.suites, tls.TLS_AES_128_GCM_SHA256):
+		return lowest, highest, ""
+	case lowest == tls.VersionTLS12:
+		return lowest, lowest, "TLS 1.3 is not spoken: ciphers lacks TLS_AES_128_GCM_SHA256, without which two nodes of this library cannot " +
+			"speak it; with {versions,['tlsv1.3']} it is spoken, with Erlang nodes"
+	}
+	return lowest, highest, "two nodes of this library cannot connect to each other with these options: ciphers lacks TLS_AES_128_GCM_SHA256"
+}
+
 func is13(id uint16) bool { return id>>8 == tls.TLS_AES_128_GCM_SHA256>>8 }
 
 func (f *files) verifies(r role) bool {
@@ -151,14 +182,8 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 		f.mu.Unlock()
 		return nil, fmt.Errorf("no options for the %s", r)
 	}
-	if fr.changed() {
-		if err := fr.load(); err != nil {
-			f.log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
-		} else {
-			f.log.Info("certificates have changed and were read again", "role", r.String())
-		}
-	}
-	c, roots, o := fr.base.Clone(), fr.roots, fr.opts
+	fr.renew(f.log, time.Now())
+	c, trust, o := fr.base.Clone(), fr.trust, fr.opts
 	f.mu.Unlock()
 	if r == client {
 		c.InsecureSkipVerify = true // verify below does it, as OTP does it
@@ -169,33 +194,31 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 		}
 	}
 	name := c.ServerName
-	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, roots, name, state) }
+	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, trust, name, state) }
 	return c, nil
 }
 
-// verifyConnection checks what crypto/tls does not: a client all of the certificate, a server the depth; and both the suite.
-func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string, state tls.ConnectionState) error {
+// verifyConnection checks what crypto/tls does not: the suite, and the certificate as OTP does.
+func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState) error {
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
 	}
 	if !o.verify || len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	chains := state.VerifiedChains
-	if r == client {
-		leaf := state.PeerCertificates[0]
-		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-		for _, c := range state.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		var err error
-		if chains, err = leaf.Verify(opts); err != nil {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-		}
-		if !o.noName && !isFor(leaf, host) {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates,
-				Err: x509.HostnameError{Certificate: leaf, Host: host}}
-		}
+	wrong := func(err error) error {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	}
+	usage := x509.ExtKeyUsageServerAuth
+	if r == server {
+		usage = x509.ExtKeyUsageClientAuth
+	}
+	chains, err := trust.chains(state.PeerCertificates, usage)
+	if err == nil && r == client && !o.noName {
+		err = checkHost(state.PeerCertificates[0], host)
+	}
+	if err != nil {
+		return wrong(err)
 	}
 	refused := fmt.Errorf("the chain of certificates is longer than depth %d allows", o.depth)
 	for _, chain := range chains {
@@ -206,19 +229,27 @@ func (o *roleOptions) verifyConnection(r role, roots *x509.CertPool, host string
 			return nil
 		}
 	}
-	return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: refused}
+	return wrong(refused)
 }
 
 var errNoSuite = errors.New("no cipher suite supported")
 
-// isFor tells whether a certificate is for a host, as public_key:pkix_verify_hostname/2 does: an address may be among the DNS names, and
-// the common name counts where there are no others.
-func isFor(c *x509.Certificate, host string) bool {
+// checkHost is an error unless a certificate is for a host, as public_key:pkix_verify_hostname/2 has it: an address may be among the DNS
+// names, the common name counts where there are no others (in OTP 25, not in 27), and names for all hosts of a domain do not.
+func checkHost(c *x509.Certificate, host string) error {
+	exact := *c
+	exact.DNSNames = slices.DeleteFunc(slices.Clone(c.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*.") })
+	switch {
+	case exact.VerifyHostname(host) == nil:
+		return nil
+	case net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host):
+		return nil
+	case len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host):
+		return nil
+	}
+	wrong := error(x509.HostnameError{Certificate: c, Host: host})
 	if c.VerifyHostname(host) == nil {
-		return true
+		return fmt.Errorf("%w: names with a * do not count, as in Erlang", wrong)
 	}
-	if net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host) {
-		return true
-	}
-	return len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host)
+	return wrong
 }

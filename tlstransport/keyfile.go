@@ -58,23 +58,6 @@ func readCertificates(path string) ([][]byte, error) {
 	return chain, nil
 }
 
-// readAuthorities reads trusted certificates.
-func readAuthorities(path string) (*x509.CertPool, error) {
-	chain, err := readCertificates(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, der := range chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		pool.AddCert(c)
-	}
-	return pool, nil
-}
-
 // readKey reads the first private key of a PEM file: PKCS #1, SEC 1 or PKCS #8, encrypted ones with their password.
 func readKey(path, password string) (crypto.Signer, error) {
 	blocks, err := readPEM(path)

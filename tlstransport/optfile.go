@@ -60,8 +60,17 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 			return none, err
 		}
 		src.roles[r], has[r] = f, true
-		if !opts.verify {
+		if _, _, caveat := opts.spoken(); caveat != "" {
+			src.log.Warn(caveat, "file", path, "role", r.String())
+		}
+		if opts.keyUpdateAt > 0 && o.Plain {
+			return none, f.wrong("key_update_at", errors.New("with Options.Plain crypto/tls has the keys, and never changes them"))
+		}
+		switch {
+		case !opts.verify:
 			src.log.Warn("TLS certificates of peers are not verified: {verify,verify_peer} is not set", "file", path, "role", r.String())
+		case r == server && !opts.require:
+			src.log.Warn("TLS peers without a certificate are accepted: {fail_if_no_peer_cert,true} is not set", "file", path, "role", r.String())
 		}
 	}
 	cb, p, err := build(src, has, o)
@@ -229,7 +238,12 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	}
 	tls12 := o.versions == nil || slices.Contains(o.versions, tls.VersionTLS12)
 	_, renegotiates := given["renegotiate_at"]
+	spoken, _, _ := o.spoken()
 	switch {
+	case given["eccs"] != nil && given["supported_groups"] != nil && !sameGroups(given["eccs"], given["supported_groups"]):
+		return errors.New("eccs and supported_groups differ: here they are one list, for TLS 1.2 and 1.3")
+	case spoken == 0:
+		return errors.New("no suite of ciphers is for a version of versions: nothing can be spoken")
 	case r == server && len(o.certs) == 0:
 		return errors.New("certfile is missing")
 	case o.verify && o.cacert == "":
@@ -331,6 +345,15 @@ func groupOf(v any) (tls.CurveID, error) {
 		return tls.X25519MLKEM768, nil
 	}
 	return 0, fmt.Errorf("%s is not supported", show(v))
+}
+
+// sameGroups compares values of eccs and supported_groups. Their order is nothing to crypto/tls.
+func sameGroups(a, b any) bool {
+	one, _ := each(a, groupOf)
+	other, _ := each(b, groupOf)
+	slices.Sort(one)
+	slices.Sort(other)
+	return slices.Equal(slices.Compact(one), slices.Compact(other))
 }
 
 // suiteNamed finds a cipher suite by the name of the standards or of OpenSSL: both are in use in Erlang.

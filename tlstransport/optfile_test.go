@@ -1,9 +1,11 @@
 package tlstransport
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,6 +91,10 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,
 			"certs_keys: cert is not supported"},
 		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys stands beside certfile"},
+		{`[{client,[{eccs,[secp384r1]},{supported_groups,[x25519]}]}]`, "eccs and supported_groups differ"},
+		{`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}]}]`, "eccs and supported_groups differ"},
+		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "nothing can be spoken"},
+		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "nothing can be spoken"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {
 		_, err := parseOptFile(tt.in)
@@ -104,8 +110,14 @@ func TestParseOptFile(t *testing.T) {
 			require.Equal(t, verifies, o.verify, in)
 		}
 	}
-	_, err = parseOptFile(`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`)
-	require.NoError(t, err)
+	for _, in := range []string{
+		`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`,
+		`[{client,[{client_renegotiation,false},{log_level,notice},{log_alert,false}]}]`,
+		`[{client,[{eccs,[secp384r1,x25519]},{supported_groups,[x25519,secp384r1]}]}]`,
+	} {
+		_, err = parseOptFile(in)
+		require.NoError(t, err)
+	}
 	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
 	require.NoError(t, err)
 	require.Equal(t, []uint16{tls.TLS_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, file[client].suites)
@@ -202,6 +214,115 @@ func TestReload(t *testing.T) {
 	require.Equal(t, "second", who())
 }
 
+// Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
+// reason may have been another one.
+func TestReloadFailsOnce(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	first := a.sign(t, want{name: "first"})
+	ca, cert, key := a.files(t, dir, first)
+	path := optFile(t, dir, certOptions(ca, cert, key), certOptions(ca, cert, key))
+	file, err := readOptFile(path)
+	require.NoError(t, err)
+	f := &fileRole{file: path, opts: file[server], role: server}
+	require.NoError(t, f.load())
+
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	now := time.Now()
+	expect := func(errors, news int) {
+		t.Helper()
+		said.Reset()
+		for range 3 {
+			f.renew(log, now)
+		}
+		require.Equal(t, errors, strings.Count(said.String(), "level=ERROR"), said.String())
+		require.Equal(t, news, strings.Count(said.String(), "level=INFO"), said.String())
+	}
+	stamp := func(path string, ahead time.Duration) {
+		require.NoError(t, os.Chtimes(path, now.Add(ahead), now.Add(ahead)))
+	}
+	expect(0, 0)
+	second := a.sign(t, want{name: "second"})
+	require.NoError(t, os.Rename(key, key+".old"))
+	a.files(t, dir, second)
+	require.NoError(t, os.Rename(key, key+".new"))
+	require.NoError(t, os.Rename(key+".old", key))
+	stamp(cert, time.Minute)
+	expect(1, 0)
+	now = now.Add(tryAgain - 1)
+	expect(0, 0)
+	now = now.Add(1)
+	expect(1, 0)
+	stamp(key, 2*time.Minute)
+	expect(1, 0)
+	require.NoError(t, os.Remove(key))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	stamp(key, 3*time.Minute)
+	expect(0, 1)
+	require.Equal(t, second.Certificate[0], f.base.Certificates[0].Certificate[0])
+
+	// What comes back as it was needs no change to be read.
+	require.NoError(t, os.Rename(key, key+".new"))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	expect(0, 0)
+}
+
+// An option file that lets anybody in is taken, with a warning.
+func TestOpenDoorsAreSaid(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct{ server, client, said string }{
+		{o + ",{fail_if_no_peer_cert,true}", o, ""},
+		{o, o, "without a certificate are accepted"},
+		{o + ",{fail_if_no_peer_cert,false}", o, "without a certificate are accepted"},
+		{strings.Replace(o, "verify_peer", "verify_none", 1), o, "are not verified"},
+		{o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1), "are not verified"},
+	} {
+		var said bytes.Buffer
+		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.NoError(t, err)
+		require.Contains(t, said.String(), tt.said)
+		require.Equal(t, tt.said != "", strings.Count(said.String(), "level=WARN") == 1, said.String())
+	}
+}
+
+// Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
+func TestCiphersBetweenOurs(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct {
+		options string
+		version uint16 // 0: no session can be relied upon
+		warning string
+	}{
+		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},
+		{`{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, "TLS 1.3 is not spoken"},
+		{`{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","TLS_AES_128_GCM_SHA256","TLS_CHACHA20_POLY1305_SHA256"]}`, tls.VersionTLS13, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384"]}`, 0, "cannot connect to each other"},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.3']}`, 0, "cannot connect to each other"},
+	} {
+		var said bytes.Buffer
+		both := o + "," + tt.options
+		w := optBench(t, optFile(t, dir, both+",{fail_if_no_peer_cert,true}", both),
+			Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
+		require.Contains(t, said.String(), tt.warning)
+		if tt.version == 0 {
+			continue
+		}
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		require.Equal(t, tt.version, c.own.in.suite.version, tt.options)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
+
 // Keys in every form that OpenSSL writes.
 func TestKeyFiles(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
@@ -266,6 +387,23 @@ func TestOptionOfABadFile(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
+	// The authorities complete our own chain where peers are not verified.
+	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "cacertfile", e.Option)
+}
+
+// Who keeps sessions with crypto/tls cannot have their keys changed.
+func TestKeyUpdateWithPlain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
+	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))
+	_, err := FromOptFile(path, Options{})
+	require.NoError(t, err)
+	_, err = FromOptFile(path, Options{Plain: true})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, [3]string{path, "client", "key_update_at"}, [3]string{e.File, e.Role, e.Option})
 }
 
 func FuzzOptFile(f *testing.F) {

@@ -40,7 +40,7 @@ func meanings() map[atom]meaning {
 			return err
 		},
 		"verify_fun": func(_ *roleOptions, r role, v any) error {
-			// It compares the peer's host with net_kernel:allow/1, whose place here is Options.Checks.
+			// It wants the certificate to be for a host of net_kernel:allow/1. Here Options.Checks do that: HostInCertificate, AllowedNodes.
 			if t, ok := v.(tuple); ok && len(t) == 2 && r == server && t[0] == any(function{"inet_tls_dist", "verify_client", 3}) {
 				return nil
 			}
@@ -71,17 +71,20 @@ func meanings() map[atom]meaning {
 		},
 		"renegotiate_at": func(_ *roleOptions, _ role, v any) error { _, err := number(v, 1); return err }, // see roleOptions.whole
 
-		"crl_check":           crlChecks,
-		"crl_cache":           crlCache,
-		"reuse_sessions":      nothing("true", "false", "save"), // sessions are never resumed, which every value allows
-		"secure_renegotiate":  nothing("true", "false"),         // nothing is ever renegotiated
-		"session_tickets":     nothing("disabled"),
-		"middlebox_comp_mode": nothing("true"),
-		"hibernate_after":     func(*roleOptions, role, any) error { return nil }, // of a process's memory in the BEAM
-		"dhfile":              func(*roleOptions, role, any) error { return nil }, // of suites that are never chosen here: ECDHE goes before them
-		"cert":                unsupported("certificates inside the file are not supported: use certfile"),
-		"key":                 unsupported("keys inside the file are not supported: use keyfile"),
-		"cacerts":             unsupported("certificates inside the file are not supported: use cacertfile"),
+		"crl_check":            crlChecks,
+		"crl_cache":            crlCache,
+		"reuse_sessions":       nothing("true", "false", "save"), // sessions are never resumed, which every value allows
+		"secure_renegotiate":   nothing("true", "false"),         // nothing is ever renegotiated
+		"client_renegotiation": nothing("true", "false"),
+		"log_level":            func(*roleOptions, role, any) error { return nil }, // of OTP's log; ours is Options.Logger
+		"log_alert":            nothing("true", "false"),
+		"session_tickets":      nothing("disabled"),
+		"middlebox_comp_mode":  nothing("true"),
+		"hibernate_after":      func(*roleOptions, role, any) error { return nil }, // of a process's memory in the BEAM
+		"dhfile":               func(*roleOptions, role, any) error { return nil }, // of suites that are never chosen here: ECDHE goes before them
+		"cert":                 unsupported("certificates inside the file are not supported: use certfile"),
+		"key":                  unsupported("keys inside the file are not supported: use keyfile"),
+		"cacerts":              unsupported("certificates inside the file are not supported: use cacertfile"),
 	}
 }
 

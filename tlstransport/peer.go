@@ -22,7 +22,7 @@ type Peer struct {
 type PeerCheck func(p Peer) error
 
 // AllowedNodes allows the nodes of a list and no others. A name is whole, alive@host, or *@host for every node of a host. It is
-// net_kernel:allow/1 of Erlang.
+// net_kernel:allow/1 of Erlang. It goes by what a peer calls itself: [NameInCertificate] or [HostInCertificate] hold it to that.
 func AllowedNodes(names ...string) PeerCheck {
 	names = slices.Clone(names)
 	return func(p Peer) error {
@@ -38,14 +38,40 @@ func AllowedNodes(names ...string) PeerCheck {
 // e-mail names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
 // configuration has to ask for that.
 func NameInCertificate(p Peer) error {
+	if err := p.proven(); err != nil {
+		return err
+	}
+	if slices.Contains(p.Certificate.EmailAddresses, p.Name) || p.Certificate.Subject.CommonName == p.Name {
+		return nil
+	}
+	return fmt.Errorf("the certificate is for %s", strings.Join(append([]string{p.Certificate.Subject.CommonName},
+		p.Certificate.EmailAddresses...), ", "))
+}
+
+// HostInCertificate allows a peer to be only on a host that its certificate is for, by the host of its node name, as clients with an option
+// file want it of servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the
+// certificates that clusters have. The certificate must have been verified: the role's configuration has to ask for that.
+//
+// With [AllowedNodes] beside it, it is for what Erlang has inet_tls_dist:verify_client/3, which takes the peer's address for a host, too,
+// and is content with any certificate as long as net_kernel:allow/1 has not been called.
+func HostInCertificate(p Peer) error {
+	if err := p.proven(); err != nil {
+		return err
+	}
+	_, host, _ := strings.Cut(p.Name, "@")
+	if host == "" {
+		return errors.New("the node's name has no host")
+	}
+	return checkHost(p.Certificate, host)
+}
+
+// proven is an error if the peer's certificate tells nothing.
+func (p Peer) proven() error {
 	switch {
 	case p.Certificate == nil:
 		return errors.New("the peer has shown no certificate")
 	case !p.Verified:
 		return errors.New("the peer's certificate has not been verified: the configuration does not ask for it")
-	case slices.Contains(p.Certificate.EmailAddresses, p.Name) || p.Certificate.Subject.CommonName == p.Name:
-		return nil
 	}
-	return fmt.Errorf("the certificate is for %s", strings.Join(append([]string{p.Certificate.Subject.CommonName},
-		p.Certificate.EmailAddresses...), ", "))
+	return nil
 }

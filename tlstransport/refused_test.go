@@ -190,6 +190,7 @@ func TestPeerChecks(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	byMail := a.sign(t, want{emails: []string{"a@localhost", "b@localhost"}})
 	byName := a.sign(t, want{name: "c@localhost"})
+	byHost := a.sign(t, want{hosts: []string{"h2", "192.0.2.7"}})
 	for _, tt := range []struct {
 		name   string
 		checks []PeerCheck
@@ -208,6 +209,12 @@ func TestPeerChecks(t *testing.T) {
 			"the certificate is for test, a@localhost, b@localhost"},
 		{"not verified", []PeerCheck{NameInCertificate}, &byMail, false, "a@localhost", "has not been verified"},
 		{"no certificate", []PeerCheck{NameInCertificate}, nil, true, "a@localhost", "no certificate"},
+		{"host in the certificate", []PeerCheck{HostInCertificate}, &byHost, true, "a@h2", ""},
+		{"address in the certificate", []PeerCheck{HostInCertificate}, &byHost, true, "a@192.0.2.7", ""},
+		{"host not in the certificate", []PeerCheck{AllowedNodes("a@h1"), HostInCertificate}, &byHost, true, "a@h1", "valid for h2"},
+		{"no host", []PeerCheck{HostInCertificate}, &byHost, true, "h2", "no host"},
+		{"host not verified", []PeerCheck{HostInCertificate}, &byHost, false, "a@h2", "has not been verified"},
+		{"host and no certificate", []PeerCheck{HostInCertificate}, nil, true, "a@h2", "no certificate"},
 		{"both", []PeerCheck{AllowedNodes("a@localhost"), NameInCertificate}, &byMail, true, "b@localhost", "not on the list"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

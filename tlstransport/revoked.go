@@ -3,6 +3,7 @@ package tlstransport
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -58,14 +59,15 @@ func (r revocation) refuses(chain []*x509.Certificate, now time.Time) error {
 // lists are what a directory holds.
 type lists []*x509.RevocationList
 
-// status looks for a certificate in the lists of its issuer. known: one of them counts at present.
+// status looks for a certificate in the lists of its issuer. known: one of those that count at present would name it. A list of some
+// certificates only can tell that one is revoked, but not that it is good.
 func (l lists) status(c, issuer *x509.Certificate, now time.Time) (known, revoked bool) {
 	for _, list := range l {
 		if !bytes.Equal(list.RawIssuer, c.RawIssuer) || now.Before(list.ThisUpdate) || !list.NextUpdate.IsZero() && now.After(list.NextUpdate) ||
-			!isWhole(list) || list.CheckSignatureFrom(issuer) != nil {
+			isOfOthers(list) || list.CheckSignatureFrom(issuer) != nil {
 			continue
 		}
-		known = true
+		known = known || isWhole(list)
 		for i := range list.RevokedCertificateEntries {
 			if list.RevokedCertificateEntries[i].SerialNumber.Cmp(c.SerialNumber) == 0 {
 				return true, true
@@ -84,6 +86,31 @@ func isWhole(list *x509.RevocationList) bool {
 		}
 	}
 	return true
+}
+
+// isOfOthers tells lists whose entries cannot be read by themselves: changes to another list may take entries back, and an indirect list
+// has those of other issuers.
+func isOfOthers(list *x509.RevocationList) bool {
+	delta, distribution := asn1.ObjectIdentifier{2, 5, 29, 27}, asn1.ObjectIdentifier{2, 5, 29, 28}
+	for _, e := range list.Extensions {
+		switch {
+		case e.Id.Equal(delta):
+			return true
+		case e.Id.Equal(distribution):
+			var point struct { // RFC 5280, section 5.2.5
+				Name           asn1.RawValue  `asn1:"optional,tag:0"`
+				UserCerts      bool           `asn1:"optional,tag:1"`
+				CACerts        bool           `asn1:"optional,tag:2"`
+				Reasons        asn1.BitString `asn1:"optional,tag:3"`
+				Indirect       bool           `asn1:"optional,tag:4"`
+				AttributeCerts bool           `asn1:"optional,tag:5"`
+			}
+			if rest, err := asn1.Unmarshal(e.Value, &point); err != nil || len(rest) > 0 || point.Indirect {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readLists reads the files HASH.r0, HASH.r1, … of a directory, with a list each, as PEM or DER. One that cannot be read is in the error,

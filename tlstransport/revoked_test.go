@@ -36,7 +36,9 @@ func TestRevoked(t *testing.T) {
 	require.NoError(t, err)
 	o := certOptions(a.files(t, dir, c))
 	soon := time.Now().Add(time.Hour)
-	partial := []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0}}}
+	partial := func(value ...byte) []pkix.Extension { // issuingDistributionPoint
+		return []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: value}}
+	}
 	type verdict string
 	const good, unknown, revoked verdict = "good", "not known", "revoked"
 	for _, tt := range []struct {
@@ -56,7 +58,10 @@ func TestRevoked(t *testing.T) {
 			"0a1b2c3d.r1": a.revokes(t, soon, nil, leaf.SerialNumber)}, revoked},
 		{"out of date", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, time.Now().Add(-time.Minute), nil, leaf.SerialNumber)}, unknown},
 		{"signed by a stranger of the same name", map[string][]byte{"0a1b2c3d.r0": stranger.revokes(t, soon, nil, leaf.SerialNumber)}, unknown},
-		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial)}, unknown},
+		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 0))}, unknown},
+		{"revoked by a list for some only", map[string][]byte{
+			"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 3, 0x81, 1, 0xff), leaf.SerialNumber), // onlyContainsUserCerts
+		}, revoked},
 		{"under another name", map[string][]byte{"list.pem": a.revokes(t, soon, nil)}, unknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,5 +100,36 @@ func TestRevoked(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What lists say of a certificate that they name, by what they say of themselves.
+func TestPartialLists(t *testing.T) {
+	a, soon := newAuthority(t, "an authority"), time.Now().Add(time.Hour)
+	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name    string
+		id      int // of the extension, in 2.5.29
+		value   []byte
+		revoked bool
+	}{
+		{"of something unknown", 99, []byte{2, 1, 1}, true},
+		{"for users", 28, []byte{0x30, 3, 0x81, 1, 0xff}, true},
+		{"at a place, for some reasons", 28, []byte{0x30, 13, 0xa0, 7, 0xa0, 5, 0x86, 3, 'u', ':', 'x', 0x83, 2, 5, 0x60}, true},
+		{"indirect", 28, []byte{0x30, 3, 0x84, 1, 0xff}, false},
+		{"perhaps indirect", 28, []byte{0x30, 9, 0x84}, false},
+		{"changes", 27, []byte{2, 1, 1}, false},
+	} {
+		status := func(serial *big.Int) (known, revoked bool) {
+			more := []pkix.Extension{{Id: []int{2, 5, 29, tt.id}, Critical: true, Value: tt.value}}
+			l, err := x509.ParseRevocationList(a.revokes(t, soon, more, serial))
+			require.NoError(t, err)
+			return lists{l}.status(leaf, a.cert, time.Now())
+		}
+		_, revoked := status(leaf.SerialNumber)
+		require.Equal(t, tt.revoked, revoked, tt.name)
+		known, revoked := status(big.NewInt(99))
+		require.False(t, known || revoked, tt.name)
 	}
 }

@@ -38,10 +38,12 @@ type session struct {
 	// Of the reader.
 	raw     []byte // received and not opened: raw[r:w]
 	r, w    int
+	few     int    // reads in a row that brought less than rawMin
 	plain   []byte // opened and not delivered, inside raw
 	pending atomic.Int64
 	message []byte // the beginning of a handshake message
 	useless int
+	warned  bool  // the log knows that the peer wants to renegotiate
 	ended   bool  // the peer has said that no more comes: close_notify
 	failed  error // why no more can come
 
@@ -50,10 +52,12 @@ type session struct {
 	answered bool // an answer to an update or a request is in the outbox already
 }
 
-// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it.
+// rawMin and rawMax bound the buffer for what comes: it grows while reads fill it, and is small again after rawFew of them in a row for
+// which the smallest would have done.
 const (
 	rawMin = 4 << 10
 	rawMax = 68 << 10
+	rawFew = 64
 )
 
 func newSession(s *Socket, in, out *half) *session { return &session{s: s, in: in, out: out} }
@@ -95,6 +99,9 @@ func (t *session) read(p []byte, d deadline) (int, error) {
 func (t *session) receive(d deadline) error {
 	if t.r == t.w {
 		t.r, t.w = 0, 0
+		if t.few >= rawFew && len(t.raw) > rawMin {
+			t.raw, t.plain = nil, nil // plain is empty, but holds on to it
+		}
 	}
 	if t.raw == nil {
 		t.raw = make([]byte, rawMin)
@@ -119,6 +126,9 @@ func (t *session) receive(d deadline) error {
 		}
 		return err
 	}
+	if t.few++; n >= rawMin {
+		t.few = 0
+	}
 	if t.w == len(t.raw) && len(t.raw) < rawMax {
 		t.grow(min(2*len(t.raw), rawMax))
 	}
@@ -136,7 +146,7 @@ func (t *session) need() int {
 func (t *session) grow(n int) {
 	b := make([]byte, max(n, rawMin))
 	t.w = copy(b, t.raw[t.r:t.w])
-	t.r, t.raw = 0, b
+	t.r, t.raw, t.few = 0, b, 0
 }
 
 // next opens the next record, if all of it is here, and does what it says. Data goes into p where it fits, else into plain.
@@ -245,8 +255,11 @@ func (t *session) obey(typ byte, body []byte) error {
 		if len(t.message) > 0 {
 			return alertUnexpectedMessage // the next record has another key
 		}
-		if len(body) != 1 || body[0] > 1 {
+		if len(body) != 1 {
 			return alertDecodeError
+		}
+		if body[0] > 1 {
+			return alertIllegalParameter // RFC 8446, section 4.6.3
 		}
 		if err := t.in.update(); err != nil {
 			return err
@@ -257,8 +270,11 @@ func (t *session) obey(typ byte, body []byte) error {
 		}
 		return nil
 	case !t.in.is13() && (typ == messageHelloRequest && t.s.role == client || typ == messageClientHello && t.s.role == server):
-		t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
-			"peer", t.s.peerName(), "addr", t.s.remote)
+		if !t.warned {
+			t.warned = true
+			t.s.p.log.Warn("the peer wants to renegotiate TLS 1.2 and is refused; an Erlang node closes the connection then: use TLS 1.3",
+				"peer", t.s.peerName(), "addr", t.s.remote)
+		}
 		t.answer(func() error { return t.put(typeAlert, []byte{1, byte(alertNoRenegotiation)}) })
 		return nil
 	}

@@ -3,7 +3,10 @@
 package tlstransport
 
 import (
+	"bytes"
 	"crypto/tls"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -37,7 +40,7 @@ func TestSessionRefuses(t *testing.T) {
 		{"ticket for a server", v13, server, many(1, typeHandshake, []byte{messageTicket, 0, 0, 0}), alertUnexpectedMessage},
 		{"unknown message", v13, client, many(1, typeHandshake, []byte{13, 0, 0, 0}), alertUnexpectedMessage},
 		{"request to renegotiate", v13, client, many(1, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), alertUnexpectedMessage},
-		{"wrong update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}), alertDecodeError},
+		{"wrong update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 2}), alertIllegalParameter},
 		{"update of no length", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 0}), alertDecodeError},
 		{"message behind an update", v13, client, many(1, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 0, messageTicket}),
 			alertUnexpectedMessage},
@@ -74,6 +77,23 @@ func TestSessionRefuses(t *testing.T) {
 	}
 }
 
+// A peer that asks to renegotiate again and again, with data between, does not fill the log.
+func TestRenegotiationIsLoggedOnce(t *testing.T) {
+	var said bytes.Buffer
+	d := newDialogue(t, tls.VersionTLS12, client, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	p := make([]byte, 10)
+	for range 5 {
+		d.send(d.seal(d.seal(nil, typeHandshake, []byte{messageHelloRequest, 0, 0, 0}), typeData, []byte("x")))
+		n, err := d.cb.Read(d.s, p, tooLong)
+		require.NoError(t, err)
+		require.Equal(t, "x", string(p[:n]))
+		typ, answer := d.hear()
+		require.Equal(t, typeAlert, typ)
+		require.Equal(t, []byte{1, byte(alertNoRenegotiation)}, answer)
+	}
+	require.Equal(t, 1, strings.Count(said.String(), "renegotiate"), said.String())
+}
+
 // A connection keeps a small outbox, whoever keeps its session, and however much was written or came with it from another process.
 func TestOutboxKept(t *testing.T) {
 	for _, plain := range []bool{false, true} {
@@ -97,4 +117,30 @@ func TestOutboxKept(t *testing.T) {
 		require.NoError(t, w.cb.Close(c))
 		require.NoError(t, w.cb.Close(s))
 	}
+}
+
+// The buffer for what comes is large while much comes, and not for ever after.
+func TestReceivedKept(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	p := make([]byte, maxPlaintext)
+	say := func(n int) {
+		_, err := ours{c}.Write(p[:n])
+		require.NoError(t, err)
+		_, err = io.ReadFull(ours{s}, p[:n])
+		require.NoError(t, err)
+	}
+	for range 3 * rawFew {
+		say(maxPlaintext)
+		say(1)
+	}
+	require.Greater(t, len(s.own.raw), maxPlaintext)
+	for range rawFew {
+		say(1)
+	}
+	say(1)
+	require.Equal(t, rawMin, len(s.own.raw)) // Len would print it
+	say(maxPlaintext)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
 }

@@ -348,7 +348,8 @@ func (s *Socket) closeWrite() error {
 	}
 }
 
-// pending counts the bytes that are decrypted and not read. What crypto/tls holds it does not tell.
+// pending counts the bytes that are opened and not read, not those of whole records that wait to be opened. What crypto/tls holds it does
+// not tell.
 func (s *Socket) pending() (int, error) {
 	if !s.up.Load() || s.own == nil {
 		return 0, nil

@@ -100,8 +100,8 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
 
-// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in, and in the kernel. It
-// may be called beside a read.
+// PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as that knows them (that of
+// package tlstransport counts what it has decrypted), and in the kernel. It may be called beside a read.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
