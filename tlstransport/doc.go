@@ -44,7 +44,8 @@
 // But a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
 // Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
-// certfile need not have them.
+// certfile need not have them. Two things are kinder than in OTP: a peer's own certificate that has signed itself is accepted where it stands
+// in cacertfile, and the common name counts where there are no other names (as in OTP 25, no longer in 27).
 //
 // What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
 // [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks

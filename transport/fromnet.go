@@ -181,7 +181,7 @@ func tries(tmo time.Duration) time.Time {
 	return deadline(tmo)
 }
 
-// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other one is left alone, for
+// interrupt ends the call in flight of one direction by a deadline in the past; the next call sets its own. The other one is left alone:
 // a tls.Conn does not live on after a Write that was cut off.
 func (s *netSocket) interrupt(writing bool) {
 	s.mu.Lock()
