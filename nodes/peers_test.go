@@ -261,6 +261,11 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	t.Run("crossing", func(t *testing.T) { // it may have read our name, and given way, when its proof comes
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
+		require.Eventually(t, func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return n.peers["alice@test"].outgoing.named
+		}, tooLong, tick)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
 		require.NoError(t, ours.respond(role("alice@test"), dist.StatusOKSimultaneous))
