@@ -119,7 +119,7 @@ func (c *Conn) tie(list []bonds) {
 
 // disown ends what a process that is not here had with the peer.
 func (c *Conn) disown(s *bonds) {
-	noproc := ei.Atom("noproc")
+	noproc := exitReason(ei.Atom("noproc"))
 	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
 	for _, l := range s.links {
 		if l.active && string(l.pid.Node) == c.peer.Name {

@@ -88,11 +88,12 @@ func (c *Conn) lose(b *Conn) {
 	if c.Err() != nil {
 		return
 	}
+	killed := exitReason(ei.Atom("killed"))
 	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
 	for l := range lost.links {
-		sendExit(tell, l.local, l.remote, ei.Atom("killed"))
+		sendExit(tell, l.local, l.remote, killed)
 	}
 	for ref, m := range lost.monitors {
-		sendDown(tell, m.pid, watcher{m.watcher, m.name}, ref, ei.Atom("killed"))
+		sendDown(tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
 	}
 }

@@ -12,6 +12,7 @@ const (
 	faultTerm  uint32 = 1 << iota // a term that cannot be decoded
 	faultOp                       // a control message that is not known
 	faultSpawn                    // a spawn request with an option that is not known
+	faultFrom                     // a signal in the name of another node's process
 )
 
 // complain logs a fault of the peer's. The first one of its kind on a connection is a warning; those behind it show at the level Debug

@@ -435,3 +435,44 @@ func TestForeignSender(t *testing.T) {
 	require.Empty(t, linksOf(there))
 	require.Empty(t, watchersOf(there))
 }
+
+// What ends a link or a monitor counts only from the node of the process that has it.
+func TestForeignEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	alice, b := w.started("alice"), w.started("bob")
+	here, there, trap := box(t, alice), box(t, b), trapping(t, b)
+	require.NoError(t, here.Link(w.ctx(), there.Pid()))
+	require.NoError(t, here.Link(w.ctx(), trap.Pid()))
+	ref, err := here.Monitor(w.ctx(), there.Pid())
+	require.NoError(t, err)
+	watching, err := there.Monitor(w.ctx(), here.Pid())
+	require.NoError(t, err)
+	settle(t, here, there)
+	eve := w.peer(b.Listeners()[0], role("eve@test"))
+	reason, err := ei.AppendTerm(nil, ei.Atom("gone"))
+	require.NoError(t, err)
+	for _, from := range []ei.Pid{here.Pid(), there.Pid(), eve.self} {
+		eve.send(dist.Control{Op: dist.OpExit, From: from, To: there.Pid(), Reason: reason}, nil)
+		eve.send(dist.Control{Op: dist.OpExit, From: from, To: trap.Pid(), Reason: reason}, nil)
+		eve.send(dist.Control{Op: dist.OpUnlinkID, ID: 5, From: from, To: there.Pid()}, nil)
+		eve.send(dist.Control{Op: dist.OpUnlink, From: from, To: there.Pid()}, nil)
+		eve.send(dist.Control{Op: dist.OpDemonitorP, From: from, To: there.Pid(), Ref: ref}, nil)
+		eve.send(dist.Control{Op: dist.OpMonitorPExit, From: from, To: there.Pid(), Ref: watching, Reason: reason}, nil)
+	}
+	eve.send(dist.Control{Op: dist.OpMonitorPExit, FromName: "name", To: there.Pid(), Ref: watching, Reason: reason}, nil)
+	eve.send(dist.Control{Op: dist.OpDemonitorP, From: eve.self, ToName: "name", Ref: ref}, nil)
+	eve.send(dist.Control{Op: dist.OpMonitorP, From: eve.self, To: there.Pid(), Ref: ref}, nil)
+	eve.send(dist.Control{Op: dist.OpSend, To: there.Pid()}, ei.Atom("done"))
+	m, err := there.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, dist.OpSend, m.Op, "%v", m)
+	require.Zero(t, unread(trap))
+	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
+	require.Len(t, watchersOf(there), 1)
+	require.Equal(t, here.Pid(), watchersOf(there)[ref].pid)
+	require.Len(t, watchingOf(there), 1)
+	require.Len(t, linksOf(there), 1)
+
+	there.Exit(ei.Atom("enough"))
+	require.Equal(t, ei.Atom("enough"), exited(t, here))
+}

@@ -147,7 +147,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	case !there:
 		n.noproc(ctl)
 	case ctl != nil && ctl.Op == dist.OpLink && b.ended(): // before the other one knew of the link
-		sendExit(n.tell, b.pid, ctl.To, b.why)
+		sendExit(n.tell, b.pid, ctl.To, exitReason(b.why))
 	}
 	return err
 }
@@ -237,12 +237,17 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 }
 
 // sendExit tells a linked process of our end.
-func sendExit(tell teller, from, to ei.Pid, reason ei.Term) {
+func sendExit(tell teller, from, to ei.Pid, reason ei.Raw) {
+	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason}, string(to.Node))
+}
+
+// exitReason encodes a reason.
+func exitReason(reason ei.Term) ei.Raw {
 	raw, err := ei.AppendTerm(nil, reason)
 	if err != nil {
 		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
 	}
-	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: raw}, string(to.Node))
+	return raw
 }
 
 // exit2 gets an EXIT2 to a process here or elsewhere, connecting if need be.
@@ -280,7 +285,7 @@ func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	return c.SendControl(ctx, ctl, payload)
 }
 
-// A teller gets a signal to a node: tell or tellInTurn.
+// A teller gets a signal to a node: tell, or one of tellInTurn.
 type teller func(ctl *dist.Control, node string)
 
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
@@ -305,19 +310,21 @@ func (c *Conn) tell(ctl *dist.Control) {
 	}
 }
 
-// tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer.
-func (n *Node) tellInTurn(ctl *dist.Control, node string) {
-	if node == n.Name() {
-		if c, _ := n.across(n.ctx, ctl.To, ""); c != nil {
-			_ = c.sendSignal(n.ctx, ctl)
+// tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer, until ctx ends.
+func (n *Node) tellInTurn(ctx context.Context) teller {
+	return func(ctl *dist.Control, node string) {
+		if node == n.Name() {
+			if c, _ := n.across(ctx, ctl.To, ""); c != nil {
+				_ = c.sendSignal(ctx, ctl)
+				return
+			}
+			n.localSignal(ctl)
 			return
 		}
-		n.localSignal(ctl)
-		return
-	}
-	if c := n.Conn(node); c != nil {
-		if ctl, payload, ok := c.agreed(ctl); ok {
-			_ = c.SendControl(n.ctx, ctl, payload) // a failure is the connection's end, which tells the peer
+		if c := n.Conn(node); c != nil {
+			if ctl, payload, ok := c.agreed(ctl); ok {
+				_ = c.SendControl(ctx, ctl, payload) // a failure is the connection's end, which tells the peer
+			}
 		}
 	}
 }

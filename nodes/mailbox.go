@@ -65,6 +65,7 @@ type Mailbox struct {
 	why       ei.Term
 
 	serves  bool    // it belongs to a Server
+	cancel  func()  // ends the context of what the Server has in hand
 	serving request // that the Server has in hand
 
 	names    []ei.Atom
@@ -185,9 +186,9 @@ func (b *Mailbox) takeLocked() *Message {
 	return m
 }
 
-// awaits waits until there is something to take; false when the mailbox has ended and all was.
+// awaits waits until there is something to take; false when the mailbox has ended.
 func (b *Mailbox) awaits() bool {
-	for {
+	for !b.ended() {
 		b.mu.Lock()
 		some := b.first < len(b.queue) && !b.held.Load()
 		b.mu.Unlock()
@@ -197,11 +198,9 @@ func (b *Mailbox) awaits() bool {
 		select {
 		case <-b.ready:
 		case <-b.over:
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.first < len(b.queue)
 		}
 	}
+	return false
 }
 
 func (b *Mailbox) ended() bool {
@@ -213,7 +212,7 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
-// Close ends the process with reason normal. Unread messages are lost, as with any process that ends. It waits as Exit does.
+// Close ends the process with reason normal. Receive still gives what is unread; a Server drops it. It waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
 	return nil
@@ -221,9 +220,16 @@ func (b *Mailbox) Close() error {
 
 // Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
 // counts. It waits while the node is frozen, or a connection to one that has to hear of it.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, b.n.tell) }
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, nil) }
 
-// exit is Exit with a choice of how the signals go out.
+// So many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are the answer of a
+// goroutine that reads. The rest waits for its turn, as a process does that ends in Erlang.
+const (
+	exitSignals = 64
+	exitBytes   = 256 << 10
+)
+
+// exit is Exit with a choice of how the signals go out; nil is for a caller who must not wait.
 func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	b.lock()
 	if b.ended() {
@@ -234,22 +240,37 @@ func (b *Mailbox) exit(reason ei.Term, tell teller) {
 	links, watchers, watching := b.links, b.watchers, b.watching
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
-	defer b.n.procs.leaving(links, watchers, watching)()
+	told := b.n.procs.leaving(links, watchers, watching)
 	released := b.n.procs.end(b)
+	if b.cancel != nil {
+		b.cancel()
+	}
 	b.mu.Unlock()
 	if released != "" && len(links)+len(watchers) > 0 {
 		b.n.part.struck(released)
 	}
-	for pid, l := range links {
-		if l.active {
-			sendExit(tell, b.pid, pid, reason)
+	raw := exitReason(reason)
+	send := func(tell teller) {
+		defer told()
+		for pid, l := range links {
+			if l.active {
+				sendExit(tell, b.pid, pid, raw)
+			}
+		}
+		for ref, w := range watchers {
+			sendDown(tell, b.pid, w, ref, raw)
+		}
+		for ref, t := range watching {
+			b.n.sendDemonitor(tell, b.pid, t, ref)
 		}
 	}
-	for ref, w := range watchers {
-		sendDown(tell, b.pid, w, ref, reason)
-	}
-	for ref, t := range watching {
-		b.n.sendDemonitor(b.pid, t, ref)
+	switch signals := len(links) + len(watchers) + len(watching); {
+	case tell != nil:
+		send(tell)
+	case (signals > exitSignals || signals*len(raw) > exitBytes) &&
+		b.n.background(func() { send(b.n.tellInTurn(context.Background())) }): // a connection's end ends the wait for it
+	default:
+		send(b.n.tell)
 	}
 }
 

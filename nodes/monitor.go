@@ -75,11 +75,11 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	delete(b.watching, ref)
 	b.mu.Unlock()
 	if ok {
-		b.n.sendDemonitor(b.pid, t, ref)
+		b.n.sendDemonitor(b.n.tell, b.pid, t, ref)
 	}
 }
 
-func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
+func (n *Node) sendDemonitor(tell teller, from ei.Pid, t target, ref ei.Ref) {
 	ctl := &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
 	switch { // whatever has become of the name
 	case t.part != 0:
@@ -89,7 +89,7 @@ func (n *Node) sendDemonitor(from ei.Pid, t target, ref ei.Ref) {
 	case t.node == n.Name():
 		n.localSignal(ctl)
 	default:
-		n.tell(ctl, t.node)
+		tell(ctl, t.node)
 	}
 }
 
@@ -219,10 +219,7 @@ func (b *Mailbox) tellBroken(x broken) {
 	}
 }
 
-func noconnection() ei.Raw {
-	reason, _ := ei.AppendAtom(nil, "noconnection")
-	return reason
-}
+func noconnection() ei.Raw { return exitReason(ei.Atom("noconnection")) }
 
 // watched takes a MONITOR_P of a process; false if this one has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
@@ -234,16 +231,20 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	if b.watchers == nil {
 		b.watchers = map[ei.Ref]watcher{}
 	}
-	b.watchers[ref] = w
+	if old, ok := b.watchers[ref]; !ok || old.pid.Node == w.pid.Node {
+		b.watchers[ref] = w
+	}
 	return true
 }
 
-// unwatched takes a DEMONITOR_P; false if the monitor is not of this process.
-func (b *Mailbox) unwatched(ref ei.Ref) bool {
+// unwatched takes a DEMONITOR_P of a process of node; false if the monitor is not of this process.
+func (b *Mailbox) unwatched(ref ei.Ref, node ei.Atom) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	_, ok := b.watchers[ref]
-	delete(b.watchers, ref)
+	w, ok := b.watchers[ref]
+	if ok && w.pid.Node == node {
+		delete(b.watchers, ref)
+	}
 	return ok
 }
 
@@ -251,7 +252,9 @@ func (b *Mailbox) unwatched(ref ei.Ref) bool {
 func (b *Mailbox) down(m *Message) {
 	b.lock()
 	t, ok := b.watching[m.Ref]
-	delete(b.watching, m.Ref)
+	if ok = ok && (m.conn == nil || t.node == m.conn.peer.Name); ok {
+		delete(b.watching, m.Ref)
+	}
 	b.mu.Unlock()
 	if ok {
 		if m.From == (ei.Pid{}) {
@@ -262,12 +265,8 @@ func (b *Mailbox) down(m *Message) {
 }
 
 // sendDown tells a watcher of our end.
-func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Term) {
-	raw, err := ei.AppendTerm(nil, reason)
-	if err != nil {
-		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
-	}
-	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: raw}
+func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
+	ctl := &dist.Control{Op: dist.OpMonitorPExit, From: from, To: w.pid, Ref: ref, Reason: reason}
 	if w.name != "" {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name
 	}

@@ -230,13 +230,13 @@ func (n *Node) endProcesses() {
 	if n.procs.closeEmpty() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
 	told := make(chan struct{})
-	go func() { n.procs.closeAll(); close(told) }()
-	t := time.NewTimer(farewell)
-	defer t.Stop()
+	go func() { n.procs.closeAll(ctx); close(told) }()
 	select {
 	case <-told:
-	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -255,7 +255,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, l.Close())
 	}
 	err = errors.Join(err, n.procs.drain(ctx))
-	n.procs.closeAll()
+	n.procs.closeAll(ctx)
 	conns := n.connections()
 	for _, c := range conns {
 		if ferr := c.q.Flush(ctx); ferr != nil && ctx.Err() != nil {

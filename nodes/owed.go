@@ -14,10 +14,13 @@ type request struct {
 	owed bool  // its freeze waits for that
 }
 
-// takeServed is take, for a Server.
+// takeServed is take, for a Server: nil also of a process that has ended.
 func (b *Mailbox) takeServed() *Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.ended() {
+		return nil
+	}
 	m := b.takeLocked()
 	if m != nil {
 		b.serving = request{m.conn, m.owed}

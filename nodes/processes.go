@@ -176,14 +176,16 @@ func (p *processes) all() []*Mailbox {
 	return bs
 }
 
-// closeAll ends every process with the node.
-func (p *processes) closeAll() {
+// closeAll ends every process with the node, and waits until all that end, or have ended before, have told whom they had to, or ctx ends.
+func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
 	p.mu.Unlock()
+	tell := p.n.tellInTurn(ctx)
 	for _, b := range p.all() {
-		b.Exit(ei.Atom("shutdown"))
+		b.exit(ei.Atom("shutdown"), tell)
 	}
+	_ = p.exits.wait(ctx)
 }
 
 // closeEmpty is closeAll of a table without mailboxes; false if it has some.

@@ -70,6 +70,13 @@ func (n *Node) route(c *Conn, m *Message) {
 			c.fail(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
+	case dist.OpExit, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit: // what ends that
+		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name { // a third node's, which is not the peer's to end
+			n.stats.malformed.Add(1)
+			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))
+			m.Release()
+			return
+		}
 	}
 	if n.part != nil && n.part.divert(c, m) {
 		return
@@ -106,8 +113,8 @@ func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
 			n.noproc(ctl)
 		}
 	case dist.OpDemonitorP:
-		if (b == nil || !b.unwatched(ctl.Ref)) && ctl.ToName != "" { // the name has gone, or moved on
-			n.unwatchByName(ctl.Ref)
+		if (b == nil || !b.unwatched(ctl.Ref, ctl.From.Node)) && ctl.ToName != "" { // the name has gone, or moved on
+			n.unwatchByName(ctl.Ref, ctl.From.Node)
 		}
 	case dist.OpUnlinkID:
 		acknowledge := func() {}
@@ -154,16 +161,17 @@ func (n *Node) bind(ctl *dist.Control) bool {
 
 // noproc answers a LINK or MONITOR_P of a process that is not there.
 func (n *Node) noproc(ctl *dist.Control) {
+	reason := exitReason(ei.Atom("noproc"))
 	if ctl.Op == dist.OpLink {
-		sendExit(n.tell, ctl.To, ctl.From, ei.Atom("noproc"))
+		sendExit(n.tell, ctl.To, ctl.From, reason)
 	} else {
-		sendDown(n.tell, ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, ei.Atom("noproc"))
+		sendDown(n.tell, ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, reason)
 	}
 }
 
-func (n *Node) unwatchByName(ref ei.Ref) {
+func (n *Node) unwatchByName(ref ei.Ref, node ei.Atom) {
 	for _, b := range n.procs.all() {
-		if b.unwatched(ref) {
+		if b.unwatched(ref, node) {
 			return
 		}
 	}

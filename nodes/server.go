@@ -12,7 +12,8 @@ import (
 )
 
 // A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
-// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}.
+// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}. When the process ends, so does
+// the context of the function that runs, and what is unread is dropped: callers hear of the end.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value) is the reply; NoReply leaves that to Call.Reply. An error
 	// is replied as {error, Text}, or as {error, Reason} for a *Raise.
@@ -116,7 +117,7 @@ func (b *Mailbox) refuse(m *Message) {
 	delete(b.watchers, ref)
 	b.mu.Unlock()
 	if ok {
-		sendDown(b.n.tell, b.pid, w, ref, ei.Atom("shutdown"))
+		sendDown(b.n.tell, b.pid, w, ref, exitReason(ei.Atom("shutdown")))
 	}
 }
 
@@ -136,10 +137,15 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(n.ctx)
 	b.mu.Lock()
-	b.serves = true
+	b.serves, b.cancel = true, cancel
 	b.mu.Unlock()
-	if !n.background(func() { s.run(n, b) }) {
+	if b.ended() { // killed as soon as it had its name
+		cancel()
+	}
+	if !n.background(func() { defer cancel(); s.run(ctx, n, b) }) {
+		cancel()
 		b.retire()
 		b.Close()
 		return nil, wrap("serve", "", ErrClosed)
@@ -148,9 +154,7 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 }
 
 // run receives and handles until the process ends.
-func (s *Server) run(n *Node, b *Mailbox) {
-	ctx, cancel := context.WithCancel(n.ctx)
-	defer cancel()
+func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 	regular := false
 	defer b.retire()
 	defer func() {
@@ -236,7 +240,7 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	if v == NoReply {
 		return
 	}
-	if err := c.Reply(ctx, v); err != nil && !errors.Is(err, ErrReplied) {
+	if err := c.Reply(c.n.ctx, v); err != nil && !errors.Is(err, ErrReplied) { // though the process may have ended meanwhile
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}
 }

@@ -275,3 +275,47 @@ func TestCallFailures(t *testing.T) {
 		})
 	}
 }
+
+// A Server whose process ends does nothing more of what its mailbox holds, and what it has in hand hears of the end.
+func TestServerEnds(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		began, ran := make(chan struct{}, 1), make(chan ei.Term, 10)
+		self, err := there.Serve("srv", Server{Cast: func(ctx context.Context, request ei.Term) {
+			ran <- request
+			began <- struct{}{}
+			<-ctx.Done()
+		}}, nil)
+		require.NoError(t, err)
+		b := box(t, here)
+		ref, err := b.Monitor(w.ctx(), self.Pid())
+		require.NoError(t, err)
+		for i := range 5 {
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), tuple(ei.Atom("$gen_cast"), i)))
+		}
+		arrives(t, began, "the first cast")
+		require.NoError(t, b.SendExit(w.ctx(), self.Pid(), ei.Atom("kill")))
+		m, why := reason(t, b, dist.OpMonitorPExit)
+		require.Equal(t, ref, m.Ref)
+		require.Equal(t, ei.Atom("killed"), why)
+		require.Eventually(t, func() bool { self.mu.Lock(); defer self.mu.Unlock(); return !self.serves }, tooLong, tick)
+		require.Equal(t, ei.Int(0), <-ran)
+		require.Empty(t, ran)
+	})
+}
+
+// What a function of a Server returns is the reply even where its process has ended meanwhile.
+func TestServerRepliesAtItsEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("bob")
+	var self *Mailbox
+	self, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) {
+		self.Close()
+		return "bye", nil
+	}}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("stop")})
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
+}

@@ -117,8 +117,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 			case <-ctx.Done():
 			}
 		})
-		defer b.Exit(ei.Atom("killed"))                          // a function that leaves by runtime.Goexit
-		b.exit(n.spawned(ctx, module, name, args), n.tellInTurn) // with a result of any size
+		defer b.Exit(ei.Atom("killed"))                                 // a function that leaves by runtime.Goexit
+		b.exit(n.spawned(ctx, module, name, args), n.tellInTurn(n.ctx)) // with a result of any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
