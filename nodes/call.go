@@ -74,8 +74,12 @@ func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
 // use; where nobody receives from it, call does so itself.
-func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (ei.Term, error) {
-	var err error
+func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (_ ei.Term, err error) {
+	defer func() {
+		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
+			err = fmt.Errorf("%w: %w", ErrNoConnection, err)
+		}
+	}()
 	if over == nil && to.node != n.Name() {
 		if over, err = n.connection(ctx, to.node); err != nil {
 			return nil, err

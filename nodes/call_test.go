@@ -281,3 +281,27 @@ func box(t testing.TB, n *Node) *Mailbox {
 	require.NoError(t, err)
 	return b
 }
+
+// A connection that is lost while the request waits to go out is ErrNoConnection, too.
+func TestCallIsCutOff(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b := w.started("bob", func(cfg *Config) { cfg.QueueLimit = 1000 })
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+	c := b.Conn("wire@test")
+	go func() {
+		for c.Send(context.Background(), p.self, make([]byte, 64<<10)) == nil {
+		}
+	}()
+	before := int64(-1)
+	require.Eventually(t, func() bool { // nothing goes out any more
+		queued, sent := c.q.Buffered()
+		still := queued > 1000 && sent == before
+		before = sent
+		return still
+	}, tooLong, 10*tick)
+	called := async(func() (ei.Term, error) { return b.Call(w.ctx(), p.self, 1) })
+	require.Eventually(t, func() bool { return c.calls.Load() == 1 }, tooLong, tick)
+	p.close()
+	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrNoConnection)
+}

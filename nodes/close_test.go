@@ -271,3 +271,41 @@ func TestShutdownOfLowerLevel(t *testing.T) {
 	_, err := cb.Receive(w.ctx())
 	require.ErrorIs(t, err, io.EOF)
 }
+
+// Neither Shutdown nor Close waits for a function that does not come back.
+func TestCloseBesideHungFunction(t *testing.T) {
+	for name, end := range map[string]func(n *Node) error{
+		"close": (*Node).Close,
+		"shutdown": func(n *Node) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return n.Shutdown(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				a, b := w.started("alice"), w.started("bob")
+				running, proceed := make(chan struct{}), make(chan struct{})
+				b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) {
+					close(running)
+					<-proceed
+					return nil, nil
+				})
+				called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
+				<-running
+				begin := time.Now()
+				err := end(b)
+				if name == "close" {
+					require.NoError(t, err)
+					require.Equal(t, farewell, time.Since(begin))
+				} else {
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					require.LessOrEqual(t, time.Since(begin), 5*time.Second+3*farewell)
+				}
+				require.Error(t, (<-called).err)
+				close(proceed)
+			})
+		})
+	}
+}

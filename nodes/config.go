@@ -36,7 +36,9 @@ type Config struct {
 	Name string
 	// Host is the part of the name behind the "@"; empty is the host's short name.
 	Host string
-	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name.
+	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name. The node keeps that for its
+	// life. Once their connection is gone the peer may give it to another node (a BEAM that was given its name becomes nonode@nohost
+	// then): a program whose peer comes and goes makes a new Node when it has gone.
 	Alive string
 	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie.
 	Cookie string
@@ -82,7 +84,8 @@ type Config struct {
 	QueueLimit int
 	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets a place for one more as long as it has fewer than
 	// are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
-	// wait in their order, and the connection is read meanwhile; when those of a peer hold 4 MiB its connection waits too.
+	// wait in their order, and the connection is read meanwhile; when those of a peer hold 4 MiB its connection waits too, and when none
+	// gets its turn for 2 s meanwhile further ones are refused: system_limit, as of a BEAM that has no more processes.
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to

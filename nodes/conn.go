@@ -109,6 +109,12 @@ func (c *Conn) Err() error {
 	}
 }
 
+// lost tells whether the connection has ended of itself.
+func (c *Conn) lost() bool {
+	err := c.Err()
+	return err != nil && err != ErrMoved && err != ErrClosed
+}
+
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
 // connection is frozen. It is ei_close_connection.
 func (c *Conn) Close() error {

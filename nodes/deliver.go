@@ -4,9 +4,10 @@ import "github.com/cnode-go/cnode/ei"
 
 // How messages get into a mailbox: in order, waiting for room as its options say.
 
-// cost is what a message counts towards the limit: what its terms hold of its frame.
+// cost is what a message counts towards the limit: its frame, which it keeps whole, or its terms where it has none.
 func cost(m *Message) int {
-	return messageCost + len(m.Payload) + len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
+	terms := len(m.Payload) + len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
+	return messageCost + max(terms, len(m.buf))
 }
 
 // wakeReceiver leaves a token for a receiver; b.mu is held.
@@ -85,12 +86,12 @@ func (b *Mailbox) pushLocked(m *Message) {
 }
 
 // notifyFrom puts a signal's message into the mailbox: one of another node's as any of its messages, for a peer may send any number of
-// them. It is false when that was for another process to do.
+// them. It is false when that was for another process to do, or the connection has ended before there was room.
 func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
 	}
-	return b.deliver(m, c.done) || !b.ended() || !b.moved
+	return b.deliver(m, c.done) || b.ended() && !b.moved
 }
 
 // notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.

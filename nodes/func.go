@@ -90,9 +90,14 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
+// admits tells whether a request of a peer may wait for a place of Config.MaxCalls; see shares.admits.
+func (n *Node) admits(c *Conn, bytes int) bool {
+	return c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done())
+}
+
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
-// from now on as running; bytes is what it holds meanwhile. Only when too much waits already does its connection, too. It is false when
-// the node drains; then, or when the node closes, f does not run.
+// from now on as running; bytes is what it holds meanwhile. It is false when the node drains; then, or when the node closes, f does not
+// run.
 func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy() {
 		return false
@@ -119,10 +124,7 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 		}
 		return began
 	}
-	if !n.procs.calls.take(peer, job{bytes, begin}, c, n.ctx.Done()) {
-		done()
-		return false
-	}
+	n.procs.calls.take(peer, job{bytes, begin})
 	return true
 }
 

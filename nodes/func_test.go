@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -425,6 +427,49 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor does more than may wait for a place keep it from being read for long: what there is no room for is refused.
+func TestMaxCallsRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).Call(ctx, "m", "f") })
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		large := ei.Binary(make([]byte, maxWaiting-100_000))
+		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}
+		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9}}
+		limit := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")})
+		p.say("rex", ei.Tuple{p.self, call}) // it runs
+		var asked ei.Tuple
+		for len(asked) == 0 || asked[0] != ei.Atom("$gen_call") {
+			_, t := p.next()
+			asked, _ = t.(ei.Tuple)
+		}
+		p.say("rex", ei.Tuple{p.self, call}) // it waits
+		begin := time.Now()
+		p.say("rex", ei.Tuple{p.self, call})
+		_, refused := p.next()
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
+		require.Equal(t, stalledQueue, time.Since(begin))
+		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ref, limit}, refused)
+		p.request(1, "m", "back", ei.List{ei.Atom("monitor")}, large)
+		ctl, _ := p.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		require.Zero(t, ctl.Flags)
+		result, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("system_limit"), result)
+		require.Equal(t, stalledQueue, time.Since(begin), "at once")
+		from := asked[1].(ei.Tuple)
+		p.send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, ei.Tuple{from[1], ei.Int(5)})
+		var got ei.Term
+		for !reflect.DeepEqual(got, ei.Tuple{ei.Atom("rex"), ei.Int(5)}) {
+			_, got = p.next()
+		}
+	})
 }
 
 // A process that is killed before its turn does not run, and its monitor hears of its end at once.

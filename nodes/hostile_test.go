@@ -454,6 +454,9 @@ func TestForeignEnd(t *testing.T) {
 	for _, from := range []ei.Pid{here.Pid(), there.Pid(), eve.self} {
 		eve.send(dist.Control{Op: dist.OpExit, From: from, To: there.Pid(), Reason: reason}, nil)
 		eve.send(dist.Control{Op: dist.OpExit, From: from, To: trap.Pid(), Reason: reason}, nil)
+		if from != eve.self {
+			eve.send(dist.Control{Op: dist.OpExit2, From: from, To: there.Pid(), Reason: reason}, nil)
+		}
 		eve.send(dist.Control{Op: dist.OpUnlinkID, ID: 5, From: from, To: there.Pid()}, nil)
 		eve.send(dist.Control{Op: dist.OpUnlink, From: from, To: there.Pid()}, nil)
 		eve.send(dist.Control{Op: dist.OpDemonitorP, From: from, To: there.Pid(), Ref: ref}, nil)

@@ -4,19 +4,25 @@ import (
 	"context"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // The two processes that every node expects of another: net_kernel, which answers net_adm:ping, and rex, which answers remote calls
 // that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
 
 func (n *Node) serveKernel() error {
-	if _, err := n.Serve("net_kernel", Server{Call: netKernelCall}, nil); err != nil {
+	kernel := Server{Call: netKernelCall, prompt: true}
+	if _, err := n.Handle("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, nil); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the reader of the connection for none.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
+	full := Server{Call: rexFull, Cast: func(context.Context, ei.Term) {}, Info: n.rexInfoFull, prompt: true} // it runs on the reader's goroutine
 	_, err := n.Handle("rex", func(b *Mailbox, m *Message) {
-		if !n.work(m.conn, cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }) {
+		switch {
+		case !n.admits(m.conn, cost(m)):
+			full.handle(n.ctx, n, b, m)
+		case !n.work(m.conn, cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }):
 			b.refuse(m)
 		}
 	}, nil)
@@ -54,6 +60,11 @@ func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 	return n.rexResult(ctx, mfa), nil
 }
 
+// rexFull answers a call that there is no room for.
+func rexFull(context.Context, *Call) (any, error) {
+	return rexLimit(), nil
+}
+
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(request, "cast"); ok {
@@ -64,29 +75,24 @@ func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 // rexInfo takes what comes as a plain message {Pid, Request}: {call, M, F, A, GL} of the C library, {sbcast, Name, Message} of
 // rpc:sbcast, and {send, Name, Message} of rpc:multi_server_call. The first two are answered with {rex, Result} and {rex, Node, Result}.
 func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
-	t, err := m.Term()
-	if err != nil {
-		n.undecodable(m.conn, "message to rex", err)
-		return
-	}
-	tuple, ok := t.(ei.Tuple)
-	if !ok || len(tuple) != 2 || m.conn == nil {
-		return
-	}
-	from, ok := tuple[0].(ei.Pid)
+	from, asked, ok := n.rexMessage(m)
 	if !ok {
 		return
 	}
 	answer := func(t ...ei.Term) {
-		if err := m.conn.Send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
+		send := m.conn.Send
+		if string(from.Node) != m.conn.peer.Name { // it has been passed on by another node
+			send = self.Send
+		}
+		if err := send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
 		}
 	}
-	if mfa, ok := rexRequest(tuple[1], "call"); ok {
+	if mfa, ok := rexRequest(asked, "call"); ok {
 		answer(n.rexResult(ctx, mfa))
 		return
 	}
-	request, ok := tuple[1].(ei.Tuple)
+	request, ok := asked.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
 		return
 	}
@@ -104,6 +110,39 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		answer(node, node)
 	}
 }
+
+// rexInfoFull is rexInfo without room for what is asked.
+func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
+	from, asked, ok := n.rexMessage(m)
+	if !ok {
+		return
+	}
+	if _, ok := rexRequest(asked, "call"); !ok {
+		return
+	}
+	payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("rex"), rexLimit()})
+	if err == nil {
+		m.conn.signal(&dist.Control{Op: dist.OpSend, To: from}, payload)
+	}
+}
+
+// rexMessage reads {Pid, Request}, which has come from another node.
+func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
+	t, err := m.Term()
+	if err != nil {
+		n.undecodable(m.conn, "message to rex", err)
+		return from, nil, false
+	}
+	tuple, ok := t.(ei.Tuple)
+	if !ok || len(tuple) != 2 || m.conn == nil {
+		return from, nil, false
+	}
+	from, ok = tuple[0].(ei.Pid)
+	return from, tuple[1], ok
+}
+
+// rexLimit is the result of a call that there is no room for.
+func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
 // rexResult is the value of a call, or its exception in the form of rpc:call.
 func (n *Node) rexResult(ctx context.Context, mfa []ei.Term) ei.Term {

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 
@@ -204,11 +205,18 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 	delete(b.links, from)
 	b.mu.Unlock()
-	b.exitSignal(from, reason, false, c)
+	if b.exitSignal(from, reason, false, c) || c == nil {
+		return
+	}
+	b.lock()
+	defer b.mu.Unlock()
+	if !b.ended() && b.links[from] == nil { // the connection has ended while there was no room: its end breaks the link
+		b.links[from] = l
+	}
 }
 
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
-// "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before.
+// "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
 	term, err := reason.Decode()
 	if err != nil {
@@ -219,6 +227,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	case direct && term == ei.Atom("kill"):
 		b.Exit(ei.Atom("killed"))
 	case b.opts.TrapExit:
+		reason = bytes.Clone(reason) // without the rest of its frame
 		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:

@@ -373,3 +373,25 @@ func TestLinkConcurrently(t *testing.T) {
 		}
 	})
 }
+
+// An exit signal that waits for room in the mailbox when its connection ends becomes that end's.
+func TestExitWhileMailboxIsFull(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
+	require.NoError(t, err)
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
+	require.NoError(t, err)
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
+	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
+	require.Eventually(t, func() bool { return unread(full) > 0 && len(linksOf(full)) == 0 }, tooLong, tick, "the signal is there")
+	c := b.Conn("wire@test")
+	require.NoError(t, c.Close())
+	require.Equal(t, ei.Atom("before"), term(t, full))
+	m, why := reason(t, full, dist.OpExit)
+	require.Equal(t, p.self, m.From)
+	require.Equal(t, ei.Atom("noconnection"), why)
+	require.Empty(t, linksOf(full))
+}

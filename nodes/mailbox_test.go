@@ -249,7 +249,7 @@ func TestMailboxFullBlocks(t *testing.T) {
 func TestMailboxFullExits(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
-	full, err := b.NewMailbox(&MailboxOptions{Limit: 10 << 10, Full: FullExit})
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 11 << 10, Full: FullExit})
 	require.NoError(t, err)
 	require.NoError(t, b.Register("full", full))
 	watcher, linked := box(t, a), box(t, a)
@@ -263,7 +263,7 @@ func TestMailboxFullExits(t *testing.T) {
 	_, why := reason(t, watcher, dist.OpMonitorPExit)
 	require.Equal(t, ei.Atom("mailbox_full"), why)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
-	require.LessOrEqual(t, unread(full), 10<<10)
+	require.LessOrEqual(t, unread(full), 11<<10)
 	n := 0
 	for _, err := range full.All(w.ctx()) {
 		if err != nil {
@@ -332,4 +332,20 @@ func TestRegister(t *testing.T) {
 	require.ErrorIs(t, a.Register("z", two), ErrClosed)
 	_, err := a.NewMailbox(nil)
 	require.ErrorIs(t, err, ErrClosed)
+}
+
+// What a message keeps in memory counts, whatever of it is of use: an element of SEND is not.
+func TestMailboxCountsFrames(t *testing.T) {
+	w := newWorld(t, "memory")
+	b := w.started("bob")
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 100 << 10, Full: FullExit})
+	require.NoError(t, err)
+	p := w.peer(b.Listeners()[0], role("wire@test"))
+	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
+	require.NoError(t, err)
+	send := framed(append(control, 131, 97, 1))
+	require.NoError(t, p.write(send))
+	require.Eventually(t, func() bool { return unread(full) > 60<<10 }, tooLong, tick)
+	require.NoError(t, p.write(send))
+	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
 }

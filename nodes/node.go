@@ -188,7 +188,8 @@ func (n *Node) Err() error {
 
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What
 // waits to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do
-// not come back: a Func or a function of a Server that calls it must do so on a goroutine of its own. It waits while the node is frozen.
+// not come back within a second: so it is for a Func or a function of a Server that calls it, unless on a goroutine of its own. It waits
+// while the node is frozen.
 func (n *Node) Close() error {
 	for n.mu.Lock(); n.frozen.isShut() && !n.staged.Load(); n.mu.Lock() {
 		n.mu.Unlock()
@@ -221,8 +222,20 @@ func (n *Node) Close() error {
 			err = errors.Join(err, <-errs)
 		}
 	}
-	n.wg.Wait()
+	n.awaitGoroutines()
 	return err
+}
+
+// awaitGoroutines waits for those of the node, but not long for one that is in a callback: it may not come back.
+func (n *Node) awaitGoroutines() {
+	over := make(chan struct{})
+	go func() { n.wg.Wait(); close(over) }()
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	select {
+	case <-over:
+	case <-t.C:
+	}
 }
 
 // endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.

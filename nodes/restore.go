@@ -405,6 +405,6 @@ func (g *Staged) Discard() error {
 	n.procs.moveOut()
 	n.staged.Store(false)
 	n.frozen.open()
-	n.wg.Wait()
+	n.awaitGoroutines()
 	return wrap("discard", n.name, errors.Join(errs...))
 }

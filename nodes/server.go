@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,11 @@ type Server struct {
 	Call func(ctx context.Context, c *Call) (any, error)
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
-	// Info takes every other message, with the process itself, to send from.
+	// Info takes every other message, with the process itself, to send from. Those of module sys do not come here: gen_server:stop ends
+	// the process, the others are answered with {error, {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
+
+	prompt bool // it answers the node that has asked, at once: nobody waits for a peer that does not read
 }
 
 // NoReply, returned by Server.Call, says that Call.Reply comes later.
@@ -34,10 +38,11 @@ type Call struct {
 	From    ei.Pid  // the process that waits for the reply
 	Request ei.Term // of Mailbox.CallOf, an ei.Raw where it is over one of ei.Limits
 
-	n    *Node
-	conn *Conn
-	tag  ei.Raw
-	once sync.Once
+	n      *Node
+	conn   *Conn
+	tag    ei.Raw
+	prompt bool // the reply does not wait
+	once   sync.Once
 }
 
 // ErrReplied is returned by a second Reply to one Call.
@@ -63,13 +68,31 @@ func (c *Call) reply(ctx context.Context, v any) error {
 			c.conn = back
 		}
 	}
-	if c.conn == nil {
-		return c.n.send(ctx, &dist.Control{Op: dist.OpSend, To: c.From}, string(c.From.Node), answer)
+	ctl, conn := &dist.Control{Op: dist.OpSend, To: c.From}, c.conn
+	if node := string(c.From.Node); conn == nil || node != conn.peer.Name { // of this node, or passed on by another one than the caller's
+		switch {
+		case node == c.n.Name():
+			return c.n.send(ctx, ctl, node, answer)
+		case c.prompt:
+			conn = c.n.Conn(node)
+		default:
+			conn, err = c.n.connection(ctx, node)
+		}
+		if err != nil || conn == nil {
+			return wrap("reply", node, cmp.Or(err, ErrNoConnection))
+		}
 	}
-	if alias, ok := aliasOf(c.tag); ok && c.conn.peer.Flags.Has(dist.FlagAlias) {
-		return c.conn.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: c.conn.self, Ref: alias}, answer)
+	if alias, ok := aliasOf(c.tag); ok && conn.peer.Flags.Has(dist.FlagAlias) {
+		ctl = &dist.Control{Op: dist.OpAliasSend, From: conn.self, Ref: alias}
 	}
-	return c.conn.send(ctx, &dist.Control{Op: dist.OpSend, To: c.From}, answer)
+	if !c.prompt {
+		return conn.send(ctx, ctl, answer)
+	}
+	payload, err := ei.AppendTerm(nil, answer)
+	if err == nil {
+		conn.signal(ctl, payload)
+	}
+	return err
 }
 
 // aliasOf reads the tag [alias | Ref], with which gen (OTP 24 and later) asks for the reply at an alias.
@@ -84,8 +107,13 @@ func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 
 // genCall reads {'$gen_call', {Pid, Tag}, Request}.
 func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
+	return genRequest("$gen_call", payload)
+}
+
+// genRequest reads {Kind, {Pid, Tag}, Request}.
+func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
 	c := ei.NewCursor(payload)
-	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs("$gen_call") {
+	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
 		return
 	}
 	if n, err := c.Tuple(); err != nil || n != 2 {
@@ -193,7 +221,7 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	}
 	if s.Call != nil && m.Payload != nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
-			c := &Call{From: from, n: n, conn: m.conn, tag: tag}
+			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}
 			var err error
 			if c.Request, err = request.Decode(); err == nil {
 				c.tag = bytes.Clone(tag)
@@ -220,11 +248,41 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			return
 		}
 	}
+	if b.handler == nil && s.system(n, b, m) {
+		return
+	}
 	if s.Info == nil {
 		n.unwanted(b, m)
 		return
 	}
 	s.Info(ctx, b, m)
+}
+
+// system takes a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
+func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
+	from, tag, raw, ok := genRequest("system", m.Payload)
+	if !ok {
+		return false
+	}
+	request, err := raw.Decode()
+	if err != nil {
+		n.undecodable(m.conn, "system message", err)
+		request = ei.Atom("undecodable")
+	}
+	c := &Call{From: from, n: n, conn: m.conn, tag: tag}
+	stop, ok := request.(ei.Tuple)
+	ok = ok && len(stop) == 2 && stop[0] == ei.Atom("terminate")
+	reply := ei.Term(ei.Atom("ok"))
+	if !ok {
+		reply = ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), request}}
+	}
+	if err := c.Reply(n.ctx, reply); err != nil {
+		n.log.Debug("reply lost", "to", from, "error", err)
+	}
+	if ok {
+		b.Exit(stop[1])
+	}
+	return true
 }
 
 func (s *Server) call(ctx context.Context, c *Call) {

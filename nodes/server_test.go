@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -132,6 +133,27 @@ func TestServer(t *testing.T) {
 		require.ErrorIs(t, err, ErrNoProc)
 		_, err = here.Call(w.ctx(), self.Pid(), 1)
 		require.ErrorIs(t, err, ErrNoProc)
+	})
+}
+
+// What module sys says to a process is answered.
+func TestServerSystemMessages(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		r := newRecorder()
+		self, err := there.Serve("srv", r.server(), nil)
+		require.NoError(t, err)
+		b := box(t, here)
+		ref, err := here.NewRef()
+		require.NoError(t, err)
+		from := ei.Tuple{b.Pid(), ref}
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Atom("get_state")}))
+		unknown := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), ei.Atom("get_state")}}
+		require.Equal(t, ei.Tuple{ref, unknown}, term(t, b))
+		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("enough")}
+		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, stop}))
+		require.Equal(t, ei.Tuple{ref, ei.Atom("ok")}, term(t, b))
+		require.Equal(t, ei.Atom("enough"), exited(t, self))
+		require.Empty(t, r.infos)
 	})
 }
 
@@ -318,4 +340,52 @@ func TestServerRepliesAtItsEnd(t *testing.T) {
 	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("stop")})
 	_, reply := p.next()
 	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
+}
+
+// A request that a process of a third node has passed on is answered where its caller is; by rex, too.
+func TestForwardedCall(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
+			_, err := bob.Serve("srv", newRecorder().server(), nil)
+			require.NoError(t, err)
+			bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
+			for _, name := range []string{"srv", "rex"} {
+				_, err = proxy.Handle(name, func(b *Mailbox, m *Message) {
+					payload := ei.Raw(bytes.Clone(m.Payload))
+					go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
+				}, nil)
+				if name == "srv" {
+					require.NoError(t, err)
+				}
+			}
+			for _, caller := range []*Node{alice, proxy, bob} {
+				reply, err := caller.CallName(w.ctx(), "proxy@test", "srv", 1)
+				require.NoError(t, err)
+				require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, reply)
+			}
+			// In the plain form, as whoever passes it on says it.
+			b, via := box(t, alice), box(t, proxy)
+			ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+			require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
+			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
+		})
+	}
+}
+
+// A peer that asks and does not read the answers keeps net_kernel from nobody else; it loses its connection when too many wait.
+func TestKernelBesideDeafPeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n, other := w.started("bob"), w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"},
+		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	asks := bytes.Repeat(ask, 1000)
+	for p.write(asks) == nil { // until it is too much
+		reply, err := other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("yes"), reply)
+	}
 }

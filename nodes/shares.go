@@ -3,6 +3,7 @@ package nodes
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A peer gets one more as long as it has
@@ -18,11 +19,12 @@ type shares struct {
 
 // A caller is a peer that has places, or waits for one.
 type caller struct {
-	peer  string
-	held  int
-	queue []job         // oldest first
-	bytes int           // of the queue
-	room  chan struct{} // closed when something leaves the queue; nil: nobody waits for that
+	peer    string
+	held    int
+	queue   []job         // oldest first
+	bytes   int           // of the queue
+	room    chan struct{} // closed when something leaves the queue; nil: nobody waits for that
+	stalled bool          // the queue is full, and nothing has left it for long
 }
 
 // A job is a function that is about to run.
@@ -34,47 +36,72 @@ type job struct {
 // maxWaiting bounds what waits for a place for one peer, in bytes of its requests. One may exceed it when there is no other.
 const maxWaiting = 4 << 20
 
+// stalledQueue is how long a full queue holds up its peer's connection while nothing leaves it; then requests are refused until something
+// does.
+const stalledQueue = 2 * time.Second
+
 func (s *shares) init(n int) { s.free, s.callers = n, map[string]*caller{} }
 
-// take begins a job for a peer, now or when there is a place for it. While the peer's queue is full it waits, until one of the two channels
-// is closed: then it is false. What has been read of a connection whose reader is to halt is put on the queue even so.
-func (s *shares) take(peer string, j job, c *Conn, closed <-chan struct{}) bool {
+// admits waits while the queue of a connection's peer is full; false: the job is to be refused, for nothing has left the queue in
+// stalledQueue, or the connection or the node has ended. What runs may wait for what the same connection is to bring. What has been read of
+// one whose reader is to halt is let in even so.
+func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
+	var stalled <-chan time.Time
 	for {
 		s.mu.Lock()
-		k := s.callers[peer]
-		if k == nil {
-			k = &caller{peer: peer}
-			s.callers[peer] = k
-		}
-		if len(k.queue) == 0 && k.held < s.free {
-			s.begin(k, j)
-			s.mu.Unlock()
-			return true
-		}
+		k := s.callers[c.peer.Name]
 		halts, change := c.halts()
-		if k.bytes == 0 || k.bytes+j.cost <= maxWaiting || halts || c == nil {
-			if len(k.queue) == 0 {
-				s.waiting = append(s.waiting, k)
-			}
-			k.queue = append(k.queue, j)
-			k.bytes += j.cost
+		if k == nil || k.bytes == 0 || k.bytes+cost <= maxWaiting || halts {
 			s.mu.Unlock()
 			return true
+		}
+		if k.stalled {
+			s.mu.Unlock()
+			return false
 		}
 		if k.room == nil {
 			k.room = make(chan struct{})
 		}
 		room := k.room
 		s.mu.Unlock()
+		if stalled == nil {
+			t := time.NewTimer(stalledQueue)
+			defer t.Stop()
+			stalled = t.C
+		}
 		select {
 		case <-room:
 		case <-change:
+		case <-stalled:
+			s.mu.Lock()
+			k.stalled = k.room == room
+			s.mu.Unlock()
 		case <-c.done:
 			return false
 		case <-closed:
 			return false
 		}
 	}
+}
+
+// take begins a job for a peer, now or when there is a place for it.
+func (s *shares) take(peer string, j job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.callers[peer]
+	if k == nil {
+		k = &caller{peer: peer}
+		s.callers[peer] = k
+	}
+	if len(k.queue) == 0 && k.held < s.free {
+		s.begin(k, j)
+		return
+	}
+	if len(k.queue) == 0 {
+		s.waiting = append(s.waiting, k)
+	}
+	k.queue = append(k.queue, j)
+	k.bytes += j.cost
 }
 
 // put gives a place back.
@@ -101,6 +128,7 @@ func (s *shares) grant() {
 		k.queue[0] = job{}
 		k.queue = k.queue[1:]
 		k.bytes -= j.cost
+		k.stalled = false
 		if k.room != nil {
 			close(k.room)
 			k.room = nil

@@ -2,9 +2,13 @@ package nodes
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // However places are asked for and given back: there are never more than there are, nobody waits who may have one, a peer without one that
@@ -14,7 +18,6 @@ func TestShares(t *testing.T) {
 		most := rapid.IntRange(1, 9).Draw(t, "most")
 		var s shares
 		s.init(most)
-		conns := map[string]*Conn{"": nil, "a": {}, "b": {}, "c": {}}
 		held, begun, asked := map[string]int{}, map[string]int{}, map[string]int{}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			peer := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "peer")
@@ -32,9 +35,7 @@ func TestShares(t *testing.T) {
 					}
 					return !refuses
 				}}
-				if !s.take(peer, j, conns[peer], nil) {
-					t.Fatal("refused")
-				}
+				s.take(peer, j)
 			} else if held[peer] > 0 {
 				held[peer]--
 				s.put(peer)
@@ -64,11 +65,17 @@ func TestSharesBound(t *testing.T) {
 	var s shares
 	s.init(1)
 	begun := make(chan int, 10)
-	jobOf := func(n, cost int) job { return job{cost, func() bool { begun <- n; return true }} }
-	c := &Conn{done: make(chan struct{})}
+	c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
 	closed := make(chan struct{})
-	take := func(n, cost int) <-chan result[bool] {
-		return async(func() (bool, error) { return s.take("a", jobOf(n, cost), c, closed), nil })
+	takes := func(n, cost int) { s.take("a", job{cost, func() bool { begun <- n; return true }}) }
+	asks := func(n, cost int) <-chan result[bool] {
+		return async(func() (bool, error) {
+			ok := s.admits(c, cost, closed)
+			if ok {
+				takes(n, cost)
+			}
+			return ok, nil
+		})
 	}
 	waits := func(more int) {
 		t.Helper()
@@ -78,31 +85,59 @@ func TestSharesBound(t *testing.T) {
 			return s.callers["a"].room != nil && len(s.callers["a"].queue) == more
 		}, tooLong, tick)
 	}
-	require.True(t, s.take("a", jobOf(0, maxWaiting), c, closed), "it runs")
-	require.True(t, s.take("a", jobOf(1, 2*maxWaiting), c, closed), "it is alone")
-	next := take(2, 1)
+	require.True(t, arrives(t, asks(0, maxWaiting), "it runs").v)
+	require.True(t, arrives(t, asks(1, 2*maxWaiting), "it is alone").v)
+	next := asks(2, 1)
 	waits(1)
 	require.Empty(t, next)
 	s.put("a")
 	require.True(t, arrives(t, next, "room").v)
-	require.True(t, s.take("a", jobOf(3, maxWaiting-1), c, closed))
-	next = take(4, 1)
+	require.True(t, arrives(t, asks(3, maxWaiting-1), "room").v)
+	next = asks(4, 1)
 	waits(2)
 	c.rd.halt.shut()
 	require.True(t, arrives(t, next, "the halt").v)
 	c.rd.halt.open()
-	next = take(5, 1)
+	next = asks(5, 1)
 	waits(3)
 	close(c.done)
 	require.False(t, arrives(t, next, "the end").v)
-	require.True(t, s.take("", jobOf(6, maxWaiting), nil, closed))
-	require.True(t, s.take("", jobOf(7, maxWaiting), nil, closed))
+	s.take("", job{maxWaiting, func() bool { begun <- 6; return true }})
 	c.done = make(chan struct{})
-	next = take(8, 1)
+	next = asks(8, 1)
 	close(closed)
 	require.False(t, arrives(t, next, "the end of the node").v)
 	for _, peer := range []string{"a", "a", ""} { // by turns
 		s.put(peer)
 	}
 	require.Equal(t, []int{0, 1, 2, 6, 3}, []int{<-begun, <-begun, <-begun, <-begun, <-begun})
+}
+
+// A queue that nothing leaves holds up its connection for a while only: then it refuses, until something leaves it.
+func TestSharesStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shares
+		s.init(1)
+		c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
+		takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+		asks := func() (bool, time.Duration) {
+			began := time.Now()
+			ok := s.admits(c, 1, nil)
+			return ok, time.Since(began)
+		}
+		takes(1)
+		takes(maxWaiting)
+		takes(maxWaiting)
+		ok, after := asks()
+		require.False(t, ok)
+		require.Equal(t, stalledQueue, after)
+		ok, after = asks()
+		require.False(t, ok)
+		require.Zero(t, after, "known by now")
+		s.put("a")
+		time.AfterFunc(stalledQueue/2, func() { s.put("a") })
+		ok, after = asks()
+		require.True(t, ok)
+		require.Equal(t, stalledQueue/2, after)
+	})
 }

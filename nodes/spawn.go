@@ -84,8 +84,12 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		}
 		return
 	}
-	b, err := n.newPrivate(nil)
-	if err != nil {
+	var b *Mailbox
+	held := cost(m) + spawnCost
+	if n.admits(c, held) {
+		b, err = n.newPrivate(nil)
+	}
+	if b == nil || err != nil {
 		reply(0, ei.Atom("system_limit"))
 		return
 	}
@@ -102,7 +106,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(flags, b.pid)
 	}
 	module, name := m.Module, m.Function
-	if !n.work(c, cost(m)+spawnCost, func(ctx context.Context) {
+	if !n.work(c, held, func(ctx context.Context) {
 		if b.ended() { // while it waited for a place
 			return
 		}

@@ -107,7 +107,7 @@ func (t *ticker) tick(c *Conn) {
 
 // look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
 // gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
-// receiving that is missing then.
+// receiving that is missing then; but not of a peer to whom nothing can be sent, who has left.
 func (t *ticker) look(c *Conn) (alive bool) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
@@ -115,14 +115,15 @@ func (t *ticker) look(c *Conn) (alive bool) {
 	if idle {
 		c.q.Trim()
 	}
+	sending := true
 	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
 		t.asked.Store(true)
-		c.sendTick()
+		sending = c.sendTick()
 		queued, sent = c.q.Buffered()
 	}
 	t.posted = sent + int64(queued)
 	pending, err := c.s.PendingBytes()
-	if received != t.received || pending > 0 || err != nil || !c.reading.Load() {
+	if sending && (received != t.received || pending > 0 || err != nil || !c.reading.Load()) {
 		t.missed = 0
 	} else if t.missed++; t.missed >= missedTicks {
 		return false

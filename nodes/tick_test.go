@@ -301,3 +301,26 @@ func TestTicksWhileMailboxIsFull(t *testing.T) {
 		}
 	})
 }
+
+// That the mailbox is full does not keep others from hearing that the peer has left.
+func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			b := w.started("bob", func(cfg *Config) { cfg.TickInterval = 50 * time.Millisecond })
+			full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
+			require.NoError(t, err)
+			require.NoError(t, b.Register("full", full))
+			p := w.peer(b.Listeners()[0], role("wire@test"))
+			other := box(t, b)
+			require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+			require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
+			for i := range 5 {
+				p.say("full", ei.Int(i))
+			}
+			require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
+			p.close()
+			require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
+		})
+	}
+}

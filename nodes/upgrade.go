@@ -411,14 +411,7 @@ func (f *Frozen) Release() error {
 	}
 	n.frozen.open()
 	n.procs.resting.open()
-	ended := make(chan struct{})
-	go func() { n.wg.Wait(); close(ended) }()
-	t := time.NewTimer(farewell)
-	defer t.Stop()
-	select {
-	case <-ended:
-	case <-t.C: // a goroutine of the application's own, inside a callback
-	}
+	n.awaitGoroutines()
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
 

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -60,6 +61,8 @@ func TestServer(t *testing.T) {
 		m := newMeeting(t, r)
 		server, err := m.n.Serve("counter", goServer(m.n), nil)
 		require.NoError(t, err)
+		_, err = m.n.Serve("stopped", goServer(m.n), nil)
+		require.NoError(t, err)
 		m.tell(t, "S", server.Pid())
 		m.is(t, [][2]string{
 			{`gen_server:call({counter, N}, 5)`, `5`},
@@ -87,12 +90,39 @@ func TestServer(t *testing.T) {
 			{`rpc:multi_server_call([N], nobody, x) =:= {[], [N]}`, `true`},
 			{`rpc:server_call(N, counter, counter, {question})`, `{question}`},
 
+			// What module sys says.
+			{`try sys:get_state({counter, N}, 20000) catch error:Why -> Why end`, `{unknown_system_msg,get_state}`},
+			{`gen_server:stop({stopped, N})`, `ok`},
+			{`try gen_server:call({stopped, N}, 1) catch exit:{Why, _} -> Why end`, `noproc`},
+
 			// Its end is that of a process.
 			{`try gen_server:call(S, panic) catch exit:{Why, {gen_server, call, [S, panic]}} -> Why end`, `{go_panic,<<"oh dear">>}`},
 			{`try gen_server:call(S, 1) catch exit:{Why, {gen_server, call, [S, 1]}} -> Why end`, `noproc`},
 			{`try gen_server:call({counter, N}, 1) catch exit:{Why, _} -> Why end`, `noproc`},
 		})
 		require.ErrorContains(t, server.Err(), "oh dear")
+	})
+}
+
+// A process of one Erlang node passes on what another node has asked it; so does one of ours.
+func TestForwardedCall(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		m := &meeting{erl: r.Start(t, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
+		proxy, third := r.Start(t, otp.Options{EpmdPort: port}), startNode(t, config(port))
+		_, err := m.n.Serve("counter", goServer(m.n), nil)
+		require.NoError(t, err)
+		_, err = third.Handle("proxy", func(b *nodes.Mailbox, msg *nodes.Message) {
+			payload := ei.Raw(bytes.Clone(msg.Payload))
+			go func() { _ = b.SendName(context.Background(), m.n.Name(), "counter", payload) }()
+		}, nil)
+		require.NoError(t, err)
+		m.tell(t, "P", ei.Atom(proxy.Name()))
+		m.tell(t, "T", ei.Atom(third.Name()))
+		m.is(t, [][2]string{
+			{`Proxy = spawn(P, fun F() -> receive M -> {counter, N} ! M, F() end end), gen_server:call(Proxy, 5)`, `5`},
+			{`gen_server:call({proxy, T}, 1)`, `6`},
+		})
 	})
 }
 
