@@ -24,7 +24,7 @@ type Full int
 const (
 	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read
 	// until there is room: no answer to a Call of that node either, so whoever receives here must not wait for one with a full mailbox.
-	// Ticks go on.
+	// Ticks go on; that the peer has left is found by them only, after some five of Config.TickInterval.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
