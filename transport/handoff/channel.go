@@ -102,16 +102,13 @@ func (ch *Channel) note(pid int) {
 	}
 }
 
-// next receives a packet, valid until the next call. io.EOF is the end.
+// next receives a packet, valid until the next call. io.EOF is the end, and ECONNRESET that of who has not read all.
 func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, error) {
 	if p := ch.unread; p != nil {
 		ch.unread = nil
 		return p, nil
 	}
 	n, err := ch.conn.Receive(ctx, ch.buf, set, room)
-	if errors.Is(err, syscall.ECONNRESET) { // it has closed without reading all: said once, and what it has said before is still to be read
-		n, err = ch.conn.Receive(ctx, ch.buf, set, room)
-	}
 	return ch.buf[:max(n, 0)], err
 }
 

@@ -41,6 +41,7 @@ type Conn struct {
 	sendReady, recvReady func(uintptr) bool
 	outward, inward      direction
 	broken               bool        // under sending: part of a message went out, and the rest did not
+	reset                bool        // under receiving: the peer has closed, and not read all
 	credentials          atomic.Bool // come with each packet
 }
 
@@ -391,10 +392,11 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 
 // Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
 // set, and none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; on a
-// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. A packet longer
-// than p is ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message
-// is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room
-// beyond MaxDescriptors, and for an empty p on a stream: then nothing is read.
+// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. The end is
+// ECONNRESET if the peer has closed without reading all; what it has sent comes before that. A packet longer than p is ErrTruncated, more
+// descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it
+// is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room beyond MaxDescriptors, and for an
+// empty p on a stream: then nothing is read.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
 	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), err
@@ -440,7 +442,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 			err = i.came(int(n), credentials)
 		case again(errno):
 			none = true
-		case !interrupted(errno):
+		case !interrupted(errno) && !c.resets(errno):
 			err = errno // the kernel says some things once only
 		}
 	}
@@ -495,6 +497,9 @@ func (c *Conn) received(set *FDSet, err error) error {
 	}
 	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
 		i.from, i.cred = nil, noCred
+		if c.reset {
+			return failed("receive", c.peer, syscall.ECONNRESET)
+		}
 		return io.EOF
 	}
 	return nil
@@ -506,7 +511,7 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	for {
 		err := i.receive(int(fd), c.credentials.Load())
 		switch {
-		case interrupted(err):
+		case interrupted(err), c.resets(err):
 			continue
 		case again(err):
 			i.wait, i.err = true, nil
@@ -515,6 +520,16 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 		i.err = err
 		return true
 	}
+}
+
+// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, and
+// in front of what that has sent before; here it comes in the end's place.
+func (c *Conn) resets(err error) bool {
+	if c.kind != syscall.SOCK_SEQPACKET || err != syscall.ECONNRESET || c.reset {
+		return false
+	}
+	c.reset = true
+	return true
 }
 
 // wait calls try, which has failed once, until it is done, in the poller.

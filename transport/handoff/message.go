@@ -157,10 +157,10 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 }
 
 // Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed,
-// but the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit,
-// which is gone, and ErrDescriptorsLost, beside the payload: the next message can be received. Over a stream every error is final: EMSGSIZE
-// for a message beyond the limit, ErrMalformed for an attachment that is announced and did not come, io.ErrUnexpectedEOF, ErrLate for a
-// rest that did not come in time.
+// but the first. io.EOF is the end between two messages, ECONNRESET that of a peer who has closed without reading all. A context that ends
+// loses nothing. ErrTruncated for a packet beyond the limit, which is gone, and ErrDescriptorsLost, beside the payload: the next message
+// can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed for an attachment that is
+// announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
