@@ -26,7 +26,7 @@ const rawMax = 256 << 10
 // with the first byte that they were sent with, or with bytes glued in front of it.
 //
 // All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as their
-// contexts let them. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless
+// contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless
 // they must wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone has the socket
@@ -252,28 +252,27 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 		}
 	}
 	if err == nil {
-		err = c.sendWaiting(ctx, to, full)
+		err = c.sendWaiting(ctx, to != nil && pollsOwnBufferOnly, full)
 	}
+	full = err == nil && o.wait
 	o.forget()
 	c.sending.pass()
+	if full {
+		err = c.sendByLooking(ctx, to, head, p, fds)
+	}
 	return c.notSent(to, err)
 }
 
-// sendWaiting sends what is not out yet. full says that there was no room just now.
-func (c *Conn) sendWaiting(ctx context.Context, to transport.Addr, full bool) (err error) {
+// sendWaiting sends what is not out yet. full says that there was no room just now. Where the poller cannot tell of room, which looks says,
+// o.wait is left if there is still none.
+func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 	o := &c.out
-	o.wait = true
-	switch {
-	case to != nil && pollsOwnBufferOnly:
-		err = c.sendByLooking(ctx)
-	case !full:
+	if o.wait = true; !full {
 		err = c.lookToSend()
-		fallthrough
-	default:
-		if err == nil && o.wait {
-			o.once = false
-			err = wait(ctx, &c.outward, c.sendReady)
-		}
+	}
+	if err == nil && o.wait && !looks {
+		o.once = false
+		err = wait(ctx, &c.outward, c.sendReady)
 	}
 	if err == nil {
 		err = o.err
@@ -363,20 +362,13 @@ func (c *Conn) lookToSend() error {
 	return c.outward.park(c.sendReady)
 }
 
-// sendByLooking sends to an address. The poller looks at our own buffer only, never at the receiver's queue, which it would try again and
-// again; so this looks by itself.
-func (c *Conn) sendByLooking(ctx context.Context) error {
-	o := &c.out
+// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue, which
+// it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
+func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	if single(ctx) {
+		return os.ErrDeadlineExceeded
+	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.lookToSend(); err != nil || !o.wait {
-			return err
-		}
-		if single(ctx) {
-			return os.ErrDeadlineExceeded
-		}
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -387,7 +379,24 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 			return net.ErrClosed
 		case <-t.C:
 		}
+		if full, err := c.lookOnce(ctx, to, head, p, fds); err != nil || !full {
+			return err
+		}
 	}
+}
+
+// lookOnce takes a turn to try to send to an address.
+func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
+	if err := c.sending.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.sending.pass()
+	if err := c.prepare(to, head, p, fds); err != nil {
+		return false, err
+	}
+	defer c.out.forget()
+	err = c.sendWaiting(ctx, true, false)
+	return c.out.wait, err
 }
 
 // Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
