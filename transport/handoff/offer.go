@@ -293,7 +293,7 @@ type Deadlines struct {
 	Freeze  time.Duration // old owner: Freeze; new one: how long it waits for the first of what is offered: 15 s
 	Offer   time.Duration // descriptors and state: 5 s
 	Stage   time.Duration // what the new owner makes of them: 10 s
-	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: how long it waits for the token: 5 s
+	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: to wait for the token, and to start: 5 s
 	Goodbye time.Duration // new owner: for the old one's Release; old one: to say so: 5 s
 }
 

@@ -32,6 +32,7 @@ type thing struct {
 	started, discarded int
 	got                []byte
 	stageErr, startErr error
+	startHook          func(context.Context)
 }
 
 func newThing(t testing.TB, descriptors, bytes int) *thing {
@@ -58,8 +59,14 @@ func (x *thing) Descriptors() []int { return x.fds }
 func (x *thing) Thaw()              { x.thawed++ }
 func (x *thing) Release() error     { x.released++; return nil }
 
-func (x *thing) Start(context.Context) error { x.started++; return x.startErr }
-func (x *thing) Discard() error              { x.discarded++; return nil }
+func (x *thing) Discard() error { x.discarded++; return nil }
+func (x *thing) Start(ctx context.Context) error {
+	x.started++
+	if x.startHook != nil {
+		x.startHook(ctx)
+	}
+	return x.startErr
+}
 
 func (x *thing) offer() *Offer {
 	return &Offer{Freeze: func(context.Context) (Frozen, error) { return x, nil }}
@@ -193,6 +200,30 @@ func TestStartFails(t *testing.T) {
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
 	require.Equal(t, 1, x.released)
+}
+
+// A new owner whose caller loses patience once the token is read starts even so, and says so.
+func TestPatienceEndsWithTheToken(t *testing.T) {
+	x := newThing(t, 1, 1)
+	one, other := channels(t)
+	ctx, cancel := context.WithCancel(soon(t))
+	a := x.acceptance()
+	x.startHook = func(ctx context.Context) {
+		require.NoError(t, ctx.Err())
+		_, bounded := ctx.Deadline()
+		require.True(t, bounded)
+	}
+	a.Reached = func(p Point) {
+		if p == HeirOwns {
+			cancel()
+		}
+	}
+	done := make(chan error, 1)
+	go func() { _, err := x.offer().Give(soon(t), one); done <- err }()
+	_, err := a.Take(ctx, other)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
 // One that comes while another hand-off goes on is told so.
