@@ -139,9 +139,13 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 }
 
 // SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
-// with messages or as it likes. The pair is of the kind that SocketPair makes.
+// with messages or as it likes. Over a stream the pair is one of streams, as libchan's peers expect, else of the kind that SocketPair makes.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
-	local, remote, err := SocketPair()
+	kind := pairKind
+	if !m.conn.Packets() {
+		kind = syscall.SOCK_STREAM
+	}
+	local, remote, err := pairOf(kind)
 	if err != nil {
 		return nil, err
 	}
@@ -351,8 +355,10 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 
 // SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by
 // themselves, or a stream where there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
-func SocketPair() (one, other *os.File, err error) {
-	fds, err := socketPair()
+func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
+
+func pairOf(kind int) (one, other *os.File, err error) {
+	fds, err := socketPair(kind)
 	if err != nil {
 		return nil, nil, failed("socketpair", nil, err)
 	}
