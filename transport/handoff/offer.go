@@ -215,16 +215,14 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 	return sha256.Sum256(state), err
 }
 
-// state goes in a memory file where it is long and there are such, else in pieces.
+// state goes in a memory file where it is long and one is to be had, else in pieces. A filter of system calls, or a want of descriptors, is
+// no reason to stay.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
 		fd, err := sealedFile(stateName, p)
 		if err == nil {
 			err = g.send(ctx, kindStateFile, appendCounts(nil, 0, len(p)), fd)
 			return errors.Join(err, closeFD(fd))
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return err
 		}
 	}
 	return g.chunks(ctx, kindState, p, OwnerStateHalf)
