@@ -26,8 +26,8 @@ const rawMax = 256 << 10
 // with the first byte that they were sent with, or with bytes glued in front of it.
 //
 // All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as their
-// contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless
-// they must wait under a context that can be cancelled.
+// contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending
+// and receiving allocate nothing on Linux, unless they must wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone has the socket
 	alone *lone
@@ -362,8 +362,8 @@ func (c *Conn) lookToSend() error {
 	return c.outward.park(c.sendReady)
 }
 
-// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue, which
-// it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
+// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
+// which it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	if single(ctx) {
 		return os.ErrDeadlineExceeded

@@ -139,7 +139,7 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 }
 
 // SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
-// with messages or as it likes. Over a stream the pair is one of streams, as libchan's peers expect, else of the kind that SocketPair makes.
+// with messages or as it likes. Over a stream the pair is one of streams, as libchan has it, else of the kind that SocketPair makes.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
 	kind := pairKind
 	if !m.conn.Packets() {

@@ -370,6 +370,33 @@ func TestMessageNobodyLooks(t *testing.T) {
 	}
 }
 
+// What a socket had no room for while nobody looked comes when somebody does, and has its time from then on.
+func TestLongMessageNobodyLooks(t *testing.T) {
+	noLeak(t)
+	const part = 3 * firstBuffer / 2
+	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+	sendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
+	later := func() error {
+		_, _, err := m.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		m.rest.began = m.rest.began.Add(-m.rest.limit)
+		return err
+	}
+	require.NotErrorIs(t, later(), ErrLate)
+	for range 2 {
+		sendRaw(t, a, make([]byte, part), nil)
+		require.NotErrorIs(t, later(), ErrLate)
+	}
+	sendRaw(t, a, make([]byte, part), nil)
+	data, _, err := m.Receive(soon(t))
+	require.NoError(t, err)
+	require.Len(t, data, 3*part)
+
+	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
+	require.NotErrorIs(t, later(), ErrLate)
+	require.ErrorIs(t, later(), ErrLate, "it had its time")
+}
+
 // A context that ends within a message loses nothing of it.
 func TestMessageGoesOn(t *testing.T) {
 	for name, patience := range impatient(t) {
