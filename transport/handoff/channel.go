@@ -60,15 +60,18 @@ func ChannelPair() (*Channel, *os.File, error) {
 	return ch, theirs, nil
 }
 
-// FileChannel makes a channel of a file, which is closed on success.
+// FileChannel makes a channel of a file, which is closed on success; else it stays the caller's.
 func FileChannel(f *os.File) (*Channel, error) {
-	conn, err := FileConn(f)
+	conn, err := sharedConn(f)
 	if err != nil {
 		return nil, err
 	}
 	ch, err := NewChannel(conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if err := f.Close(); err != nil {
+		return nil, failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
 	}
 	if !ch.known || ch.peer.PID == os.Getppid() { // the pair was made by a process that may have passed its end on
 		ch.known = false

@@ -368,6 +368,18 @@ func pairOf(kind int) (one, other *os.File, err error) {
 // FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's:
 // ENOTSOCK for no socket, EAFNOSUPPORT for one of another family.
 func FileConn(f *os.File) (*net.UnixConn, error) {
+	c, err := sharedConn(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, failed("adopt", transport.FromNetAddr(c.LocalAddr()), errors.Join(err, c.Close()))
+	}
+	return c, nil
+}
+
+// sharedConn is FileConn that leaves f open.
+func sharedConn(f *os.File) (*net.UnixConn, error) {
 	var s Socket
 	if err := Lend(func(fds []int) (err error) { s, err = Inspect(fds[0]); return err }, f); err != nil {
 		return nil, err
@@ -378,9 +390,6 @@ func FileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, failed("adopt", s.Local, err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, failed("adopt", s.Local, errors.Join(err, c.Close()))
 	}
 	return c.(*net.UnixConn), nil
 }

@@ -205,6 +205,21 @@ func TestFileConn(t *testing.T) {
 	require.NoError(t, other.Close())
 }
 
+// A file that cannot be a channel stays the caller's.
+func TestFileChannel(t *testing.T) {
+	noLeak(t)
+	a, b := rawPair(t, unix.SOCK_STREAM)
+	defer unix.Close(b)
+	f := os.NewFile(uintptr(a), "stream")
+	_, err := FileChannel(f)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.NoError(t, f.Close())
+	f = open(t, "f")
+	_, err = FileChannel(f)
+	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	require.NoError(t, f.Close())
+}
+
 // More attachments than one are closed but the first.
 func TestSurplusAttachments(t *testing.T) {
 	for name, kind := range messageKinds {

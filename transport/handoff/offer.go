@@ -283,8 +283,8 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	return h, err
 }
 
-// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Offer,
-// Stage and Take at most.
+// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Freeze,
+// Offer, Stage and Take at most.
 type Deadlines struct {
 	Hello   time.Duration // the other's words of greeting: 5 s
 	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s
