@@ -254,11 +254,12 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
 	_, err := g.receive(waiting, kindDone)
 	cancel()
-	back, e := false, error(nil)
-	if err != nil {
-		if back, e = g.token.takeBack(); e != nil { // cannot be on a pipe of one's own; nobody may own twice
-			err = errors.Join(err, e)
-		}
+	back, e := g.token.takeBack()
+	if e != nil { // cannot be on a pipe of one's own; nobody may own twice
+		err = errors.Join(err, e)
+	}
+	if back && err == nil {
+		err = malformed("it says that it runs")
 	}
 	e = g.token.close()
 	h := Handed{Moved: !back, Peer: g.ch.peer, Silence: time.Since(g.began)}

@@ -314,6 +314,7 @@ func TestHostileHeir(t *testing.T) {
 		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
 		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
 		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
+		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), StepCommit, ErrNotTaken},
 		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))), StepCommit, ErrOther},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
