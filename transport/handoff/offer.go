@@ -18,6 +18,9 @@ import (
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
+	// Count tells at hello how many descriptors there are by now, at least, and takes the place of Terms.Descriptors: if the new owner does
+	// not take as many, nothing stops. Optional.
+	Count func() int
 	// Static gives what the new owner may build while the old one still runs. Optional; nil: nothing.
 	Static func(ctx context.Context) ([]byte, error)
 	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends with Deadlines.Freeze.
@@ -141,10 +144,14 @@ func (g *giving) hello(caller context.Context) error {
 	if err := lacking("plug-in", g.o.Terms.Plugins, theirs.Plugins); err != nil {
 		return err
 	}
-	if n := g.o.Terms.Descriptors; n > theirs.Descriptors {
+	ours := g.o.Terms
+	if g.o.Count != nil {
+		ours.Descriptors = g.o.Count()
+	}
+	if n := ours.Descriptors; n > theirs.Descriptors {
 		return fmt.Errorf("%w: some %d descriptors, and it takes %d", ErrLimit, n, theirs.Descriptors)
 	}
-	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), g.o.Terms})); err != nil {
+	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
 	}
 	_, err = g.receive(ctx, kindReady)

@@ -155,6 +155,9 @@ func TestRefused(t *testing.T) {
 		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
 		{"another one", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.What, a.Terms.What = "one", "other" }, StepHello, ErrOther, false},
 		{"too many expected", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Descriptors, a.Terms.Descriptors = 10, 9 }, StepHello, ErrLimit, false},
+		{"too many by now", func(x *thing, o *Offer, a *Acceptance) {
+			o.Count, a.Terms.Descriptors = func() int { return len(x.fds) }, 2
+		}, StepHello, ErrLimit, false},
 		{"too many", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Descriptors = 2 }, StepOffer, ErrLimit, true},
 		{"too long", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.StateBytes = 2 }, StepOffer, ErrLimit, true},
 		{"no static state", func(_ *thing, o *Offer, _ *Acceptance) {
