@@ -86,6 +86,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		if err != nil {
 			return nil, nil, err
 		}
+		c.offer.Count = descriptors(n)
 		c.run(ctx, freezer(n.Freeze), nil, errOut)
 		return n, c, nil
 	}
@@ -100,9 +101,13 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		return nil, nil, err
 	}
 	n := staged.Node()
+	c.offer.Count = descriptors(n)
 	c.run(ctx, freezer(n.Freeze), h.control, errOut)
 	return n, c, nil
 }
+
+// descriptors counts those that a node has, at least: one for each connection.
+func descriptors(n *nodes.Node) func() int { return func() int { return len(n.Peers()) } }
 
 // freezer is what stops a node, or a front.
 func freezer[F handoff.Frozen](freeze func(context.Context) (F, error)) func(context.Context) (handoff.Frozen, error) {

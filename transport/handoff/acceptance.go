@@ -28,7 +28,7 @@ type Acceptance struct {
 }
 
 // A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it
-// is not to be.
+// is not to be. ctx ends with Deadlines.Take.
 type Staged interface {
 	Start(ctx context.Context) error
 	Discard() error
@@ -42,7 +42,8 @@ type Taken struct {
 
 // Take takes over what the other end of the channel offers. Without an error this process is the owner, and what was staged has been
 // started. A *HandoffError that Owns says that it is the owner as well, and what is wrong: Start has failed, or the old owner did not say
-// goodbye, which matters to nobody. After any other error this process owns nothing. Take closes nothing of the channel's.
+// goodbye, which matters to nobody. After any other error this process owns nothing. Once it is the owner, the end of ctx changes nothing.
+// Take closes nothing of the channel's.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	static, err := t.take(ctx)
@@ -81,12 +82,19 @@ func (t *taking) take(ctx context.Context) (static []byte, err error) {
 	t.owns = true
 	t.pass(HeirOwns)
 	_ = token.Close()
-	if err := staged.Start(ctx); err != nil {
+	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for the word
+	if err := t.start(ctx, staged); err != nil {
 		err = t.fail(StepTake, err)
 		return static, errors.Join(err, t.part(ctx))
 	}
 	t.pass(HeirStarted)
 	return static, t.part(ctx)
+}
+
+func (t *taking) start(ctx context.Context, s Staged) error {
+	ctx, cancel := context.WithTimeout(ctx, t.d.Take)
+	defer cancel()
+	return s.Start(ctx)
 }
 
 // hello finds out whether the two can do it at all.

@@ -60,15 +60,18 @@ func ChannelPair() (*Channel, *os.File, error) {
 	return ch, theirs, nil
 }
 
-// FileChannel makes a channel of a file, which is closed on success.
+// FileChannel makes a channel of a file, which is closed on success; else it stays the caller's.
 func FileChannel(f *os.File) (*Channel, error) {
-	conn, err := FileConn(f)
+	conn, err := sharedConn(f)
 	if err != nil {
 		return nil, err
 	}
 	ch, err := NewChannel(conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if err := f.Close(); err != nil {
+		return nil, failed("channel", ch.conn.peer, errors.Join(err, ch.Close()))
 	}
 	if !ch.known || ch.peer.PID == os.Getppid() { // the pair was made by a process that may have passed its end on
 		ch.known = false
@@ -102,16 +105,13 @@ func (ch *Channel) note(pid int) {
 	}
 }
 
-// next receives a packet, valid until the next call. io.EOF is the end.
+// next receives a packet, valid until the next call. io.EOF is the end, and ECONNRESET that of who has not read all.
 func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, error) {
 	if p := ch.unread; p != nil {
 		ch.unread = nil
 		return p, nil
 	}
 	n, err := ch.conn.Receive(ctx, ch.buf, set, room)
-	if errors.Is(err, syscall.ECONNRESET) { // it has closed without reading all: said once, and what it has said before is still to be read
-		n, err = ch.conn.Receive(ctx, ch.buf, set, room)
-	}
 	return ch.buf[:max(n, 0)], err
 }
 

@@ -26,8 +26,8 @@ const rawMax = 256 << 10
 // with the first byte that they were sent with, or with bytes glued in front of it.
 //
 // All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as their
-// contexts let them. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending and receiving allocate nothing on Linux, unless
-// they must wait under a context that can be cancelled.
+// contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending
+// and receiving allocate nothing on Linux, unless they must wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone has the socket
 	alone *lone
@@ -41,6 +41,7 @@ type Conn struct {
 	sendReady, recvReady func(uintptr) bool
 	outward, inward      direction
 	broken               bool        // under sending: part of a message went out, and the rest did not
+	reset                bool        // under receiving: the peer has closed, and not read all
 	credentials          atomic.Bool // come with each packet
 }
 
@@ -251,28 +252,27 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 		}
 	}
 	if err == nil {
-		err = c.sendWaiting(ctx, to, full)
+		err = c.sendWaiting(ctx, to != nil && pollsOwnBufferOnly, full)
 	}
+	full = err == nil && o.wait
 	o.forget()
 	c.sending.pass()
+	if full {
+		err = c.sendByLooking(ctx, to, head, p, fds)
+	}
 	return c.notSent(to, err)
 }
 
-// sendWaiting sends what is not out yet. full says that there was no room just now.
-func (c *Conn) sendWaiting(ctx context.Context, to transport.Addr, full bool) (err error) {
+// sendWaiting sends what is not out yet. full says that there was no room just now. Where the poller cannot tell of room, which looks says,
+// o.wait is left if there is still none.
+func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 	o := &c.out
-	o.wait = true
-	switch {
-	case to != nil && pollsOwnBufferOnly:
-		err = c.sendByLooking(ctx)
-	case !full:
+	if o.wait = true; !full {
 		err = c.lookToSend()
-		fallthrough
-	default:
-		if err == nil && o.wait {
-			o.once = false
-			err = wait(ctx, &c.outward, c.sendReady)
-		}
+	}
+	if err == nil && o.wait && !looks {
+		o.once = false
+		err = wait(ctx, &c.outward, c.sendReady)
 	}
 	if err == nil {
 		err = o.err
@@ -362,20 +362,13 @@ func (c *Conn) lookToSend() error {
 	return c.outward.park(c.sendReady)
 }
 
-// sendByLooking sends to an address. The poller looks at our own buffer only, never at the receiver's queue, which it would try again and
-// again; so this looks by itself.
-func (c *Conn) sendByLooking(ctx context.Context) error {
-	o := &c.out
+// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
+// which it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
+func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	if single(ctx) {
+		return os.ErrDeadlineExceeded
+	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.lookToSend(); err != nil || !o.wait {
-			return err
-		}
-		if single(ctx) {
-			return os.ErrDeadlineExceeded
-		}
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -386,15 +379,33 @@ func (c *Conn) sendByLooking(ctx context.Context) error {
 			return net.ErrClosed
 		case <-t.C:
 		}
+		if full, err := c.lookOnce(ctx, to, head, p, fds); err != nil || !full {
+			return err
+		}
 	}
+}
+
+// lookOnce takes a turn to try to send to an address.
+func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
+	if err := c.sending.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.sending.pass()
+	if err := c.prepare(to, head, p, fds); err != nil {
+		return false, err
+	}
+	defer c.out.forget()
+	err = c.sendWaiting(ctx, true, false)
+	return c.out.wait, err
 }
 
 // Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
 // set, and none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; on a
-// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. A packet longer
-// than p is ErrTruncated, more descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message
-// is gone, n says how much of it is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room
-// beyond MaxDescriptors, and for an empty p on a stream: then nothing is read.
+// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. The end is
+// ECONNRESET if the peer has closed without reading all; what it has sent comes before that. A packet longer than p is ErrTruncated, more
+// descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it
+// is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room beyond MaxDescriptors, and for an
+// empty p on a stream: then nothing is read.
 func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
 	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), err
@@ -440,7 +451,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 			err = i.came(int(n), credentials)
 		case again(errno):
 			none = true
-		case !interrupted(errno):
+		case !interrupted(errno) && !c.resets(errno):
 			err = errno // the kernel says some things once only
 		}
 	}
@@ -495,6 +506,9 @@ func (c *Conn) received(set *FDSet, err error) error {
 	}
 	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
 		i.from, i.cred = nil, noCred
+		if c.reset {
+			return failed("receive", c.peer, syscall.ECONNRESET)
+		}
 		return io.EOF
 	}
 	return nil
@@ -506,7 +520,7 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	for {
 		err := i.receive(int(fd), c.credentials.Load())
 		switch {
-		case interrupted(err):
+		case interrupted(err), c.resets(err):
 			continue
 		case again(err):
 			i.wait, i.err = true, nil
@@ -515,6 +529,16 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 		i.err = err
 		return true
 	}
+}
+
+// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, and
+// in front of what that has sent before; here it comes in the end's place.
+func (c *Conn) resets(err error) bool {
+	if c.kind != syscall.SOCK_SEQPACKET || err != syscall.ECONNRESET || c.reset {
+		return false
+	}
+	c.reset = true
+	return true
 }
 
 // wait calls try, which has failed once, until it is done, in the poller.

@@ -122,8 +122,8 @@ func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 	return conn, failed("accept", transport.FromNetAddr(c.l.Addr()), err)
 }
 
-// Hear reads what a visitor wants. One who is of another user (ErrForbidden), says nothing in five seconds, or something that makes no
-// sense (ErrMalformed), is refused. The connection is the visit's, and closed on failure.
+// Hear reads what a visitor wants. It fails for one who is of another user (ErrForbidden), says nothing in five seconds, or something that
+// makes no sense (ErrMalformed), who is told. The connection is the visit's, and closed on failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {

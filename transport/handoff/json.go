@@ -18,7 +18,8 @@ import (
 // A JSONSocket exchanges JSON documents, each with a set of descriptors, as single datagrams of a UNIX socket. There is no connection: a
 // server answers the address that a request came from. This is jsoncomm of osbuild in its first form; JSONConn is today's.
 //
-// Methods may be called concurrently.
+// Methods may be called concurrently. An answer that waits for its receiver's room holds up no other; but what clients have not read takes
+// room in the server's own send buffer (SO_SNDBUF), and whoever serves clients that may not read had better take a JSONConn for each.
 type JSONSocket struct {
 	conn *Conn
 	peer func(Cred) error

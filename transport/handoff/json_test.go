@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -249,4 +250,63 @@ func FuzzJSON(f *testing.F) {
 		require.Equal(t, int(fds), set.Len())
 		require.NoError(t, set.Close())
 	})
+}
+
+// A waited tells when somebody waits for its end.
+type waited struct {
+	context.Context
+	once  sync.Once
+	waits chan struct{}
+}
+
+func (w *waited) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.waits) })
+	return w.Context.Done()
+}
+
+// A client that does not read keeps its own answers waiting, and nobody else's.
+func TestJSONClientThatDoesNotRead(t *testing.T) {
+	noLeak(t)
+	other, server := jsonSockets(t, nil)
+	hung, err := NewJSONClient(nil)
+	require.NoError(t, err)
+	defer hung.Close()
+	count := 1
+	fill := func(from *JSONSocket) {
+		for err = nil; err == nil; count++ {
+			err = from.SendTo(transport.NoWait(), hung.Addr(), count)
+		}
+		count--
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+	for range 4 { // others fill its queue, for what it has not read fills the buffers of those who sent it, too
+		filler, err := NewJSONClient(nil)
+		require.NoError(t, err)
+		defer filler.Close()
+		fill(filler)
+	}
+	fill(server)
+	f := file(t, "f")
+	ctx := &waited{Context: soon(t), waits: make(chan struct{})}
+	sent := make(chan error, 1)
+	go func() { sent <- server.SendTo(ctx, hung.Addr(), "late", f) }()
+	<-ctx.waits
+	require.NoError(t, server.SendTo(soon(t), other.Addr(), "at once"), "its own buffer has room")
+	var got any
+	fds, _, err := other.Recv(soon(t), &got)
+	require.NoError(t, err)
+	require.NoError(t, fds.Close())
+	require.Equal(t, "at once", got)
+	for range count {
+		fds, _, err := hung.Recv(soon(t), &got)
+		require.NoError(t, err)
+		if fds.Len() > 0 {
+			fd, err := fds.FD(0)
+			require.NoError(t, err)
+			require.Equal(t, "f", content(t, fd))
+		}
+		require.NoError(t, fds.Close())
+	}
+	require.Equal(t, "late", got)
+	require.NoError(t, <-sent)
 }

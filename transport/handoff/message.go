@@ -139,9 +139,13 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 }
 
 // SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
-// with messages or as it likes. The pair is of the kind that SocketPair makes.
+// with messages or as it likes. Over a stream the pair is one of streams, as libchan has it, else of the kind that SocketPair makes.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
-	local, remote, err := SocketPair()
+	kind := pairKind
+	if !m.conn.Packets() {
+		kind = syscall.SOCK_STREAM
+	}
+	local, remote, err := pairOf(kind)
 	if err != nil {
 		return nil, err
 	}
@@ -157,10 +161,10 @@ func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn,
 }
 
 // Receive waits for the next message and returns its payload and its attachment, nil if it has none. More descriptors than one are closed,
-// but the first. io.EOF is the end between two messages. A context that ends loses nothing. ErrTruncated for a packet beyond the limit,
-// which is gone, and ErrDescriptorsLost, beside the payload: the next message can be received. Over a stream every error is final: EMSGSIZE
-// for a message beyond the limit, ErrMalformed for an attachment that is announced and did not come, io.ErrUnexpectedEOF, ErrLate for a
-// rest that did not come in time.
+// but the first. io.EOF is the end between two messages, ECONNRESET that of a peer who has closed without reading all. A context that ends
+// loses nothing. ErrTruncated for a packet beyond the limit, which is gone, and ErrDescriptorsLost, beside the payload: the next message
+// can be received. Over a stream every error is final: EMSGSIZE for a message beyond the limit, ErrMalformed for an attachment that is
+// announced and did not come, io.ErrUnexpectedEOF, ErrLate for a rest that did not come in time.
 //
 // On systems other than Linux a packet with neither payload nor attachment looks like the end.
 func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err error) {
@@ -351,8 +355,10 @@ func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixCo
 
 // SocketPair makes two connected UNIX sockets without names, close-on-exec: of sequenced packets, where messages keep their boundaries by
 // themselves, or a stream where there are none (darwin). Both are the caller's. errors.ErrUnsupported on windows.
-func SocketPair() (one, other *os.File, err error) {
-	fds, err := socketPair()
+func SocketPair() (one, other *os.File, err error) { return pairOf(pairKind) }
+
+func pairOf(kind int) (one, other *os.File, err error) {
+	fds, err := socketPair(kind)
 	if err != nil {
 		return nil, nil, failed("socketpair", nil, err)
 	}
@@ -362,6 +368,18 @@ func SocketPair() (one, other *os.File, err error) {
 // FileConn makes a connection of a file that is a UNIX socket, an attachment say. On success f is closed; else it stays the caller's:
 // ENOTSOCK for no socket, EAFNOSUPPORT for one of another family.
 func FileConn(f *os.File) (*net.UnixConn, error) {
+	c, err := sharedConn(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, failed("adopt", transport.FromNetAddr(c.LocalAddr()), errors.Join(err, c.Close()))
+	}
+	return c, nil
+}
+
+// sharedConn is FileConn that leaves f open.
+func sharedConn(f *os.File) (*net.UnixConn, error) {
 	var s Socket
 	if err := Lend(func(fds []int) (err error) { s, err = Inspect(fds[0]); return err }, f); err != nil {
 		return nil, err
@@ -372,9 +390,6 @@ func FileConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, failed("adopt", s.Local, err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, failed("adopt", s.Local, errors.Join(err, c.Close()))
 	}
 	return c.(*net.UnixConn), nil
 }

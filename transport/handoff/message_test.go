@@ -154,10 +154,24 @@ func TestSendPipe(t *testing.T) {
 			require.Equal(t, "sql", string(data))
 			served, err := FileConn(f)
 			require.NoError(t, err)
+			raw, err := served.SyscallConn()
+			require.NoError(t, err)
+			got, err := socketKind(raw)
+			require.NoError(t, err)
+			require.Equal(t, kind, got)
 			require.NoError(t, Send(ctx, served, []byte("hello"), nil))
 			data, _, err = Receive(ctx, endpoint)
 			require.NoError(t, err)
 			require.Equal(t, "hello", string(data))
+			if kind == unix.SOCK_STREAM { // others read the header first
+				require.NoError(t, Send(ctx, endpoint, []byte("hello"), nil))
+				head, rest := make([]byte, frameHeader), make([]byte, 5)
+				_, err = io.ReadFull(served, head)
+				require.NoError(t, err)
+				_, err = io.ReadFull(served, rest)
+				require.NoError(t, err)
+				require.Equal(t, "hello", string(rest))
+			}
 			require.NoError(t, served.Close())
 			_, _, err = Receive(ctx, endpoint)
 			require.Equal(t, io.EOF, err)
@@ -189,6 +203,21 @@ func TestFileConn(t *testing.T) {
 	require.ErrorIs(t, one.Close(), os.ErrClosed)
 	require.NoError(t, c.Close())
 	require.NoError(t, other.Close())
+}
+
+// A file that cannot be a channel stays the caller's.
+func TestFileChannel(t *testing.T) {
+	noLeak(t)
+	a, b := rawPair(t, unix.SOCK_STREAM)
+	defer unix.Close(b)
+	f := os.NewFile(uintptr(a), "stream")
+	_, err := FileChannel(f)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.NoError(t, f.Close())
+	f = open(t, "f")
+	_, err = FileChannel(f)
+	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	require.NoError(t, f.Close())
 }
 
 // More attachments than one are closed but the first.
@@ -354,6 +383,33 @@ func TestMessageNobodyLooks(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.NotErrorIs(t, err, ErrLate)
 	}
+}
+
+// What a socket had no room for while nobody looked comes when somebody does, and has its time from then on.
+func TestLongMessageNobodyLooks(t *testing.T) {
+	noLeak(t)
+	const part = 3 * firstBuffer / 2
+	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+	sendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
+	later := func() error {
+		_, _, err := m.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		m.rest.began = m.rest.began.Add(-m.rest.limit)
+		return err
+	}
+	require.NotErrorIs(t, later(), ErrLate)
+	for range 2 {
+		sendRaw(t, a, make([]byte, part), nil)
+		require.NotErrorIs(t, later(), ErrLate)
+	}
+	sendRaw(t, a, make([]byte, part), nil)
+	data, _, err := m.Receive(soon(t))
+	require.NoError(t, err)
+	require.Len(t, data, 3*part)
+
+	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
+	require.NotErrorIs(t, later(), ErrLate)
+	require.ErrorIs(t, later(), ErrLate, "it had its time")
 }
 
 // A context that ends within a message loses nothing of it.

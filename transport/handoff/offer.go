@@ -18,6 +18,9 @@ import (
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
+	// Count tells at hello how many descriptors there are by now, at least, and takes the place of Terms.Descriptors: if the new owner does
+	// not take as many, nothing stops. Optional.
+	Count func() int
 	// Static gives what the new owner may build while the old one still runs. Optional; nil: nothing.
 	Static func(ctx context.Context) ([]byte, error)
 	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends with Deadlines.Freeze.
@@ -141,10 +144,14 @@ func (g *giving) hello(caller context.Context) error {
 	if err := lacking("plug-in", g.o.Terms.Plugins, theirs.Plugins); err != nil {
 		return err
 	}
-	if n := g.o.Terms.Descriptors; n > theirs.Descriptors {
+	ours := g.o.Terms
+	if g.o.Count != nil {
+		ours.Descriptors = g.o.Count()
+	}
+	if n := ours.Descriptors; n > theirs.Descriptors {
 		return fmt.Errorf("%w: some %d descriptors, and it takes %d", ErrLimit, n, theirs.Descriptors)
 	}
-	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), g.o.Terms})); err != nil {
+	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
 	}
 	_, err = g.receive(ctx, kindReady)
@@ -215,16 +222,14 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 	return sha256.Sum256(state), err
 }
 
-// state goes in a memory file where it is long and there are such, else in pieces.
+// state goes in a memory file where it is long and one is to be had, else in pieces. A filter of system calls, or a want of descriptors, is
+// no reason to stay.
 func (g *giving) state(ctx context.Context, p []byte) error {
 	if len(p) > longState && slices.Contains(g.limit.Know, featureMemoryFile) {
 		fd, err := sealedFile(stateName, p)
 		if err == nil {
 			err = g.send(ctx, kindStateFile, appendCounts(nil, 0, len(p)), fd)
 			return errors.Join(err, closeFD(fd))
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return err
 		}
 	}
 	return g.chunks(ctx, kindState, p, OwnerStateHalf)
@@ -256,11 +261,12 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	waiting, cancel := context.WithTimeout(ctx, g.d.Take)
 	_, err := g.receive(waiting, kindDone)
 	cancel()
-	back, e := false, error(nil)
-	if err != nil {
-		if back, e = g.token.takeBack(); e != nil { // cannot be on a pipe of one's own; nobody may own twice
-			err = errors.Join(err, e)
-		}
+	back, e := g.token.takeBack()
+	if e != nil { // cannot be on a pipe of one's own; nobody may own twice
+		err = errors.Join(err, e)
+	}
+	if back && err == nil {
+		err = malformed("it says that it runs")
 	}
 	e = g.token.close()
 	h := Handed{Moved: !back, Peer: g.ch.peer, Silence: time.Since(g.began)}
@@ -285,15 +291,15 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	return h, err
 }
 
-// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Offer,
-// Stage and Take at most.
+// Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Freeze,
+// Offer, Stage and Take at most.
 type Deadlines struct {
 	Hello   time.Duration // the other's words of greeting: 5 s
 	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s
 	Freeze  time.Duration // old owner: Freeze; new one: how long it waits for the first of what is offered: 15 s
 	Offer   time.Duration // descriptors and state: 5 s
 	Stage   time.Duration // what the new owner makes of them: 10 s
-	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: how long it waits for the token: 5 s
+	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: to wait for the token, and to start: 5 s
 	Goodbye time.Duration // new owner: for the old one's Release; old one: to say so: 5 s
 }
 

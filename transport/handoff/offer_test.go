@@ -32,6 +32,7 @@ type thing struct {
 	started, discarded int
 	got                []byte
 	stageErr, startErr error
+	startHook          func(context.Context)
 }
 
 func newThing(t testing.TB, descriptors, bytes int) *thing {
@@ -58,8 +59,14 @@ func (x *thing) Descriptors() []int { return x.fds }
 func (x *thing) Thaw()              { x.thawed++ }
 func (x *thing) Release() error     { x.released++; return nil }
 
-func (x *thing) Start(context.Context) error { x.started++; return x.startErr }
-func (x *thing) Discard() error              { x.discarded++; return nil }
+func (x *thing) Discard() error { x.discarded++; return nil }
+func (x *thing) Start(ctx context.Context) error {
+	x.started++
+	if x.startHook != nil {
+		x.startHook(ctx)
+	}
+	return x.startErr
+}
 
 func (x *thing) offer() *Offer {
 	return &Offer{Freeze: func(context.Context) (Frozen, error) { return x, nil }}
@@ -148,6 +155,9 @@ func TestRefused(t *testing.T) {
 		{"feature of the heir", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Require, o.Terms.Know = []string{"b"}, []string{"a"} }, StepHello, ErrUnknown, false},
 		{"another one", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.What, a.Terms.What = "one", "other" }, StepHello, ErrOther, false},
 		{"too many expected", func(_ *thing, o *Offer, a *Acceptance) { o.Terms.Descriptors, a.Terms.Descriptors = 10, 9 }, StepHello, ErrLimit, false},
+		{"too many by now", func(x *thing, o *Offer, a *Acceptance) {
+			o.Count, a.Terms.Descriptors = func() int { return len(x.fds) }, 2
+		}, StepHello, ErrLimit, false},
 		{"too many", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Descriptors = 2 }, StepOffer, ErrLimit, true},
 		{"too long", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.StateBytes = 2 }, StepOffer, ErrLimit, true},
 		{"no static state", func(_ *thing, o *Offer, _ *Acceptance) {
@@ -193,6 +203,30 @@ func TestStartFails(t *testing.T) {
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
 	require.Equal(t, 1, x.released)
+}
+
+// A new owner whose caller loses patience once the token is read starts even so, and says so.
+func TestPatienceEndsWithTheToken(t *testing.T) {
+	x := newThing(t, 1, 1)
+	one, other := channels(t)
+	ctx, cancel := context.WithCancel(soon(t))
+	a := x.acceptance()
+	x.startHook = func(ctx context.Context) {
+		require.NoError(t, ctx.Err())
+		_, bounded := ctx.Deadline()
+		require.True(t, bounded)
+	}
+	a.Reached = func(p Point) {
+		if p == HeirOwns {
+			cancel()
+		}
+	}
+	done := make(chan error, 1)
+	go func() { _, err := x.offer().Give(soon(t), one); done <- err }()
+	_, err := a.Take(ctx, other)
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
 
 // One that comes while another hand-off goes on is told so.
@@ -283,6 +317,7 @@ func TestHostileHeir(t *testing.T) {
 		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
 		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
 		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
+		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), StepCommit, ErrNotTaken},
 		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))), StepCommit, ErrOther},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,10 @@ import (
 
 // Without UNIX sockets that carry descriptors nothing of this package works: NewConn says so.
 
-const pollsOwnBufferOnly = false
+const (
+	pollsOwnBufferOnly = false
+	pairKind           = syscall.SOCK_STREAM
+)
 
 type outSystem struct{}
 
@@ -33,7 +36,7 @@ func closeFD(int) error                        { return errors.ErrUnsupported }
 
 func pending(*net.UnixListener) (bool, error)   { return false, errors.ErrUnsupported }
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }
-func socketPair() ([2]int, error)               { return [2]int{}, errors.ErrUnsupported }
+func socketPair(int) ([2]int, error)            { return [2]int{}, errors.ErrUnsupported }
 
 type pin struct{}
 

@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func NewForwarderConn(conn *net.UnixConn) (*Forwarder, error) {
 }
 
 // Connect connects to the receiver. EISCONN if it is connected, EAGAIN if the receiver has no room for another connection that it has not
-// accepted. It may be called again after Close, and after a Push that failed.
+// accepted. It may be called again after Close, and after a Push that closed the connection.
 func (f *Forwarder) Connect(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,9 +123,10 @@ func (f *Forwarder) Close() error {
 }
 
 // Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
-// It does not wait. EINVAL for a session that cannot be, ENOTCONN without a connection: nothing is sent then, and the Forwarder stays as it
-// is. Every other error closes the connection, which may have part of the session on it, and Push is refused until the next Connect: EAGAIN
-// if the receiver does not keep up.
+// It does not wait. Where nothing has gone out the Forwarder stays as it is: EINVAL for a session that cannot be, EBADF for a descriptor
+// that is not open, ENOTCONN without a connection, EAGAIN if the receiver has no room. An error with part of the session on the connection,
+// transport.ErrPoisoned and EAGAIN as a rule, closes it, and so does EPIPE, when the receiver is gone: Push is refused until the next
+// Connect.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,11 +149,13 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 	}
 	f.one[0] = fd
 	n, err := f.conn.tryParts(f.head, data, f.one[:])
-	if whole := len(f.head) + len(data); err == nil && n < whole {
-		err = fmt.Errorf("the receiver took %d of %d bytes: %w", n, whole, syscall.EAGAIN)
-	}
-	if err == nil {
+	switch whole := len(f.head) + len(data); {
+	case n == whole:
 		return nil
+	case n > 0:
+		err = fmt.Errorf("%w: the receiver took %d of %d bytes: %w", transport.ErrPoisoned, n, whole, cmp.Or(err, error(syscall.EAGAIN)))
+	case !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
+		return err
 	}
 	f.last = err
 	_ = f.conn.Close()

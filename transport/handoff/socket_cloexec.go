@@ -8,8 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func socketPair() ([2]int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// pairKind is the kind of sockets that SocketPair makes.
+const pairKind = unix.SOCK_SEQPACKET
+
+func socketPair(kind int) ([2]int, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	return fds, os.NewSyscallError("socketpair", err)
 }
 

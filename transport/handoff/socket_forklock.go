@@ -10,10 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func socketPair() ([2]int, error) {
+// pairKind is the kind of sockets that SocketPair makes.
+const pairKind = unix.SOCK_STREAM
+
+func socketPair(kind int) ([2]int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
 		return fds, os.NewSyscallError("socketpair", err)
 	}

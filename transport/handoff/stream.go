@@ -177,8 +177,13 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = read(transport.NoWait()) // what has come by now is not late: nobody may have looked before
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(until) {
-		return fmt.Errorf("%w, %v for a %s: %w", ErrLate, p.limit, p.what, os.ErrDeadlineExceeded)
+	if now := time.Now(); !now.Before(until) {
+		if err == nil { // nor is what had no room while nobody looked
+			p.began = now
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("%w, %v for a %s: %w", ErrLate, p.limit, p.what, os.ErrDeadlineExceeded)
+		}
 	}
 	return err
 }

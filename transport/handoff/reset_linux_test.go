@@ -1,0 +1,77 @@
+package handoff
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// What a peer has said before it closed comes before the news that it has closed without reading all.
+func TestLastWords(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	p := make([]byte, 100)
+	receive := map[string]func(c *Conn) (string, error){
+		"receive": func(c *Conn) (string, error) {
+			n, err := c.Receive(ctx, p, nil, 0)
+			return string(p[:n]), err
+		},
+		"whole packets": func(c *Conn) (string, error) {
+			p, _, _, err := c.ReceivePacket(ctx, nil, 100, nil, 0)
+			return string(p), err
+		},
+	}
+	for name, receive := range receive {
+		for _, own := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, own %v", name, own), func(t *testing.T) {
+				one, other := pair(t, unix.SOCK_SEQPACKET)
+				b := conn(t, other)
+				a, err := borrow(one)
+				require.NoError(t, err)
+				if own {
+					a.own()
+				}
+				defer a.Close()
+				require.NoError(t, a.Send(ctx, []byte("unread")))
+				require.NoError(t, b.Send(ctx, []byte("first")))
+				require.NoError(t, b.Send(ctx, []byte("second")))
+				require.NoError(t, b.Close())
+				for _, want := range []string{"first", "second"} {
+					got, err := receive(a)
+					require.NoError(t, err)
+					require.Equal(t, want, got)
+				}
+				for range 2 {
+					_, err := receive(a)
+					require.ErrorIs(t, err, syscall.ECONNRESET)
+				}
+			})
+		}
+	}
+}
+
+// The answer of a server that has closed is read, though it has not read all that it was asked.
+func TestLastWordsOfJSON(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	a, b, err := JSONPair()
+	require.NoError(t, err)
+	defer a.Close()
+	require.NoError(t, a.Send(ctx, "one"))
+	require.NoError(t, a.Send(ctx, "two"))
+	var got string
+	set, err := b.Recv(ctx, &got)
+	require.NoError(t, err)
+	require.NoError(t, set.Close())
+	require.NoError(t, b.Send(ctx, "answer"))
+	require.NoError(t, b.Close())
+	set, err = a.Recv(ctx, &got)
+	require.NoError(t, err)
+	require.NoError(t, set.Close())
+	require.Equal(t, "answer", got)
+	_, err = a.Recv(ctx, &got)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
