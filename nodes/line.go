@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -32,6 +33,7 @@ type line struct {
 	lulled bool          // a timer runs, for what does
 	ended  bool          // the reader has found the end of the line, or the writer
 	closed bool
+	deaf   bool          // the other side has ended: it takes nothing, and what it has said is still to be read
 	over   chan struct{} // closed with closed
 	wrote  chan struct{} // closed when the writer has ended
 
@@ -62,11 +64,11 @@ func stagedLine(socket *net.UnixConn, words []word) (*line, error) {
 	return l, nil
 }
 
-// say sends a word, whose descriptor becomes the line's; false when the line is closed.
+// say sends a word, whose descriptor becomes the line's; false when the line is closed, or nobody takes it.
 func (l *line) say(w word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
-	ok := !l.closed && !full
+	ok := !l.closed && !l.deaf && !full
 	wait := ok && w.idle() && len(l.queue) < lullWords
 	if ok {
 		l.queue = append(l.queue, w)
@@ -181,12 +183,18 @@ func (l *line) write() {
 			l.queue, rest, err = append(rest, l.queue...), nil, nil
 		}
 		l.ended = l.ended || err != nil
+		if l.deaf = errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); l.deaf {
+			rest, l.queue = append(rest, l.queue...), nil
+		}
 		l.outward.stop()
 		l.mu.Unlock()
 		for i := range rest {
 			rest[i].drop()
 		}
-		if err != nil {
+		switch {
+		case l.deaf: // which nobody else sets; the reader finds the end
+			return
+		case err != nil:
 			l.close()
 			return
 		}

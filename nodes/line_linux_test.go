@@ -30,9 +30,11 @@ func TestLastWordsOfALine(t *testing.T) {
 
 	l, err := newLine(ours)
 	require.NoError(t, err)
+	require.True(t, l.say(word{Topic: sayTook}))
+	<-l.wrote // which finds that nobody takes it
+	require.False(t, l.say(word{Topic: sayTook}))
 	var heard []topic
 	require.Error(t, l.read(func(w word) { heard = append(heard, w.Topic) }))
 	require.Equal(t, []topic{sayTook, sayOver}, heard)
 	l.close()
-	<-l.wrote
 }
