@@ -115,3 +115,26 @@ func TestFaultsAreLogged(t *testing.T) {
 		})
 	}
 }
+
+// Where a function of the application has panicked is in the log.
+func TestPanicsAreLogged(t *testing.T) {
+	w := newWorld(t, "memory")
+	log := new(record)
+	n := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	faulty := func() { panic("a bug") }
+	_, err := n.Serve("srv", Server{Info: func(context.Context, *Mailbox, *Message) { faulty() }}, nil)
+	require.NoError(t, err)
+	_, err = n.Handle("handler", func(*Mailbox, *Message) { faulty() }, nil)
+	require.NoError(t, err)
+	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { faulty(); return nil, nil })
+	b := box(t, n)
+	require.NoError(t, b.SendName(w.ctx(), "bob@test", "srv", 1))
+	require.NoError(t, b.SendName(w.ctx(), "bob@test", "handler", 1))
+	_, err = n.RPC(w.ctx(), "bob@test", "m", "f")
+	require.Error(t, err)
+	for _, what := range []string{"server", "handler", "function"} {
+		require.Eventually(t, func() bool {
+			return len(log.lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
+		}, tooLong, tick, what)
+	}
+}

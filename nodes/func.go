@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -75,7 +76,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			n.log.Error("exposed function panicked", "function", string(module+":"+name), "panic", p)
+			n.log.Error("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
 		}
 	}()

@@ -3,6 +3,7 @@ package nodes
 import (
 	"bytes"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -55,7 +56,7 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 func (b *Mailbox) handleNow(m *Message) (done bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p)
+			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
 			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 		}
 	}()

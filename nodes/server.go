@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"github.com/cnode-go/cnode/ei"
@@ -13,8 +14,9 @@ import (
 )
 
 // A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
-// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}. When the process ends, so does
-// the context of the function that runs, and what is unread is dropped: callers hear of the end.
+// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}, and its stack goes to
+// Config.Logger. When the process ends, so does the context of the function that runs, and what is unread is dropped: callers hear of the
+// end.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value) is the reply; NoReply leaves that to Call.Reply. An error
 	// is replied as {error, Text}, or as {error, Reason} for a *Raise.
@@ -192,7 +194,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		} else if regular {
 			return
 		}
-		n.log.Error("server panicked", "pid", b.pid, "panic", p)
+		n.log.Error("server panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	for b.awaits() {
