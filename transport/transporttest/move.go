@@ -75,17 +75,18 @@ func moves(t *trial) {
 			return b[0], err
 		})
 		p := pattern(120)
-		t.write(peer, p.bytes(0, 1000))
+		write := t.sending(peer, p.bytes(0, 1000))
 		t.must(p.differs(0, t.read(old, 300)), "before the move") // reads ahead
 		dup := t.duplicate(old)
 		moved := t.take(at, dup, t.export(old, dup))
 		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
 		t.must(err, "Release at the %s end", end)
 		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
+		write.sent()
 		if waiting.endsWithin(0) {
 			t.fail("the move of the %s end gave the peer's Read %v", end, orNone(waiting.err))
 		}
-		t.write(moved, []byte{9})
+		t.write(moved, []byte{9}) // for which the peer waits
 		b, err := waiting.end()
 		t.must(err, "the peer's Read after the move of the %s end", end)
 		if b != 9 {
@@ -149,11 +150,10 @@ func movesListener(t *trial) {
 	_, err = do(t, "Release", func() (struct{}, error) { return struct{}{}, at.l.Release() })
 	t.must(err, "Release of a listener")
 	ctx := t.soon()
-	accept := begin(t, "Accept", site{at.tr, moved}.accepting(ctx, t))
-	client, err := do(t, "Connect", at.connecting(ctx, t))
-	t.must(err, "Connect to a listener that has moved")
-	server, err := accept.end()
+	connect := begin(t, "Connect", at.connecting(ctx, t))
+	server, err := do(t, "Accept", site{at.tr, moved}.accepting(ctx, t))
 	t.must(err, "Accept on a listener that has moved")
+	client, server := t.met(site{at.tr, moved}, connect, server, nil)
 	if err := t.greet(client, server); err != nil {
 		t.fail("over a listener that has moved: %w", err)
 	}
