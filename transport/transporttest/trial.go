@@ -138,6 +138,8 @@ func culprit(err error, trying string) string {
 		return "HeaderSize"
 	case "Pending":
 		return "PendingBytes"
+	case "Import":
+		return "RefusedImport"
 	}
 	return trying
 }
