@@ -43,3 +43,9 @@ func dupFD(fd int) (int, error) {
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 }
+
+// sameFile tells whether two descriptors are open and stand for the same thing.
+func sameFile(a, b int) bool {
+	var one, other unix.Stat_t
+	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Dev == other.Dev && one.Ino == other.Ino
+}

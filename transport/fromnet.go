@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -158,7 +159,8 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 }
 
 func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
-	if err := s.c.SetReadDeadline(tries(tmo)); err != nil {
+	// A pipe has no deadline any more once either end is closed; Read tells which, and does not wait.
+	if err := s.c.SetReadDeadline(tries(tmo)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
 	n, err := s.c.Read(p)

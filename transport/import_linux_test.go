@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 
@@ -84,4 +85,36 @@ func TestImportFailed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Import may not close what it refuses. Where it has, the number is left to who has got it since.
+func TestImportClosesWhatItRefuses(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	var p [2]int
+	require.NoError(t, unix.Pipe2(p[:], unix.O_CLOEXEC))
+	t.Cleanup(func() { unix.Close(p[0]); unix.Close(p[1]) })
+	reused := -1
+	cb := TCPCallbacks()
+	cb.Import = func(_ any, fd int, _ []byte) (int, error) {
+		reused = fd
+		return -1, errors.Join(unix.EPERM, unix.Dup3(p[0], fd, unix.O_CLOEXEC))
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	dup := duplicate(t, s)
+	_, err = tr.Import(dup, nil)
+	require.ErrorIs(t, err, unix.EPERM)
+	require.ErrorIs(t, err, ErrContract)
+	require.True(t, sameFile(reused, p[0]), "the SDK has closed what is somebody else's")
+	require.NoError(t, unix.Close(reused))
+	require.NoError(t, unix.Close(dup))
+	requireSpeak(t, c, s)
+
+	cb.Import = func(_ any, fd int, _ []byte) (int, error) { return -1, errors.Join(unix.EPERM, unix.Close(fd)) }
+	tr, err = New(cb, nil)
+	require.NoError(t, err)
+	dup = duplicate(t, s)
+	_, err = tr.Import(dup, nil)
+	require.ErrorIs(t, err, ErrContract)
+	require.NoError(t, unix.Close(dup))
 }

@@ -225,7 +225,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err 
 	s.given = true
 	if err = s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }); err != nil {
 		if own != fd {
-			err = errors.Join(err, closeFD(own))
+			err = errors.Join(err, takeBack(own, fd))
 		}
 		return nil, err
 	}
@@ -239,4 +239,13 @@ func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err 
 		_ = closeFD(fd)
 	}
 	return s, nil
+}
+
+// takeBack closes a duplicate of fd that Import has refused. An Import that has closed it all the same is at fault: the number may be
+// somebody else's by now.
+func takeBack(dup, fd int) error {
+	if !sameFile(dup, fd) {
+		return contractError("Import", "it has closed a descriptor that it refused")
+	}
+	return closeFD(dup)
 }

@@ -81,7 +81,13 @@ func namedAddress(t *trial) {
 // acceptAside accepts one connection, if one comes, until the returned function is called.
 func (t *trial) acceptAside(at site) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	accept := begin(t, "Accept", at.accepting(ctx, t))
+	accept := begin(t, "Accept", func() (*transport.Stream, error) {
+		s, err := at.accepting(ctx, t)()
+		if err == nil {
+			_, _ = s.Read(ctx, make([]byte, 1)) // which Connect may need
+		}
+		return s, err
+	})
 	return func() {
 		cancel()
 		_, _ = accept.end()

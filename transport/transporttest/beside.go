@@ -1,7 +1,6 @@
 package transporttest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,16 +26,13 @@ func readerBesideWriter(t *trial) {
 		t.fail("the Read that waited beside writes gave %d bytes and %w", n, orNone(err))
 	}
 
-	v := make([][]byte, large>>20)
-	for i := range v {
-		v[i] = make([]byte, 1<<20)
-	}
+	v := blocks(t.much(large))
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 	write.endsWithin(moment)
 	for range 10 {
 		t.says(server, client, "a read beside a waiting write")
 	}
-	t.drain(server, large)
+	t.drain(server, len(v)*len(v[0]))
 	_, err := write.end()
 	t.must(err, "a Writev that waited beside reads")
 }
@@ -94,36 +90,15 @@ func separate(t *trial) {
 	t.takeTurns(there)
 	t.takeTurns(back)
 	t.takeTurns(append(there, back...))
-	ctx, cancel := context.WithCancel(t.soon())
-	defer cancel()
-	var calls []*call[struct{}]
+	var steps []step
 	for i, e := range all {
 		for j, dir := range []ends{{e.client, e.server}, {e.server, e.client}} {
-			p := pattern(100 + 2*i + j)
-			name := fmt.Sprintf("connection %d, direction %d", i, j)
-			guard := func(err error) (struct{}, error) {
-				if err != nil {
-					cancel()
-					err = fmt.Errorf("%s: %w", name, err)
-				}
-				return struct{}{}, err
-			}
-			calls = append(calls,
-				begin(t, "reading on "+name, func() (struct{}, error) {
-					return guard(t.receive(ctx, p, dir.server, size, sizes(uint64(i), 5000)))
-				}),
-				begin(t, "writing on "+name, func() (struct{}, error) {
-					return guard(t.send(ctx, p, dir.client, size, sizes(uint64(j), 3000)))
-				}))
+			name := fmt.Sprintf("on connection %d, direction %d", i, j)
+			steps = append(steps, t.transfer(name, dir.client, dir.server, pattern(100+2*i+j), size,
+				sizes(uint64(j), 3000), sizes(uint64(i), 5000))...)
 		}
 	}
-	var errs []error
-	for _, c := range calls {
-		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
-			errs = append(errs, err)
-		}
-	}
-	t.must(errors.Join(errs...), "%d connections at once", n)
+	t.must(t.together(steps...), "%d connections at once", n)
 	for i, e := range all {
 		t.must(e.client.Close(), "Close")
 		if i+1 == len(all) {

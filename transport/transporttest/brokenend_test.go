@@ -152,6 +152,59 @@ func endMutants() []mutant {
 				return imported(setup, fd, state)
 			}
 		})},
+		{"Export ends reading", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			var exported sync.Map
+			read, export := cb.Read, cb.Export
+			cb.Export = func(s *pollSocket) ([]byte, error) { exported.Store(s, true); return export(s) }
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if _, ok := exported.Load(s); ok {
+					return 0, unix.EIO
+				}
+				return read(s, p, tmo)
+			}
+		})},
+		{"Export ends writing", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Export = func(fd int) ([]byte, error) { return nil, unix.Shutdown(fd, unix.SHUT_WR) }
+		})},
+		{"Export succeeds once", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			var exported sync.Map
+			export := cb.Export
+			cb.Export = func(s *pollSocket) ([]byte, error) {
+				if _, again := exported.LoadOrStore(s, true); again {
+					return nil, unix.EALREADY
+				}
+				return export(s)
+			}
+		})},
+		{"Import closes the pipe that it refuses", "RefusedImport", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if _, err := unix.Getsockname(fd); err != nil {
+					return -1, errors.Join(err, unix.Close(fd))
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Import closes the stream that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err != nil {
+					unix.Close(fd)
+				}
+				return s, err
+			}
+		})},
+		{"Import ends the connection that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err != nil {
+					_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+				}
+				return s, err
+			}
+		})},
 		{"Import takes no listeners", "MovesListener", ofTCP(func(_ *mess, cb *tcp) {
 			imported := cb.Import
 			cb.Import = func(setup any, fd int, state []byte) (int, error) {

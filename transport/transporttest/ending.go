@@ -18,9 +18,7 @@ func endOfStream(t *trial) {
 			from, to = client, server
 		}
 		p := pattern(80)
-		t.write(from, p.bytes(0, 10_000))
-		t.must(from.Close(), "Close")
-		got, err := t.rest(to)
+		got, err := t.lastWords(from, to, p.bytes(0, 10_000), func() { t.must(from.Close(), "Close") })
 		if e := p.differs(0, got); e != nil {
 			t.fail("of what was written before a Close %w", e)
 		}
@@ -112,13 +110,13 @@ func cutOff(t *trial) {
 func closeWrite(t *trial) {
 	client, server := t.pair()
 	p := pattern(81)
-	t.write(client, p.bytes(0, 1000))
-	_, err := do(t, "CloseWrite", func() (struct{}, error) { return struct{}{}, client.CloseWrite() })
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.skip("the plug-in has no CloseWrite")
-	}
-	t.must(err, "CloseWrite")
-	got, err := t.rest(server)
+	got, err := t.lastWords(client, server, p.bytes(0, 1000), func() {
+		_, err := do(t, "CloseWrite", func() (struct{}, error) { return struct{}{}, client.CloseWrite() })
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.skip("the plug-in has no CloseWrite")
+		}
+		t.must(err, "CloseWrite")
+	})
 	if e := p.differs(0, got); e != nil {
 		t.fail("of what was written before CloseWrite %w", e)
 	}

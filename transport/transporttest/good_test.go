@@ -73,7 +73,7 @@ func goods() []good {
 			}
 		}})
 	}
-	return all
+	return append(all, narrow()...)
 }
 
 func must[C any](t testing.TB, cb transport.Callbacks[C]) transport.Transport {

@@ -2,37 +2,41 @@ package transporttest
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport"
 )
 
 // headerSize asks both ends, once each, before the first byte.
 func headerSize(t *trial) {
-	client, server := t.connect(t.listen(0))
-	ask := func(s *transport.Stream) int {
-		ctx := t.soon()
-		n, err := do(t, "HandshakePacketHeaderSize", func() (int, error) { return s.HandshakePacketHeaderSize(ctx) })
-		t.must(err, "HandshakePacketHeaderSize")
-		if n != 2 && n != 4 {
-			t.fail("HandshakePacketHeaderSize is %d", n)
+	var connecting, accepting atomic.Int64
+	t.connectAnd(t.listen(0), func(ctx context.Context, s *transport.Stream, accepted bool) error {
+		n, err := s.HandshakePacketHeaderSize(ctx)
+		if err != nil {
+			return fmt.Errorf("HandshakePacketHeaderSize: %w", err)
 		}
-		return n
-	}
-	if c, s := ask(client), ask(server); c != s {
+		if n != 2 && n != 4 {
+			return fmt.Errorf("HandshakePacketHeaderSize is %d", n)
+		}
+		if accepted {
+			accepting.Store(int64(n))
+		} else {
+			connecting.Store(int64(n))
+		}
+		return nil
+	})
+	if c, s := connecting.Load(), accepting.Load(); c != s {
 		t.fail("HandshakePacketHeaderSize is %d at the connecting end and %d at the accepting one", c, s)
 	}
 }
 
 // hooks calls what a handshake calls, in its order. CheckPeer may refuse the name.
 func hooks(t *trial) {
-	client, server := t.connect(t.listen(0))
-	headers := func(s *transport.Stream) {
-		ctx := t.soon()
-		_, err := do(t, "HandshakePacketHeaderSize", func() (int, error) { return s.HandshakePacketHeaderSize(ctx) })
-		t.must(err, "HandshakePacketHeaderSize")
-	}
-	headers(client)
-	headers(server)
+	client, server := t.connectAnd(t.listen(0), func(ctx context.Context, s *transport.Stream, _ bool) error {
+		_, err := s.HandshakePacketHeaderSize(ctx)
+		return err
+	})
 	if err := t.greet(client, server); err != nil {
 		t.broke("Exchange", "%w", err)
 		return

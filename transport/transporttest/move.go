@@ -3,6 +3,8 @@ package transporttest
 import (
 	"errors"
 	"io"
+	"os"
+	"slices"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -32,7 +34,7 @@ func (t *trial) duplicate(of interface{ Descriptor() (int, error) }) int {
 // A cargo is what moves with a descriptor.
 type cargo struct{ state, ahead []byte }
 
-// export freezes a stream of which dup is a duplicate.
+// export freezes a stream of which dup is a duplicate, if it is not -1.
 func (t *trial) export(s *transport.Stream, dup int) cargo {
 	c, err := do(t, "Export", func() (c cargo, err error) {
 		c.state, c.ahead, err = s.Export()
@@ -59,7 +61,17 @@ func (t *trial) take(at site, dup int, c cargo) *transport.Stream {
 	return moved
 }
 
-// moves hands a stream over in the order of a hand-off: export, import beside the old one, release the old one, go on.
+// notMoved exports a stream for a hand-off that is taken back, twice.
+func (t *trial) notMoved(s, peer *transport.Stream) {
+	for range 2 {
+		t.export(s, -1)
+		t.says(s, peer, "after an Export that led to nothing")
+		t.says(peer, s, "both ways")
+	}
+}
+
+// moves hands a stream over in the order of a hand-off, after one that was taken back: export, import beside the old one, release the old
+// one, go on.
 func moves(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -68,6 +80,7 @@ func moves(t *trial) {
 		if end == "accepted" {
 			old, peer = peer, old
 		}
+		t.notMoved(old, peer)
 		ctx := t.soon()
 		waiting := begin(t, "the peer's Read", func() (byte, error) {
 			var b [1]byte
@@ -75,17 +88,20 @@ func moves(t *trial) {
 			return b[0], err
 		})
 		p := pattern(120)
-		t.write(peer, p.bytes(0, 1000))
-		t.must(p.differs(0, t.read(old, 300)), "before the move") // reads ahead
+		write := t.sending(peer, p.bytes(0, 1000))
+		t.must(p.differs(0, t.read(old, 200)), "before the move") // reads ahead
+		t.export(old, -1)
+		t.must(p.differs(200, t.read(old, 100)), "after an Export")
 		dup := t.duplicate(old)
 		moved := t.take(at, dup, t.export(old, dup))
 		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
 		t.must(err, "Release at the %s end", end)
 		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
+		write.sent()
 		if waiting.endsWithin(0) {
 			t.fail("the move of the %s end gave the peer's Read %v", end, orNone(waiting.err))
 		}
-		t.write(moved, []byte{9})
+		t.write(moved, []byte{9}) // for which the peer waits
 		b, err := waiting.end()
 		t.must(err, "the peer's Read after the move of the %s end", end)
 		if b != 9 {
@@ -99,6 +115,60 @@ func moves(t *trial) {
 			t.fail("after the Close of a moved stream the peer read %d bytes and %w, not the end of the stream", n, orNone(err))
 		}
 	}
+}
+
+// refusedImport gives Import what is not to its liking, or may not be: a pipe, and a stream's descriptor with a state that is none.
+func refusedImport(t *trial) {
+	at := t.listen(0)
+	t.movable(at)
+	old, peer := t.join(at)
+	refused := false
+	for range 2 {
+		r, w, err := os.Pipe()
+		t.must(err, "a pipe")
+		t.later(w.Close)
+		dup, err := duplicate(int(r.Fd()))
+		_ = r.Close()
+		t.must(err, "duplicating an end of a pipe")
+		refused = t.refuses(at, dup, nil, "a pipe") || refused
+
+		if c := t.export(old, -1); c.state != nil {
+			state := append(slices.Clone(c.state), "transporttest"...)
+			refused = t.refuses(at, t.duplicate(old), state, "a stream with a state that was not exported") || refused
+		}
+		t.says(old, peer, "after an Import that was refused")
+		t.says(peer, old, "both ways")
+	}
+	if !refused {
+		t.skip("Import refused nothing that it was given")
+	}
+}
+
+// refuses reports whether Import refuses fd, and ends the trial if that has not left fd alone.
+func (t *trial) refuses(at site, fd int, state []byte, what string) bool {
+	before, err := fileOf(fd)
+	t.must(err, "fstat")
+	errClosed := errors.New("the descriptor is closed")
+	s, err := do(t, "Import", keep(t, func() (*transport.Stream, error) {
+		s, err := at.tr.Import(fd, state)
+		if err != nil {
+			if after, e := fileOf(fd); e != nil || after != before {
+				return nil, errors.Join(err, errClosed)
+			}
+			closeDescriptor(fd)
+		}
+		return s, err
+	}))
+	if err == nil {
+		_, err = do(t, "Release", func() (struct{}, error) { return struct{}{}, s.Release() })
+		t.must(err, "Release of %s", what)
+		return false
+	}
+	var cb *transport.CallbackError
+	if errors.Is(err, errClosed) || errors.As(err, &cb) && cb.Callback == "Import" { // not GetFD: the pipe is ours
+		t.fail("Import of %s: %w", what, err)
+	}
+	return true
 }
 
 // releases frees a stream while another holder of its descriptor keeps the connection.
@@ -149,11 +219,10 @@ func movesListener(t *trial) {
 	_, err = do(t, "Release", func() (struct{}, error) { return struct{}{}, at.l.Release() })
 	t.must(err, "Release of a listener")
 	ctx := t.soon()
-	accept := begin(t, "Accept", site{at.tr, moved}.accepting(ctx, t))
-	client, err := do(t, "Connect", at.connecting(ctx, t))
-	t.must(err, "Connect to a listener that has moved")
-	server, err := accept.end()
+	connect := begin(t, "Connect", at.connecting(ctx, t))
+	server, err := do(t, "Accept", site{at.tr, moved}.accepting(ctx, t))
 	t.must(err, "Accept on a listener that has moved")
+	client, server := t.met(site{at.tr, moved}, connect, server, nil)
 	if err := t.greet(client, server); err != nil {
 		t.fail("over a listener that has moved: %w", err)
 	}

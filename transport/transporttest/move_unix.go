@@ -17,3 +17,12 @@ func duplicate(fd int) (int, error) {
 }
 
 func closeDescriptor(fd int) { _ = syscall.Close(fd) }
+
+// A file is what a descriptor stands for.
+type file struct{ dev, ino uint64 }
+
+func fileOf(fd int) (file, error) {
+	var st syscall.Stat_t
+	err := syscall.Fstat(fd, &st)
+	return file{uint64(st.Dev), uint64(st.Ino)}, err
+}

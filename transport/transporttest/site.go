@@ -40,18 +40,72 @@ func (at site) accepting(ctx context.Context, t *trial) func() (*transport.Strea
 	return keep(t, func() (*transport.Stream, error) { return at.l.Accept(ctx) })
 }
 
-// connect opens one connection to a listener and accepts it. Nothing is sent on it.
-func (t *trial) connect(at site) (client, server *transport.Stream) {
+// connect opens one connection to a listener and accepts it. Nothing is sent on it, unless Connect needs that: see met.
+func (t *trial) connect(at site) (client, server *transport.Stream) { return t.connectAnd(at, nil) }
+
+// A beginning is what an end does before its first byte. The other end's runs beside it.
+type beginning func(ctx context.Context, s *transport.Stream, accepted bool) error
+
+func (t *trial) connectAnd(at site, begins beginning) (client, server *transport.Stream) {
 	ctx, cancel := context.WithCancel(t.soon())
-	accept := begin(t, "Accept", at.accepting(ctx, t))
 	defer cancel()
-	client, err := do(t, "Connect", at.connecting(ctx, t))
-	t.must(err, "Connect to %v, where a listener is bound", at.l.Addr())
-	server, err = accept.end()
-	t.must(err, "Accept on %v beside a Connect that succeeded", at.l.Addr())
-	if other := t.stranger(at, client, server); other != nil {
-		server = other
+	accept := begin(t, "Accept", at.accepting(ctx, t))
+	connect := begin(t, "Connect", at.connecting(ctx, t))
+	_, _ = do(t, "Connect", func() (none struct{}, _ error) {
+		select {
+		case <-connect.done:
+		case <-accept.done:
+		}
+		return none, nil
+	})
+	if connect.endsWithin(0) {
+		t.must(connect.err, "Connect to %v, where a listener is bound", at.l.Addr())
 	}
+	server, err := accept.end()
+	t.must(err, "Accept on %v beside a Connect", at.l.Addr())
+	return t.met(at, connect, server, begins)
+}
+
+// met waits for a Connect, the other end of which has been accepted. With some carriers, such as package tls, it does not come to an end
+// before the accepting end reads. There the connecting end sends a byte, for nothing else ends a Read in good order.
+func (t *trial) met(at site, connect *call[*transport.Stream], server *transport.Stream, begins beginning) (_, _ *transport.Stream) {
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	side := func(s *transport.Stream, accepted bool, then func() error) *call[struct{}] {
+		return begin(t, "what an end does first", func() (_ struct{}, err error) {
+			if begins != nil {
+				err = begins(ctx, s, accepted)
+			}
+			if err == nil {
+				err = then()
+			}
+			return struct{}{}, err
+		})
+	}
+	nothing := func() error { return nil }
+	reads, writes := nothing, nothing
+	if t.s.needsReader.Load() || !connect.endsWithin(4*short) { // or is slow: then it does no harm
+		t.s.needsReader.Store(true)
+		reads = func() error { _, err := server.Readv(ctx, make([]byte, 1)); return err }
+	}
+	accepted := side(server, true, reads)
+	client, err := connect.end()
+	t.must(err, "Connect to %v, where a listener is bound", at.l.Addr())
+	other := t.stranger(at, client, server)
+	if t.s.needsReader.Load() {
+		if other != nil {
+			t.skip("strangers connect to %v", at.l.Addr())
+		}
+		writes = func() error { _, err := client.Writev(ctx, []byte{'!'}); return err }
+	}
+	connecting := side(client, false, writes)
+	if other != nil {
+		server, accepted = other, side(other, true, nothing)
+	}
+	_, err = connecting.end()
+	t.must(err, "at the connecting end")
+	_, err = accepted.end()
+	t.must(err, "at the accepting end")
 	return client, server
 }
 
@@ -79,30 +133,38 @@ func sameAddr(a, b transport.Addr) bool {
 	return a != nil && b != nil && a.Network() == b.Network() && a.String() == b.String()
 }
 
-// greet sends a byte each way, so that whatever a plug-in does on its first bytes is over.
+// greet sends a byte each way, one after the other, so that whatever a plug-in does on its first bytes is over.
 func (t *trial) greet(client, server *transport.Stream) error {
-	ctx := t.soon()
-	side := func(s *transport.Stream, say, hear byte) func() (struct{}, error) {
-		return func() (struct{}, error) {
-			if _, err := s.Writev(ctx, []byte{say}); err != nil {
-				return struct{}{}, fmt.Errorf("writing the first byte: %w", err)
-			}
-			var b [1]byte
-			if _, err := s.Readv(ctx, b[:]); err != nil {
-				return struct{}{}, fmt.Errorf("reading the first byte: %w", err)
-			}
-			if b[0] != hear {
-				return struct{}{}, fmt.Errorf("the first byte was written as %q and read as %q", hear, b[0])
-			}
-			return struct{}{}, nil
+	say := func(ctx context.Context, s *transport.Stream, b byte) error {
+		if _, err := s.Writev(ctx, []byte{b}); err != nil {
+			return fmt.Errorf("writing the first byte: %w", err)
 		}
+		return nil
 	}
-	c := begin(t, "the first exchange at the connecting end", side(client, 'c', 's'))
-	s := begin(t, "the first exchange at the accepting end", side(server, 's', 'c'))
-	_, cerr := c.end()
-	_, serr := s.end()
-	err := errors.Join(cerr, serr)
-	return err
+	hear := func(ctx context.Context, s *transport.Stream, want byte) error {
+		var b [1]byte
+		if _, err := s.Readv(ctx, b[:]); err != nil {
+			return fmt.Errorf("reading the first byte: %w", err)
+		}
+		if b[0] != want {
+			return fmt.Errorf("the first byte was written as %q and read as %q", want, b[0])
+		}
+		return nil
+	}
+	return t.together(
+		step{"the first exchange at the connecting end", func(ctx context.Context) error {
+			if err := say(ctx, client, 'c'); err != nil {
+				return err
+			}
+			return hear(ctx, client, 's')
+		}},
+		step{"the first exchange at the accepting end", func(ctx context.Context) error {
+			if err := hear(ctx, server, 'c'); err != nil {
+				return err
+			}
+			return say(ctx, server, 's')
+		}},
+	)
 }
 
 // join opens one connection and greets over it.
@@ -129,12 +191,31 @@ func isTimeout(err error) bool {
 }
 
 // write sends p, which must succeed.
-func (t *trial) write(s *transport.Stream, p []byte) {
+func (t *trial) write(s *transport.Stream, p []byte) { t.sending(s, p).sent() }
+
+// A sending is a write of n bytes beside what the trial goes on with. Most carriers hold what nobody has read; one that does not lets
+// the write wait for the reader.
+type sending struct {
+	*call[int64]
+	n int
+}
+
+// sending begins to send p, and gives a carrier that holds it the time to take it.
+func (t *trial) sending(s *transport.Stream, p []byte) sending {
 	ctx := t.soon()
-	n, err := do(t, "Writev", func() (int64, error) { return s.Writev(ctx, p) })
-	t.must(err, "Writev of %d bytes", len(p))
-	if n != int64(len(p)) {
-		t.fail("Writev of %d bytes counted %d without an error", len(p), n)
+	w := sending{begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p) }), len(p)}
+	if w.endsWithin(moment) {
+		w.sent()
+	}
+	return w
+}
+
+// sent waits for the end of the write, which must succeed.
+func (w sending) sent() {
+	n, err := w.end()
+	w.t.must(err, "Writev of %d bytes", w.n)
+	if n != int64(w.n) {
+		w.t.fail("Writev of %d bytes counted %d without an error", w.n, n)
 	}
 }
 
@@ -166,16 +247,34 @@ func (t *trial) drain(s *transport.Stream, n int) {
 
 // says sends a few bytes over from and has them arrive at to, which must succeed.
 func (t *trial) says(from, to *transport.Stream, words string) {
-	t.write(from, []byte(words))
-	if got := t.read(to, len(words)); !bytes.Equal(got, []byte(words)) {
+	write := t.sending(from, []byte(words))
+	got := t.read(to, len(words))
+	write.sent()
+	if !bytes.Equal(got, []byte(words)) {
 		t.fail("%q was written and %q read", words, got)
 	}
 }
 
+// lastWords writes p, ends that direction, and reads at the other end what comes until then: afterwards where the carrier holds p, else
+// beside it.
+func (t *trial) lastWords(from, to *transport.Stream, p []byte, end func()) ([]byte, error) {
+	write := t.sending(from, p)
+	if write.endsWithin(0) {
+		end()
+		return t.resting(to).end()
+	}
+	rest := t.resting(to)
+	write.sent()
+	end()
+	return rest.end()
+}
+
 // rest reads to the end of the stream and returns what came; the error is nil for an end in good order.
-func (t *trial) rest(s *transport.Stream) ([]byte, error) {
+func (t *trial) rest(s *transport.Stream) ([]byte, error) { return t.resting(s).end() }
+
+func (t *trial) resting(s *transport.Stream) *call[[]byte] {
 	ctx := t.soon()
-	b, err := do(t, "Read", func() (all []byte, err error) {
+	return begin(t, "Read", func() (all []byte, err error) {
 		p := make([]byte, 32<<10)
 		for {
 			n, err := s.Read(ctx, p)
@@ -189,5 +288,4 @@ func (t *trial) rest(s *transport.Stream) ([]byte, error) {
 			}
 		}
 	})
-	return b, err
 }

@@ -4,12 +4,17 @@ package transporttest
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // TestSound shows that good plug-ins are never accused: all of them are tried at once, several times each, on a machine that is
@@ -46,4 +51,37 @@ func TestSound(t *testing.T) {
 	stop.Store(true)
 	burners.Wait()
 	require.False(t, t.Failed())
+}
+
+// A plug-in that refuses a Connect to a full backlog at once, with an error of its own, is not accused when the machine is held up just
+// then, so that the Connect seems to have waited.
+func TestRefusesCrowd(t *testing.T) {
+	for name, stalled := range map[string]error{"refused late": unix.ENOBUFS, "timed out": os.ErrDeadlineExceeded} {
+		t.Run(name, func(t *testing.T) {
+			cb := polling(true)
+			connect := cb.Connect
+			var mu sync.Mutex
+			tries := map[string]int{}
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				mu.Lock()
+				tries[a.String()]++
+				n := tries[a.String()]
+				mu.Unlock()
+				switch {
+				case n <= 2:
+					return connect(s, a, tmo)
+				case n == 3:
+					time.Sleep(tmo)
+					return stalled
+				}
+				return unix.ENOBUFS
+			}
+			s := newSuite(always(must(t, cb), loopback()), generous())
+			s.rules = slices.DeleteFunc(s.rules, func(r rule) bool {
+				return r.name != "ConnectDeadline" && r.name != "ConnectNoWait" && r.name != "CancelConnect"
+			})
+			require.Len(t, s.rules, 3)
+			require.NoError(t, s.check())
+		})
+	}
 }

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,9 @@ type suite struct {
 	starved int
 	found   map[string][]error // broken rules by name
 	reason  string             // why the rest is not tried
+
+	needsReader atomic.Bool  // Connect has been seen to wait until the accepting end reads
+	holds       atomic.Int64 // how much the carrier takes that nobody reads, and 1; 0: not known yet
 }
 
 func newSuite(f Factory, l limits) *suite {

@@ -164,6 +164,7 @@ func TestCulprit(t *testing.T) {
 		{fault("Listen", transport.ErrContract), "BoundAddress"},
 		{fault("HandshakePacketHeaderSize", transport.ErrContract), "HeaderSize"},
 		{fault("Pending", transport.ErrContract), "PendingBytes"},
+		{fault("Import", transport.ErrContract), "RefusedImport"},
 	} {
 		require.Equal(t, tt.want, culprit(tt.err, "Trying"), "%v", tt.err)
 	}

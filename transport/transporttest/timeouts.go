@@ -25,9 +25,11 @@ func (t *trial) timesOut(ctx context.Context, err error, what string) {
 	}
 }
 
-// overdue reports whether a context's time is over. Clocks are coarse.
+// coarse is how exact clocks are.
+const coarse = 5 * time.Millisecond
+
+// overdue reports whether a context's time is over.
 func overdue(ctx context.Context) bool {
-	const coarse = 5 * time.Millisecond
 	end, ok := ctx.Deadline()
 	return !ok || time.Until(end) <= coarse
 }
@@ -55,10 +57,12 @@ func readNoWait(t *trial) {
 	if !isTimeout(err) {
 		t.fail("Read with a time of 0 and nothing there gave %d bytes and %v, not a time-out", n, err)
 	}
-	t.write(client, []byte("ready"))
+	write := t.sending(client, []byte("ready"))
 	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
 		n, err := do(t, "Read with a time of 0", try)
 		if err == nil && n > 0 {
+			t.drain(server, len("ready")-n)
+			write.sent()
 			return
 		}
 		if !isTimeout(err) {
@@ -91,12 +95,23 @@ func (t *trial) fill(what string, p pattern, write func(b []byte) (int64, error)
 	return 0
 }
 
+// needsRoom skips a rule about what a carrier holds for one that holds nothing.
+func (t *trial) needsRoom() {
+	client, _ := t.pair()
+	ctx := t.after(4 * short)
+	if _, err := do(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte{1}) }); isTimeout(err) {
+		t.skip("the carrier takes no byte that nobody reads")
+	}
+}
+
 // writeNoWait writes with a time of 0 until the carrier is full.
 func writeNoWait(t *trial) {
-	client, server := t.pair()
+	t.needsRoom()
+	var client, server *transport.Stream
 	p := pattern(50)
 	var sent int64
 	for end := time.Now().Add(t.s.patience); sent == 0; {
+		client, server = t.pair() // a write that has timed out may have ended the last one
 		sent = t.fill("Writev with a time of 0", p, func(b []byte) (int64, error) { return client.Writev(transport.NoWait(), b) })
 		if sent == 0 && time.Now().After(end) {
 			t.inVain()
@@ -144,13 +159,18 @@ func writeDeadline(t *trial) {
 	write := begin(t, "Write", func() (int, error) { return conn.Write(p.bytes(sent, more)) })
 	soon := t.soon()
 	total := int(sent) + more
-	_, err = do(t, "reading", func() (struct{}, error) {
+	read := begin(t, "reading", func() (struct{}, error) {
 		return struct{}{}, t.receive(soon, p, server, total, each(64<<10))
 	})
-	if _, werr := write.end(); werr != nil {
-		// Without Interrupt the SDK ends a write that is out of time by shutdown(2): the connection is over, but what was counted
-		// must have come.
-		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+	_, werr := write.end()
+	if werr != nil {
+		_ = client.Close() // else the reader would wait for what will not come
+	}
+	_, err = read.end()
+	if werr != nil {
+		// Without Interrupt the SDK ends a write that is out of time by shutdown(2), and package tls its connection: that is over, but
+		// what came must be what was counted.
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
 			t.must(errors.Join(err, werr), "going on after a time-out")
 		}
 		return
@@ -190,9 +210,11 @@ func acceptNoWait(t *trial) {
 	}
 	ctx := t.soon()
 	connect := begin(t, "Connect", at.connecting(ctx, t))
+	var server *transport.Stream
 	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
-		_, err := do(t, "Accept with a time of 0", at.accepting(transport.NoWait(), t))
+		s, err := do(t, "Accept with a time of 0", at.accepting(transport.NoWait(), t))
 		if err == nil {
+			server = s
 			break
 		}
 		if !isTimeout(err) {
@@ -203,49 +225,93 @@ func acceptNoWait(t *trial) {
 			t.fail("Accept with a time of 0 never succeeds, although somebody has connected")
 		}
 	}
-	_, err := connect.end()
-	t.must(err, "Connect")
+	t.met(at, connect, server, nil)
 }
+
+// sure is how often a Connect has to fail before that is the plug-in's fault: where a full backlog is refused at once, a busy machine can
+// make it look, now and then, as if the Connect had waited.
+const sure = 3
 
 // crowd makes connections to a listener that takes none, until one has to wait: its Connect times out.
 func (t *trial) crowd() site {
 	at := t.listen(1)
 	for range 12 {
-		ctx := t.after(2 * short)
-		_, err := do(t, "Connect", at.connecting(ctx, t))
-		switch {
-		case err == nil:
-			continue
-		case isTimeout(err):
+		if t.crowded(at) {
 			return at
-		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || !overdue(ctx):
-			t.caught(err)
-			t.skip("the carrier does not let a Connect wait: %v", err)
 		}
-		t.fail("a Connect that nobody accepts ended with %w when its time was over, not with a time-out", err)
 	}
 	t.skip("the carrier takes connections that nobody accepts without end")
 	return at
 }
 
+// crowded reports whether a Connect to the listener has to wait: it times out. It ends the trial where one is refused.
+func (t *trial) crowded(at site) bool {
+	const limit = 2 * short
+	var err error
+	for range sure {
+		var took time.Duration
+		_, err = do(t, "Connect", func() (*transport.Stream, error) {
+			ctx, began := t.after(limit), time.Now()
+			defer func() { took = time.Since(began) }()
+			return at.connecting(ctx, t)()
+		})
+		if err == nil || isTimeout(err) {
+			return err != nil
+		}
+		if refused(err) || took < limit-coarse {
+			t.caught(err)
+			t.skip("the carrier does not let a Connect wait: %v", err)
+		}
+	}
+	t.fail("a Connect that nobody accepts ended with %w when its time was over, not with a time-out", err)
+	return false
+}
+
+// refused tells the errors of a Connect to a listener that takes no more.
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// inCrowd makes a Connect to a crowded listener and returns its error. One that good does not call good has come again and again, at a
+// listener that was crowded all the while.
+func (t *trial) inCrowd(connect func(at site) error, good func(err error) bool) (err error) {
+	at := t.crowd()
+	for range sure {
+		err = connect(at)
+		switch {
+		case err == nil:
+			t.skip("the listener is not crowded after all")
+		case good(err):
+			return err
+		}
+		t.caught(err)
+		if refused(err) {
+			t.skip("the carrier does not let a Connect wait: %v", err)
+		}
+		if !t.crowded(at) {
+			t.skip("the listener is not crowded after all")
+		}
+	}
+	return err
+}
+
 // connectDeadline connects to a crowded listener.
 func connectDeadline(t *trial) {
-	at := t.crowd()
-	ctx := t.after(short)
-	_, err := do(t, "Connect", at.connecting(ctx, t))
-	if err == nil {
-		t.skip("the listener is not crowded after all")
-	}
+	var ctx context.Context
+	err := t.inCrowd(func(at site) error {
+		ctx = t.after(short)
+		_, err := do(t, "Connect", at.connecting(ctx, t))
+		return err
+	}, isTimeout)
 	t.timesOut(ctx, err, "a Connect that nobody accepts")
 }
 
 // connectNoWait connects to a crowded listener with a time of 0.
 func connectNoWait(t *trial) {
-	at := t.crowd()
-	_, err := do(t, "Connect with a time of 0", at.connecting(transport.NoWait(), t))
-	if err == nil {
-		t.skip("the listener is not crowded after all")
-	}
+	err := t.inCrowd(func(at site) error {
+		_, err := do(t, "Connect with a time of 0", at.connecting(transport.NoWait(), t))
+		return err
+	}, isTimeout)
 	if !isTimeout(err) {
 		t.fail("Connect with a time of 0 and nobody accepting ended with %w, not with a time-out", err)
 	}
@@ -255,6 +321,7 @@ func connectNoWait(t *trial) {
 // milliseconds in 32 bits holds.
 func longWaits(t *trial) {
 	const wait = 250 * time.Millisecond
+	much := t.much(large)
 	for _, limit := range []time.Duration{transport.Infinite, 60 * 24 * time.Hour} {
 		ctx := context.Background()
 		if limit != transport.Infinite {
@@ -264,10 +331,7 @@ func longWaits(t *trial) {
 		idle := t.listen(0)
 		read := begin(t, "Read", func() (int, error) { return server.Read(ctx, make([]byte, 10)) })
 		accept := begin(t, "Accept", idle.accepting(ctx, t))
-		v := make([][]byte, large>>20)
-		for i := range v {
-			v[i] = make([]byte, 1<<20)
-		}
+		v := blocks(much)
 		write := begin(t, "Writev", func() (int64, error) { return server.Writev(ctx, v...) })
 		if read.endsWithin(wait) {
 			t.fail("a Read with the time %v ended after less than %v with %d bytes and %v", limit, wait, read.v, read.err)
@@ -284,11 +348,11 @@ func longWaits(t *trial) {
 			t.fail("a Read with the time %v gave %d bytes and %w when one came", limit, n, orNone(err))
 		}
 		soon := t.soon()
-		_, err = do(t, "Connect", idle.connecting(soon, t))
-		t.must(err, "Connect to a listener that has waited")
-		_, err = accept.end()
+		connect := begin(t, "Connect", idle.connecting(soon, t))
+		late, err := accept.end()
 		t.must(err, "an Accept with the time %v", limit)
-		t.drain(client, large)
+		t.met(idle, connect, late, nil)
+		t.drain(client, len(v)*len(v[0]))
 		_, err = write.end()
 		t.must(err, "a Writev with the time %v", limit)
 	}

@@ -138,6 +138,8 @@ func culprit(err error, trying string) string {
 		return "HeaderSize"
 	case "Pending":
 		return "PendingBytes"
+	case "Import":
+		return "RefusedImport"
 	}
 	return trying
 }
@@ -205,6 +207,41 @@ func (c *call[T]) end() (T, error) {
 // do runs an operation that must end, by success or by failure.
 func do[T any](t *trial, what string, op func() (T, error)) (T, error) {
 	return begin(t, what, op).end()
+}
+
+// A step is a part of what needs one another.
+type step struct {
+	what string
+	do   func(ctx context.Context) error
+}
+
+// together runs steps beside one another. An error of one ends the others.
+func (t *trial) together(steps ...step) error {
+	ctx, cancel := context.WithCancel(t.soon())
+	defer cancel()
+	var calls []*call[struct{}]
+	var first atomic.Pointer[error]
+	for _, s := range steps {
+		calls = append(calls, begin(t, s.what, func() (struct{}, error) {
+			err := s.do(ctx)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", s.what, err)
+				first.CompareAndSwap(nil, &err)
+				cancel()
+			}
+			return struct{}{}, err
+		}))
+	}
+	var errs []error
+	for _, c := range calls {
+		if _, err := c.end(); err != nil && !errors.Is(err, context.Canceled) {
+			errs = append(errs, err)
+		}
+	}
+	if err := first.Load(); err != nil && len(errs) == 0 { // nobody was cancelled before that
+		return *err
+	}
+	return errors.Join(errs...)
 }
 
 // soon is a context for what must succeed. It lasts so long that who waits for the end of it will have lost patience before.
