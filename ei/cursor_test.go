@@ -210,6 +210,23 @@ func TestIodata(t *testing.T) {
 	}
 }
 
+// The element that is no byte is named, and where it is.
+func TestNoByte(t *testing.T) {
+	data := []byte("l\x00\x00\x00\x02a\x01b\x00\x00\x01\x00j")
+	for _, read := range []func(c *ei.Cursor) error{
+		func(c *ei.Cursor) error { _, err := c.Str(); return err },
+		func(c *ei.Cursor) error { _, err := c.AppendIodata(nil); return err },
+	} {
+		err := read(ei.NewCursor(data))
+		var at *ei.SyntaxError
+		require.ErrorAs(t, err, &at)
+		require.Equal(t, 7, at.Offset)
+		var wrong *ei.TypeError
+		require.ErrorAs(t, err, &wrong)
+		require.Equal(t, ei.TypeError{Want: "byte", Got: ei.TagIntegerExt}, *wrong)
+	}
+}
+
 func TestAtomTable(t *testing.T) {
 	table := ei.NewAtomTable(100)
 	data := func(i int) []byte {

@@ -30,11 +30,11 @@ func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 			}
 			continue
 		case tag.IsInteger() && element:
-			v, err := at.Uint()
-			if err != nil || v > 255 {
-				return dst, at.wrong(at.off, "byte")
+			v, err := at.byte()
+			if err != nil {
+				return dst, err
 			}
-			out = append(out, byte(v))
+			out = append(out, v)
 		case tag == TagNilExt || tag == TagStringExt:
 			s, err := at.Str()
 			if err != nil {

@@ -82,6 +82,17 @@ func (c *Cursor) Str() ([]byte, error) {
 	return nil, c.wrong(c.off, "string")
 }
 
+// byte reads an integer of 0 to 255; another one is the wrong type.
+func (c *Cursor) byte() (byte, error) {
+	start := c.off
+	v, err := c.Uint()
+	if err != nil || v > 255 {
+		c.off = start
+		return 0, c.wrong(start, "byte")
+	}
+	return byte(v), nil
+}
+
 func (c *Cursor) strList() ([]byte, error) {
 	at := *c
 	var s []byte
@@ -116,11 +127,11 @@ func (c *Cursor) strList() ([]byte, error) {
 			if at.off < len(at.b) && !Tag(at.b[at.off]).IsInteger() {
 				return nil, c.wrong(at.off, "byte")
 			}
-			v, err := at.Uint()
-			if err != nil || v > 255 {
-				return nil, c.wrong(at.off, "byte")
+			v, err := at.byte()
+			if err != nil {
+				return nil, err
 			}
-			s = append(s, byte(v))
+			s = append(s, v)
 		}
 	}
 	return nil, c.fail(at.off, ErrTruncated)
