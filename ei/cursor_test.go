@@ -217,7 +217,8 @@ func TestNoByte(t *testing.T) {
 		func(c *ei.Cursor) error { _, err := c.Str(); return err },
 		func(c *ei.Cursor) error { _, err := c.AppendIodata(nil); return err },
 	} {
-		err := read(ei.NewCursor(data))
+		c := ei.NewCursor(data)
+		err := read(&c)
 		var at *ei.SyntaxError
 		require.ErrorAs(t, err, &at)
 		require.Equal(t, 7, at.Offset)
