@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -98,6 +99,8 @@ type netSocket struct {
 	pass *passage // of a listener that is no deadliner
 	c    net.Conn
 
+	cut atomic.Bool // the write in flight has been interrupted
+
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
 }
@@ -109,10 +112,19 @@ func (s *netSocket) close() error {
 	case s.l != nil:
 		return s.l.Close()
 	case s.c != nil:
-		return s.c.Close()
+		// One of package tls takes up to five seconds for a last word that there is no room for.
+		t := time.AfterFunc(netCloseTime, func() { _ = s.c.SetWriteDeadline(past) })
+		err := s.c.Close()
+		if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil // it is closed
+		}
+		return err
 	}
 	return nil
 }
+
+// netCloseTime is how long the Close of a net.Conn may write.
+const netCloseTime = 200 * time.Millisecond
 
 func deadline(tmo time.Duration) time.Time {
 	if tmo == Infinite {
@@ -168,10 +180,16 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 }
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
-	if err := s.c.SetWriteDeadline(tries(tmo)); err != nil {
+	s.cut.Store(false)
+	until := tries(tmo)
+	if err := s.c.SetWriteDeadline(until); err != nil {
 		return 0, err
 	}
-	return s.c.Write(p)
+	n, err := s.c.Write(p)
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !s.cut.Load() && (until.IsZero() || time.Now().Before(until)) {
+		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out
+	}
+	return n, err
 }
 
 // tries is the deadline for tmo; package net does not look at a socket at all once a deadline has passed, so one try gets an
@@ -194,6 +212,7 @@ func (s *netSocket) interrupt(writing bool) {
 	s.mu.Unlock()
 	switch {
 	case c != nil && writing:
+		s.cut.Store(true)
 		_ = c.SetWriteDeadline(past)
 	case c != nil:
 		_ = c.SetReadDeadline(past)

@@ -178,6 +178,42 @@ func TestFromNetReadGivenUp(t *testing.T) {
 	require.NoError(t, returns(t, written))
 }
 
+// A net.Conn that does not write any more says so, and its Close does not take the time that it gives itself for a last word.
+func TestFromNetAfterTimeout(t *testing.T) {
+	n := overTCP()
+	dial := n.Dial
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		return &lastWord{stickyConn{Conn: c}}, nil
+	}
+	c, _ := pair(t, FromNet(n), loopback())
+	conn := NetConn(c)
+	for err := error(nil); err == nil; {
+		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+		if _, err = conn.Write(make([]byte, 1<<20)); err != nil {
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+	}
+	require.NoError(t, conn.SetWriteDeadline(time.Time{}))
+	_, err := conn.Write([]byte("more"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NotErrorIs(t, err, ErrContract)
+	require.NoError(t, conn.Close())
+}
+
+// A lastWord has as much to say at its end as those of package tls, and gives itself as long.
+type lastWord struct{ stickyConn }
+
+func (c *lastWord) Close() error {
+	_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_, err := c.Conn.Write(make([]byte, 16<<20))
+	return errors.Join(err, c.Conn.Close())
+}
+
 // A stickyConn keeps the error of a Write, as those of package tls do.
 type stickyConn struct {
 	net.Conn

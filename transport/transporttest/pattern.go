@@ -50,15 +50,20 @@ func (s pattern) differs(off int64, got []byte) error {
 		}
 		for j := range part {
 			if part[j] != want[j] {
-				return s.diagnose(off+int64(i+j), got[i+j:])
+				return &difference{s.diagnose(off+int64(i+j), got[i+j:])}
 			}
 		}
 	}
 	return nil
 }
 
+// A difference is what has come in place of the pattern.
+type difference struct{ text string }
+
+func (d *difference) Error() string { return d.text }
+
 // diagnose looks for what stands at the first wrong place elsewhere in the pattern.
-func (s pattern) diagnose(at int64, got []byte) error {
+func (s pattern) diagnose(at int64, got []byte) string {
 	const probe, around = 12, 1 << 20
 	if len(got) >= probe {
 		begin := max(at-around, 0)
@@ -66,17 +71,17 @@ func (s pattern) diagnose(at int64, got []byte) error {
 		if i := bytes.Index(near, got[:probe]); i >= 0 {
 			switch found := begin + int64(i); {
 			case found > at:
-				return fmt.Errorf("the %d bytes from offset %d on are missing, or come later", found-at, at)
+				return fmt.Sprintf("the %d bytes from offset %d on are missing, or come later", found-at, at)
 			case found < at:
-				return fmt.Errorf("at offset %d come bytes that came %d earlier", at, at-found)
+				return fmt.Sprintf("at offset %d come bytes that came %d earlier", at, at-found)
 			}
 		}
 		after := s.bytes(at+1, min(len(got)-1, probe))
 		if bytes.Equal(got[1:1+len(after)], after) {
-			return fmt.Errorf("the byte at offset %d is changed: %#02x was written, %#02x read", at, s.bytes(at, 1)[0], got[0])
+			return fmt.Sprintf("the byte at offset %d is changed: %#02x was written, %#02x read", at, s.bytes(at, 1)[0], got[0])
 		}
 	}
-	return fmt.Errorf("at offset %d come other bytes: % x", at, got[:min(len(got), 16)])
+	return fmt.Sprintf("at offset %d come other bytes: % x", at, got[:min(len(got), 16)])
 }
 
 // send writes n bytes of the pattern in writes of the sizes that next gives.
