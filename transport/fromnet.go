@@ -186,7 +186,8 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := s.c.Write(p)
-	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !s.cut.Load() && (until.IsZero() || time.Now().Before(until)) {
+	early := tmo > 0 && !s.cut.Load() && (until.IsZero() || time.Now().Before(until))
+	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out
 	}
 	return n, err
