@@ -53,7 +53,9 @@ type Config struct {
 	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share
 	// it too.
 	Creation uint32
-	// Worker tells processes that share a name and a creation apart: each makes its pids from a range of its own.
+	// Worker tells processes that share a name and a creation apart: each makes its pids from a range of its own. Those between which
+	// connections are moved one by one (Conn.Detach, Conn.Freeze) must differ in it: else a pid of the one is taken for another process of
+	// the other.
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
 	Listen transport.Addr

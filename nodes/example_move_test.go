@@ -78,15 +78,16 @@ func ExampleRestore() {
 func ExampleConn_Detach() {
 	ctx := context.Background()
 	table := nodes.Static{}
-	node := func(name, process string) *nodes.Node {
-		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Resolver: table, Creation: 7})
+	node := func(name, process string, worker uint16) *nodes.Node {
+		// Two processes that are one node tell their pids apart by Worker.
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Resolver: table, Creation: 7, Worker: worker})
 		if err != nil {
 			panic(err)
 		}
 		n.Expose("who", "serves", func(context.Context, []ei.Term) (any, error) { return ei.Atom(process), nil })
 		return n
 	}
-	peer, old, next := node("peer@127.0.0.1", "peer"), node("moves@127.0.0.1", "old"), node("moves@127.0.0.1", "next")
+	peer, old, next := node("peer@127.0.0.1", "peer", 0), node("moves@127.0.0.1", "old", 1), node("moves@127.0.0.1", "next", 2)
 	for _, n := range []*nodes.Node{peer, old, next} {
 		defer n.Close()
 		if err := n.Start(ctx); err != nil {

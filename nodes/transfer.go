@@ -194,8 +194,8 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 // ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with; Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
-// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from.
-// fd is owned on success only. A *StateError tells what is wrong with a state.
+// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from,
+// and another Config.Worker. fd is owned on success only. A *StateError tells what is wrong with a state.
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	var s connState
 	if err := readState(kindConn, state, &s); err != nil {
@@ -353,7 +353,8 @@ func (c *Conn) discard() error {
 	return err
 }
 
-// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is closed on failure.
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is closed on failure. As for
+// Stage, name and creation are the same and Config.Worker is not. On the upper level the node must have been started, or nobody receives.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
