@@ -209,6 +209,8 @@ func TestUpgradeTLS(t *testing.T) {
 	for range 2 {
 		old = s.upgrade(old)
 		require.Equal(t, old, servedBy(t, c))
+		_, errOut := w.fail("upgrade", s.name, "--binary", "/nowhere/cnode-demo")
+		require.Contains(t, errOut, fmt.Sprintf("(process %d) serves on", old), "not the one that the control socket is from")
 		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "tls", "--tls-optfile", conf))
 	}
 	s.exits()

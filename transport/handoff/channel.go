@@ -92,7 +92,8 @@ func DialControl(ctx context.Context, path string) (*Channel, error) {
 	return ch, nil
 }
 
-// Peer is the process at the other end. Its PID is the system's word, or its own of a channel that was inherited, and -1 until hello there.
+// Peer is the process at the other end. Its PID is the system's word: on Linux that of who has spoken last, before that of who connected or
+// began to listen, perhaps an ancestor. Elsewhere it is the process's own word where the channel was inherited, and -1 until hello.
 func (ch *Channel) Peer() Cred { return ch.peer }
 
 // Close closes this end. Calls that wait come back.
@@ -111,8 +112,11 @@ func (ch *Channel) next(ctx context.Context, set *FDSet, room int) ([]byte, erro
 		ch.unread = nil
 		return p, nil
 	}
-	n, err := ch.conn.Receive(ctx, ch.buf, set, room)
-	return ch.buf[:max(n, 0)], err
+	p, _, cred, err := ch.conn.receive(ctx, wanted{p: ch.buf, room: room}, set)
+	if cred.PID > 0 { // Linux: who has spoken now, be it another one than who listened or made the pair
+		ch.peer.PID, ch.known = cred.PID, true
+	}
+	return p, err
 }
 
 // Ask sends a request of words to a control socket and waits for the answer. A *RefusedError is the other side's no; ErrLeft if it has gone
