@@ -183,9 +183,11 @@ func (c *Conn) end() {
 		}
 	}
 	c.n.detach(c)
-	c.n.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
+	}
+	c.n.leave(c)
+	if c.n.part != nil {
 		c.stake.over(!errors.Is(c.err, io.EOF))
 	}
 	close(c.left)

@@ -1,8 +1,10 @@
 package nodes
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -169,12 +171,20 @@ func (c *Conn) branch(to int, reading bool) (*Conn, error) {
 	return b, nil
 }
 
-// endBranches ends the ways to other workers with the connection. No new one comes after it.
+// branchTime is how long the end of a connection may take on its way to another worker: what has come before it counts there, too.
+const branchTime = time.Second
+
+// endBranches ends the ways to other workers with the connection, once they have all that it has brought. No new one comes after it.
 func (c *Conn) endBranches() {
 	c.branching.Lock()
 	branches := c.branches
 	c.branches = nil
 	c.branching.Unlock()
+	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime)
+	defer cancel()
+	for _, b := range branches {
+		_ = b.Flush(ctx)
+	}
 	for _, b := range branches {
 		b.fail(ErrNoConnection)
 	}
@@ -189,6 +199,7 @@ func (p *part) addShadow(w word) {
 		var old *Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
 			old = up
+			old.awaitEnd(branchTime / 4) // if it is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, old); err != nil {
 			err = errors.Join(err, c.s.Close())
@@ -201,6 +212,16 @@ func (p *part) addShadow(w word) {
 		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", w.Part, "error", err)
 	}
 	p.tellAwaited(peer.Name, ErrConnected)
+}
+
+// awaitEnd waits until all has been read of a connection that ends, for some time.
+func (c *Conn) awaitEnd(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-c.left:
+	case <-t.C:
+	}
 }
 
 // addSibling takes the way to another worker.
