@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -177,6 +178,11 @@ func setUpTestWorker(n *Node) error {
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
 	})
+	n.Expose("w", "again", func(ctx context.Context, _ []ei.Term) (any, error) {
+		_, err := StartWorker(ctx, Config{Cookie: "secret"})
+		child, err2 := exec.CommandContext(ctx, os.Args[0], "-test.run=^$").CombinedOutput()
+		return fmt.Sprint(errors.Is(err, ErrNotWorker), IsWorker(), err2, strings.Contains(string(child), "worker:")), nil
+	})
 	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
 		fds, _ := descriptors()
 		return fds, nil
@@ -294,6 +300,14 @@ func TestFrontServes(t *testing.T) {
 	for pid := range pids {
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	}
+}
+
+// A worker is one once, and what it starts is none.
+func TestWorkerOnce(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	a := w.node("a@127.0.0.1")
+	require.Equal(t, ei.Binary("true true <nil> false"), w.rpc(a, "again"))
+	w.worker(a)
 }
 
 // A peer reaches processes of workers that it has no connection to: by pid and by name, in order, with links, monitors and calls.

@@ -23,10 +23,20 @@ import (
 const WorkerVariable = "CNODE_WORKER"
 
 // IsWorker tells whether a Front has started this process as one of its workers: then StartWorker is due, in place of StartFront.
-func IsWorker() bool { return os.Getenv(WorkerVariable) != "" }
+// It stays true after that, and is false in processes that the worker starts.
+func IsWorker() bool {
+	v := os.Getenv(WorkerVariable)
+	return v != "" && (!strings.HasPrefix(v, takenMark) || v == taken())
+}
 
-// ErrNotWorker is returned by StartWorker in a process that no Front has started.
-var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set")
+// takenMark begins the WorkerVariable of a worker that has its sockets: the numbers may stand for anything by now. The process's own number
+// follows, for others inherit the variable.
+const takenMark = "taken by "
+
+func taken() string { return takenMark + strconv.Itoa(os.Getpid()) }
+
+// ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second call.
+var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
 
 // shutdownTime is how long a worker that is told to finish takes for it.
 const shutdownTime = 5 * time.Second
@@ -63,10 +73,17 @@ func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 }
 
 func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
-	if channel, ok := strings.CutPrefix(os.Getenv(WorkerVariable), moveMark); ok {
+	inherited := os.Getenv(WorkerVariable)
+	if inherited == "" || strings.HasPrefix(inherited, takenMark) {
+		return nil, ErrNotWorker
+	}
+	if err := os.Setenv(WorkerVariable, taken()); err != nil {
+		return nil, err
+	}
+	if channel, ok := strings.CutPrefix(inherited, moveMark); ok {
 		return succeedWorker(ctx, cfg, channel)
 	}
-	lineConn, sessions, err := inheritedSockets()
+	lineConn, sessions, err := inheritedSockets(inherited)
 	if err != nil {
 		return nil, err
 	}
@@ -152,9 +169,9 @@ func (w *Worker) run() {
 	w.wg.Go(w.receive)
 }
 
-// inheritedSockets takes the sockets of the environment, once.
-func inheritedSockets() (line, sessions *net.UnixConn, err error) {
-	one, other, ok := strings.Cut(os.Getenv(WorkerVariable), ",")
+// inheritedSockets takes the sockets that the environment has named.
+func inheritedSockets(text string) (line, sessions *net.UnixConn, err error) {
+	one, other, ok := strings.Cut(text, ",")
 	a, err1 := strconv.Atoi(one)
 	b, err2 := strconv.Atoi(other)
 	if !ok || err1 != nil || err2 != nil || a < 3 || b < 3 {
