@@ -99,7 +99,8 @@ func (c *Conn) Self() ei.Pid { return c.self }
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in
-// another process, else ErrTickTimeout, ErrSuperseded, or the fault.
+// another process, else ErrTickTimeout, ErrSuperseded, or the fault. A peer that ends in the middle of something is io.ErrUnexpectedEOF; so
+// it is over TLS where it just ends, as Erlang nodes do, for TLS has a word for the end.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:

@@ -26,8 +26,8 @@ var (
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet: its first Connect gives it one")
-	// ErrTooLate: Publish would change the creation that identifiers or connections carry already.
-	ErrTooLate = errors.New("publish before making identifiers or connections: publishing sets the node's creation")
+	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections carry already.
+	ErrTooLate = errors.New("publish, or start, before making mailboxes, connections or calls: publishing sets the node's creation")
 	// ErrPublished: the node is published already.
 	ErrPublished = errors.New("already published")
 	// ErrNameTaken: the local name is registered already.

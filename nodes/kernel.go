@@ -17,7 +17,8 @@ func (n *Node) serveKernel() error {
 	}
 	// A function for each message: none waits for another one, and the reader of the connection for none.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
-	full := Server{Call: rexFull, Cast: func(context.Context, ei.Term) {}, Info: n.rexInfoFull, prompt: true} // it runs on the reader's goroutine
+	// This one runs on the reader's goroutine.
+	full := Server{Call: rexFull, Cast: func(context.Context, ei.Term) {}, Info: n.rexInfoFull, prompt: true}
 	_, err := n.Handle("rex", func(b *Mailbox, m *Message) {
 		switch {
 		case !n.admits(m.conn, cost(m)):

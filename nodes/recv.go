@@ -185,7 +185,7 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // "node down" tells of these
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.failed(err)

@@ -47,6 +47,9 @@
 // certfile need not have them. Two things are kinder than in OTP: a peer's own certificate that has signed itself is accepted where it stands
 // in cacertfile, and the common name counts where there are no other names (as in OTP 25, no longer in 27).
 //
+// So a certificate names the host behind the "@" of its node's name, as a DNS name even where that is an address (DNS:127.0.0.1): for an
+// address among the IP names OTP 25 does not know the host, later ones and this package do.
+//
 // What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
 // [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks
 // nothing here.

@@ -18,6 +18,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // explain is what a person reads about an error: the error, and what to do about it where that is known.
@@ -166,6 +167,20 @@ var advices = []advice{
 		}
 		return "There is no such function with that number of arguments on that node. ARGS is the list of the arguments: '[[1,2]]' is one\n" +
 			"argument, a list; '[1,2]' are two."
+	}},
+	{"TLS at the other end", func(err error) string {
+		var h *dist.HandshakeError
+		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != dist.PhaseStatus && h.Phase != dist.PhaseName {
+			return ""
+		}
+		return "That is no word of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
+	}},
+	{"workers", func(err error) string {
+		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "cnode-demo-front") {
+			return ""
+		}
+		return "A node with workers is taken over by one with workers, and one without by one without: give --workers N as the running one\n" +
+			"has it, or leave it out, or let cnode-demo upgrade do it, which starts the program with the running one's flags."
 	}},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},

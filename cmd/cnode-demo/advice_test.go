@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
 )
 
@@ -73,6 +74,8 @@ func TestAdvice(t *testing.T) {
 		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
 		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
+		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
+		{"workers", &handoff.HandoffError{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, frontFeature)}, "--workers N"},
 		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.Canceled), "call NAME cnode pid"},

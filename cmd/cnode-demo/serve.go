@@ -43,8 +43,8 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
 The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
 
 --trace FILE records what connections carry, for Wireshark. Where that fails, at the beginning or later, the node serves on, and serve
-says so at its end (exit 1). --fault SEED is for trying out how others live with a bad line: bytes come and go late, and in odd pieces,
-but none is changed or lost.
+says so at its end (exit 1). A node with --trace cannot be upgraded. --fault SEED is for trying out how others live with a bad line: bytes
+come and go late, and in odd pieces, but none is changed or lost.
 
 --takeover goes on as the node of that name which runs already, in another process of the same user: connections, mailboxes and the
 name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
