@@ -107,12 +107,15 @@ const (
 	// with it.
 	Burst PostMode = 1 << iota
 	// Urgent does not wait while the queue is full: it is for a goroutine that must go on reading. When four times the limit waits
-	// in Urgent posts it is ErrQueueFull.
+	// in Urgent posts, and a megabyte at least, it is ErrQueueFull.
 	Urgent
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
 var ErrQueueFull = errors.New("the peer does not read: four times the queue's limit is waiting")
+
+// urgentRoom is how many bytes Urgent posts may hold however low the limit is: they come in bursts that do not go by it.
+const urgentRoom = 1 << 20
 
 // Post takes head and body, which go out together and in this order, and returns when the queue has them: the caller may use both buffers
 // again. It waits while the queue is full, or, for a large post, until it has been written; when ctx ends before its first byte is out,
@@ -136,7 +139,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	case q.err != nil:
 		defer q.mu.Unlock()
 		return q.err
-	case mode&Urgent != 0 && q.urgent > 4*q.limit:
+	case mode&Urgent != 0 && q.urgent > max(4*q.limit, urgentRoom):
 		q.mu.Unlock()
 		return opError("post", q.s.remote, ErrQueueFull)
 	}

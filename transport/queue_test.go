@@ -310,21 +310,29 @@ func TestQueuePeerGone(t *testing.T) {
 }
 
 func TestQueueUrgent(t *testing.T) {
+	for _, high := range []bool{false, true} {
+		testQueueUrgent(t, high)
+	}
+}
+
+func testQueueUrgent(t *testing.T, high bool) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
-		q := NewQueue(c, &QueueOptions{Limit: 100})
+		limit := map[bool]int{false: 100, true: urgentRoom / 2}[high]
+		room, size := max(4*limit, urgentRoom), urgentRoom/10
+		q := NewQueue(c, &QueueOptions{Limit: limit})
 		first := held(t, g, q, []byte("f"))
 		n := 1
 		for {
-			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, 60), nil, Urgent) }))
+			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, Urgent) }))
 			if err != nil {
 				require.ErrorIs(t, err, ErrQueueFull)
 				break
 			}
-			require.Less(t, n, 600, "without end")
-			n += 60
+			require.Less(t, n, room+2*size, "without end")
+			n += size
 		}
-		require.Greater(t, n, 400, "four times the limit")
+		require.Greater(t, n, room, "four times the limit, or a megabyte")
 		g.open()
 		require.NoError(t, returns(t, first))
 		_, err := s.Readv(soon(t), make([]byte, n))
