@@ -45,8 +45,9 @@
 //
 // What moves: what was read and not consumed, what was to be sent, links and monitors, and of a node its mailboxes with their unread
 // messages, names, counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent; but a
-// Call whose request is out has lost its reply only: the request is, or will be, handled. Functions and handlers finish before. In the new process Config.Setup registers mailboxes, handlers and servers as always; under the
-// name of an old one they become that process, pid and all. See state.go for the form of the state.
+// Call whose request is out has lost its reply only: the request is, or will be, handled. Functions and handlers finish before. In the
+// new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process,
+// pid and all. See state.go for the form of the state.
 //
 // # Several processes
 //
