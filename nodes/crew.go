@@ -38,8 +38,9 @@ type crewman struct {
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
-	forward  *handoff.Forwarder
-	untaken  [2][]*session // by how they went: viaForwarder, viaLine; oldest first
+	forward  *handoff.Forwarder // nil: there is no socket for sessions just now
+	socket   uint64             // the number of its socket
+	untaken  [2][]*session      // by how they went: viaForwarder, viaLine; oldest first
 	probes   map[uint64]chan struct{}
 	probed   uint64
 }
@@ -239,9 +240,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 		}
 	}
 	w.untaken = [2][]*session{}
-	if w.forward != nil {
-		_ = w.forward.Close()
-	}
+	w.closeForward()
 	for _, c := range w.probes {
 		close(c)
 	}
@@ -296,6 +295,8 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			}
 		case sayTook:
 			w.took(m.Part)
+		case sayShut:
+			w.shut(m.ID)
 		case sayHere:
 			if c := w.probes[m.ID]; c != nil {
 				close(c)

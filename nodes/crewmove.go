@@ -93,7 +93,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	old := w.proc
 	if !ended {
 		w.proc = next
-		_ = w.forward.Close()              // all that went through it has been taken
+		w.closeForward()                   // all that went through it has been taken
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}

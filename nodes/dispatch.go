@@ -347,8 +347,14 @@ func (f *Front) push(k *picking, p parcel) error {
 	case f.still.isShut() || w.moving != nil:
 		return errStill
 	}
-	s := &session{s: p.s}
+	s := &session{s: p.s, peer: k.peer}
 	if via == viaForwarder {
+		if w.forward == nil {
+			if err := w.reopen(); err != nil {
+				return err
+			}
+		}
+		s.socket = w.socket
 		if err := w.forward.Push(fd, h, p.data); err != nil {
 			return errors.Join(err, w.reopen())
 		}
@@ -377,9 +383,7 @@ func (w *crewman) recall(s *session) {
 		for _, other := range list {
 			if other == s && !s.withdrawn {
 				w.hang()
-				s.withdrawn = true
-				withdraw(s.s)
-				_ = s.s.Release()
+				s.withdraw()
 				return
 			}
 		}

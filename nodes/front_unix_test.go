@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -176,6 +178,16 @@ func setUpTestWorker(n *Node) error {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
+	})
+	var limit unix.Rlimit
+	n.Expose("w", "nofiles", func(context.Context, []ei.Term) (any, error) { // no number is left for a descriptor
+		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+		none := limit
+		none.Cur = 3
+		return ei.Atom("ok"), errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	})
+	n.Expose("w", "files", func(context.Context, []ei.Term) (any, error) {
+		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	})
 	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
 		fds, _ := descriptors()
@@ -543,6 +555,42 @@ func TestDescriptorsLost(t *testing.T) {
 			require.NoError(t, c.Err())
 		})
 	}
+}
+
+// A worker that has no number for a session's descriptor for a while loses that session, and no other.
+func TestSessionsLost(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	n := w.node("peer@127.0.0.1")
+	w.rpc(n, "nofiles")
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	for i := range 3 { // the first one breaks the socket for sessions, and the next ones do not get another
+		name := fmt.Sprintf("lost%d@h", i)
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write(namePacket(t, name))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(workerPatience/2)))
+		_, err = conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
+		w.f.mu.Lock()
+		require.NotContains(t, w.f.routes, name)
+		w.f.mu.Unlock()
+	}
+	w.rpc(n, "files")
+	w.worker(w.node("other@127.0.0.1"))
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, c := range w.f.crew {
+			if c.burden() > 0 || c.hangs || c.sessions != 2 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
 }
 
 // A worker that hangs is passed over, and taken again when it goes on.

@@ -16,7 +16,7 @@ func (e *FrozenFront) describe() (err error) {
 	}
 	for _, w := range f.crew {
 		c := crewState{
-			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves,
+			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
 		fd, err := w.line.descriptor()
 		if err != nil {
@@ -31,7 +31,7 @@ func (e *FrozenFront) describe() (err error) {
 		}
 		for way, list := range w.untaken {
 			for _, u := range list {
-				us := sessionState{way: way}
+				us := sessionState{way: way, peer: u.peer, socket: u.socket}
 				if !u.withdrawn {
 					fd, err := u.s.Descriptor()
 					if err != nil {

@@ -18,7 +18,7 @@ type topic string
 const (
 	sayWelcome  topic = "welcome"  // Name, Creation, Part, descriptor: who you are, and the roll of names
 	saySibling  topic = "sibling"  // Part, descriptor: the way to another worker
-	saySessions topic = "sessions" // descriptor: further sessions come through this socket
+	saySessions topic = "sessions" // ID, descriptor: further sessions come through this socket, which has this number
 	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that BIND 10's form cannot carry
 	sayProbe    topic = "probe"    // ID: are you there?
 	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
@@ -32,6 +32,7 @@ const (
 const (
 	sayReady    topic = "ready"    // sessions may come
 	sayTook     topic = "took"     // Part: the oldest untaken session has been taken; viaForwarder or viaLine says of which list
+	sayShut     topic = "shut"     // ID: the socket for sessions of that number is no more; what was still in it, or in an earlier one, is lost
 	sayHere     topic = "here"     // ID: the answer to probe
 	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
 	sayOver     topic = "over"     // Name: a session or claim has ended
