@@ -249,7 +249,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 		return w.proc, true
 	}
 	for name, r := range f.routes {
-		if delete(r.held, w); len(r.held) == 0 {
+		if r.lose(w); len(r.held) == 0 {
 			delete(f.routes, name)
 		}
 	}

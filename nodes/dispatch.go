@@ -27,9 +27,21 @@ var ErrNoWorker = errors.New("no worker takes the session")
 
 // A route says which workers have something to do with a peer: connections, and handshakes in progress.
 type route struct {
-	held  map[*crewman]int
-	at    *crewman // the one that has the latest
-	order uint64   // of arrival, of the latest session of the peer
+	held   map[*crewman]int
+	at     *crewman // the one that has the connection, or else the latest handshake
+	order  uint64   // of arrival, of the latest session of the peer
+	proven bool     // at has, or had, a connection: sessions elsewhere have only said the peer's name, as any stranger may
+}
+
+// lose takes a worker off the route.
+func (r *route) lose(w *crewman) {
+	delete(r.held, w)
+	if r.at == w {
+		r.at, r.proven = nil, false
+		for other := range r.held {
+			r.at = other
+		}
+	}
 }
 
 // dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
@@ -228,7 +240,10 @@ func (f *Front) enter(w *crewman, peer string, order uint64) {
 		f.routes[peer] = r
 	}
 	r.held[w]++
-	r.at, r.order = w, max(r.order, order)
+	r.order = max(r.order, order)
+	if !r.proven {
+		r.at = w
+	}
 }
 
 // leave is the end of what enter, or claim, has counted; f.mu is held.
@@ -240,14 +255,7 @@ func (f *Front) leave(w *crewman, peer string) {
 	if r.held[w]--; r.held[w] > 0 {
 		return
 	}
-	delete(r.held, w)
-	if r.at == w {
-		r.at = nil
-		for other := range r.held {
-			r.at = other
-		}
-	}
-	if len(r.held) == 0 {
+	if r.lose(w); len(r.held) == 0 {
 		delete(f.routes, peer)
 	}
 }
@@ -263,7 +271,7 @@ func (f *Front) up(w *crewman, key, peer string) {
 	if r == nil {
 		return
 	}
-	r.at = w
+	r.at, r.proven = w, true
 	for other := range r.held {
 		if other != w {
 			other.line.say(word{Topic: sayDrop, Name: peer})

@@ -634,6 +634,50 @@ func TestDuplicates(t *testing.T) {
 	require.Equal(t, ei.Int(first), v)
 }
 
+// Who says a peer's name to another worker, while that of the peer hangs, is not taken for the peer.
+func TestStrangerTakesNoRoute(t *testing.T) {
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
+	ns := w.spread(3)
+	for i, n := range ns {
+		_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return ei.Int(i), nil }}, nil)
+		require.NoError(t, err)
+	}
+	x := ns[0]
+	at := w.served(x)
+	c := x.Conn(frontName)
+	require.Eventually(t, func() bool { // what is taken is taken, and the word of it has arrived
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, man := range w.f.crew {
+			if man.burden() > 0 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
+	require.NoError(t, syscall.Kill(at, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
+	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	front, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	stranger, err := net.Dial("tcp", front.String())
+	require.NoError(t, err)
+	defer stranger.Close()
+	_, err = stranger.Write(namePacket(t, x.Name()))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return len(w.f.routes[x.Name()].held) == 2
+	}, tooLong, tick, "another worker has the stranger")
+	require.NoError(t, syscall.Kill(at, syscall.SIGCONT))
+	for _, n := range ns {
+		require.Equal(t, ei.Int(0), w.rpc(n, "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1)))
+	}
+	require.NoError(t, c.Err())
+	require.Equal(t, c, x.Conn(frontName))
+}
+
 // Sessions that the BIND 10 form cannot carry go another way.
 func TestFrontOverUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")

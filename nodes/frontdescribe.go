@@ -55,7 +55,7 @@ func (e *FrozenFront) describe() (err error) {
 			if count > 0 {
 				rs.held = append(rs.held, heldState{w.part, count})
 				if w == r.at || rs.at == 0 {
-					rs.at = w.part
+					rs.at, rs.proven = w.part, w == r.at && r.proven
 				}
 			}
 		}

@@ -95,6 +95,8 @@ type routeState struct {
 	order uint64
 	at    int // the part; 0: nobody
 	held  []heldState
+
+	proven bool
 }
 
 func (s *routeState) describe(f *form) {
@@ -102,6 +104,7 @@ func (s *routeState) describe(f *form) {
 	number(f, 2, must, &s.order)
 	number(f, 3, must, &s.at)
 	each(f, 4, must, "worker", &s.held)
+	f.bool(5, may, &s.proven)
 }
 
 // A heldState is how much a worker has to do with a peer.

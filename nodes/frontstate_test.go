@@ -35,7 +35,7 @@ func someFront(t *rapid.T) frontState {
 			}
 		}),
 		routes: few(t, "routes", func() routeState {
-			return routeState{someName(t), rapid.Uint64().Draw(t, "order"), number("at"), few(t, "held", func() heldState { return heldState{number("part"), 2} })}
+			return routeState{someName(t), rapid.Uint64().Draw(t, "order"), number("at"), few(t, "held", func() heldState { return heldState{number("part"), 2} }), rapid.Bool().Draw(t, "proven")}
 		}),
 		names: few(t, "names", func() tenancyState {
 			return tenancyState{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}
