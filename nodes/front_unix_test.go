@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -632,6 +633,29 @@ func TestDuplicates(t *testing.T) {
 	v, err := c.Call(patience(t), "w", "pid")
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(first), v)
+}
+
+// Who says a peer's name first keeps nobody who came before from saying it: which of the two is the peer only the handshake tells.
+func TestStrangerIsFirst(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	var conns []net.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	for _, conn := range []net.Conn{conns[1], conns[0]} {
+		_, err = conn.Write(namePacket(t, "x@h"))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(tooLong)))
+		status := make([]byte, 5)
+		_, err = io.ReadFull(conn, status)
+		require.NoError(t, err)
+		require.Equal(t, "\x00\x03sok", string(status))
+	}
 }
 
 // Who says a peer's name to another worker, while that of the peer hangs, is not taken for the peer.

@@ -45,7 +45,7 @@ func (e *FrozenFront) describe() (err error) {
 		s.crew = append(s.crew, c)
 	}
 	for peer, r := range f.routes {
-		rs := routeState{peer: peer, order: r.order}
+		rs := routeState{peer: peer}
 		for w, count := range r.held {
 			for k := range f.picked {
 				if k.w == w && k.peer == peer {

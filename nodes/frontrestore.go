@@ -81,7 +81,7 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 		if r.at == 0 || f.crew[r.at] == nil {
 			return &StateError{"route to " + r.peer, ErrState}
 		}
-		route := &route{held: map[*crewman]int{}, at: f.crew[r.at], order: r.order, proven: r.proven}
+		route := &route{held: map[*crewman]int{}, at: f.crew[r.at], proven: r.proven}
 		for _, h := range r.held {
 			if f.crew[h.part] == nil || h.count < 1 {
 				return &StateError{"route to " + r.peer, ErrState}

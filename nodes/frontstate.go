@@ -92,8 +92,8 @@ func (s *sessionState) describe(f *form) {
 // A routeState says which workers have something to do with a peer.
 type routeState struct {
 	peer  string
-	order uint64
-	at    int // the part; 0: nobody
+	order uint64 // 0: earlier versions want it
+	at    int    // the part; 0: nobody
 	held  []heldState
 
 	proven bool
