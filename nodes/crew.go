@@ -190,17 +190,25 @@ func (f *Front) introduce(w *crewman) error {
 	}
 	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part, fd: fd})
 	for _, other := range f.crew {
-		one, two, err := streamPair()
-		if err != nil {
+		if err := pair(w, other); err != nil {
 			return err
 		}
-		w.line.say(word{Topic: saySibling, Part: other.part, fd: one})
-		other.line.say(word{Topic: saySibling, Part: w.part, fd: two})
 	}
 	if f.ctx.Err() != nil {
 		return ErrClosed
 	}
 	f.crew[w.part] = w
+	return nil
+}
+
+// pair gives two workers ways to each other.
+func pair(a, b *crewman) error {
+	one, two, err := streamPair()
+	if err != nil {
+		return err
+	}
+	a.line.say(word{Topic: saySibling, Part: b.part, fd: one})
+	b.line.say(word{Topic: saySibling, Part: a.part, fd: two})
 	return nil
 }
 
@@ -301,6 +309,13 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			if c := w.probes[m.ID]; c != nil {
 				close(c)
 				delete(w.probes, m.ID)
+			}
+		case saySibling:
+			if other := f.crew[m.Part]; other != nil && other != w {
+				if err := pair(w, other); err != nil {
+					f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
+					w.line.say(word{Topic: saySibling, Part: m.Part}) // as if it had been lost: it asks again
+				}
 			}
 		case sayUp:
 			f.up(w, m.Key, m.Name)

@@ -180,6 +180,14 @@ func setUpTestWorker(n *Node) error {
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
 	})
+	n.Expose("w", "sever", func(context.Context, []ei.Term) (any, error) { // the ways to the other workers
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		for _, c := range n.part.siblings {
+			c.fail(ErrTickTimeout)
+		}
+		return ei.Atom("ok"), nil
+	})
 	var limit unix.Rlimit
 	n.Expose("w", "nofiles", func(context.Context, []ei.Term) (any, error) { // no number is left for a descriptor
 		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
@@ -441,6 +449,54 @@ func TestBetweenWorkers(t *testing.T) {
 	reason, err := m.Reason.Decode()
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("boom"), reason)
+}
+
+// Workers that lose the way to each other, and live, get another one.
+func TestWorkersLoseEachOther(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	var pids, workers [2]ei.Term
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined := func() {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			for i, n := range ns {
+				ask := ei.Tuple{ei.Atom("call"), pids[1-i], ei.Atom("pid")}
+				if v, err := n.Call(patience(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
+					return false
+				}
+				if v, err := n.Call(patience(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
+					return false
+				}
+			}
+			return true
+		}, tooLong, tick)
+	}
+	for range 3 {
+		for _, n := range ns {
+			w.rpc(n, "sever")
+			joined()
+		}
+	}
+	for _, n := range ns { // no number is free for the descriptor of the next one, or the next few
+		w.rpc(n, "nofiles")
+		w.rpc(n, "sever")
+		time.Sleep(2 * siblingPause)
+		w.rpc(n, "files")
+		joined()
+	}
+	w.rpc(ns[0], "sever") // and they move while they ask
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+	}
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined()
 }
 
 // A worker sends to a peer that another worker is connected to, and connects to one that nobody is.

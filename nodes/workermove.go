@@ -183,6 +183,13 @@ func (e *workerEstate) describe() error {
 	if s.words, err = e.table.words(p.line.waiting()); err != nil {
 		return err
 	}
+	for id := range p.seeking {
+		more, err := e.table.words([]word{{Topic: saySibling, Part: id}})
+		if err != nil {
+			return err
+		}
+		s.words = append(s.words, more...)
+	}
 	s.latest, s.last = p.latest, p.last
 	for name := range p.fixed {
 		s.fixed = append(s.fixed, nameState{name})
