@@ -16,7 +16,8 @@ func (e *FrozenFront) describe() (err error) {
 	}
 	for _, w := range f.crew {
 		c := crewState{
-			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
+			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
+			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
 		fd, err := w.line.descriptor()
 		if err != nil {

@@ -31,7 +31,7 @@ const (
 const (
 	sayReady    topic = "ready"    // sessions may come
 	sayTook     topic = "took"     // Part: the oldest untaken session has been taken; viaForwarder or viaLine says of which list
-	sayShut     topic = "shut"     // ID: the socket for sessions of that number is no more; what was still in it, or in an earlier one, is lost
+	sayShut     topic = "shut"     // ID: the socket for sessions of that number is no more; what was left in it, or an earlier one, is lost
 	sayHere     topic = "here"     // ID: the answer to probe
 	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
 	sayOver     topic = "over"     // Name: a session or claim has ended
