@@ -32,7 +32,7 @@ func someFront(t *rapid.T) frontState {
 				slot: number("slot"), part: number("part"), pid: number("pid"), handle: number("handle"), line: number("line"),
 				ready: rapid.Bool().Draw(t, "ready"), hangs: rapid.Bool().Draw(t, "hangs"), sessions: number("sessions"),
 				age: time.Duration(number("age")), moves: 3, socket: 4,
-				words: someWords(t, "words"),
+				words:   someWords(t, "words"),
 				untaken: few(t, "untaken", func() sessionState { return sessionState{1, number("descriptor"), someName(t), 3} }),
 			}
 		}),
