@@ -38,8 +38,9 @@ type crewman struct {
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
-	forward  *handoff.Forwarder
-	untaken  [2][]*session // by how they went: viaForwarder, viaLine; oldest first
+	forward  *handoff.Forwarder // nil: there is no socket for sessions just now
+	socket   uint64             // the number of its socket
+	untaken  [2][]*session      // by how they went: viaForwarder, viaLine; oldest first
 	probes   map[uint64]chan struct{}
 	probed   uint64
 }
@@ -189,17 +190,25 @@ func (f *Front) introduce(w *crewman) error {
 	}
 	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part, fd: fd})
 	for _, other := range f.crew {
-		one, two, err := streamPair()
-		if err != nil {
+		if err := pair(w, other); err != nil {
 			return err
 		}
-		w.line.say(word{Topic: saySibling, Part: other.part, fd: one})
-		other.line.say(word{Topic: saySibling, Part: w.part, fd: two})
 	}
 	if f.ctx.Err() != nil {
 		return ErrClosed
 	}
 	f.crew[w.part] = w
+	return nil
+}
+
+// pair gives two workers ways to each other.
+func pair(a, b *crewman) error {
+	one, two, err := streamPair()
+	if err != nil {
+		return err
+	}
+	a.line.say(word{Topic: saySibling, Part: b.part, fd: one})
+	b.line.say(word{Topic: saySibling, Part: a.part, fd: two})
 	return nil
 }
 
@@ -239,9 +248,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 		}
 	}
 	w.untaken = [2][]*session{}
-	if w.forward != nil {
-		_ = w.forward.Close()
-	}
+	w.closeForward()
 	for _, c := range w.probes {
 		close(c)
 	}
@@ -250,7 +257,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 		return w.proc, true
 	}
 	for name, r := range f.routes {
-		if delete(r.held, w); len(r.held) == 0 {
+		if r.lose(w); len(r.held) == 0 {
 			delete(f.routes, name)
 		}
 	}
@@ -296,10 +303,19 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			}
 		case sayTook:
 			w.took(m.Part)
+		case sayShut:
+			w.shut(m.ID)
 		case sayHere:
 			if c := w.probes[m.ID]; c != nil {
 				close(c)
 				delete(w.probes, m.ID)
+			}
+		case saySibling:
+			if other := f.crew[m.Part]; other != nil && other != w {
+				if err := pair(w, other); err != nil {
+					f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
+					w.line.say(word{Topic: saySibling, Part: m.Part}) // as if it had been lost: it asks again
+				}
 			}
 		case sayUp:
 			f.up(w, m.Key, m.Name)

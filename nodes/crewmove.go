@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -55,9 +58,14 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 
 // upgrade moves one worker to a new process. What its peers wait for has limits in both processes, so this comes to an end.
 func (f *Front) upgrade(w *crewman) (pid int, err error) {
+	next, ours, err := f.launchSuccessor(w)
+	if err != nil {
+		return 0, err
+	}
 	heard := make(chan word, 4)
 	if err := f.clear(w, heard); err != nil {
-		return 0, err
+		next.end()
+		return 0, errors.Join(err, closeDescriptor(ours))
 	}
 	defer func() {
 		f.mu.Lock()
@@ -67,10 +75,6 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 			f.changedLocked()
 		}
 	}()
-	next, ours, err := f.launchSuccessor()
-	if err != nil {
-		return 0, err
-	}
 	f.mu.Lock()
 	w.moves++
 	id := w.moves
@@ -93,7 +97,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	old := w.proc
 	if !ended {
 		w.proc = next
-		_ = w.forward.Close()              // all that went through it has been taken
+		w.closeForward()                   // all that went through it has been taken
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}
@@ -173,25 +177,72 @@ func (f *Front) clear(w *crewman, heard chan word) error {
 	return nil
 }
 
-// launchSuccessor starts a process that is to take a worker's place. The descriptor is that of the other end of its channel.
-func (f *Front) launchSuccessor() (*process, int, error) {
+// launchSuccessor starts a process that is to take a worker's place, and waits until it is there: the worker serves meanwhile. The
+// descriptor is that of the other end of its channel.
+func (f *Front) launchSuccessor(w *crewman) (*process, int, error) {
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {
 		return nil, -1, err
 	}
-	defer theirs.Close()
-	defer ours.Close()
-	fd := -1
-	if err := handoff.Lend(func(fds []int) (err error) { fd, err = duplicate(fds[0]); return err }, ours); err != nil {
+	channel, err := handoff.FileConn(ours)
+	if err != nil {
+		return nil, -1, errors.Join(err, ours.Close(), theirs.Close())
+	}
+	defer channel.Close()
+	next, err := f.startSuccessor(theirs)
+	_ = theirs.Close() // its end, now or when the process ends
+	if err != nil {
 		return nil, -1, err
 	}
+	fd := -1
+	if err = f.awaitSuccessor(w, channel); err == nil {
+		err = handoff.Lend(func(fds []int) (err error) { fd, err = duplicate(fds[0]); return err }, channel)
+	}
+	if err != nil {
+		next.end()
+		return nil, -1, fmt.Errorf("%w (the new process: %s)", err, next.ended())
+	}
+	return next, fd, nil
+}
+
+// awaitSuccessor waits until a process that is to take a worker's place has said something, or ended.
+func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
+	if err := channel.SetReadDeadline(time.Now().Add(f.cfg.workerStart)); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(done)
+	wg.Go(func() {
+		select {
+		case <-w.lost:
+		case <-f.ctx.Done():
+		case <-done:
+			return
+		}
+		_ = channel.SetReadDeadline(time.Now())
+	})
+	err := awaitInput(channel)
+	switch {
+	case err == nil:
+		return nil
+	case f.ctx.Err() != nil:
+		return ErrClosed
+	}
+	select {
+	case <-w.lost:
+		return errEnded
+	default:
+		return fmt.Errorf("the new process was not there in time: %w", err)
+	}
+}
+
+// startSuccessor starts a process that is to take a worker's place, with its end of the channel.
+func (f *Front) startSuccessor(theirs *os.File) (*process, error) {
 	cmd := f.cfg.Command()
 	at := 3 + len(cmd.ExtraFiles)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+moveMark+strconv.Itoa(at))
-	next, err := startProcess(cmd)
-	if err != nil {
-		return nil, -1, errors.Join(err, closeDescriptor(fd))
-	}
-	return next, fd, nil
+	return startProcess(cmd)
 }

@@ -13,6 +13,8 @@ const maxUntaken = 64
 // A session is a socket that was pushed to a worker, until that one has taken it.
 type session struct {
 	s         handedSocket
+	peer      string // under which it is counted
+	socket    uint64 // that it went through, of those for the forwarder
 	timer     *time.Timer
 	withdrawn bool
 }
@@ -63,6 +65,43 @@ func (w *crewman) took(via int) {
 	}
 }
 
+// shut notes that a worker takes no more sessions out of a socket: those that it has not taken are lost, and their peers come again. f.mu
+// is held.
+func (w *crewman) shut(socket uint64) {
+	list := w.untaken[viaForwarder]
+	for len(list) > 0 && list[0].socket <= socket {
+		s := list[0]
+		list = list[1:]
+		s.timer.Stop()
+		s.withdraw()
+		w.sessions--
+		w.f.leave(w, s.peer)
+	}
+	w.untaken[viaForwarder] = list
+	if socket == w.socket {
+		w.closeForward()
+	}
+	w.f.changedLocked()
+}
+
+// withdraw ends the connection, for the worker as well.
+func (s *session) withdraw() {
+	if s.withdrawn {
+		return
+	}
+	s.withdrawn = true
+	withdraw(s.s)
+	_ = s.s.Release()
+}
+
+// closeForward ends the socket for sessions; the next session that is pushed gets another one. f.mu is held.
+func (w *crewman) closeForward() {
+	if w.forward != nil {
+		_ = w.forward.Close() // as a rule it is
+		w.forward = nil
+	}
+}
+
 // burden is how many sessions the worker has not taken yet; f.mu is held.
 func (w *crewman) burden() int { return len(w.untaken[viaForwarder]) + len(w.untaken[viaLine]) }
 
@@ -73,10 +112,9 @@ func (w *crewman) reopen() error {
 	if err != nil {
 		return err
 	}
-	if w.forward != nil {
-		_ = w.forward.Close() // as a rule it is
-	}
+	w.closeForward()
 	w.forward = forward
-	w.line.say(word{Topic: saySessions, fd: other})
+	w.socket++
+	w.line.say(word{Topic: saySessions, ID: w.socket, fd: other})
 	return nil
 }

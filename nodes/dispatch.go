@@ -27,13 +27,24 @@ var ErrNoWorker = errors.New("no worker takes the session")
 
 // A route says which workers have something to do with a peer: connections, and handshakes in progress.
 type route struct {
-	held  map[*crewman]int
-	at    *crewman // the one that has the latest
-	order uint64   // of arrival, of the latest session of the peer
+	held   map[*crewman]int
+	at     *crewman // the one that has the connection, or else the latest handshake
+	proven bool     // at has, or had, a connection: sessions elsewhere have only said the peer's name, as any stranger may
+}
+
+// lose takes a worker off the route.
+func (r *route) lose(w *crewman) {
+	delete(r.held, w)
+	if r.at == w {
+		r.at, r.proven = nil, false
+		for other := range r.held {
+			r.at = other
+		}
+	}
 }
 
 // dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
-func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transport.Stream, order uint64, spoke func()) error {
+func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transport.Stream, spoke func()) error {
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return err
@@ -58,7 +69,7 @@ func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transpo
 	if len(data) > handoff.MaxSessionData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
-	return f.give(ctx, parcel{tr, s, state, data}, who, order)
+	return f.give(ctx, parcel{tr, s, state, data}, who)
 }
 
 // A parcel is a session on its way to a worker.
@@ -92,21 +103,15 @@ func peerOf(data []byte) string {
 }
 
 // give finds a worker that takes the parcel, until ctx ends.
-func (f *Front) give(ctx context.Context, p parcel, who dist.Name, order uint64) error {
+func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 	peer := who.Name
 	if who.Dynamic() {
 		peer = ""
 	}
 	passed := map[*crewman]bool{}
 	for {
-		k, change, err := f.pick(who.Name, peer, order, passed)
+		k, change, err := f.pick(who.Name, peer, passed)
 		switch {
-		case errors.Is(err, ErrSuperseded):
-			packet, aerr := dist.AppendStatus(nil, dist.StatusMessage{Status: dist.StatusNotAllowed})
-			if aerr == nil {
-				_ = (&packets{ctx: ctx, s: p.s, size: headerSize(p.data)}).WritePackets(packet)
-			}
-			return err
 		case err != nil:
 			return err
 		case k == nil: // everybody has been passed over
@@ -161,16 +166,9 @@ func (f *Front) unpick(k *picking) {
 	f.leave(k.w, k.peer)
 }
 
-func headerSize(data []byte) int {
-	if len(data) > 1 && data[0] == 0 && data[1] == 0 {
-		return 4
-	}
-	return 2
-}
-
 // pick chooses a worker, and counts the session as its. The worker that has the peer comes first. One that is going over to another
 // process gets none meanwhile.
-func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
+func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, change <-chan struct{}, err error) {
 	f.chosen.Lock()
 	defer f.chosen.Unlock()
 	f.mu.Lock()
@@ -181,14 +179,11 @@ func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool)
 	choose := func(w *crewman, pinned bool) (*picking, <-chan struct{}, error) {
 		k := &picking{w, peer, pinned}
 		f.picked[k] = true
-		f.enter(w, peer, order)
+		f.enter(w, peer)
 		return k, nil, nil
 	}
 	r := f.routes[peer]
 	if peer != "" && r != nil {
-		if r.order > order { // the peer has begun anew, and this is what it has given up for it
-			return nil, nil, ErrSuperseded
-		}
 		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && r.at.burden() < maxUntaken {
 			if r.at.moving != nil {
 				return nil, f.change, nil
@@ -217,7 +212,7 @@ func (f *Front) pick(shown, peer string, order uint64, passed map[*crewman]bool)
 }
 
 // enter counts a session of a peer; f.mu is held.
-func (f *Front) enter(w *crewman, peer string, order uint64) {
+func (f *Front) enter(w *crewman, peer string) {
 	w.sessions++
 	if peer == "" {
 		return
@@ -228,7 +223,9 @@ func (f *Front) enter(w *crewman, peer string, order uint64) {
 		f.routes[peer] = r
 	}
 	r.held[w]++
-	r.at, r.order = w, max(r.order, order)
+	if !r.proven {
+		r.at = w
+	}
 }
 
 // leave is the end of what enter, or claim, has counted; f.mu is held.
@@ -240,14 +237,7 @@ func (f *Front) leave(w *crewman, peer string) {
 	if r.held[w]--; r.held[w] > 0 {
 		return
 	}
-	delete(r.held, w)
-	if r.at == w {
-		r.at = nil
-		for other := range r.held {
-			r.at = other
-		}
-	}
-	if len(r.held) == 0 {
+	if r.lose(w); len(r.held) == 0 {
 		delete(f.routes, peer)
 	}
 }
@@ -257,13 +247,13 @@ func (f *Front) leave(w *crewman, peer string) {
 func (f *Front) up(w *crewman, key, peer string) {
 	if key != peer {
 		w.sessions--
-		f.enter(w, peer, 0)
+		f.enter(w, peer)
 	}
 	r := f.routes[peer]
 	if r == nil {
 		return
 	}
-	r.at = w
+	r.at, r.proven = w, true
 	for other := range r.held {
 		if other != w {
 			other.line.say(word{Topic: sayDrop, Name: peer})
@@ -278,7 +268,7 @@ func (f *Front) claim(w *crewman, m *word) {
 		w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: r.at.part})
 		return
 	}
-	f.enter(w, m.Name, 0)
+	f.enter(w, m.Name)
 	w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: w.part})
 }
 
@@ -347,8 +337,14 @@ func (f *Front) push(k *picking, p parcel) error {
 	case f.still.isShut() || w.moving != nil:
 		return errStill
 	}
-	s := &session{s: p.s}
+	s := &session{s: p.s, peer: k.peer}
 	if via == viaForwarder {
+		if w.forward == nil {
+			if err := w.reopen(); err != nil {
+				return err
+			}
+		}
+		s.socket = w.socket
 		if err := w.forward.Push(fd, h, p.data); err != nil {
 			return errors.Join(err, w.reopen())
 		}
@@ -377,9 +373,7 @@ func (w *crewman) recall(s *session) {
 		for _, other := range list {
 			if other == s && !s.withdrawn {
 				w.hang()
-				s.withdrawn = true
-				withdraw(s.s)
-				_ = s.s.Release()
+				s.withdraw()
 				return
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -182,6 +184,24 @@ func setUpTestWorker(n *Node) error {
 		_, err := StartWorker(ctx, Config{Cookie: "secret"})
 		child, err2 := exec.CommandContext(ctx, os.Args[0], "-test.run=^$").CombinedOutput()
 		return fmt.Sprint(errors.Is(err, ErrNotWorker), IsWorker(), err2, strings.Contains(string(child), "worker:")), nil
+	})
+	n.Expose("w", "sever", func(context.Context, []ei.Term) (any, error) { // the ways to the other workers
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		for _, c := range n.part.siblings {
+			c.fail(ErrTickTimeout)
+		}
+		return ei.Atom("ok"), nil
+	})
+	var limit unix.Rlimit
+	n.Expose("w", "nofiles", func(context.Context, []ei.Term) (any, error) { // no number is left for a descriptor
+		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+		none := limit
+		none.Cur = 3
+		return ei.Atom("ok"), errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	})
+	n.Expose("w", "files", func(context.Context, []ei.Term) (any, error) {
+		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	})
 	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
 		fds, _ := descriptors()
@@ -444,6 +464,54 @@ func TestBetweenWorkers(t *testing.T) {
 	require.Equal(t, ei.Atom("boom"), reason)
 }
 
+// Workers that lose the way to each other, and live, get another one.
+func TestWorkersLoseEachOther(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	var pids, workers [2]ei.Term
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined := func() {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			for i, n := range ns {
+				ask := ei.Tuple{ei.Atom("call"), pids[1-i], ei.Atom("pid")}
+				if v, err := n.Call(patience(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
+					return false
+				}
+				if v, err := n.Call(patience(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
+					return false
+				}
+			}
+			return true
+		}, tooLong, tick)
+	}
+	for range 3 {
+		for _, n := range ns {
+			w.rpc(n, "sever")
+			joined()
+		}
+	}
+	for _, n := range ns { // no number is free for the descriptor of the next one, or the next few
+		w.rpc(n, "nofiles")
+		w.rpc(n, "sever")
+		time.Sleep(2 * siblingPause)
+		w.rpc(n, "files")
+		joined()
+	}
+	w.rpc(ns[0], "sever") // and they move while they ask
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+	}
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined()
+}
+
 // A worker sends to a peer that another worker is connected to, and connects to one that nobody is.
 func TestWorkersShareConnections(t *testing.T) {
 	w := newFrontWorld(t, 3)
@@ -559,6 +627,42 @@ func TestDescriptorsLost(t *testing.T) {
 	}
 }
 
+// A worker that has no number for a session's descriptor for a while loses that session, and no other.
+func TestSessionsLost(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	n := w.node("peer@127.0.0.1")
+	w.rpc(n, "nofiles")
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	for i := range 3 { // the first one breaks the socket for sessions, and the next ones do not get another
+		name := fmt.Sprintf("lost%d@h", i)
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write(namePacket(t, name))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(workerPatience/2)))
+		_, err = conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
+		w.f.mu.Lock()
+		require.NotContains(t, w.f.routes, name)
+		w.f.mu.Unlock()
+	}
+	w.rpc(n, "files")
+	w.worker(w.node("other@127.0.0.1"))
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, c := range w.f.crew {
+			if c.burden() > 0 || c.hangs || c.sessions != 2 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
+}
+
 // A worker that hangs is passed over, and taken again when it goes on.
 func TestWorkerHangs(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
@@ -598,6 +702,73 @@ func TestDuplicates(t *testing.T) {
 	v, err := c.Call(patience(t), "w", "pid")
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(first), v)
+}
+
+// Who says a peer's name first keeps nobody who came before from saying it: which of the two is the peer only the handshake tells.
+func TestStrangerIsFirst(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	var conns []net.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	for _, conn := range []net.Conn{conns[1], conns[0]} {
+		_, err = conn.Write(namePacket(t, "x@h"))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(tooLong)))
+		status := make([]byte, 5)
+		_, err = io.ReadFull(conn, status)
+		require.NoError(t, err)
+		require.Equal(t, "\x00\x03sok", string(status))
+	}
+}
+
+// Who says a peer's name to another worker, while that of the peer hangs, is not taken for the peer.
+func TestStrangerTakesNoRoute(t *testing.T) {
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
+	ns := w.spread(3)
+	for i, n := range ns {
+		_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return ei.Int(i), nil }}, nil)
+		require.NoError(t, err)
+	}
+	x := ns[0]
+	at := w.served(x)
+	c := x.Conn(frontName)
+	require.Eventually(t, func() bool { // what is taken is taken, and the word of it has arrived
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, man := range w.f.crew {
+			if man.burden() > 0 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
+	require.NoError(t, syscall.Kill(at, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
+	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	front, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	stranger, err := net.Dial("tcp", front.String())
+	require.NoError(t, err)
+	defer stranger.Close()
+	_, err = stranger.Write(namePacket(t, x.Name()))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return len(w.f.routes[x.Name()].held) == 2
+	}, tooLong, tick, "another worker has the stranger")
+	require.NoError(t, syscall.Kill(at, syscall.SIGCONT))
+	for _, n := range ns {
+		require.Equal(t, ei.Int(0), w.rpc(n, "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1)))
+	}
+	require.NoError(t, c.Err())
+	require.Equal(t, c, x.Conn(frontName))
 }
 
 // Sessions that the BIND 10 form cannot carry go another way.

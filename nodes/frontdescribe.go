@@ -16,7 +16,8 @@ func (e *FrozenFront) describe() (err error) {
 	}
 	for _, w := range f.crew {
 		c := crewState{
-			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w], age: max(time.Since(w.born), 0), moves: w.moves,
+			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
+			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
 		fd, err := w.line.descriptor()
 		if err != nil {
@@ -31,7 +32,7 @@ func (e *FrozenFront) describe() (err error) {
 		}
 		for way, list := range w.untaken {
 			for _, u := range list {
-				us := sessionState{way: way}
+				us := sessionState{way: way, peer: u.peer, socket: u.socket}
 				if !u.withdrawn {
 					fd, err := u.s.Descriptor()
 					if err != nil {
@@ -45,7 +46,7 @@ func (e *FrozenFront) describe() (err error) {
 		s.crew = append(s.crew, c)
 	}
 	for peer, r := range f.routes {
-		rs := routeState{peer: peer, order: r.order}
+		rs := routeState{peer: peer}
 		for w, count := range r.held {
 			for k := range f.picked {
 				if k.w == w && k.peer == peer {
@@ -55,7 +56,7 @@ func (e *FrozenFront) describe() (err error) {
 			if count > 0 {
 				rs.held = append(rs.held, heldState{w.part, count})
 				if w == r.at || rs.at == 0 {
-					rs.at = w.part
+					rs.at, rs.proven = w.part, w == r.at && r.proven
 				}
 			}
 		}

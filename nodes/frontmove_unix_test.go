@@ -246,22 +246,32 @@ func TestConnectionBreaksInMove(t *testing.T) {
 // A new process may take as long to start as any worker: nobody waits for it meanwhile.
 func TestSlowSuccessor(t *testing.T) {
 	t.Parallel() // it waits
+	started := make(chan struct{}, 2)
 	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
 		command := cfg.Command
 		cfg.Command = func() *exec.Cmd {
 			cmd := command()
 			cmd.Env = append(cmd.Env, testSlowVariable+"=yes")
+			started <- struct{}{}
 			return cmd
 		}
 	})
+	<-started
 	n := w.node("peer@127.0.0.1")
 	old := w.worker(n)
-	list, err := w.f.UpgradeWorkers(patience(t))
+	upgrade := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	arrives(t, started, "the new process")
+	late := w.node("late@127.0.0.1")
+	require.Equal(t, old, w.worker(late), "who comes meanwhile is served")
+	r := arrives(t, upgrade, "the upgrade")
+	list, err := r.v, r.err
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.NoError(t, list[0].Err)
 	require.Equal(t, old, list[0].Old)
-	require.Equal(t, list[0].New, w.worker(n))
+	for _, n := range []*Node{n, late} {
+		require.Equal(t, list[0].New, w.worker(n))
+	}
 }
 
 // A worker dies while the front stands still: what is handed over of it stays what it was, and the new front finds out.

@@ -81,7 +81,7 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 		if r.at == 0 || f.crew[r.at] == nil {
 			return &StateError{"route to " + r.peer, ErrState}
 		}
-		route := &route{held: map[*crewman]int{}, at: f.crew[r.at], order: r.order}
+		route := &route{held: map[*crewman]int{}, at: f.crew[r.at], proven: r.proven}
 		for _, h := range r.held {
 			if f.crew[h.part] == nil || h.count < 1 {
 				return &StateError{"route to " + r.peer, ErrState}
@@ -141,7 +141,7 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		return err
 	}
 	w.line, w.part, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
-	w.ready, w.hangs, w.sessions, w.moves = s.ready, s.hangs, s.sessions, s.moves
+	w.ready, w.hangs, w.sessions, w.moves, w.socket = s.ready, s.hangs, s.sessions, s.moves, s.socket
 	f.crew[w.part] = w
 	if w.ready {
 		close(w.began)
@@ -150,7 +150,7 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		if u.way < 0 || u.way >= len(w.untaken) {
 			return bad(ErrState)
 		}
-		kept := &session{withdrawn: u.descriptor == 0}
+		kept := &session{withdrawn: u.descriptor == 0, peer: u.peer, socket: u.socket}
 		if !kept.withdrawn {
 			fd, err := list.takeOne(u.descriptor - 1)
 			if err != nil {

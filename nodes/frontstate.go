@@ -44,6 +44,7 @@ type crewState struct {
 	moves      uint64
 	words      []wordState // to be said
 	untaken    []sessionState
+	socket     uint64 // the number of the latest socket for sessions
 }
 
 func (s *crewState) describe(f *form) {
@@ -59,6 +60,7 @@ func (s *crewState) describe(f *form) {
 	each(f, 10, must, "word", &s.words)
 	each(f, 11, must, "session", &s.untaken)
 	number(f, 12, may, &s.moves)
+	number(f, 13, may, &s.socket)
 }
 
 // A wordState is a word that waits: as the line carries it, in JSON.
@@ -76,19 +78,25 @@ func (s *wordState) describe(f *form) {
 type sessionState struct {
 	way        int
 	descriptor int // its place, and one; 0: it was withdrawn
+	peer       string
+	socket     uint64
 }
 
 func (s *sessionState) describe(f *form) {
 	number(f, 1, must, &s.way)
 	number(f, 2, given, &s.descriptor)
+	text(f, 3, may, &s.peer)
+	number(f, 4, may, &s.socket)
 }
 
 // A routeState says which workers have something to do with a peer.
 type routeState struct {
 	peer  string
-	order uint64
-	at    int // the part; 0: nobody
+	order uint64 // 0: earlier versions want it
+	at    int    // the part; 0: nobody
 	held  []heldState
+
+	proven bool
 }
 
 func (s *routeState) describe(f *form) {
@@ -96,6 +104,7 @@ func (s *routeState) describe(f *form) {
 	number(f, 2, must, &s.order)
 	number(f, 3, must, &s.at)
 	each(f, 4, must, "worker", &s.held)
+	f.bool(5, may, &s.proven)
 }
 
 // A heldState is how much a worker has to do with a peer.

@@ -30,12 +30,15 @@ func someFront(t *rapid.T) frontState {
 		crew: few(t, "crew", func() crewState {
 			return crewState{
 				slot: number("slot"), part: number("part"), pid: number("pid"), handle: number("handle"), line: number("line"),
-				ready: rapid.Bool().Draw(t, "ready"), hangs: rapid.Bool().Draw(t, "hangs"), sessions: number("sessions"), age: time.Duration(number("age")), moves: 3,
-				words: someWords(t, "words"), untaken: few(t, "untaken", func() sessionState { return sessionState{1, number("descriptor")} }),
+				ready: rapid.Bool().Draw(t, "ready"), hangs: rapid.Bool().Draw(t, "hangs"), sessions: number("sessions"),
+				age: time.Duration(number("age")), moves: 3, socket: 4,
+				words:   someWords(t, "words"),
+				untaken: few(t, "untaken", func() sessionState { return sessionState{1, number("descriptor"), someName(t), 3} }),
 			}
 		}),
 		routes: few(t, "routes", func() routeState {
-			return routeState{someName(t), rapid.Uint64().Draw(t, "order"), number("at"), few(t, "held", func() heldState { return heldState{number("part"), 2} })}
+			held := few(t, "held", func() heldState { return heldState{number("part"), 2} })
+			return routeState{someName(t), rapid.Uint64().Draw(t, "order"), number("at"), held, rapid.Bool().Draw(t, "proven")}
 		}),
 		names: few(t, "names", func() tenancyState {
 			return tenancyState{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}

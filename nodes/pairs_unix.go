@@ -3,8 +3,12 @@
 package nodes
 
 import (
+	"errors"
+	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -40,6 +44,24 @@ func streamPair() (one, other int, err error) {
 		return -1, -1, err
 	}
 	return one, other, nil
+}
+
+// awaitInput waits until there is something to read on a socket, which stays there, or its other end is closed.
+func awaitInput(conn *net.UnixConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, err := 0, error(unix.EINTR)
+		for err == unix.EINTR {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		}
+		failed = os.NewSyscallError("poll", err)
+		return n > 0 || err != nil
+	})
+	return errors.Join(err, failed)
 }
 
 // fileOf makes a file of a descriptor, which it owns.

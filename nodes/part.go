@@ -32,7 +32,8 @@ type part struct {
 	answerLimit time.Duration // another one for tests
 
 	mu       sync.Mutex
-	siblings map[int]*Conn // the ways to the other workers
+	siblings map[int]*Conn // the ways to the other workers, until what they have carried is broken
+	seeking  map[int]bool  // workers to whom the front is about to be asked for another way
 	latest   int           // the highest number of a worker that the front has named
 	change   chan struct{} // closed when siblings or latest change
 	settled  bool          // Setup is done: names that are registered from now on are unique in the node
@@ -68,7 +69,7 @@ type meeting struct {
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, latest: id,
-		siblings: map[int]*Conn{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		siblings: map[int]*Conn{}, seeking: map[int]bool{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
@@ -190,7 +191,7 @@ func (p *part) sibling(ctx context.Context, id int) *Conn {
 	var deadline <-chan time.Time
 	for {
 		p.mu.Lock()
-		c, latest, change, closed := p.siblings[id], p.latest, p.change, p.closed
+		c, latest, change, closed := p.upSibling(id), p.latest, p.change, p.closed
 		p.mu.Unlock()
 		if c != nil || id <= latest || closed {
 			return c
@@ -208,6 +209,14 @@ func (p *part) sibling(ctx context.Context, id int) *Conn {
 			return nil
 		}
 	}
+}
+
+// upSibling is the way to another worker, if it is up; p.mu is held.
+func (p *part) upSibling(id int) *Conn {
+	if c := p.siblings[id]; c != nil && c.Err() == nil {
+		return c
+	}
+	return nil
 }
 
 // across is the way to a process of this node: nil if it is in this worker, or nowhere.

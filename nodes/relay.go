@@ -224,13 +224,14 @@ func (c *Conn) awaitEnd(limit time.Duration) {
 	}
 }
 
-// addSibling takes the way to another worker.
+// addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: where this
+// one ends at once, the two workers get another.
 func (p *part) addSibling(w word) {
 	c, err := p.n.newLocal(w.fd, p.siblingPeer())
 	p.mu.Lock()
 	p.latest = max(p.latest, w.Part)
-	closed := p.closed
-	if err == nil && !closed {
+	closed, old := p.closed, p.siblings[w.Part]
+	if err == nil && !closed && old == nil {
 		c.part = w.Part
 		p.siblings[w.Part] = c
 	}
@@ -240,20 +241,61 @@ func (p *part) addSibling(w word) {
 	switch {
 	case err != nil:
 		p.n.log.Error("no way to another worker", "worker", w.Part, "error", err)
-	case closed:
+		p.seekSibling(w.Part)
+	case closed || old != nil:
 		_ = c.s.Close()
+		c.q.End(ErrClosed)
+		if old != nil {
+			old.fail(ErrSuperseded)
+		}
 	default:
 		c.beginLocal()
 	}
 }
 
-// loseSibling forgets the way to a worker that has ended.
+// loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
 func (p *part) loseSibling(c *Conn) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.siblings[c.part] == c {
+	lost := p.siblings[c.part] == c
+	if lost {
 		delete(p.siblings, c.part)
 	}
+	p.mu.Unlock()
+	if lost {
+		p.seekSibling(c.part)
+	}
+}
+
+// siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
+const siblingPause = 200 * time.Millisecond
+
+// seekSibling has the front asked for another way to a worker. Of the two who have lost it one asks.
+func (p *part) seekSibling(id int) {
+	p.mu.Lock()
+	begins := id < p.id && !p.closed && !p.seeking[id]
+	if begins {
+		p.seeking[id] = true
+	}
+	p.mu.Unlock()
+	if !begins {
+		return
+	}
+	p.n.background(func() {
+		t := time.NewTimer(siblingPause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.n.ctx.Done():
+			return
+		}
+		if p.n.frozen.pass(p.n.ctx) != nil {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.seeking, id)
+		p.line.say(word{Topic: saySibling, Part: id})
+	})
 }
 
 // errStill: nothing new begins in a node that is frozen.

@@ -23,11 +23,11 @@ func (n *Node) detach(c *Conn) {
 		c.trunk.lose(c)
 		return
 	}
-	if c.part != 0 {
-		n.part.loseSibling(c)
-	}
 	for _, b := range n.procs.all() {
 		b.nodeDown(c)
+	}
+	if c.part != 0 {
+		n.part.loseSibling(c)
 	}
 }
 

@@ -17,8 +17,7 @@ type topic string
 // What the front says to a worker.
 const (
 	sayWelcome  topic = "welcome"  // Name, Creation, Part, descriptor: who you are, and the roll of names
-	saySibling  topic = "sibling"  // Part, descriptor: the way to another worker
-	saySessions topic = "sessions" // descriptor: further sessions come through this socket
+	saySessions topic = "sessions" // ID, descriptor: further sessions come through this socket, which has this number
 	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that BIND 10's form cannot carry
 	sayProbe    topic = "probe"    // ID: are you there?
 	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
@@ -32,6 +31,7 @@ const (
 const (
 	sayReady    topic = "ready"    // sessions may come
 	sayTook     topic = "took"     // Part: the oldest untaken session has been taken; viaForwarder or viaLine says of which list
+	sayShut     topic = "shut"     // ID: the socket for sessions of that number is no more; what was left in it, or an earlier one, is lost
 	sayHere     topic = "here"     // ID: the answer to probe
 	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
 	sayOver     topic = "over"     // Name: a session or claim has ended
@@ -42,6 +42,9 @@ const (
 	sayMoved    topic = "moved"    // Number: the process with that process id is the worker now
 	sayStayed   topic = "stayed"   // ID, Name: the old process is the worker still; Name says why
 )
+
+// The front says it to a worker, and a worker, without a descriptor, to the front.
+const saySibling topic = "sibling" // Part, descriptor: the way to another worker; the one that there was is lost: another one, please
 
 // Both ways: a worker says it, and the front passes it on to the one that is named.
 const (

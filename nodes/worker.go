@@ -46,7 +46,7 @@ type Worker struct {
 	n      *Node
 	p      *part
 	inlet  *Listener
-	inlets chan *net.UnixConn
+	inlets chan sessionSocket
 	done   chan struct{}
 	finish sync.Once
 	moved  atomic.Bool // another process goes on as this worker
@@ -92,7 +92,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, errors.Join(err, lineConn.Close(), sessions.Close())
 	}
 	w := newWorker()
-	w.inlets <- sessions
+	w.inlets <- sessionSocket{conn: sessions}
 	welcome := make(chan word, 1)
 	begin := make(chan struct{})
 	w.wg.Go(func() { w.listenToFront(l, welcome, begin) })
@@ -150,7 +150,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 }
 
 func newWorker() *Worker {
-	w := &Worker{inlets: make(chan *net.UnixConn, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
+	w := &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
 	w.doing.begin()
 	return w
 }

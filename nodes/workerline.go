@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"errors"
 	"net"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -54,7 +55,7 @@ func (w *Worker) take(m word) {
 		}
 		return
 	case saySessions:
-		w.addInlet(m.fd)
+		w.addInlet(m.fd, m.ID)
 		return
 	case sayDrop:
 		if c := p.n.Conn(m.Name); c != nil && !c.shadow {
@@ -87,20 +88,20 @@ func (w *Worker) take(m word) {
 }
 
 // addInlet takes another socket for sessions.
-func (w *Worker) addInlet(fd int) {
+func (w *Worker) addInlet(fd int, number uint64) {
 	conn, err := (*net.UnixConn)(nil), error(errLost)
 	if fd > 0 {
 		conn, err = inheritedSocket(fd)
 	}
-	if err != nil {
-		w.n.log.Error("no sessions can be received", "error", err)
-		return
+	if err == nil {
+		select {
+		case w.inlets <- sessionSocket{conn, number}:
+			return
+		default:
+			err = errors.Join(errors.New("too many sockets for them"), conn.Close())
+		}
 	}
-	select {
-	case w.inlets <- conn:
-	default:
-		_ = conn.Close()
-	}
+	w.shut(number, err)
 }
 
 // wake has doWork look again.

@@ -98,7 +98,7 @@ func (w *Worker) give(fd int, id uint64) {
 	}
 	defer ch.Close()
 	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
-	d.Hello = DefaultWorkerStart // the new process starts first, and nobody waits for it
+	d.Hello = DefaultWorkerStart // an earlier front has not waited for the new process
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
 		Freeze:    w.freeze,
@@ -183,6 +183,13 @@ func (e *workerEstate) describe() error {
 	if s.words, err = e.table.words(p.line.waiting()); err != nil {
 		return err
 	}
+	for id := range p.seeking {
+		more, err := e.table.words([]word{{Topic: saySibling, Part: id}})
+		if err != nil {
+			return err
+		}
+		s.words = append(s.words, more...)
+	}
 	s.latest, s.last = p.latest, p.last
 	for name := range p.fixed {
 		s.fixed = append(s.fixed, nameState{name})
@@ -240,13 +247,13 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 		return nil, errors.Join(err, file.Close())
 	}
 	defer ch.Close()
+	// The old process says nothing while it drains.
+	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit)
+	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
 	h := &workerHeir{cfg: cfg}
 	_, err = (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature, earlierWorker}},
-		Stage: h.stage,
-		// The old process says nothing while it drains.
-		Deadlines: moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit),
-		Reached:   cfg.moveReached,
+		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !h.owns {
 		return nil, err

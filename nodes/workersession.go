@@ -22,23 +22,37 @@ func (w *Worker) accept() {
 	}
 }
 
+// A sessionSocket is one through which sessions come. The front has given it its number; that of the first one is 0.
+type sessionSocket struct {
+	conn   *net.UnixConn
+	number uint64
+}
+
 // receive takes sessions in the form of BIND 10.
 func (w *Worker) receive() {
 	for {
 		select {
-		case conn := <-w.inlets:
-			w.receiveFrom(conn)
+		case s := <-w.inlets:
+			if err := w.receiveFrom(s.conn); err != nil {
+				w.shut(s.number, err)
+			}
 		case <-w.p.line.over:
 			return
 		}
 	}
 }
 
-func (w *Worker) receiveFrom(conn *net.UnixConn) {
+// shut says that a socket for sessions is no more, behind all that was taken out of it. It has been closed: nothing more can be lost in it.
+func (w *Worker) shut(number uint64, err error) {
+	w.n.log.Error("sessions are lost", "error", err)
+	w.p.line.say(word{Topic: sayShut, ID: number})
+}
+
+// receiveFrom takes sessions out of a socket until the front has closed it. An error loses what is still in there.
+func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	r, err := handoff.NewReceiver(conn, nil)
 	if err != nil {
-		w.n.log.Error("no sessions can be received", "error", errors.Join(err, conn.Close()))
-		return
+		return errors.Join(err, conn.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -51,24 +65,29 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) {
 		case <-stop:
 		}
 	}()
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	w.wg.Go(func() { w.receiveSessions(ctx, r, ended) })
-	<-ended
+	err = <-ended
 	_ = r.Close()
+	switch {
+	case err == io.EOF || ctx.Err() != nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF): // the front has given up in the middle of one, and sends on through another socket
+		w.n.log.Debug("sessions end", "error", err)
+		return nil
+	}
+	return err
 }
 
 // receiveSessions receives sessions and holds their handshakes, as Listener.run does, until another goroutine takes its place or there
 // are no more.
-func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- struct{}) {
+func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended chan<- error) {
 	var s handoff.Session
 	for {
 		err := r.Receive(ctx, &s)
 		if err != nil {
-			if err != io.EOF && ctx.Err() == nil { // the front has given up in the middle of one, and sends on through another socket
-				w.n.log.Debug("sessions end", "error", err)
-			}
 			_ = s.Close()
-			close(ended)
+			ended <- err
 			return
 		}
 		w.p.line.say(word{Topic: sayTook, Part: viaForwarder})
@@ -171,8 +190,8 @@ func (w *Worker) inletOf(tr transport.Transport) *Listener {
 func (w *Worker) closeInlets() {
 	for {
 		select {
-		case c := <-w.inlets:
-			_ = c.Close()
+		case s := <-w.inlets:
+			_ = s.conn.Close()
 		default:
 			return
 		}
