@@ -105,6 +105,9 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 			w.hang()
 			err = errSilent
 		}
+		if f.ctx.Err() != nil { // the old process has heard that it is to finish
+			w.line.say(word{Topic: sayFinish})
+		}
 	}
 	f.mu.Unlock()
 	if ended {

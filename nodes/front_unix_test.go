@@ -203,6 +203,10 @@ func setUpTestWorker(n *Node) error {
 	n.Expose("w", "files", func(context.Context, []ei.Term) (any, error) {
 		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	})
+	n.Expose("w", "second", func(context.Context, []ei.Term) (any, error) { // is how long it takes
+		time.Sleep(time.Second)
+		return ei.Atom("ok"), nil
+	})
 	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
 		fds, _ := descriptors()
 		return fds, nil
@@ -319,6 +323,30 @@ func TestFrontServes(t *testing.T) {
 	require.NoError(t, w.f.Shutdown(patience(t)))
 	for pid := range pids {
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+	}
+}
+
+// A front that is shut down while a worker moves has the new process finish.
+func TestShutdownWhileWorkerMoves(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	a := w.node("a@127.0.0.1")
+	pid := w.worker(a)
+	called := async(func() (ei.Term, error) { return a.RPC(patience(t), frontName, "w", "second") })
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	require.Eventually(t, func() bool { // it waits for the function
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, c := range w.f.crew {
+			return c.moves > 0
+		}
+		return false
+	}, tooLong, tick)
+	require.NoError(t, w.f.Shutdown(patience(t)))
+	require.NoError(t, arrives(t, called, "the answer").err)
+	r := arrives(t, upgraded, "the upgrade")
+	require.NoError(t, r.err)
+	for _, u := range r.v {
+		require.ErrorIs(t, syscall.Kill(max(u.New, pid), 0), syscall.ESRCH)
 	}
 }
 
