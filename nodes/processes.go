@@ -29,7 +29,8 @@ type processes struct {
 
 	exits   tally // whose signals are not out yet
 	tally   tally // those that are running
-	resting gate  // shut: no server takes a message
+	resting gate  // shut: no server takes a message, but for what runs
+	outside gate  // shut: calls of this node's processes wait, but for those of what runs
 }
 
 func (p *processes) init(n *Node) {

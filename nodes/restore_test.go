@@ -428,6 +428,112 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	require.NoError(t, (<-call).err)
 }
 
+// freezes takes a node to a standstill, and lets it go on.
+func freezes(t testing.TB, n *Node) {
+	t.Helper()
+	f, err := n.Freeze(patience(t))
+	require.NoError(t, err)
+	f.Thaw()
+}
+
+// loop has somebody do something again and again until the test ends.
+func loop(t testing.TB, do func(ctx context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(patience(t))
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for ctx.Err() == nil {
+			if err := do(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { stop(); <-over })
+}
+
+// What runs gets the answers of this node's servers while the node is being frozen, whoever keeps it busy.
+func TestUpgradeBesideOwnServers(t *testing.T) {
+	own := context.Background()
+	for what, test := range map[string]struct {
+		of func(ctx context.Context) context.Context // that functions and servers call with
+		by func(ctx context.Context, peer, n *Node, i int) error
+	}{
+		"function": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, peer, _ *Node, _ int) error {
+			_, err := peer.RPC(ctx, "front@test", "m", "f")
+			return err
+		}},
+		"function with a context of its own": {func(context.Context) context.Context { return own }, func(ctx context.Context, peer, _ *Node, _ int) error {
+			_, err := peer.RPC(ctx, "front@test", "m", "f")
+			return err
+		}},
+		"server": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, peer, _ *Node, i int) error {
+			_, err := peer.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
+			return err
+		}},
+		"application": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, _, n *Node, i int) error {
+			_, err := n.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
+			return err
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			peer := w.started("peer")
+			n := w.started("front", func(c *Config) {
+				c.DrainTimeout = 20 * time.Second
+				c.Setup = func(n *Node) error {
+					second := func(ctx context.Context) (any, error) { return n.CallName(test.of(ctx), "front@test", "second", 1) }
+					n.Expose("m", "f", func(ctx context.Context, _ []ei.Term) (any, error) { return second(ctx) })
+					for i := range 4 {
+						call := func(ctx context.Context, _ *Call) (any, error) { return second(ctx) }
+						if _, err := n.Serve(fmt.Sprint("first", i), Server{Call: call}, nil); err != nil {
+							return err
+						}
+					}
+					_, err := n.Serve("second", Server{Call: func(context.Context, *Call) (any, error) {
+						time.Sleep(time.Millisecond)
+						return 1, nil
+					}}, nil)
+					return err
+				}
+			})
+			for i := range 8 {
+				loop(t, func(ctx context.Context) error { return test.by(ctx, peer, n, i) })
+			}
+			require.Eventually(t, func() bool { return n.procs.tally.running.Load() > 0 }, tooLong, tick)
+			for range 2 {
+				freezes(t, n)
+			}
+		})
+	}
+}
+
+// Functions that take their time do not keep a node from being frozen, though there are always some.
+func TestUpgradeBesideLongCalls(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	n := w.started("front", func(c *Config) { c.DrainTimeout = 10 * time.Second })
+	n.Expose("m", "nap", func(context.Context, []ei.Term) (any, error) {
+		time.Sleep(drainSliceMost + drainSlice)
+		return 1, nil
+	})
+	ctx := patience(t)
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	loop(t, func(context.Context) error {
+		time.Sleep(10 * time.Millisecond)
+		wg.Go(func() {
+			if _, err := peer.RPC(ctx, "front@test", "m", "nap"); err != nil {
+				t.Error(err)
+			}
+		})
+		return nil
+	})
+	require.Eventually(t, func() bool { return n.procs.tally.running.Load() >= 20 }, tooLong, tick)
+	freezes(t, n)
+}
+
 // What cannot be handed over is named before anything changes.
 func TestUpgradeRefused(t *testing.T) {
 	w := newWorld(t, "memory")
