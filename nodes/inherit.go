@@ -28,7 +28,7 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	defer to.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
+	if p.heired || p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
 		return false
 	}
 	delete(p.byID, key(to.pid))
@@ -47,6 +47,13 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
 	close(from.over)
 	return true
+}
+
+// settle ends succeed: whoever has no successor keeps its name.
+func (p *processes) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heired = true
 }
 
 // heirless lists the restored mailboxes that nobody has taken.

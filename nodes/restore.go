@@ -247,7 +247,7 @@ func (g *Staged) presence() Presence {
 func (g *Staged) Node() *Node { return g.n }
 
 // Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received
-// from after Start; whoever does not want one closes it then.
+// from after Start, and keep their names; whoever does not want one closes it then.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. ctx bounds a registration that has to be made anew, the only thing that can fail: the node runs even so.
@@ -256,6 +256,7 @@ func (g *Staged) Start(ctx context.Context) error {
 		return wrap("start", g.n.name, ErrStarted)
 	}
 	n := g.n
+	n.procs.settle()
 	boxes := n.procs.all()
 	broken := g.breakOff(boxes) // before anybody can have connected anew
 	late := map[*Mailbox][]*Message{}

@@ -281,6 +281,25 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
+// A restored process keeps its name once the node has started, also while nobody has gone on in its place.
+func TestUpgradeNameKept(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front")
+	old := box(t, n)
+	require.NoError(t, n.Register("svc", old))
+	n = upgrade(t, n)
+	heir := n.Whereis("svc")
+	require.Equal(t, old.Pid(), heir.Pid())
+	other := box(t, n)
+	require.ErrorIs(t, n.Register("svc", other), ErrNameTaken)
+	require.NotEqual(t, old.Pid(), other.Pid())
+	require.NoError(t, other.SendName(ctx, n.Name(), "svc", "hello"))
+	require.Equal(t, ei.Binary("hello"), term(t, heir))
+	require.NoError(t, heir.Close())
+	require.NoError(t, n.Register("svc", other))
+}
+
 // A Handler in the place of a process with unread messages may answer them, at any length.
 func TestUpgradeLateMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
