@@ -124,7 +124,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 			return ctx.Err()
 		}
 		b.mu.Lock()
-		if !b.held.Load() {
+		if !b.held.Load() || n.staged.Load() {
 			break
 		}
 		b.mu.Unlock()

@@ -113,16 +113,21 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 		b.mu.Unlock()
 		return wrap("monitor node", node, b.Err())
 	}
-	if b.downs == nil {
-		b.downs = map[*Conn]int{}
-	}
-	b.downs[c]++
+	b.noteDown(c, 1)
 	b.mu.Unlock()
 	if c.Err() != nil { // it ended in between, and its end may have passed us by
 		<-c.left
 		b.tellDown(c)
 	}
 	return nil
+}
+
+// noteDown notes that the mailbox wants nodedowns of a connection; b.mu is held.
+func (b *Mailbox) noteDown(c *Conn, count int) {
+	if b.downs == nil {
+		b.downs = map[*Conn]int{}
+	}
+	b.downs[c] += count
 }
 
 // DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It

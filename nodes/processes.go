@@ -203,11 +203,11 @@ func (p *processes) closeEmpty() bool {
 
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. It waits while the node is
 // frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox becomes the process that had the name before: it
-// gets its pid, its other names, its unread messages, its links and monitors.
+// gets its pid, its other names, its unread messages, its links and monitors; one that has links or monitors before is ErrBonds.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
-	if p.succeed(ei.Atom(name), b) {
-		return nil
+	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
+		return wrap("register "+name, "", err)
 	}
 	release := func() {}
 	if n.part != nil {

@@ -31,7 +31,7 @@ type Staged struct {
 // peers expect to find: a mailbox, Handler or Server that is registered under a name of the old node's becomes the process that had it,
 // with its pid, unread messages, links and monitors. (Ask for its Pid after that.) Mailboxes that nobody takes in this way, nameless ones
 // among them, are had from Staged.Mailboxes. Until Start nothing is received, and what is sent waits, as new connections do: Setup must
-// not wait for any of it. Inherited gives it what Config.Handover had to say.
+// not wait for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover had to say.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})

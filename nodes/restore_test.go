@@ -281,6 +281,92 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
+// What Setup links and monitors in a node that is being restored counts, as in one that starts, and does not wait.
+func TestUpgradeBondsOfSetup(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	there := trapping(t, peer)
+	var again bool
+	var a, b *Mailbox
+	var refs []ei.Ref
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) (err error) {
+			if a, err = n.register("a", nil, nil); err != nil {
+				return err
+			}
+			if b, err = n.register("b", nil, &MailboxOptions{TrapExit: true}); err != nil || !again {
+				return err
+			}
+			refs = nil
+			gone, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			gone.Close()
+			for _, pid := range []ei.Pid{a.Pid(), gone.Pid(), there.Pid()} {
+				ref, err := b.Monitor(ctx, pid)
+				if err != nil {
+					return err
+				}
+				refs = append(refs, ref)
+			}
+			ref, err := a.Monitor(ctx, b.Pid())
+			a.Demonitor(ref)
+			return errors.Join(err, a.Link(ctx, b.Pid()), a.Link(ctx, there.Pid()), b.MonitorNode(ctx, "peer@test"))
+		}
+	})
+	_, err := n.Connect(ctx, "peer@test")
+	require.NoError(t, err)
+	again = true
+	upgrade(t, n)
+	down := func(ref ei.Ref) {
+		t.Helper()
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+	}
+	down(refs[1])
+	a.Exit(ei.Atom("over"))
+	m, err := there.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, a.Pid(), m.From)
+	for range 2 { // of the link and of the monitor, in any order
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, a.Pid(), m.From)
+	}
+	there.Close()
+	down(refs[2])
+	peer.Close()
+	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, b))
+}
+
+// A mailbox with links of its own does not become a restored process: they would be those of a pid that nobody has.
+func TestUpgradeBondsBefore(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			a, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			b, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.Link(ctx, b.Pid()), n.Register("a", a))
+		}
+	})
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, ErrBonds)
+	f.Thaw()
+	require.NoError(t, n.Err())
+}
+
 // A restored process keeps its name once the node has started, also while nobody has gone on in its place.
 func TestUpgradeNameKept(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -474,24 +560,23 @@ func loop(t testing.TB, do func(ctx context.Context) error) {
 
 // What runs gets the answers of this node's servers while the node is being frozen, whoever keeps it busy.
 func TestUpgradeBesideOwnServers(t *testing.T) {
-	own := context.Background()
+	given := func(ctx context.Context) context.Context { return ctx }
+	own := func(context.Context) context.Context { return context.Background() }
+	function := func(ctx context.Context, peer, _ *Node, _ int) error {
+		_, err := peer.RPC(ctx, "front@test", "m", "f")
+		return err
+	}
 	for what, test := range map[string]struct {
 		of func(ctx context.Context) context.Context // that functions and servers call with
 		by func(ctx context.Context, peer, n *Node, i int) error
 	}{
-		"function": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, peer, _ *Node, _ int) error {
-			_, err := peer.RPC(ctx, "front@test", "m", "f")
-			return err
-		}},
-		"function with a context of its own": {func(context.Context) context.Context { return own }, func(ctx context.Context, peer, _ *Node, _ int) error {
-			_, err := peer.RPC(ctx, "front@test", "m", "f")
-			return err
-		}},
-		"server": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, peer, _ *Node, i int) error {
+		"function":                           {given, function},
+		"function with a context of its own": {own, function},
+		"server": {given, func(ctx context.Context, peer, _ *Node, i int) error {
 			_, err := peer.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
 			return err
 		}},
-		"application": {func(ctx context.Context) context.Context { return ctx }, func(ctx context.Context, _, n *Node, i int) error {
+		"application": {given, func(ctx context.Context, _, n *Node, i int) error {
 			_, err := n.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
 			return err
 		}},
