@@ -251,7 +251,8 @@ func (g *Staged) Node() *Node { return g.n }
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. A Handler in the place of a mailbox gets what that has not read, in its order and before all that peers send
-// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew, the only thing that can fail: the node runs even so.
+// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew, the only
+// thing that can fail: the node runs even so.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
