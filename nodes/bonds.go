@@ -56,10 +56,7 @@ func (b *Mailbox) tie(s *bonds) {
 	}
 	for _, d := range s.downs {
 		if c := b.n.Conn(d.node); c != nil {
-			if b.downs == nil {
-				b.downs = map[*Conn]int{}
-			}
-			b.downs[c] += d.count
+			b.noteDown(c, d.count)
 		}
 	}
 }

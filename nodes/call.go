@@ -86,7 +86,12 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (_ 
 			return nil, err
 		}
 	}
-	if err := n.unfrozen(ctx); err != nil {
+	if over == nil {
+		err = n.procs.settled(ctx)
+	} else {
+		err = n.unfrozen(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	b, err := n.newPrivate(over)

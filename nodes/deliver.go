@@ -82,6 +82,11 @@ func (b *Mailbox) pushLocked(m *Message) {
 	}
 	b.queue = append(b.queue, m)
 	b.bytes += cost(m)
+	if b.serves && m.conn == nil {
+		if _, _, _, ok := genCall(m.Payload); ok {
+			b.asked = m
+		}
+	}
 	b.wakeReceiver()
 }
 

@@ -3,6 +3,13 @@ package nodes
 import (
 	"context"
 	"sync/atomic"
+	"time"
+)
+
+const (
+	// drainSlice is how long what drains goes on, and then halts, at first; both double, the former up to drainSliceMost.
+	drainSlice     = 50 * time.Millisecond
+	drainSliceMost = 400 * time.Millisecond
 )
 
 // A tally counts what is in progress, functions and handlers that are running, and tells when nothing is.
@@ -13,6 +20,16 @@ type tally struct {
 }
 
 func (t *tally) enter() { t.running.Add(1) }
+
+// join is enter beside others; false when there are none.
+func (t *tally) join() bool {
+	for {
+		n := t.running.Load()
+		if n == 0 || t.running.CompareAndSwap(n, n+1) {
+			return n != 0
+		}
+	}
+}
 
 func (t *tally) leave() {
 	if t.running.Add(-1) == 0 && t.waiting.Load() > 0 {
@@ -64,19 +81,82 @@ func (p *processes) busy() bool {
 	return true
 }
 
-// begin is busy for a server that is about to take its next message. It waits while the node is being frozen.
-func (p *processes) begin() bool {
-	for {
-		if shut, change := p.resting.state(); shut {
-			<-change
-			continue
-		}
-		if !p.busy() {
+// begin is busy for the server of a mailbox, which is about to take its next message. While servers rest it waits, but not where a process
+// of this node has asked something of the server and others run, who may wait for the answer: those are to finish. Once nobody runs nobody
+// begins.
+func (p *processes) begin(b *Mailbox) bool {
+	for !b.ended() {
+		shut, change := p.resting.state()
+		switch {
+		case !shut && !p.busy():
 			return false
-		}
-		if !p.resting.isShut() {
+		case !shut && !p.resting.isShut():
+			return true
+		case !shut:
+			p.tally.leave() // the one who waits for the tally may have looked before
+			continue
+		case b.isAsked() && p.tally.join():
 			return true
 		}
-		p.tally.leave() // the one who waits for the tally may have looked before
+		select {
+		case <-change:
+		case <-b.ready: // a message has come
+		case <-b.over:
+		}
 	}
+	return false
+}
+
+// isAsked tells whether a request of a process of this node is unread.
+func (b *Mailbox) isAsked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked != nil
+}
+
+// settled waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call, and
+// at times who calls from outside has to wait.
+func (p *processes) settled(ctx context.Context) error {
+	if _, runs := ctx.Value(connKey{}).(*Conn); !runs {
+		if err := p.outside.pass(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		shut, change := p.n.frozen.state()
+		p.mu.RLock()
+		held := p.held
+		p.mu.RUnlock()
+		if !shut || !held {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// byTurns drains what idle waits for: for a while everything goes on, for what runs may wait for something that has to be read; then it
+// halts for a while, for what is read may begin something new. Each halt is longer than the one before, and the last one takes a
+// quarter of all the time, or more: what takes long, and waits for nothing, finishes there. It is done within a halt; else the error is halt's, or ctx has ended.
+func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
+	within := func(d time.Duration) error {
+		slice, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		return idle(slice)
+	}
+	for round, d := 0, drainSlice; ctx.Err() == nil; round, d = round+1, 2*d {
+		_ = within(min(d, drainSliceMost))
+		resume, err = halt(round)
+		if err != nil {
+			return nil, err
+		}
+		if within(d) == nil {
+			return resume, nil
+		}
+		resume()
+	}
+	return nil, ctx.Err()
 }

@@ -57,6 +57,7 @@ func raised(err error) *Raise {
 	return r
 }
 
+// connKey is known to the context of every function and server that runs.
 type connKey struct{}
 
 // ConnOf is the connection that the caller of a Func, or of a Server's handler, is behind; nil for a caller on this node.
@@ -103,9 +104,9 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy() {
 		return false
 	}
-	peer, ctx := "", n.ctx
+	peer, ctx := "", context.WithValue(n.ctx, connKey{}, c)
 	if c != nil {
-		peer, ctx = c.peer.Name, context.WithValue(ctx, connKey{}, c)
+		peer = c.peer.Name
 		c.works.enter()
 	}
 	done := func() {

@@ -3,16 +3,16 @@ package nodes
 import "context"
 
 // A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
-// waits.
+// waits while the node is frozen; one that is not yet restored is this process's, and Config.Setup must not wait.
 
-// lock locks the mailbox for a change, which waits while it is held.
+// lock locks the mailbox for a change, which waits while it is frozen.
 func (b *Mailbox) lock() { _ = b.lockWithin(context.Background()) }
 
 // lockWithin is lock, until ctx ends.
 func (b *Mailbox) lockWithin(ctx context.Context) error {
 	for {
 		b.mu.Lock()
-		if !b.held.Load() {
+		if !b.held.Load() || b.n.staged.Load() {
 			return nil
 		}
 		shut, change := b.n.frozen.state()

@@ -85,6 +85,49 @@ func TestHeldConn(t *testing.T) {
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
 }
 
+// So are a MonitorNode, and a DemonitorNode: the nodedown is the other process's, which knows of what came before the freeze.
+func TestHeldMonitorNode(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	w.started("peer")
+	n := w.started("front")
+	a, b := box(t, n), box(t, n)
+	require.NoError(t, a.MonitorNode(ctx, "peer@test"))
+	c := n.Conn("peer@test")
+	for _, moves := range []bool{false, true} {
+		f, err := c.Freeze(ctx)
+		require.NoError(t, err)
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
+		c.frozen.stir()
+		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
+		require.Eventually(t, func() bool {
+			c.frozen.mu.Lock()
+			defer c.frozen.mu.Unlock()
+			return c.frozen.change != nil // it waits
+		}, tooLong, tick)
+		taken := async(func() (any, error) { a.DemonitorNode("peer@test"); return nil, nil })
+		select {
+		case <-taken:
+			require.Fail(t, "DemonitorNode does not wait")
+		case <-time.After(10 * time.Millisecond):
+		}
+		if !moves {
+			f.Thaw()
+			require.NoError(t, arrives(t, noted, "the end of MonitorNode").err)
+			arrives(t, taken, "the end of DemonitorNode")
+			require.Empty(t, a.downs)
+			require.NoError(t, a.MonitorNode(ctx, "peer@test"))
+			continue
+		}
+		require.NoError(t, f.Release())
+		require.ErrorIs(t, arrives(t, noted, "the end of MonitorNode").err, ErrMoved)
+		arrives(t, taken, "the end of DemonitorNode")
+	}
+	require.Zero(t, unread(a)+unread(b), "nobody has gone down")
+}
+
 // A monitor that waits for room when its connection moves is not noted: neither process has one that the peer has not heard of.
 func TestMonitorWaitsForRoom(t *testing.T) {
 	w := newWorld(t, "tcp")

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
@@ -16,11 +17,14 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 	return *b, true
 }
 
+// ErrBonds: a mailbox that has links or monitors already cannot become another process.
+var ErrBonds = errors.New("the mailbox has links or monitors before it goes on as a restored process")
+
 // succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that nobody has taken yet.
-func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
+func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from := p.named(name)
 	if from == nil || from == to {
-		return false
+		return false, nil
 	}
 	from.mu.Lock()
 	defer from.mu.Unlock()
@@ -28,8 +32,11 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	defer to.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
-		return false
+	if p.heired || p.names[name] != from || !from.bequeaths || to.inherits || to.ended() {
+		return false, nil
+	}
+	if len(to.links)+len(to.watchers)+len(to.watching) > 0 { // of a pid that nobody has any more
+		return false, ErrBonds
 	}
 	delete(p.byID, key(to.pid))
 	p.byID[key(from.pid)] = to
@@ -38,7 +45,10 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	}
 	to.pid, to.inherits = from.pid, true
 	to.names = append(to.names, from.names...)
-	to.links, to.watchers, to.watching, to.downs = from.links, from.watchers, from.watching, from.downs
+	to.links, to.watchers, to.watching = from.links, from.watchers, from.watching
+	for c, count := range from.downs {
+		to.noteDown(c, count)
+	}
 	from.bequeathNodes(to)
 	to.queue, to.first, to.bytes = slices.Concat(from.queue, to.queue[to.first:]), 0, from.bytes+to.bytes
 	to.held.Store(from.held.Load())
@@ -46,7 +56,14 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) bool {
 	from.names, from.queue, from.bytes = nil, nil, 0
 	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
 	close(from.over)
-	return true
+	return true, nil
+}
+
+// settle ends succeed: whoever has no successor keeps its name.
+func (p *processes) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heired = true
 }
 
 // heirless lists the restored mailboxes that nobody has taken.

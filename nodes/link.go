@@ -90,13 +90,26 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 	if err := c.calm(ctx); err != nil && ctx.Err() != nil {
 		return err
 	}
+	if err := b.lockWith(ctx, c); err != nil { // while c is frozen the signal could not go out
+		return err
+	}
+	defer b.mu.Unlock()
+	ctl, err := alter()
+	if ctl != nil {
+		c.tell(ctl)
+	}
+	return err
+}
+
+// lockWith is lockWithin for a change of what the mailbox has with the node of a connection, which waits while that is frozen, too.
+func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 	for {
 		if err := b.lockWithin(ctx); err != nil {
 			return err
 		}
-		shut, change := c.frozen.state() // its signal could not go out
+		shut, change := c.frozen.state()
 		if !shut {
-			break
+			return nil
 		}
 		b.mu.Unlock()
 		select {
@@ -105,12 +118,6 @@ func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Contr
 			return ctx.Err()
 		}
 	}
-	defer b.mu.Unlock()
-	ctl, err := alter()
-	if ctl != nil {
-		c.tell(ctl)
-	}
-	return err
 }
 
 // changeHere changes what the mailbox has with another process of this node, and tells that one, as one step. What alter gives does not
@@ -124,7 +131,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 			return ctx.Err()
 		}
 		b.mu.Lock()
-		if !b.held.Load() {
+		if !b.held.Load() || n.staged.Load() {
 			break
 		}
 		b.mu.Unlock()

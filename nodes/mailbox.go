@@ -54,6 +54,7 @@ type Mailbox struct {
 	queue []*Message
 	first int // of queue
 	bytes int
+	asked *Message      // the latest unread request of a process of this node, if it is for a Server
 	ready chan struct{} // holds a token while there is something to receive
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
 	moved bool          // the mailbox goes on in another process
@@ -174,6 +175,9 @@ func (b *Mailbox) takeLocked() *Message {
 	b.queue[b.first] = nil
 	b.first++
 	b.bytes -= cost(m)
+	if m == b.asked {
+		b.asked = nil
+	}
 	if b.first == len(b.queue) {
 		b.queue, b.first = b.queue[:0], 0
 	} else {

@@ -94,7 +94,8 @@ func (n *Node) sendDemonitor(tell teller, from ei.Pid, t target, ref ei.Ref) {
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
-// answered once. A node that is not connected is connected to; the mailbox's own never goes down. It is erlang:monitor_node/2 with true.
+// answered once. A node that is not connected is connected to; the mailbox's own never goes down. It waits while the node, or the
+// connection to the other one, is frozen. It is erlang:monitor_node/2 with true.
 func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if err := b.Err(); err != nil {
 		return wrap("monitor node", node, err)
@@ -104,19 +105,22 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	}
 	c, err := b.n.connection(ctx, node)
 	if err == nil {
-		err = b.lockWithin(ctx)
+		err = b.lockWith(ctx, c)
 	}
 	if err != nil {
 		return wrap("monitor node", node, err)
 	}
-	if b.ended() {
+	switch {
+	case b.ended():
+		err = b.Err()
+	case c.Err() == ErrMoved: // the node has not gone down
+		err = ErrMoved
+	}
+	if err != nil {
 		b.mu.Unlock()
-		return wrap("monitor node", node, b.Err())
+		return wrap("monitor node", node, err)
 	}
-	if b.downs == nil {
-		b.downs = map[*Conn]int{}
-	}
-	b.downs[c]++
+	b.noteDown(c, 1)
 	b.mu.Unlock()
 	if c.Err() != nil { // it ended in between, and its end may have passed us by
 		<-c.left
@@ -125,19 +129,39 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	return nil
 }
 
+// noteDown notes that the mailbox wants nodedowns of a connection; b.mu is held.
+func (b *Mailbox) noteDown(c *Conn, count int) {
+	if b.downs == nil {
+		b.downs = map[*Conn]int{}
+	}
+	b.downs[c] += count
+}
+
 // DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It
-// waits while the node is frozen. It is erlang:monitor_node/2 with false.
+// waits while the node, or the connection to the other one, is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
-	b.lock()
-	defer b.mu.Unlock()
-	for c := range b.downs {
-		if c.peer.Name != node {
-			continue
+	for {
+		b.lock()
+		var c *Conn
+		for other := range b.downs {
+			if other.peer.Name == node {
+				c = other
+			}
 		}
-		if b.downs[c]--; b.downs[c] == 0 {
-			delete(b.downs, c)
+		if c == nil {
+			b.mu.Unlock()
+			return
 		}
-		return
+		shut, change := c.frozen.state()
+		if !shut {
+			if b.downs[c]--; b.downs[c] == 0 {
+				delete(b.downs, c)
+			}
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		<-change
 	}
 }
 

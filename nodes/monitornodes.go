@@ -50,7 +50,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	if b.handler != nil {
 		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)
 	}
-	b.lockSetup()
+	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
 		return nil, wrap("monitor nodes", "", b.Err())
@@ -67,7 +67,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	}
 	b.mu.Unlock()
 	conns := b.n.connections()
-	b.lockSetup()
+	b.lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
 		if !b.nodesUp[c] && c.nodeType()&b.nodeTypes != 0 && c.Err() == nil {
@@ -82,15 +82,6 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	}
 	slices.Sort(up)
 	return up, nil
-}
-
-// lockSetup is lock, but for Config.Setup of a node that is being restored, which must not wait.
-func (b *Mailbox) lockSetup() {
-	if b.n.staged.Load() {
-		b.mu.Lock()
-	} else {
-		b.lock()
-	}
 }
 
 // noteUp notes that the mailbox knows of a connection; b.mu is held.

@@ -1,9 +1,6 @@
 package nodes
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // A connection that moves alone leaves the servers of its node behind, and with them the requests that its peer has made of them. A
 // server cannot answer where there is no connection, so the freeze waits until it has.
@@ -80,13 +77,10 @@ func (b *Mailbox) owes(c *Conn) {
 	}
 }
 
-// answered waits until functions and servers have answered what has come over the connection, whose reader has halted.
+// answered waits until functions and servers have answered what has come over the connection so far.
 func (c *Conn) answered(ctx context.Context) error {
 	for _, b := range c.n.procs.all() {
 		b.owes(c)
 	}
-	if err := c.works.wait(ctx); err != nil {
-		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, c.works.running.Load(), err)
-	}
-	return nil
+	return c.works.wait(ctx)
 }

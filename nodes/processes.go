@@ -24,12 +24,14 @@ type processes struct {
 	closed bool
 	held   bool // the tables do not change: the node is frozen
 	drains bool // no function or handler begins any more
+	heired bool // it is decided who goes on in the place of a restored mailbox
 
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
 	exits   tally // whose signals are not out yet
 	tally   tally // those that are running
-	resting gate  // shut: no server takes a message
+	resting gate  // shut: no server takes a message, but for what runs
+	outside gate  // shut: calls of this node's processes wait, but for those of what runs
 }
 
 func (p *processes) init(n *Node) {
@@ -200,12 +202,12 @@ func (p *processes) closeEmpty() bool {
 }
 
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. It waits while the node is
-// frozen. In a node that is being restored (see Restore), the mailbox becomes the process that had the name before: it gets its pid, its
-// other names, its unread messages, its links and monitors.
+// frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox becomes the process that had the name before: it
+// gets its pid, its other names, its unread messages, its links and monitors; one that has links or monitors before is ErrBonds.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
-	if p.succeed(ei.Atom(name), b) {
-		return nil
+	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
+		return wrap("register "+name, "", err)
 	}
 	release := func() {}
 	if n.part != nil {
@@ -229,7 +231,7 @@ func (p *processes) name(name ei.Atom, b *Mailbox) error {
 	switch {
 	case p.closed || b.ended():
 		return p.gone()
-	case holder == b && b.inherits:
+	case holder == b && b.inherits && !p.heired:
 		return nil
 	case holder != nil:
 		return ErrNameTaken

@@ -31,7 +31,7 @@ type Staged struct {
 // peers expect to find: a mailbox, Handler or Server that is registered under a name of the old node's becomes the process that had it,
 // with its pid, unread messages, links and monitors. (Ask for its Pid after that.) Mailboxes that nobody takes in this way, nameless ones
 // among them, are had from Staged.Mailboxes. Until Start nothing is received, and what is sent waits, as new connections do: Setup must
-// not wait for any of it. Inherited gives it what Config.Handover had to say.
+// not wait for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover had to say.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
@@ -247,15 +247,18 @@ func (g *Staged) presence() Presence {
 func (g *Staged) Node() *Node { return g.n }
 
 // Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received
-// from after Start; whoever does not want one closes it then.
+// from after Start, and keep their names; whoever does not want one closes it then.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
-// Start lets the node go on. ctx bounds a registration that has to be made anew, the only thing that can fail: the node runs even so.
+// Start lets the node go on. A Handler in the place of a mailbox gets what that has not read, in its order and before all that peers send
+// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew, the only
+// thing that can fail: the node runs even so.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
 	}
 	n := g.n
+	n.procs.settle()
 	boxes := n.procs.all()
 	broken := g.breakOff(boxes) // before anybody can have connected anew
 	late := map[*Mailbox][]*Message{}

@@ -281,6 +281,111 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
+// What Setup links and monitors in a node that is being restored counts, as in one that starts, and does not wait.
+func TestUpgradeBondsOfSetup(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	there := trapping(t, peer)
+	var again bool
+	var a, b *Mailbox
+	var refs []ei.Ref
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) (err error) {
+			if a, err = n.register("a", nil, nil); err != nil {
+				return err
+			}
+			if b, err = n.register("b", nil, &MailboxOptions{TrapExit: true}); err != nil || !again {
+				return err
+			}
+			refs = nil
+			gone, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			gone.Close()
+			for _, pid := range []ei.Pid{a.Pid(), gone.Pid(), there.Pid()} {
+				ref, err := b.Monitor(ctx, pid)
+				if err != nil {
+					return err
+				}
+				refs = append(refs, ref)
+			}
+			ref, err := a.Monitor(ctx, b.Pid())
+			a.Demonitor(ref)
+			return errors.Join(err, a.Link(ctx, b.Pid()), a.Link(ctx, there.Pid()), b.MonitorNode(ctx, "peer@test"))
+		}
+	})
+	_, err := n.Connect(ctx, "peer@test")
+	require.NoError(t, err)
+	again = true
+	upgrade(t, n)
+	down := func(ref ei.Ref) {
+		t.Helper()
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+	}
+	down(refs[1])
+	a.Exit(ei.Atom("over"))
+	m, err := there.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, a.Pid(), m.From)
+	for range 2 { // of the link and of the monitor, in any order
+		m, err := b.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, a.Pid(), m.From)
+	}
+	there.Close()
+	down(refs[2])
+	peer.Close()
+	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, b))
+}
+
+// A mailbox with links of its own does not become a restored process: they would be those of a pid that nobody has.
+func TestUpgradeBondsBefore(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			a, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			b, err := n.NewMailbox(nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.Link(ctx, b.Pid()), n.Register("a", a))
+		}
+	})
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	_, err = Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, ErrBonds)
+	f.Thaw()
+	require.NoError(t, n.Err())
+}
+
+// A restored process keeps its name once the node has started, also while nobody has gone on in its place.
+func TestUpgradeNameKept(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	n := w.started("front")
+	old := box(t, n)
+	require.NoError(t, n.Register("svc", old))
+	n = upgrade(t, n)
+	heir := n.Whereis("svc")
+	require.Equal(t, old.Pid(), heir.Pid())
+	other := box(t, n)
+	require.ErrorIs(t, n.Register("svc", other), ErrNameTaken)
+	require.NotEqual(t, old.Pid(), other.Pid())
+	require.NoError(t, other.SendName(ctx, n.Name(), "svc", "hello"))
+	require.Equal(t, ei.Binary("hello"), term(t, heir))
+	require.NoError(t, heir.Close())
+	require.NoError(t, n.Register("svc", other))
+}
+
 // A Handler in the place of a process with unread messages may answer them, at any length.
 func TestUpgradeLateMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -426,6 +531,111 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	require.NoError(t, r.err)
 	r.v.Thaw()
 	require.NoError(t, (<-call).err)
+}
+
+// freezes takes a node to a standstill, and lets it go on.
+func freezes(t testing.TB, n *Node) {
+	t.Helper()
+	f, err := n.Freeze(patience(t))
+	require.NoError(t, err)
+	f.Thaw()
+}
+
+// loop has somebody do something again and again until the test ends.
+func loop(t testing.TB, do func(ctx context.Context) error) {
+	t.Helper()
+	ctx, stop := context.WithCancel(patience(t))
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for ctx.Err() == nil {
+			if err := do(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { stop(); <-over })
+}
+
+// What runs gets the answers of this node's servers while the node is being frozen, whoever keeps it busy.
+func TestUpgradeBesideOwnServers(t *testing.T) {
+	given := func(ctx context.Context) context.Context { return ctx }
+	own := func(context.Context) context.Context { return context.Background() }
+	function := func(ctx context.Context, peer, _ *Node, _ int) error {
+		_, err := peer.RPC(ctx, "front@test", "m", "f")
+		return err
+	}
+	for what, test := range map[string]struct {
+		of func(ctx context.Context) context.Context // that functions and servers call with
+		by func(ctx context.Context, peer, n *Node, i int) error
+	}{
+		"function":                           {given, function},
+		"function with a context of its own": {own, function},
+		"server": {given, func(ctx context.Context, peer, _ *Node, i int) error {
+			_, err := peer.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
+			return err
+		}},
+		"application": {given, func(ctx context.Context, _, n *Node, i int) error {
+			_, err := n.CallName(ctx, "front@test", fmt.Sprint("first", i%4), 1)
+			return err
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			peer := w.started("peer")
+			n := w.started("front", func(c *Config) {
+				c.DrainTimeout = 20 * time.Second
+				c.Setup = func(n *Node) error {
+					second := func(ctx context.Context) (any, error) { return n.CallName(test.of(ctx), "front@test", "second", 1) }
+					n.Expose("m", "f", func(ctx context.Context, _ []ei.Term) (any, error) { return second(ctx) })
+					for i := range 4 {
+						call := func(ctx context.Context, _ *Call) (any, error) { return second(ctx) }
+						if _, err := n.Serve(fmt.Sprint("first", i), Server{Call: call}, nil); err != nil {
+							return err
+						}
+					}
+					_, err := n.Serve("second", Server{Call: func(context.Context, *Call) (any, error) {
+						time.Sleep(time.Millisecond)
+						return 1, nil
+					}}, nil)
+					return err
+				}
+			})
+			for i := range 8 {
+				loop(t, func(ctx context.Context) error { return test.by(ctx, peer, n, i) })
+			}
+			require.Eventually(t, func() bool { return n.procs.tally.running.Load() > 0 }, tooLong, tick)
+			for range 2 {
+				freezes(t, n)
+			}
+		})
+	}
+}
+
+// Functions that take their time do not keep a node from being frozen, though there are always some.
+func TestUpgradeBesideLongCalls(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	n := w.started("front", func(c *Config) { c.DrainTimeout = 10 * time.Second })
+	n.Expose("m", "nap", func(context.Context, []ei.Term) (any, error) {
+		time.Sleep(drainSliceMost + drainSlice)
+		return 1, nil
+	})
+	ctx := patience(t)
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	loop(t, func(context.Context) error {
+		time.Sleep(10 * time.Millisecond)
+		wg.Go(func() {
+			if _, err := peer.RPC(ctx, "front@test", "m", "nap"); err != nil {
+				t.Error(err)
+			}
+		})
+		return nil
+	})
+	require.Eventually(t, func() bool { return n.procs.tally.running.Load() >= 20 }, tooLong, tick)
+	freezes(t, n)
 }
 
 // What cannot be handed over is named before anything changes.

@@ -167,7 +167,7 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(n.ctx)
+	ctx, cancel := context.WithCancel(context.WithValue(n.ctx, connKey{}, (*Conn)(nil)))
 	b.mu.Lock()
 	b.serves, b.cancel = true, cancel
 	b.mu.Unlock()
@@ -198,7 +198,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	for b.awaits() {
-		begun := n.procs.begin() // before the message is taken: a node that is handed over must not lose it
+		begun := n.procs.begin(b) // before the message is taken: a node that is handed over must not lose it
 		m := b.takeServed()
 		switch {
 		case m != nil && !begun: // the node drains

@@ -23,10 +23,10 @@ type FrozenConn struct {
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
 // takes the time of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the
 // functions that run for the peer, or wait for a place of Config.MaxCalls, and of the requests that it has made of a Server, read or not,
-// Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. After an error everything goes on. So a
-// function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply,
-// CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything
-// has changed.
+// Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. Until they have, the connection is read
+// by turns, as in Node.Freeze, for they may wait for the peer. After an error everything goes on. So a function or a Server.Call that
+// freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own
+// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -46,15 +46,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	halting, cancel := context.WithTimeout(ctx, freezeBudget)
-	defer cancel()
-	if err := c.haltReader(halting); err != nil {
-		return nil, err
-	}
-	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
-	defer cancel()
-	if err := c.answered(draining); err != nil {
-		c.letReader()
+	if err := c.quiet(ctx); err != nil {
 		return nil, err
 	}
 	resting, cancel := context.WithTimeout(ctx, freezeBudget)
@@ -83,6 +75,21 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 			return nil, err
 		}
 	}
+}
+
+// quiet halts the reader where functions and servers have answered what has come over the connection.
+func (c *Conn) quiet(ctx context.Context) error {
+	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
+	defer cancel()
+	_, err := byTurns(draining, c.answered, func(int) (func(), error) {
+		halting, cancel := context.WithTimeout(ctx, freezeBudget)
+		defer cancel()
+		return c.letReader, c.haltReader(halting)
+	})
+	if owed := c.works.running.Load(); owed > 0 && draining.Err() != nil {
+		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, owed, draining.Err())
+	}
+	return err
 }
 
 // barrier waits for everybody who is changing a process.

@@ -551,6 +551,35 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 	}
 }
 
+// A function that waits for its caller's node gets what that sends while the connection is being frozen.
+func TestFreezeNeedsToRead(t *testing.T) {
+	w := newWorld(t, "tcp")
+	proceed := make(chan struct{})
+	peer := w.started("peer")
+	peer.Expose("m", "back", func(context.Context, []ei.Term) (any, error) {
+		<-proceed
+		return 42, nil
+	})
+	r := w.shuttle("peer@test", true)
+	require.NoError(t, r.n[0].serveKernel())
+	entered := make(chan struct{})
+	r.n[0].Expose("m", "there", func(ctx context.Context, _ []ei.Term) (any, error) {
+		close(entered)
+		return ConnOf(ctx).Call(ctx, "m", "back")
+	})
+	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
+	<-entered
+	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
+	require.Eventually(t, r.c.rd.halt.isShut, tooLong, tick)
+	close(proceed)
+	f := arrives(t, frozen, "the end of the freeze")
+	require.NoError(t, f.err)
+	f.v.Thaw()
+	a := arrives(t, answer, "the answer")
+	require.NoError(t, a.err)
+	require.Equal(t, ei.Int(42), a.v)
+}
+
 // A plug-in that cannot be handed over is refused by its name, before anything changes.
 func TestFreezeRefused(t *testing.T) {
 	w := newWorld(t, "memory")

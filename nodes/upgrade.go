@@ -15,9 +15,6 @@ const (
 	// shakeGrace is how long a freeze waits for handshakes that peers have started; one that takes longer is cut off when the node is
 	// released.
 	shakeGrace = 200 * time.Millisecond
-	// drainSlice is how long readers stay halted for the functions that run, and go on between; it doubles up to drainSliceMost.
-	drainSlice     = 50 * time.Millisecond
-	drainSliceMost = 400 * time.Millisecond
 	// freezers is how many connections are frozen at once.
 	freezers = 16
 )
@@ -44,6 +41,10 @@ type Frozen struct {
 // Running functions and handlers finish, and those that wait for a place of Config.MaxCalls, within Config.DrainTimeout, else the error is
 // ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on
 // as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
+//
+// Until then nothing is read at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep calling, functions that
+// take longer than that do not come to an end all at once, and those that wait for a peer themselves perhaps not either. What functions
+// and servers ask of a Server of this node with the context that they were given is answered meanwhile.
 //
 // Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
@@ -140,35 +141,34 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// quiet waits until no function or handler runs, and no reader reads. Readers go on for a while, for what runs may wait for something that
-// has to be read; and halt for a while, for what they read may begin something new.
+// quiet waits until no function or handler runs, and no reader reads.
 func (f *Frozen) quiet(ctx context.Context) error {
 	p := &f.n.procs
-	p.resting.shut()
-	f.undo = append(f.undo, p.resting.open)
-	within := func(d time.Duration) error {
-		slice, cancel := context.WithTimeout(ctx, d)
-		defer cancel()
-		return p.tally.wait(slice)
-	}
-	for d := drainSlice; ctx.Err() == nil; d = min(2*d, drainSliceMost) {
-		_ = within(d)
+	undo, err := byTurns(ctx, p.tally.wait, func(round int) (func(), error) {
 		undo, err := f.haltReaders(ctx)
-		if ctx.Err() == nil && err != nil {
-			return err
+		if err != nil {
+			return nil, err
 		}
-		if err == nil {
-			if err = within(d); err == nil {
-				f.undo = append(f.undo, undo)
-				return nil
-			}
+		if round%2 == 1 { // goroutines of the application could ask one server after the other
+			p.outside.shut()
+		}
+		p.resting.shut()
+		return func() {
+			p.resting.open()
+			p.outside.open()
 			undo()
-		}
-	}
-	if running := p.tally.running.Load(); running > 0 {
+		}, nil
+	})
+	running := p.tally.running.Load()
+	switch {
+	case err == nil:
+		f.undo = append(f.undo, undo)
+	case ctx.Err() != nil && running > 0:
 		return fmt.Errorf("%w: %d are running", ErrDraining, running)
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	return ctx.Err()
+	return err
 }
 
 // haltReaders stops the reader of every connection. No connection comes up any more.
@@ -411,6 +411,7 @@ func (f *Frozen) Release() error {
 	}
 	n.frozen.open()
 	n.procs.resting.open()
+	n.procs.outside.open()
 	n.awaitGoroutines()
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
