@@ -128,6 +128,41 @@ func TestHeldMonitorNode(t *testing.T) {
 	require.Zero(t, unread(a)+unread(b), "nobody has gone down")
 }
 
+// A monitor that is ended beside a freeze is there, and described, until the peer can hear of its end: neither side keeps it alone.
+func TestHeldDemonitor(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer, n := w.started("peer"), w.started("front")
+	a, there := box(t, n), box(t, peer)
+	for _, moves := range []bool{false, true} {
+		ref, err := a.Monitor(w.ctx(), there.Pid())
+		require.NoError(t, err)
+		settle(t, a, there)
+		require.Len(t, watchersOf(there), 1)
+		c := n.Conn("peer@test")
+		f, err := c.Freeze(w.ctx())
+		require.NoError(t, err)
+		c.frozen.stir()
+		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
+		select {
+		case <-ended:
+			require.Fail(t, "Demonitor does not wait")
+		case <-time.After(20 * time.Millisecond):
+		}
+		require.Len(t, watchingOf(a), 1)
+		if moves {
+			require.NoError(t, f.Release())
+		} else {
+			f.Thaw()
+		}
+		arrives(t, ended, "the end of Demonitor")
+		require.Empty(t, watchingOf(a))
+		if !moves {
+			settle(t, a, there)
+			require.Empty(t, watchersOf(there))
+		}
+	}
+}
+
 // A monitor that waits for room when its connection moves is not noted: neither process has one that the peer has not heard of.
 func TestMonitorWaitsForRoom(t *testing.T) {
 	w := newWorld(t, "tcp")

@@ -145,7 +145,7 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 	there := true
 	switch {
 	case ctl == nil:
-	case ctl.Op == dist.OpUnlinkID:
+	case ctl.Op == dist.OpUnlinkID || ctl.Op == dist.OpDemonitorP:
 		n.localSignal(ctl)
 	default:
 		there = n.bind(ctl)

@@ -72,10 +72,39 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching[ref]
-	delete(b.watching, ref)
 	b.mu.Unlock()
-	if ok {
-		b.n.sendDemonitor(b.n.tell, b.pid, t, ref)
+	if !ok {
+		return
+	}
+	take := func() (*dist.Control, error) {
+		if _, ok := b.watching[ref]; !ok { // its DOWN has come meanwhile
+			return nil, nil
+		}
+		delete(b.watching, ref)
+		return &dist.Control{Op: dist.OpDemonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
+	}
+	var over *Conn
+	switch {
+	case t.part != 0:
+		over = b.n.part.sibling(b.n.ctx, t.part)
+	case t.node == b.n.Name():
+		_ = b.changeHere(context.Background(), take)
+		return
+	default:
+		over = b.n.Conn(t.node)
+	}
+	if over == nil { // its end breaks the monitor, or has
+		b.lock()
+		defer b.mu.Unlock()
+		delete(b.watching, ref)
+		return
+	}
+	if b.lockWith(context.Background(), over) != nil {
+		return
+	}
+	defer b.mu.Unlock()
+	if ctl, _ := take(); ctl != nil {
+		over.tell(ctl)
 	}
 }
 
