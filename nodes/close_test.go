@@ -309,3 +309,36 @@ func TestCloseBesideHungFunction(t *testing.T) {
 		})
 	}
 }
+
+// A node that is being shut down is not frozen any more: what would go on elsewhere has no listeners.
+func TestFreezeBesideShutdown(t *testing.T) {
+	for _, first := range []string{"shutdown", "freeze"} {
+		t.Run(first, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			a, b := w.started("alice"), w.started("bob")
+			running, proceed := make(chan struct{}, 1), make(chan struct{})
+			b.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { running <- struct{}{}; <-proceed; return 1, nil })
+			called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") })
+			arrives(t, running, "the call")
+			freeze := func() <-chan result[*Frozen] { return async(func() (*Frozen, error) { return b.Freeze(w.ctx()) }) }
+			shutdown := func() <-chan result[any] { return async(func() (any, error) { return nil, b.Shutdown(w.ctx()) }) }
+			var frozen <-chan result[*Frozen]
+			var over <-chan result[any]
+			if first == "freeze" {
+				frozen = freeze()
+				require.Eventually(t, b.moving.Load, tooLong, tick)
+				over = shutdown()
+			} else {
+				over = shutdown()
+			}
+			require.Eventually(t, func() bool { return b.shutting.Load() > 0 }, tooLong, tick)
+			if frozen == nil {
+				frozen = freeze()
+			}
+			require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
+			close(proceed)
+			require.NoError(t, arrives(t, called, "the answer").err)
+			require.NoError(t, arrives(t, over, "the shutdown").err)
+		})
+	}
+}

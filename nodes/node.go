@@ -46,6 +46,7 @@ type Node struct {
 
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress
+	shutting  atomic.Int32           // calls of Shutdown
 	frozen    gate                   // shut: what was not yet begun waits for the end of a freeze, or of the restoring
 	staged    atomic.Bool            // the node is not yet restored
 	inherited atomic.Pointer[[]byte] // see Inherited
@@ -186,6 +187,14 @@ func (n *Node) Err() error {
 	return context.Cause(n.ctx)
 }
 
+// ending is why nothing great begins any more: the node closes, or is being shut down.
+func (n *Node) ending() error {
+	if err := n.Err(); err != nil || n.shutting.Load() == 0 {
+		return err
+	}
+	return ErrClosed
+}
+
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What
 // waits to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do
 // not come back within a second: so it is for a Func or a function of a Server that calls it, unless on a goroutine of its own. It waits
@@ -260,7 +269,9 @@ const farewell = time.Second
 // or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is closed. When ctx ends first the rest is cut
 // off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
+	n.shutting.Add(1) // from here on no freeze succeeds
 	if err := n.unfrozen(ctx); err != nil {
+		n.shutting.Add(-1)
 		return wrap("shutdown", n.Name(), err)
 	}
 	err := n.Unpublish()

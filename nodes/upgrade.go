@@ -42,9 +42,9 @@ type Frozen struct {
 // ErrDraining; then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on
 // as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed.
 //
-// Until then nothing is read at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep calling, functions that
-// take longer than that do not come to an end all at once, and those that wait for a peer themselves perhaps not either. What functions
-// and servers ask of a Server of this node with the context that they were given is answered meanwhile.
+// Until then nothing is read at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep calling,
+// functions that take longer than that do not come to an end all at once, and those that wait for a peer themselves perhaps not either.
+// What functions and servers ask of a Server of this node with the context that they were given is answered meanwhile.
 //
 // Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
 // was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
@@ -58,7 +58,7 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 
 func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 	f := &Frozen{n: n, w: w}
-	err := n.Err()
+	err := n.ending()
 	switch {
 	case err != nil:
 	case n.Name() == "":
@@ -182,7 +182,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	}
 	n.mu.Lock()
 	n.frozen.shut()
-	conns, err := slices.Collect(maps.Keys(n.conns)), n.Err()
+	conns, err := slices.Collect(maps.Keys(n.conns)), n.ending()
 	n.mu.Unlock()
 	if err != nil {
 		n.frozen.open()
