@@ -16,6 +16,8 @@ type session struct {
 	peer      string // under which it is counted
 	socket    uint64 // that it went through, of those for the forwarder
 	timer     *time.Timer
+	due       time.Time // when the timer is to ring
+	late      bool      // it has rung late once: this process stood still
 	withdrawn bool
 }
 

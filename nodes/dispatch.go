@@ -356,17 +356,29 @@ func (f *Front) push(k *picking, p parcel) error {
 		w.line.say(word{Topic: saySession, Plugin: p.tr.Name(), State: p.state, Data: p.data, fd: dup})
 	}
 	delete(f.picked, k)
-	s.timer = time.AfterFunc(f.cfg.Patience, func() { w.recall(s) })
+	w.awaitTaken(s)
 	w.untaken[via] = append(w.untaken[via], s)
 	return nil
+}
+
+// awaitTaken bounds the time in which a worker takes a session; f.mu is held.
+func (w *crewman) awaitTaken(s *session) {
+	s.due = time.Now().Add(w.f.cfg.Patience)
+	s.timer = time.AfterFunc(w.f.cfg.Patience, func() { w.recall(s) })
 }
 
 // recall ends a session that its worker has not taken in time.
 func (w *crewman) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
-	if w.f.still.isShut() || w.moving != nil { // it may be taken there
+	switch {
+	case w.f.still.isShut() || w.moving != nil: // it may be taken there
+		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
+		return
+	case !s.late && time.Since(s.due) > lull: // that it was taken may wait to be read
+		s.late = true
+		s.timer.Reset(4 * lull)
 		return
 	}
 	for _, list := range w.untaken {

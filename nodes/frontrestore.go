@@ -178,7 +178,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 		manned[w.slot] = w
 		for _, list := range w.untaken {
 			for _, s := range list {
-				s.timer = time.AfterFunc(f.cfg.Patience, func() { w.recall(s) })
+				w.awaitTaken(s)
 			}
 		}
 	}

@@ -2,11 +2,29 @@ package nodes
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 )
+
+// A front that has stood still looks first at what its workers have said meanwhile.
+func TestFrontIsLate(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	var c *crewman
+	w.f.mu.Lock()
+	for _, c = range w.f.crew {
+	}
+	w.f.mu.Unlock()
+	s := &session{s: keptSocket(-1), due: time.Now().Add(-time.Second), timer: time.NewTimer(time.Hour)}
+	c.recall(s)
+	require.True(t, s.late)
+	require.True(t, s.timer.Stop(), "it was set again")
+	s = &session{s: keptSocket(-1), due: time.Now(), timer: time.NewTimer(time.Hour)}
+	c.recall(s)
+	require.False(t, s.late)
+}
 
 // What a peer has sent just before it closes its connection arrives, in whichever worker the process is.
 func TestLastMessagesAcrossWorkers(t *testing.T) {
