@@ -139,8 +139,9 @@ func (p *processes) settled(ctx context.Context) error {
 }
 
 // byTurns drains what idle waits for: for a while everything goes on, for what runs may wait for something that has to be read; then it
-// halts for a while, for what is read may begin something new. Each halt is longer than the one before, and the last one takes a
-// quarter of all the time, or more: what takes long, and waits for nothing, finishes there. It is done within a halt; else the error is halt's, or ctx has ended.
+// halts for a while, for what is read may begin something new. Each halt is longer than the one before, and the last one takes a quarter
+// of all the time, or more: what takes long, and waits for nothing, finishes there. It is done within a halt; else the error is halt's, or
+// ctx has ended.
 func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
 	within := func(d time.Duration) error {
 		slice, cancel := context.WithTimeout(ctx, d)
