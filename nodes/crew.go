@@ -266,6 +266,11 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 			f.forget(name)
 		}
 	}
+	for _, other := range f.crew { // who waits for a way from it asks again
+		if other != w {
+			other.line.say(word{Topic: sayNone, Part: w.part})
+		}
+	}
 	f.changedLocked()
 	return w.proc, false
 }

@@ -102,14 +102,19 @@ func (p *part) forgo(peer string, wait chan error) {
 	}
 }
 
-// tellAwaited wakes those who wait for a way to a peer.
+// tellAwaited wakes those who wait for a way to a peer, or, if that is empty, to any.
 func (p *part) tellAwaited(peer string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, w := range p.awaited[peer] {
-		select {
-		case w <- err:
-		default:
+	for name, waits := range p.awaited {
+		if peer != "" && name != peer {
+			continue
+		}
+		for _, w := range waits {
+			select {
+			case w <- err:
+			default:
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package nodes
 
 import (
+	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +26,26 @@ func TestFrontIsLate(t *testing.T) {
 	s = &session{s: keptSocket(-1), due: time.Now(), timer: time.NewTimer(time.Hour)}
 	c.recall(s)
 	require.False(t, s.late)
+}
+
+// Who waits for the way to a peer from a worker that dies connects by itself.
+func TestWayFromDeadWorker(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, c := ns[0], ns[1]
+	_, err := x.Serve("box", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	holder := w.worker(x)
+	asked := w.rpc(c, "questions")
+	require.NoError(t, syscall.Kill(holder, syscall.SIGSTOP))
+	called := async(func() (ei.Term, error) {
+		return c.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("box"), ei.Int(4))
+	})
+	require.Eventually(t, func() bool { return w.rpc(c, "questions") != asked }, tooLong, tick)
+	require.NoError(t, syscall.Kill(holder, syscall.SIGKILL))
+	r := arrives(t, called, "the answer")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Int(4), r.v)
 }
 
 // What a peer has sent just before it closes its connection arrives, in whichever worker the process is.

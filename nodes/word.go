@@ -49,7 +49,7 @@ const saySibling topic = "sibling" // Part, descriptor: the way to another worke
 // Both ways: a worker says it, and the front passes it on to the one that is named.
 const (
 	sayShadow topic = "shadow" // Part: to or from whom; Peer, descriptor: a way to the peer
-	sayNone   topic = "none"   // Part, Name: there is no connection to that peer
+	sayNone   topic = "none"   // Part, Name: there is no connection to that peer; of the front, without a name: that worker has ended
 )
 
 // The two ways in which a session comes to a worker.
