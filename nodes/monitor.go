@@ -81,7 +81,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 			return nil, nil
 		}
 		delete(b.watching, ref)
-		return &dist.Control{Op: dist.OpDemonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
+		return demonitor(b.pid, t, ref), nil
 	}
 	var over *Conn
 	switch {
@@ -108,8 +108,14 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	}
 }
 
+// demonitor is the signal that ends a monitor.
+func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
+	return &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
+}
+
+// sendDemonitor tells that a process that ends monitors no more.
 func (n *Node) sendDemonitor(tell teller, from ei.Pid, t target, ref ei.Ref) {
-	ctl := &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
+	ctl := demonitor(from, t, ref)
 	switch { // whatever has become of the name
 	case t.part != 0:
 		if c := n.part.sibling(n.ctx, t.part); c != nil {

@@ -1,0 +1,84 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Who says a peer's name first keeps nobody who came before from saying it: which of the two is the peer only the handshake tells.
+func TestStrangerIsFirst(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	var conns []net.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	for _, conn := range []net.Conn{conns[1], conns[0]} {
+		_, err = conn.Write(namePacket(t, "x@h"))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(tooLong)))
+		status := make([]byte, 5)
+		_, err = io.ReadFull(conn, status)
+		require.NoError(t, err)
+		require.Equal(t, "\x00\x03sok", string(status))
+	}
+}
+
+// Who says a peer's name to another worker, while that of the peer hangs, is not taken for the peer.
+func TestStrangerTakesNoRoute(t *testing.T) {
+	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
+	ns := w.spread(3)
+	for i, n := range ns {
+		_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return ei.Int(i), nil }}, nil)
+		require.NoError(t, err)
+	}
+	x := ns[0]
+	at := w.served(x)
+	c := x.Conn(frontName)
+	require.Eventually(t, func() bool { // what is taken is taken, and the word of it has arrived
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, man := range w.f.crew {
+			if man.burden() > 0 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
+	require.NoError(t, syscall.Kill(at, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
+	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	front, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	stranger, err := net.Dial("tcp", front.String())
+	require.NoError(t, err)
+	defer stranger.Close()
+	_, err = stranger.Write(namePacket(t, x.Name()))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return len(w.f.routes[x.Name()].held) == 2
+	}, tooLong, tick, "another worker has the stranger")
+	require.NoError(t, syscall.Kill(at, syscall.SIGCONT))
+	for _, n := range ns {
+		require.Equal(t, ei.Int(0), w.rpc(n, "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1)))
+	}
+	require.NoError(t, c.Err())
+	require.Equal(t, c, x.Conn(frontName))
+}

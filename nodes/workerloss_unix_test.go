@@ -1,0 +1,212 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Workers that lose the way to each other, and live, get another one.
+func TestWorkersLoseEachOther(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	var pids, workers [2]ei.Term
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined := func() {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			for i, n := range ns {
+				ask := ei.Tuple{ei.Atom("call"), pids[1-i], ei.Atom("pid")}
+				if v, err := n.Call(patience(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
+					return false
+				}
+				if v, err := n.Call(patience(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
+					return false
+				}
+			}
+			return true
+		}, tooLong, tick)
+	}
+	for range 3 {
+		for _, n := range ns {
+			w.rpc(n, "sever")
+			joined()
+		}
+	}
+	for _, n := range ns { // no number is free for the descriptor of the next one, or the next few
+		w.rpc(n, "nofiles")
+		w.rpc(n, "sever")
+		time.Sleep(2 * siblingPause)
+		w.rpc(n, "files")
+		joined()
+	}
+	w.rpc(ns[0], "sever") // and they move while they ask
+	list, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for _, u := range list {
+		require.NoError(t, u.Err)
+	}
+	for i, n := range ns {
+		pids[i], workers[i] = w.rpc(n, "start", ei.Atom("")), ei.Int(w.worker(n))
+	}
+	joined()
+}
+
+// A worker that dies loses its own sessions only, and is replaced. What others had with its processes ends.
+func TestWorkerDies(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b, c := ns[0], ns[1], ns[2]
+	victim := w.worker(b)
+	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
+	require.NoError(t, box.Link(patience(t), there))
+	ref, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	cb := b.Conn(frontName)
+	ca, cc := a.Conn(frontName), c.Conn(frontName)
+	_, err = a.Call(patience(t), there, ei.Int(1))
+	require.NoError(t, err)
+
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	arrives(t, cb.Done(), "the end of the connection")
+	seen := 0
+	for range 2 {
+		if m := w.receive(box); m.Ref == ref {
+			seen |= 1
+		} else if m.From == there {
+			seen |= 2
+		}
+	}
+	require.Equal(t, 3, seen)
+	require.NoError(t, ca.Err())
+	require.NoError(t, cc.Err())
+	require.Eventually(t, func() bool { // what was in the socket of the dying one ends with it
+		pid, err := b.RPC(patience(t), frontName, "w", "pid")
+		return err == nil && pid != ei.Int(victim)
+	}, tooLong, tick)
+	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 }, tooLong, tick)
+	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
+	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	require.NotEqual(t, there, again)
+	v, err := a.CallName(patience(t), frontName, "joe", ei.Int(2))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+}
+
+// A worker that takes the place of another, and hangs before it is ready, is replaced as well.
+func TestReplacementHangs(t *testing.T) {
+	t.Parallel() // it waits
+	var starts atomic.Int32
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		command := cfg.Command
+		cfg.workerStart = 10 * time.Second
+		cfg.Command = func() *exec.Cmd {
+			cmd := command()
+			if starts.Add(1) == 2 {
+				cmd.Env = append(cmd.Env, testHangVariable+"=yes")
+			}
+			return cmd
+		}
+	})
+	n := w.node("peer@127.0.0.1")
+	require.NoError(t, syscall.Kill(w.worker(n), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return starts.Load() >= 3 && len(w.f.Workers()) == 1 }, 2*tooLong, tick)
+}
+
+// What a word has come without, for there was no number free, ends nothing but what it was about.
+func TestDescriptorsLost(t *testing.T) {
+	for _, m := range []word{
+		{Topic: saySibling, Part: 9}, {Topic: saySessions}, {Topic: saySession, Plugin: "tcp"}, {Topic: sayMove, ID: 3},
+		{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+	} {
+		t.Run(string(m.Topic), func(t *testing.T) {
+			w := newFrontWorld(t, 2)
+			ns := w.spread(2)
+			c := ns[0].Conn(frontName)
+			w.f.mu.Lock()
+			for _, man := range w.f.crew {
+				man.line.say(m)
+			}
+			w.f.mu.Unlock()
+			for range 2 {
+				for _, n := range ns {
+					w.worker(n)
+				}
+			}
+			require.NoError(t, c.Err())
+		})
+	}
+}
+
+// A worker that has no number for a session's descriptor for a while loses that session, and no other.
+func TestSessionsLost(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	n := w.node("peer@127.0.0.1")
+	w.rpc(n, "nofiles")
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	for i := range 3 { // the first one breaks the socket for sessions, and the next ones do not get another
+		name := fmt.Sprintf("lost%d@h", i)
+		conn, err := net.Dial("tcp", at.String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write(namePacket(t, name))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(workerPatience/2)))
+		_, err = conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection ends, and that at once")
+		w.f.mu.Lock()
+		require.NotContains(t, w.f.routes, name)
+		w.f.mu.Unlock()
+	}
+	w.rpc(n, "files")
+	w.worker(w.node("other@127.0.0.1"))
+	require.Eventually(t, func() bool {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		for _, c := range w.f.crew {
+			if c.burden() > 0 || c.hangs || c.sessions != 2 {
+				return false
+			}
+		}
+		return true
+	}, tooLong, tick)
+}
+
+// Who waits for the way to a peer from a worker that dies connects by itself.
+func TestWayFromDeadWorker(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, c := ns[0], ns[1]
+	_, err := x.Serve("box", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	holder := w.worker(x)
+	asked := w.rpc(c, "questions")
+	require.NoError(t, syscall.Kill(holder, syscall.SIGSTOP))
+	called := async(func() (ei.Term, error) {
+		return c.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("box"), ei.Int(4))
+	})
+	require.Eventually(t, func() bool { return w.rpc(c, "questions") != asked }, tooLong, tick)
+	require.NoError(t, syscall.Kill(holder, syscall.SIGKILL))
+	r := arrives(t, called, "the answer")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Int(4), r.v)
+}
