@@ -128,9 +128,8 @@ func (c *Conn) Close() error {
 
 // fail ends the connection for a reason. It does not wait.
 func (c *Conn) fail(err error) {
-	wg := &c.n.wg
-	if c.mark(err, wg) {
-		go func() { defer wg.Done(); c.end() }()
+	if count := &c.n.goroutines; c.mark(err, count) {
+		go func() { defer count.leave(); c.end() }()
 	}
 }
 
@@ -145,7 +144,7 @@ func (c *Conn) failed(err error) error {
 
 // mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
 // wait for the end. A frozen connection ends when it is thawed.
-func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
+func (c *Conn) mark(err error, count *tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -159,7 +158,7 @@ func (c *Conn) mark(err error, count *sync.WaitGroup) (first bool) {
 	}
 	c.err = err
 	if count != nil {
-		count.Add(1)
+		count.enter()
 	}
 	close(c.done)
 	c.ticks.end()

@@ -44,6 +44,15 @@ func (t *tally) tell() {
 	}
 }
 
+// run runs f on a goroutine of its own, which is counted.
+func (t *tally) run(f func()) {
+	t.enter()
+	go func() { defer t.leave(); f() }()
+}
+
+// none tells whether nothing is running.
+func (t *tally) none() bool { return t.running.Load() == 0 }
+
 // wait waits until nothing is running.
 func (t *tally) wait(ctx context.Context) error {
 	t.waiting.Add(1)
@@ -52,7 +61,7 @@ func (t *tally) wait(ctx context.Context) error {
 			t.tell()
 		}
 	}()
-	for t.running.Load() != 0 {
+	for !t.none() {
 		select {
 		case <-t.idle:
 		case <-ctx.Done():

@@ -210,7 +210,7 @@ func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.
 		_ = s.Close()
 		return true // and find that the listener has ended too
 	}
-	defer l.n.wg.Done()
+	defer l.n.goroutines.leave()
 	defer l.enter()
 	relief := time.AfterFunc(quickHandshake, func() {
 		l.enter()

@@ -21,7 +21,8 @@ type Node struct {
 	log *slog.Logger
 	ctx context.Context // ends when the node closes
 	end context.CancelCauseFunc
-	wg  sync.WaitGroup // goroutines of the node
+
+	goroutines tally // that Close waits for
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected
@@ -76,7 +77,7 @@ func New(cfg Config) (*Node, error) {
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
-	n.shaking.idle = make(chan struct{}, 1)
+	n.goroutines.idle, n.shaking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	n.procs.init(n)
 	return n, nil
 }
@@ -145,18 +146,18 @@ func (n *Node) background(f func()) bool {
 	if n.ctx.Err() != nil {
 		return false
 	}
-	n.wg.Go(f)
+	n.goroutines.run(f)
 	return true
 }
 
-// foreground lets the caller do something that the end of the node waits for, until wg.Done; false when it has begun to end.
+// foreground lets the caller do something that the end of the node waits for, until goroutines.leave; false when it has begun to end.
 func (n *Node) foreground() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ctx.Err() != nil {
 		return false
 	}
-	n.wg.Add(1)
+	n.goroutines.enter()
 	return true
 }
 
@@ -237,14 +238,12 @@ func (n *Node) Close() error {
 
 // awaitGoroutines waits for those of the node, but not long for one that is in a callback: it may not come back.
 func (n *Node) awaitGoroutines() {
-	over := make(chan struct{})
-	go func() { n.wg.Wait(); close(over) }()
-	t := time.NewTimer(farewell)
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-t.C:
+	if n.goroutines.none() { // most often: a timer would wake a thread
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	_ = n.goroutines.wait(ctx)
 }
 
 // endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.

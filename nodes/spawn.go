@@ -114,7 +114,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		defer cancel()
 		stop := context.AfterFunc(n.ctx, cancel)
 		defer stop()
-		n.wg.Go(func() { // an exit signal ends the function's context
+		n.goroutines.run(func() { // an exit signal ends the function's context
 			select {
 			case <-b.over:
 				cancel()
