@@ -52,43 +52,22 @@ func (q *Queue) dropStale(s *segment) (withdrawn int64) {
 	return int64(gone)
 }
 
-// withdraw takes a call's own segment out of the queue, and leaves its size to be counted when its turn would have come; q.mu is held.
-func (q *Queue) withdraw(is func(s *segment) bool, size int) {
-	i := 0
-	for i < len(q.segs) && !is(&q.segs[i]) {
-		i++
-	}
-	if i == len(q.segs) {
-		return
-	}
-	q.segs[i] = segment{withdrawn: int64(size)}
-	q.merge(i)
-}
-
-// merge puts a segment in which nothing is any more together with the one behind it, as it is too: there is never a run of them. q.mu is
-// held.
-func (q *Queue) merge(i int) {
-	for _, k := range []int{i, i - 1} { // first with the one behind it, then the one before with that
-		if k >= 0 && k+1 < len(q.segs) && q.segs[k].isEmpty() && q.segs[k+1].isEmpty() {
-			q.segs[k+1].withdrawn += q.segs[k].withdrawn
-			q.segs = slices.Delete(q.segs, k, k+1)
-		}
-	}
-}
-
 // isEmpty tells a segment that only counts what was there.
 func (s *segment) isEmpty() bool { return s.claim == nil && len(s.buf) == 0 }
 
-// tidy frees what calls that gave up have left among others' bytes, once that is a good part of what the queue may hold; q.mu is held.
+// tidy frees what calls that gave up have left, once that is a good part of what the queue may hold, or of the places in it; their sizes
+// stay, to be counted when their turn would have come. q.mu is held.
 func (q *Queue) tidy() {
-	if q.stale <= q.limit/2 {
+	if q.stale <= q.limit/2 && q.given <= max(fewGiven, len(q.segs)/2) {
 		return
 	}
 	last := len(q.segs) - 1
 	kept := q.segs[:0]
 	for i := range q.segs {
 		s := q.segs[i]
-		if n := q.dropStale(&s); n > 0 {
+		if s.claim != nil && s.claim.withdrawn {
+			s = segment{withdrawn: int64(s.claim.size)}
+		} else if n := q.dropStale(&s); n > 0 {
 			s.withdrawn += n
 			s.buf, s.parts = slices.Clone(s.buf), slices.Clone(s.parts)
 		}
@@ -99,7 +78,7 @@ func (q *Queue) tidy() {
 		kept = append(kept, s)
 	}
 	clear(q.segs[len(kept):])
-	q.segs = kept
+	q.segs, q.given = kept, 0
 }
 
 // WritevQueue sends the buffers, which go out together and in this order, behind what was posted before, and returns when all of them
@@ -217,12 +196,8 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (int64, error) {
 	}
 	d.withdrawn = true
 	q.queued -= d.size
-	if d.size >= combineMax { // a buffer of its own, for nothing
-		q.withdraw(func(s *segment) bool { return len(s.parts) == 1 && s.parts[0].d == d }, d.size)
-	} else {
-		q.stale += d.size
-		q.tidy()
-	}
+	q.stale += d.size
+	q.tidy()
 	return 0, opError("write", q.s.remote, ctx.Err())
 }
 

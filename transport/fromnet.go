@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -99,7 +98,8 @@ type netSocket struct {
 	pass *passage // of a listener that is no deadliner
 	c    net.Conn
 
-	cut atomic.Bool // the write in flight has been interrupted
+	cutting sync.Mutex // an interrupt that is late must not end the next write unknown to it
+	cut     bool       // the write in flight has been interrupted
 
 	mu     sync.Mutex
 	cancel context.CancelFunc // of the dial in flight
@@ -180,17 +180,30 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 }
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
-	s.cut.Store(false)
 	until := tries(tmo)
-	if err := s.c.SetWriteDeadline(until); err != nil {
+	if err := s.writeUntil(until, false); err != nil {
 		return 0, err
 	}
 	n, err := s.c.Write(p)
-	early := tmo > 0 && !s.cut.Load() && (until.IsZero() || time.Now().Before(until))
+	early := tmo > 0 && !s.wasCut() && (until.IsZero() || time.Now().Before(until))
 	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out
 	}
 	return n, err
+}
+
+// writeUntil sets the deadline of writes, and notes whether an interrupt has: as one step.
+func (s *netSocket) writeUntil(t time.Time, cut bool) error {
+	s.cutting.Lock()
+	defer s.cutting.Unlock()
+	s.cut = cut
+	return s.c.SetWriteDeadline(t)
+}
+
+func (s *netSocket) wasCut() bool {
+	s.cutting.Lock()
+	defer s.cutting.Unlock()
+	return s.cut
 }
 
 // tries is the deadline for tmo; package net does not look at a socket at all once a deadline has passed, so one try gets an
@@ -213,8 +226,7 @@ func (s *netSocket) interrupt(writing bool) {
 	s.mu.Unlock()
 	switch {
 	case c != nil && writing:
-		s.cut.Store(true)
-		_ = c.SetWriteDeadline(past)
+		_ = s.writeUntil(past, true)
 	case c != nil:
 		_ = c.SetReadDeadline(past)
 	case s.pass != nil:

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -284,4 +285,45 @@ func TestFromNetCloseWrite(t *testing.T) {
 	c, s := pair(t, FromNet(n), loopback())
 	require.ErrorIs(t, c.CloseWrite(), errors.ErrUnsupported)
 	require.NoError(t, s.CloseWrite())
+}
+
+// A lateDeadline is a net.Conn whose deadlines in the past take effect when late is closed.
+type lateDeadline struct {
+	net.Conn
+	begun, late, writes chan struct{}
+}
+
+func (c *lateDeadline) SetWriteDeadline(t time.Time) error {
+	if t == past {
+		close(c.begun)
+		<-c.late
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *lateDeadline) Write(p []byte) (int, error) {
+	close(c.writes)
+	return c.Conn.Write(p)
+}
+
+// An interrupt of a write that has just ended by itself is known to the next one, which it ends, or does nothing to it.
+func TestFromNetLateInterrupt(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := &lateDeadline{near, make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	s := &netSocket{c: c}
+	go s.interrupt(true)
+	<-c.begun
+	written := aside(func() error { _, err := s.write([]byte("two"), time.Minute); return err })
+	select {
+	case <-c.writes:
+	case <-time.After(50 * time.Millisecond): // it waits for the interrupt
+	}
+	close(c.late)
+	go func() { // at once, where the deadline has not passed
+		<-c.writes
+		time.Sleep(50 * time.Millisecond)
+		_, _ = io.Copy(io.Discard, far)
+	}()
+	require.NotErrorIs(t, returns(t, written), ErrPoisoned)
 }

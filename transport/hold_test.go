@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -260,4 +261,41 @@ func TestPauseListener(t *testing.T) {
 			require.NoError(t, s.Close())
 		})
 	}
+}
+
+// What a caller has withdrawn from among others' bytes is counted once, also where a Hold puts those bytes back: Flush waits for them.
+func TestHoldCountsWithdrawnOnce(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(c, &QueueOptions{Limit: 1000})
+	q.mu.Lock()
+	q.writing = true // by the test
+	q.mu.Unlock()
+	parts := func(n int) func() bool {
+		return func() bool {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return len(q.segs) == 1 && len(q.segs[0].parts) == n
+		}
+	}
+	stays := writes(t, q, context.Background(), "stays")
+	require.Eventually(t, parts(1), time.Minute, time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
+	goes := writes(t, q, ctx, strings.Repeat("goes", 200))
+	require.Eventually(t, parts(2), time.Minute, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
+	q.mu.Lock()
+	for range 3 { // flush, each time cut short by a Hold
+		withdrawn := q.take()
+		q.putBack(0)
+		q.settle(0, nil)
+		q.past(withdrawn)
+		require.Zero(t, q.done)
+	}
+	q.mu.Unlock()
+	go q.flush()
+	require.NoError(t, returns(t, stays).err)
+	requireReads(t, s, "stays")
+	require.NoError(t, q.Flush(soon(t)))
+	require.Equal(t, q.posted, q.done)
 }

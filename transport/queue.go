@@ -20,6 +20,8 @@ const (
 	combineFull = 128 << 10
 	// Beyond this number of segments the queue does not move all the others up when the first has its turn.
 	manySegments = 64
+	// So many places of callers that gave up may stand in a queue, or half of all.
+	fewGiven = 16
 	// A lone write up to this size, in bytes, is joined: one buffer is written in less time than two.
 	joinMax = 2 << 10
 )
@@ -41,6 +43,7 @@ type Queue struct {
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
 	stale   int       // bytes in segs whose callers have withdrawn them
+	given   int       // claims in segs whose callers have
 	urgent  int       // of these, in Urgent posts; the writer's own do not count
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
@@ -77,8 +80,9 @@ type part struct {
 
 // A claim is a caller's place in the queue.
 type claim struct {
-	turn chan struct{} // closed when the caller is the writer, or the queue has failed
-	size int
+	turn      chan struct{} // closed when the caller is the writer, or the queue has failed
+	size      int
+	withdrawn bool // the caller has given up
 }
 
 // QueueOptions adjust a Queue. The zero value is good.
@@ -217,7 +221,7 @@ func (q *Queue) fail(err error) {
 			}
 		}
 	}
-	q.segs, q.open, q.queued, q.stale, q.writing = nil, false, 0, 0, false
+	q.segs, q.open, q.queued, q.stale, q.given, q.writing = nil, false, 0, 0, 0, false
 	q.moved.Broadcast()
 }
 

@@ -23,8 +23,10 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 		case <-c.turn: // at the same moment
 			q.mu.Unlock()
 		default:
+			c.withdrawn = true
 			q.queued -= c.size
-			q.withdraw(func(s *segment) bool { return s.claim == c }, c.size)
+			q.given++
+			q.tidy()
 			q.mu.Unlock()
 			return opError("post", q.s.remote, ctx.Err())
 		}
@@ -139,8 +141,13 @@ func (q *Queue) flush() {
 		}
 		if c := q.segs[0].claim; c != nil {
 			q.drop(1)
-			close(c.turn)
-			return
+			if !c.withdrawn {
+				close(c.turn)
+				return
+			}
+			q.given--
+			q.past(int64(c.size))
+			continue
 		}
 		withdrawn := q.take()
 		var n int64
@@ -177,12 +184,14 @@ func (q *Queue) take() (withdrawn int64) {
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
 	for ; k < len(q.segs) && q.segs[k].claim == nil; k++ {
 		s := q.segs[k]
-		withdrawn += q.dropStale(&s) + s.withdrawn
+		s.withdrawn += q.dropStale(&s)
 		for _, p := range s.parts {
 			p.d.taken = true
 		}
 		if len(s.buf) > 0 {
 			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
+		} else {
+			withdrawn += s.withdrawn
 		}
 	}
 	q.drop(k)
@@ -206,6 +215,7 @@ func (q *Queue) drop(k int) {
 func (q *Queue) settle(n int64, err error) {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
+		q.past(s.withdrawn)
 		for _, p := range s.parts {
 			if out := n - int64(p.end-p.d.size); out >= int64(p.d.size) {
 				p.d.end(int64(p.d.size), nil)
