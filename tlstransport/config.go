@@ -202,8 +202,8 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 }
 
 var (
-	errNoServer = errors.New("no configuration for connections that are accepted")
-	errNoClient = errors.New("no configuration for connections that are made")
+	errNoServer = errors.New("no configuration for connections that are accepted: no Config.Server, or no {server,[…]} in the option file")
+	errNoClient = errors.New("no configuration for connections that are made: no Config.Client, or no {client,[…]} in the option file")
 )
 
 // complete is called when the distribution handshake is over.

@@ -35,8 +35,8 @@ func (e *OptionError) Error() string {
 func (e *OptionError) Unwrap() error { return e.Err }
 
 // FromOptFile makes the TLS transport of an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
-// roles, [{server,[…]},{client,[…]}]. It is read once; the certificates and keys that it names are read again when they have changed.
-// What cannot be honoured is an *OptionError that names it.
+// roles, [{server,[…]},{client,[…]}]. A role that is not there can have no connections; to erl it is an empty one. The file is read once;
+// the certificates and keys that it names are read again when they have changed. What cannot be honoured is an *OptionError that names it.
 func FromOptFile(path string, o Options) (transport.Transport, error) {
 	cb, err := OptFileCallbacks(path, o)
 	if err != nil {
@@ -53,6 +53,9 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		return none, err
 	}
 	src := &files{log: o.logger(), roles: map[role]*fileRole{}}
+	if file[client] == nil { // erl of OTP 25 would connect, and verify nobody
+		src.log.Warn("no TLS connection can be made: {client,[…]} is not there", "file", path)
+	}
 	has := map[role]bool{}
 	for r, opts := range file {
 		f := &fileRole{file: path, opts: opts, role: r}

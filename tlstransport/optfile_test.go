@@ -288,6 +288,20 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	}
 }
 
+// A role that an option file leaves out is named, when it is read and when it is wanted.
+func TestOptFileWithoutClient(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	path := filepath.Join(dir, "server.conf")
+	require.NoError(t, os.WriteFile(path, []byte("[{server,["+o+",{fail_if_no_peer_cert,true}]}]."), 0o600))
+	var said bytes.Buffer
+	tr, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	require.NoError(t, err)
+	require.Contains(t, said.String(), "{client,[…]} is not there")
+	_, err = tr.Connect(t.Context(), loopback(t))
+	require.ErrorContains(t, err, "no {client,[…]} in the option file")
+}
+
 // Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
 func TestCiphersBetweenOurs(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()

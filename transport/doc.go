@@ -19,7 +19,8 @@
 // # Who waits
 //
 // Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets it (one that
-// waits for anything else, as to keep a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor of its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is
+// waits for anything else, as to keep a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor of
+// its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is
 // not a short one, else a duplicate. Before a reader sleeps it may poll or sit, see [WithPolling]. With FullImpl the callback is the whole
 // operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises
 // with [Direct] to come back as soon as it is told to, on that of the caller.
