@@ -140,13 +140,13 @@ func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := ch.conn.Receive(ctx, ch.buf, nil, 0)
+	p, err := ch.next(ctx, nil, 0)
 	if err != nil {
 		return nil, err
 	}
-	v, p := &Visit{ch: ch}, ch.buf[:n]
+	v := &Visit{ch: ch}
 	switch {
-	case n == 0:
+	case len(p) == 0:
 		err = malformed("an empty message")
 	case p[0] == kindAsk:
 		v.asks = true
