@@ -44,3 +44,17 @@ func TestNarrowReads(t *testing.T) {
 		return tr, a, err
 	}, l, "CancelOneWay")
 }
+
+// A slow link is not accused as long as bytes come.
+func TestSlowLink(t *testing.T) {
+	t.Parallel()
+	tr := transport.Limit(transport.TCP(), transport.LimitOptions{Write: 60_000})
+	l := generous()
+	l.patience = 2 * time.Second
+	for _, rule := range []string{"WriteCount", "Writev"} {
+		t.Run(rule, func(t *testing.T) {
+			t.Parallel()
+			keeps(t, always(tr, loopback()), l, rule)
+		})
+	}
+}
