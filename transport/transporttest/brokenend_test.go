@@ -319,6 +319,26 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
+		{"a Connect that times out leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo != transport.Infinite {
+					go func() { <-m.release }()
+				}
+				return err
+			}
+		})},
+		{"a cancelled Connect keeps a descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo == transport.Infinite {
+					_, _ = m.opened(unix.Dup(s.fd))
+				}
+				return err
+			}
+		})},
 		{"a stream closed under a Read leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
 			var ended sync.Map
 			interrupt, closing := cb.Interrupt, cb.Close

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/pprof"
 	"strconv"
@@ -21,15 +22,18 @@ const (
 	many = rounds * 3 / 4
 )
 
-// life opens and closes a listener and connections that end in each of the ways that there are, and then tries one that is refused.
+// life opens and closes a listener and connections that end in each of the ways that there are, and tries some that are not to be.
 func (t *trial) life() {
+	vain := t.connectingInVain()
 	at := t.listen(0)
 	client, server := t.join(at)
 	r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
 	r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
 	t.endInPeace(t.join(at))
 	t.endUnread(at)
-	r1.endsWithin(moment / 2)
+	_, err := vain.end()
+	t.caught(err)
+	r1.endsWithin(moment / 4)
 	t.must(server.Close(), "Close") // with a read waiting at either end
 	_, _ = r1.end()
 	t.must(client.Close(), "Close")
@@ -37,6 +41,23 @@ func (t *trial) life() {
 	t.must(at.l.Close(), "Close of a listener")
 	ctx := t.after(4 * short)
 	_, _ = do(t, "Connect", at.connecting(ctx, t)) // nobody listens any more
+}
+
+// connectingInVain connects to a listener that accepts nobody, as often as that succeeds, until a Connect times out and another one is
+// cancelled.
+func (t *trial) connectingInVain() *call[struct{}] {
+	at := t.listen(1)
+	return begin(t, "Connect", func() (none struct{}, err error) {
+		for range 12 {
+			if _, err = at.connecting(t.after(moment/4), t)(); err != nil {
+				break
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer time.AfterFunc(moment/4, cancel).Stop()
+		_, err = at.connecting(ctx, t)()
+		return none, errors.Join(err, at.l.Close())
+	})
 }
 
 func (t *trial) endInPeace(client, server *transport.Stream) {
