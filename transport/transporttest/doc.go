@@ -61,6 +61,7 @@
 //     uses it.
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
+//   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
 //   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode; where
 //     descriptors cannot be duplicated, moving.
