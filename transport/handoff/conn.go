@@ -41,7 +41,7 @@ type Conn struct {
 	sendReady, recvReady func(uintptr) bool
 	outward, inward      direction
 	broken               bool        // under sending: part of a message went out, and the rest did not
-	reset                bool        // under receiving: the peer has closed, and not read all
+	reset                atomic.Bool // the peer has closed, and not read all
 	credentials          atomic.Bool // come with each packet
 }
 
@@ -249,6 +249,7 @@ func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds 
 			full = true
 		case !interrupted(errno):
 			err = errno // the kernel says some things once only
+			c.resets(err)
 		}
 	}
 	if err == nil {
@@ -345,6 +346,7 @@ func (c *Conn) trySend(fd uintptr) bool {
 			return o.once
 		case err != nil:
 			o.err = err
+			c.resets(err)
 			return true
 		}
 		o.n += n
@@ -496,6 +498,9 @@ func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 func (c *Conn) received(set *FDSet, err error) error {
 	i := &c.in
 	if err != nil {
+		if err == syscall.ECONNRESET { // of a stream, at its end, and once
+			c.reset.Store(true)
+		}
 		if e := closeAll(i.fds); e != nil {
 			err = errors.Join(err, e)
 		}
@@ -506,7 +511,7 @@ func (c *Conn) received(set *FDSet, err error) error {
 	}
 	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
 		i.from, i.cred = nil, noCred
-		if c.reset {
+		if c.reset.Load() {
 			return failed("receive", c.peer, syscall.ECONNRESET)
 		}
 		return io.EOF
@@ -531,14 +536,10 @@ func (c *Conn) tryReceive(fd uintptr) bool {
 	}
 }
 
-// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, and
-// in front of what that has sent before; here it comes in the end's place.
+// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, to
+// whoever comes first, be it to send, and in front of what that has sent before; here it comes in the end's place.
 func (c *Conn) resets(err error) bool {
-	if c.kind != syscall.SOCK_SEQPACKET || err != syscall.ECONNRESET || c.reset {
-		return false
-	}
-	c.reset = true
-	return true
+	return c.kind == syscall.SOCK_SEQPACKET && err == syscall.ECONNRESET && c.reset.CompareAndSwap(false, true)
 }
 
 // wait calls try, which has failed once, until it is done, in the poller.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"syscall"
@@ -40,7 +41,7 @@ func ListenControl(path string) (*Control, error) {
 	c := &Control{path: path}
 	c.acceptor, c.pin, err = listenPackets(addr, path)
 	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
-		if err = os.Remove(path); err == nil {
+		if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) { // its owner may have been about to
 			c.acceptor, c.pin, err = listenPackets(addr, path)
 		}
 	}
@@ -103,7 +104,7 @@ func (c *Control) Path() string { return c.path }
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
 
 // Close stops listening and removes the socket's file, if it is still its own. Accept comes back with net.ErrClosed.
-func (c *Control) Close() error { return errors.Join(c.close(), c.pin.remove()) }
+func (c *Control) Close() error { return c.pin.removeThen(c.close) }
 
 // Release stops listening in this process: it goes on in another one.
 func (c *Control) Release() error { return errors.Join(c.close(), c.pin.close()) }
@@ -139,13 +140,13 @@ func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := ch.conn.Receive(ctx, ch.buf, nil, 0)
+	p, err := ch.next(ctx, nil, 0)
 	if err != nil {
 		return nil, err
 	}
-	v, p := &Visit{ch: ch}, ch.buf[:n]
+	v := &Visit{ch: ch}
 	switch {
-	case n == 0:
+	case len(p) == 0:
 		err = malformed("an empty message")
 	case p[0] == kindAsk:
 		v.asks = true

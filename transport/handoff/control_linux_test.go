@@ -25,6 +25,28 @@ func TestEmptyPacket(t *testing.T) {
 	require.NoError(t, other.Wait(soon(t)))
 }
 
+// Peer is who has spoken last, also where that was to Hear.
+func TestHearPeer(t *testing.T) {
+	noLeak(t)
+	for name, said := range map[string][]byte{
+		"ask":   append([]byte{kindAsk}, appendWords(nil, []string{"status"})...),
+		"hello": appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			one, other := pair(t, unix.SOCK_SEQPACKET)
+			raw, err := one.SyscallConn()
+			require.NoError(t, err)
+			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
+			require.NoError(t, err)
+			require.NoError(t, conn(t, other).Send(soon(t), said))
+			v, err := Hear(soon(t), one)
+			require.NoError(t, err)
+			require.Equal(t, self, v.Channel().Peer(), "and not nobody, as of a pair that was made here")
+			require.NoError(t, v.Close())
+		})
+	}
+}
+
 // A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
 func TestControlOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -96,7 +95,7 @@ func bindJSON(path string, destination transport.Addr) (*JSONSocket, error) {
 	}
 	c, err := borrow(conn)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close(), pin.remove())
+		return nil, errors.Join(err, pin.removeThen(conn.Close))
 	}
 	return &JSONSocket{conn: c, pin: pin}, nil
 }
@@ -159,7 +158,7 @@ func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transpor
 // Close closes the socket and removes its file, wherever its directory is by now. It may be called any number of times.
 func (j *JSONSocket) Close() error {
 	j.closing.Do(func() {
-		j.failure = errors.Join(j.conn.Close(), j.pin.remove())
+		j.failure = j.pin.removeThen(j.conn.Close)
 		if j.dir != "" {
 			j.failure = errors.Join(j.failure, os.Remove(j.dir))
 		}
@@ -176,19 +175,6 @@ func decodeJSON(p []byte, v any) error {
 		return fmt.Errorf("%w: %w", ErrJSON, err)
 	}
 	return nil
-}
-
-// connOf makes a connection of a new socket, which it takes over.
-func connOf(fd int) (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(fd), "socket")
-	c, err := net.FileConn(f)
-	if e := f.Close(); e != nil && err == nil {
-		err = errors.Join(e, c.Close())
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
 }
 
 // split parts a path into its directory and its last element.

@@ -306,3 +306,16 @@ func connOfDuplicate(fd int) (*net.UnixConn, error) {
 	}
 	return connOf(dup)
 }
+
+// connOf makes a connection of a new socket, which it takes over.
+func connOf(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	c, err := net.FileConn(f)
+	if e := f.Close(); e != nil && err == nil {
+		err = errors.Join(e, c.Close())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}

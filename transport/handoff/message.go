@@ -31,7 +31,8 @@ const (
 type MessageConfig struct {
 	// MaxMessage is the longest payload in bytes, up to 1<<31 - 1; 0 is DefaultMaxMessage.
 	MaxMessage int
-	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout.
+	// Timeout is how long the rest of a framed message may take once its beginning is there; 0 is DefaultMessageTimeout. It begins anew when
+	// something has come and nobody has received for so long.
 	Timeout time.Duration
 }
 

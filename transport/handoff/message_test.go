@@ -357,6 +357,23 @@ func TestFrameSilence(t *testing.T) {
 	}
 }
 
+// unseen has the time go by without anybody looking.
+func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-p.limit) }
+
+// Bytes that come when the time is over, and somebody has looked all the while, are no more time.
+func TestTrickle(t *testing.T) {
+	noLeak(t)
+	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
+	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)
+	_, _, err := m.Receive(transport.NoWait())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NotErrorIs(t, err, ErrLate)
+	m.rest.began = m.rest.began.Add(-m.rest.limit)
+	sendRaw(t, a, []byte("more"), nil)
+	_, _, err = m.Receive(soon(t))
+	require.ErrorIs(t, err, ErrLate)
+}
+
 // What has come while nobody received is not late, however much later somebody does.
 func TestMessageNobodyLooks(t *testing.T) {
 	long := strings.Repeat("x", 3*firstBuffer/2) // which takes more than one read
@@ -371,7 +388,7 @@ func TestMessageNobodyLooks(t *testing.T) {
 		require.NotErrorIs(t, err, ErrLate)
 		sendRaw(t, a, wire[n:], nil)
 		require.NotZero(t, m.rest.began)
-		m.rest.began = m.rest.began.Add(-m.rest.limit)
+		unseen(&m.rest)
 		data, f, err := m.Receive(soon(t))
 		require.NoError(t, err)
 		require.Equal(t, long, string(data))
@@ -394,7 +411,7 @@ func TestLongMessageNobodyLooks(t *testing.T) {
 	later := func() error {
 		_, _, err := m.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		m.rest.began = m.rest.began.Add(-m.rest.limit)
+		unseen(&m.rest)
 		return err
 	}
 	require.NotErrorIs(t, later(), ErrLate)

@@ -46,7 +46,7 @@ type Frozen interface {
 type Handed struct {
 	Moved   bool          // the new owner has it; else it goes on here
 	Peer    Cred          // the new owner's process
-	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, or to Thaw
+	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, or the end of waiting for it, or to Thaw
 }
 
 // Give hands over, and returns when the new owner has everything, or when nothing has changed. Handed.Moved tells which, whatever the
@@ -292,7 +292,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 }
 
 // Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Freeze,
-// Offer, Stage and Take at most.
+// Offer, Stage and twice Take at most: a token that is read at the end of the old owner's Take leaves the new one its own to start.
 type Deadlines struct {
 	Hello   time.Duration // the other's words of greeting: 5 s
 	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s

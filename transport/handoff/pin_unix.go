@@ -47,10 +47,11 @@ func (p *pin) look() (dev, ino uint64, err error) {
 	return dev, ino, os.NewSyscallError("fstatat", err)
 }
 
-// remove removes the file, unless it has gone or is another by now, and lets go of the directory.
-func (p *pin) remove() error {
+// removeThen removes the file, unless it has gone or is another by now, lets go of the directory, and closes the socket. The socket is the
+// last: as long as it is open no other file gets the number of its own.
+func (p *pin) removeThen(closing func() error) error {
 	if p == nil {
-		return nil
+		return closing()
 	}
 	dev, ino, err := p.look()
 	if err == nil && dev == p.dev && ino == p.ino {
@@ -61,7 +62,7 @@ func (p *pin) remove() error {
 	if errors.Is(err, unix.ENOENT) {
 		err = nil
 	}
-	return errors.Join(err, p.dir.Close())
+	return errors.Join(err, p.dir.Close(), closing())
 }
 
 func (p *pin) with(do func(dir int)) error {
@@ -104,18 +105,20 @@ func bindDatagram(a, destination transport.Addr) (*net.UnixConn, *pin, error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socket", err)
 	}
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
 	p, err := pinned(a, func() error { return os.NewSyscallError("bind", unix.Bind(fd, name)) })
 	if err == nil && destination != nil {
 		err = connectTo(fd, destination)
 	}
-	if err != nil {
-		return nil, nil, errors.Join(err, unix.Close(fd), p.remove())
+	var conn net.Conn
+	if err == nil {
+		conn, err = net.FileConn(f) // of a duplicate
 	}
-	conn, err := connOf(fd)
 	if err != nil {
-		return nil, nil, errors.Join(err, p.remove())
+		return nil, nil, errors.Join(err, p.removeThen(f.Close))
 	}
-	return conn, p, nil
+	return conn.(*net.UnixConn), p, nil
 }
 
 func connectTo(fd int, a transport.Addr) error {

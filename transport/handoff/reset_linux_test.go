@@ -53,6 +53,42 @@ func TestLastWords(t *testing.T) {
 	}
 }
 
+// The end is the same for who has tried to send meanwhile, and as often as it is asked for.
+func TestResetBesideSend(t *testing.T) {
+	noLeak(t)
+	ctx := soon(t)
+	send := map[string]func(c *Conn) error{
+		"Send":    func(c *Conn) error { return c.Send(ctx, []byte("more")) },
+		"TrySend": func(c *Conn) error { _, err := c.TrySend([]byte("more")); return err },
+		"nothing": nil,
+	}
+	for kind, want := range map[int]error{unix.SOCK_SEQPACKET: syscall.ECONNRESET, unix.SOCK_STREAM: syscall.EPIPE} {
+		for name, send := range send {
+			for _, own := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, kind %d, own %v", name, kind, own), func(t *testing.T) {
+					one, other := pair(t, kind)
+					b := conn(t, other)
+					a, err := borrow(one)
+					require.NoError(t, err)
+					if own {
+						a.own()
+					}
+					defer a.Close()
+					require.NoError(t, a.Send(ctx, []byte("unread")))
+					require.NoError(t, b.Close())
+					if send != nil {
+						require.ErrorIs(t, send(a), want)
+					}
+					for range 2 {
+						_, err := a.Receive(ctx, make([]byte, 10), nil, 0)
+						require.ErrorIs(t, err, syscall.ECONNRESET)
+					}
+				})
+			}
+		}
+	}
+}
+
 // The answer of a server that has closed is read, though it has not read all that it was asked.
 func TestLastWordsOfJSON(t *testing.T) {
 	noLeak(t)

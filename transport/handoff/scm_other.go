@@ -40,8 +40,8 @@ func socketPair(int) ([2]int, error)            { return [2]int{}, errors.ErrUns
 
 type pin struct{}
 
-func (*pin) remove() error { return nil }
-func (*pin) close() error  { return nil }
+func (*pin) removeThen(closing func() error) error { return closing() }
+func (*pin) close() error                          { return nil }
 
 func pinThere(string) (*pin, error) { return nil, errors.ErrUnsupported }
 

@@ -231,6 +231,6 @@ func (j *JSONListener) Accept(ctx context.Context) (*JSONConn, error) {
 // Close stops listening and removes the socket's file, wherever its directory is by now. It may be called any number of times. Accept comes
 // back with net.ErrClosed; connections live on.
 func (j *JSONListener) Close() error {
-	j.closing.Do(func() { j.failure = errors.Join(j.close(), j.pin.remove()) })
+	j.closing.Do(func() { j.failure = j.pin.removeThen(j.close) })
 	return j.failure
 }

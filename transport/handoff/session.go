@@ -193,7 +193,8 @@ func sessionConn(conn *net.UnixConn, sends bool) (*Conn, error) {
 
 // ReceiverConfig says how a Receiver receives. The zero value is the default.
 type ReceiverConfig struct {
-	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout.
+	// Timeout is how long the rest of a session may take once its beginning is there; 0 is DefaultSessionTimeout. It begins anew when
+	// something has come and nobody has received for so long.
 	Timeout time.Duration
 	// Peer decides, once, whether the forwarder may forward; nil is SameUser. An error refuses.
 	Peer func(Cred) error

@@ -158,17 +158,20 @@ func (b *byteStream) close() (err error) {
 	return errors.Join(err, b.came.Close())
 }
 
-// A patience bounds how long the rest of something may take whose beginning is there, however many calls wait for it.
+// A patience bounds how long the rest of something may take whose beginning is there, however many calls wait for it. The time begins anew
+// when something has come and nobody has looked for as long as all of it: the socket may have had no room for more.
 type patience struct {
 	what  string
 	limit time.Duration
 	began time.Time // when the rest was first waited for; zero: not yet
+	left  time.Time // when somebody last looked
 }
 
 // wait calls read, which waits for a part of the rest.
 func (p *patience) wait(ctx context.Context, read func(context.Context) error) error {
+	entered := time.Now()
 	if p.began.IsZero() {
-		p.began = time.Now()
+		p.began, p.left = entered, entered
 	}
 	until := p.began.Add(p.limit)
 	limited, cancel := context.WithDeadline(ctx, until)
@@ -177,8 +180,10 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = read(transport.NoWait()) // what has come by now is not late: nobody may have looked before
 	}
-	if now := time.Now(); !now.Before(until) {
-		if err == nil { // nor is what had no room while nobody looked
+	now, away := time.Now(), entered.Sub(p.left)
+	p.left = now
+	if !now.Before(until) {
+		if err == nil && away >= p.limit {
 			p.began = now
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -259,6 +259,9 @@ func byteMutants() []mutant {
 		{"Pending counts below zero", "PendingBytes", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Pending = func(int) (int, error) { return -1, nil }
 		})},
+		{"Pending counts what is not there", "PendingBytes", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Pending = func(int) (int, error) { return 1 << 30, nil }
+		})},
 		{"Pending fails", "PendingBytes", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Pending = func(int) (int, error) { return 0, unix.EIO }
 		})},

@@ -319,6 +319,61 @@ func endMutants() []mutant {
 				return err
 			}
 		})},
+		{"a Connect that times out leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo != transport.Infinite {
+					go func() { <-m.release }()
+				}
+				return err
+			}
+		})},
+		{"a cancelled Connect keeps a descriptor", "LeakedDescriptors", ofPolling(func(m *mess, cb *poll) {
+			connect := cb.Connect
+			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
+				err := connect(s, a, tmo)
+				if errors.Is(err, os.ErrDeadlineExceeded) && tmo == transport.Infinite {
+					_, _ = m.opened(unix.Dup(s.fd))
+				}
+				return err
+			}
+		})},
+		{"a stream closed under a Read leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			var ended sync.Map
+			interrupt, closing := cb.Interrupt, cb.Close
+			cb.Interrupt = func(s *pollSocket) { ended.Store(s, true); interrupt(s) }
+			cb.Close = func(s *pollSocket) error {
+				if _, ok := ended.LoadAndDelete(s); ok {
+					go func() { <-m.release }()
+				}
+				return closing(s)
+			}
+		})},
+		{"a stream closed with bytes unread leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			closing := cb.Close
+			cb.Close = func(s *pollSocket) error {
+				if n, _, err := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil && n > 0 {
+					go func() { <-m.release }()
+				}
+				return closing(s)
+			}
+		})},
+		{"an accepted stream that moves leaves a goroutine", "LeakedGoroutines", ofPolling(func(m *mess, cb *poll) {
+			var accepted sync.Map
+			accept, release := cb.Accept, cb.Release
+			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
+				n, a, err := accept(s, tmo)
+				accepted.Store(n, true)
+				return n, a, err
+			}
+			cb.Release = func(s *pollSocket) error {
+				if _, ok := accepted.LoadAndDelete(s); ok {
+					go func() { <-m.release }()
+				}
+				return release(s)
+			}
+		})},
 		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
 			accept := cb.Accept
 			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {

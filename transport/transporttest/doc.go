@@ -38,8 +38,8 @@
 //
 // A good plug-in is not accused, on a busy machine either, and several suites may run at once in one process:
 //
-//   - No rule is about speed. What must happen may take ten seconds without any progress. What must not happen is looked for
-//     for a moment only, so that haste can hide a fault but not invent one.
+//   - No rule is about speed. What must happen may take ten seconds without any progress, and twenty minutes with it (which is more than
+//     go test allows by itself). What must not happen is looked for for a moment only, so that haste can hide a fault but not invent one.
 //   - A rule that was broken by nothing but coming late is tried three times before it is reported: on a machine that is busy
 //     beyond measure, the SDK's own limit of one second for a callback that has been ended can hit a good plug-in.
 //   - A carrier need not hold what nobody reads: writes run beside the reads of the other end. Nor need its ends be used in turn: Connect
@@ -61,6 +61,7 @@
 //     uses it.
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
+//   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
 //   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode; where
 //     descriptors cannot be duplicated, moving.

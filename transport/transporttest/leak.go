@@ -3,66 +3,98 @@ package transporttest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 const (
-	// rounds is how many connections live and die in a batch.
+	// rounds is how many connections of each kind live and die in a batch.
 	rounds = 24
-	// many is how much must remain of a batch to be a leak of its connections. What grows less is none, and a few of what was there
-	// before may have gone meanwhile.
+	// many is how much must remain of a batch to be a leak of its connections, be they of one kind only. What grows less is none, and a few
+	// of what was there before may have gone meanwhile.
 	many = rounds * 3 / 4
 )
 
-// life opens and closes a listener and a connection, in one of the ways in which connections end, and then tries one that is refused.
-func (t *trial) life(i int) {
+// life opens and closes a listener and connections that end in each of the ways that there are, and tries some that are not to be.
+func (t *trial) life() {
+	vain := t.connectingInVain()
 	at := t.listen(0)
 	client, server := t.join(at)
-	switch i % 3 {
-	case 0: // in peace
-		t.must(client.Close(), "Close")
-		t.must(server.Close(), "Close")
-	case 1: // with a read waiting at either end
-		r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
-		r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
-		t.must(server.Close(), "Close")
-		_, _ = r1.end()
-		t.must(client.Close(), "Close")
-		_, _ = r2.end()
-	case 2: // with bytes unread, and one connection never accepted
-		ctx := t.after(short)
-		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("never read")) })
-		_, _ = write.end() // a time-out where the carrier holds nothing
-		late := begin(t, "Connect", at.connecting(ctx, t))
-		t.must(server.Close(), "Close")
-		t.caught(client.Close()) // which may well say that the peer did not read
-		if s, err := late.end(); err == nil {
-			t.must(s.Close(), "Close")
-		}
-	}
+	r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
+	r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
+	t.endInPeace(t.join(at))
+	t.endUnread(at)
+	_, err := vain.end()
+	t.caught(err)
+	r1.endsWithin(moment / 4)
+	t.must(server.Close(), "Close") // with a read waiting at either end
+	_, _ = r1.end()
+	t.must(client.Close(), "Close")
+	_, _ = r2.end()
 	t.must(at.l.Close(), "Close of a listener")
 	ctx := t.after(4 * short)
 	_, _ = do(t, "Connect", at.connecting(ctx, t)) // nobody listens any more
 }
 
-// movedLife is the life of a connection one end of which moves.
-func (t *trial) movedLife(i int) {
-	at := t.listen(0)
-	moving, other := t.join(at)
-	if i%2 == 0 {
-		moving, other = other, moving
+// connectingInVain connects to a listener that accepts nobody, as often as that succeeds, until a Connect times out and another one is
+// cancelled.
+func (t *trial) connectingInVain() *call[struct{}] {
+	at := t.listen(1)
+	return begin(t, "Connect", func() (none struct{}, err error) {
+		for range 12 {
+			if _, err = at.connecting(t.after(moment/4), t)(); err != nil {
+				break
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer time.AfterFunc(moment/4, cancel).Stop()
+		_, err = at.connecting(ctx, t)()
+		return none, errors.Join(err, at.l.Close())
+	})
+}
+
+func (t *trial) endInPeace(client, server *transport.Stream) {
+	t.must(client.Close(), "Close")
+	t.must(server.Close(), "Close")
+}
+
+// endUnread ends a connection with bytes unread, and one that is never accepted.
+func (t *trial) endUnread(at site) {
+	client, server := t.join(at)
+	ctx := t.after(short)
+	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, []byte("never read")) })
+	_, _ = write.end() // a time-out where the carrier holds nothing
+	late := begin(t, "Connect", at.connecting(ctx, t))
+	t.must(server.Close(), "Close")
+	t.caught(client.Close()) // which may well say that the peer did not read
+	if s, err := late.end(); err == nil {
+		t.must(s.Close(), "Close")
 	}
+}
+
+// movedLife is the life of two connections, of each of which another end moves.
+func (t *trial) movedLife() {
+	at := t.listen(0)
+	client, server := t.join(at)
+	t.endMoved(at, client, server)
+	client, server = t.join(at)
+	t.endMoved(at, server, client)
+	t.must(at.l.Close(), "Close of a listener")
+}
+
+func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 	dup := t.duplicate(moving)
 	moved := t.take(at, dup, t.export(moving, dup))
 	t.must(moving.Release(), "Release")
 	t.must(moved.Close(), "Close of a moved stream")
 	t.must(other.Close(), "Close")
-	t.must(at.l.Close(), "Close of a listener")
 }
 
 // leaks looks for what remains of connections, of plain ones and then, where there are such, of moved ones.
@@ -77,13 +109,13 @@ func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 
 // leaksOf lives many lives, in three batches, and looks for what has grown with each of them and stays. begin is called before a
 // batch; what it returns says how much of what has come since is still there.
-func (t *trial) leaksOf(what, of string, life func(i int), begin func() (left func() (int, string))) {
-	life(2) // whatever is made once is made now
+func (t *trial) leaksOf(what, of string, life func(), begin func() (left func() (int, string))) {
+	life() // whatever is made once is made now
 	var batches []func() (int, string)
 	for range 3 {
 		left := begin()
-		for i := range rounds {
-			life(i)
+		for range rounds {
+			life()
 			t.closeAll()
 		}
 		if n, _ := left(); n < many {
@@ -102,7 +134,7 @@ func (t *trial) leaksOf(what, of string, life func(i int), begin func() (left fu
 		}
 		if time.Now().After(end) {
 			t.inVain()
-			t.fail("of every %d %s that were opened and closed, %d %s or more remain, such as %s", rounds, of, many, what, sample)
+			t.fail("of every %d times that %s were opened and closed, %d %s or more remain, such as %s", rounds, of, many, what, sample)
 		}
 	}
 }

@@ -228,6 +228,20 @@ func (t *trial) read(s *transport.Stream, n int) []byte {
 	return p
 }
 
+// readAll fills p, and notes every part that comes.
+func (t *trial) readAll(ctx context.Context, s *transport.Stream, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = s.Read(ctx, p[n:])
+		t.progress()
+		n += k
+	}
+	if n == len(p) {
+		err = nil
+	}
+	return n, err
+}
+
 // drain receives n bytes, which must succeed, and throws them away.
 func (t *trial) drain(s *transport.Stream, n int) {
 	ctx := t.soon()

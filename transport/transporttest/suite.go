@@ -68,7 +68,7 @@ type rule struct {
 // limits are how patient the suite is. They are far beyond what a good plug-in takes on a busy machine: no rule is about speed.
 type limits struct {
 	patience time.Duration // how long something that must happen may take, or go on without progress
-	watchdog time.Duration // for one try of a rule
+	watchdog time.Duration // for one try of a rule, which may take longer while it makes progress
 	tries    int           // a rule that was broken by coming late is tried again
 	starved  int           // the suite gives up after so many rules have waited in vain
 }
@@ -76,6 +76,9 @@ type limits struct {
 func generous() limits {
 	return limits{patience: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3}
 }
+
+// longest is how long one try of a rule may take that makes progress all the while.
+func (l limits) longest() time.Duration { return 10 * l.watchdog }
 
 // A suite is one run over all rules.
 type suite struct {

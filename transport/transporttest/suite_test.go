@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func TestLateIsTriedAgain(t *testing.T) {
 
 func TestWatchdog(t *testing.T) {
 	l := generous()
-	l.watchdog, l.tries = time.Second, 1
+	l.patience, l.watchdog, l.tries = 100*time.Millisecond, time.Second, 1
 	release, next := make(chan struct{}), make(chan struct{})
 	defer close(release)
 	err := suiteOf(l,
@@ -69,6 +70,25 @@ func TestWatchdog(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		require.FailNow(t, "the next rule was not tried")
 	}
+}
+
+// A rule that makes progress may take longer than others, but not without end.
+func TestWatchdogSeesProgress(t *testing.T) {
+	l := generous()
+	l.watchdog = 100 * time.Millisecond
+	var ended atomic.Bool
+	goesOn := func(tr *trial, end func() bool) {
+		for !end() {
+			_, _ = do(tr, "a step", func() (none struct{}, _ error) { time.Sleep(time.Millisecond); return none, nil })
+		}
+	}
+	require.NoError(t, suiteOf(l, rule{name: "Slow", sentence: "It ends.", try: func(tr *trial) {
+		goesOn(tr, func() bool { return time.Since(tr.begun) > 2*l.watchdog })
+	}}).check())
+	l.tries = 1
+	err := suiteOf(l, rule{name: "Endless", sentence: "It ends.", try: func(tr *trial) { goesOn(tr, ended.Load) }}).check()
+	ended.Store(true)
+	require.ErrorContains(t, err, "rule Endless is broken: it hung")
 }
 
 // A trial that was left behind changes nothing of its verdict.

@@ -46,9 +46,14 @@ func (t *trial) run() {
 		}()
 		t.rule.try(t)
 	}()
-	if !endsWithin(done, t.s.watchdog) {
-		t.broke("", "it hung: no end after %v", t.s.watchdog)
+	for limit := t.s.watchdog; !endsWithin(done, limit); limit = min(t.s.patience, t.s.watchdog) {
+		took := time.Since(t.begun)
+		if t.idle() < t.s.patience && took < t.s.longest() {
+			continue
+		}
+		t.broke("", "it hung: no end after %v", took.Round(time.Millisecond))
 		t.inVain()
+		break
 	}
 	t.closeAll()
 	t.mu.Lock()
@@ -245,7 +250,7 @@ func (t *trial) together(steps ...step) error {
 }
 
 // soon is a context for what must succeed. It lasts so long that who waits for the end of it will have lost patience before.
-func (t *trial) soon() context.Context { return t.after(t.s.watchdog) }
+func (t *trial) soon() context.Context { return t.after(t.s.longest()) }
 
 // after is a context that ends by itself after d.
 func (t *trial) after(d time.Duration) context.Context {

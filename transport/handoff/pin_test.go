@@ -1,0 +1,40 @@
+//go:build unix
+
+package handoff
+
+import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// A file is removed while its socket is open: after that another one, which somebody has bound meanwhile, may have its number.
+func TestRemovedBeforeClosed(t *testing.T) {
+	noLeak(t)
+	dir, err := os.MkdirTemp("", "hp") // t.TempDir's paths are too long for a socket
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "s")
+	conn, p, err := bindDatagram(transport.UnixAddr(path), nil)
+	require.NoError(t, err)
+	failure := errors.New("it failed")
+	require.ErrorIs(t, p.removeThen(func() error {
+		require.NoFileExists(t, path)
+		next, p, err := bindDatagram(transport.UnixAddr(path), nil)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+		require.FileExists(t, path)
+		require.NoError(t, p.removeThen(next.Close))
+		return failure
+	}), failure)
+	require.ErrorIs(t, conn.Close(), net.ErrClosed)
+	require.NoFileExists(t, path)
+
+	var none *pin
+	require.ErrorIs(t, none.removeThen(func() error { return failure }), failure)
+}
