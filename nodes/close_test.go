@@ -298,7 +298,7 @@ func TestCloseBesideHungFunction(t *testing.T) {
 				err := end(b)
 				if name == "close" {
 					require.NoError(t, err)
-					require.Equal(t, farewell, time.Since(begin))
+					require.InDelta(t, farewell, time.Since(begin), float64(100*time.Millisecond), "a plug-in that has just begun to write takes a moment to end")
 				} else {
 					require.ErrorIs(t, err, context.DeadlineExceeded)
 					require.LessOrEqual(t, time.Since(begin), 5*time.Second+3*farewell)
