@@ -49,11 +49,12 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return false, false
 	}
-	return b.handleNow(m), true
+	b.handleNow(m)
+	return true, true
 }
 
-// handleNow calls the Handler; false when it has panicked.
-func (b *Mailbox) handleNow(m *Message) (done bool) {
+// handleNow calls the Handler, whose the message is from then on, even if it panics.
+func (b *Mailbox) handleNow(m *Message) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
@@ -65,7 +66,6 @@ func (b *Mailbox) handleNow(m *Message) (done bool) {
 		defer m.conn.rd.handling.Store(false)
 	}
 	b.handler(b, m)
-	return true
 }
 
 // enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.
