@@ -76,6 +76,10 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			l.active = false
 			return nil, nil
 		}
+		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // nobody acknowledges the old UNLINK
+			delete(b.links, pid)
+			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
+		}
 		*l = link{unlinkID: rand.Uint64()>>1 + 1}
 		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
 	}))
