@@ -98,10 +98,10 @@ func (n *Node) admits(c *Conn, bytes int) bool {
 }
 
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
-// from now on as running; bytes is what it holds meanwhile. It is false when the node drains; then, or when the node closes, f does not
+// from now on as running; bytes is what it holds meanwhile. It is false when the node drains (see busy); then, or when the node closes, f does not
 // run.
 func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
-	if !n.procs.busy() {
+	if !n.procs.busy(c == nil) {
 		return false
 	}
 	peer, ctx := "", context.WithValue(n.ctx, connKey{}, c)

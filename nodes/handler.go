@@ -41,7 +41,7 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.ended() {
 		return false, true
 	}
-	if !b.n.procs.busy() { // the node drains
+	if !b.n.procs.busy(m.conn == nil) { // the node drains
 		b.refuse(m)
 		return false, true
 	}
