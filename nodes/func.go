@@ -11,8 +11,8 @@ import (
 
 // A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
 // becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. A panic is one of class error with reason
-// {go_panic, Text}; runtime.Goexit is the end of the process that runs the function, with reason killed. ctx ends with the node; ConnOf(ctx)
-// is the caller's connection.
+// {go_panic, Text}; runtime.Goexit is the end of the process that runs the function, with reason killed. ctx ends with the node;
+// ConnOf(ctx) is the caller's connection.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
@@ -103,8 +103,8 @@ func (n *Node) admits(c *Conn, bytes int) bool {
 }
 
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
-// from now on as running; bytes is what it holds meanwhile. It is false when the node drains (see busy); then, or when the node closes, f does not
-// run.
+// from now on as running; bytes is what it holds meanwhile. It is false when the node drains (see busy); then, or when the node closes, f
+// does not run.
 func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy(c == nil) {
 		return false

@@ -56,7 +56,8 @@ func TestExitBesideDeafPeer(t *testing.T) {
 		}
 		require.NoError(t, here.Link(t.Context(), b.Pid()))
 		b.Exit(ei.Atom("crash"))
-		requireExit(t, here, b.Pid(), "crash")
+		_, why := reason(t, here, dist.OpExit)
+		require.Equal(t, ei.Atom("crash"), why)
 		for range many {
 			ctl, why := good.next()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)

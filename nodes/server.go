@@ -97,8 +97,8 @@ func (c *Call) reply(ctx context.Context, v any) error {
 	return err
 }
 
-// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the latter
-// is gen_server:multi_call's.
+// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
+// latter is gen_server:multi_call's.
 func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 	c := ei.NewCursor(tag)
 	for depth := 0; ; depth++ {
