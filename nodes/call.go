@@ -178,7 +178,6 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 				return m, nil
 			}
 			err := b.receiveFor(ctx, over)
-			<-over.rd.busy
 			switch {
 			case err == nil:
 			case err == errHalted:
@@ -195,10 +194,11 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 }
 
 // receiveFor reads from a connection until something came for the mailbox, or for somebody who waits in Receive. The caller holds the
-// reader's token.
+// reader's token, which is given back.
 func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
+	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
 	for {
-		if len(c.rd.unread) >= maxUnread {
+		if c.rd.unread.isFull() {
 			return ErrTooManyUnread
 		}
 		m := new(Message)
@@ -216,7 +216,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			c.s.Yield()
 			continue
 		}
-		c.rd.unread = append(c.rd.unread, m)
+		c.rd.unread.add(m)
 		if c.receiving.Load() {
 			return nil
 		}
@@ -225,5 +225,5 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 
 // isLocal tells whether a message is for a process of this node: a Call's, as a rule.
 func (n *Node) isLocal(m *Message) bool {
-	return n.procs.recipient(m) != nil || m.Op == dist.OpMonitorPExit && n.procs.local(m.To) != nil
+	return n.procs.recipient(m) != nil
 }

@@ -163,6 +163,33 @@ func TestConnCallTooManyUnread(t *testing.T) {
 	require.NoError(t, (<-sent).err)
 }
 
+// What a Call has read for others is bounded in bytes, too.
+func TestConnCallTooMuchUnread(t *testing.T) {
+	w := newWorld(t, "memory")
+	ca, cb := w.pair()
+	const size = DefaultMailboxLimit / 4
+	sent := async(func() (int, error) {
+		big := ei.Binary(make([]byte, size))
+		for i := range 6 {
+			if err := cb.SendName(w.ctx(), "x", big); err != nil {
+				return i, err
+			}
+		}
+		return 0, nil
+	})
+	called := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
+	require.NoError(t, ca.Err(), "the connection is unharmed")
+	require.Less(t, ca.rd.unread.bytes, DefaultMailboxLimit+2*size)
+	for range 6 {
+		m, err := ca.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Greater(t, len(m.Payload), size)
+	}
+	require.Zero(t, ca.rd.unread.bytes)
+	require.NoError(t, (<-sent).err)
+}
+
 func TestConnCallFailures(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()

@@ -37,6 +37,7 @@ type Conn struct {
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
 	works     tally         // functions that run for the peer
 	exits     tally         // of processes here, whose signals to the peer are not out yet
+	partings  partings      // of these, what waits for its turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving

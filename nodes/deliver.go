@@ -102,7 +102,7 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 // notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
 	for b.handler != nil {
-		if done, ok := b.handle(m); ok {
+		if done, ok := b.handleApart(m); ok {
 			return done || !b.ended() || !b.moved
 		}
 		if done, ok := b.deliverHeld(m, nil); ok {

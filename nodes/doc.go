@@ -58,9 +58,9 @@
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one
 // is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls, of which each peer has a
-// share; waiting for one, 4 MiB a peer. A malformed frame or control message ends its connection, an unknown control message is skipped, a
-// term that cannot be decoded is an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a
-// connection.
+// share; waiting for one, 4 MiB a peer. Read by a Call for others, on the lower level: 10,000 messages, 64 MiB. A malformed frame or
+// control message ends its connection, an unknown control message is skipped, a term that cannot be decoded is an error of whoever decodes
+// it; what the upper level was to decode is logged, as a warning once a connection.
 //
 // # Counterparts in C
 //

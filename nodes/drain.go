@@ -71,7 +71,8 @@ func (t *tally) wait(ctx context.Context) error {
 	return nil
 }
 
-// drain lets running functions and handlers finish, with what they need for that; new ones do not start.
+// drain lets running functions and handlers finish. What other nodes ask for does not begin any more; what a process of this node asks
+// for does as long as others run, for these may wait for it.
 func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
@@ -79,12 +80,13 @@ func (p *processes) drain(ctx context.Context) error {
 	return wrap("drain", "", p.tally.wait(ctx))
 }
 
-// busy counts a function or handler that is about to run; false once the node drains.
-func (p *processes) busy() bool {
+// busy counts a function or handler that is about to run; false once the node drains, unless a process of this node asks for it (here) and
+// others run.
+func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.drains {
-		return false
+		return here && p.tally.join()
 	}
 	p.tally.enter()
 	return true
@@ -97,7 +99,7 @@ func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.state()
 		switch {
-		case !shut && !p.busy():
+		case !shut && !p.busy(b.isAsked()):
 			return false
 		case !shut && !p.resting.isShut():
 			return true

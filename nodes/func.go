@@ -10,8 +10,9 @@ import (
 )
 
 // A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
-// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. ctx ends with the node; ConnOf(ctx) is the
-// caller's connection.
+// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. A panic is one of class error with reason
+// {go_panic, Text}; runtime.Goexit is the end of the process that runs the function, with reason killed. ctx ends with the node;
+// ConnOf(ctx) is the caller's connection.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
@@ -75,13 +76,17 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 		frame := ei.Tuple{module, name, ei.List(args), ei.List{}}
 		return nil, &Raise{ClassError, ei.Atom("undef"), ei.List{frame}}
 	}
+	regular := false
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == nil && !regular {
+			n.log.Error("exposed function called runtime.Goexit", "function", string(module+":"+name), "stack", string(debug.Stack()))
+		} else if p != nil {
 			n.log.Error("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
 		}
 	}()
 	v, err := fn(ctx, args)
+	regular = true
 	if err != nil {
 		return nil, raised(err)
 	}
@@ -98,10 +103,10 @@ func (n *Node) admits(c *Conn, bytes int) bool {
 }
 
 // work runs f on a goroutine of its own, in a place of Config.MaxCalls. It does not wait for one: f does, for its peer's turn, and counts
-// from now on as running; bytes is what it holds meanwhile. It is false when the node drains; then, or when the node closes, f does not
-// run.
+// from now on as running; bytes is what it holds meanwhile. It is false when the node drains (see busy); then, or when the node closes, f
+// does not run.
 func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
-	if !n.procs.busy() {
+	if !n.procs.busy(c == nil) {
 		return false
 	}
 	peer, ctx := "", context.WithValue(n.ctx, connKey{}, c)

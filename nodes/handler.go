@@ -15,7 +15,8 @@ import (
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
-// TrapExit counts. A panic ends the process with reason {go_panic, Text}. Mailbox.Close ends it.
+// TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which ends the goroutine of whoever sends
+// from this node as well. Mailbox.Close ends it.
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
 	return n.register(name, h, o)
 }
@@ -41,7 +42,7 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.ended() {
 		return false, true
 	}
-	if !b.n.procs.busy() { // the node drains
+	if !b.n.procs.busy(m.conn == nil) { // the node drains
 		b.refuse(m)
 		return false, true
 	}
@@ -49,23 +50,43 @@ func (b *Mailbox) handle(m *Message) (done, ok bool) {
 	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return false, false
 	}
-	return b.handleNow(m), true
+	b.handleNow(m)
+	return true, true
 }
 
-// handleNow calls the Handler; false when it has panicked.
-func (b *Mailbox) handleNow(m *Message) (done bool) {
+// handleApart is handle on a goroutine of its own, for a caller who has more to do even if the Handler ends its goroutine.
+func (b *Mailbox) handleApart(m *Message) (done, ok bool) {
+	done, ok = true, true
+	apart(func() { done, ok = b.handle(m) })
+	return done, ok
+}
+
+// apart runs f on a goroutine of its own, which runtime.Goexit ends alone, and waits for it.
+func apart(f func()) {
+	over := make(chan struct{})
+	go func() { defer close(over); f() }()
+	<-over
+}
+
+// handleNow calls the Handler, whose the message is from then on, even if it panics.
+func (b *Mailbox) handleNow(m *Message) {
+	regular := false
 	defer func() {
-		if p := recover(); p != nil {
-			b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
-			b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
+		var p any = "runtime.Goexit"
+		if r := recover(); r != nil {
+			p = r
+		} else if regular {
+			return
 		}
+		b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
+		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
 	if m.conn != nil {
 		m.conn.rd.enter(m.conn)
 		defer m.conn.rd.handling.Store(false)
 	}
 	b.handler(b, m)
-	return true
+	regular = true
 }
 
 // enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.

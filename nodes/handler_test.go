@@ -103,3 +103,22 @@ func TestHandlerBesideEnd(t *testing.T) {
 		here.Close()
 	}
 }
+
+// A message is its Handler's, also of one that panics: nobody else may use its memory then.
+func TestHandlerKeepsAndPanics(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("bob")
+	kept := make(chan *Message, 1)
+	h, err := n.Handle("h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") }, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.say("h", ei.Atom("mine"))
+	m := arrives(t, kept, "the message")
+	arrives(t, h.Done(), "the end of the process")
+	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 1)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	p.next() // the reader has gone on
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("mine"), v)
+	require.Zero(t, n.Stats().Undeliverable)
+}

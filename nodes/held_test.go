@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
@@ -295,14 +294,12 @@ func TestBondsInHandler(t *testing.T) {
 func TestExitBesideFreeze(t *testing.T) {
 	// exiting ends a process up to its first signal.
 	exiting := func(b *Mailbox) (proceed func()) {
-		begun, waits := make(chan struct{}, 10), make(chan struct{})
-		go b.exit(ei.Atom("gone"), func(ctl *dist.Control, node string) {
-			begun <- struct{}{}
-			<-waits
-			b.n.tell(ctl, node)
-		})
-		arrives(t, begun, "the end of the process")
-		return func() { close(waits) }
+		words := b.end(ei.Atom("gone"))
+		return func() {
+			for _, w := range words {
+				w.sayNow()
+			}
+		}
 	}
 	t.Run("node", func(t *testing.T) {
 		w := newWorld(t, "tcp")

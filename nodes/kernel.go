@@ -58,7 +58,12 @@ func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 	if !ok {
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	return n.rexResult(ctx, mfa), nil
+	n.rexResult(ctx, mfa, func(result ei.Term) {
+		if err := c.Reply(n.ctx, result); err != nil {
+			n.log.Debug("reply lost", "to", c.From, "error", err)
+		}
+	})
+	return NoReply, nil
 }
 
 // rexFull answers a call that there is no room for.
@@ -90,7 +95,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		}
 	}
 	if mfa, ok := rexRequest(asked, "call"); ok {
-		answer(n.rexResult(ctx, mfa))
+		n.rexResult(ctx, mfa, func(result ei.Term) { answer(result) })
 		return
 	}
 	request, ok := asked.(ei.Tuple)
@@ -145,9 +150,15 @@ func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
 // rexLimit is the result of a call that there is no room for.
 func rexLimit() ei.Term { return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("system_limit")}) }
 
-// rexResult is the value of a call, or its exception in the form of rpc:call.
-func (n *Node) rexResult(ctx context.Context, mfa []ei.Term) ei.Term {
-	result, exception := n.applyArgs(ctx, mfa)
+// rexResult gives the result of a call to answer, also that of a function which ends its goroutine: it has been killed.
+func (n *Node) rexResult(ctx context.Context, mfa []ei.Term, answer func(ei.Term)) {
+	result := badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")})
+	defer func() { answer(result) }()
+	result = rexTerm(n.applyArgs(ctx, mfa))
+}
+
+// rexTerm is the value of a call, or its exception in the form of rpc:call.
+func rexTerm(result ei.Raw, exception *Raise) ei.Term {
 	switch {
 	case exception == nil:
 		return result

@@ -76,6 +76,10 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			l.active = false
 			return nil, nil
 		}
+		if c != nil && !c.peer.Flags.Has(dist.FlagUnlinkID) { // nobody acknowledges the old UNLINK
+			delete(b.links, pid)
+			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
+		}
 		*l = link{unlinkID: rand.Uint64()>>1 + 1}
 		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
 	}))
@@ -301,7 +305,7 @@ func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	return c.SendControl(ctx, ctl, payload)
 }
 
-// A teller gets a signal to a node: tell, or one of tellInTurn.
+// A teller gets a signal to a node.
 type teller func(ctl *dist.Control, node string)
 
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
@@ -327,20 +331,12 @@ func (c *Conn) tell(ctl *dist.Control) {
 }
 
 // tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer, until ctx ends.
-func (n *Node) tellInTurn(ctx context.Context) teller {
-	return func(ctl *dist.Control, node string) {
-		if node == n.Name() {
-			if c, _ := n.across(ctx, ctl.To, ""); c != nil {
-				_ = c.sendSignal(ctx, ctl)
-				return
-			}
-			n.localSignal(ctl)
+func (c *Conn) tellInTurn(ctx context.Context) func(*dist.Control) {
+	return func(ctl *dist.Control) {
+		if ctx.Err() != nil {
+			c.tell(ctl)
 			return
 		}
-		if c := n.Conn(node); c != nil {
-			if ctl, payload, ok := c.agreed(ctl); ok {
-				_ = c.SendControl(ctx, ctl, payload) // a failure is the connection's end, which tells the peer
-			}
-		}
+		_ = c.sendSignal(ctx, ctl) // a failure is the connection's end, which tells the peer
 	}
 }

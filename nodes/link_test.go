@@ -293,6 +293,28 @@ func TestLinkNoconnection(t *testing.T) {
 	}
 }
 
+// A peer without UNLINK_ID does not acknowledge an unlink: it is over at once, and the peer may link anew.
+func TestUnlinkOldPeer(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	old := role("wire@test")
+	old.Flags &^= dist.FlagUnlinkID
+	p := w.peer(a.Listeners()[0], old)
+	b := box(t, a)
+	require.Eventually(t, func() bool { return a.Conn("wire@test") != nil }, tooLong, tick)
+	require.NoError(t, b.Link(w.ctx(), p.self))
+	require.NoError(t, b.Unlink(w.ctx(), p.self))
+	require.Empty(t, linksOf(b))
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+	require.Eventually(t, func() bool { return linksOf(b)[p.self].active }, tooLong, tick)
+	b.Exit(ei.Atom("crash"))
+	for _, op := range []dist.Op{dist.OpLink, dist.OpUnlink, dist.OpPayloadExit} {
+		ctl, _ := p.next()
+		require.Equal(t, op, ctl.Op)
+		require.Equal(t, p.self, ctl.To)
+	}
+}
+
 // A link that waits for a peer which does not read can be given up, and leaves nothing.
 func TestLinkCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

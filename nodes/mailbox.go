@@ -224,58 +224,44 @@ func (b *Mailbox) Close() error {
 
 // Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
 // counts. It waits while the node is frozen, or a connection to one that has to hear of it.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, nil) }
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{}) }
 
-// So many signals of a process that ends, and bytes of reasons, go out at once, whatever waits before them: some are the answer of a
-// goroutine that reads. The rest waits for its turn, as a process does that ends in Erlang.
-const (
-	exitSignals = 64
-	exitBytes   = 256 << 10
-)
+// exit is Exit; what is for the processes of asker goes out in its turn before it returns.
+func (b *Mailbox) exit(reason ei.Term, asker extent) {
+	words := b.end(reason)
+	for to, w := range words {
+		if to != asker && !w.isHere() {
+			w.sayNow()
+		}
+	}
+	if w := words[extent{node: b.n.Name()}]; w != nil { // behind the others: a Handler may be among those who hear of it
+		w.sayNow()
+	}
+	if w := words[asker]; w != nil {
+		w.sayBy(b.n.ctx)
+	}
+}
 
-// exit is Exit with a choice of how the signals go out; nil is for a caller who must not wait.
-func (b *Mailbox) exit(reason ei.Term, tell teller) {
+// end ends the process, and gives what has to be said of that.
+func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	b.lock()
 	if b.ended() {
 		b.mu.Unlock()
-		return
+		return nil
 	}
 	b.why = reason
-	links, watchers, watching := b.links, b.watchers, b.watching
+	words := b.lastWords(reason)
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
-	told := b.n.procs.leaving(links, watchers, watching)
 	released := b.n.procs.end(b)
 	if b.cancel != nil {
 		b.cancel()
 	}
 	b.mu.Unlock()
-	if released != "" && len(links)+len(watchers) > 0 {
+	if released != "" && len(words) > 0 {
 		b.n.part.struck(released)
 	}
-	raw := exitReason(reason)
-	send := func(tell teller) {
-		defer told()
-		for pid, l := range links {
-			if l.active {
-				sendExit(tell, b.pid, pid, raw)
-			}
-		}
-		for ref, w := range watchers {
-			sendDown(tell, b.pid, w, ref, raw)
-		}
-		for ref, t := range watching {
-			b.n.sendDemonitor(tell, b.pid, t, ref)
-		}
-	}
-	switch signals := len(links) + len(watchers) + len(watching); {
-	case tell != nil:
-		send(tell)
-	case (signals > exitSignals || signals*len(raw) > exitBytes) &&
-		b.n.background(func() { send(b.n.tellInTurn(context.Background())) }): // a connection's end ends the wait for it
-	default:
-		send(b.n.tell)
-	}
+	return words
 }
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere. Its node is connected to if need be. To a local

@@ -113,21 +113,6 @@ func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
 	return &dist.Control{Op: dist.OpDemonitorP, From: from, To: t.pid, ToName: t.name, Ref: ref}
 }
 
-// sendDemonitor tells that a process that ends monitors no more.
-func (n *Node) sendDemonitor(tell teller, from ei.Pid, t target, ref ei.Ref) {
-	ctl := demonitor(from, t, ref)
-	switch { // whatever has become of the name
-	case t.part != 0:
-		if c := n.part.sibling(n.ctx, t.part); c != nil {
-			c.tell(ctl)
-		}
-	case t.node == n.Name():
-		n.localSignal(ctl)
-	default:
-		tell(ctl, t.node)
-	}
-}
-
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
 // answered once. A node that is not connected is connected to; the mailbox's own never goes down. It waits while the node, or the
 // connection to the other one, is frozen. It is erlang:monitor_node/2 with true.

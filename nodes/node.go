@@ -264,9 +264,11 @@ func (n *Node) endProcesses() {
 // farewell is how long a node that closes waits for what should take no time.
 const farewell = time.Second
 
-// Shutdown takes the node out of the cluster in good order: no new connections, no new calls; functions and handlers that are running,
-// or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is closed. When ctx ends first the rest is cut
-// off, and ctx's error is returned.
+// Shutdown takes the node out of the cluster in good order. New connections, calls and messages for Servers and Handlers are turned away;
+// functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is
+// closed. While any of them runs, what processes of this node call here is served, for they may wait for it: functions, Handlers, and
+// Servers, with all that these have got before. A cast to a Server of this node that no call follows may be dropped, and what another node
+// calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.shutting.Add(1) // from here on no freeze succeeds
 	if err := n.unfrozen(ctx); err != nil {

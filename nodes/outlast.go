@@ -18,6 +18,9 @@ const (
 // errHook is the reason left when every callback of the plug-in has come back, and the handshake has not.
 var errHook = errors.New("Config.CheckPeer did not come back when it was ended")
 
+// errGoexit is the reason when Config.CheckPeer, or a callback of the plug-in, has ended its goroutine.
+var errGoexit = errors.New("Config.CheckPeer, or the plug-in, has called runtime.Goexit")
+
 // A shaking is a handshake on its way to a Conn. Its stream, once there is one, is told through opened.
 type shaking func(opened func(*transport.Stream)) (*Conn, error)
 
@@ -33,11 +36,15 @@ func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake shakin
 	done := make(chan outcome, 1)
 	stream := make(chan *transport.Stream, 1)
 	go func() {
-		c, err := shake(func(s *transport.Stream) { stream <- s })
-		done <- outcome{c, err}
+		o := outcome{err: errGoexit}
+		defer func() { done <- o }()
+		o.c, o.err = shake(func(s *transport.Stream) { stream <- s })
 	}()
 	select {
 	case o := <-done:
+		if o.err == errGoexit && len(stream) > 0 { // nobody else has closed it
+			o.err = errors.Join(o.err, quietly((<-stream).Close()))
+		}
 		return o.c, o.err
 	case <-ctx.Done():
 	}

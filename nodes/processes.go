@@ -95,37 +95,6 @@ func (p *processes) end(b *Mailbox) (released ei.Atom) {
 	return released
 }
 
-// leaving counts an exit until its signals are out, told, for the node and for the connections that they go over: neither is frozen before.
-// The mutex of the mailbox is held, which is not described from then on.
-func (p *processes) leaving(links map[ei.Pid]*link, watchers map[ei.Ref]watcher, watching map[ei.Ref]target) (told func()) {
-	if len(links)+len(watchers)+len(watching) == 0 {
-		return func() {}
-	}
-	p.exits.enter()
-	var over []*Conn
-	note := func(node string) {
-		if c := p.n.Conn(node); c != nil && !slices.Contains(over, c) {
-			c.exits.enter()
-			over = append(over, c)
-		}
-	}
-	for pid := range links {
-		note(string(pid.Node))
-	}
-	for _, w := range watchers {
-		note(string(w.pid.Node))
-	}
-	for _, t := range watching {
-		note(t.node)
-	}
-	return func() {
-		for _, c := range over {
-			c.exits.leave()
-		}
-		p.exits.leave()
-	}
-}
-
 func (p *processes) count() int {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -178,16 +147,30 @@ func (p *processes) all() []*Mailbox {
 	return bs
 }
 
-// closeAll ends every process with the node, and waits until all that end, or have ended before, have told whom they had to, or ctx ends.
+// closeAll ends every process with the node, and waits until all that end, or have ended before, have told whom they had to, or ctx ends:
+// then it still tells what goes out without waiting.
 func (p *processes) closeAll(ctx context.Context) {
 	p.lock()
 	p.closed, p.drains = true, true
 	p.mu.Unlock()
-	tell := p.n.tellInTurn(ctx)
+	all := map[extent][]*parting{}
 	for _, b := range p.all() {
-		b.exit(ei.Atom("shutdown"), tell)
+		for to, w := range b.end(ei.Atom("shutdown")) {
+			all[to] = append(all[to], w)
+		}
+	}
+	var said sync.WaitGroup
+	for _, words := range all { // beside each other: a node that does not read holds up no other
+		said.Add(1)
+		p.n.goroutines.run(func() {
+			defer said.Done()
+			for _, w := range words {
+				w.sayBy(ctx)
+			}
+		})
 	}
 	_ = p.exits.wait(ctx)
+	said.Wait() // for none waits now
 }
 
 // closeEmpty is closeAll of a table without mailboxes; false if it has some.

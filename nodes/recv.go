@@ -22,9 +22,33 @@ const (
 	frameStep = 256 << 10
 	// atomTable bounds the atoms that a connection remembers.
 	atomTable = 1024
-	// maxUnread bounds the messages that a Call has read, for others, and that nobody receives.
+	// maxUnread bounds the messages that a Call has read, for others, and that nobody receives; their memory has the limit of a mailbox.
 	maxUnread = 10_000
 )
+
+// A backlog is what a Call has read, for others, and that nobody has received yet.
+type backlog struct {
+	messages []*Message // oldest first
+	bytes    int
+}
+
+func (u *backlog) add(m *Message) {
+	u.messages = append(u.messages, m)
+	u.bytes += cost(m)
+}
+
+func (u *backlog) take() *Message {
+	m := u.messages[0]
+	u.messages[0], u.messages = nil, u.messages[1:]
+	u.bytes -= cost(m)
+	return m
+}
+
+func (u *backlog) len() int { return len(u.messages) }
+
+func (u *backlog) isFull() bool {
+	return len(u.messages) >= maxUnread || u.bytes >= DefaultMailboxLimit
+}
 
 // A reader reads frames of one connection. busy is its token: whoever holds it reads.
 type reader struct {
@@ -32,7 +56,7 @@ type reader struct {
 	atoms *ei.AtomTable
 	next  func() ([][]byte, error) // for ReadPDU, made once
 
-	unread []*Message // what a Call has read beside its reply; guarded by busy
+	unread backlog // guarded by busy
 
 	// The frame in progress.
 	m    *Message
@@ -88,7 +112,6 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 			}
 		}
 		err := c.receiveUnread(ctx, m)
-		<-c.rd.busy
 		if err == errHalted {
 			if err = c.rd.halt.pass(ctx); err == nil {
 				continue
@@ -98,11 +121,11 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	}
 }
 
-// receiveUnread is ReceiveInto for who holds the reader's token.
+// receiveUnread is ReceiveInto for who holds the reader's token, and gives it back.
 func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
-	if u := c.rd.unread; len(u) > 0 {
-		*m = *u[0]
-		u[0], c.rd.unread = nil, u[1:]
+	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
+	if c.rd.unread.len() > 0 {
+		*m = *c.rd.unread.take()
 		c.handOver(m)
 		return nil
 	}

@@ -276,7 +276,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	for b, messages := range late { // what has come before the Handler was there; it may answer
 		for _, m := range messages {
 			if !b.ended() {
-				b.handleNow(m)
+				apart(func() { b.handleNow(m) })
 			}
 		}
 	}

@@ -39,11 +39,22 @@ func (c *Conn) run() {
 	case <-c.done:
 		return
 	}
-	defer func() { <-c.rd.busy }()
-	for _, m := range c.rd.unread { // what came before Start
-		c.n.route(c, m)
+	c.read()
+}
+
+// read is run for who holds the reader's token. Another goroutine goes on when a Handler has ended this one.
+func (c *Conn) read() {
+	over := false
+	defer func() {
+		if over {
+			<-c.rd.busy
+		} else {
+			go c.read()
+		}
+	}()
+	for c.rd.unread.len() > 0 { // what came before Start
+		c.n.route(c, c.rd.unread.take())
 	}
-	c.rd.unread = nil
 	for {
 		m := c.n.buffers.message()
 		m.pool = &c.n.buffers
@@ -56,6 +67,7 @@ func (c *Conn) run() {
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:
+			over = true
 			return
 		}
 	}

@@ -126,18 +126,22 @@ func (c *Conn) sendTick() bool {
 
 // calm waits as senders do while the queue is full: a signal can then go out without waiting.
 func (c *Conn) calm(ctx context.Context) error {
-	limit := c.n.cfg.QueueLimit
-	if limit <= 0 {
-		limit = transport.DefaultQueueLimit
-	}
-	for {
-		if queued, _ := c.q.Buffered(); queued <= limit {
-			return ctx.Err()
-		}
+	for c.isFull() {
 		if err := c.Flush(ctx); err != nil {
 			return err
 		}
 	}
+	return ctx.Err()
+}
+
+// isFull tells whether senders wait.
+func (c *Conn) isFull() bool {
+	limit := c.n.cfg.QueueLimit
+	if limit <= 0 {
+		limit = transport.DefaultQueueLimit
+	}
+	queued, _ := c.q.Buffered()
+	return queued > limit
 }
 
 // answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes would answer each other for ever) or other

@@ -97,11 +97,17 @@ func (c *Call) reply(ctx context.Context, v any) error {
 	return err
 }
 
-// aliasOf reads the tag [alias | Ref], with which gen (OTP 24 and later) asks for the reply at an alias.
+// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
+// latter is gen_server:multi_call's.
 func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 	c := ei.NewCursor(tag)
-	if n, err := c.List(); err != nil || n != 1 || !c.AtomIs("alias") {
-		return ei.Ref{}, false
+	for depth := 0; ; depth++ {
+		if n, err := c.List(); err != nil || n != 1 || depth > 1 {
+			return ei.Ref{}, false
+		}
+		if c.AtomIs("alias") {
+			break
+		}
 	}
 	ref, err := c.Ref()
 	return ref, err == nil

@@ -213,11 +213,13 @@ func TestServerOddMessages(t *testing.T) {
 	}
 	// A reply goes to an alias where the caller asks for that.
 	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref}
-	for _, tag := range []ei.Term{alias, ref, ei.Atom("any"), ei.List{ei.Atom("alias"), ref}} {
+	multi := ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref} // gen_server:multi_call's
+	deeper := ei.ImproperList{Elems: []ei.Term{multi}, Tail: ref}
+	for _, tag := range []ei.Term{alias, multi, deeper, ref, ei.Atom("any"), ei.List{ei.Atom("alias"), ref}} {
 		p.say("srv", call(ei.Tuple{p.self, tag}, ei.Int(1)))
 		ctl, reply := p.next()
 		require.Equal(t, ei.Tuple{tag, ei.Tuple{ei.Atom("ok"), ei.Int(1)}}.String(), reply.String())
-		if tag.String() == alias.String() {
+		if tag.String() == alias.String() || tag.String() == multi.String() {
 			require.Equal(t, dist.OpAliasSend, ctl.Op)
 			require.Equal(t, ref, ctl.Ref)
 		} else {

@@ -46,7 +46,7 @@ func (s *shares) init(n int) { s.free, s.callers = n, map[string]*caller{} }
 // stalledQueue, or the connection or the node has ended. What runs may wait for what the same connection is to bring. What has been read of
 // one whose reader is to halt is let in even so.
 func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
-	var stalled <-chan time.Time
+	var t *time.Timer // since something has left the queue
 	for {
 		s.mu.Lock()
 		k := s.callers[c.peer.Name]
@@ -64,18 +64,21 @@ func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 		}
 		room := k.room
 		s.mu.Unlock()
-		if stalled == nil {
-			t := time.NewTimer(stalledQueue)
+		if t == nil {
+			t = time.NewTimer(stalledQueue)
 			defer t.Stop()
-			stalled = t.C
 		}
 		select {
 		case <-room:
+			t.Reset(stalledQueue)
 		case <-change:
-		case <-stalled:
+		case <-t.C:
 			s.mu.Lock()
-			k.stalled = k.room == room
+			if k.room == room { // else something has left it just now
+				k.stalled = true
+			}
 			s.mu.Unlock()
+			t.Reset(stalledQueue)
 		case <-c.done:
 			return false
 		case <-closed:

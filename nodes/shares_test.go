@@ -141,3 +141,55 @@ func TestSharesStalled(t *testing.T) {
 		require.Equal(t, stalledQueue/2, after)
 	})
 }
+
+// A queue that something leaves now and then is not taken for one that stands, however long one waits for enough room.
+func TestSharesMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shares
+		s.init(1)
+		c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
+		takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+		takes(1)
+		for range 10 {
+			takes(maxWaiting / 10)
+		}
+		go func() {
+			for range 10 {
+				time.Sleep(stalledQueue - 1)
+				s.put("a")
+			}
+		}()
+		began := time.Now()
+		require.True(t, s.admits(c, maxWaiting/2, nil))
+		require.Equal(t, 5*(stalledQueue-1), time.Since(began))
+		synctest.Wait()
+		time.Sleep(time.Hour)
+	})
+}
+
+// Something that leaves the queue just when the time is up begins it anew: the wait is bounded then, too.
+func TestSharesMovesAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 { // either may be seen first
+			var s shares
+			s.init(1)
+			c := &Conn{done: make(chan struct{}), peer: dist.Peer{Name: "a"}}
+			takes := func(cost int) { s.take("a", job{cost, func() bool { return true }}) }
+			takes(1)
+			takes(1)
+			takes(maxWaiting)
+			time.AfterFunc(stalledQueue, func() { s.put("a") })
+			refused := make(chan bool, 1)
+			began := time.Now()
+			go func() { refused <- !s.admits(c, maxWaiting, nil) }()
+			select {
+			case yes := <-refused:
+				require.True(t, yes)
+				require.LessOrEqual(t, time.Since(began), 2*stalledQueue)
+			case <-time.After(time.Hour):
+				close(c.done)
+				require.Fail(t, "it waits for ever")
+			}
+		}
+	})
+}

@@ -105,15 +105,13 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if o.reply == "yes" || o.reply == "success_only" {
 		reply(flags, b.pid)
 	}
-	module, name := m.Module, m.Function
+	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
 	if !n.work(c, held, func(ctx context.Context) {
 		if b.ended() { // while it waited for a place
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stop := context.AfterFunc(n.ctx, cancel)
-		defer stop()
 		n.goroutines.run(func() { // an exit signal ends the function's context
 			select {
 			case <-b.over:
@@ -121,8 +119,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 			case <-ctx.Done():
 			}
 		})
-		defer b.Exit(ei.Atom("killed"))                                 // a function that leaves by runtime.Goexit
-		b.exit(n.spawned(ctx, module, name, args), n.tellInTurn(n.ctx)) // with a result of any size
+		defer b.Exit(ei.Atom("killed"))                    // a function that leaves by runtime.Goexit
+		b.exit(n.spawned(ctx, module, name, args), parent) // with a result of any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}

@@ -132,7 +132,7 @@ func (c *Conn) snapshot() (*connState, error) {
 	if c.stake != nil {
 		s.staked, s.stake = true, c.stake.name
 	}
-	for _, m := range c.rd.unread {
+	for _, m := range c.rd.unread.messages {
 		s.unread = append(s.unread, m.state())
 	}
 	return s, nil
@@ -274,7 +274,7 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 	for i := range s.unread {
 		m := s.unread[i].message(n)
 		m.conn = c
-		c.rd.unread = append(c.rd.unread, m)
+		c.rd.unread.add(m)
 	}
 	err = stream.PauseRead(ctx)
 	if err == nil {

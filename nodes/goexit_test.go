@@ -1,0 +1,122 @@
+package nodes
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// What ends its goroutine by runtime.Goexit, as a failing test does, ends nothing else.
+
+var goexit = ei.Tuple{ei.Atom("go_panic"), ei.Binary("runtime.Goexit")}
+
+// isRead tells that the node reads what the peer sends.
+func isRead(p *wire) {
+	p.t.Helper()
+	p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, monitorRef(p, 99)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}})
+	_, reply := p.nextSignal()
+	require.Equal(p.t, ei.Tuple{monitorRef(p, 99), ei.Atom("yes")}, reply)
+}
+
+func TestHandlerGoexit(t *testing.T) {
+	exits := func(*Mailbox, *Message) { runtime.Goexit() }
+	t.Run("message", func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice")
+		h, err := n.Handle("h", exits, nil)
+		require.NoError(t, err)
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		p.say("h", ei.Atom("x"))
+		isRead(p)
+		require.Equal(t, goexit, exited(t, h))
+		p.close()
+		require.Eventually(t, func() bool { return n.Conn("wire@test") == nil }, tooLong, tick)
+		soon(t, "Close", func() { n.Close() })
+	})
+	t.Run("signals of the end of a process", func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice")
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		b := box(t, n)
+		for range 3 {
+			h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
+			require.NoError(t, err)
+			require.NoError(t, h.Link(w.ctx(), b.Pid()))
+		}
+		require.True(t, b.watched(monitorRef(p, 1), watcher{pid: p.self}))
+		soon(t, "Exit", func() { b.Exit(ei.Atom("crash")) })
+		ctl, why := p.next()
+		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(t, ei.Atom("crash"), why)
+		require.Zero(t, len(n.procs.all())-2, "net_kernel and rex")
+	})
+	t.Run("end of a connection", func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice")
+		h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
+		require.NoError(t, err)
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: h.Pid()}, nil)
+		isRead(p)
+		c := n.Conn("wire@test")
+		p.close()
+		arrives(t, c.left, "the end of the connection")
+		require.Equal(t, goexit, exited(t, h))
+		isRead(w.peer(n.Listeners()[0], role("wire@test")))
+	})
+	t.Run("lower level", func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n, l := w.listening("alice")
+		h, err := n.Handle("h", exits, nil)
+		require.NoError(t, err)
+		p, c := w.joined(l, role("wire@test"))
+		called := make(chan struct{})
+		go func() { defer close(called); c.Call(w.ctx(), "m", "f") }()
+		_, _ = p.next() // the monitor
+		_, _ = p.next() // the request
+		p.say("h", ei.Atom("x"))
+		arrives(t, called, "the end of the goroutine that calls")
+		require.Equal(t, goexit, exited(t, h))
+		p.say("nobody", ei.Atom("next"))
+		m, err := c.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("nobody"), m.ToName)
+	})
+}
+
+func TestFuncGoexit(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	exposeAll(n)
+	_, err := w.started("bob").RPC(w.ctx(), "alice@test", "m", "goexit")
+	var e *RPCError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}, e.Reason)
+	// As the C library asks.
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("goexit"), ei.List{}, ei.Atom("user")}})
+	_, answer := p.next()
+	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}}}, answer)
+}
+
+func TestCheckPeerGoexit(t *testing.T) {
+	w := newWorld(t, "memory")
+	slow := func(cfg *Config) { cfg.HandshakeTimeout = time.Hour }
+	exits := func(cfg *Config) {
+		cfg.CheckPeer = func(context.Context, string) error { runtime.Goexit(); return nil }
+	}
+	a, b := w.started("alice", slow, exits), w.started("bob", slow)
+	for range 2 { // either side is not kept waiting, and the next attempt is another one
+		_, err := a.Connect(w.ctx(), "bob@test")
+		require.ErrorIs(t, err, errGoexit)
+		_, err = b.Connect(w.ctx(), "alice@test")
+		require.Error(t, err)
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	}
+}

@@ -1,0 +1,163 @@
+package nodes
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// besideDeaf runs f with a node, and two peers of it: one has read nothing, and no more can be sent to it, until hears lets it go on.
+func besideDeaf(t *testing.T, f func(t *testing.T, w *world, n *Node, deaf, good *wire, hears func())) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		n := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
+		deaf, good := w.peer(n.Listeners()[0], role("deaf@test")), w.peer(n.Listeners()[0], role("good@test"))
+		b := box(t, n)
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		for range 200 { // more than there is room for
+			go b.Send(ctx, deaf.self, make([]byte, 500))
+		}
+		synctest.Wait()
+		require.True(t, n.Conn("deaf@test").isFull())
+		f(t, w, n, deaf, good, cancel)
+	})
+}
+
+// nextSignal is next, past messages.
+func (p *wire) nextSignal() (ctl dist.Control, payload ei.Term) {
+	p.t.Helper()
+	for {
+		if ctl, payload = p.next(); ctl.Op != dist.OpSendSender {
+			return ctl, payload
+		}
+	}
+}
+
+func monitorRef(p *wire, i int) ei.Ref {
+	return ei.Ref{Node: p.self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
+}
+
+// A node that does not read keeps the end of a process from nobody else, however many are to hear of it.
+func TestExitBesideDeafPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
+		const many = exitSignals + 1
+		b, here := box(t, n), trapping(t, n)
+		for i := range many {
+			require.True(t, b.linked(ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}))
+			require.True(t, b.watched(monitorRef(good, i), watcher{pid: good.self}))
+		}
+		require.NoError(t, here.Link(t.Context(), b.Pid()))
+		b.Exit(ei.Atom("crash"))
+		_, why := reason(t, here, dist.OpExit)
+		require.Equal(t, ei.Atom("crash"), why)
+		for range many {
+			ctl, why := good.next()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+			require.Equal(t, ei.Atom("crash"), why)
+		}
+		hears()
+		for range many {
+			ctl, why := deaf.nextSignal()
+			require.Equal(t, dist.OpPayloadExit, ctl.Op)
+			require.Equal(t, ei.Atom("crash"), why)
+		}
+	})
+}
+
+// Nor does it when a node is shut down.
+func TestShutdownBesideDeafPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
+		const many = 10
+		for i := range many {
+			b := box(t, n)
+			require.True(t, b.linked(deaf.self))
+			require.True(t, b.watched(monitorRef(good, i), watcher{pid: good.self}))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
+		for range many {
+			ctl, why := good.next()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+			require.Equal(t, ei.Atom("shutdown"), why)
+		}
+		require.ErrorIs(t, (<-down).err, context.DeadlineExceeded)
+	})
+}
+
+// When its context has ended Shutdown still tells what goes out at once.
+func TestShutdownTooLateTells(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
+	const many = 10
+	for i := range many {
+		require.True(t, box(t, n).watched(monitorRef(p, i), watcher{pid: p.self}))
+	}
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	_ = n.Shutdown(ctx)
+	for range many {
+		ctl, why := p.next()
+		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(t, ei.Atom("shutdown"), why)
+	}
+}
+
+// What a spawned function gives reaches its caller, and its place is free again, though another node which is linked with it does not read.
+func TestSpawnBesideDeafPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
+		proceed := make(chan struct{})
+		n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) {
+			<-proceed
+			return nil, &Raise{Class: ClassExit, Reason: ei.Binary(make([]byte, 2*exitBytes))}
+		})
+		opts, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
+		require.NoError(t, err)
+		good.send(dist.Control{
+			Op: dist.OpSpawnRequest, Ref: monitorRef(good, 1), From: good.self, GroupLeader: good.self, Module: "m", Function: "f", Options: opts,
+		}, ei.List{})
+		ctl, _ := good.next()
+		require.Equal(t, dist.OpSpawnReply, ctl.Op)
+		pid, err := ctl.Result.Decode()
+		require.NoError(t, err)
+		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.self))
+		close(proceed)
+		began := time.Now()
+		ctl, _ = good.next()
+		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		synctest.Wait()
+		require.True(t, n.procs.tally.none())
+		require.Zero(t, time.Since(began), "the end of the other connection was not waited for")
+	})
+}
+
+// Many processes that end beside each other do not cost a connection whose peer takes its time.
+func TestManyEndsBesideSlowPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
+		const many = 50
+		why := ei.Binary(make([]byte, exitBytes/2))
+		for i := range many {
+			b := box(t, n)
+			require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+			b.Exit(why)
+		}
+		synctest.Wait()
+		require.NotNil(t, n.Conn("deaf@test"))
+		hears()
+		for i := range many {
+			ctl, _ := slow.nextSignal()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+			require.Equal(t, monitorRef(slow, i), ctl.Ref)
+		}
+	})
+}
