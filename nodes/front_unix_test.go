@@ -104,6 +104,7 @@ func setUpTestWorker(n *Node) error {
 	if err := setUpWitness(n); err != nil {
 		return err
 	}
+	setUpFlood(n)
 	if _, err := n.Serve("echo", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, self *Mailbox, m *Message) {

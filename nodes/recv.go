@@ -32,7 +32,7 @@ type reader struct {
 	atoms *ei.AtomTable
 	next  func() ([][]byte, error) // for ReadPDU, made once
 
-	unread []*Message // what a Call has read beside its reply; guarded by busy
+	unread []*Message // what a Call has read beside its reply, or what was to be passed on as the reader halted; guarded by busy
 
 	// The frame in progress.
 	m    *Message
@@ -45,7 +45,8 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	halt gate // shut: the connection is being frozen, and nothing is read
+	halt    gate                    // shut: the connection is being frozen, and nothing is read
+	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields   atomic.Bool   // the caller of Receive has asked for Yield
 	handling atomic.Bool   // a Handler runs on the reader's goroutine

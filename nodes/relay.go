@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,7 +25,12 @@ import (
 // divert passes a message on that is for a process of another worker; false if it is for this one.
 func (p *part) divert(c *Conn, m *Message) bool {
 	if c.trunk != nil { // from another worker, for the peer
-		if err := c.trunk.carry(m); err != nil {
+		err := c.trunk.carry(m)
+		if err == errHalted {
+			c.park(m)
+			return true
+		}
+		if err != nil {
 			p.n.log.Debug("not relayed", "peer", c.trunk.peer.Name, "error", err)
 		}
 		m.Release()
@@ -40,6 +46,10 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	if err == nil {
 		to.note(m, true)
 		err = to.carry(m)
+	}
+	if err == errHalted {
+		c.park(m)
+		return true
 	}
 	if err != nil {
 		p.n.stats.undeliverable.Add(1)
@@ -79,7 +89,39 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes.
+// A passing is the wait of a connection's reader for those to whom it passes messages on. It ends when the reader is to halt, or with the
+// connection.
+type passing struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// pass is the passing in progress, or a new one. It is the reader's.
+func (c *Conn) pass() context.Context {
+	p := c.rd.passing.Load()
+	if p == nil || p.ctx.Err() != nil {
+		p = new(passing)
+		p.ctx, p.end = context.WithCancel(c.n.ctx)
+		c.rd.passing.Store(p)
+		if c.rd.halt.isShut() || c.Err() != nil { // who ends it may have looked before
+			p.end()
+		}
+	}
+	return p.ctx
+}
+
+func (c *Conn) endPassing() {
+	if p := c.rd.passing.Load(); p != nil {
+		p.end()
+	}
+}
+
+// park keeps a message that could not be passed on before the reader halts. It is the first that the reader deals with when it goes on,
+// here or in another process.
+func (c *Conn) park(m *Message) { c.rd.unread = slices.Insert(c.rd.unread, 0, m) }
+
+// carry sends a message on as it came, in the form that the other side takes. errHalted: it is not out, and the reader of the message's
+// connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
 	if ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender) {
@@ -95,7 +137,11 @@ func (c *Conn) carry(m *Message) error {
 	if t := m.viaBranch(); t != nil { // the peer's connection
 		t.note(m, false)
 	}
-	return c.SendControl(c.n.ctx, with, payload)
+	err := c.SendControl(m.conn.pass(), with, payload)
+	if errors.Is(err, context.Canceled) && m.conn.Err() == nil && c.n.ctx.Err() == nil {
+		return errHalted
+	}
+	return err
 }
 
 // viaBranch is the branch that a message came through; nil if it came otherwise.

@@ -40,25 +40,35 @@ func (c *Conn) run() {
 		return
 	}
 	defer func() { <-c.rd.busy }()
-	for _, m := range c.rd.unread { // what came before Start
-		c.n.route(c, m)
-	}
-	c.rd.unread = nil
 	for {
-		m := c.n.buffers.message()
-		m.pool = &c.n.buffers
-		switch err := c.receive(context.Background(), m); {
+		switch m, err := c.next(); {
 		case err == nil:
 			c.n.route(c, m)
 			c.s.Yield() // a Handler, too, may have given it to another goroutine
 		case err == errHalted:
-			c.sitOut()
+			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
+				return
+			}
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:
 			return
 		}
 	}
+}
+
+// next is what has been read and not dealt with (before Start, or as the reader halted), or else the next message.
+func (c *Conn) next() (*Message, error) {
+	if u := c.rd.unread; len(u) > 0 {
+		if c.rd.halt.isShut() {
+			return nil, errHalted
+		}
+		c.rd.unread = u[1:]
+		return u[0], nil
+	}
+	m := c.n.buffers.message()
+	m.pool = &c.n.buffers
+	return m, c.receive(context.Background(), m)
 }
 
 // route does what a message asks for.
