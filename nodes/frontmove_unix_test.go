@@ -12,6 +12,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +26,13 @@ func (w *frontWorld) move() {
 	t.Helper()
 	e, err := w.f.Freeze(patience(t))
 	require.NoError(t, err)
+	w.goOn(e)
+}
+
+// goOn is the second half of move.
+func (w *frontWorld) goOn(e *FrozenFront) {
+	t := w.t
+	t.Helper()
 	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
 	if err != nil {
 		e.Thaw()
@@ -348,4 +356,50 @@ func TestFrontStays(t *testing.T) {
 	_, err := w.f.n.Freeze(patience(t))
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.Positive(t, k.end(t))
+}
+
+// A front that is being shut down is not frozen any more: what would go on elsewhere has neither a name nor a listener.
+func TestFrontFreezeBesideShutdown(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	f := w.f
+	f.n.procs.tally.enter() // the freeze waits for it
+	frozen := async(func() (*FrozenFront, error) { return f.Freeze(patience(t)) })
+	require.Eventually(t, f.n.moving.Load, tooLong, tick)
+	over := async(func() (any, error) { return nil, f.Shutdown(patience(t)) })
+	arrives(t, f.ctx.Done(), "the shutdown")
+	f.n.procs.tally.leave()
+	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
+	require.NoError(t, arrives(t, over, "the end").err)
+}
+
+// Shutdown waits for the end of a freeze: then there are the workers to tell, or another process has the node.
+func TestFrontShutdownBesideFreeze(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		t.Run(fmt.Sprint("moves ", moves), func(t *testing.T) {
+			w := newFrontWorld(t, 1)
+			n := w.node("peer@127.0.0.1")
+			pid := w.worker(n)
+			e, err := w.f.Freeze(patience(t))
+			require.NoError(t, err)
+			old := w.f
+			over := async(func() (any, error) { return nil, old.Shutdown(patience(t)) })
+			select {
+			case <-over:
+				require.Fail(t, "it does not wait")
+			case <-time.After(20 * tick):
+			}
+			if moves {
+				w.goOn(e)
+			} else {
+				e.Thaw()
+			}
+			require.NoError(t, arrives(t, over, "the end").err)
+			if moves {
+				require.Equal(t, pid, w.worker(n))
+				require.Equal(t, pid, w.worker(w.node("other@127.0.0.1")))
+			} else {
+				require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+			}
+		})
+	}
 }
