@@ -105,6 +105,9 @@ func setUpTestWorker(n *Node) error {
 		return err
 	}
 	setUpFlood(n)
+	if err := setUpHeirs(n); err != nil {
+		return err
+	}
 	if _, err := n.Serve("echo", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, self *Mailbox, m *Message) {
@@ -262,6 +265,20 @@ func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 
 // worker is the process that a node's connection is served by.
 func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
+
+// crewman is the worker that a process is.
+func (w *frontWorld) crewman(pid int) *crewman {
+	w.t.Helper()
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, c := range w.f.crew {
+		if c.proc.pid == pid {
+			return c
+		}
+	}
+	require.FailNow(w.t, "no such worker")
+	return nil
+}
 
 // served is worker of a front that may lose patience with one: the node comes again.
 func (w *frontWorld) served(n *Node) int {

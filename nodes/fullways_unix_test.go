@@ -145,14 +145,7 @@ func (w *floodWorld) moves() {
 	t := w.t
 	t.Helper()
 	at := w.worker(w.mate)
-	var man *crewman
-	w.f.mu.Lock()
-	for _, c := range w.f.crew {
-		if c.proc.pid == at {
-			man = c
-		}
-	}
-	w.f.mu.Unlock()
+	man := w.crewman(at)
 	require.NoError(t, peersDir(w.dir).write(disturbanceFile, disturbance{At: handoff.HeirStaged, Signal: syscall.SIGKILL}))
 	_, err := w.f.upgrade(man)
 	require.Error(t, err)
