@@ -60,11 +60,7 @@ func setUpFlood(n *Node) {
 		if err != nil {
 			return nil, err
 		}
-		go func() {
-			if err := flood(context.Background(), b, args[0].(ei.Pid)); err != nil && !errors.Is(err, ErrMoved) {
-				n.log.Error("flood", "error", err)
-			}
-		}()
+		go func() { _ = flood(context.Background(), b, args[0].(ei.Pid)) }()
 		return b.Pid(), nil
 	})
 	n.Expose("w", "deaf", func(context.Context, []ei.Term) (any, error) {
@@ -76,6 +72,18 @@ func setUpFlood(n *Node) {
 	})
 	n.Expose("w", "drain", func(ctx context.Context, args []ei.Term) (any, error) {
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
+	})
+	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // closes its way to a peer, and sends there again
+		to := args[0].(ei.Pid)
+		c := n.Conn(string(to.Node))
+		if c == nil || !c.shadow {
+			return nil, ErrNoConnection
+		}
+		b, err := deaf()
+		if err == nil {
+			err = errors.Join(c.Close(), b.Send(ctx, to, ei.Int(1)))
+		}
+		return ei.Atom("ok"), err
 	})
 	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) { // somebody does who sends to a peer, or passes on what comes from it
 		full := func(c *Conn) bool { queued, _ := c.q.Buffered(); return queued > transport.DefaultQueueLimit }
@@ -188,4 +196,26 @@ func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	require.Equal(t, ei.Atom("ok"), w.rpc(w.far, "drain", deaf))
 	require.NoError(t, arrives(t, sent, "the end of the flood").err)
 	w.worker(w.peer)
+}
+
+// Who closes the way to a peer gets another one as soon as the one before has ended: as long as the peer does not read what has come
+// through that, it is there.
+func TestWayToDeafPeerAgain(t *testing.T) {
+	w := newFloodWorld(t)
+	deaf, sink := w.toPeer(), w.mailbox(w.peer, nil)
+	asked := w.rpc(w.far, "questions")
+	cut := async(func() (ei.Term, error) { return w.far.RPC(patience(t), frontName, "w", "cut", sink.Pid()) })
+	require.Eventually(t, func() bool { return w.rpc(w.far, "questions") != asked }, tooLong, tick)
+	ctx, cancel := context.WithCancel(context.Background())
+	drained := async(func() (any, error) {
+		for {
+			if _, err := deaf.Receive(ctx); err != nil {
+				return nil, err
+			}
+		}
+	})
+	require.NoError(t, arrives(t, cut, "the end of the function").err)
+	w.receive(sink)
+	cancel()
+	arrives(t, drained, "the end of the receiver")
 }

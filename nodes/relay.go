@@ -81,7 +81,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	if at == 0 || p.sibling(p.n.ctx, at) == nil {
 		return nil, nil
 	}
-	b, err := c.branch(at, true)
+	b, _, err := c.branch(at, true)
 	if err != nil {
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
 		return nil, nil
@@ -183,28 +183,28 @@ func (c *Conn) beginLocal() {
 	c.n.attach(c)
 }
 
-// branch is the way from a connection to another worker, made now if need be. The front passes the other end on. In a node that is frozen
-// only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
-func (c *Conn) branch(to int, reading bool) (*Conn, error) {
+// branch is the way from a connection to another worker, made now if need be (fresh). The front passes the other end on. In a node that is
+// frozen only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
+func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.branching.Lock()
 	defer c.branching.Unlock()
 	if b := c.branches[to]; b != nil && b.Err() == nil {
-		return b, nil
+		return b, false, nil
 	}
 	if err := c.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !reading && c.n.frozen.isShut() {
-		return nil, errStill
+		return nil, false, errStill
 	}
 	one, other, err := streamPair()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	p := c.n.part
-	b, err := c.n.newLocal(one, p.siblingPeer())
+	b, err = c.n.newLocal(one, p.siblingPeer())
 	if err != nil {
-		return nil, errors.Join(err, closeDescriptor(other))
+		return nil, false, errors.Join(err, closeDescriptor(other))
 	}
 	b.trunk, b.part = c, to
 	if c.branches == nil {
@@ -214,7 +214,7 @@ func (c *Conn) branch(to int, reading bool) (*Conn, error) {
 	peer := c.peer
 	b.beginLocal()
 	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})
-	return b, nil
+	return b, true, nil
 }
 
 // branchTime is how long the end of a connection may take on its way to another worker: what has come before it counts there, too.
@@ -367,6 +367,7 @@ func (p *part) endMeet(m meeting, last func()) {
 	last()
 }
 
+// meet gives another worker the way once there is a connection, or says that there is none: then that worker looks again, and asks again.
 func (p *part) meet(m meeting) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
@@ -380,20 +381,29 @@ func (p *part) meet(m meeting) {
 			break
 		}
 		c, change := known.conn, known.change
-		pending := known.incoming != nil || known.outgoing != nil
+		ours, theirs := known.outgoing != nil, known.incoming != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {
-			_, err := c.branch(to, false)
-			if err == nil {
+			_, fresh, err := c.branch(to, false)
+			if fresh {
 				p.endMeet(m, func() {})
 				return
+			}
+			if err == nil { // it has the other end by now, or has closed it, which shows in a moment
+				break
 			}
 			if err == errStill {
 				continue
 			}
 		}
-		if c == nil && !pending {
-			break
+		if c == nil && !ours {
+			if !theirs {
+				break
+			}
+			if _, _, err := n.dial(n.ctx, peer, nil); err != nil { // who says the peer's name may be anybody
+				break
+			}
+			continue
 		}
 		left := (<-chan struct{})(nil)
 		if c != nil {
