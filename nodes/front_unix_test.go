@@ -65,6 +65,9 @@ const testPeersVariable = "CNODE_TEST_PEERS"
 // testHangVariable makes a worker that is never ready.
 const testHangVariable = "CNODE_TEST_HANG"
 
+// testHoldVariable makes a worker that is ready once there is a file.
+const testHoldVariable = "CNODE_TEST_HOLD"
+
 // testSlowVariable makes a worker's new process one that takes its time to start.
 const testSlowVariable = "CNODE_TEST_SLOW"
 
@@ -100,6 +103,13 @@ func (e peersEntry) Close() error   { return os.Remove(string(e)) }
 func setUpTestWorker(n *Node) error {
 	if os.Getenv(testHangVariable) != "" {
 		select {}
+	}
+	if path := os.Getenv(testHoldVariable); path != "" {
+		for begun := time.Now(); time.Since(begun) < tooLong; time.Sleep(tick) {
+			if _, err := os.Stat(path); err == nil {
+				break
+			}
+		}
 	}
 	if err := setUpWitness(n); err != nil {
 		return err

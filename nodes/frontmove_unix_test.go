@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,18 +24,17 @@ import (
 
 // move has the front go on as another one, as in another process.
 func (w *frontWorld) move() {
-	t := w.t
-	t.Helper()
-	e, err := w.f.Freeze(patience(t))
-	require.NoError(t, err)
-	w.goOn(e)
+	w.t.Helper()
+	e, err := w.f.Freeze(patience(w.t))
+	require.NoError(w.t, err)
+	w.goOn(e, w.f.cfg)
 }
 
 // goOn is the second half of move.
-func (w *frontWorld) goOn(e *FrozenFront) {
+func (w *frontWorld) goOn(e *FrozenFront, cfg FrontConfig) {
 	t := w.t
 	t.Helper()
-	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+	g, err := RestoreFront(cfg, e.State(), duplicates(t, e.Descriptors()))
 	if err != nil {
 		e.Thaw()
 	}
@@ -389,7 +390,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 			case <-time.After(20 * tick):
 			}
 			if moves {
-				w.goOn(e)
+				w.goOn(e, w.f.cfg)
 			} else {
 				e.Thaw()
 			}
@@ -401,5 +402,49 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 				require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 			}
 		})
+	}
+}
+
+// A front that takes over with more workers than there were waits for those that are starting, and finds nothing wrong with them.
+func TestUpgradeAwaitsWorker(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	old := w.f.Workers()[0].PID
+	e, err := w.f.Freeze(patience(t))
+	require.NoError(t, err)
+	cfg := w.f.cfg
+	cfg.Workers = 2
+	held := filepath.Join(w.dir, "held")
+	command, commands := cfg.Command, atomic.Int32{}
+	cfg.Command = func() *exec.Cmd {
+		cmd := command()
+		if commands.Add(1) == 1 { // the one that is added
+			cmd.Env = append(cmd.Env, testHoldVariable+"="+held)
+		}
+		return cmd
+	}
+	w.goOn(e, cfg)
+	crew := func() int {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return len(w.f.crew)
+	}
+	require.Eventually(t, func() bool { return crew() == 2 }, tooLong, tick)
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	require.Eventually(t, func() bool { // the first one has been
+		list := w.f.Workers()
+		return len(list) == 1 && list[0].PID != old
+	}, tooLong, tick)
+	select {
+	case <-upgraded:
+		require.Fail(t, "it does not wait")
+	case <-time.After(50 * tick):
+	}
+	require.EqualValues(t, 2, commands.Load(), "nobody is to take the other one's place yet")
+	require.NoError(t, os.WriteFile(held, nil, 0o600))
+	r := arrives(t, upgraded, "the upgrade")
+	require.NoError(t, r.err)
+	require.Len(t, r.v, 2)
+	for _, u := range r.v {
+		require.NoError(t, u.Err)
 	}
 }
