@@ -85,7 +85,8 @@ func setUpFlood(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
-	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) { // somebody does who sends to a peer, or passes on what comes from it
+	// Somebody waits who sends to a peer, or passes on what comes from it.
+	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) {
 		full := func(c *Conn) bool { queued, _ := c.q.Buffered(); return queued > transport.DefaultQueueLimit }
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {

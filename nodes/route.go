@@ -63,8 +63,9 @@ func (c *Conn) next() (*Message, error) {
 		if c.rd.halt.isShut() {
 			return nil, errHalted
 		}
-		c.rd.unread = u[1:]
-		return u[0], nil
+		m := u[0]
+		u[0], c.rd.unread = nil, u[1:]
+		return m, nil
 	}
 	m := c.n.buffers.message()
 	m.pool = &c.n.buffers
