@@ -162,6 +162,7 @@ func (c *Conn) mark(err error, count *tally) (first bool) {
 		count.enter()
 	}
 	close(c.done)
+	c.endPassing()
 	c.ticks.end()
 	if c.part == 0 {
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)

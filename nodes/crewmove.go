@@ -26,8 +26,8 @@ type WorkerUpgrade struct {
 
 // UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all
 // that the old one has: other nodes, and the other workers, see a short silence. Each moves by itself, and where that fails the old
-// process goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. What became of each is in the list. When ctx
-// ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
+// process goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. One that is just starting is waited for. What
+// became of each is in the list. When ctx ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	if err := f.occupy(); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
@@ -44,7 +44,9 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	for _, w := range crew {
 		u := WorkerUpgrade{Slot: w.slot, Old: w.process().pid}
 		if u.Err = ctx.Err(); u.Err == nil {
-			u.New, u.Err = f.upgrade(w)
+			if u.Err = w.begins(ctx); u.Err == nil {
+				u.New, u.Err = f.upgrade(w)
+			}
 		}
 		if u.Err != nil {
 			f.n.log.Error("worker not upgraded", "slot", u.Slot, "pid", u.Old, "error", u.Err)
@@ -54,6 +56,22 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 		list = append(list, u)
 	}
 	return list, nil
+}
+
+// begins waits for a worker that is just starting. One that does not come to be ready is replaced, or killed, by who has started it.
+func (w *crewman) begins(ctx context.Context) error {
+	t := time.NewTimer(w.f.cfg.workerStart)
+	defer t.Stop()
+	select {
+	case <-w.began:
+		return nil
+	case <-w.lost:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return errors.New("the worker is not ready")
+	}
 }
 
 // upgrade moves one worker to a new process. What its peers wait for has limits in both processes, so this comes to an end.
@@ -155,7 +173,7 @@ func (f *Front) clear(w *crewman, heard chan word) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !w.ready {
-		return errors.New("the worker is not ready")
+		return errEnded
 	}
 	w.moving = heard
 	for len(w.untaken[0])+len(w.untaken[1]) > 0 {

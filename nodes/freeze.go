@@ -36,6 +36,7 @@ func (c *Conn) haltReader(ctx context.Context) error {
 	if !c.rd.halt.shut() {
 		return ErrBusy
 	}
+	c.endPassing()
 	err := c.s.PauseRead(ctx)
 	if err == nil {
 		select {

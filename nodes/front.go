@@ -227,10 +227,14 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not when ctx ends are killed, and ctx's
 // error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
-	if err := f.still.pass(ctx); err != nil {
+	err := f.still.pass(ctx)
+	if err == nil {
+		err = f.n.lastThaw(ctx)
+	}
+	if err != nil {
 		return wrap("shutdown", f.Name(), err)
 	}
-	err := errors.Join(f.n.Unpublish(), f.l.Close())
+	err = errors.Join(f.n.Unpublish(), f.l.Close())
 	f.end() // nobody is replaced any more
 	f.mu.Lock()
 	var crew []*crewman

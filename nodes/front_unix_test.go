@@ -65,6 +65,9 @@ const testPeersVariable = "CNODE_TEST_PEERS"
 // testHangVariable makes a worker that is never ready.
 const testHangVariable = "CNODE_TEST_HANG"
 
+// testHoldVariable makes a worker that is ready once there is a file.
+const testHoldVariable = "CNODE_TEST_HOLD"
+
 // testSlowVariable makes a worker's new process one that takes its time to start.
 const testSlowVariable = "CNODE_TEST_SLOW"
 
@@ -101,7 +104,18 @@ func setUpTestWorker(n *Node) error {
 	if os.Getenv(testHangVariable) != "" {
 		select {}
 	}
+	if path := os.Getenv(testHoldVariable); path != "" {
+		for begun := time.Now(); time.Since(begun) < tooLong; time.Sleep(tick) {
+			if _, err := os.Stat(path); err == nil {
+				break
+			}
+		}
+	}
 	if err := setUpWitness(n); err != nil {
+		return err
+	}
+	setUpFlood(n)
+	if err := setUpHeirs(n); err != nil {
 		return err
 	}
 	if _, err := n.Serve("echo", Server{
@@ -261,6 +275,20 @@ func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 
 // worker is the process that a node's connection is served by.
 func (w *frontWorld) worker(n *Node) int { return int(w.rpc(n, "pid").(ei.Int)) }
+
+// crewman is the worker that a process is.
+func (w *frontWorld) crewman(pid int) *crewman {
+	w.t.Helper()
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, c := range w.f.crew {
+		if c.proc.pid == pid {
+			return c
+		}
+	}
+	require.FailNow(w.t, "no such worker")
+	return nil
+}
 
 // served is worker of a front that may lose patience with one: the node comes again.
 func (w *frontWorld) served(n *Node) int {

@@ -21,8 +21,9 @@ type FrozenFront struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the front, to hand it to another process: see RestoreFront. The listener stays open, and connections arrive in its backlog; handshakes that have not come to a worker
-// are waited for a moment, and cut off when the front is released. Whatever fails, the front goes on as before. handoff.ErrBusy while its workers are being upgraded.
+// Freeze stops the front, to hand it to another process: see RestoreFront. The listener stays open, and connections arrive in its backlog;
+// handshakes that have not come to a worker are waited for a moment, and cut off when the front is released. Whatever fails, the front goes
+// on as before. handoff.ErrBusy while its workers are being upgraded; ErrClosed once it is being shut down.
 func (f *Front) Freeze(ctx context.Context) (*FrozenFront, error) {
 	e, err := f.freeze(ctx)
 	return e, wrap("freeze front", f.Name(), err)

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,11 +24,17 @@ import (
 
 // move has the front go on as another one, as in another process.
 func (w *frontWorld) move() {
+	w.t.Helper()
+	e, err := w.f.Freeze(patience(w.t))
+	require.NoError(w.t, err)
+	w.goOn(e, w.f.cfg)
+}
+
+// goOn is the second half of move.
+func (w *frontWorld) goOn(e *FrozenFront, cfg FrontConfig) {
 	t := w.t
 	t.Helper()
-	e, err := w.f.Freeze(patience(t))
-	require.NoError(t, err)
-	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
+	g, err := RestoreFront(cfg, e.State(), duplicates(t, e.Descriptors()))
 	if err != nil {
 		e.Thaw()
 	}
@@ -348,4 +357,94 @@ func TestFrontStays(t *testing.T) {
 	_, err := w.f.n.Freeze(patience(t))
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.Positive(t, k.end(t))
+}
+
+// A front that is being shut down is not frozen any more: what would go on elsewhere has neither a name nor a listener.
+func TestFrontFreezeBesideShutdown(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	f := w.f
+	f.n.procs.tally.enter() // the freeze waits for it
+	frozen := async(func() (*FrozenFront, error) { return f.Freeze(patience(t)) })
+	require.Eventually(t, f.n.moving.Load, tooLong, tick)
+	over := async(func() (any, error) { return nil, f.Shutdown(patience(t)) })
+	arrives(t, f.ctx.Done(), "the shutdown")
+	f.n.procs.tally.leave()
+	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
+	require.NoError(t, arrives(t, over, "the end").err)
+}
+
+// Shutdown waits for the end of a freeze: then there are the workers to tell, or another process has the node.
+func TestFrontShutdownBesideFreeze(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		t.Run(fmt.Sprint("moves ", moves), func(t *testing.T) {
+			w := newFrontWorld(t, 1)
+			n := w.node("peer@127.0.0.1")
+			pid := w.worker(n)
+			e, err := w.f.Freeze(patience(t))
+			require.NoError(t, err)
+			old := w.f
+			over := async(func() (any, error) { return nil, old.Shutdown(patience(t)) })
+			select {
+			case <-over:
+				require.Fail(t, "it does not wait")
+			case <-time.After(20 * tick):
+			}
+			if moves {
+				w.goOn(e, w.f.cfg)
+			} else {
+				e.Thaw()
+			}
+			require.NoError(t, arrives(t, over, "the end").err)
+			if moves {
+				require.Equal(t, pid, w.worker(n))
+				require.Equal(t, pid, w.worker(w.node("other@127.0.0.1")))
+			} else {
+				require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
+			}
+		})
+	}
+}
+
+// A front that takes over with more workers than there were waits for those that are starting, and finds nothing wrong with them.
+func TestUpgradeAwaitsWorker(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	old := w.f.Workers()[0].PID
+	e, err := w.f.Freeze(patience(t))
+	require.NoError(t, err)
+	cfg := w.f.cfg
+	cfg.Workers = 2
+	held := filepath.Join(w.dir, "held")
+	command, commands := cfg.Command, atomic.Int32{}
+	cfg.Command = func() *exec.Cmd {
+		cmd := command()
+		if commands.Add(1) == 1 { // the one that is added
+			cmd.Env = append(cmd.Env, testHoldVariable+"="+held)
+		}
+		return cmd
+	}
+	w.goOn(e, cfg)
+	crew := func() int {
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return len(w.f.crew)
+	}
+	require.Eventually(t, func() bool { return crew() == 2 }, tooLong, tick)
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	require.Eventually(t, func() bool { // the first one has been
+		list := w.f.Workers()
+		return len(list) == 1 && list[0].PID != old
+	}, tooLong, tick)
+	select {
+	case <-upgraded:
+		require.Fail(t, "it does not wait")
+	case <-time.After(50 * tick):
+	}
+	require.EqualValues(t, 2, commands.Load(), "nobody is to take the other one's place yet")
+	require.NoError(t, os.WriteFile(held, nil, 0o600))
+	r := arrives(t, upgraded, "the upgrade")
+	require.NoError(t, r.err)
+	require.Len(t, r.v, 2)
+	for _, u := range r.v {
+		require.NoError(t, u.Err)
+	}
 }

@@ -82,3 +82,36 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	require.NoError(t, c.Err())
 	require.Equal(t, c, x.Conn(frontName))
 }
+
+// Who says a node's name, and no more, keeps no worker from connecting to that node.
+func TestStrangerBesideConnect(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x := w.node("x@127.0.0.1")
+	_, err := x.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	at, err := transport.AddrPort(w.f.Addr())
+	require.NoError(t, err)
+	stranger, err := net.Dial("tcp", at.String())
+	require.NoError(t, err)
+	defer stranger.Close()
+	_, err = stranger.Write(namePacket(t, x.Name()))
+	require.NoError(t, err)
+	_, err = stranger.Read(make([]byte, 2)) // a worker has it
+	require.NoError(t, err)
+	w.f.mu.Lock()
+	its := w.f.routes[x.Name()].at.proc.pid
+	w.f.mu.Unlock()
+	if w.worker(ns[0]) == its {
+		ns[0], ns[1] = ns[1], ns[0]
+	}
+	over := async(func() (int64, error) { return io.Copy(io.Discard, stranger) })
+	for _, n := range ns {
+		require.Equal(t, ei.Int(1), w.rpc(n, "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1)))
+	}
+	select {
+	case <-over:
+		require.Fail(t, "the stranger was waited for")
+	default:
+	}
+}

@@ -264,15 +264,23 @@ func (n *Node) endProcesses() {
 // farewell is how long a node that closes waits for what should take no time.
 const farewell = time.Second
 
+// lastThaw is for who shuts the node down: from here on no freeze succeeds. One that has waits to be over.
+func (n *Node) lastThaw(ctx context.Context) error {
+	n.shutting.Add(1)
+	err := n.unfrozen(ctx)
+	if err != nil {
+		n.shutting.Add(-1)
+	}
+	return err
+}
+
 // Shutdown takes the node out of the cluster in good order. New connections, calls and messages for Servers and Handlers are turned away;
 // functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is
 // closed. While any of them runs, what processes of this node call here is served, for they may wait for it: functions, Handlers, and
 // Servers, with all that these have got before. A cast to a Server of this node that no call follows may be dropped, and what another node
 // calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
-	n.shutting.Add(1) // from here on no freeze succeeds
-	if err := n.unfrozen(ctx); err != nil {
-		n.shutting.Add(-1)
+	if err := n.lastThaw(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)
 	}
 	err := n.Unpublish()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
@@ -26,7 +27,7 @@ const (
 	maxUnread = 10_000
 )
 
-// A backlog is what a Call has read, for others, and that nobody has received yet.
+// A backlog is what has been read and not dealt with: by a Call, for others, or what was to be passed on as the reader halted.
 type backlog struct {
 	messages []*Message // oldest first
 	bytes    int
@@ -34,6 +35,12 @@ type backlog struct {
 
 func (u *backlog) add(m *Message) {
 	u.messages = append(u.messages, m)
+	u.bytes += cost(m)
+}
+
+// putBack makes m the first again.
+func (u *backlog) putBack(m *Message) {
+	u.messages = slices.Insert(u.messages, 0, m)
 	u.bytes += cost(m)
 }
 
@@ -69,7 +76,8 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	halt gate // shut: the connection is being frozen, and nothing is read
+	halt    gate                    // shut: the connection is being frozen, and nothing is read
+	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields   atomic.Bool   // the caller of Receive has asked for Yield
 	handling atomic.Bool   // a Handler runs on the reader's goroutine

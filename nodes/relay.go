@@ -24,7 +24,12 @@ import (
 // divert passes a message on that is for a process of another worker; false if it is for this one.
 func (p *part) divert(c *Conn, m *Message) bool {
 	if c.trunk != nil { // from another worker, for the peer
-		if err := c.trunk.carry(m); err != nil {
+		err := c.trunk.carry(m)
+		if err == errHalted {
+			c.park(m)
+			return true
+		}
+		if err != nil {
 			p.n.log.Debug("not relayed", "peer", c.trunk.peer.Name, "error", err)
 		}
 		m.Release()
@@ -40,6 +45,10 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	if err == nil {
 		to.note(m, true)
 		err = to.carry(m)
+	}
+	if err == errHalted {
+		c.park(m)
+		return true
 	}
 	if err != nil {
 		p.n.stats.undeliverable.Add(1)
@@ -71,7 +80,7 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	if at == 0 || p.sibling(p.n.ctx, at) == nil {
 		return nil, nil
 	}
-	b, err := c.branch(at, true)
+	b, _, err := c.branch(at, true)
 	if err != nil {
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
 		return nil, nil
@@ -79,7 +88,39 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	return b, nil
 }
 
-// carry sends a message on as it came, in the form that the other side takes.
+// A passing is the wait of a connection's reader for those to whom it passes messages on. It ends when the reader is to halt, or with the
+// connection.
+type passing struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// pass is the passing in progress, or a new one. It is the reader's.
+func (c *Conn) pass() context.Context {
+	p := c.rd.passing.Load()
+	if p == nil || p.ctx.Err() != nil {
+		p = new(passing)
+		p.ctx, p.end = context.WithCancel(c.n.ctx)
+		c.rd.passing.Store(p)
+		if c.rd.halt.isShut() || c.Err() != nil { // who ends it may have looked before
+			p.end()
+		}
+	}
+	return p.ctx
+}
+
+func (c *Conn) endPassing() {
+	if p := c.rd.passing.Load(); p != nil {
+		p.end()
+	}
+}
+
+// park keeps a message that could not be passed on before the reader halts. It is the first that the reader deals with when it goes on,
+// here or in another process.
+func (c *Conn) park(m *Message) { c.rd.unread.putBack(m) }
+
+// carry sends a message on as it came, in the form that the other side takes. errHalted: it is not out, and the reader of the message's
+// connection is to halt.
 func (c *Conn) carry(m *Message) error {
 	ctl := m.Control
 	if ctl.Op == dist.OpSend && ctl.From != (ei.Pid{}) && c.peer.Flags.Has(dist.FlagSendSender) {
@@ -95,7 +136,11 @@ func (c *Conn) carry(m *Message) error {
 	if t := m.viaBranch(); t != nil { // the peer's connection
 		t.note(m, false)
 	}
-	return c.SendControl(c.n.ctx, with, payload)
+	err := c.SendControl(m.conn.pass(), with, payload)
+	if errors.Is(err, context.Canceled) && m.conn.Err() == nil && c.n.ctx.Err() == nil {
+		return errHalted
+	}
+	return err
 }
 
 // viaBranch is the branch that a message came through; nil if it came otherwise.
@@ -137,28 +182,28 @@ func (c *Conn) beginLocal() {
 	c.n.attach(c)
 }
 
-// branch is the way from a connection to another worker, made now if need be. The front passes the other end on. In a node that is frozen
-// only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
-func (c *Conn) branch(to int, reading bool) (*Conn, error) {
+// branch is the way from a connection to another worker, made now if need be (fresh). The front passes the other end on. In a node that is
+// frozen only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
+func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.branching.Lock()
 	defer c.branching.Unlock()
 	if b := c.branches[to]; b != nil && b.Err() == nil {
-		return b, nil
+		return b, false, nil
 	}
 	if err := c.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !reading && c.n.frozen.isShut() {
-		return nil, errStill
+		return nil, false, errStill
 	}
 	one, other, err := streamPair()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	p := c.n.part
-	b, err := c.n.newLocal(one, p.siblingPeer())
+	b, err = c.n.newLocal(one, p.siblingPeer())
 	if err != nil {
-		return nil, errors.Join(err, closeDescriptor(other))
+		return nil, false, errors.Join(err, closeDescriptor(other))
 	}
 	b.trunk, b.part = c, to
 	if c.branches == nil {
@@ -168,7 +213,7 @@ func (c *Conn) branch(to int, reading bool) (*Conn, error) {
 	peer := c.peer
 	b.beginLocal()
 	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})
-	return b, nil
+	return b, true, nil
 }
 
 // branchTime is how long the end of a connection may take on its way to another worker: what has come before it counts there, too.
@@ -321,6 +366,7 @@ func (p *part) endMeet(m meeting, last func()) {
 	last()
 }
 
+// meet gives another worker the way once there is a connection, or says that there is none: then that worker looks again, and asks again.
 func (p *part) meet(m meeting) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
@@ -334,20 +380,29 @@ func (p *part) meet(m meeting) {
 			break
 		}
 		c, change := known.conn, known.change
-		pending := known.incoming != nil || known.outgoing != nil
+		ours, theirs := known.outgoing != nil, known.incoming != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {
-			_, err := c.branch(to, false)
-			if err == nil {
+			_, fresh, err := c.branch(to, false)
+			if fresh {
 				p.endMeet(m, func() {})
 				return
+			}
+			if err == nil { // it has the other end by now, or has closed it, which shows in a moment
+				break
 			}
 			if err == errStill {
 				continue
 			}
 		}
-		if c == nil && !pending {
-			break
+		if c == nil && !ours {
+			if !theirs {
+				break
+			}
+			if _, _, err := n.dial(n.ctx, peer, nil); err != nil { // who says the peer's name may be anybody
+				break
+			}
+			continue
 		}
 		left := (<-chan struct{})(nil)
 		if c != nil {

@@ -21,6 +21,7 @@ type Staged struct {
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
+	running     func() // runs when the node goes on, before anybody is told anything; nil: nothing
 }
 
 // Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The
@@ -272,6 +273,9 @@ func (g *Staged) Start(ctx context.Context) error {
 	n.frozen.open()
 	for _, c := range g.conns {
 		c.resume()
+	}
+	if g.running != nil {
+		g.running()
 	}
 	for b, messages := range late { // what has come before the Handler was there; it may answer
 		for _, m := range messages {

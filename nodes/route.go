@@ -52,18 +52,16 @@ func (c *Conn) read() {
 			go c.read()
 		}
 	}()
-	for c.rd.unread.len() > 0 { // what came before Start
-		c.n.route(c, c.rd.unread.take())
-	}
 	for {
-		m := c.n.buffers.message()
-		m.pool = &c.n.buffers
-		switch err := c.receive(context.Background(), m); {
+		switch m, err := c.next(); {
 		case err == nil:
 			c.n.route(c, m)
 			c.s.Yield() // a Handler, too, may have given it to another goroutine
 		case err == errHalted:
-			c.sitOut()
+			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
+				over = true
+				return
+			}
 		case errors.Is(err, dist.ErrUnknownOp):
 			c.complain(faultOp, "control message skipped", err)
 		default:
@@ -71,6 +69,19 @@ func (c *Conn) read() {
 			return
 		}
 	}
+}
+
+// next is what has been read and not dealt with (before Start, or as the reader halted), or else the next message.
+func (c *Conn) next() (*Message, error) {
+	if c.rd.unread.len() > 0 {
+		if c.rd.halt.isShut() {
+			return nil, errHalted
+		}
+		return c.rd.unread.take(), nil
+	}
+	m := c.n.buffers.message()
+	m.pool = &c.n.buffers
+	return m, c.receive(context.Background(), m)
 }
 
 // route does what a message asks for.

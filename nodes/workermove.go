@@ -383,7 +383,6 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 func (h *workerHeir) Start(ctx context.Context) error {
 	h.owns = true
 	w, s := h.w, &h.state
-	err := h.staged.Start(ctx)
 	for _, x := range s.over {
 		w.p.line.say(word{Topic: sayOver, Name: string(x.name)})
 	}
@@ -392,6 +391,13 @@ func (h *workerHeir) Start(ctx context.Context) error {
 			w.p.releaseName(x.name)
 		}
 	}
+	h.staged.running = h.listen
+	return h.staged.Start(ctx)
+}
+
+// listen begins what the worker has to do with the front: who hears of something as the node goes on may have to ask it.
+func (h *workerHeir) listen() {
+	w, s := h.w, &h.state
 	for _, m := range s.meets {
 		w.p.beginMeet(meeting(m))
 	}
@@ -403,7 +409,6 @@ func (h *workerHeir) Start(ctx context.Context) error {
 	w.run()
 	w.wake()
 	w.p.line.resume()
-	return err
 }
 
 // Discard gives the worker up: it is the other process's.

@@ -1,0 +1,138 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// setUpHeirs makes what has something to ask the front as soon as a worker's new process goes on.
+func setUpHeirs(n *Node) error {
+	begin := func(name string) (*Mailbox, error) {
+		b, err := n.NewMailbox(nil)
+		if err == nil {
+			err = n.Register(name, b)
+		}
+		return b, err
+	}
+	if _, moved := n.Inherited(); !moved {
+		_, err := begin("late") // it does not read
+		return err
+	}
+	if n.Whereis("phoenix") != nil {
+		b, err := begin("phoenix")
+		if err != nil {
+			return err
+		}
+		go func() {
+			<-b.Done()
+			if _, err := begin("phoenix"); err != nil {
+				n.log.Error("phoenix", "error", err)
+			}
+		}()
+	}
+	_, err := n.Handle("late", func(self *Mailbox, m *Message) { // and passes on what it has not read
+		v, err := m.Term()
+		if err == nil {
+			err = self.SendName(context.Background(), n.Name(), "joe", v)
+		}
+		if err != nil {
+			n.log.Error("late", "error", err)
+		}
+	}, nil)
+	return err
+}
+
+// elsewhere is a node at another worker than that of a process.
+func (w *frontWorld) elsewhere(pid int, alive string) *Node {
+	w.t.Helper()
+	for i := range 100 {
+		if n := w.node(fmt.Sprintf("%s%d@127.0.0.1", alive, i)); w.worker(n) != pid {
+			return n
+		}
+	}
+	require.FailNow(w.t, "all are at one worker")
+	return nil
+}
+
+// upgraded has all workers go on in other processes.
+func (w *frontWorld) upgraded() {
+	w.t.Helper()
+	list, err := w.f.UpgradeWorkers(patience(w.t))
+	require.NoError(w.t, err)
+	for _, u := range list {
+		require.NoError(w.t, u.Err)
+	}
+}
+
+// A Handler that takes the place of a mailbox passes what it finds there on to a process of another worker.
+func TestLateMessagesPassedOn(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	joe := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
+	b := w.mailbox(ns[0], nil)
+	for i := range 2 {
+		require.NoError(t, b.SendName(patience(t), frontName, "late", i))
+	}
+	_, err := w.f.upgrade(w.crewman(w.worker(ns[0])))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		got, err := ns[0].Call(patience(t), joe, ei.Atom("got"))
+		require.NoError(t, err)
+		l, _ := elements(got)
+		return len(l) == 2 && l[0] == ei.Int(0) && l[1] == ei.Int(1)
+	}, tooLong, tick)
+}
+
+// Processes that end as their worker's new process goes on, for the connection to those that they were linked with has broken, do not hold
+// it up, though their names have to be free when others hear of it.
+func TestNamedProcessesEndInMove(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	x, calm := w.node(doomed), w.node("calm@127.0.0.1")
+	b := w.mailbox(x, nil)
+	watcher := w.mailbox(calm, nil)
+	const many = 40
+	for i := range many {
+		pid := w.rpc(x, "start", ei.Atom(fmt.Sprint("joe", i))).(ei.Pid)
+		require.NoError(t, b.Send(patience(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
+		_, err := watcher.Monitor(patience(t), pid)
+		require.NoError(t, err)
+	}
+	w.worker(x)
+	w.worker(calm)
+	w.upgraded()
+	for range many {
+		w.receive(watcher)
+	}
+	require.Equal(t, ei.Atom("undefined"), w.rpc(calm, "whereis", ei.Atom("joe0")))
+}
+
+// A name that is registered anew while its worker's new process starts is found from everywhere.
+func TestNameRegisteredAnewInMove(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	x := w.node(doomed)
+	other := w.elsewhere(w.worker(x), "calm")
+	b := w.mailbox(x, nil)
+	pid := w.rpc(x, "start", ei.Atom("phoenix")).(ei.Pid)
+	require.NoError(t, b.Send(patience(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
+	w.worker(x)
+	watcher := w.mailbox(other, nil)
+	ref, err := watcher.Monitor(patience(t), pid)
+	require.NoError(t, err)
+	require.Equal(t, pid, w.rpc(other, "whereis", ei.Atom("phoenix")))
+	w.upgraded()
+	require.Equal(t, ref, w.receive(watcher).Ref, "the first one has ended")
+	beside := w.elsewhere(w.worker(other), "beside")
+	var next ei.Term
+	require.Eventually(t, func() bool {
+		next = w.rpc(beside, "whereis", ei.Atom("phoenix"))
+		return next != ei.Atom("undefined") && next != pid
+	}, tooLong, tick)
+	require.Equal(t, next, w.rpc(other, "whereis", ei.Atom("phoenix")))
+}
