@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"testing"
 
@@ -257,4 +258,32 @@ func TestYieldBesideReceive(t *testing.T) {
 	}
 	close(stop)
 	require.NoError(t, arrives(t, yielded, "Yield").err)
+}
+
+// Who does not want to wait is told so, and the connection goes on.
+func TestConnNoWait(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			ca, cb := w.pair()
+			_, err := ca.Receive(transport.NoWait())
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			to := ei.Pid{Node: ei.Atom(ca.Name()), ID: 1}
+			sent := 0
+			for size := 1 << 20; err == nil || sent == 0; sent++ { // until nothing has room
+				err = ca.Send(transport.NoWait(), to, ei.Binary(make([]byte, size)))
+			}
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.NoError(t, ca.Err())
+			for range sent - 1 {
+				m, err := cb.Receive(w.ctx())
+				require.NoError(t, err)
+				require.Greater(t, len(m.Payload), 1<<20)
+			}
+			require.NoError(t, ca.Send(w.ctx(), to, ei.Atom("on")))
+			m, err := cb.Receive(w.ctx())
+			require.NoError(t, err)
+			require.Less(t, len(m.Payload), 100)
+		})
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 
@@ -229,6 +230,10 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctx.Err(), false
+	}
+	until, ok := ctx.Deadline()
+	if single := ok && until.IsZero(); single && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) { // NoWait
+		return os.ErrDeadlineExceeded, false
 	}
 	if errors.Is(err, net.ErrClosed) {
 		err = ErrClosed
