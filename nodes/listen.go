@@ -88,6 +88,9 @@ func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *List
 // Addr is the address really bound.
 func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 
+// Transport is what it accepts over.
+func (l *Listener) Transport() transport.Transport { return l.tr }
+
 // Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and told to
 // Config.HandshakeFailed; they are no errors of the listener. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {

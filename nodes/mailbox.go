@@ -130,7 +130,7 @@ func (b *Mailbox) Err() error {
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
 // error wraps an *ExitError. The message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process
-// (with TrapExit), OpMonitorPExit for the end of a monitored one.
+// (with TrapExit), OpMonitorPExit for the end of a monitored one; why it ended is Reason.Decode().
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {

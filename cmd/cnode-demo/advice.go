@@ -107,7 +107,8 @@ var advices = []advice{
 			"want TLS (-proto_dist inet_tls)?"
 	}},
 	{"name taken", is(epmd.ErrNameTaken,
-		"A node of this name runs already (cnode-demo names lists them): choose another --name, or end that one.")},
+		"A node of this name runs already (cnode-demo names lists them): choose another --name, or end that one. If it is a cnode-demo\n"+
+			"serve, cnode-demo upgrade NAME and serve --takeover put a new process in its place.")},
 	{"not registered", is(epmd.ErrNotRegistered,
 		"The port mapper answers, but no node of that name is registered there: is it running, and is it spelled so? cnode-demo names\n"+
 			"lists the ones that are. Nodes that use another port mapper need the same ERL_EPMD_PORT, or --epmd HOST:PORT.")},
@@ -175,8 +176,16 @@ var advices = []advice{
 		}
 		return "That is no word of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
+	{"another address", is(errListens,
+		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
+	{"plug-in", func(err error) string {
+		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "plug-in") {
+			return ""
+		}
+		return "The running node has a --transport (or an --also) that this command line has not: give the same, for TLS with --tls-optfile."
+	}},
 	{"workers", func(err error) string {
-		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "cnode-demo-front") {
+		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "feature") {
 			return ""
 		}
 		return "A node with workers is taken over by one with workers, and one without by one without: give --workers N as the running one\n" +

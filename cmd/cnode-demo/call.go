@@ -23,6 +23,9 @@ call fails the reason, {badrpc, Reason} of Erlang among them, is on the standard
 		Args: args("NODE", "MOD", "FUN", "[ARGS]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if limit < 0 {
+				return usagef("--timeout %v: want a time to wait, or 0 for as long as it takes", limit)
+			}
 			if limit > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, limit)

@@ -116,6 +116,8 @@ func TestCommandLine(t *testing.T) {
 		{"ping a@127.0.0.1 --epmd embedded --cookie c", "--epmd embedded is for serve"},
 		{"ping a@127.0.0.1 --listen nowhere --cookie c", `--listen: address "nowhere"`},
 		{"ping a@127.0.0.1 --timeout soon", "invalid argument"},
+		{"ping a@127.0.0.1 --timeout 0s", "want a time to wait"},
+		{"call a@127.0.0.1 m f --timeout -1s", "want a time to wait"},
 		{"call a@127.0.0.1 m", "FUN is missing"},
 		{"call a@127.0.0.1 m f atom", "ARGS: want a list"},
 		{"call a@127.0.0.1 m f [1", "ARGS: "},

@@ -26,6 +26,9 @@ error. NODE without "@" is on this machine.`,
   cnode-demo ping a@127.0.0.1 --transport tls --tls-optfile /tmp/tls/ssl_dist.conf`,
 		Args: args("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit <= 0 {
+				return usagef("--timeout %v: want a time to wait", limit)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
 			defer cancel()
 			return ping(ctx, o, args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())

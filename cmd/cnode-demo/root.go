@@ -31,15 +31,23 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 
 // run is the whole program: the exit code for a command line.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // else nohup, or who has started this one, wants it to live on without a terminal
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	printed := &output{to: out}
 	cmd := newRoot()
 	cmd.SetArgs(args)
 	cmd.SetIn(in)
-	cmd.SetOut(out)
+	cmd.SetOut(printed)
 	cmd.SetErr(errOut)
 	cmd, err := cmd.ExecuteContextC(ctx)
+	if err == nil && cmd.Name() != "serve" { // which has said so when it happened
+		err = printed.err
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -50,6 +58,20 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	fmt.Fprintf(errOut, "%s: %s\n", cmd.Name(), explain(err))
 	return exitFailed
+}
+
+// An output remembers the first failure: who prints does not look at each line.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 func newRoot() *cobra.Command {

@@ -29,7 +29,7 @@ func newServe(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Long: `Run a node until SIGTERM or SIGINT (exit 0), and print "ready NAME PORT" once it can be reached; for --transport unix the path of
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; for --transport unix the path of
 its socket stands in place of the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
 
   net_adm:ping(Node)
@@ -53,7 +53,7 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
 
---also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both
+--also TRANSPORT:ADDRESS, which may be repeated, and is not for a node with workers, listens at a further address, over another transport or the same: nodes of both
 kinds can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper
 names one port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over
 --transport.
@@ -112,7 +112,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	}
 	listeners := n.Listeners()
 	l := listeners[0]
-	fmt.Fprintf(out, "ready %s %s\n", n.Name(), place(l.Addr()))
+	printReady(out, errOut, n.Name(), l.Addr())
 	o.also.announce(out, listeners[1:])
 	notifyManager()
 	if warning := unreachable(ctx, n.Name(), l.Addr()); warning != "" {
@@ -134,6 +134,13 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		err = nil
 	}
 	return err
+}
+
+// printReady prints where the node is reached. It serves on though nobody can read that.
+func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
+	if _, err := fmt.Fprintf(out, "ready %s %s\n", name, place(addr)); err != nil {
+		fmt.Fprintf(errOut, "serve: %s serves at %v, which could not be said: %v\n", name, addr, err)
+	}
 }
 
 // servedConfig is that of the node that serve runs, or of a front or worker of it. release ends what it needs beside the node.

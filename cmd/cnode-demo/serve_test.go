@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -245,7 +247,7 @@ func TestServeKilledBesideSlowClient(t *testing.T) {
 
 // What serve has begun to send goes out before it ends; who was told of its end hears the reason.
 func TestServeEndsInOrder(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
 			w := newWorld(t, 0)
 			s := w.serve("serve", "--name", "served@127.0.0.1")
@@ -447,4 +449,21 @@ func TestPingWrongHost(t *testing.T) {
 	require.Contains(t, errOut, "are three different nodes")
 	_, errOut = w.fail("ping", "cnode@nowhere.invalid")
 	require.Contains(t, errOut, `the part behind the "@", is looked up like any other.`)
+}
+
+// A full is a standard output without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What could not be printed is a failure.
+func TestOutputWithoutRoom(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"certs", filepath.Join(t.TempDir(), "tls")}} {
+		var errOut bytes.Buffer
+		require.Equal(t, exitFailed, run(args, strings.NewReader(""), full{}, &errOut), args)
+		require.Contains(t, errOut.String(), syscall.ENOSPC.Error())
+	}
+	var errOut bytes.Buffer
+	printReady(full{}, &errOut, "x@127.0.0.1", transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4371")))
+	require.Contains(t, errOut.String(), "x@127.0.0.1 serves at 127.0.0.1:4371")
 }

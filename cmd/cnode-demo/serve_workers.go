@@ -56,7 +56,7 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		return err
 	}
 	defer c.close()
-	fmt.Fprintf(out, "ready %s %s\n", f.Name(), place(f.Addr()))
+	printReady(out, errOut, f.Name(), f.Addr())
 	notifyManager()
 	if warning := unreachable(ctx, f.Name(), f.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
@@ -108,6 +108,9 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 	h := &heir{cfg: cfg.Node, knows: knows, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
 		if staged, err = nodes.RestoreFront(cfg, state, fds); err != nil {
 			return nil, err
+		}
+		if err = o.succession.listens(cfg.Node, []*nodes.Listener{staged.Front().Listener()}); err != nil {
+			return nil, errors.Join(err, staged.Discard())
 		}
 		return staged, nil
 	}}
@@ -161,6 +164,7 @@ func (s *succeeding) failures() (texts []string) {
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
 func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	signal.Ignore(os.Interrupt) // a terminal tells all of its processes, and the front tells its workers
+	surviveTerminal()
 	own := *o
 	if own.epmd == "embedded" { // it is the front's
 		own.epmd = "auto"

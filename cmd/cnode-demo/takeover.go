@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -34,6 +37,7 @@ const (
 // succession says whether serve begins anew or goes on as a node that another process has.
 type succession struct {
 	takeover bool
+	asked    bool // by --takeover, and not by upgrade, which starts the program with the flags of the process before
 }
 
 func (s *succession) addTo(f *pflag.FlagSet) {
@@ -47,6 +51,7 @@ func (s *succession) coming() bool { return s.takeover || os.Getenv(channelVaria
 func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel, error) {
 	if text := os.Getenv(channelVariable); text != "" {
 		_ = os.Unsetenv(channelVariable) // it is not for processes that this one starts
+		surviveTerminal()
 		fd, err := strconv.Atoi(text)
 		if err != nil || fd < 3 {
 			return nil, usagef("%s is %q: want the number of a descriptor", channelVariable, text)
@@ -65,6 +70,7 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 	if err != nil {
 		return nil, fmt.Errorf("--takeover: %w", err)
 	}
+	s.asked = true
 	return ch, nil
 }
 
@@ -94,6 +100,9 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 	h := &heir{cfg: cfg, knows: []string{stateFeature}, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
 		if staged, err = nodes.Restore(cfg, state, fds); err != nil {
 			return nil, err
+		}
+		if err = o.succession.listens(cfg, staged.Node().Listeners()); err != nil {
+			return nil, errors.Join(err, staged.Discard())
 		}
 		return staged, nil
 	}}
@@ -134,6 +143,55 @@ func (h *heir) take(ctx context.Context, ch *handoff.Channel, errOut io.Writer) 
 
 // survivePipe lets this process live on if its standard output has nobody any more: connections depend on it.
 func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// surviveTerminal lets this process live on though its terminal has gone. The system also tells so where a process of the same job is
+// stopped, such as a worker, and the one that was before this one ends.
+func surviveTerminal() { signal.Ignore(syscall.SIGHUP) }
+
+// errListens: the addresses of a node that runs are what they are.
+var errListens = errors.New("--takeover does not change where a node listens")
+
+// listens checks that a node which --takeover goes on with listens as the flags say.
+func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) error {
+	if !s.asked {
+		return nil
+	}
+	want := append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cmp.Or(cfg.Transport, transport.TCP())}}, cfg.Also...)
+	for i, at := range want {
+		there := listeners
+		if i == 0 {
+			there = listeners[:min(1, len(listeners))]
+		}
+		if !slices.ContainsFunc(there, func(l *nodes.Listener) bool { return serves(at, l) }) {
+			var all []string
+			for _, l := range listeners {
+				all = append(all, fmt.Sprintf("%v (%s)", l.Addr(), l.Transport().Name()))
+			}
+			asked := at.Transport.Name()
+			if at.Addr != nil {
+				asked = fmt.Sprintf("%v (%s)", at.Addr, asked)
+			}
+			return fmt.Errorf("%w: it listens at %s, not at %s", errListens, strings.Join(all, ", "), asked)
+		}
+	}
+	return nil
+}
+
+// serves tells whether a listener is the one asked for; any port will do where none is given.
+func serves(at nodes.Endpoint, l *nodes.Listener) bool {
+	if at.Transport.Name() != l.Transport().Name() {
+		return false
+	}
+	if at.Addr == nil || at.Addr.String() == l.Addr().String() {
+		return true
+	}
+	want, err := transport.AddrPort(at.Addr)
+	if err != nil || want.Port() != 0 {
+		return false
+	}
+	has, err := transport.AddrPort(l.Addr())
+	return err == nil && has.Addr() == want.Addr()
+}
 
 // An heir makes a node, or a front, of what the process before has.
 type heir struct {

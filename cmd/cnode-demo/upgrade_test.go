@@ -43,6 +43,7 @@ func (w *world) successive(extra []*os.File, command ...string) *successive {
 	require.NoError(t, err)
 	s := &successive{w: w, cmd: exec.Command(command[0], command[1:]...), lines: make(chan string, 100), ended: make(chan struct{})}
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr, s.cmd.ExtraFiles = append([]string{noPause}, w.env...), out, os.Stderr, extra
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: w.job}
 	require.NoError(t, s.cmd.Start())
 	require.NoError(t, out.Close())
 	said := make(chan struct{})
@@ -327,7 +328,13 @@ func TestTakeover(t *testing.T) {
 	require.Contains(t, errOut, "no serve of this user runs as")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
-	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover")
+	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + t.TempDir() + "/x"}} {
+		_, errOut = w.fail(append([]string{"serve", "--name", "up@127.0.0.1", "--takeover"}, flags...)...)
+		require.Contains(t, errOut, errListens.Error())
+		require.Contains(t, errOut, "Leave out --listen and --also")
+		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
+	}
+	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover", "--listen", "127.0.0.1:0")
 	s.exits()
 	require.Equal(t, next.cmd.Process.Pid, servedBy(t, c))
 	pid := next.upgrade(next.cmd.Process.Pid) // with its own arguments, --takeover among them

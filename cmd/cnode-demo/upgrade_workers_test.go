@@ -170,6 +170,27 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
+// The job of a shell has a stopped process when the first one of it ends: the system tells all of them that their terminal has gone.
+func TestUpgradeOfJob(t *testing.T) {
+	w := newWorld(t, 0)
+	w.job = true
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
+	_, c := dialed(t, w, s.name)
+	workers := children(t, s.cmd.Process.Pid)
+	other := workers[0]
+	if other == servedBy(t, c) {
+		other = workers[1]
+	}
+	require.NoError(t, syscall.Kill(other, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(other, syscall.SIGCONT) })
+	front := s.upgrade(s.cmd.Process.Pid)
+	s.exits()
+	front = s.upgrade(front)
+	require.NoError(t, c.Err())
+	require.Contains(t, children(t, front), servedBy(t, c))
+	require.Len(t, children(t, front), 2)
+}
+
 // A serve with workers that is started by hand takes a running one's place; one without does not, nor the other way round.
 func TestTakeoverWorkers(t *testing.T) {
 	w := newWorld(t, 0)
@@ -177,6 +198,9 @@ func TestTakeoverWorkers(t *testing.T) {
 	_, c := dialed(t, w, s.name)
 	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
 	require.Contains(t, errOut, frontFeature)
+	require.Contains(t, errOut, "give --workers N")
+	_, errOut = w.fail("serve", "--name", "up@127.0.0.1", "--takeover", "--workers", "2", "--listen", "127.0.0.1:1")
+	require.Contains(t, errOut, errListens.Error())
 	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover", "--workers", "3")
 	s.exits()
 	front := next.cmd.Process.Pid
@@ -187,4 +211,5 @@ func TestTakeoverWorkers(t *testing.T) {
 	w.successive(nil, program, "serve", "--name", "plain@127.0.0.1")
 	_, errOut = w.fail("serve", "--name", "plain@127.0.0.1", "--takeover", "--workers", "2")
 	require.Contains(t, errOut, stateFeature)
+	require.Contains(t, errOut, "give --workers N")
 }

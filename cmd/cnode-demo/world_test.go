@@ -27,6 +27,7 @@ const testCookie = "cookie" // that of package otp, too
 
 // A world has a home directory with a cookie file, and a port mapper, that no other test sees.
 type world struct {
+	job  bool // successive processes are a job, as a shell makes one
 	t    *testing.T
 	home string
 	port int // of the port mapper

@@ -26,7 +26,7 @@ type Control struct {
 	ID    uint64 // UNLINK_ID, UNLINK_ID_ACK: 1 and up
 	Flags uint64 // SPAWN_REPLY: SpawnLinked, …; ALTACT_SIG_SEND: AltactPrio, …
 
-	Reason ei.Raw // EXIT, EXIT2, MONITOR_P_EXIT; the PAYLOAD_ forms have it as payload
+	Reason ei.Raw // EXIT, EXIT2, MONITOR_P_EXIT (read it with Decode: no version byte); the PAYLOAD_ forms have it as payload
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
 	// SPAWN_REQUEST: whose output goes where, what to run, and how. The
