@@ -24,12 +24,11 @@ func TestCookies(t *testing.T) {
 		for _, side := range [][2]*Node{{alice, to}, {to, alice}} {
 			c, err := side[0].Connect(w.ctx(), side[1].Name())
 			require.NoError(t, err, "%s to %s", side[0].Name(), side[1].Name())
-			other := side[1].Conn(side[0].Name())
+			var other *Conn // which the other node may yet have to put on its table
+			require.Eventually(t, func() bool { other = side[1].Conn(side[0].Name()); return other != nil }, tooLong, tick)
 			require.NoError(t, c.Close())
-			if other != nil {
-				ended(t, other)
-				arrives(t, other.left, "the end")
-			}
+			ended(t, other)
+			arrives(t, other.left, "the end")
 		}
 	}
 	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "") // whose name is not known beforehand
