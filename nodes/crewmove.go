@@ -154,7 +154,7 @@ func outcome(old, next *process, heard <-chan word) (m word, ok bool) {
 	}
 	select {
 	case <-next.exited:
-		return word{Topic: sayStayed, Name: "it has not said why"}, true
+		return word{Topic: sayStayed, Name: "it does not answer, and goes on as it is"}, true
 	default:
 		return word{}, true
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -129,12 +130,15 @@ func (b *Mailbox) Err() error {
 }
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
-// error wraps an *ExitError. The message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process
+// error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded. The message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process
 // (with TrapExit), OpMonitorPExit for the end of a monitored one; why it ended is Reason.Decode().
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
 			return m, nil
+		}
+		if isSingle(ctx) && !b.ended() {
+			return nil, wrap("receive", "", os.ErrDeadlineExceeded)
 		}
 		select {
 		case <-b.ready:
@@ -293,11 +297,13 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 		m := &Message{Control: *ctl, Payload: payload}
 		b := n.procs.recipient(m)
 		switch {
-		case b != nil && b.deliver(m, ctx.Done()):
+		case b != nil && b.deliver(m, cancelled(ctx)):
 		case n.hasMoved() || b != nil && b.ended() && b.moved:
 			return wrap("send to", node, ErrMoved)
 		case b == nil:
 			n.stats.undeliverable.Add(1)
+		case isSingle(ctx) && !b.ended():
+			return wrap("send to", node, os.ErrDeadlineExceeded)
 		default:
 			return wrap("send to", node, ctx.Err())
 		}

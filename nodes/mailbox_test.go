@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -348,4 +349,26 @@ func TestMailboxCountsFrames(t *testing.T) {
 	require.Eventually(t, func() bool { return unread(full) > 60<<10 }, tooLong, tick)
 	require.NoError(t, p.write(send))
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, full))
+}
+
+// Who does not want to wait finds a message or none, and a full mailbox takes none.
+func TestMailboxNoWait(t *testing.T) {
+	n := newWorld(t, "memory").started("alice")
+	a, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	b, err := n.NewMailbox(&MailboxOptions{Limit: 1000})
+	require.NoError(t, err)
+	_, err = b.Receive(transport.NoWait())
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Binary(make([]byte, 2000))))
+	require.ErrorIs(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("one more")), os.ErrDeadlineExceeded)
+	_, err = b.Receive(transport.NoWait())
+	require.NoError(t, err)
+	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("now")))
+	b.Close()
+	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("to nobody")))
+	_, err = b.Receive(transport.NoWait())
+	require.NoError(t, err)
+	_, err = b.Receive(transport.NoWait())
+	require.ErrorIs(t, err, ErrClosed)
 }

@@ -231,8 +231,7 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctx.Err(), false
 	}
-	until, ok := ctx.Deadline()
-	if single := ok && until.IsZero(); single && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) { // NoWait
+	if isSingle(ctx) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) {
 		return os.ErrDeadlineExceeded, false
 	}
 	if errors.Is(err, net.ErrClosed) {
