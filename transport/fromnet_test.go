@@ -290,13 +290,14 @@ func TestFromNetCloseWrite(t *testing.T) {
 // A lateDeadline is a net.Conn whose deadlines in the past take effect when late is closed.
 type lateDeadline struct {
 	net.Conn
-	begun, late, writes chan struct{}
+	begun, late, set, writes chan struct{}
 }
 
 func (c *lateDeadline) SetWriteDeadline(t time.Time) error {
 	if t == past {
 		close(c.begun)
 		<-c.late
+		defer close(c.set)
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
@@ -310,7 +311,7 @@ func (c *lateDeadline) Write(p []byte) (int, error) {
 func TestFromNetLateInterrupt(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
-	c := &lateDeadline{near, make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	c := &lateDeadline{near, make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})}
 	s := &netSocket{c: c}
 	go s.interrupt(true)
 	<-c.begun
@@ -320,10 +321,7 @@ func TestFromNetLateInterrupt(t *testing.T) {
 	case <-time.After(50 * time.Millisecond): // it waits for the interrupt
 	}
 	close(c.late)
-	go func() { // at once, where the deadline has not passed
-		<-c.writes
-		time.Sleep(50 * time.Millisecond)
-		_, _ = io.Copy(io.Discard, far)
-	}()
+	<-c.set
+	go func() { _, _ = io.Copy(io.Discard, far) }()
 	require.NotErrorIs(t, returns(t, written), ErrPoisoned)
 }

@@ -27,14 +27,7 @@ func TestLastWords(t *testing.T) {
 	for name, receive := range receive {
 		for _, own := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, own %v", name, own), func(t *testing.T) {
-				one, other := pair(t, unix.SOCK_SEQPACKET)
-				b := conn(t, other)
-				a, err := borrow(one)
-				require.NoError(t, err)
-				if own {
-					a.own()
-				}
-				defer a.Close()
+				a, b := ownedPair(t, unix.SOCK_SEQPACKET, own)
 				require.NoError(t, a.Send(ctx, []byte("unread")))
 				require.NoError(t, b.Send(ctx, []byte("first")))
 				require.NoError(t, b.Send(ctx, []byte("second")))
@@ -66,14 +59,7 @@ func TestResetBesideSend(t *testing.T) {
 		for name, send := range send {
 			for _, own := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, kind %d, own %v", name, kind, own), func(t *testing.T) {
-					one, other := pair(t, kind)
-					b := conn(t, other)
-					a, err := borrow(one)
-					require.NoError(t, err)
-					if own {
-						a.own()
-					}
-					defer a.Close()
+					a, b := ownedPair(t, kind, own)
 					require.NoError(t, a.Send(ctx, []byte("unread")))
 					require.NoError(t, b.Close())
 					if send != nil {
@@ -110,4 +96,17 @@ func TestLastWordsOfJSON(t *testing.T) {
 	require.Equal(t, "answer", got)
 	_, err = a.Recv(ctx, &got)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
+}
+
+// ownedPair is two connected Conns, the first of which is borrowed from package net, or has its socket for itself.
+func ownedPair(t *testing.T, kind int, own bool) (a, b *Conn) {
+	t.Helper()
+	one, other := pair(t, kind)
+	a, err := borrow(one)
+	require.NoError(t, err)
+	if own {
+		a.own()
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a, conn(t, other)
 }
