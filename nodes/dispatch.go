@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -44,7 +45,7 @@ func (r *route) lose(w *crewman) {
 }
 
 // dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
-func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transport.Stream, spoke func()) error {
+func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return err
@@ -69,12 +70,12 @@ func (f *Front) dispatch(ctx context.Context, tr transport.Transport, s *transpo
 	if len(data) > handoff.MaxSessionData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
-	return f.give(ctx, parcel{tr, s, state, data}, who)
+	return f.give(ctx, parcel{l, s, state, data}, who)
 }
 
 // A parcel is a session on its way to a worker.
 type parcel struct {
-	tr    transport.Transport
+	from  *Listener
 	s     *transport.Stream
 	state []byte
 	data  []byte
@@ -322,11 +323,11 @@ func (f *Front) push(k *picking, p parcel) error {
 	if err != nil {
 		return err
 	}
-	via := viaForwarder
+	via, kind := viaForwarder, f.kinds[p.from]
 	h := handoff.Header{
-		Family: f.kind.Domain, Type: f.kind.Type, Protocol: max(f.kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
+		Family: kind.Domain, Type: kind.Type, Protocol: max(kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
 	}
-	if !f.inet || len(p.state) > 0 || h.Local == nil || h.Remote == nil {
+	if !f.forwards(p) || h.Local == nil || h.Remote == nil {
 		via = viaLine
 	}
 	f.mu.Lock()
@@ -353,12 +354,18 @@ func (f *Front) push(k *picking, p parcel) error {
 		if err != nil {
 			return err
 		}
-		w.line.say(word{Topic: saySession, Plugin: p.tr.Name(), State: p.state, Data: p.data, fd: dup})
+		w.line.say(word{Topic: saySession, Plugin: p.from.tr.Name(), State: p.state, Data: p.data, fd: dup})
 	}
 	delete(f.picked, k)
 	w.awaitTaken(s)
 	w.untaken[via] = append(w.untaken[via], s)
 	return nil
+}
+
+// forwards tells whether BIND 10's form can carry a parcel: it has no place for a plug-in's name, nor for its state.
+func (f *Front) forwards(p parcel) bool {
+	kind := f.kinds[p.from].Domain
+	return (kind == syscall.AF_INET || kind == syscall.AF_INET6) && len(p.state) == 0 && p.from.tr.Name() == f.n.cfg.Transport.Name()
 }
 
 // awaitTaken bounds the time in which a worker takes a session; f.mu is held.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -23,7 +22,8 @@ const (
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
-	// Node is that of the whole: its name, where it listens, how it is published. Its Setup is not called: that is the workers' affair. A dynamic name is ErrUnnamed.
+	// Node is that of the whole: its name, where it listens (over Transports that its workers are to have, too), how it is published. Its
+	// Setup is not called: that is the workers' affair. A dynamic name is ErrUnnamed.
 	Node Config
 	// Workers is how many there are, 1 to 1024.
 	Workers int
@@ -46,10 +46,9 @@ type FrontConfig struct {
 type Front struct {
 	cfg    FrontConfig
 	n      *Node
-	l      *Listener
-	kind   handoff.Socket // of the listener, and so of what it accepts
-	inet   bool           // it is one that BIND 10's form can carry
-	chosen sync.Mutex     // one call of Choose at a time
+	l      *Listener                    // the one that is published
+	kinds  map[*Listener]handoff.Socket // what each accepts
+	chosen sync.Mutex                   // one call of Choose at a time
 
 	ctx context.Context
 	end context.CancelFunc
@@ -106,9 +105,6 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Workers < 1 || cfg.Workers > 1024 {
 		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to 1024", cfg.Workers)
 	}
-	if len(cfg.Node.Also) > 0 {
-		return nil, errors.New("a front listens on Config.Listen only, not on Config.Also")
-	}
 	if cfg.Choose == nil {
 		cfg.Choose = ByName
 	}
@@ -124,7 +120,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	}
 	f := &Front{
 		cfg: cfg, change: make(chan struct{}), crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
-		names: map[string]tenancy{}, hiring: make(chan struct{}, 1),
+		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
 	}
 	f.ctx, f.end = context.WithCancel(context.Background())
 	return f, nil
@@ -143,19 +139,16 @@ func onceMore() *exec.Cmd {
 
 func (f *Front) begin(ctx context.Context) error {
 	n := f.n
-	l, err := n.Listen(ctx, n.listenAddr())
+	listeners, err := n.listen(ctx)
+	if err == nil {
+		err = f.listens(listeners)
+	}
 	if err != nil {
-		return err
-	}
-	if err := movable(l.tr, l.l.Descriptor); err != nil {
-		return err
-	}
-	if err := f.listens(l); err != nil {
 		return err
 	}
 	f.makeRoll()
 	// Published before there are workers, which need the creation; peers that come meanwhile wait in the backlog.
-	if err := n.Publish(ctx, l); err != nil {
+	if err := n.Publish(ctx, f.l); err != nil {
 		return err
 	}
 	limit, cancel := context.WithTimeout(ctx, DefaultWorkerStart)
@@ -174,10 +167,7 @@ func (f *Front) begin(ctx context.Context) error {
 			return fmt.Errorf("the workers are not ready: %w", limit.Err())
 		}
 	}
-	if !n.background(l.serve) {
-		return ErrClosed
-	}
-	return nil
+	return n.accept(listeners)
 }
 
 // makeRoll makes a roll without names.
@@ -188,25 +178,35 @@ func (f *Front) makeRoll() {
 	}
 }
 
-// listens notes what the listener is.
-func (f *Front) listens(l *Listener) error {
-	f.l = l
-	fd, err := l.l.Descriptor()
-	if err == nil {
-		f.kind, err = handoff.Inspect(fd)
+// listens notes what the listeners are. The first is the one that is published.
+func (f *Front) listens(listeners []*Listener) error {
+	f.l = listeners[0]
+	for _, l := range listeners {
+		if err := movable(l.tr, l.l.Descriptor); err != nil {
+			return err
+		}
+		fd, err := l.l.Descriptor()
+		if err != nil {
+			return err
+		}
+		if f.kinds[l], err = handoff.Inspect(fd); err != nil {
+			return err
+		}
 	}
-	f.inet = f.kind.Domain == syscall.AF_INET || f.kind.Domain == syscall.AF_INET6
-	return err
+	return nil
 }
 
 // Name is the node's name.
 func (f *Front) Name() string { return f.n.Name() }
 
-// Addr is where the node listens.
+// Addr is where the node listens, as it is published.
 func (f *Front) Addr() transport.Addr { return f.l.Addr() }
 
-// Listener is the node's. Its end, if it breaks, leaves the node to the connections that it has.
+// Listener is the one that is published. Its end, if it breaks, leaves the node to the connections that it has.
 func (f *Front) Listener() *Listener { return f.l }
+
+// Listeners lists the open listeners, in the order in which they were opened: that of Config.Listen, then those of Config.Also.
+func (f *Front) Listeners() []*Listener { return f.n.Listeners() }
 
 // Stats are those of the front: of handshakes, those that have not come as far as a name.
 func (f *Front) Stats() Stats { return f.n.Stats() }
@@ -234,7 +234,10 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	if err != nil {
 		return wrap("shutdown", f.Name(), err)
 	}
-	err = errors.Join(f.n.Unpublish(), f.l.Close())
+	err = f.n.Unpublish()
+	for _, l := range f.Listeners() {
+		err = errors.Join(err, l.Close())
+	}
 	f.end() // nobody is replaced any more
 	f.mu.Lock()
 	var crew []*crewman

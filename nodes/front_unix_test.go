@@ -693,6 +693,9 @@ func TestStartFrontRefuses(t *testing.T) {
 		{FrontConfig{Node: Config{Host: "b", Cookie: "c"}, Workers: 1}, ErrUnnamed.Error()},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Transport: transport.NewMemory(), Listen: transport.MemoryAddr("x"), Resolver: Static{}}, Workers: 1}, "cannot be handed off"},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 2, Command: func() *exec.Cmd { return exec.Command("/bin/false") }}, "ended before it was ready"},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Also: []Endpoint{{}}}, Workers: 1}, "Also[0]"},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{},
+			Also: []Endpoint{{Addr: transport.MemoryAddr("x"), Transport: transport.NewMemory()}}}, Workers: 1}, "cannot be handed off"},
 	} {
 		_, err := StartFront(patience(t), tt.cfg)
 		require.ErrorContains(t, err, tt.want)

@@ -66,10 +66,10 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedF
 // fill makes what the front has beside the node.
 func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 	f := g.f
-	if len(g.node.listeners) != 1 {
-		return &StateError{"listener", fmt.Errorf("%w: a front has one, and this one %d", ErrState, len(g.node.listeners))}
+	if len(g.node.listeners) == 0 {
+		return &StateError{"listener", fmt.Errorf("%w: a front has one, and this one none", ErrState)}
 	}
-	if err := f.listens(g.node.listeners[0]); err != nil {
+	if err := f.listens(g.node.listeners); err != nil {
 		return err
 	}
 	for i := range s.crew {

@@ -294,7 +294,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 		e.Value.(*opening).spoke = true
 	}
 	if l.n.front != nil {
-		return nil, l.n.front.dispatch(ctx, l.tr, s, spoke)
+		return nil, l.n.front.dispatch(ctx, l, s, spoke)
 	}
 	p, err := l.n.respond(ctx, s, a, spoke)
 	if err != nil {

@@ -32,35 +32,50 @@ func (n *Node) Start(ctx context.Context) error {
 }
 
 func (n *Node) join(ctx context.Context) error {
+	var listeners []*Listener
 	if n.cfg.Name != "" {
-		l, err := n.Listen(ctx, n.listenAddr())
-		if err != nil {
+		var err error
+		if listeners, err = n.listen(ctx); err != nil {
 			return err
 		}
-		if err := n.Publish(ctx, l); err != nil {
+		if err := n.Publish(ctx, listeners[0]); err != nil {
 			return err
 		}
-		listeners := []*Listener{l}
-		for _, at := range n.cfg.Also {
-			l, err := n.ListenOn(ctx, at.Transport, at.Addr)
-			if err != nil {
-				return err
-			}
-			listeners = append(listeners, l)
-		}
-		if err := n.setup(); err != nil {
-			return err
-		}
-		for _, l := range listeners {
-			if !n.background(l.serve) {
-				return ErrClosed
-			}
-		}
-	} else if err := n.setup(); err != nil {
+	}
+	if err := n.setup(); err != nil {
+		return err
+	}
+	if err := n.accept(listeners); err != nil {
 		return err
 	}
 	for _, c := range n.connections() {
 		n.attach(c)
+	}
+	return nil
+}
+
+// listen opens the listeners of Config.Listen, which is the first, and Config.Also.
+func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
+	l, err := n.Listen(ctx, n.listenAddr())
+	if err != nil {
+		return nil, err
+	}
+	listeners := []*Listener{l}
+	for _, at := range n.cfg.Also {
+		if l, err = n.ListenOn(ctx, at.Transport, at.Addr); err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, l)
+	}
+	return listeners, nil
+}
+
+// accept begins to accept.
+func (n *Node) accept(listeners []*Listener) error {
+	for _, l := range listeners {
+		if !n.background(l.serve) {
+			return ErrClosed
+		}
 	}
 	return nil
 }

@@ -267,7 +267,11 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 // carriers are the plug-ins that a node finds: see Node.carrier.
 func carriers(cfg Config) []string {
 	names := []string{transport.TCP().Name(), transport.Unix().Name()}
-	for _, tr := range append([]transport.Transport{cfg.Transport}, cfg.Transports...) {
+	all := append([]transport.Transport{cfg.Transport}, cfg.Transports...)
+	for _, at := range cfg.Also {
+		all = append(all, at.Transport)
+	}
+	for _, tr := range all {
 		if tr != nil {
 			names = append(names, tr.Name())
 		}

@@ -39,7 +39,6 @@ func TestAlsoRefused(t *testing.T) {
 	for _, flags := range [][]string{
 		{"--also", "udp:127.0.0.1:1"}, {"--also", "127.0.0.1:1"}, {"--also", "tcp:here:1"}, {"--also", "tcp:unix:/x"}, {"--also", "tcp:"},
 		{"--also", "tls:127.0.0.1:1"},                       // with which certificate
-		{"--also", "tcp:127.0.0.1:1", "--workers", "2"},     // one process only
 		{"--also", "tcp:127.0.0.1:1", "--tls-optfile", "x"}, // for nothing
 	} {
 		var out, errOut bytes.Buffer

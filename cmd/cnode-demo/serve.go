@@ -53,10 +53,9 @@ cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_F
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
 
---also TRANSPORT:ADDRESS, which may be repeated, and is not for a node with workers, listens at a further address, over another transport or the same: nodes of both
-kinds can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper
-names one port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over
---transport.
+--also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds
+can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one
+port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
 
 --polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret

@@ -34,8 +34,6 @@ func (w *workers) check(o *options) error {
 		return usagef("--dispatch %q: want name or least", w.dispatch)
 	case w.number > 0 && (o.virtual.trace != "" || o.virtual.fault != ""):
 		return usagef("--trace and --fault are for one process, without --workers")
-	case w.number > 0 && len(o.also.given) > 0:
-		return usagef("--also is for one process, without --workers")
 	}
 	return nil
 }
@@ -56,7 +54,9 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		return err
 	}
 	defer c.close()
+	listeners := f.Listeners()
 	printReady(out, errOut, f.Name(), f.Addr())
+	o.also.announce(out, listeners[1:])
 	notifyManager()
 	if warning := unreachable(ctx, f.Name(), f.Addr()); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
@@ -64,9 +64,9 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 	select {
 	case <-ctx.Done():
 	case <-c.moved:
-	case <-f.Listener().Done(): // nobody could reach the node any more
+	case l := <-firstDone(listeners): // some could not reach the node any more
 		if !c.finish() {
-			return errors.Join(f.Listener().Err(), f.Close())
+			return errors.Join(l.Err(), f.Close())
 		}
 	}
 	if c.finish() {
@@ -109,7 +109,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 		if staged, err = nodes.RestoreFront(cfg, state, fds); err != nil {
 			return nil, err
 		}
-		if err = o.succession.listens(cfg.Node, []*nodes.Listener{staged.Front().Listener()}); err != nil {
+		if err = o.succession.listens(cfg.Node, staged.Front().Listeners()); err != nil {
 			return nil, errors.Join(err, staged.Discard())
 		}
 		return staged, nil

@@ -52,15 +52,20 @@ func startAt(t *testing.T, r otp.Release, epmd int, path string, fixed int) *otp
 		ExtraArgs: []string{"-dist_listen", "false", "-erl_epmd_port", fmt.Sprint(fixed)}})
 }
 
-// The same with the program, serve --also.
+// The same with the program, serve --also, by one process and by several.
 func TestMigrationOfServe(t *testing.T) {
+	t.Run("one process", func(t *testing.T) { testMigrationOfServe(t) })
+	t.Run("workers", func(t *testing.T) { testMigrationOfServe(t, "--workers", "2") })
+}
+
+func testMigrationOfServe(t *testing.T, flags ...string) {
 	r := otp.Releases(t)[0]
 	a := newAuthority(t)
 	path := a.mutual(t, a.sign(t, want{}))
 	port := r.Epmd(t)
 	name := uniqueName()
-	cmd := exec.Command(demo(t), "serve", "--name", name, "--cookie", otp.DefaultCookie, "--also", "tls:127.0.0.1:0", "--tls-optfile", path,
-		"--epmd", fmt.Sprintf("127.0.0.1:%d", port))
+	cmd := exec.Command(demo(t), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--also", "tls:127.0.0.1:0",
+		"--tls-optfile", path, "--epmd", fmt.Sprintf("127.0.0.1:%d", port)}, flags...)...)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	var complaints recorder

@@ -1,0 +1,74 @@
+//go:build unix
+
+package nodes
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A front with several addresses is one node at each of them, and stays so when it moves.
+func TestFrontAlso(t *testing.T) {
+	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	w := newFrontWorld(t, 2, func(cfg *FrontConfig) {
+		cfg.Node.Also = []Endpoint{{Addr: transport.UnixAddr(t.TempDir() + "/front"), Transport: transport.Unix()}, {Addr: loopback}}
+	})
+	at := func(i int) Endpoint {
+		l := w.f.Listeners()[i]
+		return Endpoint{Addr: l.Addr(), Transport: l.Transport()}
+	}
+	var joe ei.Term
+	for round := range 2 {
+		require.Len(t, w.f.Listeners(), 3)
+		require.Equal(t, w.f.Addr(), at(0).Addr)
+		require.Equal(t, []string{"unix", "tcp"}, []string{at(1).Transport.Name(), at(2).Transport.Name()})
+		for i := range 3 {
+			n, err := New(Config{Name: fmt.Sprintf("peer%d%d@127.0.0.1", round, i), Cookie: "secret", Resolver: Static{frontName: at(i)}})
+			require.NoError(t, err)
+			require.NoError(t, n.Start(patience(t)))
+			t.Cleanup(func() { require.NoError(t, n.Close()) })
+			require.Contains(t, pids(w.f), w.worker(n))
+			require.Equal(t, at(i).Addr.String(), n.Conn(frontName).Stream().RemoteAddr().String())
+			if joe == nil {
+				joe = w.rpc(n, "start", ei.Atom("joe"))
+			}
+			require.Equal(t, joe, w.rpc(n, "whereis", ei.Atom("joe")))
+		}
+		w.move()
+	}
+	listeners := w.f.Listeners()
+	require.NoError(t, w.f.Shutdown(patience(t)))
+	for _, l := range listeners {
+		require.ErrorIs(t, l.Err(), ErrClosed)
+	}
+}
+
+// pids are the processes of a front's workers.
+func pids(f *Front) (list []int) {
+	for _, w := range f.Workers() {
+		list = append(list, w.PID)
+	}
+	return list
+}
+
+// What takes a worker over says that it knows the plug-ins of all addresses.
+func TestCarriers(t *testing.T) {
+	require.Equal(t, []string{"tcp", "unix"}, carriers(Config{Also: []Endpoint{{}}}))
+	named := func(name string) transport.Transport { return renamed{transport.TCP(), name} }
+	cfg := Config{Transport: named("memory"), Also: []Endpoint{{Transport: named("also")}}, Transports: []transport.Transport{named("other")}}
+	require.ElementsMatch(t, []string{"tcp", "unix", "memory", "also", "other"}, carriers(cfg))
+}
+
+// A renamed is a transport under another name.
+type renamed struct {
+	transport.Transport
+	name string
+}
+
+func (r renamed) Name() string { return r.name }
