@@ -47,6 +47,8 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 				s.orphans = append(s.orphans, bs.bonds[0])
 			}
 		} else {
+			watchers := &bs.bonds[0].watchers
+			*watchers = slices.DeleteFunc(*watchers, func(w watcherState) bool { return n.procs.isPrivate(w.pid) })
 			s.mailboxes = append(s.mailboxes, bs)
 		}
 	}

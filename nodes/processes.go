@@ -111,6 +111,12 @@ func (p *processes) local(pid ei.Pid) *Mailbox {
 	return nil
 }
 
+// isPrivate tells whether a process is a call in progress.
+func (p *processes) isPrivate(pid ei.Pid) bool {
+	b := p.local(pid)
+	return b != nil && b.private
+}
+
 func (p *processes) named(name ei.Atom) *Mailbox {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -281,6 +281,22 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, restored.Whereis("two"))
 }
 
+// A call that waits for a process of its own node ends with the old process, and leaves nothing at the one that it watches.
+func TestUpgradeBesideCallHere(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	b := box(t, n)
+	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), b.Pid(), "hello") })
+	_, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	next := upgrade(t, n)
+	require.ErrorIs(t, (<-call).err, ErrMoved)
+	heir := next.procs.local(b.Pid())
+	heir.mu.Lock()
+	defer heir.mu.Unlock()
+	require.Empty(t, heir.watchers)
+}
+
 // What Setup links and monitors in a node that is being restored counts, as in one that starts, and does not wait.
 func TestUpgradeBondsOfSetup(t *testing.T) {
 	w := newWorld(t, "tcp")
