@@ -37,7 +37,7 @@ A serve with --fault or --trace cannot move.`,
   cnode-demo upgrade cnode@127.0.0.1 --binary ./cnode-demo-new`,
 		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout())
+			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&binary, "binary", "", "`PATH` of the program to start (default: the file now at the running one's own path)")
@@ -50,7 +50,7 @@ var (
 	errWorkersUnsaid = errors.New("what has become of its workers it has not said")
 )
 
-func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer) error {
+func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 		return err
 	}
 	if len(words) > 3 && words[3] == askWorkers {
-		return awaitWorkers(ctx, name)
+		return awaitWorkers(ctx, name, errOut)
 	}
 	return nil
 }
@@ -90,10 +90,23 @@ func upgrade(ctx context.Context, o *options, name, binary string, out io.Writer
 // crewLimit bounds the wait for the upgrade of all workers, which have limits of their own.
 const crewLimit = 10 * time.Minute
 
+// sayAfter is how long a person looks at a command that says nothing.
+const sayAfter = 2 * time.Second
+
 // awaitWorkers asks the new process what has become of the workers.
-func awaitWorkers(ctx context.Context, name string) error {
+func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, crewLimit)
 	defer cancel()
+	said := make(chan struct{})
+	say := time.AfterFunc(sayAfter, func() {
+		defer close(said)
+		fmt.Fprintf(errOut, "upgrade: waiting for the workers of %s; they go on without this command, too\n", name)
+	})
+	defer func() {
+		if !say.Stop() {
+			<-said
+		}
+	}()
 	ch, err := dialControl(ctx, name)
 	var words []string
 	if err == nil {

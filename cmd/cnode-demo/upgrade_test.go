@@ -298,7 +298,8 @@ func TestUpgradeInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	ended := make(chan error, 1)
-	go func() { ended <- upgrade(ctx, &options{transport: "tcp", logLevel: "off"}, name, "", io.Discard) }()
+	errOut, says := io.Pipe()
+	go func() { ended <- upgrade(ctx, &options{transport: "tcp", logLevel: "off"}, name, "", io.Discard, says) }()
 	for _, want := range []string{"upgrade", askWorkers} {
 		conn, err := control.Accept(t.Context())
 		require.NoError(t, err)
@@ -312,6 +313,9 @@ func TestUpgradeInterrupted(t *testing.T) {
 			require.NoError(t, v.Answer(t.Context(), "upgraded", "1", "2", askWorkers))
 		}
 	}
+	said, err := bufio.NewReader(errOut).ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, said, "waiting for the workers of "+name)
 	interrupt()
 	select {
 	case err := <-ended:
