@@ -287,3 +287,19 @@ func TestConnNoWait(t *testing.T) {
 		})
 	}
 }
+
+// While a Call reads from the connection nothing can be had of it at once.
+func TestConnNoWaitBesideCall(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	call := async(func() (ei.Term, error) { return ca.Call(w.ctx(), "m", "f") })
+	_, err := cb.Receive(w.ctx())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(ca.rd.busy) == 1 }, tooLong, tick)
+	soon(t, "Receive", func() {
+		_, err := ca.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+	require.NoError(t, cb.Close())
+	require.Error(t, (<-call).err)
+}

@@ -60,7 +60,7 @@ func (g *gate) isShut() bool {
 	return g.closed
 }
 
-// pass waits until the gate is open.
+// pass waits until the gate is open. Under transport.NoWait it has to be: os.ErrDeadlineExceeded.
 func (g *gate) pass(ctx context.Context) error {
 	for {
 		shut, change := g.state()
@@ -69,8 +69,8 @@ func (g *gate) pass(ctx context.Context) error {
 		}
 		select {
 		case <-change:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-cancelled(ctx):
+			return errOf(ctx)
 		}
 	}
 }

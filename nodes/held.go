@@ -21,9 +21,9 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 			continue
 		}
 		select {
-		case <-change:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-change: // it is open, or somebody is to look again
+		case <-cancelled(ctx):
+			return errOf(ctx)
 		}
 	}
 }

@@ -118,8 +118,8 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 		b.mu.Unlock()
 		select {
 		case <-change:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-cancelled(ctx):
+			return errOf(ctx)
 		}
 	}
 }

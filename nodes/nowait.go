@@ -1,6 +1,10 @@
 package nodes
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"os"
+)
 
 // isSingle tells transport.NoWait, and what is derived from it: such a context never ends, and nobody waits under it.
 func isSingle(ctx context.Context) bool {
@@ -17,3 +21,6 @@ func cancelled(ctx context.Context) <-chan struct{} {
 	close(c)
 	return c
 }
+
+// errOf is why nobody waits any more once cancelled is closed.
+func errOf(ctx context.Context) error { return cmp.Or(ctx.Err(), os.ErrDeadlineExceeded) }

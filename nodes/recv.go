@@ -116,8 +116,8 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 		default: // a Call reads, until its next message
 			select {
 			case c.rd.busy <- struct{}{}:
-			case <-ctx.Done():
-				return wrap("receive from", c.peer.Name, ctx.Err())
+			case <-cancelled(ctx):
+				return wrap("receive from", c.peer.Name, errOf(ctx))
 			}
 		}
 		err := c.receiveUnread(ctx, m)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // duplicates is what the other process gets.
@@ -279,6 +281,28 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, a.Ref == ref || b.Ref == ref)
 	require.Nil(t, restored.Whereis("two"))
+}
+
+// Who does not want to wait does not wait for the end of a freeze either.
+func TestFreezeNoWait(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer, n := w.started("peer"), w.started("front")
+	b, other, there := box(t, n), box(t, n), box(t, peer)
+	_, err := n.Connect(w.ctx(), "peer@test")
+	require.NoError(t, err)
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	soon(t, "all that does not wait", func() {
+		for _, to := range []ei.Pid{other.Pid(), there.Pid()} {
+			require.ErrorIs(t, b.Send(transport.NoWait(), to, "not sent"), os.ErrDeadlineExceeded)
+			require.ErrorIs(t, b.Link(transport.NoWait(), to), os.ErrDeadlineExceeded)
+		}
+		_, err := b.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+	f.Thaw()
+	require.NoError(t, b.Send(transport.NoWait(), there.Pid(), "sent"))
+	require.Equal(t, ei.Binary("sent"), term(t, there))
 }
 
 // A call that waits for a process of its own node ends with the old process, and leaves nothing at the one that it watches.
