@@ -26,7 +26,8 @@ type FrozenConn struct {
 // Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. Until they have, the connection is read
 // by turns, as in Node.Freeze, for they may wait for the peer. After an error everything goes on. So a function or a Server.Call that
 // freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own
-// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed.
+// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed; handoff.ErrBusy
+// while another Freeze goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
