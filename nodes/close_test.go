@@ -222,6 +222,49 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }
 
+// What runs while a node is shut down may count on a cast of its own to a server that it asks next.
+func TestShutdownServesCasts(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	var heard ei.Term
+	srv, err := b.Serve("srv", Server{
+		Cast: func(_ context.Context, r ei.Term) { heard = r },
+		Call: func(context.Context, *Call) (any, error) { return heard, nil },
+	}, nil)
+	require.NoError(t, err)
+	running, proceed := make(chan struct{}), make(chan struct{})
+	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
+		close(running)
+		<-proceed
+		self, err := b.NewMailbox(nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := self.Send(ctx, srv.Pid(), ei.Tuple{ei.Atom("$gen_cast"), ei.Atom("written")}); err != nil {
+			return nil, err
+		}
+		for taken := false; !taken; time.Sleep(tick) { // by itself, before anybody asks
+			srv.mu.Lock()
+			taken = srv.first == len(srv.queue)
+			srv.mu.Unlock()
+		}
+		return b.Call(ctx, srv.Pid(), ei.Atom("read"))
+	})
+	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
+	arrives(t, running, "the function")
+	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+	require.Eventually(t, func() bool {
+		b.procs.mu.Lock()
+		defer b.procs.mu.Unlock()
+		return b.procs.drains
+	}, tooLong, tick)
+	close(proceed)
+	r := arrives(t, worked, "the result")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Atom("written"), r.v)
+	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
+
 // Everything that was sent before Shutdown arrives, although the peer sends all the time.
 func TestShutdownFlushes(t *testing.T) {
 	for _, kind := range kinds {

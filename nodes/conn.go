@@ -146,6 +146,13 @@ func (c *Conn) failed(err error) error {
 // mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
 // wait for the end. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error, count *tally) (first bool) {
+	if first = c.noteEnd(err, count); first && c.part == 0 {
+		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
+	}
+	return first
+}
+
+func (c *Conn) noteEnd(err error, count *tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -164,9 +171,6 @@ func (c *Conn) mark(err error, count *tally) (first bool) {
 	close(c.done)
 	c.endPassing()
 	c.ticks.end()
-	if c.part == 0 {
-		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
-	}
 	return true
 }
 

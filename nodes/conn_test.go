@@ -288,6 +288,29 @@ func TestConnNoWait(t *testing.T) {
 	}
 }
 
+// Nor does it wait for a peer that is about to come, or for who is connecting to one.
+func TestConnectingNoWait(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a := w.node("alice")
+	l, err := a.Listen(w.ctx(), w.addr("alice"))
+	require.NoError(t, err)
+	soon(t, "Accept", func() {
+		_, err := l.Accept(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
+	bob := w.ambush("bob@test")
+	ctx, cancel := context.WithCancel(w.ctx())
+	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
+	bob.accept()
+	soon(t, "Send", func() {
+		b, err := a.NewMailbox(nil)
+		require.NoError(t, err)
+		require.ErrorIs(t, b.SendName(transport.NoWait(), "bob@test", "x", "not sent"), os.ErrDeadlineExceeded)
+	})
+	cancel()
+	require.ErrorIs(t, arrives(t, connected, "Connect").err, context.Canceled)
+}
+
 // While a Call reads from the connection nothing can be had of it at once.
 func TestConnNoWaitBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")

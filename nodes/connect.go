@@ -144,8 +144,11 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		select {
 		case <-change:
 		case <-pause:
-		case <-ctx.Done():
+		case <-cancelled(ctx):
 			n.forget(name)
+			if ctx.Err() == nil {
+				return nil, false, errOf(ctx)
+			}
 			return nil, false, because(ctx, err)
 		}
 	}

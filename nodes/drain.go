@@ -93,13 +93,13 @@ func (p *processes) busy(here bool) bool {
 }
 
 // begin is busy for the server of a mailbox, which is about to take its next message. While servers rest it waits, but not where a process
-// of this node has asked something of the server and others run, who may wait for the answer: those are to finish. Once nobody runs nobody
-// begins.
+// of this node has asked something of the server and others run, who may wait for the answer: those are to finish. While the node drains
+// it is so with whatever a process of this node has sent: what is asked next counts on that. Once nobody runs nobody begins.
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.state()
 		switch {
-		case !shut && !p.busy(b.isAsked()):
+		case !shut && !p.busy(b.isAsked() || b.nextIsHere()):
 			return false
 		case !shut && !p.resting.isShut():
 			return true
@@ -123,6 +123,13 @@ func (b *Mailbox) isAsked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asked != nil
+}
+
+// nextIsHere tells whether the oldest unread message is of a process of this node.
+func (b *Mailbox) nextIsHere() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.first < len(b.queue) && b.queue[b.first].conn == nil
 }
 
 // settled waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call, and

@@ -2,7 +2,10 @@ package nodes
 
 import (
 	"context"
+	"io"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,6 +58,32 @@ func TestDynamicName(t *testing.T) {
 			require.NoError(t, e.Close())
 			require.Eventually(t, func() bool { return tableSize(b) == 0 }, tooLong, tick)
 		})
+	}
+}
+
+// A Logger may ask the node that logs.
+func TestLoggerAsksNode(t *testing.T) {
+	w := newWorld(t, "memory")
+	w.started("bob")
+	var d *Node
+	var told sync.Map
+	d = w.node("", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if d != nil && a.Key == slog.MessageKey {
+				c := d.Conn("bob@test")
+				told.Store(a.Value.String(), d.Name() != "" && (c == nil || c.Err() != nil))
+			}
+			return a
+		}}))
+	})
+	soon(t, "all of it", func() {
+		c, err := d.Connect(w.ctx(), "bob@test")
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	})
+	for _, message := range []string{"named by peer", "node down"} {
+		ok, _ := told.Load(message)
+		require.Equal(t, true, ok, message)
 	}
 }
 

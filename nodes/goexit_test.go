@@ -43,6 +43,7 @@ func TestHandlerGoexit(t *testing.T) {
 		w := newWorld(t, "memory")
 		n := w.started("alice")
 		p := w.peer(n.Listeners()[0], role("wire@test"))
+		isRead(p) // the connection is up on both sides
 		b := box(t, n)
 		for range 3 {
 			h, err := n.Handle("", exits, &MailboxOptions{TrapExit: true})
@@ -118,5 +119,42 @@ func TestCheckPeerGoexit(t *testing.T) {
 		_, err = b.Connect(w.ctx(), "alice@test")
 		require.Error(t, err)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	}
+}
+
+// One that does so only when it is ended leaves no socket behind either.
+func TestCheckPeerGoexitLate(t *testing.T) {
+	w := newWorld(t, "tcp")
+	checks := make(chan struct{}, 1)
+	a := w.started("alice", func(cfg *Config) {
+		cfg.CheckPeer = func(ctx context.Context, _ string) error { checks <- struct{}{}; <-ctx.Done(); runtime.Goexit(); return nil }
+	})
+	bob := w.ambush("bob@test")
+	ctx, cancel := context.WithCancel(w.ctx())
+	defer cancel()
+	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
+	p := bob.accept()
+	answered := async(func() (any, error) { p.respond(role("bob@test"), "ok"); return nil, nil })
+	arrives(t, checks, "the check")
+	cancel()
+	require.ErrorIs(t, arrives(t, connected, "Connect").err, context.Canceled)
+	arrives(t, answered, "the peer's side")
+	p.gone()
+}
+
+func TestHandoverGoexit(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Handover = func(context.Context) ([]byte, error) { runtime.Goexit(); return nil, nil }
+	})
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	for range 2 {
+		ended := make(chan int, 1)
+		go func() {
+			defer func() { ended <- 1 }()
+			_, _ = n.Freeze(w.ctx())
+		}()
+		arrives(t, ended, "the end of Freeze")
+		isRead(p)
 	}
 }

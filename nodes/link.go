@@ -241,6 +241,9 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 
 // SendExit sends an exit signal to a process, which with reason kill cannot trap it. It is erlang:exit/2.
 func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
+	if b.ended() {
+		return wrap("exit", string(to.Node), b.Err())
+	}
 	raw, err := ei.Append(nil, reason)
 	if err != nil {
 		return wrap("exit", string(to.Node), err)

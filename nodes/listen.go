@@ -106,8 +106,13 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	select {
 	case c := <-l.up:
 		return c, nil
-	case <-ctx.Done():
-		return nil, wrap("accept", "", ctx.Err())
+	default:
+	}
+	select {
+	case c := <-l.up:
+		return c, nil
+	case <-cancelled(ctx):
+		return nil, wrap("accept", "", errOf(ctx))
 	case <-l.ctx.Done():
 		return nil, wrap("accept", "", context.Cause(l.ctx))
 	}

@@ -270,13 +270,20 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere. Its node is connected to if need be. To a local
 // process it waits while that one's mailbox is full, to a remote one while the connection's queue is. A process that does not exist
-// swallows it, as in Erlang.
+// swallows it, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as it ends may come behind its
+// exit signals.
 func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
+	if b.ended() {
+		return wrap("send to", string(to.Node), b.Err())
+	}
 	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
 }
 
 // SendName is Send to a registered name of a node.
 func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
+	if b.ended() {
+		return wrap("send to", node, b.Err())
+	}
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 

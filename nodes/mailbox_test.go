@@ -160,11 +160,20 @@ func TestMailboxReceive(t *testing.T) {
 	b = box(t, a)
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), "last"))
 	require.NoError(t, b.Close())
-	require.NoError(t, b.Send(w.ctx(), b.Pid(), "too late"))
+	other := box(t, a)
+	require.NoError(t, other.Send(w.ctx(), b.Pid(), "too late"))
 	require.Equal(t, ei.Binary("last"), term(t, b))
 	_, err := b.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
+	require.NoError(t, a.Register("other", other))
 	var e *ExitError
+	for _, err := range []error{ // who has ended says nothing any more
+		b.Send(w.ctx(), other.Pid(), 1), b.SendName(w.ctx(), a.Name(), "other", 1), b.SendExit(w.ctx(), other.Pid(), "x"),
+	} {
+		require.ErrorAs(t, err, &e)
+	}
+	require.Zero(t, unread(other))
+	require.NoError(t, other.Err())
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, ei.Atom("normal"), e.Reason)
 	require.Equal(t, ei.Atom("normal"), exited(t, b))

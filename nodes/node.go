@@ -126,13 +126,17 @@ func (n *Node) self() dist.Self {
 // takeName makes the name that a peer has given to a dynamic node its own.
 func (n *Node) takeName(p dist.Peer) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.name == "" {
+	named := n.name == ""
+	if named {
 		n.name, n.creation = p.SelfName, p.SelfCreation
-		n.log.Info("named by peer", "name", n.name, "peer", p.Name)
 	}
-	if n.name != p.SelfName {
+	agreed := n.name == p.SelfName
+	n.mu.Unlock()
+	switch {
+	case !agreed:
 		return errNamed
+	case named: // a Logger may ask for the name
+		n.log.Info("named by peer", "name", p.SelfName, "peer", p.Name)
 	}
 	return nil
 }
@@ -279,7 +283,8 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is
 // closed. While any of them runs, what processes of this node call here is served, for they may wait for it: functions, Handlers, and
 // Servers, with all that these have got before. A cast to a Server of this node that no call follows may be dropped, and what another node
-// calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned.
+// calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned: so it is for a function,
+// Handler or Server that calls Shutdown, and is waited for, unless on a goroutine of its own.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if err := n.lastThaw(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)

@@ -40,19 +40,22 @@ func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake shakin
 		defer func() { done <- o }()
 		o.c, o.err = shake(func(s *transport.Stream) { stream <- s })
 	}()
-	select {
-	case o := <-done:
+	over := func(o outcome) (*Conn, error) {
 		if o.err == errGoexit && len(stream) > 0 { // nobody else has closed it
 			o.err = errors.Join(o.err, quietly((<-stream).Close()))
 		}
 		return o.c, o.err
+	}
+	select {
+	case o := <-done:
+		return over(o)
 	case <-ctx.Done():
 	}
 	t := time.NewTimer(overtime)
 	defer t.Stop()
 	select {
 	case o := <-done:
-		return o.c, o.err
+		return over(o)
 	case <-t.C:
 	}
 	var err error = &transport.CallbackError{Callback: "Connect", Err: transport.ErrUnresponsive}
@@ -66,7 +69,7 @@ func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake shakin
 	t.Reset(afterClose)
 	select {
 	case o := <-done: // with the better error, perhaps
-		return o.c, o.err
+		return over(o)
 	case <-t.C:
 		return nil, because(ctx, err)
 	}

@@ -69,9 +69,14 @@ func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 	case !n.moving.CompareAndSwap(false, true):
 		err = handoff.ErrBusy
 	default:
-		if err = f.freeze(ctx); err != nil {
-			f.Thaw()
-		}
+		stands := false
+		defer func() { // also when Config.Handover panics, or ends its goroutine
+			if !stands {
+				f.Thaw()
+			}
+		}()
+		err = f.freeze(ctx)
+		stands = err == nil
 	}
 	if err != nil {
 		return nil, wrap("freeze", n.Name(), err)
@@ -118,7 +123,7 @@ func (f *Frozen) refuse() error {
 		}
 	}
 	for _, l := range listeners {
-		if err := movable(l.tr, l.l.Descriptor); err != nil {
+		if err := movable(l.tr, l.l.Descriptor); err != nil && l.Err() == nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
 	}
