@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // freezeBudget is how long a connection may take to come to rest. A plug-in that does not come back in that time keeps its connection here.
@@ -34,7 +35,7 @@ func (c *Conn) sitOut() {
 // haltReader stops the reader between two messages, and takes its token.
 func (c *Conn) haltReader(ctx context.Context) error {
 	if !c.rd.halt.shut() {
-		return ErrBusy
+		return handoff.ErrBusy
 	}
 	c.endPassing()
 	err := c.s.PauseRead(ctx)

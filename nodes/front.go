@@ -167,7 +167,10 @@ func (f *Front) begin(ctx context.Context) error {
 			return fmt.Errorf("the workers are not ready: %w", limit.Err())
 		}
 	}
-	return n.accept(listeners)
+	for _, l := range listeners {
+		l.serve()
+	}
+	return n.ending()
 }
 
 // makeRoll makes a roll without names.

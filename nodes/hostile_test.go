@@ -167,6 +167,22 @@ func TestCrowdOfSilentPeers(t *testing.T) {
 	}
 }
 
+// Config.MaxHandshakes counts those of all listeners together.
+func TestCrowdOverAllListeners(t *testing.T) {
+	w := newWorld(t, "tcp")
+	failed, hear := failures()
+	also := []Endpoint{{Addr: w.addr("also")}, {Addr: w.addr("too")}}
+	b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout, cfg.MaxHandshakes, cfg.Also = time.Hour, 1, also })
+	for i, l := range b.Listeners() {
+		w.wire(l)
+		if i > 0 {
+			require.ErrorIs(t, arrives(t, failed, "the end of the one before"), errCrowded)
+		}
+	}
+	_, err := b.Listeners()[0].Accept(w.ctx())
+	require.ErrorIs(t, err, ErrBusy, "the node does so itself")
+}
+
 // Who drips its handshake byte by byte has no more time than others.
 func TestDrippingPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

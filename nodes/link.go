@@ -22,17 +22,9 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
 	}
-	var c *Conn
-	if string(pid.Node) != b.n.Name() {
-		var err error
-		if c, err = b.n.connection(ctx, string(pid.Node)); err != nil {
-			return wrap("link", string(pid.Node), err)
-		}
-	} else {
-		var err error
-		if c, err = b.n.across(ctx, pid, ""); err != nil {
-			return wrap("link", string(pid.Node), err)
-		}
+	c, err := b.n.way(ctx, string(pid.Node), pid, "")
+	if err != nil {
+		return wrap("link", string(pid.Node), err)
 	}
 	return wrap("link", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		if b.ended() {
@@ -272,28 +264,21 @@ func exitReason(reason ei.Term) ei.Raw {
 
 // exit2 gets an EXIT2 to a process here or elsewhere, connecting if need be.
 func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
-	node := string(ctl.To.Node)
-	if node == n.Name() {
-		if c, err := n.across(ctx, ctl.To, ""); err != nil || c != nil {
-			if err == nil {
-				err = c.sendSignal(ctx, ctl)
-			}
-			return err
-		}
-		if err := n.unfrozen(ctx); err != nil {
-			return err
-		}
-		b := n.procs.local(ctl.To)
-		if b != nil && !b.exitSignal(ctl.From, ctl.Reason, true, nil) || n.hasMoved() && b == nil {
-			return ErrMoved
-		}
-		return nil
+	c, err := n.way(ctx, string(ctl.To.Node), ctl.To, "")
+	switch {
+	case err != nil:
+		return err
+	case c != nil:
+		return c.sendSignal(ctx, ctl)
 	}
-	c, err := n.connection(ctx, node)
-	if err != nil {
+	if err := n.unfrozen(ctx); err != nil {
 		return err
 	}
-	return c.sendSignal(ctx, ctl)
+	b := n.procs.local(ctl.To)
+	if b != nil && !b.exitSignal(ctl.From, ctl.Reason, true, nil) || n.hasMoved() && b == nil {
+		return ErrMoved
+	}
+	return nil
 }
 
 // sendSignal sends a signal in the form that the peer has agreed to, if there is one.

@@ -24,14 +24,19 @@ type Listener struct {
 	mu     sync.Mutex
 	halt   gate        // shut: the node is being frozen
 	serves atomic.Bool // Start accepts here
-	open   list.List   // *opening, oldest first
 	begun  bool
 	runs   int         // goroutines that accept
 	ran    sync.Cond   // of mu: one of them has ended
 	quick  atomic.Bool // the last handshake was: the next one is done on the goroutine that accepts
 }
 
-// An opening is a handshake in progress that a peer has started.
+// Openings are the handshakes in progress that peers have started, over whichever listener.
+type openings struct {
+	mu   sync.Mutex
+	list list.List // *opening, oldest first
+}
+
+// An opening is one of them.
 type opening struct {
 	cancel context.CancelCauseFunc
 	spoke  bool
@@ -92,8 +97,11 @@ func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
 // Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and told to
-// Config.HandshakeFailed; they are no errors of the listener. It is ei_accept.
+// Config.HandshakeFailed; they are no errors of the listener. It is ei_accept. ErrBusy where Start accepts.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
+	if l.serves.Load() {
+		return nil, wrap("accept", "", ErrBusy)
+	}
 	l.begin()
 	select {
 	case c := <-l.up:
@@ -228,10 +236,11 @@ func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.
 // admit makes room for one more handshake.
 func (l *Listener) admit() (context.Context, *list.Element) {
 	ctx, cancel := context.WithCancelCause(l.ctx)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open.Len() >= l.n.cfg.MaxHandshakes {
-		oldest := l.open.Front()
+	o := &l.n.openings
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.list.Len() >= l.n.cfg.MaxHandshakes {
+		oldest := o.list.Front()
 		for e := oldest; e != nil; e = e.Next() {
 			if !e.Value.(*opening).spoke {
 				oldest = e
@@ -239,9 +248,9 @@ func (l *Listener) admit() (context.Context, *list.Element) {
 			}
 		}
 		oldest.Value.(*opening).cancel(errCrowded)
-		l.open.Remove(oldest)
+		o.list.Remove(oldest)
 	}
-	return ctx, l.open.PushBack(&opening{cancel: cancel})
+	return ctx, o.list.PushBack(&opening{cancel: cancel})
 }
 
 // handshake brings one accepted stream up, and hands it to Accept. h is what the front counts it by, in a worker.
@@ -257,10 +266,10 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		return l.shake(actx, e, s, a)
 	})
 	n.settled(a)
-	l.mu.Lock()
+	n.openings.mu.Lock()
 	e.Value.(*opening).cancel(nil)
-	l.open.Remove(e)
-	l.mu.Unlock()
+	n.openings.list.Remove(e)
+	n.openings.mu.Unlock()
 	if err != nil {
 		h.over(true)
 	}
@@ -274,7 +283,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		}
 		return
 	}
-	if c == nil { // a worker has it
+	if c == nil || l.serves.Load() { // a worker has it, or it serves itself
 		return
 	}
 	select {
@@ -289,8 +298,8 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 
 func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream, a *attempt) (*Conn, error) {
 	spoke := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		l.n.openings.mu.Lock()
+		defer l.n.openings.mu.Unlock()
 		e.Value.(*opening).spoke = true
 	}
 	if l.n.front != nil {

@@ -286,41 +286,38 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
-	if node == n.Name() {
-		c, err := n.across(ctx, ctl.To, ctl.ToName)
-		switch {
-		case err != nil:
-			return wrap("send to", node, err)
-		case c != nil:
-			return c.send(ctx, ctl, term)
-		}
-		payload, err := ei.Append(nil, term)
-		if err != nil {
-			return wrap("send to", node, err)
-		}
-		m := &Message{Control: *ctl, Payload: payload}
-		b := n.procs.recipient(m)
-		switch {
-		case b != nil && b.deliver(m, cancelled(ctx)):
-		case n.hasMoved() || b != nil && b.ended() && b.moved:
-			return wrap("send to", node, ErrMoved)
-		case b == nil:
-			n.stats.undeliverable.Add(1)
-		case isSingle(ctx) && !b.ended():
-			return wrap("send to", node, os.ErrDeadlineExceeded)
-		default:
-			return wrap("send to", node, ctx.Err())
-		}
-		return nil
-	}
-	c, err := n.connection(ctx, node)
-	if err != nil {
+	c, err := n.way(ctx, node, ctl.To, ctl.ToName)
+	switch {
+	case err != nil:
 		return wrap("send to", node, err)
-	}
-	if ctl.Op == dist.OpSend && c.peer.Flags.Has(dist.FlagSendSender) {
+	case c == nil:
+		return wrap("send to", node, n.sendHere(ctx, ctl, term))
+	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
+}
+
+// sendHere is send to a process of this node that is in no other worker.
+func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error {
+	payload, err := ei.Append(nil, term)
+	if err != nil {
+		return err
+	}
+	m := &Message{Control: *ctl, Payload: payload}
+	b := n.procs.recipient(m)
+	switch {
+	case b != nil && b.deliver(m, cancelled(ctx)):
+	case n.hasMoved() || b != nil && b.ended() && b.moved:
+		return ErrMoved
+	case b == nil:
+		n.stats.undeliverable.Add(1)
+	case isSingle(ctx) && !b.ended():
+		return os.ErrDeadlineExceeded
+	default:
+		return ctx.Err()
+	}
+	return nil
 }
 
 // connection is the connection to a node, made now if need be.

@@ -38,17 +38,12 @@ func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, er
 	if err != nil {
 		return ref, err
 	}
-	if over == nil && t.node != b.n.Name() {
-		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
-		if over, err = b.n.connection(ctx, t.node); err != nil {
-			return ref, wrap("monitor", t.node, err)
-		}
-	}
 	if over == nil {
-		if over, err = b.n.across(ctx, t.pid, t.name); err != nil {
+		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
+		if over, err = b.n.way(ctx, t.node, t.pid, t.name); err != nil {
 			return ref, wrap("monitor", t.node, err)
 		}
-		if over != nil {
+		if over != nil && t.node == b.n.Name() {
 			t.part = over.part
 		}
 	}

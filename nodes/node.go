@@ -45,6 +45,7 @@ type Node struct {
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
 
+	openings  openings
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress
 	shutting  atomic.Int32           // calls of Shutdown

@@ -219,6 +219,14 @@ func (p *part) upSibling(id int) *Conn {
 	return nil
 }
 
+// way is the connection to a process: that to its node, made now if need be, or to another worker of this one; nil: it is here, or nowhere.
+func (n *Node) way(ctx context.Context, node string, to ei.Pid, name ei.Atom) (*Conn, error) {
+	if node == n.Name() {
+		return n.across(ctx, to, name)
+	}
+	return n.connection(ctx, node)
+}
+
 // across is the way to a process of this node: nil if it is in this worker, or nowhere.
 func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, error) {
 	if n.part == nil {

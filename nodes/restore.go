@@ -304,7 +304,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	}
 	for _, l := range g.listeners {
 		if l.serves.Load() {
-			n.background(l.serve)
+			l.serve()
 		}
 	}
 	return wrap("start", n.name, g.publish(ctx))

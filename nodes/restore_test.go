@@ -20,6 +20,7 @@ import (
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // duplicates is what the other process gets.
@@ -234,7 +235,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	f, err := n.Freeze(ctx)
 	require.NoError(t, err)
 	_, err = n.Freeze(ctx)
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, handoff.ErrBusy)
 	late := async(func() (*Mailbox, error) { return n.NewMailbox(nil) })
 	blocked := async(func() (any, error) { return nil, one.Send(ctx, nameless.Pid(), "not sent") })
 	cfg := again(n)

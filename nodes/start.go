@@ -45,8 +45,11 @@ func (n *Node) join(ctx context.Context) error {
 	if err := n.setup(); err != nil {
 		return err
 	}
-	if err := n.accept(listeners); err != nil {
-		return err
+	for _, l := range listeners {
+		l.serve()
+	}
+	if n.ctx.Err() != nil {
+		return ErrClosed
 	}
 	for _, c := range n.connections() {
 		n.attach(c)
@@ -70,24 +73,10 @@ func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
 	return listeners, nil
 }
 
-// accept begins to accept.
-func (n *Node) accept(listeners []*Listener) error {
-	for _, l := range listeners {
-		if !n.background(l.serve) {
-			return ErrClosed
-		}
-	}
-	return nil
-}
-
-// serve accepts until the listener ends; connections serve themselves.
+// serve accepts until the listener ends. The connections serve themselves.
 func (l *Listener) serve() {
 	l.serves.Store(true)
-	for {
-		if _, err := l.Accept(l.n.ctx); err != nil {
-			return
-		}
-	}
+	l.begin()
 }
 
 // setup makes what peers ask for at once.

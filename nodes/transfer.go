@@ -31,7 +31,7 @@ type FrozenConn struct {
 // While functions and requests are awaited the connection is read by turns, as in Node.Freeze, for they may wait for the peer. A function
 // or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is
 // the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
-// changed. After an error everything goes on.
+// changed; while another Freeze goes on the error is handoff.ErrBusy. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)

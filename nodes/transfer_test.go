@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // movers are the kinds of transports whose connections can be handed over.
@@ -609,7 +610,7 @@ func TestFreezeThaw(t *testing.T) {
 	f, err := ca.Freeze(w.ctx())
 	require.NoError(t, err)
 	_, err = ca.Freeze(w.ctx())
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, err, handoff.ErrBusy)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	sent := async(func() (any, error) { return nil, ca.Send(w.ctx(), cb.Self(), 1) })
 	ctx, cancel := context.WithCancel(w.ctx())

@@ -160,12 +160,12 @@ func (w *Worker) join(n *Node, p *part) {
 	w.n, w.p = n, p
 	n.part = p
 	w.inlet = n.newListener(n.cfg.Transport, nil)
+	w.inlet.serves.Store(true)
 }
 
 // run begins what a worker does beside listening to the front.
 func (w *Worker) run() {
 	w.wg.Go(w.doWork)
-	w.wg.Go(w.accept)
 	w.wg.Go(w.receive)
 }
 

@@ -11,17 +11,6 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// accept takes connections that are up; they serve themselves.
-func (w *Worker) accept() {
-	for {
-		select {
-		case <-w.inlet.up:
-		case <-w.inlet.ctx.Done():
-			return
-		}
-	}
-}
-
 // A sessionSocket is one through which sessions come. The front has given it its number; that of the first one is 0.
 type sessionSocket struct {
 	conn   *net.UnixConn
@@ -178,7 +167,8 @@ func (w *Worker) inletOf(tr transport.Transport) *Listener {
 	defer w.mu.Unlock()
 	l := w.further[tr.Name()]
 	if l == nil {
-		l = &Listener{n: w.n, tr: tr, up: first.up, ctx: first.ctx, end: first.end}
+		l = &Listener{n: w.n, tr: tr, ctx: first.ctx, end: first.end}
+		l.serves.Store(true)
 		if w.further == nil {
 			w.further = map[string]*Listener{}
 		}
