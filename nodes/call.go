@@ -18,8 +18,8 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
-// RPC calls a function on a node, which is connected to if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is as Conn.Call. It
-// comes behind Start, where the node is to be started at all.
+// RPC calls a function on a node, which is connected to if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is as Conn.Call. If
+// you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil)
@@ -44,8 +44,8 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 }
 
 // Call makes a request of a process, as gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or is not
-// there, is an *ExitError; a lost connection is ErrNoConnection. It comes behind Start, where the node is to be
-// started at all.
+// there, is an *ExitError; a lost connection is ErrNoConnection. If you start the node, do so before the first
+// call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil)
 	return t, wrap("call", string(to.Node), err)

@@ -61,7 +61,7 @@ type Config struct {
 	Listen transport.Addr
 	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster
 	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over listens
-	// where it did there.
+	// where it did there. Version5 is not looked at: whoever connects chooses.
 	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver

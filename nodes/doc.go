@@ -15,7 +15,8 @@
 //
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
 // [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
-// go ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go function callable by rpc:call and erpc:call.
+// go ([Mailbox.MonitorNodes]). A [Server] is a registered process made of Go functions, like a gen_server. [Node.Expose] makes a Go
+// function callable by rpc:call and erpc:call.
 //
 // # Wire to mailbox
 //
@@ -47,7 +48,8 @@
 // messages, names, counters, listeners and registration. Goroutines do not: whoever waits gets [ErrMoved], and nothing was sent; but a
 // Call whose request is out has lost its reply only: the request is, or will be, handled. Functions and handlers finish before. In the
 // new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process,
-// pid and all. See state.go for the form of the state.
+// pid and all. A state is numbered fields: a program of another version skips one that it does not know, or, where nothing of it may be
+// lost, refuses the state (a [StateError], with ErrStateField).
 //
 // # Several processes
 //

@@ -240,10 +240,10 @@ func text[T ~string](f *form, tag uint64, n need, v *T) {
 	})
 }
 
-// raw is bytes for an encoded term.
-func (f *form) raw(tag uint64, n need, v *ei.Raw) {
+// raw is bytes for an encoded term, which may be missing.
+func (f *form) raw(tag uint64, v *ei.Raw) {
 	b := []byte(*v)
-	f.bytes(tag, n, &b)
+	f.bytes(tag, may, &b)
 	if *v = b; len(b) == 0 {
 		*v = nil
 	}

@@ -130,8 +130,12 @@ func (b *Mailbox) Err() error {
 }
 
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
-// error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded. The message's Op is OpSend, OpRegSend or OpAliasSend for a term, OpExit for the end of a linked process
-// (with TrapExit), OpMonitorPExit for the end of a monitored one; why it ended is Reason.Decode().
+// error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
+//
+// The message's Op is OpSend or OpRegSend for a term, nodeup and nodedown among them; OpExit for the end of a linked process, or an exit
+// signal (both with TrapExit), and OpMonitorPExit for the end of a monitored one: why is Reason.Decode(). These two have no Payload, nor
+// has OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send one, asked for or not: skip
+// it where its Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {

@@ -284,7 +284,7 @@ func (d SocketDir) Addr(node string) (transport.Addr, error) {
 }
 
 // Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver connects by its own UNIX transport:
-// Config.Transport or one of Config.Transports, if they are such, else one for all.
+// Config.Transport or one of Config.Transports, if one of these is a UNIX transport, else one that it keeps for all its UNIX connections.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	addr, err := d.Addr(node)
 	if err != nil {

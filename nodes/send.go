@@ -120,8 +120,7 @@ func (n *Node) recycle(buf *[]byte) {
 
 // sendTick sends a frame of length zero; false when nothing can be sent any more.
 func (c *Conn) sendTick() bool {
-	tick := [4]byte{}
-	return c.q.Post(context.Background(), tick[:], nil, transport.Urgent) == nil
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent) == nil
 }
 
 // calm waits as senders do while the queue is full: a signal can then go out without waiting.

@@ -21,13 +21,17 @@ type FrozenConn struct {
 }
 
 // Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
-// takes the time of the message that is being handled, two seconds at the most, or the error is context.DeadlineExceeded; and that of the
-// functions that run for the peer, or wait for a place of Config.MaxCalls, and of the requests that it has made of a Server, read or not,
-// Config.DrainTimeout at the most, or the error is ErrDraining and says how many have no answer yet. Until they have, the connection is read
-// by turns, as in Node.Freeze, for they may wait for the peer. After an error everything goes on. So a function or a Server.Call that
-// freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is the program's own
-// affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has changed; handoff.ErrBusy
-// while another Freeze goes on.
+// waits for
+//
+//   - the message that is being handled: two seconds at the most, else the error is context.DeadlineExceeded;
+//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the requests that it has made of a Server, read or
+//     not: Config.DrainTimeout at the most, else the error is ErrDraining and says how many have no answer yet;
+//   - writes in progress, and what ending processes have to tell the peer: two seconds at the most, else context.DeadlineExceeded.
+//
+// While functions and requests are awaited the connection is read by turns, as in Node.Freeze, for they may wait for the peer. A function
+// or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is
+// the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
+// changed; while another Freeze goes on the error is handoff.ErrBusy. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-systems=(linux darwin freebsd windows)
+systems=(linux darwin freebsd netbsd openbsd windows)
 machines=(amd64 arm64)
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin

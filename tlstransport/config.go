@@ -40,8 +40,8 @@ type Options struct {
 	// DefaultKeyUpdate records, and any number of bytes. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
-	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to the SDK. 0 is transport.DefaultPolling,
-	// less is no polling; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
+	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
+	// transport.DefaultPolling, less is no polling; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
 	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
 	Logger *slog.Logger

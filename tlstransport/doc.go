@@ -17,9 +17,9 @@
 //
 // The handshake is that of crypto/tls. From the first record after it on, records are protected by this package itself: TLS 1.3 with
 // AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of
-// is known, and can be handed over. Takeover happens where it is certain that it continues the session exactly; should it be wrong all
-// the same, the peer's first record does not open and the session ends. A session with another cipher suite of TLS 1.2, and every session
-// with [Options].Plain, stays with crypto/tls, and cannot move.
+// is known, and can be handed over. This package takes a session over from crypto/tls only where it is certain to continue it exactly;
+// should that be wrong all the same, the peer's first record does not open and the session ends. A session with another cipher suite of
+// TLS 1.2, and every session with [Options].Plain, stays with crypto/tls, and cannot move.
 //
 // Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
 // version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter by way of this package,

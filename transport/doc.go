@@ -1,4 +1,4 @@
-// Package transport is the plug-in contract for byte carriers, and what the SDK makes of a plug-in's socket.
+// Package transport is the plug-in contract for byte carriers, and what this package, the SDK below, makes of a plug-in's socket.
 //
 // # The model
 //

@@ -1,4 +1,4 @@
-//go:build unix && !(linux || freebsd || netbsd || openbsd || dragonfly || solaris || illumos)
+//go:build unix && !(linux || freebsd || dragonfly)
 
 package transport
 
@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Without SOCK_CLOEXEC the fork lock keeps a descriptor from a child that is started in between.
+// Without SOCK_CLOEXEC, or where package unix has no Accept4 (openbsd, netbsd), the fork lock keeps a descriptor from a child that is
+// started in between.
 
 func socketFD(family, kind int) (int, error) {
 	syscall.ForkLock.RLock()

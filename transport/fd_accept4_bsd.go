@@ -1,4 +1,4 @@
-//go:build freebsd || netbsd || openbsd || dragonfly || solaris || illumos
+//go:build freebsd || dragonfly
 
 package transport
 

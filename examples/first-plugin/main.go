@@ -1,6 +1,6 @@
 //go:build unix
 
-// Command first-plugin is the node of first-node over a transport plug-in of its own.
+// Command first-plugin is a node with one function, over a transport plug-in of its own.
 package main
 
 import (

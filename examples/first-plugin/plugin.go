@@ -3,13 +3,14 @@
 package main
 
 import (
+	"log"
 	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A counted socket is a TCP descriptor, and the bytes that it has read.
+// A counted socket is a TCP descriptor, and the number of bytes that it has read.
 type counted struct {
 	fd    int
 	bytes atomic.Int64
@@ -22,7 +23,10 @@ func counting() transport.Callbacks[*counted] {
 			fd, err := tcp.Socket(setup, to)
 			return &counted{fd: fd}, err
 		},
-		Close: func(c *counted) error { return tcp.Close(c.fd) },
+		Close: func(c *counted) error {
+			log.Printf("%d bytes read", c.bytes.Load())
+			return tcp.Close(c.fd)
+		},
 		Listen: func(c *counted, at transport.Addr, backlog int) (transport.Addr, error) {
 			return tcp.Listen(c.fd, at, backlog)
 		},

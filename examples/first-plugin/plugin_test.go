@@ -3,6 +3,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"testing"
 
 	"github.com/cnode-go/cnode/transport"
@@ -10,6 +12,7 @@ import (
 )
 
 func TestPlugin(t *testing.T) {
+	log.SetOutput(io.Discard) // a line for each of the suite's sockets
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) {
 		tr, err := transport.New(counting(), nil)
 		if err != nil {

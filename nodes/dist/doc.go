@@ -52,11 +52,14 @@
 //
 // # Versions
 //
-// Version 6 of the handshake is that of OTP 23 and later. In version 5 the
-// name carries half of the flags, and a complement follows the challenge. As B
-// it is accepted unasked; as A it is spoken on request
-// (InitiateOptions.Version5). OTP 25 closes the connection up to 25.2, and
-// takes it again from 25.3 on, as OTP 27 and 29 do.
+// Version 5 of the handshake is that of OTP 22 and older, version 6 that of OTP
+// 23 and later. In version 5 the name carries half of the flags, and a
+// complement follows the challenge. Some later nodes still send such a name
+// where they do not know better (OTP 23 and 24 to a node that no port mapper
+// has told them of), and OTP takes it: all but 25.0 to 25.2, which close the
+// connection. As B it is accepted here unasked; as A it is spoken on request
+// (InitiateOptions.Version5). OTP 22 and older are refused, for want of
+// FlagHandshake23.
 //
 // # Names
 //

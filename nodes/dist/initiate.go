@@ -21,9 +21,9 @@ type InitiateOptions struct {
 	// digest goes out; its error is found behind ErrRefused. nil allows all.
 	CheckPeer func(name string) error
 
-	// Version5 announces the name in the old form, for a peer older than
-	// OTP 23 or one whose port mapper entry says version 5 only. Such a name
-	// cannot be dynamic.
+	// Version5 announces the name in the old form, for a peer whose port mapper
+	// entry says version 5 only. Such a name cannot be dynamic. A peer of OTP 22
+	// or older is ErrMissingFlags all the same.
 	Version5 bool
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Versions of the handshake.
 const (
-	Version5 = 5 // only read and written for the sake of peers older than OTP 25
+	Version5 = 5 // OTP 22 and older; who else sends and takes it, the package's text says (Versions)
 	Version6 = 6 // OTP 23 and later
 )
 
@@ -167,7 +167,7 @@ func ParseStatus(p []byte) (StatusMessage, error) {
 //
 // See erl_dist_protocol, send_challenge.
 type Challenge struct {
-	Version   int    // Version6; Version5 comes from nodes older than OTP 23 only
+	Version   int    // Version6; Version5 comes from OTP 22 and older only
 	Flags     Flags  // what the accepting side can do
 	Challenge uint32 // to be answered with the digest
 	Creation  uint32 // 0 in version 5

@@ -73,7 +73,7 @@ func TestJSON(t *testing.T) {
 	require.NoError(t, fds.Close())
 }
 
-// A document of any length that the sender's buffer takes comes whole; a longer one is not sent.
+// A document of any length that the sender's buffer takes comes whole; a longer one is not sent. How long that is can be set.
 func TestJSONLengths(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
@@ -88,6 +88,12 @@ func TestJSONLengths(t *testing.T) {
 		require.NoError(t, fds.Close())
 	}
 	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 32<<20), file(t, "f")), syscall.EMSGSIZE)
+
+	raw, err := client.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096) }))
+	require.NoError(t, err)
+	require.ErrorIs(t, client.Send(ctx, strings.Repeat("x", 100_000)), syscall.EMSGSIZE)
 }
 
 func TestJSONRefuses(t *testing.T) {

@@ -23,11 +23,12 @@
 //
 // # What is tried
 //
-// The suite sees a plug-in as its users do, through a transport.Transport: what the SDK makes of the callbacks has to behave as the
-// contract says. The rules are listed in rules.go, with what others rest on first: addresses, descriptors and their mode, counts and
-// contents of reads and writes, time-outs of every length on every operation, cancellation, concurrent use, the end of a stream in
-// its several forms, closing, the handshake's hooks, moving to another process, and leaks. What the SDK itself catches (a count out of
-// range, a panic, a callback that does not come back) is reported by the rule that was broken, whichever was being tried.
+// The suite sees a plug-in as its users do, through a transport.Transport: what package transport, the SDK below, makes of the callbacks
+// has to behave as the contract says. The rules are tried one after the other, those on which others rest first: addresses, descriptors and
+// their mode, counts and contents of reads and writes, time-outs of every length on every operation, cancellation, concurrent use, the end
+// of a stream in its several forms, closing, the handshake's hooks, moving to another process, and leaks. go test -v names them all. What
+// the SDK itself catches (a count out of range, a panic, a callback that does not come back) is reported by the rule that was broken,
+// whichever was being tried.
 //
 // Nothing has to be declared. A nil optional field shows by itself, and the rules about it are skipped, with the reason. So are rules
 // for which the carrier gives no occasion: one that takes any number of bytes that nobody reads has no write that waits.
