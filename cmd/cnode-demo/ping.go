@@ -84,8 +84,8 @@ func isAuth(ctx context.Context, n *nodes.Node, c *nodes.Conn) error {
 			return fmt.Errorf("connected, but no answer of its net_kernel: %w", err)
 		}
 		answer, err := m.Term()
-		if err != nil {
-			return err
+		if err != nil { // a signal, say, of somebody else
+			continue
 		}
 		if t, ok := answer.(ei.Tuple); ok && len(t) == 2 && t[0] == tag {
 			if t[1] != ei.Atom("yes") {
