@@ -127,7 +127,12 @@ func TestCheckPeerGoexitLate(t *testing.T) {
 	w := newWorld(t, "tcp")
 	checks := make(chan struct{}, 1)
 	a := w.started("alice", func(cfg *Config) {
-		cfg.CheckPeer = func(ctx context.Context, _ string) error { checks <- struct{}{}; <-ctx.Done(); runtime.Goexit(); return nil }
+		cfg.CheckPeer = func(ctx context.Context, _ string) error {
+			checks <- struct{}{}
+			<-ctx.Done()
+			runtime.Goexit()
+			return nil
+		}
 	})
 	bob := w.ambush("bob@test")
 	ctx, cancel := context.WithCancel(w.ctx())

@@ -251,11 +251,11 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit)
 	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
 	h := &workerHeir{cfg: cfg}
-	_, err = (&handoff.Acceptance{
+	taken, err := (&handoff.Acceptance{
 		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature, earlierWorker}},
 		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
-	if !h.owns {
+	if !taken.Owns {
 		return nil, err
 	}
 	if err != nil { // this process is the worker, and runs
@@ -285,7 +285,6 @@ type workerHeir struct {
 	w      *Worker
 	state  workerState
 	staged *Staged
-	owns   bool
 }
 
 func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
@@ -385,7 +384,6 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 
 // Start is the moment from which on this process is the worker.
 func (h *workerHeir) Start(ctx context.Context) error {
-	h.owns = true
 	w, s := h.w, &h.state
 	for _, x := range s.over {
 		w.p.line.say(word{Topic: sayOver, Name: string(x.name)})

@@ -132,9 +132,9 @@ func freezer[F handoff.Frozen](freeze func(context.Context) (F, error)) func(con
 // take makes this process the owner of what the one at the other end of the channel has, or fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel, errOut io.Writer) error {
 	survivePipe()
-	_, err := h.acceptance().Take(ctx, ch)
+	taken, err := h.acceptance().Take(ctx, ch)
 	err = errors.Join(err, ch.Close())
-	if h.owns && err != nil { // it is this process's, and runs
+	if taken.Owns && err != nil { // it is this process's, and runs
 		fmt.Fprintln(errOut, "serve:", err)
 		err = nil
 	}
@@ -200,7 +200,6 @@ type heir struct {
 	restore func(state []byte, fds []int) (handoff.Staged, error)
 	staged  handoff.Staged
 	control *handoff.Control // nil: the other one had none
-	owns    bool
 }
 
 func (h *heir) acceptance() *handoff.Acceptance {
@@ -277,7 +276,6 @@ func (h *heir) forget() error {
 // Start is the moment from which on this process is the node. The service manager hears of it before the old process, which ends then: one
 // that sees its main process end before it knows of another one stops the service.
 func (h *heir) Start(ctx context.Context) error {
-	h.owns = true
 	err := h.staged.Start(ctx)
 	notifyManager()
 	return err

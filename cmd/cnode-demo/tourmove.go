@@ -180,7 +180,7 @@ func succeedCarol(ctx context.Context, o *options, optFile string) error {
 		return err
 	}
 	var staged *nodes.Staged
-	_, err = (&handoff.Acceptance{
+	taken, err := (&handoff.Acceptance{
 		Terms: handoff.Terms{Plugins: plugins(cfg)},
 		Prepare: func(_ context.Context, static []byte) (err error) {
 			var will legacy
@@ -194,7 +194,7 @@ func succeedCarol(ctx context.Context, o *options, optFile string) error {
 			return staged, err
 		},
 	}).Take(ctx, ch)
-	if staged == nil {
+	if !taken.Owns {
 		return err
 	}
 	_ = ch.Wait(ctx)

@@ -34,24 +34,24 @@ type Staged interface {
 	Discard() error
 }
 
-// A Taken is what this process owns now.
+// Taken says what has become of an Acceptance.
 type Taken struct {
+	Owns   bool   // it is this process's; else nothing is
 	Peer   Cred   // the old owner's process
 	Static []byte // as it came
 }
 
-// Take takes over what the other end of the channel offers. Without an error this process is the owner, and what was staged has been
-// started. A *HandoffError that Owns says that it is the owner as well, and what is wrong: Start has failed, or the old owner did not say
-// goodbye, which matters to nobody. After any other error this process owns nothing. Once it is the owner, the end of ctx changes nothing.
-// Take closes nothing of the channel's.
+// Take takes over what the other end of the channel offers. Taken.Owns tells, whatever the error, whether this process is the owner now,
+// and what was staged has been started. Where it is, an error says that Start has failed, or that the old owner did not say goodbye, which
+// matters to nobody; where it is not, why, and nothing is this process's. Once it is the owner, the end of ctx changes nothing. Take closes
+// nothing of the channel's.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	static, err := t.take(ctx)
-	var h *HandoffError
-	if err != nil && !(errors.As(err, &h) && h.Owns) {
+	if !t.owns {
 		t.refuse(err)
 	}
-	return Taken{ch.peer, static}, err
+	return Taken{t.owns, ch.peer, static}, err
 }
 
 // taking is one hand-off, as the new owner sees it.

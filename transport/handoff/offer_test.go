@@ -104,12 +104,15 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	one, other := channels(t)
 	done := make(chan struct{})
 	go func() { defer close(done); h, gave = o.Give(soon(t), one) }()
-	_, took = a.Take(soon(t), other)
+	taken, took := a.Take(soon(t), other)
+	owns := took == nil
 	if took != nil {
 		var e *HandoffError
 		require.ErrorAs(t, took, &e)
 		require.Equal(t, NewOwner, e.Side)
+		owns = e.Owns
 	}
+	require.Equal(t, owns, taken.Owns)
 	<-done
 	if gave != nil {
 		var e *HandoffError

@@ -366,9 +366,8 @@ func (o order) run(side string, test *party.Side) error {
 		}).Give(context.Background(), ch)
 		r.Owner, r.Err = !h.Moved, fmt.Sprint(err)
 	} else {
-		_, err := (&Acceptance{Stage: s.stage, Deadlines: d, Reached: reached}).Take(context.Background(), ch)
-		var h *HandoffError
-		r.Owner, r.Err = err == nil || errors.As(err, &h) && h.Owns, fmt.Sprint(err)
+		taken, err := (&Acceptance{Stage: s.stage, Deadlines: d, Reached: reached}).Take(context.Background(), ch)
+		r.Owner, r.Err = taken.Owns, fmt.Sprint(err)
 	}
 	switch {
 	case side == "owner" && !r.Owner:
