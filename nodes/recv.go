@@ -135,7 +135,7 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 	defer func() { <-c.rd.busy }() // also when a Handler ends the goroutine
 	if c.rd.unread.len() > 0 {
 		*m = *c.rd.unread.take()
-		c.handOver(m)
+		c.acknowledgeUnlink(m)
 		return nil
 	}
 	if c.rd.yields.Swap(false) {
@@ -146,7 +146,7 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 			return err
 		}
 		if c.calls.Load() == 0 || !c.n.isLocal(m) {
-			c.handOver(m)
+			c.acknowledgeUnlink(m)
 			return nil
 		}
 		own := *m // a Call keeps it
@@ -161,8 +161,8 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 // transport.WithPolling).
 func (c *Conn) Yield() { c.rd.yields.Store(true) }
 
-// handOver acknowledges an UNLINK_ID before Receive returns it: its caller might not.
-func (c *Conn) handOver(m *Message) {
+// acknowledgeUnlink does so for an UNLINK_ID before Receive returns it: its caller might not.
+func (c *Conn) acknowledgeUnlink(m *Message) {
 	if m.Op == dist.OpUnlinkID {
 		c.acknowledge(&m.Control)
 	}
