@@ -77,8 +77,11 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 			return nil, err
 		}
 	}
-	if at == 0 || p.sibling(p.n.ctx, at) == nil {
+	if at == 0 {
 		return nil, nil
+	}
+	if lives, err := p.lives(p.n.ctx, at); !lives { // whatever has become of the way between the two workers
+		return nil, err
 	}
 	b, _, err := c.branch(at, true)
 	if err != nil {
@@ -274,14 +277,13 @@ func (c *Conn) awaitEnd(limit time.Duration) {
 func (p *part) addSibling(w word) {
 	c, err := p.n.newLocal(w.fd, p.siblingPeer())
 	p.mu.Lock()
-	p.latest = max(p.latest, w.Part)
+	p.latest, p.crew[w.Part] = max(p.latest, w.Part), true
 	closed, old := p.closed, p.siblings[w.Part]
 	if err == nil && !closed && old == nil {
 		c.part = w.Part
 		p.siblings[w.Part] = c
 	}
-	close(p.change)
-	p.change = make(chan struct{})
+	p.changed()
 	p.mu.Unlock()
 	switch {
 	case err != nil:
@@ -296,6 +298,14 @@ func (p *part) addSibling(w word) {
 	default:
 		c.beginLocal()
 	}
+}
+
+// lacks notes that another worker has ended.
+func (p *part) lacks(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.crew, id)
+	p.changed()
 }
 
 // loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
