@@ -39,11 +39,13 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		return false
 	}
 	to, err := p.onward(c, m)
+	for err == nil && to != nil && !to.note(m, true) { // it has ended just now
+		to, err = p.onward(c, m)
+	}
 	if to == nil && err == nil {
 		return false
 	}
 	if err == nil {
-		to.note(m, true)
 		err = to.carry(m)
 	}
 	if err == errHalted {

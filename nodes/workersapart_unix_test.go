@@ -126,6 +126,16 @@ func (n *torn) mend() *wire {
 	return n.end(there)
 }
 
+// shadow is the other end of a branch, on its way to the other worker.
+func (n *torn) shadow() *wire {
+	for {
+		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == sayShadow {
+			require.Equal(n.w.t, 2, asked.Part)
+			return n.end(asked.fd)
+		}
+	}
+}
+
 // end is the other end of a way between workers.
 func (n *torn) end(fd int) *wire {
 	t := n.w.t
@@ -141,13 +151,29 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(patience(t), n.far))
-	asked := arrives(t, n.asked, "the way")
-	for ; asked.Topic != sayShadow; asked = arrives(t, n.asked, "the way") {
-	}
-	require.Equal(t, 2, asked.Part)
-	ctl, _ := n.end(asked.fd).next()
+	ctl, _ := n.shadow().next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.Zero(t, unread(b))
+}
+
+// What goes through a branch as that ends is not forgotten with it.
+func TestBranchEndsBesideLink(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	p := w.peer(n.Listeners()[0], role("peer@test"))
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	c := n.Conn("peer@test")
+	b, _, err := c.branch(2, true)
+	require.NoError(t, err)
+	n.shadow()
+	m := &Message{Control: dist.Control{Op: dist.OpLink, From: p.self, To: n.far}}
+	require.True(t, b.note(m, true))
+	b.fail(ErrTickTimeout)
+	arrives(t, b.left, "the end of the branch")
+	ctl, reason := p.next()
+	require.Equal(t, n.far, ctl.From)
+	require.Equal(t, ei.Atom("killed"), reason)
+	require.False(t, b.note(m, true), "nobody would tell the peer")
 }
 
 // Who speaks to a process of another worker waits for the next way to it: until it is there, that worker has ended, or the time is over.
