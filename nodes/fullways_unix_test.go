@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -84,6 +85,27 @@ func setUpFlood(n *Node) {
 			err = errors.Join(c.Close(), b.Send(ctx, to, ei.Int(1)))
 		}
 		return ei.Atom("ok"), err
+	})
+	branch := func(peer ei.Term) *Conn { // the only one
+		c := n.Conn(string(peer.(ei.Atom)))
+		if c == nil {
+			return nil
+		}
+		c.branching.Lock()
+		defer c.branching.Unlock()
+		for _, b := range c.branches {
+			return b
+		}
+		return nil
+	}
+	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how much has come for a peer
+		return branch(args[0]).messages.Load(), nil
+	})
+	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // as when the other worker hangs
+		b := branch(args[0])
+		b.fail(ErrTickTimeout)
+		<-b.left
+		return ei.Atom("ok"), nil
 	})
 	// Somebody waits who sends to a peer, or passes on what comes from it.
 	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) {
@@ -219,4 +241,40 @@ func TestWayToDeafPeerAgain(t *testing.T) {
 	w.receive(sink)
 	cancel()
 	arrives(t, drained, "the end of the receiver")
+}
+
+// A peer hears of the end of a process of another worker whose way to it ends while its last words wait for room.
+func TestLastWordsInHand(t *testing.T) {
+	for _, monitors := range []bool{false, true} {
+		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
+			w := newFloodWorld(t)
+			b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
+			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+			want := dist.OpExit
+			if monitors {
+				_, err := b.Monitor(patience(t), joe)
+				require.NoError(t, err)
+				want = dist.OpMonitorPExit
+			} else {
+				require.NoError(t, b.Link(patience(t), joe))
+			}
+			_, err := w.peer.Call(patience(t), joe, ei.Atom("pid")) // it has arrived
+			require.NoError(t, err)
+			require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
+			deaf := w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
+			w.rpc(w.mate, "flood", deaf.Pid())
+			w.full()
+			peer := ei.Atom(w.peer.Name())
+			passed := w.rpc(w.mate, "passed", peer)
+			require.NoError(t, w.mailbox(w.far, nil).Send(patience(t), joe, ei.Atom("bye")))
+			require.Eventually(t, func() bool { return w.rpc(w.mate, "passed", peer) != passed }, tooLong, tick)
+			w.rpc(w.mate, "lose", peer)
+			require.NoError(t, drained(patience(t), deaf))
+			m := w.receive(b)
+			require.Equal(t, want, m.Op)
+			reason, err := m.Reason.Decode()
+			require.NoError(t, err)
+			require.Equal(t, ei.Atom("killed"), reason)
+		})
+	}
 }

@@ -138,10 +138,14 @@ func (c *Conn) carry(m *Message) error {
 	if payload == nil {
 		payload = m.Payload
 	}
-	if t := m.viaBranch(); t != nil { // the peer's connection
+	t := m.viaBranch() // of the peer's connection
+	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
 	err := c.SendControl(m.conn.pass(), with, payload)
+	if t != nil && m.Op != dist.OpLink && err == nil { // what ends something: as long as it is not out the end of the branch has to tell
+		t.note(m, false)
+	}
 	if errors.Is(err, context.Canceled) && m.conn.Err() == nil && c.n.ctx.Err() == nil {
 		return errHalted
 	}
