@@ -86,9 +86,9 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 		return nil, err
 	}
 	b, _, err := c.branch(at, true)
-	if err != nil {
+	if err != nil { // what is not passed on is not to pass for denied: the peer sees that the connection ends, and comes again
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
-		return nil, nil
+		return nil, c.failed(err)
 	}
 	return b, nil
 }

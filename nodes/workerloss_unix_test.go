@@ -210,3 +210,25 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.NoError(t, r.err)
 	require.Equal(t, ei.Int(4), r.v)
 }
+
+// A worker that has no number for the descriptor of a way to another worker does not deny that one's processes: the peer sees that its
+// connection ends.
+func TestNoDescriptorForBranch(t *testing.T) {
+	w := newFloodWorld(t)
+	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+	w.rpc(w.mate, "nofiles")
+	b := w.mailbox(w.peer, nil)
+	up := w.peer.Conn(frontName)
+	ref, err := b.Monitor(patience(t), joe)
+	require.NoError(t, err)
+	m := w.receive(b)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("noconnection"), reason)
+	require.Error(t, up.Err())
+	w.rpc(w.mate, "files")
+	v, err := w.peer.Call(patience(t), joe, ei.Int(1))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), v)
+}
