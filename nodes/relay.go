@@ -404,11 +404,11 @@ func (p *part) meet(m meeting) {
 				p.endMeet(m, func() {})
 				return
 			}
-			if err == nil { // it has the other end by now, or has closed it, which shows in a moment
-				break
-			}
 			if err == errStill {
 				continue
+			}
+			if err == nil || c.Err() == nil { // it has the other end by now, or has closed it, which shows in a moment; or no number is free
+				break
 			}
 		}
 		if c == nil && !ours {

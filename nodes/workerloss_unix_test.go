@@ -232,3 +232,22 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(1), v)
 }
+
+// A worker that has no number for the descriptor of a way to a peer says so to the one that waits for it, which asks again.
+func TestNoDescriptorForMeeting(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, y := ns[0], ns[1]
+	_, err := x.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	w.rpc(x, "nofiles")
+	before := w.rpc(y, "questions").(ei.Int)
+	asked := async(func() (ei.Term, error) {
+		return y.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1))
+	})
+	require.Eventually(t, func() bool { return w.rpc(y, "questions").(ei.Int) >= before+3 }, tooLong, tick)
+	w.rpc(x, "files")
+	got := arrives(t, asked, "the answer")
+	require.NoError(t, got.err)
+	require.Equal(t, ei.Int(1), got.v)
+}
