@@ -24,12 +24,13 @@ type crossMonitor struct {
 	name    ei.Atom
 }
 
-// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it.
-func (c *Conn) note(m *Message, inward bool) {
+// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it. It is false where the end
+// of the branch has been dealt with: nobody would be told any more.
+func (c *Conn) note(m *Message, inward bool) bool {
 	switch m.Op {
 	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
 	default:
-		return
+		return true
 	}
 	l := crossing{m.To, m.From}
 	if inward {
@@ -37,6 +38,9 @@ func (c *Conn) note(m *Message, inward bool) {
 	}
 	c.trunk.branching.Lock()
 	defer c.trunk.branching.Unlock()
+	if c.trunk.branches[c.part] != c {
+		return false
+	}
 	switch {
 	case m.Op == dist.OpLink:
 		c.crossed.link(l)
@@ -47,6 +51,7 @@ func (c *Conn) note(m *Message, inward bool) {
 	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
 		delete(c.crossed.monitors, m.Ref)
 	}
+	return true
 }
 
 func (s *crossings) link(l crossing) {

@@ -191,6 +191,7 @@ func (f *Front) introduce(w *crewman) error {
 	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part, fd: fd})
 	for _, other := range f.crew {
 		if err := pair(w, other); err != nil {
+			f.sayGone(w)
 			return err
 		}
 	}
@@ -266,13 +267,19 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 			f.forget(name)
 		}
 	}
-	for _, other := range f.crew { // who waits for a way from it asks again
+	f.sayGone(w)
+	f.changedLocked()
+	return w.proc, false
+}
+
+// sayGone tells the others that a worker has ended: who waits for a way from it asks again, and who waits for one to it does not; f.mu is
+// held.
+func (f *Front) sayGone(w *crewman) {
+	for _, other := range f.crew {
 		if other != w {
 			other.line.say(word{Topic: sayNone, Part: w.part})
 		}
 	}
-	f.changedLocked()
-	return w.proc, false
 }
 
 // dismiss ends the worker: by the end of the line, or else by force; f.mu is held.

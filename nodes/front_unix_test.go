@@ -115,6 +115,7 @@ func setUpTestWorker(n *Node) error {
 		return err
 	}
 	setUpFlood(n)
+	setUpApart(n)
 	if err := setUpHeirs(n); err != nil {
 		return err
 	}

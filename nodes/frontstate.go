@@ -143,7 +143,8 @@ type workerState struct {
 	meets       []meetState
 	over        []nameState // what the front counted, and is over with the old process
 	questions   []wordState
-	roll        int // the place of the roll's descriptor, and one; 0: there is none
+	roll        int         // the place of the roll's descriptor, and one; 0: there is none
+	crew        []mateState // with this one; none: an earlier process does not say
 }
 
 func (s *workerState) describe(f *form) {
@@ -161,7 +162,13 @@ func (s *workerState) describe(f *form) {
 	each(f, 12, must, "session", &s.over)
 	each(f, 13, must, "question", &s.questions)
 	number(f, 14, given, &s.roll)
+	each(f, 15, may, "worker", &s.crew)
 }
+
+// A mateState is a worker that lives.
+type mateState struct{ part int }
+
+func (s *mateState) describe(f *form) { number(f, 1, must, &s.part) }
 
 // A meetState is a way to a peer that another worker waits for.
 type meetState meeting

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -85,9 +87,46 @@ func setUpFlood(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
+	branch := func(peer ei.Term) *Conn { // the only one
+		c := n.Conn(string(peer.(ei.Atom)))
+		if c == nil {
+			return nil
+		}
+		c.branching.Lock()
+		defer c.branching.Unlock()
+		for _, b := range c.branches {
+			return b
+		}
+		return nil
+	}
+	n.Expose("w", "passed", func(_ context.Context, args []ei.Term) (any, error) { // how much has come for a peer
+		return branch(args[0]).messages.Load(), nil
+	})
+	n.Expose("w", "lose", func(_ context.Context, args []ei.Term) (any, error) { // as when the other worker hangs
+		b := branch(args[0])
+		b.fail(ErrTickTimeout)
+		<-b.left
+		return ei.Atom("ok"), nil
+	})
 	// Somebody waits who sends to a peer, or passes on what comes from it.
+	var mu sync.Mutex
+	type look struct {
+		sent  int64
+		times int
+	}
+	looks := map[*Conn]look{}
 	n.Expose("w", "waits", func(_ context.Context, args []ei.Term) (any, error) {
-		full := func(c *Conn) bool { queued, _ := c.q.Buffered(); return queued > transport.DefaultQueueLimit }
+		full := func(c *Conn) bool {
+			queued, sent := c.q.Buffered()
+			mu.Lock()
+			defer mu.Unlock()
+			l := looks[c]
+			if l.times++; queued == 0 || l.sent != sent {
+				l = look{sent: sent}
+			}
+			looks[c] = l
+			return queued > transport.DefaultQueueLimit || l.times > 50 // a lone sender may wait as the writer, and nothing behind him
+		}
 		c := n.Conn(string(args[0].(ei.Atom)))
 		if c == nil {
 			return ei.Atom("false"), nil
@@ -219,4 +258,46 @@ func TestWayToDeafPeerAgain(t *testing.T) {
 	w.receive(sink)
 	cancel()
 	arrives(t, drained, "the end of the receiver")
+}
+
+// A peer hears of the end of a process of another worker whose way to it ends while its last words wait for room.
+func TestLastWordsInHand(t *testing.T) {
+	for _, monitors := range []bool{false, true} {
+		t.Run(fmt.Sprint("monitors ", monitors), func(t *testing.T) {
+			w := newFloodWorld(t)
+			b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
+			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+			want := dist.OpExit
+			if monitors {
+				_, err := b.Monitor(patience(t), joe)
+				require.NoError(t, err)
+				want = dist.OpMonitorPExit
+			} else {
+				require.NoError(t, b.Link(patience(t), joe))
+			}
+			_, err := w.peer.Call(patience(t), joe, ei.Atom("pid")) // it has arrived
+			require.NoError(t, err)
+			require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
+			var deaf [2]*Mailbox // of two senders one waits behind the other, in a full queue
+			for i := range deaf {
+				deaf[i] = w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
+				w.rpc(w.mate, "flood", deaf[i].Pid())
+			}
+			w.full()
+			peer := ei.Atom(w.peer.Name())
+			passed := w.rpc(w.mate, "passed", peer)
+			require.NoError(t, w.mailbox(w.far, nil).Send(patience(t), joe, ei.Atom("bye")))
+			require.Eventually(t, func() bool { return w.rpc(w.mate, "passed", peer) != passed }, tooLong, tick)
+			w.rpc(w.mate, "lose", peer)
+			ctx := patience(t)
+			for _, d := range deaf {
+				go func() { _ = drained(ctx, d) }()
+			}
+			m := w.receive(b)
+			require.Equal(t, want, m.Op)
+			reason, err := m.Reason.Decode()
+			require.NoError(t, err)
+			require.Contains(t, []ei.Term{ei.Atom("killed"), ei.Atom("bye")}, reason) // bye, if there was a moment's room
+		})
+	}
 }

@@ -52,10 +52,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
 	if string(pid.Node) == b.n.Name() {
-		var err error
-		if c, err = b.n.across(ctx, pid, ""); err != nil {
-			return wrap("unlink", string(pid.Node), err)
-		}
+		c = b.n.siblingOf(pid)
 	}
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
@@ -299,7 +296,7 @@ type teller func(ctl *dist.Control, node string)
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control, node string) {
 	if node == n.Name() {
-		if c, _ := n.across(n.ctx, ctl.To, ""); c != nil {
+		if c := n.siblingOf(ctl.To); c != nil {
 			c.tell(ctl)
 			return
 		}

@@ -81,7 +81,7 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	var over *Conn
 	switch {
 	case t.part != 0:
-		over = b.n.part.sibling(b.n.ctx, t.part)
+		over = b.n.part.sibling(t.part)
 	case t.node == b.n.Name():
 		_ = b.changeHere(context.Background(), take)
 		return

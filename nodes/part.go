@@ -35,7 +35,8 @@ type part struct {
 	siblings map[int]*Conn // the ways to the other workers, until what they have carried is broken
 	seeking  map[int]bool  // workers to whom the front is about to be asked for another way
 	latest   int           // the highest number of a worker that the front has named
-	change   chan struct{} // closed when siblings or latest change
+	crew     map[int]bool  // the workers that live, as the front says, and this one
+	change   chan struct{} // closed when siblings, latest or crew change
 	settled  bool          // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
@@ -69,7 +70,7 @@ type meeting struct {
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, latest: id,
-		siblings: map[int]*Conn{}, seeking: map[int]bool{}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		siblings: map[int]*Conn{}, seeking: map[int]bool{}, crew: map[int]bool{id: true}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
@@ -186,29 +187,71 @@ func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 	return string(node) == n.name && creation == n.creation
 }
 
-// sibling is the way to another worker; nil if there is no such worker any more, or ctx ends.
-func (p *part) sibling(ctx context.Context, id int) *Conn {
-	var deadline <-chan time.Time
+// lives tells whether there is another worker of that number. One that has just been started others may know of before this worker does.
+func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
+	_, err = p.await(ctx, time.Second, func() bool {
+		yes = p.crew[id]
+		return id <= p.latest
+	})
+	return yes, err
+}
+
+// reach is the way to another worker; nil if there is no such worker, or no more. While two that live have lost each other it waits for the
+// way that the front gives them.
+func (p *part) reach(ctx context.Context, id int) (c *Conn, err error) {
+	yes, err := p.lives(ctx, id)
+	if !yes || err != nil {
+		return nil, err
+	}
+	there, err := p.await(ctx, p.answerLimit, func() bool {
+		c = p.upSibling(id)
+		return c != nil || !p.crew[id]
+	})
+	if !there && err == nil {
+		err = fmt.Errorf("to another worker of the node: %w", ErrNoConnection)
+	}
+	return c, err
+}
+
+// await waits until something is so, which is asked with p.mu held, for some time.
+func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (so bool, err error) {
+	var late <-chan time.Time
 	for {
 		p.mu.Lock()
-		c, latest, change, closed := p.upSibling(id), p.latest, p.change, p.closed
+		so = is()
+		change := p.change
 		p.mu.Unlock()
-		if c != nil || id <= latest || closed {
-			return c
+		if so {
+			return true, nil
 		}
-		if deadline == nil { // it has just been started: others know of it before this worker does
-			t := time.NewTimer(time.Second)
+		if late == nil {
+			t := time.NewTimer(limit)
 			defer t.Stop()
-			deadline = t.C
+			late = t.C
 		}
 		select {
 		case <-change:
-		case <-deadline:
-			return nil
-		case <-ctx.Done():
-			return nil
+		case <-late:
+			return false, nil
+		case <-p.n.ctx.Done():
+			return false, p.n.procs.gone()
+		case <-cancelled(ctx):
+			return false, errOf(ctx)
 		}
 	}
+}
+
+// changed wakes who awaits something; p.mu is held.
+func (p *part) changed() {
+	close(p.change)
+	p.change = make(chan struct{})
+}
+
+// sibling is the way to another worker that there is; nil: none, and what the two had with each other is broken, or about to be.
+func (p *part) sibling(id int) *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.upSibling(id)
 }
 
 // upSibling is the way to another worker, if it is up; p.mu is held.
@@ -236,10 +279,15 @@ func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	if err != nil || at == 0 {
 		return nil, err
 	}
-	if c := n.part.sibling(ctx, at); c != nil {
-		return c, nil
+	return n.part.reach(ctx, at)
+}
+
+// siblingOf is the way to a process of this node that there is; nil: it is here, or nowhere, or knows what is to be said.
+func (n *Node) siblingOf(pid ei.Pid) *Conn {
+	if at := n.extentOf(pid).part; at != 0 {
+		return n.part.sibling(at)
 	}
-	return nil, ctx.Err()
+	return nil
 }
 
 // extent is what breaks when a connection ends: what processes have with those of a node, or of one worker of this node.

@@ -113,7 +113,7 @@ func (w *parting) isHere() bool { return w.to == extent{node: w.n.Name()} }
 // way is the connection to another node or worker; nil: there is none, and the other side knows, or they are for processes here.
 func (w *parting) way() *Conn {
 	if w.to.part != 0 {
-		return w.n.part.sibling(w.n.ctx, w.to.part)
+		return w.n.part.sibling(w.to.part)
 	}
 	return w.over
 }

@@ -24,7 +24,7 @@ type finding struct {
 func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, error) {
 	p.mu.Lock()
 	f := p.found[name]
-	there := p.upSibling(f.at) != nil
+	there := p.crew[f.at]
 	p.mu.Unlock()
 	if there {
 		if v, ok := p.roll.version(string(name)); ok && v == f.version {

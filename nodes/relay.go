@@ -39,11 +39,13 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		return false
 	}
 	to, err := p.onward(c, m)
+	for err == nil && to != nil && !to.note(m, true) { // it has ended just now
+		to, err = p.onward(c, m)
+	}
 	if to == nil && err == nil {
 		return false
 	}
 	if err == nil {
-		to.note(m, true)
 		err = to.carry(m)
 	}
 	if err == errHalted {
@@ -77,13 +79,16 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 			return nil, err
 		}
 	}
-	if at == 0 || p.sibling(p.n.ctx, at) == nil {
+	if at == 0 {
 		return nil, nil
 	}
+	if lives, err := p.lives(p.n.ctx, at); !lives { // whatever has become of the way between the two workers
+		return nil, err
+	}
 	b, _, err := c.branch(at, true)
-	if err != nil {
+	if err != nil { // what is not passed on is not to pass for denied: the peer sees that the connection ends, and comes again
 		p.n.log.Warn("no way to another worker", "peer", c.peer.Name, "error", err)
-		return nil, nil
+		return nil, c.failed(err)
 	}
 	return b, nil
 }
@@ -133,10 +138,14 @@ func (c *Conn) carry(m *Message) error {
 	if payload == nil {
 		payload = m.Payload
 	}
-	if t := m.viaBranch(); t != nil { // the peer's connection
+	t := m.viaBranch() // of the peer's connection
+	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
 	err := c.SendControl(m.conn.pass(), with, payload)
+	if t != nil && m.Op != dist.OpLink && err == nil { // what ends something: as long as it is not out the end of the branch has to tell
+		t.note(m, false)
+	}
 	if errors.Is(err, context.Canceled) && m.conn.Err() == nil && c.n.ctx.Err() == nil {
 		return errHalted
 	}
@@ -274,14 +283,13 @@ func (c *Conn) awaitEnd(limit time.Duration) {
 func (p *part) addSibling(w word) {
 	c, err := p.n.newLocal(w.fd, p.siblingPeer())
 	p.mu.Lock()
-	p.latest = max(p.latest, w.Part)
+	p.latest, p.crew[w.Part] = max(p.latest, w.Part), true
 	closed, old := p.closed, p.siblings[w.Part]
 	if err == nil && !closed && old == nil {
 		c.part = w.Part
 		p.siblings[w.Part] = c
 	}
-	close(p.change)
-	p.change = make(chan struct{})
+	p.changed()
 	p.mu.Unlock()
 	switch {
 	case err != nil:
@@ -296,6 +304,14 @@ func (p *part) addSibling(w word) {
 	default:
 		c.beginLocal()
 	}
+}
+
+// lacks notes that another worker has ended.
+func (p *part) lacks(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.crew, id)
+	p.changed()
 }
 
 // loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
@@ -388,11 +404,11 @@ func (p *part) meet(m meeting) {
 				p.endMeet(m, func() {})
 				return
 			}
-			if err == nil { // it has the other end by now, or has closed it, which shows in a moment
-				break
-			}
 			if err == errStill {
 				continue
+			}
+			if err == nil || c.Err() == nil { // it has the other end by now, or has closed it, which shows in a moment; or no number is free
+				break
 			}
 		}
 		if c == nil && !ours {

@@ -80,6 +80,9 @@ func (w *Worker) take(m word) {
 		w.wg.Go(func() { w.give(m.fd, m.ID) })
 		return
 	case sayNone:
+		if m.Name == "" {
+			p.lacks(m.Part)
+		}
 		p.tellAwaited(m.Name, errNoneThere)
 	case sayFinish:
 		w.finished()

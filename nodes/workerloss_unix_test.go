@@ -210,3 +210,44 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.NoError(t, r.err)
 	require.Equal(t, ei.Int(4), r.v)
 }
+
+// A worker that has no number for the descriptor of a way to another worker does not deny that one's processes: the peer sees that its
+// connection ends.
+func TestNoDescriptorForBranch(t *testing.T) {
+	w := newFloodWorld(t)
+	joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
+	w.rpc(w.mate, "nofiles")
+	b := w.mailbox(w.peer, nil)
+	up := w.peer.Conn(frontName)
+	ref, err := b.Monitor(patience(t), joe)
+	require.NoError(t, err)
+	m := w.receive(b)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("noconnection"), reason)
+	require.Error(t, up.Err())
+	w.rpc(w.mate, "files")
+	v, err := w.peer.Call(patience(t), joe, ei.Int(1))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(1), v)
+}
+
+// A worker that has no number for the descriptor of a way to a peer says so to the one that waits for it, which asks again.
+func TestNoDescriptorForMeeting(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, y := ns[0], ns[1]
+	_, err := x.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	w.rpc(x, "nofiles")
+	before := w.rpc(y, "questions").(ei.Int)
+	asked := async(func() (ei.Term, error) {
+		return y.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1))
+	})
+	require.Eventually(t, func() bool { return w.rpc(y, "questions").(ei.Int) >= before+3 }, tooLong, tick)
+	w.rpc(x, "files")
+	got := arrives(t, asked, "the answer")
+	require.NoError(t, got.err)
+	require.Equal(t, ei.Int(1), got.v)
+}

@@ -191,6 +191,9 @@ func (e *workerEstate) describe() error {
 		s.words = append(s.words, more...)
 	}
 	s.latest, s.last = p.latest, p.last
+	for id := range p.crew {
+		s.crew = append(s.crew, mateState{id})
+	}
 	for name := range p.fixed {
 		s.fixed = append(s.fixed, nameState{name})
 	}
@@ -326,6 +329,11 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	if err == nil {
 		err = list.allTaken()
 	}
+	if err == nil && len(s.crew) == 0 {
+		for id := range w.p.siblings {
+			w.p.crew[id] = true
+		}
+	}
 	if err != nil {
 		return errors.Join(err, node.close(), h.Discard())
 	}
@@ -366,6 +374,9 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 		return err
 	}
 	p.latest, p.last = max(s.latest, p.id), s.last
+	for _, x := range s.crew {
+		p.crew[x.part] = true
+	}
 	for _, x := range s.fixed {
 		p.fixed[x.name] = true
 	}

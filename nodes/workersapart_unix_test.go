@@ -1,0 +1,212 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// setUpApart gives a worker functions that lose the ways to the other workers for as long as a test likes.
+func setUpApart(n *Node) {
+	n.Expose("w", "apart", func(context.Context, []ei.Term) (any, error) {
+		p := n.part
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for id, c := range p.siblings {
+			if id < p.id { // else the other one asks for another way
+				p.seeking[id] = true
+			}
+			c.fail(ErrTickTimeout)
+		}
+		return ei.Atom("ok"), nil
+	})
+	n.Expose("w", "together", func(context.Context, []ei.Term) (any, error) {
+		p := n.part
+		p.mu.Lock()
+		lost := p.seeking
+		p.seeking = map[int]bool{}
+		p.mu.Unlock()
+		for id := range lost {
+			p.seekSibling(id)
+		}
+		return ei.Atom("ok"), nil
+	})
+}
+
+// What peers have with processes of a worker that lives goes there, in order, while two workers have lost each other; also once one of them
+// has gone over to another process. What those processes say to each other waits.
+func TestWorkersApart(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	one, other := w.crewman(w.worker(ns[0])), w.crewman(w.worker(ns[1]))
+	if one.part > other.part { // that of the other one asks for another way
+		ns[0], ns[1], one = ns[1], ns[0], other
+	}
+	x, y := ns[0], ns[1]
+	joe, ann := w.rpc(y, "start", ei.Atom("joe")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	b := w.mailbox(x, &MailboxOptions{TrapExit: true})
+	var sent ei.List
+	send := func() {
+		for range 20 {
+			require.NoError(t, b.Send(patience(t), joe, len(sent)))
+			require.NoError(t, b.SendName(patience(t), frontName, "joe", len(sent)+1))
+			sent = append(sent, ei.Int(len(sent)), ei.Int(len(sent)+1))
+		}
+		got, err := x.Call(patience(t), joe, ei.Atom("got"))
+		require.NoError(t, err)
+		require.Equal(t, sent, got)
+	}
+	send()
+	for _, n := range ns {
+		w.rpc(n, "apart")
+	}
+	send() // through the way that there is
+	require.NoError(t, w.mailbox(y, nil).Send(patience(t), ann, ei.Int(1)))
+	got, err := y.Call(patience(t), ann, ei.Atom("got"))
+	require.NoError(t, err, "through a new one")
+	require.Equal(t, ei.List{ei.Int(1)}, got)
+
+	_, err = w.f.upgrade(one)
+	require.NoError(t, err)
+	send()
+	ref, err := b.Monitor(patience(t), joe)
+	require.NoError(t, err)
+	require.NoError(t, b.Link(patience(t), joe))
+	send()
+	require.Zero(t, unread(b))
+
+	bob := w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	called := async(func() (ei.Term, error) {
+		return x.Call(patience(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
+	})
+	w.rpc(y, "together")
+	r := arrives(t, called, "the answer")
+	require.NoError(t, r.err)
+	require.Equal(t, ei.Int(w.worker(y)), r.v)
+	require.NoError(t, b.Send(patience(t), joe, ei.Atom("bye")))
+	for range 2 {
+		m := w.receive(b)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("bye"), reason, "%v %v", m.Op, ref)
+	}
+}
+
+// A torn is a worker that has lost the way to another one, of number 2, which lives.
+type torn struct {
+	*loneWorker
+	w   *world
+	far ei.Pid // of the other one
+}
+
+func (w *world) torn(limit time.Duration) *torn {
+	t := w.t
+	n := &torn{loneWorker: w.worker("front", limit), w: w}
+	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
+	p := n.mend()
+	c := n.part.sibling(2)
+	require.NoError(t, p.s.Close())
+	arrives(t, c.left, "the end of the way")
+	return n
+}
+
+// mend gives it another way; the test has the other end.
+func (n *torn) mend() *wire {
+	t := n.w.t
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	n.part.addSibling(word{Part: 2, fd: here})
+	return n.end(there)
+}
+
+// shadow is the other end of a branch, on its way to the other worker.
+func (n *torn) shadow() *wire {
+	for {
+		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == sayShadow {
+			require.Equal(n.w.t, 2, asked.Part)
+			return n.end(asked.fd)
+		}
+	}
+}
+
+// end is the other end of a way between workers.
+func (n *torn) end(fd int) *wire {
+	t := n.w.t
+	s, err := n.unix.get().Import(fd, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return &wire{t: t, s: s, peer: n.part.siblingPeer(), self: n.far}
+}
+
+// A peer does not wait for the way between two workers.
+func TestPeerOfWorkerApart(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.Link(patience(t), n.far))
+	ctl, _ := n.shadow().next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	require.Zero(t, unread(b))
+}
+
+// What goes through a branch as that ends is not forgotten with it.
+func TestBranchEndsBesideLink(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	p := w.peer(n.Listeners()[0], role("peer@test"))
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	c := n.Conn("peer@test")
+	b, _, err := c.branch(2, true)
+	require.NoError(t, err)
+	n.shadow()
+	m := &Message{Control: dist.Control{Op: dist.OpLink, From: p.self, To: n.far}}
+	require.True(t, b.note(m, true))
+	b.fail(ErrTickTimeout)
+	arrives(t, b.left, "the end of the branch")
+	ctl, reason := p.next()
+	require.Equal(t, n.far, ctl.From)
+	require.Equal(t, ei.Atom("killed"), reason)
+	require.False(t, b.note(m, true), "nobody would tell the peer")
+}
+
+// Who speaks to a process of another worker waits for the next way to it: until it is there, that worker has ended, or the time is over.
+func TestProcessOfWorkerApart(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
+	linked := async(func() (int, error) { return 0, b.Link(patience(t), n.far) })
+	other := n.mend()
+	ctl, _ := other.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	require.NoError(t, arrives(t, linked, "the link").err)
+
+	require.NoError(t, other.s.Close())
+	m, err := b.Receive(patience(t)) // the link is broken
+	require.NoError(t, err)
+	require.Equal(t, n.far, m.From)
+	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
+	linked = async(func() (int, error) { return 0, b.Link(patience(t), n.far) })
+	n.part.lacks(2)
+	require.NoError(t, arrives(t, linked, "the link").err)
+	m, err = b.Receive(patience(t))
+	require.NoError(t, err)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("noproc"), reason)
+}
+
+func TestProcessOfWorkerApartForLong(t *testing.T) {
+	n := newWorld(t, "tcp").torn(time.Millisecond)
+	require.ErrorIs(t, box(t, n.Node).Send(patience(t), n.far, 1), ErrNoConnection)
+}
