@@ -51,7 +51,9 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		if canPoll {
 			s.spin.written(w.n)
 		}
-		w.late = lasting(w.err)
+		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
+			w.late = lasting(w.err)
+		}
 		return w.n, nil
 	}
 	return 0, w.err
