@@ -374,6 +374,28 @@ func endMutants() []mutant {
 				return release(s)
 			}
 		})},
+		{"a hook leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+			cb.ConnectHandshakeComplete = func(int) error {
+				go func() { <-m.release }()
+				return nil
+			}
+		})},
+		{"a hook of the accepting end leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+			cb.AcceptHandshakeComplete = func(fd int) error {
+				_, err := m.opened(unix.Dup(fd))
+				return err
+			}
+		})},
+		{"CloseWrite leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+			closeWrite := cb.CloseWrite
+			cb.CloseWrite = func(fd int) error {
+				dup, err := m.opened(unix.Dup(fd))
+				if err != nil {
+					return err
+				}
+				return closeWrite(dup)
+			}
+		})},
 		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
 			accept := cb.Accept
 			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
