@@ -69,8 +69,8 @@ func rules() []rule {
 		{"CloseEndsAccept", "Close ends a waiting Accept at once with net.ErrClosed.", closeEndsAccept, false},
 
 		{"Hooks", "The handshake's hooks succeed on a connection that works, and leave it working.", hooks, false},
-		{"Moves", "A stream that is exported, imported and released goes on where it was; its peer sees nothing. One that is only exported " +
-			"goes on, too, and can be exported again.", moves, false},
+		{"Moves", "A stream that is exported, imported and released goes on where it was, with all that it has written and all that comes; " +
+			"its peer sees nothing. One that is only exported goes on, too, and can be exported again.", moves, false},
 		{"RefusedImport", "What Import refuses stays open, and its connection as it is.", refusedImport, false},
 		{"Release", "Release says nothing on the connection: who else holds the descriptor can go on.", releases, false},
 		{"MovesListener", "A listener that is imported from its descriptor goes on at the same address.", movesListener, false},
