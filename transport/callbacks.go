@@ -56,7 +56,8 @@ type Callbacks[C any] struct {
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p. Bytes count even beside an error. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
-	// Writev writes at least one byte of v, in order. Optional: without it buffers go to Write one by one.
+	// Writev writes at least one byte of v, in order, and leaves v and its elements as they are: net.Buffers.WriteTo, which does not, is to
+	// be given a copy. Optional: without it buffers go to Write one by one.
 	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
 	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the distribution handshake: 2 (TCP) or
 	// 4 (TLS). Asked once, before the first handshake byte. Mandatory.

@@ -51,7 +51,26 @@ func blockingTCP() Callbacks[int] {
 
 // Without Interrupt, a Write and a Connect that outstay their time are ended by shutdown(2). What the user sees is why.
 func TestFullShutdown(t *testing.T) {
-	tr, err := New(blockingTCP(), nil)
+	testFullShutdown(t, blockingTCP())
+}
+
+// So it is where Write goes on until all is written, and gives bytes beside what shutdown(2) made of it.
+func TestFullShutdownBesideBytes(t *testing.T) {
+	cb := blockingTCP()
+	write := cb.Write
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (n int, err error) {
+		for n < len(p) && err == nil {
+			var k int
+			k, err = write(fd, p[n:], tmo)
+			n += k
+		}
+		return n, err
+	}
+	testFullShutdown(t, cb)
+}
+
+func testFullShutdown(t *testing.T, cb Callbacks[int]) {
+	tr, err := New(cb, nil)
 	require.NoError(t, err)
 	big := make([]byte, 64<<20)
 	for name, end := range map[string]func() (context.Context, context.CancelFunc, error){

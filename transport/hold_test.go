@@ -263,39 +263,44 @@ func TestPauseListener(t *testing.T) {
 	}
 }
 
-// What a caller has withdrawn from among others' bytes is counted once, also where a Hold puts those bytes back: Flush waits for them.
+// What a caller has withdrawn from among or behind others' bytes is counted once, also where a Hold puts those bytes back: Flush waits for
+// them.
 func TestHoldCountsWithdrawnOnce(t *testing.T) {
-	c, s := pair(t, TCP(), loopback())
-	q := NewQueue(c, &QueueOptions{Limit: 1000})
-	q.mu.Lock()
-	q.writing = true // by the test
-	q.mu.Unlock()
-	parts := func(n int) func() bool {
-		return func() bool {
+	for _, tt := range []struct {
+		name            string
+		limit           int
+		withdrawn, segs int
+	}{
+		{"in the same buffer", 1000, 800, 1},
+		{"in a buffer of its own", 1 << 20, combineFull - 1, 2},
+		{"in a buffer of its own, freed", 1<<17 + 1<<10, combineFull - 1, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := pair(t, TCP(), loopback())
+			q := NewQueue(c, &QueueOptions{Limit: tt.limit})
 			q.mu.Lock()
-			defer q.mu.Unlock()
-			return len(q.segs) == 1 && len(q.segs[0].parts) == n
-		}
+			q.writing = true // by the test
+			q.mu.Unlock()
+			stays := writes(t, q, context.Background(), "stays")
+			ctx, cancel := context.WithCancel(context.Background())
+			goes := writes(t, q, ctx, strings.Repeat("g", tt.withdrawn))
+			cancel()
+			require.ErrorIs(t, returns(t, goes).err, context.Canceled)
+			q.mu.Lock()
+			require.Len(t, q.segs, tt.segs)
+			for range 3 { // flush, each time cut short by a Hold
+				withdrawn := q.take()
+				q.putBack(0)
+				q.settle(0, nil)
+				q.past(withdrawn)
+				require.Zero(t, q.done)
+			}
+			q.mu.Unlock()
+			go q.flush()
+			require.NoError(t, returns(t, stays).err)
+			requireReads(t, s, "stays")
+			require.NoError(t, q.Flush(soon(t)))
+			require.Equal(t, q.posted, q.done)
+		})
 	}
-	stays := writes(t, q, context.Background(), "stays")
-	require.Eventually(t, parts(1), time.Minute, time.Millisecond)
-	ctx, cancel := context.WithCancel(context.Background())
-	goes := writes(t, q, ctx, strings.Repeat("goes", 200))
-	require.Eventually(t, parts(2), time.Minute, time.Millisecond)
-	cancel()
-	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
-	q.mu.Lock()
-	for range 3 { // flush, each time cut short by a Hold
-		withdrawn := q.take()
-		q.putBack(0)
-		q.settle(0, nil)
-		q.past(withdrawn)
-		require.Zero(t, q.done)
-	}
-	q.mu.Unlock()
-	go q.flush()
-	require.NoError(t, returns(t, stays).err)
-	requireReads(t, s, "stays")
-	require.NoError(t, q.Flush(soon(t)))
-	require.Equal(t, q.posted, q.done)
 }

@@ -178,7 +178,8 @@ func (q *Queue) flush() {
 	q.writing = false
 }
 
-// take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes that their callers have withdrawn.
+// take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes before the batch that their callers have
+// withdrawn.
 func (q *Queue) take() (withdrawn int64) {
 	k := 0
 	q.vec, q.batch = q.vec[:0], q.batch[:0]
@@ -188,9 +189,12 @@ func (q *Queue) take() (withdrawn int64) {
 		for _, p := range s.parts {
 			p.d.taken = true
 		}
-		if len(s.buf) > 0 {
+		switch last := len(q.batch) - 1; {
+		case len(s.buf) > 0:
 			q.vec, q.batch = append(q.vec, s.buf), append(q.batch, s)
-		} else {
+		case last >= 0: // counted when what is before it is out, which a Hold may put back
+			q.batch[last].withdrawn += s.withdrawn
+		default:
 			withdrawn += s.withdrawn
 		}
 	}

@@ -210,6 +210,32 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// A Writev that changes its vector is told so, for what is left of it would not be what is to be written.
+func TestWritevChangesVector(t *testing.T) {
+	for name, writev := range map[string]func(v [][]byte) (int64, error){
+		"all": func(v [][]byte) (int64, error) {
+			b := net.Buffers(v)
+			return b.WriteTo(io.Discard)
+		},
+		"a part": func(v [][]byte) (int64, error) {
+			v[0] = v[0][2:]
+			return 2, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cb := memoryCallbacks()
+			cb.Writev = func(_ *memorySocket, v [][]byte, _ time.Duration) (int64, error) { return writev(v) }
+			c, _ := memoryPair(t, cb)
+			mine := [][]byte{[]byte("1234"), []byte("5678")}
+			_, err := c.Writev(soon(t), mine...)
+			require.ErrorIs(t, err, ErrContract)
+			require.ErrorContains(t, err, "plug-in callback Writev: ")
+			require.ErrorContains(t, err, "it has changed the vector")
+			require.Equal(t, [][]byte{[]byte("1234"), []byte("5678")}, mine, "its caller's own")
+		})
+	}
+}
+
 // A hook's error closes the connection.
 func TestHookError(t *testing.T) {
 	refused := errors.New("refused by the hook")

@@ -16,6 +16,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	}
 	w.v, w.n, w.err, w.wait = v, 0, nil, false
+	size := length(v)
 	var err error
 	if s.full {
 		err = s.out.run(ctx, s, s.writer(v), false, func(tmo time.Duration) error {
@@ -42,16 +43,22 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	if err != nil && w.n == 0 {
 		return 0, err
 	}
-	if w.n < 0 || w.n > length(v) || w.n == 0 && w.err == nil {
-		err := contractError(s.writer(v), "%d bytes written of %d%s", w.n, length(v), advice(w.n))
+	switch {
+	case length(v) != size: // what is left of it is to be written
+		err := contractError(s.writer(v), "it has changed the vector (as net.Buffers.WriteTo does: give that a copy)")
 		s.fail(err)
 		return 0, err
-	}
-	if w.n > 0 {
+	case w.n < 0 || w.n > size || w.n == 0 && w.err == nil:
+		err := contractError(s.writer(v), "%d bytes written of %d%s", w.n, size, advice(w.n))
+		s.fail(err)
+		return 0, err
+	case w.n > 0:
 		if canPoll {
 			s.spin.written(w.n)
 		}
-		w.late = lasting(w.err)
+		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
+			w.late = lasting(w.err)
+		}
 		return w.n, nil
 	}
 	return 0, w.err

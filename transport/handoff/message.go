@@ -237,10 +237,8 @@ func (m *MessageConn) frame(ctx context.Context) ([]byte, int, error) {
 		if err := m.in.fill(ctx, 1); err != nil {
 			return nil, stolen, err
 		}
-		if len(m.in.data()) < frameHeader {
-			if err := m.rest.wait(ctx, func(ctx context.Context) error { return m.in.fill(ctx, frameHeader) }); err != nil {
-				return nil, stolen, err
-			}
+		if err := m.rest.fill(ctx, &m.in, frameHeader); err != nil {
+			return nil, stolen, err
 		}
 		word := binary.BigEndian.Uint32(m.in.data())
 		p.announced, p.length = true, int(word&^frameAttached)

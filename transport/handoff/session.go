@@ -291,14 +291,14 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	if in.with(first) == 0 {
 		return malformed("a session begins without a descriptor")
 	}
-	if err := r.fill(ctx, sessionLead); err != nil {
+	if err := r.rest.fill(ctx, in, sessionLead); err != nil {
 		return err
 	}
 	length := int(in.data()[1])<<8 | int(in.data()[2])
 	if length > maxHeader {
 		return malformed("a session's header of %d bytes, more than %d", length, maxHeader)
 	}
-	if err := r.fill(ctx, sessionLead+length); err != nil {
+	if err := r.rest.fill(ctx, in, sessionLead+length); err != nil {
 		return err
 	}
 	h, size, err := parseHeader(in.data()[sessionLead : sessionLead+length])
@@ -306,7 +306,7 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		return err
 	}
 	whole := sessionLead + length + size
-	if err := r.fill(ctx, whole); err != nil {
+	if err := r.rest.fill(ctx, in, whole); err != nil {
 		return err
 	}
 	r.rest.over()
@@ -322,14 +322,6 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 		}
 	}
 	return in.use(whole)
-}
-
-// fill waits until n bytes of a session are there, whose first is.
-func (r *Receiver) fill(ctx context.Context, n int) error {
-	if len(r.in.data()) >= n {
-		return nil
-	}
-	return r.rest.wait(ctx, func(ctx context.Context) error { return r.in.fill(ctx, n) })
 }
 
 // check compares a descriptor with what the session says of it.

@@ -373,6 +373,40 @@ func TestSessionNobodyLooks(t *testing.T) {
 	}
 }
 
+// What a socket had no room for while nobody looked comes when somebody does, and has its time from then on.
+func TestLongSessionNobodyLooks(t *testing.T) {
+	noLeak(t)
+	const part = 3 * firstBuffer / 2
+	fd, h := v4(t)
+	wire, err := appendSession(nil, &h, 3*part)
+	require.NoError(t, err)
+	wire = append(wire, make([]byte, 3*part)...)
+	a, r := receiver(t, &ReceiverConfig{Timeout: time.Hour})
+	var s Session
+	later := func() error {
+		err := r.Receive(transport.NoWait(), &s)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		unseen(&r.rest)
+		return err
+	}
+	sendRaw(t, a, wire[:1], unix.UnixRights(fd))
+	wire = wire[1:]
+	require.NotErrorIs(t, later(), ErrLate)
+	for _, n := range []int{1, 20, part, part} {
+		sendRaw(t, a, wire[:n], nil)
+		wire = wire[n:]
+		require.NotErrorIs(t, later(), ErrLate)
+	}
+	sendRaw(t, a, wire, nil)
+	require.NoError(t, r.Receive(soon(t), &s))
+	require.Len(t, s.Data, 3*part)
+	require.NoError(t, s.Close())
+
+	sendRaw(t, a, []byte{0}, unix.UnixRights(fd))
+	require.NotErrorIs(t, later(), ErrLate)
+	require.ErrorIs(t, later(), ErrLate, "it had its time")
+}
+
 // A context that ends within a session loses nothing of it.
 func TestReceiveGoesOn(t *testing.T) {
 	fd, h := v4(t)

@@ -41,20 +41,25 @@ func (b *byteStream) position() int64 { return b.offset + int64(b.r) }
 // io.ErrUnexpectedEOF a later one.
 func (b *byteStream) fill(ctx context.Context, n int) error {
 	for b.w-b.r < n {
-		b.makeRoom(n)
-		p := b.buf[b.w:]
-		if b.exact {
-			p = p[:n-(b.w-b.r)]
-		}
-		k, err := b.receive(ctx, p, b.offset+int64(b.w))
-		if b.w += k; err == io.EOF && b.w > b.r {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
+		if err := b.more(ctx, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// more reads once, so that there may be n bytes.
+func (b *byteStream) more(ctx context.Context, n int) error {
+	b.makeRoom(n)
+	p := b.buf[b.w:]
+	if b.exact {
+		p = p[:n-(b.w-b.r)]
+	}
+	k, err := b.receive(ctx, p, b.offset+int64(b.w))
+	if b.w += k; err == io.EOF && b.w > b.r {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // receive reads from the socket into p, which is at a place in the stream.
@@ -167,7 +172,7 @@ type patience struct {
 	left  time.Time // when somebody last looked
 }
 
-// wait calls read, which waits for a part of the rest.
+// wait calls read, which waits for a part of the rest, in one read.
 func (p *patience) wait(ctx context.Context, read func(context.Context) error) error {
 	entered := time.Now()
 	if p.began.IsZero() {
@@ -191,6 +196,16 @@ func (p *patience) wait(ctx context.Context, read func(context.Context) error) e
 		}
 	}
 	return err
+}
+
+// fill waits until there are n bytes. What comes in one read is a part: the next one may have had no room beside it.
+func (p *patience) fill(ctx context.Context, in *byteStream, n int) error {
+	for len(in.data()) < n {
+		if err := p.wait(ctx, func(ctx context.Context) error { return in.more(ctx, n) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // over says that all is there.

@@ -192,7 +192,7 @@ type (
 
 // mutants are all of them.
 func mutants() []mutant {
-	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants())
+	return slices.Concat(startMutants(), byteMutants(), timeMutants(), endMutants(), moveMutants())
 }
 
 // check tries the mutant. With the race detector, for which all rules of all mutants would be too much, only the mutant's own rule is

@@ -101,6 +101,16 @@ func byteMutants() []mutant {
 				return n, err
 			}
 		})},
+		{"Writev uses up the vector", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			writev := cb.Writev
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				n, err := writev(fd, v, tmo)
+				if n >= int64(len(v[0])) {
+					v[0] = nil // as net.Buffers.WriteTo does
+				}
+				return n, err
+			}
+		})},
 		{"Write writes nothing and says so", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
 			write := cb.Write
 			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// endMutants break the end of a connection, hooks and moving, do not come back, or leak.
+// endMutants break the end of a connection and hooks, do not come back, or leak.
 func endMutants() []mutant {
 	return []mutant{
 		{"Read never says end of stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
@@ -133,93 +133,6 @@ func endMutants() []mutant {
 		})},
 		{"a hook breaks the connection", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
-		})},
-		{"Import fails", "Moves", ofTCP(func(_ *mess, cb *tcp) {
-			cb.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }
-		})},
-		{"Import takes another descriptor", "Moves", ofTCP(func(m *mess, cb *tcp) {
-			cb.Import = func(_ any, fd int, _ []byte) (int, error) {
-				unix.Close(fd)
-				return m.opened(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
-			}
-		})},
-		{"Import sends a byte", "Moves", ofTCP(func(_ *mess, cb *tcp) {
-			imported := cb.Import
-			cb.Import = func(setup any, fd int, state []byte) (int, error) {
-				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
-					_, _ = unix.Write(fd, []byte{0})
-				}
-				return imported(setup, fd, state)
-			}
-		})},
-		{"Export ends reading", "Moves", ofPolling(func(_ *mess, cb *poll) {
-			var exported sync.Map
-			read, export := cb.Read, cb.Export
-			cb.Export = func(s *pollSocket) ([]byte, error) { exported.Store(s, true); return export(s) }
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if _, ok := exported.Load(s); ok {
-					return 0, unix.EIO
-				}
-				return read(s, p, tmo)
-			}
-		})},
-		{"Export ends writing", "Moves", ofTCP(func(_ *mess, cb *tcp) {
-			cb.Export = func(fd int) ([]byte, error) { return nil, unix.Shutdown(fd, unix.SHUT_WR) }
-		})},
-		{"Export succeeds once", "Moves", ofPolling(func(_ *mess, cb *poll) {
-			var exported sync.Map
-			export := cb.Export
-			cb.Export = func(s *pollSocket) ([]byte, error) {
-				if _, again := exported.LoadOrStore(s, true); again {
-					return nil, unix.EALREADY
-				}
-				return export(s)
-			}
-		})},
-		{"Import closes the pipe that it refuses", "RefusedImport", ofTCP(func(_ *mess, cb *tcp) {
-			imported := cb.Import
-			cb.Import = func(setup any, fd int, state []byte) (int, error) {
-				if _, err := unix.Getsockname(fd); err != nil {
-					return -1, errors.Join(err, unix.Close(fd))
-				}
-				return imported(setup, fd, state)
-			}
-		})},
-		{"Import closes the stream that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
-			imported := cb.Import
-			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
-				s, err := imported(setup, fd, state)
-				if err != nil {
-					unix.Close(fd)
-				}
-				return s, err
-			}
-		})},
-		{"Import ends the connection that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
-			imported := cb.Import
-			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
-				s, err := imported(setup, fd, state)
-				if err != nil {
-					_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-				}
-				return s, err
-			}
-		})},
-		{"Import takes no listeners", "MovesListener", ofTCP(func(_ *mess, cb *tcp) {
-			imported := cb.Import
-			cb.Import = func(setup any, fd int, state []byte) (int, error) {
-				if _, err := unix.Getpeername(fd); err != nil {
-					return -1, err
-				}
-				return imported(setup, fd, state)
-			}
-		})},
-		{"Release ends the connection", "Release", ofTCP(func(_ *mess, cb *tcp) {
-			release := cb.Release
-			cb.Release = func(fd int) error {
-				_ = unix.Shutdown(fd, unix.SHUT_WR)
-				return release(fd)
-			}
 		})},
 
 		{"Socket blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
@@ -372,6 +285,28 @@ func endMutants() []mutant {
 					go func() { <-m.release }()
 				}
 				return release(s)
+			}
+		})},
+		{"a hook leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+			cb.ConnectHandshakeComplete = func(int) error {
+				go func() { <-m.release }()
+				return nil
+			}
+		})},
+		{"a hook of the accepting end leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+			cb.AcceptHandshakeComplete = func(fd int) error {
+				_, err := m.opened(unix.Dup(fd))
+				return err
+			}
+		})},
+		{"CloseWrite leaves a descriptor", "LeakedDescriptors", ofTCP(func(m *mess, cb *tcp) {
+			closeWrite := cb.CloseWrite
+			cb.CloseWrite = func(fd int) error {
+				dup, err := m.opened(unix.Dup(fd))
+				if err != nil {
+					return err
+				}
+				return closeWrite(dup)
 			}
 		})},
 		{"every accepted socket leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {

@@ -63,6 +63,8 @@
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
+//   - Bytes that a move loses only when there are many, or that a plug-in keeps for less time than a move takes, and a goroutine at
+//     the old place that comes later than a moment: a machine that is slow can hide either, and accuses nobody of it.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
 //   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode; where
 //     descriptors cannot be duplicated, moving.

@@ -57,6 +57,7 @@ func goods() []good {
 		{"wrapped tcp", func(t testing.TB) Factory { return always(must(t, metered()), loopback()) }},
 		{"full", func(t testing.TB) Factory { return always(must(t, polling(true)), loopback()) }},
 		{"full without Interrupt", func(t testing.TB) Factory { return always(must(t, polling(false)), loopback()) }},
+		{"full without Interrupt, Write goes on", func(t testing.TB) Factory { return always(must(t, goesOn()), loopback()) }},
 	}
 	if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
 		l.Close()

@@ -31,30 +31,36 @@ func headerSize(t *trial) {
 	}
 }
 
-// hooks calls what a handshake calls, in its order. CheckPeer may refuse the name.
-func hooks(t *trial) {
-	client, server := t.connectAnd(t.listen(0), func(ctx context.Context, s *transport.Stream, _ bool) error {
-		_, err := s.HandshakePacketHeaderSize(ctx)
-		return err
-	})
-	if err := t.greet(client, server); err != nil {
-		t.broke("Exchange", "%w", err)
-		return
-	}
-	step := func(what string, f func(ctx context.Context) error) error {
-		ctx := t.soon()
-		_, err := do(t, what, func() (struct{}, error) { return struct{}{}, f(ctx) })
-		return err
-	}
+// asksHeaderSize is what an end does before a handshake.
+func asksHeaderSize(ctx context.Context, s *transport.Stream, _ bool) error {
+	_, err := s.HandshakePacketHeaderSize(ctx)
+	return err
+}
+
+// handshake calls what a handshake calls when it has succeeded, in its order. CheckPeer may refuse the name.
+func (t *trial) handshake(client, server *transport.Stream) error {
+	ctx := t.soon()
 	for _, s := range []*transport.Stream{client, server} {
-		if err := step("CheckPeer", func(ctx context.Context) error { return s.CheckPeer(ctx, "transporttest@localhost") }); err != nil {
-			t.caught(err)
+		_, err := do(t, "CheckPeer", func() (none struct{}, _ error) { return none, s.CheckPeer(ctx, "transporttest@localhost") })
+		t.caught(err)
+	}
+	for _, end := range []struct {
+		hook      string
+		s         *transport.Stream
+		initiated bool
+	}{{"ConnectHandshakeComplete", client, true}, {"AcceptHandshakeComplete", server, false}} {
+		_, err := do(t, end.hook, func() (none struct{}, _ error) { return none, end.s.HandshakeComplete(ctx, end.initiated) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", end.hook, err)
 		}
 	}
-	t.must(step("ConnectHandshakeComplete", func(ctx context.Context) error { return client.HandshakeComplete(ctx, true) }),
-		"ConnectHandshakeComplete")
-	t.must(step("AcceptHandshakeComplete", func(ctx context.Context) error { return server.HandshakeComplete(ctx, false) }),
-		"AcceptHandshakeComplete")
+	return nil
+}
+
+// hooks makes a handshake, and goes on.
+func hooks(t *trial) {
+	client, server := t.joinAnd(t.listen(0), asksHeaderSize)
+	t.must(t.handshake(client, server), "a handshake")
 	t.says(client, server, "after the handshake")
 	t.says(server, client, "both ways")
 }

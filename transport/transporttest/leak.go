@@ -30,6 +30,7 @@ func (t *trial) life() {
 	r1 := begin(t, "Read", func() (int, error) { return client.Read(context.Background(), make([]byte, 1)) })
 	r2 := begin(t, "Read", func() (int, error) { return server.Read(context.Background(), make([]byte, 1)) })
 	t.endInPeace(t.join(at))
+	t.endAfterHooks(at)
 	t.endUnread(at)
 	_, err := vain.end()
 	t.caught(err)
@@ -63,6 +64,23 @@ func (t *trial) connectingInVain() *call[struct{}] {
 func (t *trial) endInPeace(client, server *transport.Stream) {
 	t.must(client.Close(), "Close")
 	t.must(server.Close(), "Close")
+}
+
+// endAfterHooks ends a connection on which a handshake has been made, one direction after the other where that goes. What the hooks and
+// CloseWrite say is the affair of other rules.
+func (t *trial) endAfterHooks(at site) {
+	client, server := t.joinAnd(at, asksHeaderSize)
+	t.caught(t.handshake(client, server))
+	r1, r2 := t.resting(client), t.resting(server) // a CloseWrite may wait for who reads
+	for _, s := range []*transport.Stream{client, server} {
+		_, err := do(t, "CloseWrite", func() (none struct{}, _ error) { return none, s.CloseWrite() })
+		t.caught(err)
+	}
+	for _, s := range []*transport.Stream{client, server} {
+		t.caught(s.Close())
+	}
+	_, _ = r1.end()
+	_, _ = r2.end()
 }
 
 // endUnread ends a connection with bytes unread, and one that is never accepted.

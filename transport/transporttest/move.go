@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -70,8 +71,18 @@ func (t *trial) notMoved(s, peer *transport.Stream) {
 	}
 }
 
-// moves hands a stream over in the order of a hand-off, after one that was taken back: export, import beside the old one, release the old
-// one, go on.
+// move hands a stream over in the order of a hand-off: export, import beside the old one, release the old one. meanwhile runs before the
+// release.
+func (t *trial) move(at site, end string, old *transport.Stream, meanwhile func()) *transport.Stream {
+	dup := t.duplicate(old)
+	moved := t.take(at, dup, t.export(old, dup))
+	meanwhile()
+	_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
+	t.must(err, "Release at the %s end", end)
+	return moved
+}
+
+// moves hands a stream over, after a hand-off that was taken back: at once after a write, and then while the peer writes.
 func moves(t *trial) {
 	at := t.listen(0)
 	t.movable(at)
@@ -82,31 +93,38 @@ func moves(t *trial) {
 		}
 		t.notMoved(old, peer)
 		ctx := t.soon()
-		waiting := begin(t, "the peer's Read", func() (byte, error) {
-			var b [1]byte
-			_, err := peer.Readv(ctx, b[:])
-			return b[0], err
+		const written = 100
+		words := pattern(123)
+		waiting := begin(t, "the peer's Read", func() (struct{}, error) {
+			return struct{}{}, t.receive(ctx, words, peer, written+1, each(written+1))
 		})
 		p := pattern(120)
 		write := t.sending(peer, p.bytes(0, 1000))
 		t.must(p.differs(0, t.read(old, 200)), "before the move") // reads ahead
 		t.export(old, -1)
 		t.must(p.differs(200, t.read(old, 100)), "after an Export")
-		dup := t.duplicate(old)
-		moved := t.take(at, dup, t.export(old, dup))
-		_, err := do(t, "Release", func() (struct{}, error) { return struct{}{}, old.Release() })
-		t.must(err, "Release at the %s end", end)
+		t.write(old, words.bytes(0, written))
+		moved := t.move(at, end, old, func() {})
 		t.must(p.differs(300, t.read(moved, 700)), "bytes that were under way when the %s end moved", end)
 		write.sent()
+		moved = t.move(at, end, moved, func() {
+			write = t.sending(peer, p.bytes(1000, 100))
+			time.Sleep(moment) // who still reads at the old place gets them
+		})
+		more := sending{begin(t, "Writev", func() (int64, error) { // comes in the place of what is lost
+			<-write.done
+			return peer.Writev(ctx, p.bytes(1100, 100))
+		}), 100}
+		t.must(p.differs(1000, t.read(moved, 100)), "bytes that came after the Export of the %s end", end)
+		t.must(p.differs(1100, t.read(moved, 100)), "bytes that came after the Release of the %s end", end)
+		write.sent()
+		more.sent()
 		if waiting.endsWithin(0) {
 			t.fail("the move of the %s end gave the peer's Read %v", end, orNone(waiting.err))
 		}
-		t.write(moved, []byte{9}) // for which the peer waits
-		b, err := waiting.end()
-		t.must(err, "the peer's Read after the move of the %s end", end)
-		if b != 9 {
-			t.fail("the moved stream wrote 9 and the peer read %d", b)
-		}
+		t.write(moved, words.bytes(written, 1)) // for which the peer waits
+		_, err := waiting.end()
+		t.must(err, "the peer's Read of what the %s end wrote before and after it moved", end)
 		t.carry("from a moved "+end+" stream", moved, peer, 121, 200_000, sizes(1, 20_000), sizes(2, 20_000))
 		t.carry("to a moved "+end+" stream", peer, moved, 122, 200_000, sizes(3, 20_000), sizes(4, 20_000))
 		t.must(moved.Close(), "Close of a moved stream")

@@ -181,3 +181,22 @@ func polling(interruptible bool) transport.Callbacks[*pollSocket] {
 	}
 	return cb
 }
+
+// goesOn is the plug-in without Interrupt, whose Write goes on until all is written: a Write that is ended has bytes beside its error.
+func goesOn() transport.Callbacks[*pollSocket] {
+	cb := polling(false)
+	write := cb.Write
+	cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (n int, err error) {
+		for begin := time.Now(); n < len(p) && err == nil; {
+			left := tmo
+			if tmo != transport.Infinite {
+				left = max(tmo-time.Since(begin), 0)
+			}
+			var k int
+			k, err = write(s, p[n:], left)
+			n += max(k, 0)
+		}
+		return n, err
+	}
+	return cb
+}

@@ -13,7 +13,8 @@ func rules() []rule {
 			waitsForBytes, false},
 		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount,
 			false},
-		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took.", writeCount, false},
+		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; Writev leaves the vector as it is.",
+			writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
 
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
@@ -68,14 +69,16 @@ func rules() []rule {
 		{"CloseEndsAccept", "Close ends a waiting Accept at once with net.ErrClosed.", closeEndsAccept, false},
 
 		{"Hooks", "The handshake's hooks succeed on a connection that works, and leave it working.", hooks, false},
-		{"Moves", "A stream that is exported, imported and released goes on where it was; its peer sees nothing. One that is only exported " +
-			"goes on, too, and can be exported again.", moves, false},
+		{"Moves", "A stream that is exported, imported and released goes on where it was, with all that it has written and all that comes; " +
+			"its peer sees nothing. One that is only exported goes on, too, and can be exported again.", moves, false},
 		{"RefusedImport", "What Import refuses stays open, and its connection as it is.", refusedImport, false},
 		{"Release", "Release says nothing on the connection: who else holds the descriptor can go on.", releases, false},
 		{"MovesListener", "A listener that is imported from its descriptor goes on at the same address.", movesListener, false},
 
-		{"LeakedDescriptors", "Close and Release free the descriptors, and so does a Connect that fails.", leakedDescriptors, false},
-		{"LeakedGoroutines", "Close and Release leave no goroutine behind, nor does a Connect that fails.", leakedGoroutines, false},
+		{"LeakedDescriptors", "Close and Release free the descriptors, with those of hooks and of CloseWrite; so does a Connect that fails.",
+			leakedDescriptors, false},
+		{"LeakedGoroutines", "Close and Release leave no goroutine behind, none of hooks or of CloseWrite either; nor does a Connect that fails.",
+			leakedGoroutines, false},
 
 		{"NoPanic", "A callback does not panic.", nil, false},
 		{"Returns", "A callback comes back within a second of being ended.", nil, false},

@@ -168,8 +168,10 @@ func (t *trial) greet(client, server *transport.Stream) error {
 }
 
 // join opens one connection and greets over it.
-func (t *trial) join(at site) (client, server *transport.Stream) {
-	client, server = t.connect(at)
+func (t *trial) join(at site) (client, server *transport.Stream) { return t.joinAnd(at, nil) }
+
+func (t *trial) joinAnd(at site, begins beginning) (client, server *transport.Stream) {
+	client, server = t.connectAnd(at, begins)
 	if err := t.greet(client, server); err != nil {
 		if name := culprit(err, ""); name != "" {
 			t.broke(name, "%w", err)

@@ -64,13 +64,18 @@ func readCount(t *trial) {
 	}
 }
 
-// writeCount writes single buffers, compares the count with what arrives, and looks after it for more.
+// writeCount writes single buffers and a vector, compares the count with what arrives, and looks after it for more.
 func writeCount(t *trial) {
-	for _, size := range []int{1, 1000, 150_000} {
+	for _, sizes := range [][]int{{1}, {1000}, {150_000}, {400, 600}} {
 		client, server := t.connect(t.listen(0))
 		ctx := t.soon()
-		sent := pattern(2).bytes(0, size)
-		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, sent) })
+		var v [][]byte
+		size := 0
+		for _, n := range sizes {
+			v = append(v, pattern(2).bytes(int64(size), n))
+			size += n
+		}
+		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 		got := make([]byte, size)
 		n, err := do(t, "Read", func() (int, error) { return t.readAll(ctx, server, got) })
 		if w, werr := write.end(); werr != nil || w != int64(size) {

@@ -1,0 +1,249 @@
+//go:build linux
+
+package transporttest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// moveMutants break moving.
+func moveMutants() []mutant {
+	return []mutant{
+		{"Import fails", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Import = func(any, int, []byte) (int, error) { return -1, unix.EPERM }
+		})},
+		{"Import takes another descriptor", "Moves", ofTCP(func(m *mess, cb *tcp) {
+			cb.Import = func(_ any, fd int, _ []byte) (int, error) {
+				unix.Close(fd)
+				return m.opened(unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))
+			}
+		})},
+		{"Import sends a byte", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on == 0 {
+					_, _ = unix.Write(fd, []byte{0})
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Export ends reading", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			var exported sync.Map
+			read, export := cb.Read, cb.Export
+			cb.Export = func(s *pollSocket) ([]byte, error) { exported.Store(s, true); return export(s) }
+			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if _, ok := exported.Load(s); ok {
+					return 0, unix.EIO
+				}
+				return read(s, p, tmo)
+			}
+		})},
+		{"Export ends writing", "Moves", ofTCP(func(_ *mess, cb *tcp) {
+			cb.Export = func(fd int) ([]byte, error) { return nil, unix.Shutdown(fd, unix.SHUT_WR) }
+		})},
+		{"Export succeeds once", "Moves", ofPolling(func(_ *mess, cb *poll) {
+			var exported sync.Map
+			export := cb.Export
+			cb.Export = func(s *pollSocket) ([]byte, error) {
+				if _, again := exported.LoadOrStore(s, true); again {
+					return nil, unix.EALREADY
+				}
+				return export(s)
+			}
+		})},
+		{"Import closes the pipe that it refuses", "RefusedImport", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if _, err := unix.Getsockname(fd); err != nil {
+					return -1, errors.Join(err, unix.Close(fd))
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Import closes the stream that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err != nil {
+					unix.Close(fd)
+				}
+				return s, err
+			}
+		})},
+		{"Import ends the connection that it refuses", "RefusedImport", ofPolling(func(_ *mess, cb *poll) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+				s, err := imported(setup, fd, state)
+				if err != nil {
+					_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+				}
+				return s, err
+			}
+		})},
+		{"Import takes no listeners", "MovesListener", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				if _, err := unix.Getpeername(fd); err != nil {
+					return -1, err
+				}
+				return imported(setup, fd, state)
+			}
+		})},
+		{"Release ends the connection", "Release", ofTCP(func(_ *mess, cb *tcp) {
+			release := cb.Release
+			cb.Release = func(fd int) error {
+				_ = unix.Shutdown(fd, unix.SHUT_WR)
+				return release(fd)
+			}
+		})},
+		{"Export forgets what Write has kept", "Moves", ofPolling(keepsWritten)},
+		{"a goroutine reads on after Export", "Moves", ofPolling(readsOn)},
+	}
+}
+
+// ofEach keeps something of the mutant's own for each socket.
+func ofEach[T any]() func(*pollSocket) *T {
+	var all sync.Map
+	return func(s *pollSocket) *T {
+		v, _ := all.LoadOrStore(s, new(T))
+		return v.(*T)
+	}
+}
+
+// keepsWritten keeps a small write for a moment, so that more may go out with it, which neither Export nor Release thinks of.
+func keepsWritten(_ *mess, cb *poll) {
+	type tail struct {
+		sync.Mutex
+		kept []byte
+		over bool
+	}
+	of := ofEach[tail]()
+	write, closing, closeWrite, release := cb.Write, cb.Close, cb.CloseWrite, cb.Release
+	send := func(s *pollSocket, tmo time.Duration) error {
+		t := of(s)
+		for len(t.kept) > 0 && !t.over {
+			n, err := write(s, t.kept, tmo)
+			if err != nil {
+				return err
+			}
+			t.kept = t.kept[n:]
+		}
+		return nil
+	}
+	var later func(s *pollSocket)
+	later = func(s *pollSocket) {
+		time.AfterFunc(moment, func() {
+			t := of(s)
+			t.Lock()
+			defer t.Unlock()
+			if errors.Is(send(s, 0), os.ErrDeadlineExceeded) {
+				later(s)
+			}
+		})
+	}
+	cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+		t := of(s)
+		t.Lock()
+		defer t.Unlock()
+		if t.over {
+			return 0, unix.EPIPE
+		}
+		if err := send(s, tmo); err != nil {
+			return 0, err
+		}
+		if len(p) >= 1000 {
+			return write(s, p, tmo)
+		}
+		t.kept = slices.Clone(p)
+		later(s)
+		return len(p), nil
+	}
+	end := func(s *pollSocket, sends bool) {
+		t := of(s)
+		t.Lock()
+		defer t.Unlock()
+		if sends {
+			_ = send(s, short)
+		}
+		t.over = true
+	}
+	cb.Close = func(s *pollSocket) error { end(s, true); return closing(s) }
+	cb.CloseWrite = func(s *pollSocket) error { end(s, true); return closeWrite(s) }
+	cb.Release = func(s *pollSocket) error { end(s, false); return release(s) }
+}
+
+// readsOn has a goroutine read ahead, from the first Export on: what it reads after the last one is nobody's.
+func readsOn(_ *mess, cb *poll) {
+	type ahead struct {
+		sync.Mutex
+		got         []byte
+		begun, over bool
+	}
+	of := ofEach[ahead]()
+	read, imported, closing, release := cb.Read, cb.Import, cb.Close, cb.Release
+	reads := func(s *pollSocket, a *ahead) (over bool) {
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, 5)
+		a.Lock()
+		defer a.Unlock()
+		if n <= 0 || a.over {
+			return a.over
+		}
+		b := make([]byte, 4096)
+		n, _, err := unix.Recvfrom(s.fd, b, unix.MSG_DONTWAIT)
+		a.got = append(a.got, b[:max(n, 0)]...)
+		return n <= 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) // the end: Read meets it too
+	}
+	cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+		a := of(s)
+		a.Lock()
+		defer a.Unlock()
+		if n := copy(p, a.got); n > 0 {
+			a.got = a.got[n:]
+			return n, nil
+		}
+		return read(s, p, min(tmo, 10*time.Millisecond)) // then the goroutine has its turn
+	}
+	cb.Export = func(s *pollSocket) ([]byte, error) {
+		a := of(s)
+		a.Lock()
+		defer a.Unlock()
+		if !a.begun {
+			a.begun = true
+			go func() {
+				for !reads(s, a) {
+				}
+			}()
+		}
+		return fmt.Appendf(nil, "poll%s.", a.got), nil
+	}
+	cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+		var got []byte
+		if state != nil {
+			if !bytes.HasPrefix(state, []byte("poll")) || !bytes.HasSuffix(state, []byte(".")) {
+				return nil, errors.New("not a state of this plug-in")
+			}
+			got, state = slices.Clone(state[4:len(state)-1]), state[:4]
+		}
+		s, err := imported(setup, fd, state)
+		if err == nil {
+			of(s).got = got
+		}
+		return s, err
+	}
+	end := func(s *pollSocket) {
+		a := of(s)
+		a.Lock()
+		defer a.Unlock()
+		a.over = true
+	}
+	cb.Close = func(s *pollSocket) error { end(s); return closing(s) }
+	cb.Release = func(s *pollSocket) error { end(s); return release(s) }
+}
