@@ -199,6 +199,20 @@ func (c *Conn) end() {
 	close(c.left)
 }
 
+// detach breaks what processes have with the node of a connection that has ended.
+func (n *Node) detach(c *Conn) {
+	if c.trunk != nil {
+		c.trunk.lose(c)
+		return
+	}
+	for _, b := range n.procs.all() {
+		b.nodeDown(c)
+	}
+	if c.part != 0 {
+		n.part.loseSibling(c)
+	}
+}
+
 // bye ends the sending direction and waits for the peer to end its own: closing a socket with bytes unread would take back what was sent
 // last.
 func (c *Conn) bye(ctx context.Context) {

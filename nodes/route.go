@@ -1,88 +1,11 @@
 package nodes
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
-
-// attach tells of a connection, and makes the upper level receive from it, once it has started.
-func (n *Node) attach(c *Conn) {
-	n.tellUp(c)
-	if n.started.Load() {
-		c.running.Do(func() { go c.run() }) // which the end of the connection waits for
-	}
-}
-
-// detach breaks what processes have with the node of a connection that has ended.
-func (n *Node) detach(c *Conn) {
-	if c.trunk != nil {
-		c.trunk.lose(c)
-		return
-	}
-	for _, b := range n.procs.all() {
-		b.nodeDown(c)
-	}
-	if c.part != 0 {
-		n.part.loseSibling(c)
-	}
-}
-
-// run receives until the connection ends, and gives each message to the process that it is for. One goroutine does it in the order of the
-// wire, so that signals from one sender stay in order.
-func (c *Conn) run() {
-	select {
-	case c.rd.busy <- struct{}{}:
-	case <-c.done:
-		return
-	}
-	c.read()
-}
-
-// read is run for who holds the reader's token. Another goroutine goes on when a Handler has ended this one.
-func (c *Conn) read() {
-	over := false
-	defer func() {
-		if over {
-			<-c.rd.busy
-		} else {
-			go c.read()
-		}
-	}()
-	for {
-		switch m, err := c.next(); {
-		case err == nil:
-			c.n.route(c, m)
-			c.s.Yield() // a Handler, too, may have given it to another goroutine
-		case err == errHalted:
-			if c.sitOut(); c.Err() != nil { // what is unread is another process's, or too late
-				over = true
-				return
-			}
-		case errors.Is(err, dist.ErrUnknownOp):
-			c.complain(faultOp, "control message skipped", err)
-		default:
-			over = true
-			return
-		}
-	}
-}
-
-// next is what has been read and not dealt with (before Start, or as the reader halted), or else the next message.
-func (c *Conn) next() (*Message, error) {
-	if c.rd.unread.len() > 0 {
-		if c.rd.halt.isShut() {
-			return nil, errHalted
-		}
-		return c.rd.unread.take(), nil
-	}
-	m := c.n.buffers.message()
-	m.pool = &c.n.buffers
-	return m, c.receive(context.Background(), m)
-}
 
 // route does what a message asks for.
 func (n *Node) route(c *Conn, m *Message) {
@@ -139,7 +62,7 @@ func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
 		if (b == nil || !b.unwatched(ctl.Ref, ctl.From.Node)) && ctl.ToName != "" { // the name has gone, or moved on
 			n.unwatchByName(ctl.Ref, ctl.From.Node)
 		}
-	case dist.OpUnlinkID:
+	case dist.OpUnlinkID: // a peer's is acknowledged in the same step as the link goes, one of this node by a signal like any other
 		acknowledge := func() {}
 		if m.conn != nil {
 			acknowledge = func() { m.conn.acknowledge(ctl) }
@@ -198,38 +121,4 @@ func (n *Node) unwatchByName(ref ei.Ref, node ei.Atom) {
 			return
 		}
 	}
-}
-
-// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for what the
-// peer does not take at all (the C library knows no monitors): only the end of the connection tells of the process then.
-func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
-	switch ctl.Op {
-	case dist.OpMonitorP, dist.OpDemonitorP:
-		need := dist.FlagDistMonitor
-		if ctl.ToName != "" {
-			need |= dist.FlagDistMonitorName
-		}
-		return ctl, nil, c.peer.Flags.Has(need)
-	case dist.OpUnlinkID:
-		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
-			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
-		}
-	}
-	if !c.peer.Flags.Has(dist.FlagExitPayload) {
-		return ctl, nil, true
-	}
-	op := ctl.Op
-	switch op {
-	case dist.OpExit:
-		op = dist.OpPayloadExit
-	case dist.OpExit2:
-		op = dist.OpPayloadExit2
-	case dist.OpMonitorPExit:
-		op = dist.OpPayloadMonitorPExit
-	default:
-		return ctl, nil, true
-	}
-	with := *ctl
-	with.Op, with.Reason = op, nil
-	return &with, ctl.Reason, true
 }

@@ -87,6 +87,40 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	}
 }
 
+// agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for what the
+// peer does not take at all (the C library knows no monitors): only the end of the connection tells of the process then.
+func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
+	switch ctl.Op {
+	case dist.OpMonitorP, dist.OpDemonitorP:
+		need := dist.FlagDistMonitor
+		if ctl.ToName != "" {
+			need |= dist.FlagDistMonitorName
+		}
+		return ctl, nil, c.peer.Flags.Has(need)
+	case dist.OpUnlinkID:
+		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
+			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true
+		}
+	}
+	if !c.peer.Flags.Has(dist.FlagExitPayload) {
+		return ctl, nil, true
+	}
+	op := ctl.Op
+	switch op {
+	case dist.OpExit:
+		op = dist.OpPayloadExit
+	case dist.OpExit2:
+		op = dist.OpPayloadExit2
+	case dist.OpMonitorPExit:
+		op = dist.OpPayloadMonitorPExit
+	default:
+		return ctl, nil, true
+	}
+	with := *ctl
+	with.Op, with.Reason = op, nil
+	return &with, ctl.Reason, true
+}
+
 // post hands a frame to the queue. What answers a message goes out on this goroutine; what follows a message of ours without one having
 // come between is taken for a burst, and combined.
 func (c *Conn) post(ctx context.Context, head, body []byte) error {
