@@ -36,8 +36,8 @@ type Conn struct {
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
 	works     tally         // functions that run for the peer
-	exits     tally         // of processes here, whose signals to the peer are not out yet
-	partings  partings      // of these, what waits for its turn
+	exits     tally         // of processes here, whose signals to the peer are neither out nor in partings
+	partings  partings      // signals of others that wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving

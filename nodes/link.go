@@ -322,6 +322,8 @@ func (c *Conn) tellInTurn(ctx context.Context) func(*dist.Control) {
 			c.tell(ctl)
 			return
 		}
-		_ = c.sendSignal(ctx, ctl) // a failure is the connection's end, which tells the peer
+		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil { // another failure is the connection's end
+			c.tell(ctl)
+		}
 	}
 }

@@ -161,3 +161,32 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 		}
 	})
 }
+
+// What waits for its turn when it is told to wait no longer goes out all the same.
+func TestTellInTurnCutOff(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, hears func()) {
+		b := box(t, n)
+		var words []*dist.Control
+		for i := range 3 {
+			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: noconnection()})
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		tell := n.Conn("deaf@test").tellInTurn(ctx)
+		told := async(func() (int, error) {
+			for _, ctl := range words {
+				tell(ctl)
+			}
+			return 0, nil
+		})
+		synctest.Wait()
+		require.Empty(t, told)
+		cancel()
+		<-told
+		hears()
+		for i := range words {
+			ctl, _ := deaf.nextSignal()
+			require.Equal(t, dist.OpPayloadExit, ctl.Op)
+			require.Equal(t, uint32(i), ctl.To.ID)
+		}
+	})
+}
