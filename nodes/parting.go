@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A parting is the signals of a process that ends for those of one node, or of one worker of this one, in their order. A node that does
@@ -126,12 +127,20 @@ func (w *parting) way() *Conn {
 type partings struct {
 	mu      sync.Mutex
 	signals []*dist.Control // the first is being said
+	bytes   int             // what they count
 	still   bool
 	over    chan struct{}      // closed when nobody says them any more; nil: nobody does
 	cut     context.CancelFunc // ends the wait for room of the one that is being said, or was
 }
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. The connection's end ends its wait for room.
+// So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself.
+const (
+	maxPartings = DefaultMailboxLimit
+	signalCost  = 512
+)
+
+// sayInTurn leaves last words to the goroutine that says those for the peer. The connection's end ends its wait for room; so does a peer for
+// which too much waits.
 func (c *Conn) sayInTurn(w *parting) {
 	defer w.leave()
 	p := &c.partings
@@ -140,10 +149,15 @@ func (c *Conn) sayInTurn(w *parting) {
 		_ = c.frozen.pass(context.Background())
 	}
 	defer p.mu.Unlock()
+	bytes := w.bytes + signalCost*len(w.signals)
+	if len(p.signals) > 0 && p.bytes+bytes > maxPartings {
+		c.fail(transport.ErrQueueFull)
+		return
+	}
 	if len(p.signals) == 0 {
 		c.n.procs.partings.enter()
 	}
-	p.signals = append(p.signals, w.signals...)
+	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+bytes
 	c.sayPartings()
 }
 
@@ -172,6 +186,7 @@ func (c *Conn) sayAll() {
 		p.mu.Lock()
 		if !unsaid {
 			p.signals[0], p.signals = nil, p.signals[1:]
+			p.bytes -= len(ctl.Reason) + signalCost
 			c.noneParting()
 		}
 	}
@@ -223,7 +238,7 @@ func (c *Conn) dropPartings() {
 	defer p.mu.Unlock()
 	p.still = false
 	if len(p.signals) > 0 {
-		p.signals = nil
+		p.signals, p.bytes = nil, 0
 		c.noneParting()
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // besideDeaf runs f with a node, and two peers of it: one has read nothing, and no more can be sent to it, until hears lets it go on.
@@ -159,6 +160,26 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			require.Equal(t, monitorRef(slow, i), ctl.Ref)
 		}
+	})
+}
+
+// So much may wait for a peer as processes end, and no more.
+func TestTooManyEndsBesideDeafPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
+		c := n.Conn("deaf@test")
+		end := func(watchers int, why ei.Term) {
+			b := box(t, n)
+			for i := range watchers {
+				require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+			}
+			b.Exit(why)
+			synctest.Wait()
+		}
+		end(65, ei.Binary(make([]byte, maxPartings/64)))
+		require.NoError(t, c.Err(), "what one process says may be more")
+		end(exitSignals+1, ei.Atom("crash"))
+		require.ErrorIs(t, c.Err(), transport.ErrQueueFull)
+		require.True(t, n.procs.partings.none())
 	})
 }
 
