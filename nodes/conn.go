@@ -59,11 +59,13 @@ type Conn struct {
 	ailment error // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
+	tells   chan struct{} // closed when processes are about to hear of the end
 	left    chan struct{} // closed when all is cleaned up
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), done: make(chan struct{}), left: make(chan struct{})}
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
+	c.done, c.tells, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
@@ -118,12 +120,16 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen. It is ei_close_connection.
+// connection is frozen. Where the connection has ended before, processes may still be hearing of that when it returns. It is
+// ei_close_connection.
 func (c *Conn) Close() error {
 	if c.mark(ErrClosed, nil) {
 		c.end()
 	}
-	<-c.left
+	select {
+	case <-c.left:
+	case <-c.tells: // perhaps the caller is a Handler that is being told
+	}
 	return wrap("close connection to", c.peer.Name, c.s.Close())
 }
 
@@ -184,6 +190,7 @@ func (c *Conn) end() {
 		case <-c.rd.entered:
 		}
 	}
+	close(c.tells)
 	c.n.detach(c)
 	if c.n.part != nil {
 		c.endBranches()

@@ -228,13 +228,13 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	}
 	switch {
 	case direct && term == ei.Atom("kill"):
-		b.Exit(ei.Atom("killed"))
+		b.exitBy(c, ei.Atom("killed"))
 	case b.opts.TrapExit:
 		reason = bytes.Clone(reason) // without the rest of its frame
 		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:
-		b.Exit(term)
+		b.exitBy(c, term)
 	}
 	return !b.ended() || !b.moved
 }
