@@ -59,13 +59,13 @@ type Conn struct {
 	ailment error // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
-	tells   chan struct{} // closed when processes are about to hear of the end
+	handled chan struct{} // closed when a Handler has begun while processes were being told of the end
 	left    chan struct{} // closed when all is cleaned up
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
-	c.done, c.tells, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	c.done, c.handled, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
@@ -120,15 +120,14 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen. Where the connection has ended before, processes may still be hearing of that when it returns. It is
-// ei_close_connection.
+// connection is frozen, and until processes here have heard of its end, unless that runs a Handler. It is ei_close_connection.
 func (c *Conn) Close() error {
 	if c.mark(ErrClosed, nil) {
 		c.end()
 	}
 	select {
 	case <-c.left:
-	case <-c.tells: // perhaps the caller is a Handler that is being told
+	case <-c.handled: // perhaps it is the caller
 	}
 	return wrap("close connection to", c.peer.Name, c.s.Close())
 }
@@ -190,8 +189,9 @@ func (c *Conn) end() {
 		case <-c.rd.entered:
 		}
 	}
-	close(c.tells)
+	c.n.endings.enter(c)
 	c.n.detach(c)
+	c.n.endings.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
 	}
