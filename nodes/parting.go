@@ -139,8 +139,8 @@ const (
 	signalCost  = 512
 )
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. The connection's end ends its wait for room; so does a peer for
-// which too much waits.
+// sayInTurn leaves last words to the goroutine that says those for the peer. The end of the connection, which is also what follows when too
+// much waits, ends its wait for room.
 func (c *Conn) sayInTurn(w *parting) {
 	defer w.leave()
 	p := &c.partings
@@ -148,12 +148,13 @@ func (c *Conn) sayInTurn(w *parting) {
 		p.mu.Unlock()
 		_ = c.frozen.pass(context.Background())
 	}
-	defer p.mu.Unlock()
 	bytes := w.bytes + signalCost*len(w.signals)
 	if len(p.signals) > 0 && p.bytes+bytes > maxPartings {
+		p.mu.Unlock()
 		c.fail(transport.ErrQueueFull)
 		return
 	}
+	defer p.mu.Unlock()
 	if len(p.signals) == 0 {
 		c.n.procs.partings.enter()
 	}
