@@ -36,8 +36,8 @@ type Conn struct {
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
 	works     tally         // functions that run for the peer
-	exits     tally         // of processes here, whose signals to the peer are not out yet
-	partings  partings      // of these, what waits for its turn
+	exits     tally         // of processes here, whose signals to the peer are neither out nor in partings
+	partings  partings      // signals of others that wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving
@@ -59,11 +59,13 @@ type Conn struct {
 	ailment error // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
+	handled chan struct{} // closed when a Handler has begun while processes were being told of the end
 	left    chan struct{} // closed when all is cleaned up
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
-	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment(), done: make(chan struct{}), left: make(chan struct{})}
+	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
+	c.done, c.handled, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
@@ -118,12 +120,15 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen. It is ei_close_connection.
+// connection is frozen, and until processes here have heard of its end, unless that runs a Handler. It is ei_close_connection.
 func (c *Conn) Close() error {
 	if c.mark(ErrClosed, nil) {
 		c.end()
 	}
-	<-c.left
+	select {
+	case <-c.left:
+	case <-c.handled: // perhaps it is the caller
+	}
 	return wrap("close connection to", c.peer.Name, c.s.Close())
 }
 
@@ -188,7 +193,9 @@ func (c *Conn) end() {
 		case <-c.rd.entered:
 		}
 	}
+	c.n.endings.enter(c)
 	c.n.detach(c)
+	c.n.endings.leave(c)
 	if c.n.part != nil {
 		c.endBranches()
 	}

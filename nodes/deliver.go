@@ -49,7 +49,7 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 		}
 		if b.opts.Full == FullExit {
 			b.mu.Unlock()
-			b.Exit(ei.Atom("mailbox_full"))
+			b.exitBy(m.conn, ei.Atom("mailbox_full"))
 			return false
 		}
 		halts, change := m.conn.halts()

@@ -77,7 +77,10 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	if barrier != nil {
 		barrier()
 	}
-	if err = c.ticks.hold(ctx); err == nil {
+	if err = c.holdPartings(ctx); err == nil {
+		err = c.ticks.hold(ctx)
+	}
+	if err == nil {
 		err = c.q.Hold(ctx)
 	}
 	if err != nil {
@@ -90,6 +93,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 func (c *Conn) wake() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
+	c.letPartings()
 	c.frozen.open()
 	c.mu.Lock()
 	ailment := c.ailment
@@ -111,6 +115,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.ticks.end()
 	err := c.s.Release()
 	c.q.End(ErrMoved)
+	c.dropPartings()
 	c.frozen.open()
 	c.n.log.Info("connection moved", "peer", c.peer.Name)
 	if forget {

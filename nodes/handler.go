@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 )
 
 // A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
 // which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs
-// beside itself for different connections, and messages of one connection come in order; it may close the connection. The message is the
-// Handler's: it may keep it, and may Release it when done.
+// beside itself for different connections, and messages of one connection come in order; it may close the connection, and the node,
+// whatever it is told. The message is the Handler's: it may keep it, and may Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
@@ -70,6 +72,12 @@ func apart(f func()) {
 
 // handleNow calls the Handler, whose the message is from then on, even if it panics.
 func (b *Mailbox) handleNow(m *Message) {
+	c := m.conn // the Handler may release the message
+	if c == nil {
+		b.n.endings.beginHandler()
+	}
+	c.beginHandler()
+	defer c.endHandler()
 	regular := false
 	defer func() {
 		var p any = "runtime.Goexit"
@@ -81,23 +89,74 @@ func (b *Mailbox) handleNow(m *Message) {
 		b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
 		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
 	}()
-	if m.conn != nil {
-		m.conn.rd.enter(m.conn)
-		defer m.conn.rd.handling.Store(false)
-	}
 	b.handler(b, m)
 	regular = true
 }
 
-// enter notes that the reader runs a Handler. The end of the connection does not wait for a Handler, which may be what has ended it.
-func (r *reader) enter(c *Conn) {
-	r.handling.Store(true)
+// beginHandler notes that the connection's reader runs a Handler, until endHandler. The end of the connection does not wait for a
+// Handler, which may be what has ended it. A nil Conn is this node.
+func (c *Conn) beginHandler() {
+	if c == nil {
+		return
+	}
+	c.rd.handling.Store(true)
 	if c.Err() != nil {
 		select {
-		case r.entered <- struct{}{}:
+		case c.rd.entered <- struct{}{}:
 		default:
 		}
 	}
+}
+
+func (c *Conn) endHandler() {
+	if c != nil {
+		c.rd.handling.Store(false)
+	}
+}
+
+// endings are the connections whose end processes are being told of. A Handler that begins meanwhile may be one of these, and close such a
+// connection.
+type endings struct {
+	some atomic.Int32
+	mu   sync.Mutex
+	of   map[*Conn]bool // without those beside which one has begun
+}
+
+func (e *endings) enter(c *Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.of == nil {
+		e.of = map[*Conn]bool{}
+	}
+	e.of[c] = true
+	e.some.Add(1)
+}
+
+func (e *endings) leave(c *Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.of, c)
+	e.some.Add(-1)
+}
+
+// beginHandler notes that a Handler begins.
+func (e *endings) beginHandler() {
+	if e.some.Load() == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.of {
+		close(c.handled)
+	}
+	clear(e.of)
+}
+
+// exitBy is Exit for what has come over a connection, or from this node (nil): Handlers may hear of it on the reader's goroutine.
+func (b *Mailbox) exitBy(c *Conn, reason ei.Term) {
+	c.beginHandler()
+	defer c.endHandler()
+	b.Exit(reason)
 }
 
 // Conn is the connection that the message came over; nil for one of this node.

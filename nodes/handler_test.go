@@ -86,6 +86,62 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
 }
 
+// A Handler may close the connection, and the node, whatever it is told: that a node is gone, or that a process here has ended by what has come
+// over the connection.
+func TestHandlerCloses(t *testing.T) {
+	closes := map[string]func(*Node) error{
+		"connection": func(n *Node) error { return n.connections()[0].Close() },
+		"node":       (*Node).Close,
+	}
+	told := map[string]func(t *testing.T, n *Node, p *wire, h *Mailbox){
+		"nodedown": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
+			require.NoError(t, h.MonitorNode(patience(t), "wire@test"))
+			p.close()
+		},
+		"link": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
+			require.NoError(t, h.Link(patience(t), p.self))
+			p.close()
+		},
+		"exit signal": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
+			b := box(t, n)
+			_, err := h.Monitor(patience(t), b.Pid())
+			require.NoError(t, err)
+			p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+		},
+		"exit of a Handler": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
+			b, err := n.Handle("panics", func(*Mailbox, *Message) { panic("a bug") }, nil)
+			require.NoError(t, err)
+			require.NoError(t, h.Link(patience(t), b.Pid()))
+			p.say("panics", ei.Atom("x"))
+		},
+		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
+			b, err := n.NewMailbox(&MailboxOptions{Limit: 1, Full: FullExit})
+			require.NoError(t, err)
+			require.NoError(t, n.Register("small", b))
+			require.NoError(t, h.Link(patience(t), b.Pid()))
+			p.say("small", ei.Atom("x"))
+			p.say("small", ei.Atom("y"))
+		},
+	}
+	for what, closing := range closes {
+		for why, tell := range told {
+			t.Run(what+", "+why, func(t *testing.T) {
+				w := newWorld(t, "memory")
+				n := w.started("alice")
+				p := w.peer(n.Listeners()[0], role("wire@test"))
+				isRead(p)
+				closed := make(chan struct{})
+				h, err := n.Handle("h", func(*Mailbox, *Message) { _ = closing(n); close(closed) }, &MailboxOptions{TrapExit: true})
+				require.NoError(t, err)
+				c := n.Conn("wire@test")
+				tell(t, n, p, h)
+				arrives(t, closed, "the Handler's end")
+				arrives(t, c.left, "the end of the connection")
+			})
+		}
+	}
+}
+
 // A Handler may begin in the very moment in which its connection ends.
 func TestHandlerBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")

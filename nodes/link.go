@@ -225,13 +225,13 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	}
 	switch {
 	case direct && term == ei.Atom("kill"):
-		b.Exit(ei.Atom("killed"))
+		b.exitBy(c, ei.Atom("killed"))
 	case b.opts.TrapExit:
 		reason = bytes.Clone(reason) // without the rest of its frame
 		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
 	case term == ei.Atom("normal") && from != b.pid:
 	default:
-		b.Exit(term)
+		b.exitBy(c, term)
 	}
 	return !b.ended() || !b.moved
 }
@@ -322,6 +322,8 @@ func (c *Conn) tellInTurn(ctx context.Context) func(*dist.Control) {
 			c.tell(ctl)
 			return
 		}
-		_ = c.sendSignal(ctx, ctl) // a failure is the connection's end, which tells the peer
+		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil { // another failure is the connection's end
+			c.tell(ctl)
+		}
 	}
 }

@@ -46,6 +46,7 @@ type Node struct {
 	unix    unixOnce
 
 	openings  openings
+	endings   endings
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress
 	shutting  atomic.Int32           // calls of Shutdown

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A parting is the signals of a process that ends for those of one node, or of one worker of this one, in their order. A node that does
@@ -71,14 +72,17 @@ func (n *Node) extentOf(pid ei.Pid) extent {
 	return e
 }
 
-// say gives the signals to tell. From then on a freeze does not wait for them.
+// leave ends what began in lastWords: the signals are out, or the connection's to say. From then on a freeze does not wait for them.
+func (w *parting) leave() {
+	if w.over != nil {
+		w.over.exits.leave()
+	}
+	w.n.procs.exits.leave()
+}
+
+// say gives the signals to tell.
 func (w *parting) say(tell func(*dist.Control)) {
-	defer func() {
-		if w.over != nil {
-			w.over.exits.leave()
-		}
-		w.n.procs.exits.leave()
-	}()
+	defer w.leave()
 	for _, ctl := range w.signals {
 		tell(ctl)
 	}
@@ -118,34 +122,138 @@ func (w *parting) way() *Conn {
 	return w.over
 }
 
-// Partings are what a connection has yet to say of processes that have ended. One goroutine says it, while there is something.
+// Partings are what a connection has yet to say of processes that have ended. One goroutine says it, while there is something; while the
+// connection stands still nobody does, for what is left may move with it.
 type partings struct {
-	mu    sync.Mutex
-	words []*parting // the first are being said
+	mu      sync.Mutex
+	signals []*dist.Control // the first is being said
+	bytes   int             // what they count
+	still   bool
+	over    chan struct{}      // closed when nobody says them any more; nil: nobody does
+	cut     context.CancelFunc // ends the wait for room of the one that is being said, or was
 }
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. The connection's end ends its wait for room.
+// So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself.
+const (
+	maxPartings = DefaultMailboxLimit
+	signalCost  = 512
+)
+
+// sayInTurn leaves last words to the goroutine that says those for the peer. The end of the connection, which is also what follows when too
+// much waits, ends its wait for room.
 func (c *Conn) sayInTurn(w *parting) {
+	defer w.leave()
+	p := &c.partings
+	for p.mu.Lock(); p.still; p.mu.Lock() {
+		p.mu.Unlock()
+		_ = c.frozen.pass(context.Background())
+	}
+	bytes := w.bytes + signalCost*len(w.signals)
+	if len(p.signals) > 0 && p.bytes+bytes > maxPartings {
+		p.mu.Unlock()
+		c.fail(transport.ErrQueueFull)
+		return
+	}
+	defer p.mu.Unlock()
+	if len(p.signals) == 0 {
+		c.n.procs.partings.enter()
+	}
+	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+bytes
+	c.sayPartings()
+}
+
+// sayPartings has what waits said; partings.mu is held.
+func (c *Conn) sayPartings() {
+	p := &c.partings
+	if p.over == nil && len(p.signals) > 0 {
+		p.over = make(chan struct{})
+		c.n.goroutines.run(c.sayAll)
+	}
+}
+
+// sayAll says what waits, and what comes meanwhile, until the connection is to stand still.
+func (c *Conn) sayAll() {
 	p := &c.partings
 	p.mu.Lock()
-	p.words = append(p.words, w)
-	first := len(p.words) == 1
-	p.mu.Unlock()
-	if first && !c.n.background(func() { p.say(c.tellInTurn(context.Background())) }) { // the node closes
-		p.say(c.tell)
+	defer p.mu.Unlock()
+	for !p.still && len(p.signals) > 0 {
+		ctl := p.signals[0]
+		ctx, cut := context.WithCancel(context.Background())
+		p.cut = cut
+		p.mu.Unlock()
+		err := c.sendSignal(ctx, ctl)
+		unsaid := err != nil && ctx.Err() != nil && c.Err() == nil // another failure is the connection's end, which tells the peer
+		cut()
+		p.mu.Lock()
+		if !unsaid {
+			p.signals[0], p.signals = nil, p.signals[1:]
+			p.bytes -= len(ctl.Reason) + signalCost
+			c.noneParting()
+		}
+	}
+	close(p.over)
+	p.over = nil
+}
+
+// noneParting notes it where nothing waits any more; partings.mu is held.
+func (c *Conn) noneParting() {
+	if p := &c.partings; len(p.signals) == 0 {
+		p.signals = nil
+		c.n.procs.partings.leave()
 	}
 }
 
-// say says what waits, and what comes meanwhile.
-func (p *partings) say(tell func(*dist.Control)) {
-	for more := true; more; {
-		p.mu.Lock()
-		w := p.words[0]
-		p.mu.Unlock()
-		w.say(tell)
-		p.mu.Lock()
-		p.words[0], p.words = nil, p.words[1:]
-		more = len(p.words) > 0
-		p.mu.Unlock()
+// holdPartings lets nobody say what waits, until letPartings.
+func (c *Conn) holdPartings(ctx context.Context) error {
+	p := &c.partings
+	p.mu.Lock()
+	p.still = true
+	over := p.over
+	if p.cut != nil {
+		p.cut()
 	}
+	p.mu.Unlock()
+	if over == nil {
+		return nil
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// letPartings ends holdPartings.
+func (c *Conn) letPartings() {
+	c.partings.mu.Lock()
+	defer c.partings.mu.Unlock()
+	c.partings.still = false
+	c.sayPartings()
+}
+
+// dropPartings is letPartings of a connection that says them in another process.
+func (c *Conn) dropPartings() {
+	p := &c.partings
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.still = false
+	if len(p.signals) > 0 {
+		p.signals, p.bytes = nil, 0
+		c.noneParting()
+	}
+}
+
+// appendPartings appends what waits, as it would go out.
+func (c *Conn) appendPartings(b []byte) (_ []byte, err error) {
+	c.partings.mu.Lock()
+	defer c.partings.mu.Unlock()
+	for _, ctl := range c.partings.signals {
+		if ctl, payload, ok := c.agreed(ctl); ok {
+			if b, err = dist.AppendFrame(b, ctl, payload); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // besideDeaf runs f with a node, and two peers of it: one has read nothing, and no more can be sent to it, until hears lets it go on.
@@ -158,6 +159,55 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 			ctl, _ := slow.nextSignal()
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			require.Equal(t, monitorRef(slow, i), ctl.Ref)
+		}
+	})
+}
+
+// So much may wait for a peer as processes end, and no more.
+func TestTooManyEndsBesideDeafPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
+		c := n.Conn("deaf@test")
+		end := func(watchers int, why ei.Term) {
+			b := box(t, n)
+			for i := range watchers {
+				require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+			}
+			b.Exit(why)
+			synctest.Wait()
+		}
+		end(65, ei.Binary(make([]byte, maxPartings/64)))
+		require.NoError(t, c.Err(), "what one process says may be more")
+		end(exitSignals+1, ei.Atom("crash"))
+		require.ErrorIs(t, c.Err(), transport.ErrQueueFull)
+		require.NoError(t, n.procs.partings.wait(t.Context()))
+	})
+}
+
+// What waits for its turn when it is told to wait no longer goes out all the same.
+func TestTellInTurnCutOff(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, hears func()) {
+		b := box(t, n)
+		var words []*dist.Control
+		for i := range 3 {
+			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: noconnection()})
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		tell := n.Conn("deaf@test").tellInTurn(ctx)
+		told := async(func() (int, error) {
+			for _, ctl := range words {
+				tell(ctl)
+			}
+			return 0, nil
+		})
+		synctest.Wait()
+		require.Empty(t, told)
+		cancel()
+		<-told
+		hears()
+		for i := range words {
+			ctl, _ := deaf.nextSignal()
+			require.Equal(t, dist.OpPayloadExit, ctl.Op)
+			require.Equal(t, uint32(i), ctl.To.ID)
 		}
 	})
 }

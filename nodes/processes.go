@@ -28,10 +28,11 @@ type processes struct {
 
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
-	exits   tally // whose signals are not out yet
-	tally   tally // those that are running
-	resting gate  // shut: no server takes a message, but for what runs
-	outside gate  // shut: calls of this node's processes wait, but for those of what runs
+	exits    tally // whose signals are neither out nor a connection's to say
+	partings tally // connections that have some to say
+	tally    tally // those that are running
+	resting  gate  // shut: no server takes a message, but for what runs
+	outside  gate  // shut: calls of this node's processes wait, but for those of what runs
 }
 
 func (p *processes) init(n *Node) {
@@ -42,7 +43,7 @@ func (p *processes) init(n *Node) {
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
 	p.tally.idle = make(chan struct{}, 1)
-	p.exits.idle = make(chan struct{}, 1)
+	p.exits.idle, p.partings.idle = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
@@ -176,6 +177,7 @@ func (p *processes) closeAll(ctx context.Context) {
 		})
 	}
 	_ = p.exits.wait(ctx)
+	_ = p.partings.wait(ctx)
 	said.Wait() // for none waits now
 }
 

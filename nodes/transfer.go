@@ -120,9 +120,13 @@ func (c *Conn) snapshot() (*connState, error) {
 	if err != nil {
 		return nil, err
 	}
+	rest, err := c.appendPartings(c.q.Held())
+	if err != nil {
+		return nil, err
+	}
 	s := &connState{
 		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
-		ahead: ahead, rest: c.q.Held(),
+		ahead: ahead, rest: rest,
 		clock:    []clockState{c.ticks.state(c)},
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
 		made: c.made,

@@ -1,0 +1,166 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A deafened is a peer that does not read, and a node that has more to send to it than goes out.
+type deafened struct {
+	t    *testing.T
+	peer *wire
+	stop context.CancelFunc // no more is sent to it
+	ends int                // of processes that it monitors
+}
+
+// deafen fills the way from a node to a peer.
+func deafen(t *testing.T, n *Node, p *wire) *deafened {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	b, c := box(t, n), n.Conn("deaf@test")
+	for range 20 {
+		go func() {
+			for b.Send(ctx, p.self, make([]byte, 32<<10)) == nil {
+			}
+		}()
+	}
+	before := int64(-1)
+	require.Eventually(t, func() bool { // nothing goes out any more
+		_, sent := c.q.Buffered()
+		still := c.isFull() && sent == before
+		before = sent
+		return still
+	}, tooLong, 10*tick)
+	return &deafened{t, p, cancel, 0}
+}
+
+// end ends a process that the peer monitors.
+func (d *deafened) end(n *Node) {
+	b := box(d.t, n)
+	require.True(d.t, b.watched(monitorRef(d.peer, d.ends), watcher{pid: d.peer.self}))
+	d.ends++
+	b.Exit(ei.Int(d.ends))
+}
+
+// hears reads what has come: the end of every process, once.
+func (d *deafened) hears() {
+	d.stop()
+	heard := map[ei.Ref]bool{}
+	for range d.ends {
+		ctl, why := d.peer.nextSignal()
+		require.Equal(d.t, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(d.t, monitorRef(d.peer, int(why.(ei.Int))-1), ctl.Ref)
+		require.NotContains(d.t, heard, ctl.Ref)
+		heard[ctl.Ref] = true
+	}
+}
+
+// What is to be told to a peer that does not read keeps nobody from freezing the node, or the connection, and is told by whoever goes on
+// with it, though the freeze is given up again and again.
+func TestMoveBesideLastWords(t *testing.T) {
+	test := func(t *testing.T, n *Node, deaf *wire, freeze func() error, move func() *Node) {
+		d := deafen(t, n, deaf)
+		for range 3 {
+			d.end(n)
+			d.end(n)
+			require.NoError(t, freeze())
+		}
+		n = move()
+		d.end(n)
+		d.stop()
+		d.end(n)
+		d.hears()
+		d.end(n)
+		ctl, _ := deaf.nextSignal()
+		require.Equal(t, monitorRef(deaf, d.ends-1), ctl.Ref, "nothing was told twice")
+	}
+	few := func(cfg *Config) { cfg.QueueLimit = 1000 }
+	t.Run("node", func(t *testing.T) {
+		w := newWorld(t, "unix")
+		n := w.started("alice", few)
+		deaf := w.peer(n.Listeners()[0], role("deaf@test"))
+		require.Eventually(t, func() bool { return n.Conn("deaf@test") != nil }, tooLong, tick)
+		freeze := func() error { return thawed(n.Freeze(w.ctx())) }
+		test(t, n, deaf, freeze, func() *Node { return upgrade(t, n) })
+	})
+	t.Run("connection", func(t *testing.T) {
+		w := newWorld(t, "unix")
+		a := w.ambush("deaf@test")
+		met := async(func() (*wire, error) {
+			p := a.accept()
+			return p, p.respond(role("deaf@test"), dist.StatusOK)
+		})
+		r := w.shuttle("deaf@test", true, few)
+		deaf := arrives(t, met, "the connection")
+		require.NoError(t, deaf.err)
+		freeze := func() error { return thawed(r.c.Freeze(w.ctx())) }
+		test(t, r.n[0], deaf.v, freeze, r.move)
+	})
+}
+
+// thawed thaws what has been frozen.
+func thawed[F interface{ Thaw() }](f F, err error) error {
+	if err == nil {
+		f.Thaw()
+	}
+	return err
+}
+
+// A process may end at any moment of a freeze.
+func TestFreezeBesideEnds(t *testing.T) {
+	w := newWorld(t, "unix")
+	n := w.started("alice", func(cfg *Config) { cfg.QueueLimit = 1000 })
+	deaf := w.peer(n.Listeners()[0], role("deaf@test"))
+	require.Eventually(t, func() bool { return n.Conn("deaf@test") != nil }, tooLong, tick)
+	d := deafen(t, n, deaf)
+	c := n.Conn("deaf@test")
+	for i := range 20 {
+		frozen := async(func() (int, error) {
+			if i%2 == 0 {
+				return 0, thawed(n.Freeze(w.ctx()))
+			}
+			return 0, thawed(c.Freeze(w.ctx()))
+		})
+		for range 50 {
+			if d.end(n); len(frozen) > 0 {
+				break
+			}
+		}
+		require.NoError(t, arrives(t, frozen, "the freeze").err)
+	}
+	d.hears()
+}
+
+// So it is with a worker: it moves, and its new process tells the peer.
+func TestWorkerMovesBesideLastWords(t *testing.T) {
+	w := newFloodWorld(t)
+	b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
+	joe := w.rpc(w.mate, "start", ei.Atom("")).(ei.Pid)
+	require.NoError(t, b.Link(patience(t), joe))
+	_, err := w.peer.Call(patience(t), joe, ei.Atom("pid")) // the link is there
+	require.NoError(t, err)
+	require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
+	deaf := w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
+	w.rpc(w.mate, "flood", deaf.Pid())
+	w.full()
+	require.NoError(t, w.mailbox(w.mate, nil).Send(patience(t), joe, ei.Atom("bye")))
+	require.Eventually(t, func() bool { _, err := w.mate.Call(patience(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
+	pid, err := w.f.upgrade(w.crewman(w.worker(w.mate)))
+	require.NoError(t, err)
+	require.Equal(t, pid, w.worker(w.mate))
+	ctx, cancel := context.WithCancel(patience(t))
+	defer cancel()
+	go func() {
+		for _, err := deaf.Receive(ctx); err == nil; _, err = deaf.Receive(ctx) {
+		}
+	}()
+	require.Equal(t, joe, w.receive(b).From)
+}
