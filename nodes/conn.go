@@ -43,7 +43,7 @@ type Conn struct {
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	frozen gate // shut: a change that needs a signal waits; see freeze.go
+	frozen gate // shut: a change that needs a signal waits; see connrest.go
 
 	// Between the workers of one node; see relay.go.
 	part      int   // sibling, branch: the worker at the other end; 0: another node is

@@ -57,3 +57,26 @@ func (m *Message) plain() {
 		m.Op = dist.OpSpawnReply
 	}
 }
+
+// state describes a message.
+func (m *Message) state() messageState {
+	s := messageState{ctl: m.Control, payload: m.Payload}
+	if m.conn != nil {
+		s.peer = m.conn.peer.Name
+	}
+	return s
+}
+
+// message makes a message of its description, which may be part of a larger whole.
+func (s *messageState) message(n *Node) *Message {
+	m := &Message{Control: s.ctl, Payload: cloneRaw(s.payload)}
+	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {
+		*r = cloneRaw(*r)
+	}
+	if s.peer != "" {
+		m.conn = n.Conn(s.peer)
+	}
+	return m
+}
+
+func cloneRaw(r ei.Raw) ei.Raw { return append(ei.Raw(nil), r...) }

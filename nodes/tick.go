@@ -131,3 +131,34 @@ func (t *ticker) look(c *Conn) (alive bool) {
 	t.received = received
 	return true
 }
+
+// state describes the clock of a frozen connection.
+func (t *ticker) state(c *Conn) clockState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	queued, sent := c.q.Buffered()
+	return clockState{
+		age: max(time.Since(t.last), 0), idle: sent+int64(queued) == t.posted,
+		heard: c.received.Load()+c.rd.steps.Load() != t.received, missed: t.missed, asked: t.asked.Load(),
+	}
+}
+
+// restore sets the clock of a staged connection.
+func (t *ticker) restore(c *Conn, clocks []clockState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held, t.last = true, time.Now()
+	t.posted, t.received = -1, -1
+	for _, s := range clocks {
+		t.last = t.last.Add(-min(max(s.age, 0), c.n.cfg.TickInterval))
+		t.missed = min(max(s.missed, 0), missedTicks-1)
+		t.asked.Store(s.asked)
+		if s.idle {
+			queued, sent := c.q.Buffered()
+			t.posted = sent + int64(queued)
+		}
+		if !s.heard {
+			t.received = c.received.Load()
+		}
+	}
+}

@@ -330,41 +330,6 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// hold holds the tables and all mailboxes.
-func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
-	select {
-	case p.bonding <- struct{}{}: // no link of which one side only is known
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	p.mu.Lock()
-	p.held = true
-	p.mu.Unlock()
-	boxes := p.all()
-	for _, b := range boxes {
-		b.hold()
-	}
-	<-p.bonding
-	return func() {
-		p.mu.Lock()
-		p.held = false
-		p.mu.Unlock()
-		p.bonding <- struct{}{}
-		for _, b := range boxes {
-			b.unhold()
-		}
-		<-p.bonding
-	}, nil
-}
-
-// unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.
-func (n *Node) unfrozen(ctx context.Context) error {
-	if n.staged.Load() {
-		return nil
-	}
-	return n.frozen.pass(ctx)
-}
-
 // State is what another process needs, beside the descriptors, to go on as this node.
 func (f *Frozen) State() []byte { return f.state }
 
@@ -426,16 +391,6 @@ func (f *Frozen) Release() error {
 
 // hasMoved tells whether the node has gone on in another process.
 func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }
-
-// moveOut ends every process in this one.
-func (p *processes) moveOut() {
-	p.mu.Lock()
-	p.held, p.closed, p.drains = false, true, true
-	p.mu.Unlock()
-	for _, b := range p.all() {
-		b.moveOut()
-	}
-}
 
 // release ends the listener in this process; it stays open in another one.
 func (l *Listener) release() error {

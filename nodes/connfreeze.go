@@ -1,0 +1,192 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+)
+
+// A FrozenConn is a connection that stands still between two bytes. It is this process's until Release, and goes on as if nothing had
+// happened after Thaw. One of the two must be called.
+type FrozenConn struct {
+	c     *Conn
+	state []byte
+	fd    int
+	over  atomic.Bool
+}
+
+// Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
+// waits for
+//
+//   - the message that is being handled: two seconds at the most, else the error is context.DeadlineExceeded;
+//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the requests that it has made of a Server, read or
+//     not: Config.DrainTimeout at the most, else the error is ErrDraining and says how many have no answer yet;
+//   - writes in progress, and what ending processes have to tell the peer: two seconds at the most, else context.DeadlineExceeded.
+//
+// While functions and requests are awaited the connection is read by turns, as in Node.Freeze, for they may wait for the peer. A function
+// or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is
+// the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
+// changed; while another Freeze goes on the error is handoff.ErrBusy. After an error everything goes on.
+func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
+	f, err := c.freeze(ctx)
+	return f, wrap("freeze connection to", c.peer.Name, err)
+}
+
+func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	if c.n.part != nil {
+		return nil, errWorkers
+	}
+	if err := c.movable(); err != nil {
+		return nil, err
+	}
+	fd, err := c.s.Descriptor()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.quiet(ctx); err != nil {
+		return nil, err
+	}
+	resting, cancel := context.WithTimeout(ctx, freezeBudget)
+	defer cancel()
+	for {
+		if err := c.rest(resting, c.n.procs.barrier); err != nil {
+			c.letReader()
+			return nil, err
+		}
+		f := &FrozenConn{c: c, fd: fd}
+		s, err := c.snapshot()
+		if err == nil {
+			s.bonds = c.n.bondsWith(c.peer.Name)
+			f.state, err = writeState(kindConn, s)
+		}
+		if err != nil {
+			f.Thaw()
+			return nil, err
+		}
+		if c.exits.running.Load() == 0 {
+			return f, nil
+		}
+		c.wake() // a process that is not described any more has yet to tell the peer
+		if err := c.exits.wait(resting); err != nil {
+			c.letReader()
+			return nil, err
+		}
+	}
+}
+
+// quiet halts the reader where functions and servers have answered what has come over the connection.
+func (c *Conn) quiet(ctx context.Context) error {
+	draining, cancel := context.WithTimeout(ctx, c.n.cfg.DrainTimeout)
+	defer cancel()
+	_, err := byTurns(draining, c.answered, func(int) (func(), error) {
+		halting, cancel := context.WithTimeout(ctx, freezeBudget)
+		defer cancel()
+		return c.letReader, c.haltReader(halting)
+	})
+	if owed := c.works.running.Load(); owed > 0 && draining.Err() != nil {
+		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, owed, draining.Err())
+	}
+	return err
+}
+
+// barrier waits for everybody who is changing a process.
+func (p *processes) barrier() {
+	for _, b := range p.all() {
+		b.pause()
+	}
+}
+
+// pause waits for who holds the mailbox.
+func (b *Mailbox) pause() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+}
+
+// snapshot describes a frozen connection.
+func (c *Conn) snapshot() (*connState, error) {
+	export, ahead, err := c.s.Export()
+	if err != nil {
+		return nil, err
+	}
+	name, creation, err := c.n.identity()
+	if err != nil {
+		return nil, err
+	}
+	rest, err := c.appendPartings(c.q.Held())
+	if err != nil {
+		return nil, err
+	}
+	s := &connState{
+		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
+		ahead: ahead, rest: rest,
+		clock:    []clockState{c.ticks.state(c)},
+		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
+		made: c.made,
+	}
+	s.part, s.shadow = c.part, c.shadow
+	for l := range c.crossed.links {
+		s.links = append(s.links, crossingState(l))
+	}
+	for ref, m := range c.crossed.monitors {
+		s.monitors = append(s.monitors, crossMonitorState{ref, m})
+	}
+	if c.stake != nil {
+		s.staked, s.stake = true, c.stake.name
+	}
+	for _, m := range c.rd.unread.messages {
+		s.unread = append(s.unread, m.state())
+	}
+	return s, nil
+}
+
+// State is what another process needs, beside the descriptor, to go on with the connection: see Node.Stage.
+func (f *FrozenConn) State() []byte { return f.state }
+
+// Descriptor is the connection's; it stays the connection's: pass it on before Thaw or Release.
+func (f *FrozenConn) Descriptor() int { return f.fd }
+
+// Thaw lets the connection go on here.
+func (f *FrozenConn) Thaw() {
+	if f.over.CompareAndSwap(false, true) {
+		f.c.wake()
+		f.c.letReader()
+	}
+}
+
+// Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's
+// processes are gone from the processes here, without a signal.
+func (f *FrozenConn) Release() error {
+	if !f.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	return f.c.giveUp(true)
+}
+
+// A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.
+type Moved struct {
+	State []byte // as FrozenConn.State
+	FD    int    // the connection's descriptor, owned
+}
+
+// Close closes the descriptor: where it was the last one the peer sees the end of the connection.
+func (m *Moved) Close() error { return closeDescriptor(m.FD) }
+
+// Detach takes the connection from its node without a byte to the peer. Errors are those of Freeze, after which the connection goes on.
+func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
+	f, err := c.freeze(ctx)
+	if err != nil {
+		return nil, wrap("detach connection to", c.peer.Name, err)
+	}
+	fd, err := duplicate(f.fd)
+	if err != nil {
+		f.Thaw()
+		return nil, wrap("detach connection to", c.peer.Name, err)
+	}
+	if err := f.Release(); err != nil { // which the other process need not care about
+		c.n.log.Warn("releasing a connection", "peer", c.peer.Name, "error", err)
+	}
+	return &Moved{f.state, fd}, nil
+}

@@ -1,0 +1,197 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read, written or said to it.
+// Start or Discard must be called.
+type StagedConn struct {
+	c     *Conn
+	bonds []bonds
+	over  atomic.Bool
+}
+
+// ErrOtherNode: the state is that of a connection of another node, or of another life of it.
+var ErrOtherNode = errors.New("the state belongs to another node")
+
+// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with; Config.Transports.
+var ErrNoPlugin = errors.New("no such plug-in here")
+
+// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from,
+// and another Config.Worker. fd is owned on success only. A *StateError tells what is wrong with a state.
+func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
+	var s connState
+	if err := readState(kindConn, state, &s); err != nil {
+		return nil, wrap("stage", "", err)
+	}
+	name, creation, err := n.identity()
+	switch {
+	case err != nil:
+	case string(name) != s.self || creation != s.selfCreation:
+		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.self, s.selfCreation, name, creation)
+	default:
+		if old := n.Conn(s.peer.Name); old != nil && !old.outdated(s.made) {
+			err = ErrConnected
+		}
+	}
+	if err != nil {
+		return nil, wrap("stage connection to", s.peer.Name, err)
+	}
+	c, err := n.stage(&s, fd)
+	if err != nil {
+		return nil, wrap("stage connection to", s.peer.Name, err)
+	}
+	return &StagedConn{c: c, bonds: s.bonds}, nil
+}
+
+// stage makes a frozen connection of a state and a descriptor, which stays the caller's on failure.
+func (n *Node) stage(s *connState, fd int) (*Conn, error) {
+	own, err := duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	c, err := n.stageOwn(s, own)
+	if err == nil {
+		_ = closeDescriptor(fd)
+	}
+	return c, err
+}
+
+// stageOwn is stage with a descriptor that is its own, on failure too.
+func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
+	tr, err := n.carrier(s.plugin)
+	var stream *transport.Stream
+	if err == nil {
+		stream, err = tr.Import(fd, s.export)
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeDescriptor(fd))
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
+	defer cancel()
+	c := newConn(n, tr, stream, s.peer, s.initiated)
+	c.self, c.made, c.adopted = s.pid, s.made, true
+	c.part, c.shadow = s.part, s.shadow
+	for _, l := range s.links {
+		c.crossed.link(crossing(l))
+	}
+	for _, m := range s.monitors {
+		c.crossed.watch(m.ref, m.crossMonitor)
+	}
+	if s.staked && n.part != nil {
+		c.stake = n.part.newStake(s.stake)
+	}
+	c.still = true
+	c.received.Store(s.received)
+	c.messages.Store(s.messages)
+	c.sentCount.Store(s.sent)
+	c.rd.halt.shut()
+	c.rd.busy <- struct{}{}
+	for i := range s.unread {
+		m := s.unread[i].message(n)
+		m.conn = c
+		c.rd.unread.add(m)
+	}
+	err = stream.PauseRead(ctx)
+	if err == nil {
+		err = stream.Preload(s.ahead)
+	}
+	if err == nil {
+		err = c.q.Stage(ctx, s.rest)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.discard())
+	}
+	c.ticks.restore(c, s.clock)
+	return c, nil
+}
+
+// carrier finds the transport of a plug-in.
+func (n *Node) carrier(plugin string) (transport.Transport, error) {
+	tr := n.transportOf(plugin)
+	switch {
+	case tr == nil:
+		return nil, fmt.Errorf("%w: %s", ErrNoPlugin, plugin)
+	case !tr.Movable():
+		return nil, &NotMovableError{Plugin: plugin}
+	}
+	return tr, nil
+}
+
+// transportOf is the node's transport of a plug-in; nil if it has none.
+func (n *Node) transportOf(plugin string) transport.Transport {
+	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), n.unix.get()) {
+		if tr.Name() == plugin {
+			return tr
+		}
+	}
+	return nil
+}
+
+// Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
+// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded, for
+// the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is discarded.
+func (s *StagedConn) Start() (*Conn, error) {
+	if !s.over.CompareAndSwap(false, true) {
+		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
+	}
+	c := s.c
+	if err := c.n.enter(c.n.ctx, c, nil); err != nil {
+		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.discard()))
+	}
+	c.n.stats.connections.Add(1)
+	c.tie(s.bonds)
+	c.resume()
+	c.n.attach(c)
+	return c, nil
+}
+
+// resume lets a staged connection go on, up to receiving.
+func (c *Conn) resume() {
+	c.n.log.Info("connection adopted", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()))
+	c.wake()
+	c.letReader()
+}
+
+// Discard gives the connection up without a byte to the peer: it is the other process's.
+func (s *StagedConn) Discard() error {
+	if !s.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	return wrap("discard connection to", s.c.peer.Name, s.c.discard())
+}
+
+func (c *Conn) discard() error {
+	c.mu.Lock()
+	c.err = ErrMoved
+	close(c.done)
+	c.still = false
+	c.mu.Unlock()
+	c.ticks.end()
+	err := c.s.Release()
+	c.q.End(ErrMoved)
+	close(c.left)
+	<-c.rd.busy
+	c.rd.halt.open()
+	return err
+}
+
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is closed on failure. As for
+// Stage, name and creation are the same and Config.Worker is not. On the upper level the node must have been started, or nobody receives.
+func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
+	}
+	s, err := n.Stage(m.State, m.FD)
+	if err != nil {
+		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
+	}
+	c, err := s.Start()
+	return c, wrap("adopt", "", err)
+}
