@@ -120,9 +120,11 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen, and until processes here have heard of its end, unless that runs a Handler. It is ei_close_connection.
+// connection is frozen, and until processes here have heard of its end, or a Handler runs meanwhile. It is ei_close_connection.
 func (c *Conn) Close() error {
-	if c.mark(ErrClosed, nil) {
+	if c.n.handles.Load() {
+		c.fail(ErrClosed)
+	} else if c.mark(ErrClosed, nil) { // no function of the program's runs: without a goroutine no thread is woken
 		c.end()
 	}
 	select {

@@ -18,6 +18,7 @@ type Handler func(self *Mailbox, m *Message)
 // TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which ends the goroutine of whoever sends
 // from this node as well. Mailbox.Close ends it.
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
+	n.handles.Store(true)
 	return n.register(name, h, o)
 }
 

@@ -178,3 +178,17 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 	require.Equal(t, ei.Atom("mine"), v)
 	require.Zero(t, n.Stats().Undeliverable)
 }
+
+// Close waits for no Handler, whoever is the first to close.
+func TestCloseBesideHandler(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	isRead(p)
+	proceed := make(chan struct{})
+	h, err := n.Handle("h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, h.Link(w.ctx(), p.self))
+	soon(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
+	close(proceed)
+}

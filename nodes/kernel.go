@@ -12,14 +12,14 @@ import (
 
 func (n *Node) serveKernel() error {
 	kernel := Server{Call: netKernelCall, prompt: true}
-	if _, err := n.Handle("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, nil); err != nil {
+	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, nil); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the reader of the connection for none.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
 	// This one runs on the reader's goroutine.
 	full := Server{Call: rexFull, Cast: func(context.Context, ei.Term) {}, Info: n.rexInfoFull, prompt: true}
-	_, err := n.Handle("rex", func(b *Mailbox, m *Message) {
+	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		switch {
 		case !n.admits(m.conn, cost(m)):
 			full.handle(n.ctx, n, b, m)

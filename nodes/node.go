@@ -47,6 +47,7 @@ type Node struct {
 
 	openings  openings
 	endings   endings
+	handles   atomic.Bool            // the program has a Handler, or had
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress
 	shutting  atomic.Int32           // calls of Shutdown

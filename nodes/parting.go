@@ -3,10 +3,10 @@ package nodes
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A parting is the signals of a process that ends for those of one node, or of one worker of this one, in their order. A node that does
@@ -129,29 +129,26 @@ type partings struct {
 	signals []*dist.Control // the first is being said
 	bytes   int             // what they count
 	still   bool
+	room    chan struct{}      // closed when there is room for more, or they stand still; nil: nobody waits for it
 	over    chan struct{}      // closed when nobody says them any more; nil: nobody does
 	cut     context.CancelFunc // ends the wait for room of the one that is being said, or was
 }
 
-// So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself.
+// So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
+// there is no room for more the process that ends waits for it, as long as the peer may be silent to a freeze.
 const (
 	maxPartings = DefaultMailboxLimit
 	signalCost  = 512
 )
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. The end of the connection, which is also what follows when too
-// much waits, ends its wait for room.
+// sayInTurn leaves last words to the goroutine that says those for the peer. A peer that leaves no room for them loses the connection, whose
+// end is the end of every wait for room.
 func (c *Conn) sayInTurn(w *parting) {
 	defer w.leave()
 	p := &c.partings
-	for p.mu.Lock(); p.still; p.mu.Lock() {
-		p.mu.Unlock()
-		_ = c.frozen.pass(context.Background())
-	}
 	bytes := w.bytes + signalCost*len(w.signals)
-	if len(p.signals) > 0 && p.bytes+bytes > maxPartings {
-		p.mu.Unlock()
-		c.fail(transport.ErrQueueFull)
+	if !c.partingRoom(bytes) {
+		c.fail(ErrEndsUnread)
 		return
 	}
 	defer p.mu.Unlock()
@@ -160,6 +157,47 @@ func (c *Conn) sayInTurn(w *parting) {
 	}
 	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+bytes
 	c.sayPartings()
+}
+
+// partingRoom waits for room for so many bytes more, and while the connection stands still. If there is, partings.mu is held.
+func (c *Conn) partingRoom(bytes int) bool {
+	p := &c.partings
+	var late <-chan time.Time
+	for {
+		p.mu.Lock()
+		switch {
+		case p.still:
+			p.mu.Unlock()
+			_ = c.frozen.pass(context.Background())
+			late = nil
+			continue
+		case len(p.signals) == 0 || p.bytes+bytes <= maxPartings:
+			return true
+		}
+		if p.room == nil {
+			p.room = make(chan struct{})
+		}
+		room := p.room
+		p.mu.Unlock()
+		if late == nil {
+			t := time.NewTimer(freezeBudget)
+			defer t.Stop()
+			late = t.C
+		}
+		select {
+		case <-room:
+		case <-late:
+			return false
+		}
+	}
+}
+
+// tellRoom has those look who wait for room; partings.mu is held.
+func (p *partings) tellRoom() {
+	if p.room != nil {
+		close(p.room)
+		p.room = nil
+	}
 }
 
 // sayPartings has what waits said; partings.mu is held.
@@ -188,6 +226,9 @@ func (c *Conn) sayAll() {
 		if !unsaid {
 			p.signals[0], p.signals = nil, p.signals[1:]
 			p.bytes -= len(ctl.Reason) + signalCost
+			if p.bytes <= maxPartings/2 { // not for each signal by itself
+				p.tellRoom()
+			}
 			c.noneParting()
 		}
 	}
@@ -208,6 +249,7 @@ func (c *Conn) holdPartings(ctx context.Context) error {
 	p := &c.partings
 	p.mu.Lock()
 	p.still = true
+	p.tellRoom()
 	over := p.over
 	if p.cut != nil {
 		p.cut()

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // besideDeaf runs f with a node, and two peers of it: one has read nothing, and no more can be sent to it, until hears lets it go on.
@@ -178,8 +177,37 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 		end(65, ei.Binary(make([]byte, maxPartings/64)))
 		require.NoError(t, c.Err(), "what one process says may be more")
 		end(exitSignals+1, ei.Atom("crash"))
-		require.ErrorIs(t, c.Err(), transport.ErrQueueFull)
+		require.ErrorIs(t, c.Err(), ErrEndsUnread)
 		require.NoError(t, n.procs.partings.wait(t.Context()))
+	})
+}
+
+// A peer that reads loses nothing, however many processes end: they wait for it.
+func TestEndsWaitForRoom(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
+		end := func(watchers int, why ei.Term) {
+			b := box(t, n)
+			for i := range watchers {
+				require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+			}
+			b.Exit(why)
+		}
+		end(64, ei.Binary(make([]byte, maxPartings/64)))
+		ended := make(chan struct{})
+		go func() { end(exitSignals+1, ei.Atom("crash")); close(ended) }()
+		synctest.Wait()
+		select {
+		case <-ended:
+			require.Fail(t, "there was no room")
+		default:
+		}
+		hears()
+		for range 64 + exitSignals + 1 {
+			ctl, _ := slow.nextSignal()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		}
+		<-ended
+		require.NoError(t, n.Conn("deaf@test").Err())
 	})
 }
 

@@ -164,3 +164,36 @@ func TestWorkerMovesBesideLastWords(t *testing.T) {
 	}()
 	require.Equal(t, joe, w.receive(b).From)
 }
+
+// Setup of a node that goes on may monitor a process of a peer for which much waits.
+func TestRestoreBesideLastWords(t *testing.T) {
+	w := newWorld(t, "unix")
+	var watched ei.Pid
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Setup = func(n *Node) error {
+			b, err := n.register("box", nil, nil)
+			if err == nil && watched != (ei.Pid{}) {
+				_, err = b.Monitor(context.Background(), watched)
+			}
+			return err
+		}
+	})
+	deaf := w.peer(n.Listeners()[0], role("deaf@test"))
+	isRead(deaf)
+	watched = deaf.self
+	b := box(t, n)
+	for i := range 60_000 {
+		require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+	}
+	b.Exit(ei.Atom("normal"))
+	c := n.Conn("deaf@test")
+	require.Eventually(t, c.isFull, tooLong, tick)
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	soon(t, "Restore", func() {
+		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		require.NoError(t, s.Discard())
+	})
+	f.Thaw()
+}

@@ -157,9 +157,10 @@ func (c *Conn) sendTick() bool {
 	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent) == nil
 }
 
-// calm waits as senders do while the queue is full: a signal can then go out without waiting.
+// calm waits as senders do while the queue is full: a signal can then go out without waiting. That of a node which is not yet restored
+// stands still.
 func (c *Conn) calm(ctx context.Context) error {
-	for c.isFull() {
+	for c.isFull() && !c.n.staged.Load() {
 		if err := c.Flush(ctx); err != nil {
 			return err
 		}
