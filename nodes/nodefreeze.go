@@ -41,9 +41,9 @@ type Frozen struct {
 
 // Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog.
 // Running functions and handlers finish, and those that wait for a place of Config.MaxCalls, within Config.DrainTimeout, else the error is
-// ErrDraining (a function's result, too, must have found room on the way to who has called it); then everything stands still within two seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on
-// as before. A connection or listener whose plug-in has no Import is a *NotMovableError, before anything has changed; handoff.ErrBusy while
-// another Freeze goes on.
+// ErrDraining (a function's result, too, must have found room on the way to who has called it); then everything stands still within two
+// seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose plug-in has
+// no Import is a *NotMovableError, before anything has changed; handoff.ErrBusy while another Freeze goes on.
 //
 // Until then nothing is read at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep calling,
 // functions that take longer than that do not come to an end all at once, and those that wait for a peer themselves perhaps not either.
