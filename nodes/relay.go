@@ -303,8 +303,8 @@ func (p *part) addSibling(w word) {
 	p.advance(w.Part)
 }
 
-// advance has the next way to a worker taken: now, or once the one before it has ended. Its other end is closed: what is left in it is to be
-// read, and then it ends by itself; if that takes long it is ended.
+// advance has the next way to a worker taken: now, or once the one before it has ended. That one's other end is closed: what is left in it
+// is to be read, and then it ends by itself; if that takes long it is ended.
 func (p *part) advance(id int) {
 	p.mu.Lock()
 	before := p.siblings[id]
@@ -331,7 +331,7 @@ func (p *part) advance(id int) {
 func (p *part) loseSibling(c *Conn) { p.nextSibling(c.part, c) }
 
 // nextSibling puts the next way to a worker in the place of one that has ended; nil, where there was none. The two change in one step: who
-// counts the ways finds either. Where none is coming the front is asked for one.
+// counts the ways finds either. Where none is coming, the front is asked for one.
 func (p *part) nextSibling(id int, before *Conn) {
 	p.mu.Lock()
 	for p.siblings[id] == before && len(p.coming[id]) > 0 {
