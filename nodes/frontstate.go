@@ -145,6 +145,7 @@ type workerState struct {
 	questions   []wordState
 	roll        int         // the place of the roll's descriptor, and one; 0: there is none
 	crew        []mateState // with this one; none: an earlier process does not say
+	coming      []wordState // ways to other workers that wait for the ones before them to end
 }
 
 func (s *workerState) describe(f *form) {
@@ -163,6 +164,7 @@ func (s *workerState) describe(f *form) {
 	each(f, 13, must, "question", &s.questions)
 	number(f, 14, given, &s.roll)
 	each(f, 15, may, "worker", &s.crew)
+	each(f, 16, given, "way", &s.coming)
 }
 
 // A mateState is a worker that lives.

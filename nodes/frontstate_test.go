@@ -54,7 +54,7 @@ func someWorker(t *rapid.T) workerState {
 		line: number("line"), words: someWords(t, "words"), work: someWords(t, "work"), fixed: someNames(t, "fixed"), claimed: someNames(t, "claimed"),
 		meets: few(t, "meets", func() meetState { return meetState{someName(t), number("to")} }), over: someNames(t, "over"),
 		questions: someWords(t, "questions"), roll: number("roll"),
-		crew: few(t, "crew", func() mateState { return mateState{number("part")} }),
+		crew: few(t, "crew", func() mateState { return mateState{number("part")} }), coming: someWords(t, "coming"),
 	}
 }
 

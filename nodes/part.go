@@ -18,6 +18,8 @@ const (
 	partOfRef = 16
 	// answerLimit bounds the wait for the front's word, which takes a fraction of a millisecond.
 	answerLimit = 5 * time.Second
+	// numberLimit bounds the wait for a worker's number that this one has not heard of.
+	numberLimit = time.Second
 )
 
 // A part is what a node has in addition when it is one of several processes that share a name: a worker of a Front. Every worker that is
@@ -29,15 +31,17 @@ type part struct {
 	line *line
 	roll *roll // of the names that are unique in the node; nil: the front has to be asked for each
 
-	answerLimit time.Duration // another one for tests
+	answerLimit time.Duration // these are others for tests
+	numberLimit time.Duration
 
 	mu       sync.Mutex
-	siblings map[int]*Conn // the ways to the other workers, until what they have carried is broken
-	seeking  map[int]bool  // workers to whom the front is about to be asked for another way
-	latest   int           // the highest number of a worker that the front has named
-	crew     map[int]bool  // the workers that live, as the front says, and this one
-	change   chan struct{} // closed when siblings, latest or crew change
-	settled  bool          // Setup is done: names that are registered from now on are unique in the node
+	siblings map[int]*Conn  // the ways to the other workers, until what they have carried is broken
+	coming   map[int][]word // the ways that are to follow these, in order
+	seeking  map[int]bool   // workers to whom the front is about to be asked for another way
+	latest   int            // the highest number of a worker that the front has named
+	crew     map[int]bool   // the workers that live, as the front says, and this one
+	change   chan struct{}  // closed when siblings, latest or crew change
+	settled  bool           // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
 	last     uint64                  // the ID of the last question
@@ -69,8 +73,9 @@ type meeting struct {
 
 func newPart(n *Node, id int, l *line) *part {
 	return &part{
-		n: n, id: id, line: l, answerLimit: answerLimit, latest: id,
-		siblings: map[int]*Conn{}, seeking: map[int]bool{}, crew: map[int]bool{id: true}, change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
+		siblings: map[int]*Conn{}, coming: map[int][]word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
+		change: make(chan struct{}), fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
@@ -97,23 +102,27 @@ func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 	if !said {
 		return reply{}, p.n.procs.gone()
 	}
-	t := time.NewTimer(p.answerLimit)
-	defer t.Stop()
+	var late <-chan time.Time
+	var ended <-chan struct{}
+	if reader != nil {
+		ended = reader.done
+	} else {
+		t := time.NewTimer(p.answerLimit)
+		defer t.Stop()
+		late = t.C
+	}
 	var err error
-	for err == nil {
-		select {
-		case a := <-answer:
-			return a, nil
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-p.line.over:
-			return reply{}, p.n.procs.gone()
-		case <-t.C:
-			if reader == nil || reader.Err() != nil {
-				err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
-			}
-			t.Reset(p.answerLimit)
-		}
+	select {
+	case a := <-answer:
+		return a, nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-ended:
+		err = reader.Err()
+	case <-p.line.over:
+		return reply{}, p.n.procs.gone()
+	case <-late:
+		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,7 +198,7 @@ func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 
 // lives tells whether there is another worker of that number. One that has just been started others may know of before this worker does.
 func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
-	_, err = p.await(ctx, time.Second, func() bool {
+	_, err = p.await(ctx, p.numberLimit, func() bool {
 		yes = p.crew[id]
 		return id <= p.latest
 	})
@@ -254,9 +263,9 @@ func (p *part) sibling(id int) *Conn {
 	return p.upSibling(id)
 }
 
-// upSibling is the way to another worker, if it is up; p.mu is held.
+// upSibling is the way to another worker, if it is up, and is not known to have ended at the other side; p.mu is held.
 func (p *part) upSibling(id int) *Conn {
-	if c := p.siblings[id]; c != nil && c.Err() == nil {
+	if c := p.siblings[id]; c != nil && c.Err() == nil && len(p.coming[id]) == 0 {
 		return c
 	}
 	return nil

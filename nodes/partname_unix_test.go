@@ -146,3 +146,63 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	require.Equal(t, ei.Atom("noproc"), reason)
 	require.Empty(t, n.asked)
 }
+
+// A connection ends though its reader waits for a front that hangs, or to hear of a worker.
+func TestReaderEndsWithConnection(t *testing.T) {
+	for name, send := range map[string]func(n *loneWorker, b *Mailbox) error{
+		"the front": func(n *loneWorker, b *Mailbox) error { return b.SendName(patience(t), n.Name(), "joe", 1) },
+		"a worker":  func(n *loneWorker, b *Mailbox) error { return b.Send(patience(t), n.pidOf(3), 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			n := w.worker("front", time.Hour)
+			n.part.numberLimit = time.Hour
+			b := box(t, w.started("peer"))
+			require.NoError(t, send(n, b))
+			c := w.reading(n.Node)
+			soon(t, "Close", func() { require.NoError(t, c.Close()) })
+			arrives(t, c.left, "the end")
+			require.EqualValues(t, 1, n.Stats().Undeliverable)
+		})
+	}
+}
+
+// A reader that waits to hear of a worker halts at once, and what it has in hand goes there when it goes on.
+func TestReaderHaltsBeforeNumber(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Hour)
+	n.part.numberLimit = time.Hour
+	b := box(t, w.started("peer"))
+	require.NoError(t, b.Send(patience(t), n.pidOf(3), 1))
+	c := w.reading(n.Node)
+	require.NoError(t, c.haltReader(patience(t)))
+	n.part.addSibling(word{Part: 3})
+	c.letReader()
+	for {
+		asked := arrives(t, n.asked, "the way")
+		asked.drop()
+		if asked.Topic == sayShadow {
+			require.Equal(t, 3, asked.Part)
+			return
+		}
+	}
+}
+
+// pidOf is a process of another worker.
+func (n *loneWorker) pidOf(part uint32) ei.Pid {
+	return ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: part, Creation: n.Creation()}
+}
+
+// reading waits until the reader of a node's connection to peer@test has a message in hand.
+func (w *world) reading(n *Node) (c *Conn) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		up := n.Conn("peer@test")
+		if up == nil || up.messages.Load() == 0 {
+			return false
+		}
+		c = up
+		return true
+	}, tooLong, tick)
+	return c
+}

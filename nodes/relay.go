@@ -3,6 +3,8 @@ package nodes
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,8 +84,8 @@ func (p *part) onward(c *Conn, m *Message) (*Conn, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	if lives, err := p.lives(p.n.ctx, at); !lives { // whatever has become of the way between the two workers
-		return nil, err
+	if lives, err := p.lives(c.pass(), at); !lives { // whatever has become of the way between the two workers
+		return nil, c.passed(err)
 	}
 	b, _, err := c.branch(at, true)
 	if err != nil { // what is not passed on is not to pass for denied: the peer sees that the connection ends, and comes again
@@ -112,6 +114,14 @@ func (c *Conn) pass() context.Context {
 		}
 	}
 	return p.ctx
+}
+
+// passed gives the reader what a wait with pass has ended with: errHalted, where it is to halt.
+func (c *Conn) passed(err error) error {
+	if errors.Is(err, context.Canceled) && c.Err() == nil && c.n.ctx.Err() == nil {
+		return errHalted
+	}
+	return err
 }
 
 func (c *Conn) endPassing() {
@@ -146,10 +156,7 @@ func (c *Conn) carry(m *Message) error {
 	if t != nil && m.Op != dist.OpLink && err == nil { // what ends something: as long as it is not out the end of the branch has to tell
 		t.note(m, false)
 	}
-	if errors.Is(err, context.Canceled) && m.conn.Err() == nil && c.n.ctx.Err() == nil {
-		return errHalted
-	}
-	return err
+	return m.conn.passed(err)
 }
 
 // viaBranch is the branch that a message came through; nil if it came otherwise.
@@ -278,32 +285,114 @@ func (c *Conn) awaitEnd(limit time.Duration) {
 	}
 }
 
-// addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: where this
-// one ends at once, the two workers get another.
+// addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: this one
+// waits for that, with what the other worker has sent.
 func (p *part) addSibling(w word) {
-	c, err := p.n.newLocal(w.fd, p.siblingPeer())
 	p.mu.Lock()
 	p.latest, p.crew[w.Part] = max(p.latest, w.Part), true
-	closed, old := p.closed, p.siblings[w.Part]
-	if err == nil && !closed && old == nil {
-		c.part = w.Part
-		p.siblings[w.Part] = c
+	closed := p.closed
+	if !closed {
+		p.coming[w.Part] = append(p.coming[w.Part], w)
 	}
 	p.changed()
 	p.mu.Unlock()
-	switch {
-	case err != nil:
-		p.n.log.Error("no way to another worker", "worker", w.Part, "error", err)
-		p.seekSibling(w.Part)
-	case closed || old != nil:
-		_ = c.s.Close()
-		c.q.End(ErrClosed)
-		if old != nil {
-			old.fail(ErrSuperseded)
-		}
-	default:
-		c.beginLocal()
+	if closed {
+		w.drop()
+		return
 	}
+	p.advance(w.Part)
+}
+
+// advance has the next way to a worker taken: now, or once the one before it has ended. That one's other end is closed: what is left in it
+// is to be read, and then it ends by itself; if that takes long it is ended.
+func (p *part) advance(id int) {
+	p.mu.Lock()
+	before := p.siblings[id]
+	p.mu.Unlock()
+	if before == nil {
+		p.nextSibling(id, nil)
+		return
+	}
+	p.n.background(func() {
+		before.awaitEnd(branchTime / 4)
+		if p.n.frozen.pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
+			return
+		}
+		p.mu.Lock()
+		outdated := p.siblings[id] == before && len(p.coming[id]) > 0
+		p.mu.Unlock()
+		if outdated {
+			before.fail(ErrSuperseded)
+		}
+	})
+}
+
+// loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
+func (p *part) loseSibling(c *Conn) { p.nextSibling(c.part, c) }
+
+// nextSibling puts the next way to a worker in the place of one that has ended; nil, where there was none. The two change in one step: who
+// counts the ways finds either. Where none is coming, the front is asked for one.
+func (p *part) nextSibling(id int, before *Conn) {
+	p.mu.Lock()
+	for p.siblings[id] == before && len(p.coming[id]) > 0 {
+		w := &p.coming[id][0]
+		fd := w.fd
+		w.fd = 0
+		p.mu.Unlock()
+		c, err := p.n.newLocal(fd, p.siblingPeer())
+		p.mu.Lock()
+		closed := p.closed
+		if !closed {
+			p.coming[id] = p.coming[id][1:]
+		}
+		if err == nil && !closed {
+			c.part = id
+			p.siblings[id] = c
+		}
+		more := len(p.coming[id]) > 0
+		p.changed()
+		p.mu.Unlock()
+		switch {
+		case err != nil:
+			p.n.log.Error("no way to another worker", "worker", id, "error", err)
+		case closed:
+			_ = c.s.Close()
+			c.q.End(ErrClosed)
+		default:
+			c.beginLocal()
+			if more {
+				p.advance(id)
+			}
+			return
+		}
+		p.mu.Lock()
+	}
+	lost := p.siblings[id] == before
+	if lost {
+		delete(p.siblings, id)
+		delete(p.coming, id)
+	}
+	p.mu.Unlock()
+	if lost {
+		p.seekSibling(id)
+	}
+}
+
+// awaitsNext lists the workers to whom a way is coming.
+func (p *part) awaitsNext() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.coming))
+}
+
+// dropComing gives up what has not been taken; p.mu is held.
+func (p *part) dropComing() {
+	for _, list := range p.coming {
+		for i := range list {
+			list[i].drop()
+		}
+	}
+	clear(p.coming)
 }
 
 // lacks notes that another worker has ended.
@@ -312,19 +401,6 @@ func (p *part) lacks(id int) {
 	defer p.mu.Unlock()
 	delete(p.crew, id)
 	p.changed()
-}
-
-// loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
-func (p *part) loseSibling(c *Conn) {
-	p.mu.Lock()
-	lost := p.siblings[c.part] == c
-	if lost {
-		delete(p.siblings, c.part)
-	}
-	p.mu.Unlock()
-	if lost {
-		p.seekSibling(c.part)
-	}
 }
 
 // siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
@@ -438,6 +514,7 @@ func (p *part) meet(m meeting) {
 func (p *part) close() error {
 	p.mu.Lock()
 	p.closed = true
+	p.dropComing()
 	var siblings []*Conn
 	for _, c := range p.siblings {
 		siblings = append(siblings, c)

@@ -190,6 +190,13 @@ func (e *workerEstate) describe() error {
 		}
 		s.words = append(s.words, more...)
 	}
+	for _, list := range p.coming {
+		more, err := e.table.words(list)
+		if err != nil {
+			return err
+		}
+		s.coming = append(s.coming, more...)
+	}
 	s.latest, s.last = p.latest, p.last
 	for id := range p.crew {
 		s.crew = append(s.crew, mateState{id})
@@ -370,6 +377,13 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	if h.w.work, err = list.takeWords(s.work); err != nil {
 		return err
 	}
+	coming, err := list.takeWords(s.coming)
+	if err != nil {
+		return err
+	}
+	for _, m := range coming {
+		p.coming[m.Part] = append(p.coming[m.Part], m)
+	}
 	if p.roll, err = list.takeRoll(s.roll); err != nil {
 		return err
 	}
@@ -414,6 +428,9 @@ func (h *workerHeir) listen() {
 	for _, m := range s.meets {
 		w.p.beginMeet(meeting(m))
 	}
+	for _, id := range w.p.awaitsNext() {
+		w.p.advance(id)
+	}
 	w.p.line.say(word{Topic: sayMoved, Number: uint64(os.Getpid())})
 	w.wg.Go(func() {
 		defer w.finished()
@@ -437,6 +454,9 @@ func (h *workerHeir) Discard() (err error) {
 			w.work[i].drop()
 		}
 		w.work = nil
+		w.p.mu.Lock()
+		defer w.p.mu.Unlock()
+		w.p.dropComing()
 	}
 	return err
 }

@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // setUpApart gives a worker functions that lose the ways to the other workers for as long as a test likes.
@@ -99,6 +101,37 @@ func TestWorkersApart(t *testing.T) {
 	}
 }
 
+// A worker stands still, and another one, which has lost the way to it, gets another one: what that one's processes send there comes in
+// order once the worker goes on.
+func TestSecondWayToStoppedWorker(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	x, y := ns[0], ns[1]
+	if w.crewman(w.worker(x)).part < w.crewman(w.worker(y)).part { // that of the other one asks for another way
+		x, y = y, x
+	}
+	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
+	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
+	_, err := x.Call(patience(t), ann, ask)
+	require.NoError(t, err)
+	victim := w.worker(y)
+	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	w.rpc(x, "sever")
+	b := w.mailbox(x, nil)
+	var sent ei.List
+	for i := range 10 {
+		require.NoError(t, b.Send(patience(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
+		sent = append(sent, ei.Int(i))
+	}
+	_, err = x.Call(patience(t), ann, ei.Atom("got")) // ann has sent them
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
+	got, err := x.Call(patience(t), ann, ask)
+	require.NoError(t, err)
+	require.Equal(t, sent, got)
+}
+
 // A torn is a worker that has lost the way to another one, of number 2, which lives.
 type torn struct {
 	*loneWorker
@@ -124,6 +157,17 @@ func (n *torn) mend() *wire {
 	require.NoError(t, err)
 	n.part.addSibling(word{Part: 2, fd: here})
 	return n.end(there)
+}
+
+// second is mend with something in the way for a process, before it is there.
+func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
+	t := n.w.t
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	p := n.end(there)
+	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
+	n.part.addSibling(word{Part: 2, fd: here})
+	return p
 }
 
 // shadow is the other end of a branch, on its way to the other worker.
@@ -209,4 +253,110 @@ func TestProcessOfWorkerApart(t *testing.T) {
 func TestProcessOfWorkerApartForLong(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Millisecond)
 	require.ErrorIs(t, box(t, n.Node).Send(patience(t), n.far, 1), ErrNoConnection)
+}
+
+// A way to another worker is taken, with what is in it, once the one before it has ended, and what that has carried is broken; who sends
+// meanwhile waits for it.
+func TestSecondWayAwaitsFirst(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	first := n.mend()
+	require.NoError(t, b.Link(patience(t), n.far))
+	ctl, _ := first.next()
+	require.Equal(t, dist.OpLink, ctl.Op)
+	second := n.second(b.Pid(), ei.Int(2))
+	require.NoError(t, b.Send(patience(t), n.far, ei.Int(1)))
+	m, err := b.Receive(patience(t))
+	require.NoError(t, err)
+	require.Equal(t, dist.OpExit, m.Op)
+	m, err = b.Receive(patience(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+	_, payload := second.next()
+	require.Equal(t, ei.Int(1), payload)
+	first.gone()
+}
+
+// Of three ways the last one stays, whatever becomes of the one that is to follow the first.
+func TestThirdWayAwaitsSecond(t *testing.T) {
+	for name, lost := range map[string]bool{"taken": false, "lost": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			n := w.torn(time.Hour)
+			b := box(t, n.Node)
+			first := n.mend()
+			var second *wire
+			if lost {
+				n.part.addSibling(word{Part: 2})
+			} else {
+				second = n.mend()
+			}
+			third := n.second(b.Pid(), ei.Int(3))
+			m, err := b.Receive(patience(t))
+			require.NoError(t, err)
+			v, err := m.Term()
+			require.NoError(t, err)
+			require.Equal(t, ei.Int(3), v)
+			require.NoError(t, b.Send(patience(t), n.far, ei.Int(1)))
+			_, payload := third.next()
+			require.Equal(t, ei.Int(1), payload)
+			first.gone()
+			if second != nil {
+				second.gone()
+			}
+		})
+	}
+}
+
+// A way that waits for the end of the one before it ends with the node.
+func TestSecondWayEndsWithNode(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour)
+	n.mend()
+	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
+	require.NoError(t, n.Close())
+	second.gone()
+}
+
+// A worker that moves takes along a way that waits for the end of the one before it, with what is in it.
+func TestSecondWayMoves(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.torn(time.Hour)
+	b := box(t, n.Node)
+	first := n.mend()
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	n.part.mu.Lock()
+	n.part.coming[2] = []word{{Topic: saySibling, Part: 2, fd: here}}
+	n.part.mu.Unlock()
+	second := n.end(there)
+	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
+	old := newWorker()
+	old.n, old.p = n.Node, n.part
+	f, err := old.freeze(patience(t))
+	require.NoError(t, err)
+	stage := func() handoff.Staged {
+		g, err := (&workerHeir{cfg: again(n.Node)}).stage(patience(t), f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		return g
+	}
+	require.NoError(t, stage().(*workerHeir).Discard())
+	g := stage().(*workerHeir)
+	require.NoError(t, f.Release())
+	require.NoError(t, n.Close()) // what this process has of it is closed
+	require.NoError(t, g.Start(patience(t)))
+	heirs := g.w.Mailboxes()
+	require.Len(t, heirs, 1)
+	m, err := heirs[0].Receive(patience(t))
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(2), v)
+	first.gone()
+	require.NoError(t, g.w.Close())
+	second.gone()
 }
