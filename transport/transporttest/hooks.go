@@ -37,24 +37,17 @@ func asksHeaderSize(ctx context.Context, s *transport.Stream, _ bool) error {
 	return err
 }
 
-// handshake calls what a handshake calls when it has succeeded, in its order. CheckPeer may refuse the name.
+// handshake calls what a handshake calls when it has succeeded, in its order; the hooks beside each other, as two nodes do.
 func (t *trial) handshake(client, server *transport.Stream) error {
 	ctx := t.soon()
 	for _, s := range []*transport.Stream{client, server} {
 		_, err := do(t, "CheckPeer", func() (none struct{}, _ error) { return none, s.CheckPeer(ctx, "transporttest@localhost") })
 		t.caught(err)
 	}
-	for _, end := range []struct {
-		hook      string
-		s         *transport.Stream
-		initiated bool
-	}{{"ConnectHandshakeComplete", client, true}, {"AcceptHandshakeComplete", server, false}} {
-		_, err := do(t, end.hook, func() (none struct{}, _ error) { return none, end.s.HandshakeComplete(ctx, end.initiated) })
-		if err != nil {
-			return fmt.Errorf("%s: %w", end.hook, err)
-		}
-	}
-	return nil
+	return t.together(
+		step{"ConnectHandshakeComplete", func(ctx context.Context) error { return client.HandshakeComplete(ctx, true) }},
+		step{"AcceptHandshakeComplete", func(ctx context.Context) error { return server.HandshakeComplete(ctx, false) }},
+	)
 }
 
 // hooks makes a handshake, and goes on.

@@ -85,3 +85,18 @@ func TestRefusesCrowd(t *testing.T) {
 		})
 	}
 }
+
+// Hooks may speak to each other, as for a last round of a handshake of the plug-in's own.
+func TestHooksSpeak(t *testing.T) {
+	t.Parallel()
+	cb := polling(true)
+	hook := func(s *pollSocket) error {
+		if _, err := cb.Write(s, []byte{'k'}, transport.Infinite); err != nil {
+			return err
+		}
+		_, err := cb.Read(s, make([]byte, 1), transport.Infinite)
+		return err
+	}
+	cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
+	keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
+}
