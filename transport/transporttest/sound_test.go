@@ -3,6 +3,7 @@
 package transporttest
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -99,4 +100,25 @@ func TestHooksSpeak(t *testing.T) {
 	}
 	cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
 	keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
+}
+
+// Who refuses the suite's name may end the connection as it does, and may want a name before a handshake succeeds.
+func TestRefusesName(t *testing.T) {
+	for name, refuse := range map[string]func(cb *transport.Callbacks[int], refused error){
+		"and ends the connection": func(cb *transport.Callbacks[int], refused error) {
+			cb.CheckPeer = func(fd int, _ string) error { return errors.Join(refused, unix.Shutdown(fd, unix.SHUT_RDWR)) }
+		},
+		"and wants one for a hook": func(cb *transport.Callbacks[int], refused error) {
+			cb.CheckPeer = func(int, string) error { return refused }
+			cb.ConnectHandshakeComplete = func(int) error { return refused }
+			cb.AcceptHandshakeComplete = cb.ConnectHandshakeComplete
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cb := transport.TCPCallbacks()
+			refuse(&cb, errors.New("not a node of ours"))
+			keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
+		})
+	}
 }
