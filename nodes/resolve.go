@@ -60,9 +60,9 @@ type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT and ERL_EPMD_ADDRESS.
 	Client epmd.Client
 	// Embed lets Publish run a port mapper inside this process where none listens, for as long as the node is published: at Client.Addr,
-	// which must be IP:port then; without that at the loopback addresses, that of the node, and those of ERL_EPMD_ADDRESS. On a machine
-	// with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, for they use the port mapper that is there, and would not be
-	// found from elsewhere.
+	// which must be IP:port then; without that at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's
+	// own. On a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, for they use the port mapper that is there,
+	// and would not be found from elsewhere.
 	Embed bool
 }
 

@@ -54,10 +54,11 @@ type Callbacks[C any] struct {
 	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream. Bytes count even beside an error, and are never
 	// negative: where unix.Read gives -1 beside one, return 0. So it is for Write and Writev. Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
-	// Write writes at least one byte of p. Bytes count even beside an error. Mandatory.
+	// Write writes at least one byte of p, and leaves the bytes in p as they are: what encrypts does not do so in place. Bytes count even
+	// beside an error. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
-	// Writev writes at least one byte of v, in order, and leaves v and its elements as they are: net.Buffers.WriteTo, which does not, is to
-	// be given a copy. Optional: without it buffers go to Write one by one.
+	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo, which
+	// does not, is to be given a copy of v. Optional: without it buffers go to Write one by one.
 	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
 	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the distribution handshake: 2 (TCP) or
 	// 4 (TLS). Asked once, before the first handshake byte. Mandatory.

@@ -84,6 +84,81 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 	}
 }
 
+// ETIMEDOUT beside bytes is a time-out, too, when the call has been ended or its time is over. Before that it is a dead peer, of whom the
+// next call hears.
+func TestFullBytesBesideETIMEDOUT(t *testing.T) {
+	endless := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
+	for name, tt := range map[string]struct {
+		ctx   func() (context.Context, context.CancelFunc)
+		first func(tmo time.Duration, cancel context.CancelFunc, interrupted <-chan struct{}) // what the first call does
+		want  error                                                                           // of a Writev, of which a part has gone
+		next  error                                                                           // of a Read after one that has read something
+	}{
+		"out of time": {
+			func() (context.Context, context.CancelFunc) {
+				return context.WithTimeout(context.Background(), time.Second/2)
+			},
+			func(tmo time.Duration, _ context.CancelFunc, _ <-chan struct{}) { time.Sleep(tmo) },
+			context.DeadlineExceeded, os.ErrDeadlineExceeded,
+		},
+		"cancelled": {
+			endless,
+			func(_ time.Duration, cancel context.CancelFunc, interrupted <-chan struct{}) { cancel(); <-interrupted },
+			context.Canceled, os.ErrDeadlineExceeded,
+		},
+		"no wait": {
+			func() (context.Context, context.CancelFunc) { return NoWait(), func() {} },
+			func(time.Duration, context.CancelFunc, <-chan struct{}) {},
+			os.ErrDeadlineExceeded, os.ErrDeadlineExceeded,
+		},
+		"dead peer": {
+			endless,
+			func(time.Duration, context.CancelFunc, <-chan struct{}) {},
+			syscall.ETIMEDOUT, syscall.ETIMEDOUT,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			interrupted := make(chan struct{})
+			var cancel context.CancelFunc
+			calls := 0
+			call := func(_ *memorySocket, _ []byte, tmo time.Duration) (int, error) {
+				if calls++; calls > 1 {
+					return 0, os.ErrDeadlineExceeded
+				}
+				tt.first(tmo, cancel, interrupted)
+				return 2, syscall.ETIMEDOUT
+			}
+			cb := memoryCallbacks()
+			cb.Read, cb.Write = call, call
+			cb.Interrupt = func(*memorySocket) {
+				select {
+				case interrupted <- struct{}{}:
+				default: // it is called again
+				}
+			}
+			c, _ := memoryPair(t, cb)
+
+			ctx, end := tt.ctx()
+			cancel = end
+			n, err := c.Writev(ctx, []byte("1234"))
+			end()
+			require.ErrorIs(t, err, tt.want)
+			require.EqualValues(t, 2, n)
+
+			calls = 0
+			ctx, end = tt.ctx()
+			cancel = end
+			k, err := c.Read(ctx, make([]byte, 4))
+			end()
+			require.NoError(t, err)
+			require.Equal(t, 2, k)
+			_, err = c.Read(NoWait(), make([]byte, 4))
+			require.ErrorIs(t, err, tt.next)
+		})
+	}
+}
+
 // Interrupt ends the calls of both directions; the one that was not meant goes on.
 func TestFullInterruptIsForOneDirection(t *testing.T) {
 	c, s := memoryPair(t, memoryCallbacks())

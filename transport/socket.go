@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -373,9 +372,13 @@ func lost(err error) bool {
 	return ok && e.Err == ErrUnresponsive
 }
 
-// lasting keeps of an error that came beside bytes what the next call must hear of.
-func lasting(err error) error {
-	if err == nil || again(err) || interrupted(err) || errors.Is(err, os.ErrDeadlineExceeded) {
+// lasting keeps of an error that came beside bytes what the next call must hear of. A time-out is none of that.
+func (s *socket[C]) lasting(ctx context.Context, d *side, err error) error {
+	if err == nil || interrupted(err) {
+		return nil
+	}
+	over := s.full && (d.giveUp.Load() || d.halted.Load() || !hasTime(ctx))
+	if timedOut(err, over) {
 		return nil
 	}
 	return err

@@ -57,7 +57,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			s.spin.written(w.n)
 		}
 		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
-			w.late = lasting(w.err)
+			w.late = s.lasting(ctx, &s.out, w.err)
 		}
 		return w.n, nil
 	}

@@ -111,6 +111,36 @@ func byteMutants() []mutant {
 				return n, err
 			}
 		})},
+		{"Write encrypts in place", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			read, write := cb.Read, cb.Write
+			encrypt := func(p []byte) { // and decrypts
+				for i := range p {
+					p[i] ^= 0x55
+				}
+			}
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				encrypt(p[:n])
+				return n, err
+			}
+			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				encrypt(p)
+				n, err := write(fd, p, tmo)
+				encrypt(p[n:]) // which comes again
+				return n, err
+			}
+			cb.Writev = nil
+		})},
+		{"Writev wipes what it has written", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
+			writev := cb.Writev
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				n, err := writev(fd, v, tmo)
+				if n >= int64(len(v[0])) {
+					clear(v[0])
+				}
+				return n, err
+			}
+		})},
 		{"Write writes nothing and says so", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
 			write := cb.Write
 			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {

@@ -134,6 +134,10 @@ func endMutants() []mutant {
 		{"a hook breaks the connection", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
 		})},
+		{"a hook breaks the connection, and CheckPeer refuses the suite's name", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
+			cb.CheckPeer = func(int, string) error { return unix.EACCES }
+			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
+		})},
 
 		{"Socket blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
 			cb.Socket = func(any, transport.Addr) (int, error) { <-m.release; return -1, unix.EIO }
@@ -288,6 +292,13 @@ func endMutants() []mutant {
 			}
 		})},
 		{"a hook leaves a goroutine", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+			cb.ConnectHandshakeComplete = func(int) error {
+				go func() { <-m.release }()
+				return nil
+			}
+		})},
+		{"a hook leaves a goroutine, and CheckPeer refuses the suite's name", "LeakedGoroutines", ofTCP(func(m *mess, cb *tcp) {
+			cb.CheckPeer = func(int, string) error { return unix.EACCES }
 			cb.ConnectHandshakeComplete = func(int) error {
 				go func() { <-m.release }()
 				return nil

@@ -44,7 +44,9 @@
 //   - A rule that was broken by nothing but coming late is tried three times before it is reported: on a machine that is busy
 //     beyond measure, the SDK's own limit of one second for a callback that has been ended can hit a good plug-in.
 //   - A carrier need not hold what nobody reads: writes run beside the reads of the other end. Nor need its ends be used in turn: Connect
-//     may wait until the accepting end reads, as with a handshake of its own.
+//     may wait until the accepting end reads, as with a handshake of its own, and the hooks of the two ends may speak to each other.
+//   - CheckPeer may refuse the suite's node name, transporttest@localhost. That connection is closed, and the hooks are called on another
+//     one, without CheckPeer; one that fails there is not accused of it, for it may want a name.
 //   - Connections of strangers to a listener (any program may try a TCP port) are told by their address and left alone.
 //   - A leak is what grows with the number of connections, by goroutines that descend from the suite's own and by descriptors
 //     that stay the same ones. A process that itself opens descriptors by the dozen and keeps them, again and again while a

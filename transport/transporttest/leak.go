@@ -69,8 +69,8 @@ func (t *trial) endInPeace(client, server *transport.Stream) {
 // endAfterHooks ends a connection on which a handshake has been made, one direction after the other where that goes. What the hooks and
 // CloseWrite say is the affair of other rules.
 func (t *trial) endAfterHooks(at site) {
-	client, server := t.joinAnd(at, asksHeaderSize)
-	t.caught(t.handshake(client, server))
+	client, server, _, err := t.handshake(at)
+	t.caught(err)
 	r1, r2 := t.resting(client), t.resting(server) // a CloseWrite may wait for who reads
 	for _, s := range []*transport.Stream{client, server} {
 		_, err := do(t, "CloseWrite", func() (none struct{}, _ error) { return none, s.CloseWrite() })

@@ -13,8 +13,8 @@ func rules() []rule {
 			waitsForBytes, false},
 		{"ReadCount", "Read counts the bytes that it put into the buffer, between 1 and its length, and touches nothing beyond.", readCount,
 			false},
-		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; Writev leaves the vector as it is.",
-			writeCount, false},
+		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; they leave these as they are, and " +
+			"Writev its vector.", writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
 
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},

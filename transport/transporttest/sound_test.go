@@ -3,6 +3,7 @@
 package transporttest
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -82,6 +83,42 @@ func TestRefusesCrowd(t *testing.T) {
 			})
 			require.Len(t, s.rules, 3)
 			require.NoError(t, s.check())
+		})
+	}
+}
+
+// Hooks may speak to each other, as for a last round of a handshake of the plug-in's own.
+func TestHooksSpeak(t *testing.T) {
+	t.Parallel()
+	cb := polling(true)
+	hook := func(s *pollSocket) error {
+		if _, err := cb.Write(s, []byte{'k'}, transport.Infinite); err != nil {
+			return err
+		}
+		_, err := cb.Read(s, make([]byte, 1), transport.Infinite)
+		return err
+	}
+	cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
+	keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
+}
+
+// Who refuses the suite's name may end the connection as it does, and may want a name before a handshake succeeds.
+func TestRefusesName(t *testing.T) {
+	for name, refuse := range map[string]func(cb *transport.Callbacks[int], refused error){
+		"and ends the connection": func(cb *transport.Callbacks[int], refused error) {
+			cb.CheckPeer = func(fd int, _ string) error { return errors.Join(refused, unix.Shutdown(fd, unix.SHUT_RDWR)) }
+		},
+		"and wants one for a hook": func(cb *transport.Callbacks[int], refused error) {
+			cb.CheckPeer = func(int, string) error { return refused }
+			cb.ConnectHandshakeComplete = func(int) error { return refused }
+			cb.AcceptHandshakeComplete = cb.ConnectHandshakeComplete
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cb := transport.TCPCallbacks()
+			refuse(&cb, errors.New("not a node of ours"))
+			keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "LeakedDescriptors", "LeakedGoroutines")
 		})
 	}
 }

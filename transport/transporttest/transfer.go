@@ -64,7 +64,8 @@ func readCount(t *trial) {
 	}
 }
 
-// writeCount writes single buffers and a vector, compares the count with what arrives, and looks after it for more.
+// writeCount writes single buffers and a vector, compares the count with what arrives, and looks after it for more. The buffers are still
+// their caller's, who may send them to somebody else next.
 func writeCount(t *trial) {
 	for _, sizes := range [][]int{{1}, {1000}, {150_000}, {400, 600}} {
 		client, server := t.connect(t.listen(0))
@@ -86,6 +87,9 @@ func writeCount(t *trial) {
 		}
 		if err := pattern(2).differs(0, got); err != nil {
 			t.fail("of a write of %d bytes %w", size, err)
+		}
+		if !bytes.Equal(bytes.Join(v, nil), pattern(2).bytes(0, size)) {
+			t.fail("a write of %d bytes has changed its caller's bytes", size)
 		}
 		t.must(client.Close(), "Close")
 		shortly := t.after(2 * short)
