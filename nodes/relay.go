@@ -343,7 +343,9 @@ func (p *part) nextSibling(id int, before *Conn) {
 		p.mu.Lock()
 		closed := p.closed
 		if !closed {
-			p.coming[id] = p.coming[id][1:]
+			if p.coming[id] = p.coming[id][1:]; len(p.coming[id]) == 0 {
+				delete(p.coming, id)
+			}
 		}
 		if err == nil && !closed {
 			c.part = id
