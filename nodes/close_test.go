@@ -205,11 +205,7 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
 	arrives(t, running, "the function")
 	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-	require.Eventually(t, func() bool {
-		b.procs.mu.Lock()
-		defer b.procs.mu.Unlock()
-		return b.procs.drains
-	}, tooLong, tick)
+	awaitDrain(t, b)
 	for _, name := range []string{"srv", "h"} {
 		_, err := a.CallName(w.ctx(), "bob@test", name, 1)
 		require.Error(t, err, name)
@@ -220,6 +216,16 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	answers, _ := elements(r.v) // small integers come as a string
 	require.Equal(t, []ei.Term{ei.Int(0), ei.Int(1), ei.Int(2), ei.Int(3)}, answers)
 	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
+
+// awaitDrain waits until nothing new begins in a node that is shut down.
+func awaitDrain(t *testing.T, n *Node) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		n.procs.mu.Lock()
+		defer n.procs.mu.Unlock()
+		return n.procs.drains
+	}, tooLong, tick)
 }
 
 // What runs while a node is shut down may count on a cast of its own to a server that it asks next.
@@ -253,11 +259,7 @@ func TestShutdownServesCasts(t *testing.T) {
 	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
 	arrives(t, running, "the function")
 	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-	require.Eventually(t, func() bool {
-		b.procs.mu.Lock()
-		defer b.procs.mu.Unlock()
-		return b.procs.drains
-	}, tooLong, tick)
+	awaitDrain(t, b)
 	close(proceed)
 	r := arrives(t, worked, "the result")
 	require.NoError(t, r.err)
