@@ -13,6 +13,8 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
 )
 
 //go:embed erlang/bench_driver.erl
@@ -34,8 +36,9 @@ type arena struct {
 	o        options
 	release  otp.Release
 	progress io.Writer
-	dir      string // of the programs built
-	tlsFile  string // option file of all nodes; empty: they talk over TCP
+	dir      string              // of the programs built
+	tlsFile  string              // option file of all nodes; empty: they talk over TCP
+	carrier  transport.Transport // of the nodes of this program; nil: TCP
 	epmdPort int
 	stopEpmd func()
 	driver   *otp.Node
@@ -61,6 +64,9 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 	}
 	if o.tls {
 		if a.tlsFile, err = a.certify(ctx); err != nil {
+			return nil, err
+		}
+		if a.carrier, err = tlstransport.FromOptFile(a.tlsFile, tlstransport.Options{}); err != nil {
 			return nil, err
 		}
 	}

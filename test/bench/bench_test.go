@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, o.tls)
 	for _, k := range kinds() {
-		require.Equal(t, k.tls && k.name != nameMoved && k.name != nameSealed, o.wanted(k), k.name)
+		require.Equal(t, k.tls && !k.named(), o.wanted(k), k.name)
 	}
 
 	for _, wrong := range []string{"--transport=udp", "--peers=jinterface", "--only=(", "--rounds=x", "16B"} {

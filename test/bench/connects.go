@@ -54,18 +54,26 @@ func (a *arena) measureConnects(ctx context.Context) error {
 
 // connectFromErlang lets the measuring node connect and disconnect n times.
 func (a *arena) connectFromErlang(ctx context.Context, p *peer, n int) error {
-	if _, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', 3", p.node)); err != nil {
+	if _, err := a.connect(ctx, p, 3); err != nil {
 		return err
 	}
-	cpu, driverCPU := startClock(p.pid), startClock(a.driver.Pid())
-	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
+	cpu, driverCPU := startClock(p.pid), startClock(a.measuring(p))
+	took, err := a.connect(ctx, p, n)
 	if err != nil {
 		return err
 	}
-	a.results.add(connectErlang, p.kind.name, float64(n)/time.Duration(ns).Seconds())
+	a.results.add(connectErlang, p.kind.name, float64(n)/took.Seconds())
 	a.addTime(connectErlang+"/cpu", p, cpu, n)
 	a.addTime(connectErlang+"/driver-cpu", p, driverCPU, n)
 	return nil
+}
+
+func (a *arena) connect(ctx context.Context, p *peer, n int) (time.Duration, error) {
+	if p.pairing != nil {
+		return p.pairing.connect(ctx, n)
+	}
+	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
+	return time.Duration(ns), err
 }
 
 // connectFromPeer lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so that

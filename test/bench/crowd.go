@@ -2,19 +2,32 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/tlstransport"
 )
 
 // The crowds, in connections.
 var crowds = []int{1, 10, 100, 1000}
 
-func crowded(n int) string { return fmt.Sprintf("%s/%d", crowd, n) }
+// The ways in which a crowd talks: one connection after the other, each message alone; or all at once, a message of each on its way.
+var crowdTalks = []struct {
+	name, title string
+	talk        func(context.Context, []member, time.Duration) (messages int, err error)
+}{
+	{"in-turn", "in turn", inTurn},
+	{"at-once", "at once", atOnce},
+}
+
+func crowded(talk string, n int) string { return fmt.Sprintf("%s/%s/%d", crowd, talk, n) }
+
+func crowdRatio(talk string) string { return fmt.Sprintf("%s/%s/ratio", crowd, talk) }
 
 // A member is one of a crowd: a hidden node with its connection to the peer.
 type member struct {
@@ -26,19 +39,13 @@ type member struct {
 func (a *arena) member(name string) (*nodes.Node, error) {
 	cfg := nodes.Config{
 		Name: name, Cookie: cookie,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}},
-	}
-	if a.tlsFile != "" {
-		var err error
-		if cfg.Transport, err = tlstransport.FromOptFile(a.tlsFile, tlstransport.Options{}); err != nil {
-			return nil, err
-		}
+		Transport: a.carrier, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}},
 	}
 	return nodes.New(cfg)
 }
 
-// measureCrowd has more and more connections to a fresh peer of each kind. Each time as many messages go there and back, one after the other, each over the
-// next connection, so that nothing but the number of connections differs.
+// measureCrowd has more and more connections to a fresh peer of each kind. Each time messages go there and back, in each of the ways, so that
+// nothing but the number of connections differs.
 func (a *arena) measureCrowd(ctx context.Context) error {
 	if !matches(a.o.only, crowd) {
 		return nil
@@ -51,7 +58,7 @@ func (a *arena) measureCrowd(ctx context.Context) error {
 	for round := range rounds {
 		a.say("crowds, round %d of %d", round+1, rounds)
 		err := a.inTurn(ctx, round, func(p *peer) error {
-			if p.kind.name == nameErgo || failed[p.kind.name] {
+			if p.kind.name == nameErgo || p.pairing != nil || failed[p.kind.name] {
 				return nil
 			}
 			err := a.gather(ctx, p.kind)
@@ -81,7 +88,7 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 			_ = m.node.Close()
 		}
 	}()
-	var costs []float64
+	costs := map[string][]float64{}
 	for _, want := range crowds {
 		n := min(want, a.o.idle)
 		for len(all) < n {
@@ -97,32 +104,38 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 				return fmt.Errorf("connection %d: %w", len(all), err)
 			}
 		}
-		if _, err := roundTrips(ctx, all, a.o.cell/2); err != nil { // until every connection has what it needs
-			return err
+		for _, t := range crowdTalks {
+			if _, err := t.talk(ctx, all, a.o.cell/2); err != nil { // until every connection has what it needs
+				return err
+			}
+			clock := startClock(p.pid)
+			messages, err := t.talk(ctx, all, 2*a.o.cell)
+			if err != nil {
+				return err
+			}
+			if clock == nil {
+				continue
+			}
+			took, err := clock()
+			if err != nil {
+				continue
+			}
+			cost := microseconds(took) / float64(messages)
+			costs[t.name] = append(costs[t.name], cost)
+			a.results.add(crowded(t.name, want), k.name, cost)
 		}
-		clock := startClock(p.pid)
-		messages, err := roundTrips(ctx, all, 2*a.o.cell)
-		if err != nil {
-			return err
-		}
-		if clock == nil {
-			continue
-		}
-		took, err := clock()
-		if err != nil {
-			continue
-		}
-		costs = append(costs, microseconds(took)/float64(messages))
-		a.results.add(crowded(want), k.name, costs[len(costs)-1])
 	}
-	if len(costs) == len(crowds) {
-		a.results.add(crowd+"/ratio", k.name, costs[len(costs)-1]/costs[0])
+	for talk, c := range costs {
+		if len(c) == len(crowds) {
+			a.results.add(crowdRatio(talk), k.name, c[len(c)-1]/c[0])
+		}
 	}
 	return nil
 }
 
-// roundTrips lets messages of 16 bytes go there and back for a time, and over every connection at least once, and counts them.
-func roundTrips(ctx context.Context, all []member, d time.Duration) (n int, err error) {
+// inTurn lets messages of 16 bytes go there and back for a time, each over the next connection, and over every one at least once, and counts
+// them.
+func inTurn(ctx context.Context, all []member, d time.Duration) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d+cellLimit)
 	defer cancel()
 	question := make([]byte, 16)
@@ -136,4 +149,22 @@ func roundTrips(ctx context.Context, all []member, d time.Duration) (n int, err 
 		}
 	}
 	return n, nil
+}
+
+// atOnce does the same over all connections beside each other.
+func atOnce(ctx context.Context, all []member, d time.Duration) (n int, err error) {
+	var (
+		talks    sync.WaitGroup
+		messages atomic.Int64
+		errs     = make([]error, len(all))
+	)
+	for i := range all {
+		talks.Go(func() {
+			k, err := inTurn(ctx, all[i:i+1], d)
+			messages.Add(int64(k))
+			errs[i] = err
+		})
+	}
+	talks.Wait()
+	return int(messages.Load()), errors.Join(errs...)
 }

@@ -34,7 +34,7 @@ func (a *arena) measureIdle(ctx context.Context) error {
 	for round := range rounds {
 		a.say("idle connections, round %d of %d", round+1, rounds)
 		err := a.inTurn(ctx, round, func(p *peer) error {
-			if p.kind.name == nameErgo || failed[p.kind.name] {
+			if p.kind.name == nameErgo || p.pairing != nil || failed[p.kind.name] {
 				return nil
 			}
 			err := a.holdIdle(ctx, p.kind)

@@ -23,6 +23,7 @@ const (
 	nameServe   = "serve"
 	nameMoved   = "moved"   // when asked for only
 	nameSealed  = "sealed"  // the same
+	namePair    = "pair"    // the same
 	nameC       = "C"       // of the hand-off figures only
 	nameWorkers = "workers" // of dispatch only
 )
@@ -45,8 +46,12 @@ func kinds() []kind {
 		{nameServe, true, startServe},
 		{nameMoved, true, startMoved},
 		{nameSealed, true, startSealed},
+		{namePair, true, startPair},
 	}
 }
+
+// named says that a kind is measured only where it is named.
+func (k kind) named() bool { return k.name == nameMoved || k.name == nameSealed || k.name == namePair }
 
 func kindNames() []string {
 	var names []string
@@ -68,6 +73,7 @@ type peer struct {
 	dial func(ctx context.Context, n int) error
 	// goroutines says that it tells how many it has.
 	goroutines bool
+	pairing    *pairing // measures it; nil: the Erlang node does
 }
 
 // lastWords is the end of what it has printed, on a line of its own.
@@ -82,7 +88,7 @@ func (p *peer) lastWords() string {
 // wanted tells whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
 	if o.peers == nil {
-		return (k.tls || !o.tls) && k.name != nameMoved && k.name != nameSealed
+		return (k.tls || !o.tls) && !k.named()
 	}
 	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
 }

@@ -39,11 +39,13 @@ type outcome struct {
 	Upper   *float64 `json:"serve_per_beam,omitempty"`
 	C       *float64 `json:"ours_per_c,omitempty"`
 	Moved   *float64 `json:"moved_per_ours,omitempty"`
+	Pair    *float64 `json:"pair_per_beam,omitempty"`
 	ByRound struct { // the same ratios within each round
 		Libei []float64 `json:"ours_per_libei,omitempty"`
 		BEAM  []float64 `json:"ours_per_beam,omitempty"`
 		C     []float64 `json:"ours_per_c,omitempty"`
 		Moved []float64 `json:"moved_per_ours,omitempty"`
+		Pair  []float64 `json:"pair_per_beam,omitempty"`
 	} `json:"by_round"`
 	Target string            `json:"target,omitempty"`
 	Met    string            `json:"met,omitempty"` // yes, no, or empty: no target, or not measured
@@ -99,6 +101,7 @@ func (row row) outcome(measured map[string][]float64) outcome {
 	o.ByRound.Libei, o.ByRound.BEAM = o.paired(nameOurs, nameLibei), o.paired(nameOurs, nameBEAM)
 	o.ByRound.C = o.paired(nameOurs, nameC)
 	o.Moved, o.ByRound.Moved = o.ratio(nameMoved, nameOurs), o.paired(nameMoved, nameOurs)
+	o.Pair, o.ByRound.Pair = o.ratio(namePair, nameBEAM), o.paired(namePair, nameBEAM)
 	var texts []string
 	for _, t := range row.targets {
 		texts = append(texts, t.String())

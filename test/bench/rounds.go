@@ -125,7 +125,7 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 // rate makes sure that the peer answers rightly, and estimates its messages per second with ever longer runs. Whatever it has to
 // set up once, it has set up after that.
 func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
-	if _, err := a.call(ctx, cellLimit, "check", fmt.Sprintf("'%s', %d", p.node, s.size)); err != nil {
+	if err := a.check(ctx, s, p); err != nil {
 		return 0, err
 	}
 	n := 10
@@ -141,7 +141,18 @@ func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 	}
 }
 
+func (a *arena) check(ctx context.Context, s *stream, p *peer) error {
+	if p.pairing != nil {
+		return p.pairing.check(ctx, s.size)
+	}
+	_, err := a.call(ctx, cellLimit, "check", fmt.Sprintf("'%s', %d", p.node, s.size))
+	return err
+}
+
 func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Duration, error) {
+	if p.pairing != nil {
+		return p.pairing.run(ctx, s.name, s.size, n)
+	}
 	function := s.function
 	if p.kind.name == nameSealed { // from the first message on
 		function = "burst"
@@ -156,7 +167,7 @@ func (a *arena) measureStream(ctx context.Context, s *stream, p *peer) error {
 	if !ok {
 		return nil
 	}
-	cpu, driverCPU := startClock(p.pid), startClock(a.driver.Pid())
+	cpu, driverCPU := startClock(p.pid), startClock(a.measuring(p))
 	took, err := a.run(ctx, s, p, n)
 	if err != nil {
 		if s.failures[p.kind.name]++; s.failures[p.kind.name] == maxFailures {

@@ -160,11 +160,14 @@ func figures() []row {
 				title: "processor of the measuring node, " + m.title + " " + sizeText(s)})
 		}
 	}
-	for _, n := range crowds {
-		all = append(all, row{name: crowded(n), title: fmt.Sprintf("processor, round trip 16 B, connections: %d", n), unit: "us/msg"})
+	for _, t := range crowdTalks {
+		for _, n := range crowds {
+			all = append(all, row{name: crowded(t.name, n), title: fmt.Sprintf("processor, round trip 16 B %s, connections: %d", t.title, n), unit: "us/msg"})
+		}
+		all = append(all, row{name: crowdRatio(t.name), title: fmt.Sprintf("the same, %d : %d", crowds[len(crowds)-1], crowds[0]),
+			targets: []target{atMost(1.5, "")}})
 	}
 	return append(all,
-		row{name: crowd + "/ratio", title: fmt.Sprintf("the same, %d : %d", crowds[len(crowds)-1], crowds[0]), targets: []target{atMost(1.5, "")}},
 		row{name: connectErlang, title: "connections from Erlang", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectPeer, title: "connections from the peer", unit: "/s", targets: atLeast(1, nameLibei)},
 		row{name: connectErlang + "/cpu", title: "processor, connection from Erlang", unit: "us"},

@@ -19,11 +19,14 @@ type quotient struct {
 
 // quotients are the columns before the target, and those behind the peers.
 func (r report) quotients() (first, last []quotient) {
-	if slices.Contains(r.Kinds, nameMoved) {
-		defer func() {
+	defer func() {
+		if slices.Contains(r.Kinds, nameMoved) {
 			first = append(first, quotient{"moved/ours", func(o *outcome) *float64 { return o.Moved }, func(o *outcome) []float64 { return o.ByRound.Moved }})
-		}()
-	}
+		}
+		if slices.Contains(r.Kinds, namePair) {
+			first = append(first, quotient{"pair/BEAM", func(o *outcome) *float64 { return o.Pair }, func(o *outcome) []float64 { return o.ByRound.Pair }})
+		}
+	}()
 	beam := quotient{"ours/BEAM", func(o *outcome) *float64 { return o.BEAM }, func(o *outcome) []float64 { return o.ByRound.BEAM }}
 	if r.TLS {
 		return []quotient{beam}, []quotient{{head: "serve/BEAM", of: func(o *outcome) *float64 { return o.Upper }}}
