@@ -118,7 +118,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		}
 		p := n.peerLocked(name)
 		up := p.conn
-		change := (<-chan struct{})(p.change)
+		change := p.change.next()
 		var pause <-chan time.Time
 		switch {
 		case up != nil && up.Err() == nil:
