@@ -42,7 +42,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 		w.signals = append(w.signals, ctl)
 		w.bytes += len(ctl.Reason)
 	}
-	tell := func(ctl *dist.Control, _ string) { add(b.n.extentOf(ctl.To), ctl) }
+	tell := func(ctl *dist.Control) { add(b.n.extentOf(ctl.To), ctl) }
 	for pid, l := range b.links {
 		if l.active {
 			sendExit(tell, b.pid, pid, raw)
@@ -81,7 +81,7 @@ func (w *parting) leave() {
 }
 
 // say gives the signals to tell.
-func (w *parting) say(tell func(*dist.Control)) {
+func (w *parting) say(tell teller) {
 	defer w.leave()
 	for _, ctl := range w.signals {
 		tell(ctl)
