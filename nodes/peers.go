@@ -20,7 +20,7 @@ type attempt struct {
 	name      string // of the peer, once it is on the table
 	order     uint64 // of those that peers have started: which came first
 	cancel    context.CancelCauseFunc
-	replaces  *Conn  // the connection that the peer has been asked about (status alive)
+	replaces  *Conn  // the connection that the peer has been asked about (status alive), or, ours, has given up (status ok_simultaneous)
 	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
 	proven    bool   // the peer has proven that it knows the cookie
 	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
