@@ -117,15 +117,14 @@ func (c *Conn) tie(list []bonds) {
 // disown ends what a process that is not here had with the peer.
 func (c *Conn) disown(s *bonds) {
 	noproc := exitReason(ei.Atom("noproc"))
-	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
 	for _, l := range s.links {
 		if l.active && string(l.pid.Node) == c.peer.Name {
-			sendExit(tell, s.pid, l.pid, noproc)
+			sendExit(c.tell, s.pid, l.pid, noproc)
 		}
 	}
 	for _, w := range s.watchers {
 		if string(w.pid.Node) == c.peer.Name {
-			sendDown(tell, s.pid, watcher{w.pid, w.name}, w.ref, noproc)
+			sendDown(c.tell, s.pid, watcher{w.pid, w.name}, w.ref, noproc)
 		}
 	}
 	for _, t := range s.watching {

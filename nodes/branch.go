@@ -94,11 +94,10 @@ func (c *Conn) lose(b *Conn) {
 		return
 	}
 	killed := exitReason(ei.Atom("killed"))
-	tell := func(ctl *dist.Control, _ string) { c.tell(ctl) }
 	for l := range lost.links {
-		sendExit(tell, l.local, l.remote, killed)
+		sendExit(c.tell, l.local, l.remote, killed)
 	}
 	for ref, m := range lost.monitors {
-		sendDown(tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
+		sendDown(c.tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
 	}
 }

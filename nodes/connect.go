@@ -51,7 +51,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	actx, supersede := context.WithCancelCause(ctx)
 	defer supersede(nil)
 	a := &attempt{cancel: supersede}
-	c, err := n.open(actx, "", at, a, func(peer string) error {
+	c, err := n.open(actx, &initiative{attempt: a, at: at, met: func(peer string) error {
 		if n.part != nil {
 			var err error
 			if a.stake, err = n.part.claim(actx, peer); err != nil {
@@ -66,7 +66,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 		}
 		a.name, p.outgoing = peer, a
 		return nil
-	})
+	}})
 	n.settled(a)
 	if err != nil {
 		a.stake.over(false)
@@ -118,7 +118,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		}
 		p := n.peerLocked(name)
 		up := p.conn
-		change := (<-chan struct{})(p.change)
+		change := p.change.next()
 		var pause <-chan time.Time
 		switch {
 		case up != nil && up.Err() == nil:
@@ -174,7 +174,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	}
 	var c *Conn
 	if err == nil {
-		c, err = n.open(actx, name, *at, a, nil)
+		c, err = n.open(actx, &initiative{attempt: a, want: name, at: *at})
 	}
 	if err == nil {
 		return c, nil
@@ -201,63 +201,63 @@ func because(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (%w)", cause, err)
 }
 
-// open connects to an endpoint and does the handshake. met, if there is one, may refuse the peer once its name is known.
-func (n *Node) open(ctx context.Context, name string, at Endpoint, a *attempt, met func(name string) error) (*Conn, error) {
-	tr := cmp.Or(at.Transport, n.cfg.Transport)
-	c, err := n.outlast(ctx, tr, func(opened func(*transport.Stream)) (*Conn, error) {
-		return n.initiator(ctx, name, tr, at, a, met, opened)
+// An initiative is an attempt of our own.
+type initiative struct {
+	*attempt
+	want string // the node that must answer; "": whichever does
+	at   Endpoint
+	met  func(peer string) error // may refuse the peer once its name is known; nil: none is refused
+}
+
+// open connects to an endpoint and does the handshake.
+func (n *Node) open(ctx context.Context, i *initiative) (*Conn, error) {
+	i.at.Transport = cmp.Or(i.at.Transport, n.cfg.Transport)
+	c, err := n.outlast(ctx, i.at.Transport, func(opened func(*transport.Stream)) (*Conn, error) {
+		return n.initiator(ctx, i, opened)
 	})
 	if errors.Is(err, errNamed) { // once more, under the name that the node has now
-		return n.open(ctx, name, at, a, met)
+		return n.open(ctx, i)
 	}
 	return c, err
 }
 
-func (n *Node) initiator(ctx context.Context, name string, tr transport.Transport, at Endpoint, a *attempt, met func(string) error,
-	opened func(*transport.Stream)) (*Conn, error) {
-	addr := at.Addr
-	if name != "" {
-		addr = transport.WithPeerName(addr, name)
+func (n *Node) initiator(ctx context.Context, i *initiative, opened func(*transport.Stream)) (*Conn, error) {
+	addr := i.at.Addr
+	if i.want != "" {
+		addr = transport.WithPeerName(addr, i.want)
 	}
-	s, err := tr.Connect(ctx, addr)
+	s, err := i.at.Transport.Connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	opened(s)
-	c, err := n.finish(ctx, tr, s, name, at.Version5, a, met)
+	p, err := n.initiate(ctx, s, i)
+	if err == nil {
+		err = n.takeName(p)
+	}
+	var c *Conn
+	if err == nil {
+		c, err = n.establish(ctx, i.at.Transport, s, p, true, i.attempt)
+	}
 	if err != nil {
 		return nil, errors.Join(err, quietly(s.Close()))
 	}
 	return c, nil
 }
 
-func (n *Node) finish(ctx context.Context, tr transport.Transport, s *transport.Stream, name string, version5 bool, a *attempt,
-	met func(string) error) (*Conn, error) {
-	n.givesName(a)
-	p, err := n.initiate(ctx, s, name, version5, func(peer string) error {
-		if met != nil {
-			if err := met(peer); err != nil {
-				return err
-			}
-		}
-		return n.commit(ctx, a)
-	})
-	if err != nil {
+// establish makes a connection of what the two nodes have agreed on, and puts it on the table. It is the end of every handshake, whichever
+// side has begun it. The stream stays the caller's on failure.
+func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool,
+	a *attempt) (*Conn, error) {
+	if err := s.HandshakeComplete(ctx, initiated); err != nil {
 		return nil, err
 	}
-	if err := n.takeName(p); err != nil {
-		return nil, err
+	c := newConn(n, tr, s, p, initiated)
+	c.stake, c.arrival = a.stake, a.order
+	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
+		a.replaces = n.Conn(p.Name)
 	}
-	if err := s.HandshakeComplete(ctx, true); err != nil {
-		return nil, err
-	}
-	c := newConn(n, tr, s, p, true)
-	c.stake = a.stake
-	var replaces *Conn
-	if p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
-		replaces = n.Conn(p.Name)
-	}
-	if err := n.enter(ctx, c, replaces); err != nil {
+	if err := n.enter(ctx, c, a.replaces); err != nil {
 		return nil, err
 	}
 	c.begin()

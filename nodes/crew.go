@@ -268,7 +268,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 		}
 	}
 	f.sayGone(w)
-	f.changedLocked()
+	f.change.ring()
 	return w.proc, false
 }
 
@@ -295,7 +295,7 @@ func (w *crewman) hear() {
 	if w.hangs {
 		w.hangs = false
 		w.f.n.log.Info("worker is back", "slot", w.slot)
-		w.f.changedLocked()
+		w.f.change.ring()
 	}
 }
 
@@ -311,7 +311,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			if !w.ready {
 				w.ready = true
 				close(w.began)
-				f.changedLocked()
+				f.change.ring()
 			}
 		case sayTook:
 			w.took(m.Part)

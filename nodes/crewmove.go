@@ -90,7 +90,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		defer f.mu.Unlock()
 		if w.moving == heard {
 			w.moving = nil
-			f.changedLocked()
+			f.change.ring()
 		}
 	}()
 	f.mu.Lock()
@@ -177,7 +177,7 @@ func (f *Front) clear(w *crewman, heard chan word) error {
 	}
 	w.moving = heard
 	for len(w.untaken[0])+len(w.untaken[1]) > 0 {
-		change := f.change
+		change := f.change.next()
 		f.mu.Unlock()
 		late := false
 		select {
@@ -191,7 +191,7 @@ func (f *Front) clear(w *crewman, heard chan word) error {
 			return errEnded
 		case late:
 			w.moving = nil
-			f.changedLocked()
+			f.change.ring()
 			return errors.New("the worker does not take its sessions")
 		}
 	}

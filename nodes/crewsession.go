@@ -63,7 +63,7 @@ func (w *crewman) took(via int) {
 		_ = s.s.Release()
 	}
 	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
-		w.f.changedLocked()
+		w.f.change.ring()
 	}
 }
 
@@ -83,7 +83,7 @@ func (w *crewman) shut(socket uint64) {
 	if socket == w.socket {
 		w.closeForward()
 	}
-	w.f.changedLocked()
+	w.f.change.ring()
 }
 
 // withdraw ends the connection, for the worker as well.

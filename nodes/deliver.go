@@ -58,10 +58,7 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 			b.mu.Unlock()
 			return true
 		}
-		if b.room == nil {
-			b.room = make(chan struct{})
-		}
-		room := b.room
+		room := b.room.next()
 		b.mu.Unlock()
 		select {
 		case <-room:

@@ -187,7 +187,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	if peer != "" && r != nil {
 		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && r.at.burden() < maxUntaken {
 			if r.at.moving != nil {
-				return nil, f.change, nil
+				return nil, f.change.next(), nil
 			}
 			return choose(r.at, true)
 		}
@@ -199,7 +199,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 		}
 	}
 	if len(candidates) == 0 {
-		return nil, f.change, nil
+		return nil, f.change.next(), nil
 	}
 	infos := make([]WorkerInfo, len(candidates))
 	for i, c := range candidates {

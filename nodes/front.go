@@ -55,7 +55,7 @@ type Front struct {
 	wg  sync.WaitGroup
 
 	mu       sync.Mutex
-	change   chan struct{}      // closed, and made anew, when a worker comes, goes or is heard of again
+	change   bell               // rings when a worker comes, goes or is heard of again
 	crew     map[int]*crewman   // by part, from their start to their end
 	picked   map[*picking]bool  // sessions that are about to be pushed
 	lastPart int                // given to a worker
@@ -119,7 +119,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 		cfg.workerStart = DefaultWorkerStart
 	}
 	f := &Front{
-		cfg: cfg, change: make(chan struct{}), crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
+		cfg: cfg, crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
 	}
 	f.ctx, f.end = context.WithCancel(context.Background())
@@ -272,10 +272,4 @@ func (f *Front) Close() error {
 	f.wg.Wait()
 	f.roll.close()
 	return err
-}
-
-// changed wakes those who wait for a worker; f.mu is held.
-func (f *Front) changedLocked() {
-	close(f.change)
-	f.change = make(chan struct{})
 }

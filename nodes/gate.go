@@ -10,7 +10,7 @@ import (
 type gate struct {
 	mu     sync.Mutex
 	closed bool
-	change chan struct{} // closed at the next change; nil: nobody waits for it
+	change bell
 }
 
 // shut shuts the gate; false if it was.
@@ -26,10 +26,7 @@ func (g *gate) set(closed bool) (changed bool) {
 		return false
 	}
 	g.closed = closed
-	if g.change != nil {
-		close(g.change)
-		g.change = nil
-	}
+	g.change.ring()
 	return true
 }
 
@@ -37,20 +34,14 @@ func (g *gate) set(closed bool) (changed bool) {
 func (g *gate) stir() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.change != nil {
-		close(g.change)
-		g.change = nil
-	}
+	g.change.ring()
 }
 
 // state tells whether the gate is shut, and what is closed when that changes.
 func (g *gate) state() (shut bool, change <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.change == nil {
-		g.change = make(chan struct{})
-	}
-	return g.closed, g.change
+	return g.closed, g.change.next()
 }
 
 // isShut is state without the promise.

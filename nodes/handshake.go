@@ -84,27 +84,31 @@ func (p *packets) cause(err error) error {
 	return err
 }
 
-// initiate runs the connecting side of the handshake. met, if there is one, may refuse the peer.
-func (n *Node) initiate(ctx context.Context, s *transport.Stream, want string, version5 bool, met func(string) error) (dist.Peer, error) {
+// initiate runs the connecting side of the handshake.
+func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative) (dist.Peer, error) {
+	n.givesName(i.attempt)
 	p, err := newPackets(ctx, s)
 	if err != nil {
 		return dist.Peer{}, err
 	}
 	return dist.Initiate(p, n.self(), dist.InitiateOptions{
-		Want: want, Version5: version5,
+		Want: i.want, Version5: i.at.Version5,
 		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody at
 		// all is connected. Nor is it dead where it has come while this attempt was on its way.
 		AliveAnswer: func(string) bool {
-			if want != "" {
-				return ctx.Err() == nil && n.Conn(want) == nil
+			if i.want != "" {
+				return ctx.Err() == nil && n.Conn(i.want) == nil
 			}
 			return ctx.Err() == nil && len(n.Peers()) == 0
 		},
 		CheckPeer: func(name string) error {
-			if met != nil {
-				if err := met(name); err != nil {
+			if i.met != nil {
+				if err := i.met(name); err != nil {
 					return err
 				}
+			}
+			if err := n.commit(ctx, i.attempt); err != nil {
+				return err
 			}
 			return n.checkPeer(ctx, s, name)
 		},

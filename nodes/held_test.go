@@ -75,7 +75,7 @@ func TestHeldConn(t *testing.T) {
 	require.Eventually(t, func() bool {
 		c.frozen.mu.Lock()
 		defer c.frozen.mu.Unlock()
-		return c.frozen.change != nil // it waits
+		return c.frozen.change.rings != nil // it waits
 	}, tooLong, tick)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
@@ -104,7 +104,7 @@ func TestHeldMonitorNode(t *testing.T) {
 		require.Eventually(t, func() bool {
 			c.frozen.mu.Lock()
 			defer c.frozen.mu.Unlock()
-			return c.frozen.change != nil // it waits
+			return c.frozen.change.rings != nil // it waits
 		}, tooLong, tick)
 		taken := async(func() (any, error) { a.DemonitorNode("peer@test"); return nil, nil })
 		select {

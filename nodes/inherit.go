@@ -92,7 +92,7 @@ func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err 
 	b = &Mailbox{
 		n: n, pid: pid, bequeaths: true,
 		opts:  MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit},
-		ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{}),
+		ready: make(chan struct{}, 1), over: make(chan struct{}),
 	}
 	if b.opts.Limit <= 0 {
 		b.opts.Limit = DefaultMailboxLimit

@@ -250,7 +250,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 
 // sendExit tells a linked process of our end.
 func sendExit(tell teller, from, to ei.Pid, reason ei.Raw) {
-	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason}, string(to.Node))
+	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason})
 }
 
 // exitReason encodes a reason.
@@ -290,11 +290,12 @@ func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
 	return c.SendControl(ctx, ctl, payload)
 }
 
-// A teller gets a signal to a node.
-type teller func(ctl *dist.Control, node string)
+// A teller gets a signal to the process that it is for.
+type teller func(ctl *dist.Control)
 
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
-func (n *Node) tell(ctl *dist.Control, node string) {
+func (n *Node) tell(ctl *dist.Control) {
+	node := string(ctl.To.Node)
 	if node == n.Name() {
 		if c := n.siblingOf(ctl.To); c != nil {
 			c.tell(ctl)
@@ -316,7 +317,7 @@ func (c *Conn) tell(ctl *dist.Control) {
 }
 
 // tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer, until ctx ends.
-func (c *Conn) tellInTurn(ctx context.Context) func(*dist.Control) {
+func (c *Conn) tellInTurn(ctx context.Context) teller {
 	return func(ctl *dist.Control) {
 		if ctx.Err() != nil {
 			c.tell(ctl)

@@ -314,16 +314,7 @@ func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stre
 	if err != nil {
 		return nil, err
 	}
-	if err := s.HandshakeComplete(ctx, false); err != nil {
-		return nil, err
-	}
-	c := newConn(l.n, l.tr, s, p, false)
-	c.stake, c.arrival = a.stake, a.order
-	if err := l.n.enter(ctx, c, a.replaces); err != nil {
-		return nil, err
-	}
-	c.begin()
-	return c, nil
+	return l.n.establish(ctx, l.tr, s, p, false, a)
 }
 
 func addrText(a transport.Addr) string {

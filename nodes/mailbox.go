@@ -62,7 +62,7 @@ type Mailbox struct {
 
 	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
 	inherits  bool          // it goes on in the place of one
-	room      chan struct{} // closed, and made anew, when messages leave
+	room      bell          // rings when messages leave
 	over      chan struct{} // closed when the mailbox has ended
 	why       ei.Term
 
@@ -88,7 +88,7 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), room: make(chan struct{}), over: make(chan struct{})}
+	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
 	}
@@ -191,9 +191,8 @@ func (b *Mailbox) takeLocked() *Message {
 	} else {
 		b.wakeReceiver()
 	}
-	if b.room != nil && b.bytes < b.opts.Limit {
-		close(b.room)
-		b.room = nil
+	if b.bytes < b.opts.Limit {
+		b.room.ring()
 	}
 	return m
 }

@@ -309,5 +309,5 @@ func sendDown(tell teller, from ei.Pid, w watcher, ref ei.Ref, reason ei.Raw) {
 	if w.name != "" {
 		ctl.From, ctl.FromName = ei.Pid{}, w.name
 	}
-	tell(ctl, string(w.pid.Node))
+	tell(ctl)
 }

@@ -40,7 +40,7 @@ type part struct {
 	seeking  map[int]bool   // workers to whom the front is about to be asked for another way
 	latest   int            // the highest number of a worker that the front has named
 	crew     map[int]bool   // the workers that live, as the front says, and this one
-	change   chan struct{}  // closed when siblings, latest or crew change
+	change   bell           // rings when siblings, latest or crew change
 	settled  bool           // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
@@ -75,7 +75,7 @@ func newPart(n *Node, id int, l *line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
 		siblings: map[int]*Conn{}, coming: map[int][]word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
-		change: make(chan struct{}), fixed: map[ei.Atom]bool{},
+		fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
 	}
@@ -228,7 +228,7 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 	for {
 		p.mu.Lock()
 		so = is()
-		change := p.change
+		change := p.change.next()
 		p.mu.Unlock()
 		if so {
 			return true, nil
@@ -248,12 +248,6 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 			return false, errOf(ctx)
 		}
 	}
-}
-
-// changed wakes who awaits something; p.mu is held.
-func (p *part) changed() {
-	close(p.change)
-	p.change = make(chan struct{})
 }
 
 // sibling is the way to another worker that there is; nil: none, and what the two had with each other is broken, or about to be.

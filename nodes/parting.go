@@ -42,7 +42,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 		w.signals = append(w.signals, ctl)
 		w.bytes += len(ctl.Reason)
 	}
-	tell := func(ctl *dist.Control, _ string) { add(b.n.extentOf(ctl.To), ctl) }
+	tell := func(ctl *dist.Control) { add(b.n.extentOf(ctl.To), ctl) }
 	for pid, l := range b.links {
 		if l.active {
 			sendExit(tell, b.pid, pid, raw)
@@ -81,7 +81,7 @@ func (w *parting) leave() {
 }
 
 // say gives the signals to tell.
-func (w *parting) say(tell func(*dist.Control)) {
+func (w *parting) say(tell teller) {
 	defer w.leave()
 	for _, ctl := range w.signals {
 		tell(ctl)
@@ -129,7 +129,7 @@ type partings struct {
 	signals []*dist.Control // the first is being said
 	bytes   int             // what they count
 	still   bool
-	room    chan struct{}      // closed when there is room for more, or they stand still; nil: nobody waits for it
+	room    bell               // rings when there is room for more, or they stand still
 	over    chan struct{}      // closed when nobody says them any more; nil: nobody does
 	cut     context.CancelFunc // ends the wait for room of the one that is being said, or was
 }
@@ -174,10 +174,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 		case len(p.signals) == 0 || p.bytes+bytes <= maxPartings:
 			return true
 		}
-		if p.room == nil {
-			p.room = make(chan struct{})
-		}
-		room := p.room
+		room := p.room.next()
 		p.mu.Unlock()
 		if late == nil {
 			t := time.NewTimer(freezeBudget)
@@ -189,14 +186,6 @@ func (c *Conn) partingRoom(bytes int) bool {
 		case <-late:
 			return false
 		}
-	}
-}
-
-// tellRoom has those look who wait for room; partings.mu is held.
-func (p *partings) tellRoom() {
-	if p.room != nil {
-		close(p.room)
-		p.room = nil
 	}
 }
 
@@ -227,7 +216,7 @@ func (c *Conn) sayAll() {
 			p.signals[0], p.signals = nil, p.signals[1:]
 			p.bytes -= len(ctl.Reason) + signalCost
 			if p.bytes <= maxPartings/2 { // not for each signal by itself
-				p.tellRoom()
+				p.room.ring()
 			}
 			c.noneParting()
 		}
@@ -249,7 +238,7 @@ func (c *Conn) holdPartings(ctx context.Context) error {
 	p := &c.partings
 	p.mu.Lock()
 	p.still = true
-	p.tellRoom()
+	p.room.ring()
 	over := p.over
 	if p.cut != nil {
 		p.cut()

@@ -12,7 +12,7 @@ type peer struct {
 	conn     *Conn      // up
 	outgoing *attempt   // our own attempt
 	incoming []*attempt // those of the peer, and of whoever uses its name; nil without one
-	change   chan struct{}
+	change   bell
 }
 
 // An attempt is a handshake in progress.
@@ -20,7 +20,7 @@ type attempt struct {
 	name      string // of the peer, once it is on the table
 	order     uint64 // of those that peers have started: which came first
 	cancel    context.CancelCauseFunc
-	replaces  *Conn  // the connection that the peer has been asked about (status alive)
+	replaces  *Conn  // the connection that the peer has been asked about (status alive), or, ours, has given up (status ok_simultaneous)
 	preferred bool   // the peer has been told that our own attempt gives way to it (status ok_simultaneous)
 	proven    bool   // the peer has proven that it knows the cookie
 	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
@@ -32,7 +32,7 @@ type attempt struct {
 func (n *Node) peerLocked(name string) *peer {
 	p := n.peers[name]
 	if p == nil {
-		p = &peer{change: make(chan struct{})}
+		p = &peer{}
 		n.peers[name] = p
 	}
 	return p
@@ -40,8 +40,7 @@ func (n *Node) peerLocked(name string) *peer {
 
 // changedLocked wakes whoever waits for something about the peer, and forgets a peer of which nothing is known.
 func (n *Node) changedLocked(name string, p *peer) {
-	close(p.change)
-	p.change = make(chan struct{})
+	p.change.ring()
 	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
 		delete(n.peers, name)
 	}

@@ -294,7 +294,7 @@ func (p *part) addSibling(w word) {
 	if !closed {
 		p.coming[w.Part] = append(p.coming[w.Part], w)
 	}
-	p.changed()
+	p.change.ring()
 	p.mu.Unlock()
 	if closed {
 		w.drop()
@@ -352,7 +352,7 @@ func (p *part) nextSibling(id int, before *Conn) {
 			p.siblings[id] = c
 		}
 		more := len(p.coming[id]) > 0
-		p.changed()
+		p.change.ring()
 		p.mu.Unlock()
 		switch {
 		case err != nil:
@@ -402,7 +402,7 @@ func (p *part) lacks(id int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.crew, id)
-	p.changed()
+	p.change.ring()
 }
 
 // siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
@@ -473,7 +473,7 @@ func (p *part) meet(m meeting) {
 			n.mu.Unlock()
 			break
 		}
-		c, change := known.conn, known.change
+		c, change := known.conn, known.change.next()
 		ours, theirs := known.outgoing != nil, known.incoming != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {

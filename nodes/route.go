@@ -37,55 +37,58 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)
-	case dist.OpUnlink: // the old protocol has no acknowledgement
-		if b := n.procs.local(m.To); b != nil {
-			b.unlinked(m.From, func() {})
-		}
 	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader; NODE_LINK is unused
 	default:
-		n.takeSignal(&m.Control, m)
+		n.takeSignal(m)
 	}
 }
 
 // localSignal gives a signal from a process of this node to another one.
-func (n *Node) localSignal(ctl *dist.Control) { n.takeSignal(ctl, &Message{Control: *ctl}) }
+func (n *Node) localSignal(ctl *dist.Control) { n.takeSignal(&Message{Control: *ctl}) }
 
 // takeSignal takes a signal between processes, whichever node it comes from.
-func (n *Node) takeSignal(ctl *dist.Control, m *Message) {
-	b := n.procs.addressee(ctl)
-	switch ctl.Op {
+func (n *Node) takeSignal(m *Message) {
+	b := n.procs.addressee(&m.Control)
+	switch m.Op { // these mean something also where there is no such process
 	case dist.OpLink, dist.OpMonitorP:
-		if !n.bind(ctl) {
-			n.noproc(ctl)
+		if !n.bind(&m.Control) {
+			n.noproc(&m.Control)
 		}
 	case dist.OpDemonitorP:
-		if (b == nil || !b.unwatched(ctl.Ref, ctl.From.Node)) && ctl.ToName != "" { // the name has gone, or moved on
-			n.unwatchByName(ctl.Ref, ctl.From.Node)
+		if (b == nil || !b.unwatched(m.Ref, m.From.Node)) && m.ToName != "" { // the name has gone, or moved on
+			n.unwatchByName(m.Ref, m.From.Node)
 		}
 	case dist.OpUnlinkID: // a peer's is acknowledged in the same step as the link goes, one of this node by a signal like any other
 		acknowledge := func() {}
 		if m.conn != nil {
-			acknowledge = func() { m.conn.acknowledge(ctl) }
+			acknowledge = func() { m.conn.acknowledge(&m.Control) }
 		}
 		if b == nil {
 			acknowledge()
 		} else {
-			b.unlinked(ctl.From, acknowledge)
+			b.unlinked(m.From, acknowledge)
 		}
 		if m.conn == nil {
-			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: ctl.ID, From: ctl.To, To: ctl.From})
+			n.localSignal(&dist.Control{Op: dist.OpUnlinkIDAck, ID: m.ID, From: m.To, To: m.From})
+		}
+	default:
+		if b != nil {
+			b.takeSignal(m)
 		}
 	}
-	if b == nil {
-		return
-	}
-	switch ctl.Op {
+}
+
+// takeSignal takes a signal that is for this process alone.
+func (b *Mailbox) takeSignal(m *Message) {
+	switch m.Op {
+	case dist.OpUnlink: // the old protocol has no acknowledgement
+		b.unlinked(m.From, func() {})
 	case dist.OpUnlinkIDAck:
-		b.unlinkDone(ctl.From, ctl.ID)
+		b.unlinkDone(m.From, m.ID)
 	case dist.OpExit:
-		b.linkBroke(ctl.From, ctl.Reason, m.conn)
+		b.linkBroke(m.From, m.Reason, m.conn)
 	case dist.OpExit2:
-		b.exitSignal(ctl.From, ctl.Reason, true, m.conn)
+		b.exitSignal(m.From, m.Reason, true, m.conn)
 	case dist.OpMonitorPExit:
 		b.down(m)
 	case dist.OpSpawnReply:

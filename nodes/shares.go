@@ -21,10 +21,10 @@ type shares struct {
 type caller struct {
 	peer    string
 	held    int
-	queue   []job         // oldest first
-	bytes   int           // of the queue
-	room    chan struct{} // closed when something leaves the queue; nil: nobody waits for that
-	stalled bool          // the queue is full, and nothing has left it for long
+	queue   []job // oldest first
+	bytes   int   // of the queue
+	room    bell  // rings when something leaves the queue
+	stalled bool  // the queue is full, and nothing has left it for long
 }
 
 // A job is a function that is about to run.
@@ -59,10 +59,7 @@ func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 			s.mu.Unlock()
 			return false
 		}
-		if k.room == nil {
-			k.room = make(chan struct{})
-		}
-		room := k.room
+		room := k.room.next()
 		s.mu.Unlock()
 		if t == nil {
 			t = time.NewTimer(stalledQueue)
@@ -74,7 +71,9 @@ func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 		case <-change:
 		case <-t.C:
 			s.mu.Lock()
-			if k.room == room { // else something has left it just now
+			select {
+			case <-room: // something has left it just now
+			default:
 				k.stalled = true
 			}
 			s.mu.Unlock()
@@ -132,10 +131,7 @@ func (s *shares) grant() {
 		k.queue = k.queue[1:]
 		k.bytes -= j.cost
 		k.stalled = false
-		if k.room != nil {
-			close(k.room)
-			k.room = nil
-		}
+		k.room.ring()
 		if len(k.queue) > 0 {
 			s.waiting = append(s.waiting, k)
 		}

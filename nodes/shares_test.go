@@ -82,7 +82,7 @@ func TestSharesBound(t *testing.T) {
 		require.Eventually(t, func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return s.callers["a"].room != nil && len(s.callers["a"].queue) == more
+			return s.callers["a"].room.rings != nil && len(s.callers["a"].queue) == more
 		}, tooLong, tick)
 	}
 	require.True(t, arrives(t, asks(0, maxWaiting), "it runs").v)
