@@ -183,13 +183,13 @@ func AppendPid(b []byte, p Pid) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(b, p.Creation), nil
 }
 
-// AppendPort appends a port identifier: ei_encode_port. Identifiers of up to 28 bits go as NEW_PORT_EXT, larger ones as
-// V4_PORT_EXT. A node's name that is no atom is ErrAtom.
+// AppendPort appends a port identifier: ei_encode_port. Identifiers of up to 28 bits go as NEW_PORT_EXT, which every release reads, larger
+// ones as V4_PORT_EXT, and so do ports that have come so. A node's name that is no atom is ErrAtom.
 func AppendPort(b []byte, p Port) ([]byte, error) {
 	if !validAtom(p.Node) {
 		return b, ErrAtom
 	}
-	if p.ID < 1<<28 {
+	if p.ID < 1<<shortPortBits && !p.long {
 		b = appendAtom(append(b, byte(TagNewPortExt)), p.Node)
 		b = binary.BigEndian.AppendUint32(b, uint32(p.ID))
 	} else {

@@ -172,21 +172,24 @@ func (c comparer) funs(a, b Term) int {
 		cmp.Compare(ea.Arity, eb.Arity))
 }
 
-// records goes by name, visibility, names of the fields, values. See EEP 79, "Ordering and equality".
+// records goes by name, visibility, number of fields, their names and then their values, both in the order of the definition, as OTP 29.1
+// has it.
 func (c comparer) records(a, b Record) int {
 	if d := cmp.Or(strings.Compare(string(a.Module), string(b.Module)), strings.Compare(string(a.Name), string(b.Name)),
-		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported)); d != 0 {
+		cmp.Compare(a.Flags&RecordExported, b.Flags&RecordExported), cmp.Compare(len(a.Fields), len(b.Fields))); d != 0 {
 		return d
 	}
-	return c.maps(fieldMap(a.Fields), fieldMap(b.Fields))
-}
-
-func fieldMap(fields []Field) Map {
-	m := make(Map, len(fields))
-	for i, f := range fields {
-		m[i] = Pair{Key: f.Name, Value: f.Value}
+	for i := range a.Fields {
+		if d := strings.Compare(string(a.Fields[i].Name), string(b.Fields[i].Name)); d != 0 {
+			return d
+		}
 	}
-	return m
+	for i := range a.Fields {
+		if d := c.compare(a.Fields[i].Value, b.Fields[i].Value); d != 0 {
+			return d
+		}
+	}
+	return 0
 }
 
 // maps goes by size, keys in their exact order, values in the order of the keys.

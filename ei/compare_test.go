@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"math"
 	"math/big"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +157,53 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// records are native records in ascending order.
+func records() (ts []ei.Term) {
+	add := func(name ei.Atom, fields ...ei.Field) {
+		ts = append(ts, ei.Record{Module: "m", Name: name, Flags: ei.RecordExported, Fields: fields})
+	}
+	field := func(name ei.Atom, v int64) ei.Field { return ei.Field{Name: name, Value: ei.Int(v)} }
+	add("r")
+	add("r", field("z", 9))
+	add("r", field("a", 1), field("z", 2))
+	add("r", field("a", 2), field("z", 1))
+	add("r", field("z", 1), field("a", 2)) // the order of the definition counts
+	add("r", field("z", 2), field("a", 1))
+	add("r", field("a", 0), field("b", 0), field("c", 0))
+	add("s")
+	return ts
+}
+
+func TestCompareRecords(t *testing.T) {
+	rs := records()
+	require.True(t, slices.IsSortedFunc(rs, ei.Compare))
+	var keys ei.Map
+	for i, r := range rs {
+		for _, s := range rs[:i] {
+			require.False(t, ei.Identical(r, s), "%v, %v", r, s)
+		}
+		keys = append(keys, ei.Pair{Key: r, Value: ei.Int(int64(i))})
+	}
+	data, err := ei.Marshal(keys)
+	require.NoError(t, err)
+	_, err = ei.Decode(data)
+	require.NoError(t, err)
+}
+
+// TestCompareRecordsWithErl asks a runtime system that has native records, OTP 29 or later.
+func TestCompareRecordsWithErl(t *testing.T) {
+	for _, erl := range needErl(t) {
+		release, err := strconv.Atoi(askErl(t, erl, []string{"release"})[0])
+		require.NoError(t, err)
+		if release >= 29 {
+			compareWith(t, erl, records())
+			return
+		}
+	}
+	require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no OTP 29")
+	t.Skip("not checked with a real runtime system: no OTP 29")
+}
+
 // TestCompareWithErl asks a real runtime system for the order of each pair of terms in the tables.
 func TestCompareWithErl(t *testing.T) {
 	erl := needErl(t)[0]
@@ -174,6 +223,11 @@ func TestCompareWithErl(t *testing.T) {
 			terms = append(terms, term)
 		}
 	}
+	compareWith(t, erl, terms)
+}
+
+func compareWith(t *testing.T, erl string, terms []ei.Term) {
+	t.Helper()
 	var hexes []string
 	for _, term := range terms {
 		data, err := ei.Marshal(term)

@@ -71,6 +71,9 @@ var malformed = []struct {
 	{"pid of another version", "\x83h\x01X\x83" + nodeAtom + strings.Repeat("\x00", 12), 4, "/0", ei.ErrTag},
 	{"external fun with a large arity", "\x83qw\x01mw\x01fb\x00\x00\x00\x01", 8, "", ei.ErrMalformed},
 	{"fun too short", "\x83" + strings.Replace(closure, "\x3a", "\x39", 1), 1, "", ei.ErrMalformed},
+	{"fun without values too short", "\x83" + strings.Replace(closureOfNothing, "\x38", "\x37", 1), 1, "", ei.ErrMalformed},
+	{"fun without values too long", "\x83h\x02" + strings.Replace(closureOfNothing, "\x38", "\x39", 1) + "j", 3, "/0",
+		ei.ErrMalformed},
 	{"fun too long", "\x83h\x02" + strings.Replace(closure, "\x3a", "\x3b", 1) + "j", 3, "/0", ei.ErrMalformed},
 	{"record with a field that is no atom", "\x83C\x00\x00\x00\x01\x01w\x01mw\x01ra\x01jj", 13, "", ei.ErrType},
 	{"cache reference", "\x83R\x00", 1, "", ei.ErrAtomCache},
@@ -78,6 +81,10 @@ var malformed = []struct {
 	{"compressed garbage", "\x83P\x00\x00\x00\x01xyz", 1, "", ei.ErrCompressed},
 	{"local in a tuple", "\x83h\x01ya", 3, "/0", ei.ErrLocal},
 }
+
+// closureOfNothing is a NEW_FUN_EXT of 0x38 bytes, without values.
+const closureOfNothing = "p\x00\x00\x00\x38\x02" + "0123456789abcdef" + "\x00\x00\x00\x01\x00\x00\x00\x00w\x03a@ba\x01a\x02" +
+	"Xw\x03a@b\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03"
 
 // closure is a NEW_FUN_EXT of 0x3a bytes.
 const closure = "p\x00\x00\x00\x3a\x01" + "0123456789abcdef" +

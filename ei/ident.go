@@ -8,13 +8,18 @@ type Pid struct {
 	Creation uint32 // of the incarnation of Node; 0 is no incarnation's
 }
 
-// Port is a port identifier. It is comparable with ==. The C library's name is erlang_port. See erl_ext_dist,
-// NEW_PORT_EXT, V4_PORT_EXT.
+// Port is a port identifier. Identical compares two; == tells one that came in the form of OTP 26 and later (V4_PORT_EXT for every port)
+// from the same in the shorter form, for each goes back as it came. The C library's name is erlang_port. See erl_ext_dist, NEW_PORT_EXT,
+// V4_PORT_EXT.
 type Port struct {
 	Node     Atom   // where the port is
 	ID       uint64 // up to 28 bits before OTP 24
 	Creation uint32 // of the incarnation of Node
+	long     bool   // it came as V4_PORT_EXT, though its ID has at most shortPortBits
 }
+
+// shortPortBits is what the identifier in a NEW_PORT_EXT has.
+const shortPortBits = 28
 
 // Ref is a reference. It is comparable with ==, when the unused words of ID are zero. The C library's name is erlang_ref.
 // See erl_ext_dist, NEWER_REFERENCE_EXT.

@@ -89,6 +89,7 @@ func (c *Cursor) portBody(off, at int, node Atom) (Port, int, error) {
 	switch tag {
 	case TagV4PortExt:
 		p.ID, p.Creation = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+		p.long = p.ID < 1<<shortPortBits
 	case TagNewPortExt:
 		p.ID, p.Creation = uint64(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:])
 	default:

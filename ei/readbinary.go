@@ -200,8 +200,8 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 		w.bytes(data, n)
 		return nil
 	case Float:
-		if spec.kind != "" && spec.kind != "float" {
-			return bad("a float of another type")
+		if spec.kind != "float" {
+			return bad("a float without /float")
 		}
 		return p.putFloat(w, start, float64(v), spec)
 	}

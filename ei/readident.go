@@ -87,8 +87,9 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 		}
 	} else {
 		node = Atom(name)
-		if name == "" || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
-			return "", nil, p.fail("bad node name")
+		if !strings.Contains(name, "@") && !isBareAtom(name) || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
+			p.pos = start
+			return "", nil, p.fail("bad node name (a shell prints a number in its place, which only its node understands)")
 		}
 	}
 	p.pos += end + 1

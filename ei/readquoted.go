@@ -25,6 +25,9 @@ func (p *textParser) quotedAtom() (Term, error) {
 // quoted reads text between quotes, character by character.
 func (p *textParser) quoted(quote byte, char func(rune) error) error {
 	start := p.pos
+	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) { // OTP 27 and later take lines behind it for the text, earlier ones three texts
+		return p.fail("triple-quoted text is not read")
+	}
 	p.pos++
 	for p.pos < len(p.s) {
 		if p.s[p.pos] == quote {
@@ -92,10 +95,13 @@ func (p *textParser) char() (rune, error) {
 		return '\v', nil
 	case '^':
 		x := p.peek()
-		if x < '@' || x > '~' {
+		if x < '?' || x > '~' {
 			return 0, p.unexpected()
 		}
 		p.pos++
+		if x == '?' {
+			return 0x7f, nil
+		}
 		return rune(x & 31), nil
 	case 'x':
 		return p.hexChar(start)
@@ -121,6 +127,21 @@ func (p *textParser) hexChar(start int) (rune, error) {
 		return 0, p.fail("bad escape")
 	}
 	return rune(v), nil
+}
+
+// sigil reads ~"text", a binary of UTF-8.
+func (p *textParser) sigil() (Term, error) {
+	p.pos++
+	if p.peek() != '"' {
+		p.pos--
+		return nil, p.unexpected()
+	}
+	text := []byte{}
+	err := p.quoted('"', func(r rune) error { text = utf8.AppendRune(text, r); return nil })
+	if err != nil {
+		return nil, err
+	}
+	return Binary(text), nil
 }
 
 // text reads strings that stand side by side: a String when they hold bytes, else a list of integers.

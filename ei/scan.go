@@ -22,8 +22,12 @@ func (s *scanner) term(off int) (int, error) {
 		}
 		next, kids, err := s.c.head(off)
 		if err != nil || kids == 0 {
-			if n := next - off - 5; err == nil && Tag(b[0]).IsBinary() && n <= slabBytes {
+			switch n := next - off - 5; {
+			case err != nil:
+			case Tag(b[0]).IsBinary() && n <= slabBytes:
 				s.bytes += n
+			case Tag(b[0]) == TagNewFunExt:
+				err = s.closed(off, next)
 			}
 			return next, err
 		}
@@ -54,12 +58,20 @@ func (s *scanner) term(off int) (int, error) {
 			}
 			off++
 		case TagNewFunExt:
-			if off != s.c.funEnd(start) {
-				return off, s.c.fail(start, ErrMalformed)
+			if err := s.closed(start, off); err != nil {
+				return off, err
 			}
 		}
 		return off, nil
 	}
+}
+
+// closed holds a closure to the size that it says it has.
+func (s *scanner) closed(start, end int) error {
+	if end != s.c.funEnd(start) {
+		return s.c.fail(start, ErrMalformed)
+	}
+	return nil
 }
 
 // under puts the number of an element before the path of an error.

@@ -1,9 +1,6 @@
 package ei
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // A mapSorter sorts maps by key, and finds keys that are equal on the way.
 type mapSorter struct {
@@ -45,7 +42,6 @@ func (s *mapSorter) term(t Term) (Term, bool) {
 		for i := range v.Fields {
 			v.Fields[i].Value, _ = s.term(v.Fields[i].Value)
 		}
-		slices.SortStableFunc(v.Fields, func(x, y Field) int { return strings.Compare(string(x.Name), string(y.Name)) })
 		return v, true
 	case Map:
 		v = slices.Clone(v)

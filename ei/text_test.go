@@ -63,6 +63,8 @@ var texts = []struct {
 	{`"日"`, ei.List{ei.Int('日')}, true},
 	{`"a日b"`, ei.List{ei.Int('a'), ei.Int('日'), ei.Int('b')}, true},
 	{`"\"\t\0"`, ei.String("\"\t\x00"), true},
+	{`"\^?"`, ei.String("\x7f"), false},   // 31 before OTP 27
+	{`~"aé\n"`, ei.Binary("aé\n"), false}, // since OTP 27
 	{"[]", ei.List{}, true},
 	{"[ ]", ei.List{}, true},
 	{"[1,a|[2]]", ei.List{ei.Int(1), ei.Atom("a"), ei.Int(2)}, true},
@@ -113,6 +115,7 @@ var texts = []struct {
 	{"#Port<a@127.0.0.1.18446744073709551615.3>", ei.Port{Node: "a@127.0.0.1", ID: math.MaxUint64, Creation: 3}, false},
 	{"#Ref<a@b.3.2.1.9>", ei.Ref{Node: "a@b", Creation: 9, Len: 3, ID: [5]uint32{1, 2, 3}}, false},
 	{"#Ref<'a@b.c'.1.9>", ei.Ref{Node: "a@b.c", Creation: 9, Len: 1, ID: [5]uint32{1}}, false},
+	{"#Ref<a.1.9>", ei.Ref{Node: "a", Creation: 9, Len: 1, ID: [5]uint32{1}}, false},
 }
 
 // badTexts are no terms, with the place of what is wrong.
@@ -175,6 +178,8 @@ var badTexts = []struct {
 	{"#Pid<a@b.1.2>", 5, ei.ErrText},
 	{"#Pid<a@b.1.2.4294967296>", 24, ei.ErrText},
 	{"#Pid<a@b.1.2.3", 5, ei.ErrText},
+	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText}, // as a shell prints those of its own
+	{"#Port<0.6>", 6, ei.ErrText},
 	{"#Ref<a@b.1>", 11, ei.ErrText},
 	{"#Ref<a@b.1.2.3.4.5.6.7>", 23, ei.ErrText},
 	{"#Fun<m.1.2>", 1, ei.ErrText},
@@ -188,6 +193,10 @@ var badTexts = []struct {
 	{"<<1:12/little>>", 2, ei.ErrText},
 	{"<<1.0:16/float>>", 2, ei.ErrText},
 	{"<<1.0e300:32/float>>", 2, ei.ErrFloat},
+	{"<<1.0>>", 2, ei.ErrText},
+	{"\"\"\"\na\n\"\"\"", 0, ei.ErrText},
+	{`<<"""a""">>`, 2, ei.ErrText},
+	{`~s"a"`, 0, ei.ErrText},
 	{"fun f/1", 5, ei.ErrText},
 	{"fun m:f/256", 8, ei.ErrText},
 	{"fun() -> ok end", 3, ei.ErrText},
@@ -285,6 +294,8 @@ func TestParseWithErl(t *testing.T) {
 		"<<1:12/little>>":           "not useful",
 		"<<1.0:16/float>>":          "not useful",
 		"$":                         "the question has a space behind it",
+		"\"\"\"\na\n\"\"\"":         "another text before OTP 27",
+		`<<"""a""">>`:               "the same",
 		"<<1:65537>>":               limit,
 		strings.Repeat("[", 10_001): limit,
 		strings.Repeat("1", 65_537): limit,

@@ -32,7 +32,8 @@ const missedTicks = 4
 // Config says who a node is and how it talks. The zero value is a hidden node with a dynamic name on the short host name, the cookie
 // of the cookie file, over TCP, found through the port mapper. It is copied by New.
 type Config struct {
-	// Name is the whole node name, alive@host. Or give Host and Alive.
+	// Name is the whole node name, alive@host, as dist.CheckOwnName has it: an alive part with a point, say, Erlang nodes refuse. Or give Host
+	// and Alive.
 	Name string
 	// Host is the part of the name behind the "@"; empty is the host's short name.
 	Host string
@@ -40,7 +41,7 @@ type Config struct {
 	// life. Once their connection is gone the peer may give it to another node (a BEAM that was given its name becomes nonode@nohost
 	// then): a program whose peer comes and goes makes a new Node when it has gone.
 	Alive string
-	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie.
+	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
 	// Cookies are those of single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). An
 	// empty one is refused.
@@ -129,11 +130,11 @@ func (cfg Config) complete() (Config, error) {
 		cfg.Name = cfg.Alive + "@" + cfg.Host
 	}
 	if cfg.Name != "" {
-		if err := dist.CheckName(cfg.Name); err != nil {
+		if err := dist.CheckOwnName(cfg.Name); err != nil {
 			return cfg, err
 		}
 		cfg.Alive, cfg.Host, _ = dist.SplitName(cfg.Name)
-	} else if err := dist.CheckHost(cfg.Host); err != nil {
+	} else if err := dist.CheckOwnHost(cfg.Host); err != nil {
 		return cfg, err
 	}
 	if cfg.Cookie == "" {

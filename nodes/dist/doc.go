@@ -63,7 +63,9 @@
 //
 // # Names
 //
-// A node's name is alive@host, at most 255 characters of UTF-8 ([SplitName]).
+// A node's name is alive@host. One's own is letters, digits, "-" and "_", and a
+// host in ASCII ([CheckOwnName]), which is what Erlang nodes take; of others
+// anything is that an atom can be ([SplitName]).
 // A node may come without one, as Self.Dynamic: it announces its host only and
 // B gives it a name and a creation (StatusNamed). The creation tells one
 // incarnation of a name from the next; it is part of every pid.

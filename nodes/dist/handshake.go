@@ -78,9 +78,9 @@ func (s Self) announced() Flags {
 
 // check finds what would make a handshake fail for reasons of our own.
 func (s Self) check() error {
-	err := CheckName(s.Name)
+	err := CheckOwnName(s.Name)
 	if s.Dynamic {
-		err = CheckHost(s.Name)
+		err = CheckOwnHost(s.Name)
 	}
 	switch {
 	case err != nil:

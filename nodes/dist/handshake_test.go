@@ -349,11 +349,11 @@ func TestHandshakeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		extra := rapid.Uint64()
 		a := Self{
-			Name: "a" + drawName(t, "a"), Cookie: rapid.String().Draw(t, "cookie"), Creation: rapid.Uint32().Draw(t, "a creation"),
+			Name: "a" + drawOwnName(t, "a"), Cookie: rapid.String().Draw(t, "cookie"), Creation: rapid.Uint32().Draw(t, "a creation"),
 			Challenge: rapid.Uint32Min(1).Draw(t, "a challenge"), Flags: FlagsLibei | Flags(extra.Draw(t, "a flags")),
 		}
 		b := Self{
-			Name: "b" + drawName(t, "b"), Cookie: a.Cookie, Creation: rapid.Uint32().Draw(t, "b creation"),
+			Name: "b" + drawOwnName(t, "b"), Cookie: a.Cookie, Creation: rapid.Uint32().Draw(t, "b creation"),
 			Challenge: rapid.Uint32Min(1).Draw(t, "b challenge"), Flags: FlagsLibei | Flags(extra.Draw(t, "b flags")),
 			Mandatory: rapid.SampledFrom([]Flags{0, Mandatory25, Mandatory26}).Draw(t, "mandatory"),
 		}

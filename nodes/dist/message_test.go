@@ -207,6 +207,11 @@ func drawName(t *rapid.T, label string) string {
 	return part.Draw(t, label+" alive") + "@" + part.Draw(t, label+" host")
 }
 
+func drawOwnName(t *rapid.T, label string) string {
+	alive := rapid.StringMatching(`[0-9A-Za-z_-]{1,100}`).Draw(t, label+" alive")
+	return alive + "@" + rapid.StringMatching(`[!-?A-~]{1,100}`).Draw(t, label+" host")
+}
+
 func TestMessageRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		flags := Flags(rapid.Uint64().Draw(t, "flags")) &^ FlagNameMe

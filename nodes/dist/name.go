@@ -36,6 +36,37 @@ func CheckName(name string) error {
 	return err
 }
 
+// CheckOwnName reports whether name is one that a node can give itself, for Erlang nodes refuse others: a node name (SplitName) with
+// nothing but letters, digits, "-" and "_" of ASCII before the "@", and printable ASCII behind it. It fails with ErrInvalidName.
+func CheckOwnName(name string) error {
+	alive, host, err := SplitName(name)
+	if err != nil {
+		return err
+	}
+	for _, r := range alive {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+		default:
+			return fmt.Errorf("%w %q: %q before the \"@\": Erlang nodes take letters, digits, \"-\" and \"_\" of ASCII there",
+				ErrInvalidName, name, r)
+		}
+	}
+	return CheckOwnHost(host)
+}
+
+// CheckOwnHost is that of the host, which a node that asks for a dynamic name announces by itself.
+func CheckOwnHost(host string) error {
+	if err := CheckHost(host); err != nil {
+		return err
+	}
+	for _, r := range host {
+		if r <= ' ' || r > '~' {
+			return fmt.Errorf("%w: host %q has %q: Erlang nodes take printable ASCII there", ErrInvalidName, host, r)
+		}
+	}
+	return nil
+}
+
 // CheckHost reports whether host can stand behind the "@" of a node name, as
 // a node that asks for a dynamic name announces it.
 func CheckHost(host string) error {
