@@ -60,6 +60,11 @@ GOARCH=386 CGO_ENABLED=0 go vet ./...
 GOARCH=s390x CGO_ENABLED=0 go vet ./...
 [[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short ./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
 
+step 'go test of the port mapper with those of OTP 27 and OTP 29; below, that of OTP 25'
+for erl in $CNODE_TEST_OTP; do
+	[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH go test -count=1 -run 'Real|Erl' ./nodes/epmd
+done
+
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 # Peers are no part of what go test's cache looks at, so tests against them run
 # each time; the others run again when something has changed.
