@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestTargetsOverTLS(t *testing.T) {
 // A quick run of one size has every row, with a value of every peer that can have one.
 func TestQuickRunHasEveryRow(t *testing.T) {
 	t.Run("TCP", func(t *testing.T) { quickRun(t, "--peers=libei,BEAM,ours,asleep") })
-	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved") })
+	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
 }
 
 func quickRun(t *testing.T, args ...string) {
@@ -125,7 +126,7 @@ func quickRun(t *testing.T, args ...string) {
 		require.Empty(t, r.Notes)
 	}
 
-	found := map[string]outcome{}
+	pairs, found := 0, map[string]outcome{}
 	for _, row := range r.Rows {
 		found[row.Name] = row
 	}
@@ -144,9 +145,17 @@ func quickRun(t *testing.T, args ...string) {
 			continue
 		}
 		require.Len(t, measured.All, 1, row.name)
+		if pair, ok := found[row.name].Peers[namePair]; ok {
+			require.Len(t, pair.All, 1, row.name)
+			pairs++
+		}
 		if row.targets != nil && len(r.Notes) == 0 {
 			require.Contains(t, []string{"yes", "no"}, found[row.name].Met, row.name)
 		}
+	}
+
+	if slices.Contains(o.peers, namePair) {
+		require.GreaterOrEqual(t, pairs, 4) // both ways, there and back, and connections
 	}
 
 	var text strings.Builder

@@ -83,6 +83,9 @@ func rows(o options) []row {
 	if !o.tls {
 		return slices.Concat(all, dispatchRows(), carrierRows())
 	}
+	if slices.Contains(o.peers, namePair) {
+		defer func() { addPair(all, slices.Contains(o.peers, nameOurs)) }()
+	}
 	for i := range all {
 		r := &all[i]
 		name, _, _ := strings.Cut(r.name, "/")
@@ -117,6 +120,24 @@ func addMoved(all []row) {
 			continue
 		}
 		r.targets = append(r.targets, t)
+	}
+}
+
+// addPair makes the targets those of two of ours, too, or, without a single one, of two only.
+func addPair(all []row, single bool) {
+	for i := range all {
+		r := &all[i]
+		var pair []target
+		for _, t := range r.targets {
+			if t.against == nameBEAM && r.name != connectPeer { // only the measuring side connects
+				t.of = namePair
+				pair = append(pair, t)
+			}
+		}
+		if single {
+			pair = append(r.targets, pair...)
+		}
+		r.targets = pair
 	}
 }
 
@@ -162,7 +183,7 @@ func figures() []row {
 	}
 	for _, t := range crowdTalks {
 		for _, n := range crowds {
-			all = append(all, row{name: crowded(t.name, n), title: fmt.Sprintf("processor, round trip 16 B %s, connections: %d", t.title, n), unit: "us/msg"})
+			all = append(all, row{name: crowded(t.name, n), title: fmt.Sprintf("processor, round trips %s, connections: %d", t.title, n), unit: "us/msg"})
 		}
 		all = append(all, row{name: crowdRatio(t.name), title: fmt.Sprintf("the same, %d : %d", crowds[len(crowds)-1], crowds[0]),
 			targets: []target{atMost(1.5, "")}})
