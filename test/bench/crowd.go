@@ -44,8 +44,8 @@ func (a *arena) member(name string) (*nodes.Node, error) {
 	return nodes.New(cfg)
 }
 
-// measureCrowd has more and more connections to a fresh peer of each kind. Each time messages go there and back, in each of the ways, so that
-// nothing but the number of connections differs.
+// measureCrowd has more and more connections to a fresh peer of each kind. Each time messages go there and back, in each of the ways, so
+// that nothing but the number of connections differs.
 func (a *arena) measureCrowd(ctx context.Context) error {
 	if !matches(a.o.only, crowd) {
 		return nil
@@ -133,8 +133,8 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 	return nil
 }
 
-// inTurn lets messages of 16 bytes go there and back for a time, each over the next connection, and over every one at least once, and counts
-// them.
+// inTurn lets messages of 16 bytes go there and back for a time, each over the next connection, and over every one at least once, and
+// counts them.
 func inTurn(ctx context.Context, all []member, d time.Duration) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d+cellLimit)
 	defer cancel()

@@ -183,9 +183,10 @@ func figures() []row {
 	}
 	for _, t := range crowdTalks {
 		for _, n := range crowds {
-			all = append(all, row{name: crowded(t.name, n), title: fmt.Sprintf("processor, round trips %s, connections: %d", t.title, n), unit: "us/msg"})
+			title := fmt.Sprintf("processor, round trips %s, connections: %d", t.title, n)
+			all = append(all, row{name: crowded(t.name, n), title: title, unit: "us/msg"})
 		}
-		all = append(all, row{name: crowdRatio(t.name), title: fmt.Sprintf("the same, %d : %d", crowds[len(crowds)-1], crowds[0]),
+		all = append(all, row{name: crowdRatio(t.name), title: fmt.Sprintf("the same %s, %d : %d", t.title, crowds[len(crowds)-1], crowds[0]),
 			targets: []target{atMost(1.5, "")}})
 	}
 	return append(all,

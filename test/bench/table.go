@@ -21,10 +21,12 @@ type quotient struct {
 func (r report) quotients() (first, last []quotient) {
 	defer func() {
 		if slices.Contains(r.Kinds, nameMoved) {
-			first = append(first, quotient{"moved/ours", func(o *outcome) *float64 { return o.Moved }, func(o *outcome) []float64 { return o.ByRound.Moved }})
+			first = append(first, quotient{"moved/ours", func(o *outcome) *float64 { return o.Moved },
+				func(o *outcome) []float64 { return o.ByRound.Moved }})
 		}
 		if slices.Contains(r.Kinds, namePair) {
-			first = append(first, quotient{"pair/BEAM", func(o *outcome) *float64 { return o.Pair }, func(o *outcome) []float64 { return o.ByRound.Pair }})
+			first = append(first, quotient{"pair/BEAM", func(o *outcome) *float64 { return o.Pair },
+				func(o *outcome) []float64 { return o.ByRound.Pair }})
 		}
 	}()
 	beam := quotient{"ours/BEAM", func(o *outcome) *float64 { return o.BEAM }, func(o *outcome) []float64 { return o.ByRound.BEAM }}
