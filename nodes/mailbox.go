@@ -58,7 +58,7 @@ type Mailbox struct {
 	asked *Message      // the latest unread request of a process of this node, if it is for a Server
 	ready chan struct{} // holds a token while there is something to receive
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
-	moved bool          // the mailbox goes on in another process
+	moved bool          // its end is that it goes on elsewhere: see hasMoved
 
 	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
 	inherits  bool          // it goes on in the place of one
@@ -123,7 +123,7 @@ func (b *Mailbox) Err() error {
 	switch {
 	case !b.ended():
 		return nil
-	case b.moved:
+	case b.hasMoved():
 		return ErrMoved
 	}
 	return &ExitError{b.pid, b.why}
@@ -223,6 +223,9 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
+// hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another process.
+func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
+
 // Close ends the process with reason normal. Receive still gives what is unread; a Server drops it. It waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
@@ -314,7 +317,7 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	b := n.procs.recipient(m)
 	switch {
 	case b != nil && b.deliver(m, cancelled(ctx)):
-	case n.hasMoved() || b != nil && b.ended() && b.moved:
+	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
 	case b == nil:
 		n.stats.undeliverable.Add(1)
