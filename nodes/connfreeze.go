@@ -162,7 +162,7 @@ func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
 	}
-	return f.c.giveUp(true)
+	return f.c.release(true)
 }
 
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.

@@ -89,14 +89,8 @@ func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err 
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
-	b = &Mailbox{
-		n: n, pid: pid, bequeaths: true,
-		opts:  MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit},
-		ready: make(chan struct{}, 1), over: make(chan struct{}),
-	}
-	if b.opts.Limit <= 0 {
-		b.opts.Limit = DefaultMailboxLimit
-	}
+	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit})
+	b.bequeaths = true
 	b.held.Store(true)
 	b.tie(&s.bonds[0])
 	lost = b.tieNodes(s.nodeTypes, s.nodesUp)

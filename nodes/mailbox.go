@@ -88,6 +88,15 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := n.makeMailbox(pid, h, o)
+	if err := n.procs.add(b); err != nil {
+		return nil, wrap("new mailbox", "", err)
+	}
+	return b, nil
+}
+
+// makeMailbox makes a mailbox that is not on the table yet.
+func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
@@ -95,10 +104,7 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if b.opts.Limit <= 0 {
 		b.opts.Limit = DefaultMailboxLimit
 	}
-	if err := n.procs.add(b); err != nil {
-		return nil, wrap("new mailbox", "", err)
-	}
-	return b, nil
+	return b
 }
 
 // newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.

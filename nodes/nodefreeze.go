@@ -361,7 +361,7 @@ func (f *Frozen) Release() error {
 	var mu sync.Mutex
 	var errs []error
 	_, _ = together(f.conns, func(c *Conn) error {
-		if err := c.giveUp(false); err != nil {
+		if err := c.release(false); err != nil {
 			mu.Lock()
 			errs = append(errs, err)
 			mu.Unlock()

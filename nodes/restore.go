@@ -400,8 +400,7 @@ func (g *Staged) Discard() error {
 	n.mu.Unlock()
 	var errs []error
 	for _, c := range g.conns {
-		errs = append(errs, c.discard())
-		n.leave(c)
+		errs = append(errs, c.giveUp(false))
 	}
 	for _, l := range g.listeners {
 		errs = append(errs, l.release())
