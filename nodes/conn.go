@@ -66,7 +66,7 @@ type Conn struct {
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
 	c.done, c.handled, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.works, c.exits = newTally(), newTally()
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {

@@ -59,8 +59,8 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	return true, nil
 }
 
-// settle ends succeed: whoever has no successor keeps its name.
-func (p *processes) settle() {
+// endSuccession ends succeed: whoever has no successor keeps its name.
+func (p *processes) endSuccession() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heired = true

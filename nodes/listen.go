@@ -270,7 +270,7 @@ func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.
 		opened(s)
 		return l.shake(actx, e, s, a)
 	})
-	n.settled(a)
+	n.dropAttempt(a)
 	n.openings.mu.Lock()
 	e.Value.(*opening).cancel(nil)
 	n.openings.list.Remove(e)

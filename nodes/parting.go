@@ -67,7 +67,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 func (n *Node) extentOf(pid ei.Pid) extent {
 	e := extent{node: string(pid.Node)}
 	if n.part != nil {
-		e.part, _ = n.part.elsewhere(n.ctx, pid, "", nil) // which only asks for names
+		e.part = n.part.home(pid)
 	}
 	return e
 }

@@ -122,8 +122,8 @@ func (n *Node) gaveWay(a *attempt) bool {
 	return a.committed && p != nil && slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.preferred })
 }
 
-// settled takes an attempt off the table.
-func (n *Node) settled(a *attempt) {
+// dropAttempt takes an attempt off the table.
+func (n *Node) dropAttempt(a *attempt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[a.name]

@@ -397,8 +397,8 @@ func (p *part) dropComing() {
 	clear(p.coming)
 }
 
-// lacks notes that another worker has ended.
-func (p *part) lacks(id int) {
+// noteEnded notes that another worker has ended.
+func (p *part) noteEnded(id int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.crew, id)

@@ -259,7 +259,7 @@ func (g *Staged) Start(ctx context.Context) error {
 		return wrap("start", g.n.name, ErrStarted)
 	}
 	n := g.n
-	n.procs.settle()
+	n.procs.endSuccession()
 	boxes := n.procs.all()
 	broken := g.breakOff(boxes) // before anybody can have connected anew
 	late := map[*Mailbox][]*Message{}

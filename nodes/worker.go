@@ -143,7 +143,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err := n.setup(); err != nil {
 		return fail(errors.Join(err, n.Close()))
 	}
-	w.p.settle()
+	w.p.endSetup()
 	w.run()
 	l.say(word{Topic: sayReady})
 	return w, nil

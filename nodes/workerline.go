@@ -81,7 +81,7 @@ func (w *Worker) take(m word) {
 		return
 	case sayNone:
 		if m.Name == "" {
-			p.lacks(m.Part)
+			p.noteEnded(m.Part)
 		}
 		p.tellAwaited(m.Name, errNoneThere)
 	case sayFinish:

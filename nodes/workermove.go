@@ -329,7 +329,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	}
 	setup := func(n *Node) error {
 		err := n.setup()
-		w.p.settle()
+		w.p.endSetup()
 		return err
 	}
 	h.staged, err = restore(h.cfg, s.node, node, successor{first: first, setup: setup, parts: true})
