@@ -66,7 +66,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 
 // order puts connections before those that lead to them.
 func (c *Conn) order() int {
-	if c.trunk != nil {
+	if c.kind() == branch {
 		return 1
 	}
 	return 0

@@ -144,7 +144,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 		s.trunk < 0 || s.trunk > len(g.conns) || len(s.bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	if s.trunk > 0 && (g.conns[s.trunk-1].part != 0 || g.conns[s.trunk-1].shadow) {
+	if s.trunk > 0 && g.conns[s.trunk-1].kind() != direct {
 		return &StateError{"connection", ErrState}
 	}
 	return fds.take(s.descriptor, 1, func(fd []int) error {
