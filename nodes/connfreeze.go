@@ -119,10 +119,11 @@ func (c *Conn) snapshot() (*connState, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := c.ticks.state(c)
 	s := &connState{
 		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
 		ahead: ahead, rest: rest,
-		clock:    []clockState{c.ticks.state(c)},
+		clock:    &clock,
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
 		made: c.made,
 	}

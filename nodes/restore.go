@@ -115,7 +115,7 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 			return err
 		}
 		g.lost[b] = lost
-		for _, d := range s.mailboxes[i].bonds[0].downs {
+		for _, d := range s.mailboxes[i].bonds.downs {
 			if n.Conn(d.node) == nil {
 				g.owed[b] = append(g.owed[b], d)
 			}
@@ -123,8 +123,8 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 	}
 	n.ids.pid.Store(max(s.pids, n.ids.pid.Load()))
 	n.ids.ref.Store(s.refs)
-	for i := range s.publication {
-		if err := g.name(&s.publication[i], fds); err != nil {
+	if s.publication != nil {
+		if err := g.name(s.publication, fds); err != nil {
 			return wrap("registration", "", err)
 		}
 	}
@@ -141,10 +141,10 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	n := g.n
 	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.part < 1 || s.part > maxPart ||
-		s.trunk < 0 || s.trunk > len(g.conns) || len(s.bonds) > 0 {
+		s.trunk < 0 || s.trunk.index() >= len(g.conns) || len(s.bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	if s.trunk > 0 && g.conns[s.trunk-1].kind() != direct {
+	if s.trunk > 0 && g.conns[s.trunk.index()].kind() != direct {
 		return &StateError{"connection", ErrState}
 	}
 	return fds.take(s.descriptor, 1, func(fd []int) error {
@@ -159,7 +159,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 			n.part.siblings[s.part] = c
 			return nil
 		}
-		c.trunk = g.conns[s.trunk-1]
+		c.trunk = g.conns[s.trunk.index()]
 		c.trunk.branching.Lock()
 		defer c.trunk.branching.Unlock()
 		if c.trunk.branches == nil {
