@@ -127,8 +127,8 @@ const quickHandshake = time.Millisecond
 // A pace says whether a handshake is done on the goroutine that accepts, as after a quick one, or beside it.
 type pace struct{ slow atomic.Bool }
 
-// here does a handshake on the goroutine that accepts. If it is not quick, next accepts from then on, on another goroutine, and the caller is
-// not to go on.
+// here does a handshake on the goroutine that accepts. If it is not quick, next accepts from then on, on another goroutine, and the caller
+// is not to go on.
 func (p *pace) here(shake, next func()) (goOn bool) {
 	relief := time.AfterFunc(quickHandshake, func() {
 		p.slow.Store(true) // now: the next ones are not to be held up by as much each

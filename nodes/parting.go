@@ -263,8 +263,8 @@ func (c *Conn) letPartings() {
 	c.sayPartings()
 }
 
-// dropPartings is letPartings of a connection that says them in another process. Whoever is just saying them here, since nothing holds them,
-// finds that the connection has ended.
+// dropPartings is letPartings of a connection that says them in another process. Whoever is just saying them here, since nothing holds
+// them, finds that the connection has ended.
 func (c *Conn) dropPartings() {
 	p := &c.partings
 	p.mu.Lock()
