@@ -87,7 +87,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (_ 
 		}
 	}
 	if over == nil {
-		err = n.procs.settled(ctx)
+		err = n.procs.admitCall(ctx)
 	} else {
 		err = n.unfrozen(ctx)
 	}

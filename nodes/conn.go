@@ -45,7 +45,7 @@ type Conn struct {
 
 	frozen gate // shut: a change that needs a signal waits; see connrest.go
 
-	// Between the workers of one node; see relay.go.
+	// Between the workers of one node; see relay.go, kind.
 	part      int   // sibling, branch: the worker at the other end; 0: another node is
 	shadow    bool  // another worker has the connection to the peer
 	trunk     *Conn // branch: the connection that it leads to
@@ -66,7 +66,7 @@ type Conn struct {
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
 	c.done, c.handled, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	c.works.idle, c.exits.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.works, c.exits = newTally(), newTally()
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
@@ -210,14 +210,14 @@ func (c *Conn) end() {
 
 // detach breaks what processes have with the node of a connection that has ended.
 func (n *Node) detach(c *Conn) {
-	if c.trunk != nil {
+	if c.kind() == branch {
 		c.trunk.lose(c)
 		return
 	}
 	for _, b := range n.procs.all() {
 		b.nodeDown(c)
 	}
-	if c.part != 0 {
+	if c.kind() == sibling {
 		n.part.loseSibling(c)
 	}
 }

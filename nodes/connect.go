@@ -67,7 +67,7 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 		a.name, p.outgoing = peer, a
 		return nil
 	}})
-	n.settled(a)
+	n.dropAttempt(a)
 	if err != nil {
 		a.stake.over(false)
 		if actx.Err() != nil {
@@ -162,7 +162,7 @@ func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) 
 	a := &attempt{name: name, cancel: cancel}
 	p.outgoing = a
 	n.mu.Unlock()
-	defer n.settled(a)
+	defer n.dropAttempt(a)
 
 	var err error
 	if n.part != nil {

@@ -119,10 +119,11 @@ func (c *Conn) snapshot() (*connState, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := c.ticks.state(c)
 	s := &connState{
 		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
 		ahead: ahead, rest: rest,
-		clock:    []clockState{c.ticks.state(c)},
+		clock:    &clock,
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
 		made: c.made,
 	}
@@ -162,7 +163,7 @@ func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
 	}
-	return f.c.giveUp(true)
+	return f.c.release(true)
 }
 
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.

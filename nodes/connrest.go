@@ -104,7 +104,13 @@ func (c *Conn) wake() {
 	}
 }
 
-// giveUp ends a frozen connection in this process without a byte on it: it goes on in another one. What processes here have with the
+// release is giveUp of a connection that was this process's.
+func (c *Conn) release(forget bool) error {
+	c.n.log.Info("connection moved", "peer", c.peer.Name)
+	return wrap("release connection to", c.peer.Name, c.giveUp(forget))
+}
+
+// giveUp ends a connection that stands still in this process without a byte on it: it is another one's. What processes here have with the
 // peer's is theirs no more; forget tells whether it must be taken from them.
 func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
@@ -117,7 +123,6 @@ func (c *Conn) giveUp(forget bool) error {
 	c.q.End(ErrMoved)
 	c.dropPartings()
 	c.frozen.open()
-	c.n.log.Info("connection moved", "peer", c.peer.Name)
 	if forget {
 		for _, b := range c.n.procs.all() {
 			b.forget(c)
@@ -127,7 +132,7 @@ func (c *Conn) giveUp(forget bool) error {
 	close(c.left)
 	<-c.rd.busy
 	c.rd.halt.open()
-	return wrap("release connection to", c.peer.Name, err)
+	return err
 }
 
 // movable is nil where the connection can be handed over; else the error names its plug-in.

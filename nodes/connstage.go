@@ -106,7 +106,7 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 		err = c.q.Stage(ctx, s.rest)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.discard())
+		return nil, errors.Join(err, c.giveUp(false))
 	}
 	c.ticks.restore(c, s.clock)
 	return c, nil
@@ -143,7 +143,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	}
 	c := s.c
 	if err := c.n.enter(c.n.ctx, c, nil); err != nil {
-		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.discard()))
+		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
 	}
 	c.n.stats.connections.Add(1)
 	c.tie(s.bonds)
@@ -164,22 +164,7 @@ func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
 	}
-	return wrap("discard connection to", s.c.peer.Name, s.c.discard())
-}
-
-func (c *Conn) discard() error {
-	c.mu.Lock()
-	c.err = ErrMoved
-	close(c.done)
-	c.still = false
-	c.mu.Unlock()
-	c.ticks.end()
-	err := c.s.Release()
-	c.q.End(ErrMoved)
-	close(c.left)
-	<-c.rd.busy
-	c.rd.halt.open()
-	return err
+	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
 }
 
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is closed on failure. As for

@@ -14,8 +14,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// lastWords is how long a worker may take to say what became of it once its process, or the one that was to take its place, has ended.
-const lastWords = 2 * time.Second
+// lastWordsTime is how long a worker may take to say what became of it once its process, or the one that was to take its place, has ended.
+const lastWordsTime = 2 * time.Second
 
 // A WorkerUpgrade says what became of the upgrade of one worker.
 type WorkerUpgrade struct {
@@ -145,7 +145,7 @@ func outcome(old, next *process, heard <-chan word) (m word, ok bool) {
 	case <-next.exited:
 	case <-old.exited: // it was done, or has lost patience with a new one that has the token
 	}
-	t := time.NewTimer(lastWords)
+	t := time.NewTimer(lastWordsTime)
 	defer t.Stop()
 	select {
 	case m, ok = <-heard:

@@ -93,23 +93,23 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 	if c == nil {
 		return b.notify(m)
 	}
-	return b.deliver(m, c.done) || b.ended() && !b.moved
+	return b.deliver(m, c.done) || b.ended() && !b.hasMoved()
 }
 
 // notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
 	for b.handler != nil {
 		if done, ok := b.handleApart(m); ok {
-			return done || !b.ended() || !b.moved
+			return done || !b.hasMoved()
 		}
 		if done, ok := b.deliverHeld(m, nil); ok {
-			return done || !b.ended() || !b.moved
+			return done || !b.hasMoved()
 		}
 	}
 	b.lock()
 	defer b.mu.Unlock()
 	if b.ended() {
-		return !b.moved
+		return !b.hasMoved()
 	}
 	b.pushLocked(m)
 	return true

@@ -16,9 +16,9 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		s.stats[i] = c.Load()
 	}
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
-	places := map[*Conn]int{}
+	places := map[*Conn]place{}
 	for i, c := range f.conns {
-		places[c] = i + 1
+		places[c] = placeOf(i)
 	}
 	for _, c := range f.conns {
 		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
@@ -27,7 +27,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		cs, err := c.snapshot()
 		if err == nil {
 			cs.trunk = places[c.trunk]
-			cs.descriptor, err = f.descriptor(c.s.Descriptor)
+			cs.descriptor, err = f.table.addOf(c.s.Descriptor)
 		}
 		if err != nil {
 			return wrap("connection to", c.peer.Name, err)
@@ -35,7 +35,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		s.conns = append(s.conns, *cs)
 	}
 	for _, l := range f.listeners {
-		at, err := f.descriptor(l.l.Descriptor)
+		at, err := f.table.addOf(l.l.Descriptor)
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
@@ -43,19 +43,18 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	}
 	for _, b := range n.procs.all() {
 		if bs := b.state(); b.private {
-			if !bs.bonds[0].empty() {
-				s.orphans = append(s.orphans, bs.bonds[0])
+			if !bs.bonds.empty() {
+				s.orphans = append(s.orphans, *bs.bonds)
 			}
 		} else {
-			watchers := &bs.bonds[0].watchers
+			watchers := &bs.bonds.watchers
 			*watchers = slices.DeleteFunc(*watchers, func(w watcherState) bool { return n.procs.isPrivate(w.pid) })
 			s.mailboxes = append(s.mailboxes, bs)
 		}
 	}
 	if f.name != nil {
 		fds := f.name.Descriptors()
-		s.publication = []publicationState{{f.name.State(), len(fds), len(f.fds)}}
-		f.fds = append(f.fds, fds...)
+		s.publication = &publicationState{f.name.State(), len(fds), f.table.add(fds...)}
 	}
 	var err error
 	if f.state, err = writeState(kindNode, s); err != nil {
@@ -66,24 +65,18 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 
 // order puts connections before those that lead to them.
 func (c *Conn) order() int {
-	if c.trunk != nil {
+	if c.kind() == branch {
 		return 1
 	}
 	return 0
-}
-
-// descriptor puts a descriptor on the list, and gives its place there.
-func (f *Frozen) descriptor(of func() (int, error)) (int, error) {
-	fd, err := of()
-	f.fds = append(f.fds, fd)
-	return len(f.fds) - 1, err
 }
 
 // state describes a mailbox that is held.
 func (b *Mailbox) state() mailboxState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := mailboxState{bonds: []bonds{b.bonds("")}, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
+	all := b.bonds("")
+	s := mailboxState{bonds: &all, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
 	for _, name := range b.names {
 		if b.n.procs.named(name) == b {
 			s.names = append(s.names, nameState{name})

@@ -5,6 +5,32 @@ import (
 	"fmt"
 )
 
+// A descriptorTable is the descriptors that a state names, as it is written. They stay whose they are.
+type descriptorTable struct{ fds []int }
+
+// add puts descriptors on the table, and tells where the first one is.
+func (t *descriptorTable) add(fds ...int) (at int) {
+	t.fds = append(t.fds, fds...)
+	return len(t.fds) - len(fds)
+}
+
+// addOf is add for one that may not be had.
+func (t *descriptorTable) addOf(descriptor func() (int, error)) (at int, err error) {
+	fd, err := descriptor()
+	if err != nil {
+		return 0, err
+	}
+	return t.add(fd), nil
+}
+
+// A place is where in a list something is, counted from one; 0: nowhere.
+type place int
+
+func placeOf(at int) place { return place(at + 1) }
+
+// index is the place counted from zero; negative: nowhere.
+func (p place) index() int { return int(p) - 1 }
+
 // A descriptorList owns descriptors until somebody takes them.
 type descriptorList struct{ fds []int }
 

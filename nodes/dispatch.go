@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// fresh: a worker that was heard of within this time is not asked whether it is there.
-	fresh = 50 * time.Millisecond
+	// heardLately: a worker that was heard of within this time is not asked whether it is there.
+	heardLately = 50 * time.Millisecond
 	// pinnedPatience is how many times longer than for another one the front waits for the worker that has the peer: its connection may be
 	// alive.
 	pinnedPatience = 4
@@ -275,7 +275,7 @@ func (f *Front) claim(w *crewman, m *word) {
 
 // there tells whether a worker answers, if it has not been heard of just now.
 func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
-	if time.Now().UnixNano()-w.heard.Load() < int64(fresh) {
+	if time.Now().UnixNano()-w.heard.Load() < int64(heardLately) {
 		return true
 	}
 	answer := make(chan struct{})

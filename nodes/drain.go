@@ -12,12 +12,14 @@ const (
 	drainSliceMost = 400 * time.Millisecond
 )
 
-// A tally counts what is in progress, functions and handlers that are running, and tells when nothing is.
+// A tally counts what is in progress, functions and handlers that are running, and tells when nothing is. newTally makes one.
 type tally struct {
 	running atomic.Int64
 	waiting atomic.Int32  // how many wait
 	idle    chan struct{} // takes a token when the last one ends while somebody waits
 }
+
+func newTally() tally { return tally{idle: make(chan struct{}, 1)} }
 
 func (t *tally) enter() { t.running.Add(1) }
 
@@ -132,9 +134,9 @@ func (b *Mailbox) nextIsHere() bool {
 	return b.first < len(b.queue) && b.queue[b.first].conn == nil
 }
 
-// settled waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call, and
-// at times who calls from outside has to wait.
-func (p *processes) settled(ctx context.Context) error {
+// admitCall waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call,
+// and at times who calls from outside has to wait.
+func (p *processes) admitCall(ctx context.Context) error {
 	if _, runs := ctx.Value(connKey{}).(*Conn); !runs {
 		if err := p.outside.pass(ctx); err != nil {
 			return err

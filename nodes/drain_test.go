@@ -9,7 +9,7 @@ import (
 
 // Everybody who waits for the last function hears of its end.
 func TestTallyForSeveral(t *testing.T) {
-	y := tally{idle: make(chan struct{}, 1)}
+	y := newTally()
 	y.enter()
 	short, cancel := context.WithCancel(context.Background())
 	quitter := async(func() (any, error) { return nil, y.wait(short) })

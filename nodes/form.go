@@ -295,6 +295,25 @@ func (f *form) ref(tag uint64, n need, v *ei.Ref) {
 	})
 }
 
+// one is each for what there is one of, or none: nil.
+func one[T any, P interface {
+	*T
+	describer
+}](f *form, tag uint64, n need, name string, v **T) {
+	var list []T
+	if *v != nil {
+		list = []T{**v}
+	}
+	each[T, P](f, tag, n, name, &list)
+	switch {
+	case !f.reads || f.err != nil || len(list) == 0:
+	case len(list) == 1:
+		*v = &list[0]
+	default:
+		f.fail(tag, fmt.Errorf("%w: there are %d", ErrState, len(list)))
+	}
+}
+
 // each is a field that occurs once for each element, a record of its own. name is what an error calls it.
 func each[T any, P interface {
 	*T

@@ -554,7 +554,7 @@ func TestWorkerHangs(t *testing.T) {
 	victim := w.served(ns[1])
 	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
-	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	time.Sleep(2 * heardLately) // what it has said just now speaks for it
 	at := map[int]bool{}
 	for i := range 20 {
 		n := w.node(fmt.Sprintf("other%d@127.0.0.1", i))

@@ -1,15 +1,12 @@
 package nodes
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // describe writes the state; f.mu is held.
 func (e *FrozenFront) describe() (err error) {
 	f := e.f
-	e.table.fds = slices.Clone(e.node.fds)
-	s := frontState{node: e.node.state, descriptors: len(e.node.fds), arrivals: f.n.arrivals.Load(), lastPart: f.lastPart}
+	table := &e.node.table
+	s := frontState{node: e.node.state, descriptors: len(table.fds), arrivals: f.n.arrivals.Load(), lastPart: f.lastPart}
 	picked := map[*crewman]int{} // they are cut off
 	for k := range f.picked {
 		picked[k.w]++
@@ -19,26 +16,24 @@ func (e *FrozenFront) describe() (err error) {
 			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
 			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
-		fd, err := w.line.descriptor()
-		if err != nil {
+		if c.line, err = table.addOf(w.line.descriptor); err != nil {
 			return err
 		}
-		c.line = e.table.place(fd)
 		if fd := w.proc.descriptor(); fd >= 0 {
-			c.handle = e.table.place(fd) + 1
+			c.handle = placeOf(table.add(fd))
 		}
-		if c.words, err = e.table.words(w.line.waiting()); err != nil {
+		if c.words, err = table.words(w.line.waiting()); err != nil {
 			return err
 		}
 		for way, list := range w.untaken {
 			for _, u := range list {
 				us := sessionState{way: way, peer: u.peer, socket: u.socket}
 				if !u.withdrawn {
-					fd, err := u.s.Descriptor()
+					at, err := table.addOf(u.s.Descriptor)
 					if err != nil {
 						return err
 					}
-					us.descriptor = e.table.place(fd) + 1
+					us.descriptor = placeOf(at)
 				}
 				c.untaken = append(c.untaken, us)
 			}
@@ -65,7 +60,7 @@ func (e *FrozenFront) describe() (err error) {
 		}
 	}
 	if f.roll != nil {
-		s.roll = e.table.place(f.roll.descriptor()) + 1
+		s.roll = placeOf(table.add(f.roll.descriptor()))
 	}
 	for name, t := range f.names {
 		s.names = append(s.names, tenancyState{name, t.w.part, t.number})

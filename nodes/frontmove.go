@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -16,7 +15,6 @@ type FrozenFront struct {
 	f     *Front
 	node  *Frozen
 	state []byte
-	table descriptorTable
 	hires bool // it holds the front's hiring
 	over  atomic.Bool
 }
@@ -117,7 +115,7 @@ func (e *FrozenFront) State() []byte { return e.state }
 
 // Descriptors are those of the node, and of what the workers share with the front, in the order that the state counts on. They stay the front's: pass them on before Thaw or
 // Release.
-func (e *FrozenFront) Descriptors() []int { return slices.Clone(e.table.fds) }
+func (e *FrozenFront) Descriptors() []int { return e.node.Descriptors() }
 
 // Thaw lets the front go on here.
 func (e *FrozenFront) Thaw() {

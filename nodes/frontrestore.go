@@ -127,9 +127,9 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		}
 	}
 	handle := -1
-	if s.handle > 0 {
+	if at := s.handle.index(); at >= 0 {
 		var err error
-		if handle, err = list.takeOne(s.handle - 1); err != nil {
+		if handle, err = list.takeOne(at); err != nil {
 			return err
 		}
 	}
@@ -152,7 +152,7 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		}
 		kept := &session{withdrawn: u.descriptor == 0, peer: u.peer, socket: u.socket}
 		if !kept.withdrawn {
-			fd, err := list.takeOne(u.descriptor - 1)
+			fd, err := list.takeOne(u.descriptor.index())
 			if err != nil {
 				return err
 			}

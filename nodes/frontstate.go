@@ -17,7 +17,7 @@ type frontState struct {
 	crew        []crewState
 	routes      []routeState
 	names       []tenancyState
-	roll        int // the place of the roll's descriptor, and one; 0: there is none
+	roll        place // of the roll's descriptor
 }
 
 func (s *frontState) describe(f *form) {
@@ -35,8 +35,8 @@ func (s *frontState) describe(f *form) {
 type crewState struct {
 	slot, part int
 	pid        int
-	handle     int // the place of the descriptor by which its end is seen, and one; 0: there is none
-	line       int // the place of the line's
+	handle     place // of the descriptor by which its end is seen
+	line       int   // where the line's is
 	ready      bool
 	hangs      bool
 	sessions   int
@@ -66,7 +66,7 @@ func (s *crewState) describe(f *form) {
 // A wordState is a word that waits: as the line carries it, in JSON.
 type wordState struct {
 	json       []byte
-	descriptor int // its place, and one; 0: none
+	descriptor place
 }
 
 func (s *wordState) describe(f *form) {
@@ -77,7 +77,7 @@ func (s *wordState) describe(f *form) {
 // A sessionState is one that its worker has not taken yet.
 type sessionState struct {
 	way        int
-	descriptor int // its place, and one; 0: it was withdrawn
+	descriptor place // nowhere: it was withdrawn
 	peer       string
 	socket     uint64
 }
@@ -135,7 +135,7 @@ type workerState struct {
 	part        int
 	latest      int
 	last        uint64
-	line        int // the place of the line's descriptor
+	line        int // where the line's descriptor is
 	words       []wordState
 	work        []wordState // heard, and not done
 	fixed       []nameState
@@ -143,7 +143,7 @@ type workerState struct {
 	meets       []meetState
 	over        []nameState // what the front counted, and is over with the old process
 	questions   []wordState
-	roll        int         // the place of the roll's descriptor, and one; 0: there is none
+	roll        place       // of the roll's descriptor
 	crew        []mateState // with this one; none: an earlier process does not say
 	coming      []wordState // ways to other workers that wait for the ones before them to end
 }
@@ -180,15 +180,6 @@ func (s *meetState) describe(f *form) {
 	number(f, 2, must, &s.to)
 }
 
-// A descriptorTable is the descriptors that a state names, as it is written.
-type descriptorTable struct{ fds []int }
-
-// place puts a descriptor on the table.
-func (t *descriptorTable) place(fd int) int {
-	t.fds = append(t.fds, fd)
-	return len(t.fds) - 1
-}
-
 // words describes words. Their descriptors stay theirs.
 func (t *descriptorTable) words(list []word) ([]wordState, error) {
 	var states []wordState
@@ -199,7 +190,7 @@ func (t *descriptorTable) words(list []word) ([]wordState, error) {
 		}
 		s := wordState{json: b}
 		if w.fd > 0 {
-			s.descriptor = t.place(w.fd) + 1
+			s.descriptor = placeOf(t.add(w.fd))
 		}
 		states = append(states, s)
 	}
@@ -212,8 +203,8 @@ func (l *descriptorList) takeWords(states []wordState) (list []word, err error) 
 		var w word
 		if err = json.Unmarshal(states[i].json, &w); err != nil {
 			err = &StateError{"word", fmt.Errorf("%w: %w", ErrState, err)}
-		} else if at := states[i].descriptor; at > 0 {
-			w.fd, err = l.takeOne(at - 1)
+		} else if at := states[i].descriptor.index(); at >= 0 {
+			w.fd, err = l.takeOne(at)
 		}
 		if err != nil {
 			for i := range list {
@@ -233,9 +224,9 @@ func (l *descriptorList) takeOne(at int) (fd int, err error) {
 }
 
 // takeRoll opens the roll of a state that has one.
-func (l *descriptorList) takeRoll(at int) (r *roll, err error) {
-	if at > 0 {
-		err = l.take(at-1, 1, func(fds []int) (err error) { r, err = openRoll(fds[0]); return err })
+func (l *descriptorList) takeRoll(p place) (r *roll, err error) {
+	if at := p.index(); at >= 0 {
+		err = l.take(at, 1, func(fds []int) (err error) { r, err = openRoll(fds[0]); return err })
 	}
 	return r, err
 }

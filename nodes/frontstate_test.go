@@ -15,7 +15,7 @@ import (
 
 func someWords(t *rapid.T, what string) []wordState {
 	return few(t, what, func() wordState {
-		return wordState{someBytes(t, "json"), rapid.IntRange(0, 9).Draw(t, "descriptor")}
+		return wordState{someBytes(t, "json"), place(rapid.IntRange(0, 9).Draw(t, "descriptor"))}
 	})
 }
 
@@ -29,11 +29,11 @@ func someFront(t *rapid.T) frontState {
 		node: someBytes(t, "node"), descriptors: number("descriptors"), arrivals: rapid.Uint64().Draw(t, "arrivals"), lastPart: number("part"),
 		crew: few(t, "crew", func() crewState {
 			return crewState{
-				slot: number("slot"), part: number("part"), pid: number("pid"), handle: number("handle"), line: number("line"),
+				slot: number("slot"), part: number("part"), pid: number("pid"), handle: place(number("handle")), line: number("line"),
 				ready: rapid.Bool().Draw(t, "ready"), hangs: rapid.Bool().Draw(t, "hangs"), sessions: number("sessions"),
 				age: time.Duration(number("age")), moves: 3, socket: 4,
 				words:   someWords(t, "words"),
-				untaken: few(t, "untaken", func() sessionState { return sessionState{1, number("descriptor"), someName(t), 3} }),
+				untaken: few(t, "untaken", func() sessionState { return sessionState{1, place(number("descriptor")), someName(t), 3} }),
 			}
 		}),
 		routes: few(t, "routes", func() routeState {
@@ -43,7 +43,7 @@ func someFront(t *rapid.T) frontState {
 		names: few(t, "names", func() tenancyState {
 			return tenancyState{someName(t), number("part"), rapid.Uint64().Draw(t, "number")}
 		}),
-		roll: number("roll"),
+		roll: place(number("roll")),
 	}
 }
 
@@ -53,7 +53,7 @@ func someWorker(t *rapid.T) workerState {
 		node: someBytes(t, "node"), descriptors: number("descriptors"), part: number("part"), latest: number("latest"), last: rapid.Uint64().Draw(t, "last"),
 		line: number("line"), words: someWords(t, "words"), work: someWords(t, "work"), fixed: someNames(t, "fixed"), claimed: someNames(t, "claimed"),
 		meets: few(t, "meets", func() meetState { return meetState{someName(t), number("to")} }), over: someNames(t, "over"),
-		questions: someWords(t, "questions"), roll: number("roll"),
+		questions: someWords(t, "questions"), roll: place(number("roll")),
 		crew: few(t, "crew", func() mateState { return mateState{number("part")} }), coming: someWords(t, "coming"),
 	}
 }

@@ -62,7 +62,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 	}, tooLong, tick)
 	require.NoError(t, syscall.Kill(at, syscall.SIGSTOP))
 	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
-	time.Sleep(2 * fresh) // what it has said just now speaks for it
+	time.Sleep(2 * heardLately) // what it has said just now speaks for it
 	front, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
 	stranger, err := net.Dial("tcp", front.String())

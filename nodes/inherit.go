@@ -59,8 +59,8 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	return true, nil
 }
 
-// settle ends succeed: whoever has no successor keeps its name.
-func (p *processes) settle() {
+// endSuccession ends succeed: whoever has no successor keeps its name.
+func (p *processes) endSuccession() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.heired = true
@@ -82,23 +82,17 @@ func (p *processes) heirless() []*Mailbox {
 
 // restoreMailbox makes a mailbox of its description. lost are the nodes that it takes to be up, and that there is no connection to.
 func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err error) {
-	if len(s.bonds) != 1 {
+	if s.bonds == nil {
 		return nil, nil, &StateError{"mailbox", ErrState}
 	}
-	pid := s.bonds[0].pid
+	pid := s.bonds.pid
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
-	b = &Mailbox{
-		n: n, pid: pid, bequeaths: true,
-		opts:  MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit},
-		ready: make(chan struct{}, 1), over: make(chan struct{}),
-	}
-	if b.opts.Limit <= 0 {
-		b.opts.Limit = DefaultMailboxLimit
-	}
+	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit})
+	b.bequeaths = true
 	b.held.Store(true)
-	b.tie(&s.bonds[0])
+	b.tie(s.bonds)
 	lost = b.tieNodes(s.nodeTypes, s.nodesUp)
 	for i := range s.messages {
 		m := s.messages[i].message(n)

@@ -57,7 +57,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
 		switch {
-		case b.ended() && b.moved || c != nil && c.Err() == ErrMoved: // with the link
+		case b.hasMoved() || c != nil && c.Err() == ErrMoved: // with the link
 			return nil, ErrMoved
 		case l == nil || !l.active:
 			return nil, nil
@@ -233,7 +233,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	default:
 		b.exitBy(c, term)
 	}
-	return !b.ended() || !b.moved
+	return !b.hasMoved()
 }
 
 // SendExit sends an exit signal to a process, which with reason kill cannot trap it. It is erlang:exit/2.

@@ -1,12 +1,10 @@
 package nodes
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -25,25 +23,10 @@ type Listener struct {
 	halt   gate        // shut: the node is being frozen
 	serves atomic.Bool // Start accepts here
 	begun  bool
-	runs   int         // goroutines that accept
-	ran    sync.Cond   // of mu: one of them has ended
-	quick  atomic.Bool // the last handshake was: the next one is done on the goroutine that accepts
+	runs   int       // goroutines that accept
+	ran    sync.Cond // of mu: one of them has ended
+	pace   pace
 }
-
-// Openings are the handshakes in progress that peers have started, over whichever listener.
-type openings struct {
-	mu   sync.Mutex
-	list list.List // *opening, oldest first
-}
-
-// An opening is one of them.
-type opening struct {
-	cancel context.CancelCauseFunc
-	spoke  bool
-}
-
-// errCrowded is why a handshake is given up for a newer one.
-var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)")
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
@@ -83,10 +66,7 @@ func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *List
 	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	l.ran.L = &l.mu
-	l.quick.Store(true)
-	if tl != nil { // else a worker's, which the front accepts for
-		tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
-	}
+	tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
 	return l
 }
 
@@ -176,10 +156,6 @@ func (l *Listener) leave() {
 	l.ran.Broadcast()
 }
 
-// quickHandshake is how long a handshake may keep the goroutine that accepts. To wake another one for it takes a good part of the time of
-// most.
-const quickHandshake = time.Millisecond
-
 // run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
 func (l *Listener) run() {
 	defer l.leave()
@@ -195,126 +171,45 @@ func (l *Listener) run() {
 			}
 			return
 		}
-		ctx, e := l.admit()
-		order := l.n.arrivals.Add(1)
-		l.n.shaking.enter()
-		if l.quick.Load() {
-			if !l.shakeHere(ctx, e, s, order) {
+		o := l.n.admit(l.ctx, l.tr, s)
+		o.from = l
+		if !l.pace.slow.Load() {
+			if !l.shakeHere(o) {
 				return
 			}
-			continue
-		}
-		ok := l.n.background(func() {
-			began := time.Now()
-			l.handshake(ctx, e, s, order, nil)
-			if time.Since(began) < quickHandshake {
-				l.quick.Store(true)
-			}
-		})
-		if !ok {
-			l.n.shaking.leave()
-			_ = s.Close()
+		} else if !l.n.background(func() { l.pace.beside(func() { l.shake(o) }) }) {
+			o.refuse()
 		}
 	}
 }
 
-// shakeHere does a handshake on the goroutine that accepts. If the handshake is not quick, another goroutine accepts from then on, and
-// shakeHere reports that the caller is not to go on.
-func (l *Listener) shakeHere(ctx context.Context, e *list.Element, s *transport.Stream, order uint64) (goOn bool) {
+// shakeHere does a handshake on the goroutine that accepts, which is not counted meanwhile, so that Close does not wait for it. It reports
+// whether the caller is to go on: else another goroutine does.
+func (l *Listener) shakeHere(o *opening) (goOn bool) {
 	if !l.n.foreground() {
-		l.n.shaking.leave()
-		_ = s.Close()
+		o.refuse()
 		return true // and find that the listener has ended too
 	}
 	defer l.n.goroutines.leave()
-	defer l.enter()
-	relief := time.AfterFunc(quickHandshake, func() {
-		l.enter()
-		l.quick.Store(false) // now: the next ones are not to be held up by as much each
-		l.run()
-	})
 	l.leave()
-	l.handshake(ctx, e, s, order, nil)
-	return relief.Stop()
+	defer l.enter()
+	return l.pace.here(func() { l.shake(o) }, func() { l.enter(); l.run() })
 }
 
-// admit makes room for one more handshake.
-func (l *Listener) admit() (context.Context, *list.Element) {
-	ctx, cancel := context.WithCancelCause(l.ctx)
-	o := &l.n.openings
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.list.Len() >= l.n.cfg.MaxHandshakes {
-		oldest := o.list.Front()
-		for e := oldest; e != nil; e = e.Next() {
-			if !e.Value.(*opening).spoke {
-				oldest = e
-				break
-			}
-		}
-		oldest.Value.(*opening).cancel(errCrowded)
-		o.list.Remove(oldest)
-	}
-	return ctx, o.list.PushBack(&opening{cancel: cancel})
-}
-
-// handshake brings one accepted stream up, and hands it to Accept. h is what the front counts it by, in a worker.
-func (l *Listener) handshake(ctx context.Context, e *list.Element, s *transport.Stream, order uint64, h *stake) {
-	n := l.n
-	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.HandshakeTimeout, errTimeout)
-	defer cancel()
-	actx, supersede := context.WithCancelCause(ctx)
-	defer supersede(nil)
-	a := &attempt{order: order, cancel: supersede, stake: h}
-	c, err := n.outlast(actx, l.tr, func(opened func(*transport.Stream)) (*Conn, error) {
-		opened(s)
-		return l.shake(actx, e, s, a)
-	})
-	n.settled(a)
-	n.openings.mu.Lock()
-	e.Value.(*opening).cancel(nil)
-	n.openings.list.Remove(e)
-	n.openings.mu.Unlock()
-	if err != nil {
-		h.over(true)
-	}
-	n.shaking.leave()
-	if err != nil {
-		err = errors.Join(err, quietly(s.Close()))
-		n.stats.handshakesFailed.Add(1)
-		n.log.Warn("handshake failed", "remote", addrText(s.RemoteAddr()), "error", err)
-		if n.cfg.HandshakeFailed != nil {
-			n.cfg.HandshakeFailed(s.RemoteAddr(), err)
-		}
-		return
-	}
-	if c == nil || l.serves.Load() { // a worker has it, or it serves itself
+// shake does a handshake, and hands the connection to Accept.
+func (l *Listener) shake(o *opening) {
+	c := o.shake()
+	if c == nil || l.serves.Load() { // it serves itself
 		return
 	}
 	select {
 	case l.up <- c:
 	case <-l.ctx.Done():
-		if !n.started.Load() { // else the connection serves itself already
+		if !l.n.started.Load() { // else the connection serves itself already
 			c.fail(ErrClosed)
 		}
 	case <-c.done:
 	}
-}
-
-func (l *Listener) shake(ctx context.Context, e *list.Element, s *transport.Stream, a *attempt) (*Conn, error) {
-	spoke := func() {
-		l.n.openings.mu.Lock()
-		defer l.n.openings.mu.Unlock()
-		e.Value.(*opening).spoke = true
-	}
-	if l.n.front != nil {
-		return nil, l.n.front.dispatch(ctx, l, s, spoke)
-	}
-	p, err := l.n.respond(ctx, s, a, spoke)
-	if err != nil {
-		return nil, err
-	}
-	return l.n.establish(ctx, l.tr, s, p, false, a)
 }
 
 func addrText(a transport.Addr) string {

@@ -13,16 +13,16 @@ func TestSlowHandshakeIsRelieved(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
 	l := b.Listeners()[0]
-	require.True(t, l.quick.Load())
+	require.False(t, l.pace.slow.Load())
 	for range 3 {
 		slow := w.wire(l)
-		require.Eventually(t, func() bool { return !l.quick.Load() }, tooLong, tick)
+		require.Eventually(t, func() bool { return l.pace.slow.Load() }, tooLong, tick)
 		require.Eventually(t, func() bool {
 			a := w.node("alice")
 			_, err := a.Connect(w.ctx(), "bob@test")
 			require.NoError(t, err)
 			require.NoError(t, a.Close())
-			return l.quick.Load()
+			return !l.pace.slow.Load()
 		}, tooLong, tick, "no handshake took less than %v", quickHandshake)
 		require.NoError(t, slow.s.Close())
 	}

@@ -58,7 +58,7 @@ type Mailbox struct {
 	asked *Message      // the latest unread request of a process of this node, if it is for a Server
 	ready chan struct{} // holds a token while there is something to receive
 	held  atomic.Bool   // the node is frozen, or not yet restored: nothing changes; set with mu held
-	moved bool          // the mailbox goes on in another process
+	moved bool          // its end is that it goes on elsewhere: see hasMoved
 
 	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
 	inherits  bool          // it goes on in the place of one
@@ -88,6 +88,15 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := n.makeMailbox(pid, h, o)
+	if err := n.procs.add(b); err != nil {
+		return nil, wrap("new mailbox", "", err)
+	}
+	return b, nil
+}
+
+// makeMailbox makes a mailbox that is not on the table yet.
+func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
@@ -95,10 +104,7 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if b.opts.Limit <= 0 {
 		b.opts.Limit = DefaultMailboxLimit
 	}
-	if err := n.procs.add(b); err != nil {
-		return nil, wrap("new mailbox", "", err)
-	}
-	return b, nil
+	return b
 }
 
 // newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
@@ -123,7 +129,7 @@ func (b *Mailbox) Err() error {
 	switch {
 	case !b.ended():
 		return nil
-	case b.moved:
+	case b.hasMoved():
 		return ErrMoved
 	}
 	return &ExitError{b.pid, b.why}
@@ -223,6 +229,9 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
+// hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another process.
+func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
+
 // Close ends the process with reason normal. Receive still gives what is unread; a Server drops it. It waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
@@ -314,7 +323,7 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	b := n.procs.recipient(m)
 	switch {
 	case b != nil && b.deliver(m, cancelled(ctx)):
-	case n.hasMoved() || b != nil && b.ended() && b.moved:
+	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
 	case b == nil:
 		n.stats.undeliverable.Add(1)

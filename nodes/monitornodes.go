@@ -30,7 +30,7 @@ func (t NodeTypes) atom() ei.Atom {
 // worker has the connection to.
 func (c *Conn) nodeType() NodeTypes {
 	switch {
-	case c.part != 0 || c.shadow:
+	case c.kind() != direct:
 		return 0
 	case c.peer.Flags.Has(dist.FlagPublished):
 		return VisibleNodes

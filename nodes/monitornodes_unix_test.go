@@ -66,7 +66,7 @@ func TestMonitorNodesMove(t *testing.T) {
 func TestMonitorNodesLost(t *testing.T) {
 	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
 	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
-		bonds: []bonds{{pid: pid}}, nodeTypes: AllNodes, nodesUp: []upState{{"lost@test", true}},
+		bonds: &bonds{pid: pid}, nodeTypes: AllNodes, nodesUp: []upState{{"lost@test", true}},
 	}}})
 	require.NoError(t, err)
 	s, err := Restore(Config{Cookie: "secret", Resolver: Static{}}, state, nil)
@@ -85,10 +85,10 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	self := func(id uint32) ei.Pid { return ei.Pid{Node: "front@test", ID: id, Creation: 7} }
 	theirs := ei.Pid{Node: "peer@test", ID: 1, Creation: 9}
 	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
-		bonds: []bonds{{pid: self(1), links: []linkState{{theirs, true, 0}}}}, trapExit: true,
+		bonds: &bonds{pid: self(1), links: []linkState{{theirs, true, 0}}}, trapExit: true,
 		nodeTypes: AllNodes, nodesUp: []upState{{"peer@test", false}},
 	}, {
-		bonds: []bonds{{pid: self(2)}}, names: []nameState{{"late"}},
+		bonds: &bonds{pid: self(2)}, names: []nameState{{"late"}},
 		messages: []messageState{{ctl: dist.Control{Op: dist.OpSend, To: self(2)}, payload: ei.AppendNil(nil)}},
 	}}})
 	require.NoError(t, err)

@@ -80,7 +80,7 @@ func New(cfg Config) (*Node, error) {
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
-	n.goroutines.idle, n.shaking.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.goroutines, n.shaking = newTally(), newTally()
 	n.procs.init(n)
 	return n, nil
 }

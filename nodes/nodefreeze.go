@@ -30,7 +30,7 @@ type Frozen struct {
 	n         *Node
 	w         *Worker // nil: the node is one process, or a front's
 	state     []byte
-	fds       []int
+	table     descriptorTable
 	conns     []*Conn
 	broken    []*Conn // those that have ended since their readers halted, and do not move
 	listeners []*Listener
@@ -335,7 +335,7 @@ func (f *Frozen) State() []byte { return f.state }
 
 // Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass
 // them on before Thaw or Release.
-func (f *Frozen) Descriptors() []int { return slices.Clone(f.fds) }
+func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.fds) }
 
 // Thaw lets the node go on here.
 func (f *Frozen) Thaw() {
@@ -361,7 +361,7 @@ func (f *Frozen) Release() error {
 	var mu sync.Mutex
 	var errs []error
 	_, _ = together(f.conns, func(c *Conn) error {
-		if err := c.giveUp(false); err != nil {
+		if err := c.release(false); err != nil {
 			mu.Lock()
 			errs = append(errs, err)
 			mu.Unlock()

@@ -41,7 +41,7 @@ type part struct {
 	latest   int            // the highest number of a worker that the front has named
 	crew     map[int]bool   // the workers that live, as the front says, and this one
 	change   bell           // rings when siblings, latest or crew change
-	settled  bool           // Setup is done: names that are registered from now on are unique in the node
+	setUp    bool           // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
 	last     uint64                  // the ID of the last question
@@ -166,16 +166,22 @@ func (p *part) answered(w word) {
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
 	switch {
 	case to != (ei.Pid{}):
-		if p.n.isOwn(to.Node, to.Creation) {
-			at = partOf(to)
-		}
-	case name != "" && p.n.procs.named(name) == nil && !p.isFixed(name):
-		at, err = p.where(ctx, name, reader)
+		return p.home(to), nil
+	case name == "" || p.n.procs.named(name) != nil || p.isFixed(name):
+		return 0, nil
 	}
-	if at == p.id {
+	if at, err = p.where(ctx, name, reader); at == p.id {
 		return 0, nil
 	}
 	return at, err
+}
+
+// home tells in which other worker a process was made, where it stays; 0 if it was here, or in another node.
+func (p *part) home(pid ei.Pid) int {
+	if at := partOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
+		return at
+	}
+	return 0
 }
 
 // holder tells in which other worker a reference was made; 0 if it was here, or in another node.

@@ -67,7 +67,7 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 func (n *Node) extentOf(pid ei.Pid) extent {
 	e := extent{node: string(pid.Node)}
 	if n.part != nil {
-		e.part, _ = n.part.elsewhere(n.ctx, pid, "", nil) // which only asks for names
+		e.part = n.part.home(pid)
 	}
 	return e
 }
@@ -263,13 +263,14 @@ func (c *Conn) letPartings() {
 	c.sayPartings()
 }
 
-// dropPartings is letPartings of a connection that says them in another process.
+// dropPartings is letPartings of a connection that says them in another process. Whoever is just saying them here, since nothing holds
+// them, finds that the connection has ended.
 func (c *Conn) dropPartings() {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.still = false
-	if len(p.signals) > 0 {
+	if p.over == nil && len(p.signals) > 0 {
 		p.signals, p.bytes = nil, 0
 		c.noneParting()
 	}

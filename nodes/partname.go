@@ -56,17 +56,17 @@ func (p *part) isFixed(name ei.Atom) bool {
 	return p.fixed[name]
 }
 
-// settle marks the end of Setup: names that are registered from now on are unique in the node.
-func (p *part) settle() {
+// endSetup marks the end of Setup: names that are registered from now on are unique in the node.
+func (p *part) endSetup() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settled = true
+	p.setUp = true
 }
 
 // claimName has the front enter a name that is about to be registered here. Names of Setup are each worker's own. release takes it back.
 func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	p.mu.Lock()
-	own := !p.settled || p.fixed[name]
+	own := !p.setUp || p.fixed[name]
 	if own {
 		p.fixed[name] = true
 	}

@@ -40,7 +40,7 @@ func (w *world) worker(alive string, limit time.Duration) *loneWorker {
 	p.answerLimit = limit
 	l.part = p
 	require.NoError(t, l.Start(w.ctx()))
-	p.settle()
+	p.endSetup()
 	heard, answered := make(chan struct{}), make(chan struct{})
 	go func() { defer close(heard); _ = ours.read(func(m word) { l.asked <- m }) }()
 	go func() { defer close(answered); _ = theirs.read(p.answered) }()

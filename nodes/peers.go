@@ -122,8 +122,8 @@ func (n *Node) gaveWay(a *attempt) bool {
 	return a.committed && p != nil && slices.ContainsFunc(p.incoming, func(a *attempt) bool { return a.preferred })
 }
 
-// settled takes an attempt off the table.
-func (n *Node) settled(a *attempt) {
+// dropAttempt takes an attempt off the table.
+func (n *Node) dropAttempt(a *attempt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p := n.peers[a.name]
@@ -206,8 +206,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
-		case old != replaces && !c.supersedes(old.arrival) && !(c.adopted && old.outdated(c.made)) && !(old.shadow && !c.shadow) &&
-			old.Err() == nil:
+		case !c.takesThePlaceOf(old, replaces):
 			n.mu.Unlock()
 			return ErrConnected
 		}
@@ -220,6 +219,21 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// takesThePlaceOf tells whether old, which is on the table, ends for a connection that has come. replaces is one that is known to be dead,
+// or to have been given up.
+func (c *Conn) takesThePlaceOf(old, replaces *Conn) bool {
+	switch {
+	case old == replaces:
+	case old.Err() != nil: // it has ended, and is about to leave
+	case c.supersedes(old.arrival):
+	case c.adopted && old.outdated(c.made):
+	case old.shadow && !c.shadow: // the peer has come here, away from the worker that had its connection
+	default:
+		return false
+	}
+	return true
 }
 
 // leave takes a connection off the table.

@@ -42,8 +42,7 @@ func (p *processes) init(n *Node) {
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
-	p.tally.idle = make(chan struct{}, 1)
-	p.exits.idle, p.partings.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	p.tally, p.exits, p.partings = newTally(), newTally(), newTally()
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.

@@ -23,9 +23,32 @@ import (
 //
 // A shadow ends with the connection, and a branch with the other worker.
 
+// A connKind is one of these, or a connection that is just that.
+type connKind int
+
+const (
+	direct connKind = iota // to a peer
+	shadow
+	sibling
+	branch
+)
+
+func (c *Conn) kind() connKind {
+	switch {
+	case c.trunk != nil:
+		return branch
+	case c.part != 0:
+		return sibling
+	case c.shadow:
+		return shadow
+	}
+	return direct
+}
+
 // divert passes a message on that is for a process of another worker; false if it is for this one.
 func (p *part) divert(c *Conn, m *Message) bool {
-	if c.trunk != nil { // from another worker, for the peer
+	switch c.kind() {
+	case branch: // from another worker, for the peer
 		err := c.trunk.carry(m)
 		if err == errHalted {
 			c.park(m)
@@ -36,8 +59,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		}
 		m.Release()
 		return true
-	}
-	if c.part != 0 || c.shadow { // from another worker, for a process that was here when it said so; a name that has moved on does not count
+	case shadow, sibling: // from another worker, for a process that was here when it said so; a name that has moved on does not count
 		return false
 	}
 	to, err := p.onward(c, m)
@@ -161,7 +183,7 @@ func (c *Conn) carry(m *Message) error {
 
 // viaBranch is the branch that a message came through; nil if it came otherwise.
 func (m *Message) viaBranch() *Conn {
-	if m.conn != nil && m.conn.trunk != nil {
+	if m.conn != nil && m.conn.kind() == branch {
 		return m.conn
 	}
 	return nil
@@ -397,8 +419,8 @@ func (p *part) dropComing() {
 	clear(p.coming)
 }
 
-// lacks notes that another worker has ended.
-func (p *part) lacks(id int) {
+// noteEnded notes that another worker has ended.
+func (p *part) noteEnded(id int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.crew, id)

@@ -115,7 +115,7 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 			return err
 		}
 		g.lost[b] = lost
-		for _, d := range s.mailboxes[i].bonds[0].downs {
+		for _, d := range s.mailboxes[i].bonds.downs {
 			if n.Conn(d.node) == nil {
 				g.owed[b] = append(g.owed[b], d)
 			}
@@ -123,8 +123,8 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 	}
 	n.ids.pid.Store(max(s.pids, n.ids.pid.Load()))
 	n.ids.ref.Store(s.refs)
-	for i := range s.publication {
-		if err := g.name(&s.publication[i], fds); err != nil {
+	if s.publication != nil {
+		if err := g.name(s.publication, fds); err != nil {
 			return wrap("registration", "", err)
 		}
 	}
@@ -141,10 +141,10 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	n := g.n
 	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.part < 1 || s.part > maxPart ||
-		s.trunk < 0 || s.trunk > len(g.conns) || len(s.bonds) > 0 {
+		s.trunk < 0 || s.trunk.index() >= len(g.conns) || len(s.bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	if s.trunk > 0 && (g.conns[s.trunk-1].part != 0 || g.conns[s.trunk-1].shadow) {
+	if s.trunk > 0 && g.conns[s.trunk.index()].kind() != direct {
 		return &StateError{"connection", ErrState}
 	}
 	return fds.take(s.descriptor, 1, func(fd []int) error {
@@ -159,7 +159,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 			n.part.siblings[s.part] = c
 			return nil
 		}
-		c.trunk = g.conns[s.trunk-1]
+		c.trunk = g.conns[s.trunk.index()]
 		c.trunk.branching.Lock()
 		defer c.trunk.branching.Unlock()
 		if c.trunk.branches == nil {
@@ -259,7 +259,7 @@ func (g *Staged) Start(ctx context.Context) error {
 		return wrap("start", g.n.name, ErrStarted)
 	}
 	n := g.n
-	n.procs.settle()
+	n.procs.endSuccession()
 	boxes := n.procs.all()
 	broken := g.breakOff(boxes) // before anybody can have connected anew
 	late := map[*Mailbox][]*Message{}
@@ -400,8 +400,7 @@ func (g *Staged) Discard() error {
 	n.mu.Unlock()
 	var errs []error
 	for _, c := range g.conns {
-		errs = append(errs, c.discard())
-		n.leave(c)
+		errs = append(errs, c.giveUp(false))
 	}
 	for _, l := range g.listeners {
 		errs = append(errs, l.release())

@@ -640,3 +640,36 @@ func TestUpgradePublished(t *testing.T) {
 		}
 	}
 }
+
+// A node is given up while it is still saying what has become of a process that has ended in Setup.
+func TestUpgradeDiscardBesideEnd(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
+	b := box(t, n)
+	require.NoError(t, n.Register("box", b))
+	for i := range exitSignals + 1 {
+		require.True(t, b.watched(monitorRef(p, i), watcher{pid: p.self}))
+	}
+	f, err := n.Freeze(patience(t))
+	require.NoError(t, err)
+	defer f.Thaw()
+	cfg := again(n)
+	cfg.QueueLimit = 1 // there is no room for all of it
+	cfg.Setup = func(n *Node) error {
+		heir, err := n.NewMailbox(nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Register("box", heir))
+		heir.Close()
+		waiting := &n.Conn("wire@test").partings
+		require.Eventually(t, func() bool {
+			waiting.mu.Lock()
+			defer waiting.mu.Unlock()
+			return waiting.cut != nil && len(waiting.signals) > 0 // the first one is being said
+		}, tooLong, tick)
+		return errFault
+	}
+	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, errFault)
+}

@@ -161,7 +161,7 @@ func (s *clockState) describe(f *form) {
 type connState struct {
 	plugin       string
 	export       []byte // the plug-in's own
-	descriptor   int    // its place among those of the node
+	descriptor   int    // where among those of the node
 	self         string
 	selfCreation uint32
 	peer         dist.Peer
@@ -170,7 +170,7 @@ type connState struct {
 	ahead        []byte         // read, and not consumed: half a frame, or several
 	rest         []byte         // to be sent: the rest of a half-sent frame, then whole ones
 	unread       []messageState // read beside a Call, and received by nobody
-	clock        []clockState   // one
+	clock        *clockState    // nil: it begins anew
 	bonds        []bonds        // of a connection that moves by itself; a node's are with its mailboxes
 	received     int64
 	messages     int64
@@ -178,9 +178,9 @@ type connState struct {
 	made         int64 // Conn.made
 
 	// Between the workers of one node.
-	part     int  // sibling, branch
-	shadow   bool // of another worker's connection
-	trunk    int  // branch: the place of the connection among those of the node, and one
+	part     int   // sibling, branch
+	shadow   bool  // of another worker's connection
+	trunk    place // branch: of the connection among those of the node
 	links    []crossingState
 	monitors []crossMonitorState
 	staked   bool   // the front counts it …
@@ -204,7 +204,7 @@ func (s *connState) describe(f *form) {
 	f.bytes(14, must, &s.ahead)
 	f.bytes(15, must, &s.rest)
 	each(f, 16, must, "message", &s.unread)
-	each(f, 17, may, "clock", &s.clock)
+	one(f, 17, may, "clock", &s.clock)
 	each(f, 18, must, "process", &s.bonds)
 	number(f, 19, may, &s.received)
 	number(f, 20, may, &s.messages)
@@ -243,7 +243,7 @@ func (s *crossMonitorState) describe(f *form) {
 
 // A mailboxState is a process.
 type mailboxState struct {
-	bonds    []bonds // one
+	bonds    *bonds
 	names    []nameState
 	limit    int
 	full     Full
@@ -255,7 +255,7 @@ type mailboxState struct {
 }
 
 func (s *mailboxState) describe(f *form) {
-	each(f, 1, must, "process", &s.bonds)
+	one(f, 1, must, "process", &s.bonds)
 	each(f, 2, must, "name", &s.names)
 	number(f, 3, may, &s.limit)
 	number(f, 4, may, &s.full)
@@ -307,8 +307,8 @@ type nodeState struct {
 	mailboxes   []mailboxState
 	orphans     []bonds // of processes that do not move: calls in progress
 	listeners   []listenerState
-	publication []publicationState // one at the most
-	blob        []byte             // the application's
+	publication *publicationState // nil: none that moves
+	blob        []byte            // the application's
 	stats       [4]int64
 }
 
@@ -323,7 +323,7 @@ func (s *nodeState) describe(f *form) {
 	each(f, 8, must, "mailbox", &s.mailboxes)
 	each(f, 9, may, "call", &s.orphans)
 	each(f, 10, must, "listener", &s.listeners)
-	each(f, 11, must, "publication", &s.publication)
+	one(f, 11, must, "publication", &s.publication)
 	f.bytes(12, may, &s.blob)
 	for i := range s.stats {
 		number(f, 13+uint64(i), may, &s.stats[i])

@@ -83,7 +83,7 @@ func someConn(t *rapid.T) connState {
 		},
 		initiated: rapid.Bool().Draw(t, "initiated"), pid: somePid(t), ahead: someBytes(t, "ahead"), rest: someBytes(t, "rest"),
 		unread: few(t, "unread", func() messageState { return someMessage(t) }),
-		clock:  []clockState{{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true}},
+		clock:  &clockState{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true},
 		bonds:  few(t, "bonds", func() bonds { return someBonds(t) }), received: 1, messages: 2, sent: 3, made: 4,
 	}
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
@@ -91,21 +91,26 @@ func someConn(t *rapid.T) connState {
 }
 
 func someNode(t *rapid.T) nodeState {
+	publication := &publicationState{someBytes(t, "state"), 2, 7}
+	if rapid.Bool().Draw(t, "unpublished") {
+		publication = nil
+	}
 	return nodeState{
 		name: someName(t), creation: rapid.Uint32().Draw(t, "creation"), pids: rapid.Uint64().Draw(t, "pids"), refs: rapid.Uint64().Draw(t,
 			"refs"),
 		started: rapid.Bool().Draw(t, "started"), published: rapid.Bool().Draw(t, "published"),
 		conns: few(t, "conns", func() connState { return someConn(t) }),
 		mailboxes: few(t, "mailboxes", func() mailboxState {
+			own := someBonds(t)
 			return mailboxState{
-				bonds: []bonds{someBonds(t)}, names: few(t, "names", func() nameState { return nameState{"x"} }),
+				bonds: &own, names: few(t, "names", func() nameState { return nameState{"x"} }),
 				limit: 100, full: FullExit, trapExit: true, messages: few(t, "messages", func() messageState { return someMessage(t) }),
 				nodeTypes: AllNodes, nodesUp: few(t, "nodes", func() upState { return upState{someName(t), rapid.Bool().Draw(t, "visible")} }),
 			}
 		}),
 		orphans:     few(t, "orphans", func() bonds { return someBonds(t) }),
 		listeners:   few(t, "listeners", func() listenerState { return listenerState{"unix", 5, true} }),
-		publication: few(t, "publication", func() publicationState { return publicationState{someBytes(t, "state"), 2, 7} }),
+		publication: publication,
 		blob:        append(someBytes(t, "blob"), 'x'), stats: [4]int64{1, 2, 3, 4},
 	}
 }
@@ -137,7 +142,7 @@ func addField(b []byte, tag uint64, n need, value string) []byte {
 
 // A field that is not known is skipped where it may be, and refused where it must be understood, before anything is made of the state.
 func TestStateUnknownFields(t *testing.T) {
-	s := nodeState{name: "a@b", creation: 4, mailboxes: []mailboxState{{bonds: []bonds{{}}}}}
+	s := nodeState{name: "a@b", creation: 4, mailboxes: []mailboxState{{bonds: new(bonds)}}}
 	b, err := writeState(kindNode, &s)
 	require.NoError(t, err)
 	var got nodeState
@@ -146,7 +151,7 @@ func TestStateUnknownFields(t *testing.T) {
 	err = readState(kindNode, addField(b, 99, must, "news"), new(nodeState))
 	require.ErrorIs(t, err, ErrStateField)
 	require.ErrorContains(t, err, "field 99")
-	inner, err := writeState(kindNode, &mailboxState{bonds: []bonds{{}}})
+	inner, err := writeState(kindNode, &mailboxState{bonds: new(bonds)})
 	require.NoError(t, err)
 	inner = addField(inner[len(stateMagic)+2:], 50, must, "x")
 	err = readState(kindNode, addField(b, 8, must, string(inner)), new(nodeState))
@@ -164,6 +169,9 @@ func TestStateMalformed(t *testing.T) {
 	version := append([]byte(nil), b...)
 	version[len(stateMagic)+1] = 2
 	missing := append([]byte(stateMagic), kindNode, stateVersion)
+	published, err := writeState(kindNode, &publicationState{})
+	require.NoError(t, err)
+	registration := string(published[len(stateMagic)+2:])
 	for _, tt := range []struct {
 		name string
 		b    []byte
@@ -176,6 +184,7 @@ func TestStateMalformed(t *testing.T) {
 		{"a mandatory field is missing", missing, ErrState},
 		{"cut off", b[:len(b)-1], ErrState},
 		{"a length that lies", append(append([]byte(nil), b...), 99<<1, 0xff, 0xff, 0xff, 0xff, 0x0f), ErrState},
+		{"two registrations", addField(addField(b, 11, must, registration), 11, must, registration), ErrState},
 		{"no number", addField(addField(missing, 1, must, "a@b"), 2, must, ""), ErrState},
 		{"a number out of range", addField(addField(missing, 1, must, "a@b"), 2, must, "\xff\xff\xff\xff\xff\x01"), ErrState},
 	} {

@@ -143,13 +143,13 @@ func (t *ticker) state(c *Conn) clockState {
 	}
 }
 
-// restore sets the clock of a staged connection.
-func (t *ticker) restore(c *Conn, clocks []clockState) {
+// restore sets the clock of a staged connection. s may be nil.
+func (t *ticker) restore(c *Conn, s *clockState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.held, t.last = true, time.Now()
 	t.posted, t.received = -1, -1
-	for _, s := range clocks {
+	if s != nil {
 		t.last = t.last.Add(-min(max(s.age, 0), c.n.cfg.TickInterval))
 		t.missed = min(max(s.missed, 0), missedTicks-1)
 		t.asked.Store(s.asked)

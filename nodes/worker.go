@@ -43,20 +43,21 @@ const shutdownTime = 5 * time.Second
 
 // A Worker is one of several processes that are one node together: see Front.
 type Worker struct {
-	n      *Node
-	p      *part
-	inlet  *Listener
-	inlets chan sessionSocket
-	done   chan struct{}
-	finish sync.Once
-	moved  atomic.Bool // another process goes on as this worker
-	wg     sync.WaitGroup
+	n         *Node
+	p         *part
+	inlets    chan sessionSocket
+	taking    context.Context // of the handshakes
+	endTaking context.CancelCauseFunc
+	pace      pace
+	done      chan struct{}
+	finish    sync.Once
+	moved     atomic.Bool // another process goes on as this worker
+	wg        sync.WaitGroup
 
-	mu      sync.Mutex
-	work    []word               // what may wait, in order
-	some    chan struct{}        // holds a token when doWork is to look again
-	doing   pausable             // what is done of work
-	further map[string]*Listener // by plug-in: see inletOf
+	mu    sync.Mutex
+	work  []word        // what may wait, in order
+	some  chan struct{} // holds a token when doWork is to look again
+	doing pausable      // what is done of work
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here,
@@ -143,7 +144,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err := n.setup(); err != nil {
 		return fail(errors.Join(err, n.Close()))
 	}
-	w.p.settle()
+	w.p.endSetup()
 	w.run()
 	l.say(word{Topic: sayReady})
 	return w, nil
@@ -159,8 +160,7 @@ func newWorker() *Worker {
 func (w *Worker) join(n *Node, p *part) {
 	w.n, w.p = n, p
 	n.part = p
-	w.inlet = n.newListener(n.cfg.Transport, nil)
-	w.inlet.serves.Store(true)
+	w.taking, w.endTaking = context.WithCancelCause(n.ctx)
 }
 
 // run begins what a worker does beside listening to the front.
@@ -230,7 +230,7 @@ func (w *Worker) end(node func() error) error {
 	if w.moved.Load() {
 		node = w.n.Close
 	}
-	w.inlet.end(ErrClosed)
+	w.endTaking(ErrClosed)
 	err := node()
 	w.p.line.close()
 	w.wg.Wait()

@@ -50,8 +50,8 @@ func (w *Worker) take(m word) {
 		p.answered(m)
 	case saySession:
 		p.line.say(word{Topic: sayTook, Part: viaLine})
-		if serve := w.session(m.fd, m.Plugin, m.State, m.Data); serve != nil {
-			w.wg.Go(serve)
+		if o := w.session(m.fd, m.Plugin, m.State, m.Data); o != nil {
+			w.wg.Go(func() { o.shake() })
 		}
 		return
 	case saySessions:
@@ -81,7 +81,7 @@ func (w *Worker) take(m word) {
 		return
 	case sayNone:
 		if m.Name == "" {
-			p.lacks(m.Part)
+			p.noteEnded(m.Part)
 		}
 		p.tellAwaited(m.Name, errNoneThere)
 	case sayFinish:

@@ -144,7 +144,6 @@ type workerEstate struct {
 	*Frozen
 	w     *Worker
 	state []byte
-	table descriptorTable
 }
 
 // freeze stops the worker. The front sends it no sessions meanwhile.
@@ -153,7 +152,7 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &workerEstate{Frozen: f, w: w, table: descriptorTable{slices.Clone(f.fds)}}
+	e := &workerEstate{Frozen: f, w: w}
 	if err := e.describe(); err != nil {
 		f.Thaw()
 		return nil, err
@@ -163,14 +162,13 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 
 func (e *workerEstate) describe() error {
 	p := e.w.p
-	fd, err := p.line.descriptor()
-	if err != nil {
+	s := workerState{node: e.Frozen.state, descriptors: len(e.table.fds), part: p.id}
+	var err error
+	if s.line, err = e.table.addOf(p.line.descriptor); err != nil {
 		return err
 	}
-	s := workerState{node: e.Frozen.state, descriptors: len(e.Frozen.fds), part: p.id}
-	s.line = e.table.place(fd)
 	if p.roll != nil {
-		s.roll = e.table.place(p.roll.descriptor()) + 1
+		s.roll = placeOf(e.table.add(p.roll.descriptor()))
 	}
 	e.w.mu.Lock()
 	s.work, err = e.table.words(e.w.work)
@@ -230,8 +228,7 @@ func (e *workerEstate) describe() error {
 	return err
 }
 
-func (e *workerEstate) State() []byte      { return e.state }
-func (e *workerEstate) Descriptors() []int { return slices.Clone(e.table.fds) }
+func (e *workerEstate) State() []byte { return e.state }
 
 // Release ends the worker in this process.
 func (e *workerEstate) Release() error {
@@ -329,7 +326,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	}
 	setup := func(n *Node) error {
 		err := n.setup()
-		w.p.settle()
+		w.p.endSetup()
 		return err
 	}
 	h.staged, err = restore(h.cfg, s.node, node, successor{first: first, setup: setup, parts: true})

@@ -241,7 +241,7 @@ func TestProcessOfWorkerApart(t *testing.T) {
 	require.Equal(t, n.far, m.From)
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
 	linked = async(func() (int, error) { return 0, b.Link(patience(t), n.far) })
-	n.part.lacks(2)
+	n.part.noteEnded(2)
 	require.NoError(t, arrives(t, linked, "the link").err)
 	m, err = b.Receive(patience(t))
 	require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"time"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -84,43 +83,31 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 		if err != nil {
 			continue
 		}
-		serve := w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
-		if serve != nil && !w.shakeHere(serve, func() { w.receiveSessions(ctx, r, ended) }) {
+		o := w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+		if o != nil && !w.shake(o, func() { w.receiveSessions(ctx, r, ended) }) {
 			return
 		}
 	}
 }
 
-// shakeHere holds a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on, else next does so in
-// its place.
-func (w *Worker) shakeHere(serve, next func()) (goOn bool) {
-	l := w.inlet
-	if !l.quick.Load() {
-		w.wg.Go(func() {
-			began := time.Now()
-			serve()
-			if time.Since(began) < quickHandshake {
-				l.quick.Store(true)
-			}
-		})
+// shake holds a handshake, on this goroutine if the last one was quick. It reports whether the caller is to go on, else next does so in its
+// place.
+func (w *Worker) shake(o *opening, next func()) (goOn bool) {
+	shake := func() { o.shake() }
+	if w.pace.slow.Load() {
+		w.wg.Go(func() { w.pace.beside(shake) })
 		return true
 	}
 	w.wg.Add(1)
-	relief := time.AfterFunc(quickHandshake, func() {
-		defer w.wg.Done()
-		l.quick.Store(false) // now: the next ones are not to be held up by as much each
-		next()
-	})
-	serve()
-	if relief.Stop() {
+	goOn = w.pace.here(shake, func() { defer w.wg.Done(); next() })
+	if goOn { // next is not called
 		w.wg.Done()
-		return true
 	}
-	return false
+	return goOn
 }
 
-// session takes a socket whose first packet the front has read; what it returns, if anything, does the handshake, and must be called.
-func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func()) {
+// session takes a socket whose first packet the front has read; nil if that has failed.
+func (w *Worker) session(fd int, plugin string, state, data []byte) *opening {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
 	tr, s, err := w.open(fd, plugin, state)
@@ -134,11 +121,9 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func(
 		h.over(true)
 		return nil
 	}
-	l := w.inletOf(tr)
-	ctx, e := l.admit()
-	order := n.arrivals.Add(1)
-	n.shaking.enter()
-	return func() { l.handshake(ctx, e, s, order, h) }
+	o := n.admit(w.taking, tr, s)
+	o.stake = h
+	return o
 }
 
 // open makes a stream of a socket that has come; 0 is one that was lost on its way.
@@ -155,26 +140,6 @@ func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport,
 		err = errors.Join(err, closeDescriptor(fd))
 	}
 	return tr, s, err
-}
-
-// inletOf is what counts the handshakes over a transport: w.inlet, and one for each further plug-in.
-func (w *Worker) inletOf(tr transport.Transport) *Listener {
-	first := w.inlet
-	if tr.Name() == first.tr.Name() {
-		return first
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	l := w.further[tr.Name()]
-	if l == nil {
-		l = &Listener{n: w.n, tr: tr, ctx: first.ctx, end: first.end}
-		l.serves.Store(true)
-		if w.further == nil {
-			w.further = map[string]*Listener{}
-		}
-		w.further[tr.Name()] = l
-	}
-	return l
 }
 
 func (w *Worker) closeInlets() {

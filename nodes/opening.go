@@ -1,0 +1,148 @@
+package nodes
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Openings are the handshakes in progress that peers have started, over whichever listener.
+type openings struct {
+	mu   sync.Mutex
+	list list.List // *opening, oldest first
+}
+
+// An opening is one of them.
+type opening struct {
+	n      *Node
+	tr     transport.Transport
+	s      *transport.Stream
+	from   *Listener // nil: the front's, in a worker
+	stake  *stake    // what the front counts it by, in a worker
+	order  uint64    // later ones have higher numbers
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	at     *list.Element // its place among the others
+	spoke  bool
+}
+
+// errCrowded is why a handshake is given up for a newer one.
+var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)")
+
+// admit makes room for the handshake of a stream that has been accepted. It ends with ctx. shake, or refuse, must be called.
+func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
+	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1)}
+	o.ctx, o.cancel = context.WithCancelCause(ctx)
+	n.shaking.enter()
+	all := &n.openings
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.list.Len() >= n.cfg.MaxHandshakes {
+		oldest := all.list.Front()
+		for e := oldest; e != nil; e = e.Next() {
+			if !e.Value.(*opening).spoke {
+				oldest = e
+				break
+			}
+		}
+		oldest.Value.(*opening).cancel(errCrowded)
+		all.list.Remove(oldest)
+	}
+	o.at = all.list.PushBack(o)
+	return o
+}
+
+// end takes the opening off the list.
+func (o *opening) end() {
+	o.n.openings.mu.Lock()
+	o.cancel(nil)
+	o.n.openings.list.Remove(o.at)
+	o.n.openings.mu.Unlock()
+	o.n.shaking.leave()
+}
+
+// refuse is shake where the node has ended.
+func (o *opening) refuse() {
+	o.end()
+	_ = o.s.Close()
+}
+
+// heard notes that the peer is not silent.
+func (o *opening) heard() {
+	o.n.openings.mu.Lock()
+	defer o.n.openings.mu.Unlock()
+	o.spoke = true
+}
+
+// shake makes a connection of the stream; nil where that has failed, or a worker has it.
+func (o *opening) shake() *Conn {
+	n := o.n
+	ctx, cancel := context.WithTimeoutCause(o.ctx, n.cfg.HandshakeTimeout, errTimeout)
+	defer cancel()
+	ctx, supersede := context.WithCancelCause(ctx)
+	defer supersede(nil)
+	a := &attempt{order: o.order, cancel: supersede, stake: o.stake}
+	c, err := n.outlast(ctx, o.tr, func(opened func(*transport.Stream)) (*Conn, error) {
+		opened(o.s)
+		return o.handshake(ctx, a)
+	})
+	n.dropAttempt(a)
+	if err != nil {
+		o.stake.over(true)
+	}
+	o.end()
+	if err != nil {
+		err = errors.Join(err, quietly(o.s.Close()))
+		n.stats.handshakesFailed.Add(1)
+		n.log.Warn("handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
+		if n.cfg.HandshakeFailed != nil {
+			n.cfg.HandshakeFailed(o.s.RemoteAddr(), err)
+		}
+		return nil
+	}
+	return c
+}
+
+func (o *opening) handshake(ctx context.Context, a *attempt) (*Conn, error) {
+	n := o.n
+	if n.front != nil {
+		return nil, n.front.dispatch(ctx, o.from, o.s, o.heard)
+	}
+	p, err := n.respond(ctx, o.s, a, o.heard)
+	if err != nil {
+		return nil, err
+	}
+	return n.establish(ctx, o.tr, o.s, p, false, a)
+}
+
+// quickHandshake is how long a handshake may keep the goroutine that accepts. To wake another one for it takes a good part of the time of
+// most.
+const quickHandshake = time.Millisecond
+
+// A pace says whether a handshake is done on the goroutine that accepts, as after a quick one, or beside it.
+type pace struct{ slow atomic.Bool }
+
+// here does a handshake on the goroutine that accepts. If it is not quick, next accepts from then on, on another goroutine, and the caller
+// is not to go on.
+func (p *pace) here(shake, next func()) (goOn bool) {
+	relief := time.AfterFunc(quickHandshake, func() {
+		p.slow.Store(true) // now: the next ones are not to be held up by as much each
+		next()
+	})
+	shake()
+	return relief.Stop()
+}
+
+// beside does a handshake on another goroutine, which is the caller's.
+func (p *pace) beside(shake func()) {
+	began := time.Now()
+	shake()
+	if time.Since(began) < quickHandshake {
+		p.slow.Store(false)
+	}
+}
