@@ -53,12 +53,16 @@ func managed(sockets int, flags ...string) []string {
 	return append([]string{"/bin/sh", "-c", script, program}, flags...)
 }
 
-// A socket that the service manager has opened is used, and stays in use.
+// A socket that the service manager has opened is used, by one process or by a front, over each transport, and stays in use.
 func TestActivated(t *testing.T) {
+	certs := filepath.Join(t.TempDir(), "tls")
+	require.Equal(t, exitOK, execute(t, nil, "certs", certs).code)
 	for name, flags := range map[string][]string{
-		"tcp": {"--transport", "tcp"},
+		"tcp":  {"--transport", "tcp"},
+		"tls":  {"--transport", "tls", "--tls-optfile", filepath.Join(certs, "ssl_dist.conf")},
+		"unix": {"--transport", "unix"},
 	} {
-		for _, workers := range []string{"0"} {
+		for _, workers := range []string{"0", "2"} {
 			t.Run(name+", workers "+workers, func(t *testing.T) {
 				w := newWorld(t, 0)
 				network, address := "tcp", "127.0.0.1:0"
