@@ -48,7 +48,11 @@ come and go late, and in odd pieces, but none is changed or lost.
 
 --takeover goes on as the node of that name which runs already, in another process of the same user: connections, mailboxes and the
 name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
-cnode-demo upgrade. Under systemd, sockets that it has opened are used (LISTEN_FDS), and it is told when the node is ready.
+cnode-demo upgrade.
+
+Under systemd, which is told when the node is ready, sockets that it has opened are used (LISTEN_FDS): the first in place of what --listen
+says, those that follow for --also, in the same order and at the same addresses. Where there are fewer, serve opens the rest. One that does
+not fit, by its kind or its address, or that is too many ends serve before it is ready (exit 1).
 
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.

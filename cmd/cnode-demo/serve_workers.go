@@ -93,7 +93,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 	c.crew = &succeeding{done: make(chan struct{})}
 	if ch == nil {
 		close(c.crew.done)
-		if cfg.Node.Transport, err = activated(cfg.Node.Transport); err != nil {
+		if err = o.activated(&cfg.Node); err != nil {
 			return nil, nil, err
 		}
 		f, err := nodes.StartFront(ctx, cfg)

@@ -82,7 +82,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 	}
 	c := newControl(o, cfg, stateFeature)
 	if ch == nil {
-		if cfg.Transport, err = activated(cfg.Transport); err != nil {
+		if err = o.activated(&cfg); err != nil {
 			return nil, nil, err
 		}
 		n, err := nodes.New(cfg)
@@ -179,18 +179,20 @@ func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) erro
 
 // serves tells whether a listener is the one asked for; any port will do where none is given.
 func serves(at nodes.Endpoint, l *nodes.Listener) bool {
-	if at.Transport.Name() != l.Transport().Name() {
-		return false
+	return at.Transport.Name() == l.Transport().Name() && (at.Addr == nil || reaches(at.Addr, l.Addr()))
+}
+
+// reaches tells whether an address is the one asked for; any port will do where none is given.
+func reaches(asked, has transport.Addr) bool {
+	if has == nil || asked.String() == has.String() {
+		return has != nil
 	}
-	if at.Addr == nil || at.Addr.String() == l.Addr().String() {
-		return true
-	}
-	want, err := transport.AddrPort(at.Addr)
+	want, err := transport.AddrPort(asked)
 	if err != nil || want.Port() != 0 {
 		return false
 	}
-	has, err := transport.AddrPort(l.Addr())
-	return err == nil && has.Addr() == want.Addr()
+	at, err := transport.AddrPort(has)
+	return err == nil && at.Addr() == want.Addr()
 }
 
 // An heir makes a node, or a front, of what the process before has.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -70,6 +71,15 @@ func TestTourAlone(t *testing.T) {
 		"->  {nodedown,'bob@127.0.0.1'}\n", "cnode-demo serve --name",
 	} {
 		require.Contains(t, r.out, want)
+	}
+	for _, told := range []string{ // by which processes, twice
+		`lived in this process, number (\d+), and alice was connected to her\. Then a new process began,\n +number (\d+), and got carol`,
+		`its keys went along with its socket, from process (\d+) to (\d+),`,
+	} {
+		m := regexp.MustCompile(`(?s)` + told + `.*?\n[^\n]*cnode, pid, \[\]\)[^\n]* (\d+), later (\d+)\n`).FindStringSubmatch(r.out)
+		require.Len(t, m, 5, "%s: not in\n%s", told, r.out)
+		require.NotEqual(t, m[1], m[2])
+		require.Equal(t, m[1:3], m[3:], "those that have answered")
 	}
 	lines := strings.Count(r.out, "\n")
 	require.True(t, 30 <= lines && lines <= 66, "%d lines", lines)

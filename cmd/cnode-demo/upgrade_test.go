@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +20,6 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
 )
@@ -31,6 +29,7 @@ type successive struct {
 	w     *world
 	cmd   *exec.Cmd
 	name  string
+	place string
 	lines chan string
 	ended chan struct{}
 }
@@ -72,6 +71,7 @@ func (s *successive) ready() (name string) {
 		parts := words(line)
 		require.Len(s.w.t, parts, 3, line)
 		require.Equal(s.w.t, "ready", parts[0])
+		s.place = parts[2]
 		return parts[1]
 	case <-time.After(waitLimit):
 		s.w.t.Fatal("serve has not said that it is ready")
@@ -344,29 +344,4 @@ func TestTakeover(t *testing.T) {
 	pid := next.upgrade(next.cmd.Process.Pid) // with its own arguments, --takeover among them
 	next.exits()
 	require.Equal(t, pid, servedBy(t, c))
-}
-
-// What carries connections is what is below: nobody has to be ready for callbacks that do not come back.
-func TestReadyIsPrompt(t *testing.T) {
-	require.True(t, transport.Prompt(&ready{Transport: transport.TCP()}))
-}
-
-// A socket that the service manager has opened is used.
-func TestActivated(t *testing.T) {
-	w := newWorld(t, 0)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	f, err := l.(*net.TCPListener).File()
-	require.NoError(t, err)
-	defer f.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	s := w.successive([]*os.File{f}, "/bin/sh", "-c", fmt.Sprintf(`LISTEN_PID=$$ LISTEN_FDS=1 exec "%s" serve --name up@127.0.0.1`, program))
-	require.Contains(t, w.succeed("names"), "name up at port "+port+"\n")
-	_, c := dialed(t, w, s.name)
-	pid := s.upgrade(s.cmd.Process.Pid)
-	require.Equal(t, pid, servedBy(t, c))
-	require.Contains(t, w.succeed("names"), "name up at port "+port+"\n")
-	require.Equal(t, "pong\n", w.succeed("ping", s.name))
 }

@@ -39,8 +39,8 @@
 //	 + descriptor       └───────────────────────── H = 24 + L + R bytes ─────────────────────────────────┘ 1 ≤ D ≤ 65535
 //
 // Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one system. There is no sign of a boundary:
-// after an error on either side the connection is of no more use. The forwarder never waits, because it has clients to serve; the receiver
-// waits for the rest of a session only so long.
+// after part of a session the connection is of no more use, and after an error of the receiver. The forwarder never waits, because it has
+// clients to serve, and stays connected where it could send nothing of a session; the receiver waits for the rest of one only so long.
 //
 // # Messages with an attachment: MessageConn
 //

@@ -123,10 +123,10 @@ func (f *Forwarder) Close() error {
 }
 
 // Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
-// It does not wait. Where nothing has gone out the Forwarder stays as it is: EINVAL for a session that cannot be, EBADF for a descriptor
-// that is not open, ENOTCONN without a connection, EAGAIN if the receiver has no room. An error with part of the session on the connection,
-// transport.ErrPoisoned and EAGAIN as a rule, closes it, and so does EPIPE, when the receiver is gone: Push is refused until the next
-// Connect.
+// It does not wait. After an error that comes before the first byte is out the Forwarder is still connected, and the same session may be
+// pushed again: EINVAL for one that cannot be, EBADF for a descriptor that is not open, EAGAIN if the receiver has no room. Two errors close
+// the connection: one with part of the session out, transport.ErrPoisoned and EAGAIN as a rule, and EPIPE or ECONNRESET, when the receiver
+// is gone. From then on until Connect has succeeded, as without a connection, Push is ENOTCONN, and it names the error that closed it.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -290,6 +291,48 @@ func TestForwarderNeverWaits(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, r.Close())
 	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EPIPE)
+}
+
+// A session of which nothing could be sent leaves the Forwarder connected; a receiver that is gone does not.
+func TestForwarderStaysConnected(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("a stream with room for a part takes that part elsewhere, even of little")
+	}
+	noLeak(t)
+	f, r := sessions(t, nil)
+	fd, h := v4(t)
+	var s Session
+	pushed := 0
+	arrive := func() {
+		for ; pushed > 0; pushed-- {
+			require.NoError(t, r.Receive(soon(t), &s))
+			require.Equal(t, []byte("x"), s.Data)
+			require.NoError(t, s.Close())
+		}
+	}
+	never := Header{Family: -1}
+	for range 2 {
+		require.ErrorIs(t, f.Push(fd, never, []byte("x")), syscall.EINVAL)
+		require.ErrorIs(t, f.Push(-1, h, []byte("x")), syscall.EINVAL)
+		require.ErrorIs(t, f.Push(1<<30, h, []byte("x")), syscall.EBADF)
+		var err error
+		for ; err == nil; pushed++ {
+			err = f.Push(fd, h, []byte("x"))
+		}
+		pushed--
+		require.ErrorIs(t, err, syscall.EAGAIN)
+		require.NotErrorIs(t, err, transport.ErrPoisoned)
+		require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EAGAIN, "and not ENOTCONN")
+		arrive()
+		require.NoError(t, f.Push(fd, h, []byte("x")))
+		pushed++
+		arrive()
+	}
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.EPIPE)
+	err := f.Push(fd, h, []byte("x"))
+	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.ErrorIs(t, err, syscall.EPIPE, "and says since when")
 }
 
 func TestForwarderPaths(t *testing.T) {
