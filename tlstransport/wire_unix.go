@@ -57,21 +57,15 @@ func adoptWire(tcp *transport.Callbacks[int], sock int, polls *polls) (*wire, er
 // importWire makes a wire of a descriptor that came from another process. It owns fd on success only, and then closes that number: its own
 // is a duplicate, so that a failure half-way leaves the original alone.
 func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polls *polls) (*wire, error) {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return nil, os.NewSyscallError("getsockopt SO_TYPE", err)
+	if _, err := tcp.Import(nil, fd, nil); err != nil { // which looks at it, and takes nothing
+		return nil, err
 	}
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	switch {
-	case kind != unix.SOCK_STREAM || err != nil:
-		return nil, fmt.Errorf("descriptor %d is not a socket of streams: %w", fd, syscall.EINVAL)
+	case err != nil:
+		return nil, os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
 	case (listens != 0) != listening:
 		return nil, fmt.Errorf("descriptor %d listens: %t; its state says %t: %w", fd, listens != 0, listening, syscall.EINVAL)
-	}
-	if !listening {
-		if _, err := unix.Getpeername(fd); err != nil {
-			return nil, os.NewSyscallError("getpeername", err)
-		}
 	}
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

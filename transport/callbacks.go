@@ -93,6 +93,8 @@ type Callbacks[C any] struct {
 	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener). It
 	// owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
 	Import func(setup any, fd int, state []byte) (C, error)
+	// importAs is Import where it is known what the descriptor has to be, for this package's own plug-ins: their Import takes either.
+	importAs func(fd int, listener bool) (C, error)
 	// Release frees c and its descriptor without a byte, an alert or a shutdown on the connection. Optional: nil means Close, which has to
 	// keep to that as well where there is an Import.
 	Release func(c C) error

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"errors"
 	"time"
 	"unsafe"
@@ -110,25 +111,44 @@ func peerAddrFD(fd int) (Addr, error)  { return nameFD(unix.SYS_GETPEERNAME, fd)
 // nameFD asks for one end of a socket; nil for families other than inet and UNIX. x/sys would ask for the protocol as well.
 func nameFD(trap uintptr, fd int) (Addr, error) {
 	var name [unix.SizeofSockaddrAny]byte
-	size := uint32(len(name))
-	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	size, errno := rawNameFD(trap, fd, &name)
 	if errno != 0 {
 		return nil, errno
 	}
-	a, err := ParseSockaddr(name[:min(int(size), len(name))])
+	a, err := ParseSockaddr(name[:size])
 	if errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil, nil
 	}
 	return a, err
 }
 
+func rawNameFD(trap uintptr, fd int, name *[unix.SizeofSockaddrAny]byte) (int, unix.Errno) {
+	size := uint32(len(name))
+	_, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(&size)))
+	return min(int(size), len(name)), errno
+}
+
+func localFamilyFD(fd int) (int, error) { return familyFD(unix.SYS_GETSOCKNAME, fd) }
+func peerFamilyFD(fd int) (int, error)  { return familyFD(unix.SYS_GETPEERNAME, fd) }
+
+// familyFD is nameFD for no more than the family, whatever that is.
+func familyFD(trap uintptr, fd int) (int, error) {
+	var name [unix.SizeofSockaddrAny]byte
+	if _, errno := rawNameFD(trap, fd, &name); errno != 0 {
+		return 0, errno
+	}
+	return int(binary.NativeEndian.Uint16(name[:])), nil
+}
+
 // hasPeer reports whether a socket is connected.
 func hasPeer(fd int) bool {
 	var name [unix.SizeofSockaddrAny]byte
-	size := uint32(len(name))
-	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+	_, errno := rawNameFD(unix.SYS_GETPEERNAME, fd, &name)
 	return errno == 0
 }
+
+// brokenEvents tell a connection that has ended, which has an error, from a socket that has never been one.
+const brokenEvents = unix.POLLERR
 
 func isSocket(fd int) bool {
 	_, err := getOption(fd, unix.SOL_SOCKET, unix.SO_TYPE)

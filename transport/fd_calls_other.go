@@ -40,6 +40,25 @@ func peerAddrFD(fd int) (Addr, error) {
 	return FromSockaddr(sa), nil
 }
 
+func localFamilyFD(fd int) (int, error) { return familyOf(unix.Getsockname(fd)) }
+func peerFamilyFD(fd int) (int, error)  { return familyOf(unix.Getpeername(fd)) }
+
+// familyOf is the family of a name; AF_UNSPEC for one of those that x/sys does not know.
+func familyOf(name unix.Sockaddr, err error) (int, error) {
+	switch name.(type) {
+	case *unix.SockaddrInet4:
+		return unix.AF_INET, err
+	case *unix.SockaddrInet6:
+		return unix.AF_INET6, err
+	case *unix.SockaddrUnix:
+		return unix.AF_UNIX, err
+	}
+	return unix.AF_UNSPEC, err
+}
+
+// brokenEvents tell a connection that has ended from a socket that has never been one.
+const brokenEvents = unix.POLLERR | unix.POLLHUP
+
 // hasPeer reports whether a socket is connected.
 func hasPeer(fd int) bool {
 	_, err := unix.Getpeername(fd)

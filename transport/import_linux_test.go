@@ -118,3 +118,37 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 	require.ErrorIs(t, err, ErrContract)
 	require.NoError(t, unix.Close(dup))
 }
+
+// Also a connection that its peer has reset comes along: whoever reads it finds that out. Others come with it.
+func TestImportReset(t *testing.T) {
+	for name, tr := range map[string]Transport{"tcp": TCP(), "of the same callbacks": made(t, TCPCallbacks())} {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, tr, loopback())
+			fd := duplicate(t, s)
+			abortive(c.car)
+			require.NoError(t, c.Close())
+			awaitEvent(t, fd)
+			moved, err := tr.Import(fd, nil)
+			require.NoError(t, err)
+			require.NoError(t, s.Release())
+			_, err = moved.Read(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+			require.NoError(t, moved.Close())
+		})
+	}
+}
+
+// awaitEvent waits for something to read, or the end.
+func awaitEvent(t *testing.T, fd int) {
+	t.Helper()
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(p, 10_000)
+		if err == unix.EINTR {
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		return
+	}
+}

@@ -85,21 +85,6 @@ func TestMoveListener(t *testing.T) {
 	}
 }
 
-// What Import makes of a descriptor that it cannot use stays the caller's.
-func TestMoveBadDescriptor(t *testing.T) {
-	_, err := TCP().Import(1<<20, nil)
-	require.ErrorIs(t, err, ErrContract)
-	var p [2]int
-	require.NoError(t, unix.Pipe(p[:]))
-	defer unix.Close(p[1])
-	s, err := TCP().Import(p[0], nil)
-	if err == nil {
-		require.NoError(t, s.Close())
-	} else {
-		require.NoError(t, unix.Close(p[0]), "it is still ours")
-	}
-}
-
 // The hooks of TCP switch keep-alive on, as the C library's do.
 func TestKeepAlive(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())

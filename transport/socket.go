@@ -23,7 +23,7 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
-	given  bool    // the descriptor came from elsewhere, to Import
+	given  bool    // the descriptor came from elsewhere, to Import: others may share it, and its mode
 	fd     int     // the plug-in's descriptor, -1: none
 	wait   watch   // without FullImpl: where the SDK waits
 	poller *poller // shared with the Transport's other sockets
@@ -104,9 +104,6 @@ func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 
 func (s *socket[C]) waitsItself() bool { return s.full }
 
-// ours says that the descriptor is a fresh socket of one of this package's own plug-ins, about which nothing has to be asked.
-func (s *socket[C]) ours() bool { return s.prompt && !s.given }
-
 // own takes the plug-in's descriptor under the SDK's waiting (without FullImpl), or just learns it.
 func (s *socket[C]) own() error {
 	fd, err := s.getFD(s.guard)
@@ -117,7 +114,7 @@ func (s *socket[C]) own() error {
 	if s.full {
 		return nil
 	}
-	return setNonblock(fd, s.ours())
+	return setNonblock(fd, s.prompt && !s.given)
 }
 
 // ready makes a connected or listening socket usable; polls says that its reader may poll.
@@ -133,7 +130,7 @@ func (s *socket[C]) ready(polls bool) error {
 		return nil
 	}
 	var err error
-	s.wait, err = newWatch(s.fd, canPoll && polls, s.ours())
+	s.wait, err = newWatch(s.fd, canPoll && polls, s.prompt)
 	return err
 }
 
@@ -146,7 +143,7 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 		return -1, nil
 	case err != nil:
 		return -1, err
-	case !s.ours() && !isDescriptor(fd):
+	case !s.prompt && !isDescriptor(fd): // those of this package's own plug-ins are known to be sockets
 		return -1, contractError("GetFD", "%d is not an open descriptor", fd)
 	}
 	return fd, nil

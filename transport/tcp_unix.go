@@ -64,8 +64,12 @@ func TCPCallbacks() Callbacks[int] {
 		GetFD:                     func(fd int) (int, error) { return fd, nil },
 		CloseWrite:                func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) },
 		LocalAddr:                 localAddrFD,
-		Import:                    func(_ any, fd int, _ []byte) (int, error) { return fd, nil },
-		Release:                   closeSocket, // closing a duplicate of a descriptor says nothing on the wire
+		Import: func(_ any, fd int, _ []byte) (int, error) {
+			_, err := checkImported(fd, inetFamily)
+			return fd, err
+		},
+		importAs: func(fd int, listener bool) (int, error) { return fd, checkRole(fd, inetFamily, listener) },
+		Release:  closeSocket, // closing a duplicate of a descriptor says nothing on the wire
 	}
 }
 

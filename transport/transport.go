@@ -159,7 +159,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 }
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state, true)
+	s, err := p.adopt(fd, state, false, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -179,7 +179,7 @@ func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
 }
 
 func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
-	s, err := p.adopt(fd, state, false)
+	s, err := p.adopt(fd, state, false, false)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -187,7 +187,7 @@ func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {
-	s, err := p.adopt(fd, nil, true)
+	s, err := p.adopt(fd, nil, true, true)
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
@@ -211,7 +211,7 @@ func (p *plugin[C]) open(addr Addr) (*socket[C], error) {
 // adopt makes a socket of a descriptor, with what it needs for sleeping if sleeps. It owns fd on success only: the plug-in gets a
 // duplicate, for its socket has to be freed when something fails behind Import. This package's own plug-ins get fd itself, as there is no
 // more to free; so do others where there are no duplicates.
-func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err error) {
+func (p *plugin[C]) adopt(fd int, state []byte, listener, sleeps bool) (_ *socket[C], err error) {
 	if p.cb.Import == nil {
 		return nil, fmt.Errorf("the plug-in has no Import: %w", errors.ErrUnsupported)
 	}
@@ -223,7 +223,11 @@ func (p *plugin[C]) adopt(fd int, state []byte, sleeps bool) (_ *socket[C], err 
 	}
 	s := newSocket(p.cb, p.prompt, p.poller)
 	s.given = true
-	if err = s.guard("Import", func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }); err != nil {
+	take := func() (err error) { s.c, err = p.cb.Import(p.setup, own, state); return err }
+	if p.prompt {
+		take = func() (err error) { s.c, err = p.cb.importAs(own, listener); return err }
+	}
+	if err = s.guard("Import", take); err != nil {
 		if own != fd {
 			err = errors.Join(err, takeBack(own, fd))
 		}

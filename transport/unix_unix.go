@@ -73,15 +73,28 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 		CloseWrite:                func(u *UnixSocket) error { return unix.Shutdown(u.fd, unix.SHUT_WR) },
 		LocalAddr:                 func(u *UnixSocket) (Addr, error) { return localAddrFD(u.fd) },
 		Import: func(_ any, fd int, _ []byte) (*UnixSocket, error) {
-			u := &UnixSocket{fd: fd}
-			listening, err := getOption(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if err == nil && listening != 0 {
-				u.file.Store(fileAt(mustAddr(localAddrFD(fd))))
+			listening, err := checkImported(fd, unixFamily)
+			if err != nil {
+				return nil, err
 			}
-			return u, nil
+			return importUnix(fd, listening), nil
+		},
+		importAs: func(fd int, listener bool) (*UnixSocket, error) {
+			if err := checkRole(fd, unixFamily, listener); err != nil {
+				return nil, err
+			}
+			return importUnix(fd, listener), nil
 		},
 		Release: func(u *UnixSocket) error { return closeFD(u.fd) },
 	}
+}
+
+func importUnix(fd int, listens bool) *UnixSocket {
+	u := &UnixSocket{fd: fd}
+	if listens {
+		u.file.Store(fileAt(mustAddr(localAddrFD(fd))))
+	}
+	return u
 }
 
 func mustAddr(a Addr, err error) Addr {

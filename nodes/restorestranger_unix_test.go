@@ -1,0 +1,62 @@
+//go:build unix
+
+package nodes
+
+import (
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A node whose descriptors are not what its state says is not restored, so the process before goes on; and the word for it is not that the
+// plug-in is at fault.
+func TestUpgradeStrangeDescriptor(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	n := w.started("front")
+	_, err := peer.Connect(w.ctx(), "front@test")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	fds := f.Descriptors()
+	require.Len(t, fds, 2)
+	for what, give := range map[string]func(right int) int{
+		"a pipe": func(int) int {
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			defer w.Close()
+			defer r.Close()
+			return duplicates(t, []int{int(r.Fd())})[0]
+		},
+		"an unconnected socket": func(int) int {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+			require.NoError(t, err)
+			return fd
+		},
+		"a UDP socket": func(int) int {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+			require.NoError(t, err)
+			return fd
+		},
+		"the other one": func(right int) int { return duplicates(t, []int{fds[0] + fds[1] - right})[0] },
+	} {
+		for i := range fds {
+			given := duplicates(t, fds)
+			require.NoError(t, unix.Close(given[i]))
+			given[i] = give(fds[i])
+			_, err := Restore(again(n), f.State(), given)
+			var errno syscall.Errno
+			require.ErrorAs(t, err, &errno, "%s in the place of descriptor %d", what, i)
+			require.NotErrorIs(t, err, transport.ErrContract, what)
+		}
+	}
+	f.Thaw()
+	_, err = peer.RPC(w.ctx(), "front@test", "m", "f")
+	require.ErrorContains(t, err, "undef")
+}
