@@ -43,7 +43,10 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 	cb := transport.TCPCallbacks()
 	well := cb
 	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { j.write("bytes"); return well.Read(fd, p, tmo) }
-	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { j.write("bytes"); return well.Write(fd, p, tmo) }
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		j.write("bytes")
+		return well.Write(fd, p, tmo)
+	}
 	cb.Writev = nil // so that Write gets all
 	cb.HandshakePacketHeaderSize = func(fd int) (int, error) { j.write("size"); return well.HandshakePacketHeaderSize(fd) }
 	cb.ConnectHandshakeComplete = func(int) error { j.write("connected"); return nil }
