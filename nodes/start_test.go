@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,6 +59,30 @@ func TestNewCookie(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
 	_, err = New(Config{Name: "a@b"})
 	require.ErrorContains(t, err, "empty")
+}
+
+// The zero Config: a hidden node with a dynamic name on the short host name, the cookie of the file, over TCP, found through the port
+// mapper. The numbers are those of OTP, where it has them.
+func TestZeroConfig(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret"), 0o600))
+	n, err := New(Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	require.Empty(t, n.Name())
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	short, _, _ := strings.Cut(host, ".")
+	require.Equal(t, short, n.cfg.Host)
+	require.Equal(t, "secret", n.cfg.Cookie)
+	require.Equal(t, transport.TCP().Name(), n.cfg.Transport.Name())
+	require.Equal(t, &PortMapper{}, n.cfg.Resolver)
+	require.Equal(t, dist.FlagsDefault, n.cfg.Flags)
+	require.False(t, n.cfg.Flags.Has(dist.FlagPublished))
+	require.Equal(t, 7*time.Second, n.cfg.HandshakeTimeout)
+	require.Equal(t, 15*time.Second, n.cfg.TickInterval)
 }
 
 func TestStart(t *testing.T) {

@@ -165,6 +165,7 @@ func pollingOf(t testing.TB, tr Transport) time.Duration {
 
 // The limit reaches the transport at the bottom; the one that it was made of keeps its own.
 func TestWithPolling(t *testing.T) {
+	require.Positive(t, DefaultPolling, "polling is on")
 	for name, over := range map[string]func(tr Transport) Transport{
 		"nothing": func(tr Transport) Transport { return tr },
 		"trace":   func(tr Transport) Transport { return Trace(tr, TraceOptions{}) },

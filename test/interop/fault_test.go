@@ -29,13 +29,22 @@ func TestFaultyStreams(t *testing.T) {
 		} else if testing.Short() {
 			seeds = 3
 		}
+		ran, late := 0, map[transport.FaultSide]bool{}
 		for seed := range seeds {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				var faults atomic.Int64
 				o := transport.GentleFaults(seed)
-				o.Done = func(transport.FaultEvent) { faults.Add(1) }
-				// The handshake is cut at random places in any case; every fourth time it goes byte by byte, each of them late.
-				if seed%4 == 0 {
+				side := []transport.FaultSide{transport.FaultAccepted, transport.FaultConnected}[seed%2] // Erlang connects, or we do
+				o.Done = func(e transport.FaultEvent) {
+					faults.Add(1)
+					if e.Side != side {
+						t.Errorf("%v: this is the other side's handshake", e)
+					}
+				}
+				// The handshake is cut at random places in any case; of eight it goes byte by byte in two, one a side, each byte late.
+				ran++
+				if seed%8 < 2 {
+					late[side] = true
 					for i := range int64(150) {
 						for _, write := range []bool{false, true} {
 							o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
@@ -46,12 +55,15 @@ func TestFaultyStreams(t *testing.T) {
 				cfg := config(port)
 				cfg.Transport = transport.Fault(transport.TCP(), o)
 				m := &meeting{erl: erl, n: startNode(t, cfg)}
-				if seed%2 == 0 { // else we connect
+				if side == transport.FaultAccepted {
 					m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
 				}
 				mainConversations(t, m)
 				require.Greater(t, faults.Load(), int64(50))
 			})
+		}
+		if ran > 2 { // else -run has chosen
+			require.Len(t, late, 2, "sides whose handshakes went byte by byte")
 		}
 	})
 }

@@ -1,0 +1,82 @@
+//go:build unix
+
+package nodes
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A journal is what a node asks of its plug-in's connections, in order; bytes count once for however many calls in a row.
+type journal struct {
+	mu      sync.Mutex
+	entries []string
+}
+
+func (j *journal) write(entry string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if entry != "bytes" || len(j.entries) == 0 || j.entries[len(j.entries)-1] != entry {
+		j.entries = append(j.entries, entry)
+	}
+}
+
+// handshake is what came until bytes followed the hook.
+func (j *journal) handshake() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	entries := slices.Clone(j.entries)
+	if n := len(entries); n > 3 && entries[n-1] == "bytes" {
+		return entries[:n-1]
+	}
+	return entries
+}
+
+// transport is the TCP one, whose callbacks are noted.
+func (j *journal) transport(t *testing.T) transport.Transport {
+	cb := transport.TCPCallbacks()
+	well := cb
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { j.write("bytes"); return well.Read(fd, p, tmo) }
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		j.write("bytes")
+		return well.Write(fd, p, tmo)
+	}
+	cb.Writev = nil // so that Write gets all
+	cb.HandshakePacketHeaderSize = func(fd int) (int, error) { j.write("size"); return well.HandshakePacketHeaderSize(fd) }
+	cb.ConnectHandshakeComplete = func(int) error { j.write("connected"); return nil }
+	cb.AcceptHandshakeComplete = func(int) error { j.write("accepted"); return nil }
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	return tr
+}
+
+// A plug-in is asked for the header's size once, before the first byte, and each side's hook is called once, when the handshake has
+// succeeded: not at all where it fails.
+func TestHandshakeHooks(t *testing.T) {
+	for _, cookie := range []string{"secret", "wrong"} {
+		t.Run("cookie "+cookie, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			var ours, theirs journal
+			a := w.started("alice", func(cfg *Config) { cfg.Transport, cfg.Cookie = ours.transport(t), cookie })
+			b := w.started("bob", func(cfg *Config) { cfg.Transport = theirs.transport(t) })
+			_, err := a.Connect(w.ctx(), "bob@test")
+			if cookie == "wrong" {
+				require.Error(t, err)
+				require.NoError(t, b.Close()) // its side of the handshake is over
+				require.Equal(t, []string{"size", "bytes"}, ours.handshake())
+				require.Equal(t, []string{"size", "bytes"}, theirs.handshake())
+				return
+			}
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
+			require.Equal(t, []string{"size", "bytes", "connected"}, ours.handshake())
+			require.Equal(t, []string{"size", "bytes", "accepted"}, theirs.handshake())
+		})
+	}
+}
