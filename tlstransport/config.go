@@ -196,7 +196,13 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	}
 	if canMove && !p.plain {
 		cb.Export = (*Socket).export
-		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) { return p.adopt(fd, state) }
+		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) {
+			s := newSocket(p, nil)
+			if err := s.adopt(fd, state); err != nil {
+				return nil, err
+			}
+			return s, nil
+		}
 	}
 	return cb
 }
