@@ -40,8 +40,12 @@
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
 // certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
-// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases.
-// But a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. [Options].Logger is told in
+// both cases, when the transport is made: nil hears nothing. It is also told of {server_name_indication,disable}, with which a client does
+// not check the host, and of another name, for which all servers' certificates must be: so OTP 27 has it, while OTP 25 takes its own host
+// for that option, and checks it whatever the file says.
+//
+// A client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
 // Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
 // certfile need not have them. Two things are kinder than in OTP: a peer's own certificate that has signed itself is accepted where it stands

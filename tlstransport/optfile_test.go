@@ -279,6 +279,12 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 		{o + ",{fail_if_no_peer_cert,false}", o, "without a certificate are accepted"},
 		{strings.Replace(o, "verify_peer", "verify_none", 1), o, "are not verified"},
 		{o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1), "are not verified"},
+		{o + ",{fail_if_no_peer_cert,true}", o + ",{server_name_indication,disable}", "the host in a server's certificate is not checked"},
+		{o + ",{fail_if_no_peer_cert,true}", o + `,{server_name_indication,"elsewhere"}`, "must be for elsewhere"},
+		{
+			o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1) + ",{server_name_indication,disable}",
+			"are not verified",
+		},
 	} {
 		var said bytes.Buffer
 		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
