@@ -69,6 +69,10 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		if opts.keyUpdateAt > 0 && o.Plain {
 			return none, f.wrong("key_update_at", errors.New("with Options.Plain crypto/tls has the keys, and never changes them"))
 		}
+		if opts.stray {
+			src.log.Warn("fail_if_no_peer_cert is an option for servers: clients of OTP 25 and of this package ignore it, those of OTP 27 do not "+
+				"connect with it; leave it out of {client,[…]}", "file", path)
+		}
 		if warning := opts.open(r); warning != "" {
 			src.log.Warn(warning, "file", path, "role", r.String())
 		}
@@ -93,6 +97,7 @@ type roleOptions struct {
 	cacert      string
 	verify      bool
 	require     bool // fail_if_no_peer_cert
+	stray       bool // it is there, for a client
 	depth       int
 	versions    []uint16
 	suites      []uint16 // of both versions; nil: any
