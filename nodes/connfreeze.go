@@ -61,6 +61,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		if err == nil {
 			s.bonds = c.n.bondsWith(c.peer.Name)
 			f.state, err = writeState(kindConn, s)
+			clear(s.export)
 		}
 		if err != nil {
 			f.Thaw()
@@ -69,6 +70,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		if c.exits.running.Load() == 0 {
 			return f, nil
 		}
+		clearKeys(f.state)
 		c.wake() // a process that is not described any more has yet to tell the peer
 		if err := c.exits.wait(resting); err != nil {
 			c.letReader()
@@ -143,8 +145,25 @@ func (c *Conn) snapshot() (*connState, error) {
 	return s, nil
 }
 
-// State is what another process needs, beside the descriptor, to go on with the connection: see Node.Stage.
+// State is what another process needs, beside the descriptor, to go on with the connection: see Node.Stage. What the plug-in has put into
+// it, a session's keys say, is cleared by Thaw and Release; copies are their owner's to clear.
 func (f *FrozenConn) State() []byte { return f.state }
+
+// clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
+func clearKeys(state []byte) {
+	var w workerState
+	if readState(kindWorker, state, &w) == nil {
+		state = w.node
+	}
+	var n nodeState
+	var c connState
+	if readState(kindNode, state, &n) != nil && readState(kindConn, state, &c) == nil {
+		n.conns = []connState{c}
+	}
+	for i := range n.conns {
+		clear(n.conns[i].export)
+	}
+}
 
 // Descriptor is the connection's; it stays the connection's: pass it on before Thaw or Release.
 func (f *FrozenConn) Descriptor() int { return f.fd }
@@ -154,6 +173,7 @@ func (f *FrozenConn) Thaw() {
 	if f.over.CompareAndSwap(false, true) {
 		f.c.wake()
 		f.c.letReader()
+		clearKeys(f.state)
 	}
 }
 
@@ -163,17 +183,21 @@ func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
 	}
+	clearKeys(f.state)
 	return f.c.release(true)
 }
 
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.
 type Moved struct {
-	State []byte // as FrozenConn.State
+	State []byte // as FrozenConn.State; Adopt and Close clear the keys in it
 	FD    int    // the connection's descriptor, owned
 }
 
 // Close closes the descriptor: where it was the last one the peer sees the end of the connection.
-func (m *Moved) Close() error { return closeDescriptor(m.FD) }
+func (m *Moved) Close() error {
+	clearKeys(m.State)
+	return closeDescriptor(m.FD)
+}
 
 // Detach takes the connection from its node without a byte to the peer. Errors are those of Freeze, after which the connection goes on.
 func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
@@ -186,8 +210,10 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 		f.Thaw()
 		return nil, wrap("detach connection to", c.peer.Name, err)
 	}
+	moved := &Moved{f.state, fd}
+	f.state = nil
 	if err := f.Release(); err != nil { // which the other process need not care about
 		c.n.log.Warn("releasing a connection", "peer", c.peer.Name, "error", err)
 	}
-	return &Moved{f.state, fd}, nil
+	return moved, nil
 }

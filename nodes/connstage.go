@@ -177,6 +177,7 @@ func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
 	}
+	clearKeys(m.State)
 	c, err := s.Start()
 	return c, wrap("adopt", "", err)
 }

@@ -57,7 +57,11 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		s.publication = &publicationState{f.name.State(), len(fds), f.table.add(fds...)}
 	}
 	var err error
-	if f.state, err = writeState(kindNode, s); err != nil {
+	f.state, err = writeState(kindNode, s)
+	for i := range s.conns {
+		clear(s.conns[i].export)
+	}
+	if err != nil {
 		return err
 	}
 	return ctx.Err()

@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,4 +56,55 @@ func TestMoveSaysNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, p.Self(), m.To)
 	}
+}
+
+// Keys that a plug-in exports are gone from what this process had of them once the connection or the node goes on, here or elsewhere.
+func TestExportedKeysAreCleared(t *testing.T) {
+	keys := []byte("the keys of the session")
+	var exports [][]byte
+	cb := transport.TCPCallbacks()
+	cb.Name = "keyed"
+	cb.Export = func(int) ([]byte, error) {
+		exports = append(exports, bytes.Clone(keys))
+		return exports[len(exports)-1], nil
+	}
+	w := newWorld(t, "tcp")
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	_, l := w.listening("peer")
+	go func() { _, _ = l.Accept(w.ctx()) }()
+	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
+	gone := func(state []byte) {
+		t.Helper()
+		require.NotEmpty(t, state)
+		require.NotContains(t, string(state), string(keys))
+		for _, b := range exports {
+			require.Equal(t, make([]byte, len(keys)), b)
+		}
+		exports = nil
+	}
+
+	f, err := r.c.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.Contains(t, string(f.State()), string(keys))
+	f.Thaw()
+	gone(f.State())
+	m, err := r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	require.Contains(t, string(m.State), string(keys))
+	r.c, err = r.n[1].Adopt(w.ctx(), m)
+	require.NoError(t, err)
+	gone(m.State)
+
+	for _, end := range []func(*Frozen){(*Frozen).Thaw, func(f *Frozen) { require.NoError(t, f.Release()) }} {
+		f, err := r.n[1].Freeze(w.ctx())
+		require.NoError(t, err)
+		require.Contains(t, string(f.State()), string(keys))
+		end(f)
+		gone(f.State())
+	}
+
+	f2 := word{Topic: saySession, State: bytes.Clone(keys)}
+	f2.drop()
+	require.NotContains(t, string(f2.State), string(keys))
 }

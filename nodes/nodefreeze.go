@@ -330,7 +330,8 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// State is what another process needs, beside the descriptors, to go on as this node.
+// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, keys of sessions say,
+// is cleared by Thaw and Release; copies are their owner's to clear.
 func (f *Frozen) State() []byte { return f.state }
 
 // Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass
@@ -345,6 +346,7 @@ func (f *Frozen) Thaw() {
 	for _, undo := range slices.Backward(f.undo) {
 		undo()
 	}
+	clearKeys(f.state)
 }
 
 // Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved,
@@ -386,6 +388,7 @@ func (f *Frozen) Release() error {
 	n.procs.resting.open()
 	n.procs.outside.open()
 	n.awaitGoroutines()
+	clearKeys(f.state)
 	return wrap("release", n.Name(), errors.Join(errs...))
 }
 

@@ -88,8 +88,9 @@ func (w *word) idle() bool {
 	return false
 }
 
-// drop closes the descriptor of a word that nobody takes.
+// drop closes the descriptor of a word that nobody takes, or that is out, and clears the keys of the session that came with it.
 func (w *word) drop() {
+	clear(w.State)
 	if w.fd > 0 {
 		_ = closeDescriptor(w.fd)
 		w.fd = 0

@@ -230,8 +230,15 @@ func (e *workerEstate) describe() error {
 
 func (e *workerEstate) State() []byte { return e.state }
 
+// Thaw lets the worker go on here.
+func (e *workerEstate) Thaw() {
+	e.Frozen.Thaw()
+	clearKeys(e.state)
+}
+
 // Release ends the worker in this process.
 func (e *workerEstate) Release() error {
+	defer clearKeys(e.state)
 	e.w.moved.Store(true)
 	err := e.Frozen.Release()
 	e.w.p.line.close()

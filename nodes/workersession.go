@@ -135,6 +135,7 @@ func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport,
 	var s *transport.Stream
 	if err == nil {
 		s, err = transport.ImportAccepted(tr, fd, state)
+		clear(state) // it may hold keys
 	}
 	if err != nil {
 		err = errors.Join(err, closeDescriptor(fd))

@@ -43,7 +43,8 @@ type Options struct {
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
 	// transport.DefaultPolling, less is no polling; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
-	// Logger is told what an operator may want to know; nil: nothing is logged. No key or secret ever is.
+	// Logger is told what an operator may want to know, of certificates that are not verified, say; nil: nothing is logged. No key or
+	// secret ever is.
 	Logger *slog.Logger
 }
 
@@ -196,7 +197,13 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	}
 	if canMove && !p.plain {
 		cb.Export = (*Socket).export
-		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) { return p.adopt(fd, state) }
+		cb.Import = func(_ any, fd int, state []byte) (*Socket, error) {
+			s := newSocket(p, nil)
+			if err := s.adopt(fd, state); err != nil {
+				return nil, err
+			}
+			return s, nil
+		}
 	}
 	return cb
 }

@@ -40,8 +40,12 @@
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
 // certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
-// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. The log says so in both cases.
-// But a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. [Options].Logger is told in
+// both cases, when the transport is made: nil hears nothing. It is also told of {server_name_indication,disable}, with which a client does
+// not check the host, and of another name, for which all servers' certificates must be: so OTP 27 has it, while OTP 25 takes its own host
+// for that option, and checks it whatever the file says.
+//
+// A client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
 // Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
 // certfile need not have them. Two things are kinder than in OTP: a peer's own certificate that has signed itself is accepted where it stands
@@ -59,10 +63,11 @@
 // ciphers (by name; see below), eccs, supported_groups, server_name_indication, key_update_at;
 // crl_check (true, peer, best_effort) with {crl_cache,{ssl_crl_hash_dir,{internal,[{dir,DIR}]}}}, whose lists are read for each handshake.
 // OTP's other cache is filled by calls inside the BEAM, or over HTTP: have the lists written to a directory instead. These are taken and
-// ask for nothing here: reuse_sessions, secure_renegotiate, client_renegotiation, hibernate_after, log_level, log_alert, dhfile,
-// session_tickets disabled, middlebox_comp_mode true, and renegotiate_at where versions has TLS 1.3 alone. The file is read as the literal
-// term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read again when
-// they change.
+// ask for nothing here: reuse_sessions, secure_renegotiate, client_renegotiation, honor_cipher_order, honor_ecc_order, hibernate_after,
+// log_level, log_alert, dhfile, session_tickets disabled, middlebox_comp_mode true, ktls false, renegotiate_at where versions has TLS 1.3
+// alone, and a client's fail_if_no_peer_cert, with a warning, for Erlang nodes from OTP 27 on do not connect with it. The file is read as
+// the literal term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read
+// again when they change.
 //
 // Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. With itself crypto/tls takes
 // TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers has suites of TLS 1.3

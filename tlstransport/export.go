@@ -20,7 +20,8 @@ func (s *Socket) export() ([]byte, error) {
 	}
 	s.out.stop()
 	s.asleep.Store(true)
-	return s.state().append(nil), nil
+	t := s.state()
+	return t.append(make([]byte, 0, t.size())), nil // as it grew it would leave keys behind
 }
 
 // movable is why a session cannot move; nil: it can.
@@ -48,38 +49,36 @@ func (s *Socket) movable() error {
 	return nil
 }
 
-// adopt is the other end of an export. It does nothing that the peer could see.
-func (p *plugin) adopt(fd int, exported []byte) (*Socket, error) {
-	if exported == nil {
-		if !p.has[server] {
-			return nil, errNoServer
+// adopt is the other end of an export, for a new socket. It does nothing that the peer could see.
+func (s *Socket) adopt(fd int, exported []byte) error {
+	listening := exported == nil
+	if listening && !s.p.has[server] {
+		return errNoServer
+	}
+	if !listening {
+		t, err := parseState(exported)
+		if err == nil {
+			err = s.resume(&t)
 		}
-		w, err := importWire(p.tcp, fd, true, p.polls)
 		if err != nil {
-			return nil, err
+			s.forget()
+			return err
 		}
-		return newSocket(p, w), nil
 	}
-	t, err := parseState(exported)
-	if err != nil {
-		return nil, err
-	}
-	s := newSocket(p, nil)
-	if err := s.resume(&t); err != nil {
-		return nil, err
-	}
-	w, err := importWire(p.tcp, fd, false, p.polls)
+	w, err := importWire(s.p.tcp, fd, listening, s.p.polls)
 	if err != nil {
 		s.forget()
-		return nil, err
+		return err
 	}
 	s.wire, s.out.wire = w, w
-	s.remote = w.remoteAddr()
-	s.asleep.Store(true)
-	s.begun.Store(true)
-	s.up.Store(true)
-	close(s.over)
-	return s, nil
+	if !listening {
+		s.remote = w.remoteAddr()
+		s.asleep.Store(true)
+		s.begun.Store(true)
+		s.up.Store(true)
+		close(s.over)
+	}
+	return nil
 }
 
 // release frees the socket in this process: nothing is said on the connection, and the keys are forgotten.

@@ -75,12 +75,12 @@ func (s *Socket) shakeSafely(limit deadline) (err error) {
 }
 
 func (s *Socket) shake(limit deadline) error {
-	s.tap = &tap{s: s, time: limit}
+	s.tap = &tap{s: s, time: limit, keys: keyLog{lines: map[string]logged{}}}
 	base, err := s.p.source.config(s.role, s.host())
 	if err != nil {
 		return err
 	}
-	keys := &keyLog{lines: map[string]logged{}}
+	keys := &s.tap.keys
 	defer keys.forget()
 	cfg := s.p.session(base, keys)
 	if s.role == client {

@@ -54,7 +54,7 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 	}
 	src := &files{log: o.logger(), roles: map[role]*fileRole{}}
 	if file[client] == nil { // erl of OTP 25 would connect, and verify nobody
-		src.log.Warn("no TLS connection can be made: {client,[…]} is not there", "file", path)
+		src.log.Warn("no TLS connection can be made: {client,[…]} is not there; add it if this node is to connect to others", "file", path)
 	}
 	has := map[role]bool{}
 	for r, opts := range file {
@@ -69,11 +69,12 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		if opts.keyUpdateAt > 0 && o.Plain {
 			return none, f.wrong("key_update_at", errors.New("with Options.Plain crypto/tls has the keys, and never changes them"))
 		}
-		switch {
-		case !opts.verify:
-			src.log.Warn("TLS certificates of peers are not verified: {verify,verify_peer} is not set", "file", path, "role", r.String())
-		case r == server && !opts.require:
-			src.log.Warn("TLS peers without a certificate are accepted: {fail_if_no_peer_cert,true} is not set", "file", path, "role", r.String())
+		if opts.stray {
+			src.log.Warn("fail_if_no_peer_cert is an option for servers: clients of OTP 25 and of this package ignore it, those of OTP 27 do not "+
+				"connect with it; leave it out of {client,[…]}", "file", path)
+		}
+		if warning := opts.open(r); warning != "" {
+			src.log.Warn(warning, "file", path, "role", r.String())
 		}
 	}
 	cb, p, err := build(src, has, o)
@@ -96,6 +97,7 @@ type roleOptions struct {
 	cacert      string
 	verify      bool
 	require     bool // fail_if_no_peer_cert
+	stray       bool // it is there, for a client
 	depth       int
 	versions    []uint16
 	suites      []uint16 // of both versions; nil: any
@@ -104,6 +106,23 @@ type roleOptions struct {
 	noName      bool   // server_name_indication is disable
 	keyUpdateAt uint64
 	crl         revocation
+}
+
+// open is who gets in that an operator may not think of, and what keeps them out.
+func (o *roleOptions) open(r role) (warning string) {
+	switch {
+	case !o.verify:
+		return "TLS certificates of peers are not verified: set {verify,verify_peer}, and {cacertfile,FILE} to verify them against"
+	case r == server && !o.require:
+		return "TLS peers without a certificate are accepted: set {fail_if_no_peer_cert,true} to refuse them"
+	case r == client && o.noName:
+		return "the host in a server's certificate is not checked, for server_name_indication is disable: leave that out to have it " +
+			"checked, as OTP 25 does even so"
+	case r == client && o.serverName != "":
+		return "every server's certificate must be for " + o.serverName + ", not for its own host, as server_name_indication says: " +
+			"leave that out to have its own host checked, as OTP 25 does even so"
+	}
+	return ""
 }
 
 // defaultDepth is OTP's.

@@ -83,7 +83,10 @@ func TestParseOptFile(t *testing.T) {
 		{`[{client,[{ciphers,["RC4"]}]}]`, "ciphers: RC4"}, {`[{client,[{ciphers,[{rsa,aes,sha}]}]}]`, "only names"},
 		{`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:RC4"}]}]`, "ciphers: RC4"}, {`[{client,[{eccs,[sect163k1]}]}]`, "eccs: sect163k1"},
 		{`[{client,[{verify,maybe}]}]`, "verify: maybe"}, {`[{client,[{verify,verify_peer}]}]`, "client: verify_peer needs cacertfile"},
-		{`[{client,[{fail_if_no_peer_cert,true}]}]`, "for servers"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
+		{`[{client,[{fail_if_no_peer_cert,maybe}]}]`, "neither true nor false"}, {`[{client,[{ktls,true}]}]`,
+			"ktls: records are not left to the kernel"},
+		{`[{client,[{verify_fun,{inet_tls_dist,verify_client,[]}}]}]`, "verify_fun"}, {`[{client,[{honor_cipher_order,maybe}]}]`,
+			"honor_cipher_order: maybe"}, {`[{client,[{renegotiate_at,1000}]}]`, "renegotiate_at"},
 		{`[{client,[{session_tickets,stateless}]}]`, "session_tickets: stateless cannot be honoured"}, {`[{client,[{keyfile,"k"}]}]`,
 			"keyfile without certfile"}, {`[{client,[{password,"p"}]}]`, "password without certfile"},
 		{`[{client,[{verify_fun,{fun my:own/3,[]}}]}]`, "verify_fun"}, {`[{client,[{depth,-1}]}]`,
@@ -114,6 +117,10 @@ func TestParseOptFile(t *testing.T) {
 		`[{client,[{renegotiate_at,1000},{versions,['tlsv1.3']}]}]`,
 		`[{client,[{client_renegotiation,false},{log_level,notice},{log_alert,false}]}]`,
 		`[{client,[{eccs,[secp384r1,x25519]},{supported_groups,[x25519,secp384r1]}]}]`,
+		`[{server,[{certfile,"c"},{honor_cipher_order,true},{honor_ecc_order,false},{ktls,false}]}]`,
+		`[{server,[{certfile,"c"},{honor_cipher_order,false},{honor_ecc_order,true}]}]`,
+		`[{server,[{certfile,"c"},{verify_fun,{inet_tls_dist,verify_client,[]}}]}]`,
+		`[{client,[{fail_if_no_peer_cert,true}]}]`,
 	} {
 		_, err = parseOptFile(in)
 		require.NoError(t, err)
@@ -279,6 +286,13 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 		{o + ",{fail_if_no_peer_cert,false}", o, "without a certificate are accepted"},
 		{strings.Replace(o, "verify_peer", "verify_none", 1), o, "are not verified"},
 		{o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1), "are not verified"},
+		{o + ",{fail_if_no_peer_cert,true}", o + ",{fail_if_no_peer_cert,true}", "is an option for servers"},
+		{o + ",{fail_if_no_peer_cert,true}", o + ",{server_name_indication,disable}", "the host in a server's certificate is not checked"},
+		{o + ",{fail_if_no_peer_cert,true}", o + `,{server_name_indication,"elsewhere"}`, "must be for elsewhere"},
+		{
+			o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1) + ",{server_name_indication,disable}",
+			"are not verified",
+		},
 	} {
 		var said bytes.Buffer
 		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})

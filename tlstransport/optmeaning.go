@@ -27,11 +27,9 @@ func meanings() map[atom]meaning {
 			o.verify = v == any(atom("verify_peer"))
 			return nil
 		},
-		"fail_if_no_peer_cert": func(o *roleOptions, r role, v any) (err error) {
-			if r == client {
-				return errors.New("this is an option for servers")
-			}
-			o.require, err = boolean(v)
+		"fail_if_no_peer_cert": func(o *roleOptions, r role, v any) error {
+			given, err := boolean(v)
+			o.require, o.stray = given && r == server, r == client // where OTP 25 ignores it, and later ones do not connect
 			return err
 		},
 		"depth": func(o *roleOptions, _ role, v any) error {
@@ -41,7 +39,11 @@ func meanings() map[atom]meaning {
 		},
 		"verify_fun": func(_ *roleOptions, r role, v any) error {
 			// It wants the certificate to be for a host of net_kernel:allow/1. Here Options.Checks do that: HostInCertificate, AllowedNodes.
-			if t, ok := v.(tuple); ok && len(t) == 2 && r == server && t[0] == any(function{"inet_tls_dist", "verify_client", 3}) {
+			t, _ := v.(tuple)
+			switch {
+			case r != server:
+			case len(t) == 2 && t[0] == any(function{"inet_tls_dist", "verify_client", 3}),
+				len(t) == 3 && t[0] == any(atom("inet_tls_dist")) && t[1] == any(atom("verify_client")):
 				return nil
 			}
 			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")
@@ -76,15 +78,23 @@ func meanings() map[atom]meaning {
 		"reuse_sessions":       nothing("true", "false", "save"), // sessions are never resumed, which every value allows
 		"secure_renegotiate":   nothing("true", "false"),         // nothing is ever renegotiated
 		"client_renegotiation": nothing("true", "false"),
+		"honor_cipher_order":   nothing("true", "false"), // crypto/tls has an order of its own
+		"honor_ecc_order":      nothing("true", "false"),
 		"log_level":            func(*roleOptions, role, any) error { return nil }, // of OTP's log; ours is Options.Logger
 		"log_alert":            nothing("true", "false"),
 		"session_tickets":      nothing("disabled"),
 		"middlebox_comp_mode":  nothing("true"),
 		"hibernate_after":      func(*roleOptions, role, any) error { return nil }, // of a process's memory in the BEAM
 		"dhfile":               func(*roleOptions, role, any) error { return nil }, // of suites that are never chosen here: ECDHE goes before them
-		"cert":                 unsupported("certificates inside the file are not supported: use certfile"),
-		"key":                  unsupported("keys inside the file are not supported: use keyfile"),
-		"cacerts":              unsupported("certificates inside the file are not supported: use cacertfile"),
+		"ktls": func(_ *roleOptions, _ role, v any) error {
+			if v == any(atom("false")) {
+				return nil
+			}
+			return errors.New("records are not left to the kernel here: one that cannot change its keys would break sessions when the peer does")
+		},
+		"cert":    unsupported("certificates inside the file are not supported: use certfile"),
+		"key":     unsupported("keys inside the file are not supported: use keyfile"),
+		"cacerts": unsupported("certificates inside the file are not supported: use cacertfile"),
 	}
 }
 

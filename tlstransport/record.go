@@ -38,12 +38,14 @@ type half struct {
 // newHalf13 is a direction of TLS 1.3 with its traffic secret, which it owns.
 func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 	key, iv, err := s.traffic(secret)
-	if err != nil {
-		return nil, err
+	var aead cipher.AEAD
+	if err == nil {
+		aead, err = s.aead(key)
 	}
-	defer clear(key)
-	aead, err := s.aead(key)
+	clear(key)
 	if err != nil {
+		clear(secret)
+		clear(iv)
 		return nil, err
 	}
 	return &half{
@@ -56,6 +58,8 @@ func newHalf13(s *suite, secret []byte, seq uint64) (*half, error) {
 func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 	aead, err := s.aead(key)
 	if err != nil {
+		clear(key)
+		clear(iv)
 		return nil, err
 	}
 	return &half{suite: s, key: key, iv: iv, seq: seq, aead: aead, extent: recordHeader + s.explicit + aead.Overhead()}, nil
@@ -63,9 +67,13 @@ func newHalf12(s *suite, key, iv []byte, seq uint64) (*half, error) {
 
 // forget zeroes what is secret. (The key schedule inside the AEAD is out of reach.)
 func (h *half) forget() {
+	if h == nil {
+		return
+	}
 	clear(h.secret)
 	clear(h.key)
 	clear(h.iv)
+	clear(h.nonce[:]) // which is made of the iv
 	h.aead = nil
 }
 

@@ -2,6 +2,7 @@ package tlstransport
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
@@ -42,6 +43,7 @@ func (k *keyLog) Write(line []byte) (int, error) {
 			if _, err2 := hex.Decode(l.secret, f[2]); err1 != nil || err2 != nil {
 				l.times = -1 // what is not understood is not used
 			}
+			clear(k.lines[label].secret)
 			k.lines[label] = l
 		}
 	}
@@ -89,10 +91,16 @@ func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, o
 		return nil, nil, fmt.Errorf("%s with %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
 	}
 	var of [3]*half // by role
+	defer func() {
+		if err != nil {
+			of[client].forget()
+			of[server].forget()
+		}
+	}()
 	if state.Version == tls.VersionTLS13 {
 		for side, label := range map[role]string{client: labelClient, server: labelServer} {
-			l, err := k.take(label)
-			if err != nil {
+			var l logged
+			if l, err = k.take(label); err != nil {
 				return nil, nil, err
 			}
 			if of[side], err = newHalf13(su, bytes.Clone(l.secret), 0); err != nil {
@@ -109,11 +117,10 @@ func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, o
 			return nil, nil, err
 		}
 		ck, ci, sk, si := su.keyBlock(master.secret, master.random, random)
-		if of[client], err = newHalf12(su, ck, ci, 1); err != nil {
-			return nil, nil, err
-		}
-		if of[server], err = newHalf12(su, sk, si, 1); err != nil {
-			return nil, nil, err
+		var e error
+		of[client], err = newHalf12(su, ck, ci, 1)
+		if of[server], e = newHalf12(su, sk, si, 1); err != nil || e != nil {
+			return nil, nil, cmp.Or(err, e)
 		}
 	}
 	if r == client {

@@ -417,5 +417,6 @@ func (t *session) forget() {
 	t.in.forget()
 	t.out.forget()
 	clear(t.raw)
+	clear(t.message)
 	t.raw, t.plain, t.message = nil, nil, nil
 }

@@ -98,6 +98,15 @@ func (t *state) append(b []byte) []byte {
 	return b
 }
 
+// size is how long append makes it.
+func (t *state) size() int {
+	n := len(stateMagic) + 4 + 2*2
+	for _, h := range []*halfState{&t.in, &t.out} {
+		n += 3*8 + 3*4 + len(h.secret) + len(h.key) + len(h.iv)
+	}
+	return n + 6*4 + len(t.raw) + len(t.plain) + len(t.message) + len(t.unsent) + len(t.node) + len(t.cert)
+}
+
 func appendField(b, field []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(field))), field...)
 }
@@ -169,7 +178,7 @@ func (f *fields) field(most int) []byte {
 	return f.take(int(n))
 }
 
-// resume makes the session of a state, which keeps nothing of it.
+// resume makes the session of a state, which keeps nothing of it. After an error, too, forget zeroes what is secret.
 func (s *Socket) resume(t *state) error {
 	su := suiteOf(t.version, t.suite)
 	if su == nil {
@@ -181,8 +190,11 @@ func (s *Socket) resume(t *state) error {
 	}
 	out, err := t.out.half(su)
 	if err != nil {
+		in.forget()
 		return err
 	}
+	n := newSession(s, in, out)
+	s.own = n
 	s.role = t.role
 	s.name(t.node)
 	s.peer.verified = t.flags&flagVerified != 0
@@ -192,7 +204,6 @@ func (s *Socket) resume(t *state) error {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
 	}
-	n := newSession(s, in, out)
 	n.ended, n.closed, n.useless = t.flags&flagEnded != 0, t.flags&flagClosed != 0, int(t.useless)
 	// What was opened comes before what was not, in one buffer.
 	n.raw = append(append(make([]byte, 0, max(len(t.plain)+len(t.raw), rawMin)), t.plain...), t.raw...)
@@ -202,7 +213,6 @@ func (s *Socket) resume(t *state) error {
 	n.pending.Store(int64(len(n.plain)))
 	n.message = bytes.Clone(t.message)
 	s.out.buf = bytes.Clone(t.unsent)
-	s.own = n
 	return nil
 }
 

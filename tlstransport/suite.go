@@ -108,17 +108,18 @@ func (s *suite) keyBlock(master, clientRandom, serverRandom []byte) (clientKey, 
 // prf is P_hash. RFC 5246, section 5.
 func prf(h func() hash.Hash, secret, seed []byte, n int) []byte {
 	mac := hmac.New(h, secret)
-	sum := func(parts ...[]byte) []byte {
+	sum := func(to []byte, parts ...[]byte) []byte {
 		mac.Reset()
 		for _, p := range parts {
 			mac.Write(p)
 		}
-		return mac.Sum(nil)
+		return mac.Sum(to)
 	}
-	var out []byte
-	for a := sum(seed); len(out) < n; a = sum(a) {
-		out = append(out, sum(a, seed)...)
+	out := make([]byte, 0, n+mac.Size()) // nothing is left behind that nobody zeroes
+	for a := sum(nil, seed); len(out) < n; a = sum(nil, a) {
+		out = sum(out, a, seed)
 	}
+	clear(out[n:])
 	return out[:n]
 }
 

@@ -21,6 +21,7 @@ type tap struct {
 	given int // bytes of head that crypto/tls has read
 	left  int // bytes of the record behind head that it has not read
 	hello []byte
+	keys  keyLog // of the handshake; empty after it
 }
 
 // recordHeader is the length of the header of a record: type, version, length. RFC 8446, section 5.1.

@@ -88,10 +88,11 @@ type Callbacks[C any] struct {
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
-	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. Optional.
+	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. What it returns may hold keys: it
+	// is the caller's, who clears it when it is done with it. Optional.
 	Export func(c C) ([]byte, error)
-	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener). It
-	// owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
+	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener), of which it keeps
+	// nothing. It owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
 	Import func(setup any, fd int, state []byte) (C, error)
 	// importAs is Import where it is known what the descriptor has to be, for this package's own plug-ins: their Import takes either.
 	importAs func(fd int, listener bool) (C, error)

@@ -20,7 +20,7 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	cfg, err := o.clientConfig(name, target, o.logger(errOut))
+	cfg, err := o.clientConfig(name, target, errOut)
 	if err != nil {
 		return nil, nil, nil, err
 	}

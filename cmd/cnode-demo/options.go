@@ -31,6 +31,7 @@ type options struct {
 	also       also
 	succession succession
 	workers    workers
+	warned     bool // of what is wrong with tlsOptfile
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
@@ -130,9 +131,9 @@ func withHost(name string) (string, error) {
 }
 
 // serveConfig is that of a node which others connect to. release ends what was started for it.
-func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger) (cfg nodes.Config, release func(), err error) {
-	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: log}
-	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.tlsTransport(log) }); err != nil {
+func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer) (cfg nodes.Config, release func(), err error) {
+	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut)}
+	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.tlsTransport(cfg.Logger, errOut) }); err != nil {
 		return cfg, nil, err
 	}
 	if o.transport == "unix" {
@@ -148,7 +149,7 @@ func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger
 	if cfg.Listen, err = o.inetListen(); err != nil {
 		return cfg, nil, err
 	}
-	if err := o.overTLS(&cfg); err != nil {
+	if err := o.overTLS(&cfg, errOut); err != nil {
 		return cfg, nil, err
 	}
 	cfg.Resolver, release, err = o.serveMapper(ctx)
@@ -156,8 +157,8 @@ func (o *options) serveConfig(ctx context.Context, name string, log *slog.Logger
 }
 
 // clientConfig is that of a node which connects to target.
-func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes.Config, err error) {
-	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: log}
+func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes.Config, err error) {
+	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut)}
 	if o.transport == "unix" {
 		cfg.Transport = transport.Unix()
 		_, addr, err := o.socket(target)
@@ -167,7 +168,7 @@ func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes
 	if _, err := o.inetListen(); err != nil { // of no use here, but a wrong one is a mistake
 		return cfg, err
 	}
-	if err := o.overTLS(&cfg); err != nil {
+	if err := o.overTLS(&cfg, errOut); err != nil {
 		return cfg, err
 	}
 	cfg.Resolver, err = o.clientMapper()
@@ -175,15 +176,20 @@ func (o *options) clientConfig(name, target string, log *slog.Logger) (cfg nodes
 }
 
 // overTLS has a node's connections go over TLS, where that is asked for.
-func (o *options) overTLS(cfg *nodes.Config) (err error) {
+func (o *options) overTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 	if o.transport == "tls" {
-		cfg.Transport, err = o.tlsTransport(cfg.Logger)
+		cfg.Transport, err = o.tlsTransport(cfg.Logger, errOut)
 	}
 	return err
 }
 
-func (o *options) tlsTransport(log *slog.Logger) (transport.Transport, error) {
-	return tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: log, Polling: o.polling.overTLS()})
+// tlsTransport prints what the transport warns of at its start, also where nothing is logged. A front says it for its workers.
+func (o *options) tlsTransport(log *slog.Logger, errOut io.Writer) (transport.Transport, error) {
+	w := &warnings{Handler: log.Handler(), out: errOut}
+	w.over.Store(o.warned || nodes.IsWorker())
+	o.warned = true
+	defer w.over.Store(true)
+	return tlstransport.FromOptFile(o.tlsOptfile, tlstransport.Options{Logger: slog.New(w), Polling: o.polling.overTLS()})
 }
 
 // inetListen reads --listen as IP:PORT or IP; nil leaves it to the default.

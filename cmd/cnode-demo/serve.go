@@ -152,7 +152,7 @@ func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes
 	if err != nil {
 		return cfg, nil, err
 	}
-	if cfg, release, err = o.serveConfig(ctx, name, o.logger(errOut)); err == nil {
+	if cfg, release, err = o.serveConfig(ctx, name, errOut); err == nil {
 		o.polling.over(&cfg)
 	}
 	return cfg, release, err
