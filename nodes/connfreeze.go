@@ -119,8 +119,9 @@ func (c *Conn) snapshot() (*connState, error) {
 	if err != nil {
 		return nil, err
 	}
+	carried, _ := c.n.carriageOf(c.tr)
 	s := &connState{
-		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
+		carriage: carried, export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
 		ahead: ahead, rest: rest,
 		clock:    []clockState{c.ticks.state(c)},
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),

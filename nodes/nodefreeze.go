@@ -123,7 +123,11 @@ func (f *Frozen) refuse() error {
 		}
 	}
 	for _, l := range listeners {
-		if err := movable(l.tr, l.l.Descriptor); err != nil && l.Err() == nil {
+		err := movable(l.tr, l.l.Descriptor)
+		if c, clear := f.n.carriageOf(l.tr); err == nil && !clear && !c.isPlain() {
+			err = &NotMovableError{Plugin: c.plugin, Err: errUnclear}
+		}
+		if err != nil && l.Err() == nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
 	}

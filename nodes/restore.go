@@ -199,7 +199,7 @@ func (g *Staged) connection(s *connState, fds *descriptorList) error {
 
 func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	n := g.n
-	tr, err := n.carrier(s.plugin)
+	tr, err := n.carrier(s.carriage)
 	if err != nil {
 		return err
 	}

@@ -53,10 +53,10 @@ type Worker struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	work    []word               // what may wait, in order
-	some    chan struct{}        // holds a token when doWork is to look again
-	doing   pausable             // what is done of work
-	further map[string]*Listener // by plug-in: see inletOf
+	work    []word                 // what may wait, in order
+	some    chan struct{}          // holds a token when doWork is to look again
+	doing   pausable               // what is done of work
+	further map[carriage]*Listener // see inletOf
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here,

@@ -84,7 +84,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 		if err != nil {
 			continue
 		}
-		serve := w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+		serve := w.session(fd, carriage{plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
 		if serve != nil && !w.shakeHere(serve, func() { w.receiveSessions(ctx, r, ended) }) {
 			return
 		}
@@ -120,21 +120,21 @@ func (w *Worker) shakeHere(serve, next func()) (goOn bool) {
 }
 
 // session takes a socket whose first packet the front has read; what it returns, if anything, does the handshake, and must be called.
-func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func()) {
+func (w *Worker) session(fd int, carried carriage, state, data []byte) (serve func()) {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
-	tr, s, err := w.open(fd, plugin, state)
+	tr, s, err := w.open(fd, carried, state)
 	if err == nil {
 		if err = s.Preload(data); err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}
 	if err != nil {
-		n.log.Error("a session could not be taken", "plugin", plugin, "error", err)
+		n.log.Error("a session could not be taken", "plugin", carried.plugin, "error", err)
 		h.over(true)
 		return nil
 	}
-	l := w.inletOf(tr)
+	l := w.inletOf(carried, tr)
 	ctx, e := l.admit()
 	order := n.arrivals.Add(1)
 	n.shaking.enter()
@@ -142,11 +142,11 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) (serve func(
 }
 
 // open makes a stream of a socket that has come; 0 is one that was lost on its way.
-func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport, *transport.Stream, error) {
+func (w *Worker) open(fd int, carried carriage, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
 		return nil, nil, errLost
 	}
-	tr, err := w.n.carrier(plugin)
+	tr, err := w.n.carrier(carried)
 	var s *transport.Stream
 	if err == nil {
 		s, err = transport.ImportAccepted(tr, fd, state)
@@ -157,22 +157,22 @@ func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport,
 	return tr, s, err
 }
 
-// inletOf is what counts the handshakes over a transport: w.inlet, and one for each further plug-in.
-func (w *Worker) inletOf(tr transport.Transport) *Listener {
+// inletOf is what counts the handshakes over a transport: w.inlet, and one for each further one.
+func (w *Worker) inletOf(carried carriage, tr transport.Transport) *Listener {
 	first := w.inlet
-	if tr.Name() == first.tr.Name() {
+	if carried == (carriage{plugin: first.tr.Name()}) {
 		return first
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := w.further[tr.Name()]
+	l := w.further[carried]
 	if l == nil {
 		l = &Listener{n: w.n, tr: tr, ctx: first.ctx, end: first.end}
 		l.serves.Store(true)
 		if w.further == nil {
-			w.further = map[string]*Listener{}
+			w.further = map[carriage]*Listener{}
 		}
-		w.further[tr.Name()] = l
+		w.further[carried] = l
 	}
 	return l
 }
