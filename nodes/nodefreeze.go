@@ -279,7 +279,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 			return err
 		}
 		slice, cancel := context.WithTimeout(ctx, drainSlice)
-		err = p.exits.wait(slice) // no new one begins
+		err = p.awaitEnds(slice) // no new one begins
 		cancel()
 		if err == nil {
 			f.undo = append(f.undo, unhold)
@@ -287,7 +287,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 		}
 		unhold() // the signals may be for mailboxes that are held
 		f.n.frozen.stir()
-		if err := p.exits.wait(ctx); err != nil {
+		if err := p.awaitEnds(ctx); err != nil {
 			return err
 		}
 	}
@@ -332,6 +332,14 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	f.undo = append(f.undo, f.name.Thaw)
 	return nil
+}
+
+// awaitEnds waits until everybody has been told of processes and connections that have ended.
+func (p *processes) awaitEnds(ctx context.Context) error {
+	if err := p.endings.wait(ctx); err != nil {
+		return err
+	}
+	return p.exits.wait(ctx)
 }
 
 // State is what another process needs, beside the descriptors, to go on as this node.

@@ -103,6 +103,20 @@ func (w *parting) sayNow() {
 	}
 }
 
+// sayElsewhere says what is not for asker, and gives what is for processes here; nil: nothing is.
+func sayElsewhere(words map[extent]*parting, asker extent) (here *parting) {
+	for to, w := range words {
+		switch {
+		case to == asker:
+		case w.isHere():
+			here = w
+		default:
+			w.sayNow()
+		}
+	}
+	return here
+}
+
 // sayBy says them in their turn, until ctx ends; from then on without waiting.
 func (w *parting) sayBy(ctx context.Context) {
 	if c := w.way(); c != nil {

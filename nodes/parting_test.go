@@ -217,7 +217,7 @@ func TestTellInTurnCutOff(t *testing.T) {
 		b := box(t, n)
 		var words []*dist.Control
 		for i := range 3 {
-			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: noconnection()})
+			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: exitReason(noconnection)})
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		tell := n.Conn("deaf@test").tellInTurn(ctx)

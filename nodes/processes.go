@@ -29,6 +29,7 @@ type processes struct {
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
 	exits    tally // whose signals are neither out nor a connection's to say
+	endings  tally // connections of whose end somebody has yet to hear
 	partings tally // connections that have some to say
 	tally    tally // those that are running
 	resting  gate  // shut: no server takes a message, but for what runs
@@ -43,7 +44,7 @@ func (p *processes) init(n *Node) {
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
 	p.tally.idle = make(chan struct{}, 1)
-	p.exits.idle, p.partings.idle = make(chan struct{}, 1), make(chan struct{}, 1)
+	p.exits.idle, p.endings.idle, p.partings.idle = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
