@@ -49,7 +49,11 @@ type Config struct {
 	// Transport carries connections; nil is transport.TCP().
 	Transport transport.Transport
 	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as
-	// Transport is. TCP and UNIX sockets need not be named.
+	// Transport and those of Also are. TCP and UNIX sockets need not be named. Of several with one name (over TLS, say, each with its own
+	// keys) the order tells which is meant, that of Transport, Transports, Also: it has to be that of the process before, and what was over
+	// one that is one too many here is ErrNoPlugin. What this node has opened over a transport that is none of its Config's goes on over the
+	// first of that name; a listener does so only over TCP and UNIX sockets, or where there is no other of that name: else the node is not
+	// movable.
 	Transports []transport.Transport
 	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share
 	// it too.

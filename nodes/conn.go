@@ -59,13 +59,12 @@ type Conn struct {
 	ailment error // why the connection will end when it is thawed
 	err     error
 	done    chan struct{} // closed first when the connection ends
-	handled chan struct{} // closed when a Handler has begun while processes were being told of the end
-	left    chan struct{} // closed when all is cleaned up
+	left    chan struct{} // closed when all is cleaned up, but for Handlers that hear of it
 }
 
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
-	c.done, c.handled, c.left = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	c.done, c.left = make(chan struct{}), make(chan struct{})
 	c.works, c.exits = newTally(), newTally()
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
@@ -120,17 +119,15 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen, and until processes here have heard of its end, or a Handler runs meanwhile. It is ei_close_connection.
+// connection is frozen, and until processes here have heard of its end, but for Handlers, and for whom those tell that end with it. It is
+// ei_close_connection.
 func (c *Conn) Close() error {
 	if c.n.handles.Load() {
 		c.fail(ErrClosed)
 	} else if c.mark(ErrClosed, nil) { // no function of the program's runs: without a goroutine no thread is woken
 		c.end()
 	}
-	select {
-	case <-c.left:
-	case <-c.handled: // perhaps it is the caller
-	}
+	<-c.left
 	return wrap("close connection to", c.peer.Name, c.s.Close())
 }
 
@@ -182,7 +179,7 @@ func (c *Conn) noteEnd(err error, count *tally) (first bool) {
 }
 
 // end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
-// anew, so that nothing of their next connection is broken with this one.
+// anew, so that nothing of their next connection is broken with this one. Handlers hear of it then.
 func (c *Conn) end() {
 	err := c.s.Close()
 	if err != nil {
@@ -195,9 +192,10 @@ func (c *Conn) end() {
 		case <-c.rd.entered:
 		}
 	}
-	c.n.endings.enter(c)
-	c.n.detach(c)
-	c.n.endings.leave(c)
+	var after aftermath
+	c.n.procs.endings.enter()
+	defer c.n.procs.endings.leave()
+	c.n.detach(c, &after)
 	if c.n.part != nil {
 		c.endBranches()
 	}
@@ -206,16 +204,17 @@ func (c *Conn) end() {
 		c.stake.over(!errors.Is(c.err, io.EOF))
 	}
 	close(c.left)
+	after.tell()
 }
 
 // detach breaks what processes have with the node of a connection that has ended.
-func (n *Node) detach(c *Conn) {
+func (n *Node) detach(c *Conn, after *aftermath) {
 	if c.kind() == branch {
 		c.trunk.lose(c)
 		return
 	}
 	for _, b := range n.procs.all() {
-		b.nodeDown(c)
+		b.nodeDown(c, after)
 	}
 	if c.kind() == sibling {
 		n.part.loseSibling(c)

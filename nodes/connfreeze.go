@@ -122,8 +122,9 @@ func (c *Conn) snapshot() (*connState, error) {
 		return nil, err
 	}
 	clock := c.ticks.state(c)
+	carried, _ := c.n.carriageOf(c.tr)
 	s := &connState{
-		plugin: c.tr.Name(), export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
+		carriage: carried, export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
 		ahead: ahead, rest: rest,
 		clock:    &clock,
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),

@@ -20,7 +20,8 @@ type StagedConn struct {
 // ErrOtherNode: the state is that of a connection of another node, or of another life of it.
 var ErrOtherNode = errors.New("the state belongs to another node")
 
-// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with; Config.Transports.
+// ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with, or fewer have it than in the other
+// process; Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
 // Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from,
@@ -65,7 +66,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 
 // stageOwn is stage with a descriptor that is its own, on failure too.
 func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
-	tr, err := n.carrier(s.plugin)
+	tr, err := n.carrier(s.carriage)
 	var stream *transport.Stream
 	if err == nil {
 		stream, err = tr.Import(fd, s.export)
@@ -110,28 +111,6 @@ func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 	}
 	c.ticks.restore(c, s.clock)
 	return c, nil
-}
-
-// carrier finds the transport of a plug-in.
-func (n *Node) carrier(plugin string) (transport.Transport, error) {
-	tr := n.transportOf(plugin)
-	switch {
-	case tr == nil:
-		return nil, fmt.Errorf("%w: %s", ErrNoPlugin, plugin)
-	case !tr.Movable():
-		return nil, &NotMovableError{Plugin: plugin}
-	}
-	return tr, nil
-}
-
-// transportOf is the node's transport of a plug-in; nil if it has none.
-func (n *Node) transportOf(plugin string) transport.Transport {
-	for _, tr := range append(append([]transport.Transport{n.cfg.Transport}, n.cfg.Transports...), transport.TCP(), n.unix.get()) {
-		if tr.Name() == plugin {
-			return tr
-		}
-	}
-	return nil
 }
 
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;

@@ -39,7 +39,8 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
-		s.listeners = append(s.listeners, listenerState{l.tr.Name(), at, l.serves.Load()})
+		carried, _ := n.carriageOf(l.tr)
+		s.listeners = append(s.listeners, listenerState{carried, at, l.serves.Load()})
 	}
 	for _, b := range n.procs.all() {
 		if bs := b.state(); b.private {

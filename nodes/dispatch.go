@@ -354,7 +354,8 @@ func (f *Front) push(k *picking, p parcel) error {
 		if err != nil {
 			return err
 		}
-		w.line.say(word{Topic: saySession, Plugin: p.from.tr.Name(), State: p.state, Data: p.data, fd: dup})
+		c, _ := f.n.carriageOf(p.from.tr)
+		w.line.say(word{Topic: saySession, Plugin: c.plugin, Place: c.place, State: p.state, Data: p.data, fd: dup})
 	}
 	delete(f.picked, k)
 	w.awaitTaken(s)
@@ -362,10 +363,11 @@ func (f *Front) push(k *picking, p parcel) error {
 	return nil
 }
 
-// forwards tells whether BIND 10's form can carry a parcel: it has no place for a plug-in's name, nor for its state.
+// forwards tells whether BIND 10's form can carry a parcel: it has no place for what says which transport it came over, nor for the
+// plug-in's state.
 func (f *Front) forwards(p parcel) bool {
 	kind := f.kinds[p.from].Domain
-	return (kind == syscall.AF_INET || kind == syscall.AF_INET6) && len(p.state) == 0 && p.from.tr.Name() == f.n.cfg.Transport.Name()
+	return (kind == syscall.AF_INET || kind == syscall.AF_INET6) && len(p.state) == 0 && isSame(p.from.tr, f.n.cfg.Transport)
 }
 
 // awaitTaken bounds the time in which a worker takes a session; f.mu is held.

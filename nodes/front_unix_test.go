@@ -39,7 +39,7 @@ func testWorker() int {
 	}
 	var n *Node
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), moveReached: testPeers().disturb,
+		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb,
 		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
 		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
 			if c := n.Conn(doomed); c != nil {
@@ -116,6 +116,7 @@ func setUpTestWorker(n *Node) error {
 	}
 	setUpFlood(n)
 	setUpApart(n)
+	setUpCarriages(n)
 	if err := setUpHeirs(n); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 // A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
 // which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs
 // beside itself for different connections, and messages of one connection come in order; it may close the connection, and the node,
-// whatever it is told. The message is the Handler's: it may keep it, and may Release it when done.
+// whatever it is told, and speak to a node again that it is told has gone down. The message is the Handler's: it may keep it, and may Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
@@ -72,9 +72,6 @@ func apart(f func()) {
 // handleNow calls the Handler, whose the message is from then on, even if it panics.
 func (b *Mailbox) handleNow(m *Message) {
 	c := m.conn // the Handler may release the message
-	if c == nil {
-		b.n.endings.beginHandler()
-	}
 	c.beginHandler()
 	defer c.endHandler()
 	regular := false

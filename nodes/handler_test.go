@@ -89,9 +89,9 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 // A Handler may close the connection, and the node, whatever it is told: that a node is gone, or that a process here has ended by what has come
 // over the connection.
 func TestHandlerCloses(t *testing.T) {
-	closes := map[string]func(*Node) error{
-		"connection": func(n *Node) error { return n.connections()[0].Close() },
-		"node":       (*Node).Close,
+	closes := map[string]func(*Conn) error{
+		"connection": (*Conn).Close,
+		"node":       func(c *Conn) error { return c.n.Close() },
 	}
 	told := map[string]func(t *testing.T, n *Node, p *wire, h *Mailbox){
 		"nodedown": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
@@ -131,9 +131,9 @@ func TestHandlerCloses(t *testing.T) {
 				p := w.peer(n.Listeners()[0], role("wire@test"))
 				isRead(p)
 				closed := make(chan struct{})
-				h, err := n.Handle("h", func(*Mailbox, *Message) { _ = closing(n); close(closed) }, &MailboxOptions{TrapExit: true})
-				require.NoError(t, err)
 				c := n.Conn("wire@test")
+				h, err := n.Handle("h", func(*Mailbox, *Message) { _ = closing(c); close(closed) }, &MailboxOptions{TrapExit: true})
+				require.NoError(t, err)
 				tell(t, n, p, h)
 				arrives(t, closed, "the Handler's end")
 				arrives(t, c.left, "the end of the connection")

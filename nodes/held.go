@@ -1,6 +1,9 @@
 package nodes
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
 // waits while the node is frozen; one that is not yet restored is this process's, and Config.Setup must not wait.
@@ -117,6 +120,19 @@ func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
 		}
 		<-p.bonding
 	}, nil
+}
+
+// holdHandlers holds the mailboxes of Handlers.
+func (p *processes) holdHandlers() (unhold func()) {
+	handlers := slices.DeleteFunc(p.all(), func(b *Mailbox) bool { return b.handler == nil })
+	for _, b := range handlers {
+		b.hold()
+	}
+	return func() {
+		for _, b := range handlers {
+			b.unhold()
+		}
+	}
 }
 
 // unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.

@@ -215,6 +215,23 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	}
 }
 
+// linkLost ends a link whose other side is not connected any more.
+func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
+	b.lock()
+	l := b.links[with]
+	if l == nil || !l.active {
+		b.mu.Unlock()
+		return
+	}
+	delete(b.links, with)
+	b.mu.Unlock()
+	if b.opts.TrapExit {
+		after.notify(b, &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}})
+	} else {
+		after.exit(b, noconnection)
+	}
+}
+
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
 // "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {

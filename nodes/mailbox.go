@@ -245,13 +245,8 @@ func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{}) }
 // exit is Exit; what is for the processes of asker goes out in its turn before it returns.
 func (b *Mailbox) exit(reason ei.Term, asker extent) {
 	words := b.end(reason)
-	for to, w := range words {
-		if to != asker && !w.isHere() {
-			w.sayNow()
-		}
-	}
-	if w := words[extent{node: b.n.Name()}]; w != nil { // behind the others: a Handler may be among those who hear of it
-		w.sayNow()
+	if here := sayElsewhere(words, asker); here != nil { // behind the others: a Handler may be among those who hear of it
+		here.sayNow()
 	}
 	if w := words[asker]; w != nil {
 		w.sayBy(b.n.ctx)

@@ -139,7 +139,9 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	b.mu.Unlock()
 	if c.Err() != nil { // it ended in between, and its end may have passed us by
 		<-c.left
-		b.tellDown(c)
+		var after aftermath
+		b.tellDown(c, &after)
+		after.tell()
 	}
 	return nil
 }
@@ -181,37 +183,32 @@ func (b *Mailbox) DemonitorNode(node string) {
 }
 
 // tellDown answers the MonitorNodes that wait for the end of a connection.
-func (b *Mailbox) tellDown(c *Conn) {
+func (b *Mailbox) tellDown(c *Conn, after *aftermath) {
 	b.lock()
 	downs := b.downs[c]
 	delete(b.downs, c)
 	b.mu.Unlock()
-	b.nodedown(c.peer.Name, downs)
+	b.nodedown(c.peer.Name, downs, after)
 }
 
 // nodedown sends {nodedown, Node} to the mailbox, so many times.
-func (b *Mailbox) nodedown(node string, times int) {
+func (b *Mailbox) nodedown(node string, times int, after *aftermath) {
 	for range times {
 		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
 		if err == nil {
-			b.notify(&Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+			after.notify(b, &Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 		}
 	}
 }
 
 // nodeDown breaks everything that the mailbox has with the node of a connection.
-func (b *Mailbox) nodeDown(c *Conn) {
-	b.breakOff(c.extent())
-	b.tellDown(c)
-	b.nodeGone(c)
-}
-
-// breakOff breaks links and monitors with the processes of a node, or of another worker of this one.
-func (b *Mailbox) breakOff(with extent) {
+func (b *Mailbox) nodeDown(c *Conn, after *aftermath) {
 	b.lock()
-	x := b.cut(with)
+	x := b.cut(c.extent())
 	b.mu.Unlock()
-	b.tellBroken(x)
+	b.tellBroken(x, after)
+	b.tellDown(c, after)
+	b.nodeGone(c)
 }
 
 // A broken is what a mailbox has yet to hear of.
@@ -220,9 +217,10 @@ type broken struct {
 	downs []*Message
 }
 
-// cut takes the monitors of breakOff from the mailbox, and lists the links; b.mu is held.
+// cut takes the monitors with the processes of a node, or of another worker of this one, from the mailbox, and lists the links; b.mu is
+// held.
 func (b *Mailbox) cut(with extent) (x broken) {
-	reason := noconnection()
+	reason := exitReason(noconnection)
 	for pid, l := range b.links {
 		if with.has(pid) {
 			if l.active {
@@ -249,16 +247,16 @@ func (b *Mailbox) cut(with extent) (x broken) {
 }
 
 // tellBroken tells the mailbox.
-func (b *Mailbox) tellBroken(x broken) {
+func (b *Mailbox) tellBroken(x broken, after *aftermath) {
 	for _, m := range x.downs {
-		b.notify(m)
+		after.notify(b, m)
 	}
 	for _, pid := range x.links {
-		b.linkBroke(pid, noconnection(), nil)
+		b.linkLost(pid, after)
 	}
 }
 
-func noconnection() ei.Raw { return exitReason(ei.Atom("noconnection")) }
+const noconnection = ei.Atom("noconnection")
 
 // watched takes a MONITOR_P of a process; false if this one has ended.
 func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {

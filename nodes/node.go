@@ -46,7 +46,6 @@ type Node struct {
 	unix    unixOnce
 
 	openings  openings
-	endings   endings
 	handles   atomic.Bool            // the program has a Handler, or had
 	shaking   tally                  // handshakes in progress that peers have started
 	moving    atomic.Bool            // a freeze is in progress

@@ -123,7 +123,11 @@ func (f *Frozen) refuse() error {
 		}
 	}
 	for _, l := range listeners {
-		if err := movable(l.tr, l.l.Descriptor); err != nil && l.Err() == nil {
+		err := movable(l.tr, l.l.Descriptor)
+		if c, clear := f.n.carriageOf(l.tr); err == nil && !clear && !c.isPlain() {
+			err = &NotMovableError{Plugin: c.plugin, Err: errUnclear}
+		}
+		if err != nil && l.Err() == nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
 	}
@@ -268,26 +272,7 @@ func together(conns []*Conn, what func(*Conn) error) (done []*Conn, err error) {
 
 // stop holds everything else: tables, mailboxes, connections, the registration.
 func (f *Frozen) stop(ctx context.Context) error {
-	p := &f.n.procs
-	for {
-		unhold, err := p.hold(ctx)
-		if err != nil {
-			return err
-		}
-		slice, cancel := context.WithTimeout(ctx, drainSlice)
-		err = p.exits.wait(slice) // no new one begins
-		cancel()
-		if err == nil {
-			f.undo = append(f.undo, unhold)
-			break
-		}
-		unhold() // the signals may be for mailboxes that are held
-		f.n.frozen.stir()
-		if err := p.exits.wait(ctx); err != nil {
-			return err
-		}
-	}
-	if err := p.tally.wait(ctx); err != nil { // a Handler that a goroutine of the application has called
+	if err := f.holdProcesses(ctx); err != nil {
 		return err
 	}
 	var mu sync.Mutex
@@ -328,6 +313,53 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	f.undo = append(f.undo, f.name.Thaw)
 	return nil
+}
+
+// holdProcesses holds the tables and all mailboxes, once nobody has anything to say to a mailbox: neither a Handler that a goroutine of the
+// application has called, nor a process that has ended.
+func (f *Frozen) holdProcesses(ctx context.Context) error {
+	p := &f.n.procs
+	soon := func(wait func(context.Context) error) error {
+		slice, cancel := context.WithTimeout(ctx, drainSlice)
+		defer cancel()
+		return wait(slice)
+	}
+	for {
+		undo := []func(){p.holdHandlers()} // first, and alone: no new one begins, and those that run come to their end
+		err := soon(p.tally.wait)
+		if err == nil {
+			var unhold func()
+			if unhold, err = p.hold(ctx); err == nil {
+				undo = append(undo, unhold)
+			}
+		}
+		if err == nil {
+			err = soon(p.awaitEnds) // no new one begins
+		}
+		if err == nil {
+			err = soon(p.tally.wait) // of a Handler that is new
+		}
+		if err == nil {
+			f.undo = append(f.undo, undo...)
+			return nil
+		}
+		for _, undo := range slices.Backward(undo) { // what they wait for may be mailboxes that are held
+			undo()
+		}
+		f.n.frozen.stir()
+		_ = p.awaitEnds(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// awaitEnds waits until everybody has been told of processes and connections that have ended.
+func (p *processes) awaitEnds(ctx context.Context) error {
+	if err := p.endings.wait(ctx); err != nil {
+		return err
+	}
+	return p.exits.wait(ctx)
 }
 
 // State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, keys of sessions say,

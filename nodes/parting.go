@@ -103,6 +103,20 @@ func (w *parting) sayNow() {
 	}
 }
 
+// sayElsewhere says what is not for asker, and gives what is for processes here; nil: nothing is.
+func sayElsewhere(words map[extent]*parting, asker extent) (here *parting) {
+	for to, w := range words {
+		switch {
+		case to == asker:
+		case w.isHere():
+			here = w
+		default:
+			w.sayNow()
+		}
+	}
+	return here
+}
+
 // sayBy says them in their turn, until ctx ends; from then on without waiting.
 func (w *parting) sayBy(ctx context.Context) {
 	if c := w.way(); c != nil {
@@ -135,14 +149,14 @@ type partings struct {
 }
 
 // So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
-// there is no room for more the process that ends waits for it, as long as the peer may be silent to a freeze.
+// there is no room for more the process that ends waits for it, as long as something goes out to the peer within freezeBudget.
 const (
 	maxPartings = DefaultMailboxLimit
 	signalCost  = 512
 )
 
-// sayInTurn leaves last words to the goroutine that says those for the peer. A peer that leaves no room for them loses the connection, whose
-// end is the end of every wait for room.
+// sayInTurn leaves last words to the goroutine that says those for the peer. A peer that leaves no room for them, and does not read, loses
+// the connection, whose end is the end of every wait for room.
 func (c *Conn) sayInTurn(w *parting) {
 	defer w.leave()
 	p := &c.partings
@@ -162,29 +176,31 @@ func (c *Conn) sayInTurn(w *parting) {
 // partingRoom waits for room for so many bytes more, and while the connection stands still. If there is, partings.mu is held.
 func (c *Conn) partingRoom(bytes int) bool {
 	p := &c.partings
-	var late <-chan time.Time
+	late := time.NewTimer(freezeBudget)
+	defer late.Stop()
+	_, before := c.q.Buffered()
 	for {
 		p.mu.Lock()
 		switch {
 		case p.still:
 			p.mu.Unlock()
 			_ = c.frozen.pass(context.Background())
-			late = nil
+			late.Reset(freezeBudget)
 			continue
 		case len(p.signals) == 0 || p.bytes+bytes <= maxPartings:
 			return true
 		}
 		room := p.room.next()
 		p.mu.Unlock()
-		if late == nil {
-			t := time.NewTimer(freezeBudget)
-			defer t.Stop()
-			late = t.C
-		}
 		select {
 		case <-room:
-		case <-late:
-			return false
+		case <-late.C:
+			_, sent := c.q.Buffered()
+			if sent == before {
+				return false
+			}
+			before = sent // the peer reads
+			late.Reset(freezeBudget)
 		}
 	}
 }

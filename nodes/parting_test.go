@@ -211,13 +211,38 @@ func TestEndsWaitForRoom(t *testing.T) {
 	})
 }
 
+// Nor does one that takes its time: as long as it reads, they wait.
+func TestEndsWaitForSlowPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
+		end := func(watchers int, why ei.Term) {
+			b := box(t, n)
+			for i := range watchers {
+				require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+			}
+			b.Exit(why)
+		}
+		end(64, ei.Binary(make([]byte, maxPartings/64)))
+		ended := make(chan struct{})
+		go func() { end(exitSignals+1, ei.Atom("crash")); close(ended) }()
+		synctest.Wait()
+		hears()
+		for range 64 {
+			time.Sleep(freezeBudget / 10)
+			ctl, _ := slow.nextSignal()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		}
+		<-ended
+		require.NoError(t, n.Conn("deaf@test").Err())
+	})
+}
+
 // What waits for its turn when it is told to wait no longer goes out all the same.
 func TestTellInTurnCutOff(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, hears func()) {
 		b := box(t, n)
 		var words []*dist.Control
 		for i := range 3 {
-			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: noconnection()})
+			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: exitReason(noconnection)})
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		tell := n.Conn("deaf@test").tellInTurn(ctx)

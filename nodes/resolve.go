@@ -302,7 +302,7 @@ type socketsOf struct {
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	at, err := d.SocketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.transportOf(at.Transport.Name())
+		at.Transport = d.n.transportOf(carriage{plugin: at.Transport.Name()})
 	}
 	return at, err
 }

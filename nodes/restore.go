@@ -199,7 +199,7 @@ func (g *Staged) connection(s *connState, fds *descriptorList) error {
 
 func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	n := g.n
-	tr, err := n.carrier(s.plugin)
+	tr, err := n.carrier(s.carriage)
 	if err != nil {
 		return err
 	}
@@ -289,16 +289,18 @@ func (g *Staged) Start(ctx context.Context) error {
 			c.disown(&g.orphans[i])
 		}
 	}
+	var after aftermath
 	for b, x := range broken {
-		b.tellBroken(x)
+		b.tellBroken(x, &after)
 	}
 	for b, owed := range g.owed {
 		if heir := n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
-				heir.nodedown(d.node, d.count)
+				heir.nodedown(d.node, d.count, &after)
 			}
 		}
 	}
+	after.tell()
 	for _, c := range g.conns {
 		n.attach(c)
 	}

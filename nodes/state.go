@@ -159,7 +159,7 @@ func (s *clockState) describe(f *form) {
 
 // A connState is a connection.
 type connState struct {
-	plugin       string
+	carriage
 	export       []byte // the plug-in's own
 	descriptor   int    // where among those of the node
 	self         string
@@ -217,6 +217,7 @@ func (s *connState) describe(f *form) {
 	f.bool(27, given, &s.staked)
 	text(f, 28, given, &s.stake)
 	number(f, 29, may, &s.made)
+	number(f, 30, may, &s.place)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 }
 
@@ -272,7 +273,7 @@ func (s *nameState) describe(f *form) { text(f, 1, must, &s.name) }
 
 // A listenerState is a listener.
 type listenerState struct {
-	plugin     string
+	carriage
 	descriptor int
 	serves     bool // it is Start's, and accepts by itself
 }
@@ -281,6 +282,7 @@ func (s *listenerState) describe(f *form) {
 	text(f, 1, must, &s.plugin)
 	number(f, 2, must, &s.descriptor)
 	f.bool(3, may, &s.serves)
+	number(f, 4, given, &s.place) // another one may let in whom this one does not
 }
 
 // A publicationState is a name that is published in a way that can move.

@@ -75,7 +75,7 @@ func someBonds(t *rapid.T) bonds {
 
 func someConn(t *rapid.T) connState {
 	s := connState{
-		plugin: "tcp", export: someBytes(t, "export"), descriptor: rapid.IntRange(0, 1<<20).Draw(t, "descriptor"),
+		carriage: carriage{"tcp", rapid.IntRange(0, 3).Draw(t, "place")}, export: someBytes(t, "export"), descriptor: rapid.IntRange(0, 1<<20).Draw(t, "descriptor"),
 		self: someName(t), selfCreation: rapid.Uint32().Draw(t, "creation"),
 		peer: dist.Peer{
 			Name: someName(t), Creation: rapid.Uint32().Draw(t, "creation"), Flags: dist.Flags(rapid.Uint64().Draw(t, "flags")),
@@ -108,8 +108,10 @@ func someNode(t *rapid.T) nodeState {
 				nodeTypes: AllNodes, nodesUp: few(t, "nodes", func() upState { return upState{someName(t), rapid.Bool().Draw(t, "visible")} }),
 			}
 		}),
-		orphans:     few(t, "orphans", func() bonds { return someBonds(t) }),
-		listeners:   few(t, "listeners", func() listenerState { return listenerState{"unix", 5, true} }),
+		orphans: few(t, "orphans", func() bonds { return someBonds(t) }),
+		listeners: few(t, "listeners", func() listenerState {
+			return listenerState{carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true}
+		}),
 		publication: publication,
 		blob:        append(someBytes(t, "blob"), 'x'), stats: [4]int64{1, 2, 3, 4},
 	}

@@ -18,7 +18,7 @@ type topic string
 const (
 	sayWelcome  topic = "welcome"  // Name, Creation, Part, descriptor: who you are, and the roll of names
 	saySessions topic = "sessions" // ID, descriptor: further sessions come through this socket, which has this number
-	saySession  topic = "session"  // Plugin, State, Data, descriptor: a session that BIND 10's form cannot carry
+	saySession  topic = "session"  // Plugin, Place, State, Data, descriptor: a session that BIND 10's form cannot carry
 	sayProbe    topic = "probe"    // ID: are you there?
 	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
 	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
@@ -69,6 +69,7 @@ type word struct {
 	Creation uint32     `json:"creation,omitempty"`
 	Number   uint64     `json:"number,omitempty"` // of a pid: its key
 	Plugin   string     `json:"plugin,omitempty"`
+	Place    int        `json:"place,omitempty"` // see carriage
 	State    []byte     `json:"state,omitempty"`
 	Data     []byte     `json:"data,omitempty"`
 	Peer     *dist.Peer `json:"peer,omitempty"`

@@ -50,7 +50,7 @@ func (w *Worker) take(m word) {
 		p.answered(m)
 	case saySession:
 		p.line.say(word{Topic: sayTook, Part: viaLine})
-		if o := w.session(m.fd, m.Plugin, m.State, m.Data); o != nil {
+		if o := w.session(m.fd, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
 			w.wg.Go(func() { o.shake() })
 		}
 		return

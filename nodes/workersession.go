@@ -83,7 +83,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 		if err != nil {
 			continue
 		}
-		o := w.session(fd, w.n.cfg.Transport.Name(), nil, s.Data)
+		o := w.session(fd, carriage{plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
 		if o != nil && !w.shake(o, func() { w.receiveSessions(ctx, r, ended) }) {
 			return
 		}
@@ -107,17 +107,17 @@ func (w *Worker) shake(o *opening, next func()) (goOn bool) {
 }
 
 // session takes a socket whose first packet the front has read; nil if that has failed.
-func (w *Worker) session(fd int, plugin string, state, data []byte) *opening {
+func (w *Worker) session(fd int, carried carriage, state, data []byte) *opening {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
-	tr, s, err := w.open(fd, plugin, state)
+	tr, s, err := w.open(fd, carried, state)
 	if err == nil {
 		if err = s.Preload(data); err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}
 	if err != nil {
-		n.log.Error("a session could not be taken", "plugin", plugin, "error", err)
+		n.log.Error("a session could not be taken", "plugin", carried.plugin, "error", err)
 		h.over(true)
 		return nil
 	}
@@ -127,11 +127,11 @@ func (w *Worker) session(fd int, plugin string, state, data []byte) *opening {
 }
 
 // open makes a stream of a socket that has come; 0 is one that was lost on its way.
-func (w *Worker) open(fd int, plugin string, state []byte) (transport.Transport, *transport.Stream, error) {
+func (w *Worker) open(fd int, carried carriage, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
 		return nil, nil, errLost
 	}
-	tr, err := w.n.carrier(plugin)
+	tr, err := w.n.carrier(carried)
 	var s *transport.Stream
 	if err == nil {
 		s, err = transport.ImportAccepted(tr, fd, state)

@@ -1,0 +1,29 @@
+package nodes
+
+import "github.com/cnode-go/cnode/ei"
+
+// An aftermath is what is told of the end of a connection, or of a way to another worker, when it is off the table and the next one can
+// come up: whatever runs Handlers, for these may speak to the node again.
+type aftermath struct{ tells []func() }
+
+// notify puts a signal's message into a mailbox now; a Handler gets it afterwards.
+func (a *aftermath) notify(b *Mailbox, m *Message) {
+	if b.handler == nil {
+		b.notify(m)
+		return
+	}
+	a.tells = append(a.tells, func() { b.notify(m) })
+}
+
+// exit ends a process now; the others of this node hear of that afterwards.
+func (a *aftermath) exit(b *Mailbox, reason ei.Term) {
+	if here := sayElsewhere(b.end(reason), extent{}); here != nil {
+		a.tells = append(a.tells, here.sayNow)
+	}
+}
+
+func (a *aftermath) tell() {
+	for _, tell := range a.tells {
+		tell()
+	}
+}

@@ -1,0 +1,137 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// alike is another transport of one name.
+func alike() transport.Transport { return renamed{transport.TCP(), "alike"} }
+
+// at is where a listener of a node is, by plain TCP.
+func at(n *Node, listener int) Static {
+	return Static{n.Name(): {Addr: n.Listeners()[listener].Addr(), Transport: transport.TCP()}}
+}
+
+// transportsOf are those of a node's listeners, and of the connections to some peers.
+func transportsOf(n *Node, peers ...string) (list []transport.Transport) {
+	for _, l := range n.Listeners() {
+		list = append(list, l.Transport())
+	}
+	for _, peer := range peers {
+		list = append(list, n.Conn(peer).tr)
+	}
+	return list
+}
+
+// Listeners and connections over transports of one name keep their own when the node moves; a Config that has fewer of them is refused.
+func TestUpgradeTransportsOfOneName(t *testing.T) {
+	w := newWorld(t, "tcp")
+	other := w.started("other")
+	first, second, third := alike(), alike(), alike()
+	n := w.started("front", func(cfg *Config) {
+		cfg.Transport, cfg.Also = first, []Endpoint{{Addr: w.addr(""), Transport: second}, {Addr: w.addr("")}}
+		cfg.Transports = []transport.Transport{third}
+		cfg.Resolver = Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: third}}
+	})
+	peer := w.started("peer", func(cfg *Config) { cfg.Resolver = at(n, 1) })
+	_, err := peer.Connect(w.ctx(), "front@test")
+	require.NoError(t, err)
+	_, err = n.Connect(w.ctx(), "other@test")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
+	want := []transport.Transport{first, second, first, second, third}
+	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
+
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	cfg := again(n)
+	cfg.Also, cfg.Transports = nil, []transport.Transport{second}
+	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	require.ErrorIs(t, err, ErrNoPlugin)
+	require.ErrorContains(t, err, "number 3")
+	f.Thaw()
+
+	for range 2 {
+		n = upgrade(t, n)
+		require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
+	}
+}
+
+// What has a transport that the Config does not have goes on over the first of its name, as from a process that does not say which it is;
+// but a listener that would let in others then does not.
+func TestUpgradeTransportOfNoConfig(t *testing.T) {
+	w := newWorld(t, "tcp")
+	other := w.started("other")
+	first := alike()
+	n := w.started("front", func(cfg *Config) {
+		cfg.Transport, cfg.Resolver = first, Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: alike()}}
+	})
+	_, err := n.Connect(w.ctx(), "other@test")
+	require.NoError(t, err)
+	_, err = n.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
+	require.NoError(t, err)
+	n = upgrade(t, n)
+	require.Equal(t, first, n.Conn("other@test").tr)
+	_, err = n.ListenOn(w.ctx(), alike(), w.addr(""))
+	require.NoError(t, err)
+	_, err = n.Freeze(w.ctx())
+	var not *NotMovableError
+	require.ErrorAs(t, err, &not)
+	require.ErrorIs(t, err, errUnclear)
+}
+
+// testAlikeVariable gives a worker several transports of one name.
+const testAlikeVariable = "CNODE_TEST_ALIKE"
+
+func testTransports() []transport.Transport {
+	if os.Getenv(testAlikeVariable) == "" {
+		return nil
+	}
+	return []transport.Transport{alike(), alike()}
+}
+
+func setUpCarriages(n *Node) {
+	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) { // of the connection to a peer
+		c, _ := n.carriageOf(n.Conn(string(args[0].(ei.Atom))).tr)
+		return ei.Tuple{ei.Atom(c.plugin), ei.Int(c.place)}, nil
+	})
+}
+
+// A worker takes each session over the transport that its peer came by: another one of the name may have other checks.
+func TestFrontTransportsOfOneName(t *testing.T) {
+	t.Setenv(testAlikeVariable, "yes")
+	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	transports := testTransports()
+	w := newFrontWorld(t, 1, func(cfg *FrontConfig) {
+		for _, tr := range transports {
+			cfg.Node.Also = append(cfg.Node.Also, Endpoint{Addr: loopback, Transport: tr})
+		}
+	})
+	var peers []*Node
+	for i, want := range []ei.Tuple{{ei.Atom("tcp"), ei.Int(0)}, {ei.Atom("alike"), ei.Int(0)}, {ei.Atom("alike"), ei.Int(1)}} {
+		n, err := New(Config{Name: "peer" + string(rune('0'+i)) + "@127.0.0.1", Cookie: "secret",
+			Resolver: Static{frontName: {Addr: w.f.Listeners()[i].Addr()}}})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, n.Close()) })
+		require.Equal(t, want, w.rpc(n, "carriage", ei.Atom(n.Name())))
+		peers = append(peers, n)
+	}
+	w.move()
+	require.True(t, slices.Equal(transports, transportsOf(w.f.n)[1:]))
+	_, err := w.f.UpgradeWorkers(patience(t))
+	require.NoError(t, err)
+	for i, n := range peers {
+		require.Equal(t, max(0, i-1), int(w.rpc(n, "carriage", ei.Atom(n.Name())).(ei.Tuple)[1].(ei.Int)))
+	}
+}
