@@ -63,8 +63,10 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 		return nil, err
 	}
 	if o.tls {
-		if a.tlsFile, err = a.certify(ctx); err != nil {
-			return nil, err
+		if a.tlsFile = o.tlsOpt; a.tlsFile == "" {
+			if a.tlsFile, err = a.certify(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if a.carrier, err = tlstransport.FromOptFile(a.tlsFile, tlstransport.Options{}); err != nil {
 			return nil, err

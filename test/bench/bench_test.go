@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/tlstransport"
 )
 
 func TestParse(t *testing.T) {
@@ -41,7 +44,11 @@ func TestParse(t *testing.T) {
 		require.Equal(t, k.tls && !k.named(), o.wanted(k), k.name)
 	}
 
-	for _, wrong := range []string{"--transport=udp", "--peers=jinterface", "--only=(", "--rounds=x", "16B"} {
+	o, err = parse([]string{"--tls-optfile", "x.conf", "--transport", "tls"}, io.Discard)
+	require.NoError(t, err)
+	require.True(t, filepath.IsAbs(o.tlsOpt))
+
+	for _, wrong := range []string{"--tls-optfile=x.conf", "--transport=udp", "--peers=jinterface", "--only=(", "--rounds=x", "16B"} {
 		_, err := parse([]string{wrong}, io.Discard)
 		require.Error(t, err, wrong)
 	}
@@ -108,6 +115,27 @@ func TestTargetsOverTLS(t *testing.T) {
 func TestQuickRunHasEveryRow(t *testing.T) {
 	t.Run("TCP", func(t *testing.T) { quickRun(t, "--peers=libei,BEAM,ours,asleep") })
 	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
+}
+
+// With --tls-optfile all nodes have that file: with another one none would talk to the node that measures.
+func TestQuickRunWithOptFile(t *testing.T) {
+	release := otp.Releases(t)[0]
+	dir := filepath.Join(t.TempDir(), "tls")
+	said, err := exec.Command("go", "run", module+"/cmd/cnode-demo", "certs", dir).CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	file := filepath.Join(dir, "ssl_dist.conf")
+	o, err := parse([]string{"--quick", "--rounds=1", "--transport=tls", "--peers=BEAM,ours,serve,moved,sealed", "--tls-optfile", file}, io.Discard)
+	require.NoError(t, err)
+	o.otp, o.only, o.cell = release.Number, regexp.MustCompile("out/16B|connect/peer"), 5*time.Millisecond
+	var out, progress bytes.Buffer
+	require.NoError(t, run(t.Context(), o, &out, &progress), &progress)
+	require.Contains(t, out.String(), ", TLS by "+file)
+	require.Contains(t, out.String(), "sealed: not measured: it reads plain PEM files")
+	require.Equal(t, 1, strings.Count(out.String(), "not measured: "), out.String())
+
+	require.NoError(t, os.Remove(file))
+	var wrong *tlstransport.OptionError
+	require.ErrorAs(t, run(t.Context(), o, &out, &progress), &wrong)
 }
 
 func quickRun(t *testing.T, args ...string) {

@@ -1,7 +1,7 @@
 // Bench prints how this SDK compares with its peers: a real Erlang node measures, in turn, a program written with C's libei, another
 // Erlang node, a program written with ergo, and two of ours. See README.md.
 //
-//	go run ./test/bench [--transport tls] [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
+//	go run ./test/bench [--transport tls [--tls-optfile FILE]] [--otp 25|27|29] [--quick] [--rounds N] [--only PATTERN] [--peers LIST] [--json]
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ type options struct {
 	only   *regexp.Regexp // names of measurements; nil: all
 	peers  []string       // names of kinds; nil: all
 	tls    bool           // else TCP
+	tlsOpt string         // option file of all nodes; empty: one that the benchmark makes
 	buffer int            // of the Erlang nodes, in bytes; 0: as Erlang has it
 	json   bool
 }
@@ -87,6 +89,11 @@ func parse(args []string, errors io.Writer) (options, error) {
 		o.tls = s == "tls"
 		return nil
 	})
+	f.Func("tls-optfile", "`file` of TLS options for all nodes, with --transport tls (default one made for the run)",
+		func(s string) (err error) {
+			o.tlsOpt, err = filepath.Abs(s) // no peer need be started where this is
+			return err
+		})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {
 		for name := range strings.SplitSeq(s, ",") {
 			if !slices.Contains(kindNames(), name) {
@@ -102,6 +109,12 @@ func parse(args []string, errors io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		f.Usage()
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.tlsOpt != "" && !o.tls {
+		err := fmt.Errorf("--tls-optfile is for --transport tls")
+		fmt.Fprintln(f.Output(), err)
+		f.Usage()
+		return o, err
 	}
 	if o.rounds < 1 {
 		o.rounds = defaultRounds

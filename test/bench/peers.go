@@ -195,6 +195,9 @@ func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 	if a.tlsFile == "" {
 		return nil, errors.New("it is for --transport tls")
 	}
+	if a.o.tlsOpt != "" {
+		return nil, errors.New("it reads plain PEM files, such as the benchmark makes, and no --tls-optfile")
+	}
 	program, err := a.buildGo(ctx, "test/bench/peer")
 	if err != nil {
 		return nil, err

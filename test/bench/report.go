@@ -18,6 +18,7 @@ type report struct {
 	Go      string    `json:"go"`
 	Date    string    `json:"date"`
 	TLS     bool      `json:"tls"`
+	OptFile string    `json:"tls-optfile,omitempty"` // none: the one that is made for the run
 	Buffer  int       `json:"buffer,omitempty"`
 	Rounds  int       `json:"rounds"`
 	Seconds float64   `json:"seconds"`
@@ -64,7 +65,8 @@ type values struct {
 
 func (a *arena) report(begun time.Time) report {
 	r := report{
-		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), TLS: a.o.tls, Buffer: a.o.buffer, Rounds: a.o.rounds,
+		Machine: machine(), OTP: a.release.Number, Go: runtime.Version(), Date: begun.Format(time.DateOnly), TLS: a.o.tls,
+		OptFile: a.o.tlsOpt, Buffer: a.o.buffer, Rounds: a.o.rounds,
 		Seconds: math.Round(time.Since(begun).Seconds()), Load: load(), Notes: a.notes,
 	}
 	for _, k := range kinds() {

@@ -80,8 +80,12 @@ func (r report) writeText(w io.Writer) error {
 		medians, spread = append(medians, line), append(spread, low)
 	}
 	var b strings.Builder
+	carrier := ""
+	if r.TLS {
+		carrier = strings.TrimSuffix(", TLS by "+r.OptFile, " by ")
+	}
 	fmt.Fprintf(&b, "%s; OTP %d%s; %s; %s; medians of %s; %.0f s; load %s\n\n",
-		r.Machine, r.OTP, map[bool]string{true: ", TLS"}[r.TLS], r.Go, r.Date, plural(r.Rounds, "round"), r.Seconds, r.Load)
+		r.Machine, r.OTP, carrier, r.Go, r.Date, plural(r.Rounds, "round"), r.Seconds, r.Load)
 	writeTable(&b, medians)
 	b.WriteString("\n")
 	writeTable(&b, spread)

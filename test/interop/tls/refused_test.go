@@ -64,7 +64,7 @@ func TestWeRefuseErlang(t *testing.T) {
 						require.False(t, e.ByPeer)
 						// In TLS 1.3 the connection is up for the peer when it hears of it; OTP 27 does not log every alert then.
 						if tt.log != "" && v.number == tls.VersionTLS12 {
-							require.Eventually(t, func() bool { return strings.Contains(bad.Log(), tt.log) }, limit, 10*time.Millisecond, "the peer's log")
+							logs(t, bad, tt.log)
 						}
 						require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 					})
@@ -105,15 +105,17 @@ func TestErlangRefusesUs(t *testing.T) {
 					to     *otp.Node
 					checks []tlstransport.Check
 					byPeer bool
+					alert  string // which the peer logs
 				}{
-					{"no certificate", v.option, erl, []tlstransport.Check{tlstransport.CheckNoCertificate, tlstransport.CheckHandshake}, true},
+					{"no certificate", v.option, erl, []tlstransport.Check{tlstransport.CheckNoCertificate, tlstransport.CheckHandshake}, true, ""},
 					{"our authority is not theirs", other.options(other.sign(t, want{}), "{verify,verify_none}", v.option), erl,
-						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, true},
-					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl, []tlstransport.Check{tlstransport.CheckExpired}, true},
+						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, true, "Unknown CA"},
+					{"ours has expired", a.options(a.sign(t, want{expired: true}), v.option), erl, []tlstransport.Check{tlstransport.CheckExpired}, true,
+						"Certificate Expired"},
 					{"their authority is not ours", other.options(c, verified, v.option), erl,
-						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, false},
-					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Check{tlstransport.CheckExpired}, false},
-					{"theirs is for another host", a.options(c, verified, v.option), elsewhere, []tlstransport.Check{tlstransport.CheckHost}, false},
+						[]tlstransport.Check{tlstransport.CheckUnknownAuthority}, false, ""},
+					{"theirs has expired", a.options(c, verified, v.option), late, []tlstransport.Check{tlstransport.CheckExpired}, false, ""},
+					{"theirs is for another host", a.options(c, verified, v.option), elsewhere, []tlstransport.Check{tlstransport.CheckHost}, false, ""},
 				} {
 					t.Run(tt.name, func(t *testing.T) {
 						n := startNode(t, port, fromFile(t, a.file(t, a.options(c), tt.client), tlstransport.Options{}))
@@ -123,6 +125,9 @@ func TestErlangRefusesUs(t *testing.T) {
 						require.Contains(t, tt.checks, e.Check, e)
 						require.Equal(t, tt.byPeer, e.ByPeer, e)
 						require.Equal(t, tt.to.Name(), e.Node)
+						if tt.alert != "" {
+							logs(t, tt.to, "generated SERVER ALERT: Fatal - "+tt.alert)
+						}
 					})
 				}
 				// With verify_none neither side minds.
@@ -132,6 +137,75 @@ func TestErlangRefusesUs(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Erlang nodes that connect to us refuse a certificate of ours that is not what it should be. Both sides say so.
+func TestErlangRefusesOurServer(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		a, other := newAuthority(t), newAuthority(t)
+		c := a.sign(t, want{})
+		port := r.Epmd(t)
+		host, hostAlert := tlstransport.CheckCertificate, "Bad Certificate"
+		if r.Number < 26 {
+			host, hostAlert = tlstransport.CheckHandshake, "Handshake Failure"
+		}
+		for _, v := range versions {
+			t.Run(v.name, func(t *testing.T) {
+				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
+				for _, tt := range []struct {
+					name   string
+					server string // ours
+					check  tlstransport.Check
+					alert  string // what the peer logs
+				}{
+					{"another host", a.options(a.sign(t, want{host: "elsewhere"}), v.option), host, hostAlert},
+					{"expired", a.options(a.sign(t, want{expired: true}), v.option), tlstransport.CheckExpired, "Certificate Expired"},
+					{"another authority", other.options(other.sign(t, want{}), v.option), tlstransport.CheckUnknownAuthority, "Unknown CA"},
+				} {
+					t.Run(tt.name, func(t *testing.T) {
+						hear, heard := hearing()
+						n := startNode(t, port, fromFile(t, a.file(t, tt.server, a.options(c)), tlstransport.Options{}), hear)
+						require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+						var e *tlstransport.PeerError
+						require.ErrorAs(t, (<-heard).err, &e)
+						require.Equal(t, tt.check, e.Check, e)
+						require.True(t, e.ByPeer, e)
+						logs(t, erl, "generated CLIENT ALERT: Fatal - "+tt.alert)
+						require.Empty(t, n.Peers())
+					})
+				}
+			})
+		}
+	})
+}
+
+// A peer that speaks old versions of TLS only is refused, whoever connects, and each side says that it is the version.
+func TestOldProtocol(t *testing.T) {
+	each(t, func(t *testing.T, r otp.Release) {
+		a := newAuthority(t)
+		c := a.sign(t, want{})
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, "{versions,['tlsv1.1']}")})
+		hear, heard := hearing()
+		n := startNode(t, port, fromFile(t, a.mutual(t, c), tlstransport.Options{}), hear)
+		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
+		var e *tlstransport.PeerError
+		require.ErrorAs(t, (<-heard).err, &e)
+		require.Equal(t, tlstransport.CheckProtocol, e.Check, e)
+		require.False(t, e.ByPeer, e)
+		logs(t, erl, "received SERVER ALERT: Fatal - Protocol Version")
+		_, err := n.Connect(background(t), erl.Name())
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, tlstransport.CheckProtocol, e.Check, e)
+		require.Equal(t, erl.Name(), e.Node)
+		require.Empty(t, n.Peers())
+	})
+}
+
+// logs waits for what an Erlang node logs, which it does when it comes to it.
+func logs(t *testing.T, erl *otp.Node, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(erl.Log(), text) }, limit, 10*time.Millisecond, "%s: not in the log", text)
 }
 
 // What OTP does not check: a node with a good certificate under a name that is not its own, and one that is not on a list.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -179,16 +178,15 @@ func TestUpgrade(t *testing.T) {
 			s := serve(t, environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--epmd", "embedded")
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-start_epmd", "false"}}))
 		})
-		t.Run("over TLS", func(t *testing.T) {
-			port := r.Epmd(t)
-			env := environment(t, port)
-			dir := filepath.Join(t.TempDir(), "tls")
-			out, err := exec.Command(program, "certs", dir).CombinedOutput()
-			require.NoError(t, err, string(out))
-			conf := filepath.Join(dir, "ssl_dist.conf")
-			s := serve(t, env, "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--transport", "tls", "--tls-optfile", conf)
-			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: conf}))
-		})
+		for _, version := range otp.TLSVersions() {
+			t.Run("over TLS "+version, func(t *testing.T) {
+				port := r.Epmd(t)
+				env := environment(t, port)
+				conf := otp.TLSFiles(t, program, version)
+				s := serve(t, env, "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--transport", "tls", "--tls-optfile", conf)
+				follow(t, s, r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: conf}))
+			})
+		}
 	})
 }
 

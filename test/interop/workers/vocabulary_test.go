@@ -3,12 +3,9 @@
 package workers
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/otp"
-	"github.com/stretchr/testify/require"
 )
 
 // What one connection can do it can do with any worker, and with processes of the others.
@@ -22,17 +19,18 @@ func TestVocabulary(t *testing.T) {
 // Over TLS the front does the handshake of TLS, and a worker goes on with its records.
 func TestOverTLS(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
-		dir := filepath.Join(t.TempDir(), "tls")
-		out, err := exec.Command(demo(t), "certs", dir).CombinedOutput()
-		require.NoError(t, err, string(out))
-		conf := filepath.Join(dir, "ssl_dist.conf")
-		l := startLab(t, r, conf)
-		t.Cleanup(l.close)
-		cmd := serveDemo(t)()
-		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", conf)
-		c := newClusterIn(t, l, cmd)
-		vocabulary(t, c)
-		upgraded(t, c, 1)
+		for _, version := range otp.TLSVersions() {
+			t.Run("TLS "+version, func(t *testing.T) {
+				conf := otp.TLSFiles(t, demo(t), version)
+				l := startLab(t, r, conf)
+				t.Cleanup(l.close)
+				cmd := serveDemo(t)()
+				cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", conf)
+				c := newClusterIn(t, l, cmd)
+				vocabulary(t, c)
+				upgraded(t, c, 1)
+			})
+		}
 	})
 }
 
