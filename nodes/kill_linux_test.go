@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -93,6 +95,7 @@ func (o killOrder) run() error {
 		return err
 	}
 	test, r := party.NewSide(), party.Report{PID: os.Getpid()}
+	due := newCensus()
 	var n *Node
 	if o.Owner {
 		if n, err = New(cfg); err == nil {
@@ -115,7 +118,11 @@ func (o killOrder) run() error {
 		h, err := (&handoff.Offer{
 			Freeze: func(ctx context.Context) (handoff.Frozen, error) { return o.freeze(ctx, n) }, Deadlines: d, Reached: reached,
 		}).Give(ctx, ch)
-		r.Owner, r.Err = !h.Moved, fmt.Sprint(err)
+		if r.Owner, r.Err = !h.Moved, fmt.Sprint(err); !r.Owner {
+			if err := n.Close(); err != nil { // the other process has it: there is nothing but goroutines to end
+				return err
+			}
+		}
 	} else {
 		_, err := (&handoff.Acceptance{
 			Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
@@ -125,7 +132,38 @@ func (o killOrder) run() error {
 		var h *handoff.HandoffError
 		r.Owner, r.Err = err == nil || errors.As(err, &h) && h.Owns, fmt.Sprint(err)
 	}
+	r.Leak = o.leak(r.Owner, due)
 	return errors.Join(test.Tell(r), test.Stay())
+}
+
+// Descriptors of the node: one of a connection, and by which it reads and writes; of its listener, and by which that waits.
+const (
+	killNodeSockets = killPeers + 1
+	killNodePolls   = 2*killPeers + 1
+	killOtherPolls  = 2 // of the channel
+)
+
+// leak tells what is left beside what there was before, and a node if it is here.
+func (o killOrder) leak(here bool, due census) (what string) {
+	polls := killOtherPolls
+	if here {
+		due.Descriptors += killNodeSockets
+		polls += killNodePolls
+		if o.Owner {
+			due.Descriptors++ // a listener that was opened here waits by a duplicate
+		}
+	}
+	for begun := time.Now(); time.Since(begun) < killPatience; time.Sleep(time.Millisecond) {
+		now, p := newCensus(), leak.Polls()
+		what = ""
+		if now.Descriptors > due.Descriptors || p > polls || !here && now.Goroutines > due.Goroutines {
+			what = fmt.Sprintf("%+v and %d to wait by; %+v and %d are due:\n%s", now, p, due, polls, strings.Join(party.Open(os.Getpid()), "\n"))
+		}
+		if what == "" {
+			break
+		}
+	}
+	return what
 }
 
 // deadlines are shorter where a side is stopped: the other one waits for it until one is over. All are long enough for a side that goes on.

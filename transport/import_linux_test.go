@@ -152,3 +152,31 @@ func awaitEvent(t *testing.T, fd int) {
 		return
 	}
 }
+
+// What has been paused and goes on has no more to sleep with than before; what has to go out at once has it before it goes on.
+func TestPausePreparesNothing(t *testing.T) {
+	requireSpeakOnce(t, TCP(), loopback())
+	before := leak.Descriptors()
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(c, nil)
+	for range 2 {
+		require.NoError(t, c.PauseRead(soon(t)))
+		require.NoError(t, q.Hold(soon(t)))
+		q.Unhold()
+		c.Resume()
+	}
+	require.Equal(t, 2, opened(t, before))
+	requireSpeak(t, c, s)
+
+	moved, err := ImportAccepted(TCP(), duplicate(t, c), nil)
+	require.NoError(t, err)
+	for own, held := range []string{"", "rest"} {
+		require.NoError(t, NewQueue(moved, nil).Stage(soon(t), []byte(held)))
+		require.Equal(t, 3+own, opened(t, before))
+		moved.resumeWrite()
+	}
+	require.NoError(t, moved.Close())
+	require.NoError(t, c.Close())
+	require.NoError(t, s.Close())
+	require.Empty(t, leak.Left(before))
+}

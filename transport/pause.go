@@ -161,7 +161,7 @@ func (s *socket[C]) prepare(writing bool) error {
 	if s.wait == nil {
 		return nil
 	}
-	return s.way(writing).allow()
+	return s.wait.prepare(writing)
 }
 
 func (s *socket[C]) way(writing bool) *direction {

@@ -24,6 +24,7 @@ func (w *waiter) close()                          {}
 func (w *waiter) reading() *direction             { return &w.in }
 func (w *waiter) writing() *direction             { return &w.out }
 func (w *waiter) rawConn() syscall.RawConn        { return w.raw }
+func (w *waiter) prepare(bool) error              { return nil }
 func (w *waiter) quiet(bool) bool                 { return false }
 func (w *waiter) sit(bool, *seats) bool           { return false }
 func (w *waiter) connected(context.Context) error { return errors.ErrUnsupported }

@@ -9,6 +9,7 @@ import (
 type watch interface {
 	reading() *direction
 	writing() *direction
+	prepare(writing bool) error          // see carrier
 	connected(ctx context.Context) error // waits until a connect has ended
 	quiet(on bool) (changed bool)        // see watcher
 	sit(writing bool, at *seats) bool    // likewise

@@ -77,8 +77,18 @@ func (w *watcher) parkReader(ready func(uintptr) bool) error {
 }
 func (w *watcher) parkWriter(ready func(uintptr) bool) error { return w.park(&w.writer, room, ready) }
 
-func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, arrivals, t) }
-func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, room, t) }
+func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, t) }
+func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, t) }
+
+// prepare makes what a direction sleeps with.
+func (w *watcher) prepare(writing bool) (err error) {
+	if writing {
+		_, err = w.need(&w.writer, room)
+	} else {
+		_, err = w.need(&w.reader, arrivals)
+	}
+	return err
+}
 
 // park is RawConn.Read of an interest, whose first try needs no epoll descriptor.
 func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) error {
@@ -127,15 +137,19 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 	}
 }
 
-// deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none.
-func (w *watcher) deadline(i *interest, events uint32, t time.Time) error {
+// deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none. Where
+// nobody has slept yet there is nothing to tell: who makes the epoll descriptor looks at over.
+func (w *watcher) deadline(i *interest, t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if i.over = !t.IsZero(); i.over {
 		w.rouse(i)
 	}
-	if _, err := w.needLocked(i, events); err != nil {
-		return err
+	switch {
+	case w.closed:
+		return os.ErrClosed
+	case i.raw == nil:
+		return nil
 	}
 	return i.file.SetReadDeadline(t)
 }

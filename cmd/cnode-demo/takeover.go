@@ -115,8 +115,10 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 	return n, c, nil
 }
 
-// descriptors counts those that a node has, at least: one for each connection.
-func descriptors(n *nodes.Node) func() int { return func() int { return len(n.Peers()) } }
+// descriptors counts those that a node takes in a new process, at least: for each connection and each listener its own, and one to wait by.
+func descriptors(n *nodes.Node) func() int {
+	return func() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
+}
 
 // freezer is what stops a node, or a front.
 func freezer[F handoff.Frozen](freeze func(context.Context) (F, error)) func(context.Context) (handoff.Frozen, error) {

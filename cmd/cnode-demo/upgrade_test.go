@@ -129,6 +129,28 @@ func dialed(t *testing.T, w *world, name string) (*nodes.Node, *nodes.Conn) {
 	return n, c
 }
 
+// A new process that can open too few files for the connections is refused before anything stops.
+func TestUpgradeTooFewFiles(t *testing.T) {
+	const count = 40
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	var all []*nodes.Conn
+	for i := range count {
+		c, err := w.node("client" + strconv.Itoa(i)).Connect(t.Context(), s.name)
+		require.NoError(t, err)
+		all = append(all, c)
+	}
+	short := filepath.Join(t.TempDir(), "short")
+	text := fmt.Sprintf("#!/bin/sh\nulimit -n %d\nexec \"%s\" \"$@\"\n", 2*count-1, program)
+	require.NoError(t, os.WriteFile(short, []byte(text), 0o700))
+	_, errOut := w.fail("upgrade", s.name, "--binary", short)
+	require.Contains(t, errOut, "hello, ")
+	require.Contains(t, errOut, handoff.ErrLimit.Error())
+	for _, c := range all {
+		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
+	}
+}
+
 func TestUpgrade(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")

@@ -75,6 +75,17 @@ func Descriptors() map[string]string {
 	return open
 }
 
+// Polls counts the descriptors by which something waits in this process, beside the one that the runtime has as soon as anything does. It
+// is 0 where the system does not tell, or has none of these.
+func Polls() (n int) {
+	for _, target := range Descriptors() {
+		if target == "anon_inode:[eventpoll]" {
+			n++
+		}
+	}
+	return max(n-1, 0)
+}
+
 // Left tells what is open at this moment and was not before.
 func Left(before map[string]string) (left []string) {
 	for fd, target := range Descriptors() {

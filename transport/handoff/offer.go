@@ -18,8 +18,9 @@ import (
 type Offer struct {
 	// Terms are told at hello.
 	Terms Terms
-	// Count tells at hello how many descriptors there are by now, at least, and takes the place of Terms.Descriptors: if the new owner does
-	// not take as many, nothing stops. Optional.
+	// Count tells at hello how many descriptors the new owner needs by now, at least, and takes the place of Terms.Descriptors: if it does
+	// not take as many, nothing stops. What is made of a descriptor there may need more than that one: a transport.Stream waits by another.
+	// Optional.
 	Count func() int
 	// Static gives what the new owner may build while the old one still runs. Optional; nil: nothing.
 	Static func(ctx context.Context) ([]byte, error)

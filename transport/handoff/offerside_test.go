@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -39,6 +40,7 @@ const (
 	testPadding     = chunkSize + 1
 	serveDeadline   = time.Minute
 	leakPatience    = 20 * time.Second
+	channelPolls    = 2 // a channel may have
 	shortOfNumbers  = 64
 	stopDeadline    = 4 * time.Second // the other side waits until it is over; on a busy machine no step of a side that goes on takes as long
 	descriptorFirst = 4
@@ -375,6 +377,10 @@ func (o order) run(side string, test *party.Side) error {
 	case side == "heir" && r.Owner:
 		open, running = open+o.Sessions, running+o.goroutines()
 	}
+	polls, more := 0, channelPolls
+	if r.Owner { // a reader's each, and that of a writer which may have slept
+		polls, more = o.Sessions, o.goroutines()-o.Sessions+channelPolls
+	}
 	r.Leak = "?"
 	for begin := time.Now(); r.Leak != "" && time.Since(begin) < leakPatience; time.Sleep(time.Millisecond) {
 		r.Leak = ""
@@ -382,6 +388,8 @@ func (o order) run(side string, test *party.Side) error {
 			r.Leak = fmt.Sprintf("%d descriptors, and %d are due: %s", len(now), open, strings.Join(now, ", "))
 		} else if now := runtime.NumGoroutine(); now != running {
 			r.Leak = fmt.Sprintf("%d goroutines, and %d are due", now, running)
+		} else if now := leak.Polls(); now < polls || now > polls+more {
+			r.Leak = fmt.Sprintf("%d epoll descriptors, and %d to %d are due", now, polls, polls+more)
 		}
 	}
 	return errors.Join(test.Tell(r), ch.Close(), test.Stay())

@@ -1,0 +1,36 @@
+package nodes
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
+)
+
+// A hand-off that comes to nothing leaves a node as it was: idle connections cost one descriptor to wait by each, however often.
+func TestThawLeavesNothing(t *testing.T) {
+	const count = 10
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	before := leak.Polls()
+	for i := range count {
+		_, err := w.started("peer"+strconv.Itoa(i)).Connect(w.ctx(), "front@test")
+		require.NoError(t, err)
+	}
+	idle := func() bool { return leak.Polls()-before == 2*count } // both ends sleep
+	require.Eventually(t, idle, tooLong, tick)
+	for range 3 {
+		f, err := n.Freeze(w.ctx())
+		require.NoError(t, err)
+		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+		require.NoError(t, err)
+		require.NoError(t, s.Discard())
+		f.Thaw()
+		require.Eventually(t, idle, tooLong, tick, "more than one a connection")
+	}
+	moved := upgrade(t, n)
+	require.Eventually(t, func() bool { return leak.Polls()-before == 2*count+1 }, tooLong, tick, "and the listener's, which has moved")
+	require.Len(t, moved.Peers(), count)
+}
