@@ -14,7 +14,7 @@ import (
 // several Calls may run beside each other and beside a Receive. It is ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c)
+	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
@@ -22,7 +22,7 @@ func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term,
 // you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
-	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil)
+	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
 	return rpcResult(op, node, t, err)
 }
 
@@ -47,13 +47,13 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 // there, is an *ExitError; a lost connection is ErrNoConnection. If you start the node, do so before the first
 // call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
-	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil)
+	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
 	return t, wrap("call", string(to.Node), err)
 }
 
 // CallName is Call of whoever has a registered name on a node: gen_server:call({Name, Node}, Request).
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
-	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil)
+	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
 	return t, wrap("call "+name+" at", node, err)
 }
 
@@ -74,8 +74,8 @@ func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
 func tuple(v ...any) goTuple { return v }
 
 // call is a gen call: a monitor, {'$gen_call', {Pid, Ref}, Request}, and {Ref, Reply} or the monitor's message. over is the connection to
-// use; where nobody receives from it, call does so itself.
-func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (_ ei.Term, err error) {
+// use; where nobody receives from it, call does so itself. a is the mailbox's that calls; nil: the Pid is the call's own.
+func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *inquiry) (_ ei.Term, err error) {
 	defer func() {
 		if err != nil && over != nil && over.lost() && errors.Is(err, over.Err()) && !errors.Is(err, ErrNoConnection) {
 			err = fmt.Errorf("%w: %w", ErrNoConnection, err)
@@ -103,15 +103,21 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn) (_ 
 		over.calls.Add(1)
 		defer over.calls.Add(-1)
 	}
-	ref, err := b.monitor(ctx, to, over)
-	if err != nil {
+	from, ref := b.pid, ei.Ref{}
+	if a != nil {
+		from, ref = a.by.pid, a.ref
+		b.answers(a)
+	} else if ref, err = n.NewRef(); err != nil {
 		return nil, err
 	}
-	ctl := &dist.Control{Op: dist.OpSend, From: b.pid, To: to.pid}
-	if to.name != "" {
-		ctl = &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: to.name}
+	if err := b.monitor(ctx, ref, to, over); err != nil {
+		return nil, err
 	}
-	message := tuple(ei.Atom("$gen_call"), ei.Tuple{b.pid, ref}, request)
+	ctl := &dist.Control{Op: dist.OpSend, From: from, To: to.pid}
+	if to.name != "" {
+		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.name}
+	}
+	message := tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)
 	if over != nil {
 		err = over.send(ctx, ctl, message)
 	} else {
@@ -210,7 +216,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 		}
 		if c.n.isLocal(m) {
 			c.n.route(c, m)
-			if m.To == b.pid {
+			if b.hasMessage() { // perhaps under the pid of the mailbox that calls
 				return nil
 			}
 			c.s.Yield()

@@ -21,6 +21,11 @@ func (b *Mailbox) wakeReceiver() {
 // deliver puts a message into the mailbox, waiting for room as the options say, until cancel is closed. It is false when the mailbox has
 // ended or the wait was cancelled.
 func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
+	return b.takeReply(m, cancel) || b.put(m, cancel)
+}
+
+// put is deliver for what is no reply to a call of the mailbox's.
+func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	for b.handler != nil {
 		if done, ok := b.handle(m); ok {
 			return done

@@ -184,6 +184,41 @@ func ExampleServer() {
 	// {error,<<"nothing to pop">>} <nil>
 }
 
+// Who calls by a mailbox is a process: the server may remember it, and tell it more than the reply.
+func ExampleMailbox_Call() {
+	ctx := context.Background()
+	alice, bob := two(ctx)
+	defer alice.Close()
+	defer bob.Close()
+
+	news, err := bob.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = bob.Serve("news", nodes.Server{
+		Call: func(ctx context.Context, c *nodes.Call) (any, error) { // c.Request is subscribe
+			return ei.Atom("ok"), news.Send(ctx, c.From, "the first item")
+		},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	self, err := alice.NewMailbox(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(self.CallName(ctx, "bob@host", "news", ei.Atom("subscribe")))
+	m, err := self.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Payload)
+	// Output:
+	// ok <nil>
+	// <<"the first item">>
+}
+
 // The level of the C library: the program accepts, connects and receives by itself.
 func ExampleConn_Receive() {
 	ctx := context.Background()

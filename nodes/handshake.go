@@ -15,6 +15,7 @@ import (
 type packets struct {
 	ctx   context.Context
 	s     *transport.Stream
+	q     *transport.Queue
 	size  int // of the length
 	spoke func()
 
@@ -28,7 +29,7 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &packets{ctx: ctx, s: s, size: size}, nil
+	return &packets{ctx: ctx, s: s, q: transport.NewQueue(s, nil), size: size}, nil
 }
 
 // ReadPacket reads one packet, which is valid until the next call.
@@ -72,7 +73,7 @@ func (p *packets) WritePackets(ps ...[]byte) error {
 		}
 		b = append(b, q...)
 	}
-	_, err := p.s.Writev(p.ctx, b)
+	_, err := p.q.WritevQueue(p.ctx, b)
 	return p.cause(err)
 }
 

@@ -70,11 +70,12 @@ type Mailbox struct {
 	cancel  func()  // ends the context of what the Server has in hand
 	serving request // that the Server has in hand
 
-	names    []ei.Atom
-	links    map[ei.Pid]*link
-	watchers map[ei.Ref]watcher // who monitors this process
-	watching map[ei.Ref]target  // what this process monitors
-	downs    map[*Conn]int      // connections whose nodedown it wants, and how often
+	names     []ei.Atom
+	links     map[ei.Pid]*link
+	watchers  map[ei.Ref]watcher  // who monitors this process
+	watching  map[ei.Ref]target   // what this process monitors
+	downs     map[*Conn]int       // connections whose nodedown it wants, and how often
+	inquiries map[ei.Ref]*inquiry // its calls in progress
 
 	nodeTypes NodeTypes      // of those that it hears of: see MonitorNodes
 	nodesUp   map[*Conn]bool // those that it knows to be up
@@ -206,10 +207,7 @@ func (b *Mailbox) takeLocked() *Message {
 // awaits waits until there is something to take; false when the mailbox has ended.
 func (b *Mailbox) awaits() bool {
 	for !b.ended() {
-		b.mu.Lock()
-		some := b.first < len(b.queue) && !b.held.Load()
-		b.mu.Unlock()
-		if some {
+		if b.hasMessage() {
 			return true
 		}
 		select {
@@ -218,6 +216,13 @@ func (b *Mailbox) awaits() bool {
 		}
 	}
 	return false
+}
+
+// hasMessage tells whether there is something to take.
+func (b *Mailbox) hasMessage() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.first < len(b.queue) && !b.held.Load()
 }
 
 func (b *Mailbox) ended() bool {
@@ -267,6 +272,9 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	released := b.n.procs.end(b)
 	if b.cancel != nil {
 		b.cancel()
+	}
+	for _, a := range b.inquiries {
+		a.giveUp()
 	}
 	b.mu.Unlock()
 	if released != "" && len(words) > 0 {

@@ -24,30 +24,35 @@ type target struct {
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
 // message with the returned reference in Ref and the reason in Reason. It is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
-	return b.monitor(ctx, target{node: string(pid.Node), pid: pid}, nil)
+	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
 // MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
-	return b.monitor(ctx, target{node: node, name: ei.Atom(name)}, nil)
+	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }
 
-// monitor sends the signal over a connection, or over the one that there is to the target's node.
-func (b *Mailbox) monitor(ctx context.Context, t target, over *Conn) (ei.Ref, error) {
+func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
 	ref, err := b.n.NewRef()
 	if err != nil {
 		return ref, err
 	}
+	return ref, b.monitor(ctx, ref, t, nil)
+}
+
+// monitor sends the signal over a connection, or over the one that there is to the target's node.
+func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
 	if over == nil {
 		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
+		var err error
 		if over, err = b.n.way(ctx, t.node, t.pid, t.name); err != nil {
-			return ref, wrap("monitor", t.node, err)
+			return wrap("monitor", t.node, err)
 		}
 		if over != nil && t.node == b.n.Name() {
 			t.part = over.part
 		}
 	}
-	return ref, wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
+	return wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
 		switch {
 		case b.ended():
 			return nil, b.Err()

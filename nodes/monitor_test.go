@@ -281,7 +281,9 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.Eventually(t, func() bool { c = a.Conn("wire@test"); return c != nil }, tooLong, tick)
 	b := trapping(t, a)
 	require.NoError(t, c.Close())
-	_, err := b.monitor(w.ctx(), target{node: "wire@test", pid: p.self}, c)
+	ref, err := b.n.NewRef()
+	require.NoError(t, err)
+	err = b.monitor(w.ctx(), ref, target{node: "wire@test", pid: p.self}, c)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }

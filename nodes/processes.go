@@ -192,9 +192,10 @@ func (p *processes) closeEmpty() bool {
 	return true
 }
 
-// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several. It waits while the node is
-// frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox becomes the process that had the name before: it
-// gets its pid, its other names, its unread messages, its links and monitors; one that has links or monitors before is ErrBonds.
+// Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several; that of a Handler gets its
+// first one from Handle. It waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox
+// becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors; one that has
+// links or monitors before is ErrBonds.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {

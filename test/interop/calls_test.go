@@ -135,6 +135,16 @@ func TestCallGenServer(t *testing.T) {
 		_, err = m.n.CallName(ctx, m.erl.Name(), "counter", term(t, "{add,1}"))
 		require.ErrorIs(t, err, nodes.ErrNoProc)
 
+		// A mailbox that calls is who has called.
+		b := m.mailbox(t, "B", nil)
+		got, err = b.Call(ctx, pid, term(t, "{from,x}"))
+		require.NoError(t, err)
+		require.Equal(t, b.Pid(), got.(ei.Tuple)[0])
+		m.erl.Do(t, "counter:start(counter)")
+		got, err = b.CallName(ctx, m.erl.Name(), "counter", term(t, "{from,x}"))
+		require.NoError(t, err)
+		require.Equal(t, b.Pid(), got.(ei.Tuple)[0])
+
 		// No answer: what comes after all does not disturb the next call.
 		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()

@@ -1,0 +1,109 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// An inquiry is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
+// comes to that pid. It is told from other messages by its reference.
+type inquiry struct {
+	by     *Mailbox
+	ref    ei.Ref
+	giveUp context.CancelFunc
+	box    *Mailbox // of the call, where the reply goes; nil: the request is not out; guarded by by.mu
+}
+
+// inquiryBit, in the third word of a reference, says that it is an inquiry's: so a reply that comes too late is known, also in another
+// process, and nothing is kept about calls that are over. It is above the counter and below partOfRef.
+const inquiryBit = 1 << 15
+
+// Call makes a request of a process, as gen_server:call, and returns its reply. It is Node.Call, but that the mailbox is the caller: the
+// server sees its pid. The reply is not among the mailbox's messages, wherever Receive is; one that comes after Call has returned is
+// dropped. When the mailbox ends, so does the call: the error is Err's.
+func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
+	t, err := b.inquire(ctx, target{node: string(to.Node), pid: to}, request)
+	return t, wrap("call", string(to.Node), err)
+}
+
+// CallName is Call of whoever has a registered name on a node: gen_server:call({Name, Node}, Request).
+func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
+	t, err := b.inquire(ctx, target{node: node, name: ei.Atom(name)}, request)
+	return t, wrap("call "+name+" at", node, err)
+}
+
+func (b *Mailbox) inquire(ctx context.Context, to target, request any) (ei.Term, error) {
+	ref, err := b.n.NewRef()
+	if err != nil {
+		return nil, err
+	}
+	ref.ID[2] |= inquiryBit
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := &inquiry{by: b, ref: ref, giveUp: cancel}
+	if err := b.begin(a); err != nil {
+		return nil, err
+	}
+	t, err := b.n.call(ctx, to, request, nil, a)
+	b.mu.Lock()
+	delete(b.inquiries, ref)
+	b.mu.Unlock()
+	if err != nil && b.ended() {
+		err = b.Err()
+	}
+	return t, err
+}
+
+func (b *Mailbox) begin(a *inquiry) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended() {
+		return b.Err()
+	}
+	if b.inquiries == nil {
+		b.inquiries = map[ei.Ref]*inquiry{}
+	}
+	b.inquiries[a.ref] = a
+	return nil
+}
+
+// answers has the reply come to b.
+func (b *Mailbox) answers(a *inquiry) {
+	a.by.mu.Lock()
+	defer a.by.mu.Unlock()
+	a.box = b
+}
+
+// takeReply gives the reply to an inquiry to its call, for which the mailbox's limit is none; one that nobody waits for is dropped. It is
+// false for any other message.
+func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
+	ref, ok := tagOfReply(m.Payload)
+	if !ok || ref.ID[2]&inquiryBit == 0 || b.ended() {
+		return false
+	}
+	b.mu.Lock()
+	ours := ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
+	var box *Mailbox
+	if a := b.inquiries[ref]; a != nil {
+		box = a.box
+	}
+	b.mu.Unlock()
+	if !ours {
+		return false
+	}
+	if box == nil || !box.put(m, cancel) {
+		b.n.stats.undeliverable.Add(1)
+	}
+	return true
+}
+
+// tagOfReply reads {Ref, Reply}. It costs next to nothing where a message is none.
+func tagOfReply(payload ei.Raw) (ref ei.Ref, ok bool) {
+	if len(payload) < 3 || ei.Tag(payload[0]) != ei.TagSmallTupleExt || payload[1] != 2 || ei.Tag(payload[2]) != ei.TagNewerReferenceExt {
+		return ref, false
+	}
+	c := ei.NewCursor(payload[2:])
+	ref, err := c.Ref()
+	return ref, err == nil
+}

@@ -1,0 +1,145 @@
+package nodes
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A mailbox that calls is the caller: the server sees its pid, may tell it more, and monitor it; and the reply is no message.
+func TestMailboxCall(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			a, b := w.started("alice"), w.started("bob")
+			for _, node := range []*Node{a, b} {
+				caller := box(t, a)
+				server, err := node.NewMailbox(&MailboxOptions{TrapExit: true})
+				require.NoError(t, err)
+				require.NoError(t, node.Register("srv", server))
+				var last atomic.Pointer[Call]
+				go func() {
+					for m, err := range server.All(w.ctx()) {
+						if err != nil || m.Payload == nil { // or the link has broken
+							return
+						}
+						c, ok := server.CallOf(m)
+						if !ok {
+							t.Errorf("no request: %v", m.Payload)
+							return
+						}
+						if err := server.Link(w.ctx(), c.From); err != nil {
+							t.Error(err)
+						}
+						if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
+							t.Error(err)
+						}
+						last.Store(c)
+						if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
+							t.Error(err)
+						}
+					}
+				}()
+				first := async(func() (*Message, error) { return caller.Receive(w.ctx()) }) // beside the calls
+				for i := range 10 {
+					v, err := caller.CallName(w.ctx(), node.Name(), "srv", i)
+					require.NoError(t, err)
+					require.Equal(t, ei.Tuple{caller.Pid(), ei.Int(i)}, v)
+				}
+				v, err := caller.Call(w.ctx(), server.Pid(), "by pid")
+				require.NoError(t, err)
+				require.Equal(t, ei.Tuple{caller.Pid(), ei.Binary("by pid")}, v)
+
+				r := arrives(t, first, "what the server says besides")
+				require.NoError(t, r.err)
+				require.Equal(t, "{more,0}", r.v.Payload.String())
+				for i := 1; i < 10; i++ {
+					require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Int(i)}, term(t, caller))
+				}
+				require.Equal(t, ei.Tuple{ei.Atom("more"), ei.Binary("by pid")}, term(t, caller))
+
+				// A reply that nobody waits for is dropped, whoever gives it.
+				undeliverable := a.Stats().Undeliverable
+				require.NoError(t, server.Send(w.ctx(), last.Load().From, ei.Tuple{last.Load().tag, ei.Binary("again")}))
+				require.NoError(t, server.Send(w.ctx(), last.Load().From, "behind it"))
+				require.Equal(t, ei.Binary("behind it"), term(t, caller))
+				require.Equal(t, undeliverable+1, a.Stats().Undeliverable)
+
+				// The link is with the caller, and lives.
+				require.NoError(t, caller.Close())
+				_, err = caller.Call(w.ctx(), server.Pid(), "late")
+				require.ErrorContains(t, err, caller.Err().Error())
+				require.NoError(t, server.Close())
+				require.Eventually(t, func() bool { return a.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
+			}
+		})
+	}
+}
+
+// Nobody reads what a full mailbox holds; its calls have room.
+func TestMailboxCallBesideFullMailbox(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	_, err := b.Serve("srv", newRecorder().server(), nil)
+	require.NoError(t, err)
+	caller, err := a.NewMailbox(&MailboxOptions{Limit: 1})
+	require.NoError(t, err)
+	require.NoError(t, caller.Send(w.ctx(), caller.Pid(), "full"))
+	v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, v)
+}
+
+// What fails is an error as Node.Call's; a mailbox that ends gives up its calls.
+func TestMailboxCallFailures(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	caller := box(t, a)
+	for _, node := range []string{"alice@test", "bob@test"} {
+		_, err := caller.CallName(w.ctx(), node, "nobody", 1)
+		require.ErrorIs(t, err, ErrNoProc)
+	}
+	_, err := caller.CallName(w.ctx(), "nobody@test", "x", 1)
+	require.ErrorIs(t, err, ErrNoConnection)
+
+	silent := box(t, b)
+	ctx, cancel := context.WithCancel(w.ctx())
+	called := async(func() (ei.Term, error) { return caller.Call(ctx, silent.Pid(), 1) })
+	m, err := silent.Receive(w.ctx())
+	require.NoError(t, err)
+	cancel()
+	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
+	c, ok := silent.CallOf(m)
+	require.True(t, ok)
+	require.NoError(t, c.Reply(w.ctx(), "too late"))
+	require.NoError(t, silent.Send(w.ctx(), caller.Pid(), "behind it"))
+	require.Equal(t, ei.Binary("behind it"), term(t, caller))
+
+	called = async(func() (ei.Term, error) { return caller.Call(w.ctx(), silent.Pid(), 2) })
+	_, err = silent.Receive(w.ctx())
+	require.NoError(t, err)
+	caller.Exit(ei.Atom("enough"))
+	var e *ExitError
+	require.ErrorAs(t, arrives(t, called, "the call of a mailbox that ends").err, &e)
+	require.Equal(t, &ExitError{caller.Pid(), ei.Atom("enough")}, e)
+	require.Empty(t, caller.inquiries)
+	require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
+}
+
+// On the lower level a call receives by itself.
+func TestMailboxCallOnLowerLevel(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.node("alice"), w.started("bob")
+	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }}, nil)
+	require.NoError(t, err)
+	caller := box(t, a)
+	for range 3 {
+		v, err := caller.CallName(w.ctx(), b.Name(), "srv", 1)
+		require.NoError(t, err)
+		require.Equal(t, caller.Pid(), v)
+	}
+}
