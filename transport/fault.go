@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -155,11 +156,52 @@ func GentleFaults(seed uint64) FaultOptions {
 // ImportListener and Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package
 // time's, so that it works in a testing/synctest bubble.
 func Fault(tr Transport, o FaultOptions) Transport {
-	f := &fault{o: o}
-	f.o.Read, f.o.Write = o.Read.filled(), o.Write.filled()
-	f.o.At = append([]FaultAt(nil), o.At...)
-	f.virtual = virtual{below: tr, name: "fault", fixed: notMovable("fault", "its place among the faults to come would be lost")}
+	f := newFault(o)
+	f.virtual = virtual{below: tr, name: "fault", fixed: errPlaceLost()}
 	return f
+}
+
+// FaultStream is [Fault] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
+// over, see "Virtual sockets" in the package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead is
+// not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: whoever wants different faults
+// of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL.
+func FaultStream(s *Stream, o FaultOptions) (*Stream, error) {
+	if err := o.only("an open stream", FaultSplit, FaultJoin, FaultShortWrite, FaultDelay, FaultStall, FaultCorrupt, FaultReset); err != nil {
+		return nil, opError("fault", s.remote, err)
+	}
+	return s.over(func(s *Stream) carrier {
+		side := FaultConnected
+		if s.how == accepted {
+			side = FaultAccepted
+		}
+		return newFault(o).faulty(s, side, 1)
+	})
+}
+
+func newFault(o FaultOptions) *fault {
+	o.Read, o.Write = o.Read.filled(), o.Write.filled()
+	o.At = slices.Clone(o.At)
+	return &fault{o: o}
+}
+
+// errPlaceLost is why a faulty stream refuses a hand-off.
+func errPlaceLost() error {
+	return notMovable("fault", "its place among the faults to come would be lost")
+}
+
+// only refuses faults that cannot happen to such a socket.
+func (o *FaultOptions) only(socket string, possible ...FaultKind) error {
+	asked := []draw{{FaultRefuse, o.Refuse, 0}, {FaultAbort, o.Abort, 0}, {FaultExhaust, o.Exhaust, 0}}
+	asked = append(append(asked, o.Read.draws()...), o.Write.draws()...)
+	for _, at := range o.At {
+		asked = append(asked, draw{at.Kind, 1, 0})
+	}
+	for _, d := range asked {
+		if d.probability > 0 && !slices.Contains(possible, d.kind) {
+			return fmt.Errorf("%v is no fault of %s: %w", d.kind, socket, syscall.EINVAL)
+		}
+	}
+	return nil
 }
 
 func (f Faults) filled() Faults {

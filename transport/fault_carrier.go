@@ -285,7 +285,7 @@ func (c *faulty) release() error {
 	return c.carrier.release()
 }
 
-func (c *faulty) export() ([]byte, error) { return nil, c.f.fixed }
+func (c *faulty) export() ([]byte, error) { return nil, errPlaceLost() }
 
 func (c *faulty) headerSize(ctx context.Context) (int, error) {
 	n, err := c.carrier.headerSize(ctx)

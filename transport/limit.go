@@ -28,14 +28,26 @@ type LimitOptions struct {
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's, so that it works in a testing/synctest
 // bubble.
 func Limit(tr Transport, o LimitOptions) Transport {
-	read, write := newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
-	return &virtual{below: tr, name: "limit", wrap: func(s *Stream, _ origin) carrier {
-		c := &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
-		if !o.Shared {
-			c.in, c.out = newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
-		}
-		return c
-	}}
+	wrap := o.over
+	if o.Shared {
+		read, write := o.buckets()
+		wrap = func(s *Stream) carrier { return newLimited(s, read, write) }
+	}
+	return &virtual{below: tr, name: "limit", wrap: wrap}
+}
+
+// LimitStream is [Limit] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
+// over, see "Virtual sockets" in the package's doc. What s has read ahead is not limited. Shared is of no effect.
+func LimitStream(s *Stream, o LimitOptions) (*Stream, error) { return s.over(o.over) }
+
+// over is the carrier of a stream with rates of its own.
+func (o LimitOptions) over(s *Stream) carrier {
+	read, write := o.buckets()
+	return newLimited(s, read, write)
+}
+
+func (o LimitOptions) buckets() (read, write *bucket) {
+	return newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
 }
 
 // A bucket fills with bytes as time passes.
@@ -102,6 +114,10 @@ type limited struct {
 	inward, outward *pauser
 	in, out         *bucket
 	vec             [][]byte // the writer's
+}
+
+func newLimited(s *Stream, read, write *bucket) carrier {
+	return &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
 }
 
 // allow waits until some bytes of n may pass, and tells how many.

@@ -81,3 +81,58 @@ func TestVirtualSuite(t *testing.T) {
 		}
 	}
 }
+
+// overStreams are all of the virtual sockets over a single stream.
+func overStreams(s *transport.Stream) (*transport.Stream, error) {
+	s, err := transport.FaultStream(s, cutting())
+	if err == nil {
+		s, err = transport.LimitStream(s, generous())
+	}
+	if err == nil {
+		s, err = transport.TraceStream(s, transport.TraceOptions{Log: slog.New(slog.DiscardHandler)})
+	}
+	return s, err
+}
+
+// A streamListener gives what it accepts virtual sockets.
+type streamListener struct{ l *transport.Listener }
+
+func (l streamListener) Accept() (net.Conn, error) {
+	s, err := l.l.Accept(context.Background())
+	if err == nil {
+		s, err = overStreams(s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return transport.NetConn(s), nil
+}
+
+func (l streamListener) Close() error { return l.l.Close() }
+
+func (l streamListener) Addr() net.Addr {
+	a, _ := transport.ToNetAddr("tcp", l.l.Addr()) // it is an inet one
+	return a
+}
+
+// Good streams, from no Transport or from a Listener, keep every rule under virtual sockets of their own.
+func TestVirtualStreamSuite(t *testing.T) {
+	tr := transport.FromNet(transport.Net{
+		Listen: func(a transport.Addr) (net.Listener, error) {
+			l, err := transport.ListenTCP(a, 0)
+			return streamListener{l}, err
+		},
+		Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+			s, err := transport.ConnectTCP(ctx, nil, a)
+			if err == nil {
+				s, err = overStreams(s)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return transport.NetConn(s), nil
+		},
+	})
+	at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
+}
