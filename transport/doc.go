@@ -54,6 +54,8 @@
 // ahead goes along, the old stream is disconnected, its use is ENOTCONN and its Close closes nothing. They fail, and leave it as it is,
 // where an operation is outstanding on it ([ErrBusy]), or it is of no use any more.
 //
+// [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any [DatagramSocket], which the new one uses and closes.
+//
 // # A plug-in in 30 lines
 //
 // Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest

@@ -33,7 +33,7 @@ const (
 	// FaultReset breaks the connection before the byte at this offset passes: both directions end with ECONNRESET, and so does the peer
 	// where the carrier can do that (TCP), else it sees the end of the stream.
 	FaultReset
-	// FaultRefuse refuses to connect, with ECONNREFUSED.
+	// FaultRefuse refuses to connect, with ECONNREFUSED; for datagrams see FaultDatagram.
 	FaultRefuse
 	// FaultAbort loses a connection that has just been accepted, with ECONNABORTED: Accept goes on.
 	FaultAbort
@@ -60,7 +60,7 @@ type FaultOptions struct {
 	// At are faults at certain places, beside those of chance.
 	At []FaultAt
 
-	Refuse  float64 // of a Connect to be refused
+	Refuse  float64 // of a Connect to be refused, or of a datagram
 	Abort   float64 // of an accepted connection to be lost
 	Exhaust float64 // of an accept to fail for want of descriptors
 
@@ -86,7 +86,7 @@ type Faults struct {
 type FaultSide uint8
 
 const (
-	FaultBoth      FaultSide = iota // connections of either kind
+	FaultBoth      FaultSide = iota // connections of either kind; datagram sockets
 	FaultConnected                  // made by Connect
 	FaultAccepted                   // taken by Accept
 )
@@ -105,10 +105,10 @@ type FaultAt struct {
 // A FaultEvent is a fault that has happened.
 type FaultEvent struct {
 	Kind   FaultKind     // what happened
-	Side   FaultSide     // FaultConnected or FaultAccepted
+	Side   FaultSide     // FaultConnected or FaultAccepted; FaultBoth of a datagram socket
 	Conn   int           // the number of the connection, from 1
 	Write  bool          // in what was written; else in what was read
-	Offset int64         // of the byte in its direction
+	Offset int64         // of the byte in its direction; of datagrams, how many were before
 	For    time.Duration // of a delay, a stall, or at the most a join
 	Remote Addr          // of the peer
 }
@@ -118,7 +118,9 @@ func (e FaultEvent) String() string {
 	made := map[FaultSide]string{FaultConnected: "connection", FaultAccepted: "accepted connection"}[e.Side]
 	switch e.Kind {
 	case FaultRefuse, FaultAbort, FaultExhaust:
-		return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
+		if e.Side != FaultBoth {
+			return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
+		}
 	}
 	direction := "read"
 	if e.Write {
@@ -127,6 +129,9 @@ func (e FaultEvent) String() string {
 	during := ""
 	if e.For > 0 {
 		during = fmt.Sprintf(" for %v", e.For)
+	}
+	if e.Side == FaultBoth {
+		return fmt.Sprintf("%v%s of datagram %d of what was %s", e.Kind, during, e.Offset, direction)
 	}
 	return fmt.Sprintf("%v%s at byte %d of what was %s on %s %d", e.Kind, during, e.Offset, direction, made, e.Conn)
 }

@@ -11,17 +11,18 @@ import (
 // maxJoin is how many bytes a join keeps back at the most.
 const maxJoin = 64 << 10
 
-// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's
-// number.
+// A plan says what happens at which offset of one direction of a connection, or to which datagram. It depends on nothing but the options
+// and the connection's number.
 type plan struct {
-	rng    *rand.Rand
-	f      *Faults
-	draws  []draw
-	write  bool
-	random bool      // anything is left to chance
-	at     []FaultAt // by offset
-	drawn  piece     // comes next
-	end    int64     // of what is drawn
+	rng       *rand.Rand
+	f         *Faults
+	draws     []draw
+	write     bool
+	datagrams bool      // offsets are those of datagrams
+	random    bool      // anything is left to chance
+	at        []FaultAt // by offset
+	drawn     piece     // comes next
+	end       int64     // of what is drawn
 }
 
 // A draw is one fault that is left to chance.
@@ -49,6 +50,7 @@ type piece struct {
 	mask       byte // of a corrupted byte
 	short      bool // a write ends before it
 	reset      bool
+	refuse     bool // of datagrams
 }
 
 // event is the fault of a kind at the beginning of the piece.
@@ -63,7 +65,13 @@ func (c *piece) event(kind FaultKind) FaultEvent {
 
 // newPlan makes the plan of one direction. at are the faults at certain offsets of it.
 func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {
-	p := &plan{rng: rng, f: f, draws: f.draws(), write: write, at: at}
+	p := &plan{rng: rng, f: f, draws: f.draws(), write: write}
+	return p.begin(at)
+}
+
+// begin draws the first piece. at are the faults at certain offsets.
+func (p *plan) begin(at []FaultAt) *plan {
+	p.at = at
 	p.random = slices.ContainsFunc(p.draws, func(d draw) bool { return d.probability > 0 })
 	slices.SortStableFunc(p.at, func(a, b FaultAt) int {
 		switch {
@@ -169,6 +177,11 @@ func (c *piece) add(p *plan, at FaultAt, mask byte) {
 		c.mask = mask
 	case FaultReset:
 		c.reset = true
+	case FaultRefuse:
+		if !p.datagrams {
+			return
+		}
+		c.refuse = true
 	default: // of connecting and accepting
 		return
 	}

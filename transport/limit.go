@@ -98,6 +98,26 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))
 }
 
+// allow waits until some bytes of n may pass, and tells how many.
+func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	single := isSingle(ctx)
+	for {
+		k, again := b.look(n, single)
+		if k > 0 || n == 0 {
+			return k, nil
+		}
+		if single {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if err := p.until(ctx, again); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // take empties the bucket by what has passed.
 func (b *bucket) take(n int64) {
 	if b.rate == 0 {
@@ -120,28 +140,8 @@ func newLimited(s *Stream, read, write *bucket) carrier {
 	return &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
 }
 
-// allow waits until some bytes of n may pass, and tells how many.
-func (c *limited) allow(ctx context.Context, p *pauser, b *bucket, n int64) (int64, error) {
-	if err := ended(ctx); err != nil {
-		return 0, err
-	}
-	single := isSingle(ctx)
-	for {
-		k, again := b.look(n, single)
-		if k > 0 || n == 0 {
-			return k, nil
-		}
-		if single {
-			return 0, os.ErrDeadlineExceeded
-		}
-		if err := p.until(ctx, again); err != nil {
-			return 0, err
-		}
-	}
-}
-
 func (c *limited) read(ctx context.Context, p []byte) (int, error) {
-	k, err := c.allow(ctx, c.inward, c.in, int64(len(p)))
+	k, err := c.in.allow(ctx, c.inward, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
@@ -155,7 +155,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 		return c.carrier.write(ctx, v)
 	}
 	size := length(v)
-	k, err := c.allow(ctx, c.outward, c.out, size)
+	k, err := c.out.allow(ctx, c.outward, size)
 	if err != nil {
 		return 0, err
 	}

@@ -18,7 +18,7 @@ type TraceOptions struct {
 	Log *slog.Logger
 	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
 	Bytes int
-	// Capture is a file for Wireshark. It may be that of several transports. nil: none.
+	// Capture is a file for Wireshark. It may be that of several transports and sockets. nil: none.
 	Capture *Capture
 }
 
@@ -115,10 +115,15 @@ func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
 	return n, err
 }
 
+// isOver tells an operation whose time is over from one that has failed.
+func isOver(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
 // failed shows an error that is more than an operation's time that is over.
 func (c *traced) failed(op string, err error) {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case isOver(err):
 		return
 	case err == io.EOF:
 		c.flow.fin(c, inward)
