@@ -93,14 +93,16 @@ func (c *Capture) endpoints(local, remote Addr, how origin) (ours, theirs netip.
 		}
 		return ours, theirs
 	}
-	one := func(a netip.AddrPort) netip.AddrPort {
-		ip := a.Addr().WithZone("")
-		if ours.Addr().Is4() != theirs.Addr().Is4() {
-			ip = netip.AddrFrom16(ip.As16())
-		}
-		return netip.AddrPortFrom(ip, a.Port())
+	return oneFamily(ours, theirs), oneFamily(theirs, ours)
+}
+
+// oneFamily is a without a zone, and as IPv6 if other is.
+func oneFamily(a, other netip.AddrPort) netip.AddrPort {
+	ip := a.Addr().WithZone("")
+	if a.Addr().Is4() != other.Addr().Is4() {
+		ip = netip.AddrFrom16(ip.As16())
 	}
-	return one(ours), one(theirs)
+	return netip.AddrPortFrom(ip, a.Port())
 }
 
 // packet writes one packet of a direction; its bytes count.

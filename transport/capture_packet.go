@@ -22,13 +22,21 @@ const (
 	ipv4Head     = 20
 	ipv6Head     = 40
 	tcpHead      = 20
+	udpHead      = 8
 	maxSegment   = 32 << 10
 )
 
-// A packet is a TCP segment in an Ethernet frame.
+// The protocols over IP. See RFC 9293, section 3.1, and RFC 768, "Protocol Application".
+const (
+	protocolTCP = 6
+	protocolUDP = 17
+)
+
+// A packet is a TCP segment, or a UDP datagram, in an Ethernet frame.
 type packet struct {
 	from, to netip.AddrPort // both IPv4, or both IPv6
-	seq, ack uint32
+	udp      bool
+	seq, ack uint32 // these, and flags, are TCP's
 	flags    uint8
 	data     [][]byte
 }
@@ -47,7 +55,11 @@ func (p packet) appendRecord(b []byte, at time.Time) []byte {
 }
 
 func (p packet) appendFrame(b []byte) []byte {
-	size := tcpHead + int(length(p.data))
+	protocol, head, sumAt := byte(protocolTCP), tcpHead, 16
+	if p.udp {
+		protocol, head, sumAt = protocolUDP, udpHead, 6
+	}
+	size := head + int(length(p.data))
 	mac := func(b []byte, a netip.AddrPort) []byte { // locally administered; it ends as the port does
 		return append(b, 2, 0, 0, 0, byte(a.Port()>>8), byte(a.Port()))
 	}
@@ -58,31 +70,41 @@ func (p packet) appendFrame(b []byte) []byte {
 		start := len(b)
 		b = append(b, 0x45, 0)
 		b = binary.BigEndian.AppendUint16(b, uint16(ipv4Head+size))
-		b = append(b, 0, 0, 0x40, 0, 64, 6, 0, 0) // whole, 64 hops, TCP
+		b = append(b, 0, 0, 0x40, 0, 64, protocol, 0, 0) // whole, 64 hops
 		b = append(append(b, from...), to...)
 		binary.BigEndian.PutUint16(b[start+10:], checksum(0, b[start:]))
 	} else { // RFC 8200, section 3
 		b = append(b, 0x86, 0xdd)
 		b = append(b, 0x60, 0, 0, 0)
 		b = binary.BigEndian.AppendUint16(b, uint16(size))
-		b = append(b, 6, 64)
+		b = append(b, protocol, 64)
 		b = append(append(b, from...), to...)
 	}
 	start := len(b)
 	b = binary.BigEndian.AppendUint16(b, p.from.Port())
 	b = binary.BigEndian.AppendUint16(b, p.to.Port())
-	b = binary.BigEndian.AppendUint32(b, p.seq)
-	b = binary.BigEndian.AppendUint32(b, p.ack)
-	b = append(b, tcpHead/4<<4, p.flags, 0xff, 0xff, 0, 0, 0, 0)
+	if p.udp {
+		b = binary.BigEndian.AppendUint16(b, uint16(size))
+		b = append(b, 0, 0)
+	} else {
+		b = binary.BigEndian.AppendUint32(b, p.seq)
+		b = binary.BigEndian.AppendUint32(b, p.ack)
+		b = append(b, tcpHead/4<<4, p.flags, 0xff, 0xff, 0, 0, 0, 0)
+	}
 	for _, d := range p.data {
 		b = append(b, d...)
 	}
-	// The pseudo header of RFC 9293, section 3.1.
-	sum := uint64(6 + size)
+	// The pseudo header of RFC 9293, section 3.1, and RFC 768.
+	sum := uint64(protocol) + uint64(size)
 	for _, address := range [][]byte{from, to} {
 		sum = add(sum, address)
 	}
-	binary.BigEndian.PutUint16(b[start+16:], checksum(sum, b[start:]))
+	sent := checksum(sum, b[start:])
+	if p.udp && sent == 0 { // which would mean none
+		sent = 0xffff
+	}
+	binary.BigEndian.PutUint16(b[start+sumAt:], sent)
+
 	return b
 }
 

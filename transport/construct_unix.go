@@ -161,7 +161,7 @@ func openDatagram(af int, remote Addr, bind func(fd int) error) (*Datagram, erro
 	}
 	var d *Datagram
 	if err == nil {
-		d, err = newDatagram(fd, remote)
+		d, err = ownDatagram(fd, remote)
 	}
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
@@ -259,5 +259,5 @@ func adoptDatagram(fd int) (*Datagram, error) {
 	case f.kind != unix.SOCK_DGRAM:
 		return nil, fmt.Errorf("the socket is not one of datagrams: %w", unix.EINVAL)
 	}
-	return newDatagram(fd, f.remote)
+	return ownDatagram(fd, f.remote)
 }

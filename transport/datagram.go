@@ -30,13 +30,14 @@ type DatagramSocket interface {
 
 var _ DatagramSocket = (*Datagram)(nil)
 
-// A Datagram is a datagram socket of the operating system: UDP or UNIX. OpenUDP, OpenUnixgram and AdoptDatagram make one. One operation a
+// A Datagram is a datagram socket of the operating system, UDP or UNIX, or a virtual one over another. OpenUDP, OpenUnixgram and
+// AdoptDatagram make the former, TraceDatagram, LimitDatagram and FaultDatagram the latter. One operation a
 // direction may be outstanding: a second RecvFrom, or a second SendTo, gets ErrBusy and the first one goes on. Close may be called beside
 // anything. Operations end when their context does; the socket stays usable. An error that the system has for an earlier datagram, such
 // as ECONNREFUSED on a connected socket, is told by the next operation, and the socket goes on. See the tsocket guide, "The
 // tdgram_context abstraction".
 type Datagram struct {
-	sock          datagramSocket
+	sock          datagramCarrier
 	local, remote Addr // remote: nil if not connected
 
 	receiving, sending atomic.Bool
@@ -46,13 +47,28 @@ type Datagram struct {
 	closeErr           error
 }
 
+// A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket, or a virtual one. receive and send are each used by
+// one caller at a time.
+type datagramCarrier interface {
+	// receive waits for a datagram. It gives the n bytes of it that are in p, and its size: unknownSize if that is not known, and more than n.
+	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
+	send(ctx context.Context, d *Datagram, p []byte, to Addr) error
+	syscallConn() (syscall.RawConn, error)
+	close(unlink bool) error
+}
+
+func newDatagram(c datagramCarrier, local, remote Addr) *Datagram {
+	return &Datagram{sock: c, local: local, remote: remote, closing: make(chan struct{})}
+}
+
 // LocalAddr is the address of this end; of an unnamed UNIX socket the empty UnixAddr.
 func (d *Datagram) LocalAddr() Addr { return d.local }
 
 // RemoteAddr is the address that the socket is connected to, nil if it is not.
 func (d *Datagram) RemoteAddr() Addr { return d.remote }
 
-// SyscallConn gives access to the descriptor, for socket options and the like.
+// SyscallConn gives access to the descriptor, for socket options and the like; errors.ErrUnsupported where a virtual socket is over one
+// that has no such method.
 func (d *Datagram) SyscallConn() (syscall.RawConn, error) { return d.sock.syscallConn() }
 
 func (d *Datagram) usable() error {
@@ -180,7 +196,8 @@ func (d *Datagram) Close() error {
 	return d.finish(true)
 }
 
-// Release closes the socket in this process only, and leaves its path: another one goes on with it.
+// Release closes the socket in this process only, and leaves its path: another one goes on with it. A virtual socket closes one that has no
+// such method.
 func (d *Datagram) Release() error {
 	d.state.Store(streamClosed)
 	return d.finish(false)

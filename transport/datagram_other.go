@@ -124,7 +124,7 @@ func openUDP(local, remote Addr) (*Datagram, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Datagram{sock: datagramSocket{c}, local: FromNetAddr(c.LocalAddr()), remote: remote, closing: make(chan struct{})}, nil
+	return newDatagram(&datagramSocket{c}, FromNetAddr(c.LocalAddr()), remote), nil
 }
 
 func openUnixgram(Addr, Addr) (*Datagram, error) {

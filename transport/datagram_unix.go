@@ -47,15 +47,14 @@ type dispatch struct {
 	err  error
 }
 
-// newDatagram makes a Datagram of a descriptor, through a duplicate; on success fd is closed.
-func newDatagram(fd int, remote Addr) (*Datagram, error) {
-	d := &Datagram{remote: remote, closing: make(chan struct{})}
-	s := &d.sock
-	var err error
-	if d.local, err = localAddrFD(fd); err != nil {
+// ownDatagram makes a Datagram of a descriptor, through a duplicate; on success fd is closed.
+func ownDatagram(fd int, remote Addr) (*Datagram, error) {
+	local, err := localAddrFD(fd)
+	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	if s.family, err = family(d.local); err != nil {
+	s := &datagramSocket{}
+	if s.family, err = family(local); err != nil {
 		return nil, err
 	}
 	if remote != nil {
@@ -70,9 +69,9 @@ func newDatagram(fd int, remote Addr) (*Datagram, error) {
 		return nil, err
 	}
 	_ = unix.Close(fd)
-	s.file = fileAt(d.local)
+	s.file = fileAt(local)
 	s.receiveReady, s.sendReady = s.tryReceive, s.trySend
-	return d, nil
+	return newDatagram(s, local, remote), nil
 }
 
 func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.wait.raw, nil }

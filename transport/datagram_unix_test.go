@@ -186,8 +186,9 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 			require.NoError(t, err)
 			defer sender.Close()
 			var tries atomic.Int32
-			ready := sender.sock.sendReady
-			sender.sock.sendReady = func(fd uintptr) bool { tries.Add(1); return ready(fd) }
+			sock := sender.sock.(*datagramSocket)
+			ready := sock.sendReady
+			sock.sendReady = func(fd uintptr) bool { tries.Add(1); return ready(fd) }
 			sent := 0
 			for ; ; sent++ {
 				if _, err := other.SendTo(NoWait(), []byte("other"), nil); err != nil {
@@ -276,5 +277,20 @@ func TestUnixgramUnnamed(t *testing.T) {
 		requireReceives(t, open, "abstract", named.LocalAddr())
 		requireSends(t, open, "answer", named.LocalAddr())
 		requireReceives(t, named, "answer", open.LocalAddr())
+	}
+}
+
+// Through virtual sockets, too, Release leaves the path, and Close removes it.
+func TestVirtualDatagramPath(t *testing.T) {
+	for left, end := range map[bool]func(*Datagram) error{true: (*Datagram).Release, false: (*Datagram).Close} {
+		open, _ := unixgrams(t)
+		path, err := UnixPath(open.LocalAddr())
+		require.NoError(t, err)
+		require.NoError(t, end(TraceDatagram(LimitDatagram(open, LimitOptions{}), TraceOptions{})))
+		if left {
+			require.FileExists(t, path)
+		} else {
+			require.NoFileExists(t, path)
+		}
 	}
 }

@@ -282,7 +282,7 @@ func (k *sink) write(ctx context.Context, v [][]byte) (int64, error) {
 // When the stream fails, each call hears what became of its own bytes.
 func TestWritevQueueOwnResults(t *testing.T) {
 	k := &sink{room: 5 + 250, portion: func() int { return 40 }, gate: make(chan struct{})}
-	q := NewQueue(newStream(k, nil), nil)
+	q := NewQueue(newStream(k, nil, connected), nil)
 	first := writes(t, q, context.Background(), "first")
 	waiting(t, &k.begun, 1)
 	var calls []<-chan written
@@ -312,7 +312,7 @@ func TestQueueInterleavings(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		rng := rand.New(rand.NewPCG(seed, 1))
 		k := &sink{room: 1 << 30, portion: func() int { return 1 + rng.IntN(3000) }}
-		q := NewQueue(newStream(k, nil), &QueueOptions{Limit: rapid.SampledFrom([]int{1, 500, 1 << 20}).Draw(t, "limit")})
+		q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: rapid.SampledFrom([]int{1, 500, 1 << 20}).Draw(t, "limit")})
 		type op struct {
 			size   int
 			post   bool
@@ -533,7 +533,7 @@ func TestQueueLargePostHeedsContext(t *testing.T) {
 // A write that fails half-way, with nobody's context over, says so ever after; it does not speak of time-outs.
 func TestStreamPoisonedByFailure(t *testing.T) {
 	k := &sink{room: 3, portion: func() int { return 3 }}
-	s := newStream(k, nil)
+	s := newStream(k, nil, connected)
 	n, err := s.Writev(soon(t), []byte("abcdef"))
 	require.ErrorIs(t, err, errFull)
 	require.EqualValues(t, 3, n)
@@ -544,7 +544,7 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 
 	canceled, cancel := context.WithCancel(context.Background())
 	k = &sink{room: 9, portion: func() int { cancel(); return 3 }}
-	s = newStream(k, nil)
+	s = newStream(k, nil, connected)
 	_, err = s.Writev(canceled, []byte("abcdef"))
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = s.Writev(soon(t), []byte("x"))

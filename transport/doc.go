@@ -50,6 +50,12 @@
 // A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit]
 // makes them slow; [Trace] shows what passes, in a log or to Wireshark. They can be put over each other in any order.
 //
+// [FaultStream], [LimitStream] and [TraceStream] do so for a single stream, wherever it comes from. They take it over: what it has read
+// ahead goes along, the old stream is disconnected, its use is ENOTCONN and its Close closes nothing. They fail, and leave it as it is,
+// where an operation is outstanding on it ([ErrBusy]), or it is of no use any more.
+//
+// [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any [DatagramSocket], which the new one uses and closes.
+//
 // # A plug-in in 30 lines
 //
 // Wrap the callbacks of [TCPCallbacks] with a context of your own; the Example of Callbacks does so, and package transporttest

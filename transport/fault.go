@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -32,7 +33,7 @@ const (
 	// FaultReset breaks the connection before the byte at this offset passes: both directions end with ECONNRESET, and so does the peer
 	// where the carrier can do that (TCP), else it sees the end of the stream.
 	FaultReset
-	// FaultRefuse refuses to connect, with ECONNREFUSED.
+	// FaultRefuse refuses to connect, with ECONNREFUSED; for datagrams see FaultDatagram.
 	FaultRefuse
 	// FaultAbort loses a connection that has just been accepted, with ECONNABORTED: Accept goes on.
 	FaultAbort
@@ -59,7 +60,7 @@ type FaultOptions struct {
 	// At are faults at certain places, beside those of chance.
 	At []FaultAt
 
-	Refuse  float64 // of a Connect to be refused
+	Refuse  float64 // of a Connect to be refused, or of a datagram
 	Abort   float64 // of an accepted connection to be lost
 	Exhaust float64 // of an accept to fail for want of descriptors
 
@@ -85,7 +86,7 @@ type Faults struct {
 type FaultSide uint8
 
 const (
-	FaultBoth      FaultSide = iota // connections of either kind
+	FaultBoth      FaultSide = iota // connections of either kind; datagram sockets
 	FaultConnected                  // made by Connect
 	FaultAccepted                   // taken by Accept
 )
@@ -104,10 +105,10 @@ type FaultAt struct {
 // A FaultEvent is a fault that has happened.
 type FaultEvent struct {
 	Kind   FaultKind     // what happened
-	Side   FaultSide     // FaultConnected or FaultAccepted
+	Side   FaultSide     // FaultConnected or FaultAccepted; FaultBoth of a datagram socket
 	Conn   int           // the number of the connection, from 1
 	Write  bool          // in what was written; else in what was read
-	Offset int64         // of the byte in its direction
+	Offset int64         // of the byte in its direction; of datagrams, how many were before
 	For    time.Duration // of a delay, a stall, or at the most a join
 	Remote Addr          // of the peer
 }
@@ -117,7 +118,9 @@ func (e FaultEvent) String() string {
 	made := map[FaultSide]string{FaultConnected: "connection", FaultAccepted: "accepted connection"}[e.Side]
 	switch e.Kind {
 	case FaultRefuse, FaultAbort, FaultExhaust:
-		return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
+		if e.Side != FaultBoth {
+			return fmt.Sprintf("%v of %s %d", e.Kind, made, e.Conn)
+		}
 	}
 	direction := "read"
 	if e.Write {
@@ -126,6 +129,9 @@ func (e FaultEvent) String() string {
 	during := ""
 	if e.For > 0 {
 		during = fmt.Sprintf(" for %v", e.For)
+	}
+	if e.Side == FaultBoth {
+		return fmt.Sprintf("%v%s of datagram %d of what was %s", e.Kind, during, e.Offset, direction)
 	}
 	return fmt.Sprintf("%v%s at byte %d of what was %s on %s %d", e.Kind, during, e.Offset, direction, made, e.Conn)
 }
@@ -155,11 +161,52 @@ func GentleFaults(seed uint64) FaultOptions {
 // ImportListener and Export are errors.ErrUnsupported. Operations on [Stream.SyscallConn] and the descriptor pass by it. Time is package
 // time's, so that it works in a testing/synctest bubble.
 func Fault(tr Transport, o FaultOptions) Transport {
-	f := &fault{o: o}
-	f.o.Read, f.o.Write = o.Read.filled(), o.Write.filled()
-	f.o.At = append([]FaultAt(nil), o.At...)
-	f.virtual = virtual{below: tr, name: "fault", fixed: notMovable("fault", "its place among the faults to come would be lost")}
+	f := newFault(o)
+	f.virtual = virtual{below: tr, name: "fault", fixed: errPlaceLost()}
 	return f
+}
+
+// FaultStream is [Fault] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
+// over, see "Virtual sockets" in the package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead is
+// not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: whoever wants different faults
+// of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL.
+func FaultStream(s *Stream, o FaultOptions) (*Stream, error) {
+	if err := o.only("an open stream", FaultSplit, FaultJoin, FaultShortWrite, FaultDelay, FaultStall, FaultCorrupt, FaultReset); err != nil {
+		return nil, opError("fault", s.remote, err)
+	}
+	return s.over(func(s *Stream) carrier {
+		side := FaultConnected
+		if s.how == accepted {
+			side = FaultAccepted
+		}
+		return newFault(o).faulty(s, side, 1)
+	})
+}
+
+func newFault(o FaultOptions) *fault {
+	o.Read, o.Write = o.Read.filled(), o.Write.filled()
+	o.At = slices.Clone(o.At)
+	return &fault{o: o}
+}
+
+// errPlaceLost is why a faulty stream refuses a hand-off.
+func errPlaceLost() error {
+	return notMovable("fault", "its place among the faults to come would be lost")
+}
+
+// only refuses faults that cannot happen to such a socket.
+func (o *FaultOptions) only(socket string, possible ...FaultKind) error {
+	asked := []draw{{FaultRefuse, o.Refuse, 0}, {FaultAbort, o.Abort, 0}, {FaultExhaust, o.Exhaust, 0}}
+	asked = append(append(asked, o.Read.draws()...), o.Write.draws()...)
+	for _, at := range o.At {
+		asked = append(asked, draw{at.Kind, 1, 0})
+	}
+	for _, d := range asked {
+		if d.probability > 0 && !slices.Contains(possible, d.kind) {
+			return fmt.Errorf("%v is no fault of %s: %w", d.kind, socket, syscall.EINVAL)
+		}
+	}
+	return nil
 }
 
 func (f Faults) filled() Faults {

@@ -53,17 +53,19 @@ type faultyOut struct {
 
 func (f *fault) faulty(s *Stream, side FaultSide, n int64) *faulty {
 	c := &faulty{carrier: s.car, f: f, side: side, conn: int(n), remote: s.remote, pause: newPauser()}
-	at := func(write bool) (here []FaultAt) {
-		for _, a := range f.o.At {
-			if a.Write == write && (a.Side == FaultBoth || a.Side == side) && (a.Conn == 0 || a.Conn == c.conn) && a.Offset >= 0 {
-				here = append(here, a)
-			}
-		}
-		return here
-	}
-	c.in.plan = newPlan(f.chance(forRead, side, n), &f.o.Read, false, at(false))
-	c.out.plan = newPlan(f.chance(forWrite, side, n), &f.o.Write, true, at(true))
+	c.in.plan = newPlan(f.chance(forRead, side, n), &f.o.Read, false, f.places(side, c.conn, false))
+	c.out.plan = newPlan(f.chance(forWrite, side, n), &f.o.Write, true, f.places(side, c.conn, true))
 	return c
+}
+
+// places are the faults at certain offsets of one direction of a connection.
+func (f *fault) places(side FaultSide, conn int, write bool) (here []FaultAt) {
+	for _, a := range f.o.At {
+		if a.Write == write && (a.Side == FaultBoth || a.Side == side) && (a.Conn == 0 || a.Conn == conn) && a.Offset >= 0 {
+			here = append(here, a)
+		}
+	}
+	return here
 }
 
 // tell tells of the faults at the beginning of a piece.
@@ -285,7 +287,7 @@ func (c *faulty) release() error {
 	return c.carrier.release()
 }
 
-func (c *faulty) export() ([]byte, error) { return nil, c.f.fixed }
+func (c *faulty) export() ([]byte, error) { return nil, errPlaceLost() }
 
 func (c *faulty) headerSize(ctx context.Context) (int, error) {
 	n, err := c.carrier.headerSize(ctx)

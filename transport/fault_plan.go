@@ -11,16 +11,33 @@ import (
 // maxJoin is how many bytes a join keeps back at the most.
 const maxJoin = 64 << 10
 
-// A plan says what happens at which offset of one direction of a connection. It depends on nothing but the options and the connection's
-// number.
+// A plan says what happens at which offset of one direction of a connection, or to which datagram. It depends on nothing but the options
+// and the connection's number.
 type plan struct {
-	rng    *rand.Rand
-	f      *Faults
-	write  bool
-	random bool      // anything is left to chance
-	at     []FaultAt // by offset
-	drawn  piece     // comes next
-	end    int64     // of what is drawn
+	rng       *rand.Rand
+	f         *Faults
+	draws     []draw
+	write     bool
+	datagrams bool      // offsets are those of datagrams
+	random    bool      // anything is left to chance
+	at        []FaultAt // by offset
+	drawn     piece     // comes next
+	end       int64     // of what is drawn
+}
+
+// A draw is one fault that is left to chance.
+type draw struct {
+	kind        FaultKind
+	probability float64
+	during      time.Duration
+}
+
+// draws are the faults that are drawn for each piece, in the order in which they take from the source.
+func (f *Faults) draws() []draw {
+	return []draw{
+		{FaultSplit, f.Split, 0}, {FaultJoin, f.Join, f.JoinFor}, {FaultShortWrite, f.ShortWrite, 0}, {FaultDelay, f.Delay, f.MaxDelay},
+		{FaultStall, f.Stall, f.StallFor}, {FaultCorrupt, f.Corrupt, 0}, {FaultReset, f.Reset, 0},
+	}
 }
 
 // A piece is a run of bytes with faults at its first one only.
@@ -33,6 +50,7 @@ type piece struct {
 	mask       byte // of a corrupted byte
 	short      bool // a write ends before it
 	reset      bool
+	refuse     bool // of datagrams
 }
 
 // event is the fault of a kind at the beginning of the piece.
@@ -47,8 +65,14 @@ func (c *piece) event(kind FaultKind) FaultEvent {
 
 // newPlan makes the plan of one direction. at are the faults at certain offsets of it.
 func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {
-	p := &plan{rng: rng, f: f, write: write, at: at}
-	p.random = f.Split > 0 || f.Join > 0 || f.ShortWrite > 0 || f.Delay > 0 || f.Stall > 0 || f.Corrupt > 0 || f.Reset > 0
+	p := &plan{rng: rng, f: f, draws: f.draws(), write: write}
+	return p.begin(at)
+}
+
+// begin draws the first piece. at are the faults at certain offsets.
+func (p *plan) begin(at []FaultAt) *plan {
+	p.at = at
+	p.random = slices.ContainsFunc(p.draws, func(d draw) bool { return d.probability > 0 })
 	slices.SortStableFunc(p.at, func(a, b FaultAt) int {
 		switch {
 		case a.Offset < b.Offset:
@@ -98,15 +122,7 @@ func (p *plan) draw() piece {
 	}
 	p.end, c.joined = c.end, min(c.end, c.start+maxJoin)
 	if p.random {
-		f := p.f
-		for _, d := range []struct {
-			kind        FaultKind
-			probability float64
-			during      time.Duration
-		}{
-			{FaultSplit, f.Split, 0}, {FaultJoin, f.Join, f.JoinFor}, {FaultShortWrite, f.ShortWrite, 0}, {FaultDelay, f.Delay, f.MaxDelay},
-			{FaultStall, f.Stall, f.StallFor}, {FaultCorrupt, f.Corrupt, 0}, {FaultReset, f.Reset, 0},
-		} {
+		for _, d := range p.draws {
 			happens, value := p.rng.Float64() < d.probability, p.rng.Float64()
 			if d.kind == FaultDelay {
 				d.during = max(time.Duration(value*float64(d.during)), 1)
@@ -161,6 +177,11 @@ func (c *piece) add(p *plan, at FaultAt, mask byte) {
 		c.mask = mask
 	case FaultReset:
 		c.reset = true
+	case FaultRefuse:
+		if !p.datagrams {
+			return
+		}
+		c.refuse = true
 	default: // of connecting and accepting
 		return
 	}

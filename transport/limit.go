@@ -28,14 +28,26 @@ type LimitOptions struct {
 // A hand-off passes through: in the other process the bucket is full again. Time is package time's, so that it works in a testing/synctest
 // bubble.
 func Limit(tr Transport, o LimitOptions) Transport {
-	read, write := newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
-	return &virtual{below: tr, name: "limit", wrap: func(s *Stream, _ origin) carrier {
-		c := &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
-		if !o.Shared {
-			c.in, c.out = newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
-		}
-		return c
-	}}
+	wrap := o.over
+	if o.Shared {
+		read, write := o.buckets()
+		wrap = func(s *Stream) carrier { return newLimited(s, read, write) }
+	}
+	return &virtual{below: tr, name: "limit", wrap: wrap}
+}
+
+// LimitStream is [Limit] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
+// over, see "Virtual sockets" in the package's doc. What s has read ahead is not limited. Shared is of no effect.
+func LimitStream(s *Stream, o LimitOptions) (*Stream, error) { return s.over(o.over) }
+
+// over is the carrier of a stream with rates of its own.
+func (o LimitOptions) over(s *Stream) carrier {
+	read, write := o.buckets()
+	return newLimited(s, read, write)
+}
+
+func (o LimitOptions) buckets() (read, write *bucket) {
+	return newBucket(o.Read, o.Burst), newBucket(o.Write, o.Burst)
 }
 
 // A bucket fills with bytes as time passes.
@@ -86,26 +98,8 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	return 0, now.Add(time.Duration(min(math.Ceil(wait), float64(time.Hour))))
 }
 
-// take empties the bucket by what has passed.
-func (b *bucket) take(n int64) {
-	if b.rate == 0 {
-		return
-	}
-	b.mu.Lock()
-	b.held -= float64(n)
-	b.mu.Unlock()
-}
-
-// A limited is the carrier of Limit.
-type limited struct {
-	carrier
-	inward, outward *pauser
-	in, out         *bucket
-	vec             [][]byte // the writer's
-}
-
 // allow waits until some bytes of n may pass, and tells how many.
-func (c *limited) allow(ctx context.Context, p *pauser, b *bucket, n int64) (int64, error) {
+func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
@@ -124,8 +118,30 @@ func (c *limited) allow(ctx context.Context, p *pauser, b *bucket, n int64) (int
 	}
 }
 
+// take empties the bucket by what has passed.
+func (b *bucket) take(n int64) {
+	if b.rate == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.held -= float64(n)
+	b.mu.Unlock()
+}
+
+// A limited is the carrier of Limit.
+type limited struct {
+	carrier
+	inward, outward *pauser
+	in, out         *bucket
+	vec             [][]byte // the writer's
+}
+
+func newLimited(s *Stream, read, write *bucket) carrier {
+	return &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
+}
+
 func (c *limited) read(ctx context.Context, p []byte) (int, error) {
-	k, err := c.allow(ctx, c.inward, c.in, int64(len(p)))
+	k, err := c.in.allow(ctx, c.inward, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
@@ -139,7 +155,7 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 		return c.carrier.write(ctx, v)
 	}
 	size := length(v)
-	k, err := c.allow(ctx, c.outward, c.out, size)
+	k, err := c.out.allow(ctx, c.outward, size)
 	if err != nil {
 		return 0, err
 	}

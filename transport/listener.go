@@ -39,7 +39,7 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newStream(n, addr), nil
+	return newStream(n, addr, accepted), nil
 }
 
 // Addr is the address that the listener is really bound to.

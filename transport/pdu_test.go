@@ -122,7 +122,7 @@ func TestReadPDUSplits(t *testing.T) {
 			parts = append(parts, rest[:n])
 			rest = rest[n:]
 		}
-		got, err := packets(newStream(&chunks{left: parts, end: io.EOF}, nil))
+		got, err := packets(newStream(&chunks{left: parts, end: io.EOF}, nil, connected))
 		require.Equal(t, io.EOF, err)
 		require.Len(t, got, len(bodies))
 		for i := range bodies {
@@ -156,8 +156,8 @@ func FuzzReadPDU(f *testing.F) {
 		if len(rest) > 0 {
 			parts = append(parts, rest)
 		}
-		a, aerr := packets(newStream(&chunks{left: whole, end: io.EOF}, nil))
-		b, berr := packets(newStream(&chunks{left: parts, end: io.EOF}, nil))
+		a, aerr := packets(newStream(&chunks{left: whole, end: io.EOF}, nil, connected))
+		b, berr := packets(newStream(&chunks{left: parts, end: io.EOF}, nil, connected))
 		require.Equal(t, len(a), len(b))
 		for i := range a {
 			require.True(t, bytes.Equal(a[i], b[i]))
@@ -173,7 +173,7 @@ func TestReadPDUEnds(t *testing.T) {
 		if cut > 0 {
 			left = [][]byte{whole[:cut]}
 		}
-		got, err := packets(newStream(&chunks{left: left, end: io.EOF}, nil))
+		got, err := packets(newStream(&chunks{left: left, end: io.EOF}, nil, connected))
 		switch cut {
 		case len(whole):
 			require.Equal(t, io.EOF, err)
@@ -184,7 +184,7 @@ func TestReadPDUEnds(t *testing.T) {
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF, cut)
 			require.Empty(t, got)
 		}
-		_, err = packets(newStream(&chunks{left: left, end: syscall.ECONNRESET}, nil))
+		_, err = packets(newStream(&chunks{left: left, end: syscall.ECONNRESET}, nil, connected))
 		require.ErrorIs(t, err, syscall.ECONNRESET, cut)
 	}
 }

@@ -28,6 +28,7 @@ const (
 type Stream struct {
 	car    carrier
 	remote Addr
+	how    origin
 
 	reading, writing atomic.Bool
 	state            atomic.Int32
@@ -59,7 +60,20 @@ const (
 	streamClosed
 )
 
-func newStream(c carrier, remote Addr) *Stream { return &Stream{car: c, remote: remote} }
+func newStream(c carrier, remote Addr, how origin) *Stream {
+	return &Stream{car: c, remote: remote, how: how}
+}
+
+// origin tells how a Stream came to be.
+type origin uint8
+
+const (
+	connected origin = iota
+	accepted
+	imported
+)
+
+func (o origin) String() string { return [...]string{"connected", "accepted", "imported"}[o] }
 
 // LocalAddr is the address of this end; nil where the plug-in does not tell.
 func (s *Stream) LocalAddr() Addr { return s.car.localAddr() }

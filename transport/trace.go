@@ -18,7 +18,7 @@ type TraceOptions struct {
 	Log *slog.Logger
 	// Bytes is how many of its first bytes a record shows, in hexadecimal. 0 means 32, less than 0 none.
 	Bytes int
-	// Capture is a file for Wireshark. It may be that of several transports. nil: none.
+	// Capture is a file for Wireshark. It may be that of several transports and sockets. nil: none.
 	Capture *Capture
 }
 
@@ -28,12 +28,21 @@ type TraceOptions struct {
 //
 // A hand-off passes through; where a stream was imported, its trace begins in the middle.
 func Trace(tr Transport, o TraceOptions) Transport {
-	t := &trace{o: o}
-	if t.o.Bytes == 0 {
-		t.o.Bytes = 32
-	}
+	t := newTrace(o)
 	t.virtual = virtual{below: tr, name: "trace", wrap: t.over}
 	return t
+}
+
+// TraceStream is [Trace] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
+// over, see "Virtual sockets" in the package's doc. What s has read ahead is not shown. In the log each such stream is number 1: loggers
+// with attributes of their own tell several apart.
+func TraceStream(s *Stream, o TraceOptions) (*Stream, error) { return s.over(newTrace(o).over) }
+
+func newTrace(o TraceOptions) *trace {
+	if o.Bytes == 0 {
+		o.Bytes = 32
+	}
+	return &trace{o: o}
 }
 
 type trace struct {
@@ -52,7 +61,7 @@ type traced struct {
 	in, out int64 // bytes so far: the reader's, the writer's
 }
 
-func (t *trace) over(s *Stream, how origin) carrier {
+func (t *trace) over(s *Stream) carrier {
 	c := &traced{carrier: s.car, t: t}
 	local, remote := c.localAddr(), s.remote
 	if remote == nil {
@@ -60,10 +69,10 @@ func (t *trace) over(s *Stream, how origin) carrier {
 	}
 	if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
 		c.log = t.o.Log.With("conn", t.conns.Add(1))
-		c.log.Debug(how.String(), "local", text(local), "remote", text(remote))
+		c.log.Debug(s.how.String(), "local", text(local), "remote", text(remote))
 	}
 	if t.o.Capture != nil {
-		c.flow = t.o.Capture.open(c, local, remote, how)
+		c.flow = t.o.Capture.open(c, local, remote, s.how)
 	}
 	return c
 }
@@ -106,10 +115,15 @@ func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
 	return n, err
 }
 
+// isOver tells an operation whose time is over from one that has failed.
+func isOver(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
 // failed shows an error that is more than an operation's time that is over.
 func (c *traced) failed(op string, err error) {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case isOver(err):
 		return
 	case err == io.EOF:
 		c.flow.fin(c, inward)

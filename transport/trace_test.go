@@ -48,17 +48,18 @@ func dissect(t testing.TB, b []byte) (all []dissected) {
 		require.NotEqual(t, frame[:6], frame[6:12])
 		ip := frame[14:]
 		var pseudo, segment []byte
+		var protocol byte
 		switch be.Uint16(frame[12:]) {
 		case 0x0800:
 			require.EqualValues(t, 0x45, ip[0])
 			require.EqualValues(t, len(ip), be.Uint16(ip[2:]))
-			require.EqualValues(t, 6, ip[9])
+			protocol = ip[9]
 			require.EqualValues(t, 0, sum16(ip[:20]), "header checksum")
 			pseudo, segment = slices.Clone(ip[12:20]), ip[20:]
 		case 0x86dd:
 			require.EqualValues(t, 6, ip[0]>>4)
 			require.EqualValues(t, len(ip)-40, be.Uint16(ip[4:]))
-			require.EqualValues(t, 6, ip[6])
+			protocol = ip[6]
 			pseudo, segment = slices.Clone(ip[8:40]), ip[40:]
 		default:
 			require.Fail(t, "neither IPv4 nor IPv6")
@@ -70,8 +71,16 @@ func dissect(t testing.TB, b []byte) (all []dissected) {
 		}
 		half := len(pseudo) / 2
 		d.from, d.to = address(pseudo[:half], segment), address(pseudo[half:], segment[2:])
-		pseudo = be.AppendUint32(append(pseudo, 0, 6), uint32(len(segment)))
-		require.EqualValues(t, 0, sum16(append(pseudo, segment...)), "TCP checksum")
+		pseudo = be.AppendUint32(append(pseudo, 0, protocol), uint32(len(segment)))
+		require.EqualValues(t, 0, sum16(append(pseudo, segment...)), "checksum")
+		if protocol == 17 {
+			require.EqualValues(t, len(segment), be.Uint16(segment[4:]))
+			require.NotZero(t, be.Uint16(segment[6:]), "the checksum would mean none")
+			d.flags, d.data = "UDP", segment[8:]
+			all = append(all, d)
+			continue
+		}
+		require.EqualValues(t, 6, protocol)
 		require.EqualValues(t, 5<<4, segment[12])
 		d.seq, d.ack, d.data = be.Uint32(segment[4:]), be.Uint32(segment[8:]), segment[20:]
 		for i, name := range []string{"F", "S", "R", "P", "A"} {

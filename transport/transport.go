@@ -155,7 +155,7 @@ func (p *plugin[C]) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 		}
 		return nil, opError("connect", addr, err)
 	}
-	return newStream(s, addr), nil
+	return newStream(s, addr, connected), nil
 }
 
 func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
@@ -163,7 +163,7 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peerAddr(s)), nil
+	return newStream(s, peerAddr(s), imported), nil
 }
 
 // ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like one that Accept gives it has nothing
@@ -183,7 +183,7 @@ func (p *plugin[C]) importAccepted(fd int, state []byte) (*Stream, error) {
 	if err != nil {
 		return nil, opError("import", nil, err)
 	}
-	return newStream(s, peerAddr(s)), nil
+	return newStream(s, peerAddr(s), imported), nil
 }
 
 func (p *plugin[C]) ImportListener(fd int) (*Listener, error) {

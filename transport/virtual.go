@@ -11,30 +11,20 @@ import (
 )
 
 // Trace, Limit and Fault are virtual sockets (see the tsocket guide, "Virtual Sockets"): each puts a carrier of its own in front of that of
-// every Stream which the Transport below opens, accepts or imports. What a carrier does not care for goes to the one below.
+// every Stream which the Transport below opens, accepts or imports; TraceStream and its kin, of one Stream. What a carrier does not care
+// for goes to the one below.
 
 // A virtual is the part that all of them share: a Transport over another one.
 type virtual struct {
 	below Transport
 	name  string // for errors
 	fixed error  // why what it opens cannot be handed off; nil: it can, where that below can
-	wrap  func(s *Stream, how origin) carrier
+	wrap  func(s *Stream) carrier
 }
 
-// origin tells how a Stream came to be.
-type origin uint8
-
-const (
-	connected origin = iota
-	accepted
-	imported
-)
-
-func (o origin) String() string { return [...]string{"connected", "accepted", "imported"}[o] }
-
 // over gives a Stream that nobody has used yet its virtual carrier.
-func (v *virtual) over(s *Stream, how origin) *Stream {
-	s.car = v.wrap(s, how)
+func (v *virtual) over(s *Stream) *Stream {
+	s.car = v.wrap(s)
 	return s
 }
 
@@ -52,7 +42,7 @@ func (v *virtual) Connect(ctx context.Context, addr Addr) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.over(s, connected), nil
+	return v.over(s), nil
 }
 
 func (v *virtual) isPrompt() bool { return Prompt(v.below) }
@@ -76,7 +66,7 @@ func (v *virtual) adopt(fd int, state []byte, by func(Transport, int, []byte) (*
 	if err != nil {
 		return nil, err
 	}
-	return v.over(s, imported), nil
+	return v.over(s), nil
 }
 
 func (v *virtual) ImportListener(fd int) (*Listener, error) {
@@ -121,7 +111,7 @@ func (a virtualAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.v.over(s, accepted), nil
+	return a.v.over(s), nil
 }
 
 // A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.

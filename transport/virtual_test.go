@@ -81,3 +81,114 @@ func TestVirtualSuite(t *testing.T) {
 		}
 	}
 }
+
+// overStreams are all of the virtual sockets over a single stream.
+func overStreams(s *transport.Stream) (*transport.Stream, error) {
+	s, err := transport.FaultStream(s, cutting())
+	if err == nil {
+		s, err = transport.LimitStream(s, generous())
+	}
+	if err == nil {
+		s, err = transport.TraceStream(s, transport.TraceOptions{Log: slog.New(slog.DiscardHandler)})
+	}
+	return s, err
+}
+
+// A streamListener gives what it accepts virtual sockets.
+type streamListener struct{ l *transport.Listener }
+
+func (l streamListener) Accept() (net.Conn, error) {
+	s, err := l.l.Accept(context.Background())
+	if err == nil {
+		s, err = overStreams(s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return transport.NetConn(s), nil
+}
+
+func (l streamListener) Close() error { return l.l.Close() }
+
+func (l streamListener) Addr() net.Addr {
+	a, _ := transport.ToNetAddr("tcp", l.l.Addr()) // it is an inet one
+	return a
+}
+
+// Good streams, from no Transport or from a Listener, keep every rule under virtual sockets of their own.
+func TestVirtualStreamSuite(t *testing.T) {
+	tr := transport.FromNet(transport.Net{
+		Listen: func(a transport.Addr) (net.Listener, error) {
+			l, err := transport.ListenTCP(a, 0)
+			return streamListener{l}, err
+		},
+		Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+			s, err := transport.ConnectTCP(ctx, nil, a)
+			if err == nil {
+				s, err = overStreams(s)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return transport.NetConn(s), nil
+		},
+	})
+	at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, at, nil })
+}
+
+// An outsider is a datagram socket that shows nothing but what every one has.
+type outsider struct{ transport.DatagramSocket }
+
+// overDatagrams are the virtual sockets over a datagram socket.
+var overDatagrams = []struct {
+	name string
+	over func(d transport.DatagramSocket) (transport.DatagramSocket, error)
+}{
+	{"fault", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+		f := transport.Faults{Delay: 0.5, MaxDelay: 2 * time.Millisecond}
+		return transport.FaultDatagram(d, transport.FaultOptions{Seed: 1, Read: f, Write: f})
+	}},
+	{"limit", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+		return transport.LimitDatagram(d, transport.LimitOptions{Read: 1e6, Write: 1e6, Burst: 100}), nil
+	}},
+	{"trace", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+		log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		return transport.TraceDatagram(d, transport.TraceOptions{Log: log, Capture: transport.NewCapture(io.Discard)}), nil
+	}},
+	{"an outsider", func(d transport.DatagramSocket) (transport.DatagramSocket, error) {
+		return transport.TraceDatagram(outsider{d}, transport.TraceOptions{}), nil
+	}},
+}
+
+// A good datagram socket keeps every rule under each of them, and under all.
+func TestVirtualDatagramSuite(t *testing.T) {
+	suite := func(name string, over ...func(d transport.DatagramSocket) (transport.DatagramSocket, error)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			transporttest.RunDatagram(t, func() (one, other transport.DatagramSocket, err error) {
+				var ds [2]transport.DatagramSocket
+				for i := range ds {
+					at := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+					d, err := transport.OpenUDP(at, nil)
+					if err != nil {
+						return nil, nil, err
+					}
+					ds[i] = d
+					for _, o := range over {
+						if ds[i], err = o(ds[i]); err != nil {
+							return nil, nil, err
+						}
+					}
+				}
+				return ds[0], ds[1], nil
+			})
+		})
+	}
+	var all []func(d transport.DatagramSocket) (transport.DatagramSocket, error)
+	for _, v := range overDatagrams {
+		suite(v.name, v.over)
+		all = append(all, v.over)
+	}
+	suite("all", all...)
+}

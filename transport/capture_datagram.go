@@ -1,0 +1,35 @@
+package transport
+
+import (
+	"hash/fnv"
+	"net/netip"
+	"time"
+)
+
+// maxUDP is the longest datagram that an IPv4 packet has room for.
+const maxUDP = 1<<16 - 1 - ipv4Head - udpHead
+
+// datagram writes a datagram as a UDP packet. It does nothing for a nil Capture.
+func (c *Capture) datagram(at time.Time, from, to Addr, p []byte) {
+	if c == nil {
+		return
+	}
+	one, other := inetEnd(from), inetEnd(to)
+	one, other = oneFamily(one, other), oneFamily(other, one)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.packet = packet{from: one, to: other, udp: true, data: [][]byte{p[:min(len(p), maxUDP)]}}.appendRecord(c.packet[:0], at)
+	c.write(c.packet)
+}
+
+// inetEnd is an end of a datagram's way; one that is not an inet one becomes a loopback one, whose port comes from its name.
+func inetEnd(a Addr) netip.AddrPort {
+	if a != nil {
+		if ap, err := AddrPort(a); err == nil && ap.IsValid() {
+			return ap
+		}
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(text(a))) // it has no errors
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(49152+h.Sum32()%16384))
+}

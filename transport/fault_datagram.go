@@ -1,0 +1,208 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing one closes the other. Every datagram is
+// drawn for, and counted: Faults.Piece is of no effect, and an offset is a number of datagrams, from 0, in its direction.
+//
+//   - FaultDelay and FaultStall hold a datagram back, and those behind it: one that has come, or the SendTo of one.
+//   - FaultCorrupt changes one of its bytes.
+//   - FaultRefuse has a SendTo or a RecvFrom fail once with ECONNREFUSED, as the system does for an earlier datagram that nobody has taken:
+//     nothing is sent or lost, and the socket goes on.
+//
+// FaultSplit, FaultJoin, FaultShortWrite, FaultReset, FaultAbort and FaultExhaust are those of streams and listeners, and EINVAL; so is a
+// FaultAt with a Side, or a Conn beyond 1. Nothing is lost, duplicated or put in another order. Events have the side FaultBoth.
+func FaultDatagram(d DatagramSocket, o FaultOptions) (*Datagram, error) {
+	err := o.only("a datagram socket", FaultDelay, FaultStall, FaultCorrupt, FaultRefuse)
+	for _, at := range o.At {
+		if at.Side != FaultBoth || at.Conn > 1 {
+			err = fmt.Errorf("a datagram socket has no sides, and is connection 1: %w", syscall.EINVAL)
+		}
+	}
+	if err != nil {
+		return nil, opError("fault", d.LocalAddr(), err)
+	}
+	f := newFault(o)
+	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
+		c := &faultyDatagram{datagramCarrier: below, f: f, remote: d.RemoteAddr(), pause: newPauser()}
+		c.in.plan = f.datagramPlan(forRead, &f.o.Read, false)
+		c.out.plan = f.datagramPlan(forWrite, &f.o.Write, true)
+		return c
+	}), nil
+}
+
+func (f *fault) datagramPlan(purpose int, of *Faults, write bool) *plan {
+	of.Piece = 1
+	p := &plan{rng: f.chance(purpose, FaultBoth, 1), f: of, draws: append(of.draws(), draw{FaultRefuse, f.o.Refuse, 0}), write: write,
+		datagrams: true}
+	return p.begin(f.places(FaultBoth, 1, write))
+}
+
+// A faultyDatagram is the carrier of FaultDatagram.
+type faultyDatagram struct {
+	datagramCarrier
+	f       *fault
+	remote  Addr
+	pause   *pauser
+	in, out course
+
+	// Owned by the receiver.
+	buf  []byte
+	held *heldDatagram
+}
+
+// A heldDatagram has come, and is held back.
+type heldDatagram struct {
+	p    []byte
+	size int
+	from Addr
+	due  time.Time
+}
+
+// heldSize is how long a datagram that is held back may be, unless its receiver's buffer is longer.
+const heldSize = 64 << 10
+
+// A course is where a direction is in its plan.
+type course struct {
+	plan    *plan
+	piece   piece
+	pos     int64 // of the next datagram
+	refused bool  // it has been
+	begun   bool  // its sending; then due is when it goes out
+	due     time.Time
+}
+
+// here is the piece that begins with the next datagram; nil: none does.
+func (w *course) here() *piece {
+	if w.pos == w.piece.end {
+		w.piece, w.refused, w.begun = w.plan.next(), false, false
+	}
+	if w.pos != w.piece.start {
+		return nil
+	}
+	return &w.piece
+}
+
+// refuses is the error of a datagram that is to be refused, and has not been.
+func (c *faultyDatagram) refuses(w *course, write bool, peer Addr) error {
+	if !w.piece.refuse || w.refused {
+		return nil
+	}
+	w.refused = true
+	return c.f.error(c.full(w.piece.event(FaultRefuse), write, peer), syscall.ECONNREFUSED)
+}
+
+// tell tells of the other faults of a datagram.
+func (c *faultyDatagram) tell(w *course, write bool, peer Addr) {
+	for _, e := range w.piece.does {
+		if e.Kind != FaultRefuse {
+			c.f.tell(c.full(e, write, peer))
+		}
+	}
+}
+
+func (c *faultyDatagram) full(e FaultEvent, write bool, peer Addr) FaultEvent {
+	if peer == nil {
+		peer = c.remote
+	}
+	e.Conn, e.Write, e.Remote = 1, write, peer
+	return e
+}
+
+// corrupt changes a byte of the next datagram.
+func (c *faultyDatagram) corrupt(w *course, p []byte) {
+	p[scatter(c.f.o.Seed^uint64(w.pos))%uint64(len(p))] ^= w.piece.mask
+}
+
+func (c *faultyDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+	if err := ended(ctx); err != nil {
+		return 0, 0, nil, err
+	}
+	if c.held != nil {
+		return c.settle(ctx, p)
+	}
+	w := &c.in
+	begins := w.here()
+	if begins == nil {
+		n, size, from, err = c.datagramCarrier.receive(ctx, d, p)
+		if err == nil && n > 0 {
+			w.pos++
+		}
+		return n, size, from, err
+	}
+	if err := c.refuses(w, false, nil); err != nil {
+		return 0, 0, nil, err
+	}
+	into := p
+	if begins.hold > 0 {
+		if len(c.buf) < max(heldSize, len(p)) {
+			c.buf = make([]byte, max(heldSize, len(p)))
+		}
+		into = c.buf
+	}
+	n, size, from, err = c.datagramCarrier.receive(ctx, d, into)
+	if err != nil || n == 0 {
+		return n, size, from, err
+	}
+	c.corrupt(w, into[:n])
+	c.tell(w, false, from)
+	w.pos++
+	if begins.hold == 0 {
+		return n, size, from, nil
+	}
+	if size > n {
+		size = unknownSize // for whoever receives it into a longer buffer still
+	}
+	c.held = &heldDatagram{into[:n], size, from, time.Now().Add(begins.hold)}
+	return c.settle(ctx, p)
+}
+
+// settle waits until the datagram that is held back may be received.
+func (c *faultyDatagram) settle(ctx context.Context, p []byte) (n, size int, from Addr, err error) {
+	h := c.held
+	if err := c.pause.until(ctx, h.due); err != nil {
+		return 0, 0, nil, err
+	}
+	c.held = nil
+	return copy(p, h.p), h.size, h.from, nil
+}
+
+func (c *faultyDatagram) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	w := &c.out
+	if begins := w.here(); begins != nil {
+		if err := c.refuses(w, true, to); err != nil {
+			return err
+		}
+		if !w.begun {
+			w.begun = true
+			w.due = time.Now().Add(begins.hold)
+			c.tell(w, true, to)
+		}
+		if err := c.pause.until(ctx, w.due); err != nil {
+			return err
+		}
+		if begins.mask != 0 {
+			p = slices.Clone(p)
+			c.corrupt(w, p)
+		}
+	}
+	err := c.datagramCarrier.send(ctx, d, p, to)
+	if err == nil {
+		w.pos++
+	}
+	return err
+}
+
+func (c *faultyDatagram) close(unlink bool) error {
+	c.pause.end()
+	return c.datagramCarrier.close(unlink)
+}

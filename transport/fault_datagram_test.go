@@ -1,0 +1,193 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// faultyLetterbox is one end with faults, and the other one.
+func faultyLetterbox(t testing.TB, o FaultOptions) (faulty *Datagram, other *letterbox) {
+	t.Helper()
+	one, other := letterboxes()
+	faulty, err := FaultDatagram(one, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { faulty.Close() })
+	return faulty, other
+}
+
+// Faults at certain datagrams, in either direction.
+func TestFaultDatagram(t *testing.T) {
+	d := &diary{}
+	v, other := faultyLetterbox(t, FaultOptions{Done: d.write, At: []FaultAt{
+		{Kind: FaultCorrupt, Write: true, Offset: 1}, {Kind: FaultRefuse, Write: true, Offset: 2}, {Kind: FaultRefuse, Write: true, Offset: 2},
+		{Kind: FaultCorrupt, Conn: 1, Offset: 0}, {Kind: FaultRefuse, Offset: 1}, {Kind: FaultDelay, Offset: 2, For: time.Millisecond},
+	}})
+	sent := []byte("Erlang")
+	for i := range 3 {
+		_, err := v.SendTo(soon(t), sent, nil)
+		if i == 2 {
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.EqualError(t, err, "send memory:other: injected refuse of datagram 2 of what was written: connection refused")
+			var fault *FaultError
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, v.RemoteAddr(), fault.Event.Remote)
+			continue
+		}
+		require.NoError(t, err)
+	}
+	posts(t, v, "third")
+	require.Equal(t, "Erlang", string(sent))
+	differ := func(text string) (n int) {
+		require.Len(t, text, len(sent))
+		for i := range sent {
+			if text[i] != sent[i] {
+				n++
+			}
+		}
+		return n
+	}
+	gets(t, other, "Erlang")
+	require.Equal(t, 1, differ((<-other.come).text))
+	gets(t, other, "third")
+	require.Empty(t, other.come)
+
+	posts(t, other, "Erlang", "second", "third", "fourth")
+	p := make([]byte, 100)
+	n, _, err := v.RecvFrom(soon(t), p)
+	require.NoError(t, err)
+	require.Equal(t, 1, differ(string(p[:n])))
+	_, _, err = v.RecvFrom(soon(t), p)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	gets(t, v, "second", "third", "fourth")
+	require.Equal(t, []string{"corrupt of datagram 1 of what was written", "refuse of datagram 2 of what was written"}, d.of(FaultBoth, true))
+	require.Equal(t, []string{"corrupt of datagram 0 of what was read", "refuse of datagram 1 of what was read",
+		"delay for 1ms of datagram 2 of what was read"}, d.of(FaultBoth, false))
+}
+
+// By chance the same datagrams meet the same faults, by the same seed.
+func TestFaultDatagramSeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := func(seed uint64) (events []string) {
+			d := &diary{}
+			f := Faults{Corrupt: 0.2, Delay: 0.2, Stall: 0.1}
+			v, other := faultyLetterbox(t, FaultOptions{Seed: seed, Read: f, Write: f, Refuse: 0.2, Done: d.write})
+			p := make([]byte, 100)
+			for range 200 {
+				for errors.Is(errOf(v.SendTo(context.Background(), []byte("some words"), nil)), syscall.ECONNREFUSED) {
+				}
+				posts(t, other, "others")
+				for {
+					if _, _, err := v.RecvFrom(context.Background(), p); err == nil {
+						break
+					}
+				}
+			}
+			return append(d.of(FaultBoth, true), d.of(FaultBoth, false)...)
+		}
+		events := run(1)
+		require.Equal(t, events, run(1))
+		require.NotEqual(t, events, run(2))
+		for kind, chance := range map[FaultKind]float64{FaultCorrupt: 0.2, FaultDelay: 0.2, FaultStall: 0.1, FaultRefuse: 0.2} {
+			require.InDelta(t, 400*chance, strings.Count(strings.Join(events, "\n"), kind.String()+" "), 400*chance/2, kind)
+		}
+	})
+}
+
+func errOf(_ int, err error) error { return err }
+
+// What is held back comes in its time, its order and its length; whoever gives up waiting loses nothing.
+func TestFaultDatagramTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, other := faultyLetterbox(t, FaultOptions{
+			At: []FaultAt{
+				{Kind: FaultDelay, Write: true, Offset: 1, For: time.Minute}, {Kind: FaultCorrupt, Write: true, Offset: 1},
+				{Kind: FaultStall, Offset: 1}, {Kind: FaultDelay, Offset: 3, For: time.Minute}, {Kind: FaultDelay, Offset: 4, For: time.Hour},
+			},
+			Read: Faults{StallFor: 5 * time.Second},
+		})
+		begin := time.Now()
+		passed := func() time.Duration { return time.Since(begin).Round(time.Millisecond) }
+		posts(t, v, "first")
+		require.Zero(t, passed())
+		short, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		for want, ctx := range map[error]context.Context{context.DeadlineExceeded: short, os.ErrDeadlineExceeded: NoWait()} {
+			_, err := v.SendTo(ctx, []byte("second"), nil)
+			require.ErrorIs(t, err, want)
+		}
+		_, err := v.SendTo(context.Background(), []byte("second"), nil)
+		require.NoError(t, err)
+		require.Equal(t, time.Minute, passed())
+		gets(t, other, "first")
+		require.NotEqual(t, "second", (<-other.come).text, "it is corrupted, though it was given up once")
+
+		begin = time.Now()
+		posts(t, other, "first", "a second one", "third", "a fourth one", "fifth")
+		gets(t, v, "first")
+		require.Zero(t, passed())
+		p := make([]byte, 5)
+		_, _, err = v.RecvFrom(NoWait(), p)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		short, cancel = context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, _, err = v.RecvFrom(short, p)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		gets(t, v, "a second one", "third") // the buffer may be a longer one now
+		require.Equal(t, 5*time.Second, passed())
+		n, from, err := v.RecvFrom(context.Background(), p)
+		require.ErrorIs(t, err, io.ErrShortBuffer)
+		require.ErrorIs(t, err, syscall.EMSGSIZE)
+		require.ErrorContains(t, err, "a datagram of 12 bytes for a buffer of 5")
+		require.Equal(t, "a fou", string(p[:n]))
+		require.Equal(t, other.LocalAddr(), from)
+		require.Equal(t, 5*time.Second+time.Minute, passed())
+
+		waits := aside(func() error { _, _, err := v.RecvFrom(context.Background(), p); return err })
+		synctest.Wait()
+		require.ErrorIs(t, v.Disconnect(), ErrBusy)
+		require.NoError(t, v.Close())
+		require.ErrorIs(t, <-waits, net.ErrClosed)
+		require.Equal(t, 5*time.Second+time.Minute, passed())
+	})
+}
+
+// A datagram that is longer than what is held back of it is never taken for a whole one.
+func TestFaultDatagramHeldCut(t *testing.T) {
+	v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{{Kind: FaultDelay, For: time.Millisecond}}})
+	posts(t, other, strings.Repeat("x", 2*heldSize), "next")
+	_, _, err := v.RecvFrom(NoWait(), make([]byte, 10))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	n, _, err := v.RecvFrom(soon(t), make([]byte, 4*heldSize))
+	require.ErrorIs(t, err, io.ErrShortBuffer)
+	require.Equal(t, heldSize, n)
+	gets(t, v, "next")
+}
+
+// Faults that a datagram socket cannot have are refused.
+func TestFaultDatagramRefuses(t *testing.T) {
+	one, _ := letterboxes()
+	for want, o := range map[string]FaultOptions{
+		"split is no fault of a datagram socket": {Read: Faults{Split: 1}},
+		"join is no fault":                       {Read: Faults{Join: 1}},
+		"short write is no fault":                {Write: Faults{ShortWrite: 1}},
+		"reset is no fault":                      {At: []FaultAt{{Kind: FaultReset}}},
+		"abort is no fault":                      {Abort: 1},
+		"exhaust is no fault":                    {Exhaust: 1},
+		"has no sides":                           {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
+		"is connection 1":                        {At: []FaultAt{{Kind: FaultDelay, Conn: 2}}},
+	} {
+		_, err := FaultDatagram(one, o)
+		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -1,0 +1,46 @@
+package transport
+
+import "context"
+
+// LimitDatagram is [Limit] over a datagram socket, which is the virtual one's from now on: closing one closes the other. A datagram passes
+// whole, as soon as its direction's bucket holds a byte; what it takes beyond what is there, the next one waits for. Datagrams that wait to
+// be received wait in the socket below, which loses those that it has no room for. Shared is of no effect.
+func LimitDatagram(d DatagramSocket, o LimitOptions) *Datagram {
+	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
+		c := &limitedDatagram{datagramCarrier: below, pause: newPauser()}
+		c.in, c.out = o.buckets()
+		return c
+	})
+}
+
+// A limitedDatagram is the carrier of LimitDatagram.
+type limitedDatagram struct {
+	datagramCarrier
+	pause   *pauser
+	in, out *bucket
+}
+
+func (c *limitedDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+	if _, err := c.in.allow(ctx, c.pause, 1); err != nil {
+		return 0, 0, nil, err
+	}
+	n, size, from, err = c.datagramCarrier.receive(ctx, d, p)
+	c.in.take(int64(n))
+	return n, size, from, err
+}
+
+func (c *limitedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+	if _, err := c.out.allow(ctx, c.pause, 1); err != nil {
+		return err
+	}
+	err := c.datagramCarrier.send(ctx, d, p, to)
+	if err == nil {
+		c.out.take(int64(len(p)))
+	}
+	return err
+}
+
+func (c *limitedDatagram) close(unlink bool) error {
+	c.pause.end()
+	return c.datagramCarrier.close(unlink)
+}

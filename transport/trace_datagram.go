@@ -1,0 +1,75 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// TraceDatagram is [Trace] over a datagram socket, which is the virtual one's from now on: closing one closes the other. A datagram is
+// shown when it has come, or when the socket below has taken it. In the log "cut" is true where the receiver's buffer was too short for all
+// of it. Loggers with attributes of their own tell several sockets apart.
+func TraceDatagram(d DatagramSocket, o TraceOptions) *Datagram {
+	t := newTrace(o)
+	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
+		c := &tracedDatagram{datagramCarrier: below, t: t}
+		if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
+			c.log = t.o.Log
+			c.log.Debug("opened", "local", text(d.LocalAddr()), "remote", text(d.RemoteAddr()))
+		}
+		return c
+	})
+}
+
+// A tracedDatagram is the carrier of TraceDatagram.
+type tracedDatagram struct {
+	datagramCarrier
+	t   *trace
+	log *slog.Logger // nil: none
+}
+
+func (c *tracedDatagram) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
+	n, size, from, err = c.datagramCarrier.receive(ctx, d, p)
+	switch {
+	case err != nil:
+		c.failed("receive", err)
+	case n > 0:
+		if c.log != nil {
+			c.log.Debug("received", "bytes", n, "from", text(from), "cut", size > n, "data", c.t.first([][]byte{p}, int64(n)))
+		}
+		c.t.o.Capture.datagram(time.Now(), from, d.local, p[:n])
+	}
+	return n, size, from, err
+}
+
+func (c *tracedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Addr) error {
+	at := time.Now()
+	err := c.datagramCarrier.send(ctx, d, p, to)
+	if err != nil {
+		c.failed("send", err)
+		return err
+	}
+	if to == nil {
+		to = d.remote
+	}
+	if c.log != nil {
+		c.log.Debug("sent", "bytes", len(p), "to", text(to), "data", c.t.first([][]byte{p}, int64(len(p))))
+	}
+	c.t.o.Capture.datagram(at, d.local, to, p)
+	return nil
+}
+
+// failed shows an error that is more than an operation's time that is over.
+func (c *tracedDatagram) failed(op string, err error) {
+	if c.log != nil && !isOver(err) {
+		c.log.Debug(op+" failed", "error", err)
+	}
+}
+
+func (c *tracedDatagram) close(unlink bool) error {
+	err := c.datagramCarrier.close(unlink)
+	if c.log != nil {
+		c.log.Debug(map[bool]string{true: "closed", false: "released"}[unlink])
+	}
+	return err
+}

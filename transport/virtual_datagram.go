@@ -1,0 +1,55 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+)
+
+// overDatagram makes a virtual Datagram: wrap puts a carrier in front of one that uses d, which is the virtual one's from now on.
+func overDatagram(d DatagramSocket, wrap func(below datagramCarrier) datagramCarrier) *Datagram {
+	return newDatagram(wrap(datagramBelow{d}), d.LocalAddr(), d.RemoteAddr())
+}
+
+// A datagramBelow is the carrier of a virtual Datagram that does nothing but use the socket below.
+type datagramBelow struct{ s DatagramSocket }
+
+func (b datagramBelow) receive(ctx context.Context, _ *Datagram, p []byte) (n, size int, from Addr, err error) {
+	n, from, err = b.s.RecvFrom(ctx, p)
+	if errors.Is(err, io.ErrShortBuffer) {
+		var long *tooLongError
+		if size = unknownSize; errors.As(err, &long) {
+			size = long.size
+		}
+		return n, size, from, nil
+	}
+	return n, n, from, bare(err)
+}
+
+func (b datagramBelow) send(ctx context.Context, _ *Datagram, p []byte, to Addr) error {
+	_, err := b.s.SendTo(ctx, p, to)
+	return bare(err)
+}
+
+// bare is an error without the operation and the address, which the virtual socket tells itself.
+func bare(err error) error {
+	if e, ok := err.(*OpError); ok {
+		return e.Err
+	}
+	return err
+}
+
+func (b datagramBelow) syscallConn() (syscall.RawConn, error) {
+	if s, ok := b.s.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+func (b datagramBelow) close(unlink bool) error {
+	if s, ok := b.s.(interface{ Release() error }); ok && !unlink {
+		return bare(s.Release())
+	}
+	return bare(b.s.Close())
+}

@@ -1,0 +1,174 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A letterbox is a datagram socket of one process, whose waits a testing/synctest bubble knows. Like those of others it shows nothing
+// beyond DatagramSocket.
+type letterbox struct {
+	name string
+	come chan letter
+	to   *letterbox
+	gone chan struct{}
+}
+
+type letter struct {
+	text string
+	from Addr
+}
+
+// letterboxes are two that send to each other, whatever address they are given.
+func letterboxes() (one, other *letterbox) {
+	box := func(name string) *letterbox {
+		return &letterbox{name: name, come: make(chan letter, 1000), gone: make(chan struct{})}
+	}
+	one, other = box("one"), box("other")
+	one.to, other.to = other, one
+	return one, other
+}
+
+func (b *letterbox) RecvFrom(ctx context.Context, p []byte) (int, Addr, error) {
+	if isSingle(ctx) && len(b.come) == 0 {
+		return 0, nil, opError("receive", nil, os.ErrDeadlineExceeded)
+	}
+	select {
+	case l := <-b.come:
+		n := copy(p, l.text)
+		if n < len(l.text) {
+			return n, l.from, opError("receive", nil, &tooLongError{len(l.text), n})
+		}
+		return n, l.from, nil
+	case <-ctx.Done():
+		return 0, nil, opError("receive", nil, ctx.Err())
+	case <-b.gone:
+		return 0, nil, opError("receive", nil, net.ErrClosed)
+	}
+}
+
+func (b *letterbox) SendTo(_ context.Context, p []byte, _ Addr) (int, error) {
+	b.to.come <- letter{string(p), b.LocalAddr()}
+	return len(p), nil
+}
+
+func (b *letterbox) LocalAddr() Addr   { return MemoryAddr(b.name) }
+func (b *letterbox) RemoteAddr() Addr  { return MemoryAddr(b.to.name) }
+func (b *letterbox) Disconnect() error { return b.Close() }
+func (b *letterbox) Close() error      { close(b.gone); return nil }
+
+var _ DatagramSocket = (*letterbox)(nil)
+
+// posts sends words, one datagram each.
+func posts(t testing.TB, d DatagramSocket, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		n, err := d.SendTo(context.Background(), []byte(w), nil)
+		require.NoError(t, err)
+		require.Equal(t, len(w), n)
+	}
+}
+
+// gets expects words, one datagram each.
+func gets(t testing.TB, d DatagramSocket, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		p := make([]byte, 1000)
+		n, from, err := d.RecvFrom(context.Background(), p)
+		require.NoError(t, err)
+		require.Equal(t, w, string(p[:n]))
+		require.NotNil(t, from)
+	}
+}
+
+// A virtual socket owns the one below. What that has, and not every one, is there where it is.
+func TestVirtualDatagramOwns(t *testing.T) {
+	for name, over := range map[string]func(DatagramSocket) *Datagram{
+		"trace": func(d DatagramSocket) *Datagram { return TraceDatagram(d, TraceOptions{}) },
+		"limit": func(d DatagramSocket) *Datagram { return LimitDatagram(d, LimitOptions{}) },
+		"fault": func(d DatagramSocket) *Datagram {
+			v, err := FaultDatagram(d, FaultOptions{})
+			require.NoError(t, err)
+			return v
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for how, end := range map[string]func(*Datagram) error{
+				"Close": (*Datagram).Close, "Disconnect": (*Datagram).Disconnect, "Release": (*Datagram).Release,
+			} {
+				below, connected := udpPair(t, "ipv4")
+				v := over(connected)
+				require.Equal(t, connected.LocalAddr(), v.LocalAddr())
+				require.Equal(t, connected.RemoteAddr(), v.RemoteAddr())
+				_, err := v.SyscallConn()
+				require.NoError(t, err)
+				_, err = v.SendTo(soon(t), []byte("hello"), below.LocalAddr())
+				require.NoError(t, err)
+				requireReceives(t, below, "hello", v.LocalAddr())
+				_, err = v.SendTo(soon(t), []byte("hello"), loopback())
+				require.ErrorIs(t, err, syscall.EISCONN)
+				_, _, late := v.RecvFrom(NoWait(), make([]byte, 1))
+				require.ErrorIs(t, late, os.ErrDeadlineExceeded)
+				for _, err := range []error{err, late} {
+					var op *OpError
+					require.ErrorAs(t, err, &op)
+					require.False(t, errors.As(op.Err, &op), "it is told twice: %v", err)
+				}
+				require.NoError(t, end(v), how)
+				_, err = connected.SendTo(soon(t), []byte("x"), nil)
+				require.ErrorIs(t, err, net.ErrClosed)
+
+				box, _ := letterboxes()
+				v = over(box)
+				_, err = v.SyscallConn()
+				require.ErrorIs(t, err, errors.ErrUnsupported)
+				require.NoError(t, end(v), how)
+				<-box.gone
+			}
+		})
+	}
+}
+
+func TestLimitDatagram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, other := letterboxes()
+		v := LimitDatagram(one, LimitOptions{Read: 100, Write: 10, Burst: 20, Shared: true})
+		defer v.Close()
+		begin := time.Now()
+		passed := func() float64 { return time.Since(begin).Seconds() }
+		posts(t, v, "0123456789", "0123456789", "0123456789")
+		require.InDelta(t, 0.1, passed(), 0.01, "two pass, the third one as soon as there is a byte")
+		posts(t, v, "x")
+		require.InDelta(t, 1.1, passed(), 0.01)
+		gets(t, other, "0123456789", "0123456789", "0123456789", "x")
+
+		// A datagram that is larger than the bucket passes, and is waited for afterwards; what waits is cut short by its context.
+		large := make([]byte, 120)
+		posts(t, other, string(large), "y")
+		gets(t, v, string(large))
+		require.InDelta(t, 1.1, passed(), 0.01)
+		_, _, err := v.RecvFrom(NoWait(), large)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		short, cancel := context.WithTimeout(context.Background(), time.Second/2)
+		defer cancel()
+		_, _, err = v.RecvFrom(short, large)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.InDelta(t, 1.6, passed(), 0.01)
+		gets(t, v, "y")
+		require.InDelta(t, 2.11, passed(), 0.01)
+
+		posts(t, v, string(large))
+		waits := aside(func() error { _, err := v.SendTo(context.Background(), large, nil); return err })
+		synctest.Wait()
+		require.NoError(t, v.Close())
+		require.ErrorIs(t, <-waits, net.ErrClosed)
+	})
+}
