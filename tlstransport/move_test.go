@@ -345,6 +345,28 @@ func TestMovesHalfWritten(t *testing.T) {
 	}
 }
 
+// A state that an Export gives can be imported, however small the parts were that were written and are not on the wire.
+func TestTinyPartsMove(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		d := newDialogue(t, version, server, Options{})
+		require.NoError(t, d.conn.SetReadBuffer(4096))
+		fd, err := d.cb.GetFD(d.s)
+		require.NoError(t, err)
+		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096))
+		v := make([][]byte, mostAtOnce+maxPlaintext)
+		for i := range v {
+			v[i] = []byte{byte(i >> 3)}
+		}
+		n, err := d.cb.Writev(d.s, v, 50*time.Millisecond) // nobody reads
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Greater(t, n, int64(maxPlaintext))
+		d.s = move(t, d.cb, d.s)
+		_, err = d.cb.Read(d.s, make([]byte, 1), 0) // what is left goes out when the session is used
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, d.receive(int(n), func(int) {}))
+	}
+}
+
 // receive opens records until all bytes have come, and compares them.
 func (d *dialogue) receive(total int, pause func(n int)) error {
 	var raw []byte
