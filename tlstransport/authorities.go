@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// authorities are the certificates of a cacertfile. As in OTP only those that have signed themselves are trusted, whatever else they say;
-// the others are there to make chains whole.
+// authorities are the certificates of a cacertfile. As in OTP only those that have signed themselves are trusted, also where they do not say
+// that they are authorities; the others are there to make chains whole.
 type authorities struct {
 	all           []*x509.Certificate
 	pool          *x509.CertPool // all of them
@@ -30,6 +30,9 @@ func readAuthorities(path string) (*authorities, error) {
 		a.all = append(a.all, c)
 		a.pool.AddCert(c)
 		if isSignedBy(c, c) {
+			if !c.BasicConstraintsValid { // openssl x509 -req -signkey makes such ones: version 3, and not a word on being an authority
+				c.BasicConstraintsValid, c.IsCA, c.MaxPathLen = true, true, -1
+			}
 			a.roots.AddCert(c)
 		} else {
 			a.others.AddCert(c)

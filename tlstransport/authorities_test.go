@@ -12,6 +12,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A root need not say that it is an authority, as long as it does not say that it is none. Others may sign only if they say so.
+func TestRootsThatSayNothing(t *testing.T) {
+	dir := t.TempDir()
+	for name, tt := range map[string]struct {
+		says, authority, root bool
+		trusted               bool
+	}{
+		"a root that says nothing":               {root: true, trusted: true},
+		"a root that says so":                    {root: true, says: true, authority: true, trusted: true},
+		"a root that says that it is none":       {root: true, says: true},
+		"an intermediate one that says nothing":  {},
+		"an intermediate one that says that too": {says: true, authority: true, trusted: true},
+	} {
+		a, root := newAuthority(t, "an authority"), newAuthority(t, "a root")
+		template, by, key := *a.cert, root.cert, root.key
+		if tt.root {
+			by, key = &template, a.key
+		}
+		template.BasicConstraintsValid, template.IsCA = tt.says, tt.authority
+		der, err := x509.CreateCertificate(rand.Reader, &template, by, a.key.Public(), key)
+		require.NoError(t, err)
+		a.cert, err = x509.ParseCertificate(der)
+		require.NoError(t, err)
+		require.Equal(t, 3, a.cert.Version)
+		trust, err := readAuthorities(bundle(t, dir, a.cert.Raw, root.cert.Raw))
+		require.NoError(t, err)
+		peer, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
+		require.NoError(t, err)
+		_, err = trust.chains([]*x509.Certificate{peer}, x509.ExtKeyUsageClientAuth)
+		require.Equal(t, tt.trusted, err == nil, "%s: %v", name, err)
+	}
+}
+
 // A chain ends at a certificate of the cacertfile that has signed itself, not at another one in it. All peers here show their certificate
 // and that of the authority between it and the root.
 func TestTrustAnchors(t *testing.T) {

@@ -34,7 +34,8 @@ type Options struct {
 	// itself by any name.
 	Checks []PeerCheck
 	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
-	// another process then.
+	// another process then. Who has to use cryptography as FIPS 140-3 approves it needs Plain: with GODEBUG=fips140=on the records of this
+	// package are protected well, but not by the module's AES-GCM for TLS. With fips140=only it is Plain by itself, which Logger is told.
 	Plain bool
 	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
 	// DefaultKeyUpdate records, and any number of bytes. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
@@ -136,6 +137,10 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 	}
 	if p.updateRecords == 0 || p.updateRecords > DefaultKeyUpdate {
 		p.updateRecords = DefaultKeyUpdate
+	}
+	if _, err := aesGCM(make([]byte, 16)); err != nil && !p.plain { // GODEBUG=fips140=only
+		p.plain = true
+		p.log.Warn("no TLS session can move to another process: all stay with crypto/tls, as with Options.Plain", "reason", err)
 	}
 	for r := range p.updateBytes {
 		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {

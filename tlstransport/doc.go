@@ -47,9 +47,13 @@
 //
 // A client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// Trusted are those certificates of cacertfile that have signed themselves. The others complete chains: those of peers, and our own, whose
-// certfile need not have them. Two things are kinder than in OTP: a peer's own certificate that has signed itself is accepted where it stands
-// in cacertfile, and the common name counts where there are no other names (as in OTP 25, no longer in 27).
+// Trusted are those certificates of cacertfile that have signed themselves, as in OTP also ones of version 3 without basicConstraints. The
+// others complete chains: those of peers, and our own, whose certfile need not have them. Two things are stricter than in OTP: what a root
+// says in its own extendedKeyUsage and pathlen counts, and signatures with SHA-1, which OTP 25 takes, do not.
+//
+// Some things are kinder than in OTP. A peer's own certificate that has signed itself is accepted where it stands in cacertfile, and the
+// common name counts where there are no other names (as in OTP 25, no longer in 27). Of a client's certificate anyExtendedKeyUsage will do,
+// as will a keyUsage without digitalSignature and CA:TRUE, which servers of OTP 27 refuse.
 //
 // So a certificate names the host behind the "@" of its node's name, as a DNS name even where that is an address (DNS:127.0.0.1): for an
 // address among the IP names OTP 25 does not know the host, later ones and this package do.

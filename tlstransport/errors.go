@@ -118,6 +118,15 @@ func (a Alert) check() Check {
 	return CheckSession
 }
 
+// refusal is what the peer has refused by an alert. Once the handshake is over for both sides, which with TLS 1.3 a packet has to show, no
+// alert is about that.
+func (s *Socket) refusal(a Alert) Check {
+	if s.completed.Load() || s.up.Load() && s.tls12 {
+		return CheckSession
+	}
+	return a.check()
+}
+
 // remoteAlert finds the peer's alert in an error of crypto/tls, which tells it by its text.
 func remoteAlert(err error) (Alert, bool) {
 	var op *net.OpError
@@ -147,7 +156,7 @@ func (s *Socket) peerError(err error) error {
 	var invalid x509.CertificateInvalidError
 	var alert Alert
 	if a, ok := remoteAlert(err); ok {
-		e.Check, e.ByPeer, e.Err = a.check(), true, a
+		e.Check, e.ByPeer, e.Err = s.refusal(a), true, a
 		return e
 	}
 	switch {

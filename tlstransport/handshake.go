@@ -98,6 +98,7 @@ func (s *Socket) shake(limit deadline) error {
 	if len(state.PeerCertificates) > 0 {
 		s.peer = peer{state.PeerCertificates[0], len(state.VerifiedChains) > 0 || s.p.source.verifies(s.role)}
 	}
+	s.tls12 = state.Version == tls.VersionTLS12
 	s.tap.shaken = true
 	s.takeOver(&state, keys)
 	return nil

@@ -173,6 +173,11 @@ func newDialogue(t testing.TB, version uint16, r role, o Options) *dialogue {
 	if version == tls.VersionTLS12 {
 		id = tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
 	}
+	return newDialogueOf(t, version, id, r, o)
+}
+
+func newDialogueOf(t testing.TB, version, id uint16, r role, o Options) *dialogue {
+	t.Helper()
 	cb, err := Callbacks(Config{Client: &tls.Config{}, Options: o})
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -227,6 +232,29 @@ func (d *dialogue) hear() (typ byte, p []byte) {
 	typ, p, err = d.in.open(nil, record)
 	require.NoError(d.t, err)
 	return typ, bytes.Clone(p)
+}
+
+// A session of every suite moves, with a word each way after each move.
+func TestMovesWithEverySuite(t *testing.T) {
+	for _, su := range suites {
+		t.Run(suiteOf(su.version, su.id).String(), func(t *testing.T) {
+			d := newDialogueOf(t, su.version, su.id, server, Options{})
+			buf := make([]byte, 100)
+			for i := range 20 {
+				d.s = move(t, d.cb, d.s)
+				word := bytes.Repeat([]byte{byte(i)}, 50)
+				d.send(d.seal(nil, typeData, word))
+				n, err := d.cb.Read(d.s, buf, tooLong)
+				require.NoError(t, err)
+				require.Equal(t, word, buf[:n])
+				_, err = d.cb.Write(d.s, word, tooLong)
+				require.NoError(t, err)
+				typ, p := d.hear()
+				require.Equal(t, typeData, typ)
+				require.Equal(t, word, p)
+			}
+		})
+	}
 }
 
 // A session moves at every byte of what it receives: in headers, in records, in handshake messages that are in several records, and before
@@ -342,6 +370,28 @@ func TestMovesHalfWritten(t *testing.T) {
 			require.NoError(t, <-received)
 			require.Greater(t, halves, 3)
 		})
+	}
+}
+
+// A state that an Export gives can be imported, however small the parts were that were written and are not on the wire.
+func TestTinyPartsMove(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		d := newDialogue(t, version, server, Options{})
+		require.NoError(t, d.conn.SetReadBuffer(4096))
+		fd, err := d.cb.GetFD(d.s)
+		require.NoError(t, err)
+		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096))
+		v := make([][]byte, mostAtOnce+maxPlaintext)
+		for i := range v {
+			v[i] = []byte{byte(i >> 3)}
+		}
+		n, err := d.cb.Writev(d.s, v, 50*time.Millisecond) // nobody reads
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Greater(t, n, int64(maxPlaintext))
+		d.s = move(t, d.cb, d.s)
+		_, err = d.cb.Read(d.s, make([]byte, 1), 0) // what is left goes out when the session is used
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, d.receive(int(n), func(int) {}))
 	}
 }
 

@@ -66,9 +66,6 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		if _, _, caveat := opts.spoken(); caveat != "" {
 			src.log.Warn(caveat, "file", path, "role", r.String())
 		}
-		if opts.keyUpdateAt > 0 && o.Plain {
-			return none, f.wrong("key_update_at", errors.New("with Options.Plain crypto/tls has the keys, and never changes them"))
-		}
 		if opts.stray {
 			src.log.Warn("fail_if_no_peer_cert is an option for servers: clients of OTP 25 and of this package ignore it, those of OTP 27 do not "+
 				"connect with it; leave it out of {client,[…]}", "file", path)
@@ -78,14 +75,20 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		}
 	}
 	cb, p, err := build(src, has, o)
-	if err == nil {
-		for r, opts := range file {
-			if opts.keyUpdateAt > 0 && o.KeyUpdateBytes == 0 {
-				p.updateBytes[r] = opts.keyUpdateAt
-			}
+	if err != nil {
+		return none, err
+	}
+	for r, opts := range file {
+		switch {
+		case opts.keyUpdateAt == 0:
+		case p.plain:
+			return none, src.roles[r].wrong("key_update_at", errors.New("with Options.Plain, or GODEBUG=fips140=only, crypto/tls has the keys, "+
+				"and never changes them"))
+		case o.KeyUpdateBytes == 0:
+			p.updateBytes[r] = opts.keyUpdateAt
 		}
 	}
-	return cb, err
+	return cb, nil
 }
 
 // certFiles are where a certificate and its key are.

@@ -353,11 +353,7 @@ func TestCiphersBetweenOurs(t *testing.T) {
 
 // Keys in every form that OpenSSL writes.
 func TestKeyFiles(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no openssl on the PATH")
-		t.Skip("no openssl on the PATH")
-	}
+	openssl := openSSL(t)
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)

@@ -179,12 +179,12 @@ func send(to carrier, b []byte) error {
 	return nil
 }
 
-// Every suite of both versions, in both roles, with crypto/tls as the peer; our keys change all the while.
+// Every suite of both versions that crypto/tls can be made to take, in both roles, with it as the peer. Our keys change all the while, and
+// its own where it is asked to. TestAgainstOpenSSL has the other suites of TLS 1.3.
 func TestAgainstCryptoTLS(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	cfg := a.mutual(t)
 	cfg.Certificates = append(cfg.Certificates, a.sign(t, want{key: rsaKey(t)}))
-	seen := map[uint16]bool{}
 	for _, s := range suites {
 		if s.version == tls.VersionTLS13 && s.id != tls.TLS_AES_128_GCM_SHA256 {
 			continue // crypto/tls does not let one choose
@@ -196,7 +196,13 @@ func TestAgainstCryptoTLS(t *testing.T) {
 				s, c := w.against(r, cfg)
 				exchange(t, ours{s}, c, 500_000)
 				require.NotNil(t, s.own, s.stay)
-				seen[s.own.in.suite.id] = true
+				for i := 0; i < 3 && s.own.in.is13(); i++ {
+					theirs := bytes.Clone(s.own.in.secret)
+					s.askForUpdate(t)
+					exchange(t, ours{s}, c, 100_000) // at its end the answer is on its way
+					exchange(t, ours{s}, c, 10)
+					require.NotEqual(t, theirs, s.own.in.secret)
+				}
 
 				require.NoError(t, c.CloseWrite())
 				n, err := s.read(make([]byte, 1), tooLong)
@@ -212,6 +218,16 @@ func TestAgainstCryptoTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// askForUpdate changes our key, and asks the peer to change its own.
+func (s *Socket) askForUpdate(t testing.TB) {
+	t.Helper()
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	require.NoError(t, s.own.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 1}))
+	require.NoError(t, s.own.out.update())
+	s.out.settle()
 }
 
 // What finds no room while nobody writes goes out as soon as there is some, however often that happens.
@@ -249,13 +265,7 @@ func TestKeyUpdates(t *testing.T) {
 	exchange(t, ours{c}, ours{s}, 100_000)
 	for range 100 {
 		for _, from := range []*Socket{c, s} {
-			seq := from.own.in.records
-			from.out.mu.Lock()
-			require.NoError(t, from.own.put(typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, 1}))
-			require.NoError(t, from.own.out.update())
-			from.out.settle()
-			from.out.mu.Unlock()
-			_ = seq
+			from.askForUpdate(t)
 		}
 		exchange(t, ours{c}, ours{s}, 1000)
 	}

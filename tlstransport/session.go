@@ -302,7 +302,7 @@ func (t *session) fail(err error) {
 	switch {
 	case errors.As(err, &theirs):
 		if known {
-			pe.ByPeer, pe.Check, pe.Err = true, theirs.Alert.check(), theirs.Alert
+			pe.ByPeer, pe.Check, pe.Err = true, t.s.refusal(theirs.Alert), theirs.Alert
 		}
 	case errors.As(err, &ours):
 		if known {
@@ -354,8 +354,9 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	}
 	var parts [4][]byte
 	at := 0 // bytes of v[0] that are sealed
-	// A small rest does not travel alone: it would cost its receiver as much as a large one.
-	for len(v) > 0 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
+	// A small rest does not travel alone: it would cost its receiver as much as a large one. Records of next to nothing are many bytes more
+	// than what they hold, and all must fit into a state.
+	for len(v) > 0 && len(o.buf)-o.pos < maxStateOut/2 && (sealed < mostAtOnce || total-sealed <= maxPlaintext) {
 		if t.out.is13() && (t.out.records >= t.s.p.updateRecords || t.out.bytes >= t.s.p.updateBytes[t.s.role]) {
 			if err := t.update(); err != nil {
 				return sealed, err

@@ -77,6 +77,34 @@ func TestSessionRefuses(t *testing.T) {
 	}
 }
 
+// An alert is a refusal of us only while the handshake may not be over for the peer.
+func TestAlertOfASession(t *testing.T) {
+	for _, tt := range []struct {
+		version  uint16
+		complete bool
+		check    Check
+	}{
+		{tls.VersionTLS12, false, CheckSession}, {tls.VersionTLS13, false, CheckHandshake}, {tls.VersionTLS13, true, CheckSession},
+	} {
+		for _, moves := range []bool{false, true} {
+			d := newDialogue(t, tt.version, client, Options{})
+			if tt.complete {
+				require.NoError(t, d.s.complete())
+			}
+			if moves {
+				d.s = move(t, d.cb, d.s)
+			}
+			d.send(d.seal(nil, typeAlert, []byte{2, byte(alertHandshakeFailure)}))
+			_, err := d.cb.Read(d.s, make([]byte, 1), tooLong)
+			var e *PeerError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, tt.check, e.Check)
+			require.True(t, e.ByPeer)
+			require.ErrorIs(t, err, alertHandshakeFailure)
+		}
+	}
+}
+
 // A peer that asks to renegotiate again and again, with data between, does not fill the log.
 func TestRenegotiationIsLoggedOnce(t *testing.T) {
 	var said bytes.Buffer

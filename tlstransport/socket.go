@@ -53,6 +53,7 @@ type Socket struct {
 	own       *session    // the session where it is our own, from the end of the handshake on; conn is nil then
 	asleep    atomic.Bool // since an export or import: nothing goes out of the outbox before the next read or write
 	stay      error       // why the session stays with crypto/tls
+	tls12     bool        // the version is 1.2; valid once up
 	peer      peer
 	completed atomic.Bool // the distribution handshake is over
 	out       outbox

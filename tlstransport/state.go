@@ -195,7 +195,7 @@ func (s *Socket) resume(t *state) error {
 	}
 	n := newSession(s, in, out)
 	s.own = n
-	s.role = t.role
+	s.role, s.tls12 = t.role, t.version == tls.VersionTLS12
 	s.name(t.node)
 	s.peer.verified = t.flags&flagVerified != 0
 	s.completed.Store(t.flags&flagComplete != 0)
