@@ -17,8 +17,8 @@ func (a *aftermath) notify(b *Mailbox, m *Message) {
 
 // exit ends a process now; the others of this node hear of that afterwards.
 func (a *aftermath) exit(b *Mailbox, reason ei.Term) {
-	if here := sayElsewhere(b.end(reason), extent{}); here != nil {
-		a.tells = append(a.tells, here.sayNow)
+	if here, _ := sayElsewhere(b.end(reason), extent{}); here != nil {
+		a.tells = append(a.tells, func() { here.sayNow() })
 	}
 }
 

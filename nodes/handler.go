@@ -11,7 +11,8 @@ import (
 // A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
 // which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs
 // beside itself for different connections, and messages of one connection come in order; it may close the connection, and the node,
-// whatever it is told, and speak to a node again that it is told has gone down. The message is the Handler's: it may keep it, and may Release it when done.
+// whatever it is told, and speak to a node again that it is told has gone down. The message is the Handler's: it may keep it, and may
+// Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
@@ -83,7 +84,7 @@ func (b *Mailbox) handleNow(m *Message) {
 			return
 		}
 		b.n.log.Error("handler panicked", "pid", b.pid, "panic", p, "stack", string(debug.Stack()))
-		b.Exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))})
+		b.exit(ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}, extent{})
 	}()
 	b.handler(b, m)
 	regular = true
@@ -110,11 +111,12 @@ func (c *Conn) endHandler() {
 	}
 }
 
-// exitBy is Exit for what has come over a connection, or from this node (nil): Handlers may hear of it on the reader's goroutine.
+// exitBy is Exit for what has come over a connection, or from this node (nil): Handlers may hear of it on the reader's goroutine, which
+// does not wait for other nodes.
 func (b *Mailbox) exitBy(c *Conn, reason ei.Term) {
 	c.beginHandler()
 	defer c.endHandler()
-	b.Exit(reason)
+	b.exit(reason, extent{})
 }
 
 // Conn is the connection that the message came over; nil for one of this node.

@@ -244,18 +244,21 @@ func (b *Mailbox) Close() error {
 }
 
 // Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
-// counts. It waits while the node is frozen, or a connection to one that has to hear of it.
-func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{}) }
+// counts. It waits while the node is frozen, or a connection to one that has to hear of it, or as long as such a one has 64 MiB of the kind
+// to read, and reads.
+func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
 
-// exit is Exit; what is for the processes of asker goes out in its turn before it returns.
-func (b *Mailbox) exit(reason ei.Term, asker extent) {
+// exit is Exit, but for the wait for room, which wait is; what is for the processes of asker goes out in its turn before it returns.
+func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
 	words := b.end(reason)
-	if here := sayElsewhere(words, asker); here != nil { // behind the others: a Handler may be among those who hear of it
+	here, wait := sayElsewhere(words, asker)
+	if here != nil { // behind the others: a Handler may be among those who hear of it
 		here.sayNow()
 	}
 	if w := words[asker]; w != nil {
 		w.sayBy(b.n.ctx)
 	}
+	return wait
 }
 
 // end ends the process, and gives what has to be said of that.

@@ -88,8 +88,8 @@ func (w *parting) say(tell teller) {
 	}
 }
 
-// sayNow does not wait: what is too much to go out at once is left to a goroutine.
-func (w *parting) sayNow() {
+// sayNow does not wait: what is too much to go out at once is left to a goroutine. Where that has no room for it, later waits for some.
+func (w *parting) sayNow() (later func()) {
 	c := w.way()
 	switch {
 	case w.isHere():
@@ -97,24 +97,32 @@ func (w *parting) sayNow() {
 	case c == nil:
 		w.say(func(*dist.Control) {})
 	case len(w.signals) > exitSignals || w.bytes > exitBytes || !w.prompt && c.isFull():
-		c.sayInTurn(w)
+		if !c.sayIfRoom(w) {
+			return func() { c.sayInTurn(w) }
+		}
 	default:
 		w.say(c.tell)
 	}
+	return nil
 }
 
-// sayElsewhere says what is not for asker, and gives what is for processes here; nil: nothing is.
-func sayElsewhere(words map[extent]*parting, asker extent) (here *parting) {
+// sayElsewhere says what is not for asker, and gives what is for processes here; nil: nothing is. What there is no room for goes out beside
+// that, for which wait waits.
+func sayElsewhere(words map[extent]*parting, asker extent) (here *parting, wait func()) {
+	var said sync.WaitGroup
 	for to, w := range words {
 		switch {
 		case to == asker:
 		case w.isHere():
 			here = w
 		default:
-			w.sayNow()
+			if later := w.sayNow(); later != nil {
+				said.Add(1)
+				w.n.goroutines.run(func() { defer said.Done(); later() })
+			}
 		}
 	}
-	return here
+	return here, said.Wait
 }
 
 // sayBy says them in their turn, until ctx ends; from then on without waiting.
@@ -158,18 +166,41 @@ const (
 // sayInTurn leaves last words to the goroutine that says those for the peer. A peer that leaves no room for them, and does not read, loses
 // the connection, whose end is the end of every wait for room.
 func (c *Conn) sayInTurn(w *parting) {
-	defer w.leave()
-	p := &c.partings
-	bytes := w.bytes + signalCost*len(w.signals)
-	if !c.partingRoom(bytes) {
+	if !c.partingRoom(w.cost()) {
+		w.leave()
 		c.fail(ErrEndsUnread)
 		return
 	}
+	defer c.partings.mu.Unlock()
+	c.queueParting(w)
+}
+
+// sayIfRoom is sayInTurn that does not wait; false where it would have to.
+func (c *Conn) sayIfRoom(w *parting) bool {
+	p := &c.partings
+	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.still || !p.takes(w.cost()) {
+		return false
+	}
+	c.queueParting(w)
+	return true
+}
+
+// cost is what last words count.
+func (w *parting) cost() int { return w.bytes + signalCost*len(w.signals) }
+
+// takes tells whether there is room for so many bytes more; mu is held.
+func (p *partings) takes(bytes int) bool { return len(p.signals) == 0 || p.bytes+bytes <= maxPartings }
+
+// queueParting takes last words for which there is room; partings.mu is held.
+func (c *Conn) queueParting(w *parting) {
+	defer w.leave()
+	p := &c.partings
 	if len(p.signals) == 0 {
 		c.n.procs.partings.enter()
 	}
-	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+bytes
+	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+w.cost()
 	c.sayPartings()
 }
 
@@ -187,7 +218,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 			_ = c.frozen.pass(context.Background())
 			late.Reset(freezeBudget)
 			continue
-		case len(p.signals) == 0 || p.bytes+bytes <= maxPartings:
+		case p.takes(bytes):
 			return true
 		}
 		room := p.room.next()

@@ -236,13 +236,47 @@ func TestEndsWaitForSlowPeer(t *testing.T) {
 	})
 }
 
+// A peer for which no more can wait keeps the end of a process neither from processes here nor from other peers; no reader waits for it.
+func TestFullPartingsKeepNobody(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
+		b := box(t, n)
+		for i := range 65 {
+			require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
+		}
+		b.Exit(ei.Binary(make([]byte, maxPartings/64)))
+		c, began := n.Conn("deaf@test"), time.Now()
+		kill := func(b *Mailbox) { // as a process of the good peer does
+			require.True(t, b.watched(monitorRef(deaf, 100), watcher{pid: deaf.self}))
+			require.True(t, b.watched(monitorRef(good, 100), watcher{pid: good.self}))
+			good.send(dist.Control{Op: dist.OpExit2, From: good.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
+		}
+		here, first, second := trapping(t, n), box(t, n), box(t, n)
+		require.NoError(t, here.Link(t.Context(), first.Pid()))
+		kill(first)
+		kill(second)
+		_, why := reason(t, here, dist.OpExit)
+		require.Equal(t, ei.Atom("killed"), why)
+		for range 2 {
+			ctl, _ := good.next()
+			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+		}
+		require.Zero(t, time.Since(began))
+		third := box(t, n)
+		require.True(t, third.watched(monitorRef(deaf, 101), watcher{pid: deaf.self}))
+		third.Exit(ei.Atom("x"))
+		require.Equal(t, freezeBudget, time.Since(began), "who ends a process himself waits for room")
+		require.ErrorIs(t, c.Err(), ErrEndsUnread)
+	})
+}
+
 // What waits for its turn when it is told to wait no longer goes out all the same.
 func TestTellInTurnCutOff(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, hears func()) {
 		b := box(t, n)
 		var words []*dist.Control
 		for i := range 3 {
-			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}, Reason: exitReason(noconnection)})
+			to := ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}
+			words = append(words, &dist.Control{Op: dist.OpExit, From: b.Pid(), To: to, Reason: exitReason(noconnection)})
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		tell := n.Conn("deaf@test").tellInTurn(ctx)

@@ -119,8 +119,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 			case <-ctx.Done():
 			}
 		})
-		defer b.Exit(ei.Atom("killed"))                    // a function that leaves by runtime.Goexit
-		b.exit(n.spawned(ctx, module, name, args), parent) // with a result of any size
+		defer b.Exit(ei.Atom("killed"))                      // a function that leaves by runtime.Goexit
+		b.exit(n.spawned(ctx, module, name, args), parent)() // with a result of any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
