@@ -49,7 +49,7 @@
 // Call whose request is out has lost its reply only: the request is, or will be, handled. Functions and handlers finish before. In the
 // new process Config.Setup registers mailboxes, handlers and servers as always; under the name of an old one they become that process,
 // pid and all. A state is numbered fields: a program of another version skips one that it does not know, or, where nothing of it may be
-// lost, refuses the state (a [StateError], with ErrStateField).
+// lost, refuses the state (a [StateError], with ErrStateField): at hello, if the two sides tell each other their [StateFeatures].
 //
 // # Several processes
 //

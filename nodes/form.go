@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // What reading a state fails with, inside a *StateError.
@@ -13,10 +14,16 @@ var (
 	// ErrState: the bytes are no state, or not one of this kind.
 	ErrState = errors.New("malformed state")
 	// ErrStateFormat: the state has a format that this version does not know.
-	ErrStateFormat = errors.New("unknown format of state")
+	ErrStateFormat error = unknown("unknown format of state")
 	// ErrStateField: the state has a field that must be understood, and that this version does not know.
-	ErrStateField = errors.New("unknown mandatory field")
+	ErrStateField error = unknown("unknown mandatory field")
 )
+
+// unknown is an error that a hand-off knows for handoff.ErrUnknown, on the other side, too.
+type unknown string
+
+func (e unknown) Error() string        { return string(e) }
+func (e unknown) Is(target error) bool { return target == handoff.ErrUnknown }
 
 // A StateError says where in a state something is wrong.
 type StateError struct {
@@ -41,7 +48,7 @@ type need uint64
 const (
 	may   need = iota // who does not know it skips it; where it is missing it is zero
 	must              // who does not know it, or misses it, refuses the state
-	given             // as must, but it is not written where it is zero; so where it is missing it is zero
+	given             // as must, but it is not written where it is zero; so where it is missing it is zero: see StateFeatures
 )
 
 // mark is what a field is written with.

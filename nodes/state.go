@@ -21,7 +21,8 @@ import (
 // A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
 // occur several times is a list. Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state. So
 // a version that adds what the older one can do without adds an optional field, one that adds what must not be lost a mandatory one,
-// which is written only where it has something to say. Tags are never used again.
+// which is written only where it has something to say, and a feature for it (StateFeatures), by which who does not know it is found out
+// at hello. Tags are never used again.
 //
 // # What is not in it
 //

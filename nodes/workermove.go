@@ -101,6 +101,7 @@ func (w *Worker) give(fd int, id uint64) {
 	d.Hello = DefaultWorkerStart // an earlier front has not waited for the new process
 	o := &handoff.Offer{
 		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
+		Needs:     w.needs,
 		Freeze:    w.freeze,
 		Deadlines: d,
 		Reached:   w.n.cfg.moveReached,
@@ -266,7 +267,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: []string{workerFeature, earlierWorker}},
+		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: workerKnows()},
 		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !taken.Owns {

@@ -100,6 +100,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 		if err != nil {
 			return nil, nil, err
 		}
+		c.offer.Needs = f.StateFeatures
 		c.run(ctx, freezer(f.Freeze), nil, errOut)
 		return f, c, nil
 	}
@@ -119,6 +120,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 	}
 	f := staged.Front()
 	go c.crew.upgrade(ctx, f) // which ends with the front
+	c.offer.Needs = f.StateFeatures
 	c.run(ctx, freezer(f.Freeze), h.control, errOut)
 	return f, c, nil
 }

@@ -27,7 +27,7 @@ const (
 	// channelVariable names the descriptor by which a process that upgrade has started gets everything.
 	channelVariable = "CNODE_UPGRADE_FD"
 	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses,
-	// or is refused, before anything stops.
+	// or is refused, before anything stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
 	stateFeature = "cnode-demo-state-1"
 	frontFeature = "cnode-demo-front-2"
 	// earlierFront is frontFeature without a roll of names, which can be read still.
@@ -92,7 +92,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		if err != nil {
 			return nil, nil, err
 		}
-		c.offer.Count = descriptors(n)
+		c.offer.Count, c.offer.Needs = descriptors(n), n.StateFeatures
 		c.run(ctx, freezer(n.Freeze), nil, errOut)
 		return n, c, nil
 	}
@@ -110,7 +110,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		return nil, nil, err
 	}
 	n := staged.Node()
-	c.offer.Count = descriptors(n)
+	c.offer.Count, c.offer.Needs = descriptors(n), n.StateFeatures
 	c.run(ctx, freezer(n.Freeze), h.control, errOut)
 	return n, c, nil
 }
@@ -208,7 +208,7 @@ type heir struct {
 
 func (h *heir) acceptance() *handoff.Acceptance {
 	return &handoff.Acceptance{
-		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: h.knows},
+		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: append(nodes.StateFeatures(), h.knows...)},
 		Stage: h.stage,
 	}
 }

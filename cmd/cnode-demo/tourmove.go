@@ -150,6 +150,7 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	}()
 	o := handoff.Offer{
 		Static: func(context.Context) ([]byte, error) { return json.Marshal(will) },
+		Needs:  carol.StateFeatures,
 		Freeze: func(ctx context.Context) (handoff.Frozen, error) { return carol.Freeze(ctx) },
 
 		Deadlines: handoff.Deadlines{Hello: startLimit},
@@ -181,7 +182,7 @@ func succeedCarol(ctx context.Context, o *options, optFile string) error {
 	}
 	var staged *nodes.Staged
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{Plugins: plugins(cfg)},
+		Terms: handoff.Terms{Plugins: plugins(cfg), Know: nodes.StateFeatures()},
 		Prepare: func(_ context.Context, static []byte) (err error) {
 			var will legacy
 			if err = json.Unmarshal(static, &will); err == nil {

@@ -136,7 +136,7 @@ func TestUpgradeTooFewFiles(t *testing.T) {
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	var all []*nodes.Conn
 	for i := range count {
-		c, err := w.node("client" + strconv.Itoa(i)).Connect(t.Context(), s.name)
+		c, err := w.node("client"+strconv.Itoa(i)).Connect(t.Context(), s.name)
 		require.NoError(t, err)
 		all = append(all, c)
 	}

@@ -22,6 +22,9 @@ type Offer struct {
 	// not take as many, nothing stops. What is made of a descriptor there may need more than that one: a transport.Stream waits by another.
 	// Optional.
 	Count func() int
+	// Needs tells at hello which features what is handed over needs as it is now, beside Terms.Require: a new owner that does not know one of
+	// them refuses, and nothing stops. Optional.
+	Needs func() []string
 	// Static gives what the new owner may build while the old one still runs. Optional; nil: nothing.
 	Static func(ctx context.Context) ([]byte, error)
 	// Freeze stops what is to be handed over, or fails and leaves it running. Mandatory. ctx ends with Deadlines.Freeze.
@@ -148,6 +151,9 @@ func (g *giving) hello(caller context.Context) error {
 	ours := g.o.Terms
 	if g.o.Count != nil {
 		ours.Descriptors = g.o.Count()
+	}
+	if g.o.Needs != nil {
+		ours.Require = slices.Concat(ours.Require, g.o.Needs())
 	}
 	if n := ours.Descriptors; n > theirs.Descriptors {
 		return fmt.Errorf("%w: some %d descriptors, and it takes %d", ErrLimit, n, theirs.Descriptors)

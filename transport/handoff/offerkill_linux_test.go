@@ -238,26 +238,28 @@ func TestKill(t *testing.T) {
 
 // Whoever runs out of numbers for descriptors owns nothing, and says why.
 func TestNoNumbersThere(t *testing.T) {
-	for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
-		t.Run(string(at), func(t *testing.T) {
-			t.Parallel()
-			far, sides := startBoth(t, 250, [2]order{{}, {At: at, NoFile: true}})
-			ra, rb := sides[0].Report(t), sides[1].Report(t)
-			require.True(t, ra.Owner, ra.Err)
-			require.False(t, rb.Owner)
-			switch at {
-			case HeirConnected: // it knows its limit, and tells it
-				require.Contains(t, ra.Err, ErrLimit.Error())
-			case HeirOffered: // all have come, and none can be imported
-				require.Contains(t, ra.Err, syscall.EMFILE.Error())
-			default:
-				require.Contains(t, ra.Err, ErrDescriptorsLost.Error())
-			}
-			require.Equal(t, ra.PID, far.ask(t, 1))
-			for _, p := range sides {
-				p.Leave(t)
-			}
-		})
+	for _, count := range matrixSizes() {
+		for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
+			t.Run(fmt.Sprintf("%d/%s", count, at), func(t *testing.T) {
+				t.Parallel()
+				far, sides := startBoth(t, count, [2]order{{}, {At: at, NoFile: true}})
+				ra, rb := sides[0].Report(t), sides[1].Report(t)
+				require.True(t, ra.Owner, ra.Err)
+				require.False(t, rb.Owner)
+				switch at {
+				case HeirConnected: // it knows its limit, and tells it
+					require.Contains(t, ra.Err, ErrLimit.Error())
+				case HeirOffered: // all have come, and none can be imported
+					require.Contains(t, ra.Err, syscall.EMFILE.Error())
+				default:
+					require.Contains(t, ra.Err, ErrDescriptorsLost.Error())
+				}
+				require.Equal(t, ra.PID, far.ask(t, 1))
+				for _, p := range sides {
+					p.Leave(t)
+				}
+			})
+		}
 	}
 }
 

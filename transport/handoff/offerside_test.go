@@ -327,12 +327,16 @@ func (o order) run(side string, test *party.Side) error {
 		switch {
 		case p != o.At:
 		case o.NoFile:
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: shortOfNumbers, Max: shortOfNumbers}); err != nil {
+			if err := o.exhaust(); err != nil {
 				panic(err)
 			}
 		default:
 			party.Hit(o.Signal)
 		}
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return err
 	}
 	var d Deadlines
 	if o.Short {
@@ -371,6 +375,9 @@ func (o order) run(side string, test *party.Side) error {
 		taken, err := (&Acceptance{Stage: s.stage, Deadlines: d, Reached: reached}).Take(context.Background(), ch)
 		r.Owner, r.Err = taken.Owns, fmt.Sprint(err)
 	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
 	switch {
 	case side == "owner" && !r.Owner:
 		open, running = open-o.Sessions, running-o.goroutines()
@@ -394,6 +401,29 @@ func (o order) run(side string, test *party.Side) error {
 	}
 	return errors.Join(test.Tell(r), ch.Close(), test.Stay())
 }
+
+// exhaust leaves numbers for some of the sessions, and for none of a few.
+func (o order) exhaust() error {
+	var r unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
+	if err != nil {
+		return err
+	}
+	if r.Cur = shortOfNumbers; o.Sessions < shortOfNumbers {
+		free, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		setLimit(&r.Cur, free)
+		if err := unix.Close(free); err != nil {
+			return err
+		}
+	}
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &r)
+}
+
+// setLimit is for a number that has another type on each system.
+func setLimit[N int64 | uint64](to *N, n int) { *to = N(n) }
 
 // openDescriptorsNow lists what this process has open, the runtime's own aside.
 func openDescriptorsNow() (list []string) {
