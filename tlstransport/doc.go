@@ -9,6 +9,8 @@
 // it: a silent peer delays nobody else. Packets of the distribution handshake have a 4-byte length. Reads and writes run on their
 // callers' goroutines; a reader that is answered fast polls for a while before it sleeps: [Options].Polling.
 //
+// TLS over another socket than TCP's, a UNIX one say, is transport.FromNet of package tls's parts, whose Example that is.
+//
 // A session is up when it has carried a packet, not before: in TLS 1.3 a client hears only at its first read that the server refuses its
 // certificate. Whatever ends a session, or keeps it from coming up, is a [*PeerError], which names the peer, the [Check] that failed, and
 // which side made it.

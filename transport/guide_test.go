@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -268,7 +269,7 @@ func TestGuide(t *testing.T) {
 			}
 		}},
 		{bsd, "no address text is the wildcard", func(t *testing.T) {
-			for family, want := range map[string]string{"ipv4": "0.0.0.0:7", "ipv6": "[::]:7"} {
+			for family, want := range map[string]string{"ipv4": "0.0.0.0:7", "ipv6": "[::]:7", "ip": "[::]:7"} {
 				a, err := ParseInet(family, "", 7)
 				require.NoError(t, err)
 				require.Equal(t, want, a.String())
@@ -336,6 +337,17 @@ func TestGuide(t *testing.T) {
 			require.ErrorIs(t, second(ConnectUnix(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
+		{bsd, "a UNIX connection is ready when connecting ends", func(t *testing.T) {
+			l, err := ListenUnix(UnixAddr(filepath.Join(shortDir(t), "a")), 0)
+			require.NoError(t, err)
+			defer l.Close()
+			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, l.Addr()) })
+			requireSpeak(t, c, s)
+		}},
+		{bsd, "or it failed, too", func(t *testing.T) {
+			nobody := UnixAddr(filepath.Join(shortDir(t), "a"))
+			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
+		}},
 		{bsd, "a socket pair is connected", func(t *testing.T) {
 			if !canWait {
 				t.Skip("no socket pairs here")
@@ -358,6 +370,15 @@ func TestGuide(t *testing.T) {
 			require.ErrorIs(t, second(AppendSockaddr(nil, MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
 		{bsd, "an existing descriptor becomes a stream, or an error", func(t *testing.T) {
+			fds, err := socketPair()
+			require.NoError(t, err)
+			var ends [2]*Stream
+			for i, fd := range fds {
+				ends[i], err = AdoptStream(fd)
+				require.NoError(t, err)
+				defer ends[i].Close()
+			}
+			requireSpeak(t, ends[0], ends[1])
 			require.Error(t, second(AdoptStream(-1)))
 			require.Error(t, second(AdoptListener(-1)))
 			require.Error(t, second(AdoptDatagram(-1)))

@@ -69,6 +69,29 @@ func endMutants() []mutant {
 				return n, err
 			}
 		})},
+		{"Read says end of stream of a reset", "Reset", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if errors.Is(err, unix.ECONNRESET) {
+					return 0, nil
+				}
+				return n, err
+			}
+		})},
+		{"a waiting Read says end of stream of a reset", "Reset", ofTCP(func(_ *mess, cb *tcp) {
+			read := cb.Read
+			var waits sync.Map
+			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+				n, err := read(fd, p, tmo)
+				if errors.Is(err, unix.EAGAIN) {
+					waits.Store(fd, true)
+				} else if _, waited := waits.LoadAndDelete(fd); waited && errors.Is(err, unix.ECONNRESET) {
+					return 0, nil
+				}
+				return n, err
+			}
+		})},
 		{"a waiting Write does not see the end", "CutOff", ofTCP(func(_ *mess, cb *tcp) {
 			writev := cb.Writev
 			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {

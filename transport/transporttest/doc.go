@@ -68,7 +68,8 @@
 //   - Bytes that a move loses only when there are many, or that a plug-in keeps for less time than a move takes, and a goroutine at
 //     the old place that comes later than a moment: a machine that is slow can hide either, and accuses nobody of it.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
-//   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode; where
-//     descriptors cannot be duplicated, moving.
+//   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode, and what a
+//     reset is taken for; where descriptors cannot be duplicated, moving.
+//   - What a reset is taken for by FullImpl plug-ins and over other sockets than TCP ones: the suite cannot reset them.
 //   - An Addr of a kind of its own is compared by Network and String only.
 package transporttest

@@ -61,6 +61,8 @@ func rules() []rule {
 		{"EndReachesReader", "The peer's Close ends a waiting Read with the end of the stream.", endReachesReader, false},
 		{"WritesToNobody", "Writes fail when the peer has closed.", writesToNobody, false},
 		{"CutOff", "A waiting Write fails when the peer has closed.", cutOff, false},
+		{"Reset", "A connection that is reset ends a Read with an error, never with the end of the stream, and fails writes; others go on.",
+			resets, false},
 		{"CloseWrite", "CloseWrite ends the sending direction, in order, and leaves the other one alone.", closeWrite, false},
 
 		{"Close", "Close succeeds, once and again; later use is net.ErrClosed; what a listener has accepted outlives it.", closes, false},
