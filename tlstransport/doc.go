@@ -73,6 +73,10 @@
 // the literal term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read
 // again when they change.
 //
+// Private keys are PKCS #1, SEC 1 or PKCS #8 in PEM files. Encrypted ones are read in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), and in
+// that of today: PKCS #8 with PBES2, PBKDF2, and AES or triple DES in CBC mode. PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt) are not
+// read, with an error that has the number of the algorithm: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that is.
+//
 // Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. With itself crypto/tls takes
 // TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers has suites of TLS 1.3
 // without TLS_AES_128_GCM_SHA256, TLS 1.2 alone is spoken where ciphers and versions allow it; elsewhere two nodes of this package cannot
