@@ -63,7 +63,8 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 	}
 	data = append(data, p.body...)
 	state, ahead, err := s.Export()
-	if err != nil {
+	if err != nil { // the peer comes again, and in vain as a rule
+		f.n.log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", addrText(s.RemoteAddr()), "error", err)
 		return err
 	}
 	data = append(data, ahead...)
