@@ -71,7 +71,10 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 	if len(data) > handoff.MaxSessionData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
-	return f.give(ctx, parcel{l, s, state, data}, who)
+	if err = f.give(ctx, parcel{l, s, state, data}, who); err != nil {
+		clear(state) // it may hold keys, and is nobody's
+	}
+	return err
 }
 
 // A parcel is a session on its way to a worker.
