@@ -19,7 +19,7 @@
 // AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of
 // is known, and can be handed over. This package takes a session over from crypto/tls only where it is certain to continue it exactly;
 // should that be wrong all the same, the peer's first record does not open and the session ends. A session with another cipher suite of
-// TLS 1.2, and every session with [Options].Plain, stays with crypto/tls, and cannot move.
+// TLS 1.2, and every session with [Options].Plain, stays with crypto/tls, and cannot move: a node with workers refuses it.
 //
 // Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
 // version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter by way of this package,
@@ -40,12 +40,13 @@
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
 // certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
-// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. [Options].Logger is told in
-// both cases, when the transport is made: nil hears nothing. It is also told of {server_name_indication,disable}, with which a client does
-// not check the host, and of another name, for which all servers' certificates must be: so OTP 27 has it, while OTP 25 takes its own host
-// for that option, and checks it whatever the file says.
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. But a client that has a
+// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// A client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// Of what is not checked [Options].Logger is told when the transport is made: nil hears nothing. That includes servers that let in who shows
+// no certificate, {server_name_indication,disable}, with which a client does not check the host, and another name there, which every
+// server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it whatever the file
+// says.
 //
 // Trusted are those certificates of cacertfile that have signed themselves, as in OTP also ones of version 3 without basicConstraints. The
 // others complete chains: those of peers, and our own, whose certfile need not have them. Two things are stricter than in OTP: what a root
