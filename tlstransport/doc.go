@@ -43,10 +43,10 @@
 // and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. But a client that has a
 // cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// Of what is not checked [Options].Logger is told when the transport is made: nil hears nothing. That includes servers that let in who shows
-// no certificate, {server_name_indication,disable}, with which a client does not check the host, and another name there, which every
-// server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it whatever the file
-// says.
+// Of what is not checked [Options].Logger is told when the transport is made: nil hears nothing. That includes servers that let in who
+// shows no certificate, {server_name_indication,disable}, with which a client does not check the host, and another name there, which
+// every server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it whatever
+// the file says.
 //
 // Trusted are those certificates of cacertfile that have signed themselves, as in OTP also ones of version 3 without basicConstraints. The
 // others complete chains: those of peers, and our own, whose certfile need not have them. Two things are stricter than in OTP: what a root
