@@ -63,14 +63,18 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 	}
 	data = append(data, p.body...)
 	state, ahead, err := s.Export()
-	if err != nil {
+	if err != nil { // the peer comes again, and in vain as a rule
+		f.n.log.Error("a session cannot be given to a worker, and is refused", "peer", who.Name, "remote", addrText(s.RemoteAddr()), "error", err)
 		return err
 	}
 	data = append(data, ahead...)
 	if len(data) > handoff.MaxSessionData {
 		return fmt.Errorf("%w: %d bytes before the answer to the name", dist.ErrMalformed, len(data))
 	}
-	return f.give(ctx, parcel{l, s, state, data}, who)
+	if err = f.give(ctx, parcel{l, s, state, data}, who); err != nil {
+		clear(state) // it may hold keys, and is nobody's
+	}
+	return err
 }
 
 // A parcel is a session on its way to a worker.

@@ -21,7 +21,7 @@
 // AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of
 // is known, and can be handed over. This package takes a session over from crypto/tls only where it is certain to continue it exactly;
 // should that be wrong all the same, the peer's first record does not open and the session ends. A session with another cipher suite of
-// TLS 1.2, and every session with [Options].Plain, stays with crypto/tls, and cannot move.
+// TLS 1.2, and every session with [Options].Plain, stays with crypto/tls, and cannot move: a node with workers refuses it.
 //
 // Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
 // version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter by way of this package,
@@ -42,12 +42,13 @@
 //
 // With an option file certificates are checked as OTP does: with {verify,verify_peer} a client checks the server's chain, and that the
 // certificate is for the host in the peer's node name (names with a * are for none); a server checks the chain of a client that shows one,
-// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. [Options].Logger is told in
-// both cases, when the transport is made: nil hears nothing. It is also told of {server_name_indication,disable}, with which a client does
-// not check the host, and of another name, for which all servers' certificates must be: so OTP 27 has it, while OTP 25 takes its own host
-// for that option, and checks it whatever the file says.
+// and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. But a client that has a
+// cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// A client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
+// Of what is not checked [Options].Logger is told when the transport is made: nil hears nothing. That includes servers that let in who
+// shows no certificate, {server_name_indication,disable}, with which a client does not check the host, and another name there, which
+// every server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it whatever
+// the file says.
 //
 // Trusted are those certificates of cacertfile that have signed themselves, as in OTP also ones of version 3 without basicConstraints. The
 // others complete chains: those of peers, and our own, whose certfile need not have them. Two things are stricter than in OTP: what a root
@@ -74,6 +75,10 @@
 // alone, and a client's fail_if_no_peer_cert, with a warning, for Erlang nodes from OTP 27 on do not connect with it. The file is read as
 // the literal term that it is as a rule; what Erlang would have to evaluate is an error that names the line. Files that it names are read
 // again when they change.
+//
+// Private keys are PKCS #1, SEC 1 or PKCS #8 in PEM files. Encrypted ones are read in OpenSSL's old form (Proc-Type: 4,ENCRYPTED), and in
+// that of today: PKCS #8 with PBES2, PBKDF2, and AES or triple DES in CBC mode. PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt) are not
+// read, with an error that has the number of the algorithm: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that is.
 //
 // Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. With itself crypto/tls takes
 // TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers has suites of TLS 1.3

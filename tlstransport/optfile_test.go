@@ -386,6 +386,19 @@ func TestKeyFiles(t *testing.T) {
 			})
 		}
 	}
+	// Those that are not read are named in package documentation, and their algorithm in the error.
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
+		require.Contains(t, string(doc), strings.Fields(args)[0])
+		_, cert, plain := a.files(t, dir, a.sign(t, want{}))
+		key := filepath.Join(dir, "unread.key")
+		f := append([]string{"pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "pass:secret"}, strings.Fields(args)...)
+		out, err := exec.Command(openssl, f...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		_, _, err = readPair(certFiles{cert, key, "secret"})
+		require.ErrorContains(t, err, scheme+" is not supported")
+	}
 	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
 	_, _, err = readPair(certFiles{cert, cert, ""})
 	require.ErrorContains(t, err, "no private key in it")

@@ -56,6 +56,7 @@ not fit, by its kind or its address, or that is too many ends serve before it is
 
 --workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
 that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
+Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with suites other than AES-GCM and ChaCha20-Poly1305.
 
 --also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds
 can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one

@@ -44,6 +44,30 @@ func gone(pid int) bool {
 	return strings.HasPrefix(rest, "Z")
 }
 
+// A session that cannot move is refused by a node with workers, whose log has the suite and what to do.
+func TestWorkersRefuseWhatCannotMove(t *testing.T) {
+	w := newWorld(t, 0)
+	dir := filepath.Join(w.home, "tls")
+	w.succeed("certs", dir)
+	conf := filepath.Join(dir, "ssl_dist.conf")
+	b, err := os.ReadFile(conf)
+	require.NoError(t, err)
+	text := strings.ReplaceAll(string(b), "{versions,['tlsv1.3','tlsv1.2']}", `{versions,['tlsv1.2']},{ciphers,["ECDHE-ECDSA-AES128-SHA"]}`)
+	require.NotEqual(t, string(b), text)
+	require.NoError(t, os.WriteFile(conf, []byte(text), 0o600))
+	tls := []string{"--transport", "tls", "--tls-optfile", conf, "--log-level", "error"}
+	s := w.serve("serve", append([]string{"--name", "alone@127.0.0.1"}, tls...)...)
+	require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name}, tls...)...))
+	require.Empty(t, s.terminate(syscall.SIGTERM))
+
+	s = w.serve("serve", append([]string{"--name", "many@127.0.0.1", "--workers", "1"}, tls...)...)
+	out, _ := w.fail(append([]string{"ping", s.name}, tls...)...)
+	require.Equal(t, "pang\n", out)
+	said := s.terminate(syscall.SIGTERM)
+	require.Contains(t, said, "level=ERROR")
+	require.Contains(t, said, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA; those with AES-GCM")
+}
+
 // endWorkers ends a serve with workers when the test does.
 func endWorkers(t *testing.T, front int) {
 	t.Cleanup(func() { _ = syscall.Kill(front, syscall.SIGKILL) }) // its workers end by themselves

@@ -1,0 +1,128 @@
+//go:build unix
+
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A record is what has been said, by several goroutines.
+type record struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (r *record) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.said.Write(b)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.said.String()
+}
+
+// No key, nor a part of one, is in what is logged, whatever is, or in what errors say.
+func TestNoSecretIsSaid(t *testing.T) {
+	var said, keys record
+	var secrets [][]byte
+	note := func(sockets ...*Socket) {
+		for _, s := range sockets {
+			for _, h := range []*half{s.own.in, s.own.out} {
+				for _, p := range h.secrets() {
+					if len(p) >= 12 {
+						secrets = append(secrets, bytes.Clone(p))
+					}
+				}
+			}
+		}
+	}
+	o := Options{Logger: slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})), KeyUpdateRecords: 4}
+	a := newAuthority(t, "an authority")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := restrict(a.mutual(t), version, 0)
+		cfg.KeyLogWriter = &keys
+		w := newWorkbench(t, cfg, o)
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		note(c, s)
+		c = move(t, w.cb, c)
+		if version == tls.VersionTLS13 {
+			s.askForUpdate(t)
+			exchange(t, ours{c}, ours{s}, 10)
+			note(c, s)
+		}
+		exported, err := w.cb.Export(c)
+		require.NoError(t, err)
+		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} { // which is the state of no listener
+			fd, err := w.cb.GetFD(w.l)
+			require.NoError(t, err)
+			_, err = w.cb.Import(nil, fd, state)
+			require.Error(t, err)
+			_, _ = io.WriteString(&said, err.Error())
+		}
+		require.NoError(t, s.own.put(typeHandshake, []byte{messageHelloRequest, 0, 0, 0})) // an error, or refused
+		s.out.end()
+		_, err = w.cb.Read(c, make([]byte, 1), 0)
+		_, _ = fmt.Fprint(&said, err)
+		require.NoError(t, w.cb.Close(s))
+		_, err = ours{c}.Read(make([]byte, 1))
+		_, _ = fmt.Fprint(&said, err)
+		_, err = w.cb.Export(c)
+		_, _ = fmt.Fprint(&said, err)
+		require.NoError(t, w.cb.Close(c))
+	}
+	// What stays with crypto/tls, and what fails.
+	cfg := restrict(a.mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
+	cfg.KeyLogWriter = &keys
+	w := newWorkbench(t, cfg, o)
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+	cfg = a.mutual(t)
+	cfg.RootCAs, cfg.KeyLogWriter = newAuthority(t, "another authority").pool, &keys
+	w = newWorkbench(t, cfg, o)
+	c, s = w.pair()
+	_, err := ours{c}.Read(make([]byte, 1))
+	_, _ = fmt.Fprint(&said, err)
+	require.Error(t, err)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+
+	for line := range strings.Lines(keys.String()) {
+		secret, err := hex.DecodeString(strings.Fields(line)[2])
+		require.NoError(t, err)
+		secrets = append(secrets, secret)
+	}
+	text := said.String()
+	for _, what := range []string{"cannot move", "TLS handshake failed", "has changed its TLS key"} {
+		require.Contains(t, text, what)
+	}
+	require.Greater(t, len(secrets), 20)
+	for _, secret := range secrets {
+		for i := 0; i+6 <= len(secret); i += 3 {
+			part := secret[i : i+6]
+			numbers := fmt.Sprint(part)
+			for _, form := range []string{
+				string(part), fmt.Sprintf("%x", part), fmt.Sprintf("%X", part), base64.StdEncoding.EncodeToString(part), numbers[1 : len(numbers)-1],
+				strings.Trim(fmt.Sprintf("%q", part), `"`),
+			} {
+				require.NotContains(t, text, form)
+			}
+		}
+	}
+}
