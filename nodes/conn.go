@@ -181,6 +181,9 @@ func (c *Conn) noteEnd(err error, count *tally) (first bool) {
 // end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
 // anew, so that nothing of their next connection is broken with this one. Handlers hear of it then.
 func (c *Conn) end() {
+	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
+		c.closeTrunk()
+	}
 	err := c.s.Close()
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)

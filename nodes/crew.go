@@ -356,6 +356,10 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 				answer.OK, answer.Part, answer.Number = true, t.w.part, t.number
 			}
 			w.line.say(answer)
+		case sayDrop:
+			if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
+				r.at.line.say(word{Topic: sayDrop, Name: m.Name, OK: true})
+			}
 		case sayShadow, sayNone:
 			to := f.crew[m.Part]
 			if to == nil {

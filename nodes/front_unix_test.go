@@ -117,6 +117,7 @@ func setUpTestWorker(n *Node) error {
 	setUpFlood(n)
 	setUpApart(n)
 	setUpCarriages(n)
+	setUpCloses(n)
 	if err := setUpHeirs(n); err != nil {
 		return err
 	}

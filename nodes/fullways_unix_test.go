@@ -4,7 +4,6 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -75,7 +74,7 @@ func setUpFlood(n *Node) {
 	n.Expose("w", "drain", func(ctx context.Context, args []ei.Term) (any, error) {
 		return ei.Atom("ok"), drained(ctx, n.procs.local(args[0].(ei.Pid)))
 	})
-	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // closes its way to a peer, and sends there again
+	n.Expose("w", "cut", func(ctx context.Context, args []ei.Term) (any, error) { // loses its way to a peer, and sends there again
 		to := args[0].(ei.Pid)
 		c := n.Conn(string(to.Node))
 		if c == nil || !c.shadow {
@@ -83,7 +82,9 @@ func setUpFlood(n *Node) {
 		}
 		b, err := deaf()
 		if err == nil {
-			err = errors.Join(c.Close(), b.Send(ctx, to, ei.Int(1)))
+			c.fail(ErrTickTimeout)
+			<-c.left
+			err = b.Send(ctx, to, ei.Int(1))
 		}
 		return ei.Atom("ok"), err
 	})
@@ -238,7 +239,7 @@ func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w.worker(w.peer)
 }
 
-// Who closes the way to a peer gets another one as soon as the one before has ended: as long as the peer does not read what has come
+// Who loses the way to a peer gets another one as soon as the one before has ended: as long as the peer does not read what has come
 // through that, it is there.
 func TestWayToDeafPeerAgain(t *testing.T) {
 	w := newFloodWorld(t)

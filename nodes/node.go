@@ -204,8 +204,8 @@ func (n *Node) ending() error {
 
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What
 // waits to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do
-// not come back within a second: so it is for a Func or a function of a Server that calls it, unless on a goroutine of its own. It waits
-// while the node is frozen.
+// not come back within a second: so it is for a Func or a function of a Server that calls it, and for a Handler that does as it is told of
+// the end of a process or a connection, unless on a goroutine of its own. It waits while the node is frozen.
 func (n *Node) Close() error {
 	for n.mu.Lock(); n.frozen.isShut() && !n.staged.Load(); n.mu.Lock() {
 		n.mu.Unlock()

@@ -297,6 +297,23 @@ func (p *part) addShadow(w word) {
 	p.tellAwaited(peer.Name, ErrConnected)
 }
 
+// closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one: who sees the shadow
+// end first takes its worker for dead, and tells the peer so.
+func (c *Conn) closeTrunk() {
+	c.n.part.line.say(word{Topic: sayDrop, Name: c.peer.Name})
+	if c.rd.handling.Load() { // the reader waits for this
+		return
+	}
+	t := time.NewTimer(branchTime / 4)
+	defer t.Stop()
+	select {
+	case c.rd.busy <- struct{}{}:
+		<-c.rd.busy
+	case <-c.rd.entered:
+	case <-t.C:
+	}
+}
+
 // awaitEnd waits until all has been read of a connection that ends, for some time.
 func (c *Conn) awaitEnd(limit time.Duration) {
 	t := time.NewTimer(limit)

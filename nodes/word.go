@@ -20,7 +20,6 @@ const (
 	saySessions topic = "sessions" // ID, descriptor: further sessions come through this socket, which has this number
 	saySession  topic = "session"  // Plugin, Place, State, Data, descriptor: a session that BIND 10's form cannot carry
 	sayProbe    topic = "probe"    // ID: are you there?
-	sayDrop     topic = "drop"     // Name: this peer has connected anew elsewhere
 	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
 	sayAnswer   topic = "answer"   // ID, and Part, OK, Number: to claim, register and lookup
 	sayFinish   topic = "finish"   // end in good order
@@ -45,6 +44,10 @@ const (
 
 // The front says it to a worker, and a worker, without a descriptor, to the front.
 const saySibling topic = "sibling" // Part, descriptor: the way to another worker; the one that there was is lost: another one, please
+
+// The front says it to a worker: this peer has connected anew elsewhere, or, OK, another worker has closed its shadow of the connection.
+// A worker says it to the front where it has done that.
+const sayDrop topic = "drop" // Name, OK
 
 // Both ways: a worker says it, and the front passes it on to the one that is named.
 const (

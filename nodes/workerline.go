@@ -58,8 +58,12 @@ func (w *Worker) take(m word) {
 		w.addInlet(m.fd, m.ID)
 		return
 	case sayDrop:
+		why := ErrSuperseded
+		if m.OK {
+			why = ErrClosed
+		}
 		if c := p.n.Conn(m.Name); c != nil && !c.shadow {
-			c.fail(ErrSuperseded)
+			c.fail(why)
 		}
 	case sayMeet:
 		p.beginMeet(meeting{m.Name, m.Part})
