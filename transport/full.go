@@ -301,10 +301,15 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, ok := ctx.Deadline(); ok {
-		if !isSingle(ctx) {
-			return context.DeadlineExceeded
+	if until, ok := ctx.Deadline(); ok && !isSingle(ctx) {
+		if done := ctx.Done(); done != nil && !time.Now().Before(until) {
+			// Its own timer is about to fire: who asks ctx whether its time was over is to hear so.
+			select {
+			case <-done:
+			case <-s.closed():
+			}
 		}
+		return context.DeadlineExceeded
 	}
 	return result
 }

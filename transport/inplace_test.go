@@ -169,3 +169,26 @@ func goroutine() string {
 	name, _, _ := bytes.Cut(b[:runtime.Stack(b[:], false)], []byte("["))
 	return string(name)
 }
+
+// A lateContext has a timer that is late: its deadline has passed for a while when it ends.
+type lateContext struct {
+	context.Context
+	until time.Time
+}
+
+func (l lateContext) Deadline() (time.Time, bool) { return l.until, true }
+
+// Whose time was over finds that his context has ended: by that he tells it from the end of the connection.
+func TestFullTimeOutEndsContext(t *testing.T) {
+	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
+		t.Run(name, func(t *testing.T) {
+			_, s := memoryPair(t, cb)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			late := lateContext{ctx, time.Now().Add(10 * time.Millisecond)}
+			_, err := s.Read(late, make([]byte, 1))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Error(t, late.Err())
+		})
+	}
+}
