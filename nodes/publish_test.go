@@ -299,7 +299,7 @@ func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	n := mapped(t, "alice", c.LocalAddr().String(), func(_ *Config, p *PortMapper) { p.Embed = true })
 	err = n.Start(patience(t))
 	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
-	require.ErrorIs(t, err, addressInUse)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
 }
 
 func TestResolvers(t *testing.T) {

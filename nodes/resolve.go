@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -127,7 +128,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	var taken error
 	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
 		taken = p.embed(ctx, pub, who)
-		if taken != nil && !errors.Is(taken, addressInUse) { // else somebody starts one at the same time, it seems
+		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else somebody starts one at the same time, it seems
 			return nil, taken
 		}
 		pub.keeper, err = p.Client.Keep(ctx, reg, opts)
@@ -181,7 +182,7 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process. addressInUse: another has begun to listen meanwhile, or something else has the port.
+// embed runs a port mapper in this process. syscall.EADDRINUSE: another has begun to listen meanwhile, or something else has the port.
 func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) error {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {

@@ -65,7 +65,7 @@ func (w *wire) listen(addr transport.Addr, _ int) (transport.Addr, error) {
 	}
 	w.listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(ap))
 	if err != nil {
-		return nil, err
+		return nil, transport.PosixError(err)
 	}
 	w.in.use(w.listener.SetDeadline)
 	return w.localAddr()
@@ -101,7 +101,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 	w.in.arm(soon(d))
 	c, err := w.listener.AcceptTCP()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, transport.PosixError(err)
 	}
 	n := &wire{}
 	n.take(c)
@@ -130,7 +130,7 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		return os.ErrDeadlineExceeded
 	}
-	return err
+	return transport.PosixError(err)
 }
 
 func (w *wire) read(p []byte, d deadline) (int, error) {
@@ -142,7 +142,7 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 	if err == nil {
 		err = io.EOF
 	}
-	return 0, err
+	return 0, transport.PosixError(err)
 }
 
 func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
@@ -151,7 +151,7 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, n > 0, nil
 	}
-	return n, true, err
+	return n, true, transport.PosixError(err)
 }
 
 func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {

@@ -25,10 +25,11 @@ const Direct Flags = 1 << 1
 // library (ei_connect, "User Supplied Socket Implementation"). C is the plug-in's own socket context: a pointer or a handle,
 // copied freely. Use keyed fields: more may be added.
 //
-// Errors are syscall.Errno values, wrapped or not. EINTR is retried by the SDK. Without [FullImpl] a callback makes one system
-// call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the descriptor's mode is the SDK's
-// affair. From an EAGAIN of its own making, for want of tokens say, nothing wakes it: the SDK waits for the descriptor. With FullImpl it
-// takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the descriptor's mode as it found it.
+// Errors are syscall.Errno values, wrapped or not; of package net on windows [PosixError] makes them. EINTR is retried by the SDK. Without
+// [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the
+// descriptor's mode is the SDK's affair. From an EAGAIN of its own making, for want of tokens say, nothing wakes it: the SDK waits for the
+// descriptor. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the descriptor's mode
+// as it found it.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
 type Callbacks[C any] struct {

@@ -19,9 +19,6 @@ func (s *datagramSocket) syscallConn() (syscall.RawConn, error) { return s.c.Sys
 
 func (s *datagramSocket) close(bool) error { return s.c.Close() }
 
-// wsaMsgSize is WSAEMSGSIZE: how windows says that a datagram is too long, in either direction.
-const wsaMsgSize = syscall.Errno(10040)
-
 func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error) {
 	err = during(ctx, d, s.c.SetReadDeadline, func() error {
 		k, ap, err := s.c.ReadFromUDPAddrPort(p)
@@ -31,7 +28,7 @@ func (s *datagramSocket) receive(ctx context.Context, d *Datagram, p []byte) (n,
 		return err
 	})
 	switch {
-	case errors.Is(err, wsaMsgSize):
+	case errors.Is(err, syscall.EMSGSIZE): // the rest of it is lost
 		return len(p), unknownSize, from, nil
 	case err != nil:
 		return 0, 0, nil, err
@@ -61,11 +58,7 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 			return syscall.EISCONN
 		}
 	}
-	err := during(ctx, d, s.c.SetWriteDeadline, write)
-	if errors.Is(err, wsaMsgSize) {
-		return fmt.Errorf("%w: %w", syscall.EMSGSIZE, err)
-	}
-	return err
+	return during(ctx, d, s.c.SetWriteDeadline, write)
 }
 
 // during runs an operation until ctx ends.
@@ -95,7 +88,7 @@ func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op
 	case cut && errors.Is(err, os.ErrDeadlineExceeded):
 		return ctx.Err()
 	}
-	return err
+	return PosixError(err)
 }
 
 func openUDP(local, remote Addr) (*Datagram, error) {
@@ -122,7 +115,7 @@ func openUDP(local, remote Addr) (*Datagram, error) {
 		c, err = net.DialUDP(network, l, r)
 	}
 	if err != nil {
-		return nil, err
+		return nil, PosixError(err)
 	}
 	return newDatagram(&datagramSocket{c}, FromNetAddr(c.LocalAddr()), remote), nil
 }

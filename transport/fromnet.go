@@ -22,7 +22,8 @@ type Net struct {
 }
 
 // FromNet makes a Transport of a listener and dialer pair. Its sockets have no descriptor, so they cannot be handed off. A write whose ctx
-// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on.
+// ends half-way ends a connection of package tls, as its own deadline does; see package tlstransport for one that lives on. Errors are
+// given by PosixError.
 func FromNet(n Net) Transport {
 	size := n.HeaderSize
 	if size == 0 {
@@ -39,7 +40,7 @@ func FromNet(n Net) Transport {
 			}
 			l, err := n.Listen(addr)
 			if err != nil {
-				return nil, err
+				return nil, PosixError(err)
 			}
 			s.l = l
 			if _, ok := l.(deadliner); !ok {
@@ -60,7 +61,7 @@ func FromNet(n Net) Transport {
 		GetFD:                     func(*netSocket) (int, error) { return -1, errors.ErrUnsupported },
 		CloseWrite: func(s *netSocket) error {
 			if c, ok := s.c.(interface{ CloseWrite() error }); ok {
-				return c.CloseWrite()
+				return PosixError(c.CloseWrite())
 			}
 			return errors.ErrUnsupported
 		},
@@ -142,7 +143,7 @@ func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 	}
 	c, err := accept()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, PosixError(err)
 	}
 	return &netSocket{c: c}, netAddr(c.RemoteAddr()), nil
 }
@@ -164,7 +165,7 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 		if ctx.Err() != nil {
 			return os.ErrDeadlineExceeded
 		}
-		return err
+		return PosixError(err)
 	}
 	s.c = c // interrupt looks at it
 	return nil
@@ -176,7 +177,7 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 		return 0, err
 	}
 	n, err := s.c.Read(p)
-	return n, endOfStream(err)
+	return n, PosixError(endOfStream(err))
 }
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
@@ -189,7 +190,7 @@ func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 	if n == 0 && early && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: its net.Conn does not write again: %v", ErrPoisoned, err) // as those of package tls after a time-out
 	}
-	return n, err
+	return n, PosixError(err)
 }
 
 // writeUntil sets the deadline of writes, and notes whether an interrupt has: as one step.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // DefaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
@@ -93,7 +95,7 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, network, a.String())
 		if err != nil {
-			err = fmt.Errorf("epmd: %w", err)
+			err = fmt.Errorf("epmd: %w", transport.PosixError(err))
 			if network == "tcp6" && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
 				skipped = err
 				continue

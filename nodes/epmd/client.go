@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -186,11 +187,12 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 		dial = dialBriefly
 	}
 	conn, err := dial(ctx, "tcp", addr)
+	err = transport.PosixError(err)
 	switch {
 	case err == nil:
 	case over(ctx) != nil:
 		return nil, over(ctx)
-	case refused(err):
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (%w)", ErrNoPortMapper, err)
 	default:
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,15 @@ func TestNoPortMapper(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// Windows has a number of its own for it.
+func TestNoPortMapperOnWindows(t *testing.T) {
+	refused := os.NewSyscallError("connectex", syscall.Errno(10061))
+	c := &Client{Addr: "host:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}
+	err := c.Kill(t.Context())
+	require.ErrorIs(t, err, ErrNoPortMapper)
+	require.ErrorIs(t, err, refused)
 }
 
 func TestOtherDialErrorsAreNotAnAbsentPortMapper(t *testing.T) {

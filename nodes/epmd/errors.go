@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
-	"syscall"
 )
 
 // What callers decide by; test with errors.Is. Each comes wrapped in an *Error.
@@ -84,14 +82,4 @@ func (e *Error) Temporary() bool { return e.Timeout() }
 // wrong makes an ErrProtocol.
 func wrong(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
-}
-
-// refused tells whether a dial failed because nobody listens.
-func refused(err error) bool {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return true
-	}
-	const wsaeconnrefused = syscall.Errno(10061) // package syscall's own name for it differs on windows
-	var no syscall.Errno
-	return runtime.GOOS == "windows" && errors.As(err, &no) && no == wsaeconnrefused
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -184,7 +185,8 @@ func (l *failingListener) Accept() (net.Conn, error) {
 func TestServerSurvivesPassingFailures(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED)}})
+	windows := os.NewSyscallError("acceptex", syscall.Errno(10024))
+	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED), windows}})
 	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
 	require.NoError(t, err)
 }

@@ -246,6 +246,7 @@ func (s *Server) release(e *entry) {
 
 // passing tells whether a listener that failed in this way may work again.
 func passing(err error) bool {
+	err = transport.PosixError(err)
 	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
 		if errors.Is(err, no) {
 			return true

@@ -1,7 +1,0 @@
-//go:build unix
-
-package nodes
-
-import "syscall"
-
-const addressInUse = syscall.EADDRINUSE
