@@ -52,8 +52,9 @@ for system in "${others[@]}"; do
 	GOOS=$system CGO_ENABLED=0 go vet ./...
 done
 
-step 'go test of what the race detector would hide: allocations'
-go test -run 'Alloc' ./ei ./nodes/dist ./transport ./transport/handoff
+step 'go test of what the race detector would hide: allocations, and the suite for plug-ins with every good one'
+go test -run 'Alloc' ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
+go test -timeout 30m -run 'TestSound$' ./transport/transporttest
 
 step 'go vet and test where an int has 32 bits, vet where the high byte comes first'
 GOARCH=386 CGO_ENABLED=0 go vet ./...

@@ -64,7 +64,13 @@ type (
 		*transport.Datagram
 		rest *[]byte
 	}
-	panics struct{ *transport.Datagram }
+	panics    struct{ *transport.Datagram }
+	greedy    struct{ *transport.Datagram } // takes a datagram for which there is no buffer
+	reckless  struct{ *transport.Datagram } // sends whatever has become of the context
+	listening struct {                      // sends nothing meanwhile
+		*transport.Datagram
+		mu *sync.RWMutex
+	}
 )
 
 func (d silentlyShort) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
@@ -182,12 +188,41 @@ func (d joiner) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, er
 
 func (d panics) Disconnect() error { panic("not implemented") }
 
-// Each fault is found, under the name of its rule.
-func TestBrokenDatagrams(t *testing.T) {
-	for _, tt := range []struct {
-		rule string
-		wrap func(*transport.Datagram) transport.DatagramSocket
-	}{
+func (d greedy) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	if len(p) == 0 {
+		_, _, _ = d.Datagram.RecvFrom(ctx, make([]byte, 1))
+	}
+	return d.Datagram.RecvFrom(ctx, p)
+}
+
+func (d reckless) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	n, err := d.Datagram.SendTo(context.WithoutCancel(ctx), p, to)
+	if ended := ctx.Err(); ended != nil {
+		return 0, ended
+	}
+	return n, err
+}
+
+func (d listening) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.Datagram.RecvFrom(ctx, p)
+}
+
+func (d listening) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.Datagram.SendTo(ctx, p, to)
+}
+
+// A datagramMutant is a good datagram socket with one rule broken.
+type datagramMutant struct {
+	rule string
+	wrap func(*transport.Datagram) transport.DatagramSocket
+}
+
+func datagramMutants() []datagramMutant {
+	return []datagramMutant{
 		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return silentlyShort{d} }},
 		{"ShortBuffer", func(d *transport.Datagram) transport.DatagramSocket { return joiner{d, new([]byte)} }},
 		{"Datagram", func(d *transport.Datagram) transport.DatagramSocket { return wrongSender{d} }},
@@ -204,7 +239,28 @@ func TestBrokenDatagrams(t *testing.T) {
 		{"NoDestination", func(d *transport.Datagram) transport.DatagramSocket { return nowhere{d} }},
 		{"NoWait", func(d *transport.Datagram) transport.DatagramSocket { return early{d} }},
 		{"Disconnect", func(d *transport.Datagram) transport.DatagramSocket { return panics{d} }},
-	} {
+		{"EmptyBuffer", func(d *transport.Datagram) transport.DatagramSocket { return greedy{d} }},
+		{"EndedContext", func(d *transport.Datagram) transport.DatagramSocket { return reckless{d} }},
+		{"BothWays", func(d *transport.Datagram) transport.DatagramSocket { return listening{d, new(sync.RWMutex)} }},
+	}
+}
+
+// Each rule is broken by one, so that none is there for nothing.
+func TestEveryDatagramRuleHasAMutant(t *testing.T) {
+	broken := map[string]bool{}
+	for _, m := range datagramMutants() {
+		broken[m.rule] = true
+	}
+	for _, r := range datagramRules() {
+		require.True(t, broken[r.name], "no mutant breaks %s", r.name)
+		delete(broken, r.name)
+	}
+	require.Empty(t, broken, "there are no such rules")
+}
+
+// Each fault is found, under the name of its rule.
+func TestBrokenDatagrams(t *testing.T) {
+	for _, tt := range datagramMutants() {
 		t.Run(tt.rule, func(t *testing.T) {
 			for _, r := range datagramRules() {
 				if r.name != tt.rule {
