@@ -121,7 +121,8 @@ func TestStateFeaturesAtHello(t *testing.T) {
 			require.NoError(t, err)
 			taken := async(func() (handoff.Taken, error) {
 				defer other.Close()
-				a := handoff.Acceptance{Terms: handoff.Terms{Know: tt.know}, Stage: func(_ context.Context, s []byte, fds []int) (handoff.Staged, error) {
+				know := handoff.Terms{Know: tt.know}
+				a := handoff.Acceptance{Terms: know, Stage: func(_ context.Context, s []byte, fds []int) (handoff.Staged, error) {
 					g, err := Restore(again(n), append(s, tt.unknowns...), fds)
 					if err == nil {
 						err = fmt.Errorf("%w: %w", errFault, g.Discard())

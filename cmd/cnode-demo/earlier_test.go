@@ -48,7 +48,8 @@ func TestTakeoverFromEarlier(t *testing.T) {
 				}
 				if err == nil {
 					defer v.Close()
-					o := handoff.Offer{Terms: handoff.Terms{What: name, Require: []string{tt.word}}, Freeze: func(context.Context) (handoff.Frozen, error) {
+					terms := handoff.Terms{What: name, Require: []string{tt.word}}
+					o := handoff.Offer{Terms: terms, Freeze: func(context.Context) (handoff.Frozen, error) {
 						frozen = true
 						return nil, errors.New("far enough")
 					}}

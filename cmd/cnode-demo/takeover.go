@@ -208,7 +208,9 @@ type heir struct {
 
 func (h *heir) acceptance() *handoff.Acceptance {
 	return &handoff.Acceptance{
-		Terms: handoff.Terms{What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: append(nodes.StateFeatures(), h.knows...)},
+		Terms: handoff.Terms{
+			What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: append(nodes.StateFeatures(), h.knows...),
+		},
 		Stage: h.stage,
 	}
 }
