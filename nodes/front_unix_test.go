@@ -141,7 +141,10 @@ func setUpTestWorker(n *Node) error {
 		b, err := n.Serve(string(args[0].(ei.Atom)), Server{
 			Call: func(ctx context.Context, c *Call) (any, error) {
 				switch r := c.Request.(type) {
-				case ei.Tuple: // {call, To, Request}
+				case ei.Tuple: // {call, To, Request}, or {ask, To, Request}: by a mailbox
+					if r[0] == ei.Atom("ask") {
+						return n.Whereis("echo").Call(ctx, r[1].(ei.Pid), r[2])
+					}
 					return n.Call(ctx, r[1].(ei.Pid), r[2])
 				default:
 					switch r {
@@ -506,6 +509,11 @@ func TestBetweenWorkers(t *testing.T) {
 	v, err := ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	for _, caller := range []*Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
+		v, err := caller.Call(patience(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	}
 
 	watch := w.mailbox(ns[2], nil)
 	ref, err := watch.Monitor(patience(t), one)
