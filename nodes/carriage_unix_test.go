@@ -57,10 +57,13 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	require.NoError(t, err)
 	cfg := again(n)
 	cfg.Also, cfg.Transports = nil, []transport.Transport{second}
-	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	g, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
+	if err == nil {
+		require.NoError(t, g.Discard())
+	}
+	f.Thaw()
 	require.ErrorIs(t, err, ErrNoPlugin)
 	require.ErrorContains(t, err, "number 3")
-	f.Thaw()
 
 	for range 2 {
 		n = upgrade(t, n)
@@ -85,7 +88,10 @@ func TestUpgradeTransportOfNoConfig(t *testing.T) {
 	require.Equal(t, first, n.Conn("other@test").tr)
 	_, err = n.ListenOn(w.ctx(), alike(), w.addr(""))
 	require.NoError(t, err)
-	_, err = n.Freeze(w.ctx())
+	f, err := n.Freeze(w.ctx())
+	if err == nil {
+		f.Thaw()
+	}
 	var not *NotMovableError
 	require.ErrorAs(t, err, &not)
 	require.ErrorIs(t, err, errUnclear)
