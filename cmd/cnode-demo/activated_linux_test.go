@@ -150,6 +150,7 @@ func TestActivatedRefuses(t *testing.T) {
 	no, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer no.Close()
+	elsewhere := "unix:" + filepath.Join(t.TempDir(), "x")
 	for _, tt := range []struct {
 		name    string
 		sockets []*os.File
@@ -165,8 +166,9 @@ func TestActivatedRefuses(t *testing.T) {
 		{"a UNIX socket for TCP", []*os.File{local}, nil, "no IP socket"},
 		{"a TCP socket for UNIX", []*os.File{tcp}, []string{"--transport", "unix"}, "no UNIX socket"},
 		{"another address", []*os.File{tcp}, []string{"--listen", "127.0.0.1:1"}, "it is at " + at + ", not at 127.0.0.1:1"},
-		{"another path", []*os.File{local}, []string{"--transport", "unix", "--listen", "unix:/nowhere/x"}, "not at unix:/nowhere/x"},
-		{"another order", []*os.File{other, tcp}, []string{"--listen", at, "--also", "tcp:127.0.0.1:1"}, "descriptor 3 (first), for --transport tcp"},
+		{"another path", []*os.File{local}, []string{"--transport", "unix", "--listen", elsewhere}, "not at " + elsewhere},
+		{"another order", []*os.File{other, tcp}, []string{"--listen", at, "--also", "tcp:127.0.0.1:1"},
+			"descriptor 3 (first), for --transport tcp"},
 		{"another address of the second", []*os.File{other, tcp}, []string{"--also", "tcp:127.0.0.1:1"},
 			"descriptor 4 (second), for --also tcp:127.0.0.1:1: it is at " + at},
 		{"another kind of the second", []*os.File{tcp, local}, []string{"--also", "tcp:127.0.0.1:1"}, "descriptor 4 (second)"},
