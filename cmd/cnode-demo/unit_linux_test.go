@@ -29,7 +29,7 @@ func units(t *testing.T) map[string]string {
 // setting is the value of the one line of a unit that sets something.
 func setting(t *testing.T, unit, key string) string {
 	t.Helper()
-	found := regexp.MustCompile("(?m)^" + key + "=(.*)$").FindAllStringSubmatch(unit, -1)
+	found := regexp.MustCompile("(?m)^"+key+"=(.*)$").FindAllStringSubmatch(unit, -1)
 	require.Len(t, found, 1, key)
 	return found[0][1]
 }
