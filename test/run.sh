@@ -76,4 +76,6 @@ status=0
 go test -race -timeout 30m ./transport/transporttest ./nodes $(go list ./... | grep -v '/test/interop') || status=1
 # shellcheck disable=SC2086
 [[ -z $outside ]] || go test -race -timeout 30m -count=1 $outside || status=1
+step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
+[[ -z $outside ]] || CNODE_TEST_TLS=1.2 go test -race -timeout 30m -count=1 -run '/otp25' ./test/interop || status=1
 exit $status

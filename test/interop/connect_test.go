@@ -36,7 +36,7 @@ func parseAddr(t testing.TB, text string) transport.Addr {
 func TestConnect(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		n := newNode(t, config(port))
 		ctx := background(t)
 
@@ -98,8 +98,8 @@ func TestConnect(t *testing.T) {
 func TestVisible(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
-		other := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
+		other := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		cfg.Visible = true
 		visible := startNode(t, cfg)
@@ -124,7 +124,7 @@ func TestVisible(t *testing.T) {
 func TestWrongCookie(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		failed := make(chan error, 1)
 		cfg := config(port)
 		cfg.Cookie = "another"
@@ -150,8 +150,8 @@ func TestWrongCookie(t *testing.T) {
 func TestCookies(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
-		other := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
+		other := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		cfg.Cookie, cfg.Cookies = "ours", map[string]string{erl.Name(): "for two", other.Name(): otp.DefaultCookie}
 		n := startNode(t, cfg)
@@ -177,7 +177,7 @@ func TestCookies(t *testing.T) {
 func TestTooFewFlags(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		for _, tt := range []struct {
 			lacking dist.Flags
 			name    string
@@ -212,9 +212,10 @@ func TestTooFewFlags(t *testing.T) {
 
 // net_kernel:allow/1 keeps us out.
 func TestNotAllowed(t *testing.T) {
+	needsTCP(t, "net_kernel:allow/1 keeps nobody out over TLS, as is so between two Erlang nodes")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		erl.Do(t, "net_kernel:allow(['only@127.0.0.1'])")
 		_, err := newNode(t, config(port)).Connect(background(t), erl.Name())
 		require.ErrorIs(t, err, dist.ErrNotAllowed)
@@ -226,13 +227,13 @@ func TestNotAllowed(t *testing.T) {
 func TestVersion5(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		cfg.Resolver = nodes.Static{erl.Name(): {Addr: addrOf(t, erl), Version5: true}}
 		n := startNode(t, cfg)
 		c, err := n.Connect(background(t), erl.Name())
 		if r.Number == 25 && err != nil { // it closes the connection
-			require.ErrorIs(t, err, io.EOF)
+			require.ErrorIs(t, err, closedByPeer())
 			require.ErrorContains(t, err, "handshake version")
 			return
 		}
@@ -255,7 +256,7 @@ func TestVersion5(t *testing.T) {
 func TestDuplicateName(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		first, second := newNode(t, cfg), newNode(t, cfg)
 		c, err := first.Connect(background(t), erl.Name())
@@ -265,7 +266,7 @@ func TestDuplicateName(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, dist.StatusAlive, d.Peer().Status)
 		_, err = c.Receive(background(t))
-		require.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, err, closedByPeer())
 		got, err := d.Call(background(t), "erlang", "nodes", ei.Atom("hidden"))
 		require.NoError(t, err)
 		require.Equal(t, "['"+second.Name()+"']", got.String())
@@ -294,7 +295,7 @@ func TestDuplicateErlang(t *testing.T) {
 		require.NoError(t, err)
 		number, err := strconv.Atoi(port)
 		require.NoError(t, err)
-		again := r.Start(t, otp.Options{Name: m.erl.Name(), EpmdPort: number})
+		again := start(t, r, otp.Options{Name: m.erl.Name(), EpmdPort: number})
 		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+m.n.Name()+"')"))
 
 		await(t, c.Done())
@@ -311,7 +312,7 @@ func TestDuplicateErlang(t *testing.T) {
 func TestDynamicName(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		cfg.Name, cfg.Host = "", "127.0.0.1"
 		n := newNode(t, cfg)
@@ -353,7 +354,7 @@ func TestDynamicErlang(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		n := startNode(t, config(port))
-		erl := r.Start(t, otp.Options{Name: "undefined", EpmdPort: port})
+		erl := start(t, r, otp.Options{Name: "undefined", EpmdPort: port})
 		require.Equal(t, "nonode@nohost", erl.Eval(t, "node()"))
 		require.Equal(t, "true", erl.Eval(t, "net_kernel:connect_node('"+n.Name()+"')"))
 		require.Eventually(t, func() bool { return len(n.Peers()) == 1 }, limit, time.Millisecond) // the acknowledgement goes out first
@@ -371,7 +372,7 @@ func TestDynamicErlang(t *testing.T) {
 func TestCheckPeer(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		failed := make(chan error, 1)
 		cfg := config(port)
 		cfg.CheckPeer = func(_ context.Context, name string) error {
@@ -392,6 +393,7 @@ func TestCheckPeer(t *testing.T) {
 
 // Short names, and names of the address family that is not the usual one.
 func TestOtherNames(t *testing.T) {
+	needsTCP(t, "the certificates are for 127.0.0.1")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		for name, tt := range map[string]struct {
@@ -410,7 +412,7 @@ func TestOtherNames(t *testing.T) {
 				}
 				l.Close()
 				tt.options.EpmdPort = port
-				erl := r.Start(t, tt.options)
+				erl := start(t, r, tt.options)
 				cfg := config(port)
 				cfg.Name, cfg.Host, cfg.Alive = "", tt.host, "other"
 				cfg.Listen = parseAddr(t, tt.listen)

@@ -4,5 +4,7 @@
 // A file is a topic. Those called serve_… look at us from the Erlang side: they start the program cnode-demo serve, built with the race
 // detector, and evaluate Erlang expressions in a real node. The others look at the Erlang side from a node inside the test.
 //
+// CNODE_TEST_TLS=1.2 (or 1.3) has all nodes talk over TLS; tests that cannot say why. Without it TestConversationsOverTLS does.
+//
 // test/run.sh brings the peers. Without them the tests are skipped, with the reason; where CNODE_TEST_REQUIRE is set they fail.
 package interop

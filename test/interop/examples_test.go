@@ -13,6 +13,7 @@ import (
 
 // The programs that the README shows are what it says, for real nodes.
 func TestExamples(t *testing.T) {
+	needsTCP(t, "the examples say what they have")
 	dir := t.TempDir()
 	build := func(name string) string {
 		out := filepath.Join(dir, filepath.Base(name))

@@ -19,9 +19,10 @@ import (
 
 // Whatever a stream may do to bytes without losing any, we and Erlang understand each other: many times over, each time with other faults.
 func TestFaultyStreams(t *testing.T) {
+	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		load(t, erl, "counter")
 		seeds := uint64(12)
 		if n, err := strconv.ParseUint(os.Getenv("CNODE_FAULTS"), 10, 32); err == nil { // for long runs

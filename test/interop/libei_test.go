@@ -37,6 +37,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 
 // A program of the C library calls ours, and finds every byte in its place.
 func TestLibeiClient(t *testing.T) {
+	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
 	port := otp.Epmd(t)
 	demo := serve(t, port)
@@ -59,6 +60,7 @@ func TestLibeiClient(t *testing.T) {
 
 // Several at once.
 func TestLibeiClients(t *testing.T) {
+	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
 	port := otp.Epmd(t)
 	demo := serve(t, port)
@@ -74,6 +76,7 @@ func TestLibeiClients(t *testing.T) {
 
 // We call a program of the C library, which has no rex, no monitors and no links, and must not be sent what it did not agree to.
 func TestLibeiEcho(t *testing.T) {
+	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
 	port := otp.Epmd(t)
 	echo := otp.Serve(t, libei(t, port, "ei_echo", "echo@127.0.0.1", otp.DefaultCookie))
@@ -138,6 +141,7 @@ func TestLibeiEcho(t *testing.T) {
 
 // The lower level with a program of the C library: the exchange that ei_client does, from our side.
 func TestLibeiLowerLevel(t *testing.T) {
+	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
 	port := otp.Epmd(t)
 	echo := otp.Serve(t, libei(t, port, "ei_echo", "-n", "echo@127.0.0.1", otp.DefaultCookie))

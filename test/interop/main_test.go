@@ -16,7 +16,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := leak.Run(m)
+	dir, err := setUsual()
+	code := 1
+	if err == nil {
+		code = leak.Run(m)
+	} else {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", envTLS, err)
+	}
+	os.RemoveAll(dir)
 	removeBuilt()
 	os.Exit(code)
 }

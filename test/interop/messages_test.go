@@ -135,7 +135,7 @@ func TestMaxFrame(t *testing.T) {
 		port := r.Epmd(t)
 		cfg := config(port)
 		cfg.MaxFrame = 1 << 20
-		m := &meeting{erl: r.Start(t, otp.Options{EpmdPort: port}), n: startNode(t, cfg)}
+		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, cfg)}
 		b := m.mailbox(t, "B", nil)
 		m.is(t, [][2]string{{`B ! binary:copy(<<"x">>, 1000000), sent`, `sent`}})
 		message, err := b.Receive(background(t))
@@ -155,7 +155,7 @@ func TestMaxFrame(t *testing.T) {
 func TestLowerLevel(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		n := newNode(t, config(port))
 		ctx := background(t)
 		l, err := n.Listen(ctx, parseAddr(t, "127.0.0.1:0"))

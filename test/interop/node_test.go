@@ -26,7 +26,7 @@ func background(t testing.TB) context.Context {
 
 // config is that of a node of this process, which uses the port mapper at port.
 func config(port int) nodes.Config {
-	return nodes.Config{Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port)}
+	return nodes.Config{Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port), Transport: usual.tr}
 }
 
 func portMapper(port int) *nodes.PortMapper {
@@ -66,7 +66,7 @@ func newMeeting(t *testing.T, r otp.Release, extraArgs ...string) *meeting {
 	t.Helper()
 	port := r.Epmd(t)
 	return &meeting{
-		erl: r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: extraArgs}),
+		erl: start(t, r, otp.Options{EpmdPort: port, ExtraArgs: extraArgs}),
 		n:   startNode(t, config(port)),
 	}
 }

@@ -69,9 +69,10 @@ func metering(m *meter) transport.Callbacks[*metered] {
 
 // An outsider's plug-in carries a conversation with a real Erlang node, whoever connects.
 func TestOutsider(t *testing.T) {
+	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		var count meter
 		tr, err := transport.New(metering(&count), nil)
 		require.NoError(t, err)

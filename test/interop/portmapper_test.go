@@ -42,7 +42,7 @@ func gone(t *testing.T, erl *otp.Node, alive string) {
 func TestPublish(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		cfg := config(port)
 		hidden := startNode(t, cfg)
 		known(t, erl, hidden)
@@ -67,7 +67,7 @@ func TestPublish(t *testing.T) {
 		gone(t, erl, alive)
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+hidden.Name()+"')"))
 		again := startNode(t, cfg)
-		known(t, r.Start(t, otp.Options{EpmdPort: port}), again)
+		known(t, start(t, r, otp.Options{EpmdPort: port}), again)
 		require.NotEqual(t, hidden.Creation(), again.Creation())
 	})
 }
@@ -91,8 +91,8 @@ func mapper(t *testing.T) int {
 func TestOwnPortMapper(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := mapper(t)
-		a := r.Start(t, otp.Options{EpmdPort: port})
-		b := r.Start(t, otp.Options{EpmdPort: port})
+		a := start(t, r, otp.Options{EpmdPort: port})
+		b := start(t, r, otp.Options{EpmdPort: port})
 		n := startNode(t, config(port))
 		known(t, a, n)
 		require.Equal(t, "pong", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
@@ -111,7 +111,7 @@ func TestOwnPortMapper(t *testing.T) {
 		gone(t, a, b.Alive())
 		require.Equal(t, "pang", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
 		// One that comes back under its name is another one.
-		again := r.Start(t, otp.Options{Name: b.Name(), EpmdPort: port})
+		again := start(t, r, otp.Options{Name: b.Name(), EpmdPort: port})
 		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+a.Name()+"')"))
 	})
 }
@@ -128,7 +128,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		cfg.Resolver = resolver
 		n := startNode(t, cfg)
 		creation := n.Creation()
-		old := r.Start(t, otp.Options{EpmdPort: port})
+		old := start(t, r, otp.Options{EpmdPort: port})
 		known(t, old, n)
 
 		stop()
@@ -138,7 +138,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 			return err == nil
 		}
 		require.Eventually(t, registered, limit, 5*time.Millisecond)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		known(t, erl, n)
 		require.Equal(t, creation, n.Creation())
 		require.Equal(t, "pong", old.Eval(t, "net_adm:ping('"+erl.Name()+"')"))

@@ -87,6 +87,7 @@ func TestServeCalls(t *testing.T) {
 
 // erl_call, the program of OTP for scripts, calls us: by name, and by address without a port mapper.
 func TestServeErlCall(t *testing.T) {
+	needsTCP(t, "erl_call speaks no TLS")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		demo := serve(t, port)

@@ -78,6 +78,9 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	t.Helper()
 	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level",
 		"info"}, args...)...)
+	if usual.file != "" {
+		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", usual.file)
+	}
 	cmd.Env = environment(t, epmdPort)
 	s := &served{Program: otp.Serve(t, cmd)}
 	t.Cleanup(func() {
@@ -148,7 +151,7 @@ func newPair(t *testing.T, r otp.Release, extraArgs ...string) pair {
 	t.Helper()
 	port := r.Epmd(t)
 	return pair{
-		erl:  r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: extraArgs}),
+		erl:  start(t, r, otp.Options{EpmdPort: port, ExtraArgs: extraArgs}),
 		demo: serve(t, port),
 	}
 }

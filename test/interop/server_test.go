@@ -108,8 +108,8 @@ func TestServer(t *testing.T) {
 func TestForwardedCall(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		m := &meeting{erl: r.Start(t, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
-		proxy, third := r.Start(t, otp.Options{EpmdPort: port}), startNode(t, config(port))
+		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, config(port))}
+		proxy, third := start(t, r, otp.Options{EpmdPort: port}), startNode(t, config(port))
 		_, err := m.n.Serve("counter", goServer(m.n), nil)
 		require.NoError(t, err)
 		_, err = third.Handle("proxy", func(b *nodes.Mailbox, msg *nodes.Message) {

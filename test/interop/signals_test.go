@@ -293,7 +293,7 @@ func TestMonitorNode(t *testing.T) {
 			"disconnect": func(erl *otp.Node) { require.Equal(t, "true", erl.Eval(t, "disconnect_node('"+n.Name()+"')")) },
 		} {
 			t.Run(name, func(t *testing.T) {
-				m := &meeting{erl: r.Start(t, otp.Options{EpmdPort: port}), n: n}
+				m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: n}
 				b := m.mailbox(t, "B", nil)
 				require.NoError(t, b.MonitorNode(background(t), m.erl.Name()))
 				require.NoError(t, b.MonitorNode(background(t), m.erl.Name()))
@@ -321,7 +321,7 @@ func TestMonitorNodes(t *testing.T) {
 			if !visible {
 				hidden = []string{"-hidden"}
 			}
-			judge := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: hidden})
+			judge := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: hidden})
 			cfg := config(port)
 			cfg.Visible = visible
 			n := startNode(t, cfg)
@@ -331,7 +331,7 @@ func TestMonitorNodes(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "ok", judge.Eval(t, "net_kernel:monitor_nodes(true, [{node_type, all}])"))
 			for _, args := range [][]string{nil, {"-hidden"}} {
-				erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: args})
+				erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: args})
 				for _, what := range []string{"nodeup", "nodedown"} {
 					if what == "nodeup" {
 						for _, to := range []string{n.Name(), judge.Name()} {

@@ -38,7 +38,7 @@ func one(t *testing.T, m *meeting) {
 func TestSimultaneousConnects(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
 			cfg := config(port)
 			cfg.Name = name
@@ -65,7 +65,7 @@ func TestSimultaneousConnects(t *testing.T) {
 func TestSimultaneousOurs(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
 			resolving, resolved := make(chan struct{}), make(chan struct{})
 			cfg := config(port)
@@ -112,9 +112,10 @@ func (s slowMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, e
 // Their attempt is under way when ours comes in: it stands still between its name and our answer, until ours has been refused, or
 // has succeeded.
 func TestSimultaneousTheirs(t *testing.T) {
+	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		beforeAndAfter(t, func(t *testing.T, name string) {
 			named, proceed := make(chan struct{}), make(chan struct{})
 			ended := make(chan struct{}, 1)

@@ -12,9 +12,10 @@ import (
 
 // Nothing depends on how bytes are cut: the handshake and all that follows, one byte at a time, whoever connects.
 func TestSplitStream(t *testing.T) {
+	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
+		erl := start(t, r, otp.Options{EpmdPort: port})
 		for _, name := range []string{"ours", "theirs"} {
 			t.Run(name, func(t *testing.T) {
 				cfg := config(port)

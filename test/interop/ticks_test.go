@@ -21,7 +21,7 @@ func TestSilentPeer(t *testing.T) {
 	var watches []watch
 	for _, r := range otp.Releases(t) { // all at once, for they do nothing
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
+		erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		cfg := config(port)
 		cfg.TickInterval = interval
 		w := watch{meeting: &meeting{erl: erl, n: startNode(t, cfg)}}
@@ -60,7 +60,7 @@ func TestTicksWithoutReceive(t *testing.T) {
 	var waits []func() string
 	for _, r := range otp.Releases(t) { // all at once, for they do nothing
 		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
+		erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		cfg := config(port)
 		cfg.TickInterval = time.Second
 		n := newNode(t, cfg)

@@ -16,6 +16,7 @@ import (
 
 // Two programs find each other in a directory of UNIX sockets, without a port mapper.
 func TestSocketDir(t *testing.T) {
+	needsTCP(t, "it has a carrier of its own")
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "cnode") // short, for the path of a socket must be
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -182,7 +183,8 @@ func TestUpgrade(t *testing.T) {
 			t.Run("over TLS "+version, func(t *testing.T) {
 				port := r.Epmd(t)
 				env := environment(t, port)
-				conf := otp.TLSFiles(t, program, version)
+				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), program, version)
+				require.NoError(t, err)
 				s := serve(t, env, "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--transport", "tls", "--tls-optfile", conf)
 				follow(t, s, r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: conf}))
 			})

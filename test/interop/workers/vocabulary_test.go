@@ -3,9 +3,11 @@
 package workers
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/stretchr/testify/require"
 )
 
 // What one connection can do it can do with any worker, and with processes of the others.
@@ -21,7 +23,8 @@ func TestOverTLS(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		for _, version := range otp.TLSVersions() {
 			t.Run("TLS "+version, func(t *testing.T) {
-				conf := otp.TLSFiles(t, demo(t), version)
+				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo(t), version)
+				require.NoError(t, err)
 				l := startLab(t, r, conf)
 				t.Cleanup(l.close)
 				cmd := serveDemo(t)()

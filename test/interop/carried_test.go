@@ -1,0 +1,107 @@
+package interop
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// envTLS says that the distribution of all nodes runs over TLS, and of which version: 1.2 or 1.3.
+const envTLS = "CNODE_TEST_TLS"
+
+// A carriage is what the nodes of a test talk over.
+type carriage struct {
+	tr   transport.Transport // of nodes of this process; nil: TCP
+	file string              // option file of the others; empty: TCP
+}
+
+// usual is that of all tests that do not choose by themselves.
+var usual carriage
+
+// overTLS makes a carriage with certificates of its own in dir.
+func overTLS(dir, demo, version string) (c carriage, err error) {
+	if !slices.Contains(otp.TLSVersions(), version) {
+		return c, fmt.Errorf("TLS %q: want one of %v", version, otp.TLSVersions())
+	}
+	if c.file, err = otp.TLSFiles(dir, demo, version); err == nil {
+		c.tr, err = tlstransport.FromOptFile(c.file, tlstransport.Options{})
+	}
+	return c, err
+}
+
+// setUsual does what envTLS says. The directory is to be removed.
+func setUsual() (dir string, err error) {
+	version, ok := os.LookupEnv(envTLS)
+	if !ok {
+		return "", nil
+	}
+	if dir, err = os.MkdirTemp("", "cnode-interop-tls-"); err != nil {
+		return "", err
+	}
+	demo := filepath.Join(dir, "cnode-demo")
+	if said, err := exec.Command("go", "build", "-o", demo, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput(); err != nil {
+		return dir, fmt.Errorf("%w\n%s", err, said)
+	}
+	usual, err = overTLS(filepath.Join(dir, "tls"), demo, version)
+	return dir, err
+}
+
+// needsTCP skips a test that has TCP for a reason.
+func needsTCP(t *testing.T, why string) {
+	t.Helper()
+	if usual.tr != nil {
+		t.Skip("over TCP only: " + why)
+	}
+}
+
+// closedByPeer is the end of a connection that an Erlang node has closed: over TLS it sends no close_notify.
+func closedByPeer() error {
+	if usual.tr != nil {
+		return io.ErrUnexpectedEOF
+	}
+	return io.EOF
+}
+
+// start starts an Erlang node that is carried as usual.
+func start(t testing.TB, r otp.Release, o otp.Options) *otp.Node {
+	t.Helper()
+	o.TLSOptFile = usual.file
+	return r.Start(t, o)
+}
+
+// With every release, over both versions of TLS, whoever connects.
+func TestConversationsOverTLS(t *testing.T) {
+	needsTCP(t, "it has TLS anyway")
+	each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		for _, version := range otp.TLSVersions() {
+			t.Run(version, func(t *testing.T) {
+				c, err := overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cnode-demo"), version)
+				require.NoError(t, err)
+				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: c.file})
+				load(t, erl, "counter")
+				for _, who := range []string{"ours", "theirs"} {
+					t.Run(who, func(t *testing.T) {
+						cfg := config(port)
+						cfg.Transport = c.tr
+						m := &meeting{erl: erl, n: startNode(t, cfg)}
+						if who == "theirs" {
+							m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
+						}
+						mainConversations(t, m)
+					})
+				}
+			})
+		}
+	})
+}
