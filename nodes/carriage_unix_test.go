@@ -52,6 +52,8 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 	want := []transport.Transport{first, second, first, second, third}
 	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
+	require.Equal(t, []string{featureTransports}, n.StateFeatures())
+	require.Empty(t, peer.StateFeatures())
 
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)

@@ -8,13 +8,15 @@ import "slices"
 const (
 	// featureNodes: mailboxes that hear of nodes which come and go, MonitorNodes.
 	featureNodes = "cnode-state-monitor-nodes"
+	// featureTransports: listeners over another transport than the first of its name.
+	featureTransports = "cnode-state-transports-of-one-name"
 	// featureWays: ways to other workers that wait for the ones before them to end; of a worker.
 	featureWays = "cnode-state-coming-ways"
 )
 
 // StateFeatures names what Restore, RestoreFront and Stage know beyond the first version of a state: for Terms.Know of a
 // handoff.Acceptance.
-func StateFeatures() []string { return []string{featureNodes} }
+func StateFeatures() []string { return []string{featureNodes, featureTransports} }
 
 // workerKnows is that for a worker, whose state has a version of its own.
 func workerKnows() []string {
@@ -26,6 +28,9 @@ func workerKnows() []string {
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, featureNodes)
+	}
+	if slices.ContainsFunc(n.Listeners(), func(l *Listener) bool { c, _ := n.carriageOf(l.tr); return c.place > 0 }) {
+		needs = append(needs, featureTransports)
 	}
 	return needs
 }

@@ -38,6 +38,7 @@ var mandatoryFields = map[string]map[string]string{
 	workerFeature:                   {"workerState": "given 14"},
 	featureWays:                     {"workerState": "given 16"},
 	featureNodes:                    {"mailboxState": "given 7 8", "upState": "1"},
+	featureTransports:               {"listenerState": "given 4"},
 }
 
 // Who adds a mandatory field gives it a feature.

@@ -124,7 +124,8 @@ func TestQuickRunWithOptFile(t *testing.T) {
 	said, err := exec.Command("go", "run", module+"/cmd/cnode-demo", "certs", dir).CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	file := filepath.Join(dir, "ssl_dist.conf")
-	o, err := parse([]string{"--quick", "--rounds=1", "--transport=tls", "--peers=BEAM,ours,serve,moved,sealed", "--tls-optfile", file}, io.Discard)
+	o, err := parse([]string{"--quick", "--rounds=1", "--transport=tls", "--peers=BEAM,ours,serve,moved,sealed",
+		"--tls-optfile", file}, io.Discard)
 	require.NoError(t, err)
 	o.otp, o.only, o.cell = release.Number, regexp.MustCompile("out/16B|connect/peer"), 5*time.Millisecond
 	var out, progress bytes.Buffer
