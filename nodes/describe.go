@@ -40,7 +40,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
 		carried, _ := n.carriageOf(l.tr)
-		s.listeners = append(s.listeners, listenerState{carried, at, l.serves.Load()})
+		s.listeners = append(s.listeners, listenerState{carried, at, l.serves.Load(), l.l.KeepsPath()})
 	}
 	for _, b := range n.procs.all() {
 		if bs := b.state(); b.private {

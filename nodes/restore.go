@@ -208,6 +208,9 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 		if err != nil {
 			return err
 		}
+		if s.keepsPath {
+			tl.KeepPath()
+		}
 		l := n.newListener(tr, tl)
 		l.serves.Store(s.serves)
 		g.listeners = append(g.listeners, l)

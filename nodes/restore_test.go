@@ -673,3 +673,23 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	_, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
 	require.ErrorIs(t, err, errFault)
 }
+
+// The path of a UNIX socket that is somebody else's stays so in the next process, and is left there when the node ends.
+func TestUpgradeKeepsPath(t *testing.T) {
+	for _, keeps := range []bool{true, false} {
+		w := newWorld(t, "unix")
+		n := w.started("front")
+		path, err := transport.UnixPath(n.Listeners()[0].Addr())
+		require.NoError(t, err)
+		if keeps {
+			n.Listeners()[0].l.KeepPath()
+		}
+		n = upgrade(t, n)
+		require.NoError(t, n.Close())
+		if keeps {
+			require.FileExists(t, path)
+		} else {
+			require.NoFileExists(t, path)
+		}
+	}
+}

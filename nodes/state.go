@@ -277,6 +277,7 @@ type listenerState struct {
 	carriage
 	descriptor int
 	serves     bool // it is Start's, and accepts by itself
+	keepsPath  bool // the file of its socket is somebody else's
 }
 
 func (s *listenerState) describe(f *form) {
@@ -284,6 +285,7 @@ func (s *listenerState) describe(f *form) {
 	number(f, 2, must, &s.descriptor)
 	f.bool(3, may, &s.serves)
 	number(f, 4, given, &s.place) // another one may let in whom this one does not
+	f.bool(5, may, &s.keepsPath)
 }
 
 // A publicationState is a name that is published in a way that can move.

@@ -110,7 +110,7 @@ func someNode(t *rapid.T) nodeState {
 		}),
 		orphans: few(t, "orphans", func() bonds { return someBonds(t) }),
 		listeners: few(t, "listeners", func() listenerState {
-			return listenerState{carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true}
+			return listenerState{carriage{"unix", rapid.IntRange(0, 3).Draw(t, "place")}, 5, true, rapid.Bool().Draw(t, "keeps")}
 		}),
 		publication: publication,
 		blob:        append(someBytes(t, "blob"), 'x'), stats: [4]int64{1, 2, 3, 4},

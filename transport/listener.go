@@ -16,6 +16,7 @@ type Listener struct {
 
 	sock      acceptor
 	addr      Addr
+	keepsPath atomic.Bool
 	accepting atomic.Bool
 
 	pausing sync.Mutex // one Pause or Resume at a time
@@ -93,7 +94,19 @@ func (l *Listener) Descriptor() (int, error) {
 }
 
 // Close ends Accept with net.ErrClosed and closes the socket. It is idempotent.
-func (l *Listener) Close() error { return opError("close", l.addr, l.sock.close()) }
+func (l *Listener) Close() error {
+	if l.keepsPath.Load() {
+		return opError("close", l.addr, l.sock.release())
+	}
+	return opError("close", l.addr, l.sock.close())
+}
+
+// KeepPath has Close leave the file of a UNIX socket where it is, for it is somebody else's: a service manager's, say, that has opened the
+// socket and will give it to the next process, too (systemd.socket(5)).
+func (l *Listener) KeepPath() { l.keepsPath.Store(true) }
+
+// KeepsPath tells whether KeepPath has been called.
+func (l *Listener) KeepsPath() bool { return l.keepsPath.Load() }
 
 // Release frees the socket in this process only: another one goes on listening.
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }

@@ -39,3 +39,24 @@ func TestUnixTakesOverOnce(t *testing.T) {
 		require.NoError(t, (<-got).Close())
 	}
 }
+
+// A path that is somebody else's stays when its listener is closed.
+func TestUnixKeepPath(t *testing.T) {
+	for _, keeps := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "s")
+		l, err := Unix().Listen(UnixAddr(path), 0)
+		require.NoError(t, err)
+		require.False(t, l.KeepsPath())
+		if keeps {
+			l.KeepPath()
+		}
+		require.Equal(t, keeps, l.KeepsPath())
+		require.NoError(t, l.Close())
+		require.NoError(t, l.Close())
+		if keeps {
+			require.FileExists(t, path)
+		} else {
+			require.NoFileExists(t, path)
+		}
+	}
+}

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,6 +89,11 @@ func TestActivated(t *testing.T) {
 				front = s.upgrade(front)
 				endWorkers(t, front)
 				require.Equal(t, "pong\n", w.succeed(ping...))
+				require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
+				require.Eventually(t, func() bool { return gone(front) }, waitLimit, 10*time.Millisecond)
+				if name == "unix" {
+					require.FileExists(t, at) // it is the service manager's
+				}
 			})
 		}
 	}

@@ -101,6 +101,7 @@ func (r *ready) Listen(addr transport.Addr, backlog int) (*transport.Listener, e
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d of LISTEN_FDS: %w", r.fd, err)
 	}
+	l.KeepPath()
 	return l, nil
 }
 
