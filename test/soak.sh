@@ -17,6 +17,7 @@
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
 #	           its workers, one session a worker and 300
+#	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	chaos      100 faulty streams for each OTP, faults at every byte, workers killed
 #	           and stopped, 1,000 runs of each state machine
 #	fuzz       20 s for each target
@@ -26,8 +27,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|chaos|fuzz)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|chaos|fuzz]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|chaos|fuzz)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|chaos|fuzz]]" >&2
 	exit 2
 fi
 
@@ -61,6 +62,10 @@ if part kills "$(times 1) times, one session, 250 and 1,000"; then
 	# each of 1,000 sessions has two descriptors in the test's own process
 	HANDOFF_KILL_SESSIONS="1 250 1000" soak -race -parallel 6 -count="$(times 1)" -run 'TestKill|TestNoNumbersThere' ./transport/handoff
 	CNODE_FRONT_KILL_SESSIONS="2 300" soak -race -count="$(times 1)" -run 'TestKill|TestFrontKill' ./nodes
+fi
+
+if part sound "$(times 1) times"; then
+	soak -count="$(times 1)" -run 'TestSound$' ./transport/transporttest
 fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then
