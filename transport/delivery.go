@@ -114,8 +114,8 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	fits := n < combineMax && q.queued+int(n) <= q.limit
 	q.queued += int(n)
 	q.posted += n
-	switch full := q.s.car.waitsItself() && !single; {
-	case full || q.writing && fits: // a copy, combined with what else waits; what waits itself cannot be left half-way
+	switch slow := q.s.car.takesItsTime() && !single; {
+	case slow || q.writing && fits: // a copy, combined with what else waits; what takes its time cannot be left half-way
 		d := q.delivery(int(n))
 		if n < combineMax {
 			last := q.last(int(n))

@@ -169,7 +169,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 		return q.write(ctx, head, body)
 	}
 	q.writing = true
-	if small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.waitsItself() { // what waits itself may take its time
+	if small && mode&Burst != 0 || (small || mode&Urgent != 0) && q.s.car.takesItsTime() {
 		q.add(head, body, mode)
 		q.mu.Unlock()
 		go q.flushFn()

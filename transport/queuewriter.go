@@ -39,7 +39,7 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 // write is the writer's: it writes a caller's buffers until ctx ends. What is left then goes to the front of the queue, for its first bytes
 // are out.
 func (q *Queue) write(ctx context.Context, head, body []byte) error {
-	if q.s.car.waitsItself() { // ending its write half-way would end the connection
+	if q.s.car.takesItsTime() { // ending its write half-way would end the connection
 		if ctx.Done() != nil || isSingle(ctx) {
 			return q.hand(ctx, head, body)
 		}

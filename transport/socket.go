@@ -79,7 +79,7 @@ type socket[C any] struct {
 type carrier interface {
 	read(ctx context.Context, p []byte) (int, error)      // at least one byte, or an error; io.EOF at the end
 	write(ctx context.Context, v [][]byte) (int64, error) // at least one byte, or an error
-	waitsItself() bool                                    // FullImpl
+	takesItsTime() bool                                   // FullImpl, and not Direct: even a try may take long
 	pending() (int, error)                                // received bytes, not read
 	closeWrite() error
 	close() error
@@ -102,7 +102,7 @@ func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 	return s
 }
 
-func (s *socket[C]) waitsItself() bool { return s.full }
+func (s *socket[C]) takesItsTime() bool { return s.full && !s.isDirect() }
 
 // own takes the plug-in's descriptor under the SDK's waiting (without FullImpl), or just learns it.
 func (s *socket[C]) own() error {
