@@ -88,7 +88,7 @@ type claim struct {
 // QueueOptions adjust a Queue. The zero value is good.
 type QueueOptions struct {
 	// Limit is how many bytes may wait before callers do; 0 is DefaultQueueLimit. One post may exceed it when nothing else waits. Over a
-	// FullImpl carrier a WritevQueue is copied however much waits: there its callers bound what the queue holds.
+	// FullImpl carrier that is not Direct a WritevQueue is copied however much waits: there its callers bound what the queue holds.
 	Limit int
 }
 
