@@ -17,8 +17,8 @@ const FullImpl Flags = 1 << 0
 
 // Direct says, beside FullImpl, that Read, Write and Writev come back as soon as Interrupt tells them to, always. They are then run on
 // the goroutine of who reads or writes. Without it each call is handed to a goroutine of the socket's that can be left behind, and its
-// result handed back, which costs more than a small call itself; and a Queue leaves its writes to another goroutine. A Direct callback that breaks its word holds up its caller for as long
-// as it does; Close comes back all the same, with ErrUnresponsive.
+// result handed back, which costs more than a small call itself; and a Queue leaves its writes to another goroutine. A Direct callback
+// that breaks its word holds up its caller for as long as it does; Close comes back all the same, with ErrUnresponsive.
 const Direct Flags = 1 << 1
 
 // Callbacks is a transport plug-in: one function per step of a socket's life, after the ei_socket_callbacks structure of the C
