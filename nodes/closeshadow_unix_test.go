@@ -30,16 +30,22 @@ func setUpCloses(n *Node) {
 	})
 }
 
-// Who closes the connection to a peer that another worker has closes that: the peer sees a nodedown, and no process that was killed.
-func TestCloseOfShadow(t *testing.T) {
-	w := newFrontWorld(t, 2)
+// shadowed gives two peers of two workers: x's connection has a shadow in y's worker, over which b, a process of x, is linked.
+func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
+	w = newFrontWorld(t, 2)
 	ns := w.spread(2)
-	x, y := ns[0], ns[1]
-	b := w.mailbox(x, &MailboxOptions{TrapExit: true})
+	x, y = ns[0], ns[1]
+	b = w.mailbox(x, &MailboxOptions{TrapExit: true})
 	joe := w.rpc(y, "start", ei.Atom("")).(ei.Pid)
 	require.NoError(t, b.Link(patience(t), joe))
 	_, err := x.Call(patience(t), joe, ei.Atom("pid"))
 	require.NoError(t, err)
+	return w, x, y, b
+}
+
+// Who closes the connection to a peer that another worker has closes that: the peer sees a nodedown, and no process that was killed.
+func TestCloseOfShadow(t *testing.T) {
+	w, x, y, b := shadowed(t)
 	require.NoError(t, b.MonitorNode(patience(t), frontName))
 	c := x.Conn(frontName)
 	require.Equal(t, ei.Atom("ok"), w.rpc(y, "close", ei.Atom(x.Name())))
@@ -52,14 +58,7 @@ func TestCloseOfShadow(t *testing.T) {
 
 // A worker whose node closes ends its shadows, and no connection of others.
 func TestShadowsOfNodeThatCloses(t *testing.T) {
-	w := newFrontWorld(t, 2)
-	ns := w.spread(2)
-	x, y := ns[0], ns[1]
-	b := w.mailbox(x, &MailboxOptions{TrapExit: true})
-	joe := w.rpc(y, "start", ei.Atom("")).(ei.Pid)
-	require.NoError(t, b.Link(patience(t), joe))
-	_, err := x.Call(patience(t), joe, ei.Atom("pid"))
-	require.NoError(t, err)
+	w, x, y, b := shadowed(t)
 	c := x.Conn(frontName)
 	_, _ = y.RPC(patience(t), frontName, "w", "end")
 	reason(t, b, dist.OpExit)

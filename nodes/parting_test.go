@@ -182,20 +182,27 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	})
 }
 
+// fillPartings has processes end until no more can wait for a peer of theirs; ended is closed when the last of them, which there is no room
+// for, has told it.
+func fillPartings(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
+	end := func(watchers int, why ei.Term) {
+		b := box(t, n)
+		for i := range watchers {
+			require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
+		}
+		b.Exit(why)
+	}
+	end(64, ei.Binary(make([]byte, maxPartings/64)))
+	done := make(chan struct{})
+	go func() { end(exitSignals+1, ei.Atom("crash")); close(done) }()
+	synctest.Wait()
+	return done
+}
+
 // A peer that reads loses nothing, however many processes end: they wait for it.
 func TestEndsWaitForRoom(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		end := func(watchers int, why ei.Term) {
-			b := box(t, n)
-			for i := range watchers {
-				require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
-			}
-			b.Exit(why)
-		}
-		end(64, ei.Binary(make([]byte, maxPartings/64)))
-		ended := make(chan struct{})
-		go func() { end(exitSignals+1, ei.Atom("crash")); close(ended) }()
-		synctest.Wait()
+		ended := fillPartings(t, n, slow)
 		select {
 		case <-ended:
 			require.Fail(t, "there was no room")
@@ -214,17 +221,7 @@ func TestEndsWaitForRoom(t *testing.T) {
 // Nor does one that takes its time: as long as it reads, they wait.
 func TestEndsWaitForSlowPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		end := func(watchers int, why ei.Term) {
-			b := box(t, n)
-			for i := range watchers {
-				require.True(t, b.watched(monitorRef(slow, i), watcher{pid: slow.self}))
-			}
-			b.Exit(why)
-		}
-		end(64, ei.Binary(make([]byte, maxPartings/64)))
-		ended := make(chan struct{})
-		go func() { end(exitSignals+1, ei.Atom("crash")); close(ended) }()
-		synctest.Wait()
+		ended := fillPartings(t, n, slow)
 		hears()
 		for range 64 {
 			time.Sleep(freezeBudget / 10)
