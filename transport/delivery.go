@@ -118,7 +118,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 	case slow || q.writing && fits: // a copy, combined with what else waits; what takes its time cannot be left half-way
 		d := q.delivery(int(n))
 		if n < combineMax {
-			last := q.last(int(n))
+			last := q.last(int(n), int(n))
 			for _, p := range v {
 				last.buf = append(last.buf, p...)
 			}

@@ -13,8 +13,9 @@ import (
 // over in the time of a copy. Telling the scheduler costs as much again as a small call itself; and of a large one its monitor thread makes
 // more than of a busy thread: it hands the processor's goroutines to another one, which it wakes for that.
 const (
-	rawMax    = 1 << 20 // bytes of one call: some 200 us, also of whoever waits for this thread; smaller pieces cost up to a third more
-	rawVector = 16      // buffers of one call
+	rawMax    = 1 << 20    // bytes of one call: some 200 us, also of whoever waits for this thread; smaller pieces cost up to a third more
+	rawRest   = rawMax / 4 // a rest up to this size goes along: a message of 1 MB is a little longer, and would take two calls
+	rawVector = 16         // buffers of one call
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 
@@ -22,7 +23,7 @@ func readFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Read(fd, p)
 	}
-	p = p[:min(len(p), rawMax)]
+	p = p[:oneCall(len(p))]
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return result(n, errno)
 }
@@ -31,25 +32,25 @@ func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Write(fd, p)
 	}
-	p = p[:min(len(p), rawMax)]
+	p = p[:oneCall(len(p))]
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
 	return result(n, errno)
 }
 
 func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 	var vector [rawVector]unix.Iovec
-	k, size := 0, 0
+	k, room := 0, oneCall(int(length(v)))
 	for _, p := range v {
 		if len(p) == 0 {
 			continue
 		}
-		if k == len(vector) || size == rawMax {
+		if k == len(vector) || room == 0 {
 			break
 		}
-		p = p[:min(len(p), rawMax-size)]
+		p = p[:min(len(p), room)]
 		vector[k].Base = &p[0]
 		vector[k].SetLen(len(p))
-		size += len(p)
+		room -= len(p)
 		k++
 	}
 	message := unix.Msghdr{Iov: &vector[0]}
@@ -62,6 +63,14 @@ func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 
 func writevUnix(u *UnixSocket, v [][]byte, tmo time.Duration) (int64, error) {
 	return writevFD(u.fd, v, tmo)
+}
+
+// oneCall is how many of n bytes go into one call.
+func oneCall(n int) int {
+	if n > rawMax+rawRest {
+		return rawMax
+	}
+	return n
 }
 
 func result(n uintptr, errno syscall.Errno) (int, error) {

@@ -432,6 +432,34 @@ func TestQueueCancelledHalfWay(t *testing.T) {
 	require.Equal(t, "next", string(got[len(big)-1:]))
 }
 
+// A burst finds the buffers of the one before, whatever the size of its posts.
+func TestQueueBuffersUsedAgain(t *testing.T) {
+	g, c, s := gated(t, false)
+	q := NewQueue(c, nil)
+	into := make([]byte, DefaultQueueLimit)
+	burst := func(size int) (allocated uint64) {
+		first := held(t, g, q, []byte("first"))
+		head, body, n := []byte("head"), make([]byte, size-4), (DefaultQueueLimit-10)/size
+		ctx := soon(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range n {
+			require.NoError(t, q.Post(ctx, head, body, 0))
+		}
+		runtime.ReadMemStats(&after)
+		g.open()
+		_, err := s.Readv(soon(t), into[:5+n*size])
+		require.NoError(t, err)
+		require.NoError(t, returns(t, first))
+		require.NoError(t, q.Flush(soon(t)))
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	burst(1 << 10)
+	for _, size := range []int{64<<10 + 54, 100, combineMax - 1, 1 << 10, 64<<10 + 54} {
+		require.Less(t, burst(size), uint64(64<<10), "posts of %d bytes", size)
+	}
+}
+
 // Posts that do not fit into one buffer go out together all the same, and an idle queue keeps no more for its next burst than its limit.
 func TestQueueBuffers(t *testing.T) {
 	cb := TCPCallbacks()

@@ -100,10 +100,11 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 	return n, late, err
 }
 
-// last is the combining buffer, with room for n bytes more; q.mu is held. One that they would make larger than combineFull is left as it
-// is: a batch of several goes out in one call as well, and what is kept for the next burst stays small.
-func (q *Queue) last(n int) *segment {
-	if !q.open || len(q.segs[len(q.segs)-1].buf)+n > combineFull {
+// last is the combining buffer, with room for least bytes more and, as far as combineFull goes, for n; q.mu is held. One that least would
+// make larger than combineFull is left as it is: a batch of several goes out in one call as well, and what is kept for the next burst stays
+// small.
+func (q *Queue) last(least, n int) *segment {
+	if !q.open || len(q.segs[len(q.segs)-1].buf)+least > combineFull {
 		var s segment
 		if k := len(q.spares); k > 0 {
 			s = q.spares[k-1]
@@ -113,21 +114,31 @@ func (q *Queue) last(n int) *segment {
 		q.segs = append(q.segs, s)
 	}
 	last := &q.segs[len(q.segs)-1]
-	if need := len(last.buf) + n; need > cap(last.buf) { // append would grow it by less, and copy what is there more often
+	need := max(len(last.buf)+least, min(len(last.buf)+n, combineFull))
+	if need > cap(last.buf) { // append would grow it by less, and copy what is there more often
 		last.buf = append(make([]byte, 0, max(need, min(2*cap(last.buf), combineFull))), last.buf...)
 	}
 	return last
 }
 
-// add copies a post behind what waits; q.mu is held.
+// add copies a post behind what waits; q.mu is held. It fills one buffer after the other to the last byte: half-full ones would hold more
+// memory than the queue's limit, and that which is beyond it would have to be found anew for each burst.
 func (q *Queue) add(head, body []byte, mode PostMode) {
-	last := q.last(len(head) + len(body))
-	last.buf = append(append(last.buf, head...), body...)
-	if mode&Urgent != 0 {
-		last.urgent += len(head) + len(body)
-		q.urgent += len(head) + len(body)
+	for n := len(head) + len(body); n > 0; {
+		last := q.last(1, n)
+		had := len(last.buf)
+		for _, p := range []*[]byte{&head, &body} {
+			k := min(len(*p), combineFull-len(last.buf))
+			last.buf, *p = append(last.buf, (*p)[:k]...), (*p)[k:]
+		}
+		taken := len(last.buf) - had
+		if mode&Urgent != 0 {
+			last.urgent += taken
+			q.urgent += taken
+		}
+		q.open = len(last.buf) < combineFull
+		n -= taken
 	}
-	q.open = len(last.buf) < combineFull
 }
 
 // flush is the writer until nothing waits, or somebody's turn has come.

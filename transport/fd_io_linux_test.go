@@ -1,0 +1,19 @@
+package transport
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOneCall(t *testing.T) {
+	for n, want := range map[int]int{
+		0: 0, 1: 1, rawMax: rawMax,
+		rawMax + 54:          rawMax + 54, // a message of 1 MB with its head
+		rawMax + rawRest:     rawMax + rawRest,
+		rawMax + rawRest + 1: rawMax,
+		64 * rawMax:          rawMax,
+	} {
+		require.Equal(t, want, oneCall(n), "%d bytes", n)
+	}
+}
