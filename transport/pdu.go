@@ -72,7 +72,7 @@ func (s *Stream) finishPDU(ctx context.Context, n int64, err error) (int64, erro
 // ahead.
 func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 	for _, p := range v {
-		got := 0
+		got, begun := 0, len(s.taken) > 0
 		for got < len(p) {
 			if s.r < s.w {
 				got += s.consume(p[got:])
@@ -80,7 +80,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 			}
 			if len(p)-got >= directMin {
 				s.bulk = true
-				k, err := s.receive(ctx, p[got:])
+				k, err := s.receive(ctx, p[got:], begun || got > 0)
 				got += k
 				if err != nil {
 					s.taken = append(s.taken, p[:got])
@@ -88,7 +88,7 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 				}
 				continue
 			}
-			if err := s.readAhead(ctx); err != nil {
+			if err := s.readAhead(ctx, begun || got > 0); err != nil {
 				s.taken = append(s.taken, p[:got])
 				return n + int64(got), err
 			}
@@ -99,8 +99,8 @@ func (s *Stream) fill(ctx context.Context, v [][]byte) (n int64, err error) {
 	return n, nil
 }
 
-// readAhead fills the empty buffer with what is there.
-func (s *Stream) readAhead(ctx context.Context) error {
+// readAhead fills the empty buffer with what is there; mid: the rest of a packet is waited for.
+func (s *Stream) readAhead(ctx context.Context, mid bool) error {
 	if s.buf == nil {
 		s.buf = make([]byte, readAheadMin)
 	}
@@ -112,7 +112,7 @@ func (s *Stream) readAhead(ctx context.Context) error {
 		b = b[:readAheadMin]
 		s.bulk = false
 	}
-	n, err := s.receive(ctx, b)
+	n, err := s.receive(ctx, b, mid)
 	if lost(err) { // the callback may still write to it
 		s.buf, s.r, s.w = nil, 0, 0
 		return err

@@ -79,6 +79,7 @@ type socket[C any] struct {
 type carrier interface {
 	read(ctx context.Context, p []byte) (int, error)      // at least one byte, or an error; io.EOF at the end
 	write(ctx context.Context, v [][]byte) (int64, error) // at least one byte, or an error
+	midPacket(is bool)                                    // the next read is for the rest of a packet that has begun to come
 	takesItsTime() bool                                   // FullImpl, and not Direct: even a try may take long
 	pending() (int, error)                                // received bytes, not read
 	closeWrite() error

@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+func (s *socket[C]) midPacket(is bool) { s.spin.mid = is }
+
 // read reads at least one byte into p, or fails; io.EOF is the end of the stream. The bytes count where both are given.
 func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	r := &s.rd

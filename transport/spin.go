@@ -75,14 +75,17 @@ const (
 
 // A spin is what a reader knows of the pace of what it reads. Only the reader uses it, but for spoke and wrote.
 //
-// Behind a write an answer is likely, and inside something large its rest: the reader polls. Else it rather naps: what it lets come
-// together it reads in one call, and the peer is spared the work of waking it.
+// Behind a write an answer is likely, and inside an answer or something large its rest: the reader polls. Else it rather naps: what it lets
+// come together it reads in one call, and the peer is spared the work of waking it.
 type spin struct {
 	spoke atomic.Bool  // something was written since the last read
 	wrote atomic.Int64 // bytes of that
 	last  int          // bytes of the last read
 	first int          // of the first waits
 	slept bool         // the last wait was in the Go poller
+
+	mid    bool // the rest of a packet is waited for
+	answer bool // that packet, or the last one, came behind a write
 
 	answers, bulk, flow pace
 	sits                pace
@@ -108,6 +111,8 @@ func (s *spin) begin() *pace {
 		s.habit = &s.answers
 	case s.last >= pollBulk:
 		s.habit = &s.bulk
+	case s.mid && s.answer:
+		s.habit = &s.answers
 	default:
 		s.habit = &s.flow
 	}
@@ -148,6 +153,9 @@ func (s *spin) end(n int, p *poller) {
 		s.habit = nil
 	}
 	s.last = n
+	if !s.mid {
+		s.answer = spoke
+	}
 	if spoke {
 		s.spoke.Store(false)
 	}

@@ -77,6 +77,21 @@ func TestSpinBegins(t *testing.T) {
 			func(s *spin) *pace { return &s.flow }, limit},
 		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, &poller{limit: limit}) },
 			func(s *spin) *pace { return &s.bulk }, limit},
+		{"inside an answer", func(s *spin) { s.written(10); s.end(5, &poller{limit: limit}); s.mid = true },
+			func(s *spin) *pace { return &s.answers }, limit + 10},
+		{"behind an answer in parts", func(s *spin) {
+			s.written(10)
+			s.end(5, &poller{limit: limit})
+			s.mid = true
+			s.end(5, &poller{limit: limit})
+			s.mid = false
+		}, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside what is no answer", func(s *spin) {
+			s.written(10)
+			s.end(5, &poller{limit: limit})
+			s.end(5, &poller{limit: limit})
+			s.mid = true
+		}, func(s *spin) *pace { return &s.flow }, limit},
 		{"a new question", func(s *spin) { s.written(1000); s.end(100, &poller{limit: limit}); s.written(10) },
 			func(s *spin) *pace { return &s.answers }, limit + 10},
 	} {

@@ -195,7 +195,7 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if s.r < s.w {
 		return s.consume(p), nil
 	}
-	n, err := s.receive(ctx, p)
+	n, err := s.receive(ctx, p, false)
 	if err == io.EOF {
 		return n, io.EOF
 	}
@@ -210,12 +210,13 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 // whoever reads, between two reads.
 func (s *Stream) Yield() { s.yields = true }
 
-// receive reads from the system.
-func (s *Stream) receive(ctx context.Context, p []byte) (int, error) {
+// receive reads from the system; mid: the rest of a packet that has begun to come.
+func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 	if s.yields {
 		s.yields = false
 		runtime.Gosched()
 	}
+	s.car.midPacket(mid)
 	return s.car.read(ctx, p)
 }
 
