@@ -14,6 +14,7 @@ type authorities struct {
 	all           []*x509.Certificate
 	pool          *x509.CertPool // all of them
 	roots, others *x509.CertPool
+	trusted       int // how many are roots
 }
 
 func readAuthorities(path string) (*authorities, error) {
@@ -34,12 +35,16 @@ func readAuthorities(path string) (*authorities, error) {
 				c.BasicConstraintsValid, c.IsCA, c.MaxPathLen = true, true, -1
 			}
 			a.roots.AddCert(c)
+			a.trusted++
 		} else {
 			a.others.AddCert(c)
 		}
 	}
 	return a, nil
 }
+
+// areRoots says that all are trusted.
+func (a *authorities) areRoots() bool { return len(a.all) == a.trusted }
 
 // isSignedBy goes by names and keys alone. A signature of a kind too old or too new to be looked at is believed: whom to trust the file
 // says, and chains are verified in full later.

@@ -213,7 +213,10 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 	if r == server {
 		usage = x509.ExtKeyUsageClientAuth
 	}
-	chains, err := trust.chains(state.PeerCertificates, usage)
+	chains, err := state.VerifiedChains, error(nil)
+	if len(chains) == 0 || !trust.areRoots() { // else crypto/tls has asked the same, of a client's certificate
+		chains, err = trust.chains(state.PeerCertificates, usage)
+	}
 	if err == nil && r == client && !o.noName {
 		err = checkHost(state.PeerCertificates[0], host)
 	}
