@@ -4,6 +4,15 @@ import "github.com/cnode-go/cnode/ei"
 
 // How messages get into a mailbox: in order, waiting for room as its options say.
 
+// A fate is what has become of an attempt to give a message to a process.
+type fate uint8
+
+const (
+	delivered fate = iota // the message is the process's
+	refused               // the process has ended, or who delivers waits no more
+	notYet                // the process is held, or is so no more: the message is still to be delivered
+)
+
 // cost is what a message counts towards the limit: its frame, which it keeps whole, or its terms where it has none.
 func cost(m *Message) int {
 	terms := len(m.Payload) + len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
@@ -26,13 +35,8 @@ func (b *Mailbox) deliver(m *Message, cancel <-chan struct{}) bool {
 
 // put is deliver for what is no reply to a call of the mailbox's.
 func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
-	for b.handler != nil {
-		if done, ok := b.handle(m); ok {
-			return done
-		}
-		if done, ok := b.deliverHeld(m, cancel); ok {
-			return done
-		}
+	if b.handler != nil {
+		return b.have((*Mailbox).handle, m, cancel)
 	}
 	for {
 		b.mu.Lock()
@@ -42,8 +46,8 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 		}
 		if b.held.Load() {
 			b.mu.Unlock()
-			if done, ok := b.deliverHeld(m, cancel); ok {
-				return done
+			if f := b.deliverHeld(m, cancel); f != notYet {
+				return f == delivered
 			}
 			continue
 		}
@@ -76,6 +80,19 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 	}
 }
 
+// have has the process handle a message, once it is not held.
+func (b *Mailbox) have(handle func(*Mailbox, *Message) fate, m *Message, cancel <-chan struct{}) bool {
+	for {
+		f := handle(b, m)
+		if f == notYet {
+			f = b.deliverHeld(m, cancel)
+		}
+		if f != notYet {
+			return f == delivered
+		}
+	}
+}
+
 func (b *Mailbox) pushLocked(m *Message) {
 	if b.first > 64 && b.first > len(b.queue)/2 { // do not let a queue that never empties grow
 		n := copy(b.queue, b.queue[b.first:])
@@ -103,13 +120,8 @@ func (b *Mailbox) notifyFrom(c *Conn, m *Message) bool {
 
 // notify puts a signal's message into the mailbox whatever its limit; false when it has gone on in another process.
 func (b *Mailbox) notify(m *Message) bool {
-	for b.handler != nil {
-		if done, ok := b.handleApart(m); ok {
-			return done || !b.hasMoved()
-		}
-		if done, ok := b.deliverHeld(m, nil); ok {
-			return done || !b.hasMoved()
-		}
+	if b.handler != nil {
+		return b.have((*Mailbox).handleApart, m, nil) || !b.hasMoved()
 	}
 	b.lock()
 	defer b.mu.Unlock()

@@ -38,29 +38,28 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 	return b, nil
 }
 
-// handle calls the Handler. ok is false when the process is held, and the message still to be handled; done is false when the process has
-// ended.
-func (b *Mailbox) handle(m *Message) (done, ok bool) {
+// handle calls the Handler, unless the process is held.
+func (b *Mailbox) handle(m *Message) fate {
 	if b.ended() {
-		return false, true
+		return refused
 	}
 	if !b.n.procs.busy(m.conn == nil) { // the node drains
 		b.refuse(m)
-		return false, true
+		return refused
 	}
 	defer b.n.procs.tally.leave()
 	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
-		return false, false
+		return notYet
 	}
 	b.handleNow(m)
-	return true, true
+	return delivered
 }
 
 // handleApart is handle on a goroutine of its own, for a caller who has more to do even if the Handler ends its goroutine.
-func (b *Mailbox) handleApart(m *Message) (done, ok bool) {
-	done, ok = true, true
-	apart(func() { done, ok = b.handle(m) })
-	return done, ok
+func (b *Mailbox) handleApart(m *Message) fate {
+	f := delivered // also where the Handler ends that goroutine
+	apart(func() { f = b.handle(m) })
+	return f
 }
 
 // apart runs f on a goroutine of its own, which runtime.Goexit ends alone, and waits for it.

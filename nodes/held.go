@@ -51,33 +51,33 @@ func (b *Mailbox) unhold() {
 }
 
 // deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it
-// waits. ok is false when the mailbox is held no more: the message is still to be delivered.
-func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) (done, ok bool) {
+// waits until the mailbox is held no more.
+func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	shut, change := b.n.frozen.state()
 	b.mu.Lock()
 	switch {
 	case b.ended():
 		b.mu.Unlock()
-		return false, true
+		return refused
 	case !b.held.Load():
 		b.mu.Unlock()
-		return false, false
+		return notYet
 	case b.n.staged.Load():
 		b.pushLocked(m)
 		b.mu.Unlock()
-		return true, true
+		return delivered
 	}
 	b.mu.Unlock()
 	if !shut { // it is about to go on
-		return false, false
+		return notYet
 	}
 	select {
 	case <-change:
-		return false, false
+		return notYet
 	case <-b.over:
 	case <-cancel:
 	}
-	return false, true
+	return refused
 }
 
 // moveOut ends the mailbox in this process: it goes on in another one, and nobody hears of that but those who use it here.
