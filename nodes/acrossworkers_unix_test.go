@@ -1,0 +1,179 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A peer reaches processes of workers that it has no connection to: by pid and by name, in order, with links, monitors and calls.
+func TestAcrossWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b := ns[0], ns[1]
+	there := w.rpc(b, "start", ei.Atom("")).(ei.Pid)
+	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
+	require.NotEqual(t, there, named)
+	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
+	_, err := a.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+	require.Error(t, err, "the name is taken in the node")
+
+	// Messages, in order, to both.
+	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
+	const many = 2000
+	for i := range many {
+		require.NoError(t, box.Send(patience(t), there, i))
+		require.NoError(t, box.SendName(patience(t), frontName, "joe", i))
+	}
+	for _, pid := range []ei.Pid{there, named} {
+		v, err := a.Call(patience(t), pid, ei.Atom("got"))
+		require.NoError(t, err)
+		got, _ := elements(v)
+		require.Len(t, got, many)
+		for i, n := range got {
+			require.Equal(t, ei.Int(i), n)
+		}
+	}
+	v, err := a.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(b)), v)
+
+	// Monitors, by pid and by name, and a link.
+	byPid, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	byName, err := box.MonitorName(patience(t), frontName, "joe")
+	require.NoError(t, err)
+	gone, err := box.MonitorName(patience(t), frontName, "joe")
+	require.NoError(t, err)
+	box.Demonitor(gone)
+	require.NoError(t, box.Link(patience(t), named))
+	require.NoError(t, box.Send(patience(t), there, ei.Atom("done")))
+	m := w.receive(box)
+	require.Equal(t, byPid, m.Ref)
+	require.NoError(t, box.Send(patience(t), named, ei.Atom("done")))
+	seen := 0
+	for range 2 {
+		switch m := w.receive(box); {
+		case m.Ref == byName:
+			seen |= 1
+		case m.From == named && m.Ref == (ei.Ref{}):
+			seen |= 2
+		}
+	}
+	require.Equal(t, 3, seen)
+	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
+	w.rpc(a, "start", ei.Atom("joe"))
+
+	// What is not there.
+	ref, err := box.Monitor(patience(t), there)
+	require.NoError(t, err)
+	require.Equal(t, ref, w.receive(box).Ref)
+	_, err = a.CallName(patience(t), frontName, "nobody", 1)
+	require.ErrorIs(t, err, ErrNoProc)
+}
+
+// A name that moves on, and ends, does not leave messages for it going round between workers that remember where it was.
+func TestNameMovesOn(t *testing.T) {
+	w := newFrontWorld(t, 2)
+	ns := w.spread(2)
+	for i := range 4 {
+		here, there := ns[i%2], ns[(i+1)%2]
+		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := there.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(here)), v)
+		box := w.mailbox(here, nil)
+		require.NoError(t, box.Send(patience(t), joe, ei.Atom("done")))
+		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+	for _, n := range ns {
+		_, err := n.CallName(patience(t), frontName, "joe", 1)
+		require.ErrorIs(t, err, ErrNoProc)
+	}
+}
+
+// A name that moves on between two workers is found at once by a third one that remembers where it was; and what those two have with each
+// other goes on.
+func TestNameMovesOnElsewhere(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one, two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid), w.rpc(ns[2], "start", ei.Atom("")).(ei.Pid)
+	watch := w.mailbox(ns[0], nil)
+	for i := range 4 {
+		at := ns[1+i%2]
+		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
+		v, err := ns[0].CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(at)), v)
+		v, err = ns[0].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[2])), v)
+		_, err = watch.Monitor(patience(t), joe)
+		require.NoError(t, err)
+		require.NoError(t, watch.Send(patience(t), joe, ei.Atom("done")))
+		w.receive(watch)
+		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+}
+
+// Processes of two workers have to do with each other.
+func TestBetweenWorkers(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
+	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
+	v, err := ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	for _, caller := range []*Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
+		v, err := caller.Call(patience(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Int(w.worker(ns[1])), v)
+	}
+
+	watch := w.mailbox(ns[2], nil)
+	ref, err := watch.Monitor(patience(t), one)
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(patience(t), one, ei.Tuple{ei.Atom("link"), two}))
+	_, err = ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // behind the link: both know of it
+	require.NoError(t, err)
+	require.NoError(t, watch.Send(patience(t), two, ei.Atom("boom")))
+	m := w.receive(watch)
+	require.Equal(t, ref, m.Ref)
+	reason, err := m.Reason.Decode()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("boom"), reason)
+}
+
+// A worker sends to a peer that another worker is connected to, and connects to one that nobody is.
+func TestWorkersShareConnections(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	_, err := ns[2].Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	for _, n := range ns[:2] {
+		require.Equal(t, ei.Int(5), w.rpc(n, "ask", ei.Atom(ns[2].Name()), ei.Atom("me"), ei.Int(5)))
+	}
+	require.Equal(t, []string{frontName}, ns[2].Peers())
+
+	fresh := w.node("fresh@127.0.0.1")
+	_, err = fresh.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	results := make(chan result[ei.Term], 3)
+	for _, n := range ns { // all at once
+		go func() {
+			results <- of(n.RPC(patience(t), frontName, "w", "ask", ei.Atom("fresh@127.0.0.1"), ei.Atom("me"), ei.Int(6)))
+		}()
+	}
+	for range ns {
+		r := <-results
+		require.NoError(t, r.err)
+		require.Equal(t, ei.Int(6), r.v)
+	}
+	require.Equal(t, []string{frontName}, fresh.Peers())
+}

@@ -1,0 +1,219 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// testWorker is what a worker of these tests does.
+func testWorker() int {
+	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(WorkerVariable), moveMark) {
+		time.Sleep(moveLimit + time.Second)
+	}
+	var n *Node
+	w, err := StartWorker(context.Background(), Config{
+		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb,
+		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
+		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
+			if c := n.Conn(doomed); c != nil {
+				c.fail(ErrClosed)
+			}
+			return nil, nil
+		},
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		return 1
+	}
+	if err := w.Wait(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "worker:", err)
+		return 1
+	}
+	return 0
+}
+
+// testPeersVariable is the directory in which the nodes of a test write down where they are.
+const testPeersVariable = "CNODE_TEST_PEERS"
+
+// testHangVariable makes a worker that is never ready.
+const testHangVariable = "CNODE_TEST_HANG"
+
+// testHoldVariable makes a worker that is ready once there is a file.
+const testHoldVariable = "CNODE_TEST_HOLD"
+
+// testSlowVariable makes a worker's new process one that takes its time to start.
+const testSlowVariable = "CNODE_TEST_SLOW"
+
+// A peersDir is a Resolver: a file a node, with its address.
+type peersDir string
+
+func testPeers() peersDir { return peersDir(os.Getenv(testPeersVariable)) }
+
+func (d peersDir) Resolve(_ context.Context, node string) (Endpoint, error) {
+	text, err := os.ReadFile(filepath.Join(string(d), node))
+	if err != nil {
+		return Endpoint{}, err
+	}
+	addr, err := transport.ParseAddr(string(text))
+	at := Endpoint{Addr: addr}
+	if _, ok := addr.(transport.UnixAddr); ok {
+		at.Transport = transport.Unix()
+	}
+	return at, err
+}
+
+func (d peersDir) Publish(_ context.Context, p Presence) (Publication, error) {
+	path := filepath.Join(string(d), p.Name)
+	return peersEntry(path), os.WriteFile(path, []byte(p.Addr.String()), 0o600)
+}
+
+type peersEntry string
+
+func (peersEntry) Creation() uint32 { return 0 }
+func (e peersEntry) Close() error   { return os.Remove(string(e)) }
+
+// setUpTestWorker gives each worker a fixed process and functions to try everything with.
+func setUpTestWorker(n *Node) error {
+	if os.Getenv(testHangVariable) != "" {
+		select {}
+	}
+	if path := os.Getenv(testHoldVariable); path != "" {
+		for begun := time.Now(); time.Since(begun) < tooLong; time.Sleep(tick) {
+			if _, err := os.Stat(path); err == nil {
+				break
+			}
+		}
+	}
+	if err := setUpWitness(n); err != nil {
+		return err
+	}
+	setUpFlood(n)
+	setUpApart(n)
+	setUpCarriages(n)
+	setUpCloses(n)
+	if err := setUpHeirs(n); err != nil {
+		return err
+	}
+	if _, err := n.Serve("echo", Server{
+		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
+		Info: func(ctx context.Context, self *Mailbox, m *Message) {
+			if t, _ := m.Term(); t != nil {
+				if tuple, ok := t.(ei.Tuple); ok && len(tuple) == 2 {
+					_ = self.Send(ctx, tuple[0].(ei.Pid), tuple[1])
+				}
+			}
+		},
+	}, nil); err != nil {
+		return err
+	}
+	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
+	n.Expose("w", "echo", func(context.Context, []ei.Term) (any, error) { return n.Whereis("echo").Pid(), nil })
+	// A process, registered if it has a name, that answers calls, collects numbers, and ends on request.
+	n.Expose("w", "start", func(_ context.Context, args []ei.Term) (any, error) {
+		var got ei.List
+		b, err := n.Serve(string(args[0].(ei.Atom)), Server{
+			Call: func(ctx context.Context, c *Call) (any, error) {
+				switch r := c.Request.(type) {
+				case ei.Tuple: // {call, To, Request}, or {ask, To, Request}: by a mailbox
+					if r[0] == ei.Atom("ask") {
+						return n.Whereis("echo").Call(ctx, r[1].(ei.Pid), r[2])
+					}
+					return n.Call(ctx, r[1].(ei.Pid), r[2])
+				default:
+					switch r {
+					case ei.Atom("got"):
+						return got, nil
+					case ei.Atom("pid"):
+						return os.Getpid(), nil
+					}
+					return r, nil
+				}
+			},
+			Info: func(ctx context.Context, self *Mailbox, m *Message) {
+				t, err := m.Term()
+				if err != nil {
+					return
+				}
+				switch t := t.(type) {
+				case ei.Int:
+					got = append(got, t)
+				case ei.Atom:
+					self.Exit(t)
+				case ei.Tuple:
+					switch t[0] {
+					case ei.Atom("link"):
+						_ = self.Link(ctx, t[1].(ei.Pid))
+					case ei.Atom("monitor"):
+						_, _ = self.Monitor(ctx, t[1].(ei.Pid))
+					case ei.Atom("send"):
+						_ = self.Send(ctx, t[1].(ei.Pid), t[2])
+					}
+				}
+			},
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return b.Pid(), nil
+	})
+	n.Expose("w", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
+		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))
+		if err != nil {
+			return ei.Atom("undefined"), nil
+		}
+		return pid, nil
+	})
+	n.Expose("w", "ask", func(ctx context.Context, args []ei.Term) (any, error) { // connects, if need be
+		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
+	})
+	n.Expose("w", "questions", func(context.Context, []ei.Term) (any, error) { // to the front, ever
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		return n.part.last, nil
+	})
+	n.Expose("w", "again", func(ctx context.Context, _ []ei.Term) (any, error) {
+		_, err := StartWorker(ctx, Config{Cookie: "secret"})
+		child, err2 := exec.CommandContext(ctx, os.Args[0], "-test.run=^$").CombinedOutput()
+		return fmt.Sprint(errors.Is(err, ErrNotWorker), IsWorker(), err2, strings.Contains(string(child), "worker:")), nil
+	})
+	n.Expose("w", "sever", func(context.Context, []ei.Term) (any, error) { // the ways to the other workers
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		for _, c := range n.part.siblings {
+			c.fail(ErrTickTimeout)
+		}
+		return ei.Atom("ok"), nil
+	})
+	var limit unix.Rlimit
+	n.Expose("w", "nofiles", func(context.Context, []ei.Term) (any, error) { // no number is left for a descriptor
+		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+		none := limit
+		none.Cur = 3
+		return ei.Atom("ok"), errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	})
+	n.Expose("w", "files", func(context.Context, []ei.Term) (any, error) {
+		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	})
+	n.Expose("w", "second", func(context.Context, []ei.Term) (any, error) { // is how long it takes
+		time.Sleep(time.Second)
+		return ei.Atom("ok"), nil
+	})
+	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
+		fds, _ := descriptors()
+		return fds, nil
+	})
+	return nil
+}

@@ -1,0 +1,238 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A lie, by its name: a good session of 4 bytes of data, changed.
+type lie struct {
+	name   string
+	change func(wire []byte) []byte
+	want   error
+}
+
+func number(at int, n uint32) func([]byte) []byte {
+	return func(b []byte) []byte { binary.BigEndian.PutUint32(b[at:], n); return b }
+}
+
+var lies = []lie{
+	{"header of 0", func(b []byte) []byte { b[1], b[2] = 0, 0; return b }, ErrMalformed},
+	{"header of 55", func(b []byte) []byte { b[2]--; return b }, ErrMalformed},
+	{"header of 57", func(b []byte) []byte { b[2]++; return b }, ErrMalformed},
+	{"header of 281", func(b []byte) []byte { b[1], b[2] = 1, 25; return append(b, make([]byte, 300)...) }, ErrMalformed},
+	{"header of 65535", func(b []byte) []byte { b[1], b[2] = 255, 255; return b }, ErrMalformed},
+	{"family of UNIX", number(3, unix.AF_UNIX), ErrMalformed},
+	{"family of 2^32-1", number(3, 1<<32-1), ErrMalformed},
+	{"another family", number(3, unix.AF_INET6), ErrMalformed},
+	{"another type", number(7, unix.SOCK_STREAM), ErrMalformed},
+	{"local of 15", number(15, 15), ErrMalformed},
+	{"local of 0", number(15, 0), ErrMalformed},
+	{"local of 129", number(15, 129), ErrMalformed},
+	{"local of 2^31", number(15, 1<<31), ErrMalformed},
+	{"local of another family", func(b []byte) []byte { b[19], b[20] = 7, 7; return b }, ErrMalformed},
+	{"remote of 1", number(35, 1), ErrMalformed},
+	{"remote of 2^32-1", number(35, 1<<32-1), ErrMalformed},
+	{"remote of another family", func(b []byte) []byte { b[39], b[40] = 7, 7; return b }, ErrMalformed},
+	{"data of 0", number(55, 0), ErrMalformed},
+	{"data of 65536", number(55, 65536), ErrMalformed},
+	{"data of 2^32-1", number(55, 1<<32-1), ErrMalformed},
+	{"the byte alone", func(b []byte) []byte { return b[:1] }, io.ErrUnexpectedEOF},
+	{"half of the length", func(b []byte) []byte { return b[:2] }, io.ErrUnexpectedEOF},
+	{"half of the header", func(b []byte) []byte { return b[:30] }, io.ErrUnexpectedEOF},
+	{"no data", func(b []byte) []byte { return b[:59] }, io.ErrUnexpectedEOF},
+	{"half of the data", func(b []byte) []byte { return b[:61] }, io.ErrUnexpectedEOF},
+}
+
+func TestSessionLies(t *testing.T) {
+	fd, h := v4(t)
+	for _, l := range lies {
+		for _, apart := range []bool{false, true} { // the byte by itself, as BIND 10 has it
+			t.Run(l.name, func(t *testing.T) {
+				noLeak(t)
+				a, r := receiver(t, nil)
+				wire, err := appendSession(nil, &h, 4)
+				require.NoError(t, err)
+				wire = l.change(append(wire, "data"...))
+				if apart {
+					sendRaw(t, a, wire[:1], unix.UnixRights(fd))
+					if len(wire) > 1 {
+						sendRaw(t, a, wire[1:], nil)
+					}
+				} else {
+					sendRaw(t, a, wire, unix.UnixRights(fd))
+				}
+				require.NoError(t, a.Close())
+				before := openDescriptors()
+				var s Session
+				require.ErrorIs(t, r.Receive(soon(t), &s), l.want)
+				require.Empty(t, leftOver(before, openDescriptors()), "at once, not at Close")
+				require.ErrorIs(t, r.Receive(soon(t), &s), l.want, "for good")
+			})
+		}
+	}
+}
+
+func TestSessionDescriptors(t *testing.T) {
+	fd, h := v4(t)
+	good, err := appendSession(nil, &h, 4)
+	require.NoError(t, err)
+	good = append(good, "data"...)
+	plain := file(t, "f")
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(listener)
+	type part struct {
+		p   []byte
+		fds []int
+	}
+	for _, tt := range []struct {
+		name  string
+		parts []part
+		want  error
+	}{
+		{"none", []part{{good, nil}}, ErrMalformed},
+		{"two", []part{{good, []int{fd, fd}}}, ErrDescriptorsLost},
+		{"many", []part{{good, slicesRepeat(fd, 200)}}, ErrDescriptorsLost},
+		{"one more with the header", []part{{good[:1], []int{fd}}, {good[1:], []int{fd}}}, ErrMalformed},
+		{"one more with the data", []part{{good[:1], []int{fd}}, {good[1:60], nil}, {good[60:], []int{fd}}}, ErrMalformed},
+		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
+		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
+		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			noLeak(t)
+			a, r := receiver(t, nil)
+			for _, p := range tt.parts {
+				if p.fds == nil {
+					sendRaw(t, a, p.p, nil)
+				} else {
+					sendRaw(t, a, p.p, unix.UnixRights(p.fds...))
+				}
+			}
+			before := openDescriptors()
+			var s Session
+			require.ErrorIs(t, r.Receive(soon(t), &s), tt.want)
+			require.Empty(t, leftOver(before, openDescriptors()))
+		})
+	}
+	t.Run("any socket", func(t *testing.T) {
+		noLeak(t)
+		a, r := receiver(t, &ReceiverConfig{AnySocket: true})
+		sendRaw(t, a, good, unix.UnixRights(plain))
+		var s Session
+		require.NoError(t, r.Receive(soon(t), &s))
+		require.NoError(t, s.Close())
+	})
+}
+
+func slicesRepeat(fd, n int) (fds []int) {
+	for range n {
+		fds = append(fds, fd)
+	}
+	return fds
+}
+
+// Part of a session and silence is an error in time, whoever waits for ever.
+func TestSessionSilence(t *testing.T) {
+	fd, h := v4(t)
+	for _, n := range []int{1, 2, 20, 59, 62} {
+		noLeak(t)
+		a, r := receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		wire, err := appendSession(nil, &h, 4)
+		require.NoError(t, err)
+		wire = append(wire, "data"...)
+		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before := openDescriptors()
+		var s Session
+		err = r.Receive(context.Background(), &s)
+		require.ErrorIs(t, err, ErrLate)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Empty(t, leftOver(before, openDescriptors()))
+
+		a, r = receiver(t, &ReceiverConfig{Timeout: 20 * time.Millisecond})
+		sendRaw(t, a, wire[:n], unix.UnixRights(fd))
+		before = openDescriptors()
+		for begun := time.Now(); r.broken == nil; time.Sleep(time.Millisecond) { // nor for one who only looks
+			require.Less(t, time.Since(begun), 20*time.Second)
+			err = r.Receive(transport.NoWait(), &s)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		require.ErrorIs(t, err, ErrLate)
+		require.Empty(t, leftOver(before, openDescriptors()))
+	}
+}
+
+func FuzzParseHeader(f *testing.F) {
+	for _, h := range []Header{
+		{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")},
+		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
+		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[::1]:53"), addr("10.1.2.3:53")},
+	} {
+		b, err := appendSession(nil, &h, 1)
+		require.NoError(f, err)
+		f.Add(b[sessionLead:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, size, err := parseHeader(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrMalformed)
+			require.Equal(t, Header{}, h)
+			return
+		}
+		again, err := appendSession(nil, &h, size)
+		require.NoError(t, err)
+		h2, size2, err := parseHeader(again[sessionLead:])
+		require.NoError(t, err)
+		require.Equal(t, h, h2)
+		require.Equal(t, size, size2)
+	})
+}
+
+// Whatever comes, with descriptors here and there: sessions or an error, and nothing is left behind.
+func FuzzReceiver(f *testing.F) {
+	h := Header{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")}
+	good, err := appendSession(nil, &h, 4)
+	require.NoError(f, err)
+	good = append(good, "data"...)
+	f.Add(good, uint8(1), uint64(1))
+	f.Add(append(good, good...), uint8(63), uint64(3))
+	for i, l := range lies {
+		f.Add(l.change(bytes.Clone(good)), uint8(i), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte, piece uint8, with uint64) {
+		noLeak(t)
+		fd, _ := v4(t)
+		a, r := receiver(t, nil)
+		wire = wire[:min(len(wire), 10_000)]
+		for k := uint(0); len(wire) > 0 && k < 200; k++ {
+			n := min(int(piece)+1, len(wire))
+			var control []byte
+			if with>>(k%64)&1 == 1 {
+				control = unix.UnixRights(slicesRepeat(fd, int(k%2)+1)...)
+			}
+			sendRaw(t, a, wire[:n], control)
+			wire = wire[n:]
+		}
+		require.NoError(t, a.Close())
+		var s Session
+		for {
+			if err := r.Receive(soon(t), &s); err != nil {
+				require.Zero(t, s.Socket.Len())
+				break
+			}
+			require.Equal(t, 1, s.Socket.Len())
+		}
+	})
+}
