@@ -24,6 +24,8 @@ type chunks struct {
 	end  error
 }
 
+func (c *chunks) midPacket(bool) {}
+
 func (c *chunks) read(_ context.Context, p []byte) (int, error) {
 	if len(c.left) == 0 {
 		return 0, c.end
