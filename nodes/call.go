@@ -107,7 +107,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if a != nil {
 		from, ref = a.by.pid, a.ref
 		b.answers(a)
-	} else if ref, err = n.NewRef(); err != nil {
+	} else if ref, err = n.newCallRef(); err != nil {
 		return nil, err
 	}
 	if err := b.monitor(ctx, ref, to, over); err != nil {
@@ -214,7 +214,7 @@ func (b *Mailbox) receiveFor(ctx context.Context, c *Conn) error {
 			}
 			return err
 		}
-		if c.n.isLocal(m) {
+		if c.n.isLocal(m) || c.n.answersCall(m) {
 			c.n.route(c, m)
 			if b.hasMessage() { // perhaps under the pid of the mailbox that calls
 				return nil

@@ -32,6 +32,17 @@ func (n *Node) NewPid() (ei.Pid, error) {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i >> pidBits), Creation: creation}, nil
 }
 
+// callBit, in the third word of a reference, says that it is a call's: so an answer that comes too late is known, also in another process,
+// and nothing is kept about calls that are over. It is above the counter and below partOfRef.
+const callBit = 1 << 15
+
+// newCallRef makes the reference of a call.
+func (n *Node) newCallRef() (ei.Ref, error) {
+	ref, err := n.NewRef()
+	ref.ID[2] |= callBit
+	return ref, err
+}
+
 // NewRef makes a reference of this node. It is ei_make_ref.
 func (n *Node) NewRef() (ei.Ref, error) {
 	name, creation, err := n.identity()

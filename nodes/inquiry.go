@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // An inquiry is a call that a mailbox makes. The server sees the mailbox's pid, and may link it, monitor it and remember it; so the reply
@@ -14,10 +15,6 @@ type inquiry struct {
 	giveUp context.CancelFunc
 	box    *Mailbox // of the call, where the reply goes; nil: the request is not out; guarded by by.mu
 }
-
-// inquiryBit, in the third word of a reference, says that it is an inquiry's: so a reply that comes too late is known, also in another
-// process, and nothing is kept about calls that are over. It is above the counter and below partOfRef.
-const inquiryBit = 1 << 15
 
 // Call makes a request of a process, as gen_server:call, and returns its reply. It is Node.Call, but that the mailbox is the caller: the
 // server sees its pid. The reply is not among the mailbox's messages, wherever Receive is; one that comes after Call has returned is
@@ -34,11 +31,10 @@ func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) 
 }
 
 func (b *Mailbox) inquire(ctx context.Context, to target, request any) (ei.Term, error) {
-	ref, err := b.n.NewRef()
+	ref, err := b.n.newCallRef()
 	if err != nil {
 		return nil, err
 	}
-	ref.ID[2] |= inquiryBit
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &inquiry{by: b, ref: ref, giveUp: cancel}
@@ -79,11 +75,11 @@ func (b *Mailbox) answers(a *inquiry) {
 // false for any other message.
 func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 	ref, ok := tagOfReply(m.Payload)
-	if !ok || ref.ID[2]&inquiryBit == 0 || b.ended() {
+	if !ok || ref.ID[2]&callBit == 0 || b.ended() {
 		return false
 	}
 	b.mu.Lock()
-	ours := ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
+	ours := !b.private && ref.Node == b.pid.Node && ref.Creation == b.pid.Creation
 	var box *Mailbox
 	if a := b.inquiries[ref]; a != nil {
 		box = a.box
@@ -96,6 +92,19 @@ func (b *Mailbox) takeReply(m *Message, cancel <-chan struct{}) bool {
 		b.n.stats.undeliverable.Add(1)
 	}
 	return true
+}
+
+// answersCall tells an answer to a call of this node's, be it too late.
+func (n *Node) answersCall(m *Message) bool {
+	ref, ok := m.Ref, m.Op == dist.OpMonitorPExit
+	if !ok {
+		ref, ok = tagOfReply(m.Payload)
+	}
+	if !ok || ref.ID[2]&callBit == 0 {
+		return false
+	}
+	name, creation, err := n.identity()
+	return err == nil && ref.Node == name && ref.Creation == creation
 }
 
 // tagOfReply reads {Ref, Reply}. It costs next to nothing where a message is none.

@@ -143,3 +143,34 @@ func TestMailboxCallOnLowerLevel(t *testing.T) {
 		require.Equal(t, caller.Pid(), v)
 	}
 }
+
+// An answer that comes after its call is over is nobody's: on the lower level, where all that has no process waits for Receive, too.
+func TestLateAnswersOnLowerLevel(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.node("alice"), w.started("bob")
+	calls := make(chan *Call, 1)
+	_, err := b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { calls <- c; return NoReply, nil }}, nil)
+	require.NoError(t, err)
+	caller := box(t, a)
+	for name, call := range map[string]func(ctx context.Context) (ei.Term, error){
+		"of a node":    func(ctx context.Context) (ei.Term, error) { return a.CallName(ctx, b.Name(), "srv", 1) },
+		"of a mailbox": func(ctx context.Context) (ei.Term, error) { return caller.CallName(ctx, b.Name(), "srv", 1) },
+	} {
+		for range 2 { // the second one looks at what is left of the first
+			ctx, cancel := context.WithCancel(w.ctx())
+			called := async(func() (ei.Term, error) { return call(ctx) })
+			late := <-calls
+			cancel()
+			require.ErrorIs(t, arrives(t, called, "the call's end").err, context.Canceled, name)
+			require.NoError(t, late.Reply(w.ctx(), ei.Atom("late")))
+		}
+		require.NoError(t, b.Conn(a.Name()).SendName(w.ctx(), "x", ei.Atom("behind")))
+		c := a.Conn(b.Name())
+		m, err := c.Receive(w.ctx())
+		require.NoError(t, err)
+		term, err := m.Term()
+		require.NoError(t, err, name)
+		require.Equal(t, ei.Atom("behind"), term, name)
+		require.Zero(t, c.rd.unread.len(), name)
+	}
+}

@@ -112,11 +112,11 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 		if err := c.receive(ctx, m); err != nil {
 			return err
 		}
-		if c.calls.Load() == 0 || !c.n.isLocal(m) {
+		if (c.calls.Load() == 0 || !c.n.isLocal(m)) && !c.n.answersCall(m) {
 			c.acknowledgeUnlink(m)
 			return nil
 		}
-		own := *m // a Call keeps it
+		own := *m // a Call keeps it, or it comes too late for one
 		*m = Message{}
 		c.n.route(c, &own)
 		c.s.Yield()
