@@ -551,3 +551,21 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	require.ErrorIs(t, err, ErrPoisoned)
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
 }
+
+// A Flush hears of the failure that kept what was posted before it, whatever has been withdrawn behind that.
+func TestFlushHearsOfFailure(t *testing.T) {
+	k := &sink{room: 5, portion: func() int { return 40 }, gate: make(chan struct{})}
+	q := NewQueue(newStream(k, nil, connected), nil)
+	first := writes(t, q, context.Background(), "first")
+	waiting(t, &k.begun, 1)
+	require.NoError(t, q.Post(context.Background(), []byte("never out"), nil, 0))
+	flushed := aside(func() error { return q.Flush(context.Background()) })
+	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.watched == 1 }, 20*time.Second, time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
+	goes := writes(t, q, ctx, strings.Repeat("g", 20))
+	cancel()
+	require.ErrorIs(t, returns(t, goes).err, context.Canceled)
+	close(k.gate)
+	require.NoError(t, returns(t, first).err)
+	require.ErrorIs(t, returns(t, flushed), errFull)
+}

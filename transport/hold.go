@@ -98,7 +98,7 @@ func (q *Queue) putBack(n int64) {
 		p.d.end(int64(p.d.size), nil)
 		whole++
 	}
-	first.buf, first.parts = first.buf[n:], first.parts[whole:]
+	first.buf, first.parts, first.rest = first.buf[n:], first.parts[whole:], n > 0 || first.rest
 	for i := range first.parts {
 		first.parts[i].end -= int(n)
 	}

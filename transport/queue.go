@@ -70,6 +70,7 @@ type segment struct {
 	parts     []part // of buf whose callers wait for their delivery, in order
 	withdrawn int64  // bytes that were here
 	claim     *claim
+	rest      bool // buf was made for the rest of a write: it is no combining buffer
 }
 
 // A part is one call's bytes in a segment's buffer.

@@ -63,7 +63,16 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		clear(q.vec)
 		q.vec = append(q.vec[:0], q.whole)
 	}
+	returned := false
+	defer func() {
+		if !returned {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.exited()
+		}
+	}()
 	n, err = q.s.writePart(ctx, q.vec)
+	returned = true
 	left := int(size - n)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -86,7 +95,7 @@ func (q *Queue) writeVec(ctx context.Context, keep func(error) bool) (n int64, l
 		for _, p := range skip(q.vec, n) {
 			rest = append(rest, p...)
 		}
-		q.segs = slices.Insert(q.segs, 0, segment{buf: rest})
+		q.segs = slices.Insert(q.segs, 0, segment{buf: rest, rest: true})
 		q.open = q.open && len(q.segs) > 1
 	}
 	switch {
@@ -164,9 +173,7 @@ func (q *Queue) flush() {
 		var n int64
 		var err error
 		if len(q.vec) > 0 {
-			q.mu.Unlock()
-			n, err = q.s.writePart(context.Background(), q.vec)
-			q.mu.Lock()
+			n, err = q.out()
 		}
 		if err == ErrPaused {
 			q.putBack(n)
@@ -187,6 +194,26 @@ func (q *Queue) flush() {
 		return
 	}
 	q.writing = false
+}
+
+// out writes the batch; q.mu is held, but not while it does. A callback that ends its goroutine ends the queue.
+func (q *Queue) out() (n int64, err error) {
+	err = errExited
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		if err == errExited {
+			q.exited()
+		}
+	}()
+	return q.s.writePart(context.Background(), q.vec)
+}
+
+// exited is the end of a queue whose writer is no more; q.mu is held.
+func (q *Queue) exited() {
+	err := opError("write", q.s.remote, errExited)
+	q.settle(0, err)
+	q.fail(err)
 }
 
 // take makes a batch of what waits before the next claim; q.mu is held. It counts the bytes before the batch that their callers have
@@ -230,7 +257,9 @@ func (q *Queue) drop(k int) {
 func (q *Queue) settle(n int64, err error) {
 	for _, s := range q.batch {
 		q.urgent -= s.urgent
-		q.past(s.withdrawn)
+		if err == nil { // else what is before it is not out: Flush is to hear so
+			q.past(s.withdrawn)
+		}
 		for _, p := range s.parts {
 			if out := n - int64(p.end-p.d.size); out >= int64(p.d.size) {
 				p.d.end(int64(p.d.size), nil)
@@ -238,7 +267,7 @@ func (q *Queue) settle(n int64, err error) {
 				p.d.end(max(out, 0), err)
 			}
 		}
-		if size := cap(s.buf); size <= combineFull && q.spared+size <= q.limit {
+		if size := cap(s.buf); !s.rest && size <= combineFull && q.spared+size <= q.limit {
 			clear(s.parts)
 			q.spares = append(q.spares, segment{buf: s.buf[:0], parts: s.parts[:0]})
 			q.spared += size

@@ -1,0 +1,57 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A Write that ends its goroutine (FailNow of a test) ends the queue, whoever the writer is.
+func TestQueueWriterExits(t *testing.T) {
+	for name, kind := range map[string]Flags{"FullImpl": FullImpl, "Direct": FullImpl | Direct, "SDK waits": 0} {
+		for mode, what := range map[PostMode]string{0: "lone", Burst: "burst"} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				var n atomic.Int32
+				exit := func() {
+					if n.Add(1) == 1 {
+						runtime.Goexit()
+					}
+				}
+				var c *Stream
+				if kind == 0 {
+					cb := TCPCallbacks()
+					write := cb.Write
+					cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { exit(); return write(fd, p, tmo) }
+					tr, err := New(cb, nil)
+					require.NoError(t, err)
+					c, _ = pair(t, tr, loopback())
+				} else {
+					cb := memoryCallbacks()
+					cb.Flags = kind
+					write := cb.Write
+					cb.Write = func(m *memorySocket, p []byte, tmo time.Duration) (int, error) { exit(); return write(m, p, tmo) }
+					tr, err := New(cb, nil)
+					require.NoError(t, err)
+					c, _ = pair(t, tr, MemoryAddr(""))
+				}
+				q := NewQueue(c, nil)
+				posted := make(chan struct{})
+				go func() {
+					defer close(posted)
+					_ = q.Post(context.Background(), []byte("x"), nil, mode)
+				}()
+				<-posted
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				require.ErrorIs(t, q.Flush(ctx), errExited)
+				require.ErrorIs(t, q.Post(ctx, []byte("y"), nil, 0), errExited)
+			})
+		}
+	}
+}

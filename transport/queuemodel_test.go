@@ -1,0 +1,608 @@
+//go:build unix
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A grantCarrier is a carrier that takes the bytes it is granted, and no more.
+type grantCarrier struct {
+	carrier
+	slow    bool
+	mu      sync.Mutex
+	cond    sync.Cond
+	got     []byte
+	room    int
+	portion int
+	halted  bool
+	failure error
+	calls   int
+}
+
+func newGrantCarrier(slow bool, portion int) *grantCarrier {
+	k := &grantCarrier{slow: slow, portion: portion}
+	k.cond.L = &k.mu
+	return k
+}
+
+func (k *grantCarrier) takesItsTime() bool { return k.slow }
+func (k *grantCarrier) prepare(bool) error { return nil }
+
+func (k *grantCarrier) halt(bool)   { k.set(func() { k.halted = true }) }
+func (k *grantCarrier) resume(bool) { k.set(func() { k.halted = false }) }
+
+func (k *grantCarrier) set(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
+	k.cond.Broadcast()
+}
+
+func (k *grantCarrier) write(ctx context.Context, v [][]byte) (int64, error) {
+	if len(v) == 0 || len(v[0]) == 0 {
+		panic("an empty buffer first")
+	}
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { k.set(func() {}) })()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls++
+	for {
+		switch {
+		case k.failure != nil:
+			return 0, k.failure
+		case ended(ctx) != nil:
+			return 0, ctx.Err()
+		case k.halted:
+			return 0, os.ErrDeadlineExceeded
+		}
+		if k.room > 0 {
+			break
+		}
+		if isSingle(ctx) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		k.cond.Wait()
+	}
+	left := min(k.room, k.portion)
+	var n int64
+	for _, p := range v {
+		p = p[:min(len(p), left)]
+		k.got = append(k.got, p...)
+		n += int64(len(p))
+		left -= len(p)
+	}
+	k.room -= int(n)
+	return n, nil
+}
+
+// A modelCall is one Post or WritevQueue.
+type modelCall struct {
+	id, size int
+	kind     string
+	single   bool
+	cancel   context.CancelFunc
+	epoch    int // of its acceptance; -1: not yet
+	gone     bool
+	done     chan written
+	result   *written
+}
+
+func modelMessage(id, size int) []byte {
+	b := make([]byte, 0, size)
+	b = binary.BigEndian.AppendUint32(b, uint32(id))
+	b = binary.BigEndian.AppendUint32(b, uint32(size))
+	for i := len(b); i < size; i++ {
+		b = append(b, byte(id*31+i*7+i>>8))
+	}
+	return b
+}
+
+type queueModel struct {
+	t       *rapid.T
+	slow    bool
+	limit   int
+	portion int
+	k       *grantCarrier
+	q       *Queue
+	before  []byte // of queues before, and what they handed over is in the new one's Stage
+	calls   []*modelCall
+	epoch   int
+	held    bool
+	staged  bool
+	moved   int  // calls before the last move: End has told of them
+	stood   bool // there was a Hold
+	failed  bool
+	flushes []*modelFlush
+}
+
+type modelFlush struct {
+	upTo int // calls
+	done chan error
+}
+
+func (m *queueModel) fresh() {
+	m.k = newGrantCarrier(m.slow, m.portion)
+	m.q = NewQueue(newStream(m.k, nil, connected), &QueueOptions{Limit: m.limit})
+}
+
+func (m *queueModel) posted() int64 {
+	m.q.mu.Lock()
+	defer m.q.mu.Unlock()
+	return m.q.posted
+}
+
+func (m *queueModel) eventually(what string, f func() bool) {
+	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(5 * time.Microsecond) {
+		if time.Now().After(end) {
+			m.q.mu.Lock()
+			s := fmt.Sprintf("%+v", m.q.segs)
+			for _, c := range m.calls {
+				m.t.Logf("%s %d size %d epoch %d gone %v result %v", c.kind, c.id, c.size, c.epoch, c.gone, c.result)
+			}
+			m.t.Logf("posted %d done %d", m.q.posted, m.q.done)
+			m.t.Fatalf("%s: never; writing %v parked %v held %v urgent %d queued %d segs %.300s", what, m.q.writing, m.q.parked, m.q.held != nil,
+				m.q.urgent, m.q.queued, s)
+		}
+	}
+}
+
+func (c *modelCall) returned() bool {
+	if c.result == nil {
+		select {
+		case r := <-c.done:
+			c.result = &r
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (m *queueModel) start(post bool, mode PostMode, size int, single bool, split []int) {
+	c := &modelCall{id: len(m.calls), size: size, single: single, epoch: -1, done: make(chan written, 1)}
+	c.kind = map[bool]string{true: fmt.Sprint("post", mode), false: "writev"}[post]
+	m.calls = append(m.calls, c)
+	b := modelMessage(c.id, size)
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if single {
+		ctx = NoWait()
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
+	c.cancel = cancel
+	p0 := m.posted()
+	q := m.q
+	go func() {
+		defer cancel()
+		if post {
+			at := min(split[0], size)
+			err := q.Post(ctx, b[:at], b[at:], mode)
+			clear(b)
+			n := int64(size)
+			if err != nil {
+				n = 0
+			}
+			c.done <- written{n, err}
+			return
+		}
+		var v [][]byte
+		rest := b
+		for _, at := range split {
+			at = min(at, len(rest))
+			v = append(v, rest[:at:at])
+			rest = rest[at:]
+		}
+		n, err := q.WritevQueue(ctx, append(v, rest)...)
+		clear(b)
+		c.done <- written{n, err}
+	}()
+	m.epoch++
+	if m.held {
+		return
+	}
+	m.eventually("accepted or returned", func() bool {
+		r := c.returned()
+		if m.posted() == p0+int64(size) {
+			c.epoch = m.epoch
+			return true
+		}
+		return r
+	})
+	if post && mode&Urgent != 0 && m.held == false {
+		m.eventually("Urgent returns", c.returned)
+	}
+	if single {
+		m.eventually("NoWait returns", c.returned)
+	}
+}
+
+func (m *queueModel) open() (open []*modelCall) {
+	for _, c := range m.calls {
+		if !c.returned() {
+			open = append(open, c)
+		}
+	}
+	return open
+}
+
+// unhold ends a Hold or a Stage, and waits for those that were kept out.
+func (m *queueModel) unhold() {
+	m.held, m.staged = false, false
+	m.epoch++
+	p0 := m.posted()
+	var in []*modelCall
+	for _, c := range m.calls {
+		if c.epoch < 0 && !c.returned() {
+			in = append(in, c)
+		}
+	}
+	m.q.Unhold()
+	m.eventually("those kept out are in", func() bool {
+		// each is accepted, or refused at once
+		var least, most int64
+		for _, c := range in {
+			if !c.returned() {
+				least += int64(c.size)
+			} else if c.result.err != nil {
+				most += int64(c.size)
+				continue
+			} else {
+				least += int64(c.size)
+			}
+		}
+		p := m.posted() - p0
+		return p >= least && p <= least+most
+	})
+	for _, c := range in {
+		c.epoch = m.epoch
+	}
+}
+
+func (m *queueModel) output() []byte {
+	m.k.mu.Lock()
+	defer m.k.mu.Unlock()
+	return append(slices.Clone(m.before), m.k.got...)
+}
+
+// parse checks that whole messages are there, in order, and which; rest is what is not whole.
+func (m *queueModel) parse(out []byte) (ids []int, rest []byte) {
+	last := -1
+	for len(out) >= 8 {
+		id, size := int(binary.BigEndian.Uint32(out)), int(binary.BigEndian.Uint32(out[4:]))
+		if id >= len(m.calls) || m.calls[id].size != size {
+			m.t.Fatalf("no header of a message: id %d size %d", id, size)
+		}
+		if len(out) < size {
+			break
+		}
+		if !bytes.Equal(out[:size], modelMessage(id, size)) {
+			m.t.Fatalf("message %d is not whole", id)
+		}
+		if e := m.calls[id].epoch; e < last || e < 0 {
+			m.t.Fatalf("message %d of epoch %d came behind one of %d", id, e, last)
+		} else {
+			last = e
+		}
+		ids = append(ids, id)
+		out = out[size:]
+	}
+	return ids, out
+}
+
+func (m *queueModel) check() {
+	for _, c := range m.calls {
+		if !c.returned() {
+			continue
+		}
+		r := c.result
+		switch {
+		case r.n == int64(c.size): // it goes out, or has
+		case r.n != 0 && !m.failed || r.err == nil:
+			m.t.Fatalf("%s %d of %d bytes: %d, %v", c.kind, c.id, c.size, r.n, r.err)
+		}
+		if c.kind != "writev" && r.err == nil || c.kind == "writev" && r.n == int64(c.size) {
+			continue
+		}
+		e := r.err
+		if !m.failed && !errors.Is(e, context.Canceled) && !isTimeout(e) && !errors.Is(e, ErrQueueFull) && !errors.Is(e, errMoved) {
+			m.t.Fatalf("%s %d: %v", c.kind, c.id, e)
+		}
+		if isTimeout(e) && !m.failed && !c.single && (c.kind != "writev" || !errors.Is(e, ErrPaused) || !m.stood) ||
+			errors.Is(e, ErrQueueFull) && c.kind != "post2" && c.kind != "post3" {
+			m.t.Fatalf("%s %d: %v", c.kind, c.id, e)
+		}
+		if errors.Is(e, context.Canceled) && !c.gone {
+			m.t.Fatalf("%s %d: not cancelled, %v", c.kind, c.id, e)
+		}
+	}
+	m.q.mu.Lock()
+	sum := 0
+	for _, s := range m.q.spares {
+		sum += cap(s.buf)
+		if cap(s.buf) > combineFull || cap(s.buf) == 0 || len(s.buf) != 0 || len(s.parts) != 0 || s.withdrawn != 0 || s.urgent != 0 {
+			m.t.Fatalf("spare %+v", s)
+		}
+	}
+	if sum != m.q.spared || sum > m.q.limit {
+		m.t.Fatalf("spares of %d, counted %d", sum, m.q.spared)
+	}
+	given, stale, urgent, waits, withdrawn := 0, 0, 0, 0, int64(0)
+	for _, s := range m.q.segs {
+		if s.claim != nil {
+			if s.claim.withdrawn {
+				given++
+			}
+			if len(s.buf) > 0 {
+				m.t.Fatalf("bytes in a claim")
+			}
+		}
+		end := 0
+		for _, p := range s.parts {
+			if p.end-p.d.size < end && p.end-p.d.size >= 0 || p.end > len(s.buf) || p.end < end {
+				m.t.Fatalf("parts overlap")
+			}
+			end = p.end
+			if p.d.withdrawn {
+				stale += p.d.size
+			}
+		}
+		urgent += s.urgent
+		waits += len(s.buf)
+		withdrawn += s.withdrawn
+	}
+	if given != m.q.given {
+		m.t.Fatalf("%d places given up, %d counted", given, m.q.given)
+	}
+	if stale != m.q.stale {
+		m.t.Fatalf("%d stale, %d counted", stale, m.q.stale)
+	}
+	if !m.failed && (m.q.queued < 0 || m.q.urgent < urgent || m.q.done > m.q.posted) {
+		m.t.Fatalf("queued %d urgent %d of %d done %d of %d", m.q.queued, urgent, m.q.urgent, m.q.done, m.q.posted)
+	}
+	m.q.mu.Unlock()
+	out := m.output()
+	ids, _ := m.parse(out)
+	for _, id := range ids {
+		if c := m.calls[id]; c.returned() && c.result.n == 0 {
+			m.t.Fatalf("%s %d went out: %v", c.kind, id, c.result.err)
+		}
+	}
+	m.flushes = slices.DeleteFunc(m.flushes, func(f *modelFlush) bool {
+		select {
+		case err := <-f.done:
+			if err != nil {
+				if !m.failed && !errors.Is(err, errMoved) {
+					m.t.Fatalf("flush: %v", err)
+				}
+				return true
+			}
+			ids, _ := m.parse(m.output())
+			for _, c := range m.calls[:f.upTo] {
+				if c.epoch >= 0 && c.returned() && c.result.n == int64(c.size) && !slices.Contains(ids, c.id) {
+					m.t.Fatalf("flushed, but %s %d is not out", c.kind, c.id)
+				}
+			}
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+var errMoved = errors.New("moved")
+
+// What goes out is whole messages, in the order of their acceptance, exactly those that their callers have been told of; whatever is
+// held, withdrawn, moved and cut off meanwhile.
+func TestQueueModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &queueModel{t: t,
+			slow:    rapid.Bool().Draw(t, "slow"),
+			limit:   rapid.SampledFrom([]int{1, 1000, 200_000, 1 << 20}).Draw(t, "limit"),
+			portion: rapid.SampledFrom([]int{7, 5000, 1 << 20}).Draw(t, "portion"),
+		}
+		m.fresh()
+		sizes := rapid.OneOf(rapid.IntRange(8, 40), rapid.IntRange(200, 5000), rapid.IntRange(60_000, 90_000),
+			rapid.IntRange(combineMax-3, combineMax+3), rapid.SampledFrom([]int{joinMax, joinMax + 1, 3*combineFull + 5}))
+		if m.portion == 7 {
+			sizes = rapid.OneOf(rapid.IntRange(8, 40), rapid.IntRange(combineMax-3, combineMax+3))
+		}
+		limit, stop := context.WithTimeout(context.Background(), 30*time.Second)
+		defer stop()
+		t.Repeat(map[string]func(*rapid.T){
+			"post": func(t *rapid.T) {
+				if len(m.calls) > 60 || m.failed {
+					t.Skip()
+				}
+				m.start(true, rapid.SampledFrom([]PostMode{0, 0, Burst, Urgent, Urgent | Burst}).Draw(t, "mode"), sizes.Draw(t, "size"),
+					!m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0, []int{rapid.SampledFrom([]int{0, 5, 8, 1 << 30}).Draw(t, "head")})
+			},
+			"writev": func(t *rapid.T) {
+				if len(m.calls) > 60 || m.failed {
+					t.Skip()
+				}
+				m.start(false, 0, sizes.Draw(t, "size"), !m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0,
+					rapid.SliceOfN(rapid.IntRange(0, 70_000), 0, 20).Draw(t, "split"))
+			},
+			"cancel": func(t *rapid.T) {
+				open := m.open()
+				if len(open) == 0 {
+					t.Skip()
+				}
+				c := rapid.SampledFrom(open).Draw(t, "call")
+				if c.single {
+					t.Skip()
+				}
+				c.gone = true
+				c.cancel()
+				m.eventually("a cancelled call returns", c.returned)
+			},
+			"cancel many": func(t *rapid.T) {
+				for _, c := range m.open() {
+					if !c.single && rapid.Bool().Draw(t, "too") {
+						c.gone = true
+						c.cancel()
+						m.eventually("a cancelled call returns", c.returned)
+					}
+				}
+			},
+			"grant": func(t *rapid.T) {
+				n := rapid.OneOf(rapid.IntRange(1, 50), rapid.IntRange(1, 300_000)).Draw(t, "bytes")
+				if m.portion == 7 {
+					n = min(n, 5000)
+				}
+				m.k.set(func() { m.k.room += n })
+				if rapid.Bool().Draw(t, "wait") && !m.held && !m.staged && !m.failed {
+					m.eventually("taken", func() bool {
+						m.k.mu.Lock()
+						room := m.k.room
+						m.k.mu.Unlock()
+						b, _ := m.q.Buffered()
+						return room == 0 || b == 0
+					})
+				}
+			},
+			"hold": func(t *rapid.T) {
+				if m.held || m.failed {
+					t.Skip()
+				}
+				if m.staged {
+					t.Skip()
+				}
+				m.stood = true
+				if err := m.q.Hold(limit); err != nil {
+					t.Fatalf("hold: %v", err)
+				}
+				m.held = true
+			},
+			"hold given up": func(t *rapid.T) {
+				if m.held || m.failed || m.staged {
+					t.Skip()
+				}
+				m.stood = true
+				ctx, cancel := context.WithCancel(limit)
+				time.AfterFunc(time.Duration(rapid.IntRange(0, 20).Draw(t, "us"))*time.Microsecond, cancel)
+				if m.q.Hold(ctx) == nil {
+					m.q.Unhold()
+				}
+				cancel()
+			},
+			"unhold": func(t *rapid.T) {
+				if !m.held && !m.staged {
+					t.Skip()
+				}
+				m.unhold()
+			},
+			"move": func(t *rapid.T) {
+				if !m.held {
+					t.Skip()
+				}
+				held := m.q.Held()
+				m.q.End(errMoved)
+				for _, c := range m.calls {
+					m.eventually("End reaches all", c.returned)
+				}
+				m.before, m.moved = m.output(), len(m.calls)
+				m.fresh()
+				m.held, m.staged = false, true
+				if err := m.q.Stage(limit, held); err != nil {
+					t.Fatalf("stage: %v", err)
+				}
+			},
+			"flush": func(t *rapid.T) {
+				if len(m.flushes) > 5 {
+					t.Skip()
+				}
+				f := &modelFlush{upTo: len(m.calls), done: make(chan error, 1)}
+				q := m.q
+				for _, c := range m.calls {
+					if c.epoch < 0 && !c.returned() {
+						t.Skip() // kept out
+					}
+				}
+				go func() { f.done <- q.Flush(limit) }()
+				m.flushes = append(m.flushes, f)
+			},
+			"trim": func(*rapid.T) { m.q.Trim() },
+			"fail": func(t *rapid.T) {
+				if rapid.IntRange(0, 15).Draw(t, "really") > 0 || m.failed || m.held || m.staged {
+					t.Skip()
+				}
+				m.failed = true
+				m.k.set(func() { m.k.failure = errFull })
+			},
+			"": func(*rapid.T) { m.check() },
+		})
+		// The end: all of it goes out.
+		if m.held || m.staged {
+			m.unhold()
+		}
+		m.k.set(func() { m.k.room = 1 << 40 })
+		if m.failed { // something has to meet the failure
+			_ = m.q.Post(limit, []byte("x"), nil, 0)
+		}
+		for _, c := range m.calls {
+			m.eventually(fmt.Sprintf("%s %d returns at last", c.kind, c.id), c.returned)
+		}
+		if !m.failed {
+			if err := m.q.Flush(limit); err != nil {
+				t.Fatalf("flush at last: %v", err)
+			}
+			m.eventually("nobody writes", func() bool { m.q.mu.Lock(); defer m.q.mu.Unlock(); return !m.q.writing })
+		} else {
+			m.eventually("it has failed", func() bool { m.q.mu.Lock(); defer m.q.mu.Unlock(); return m.q.err != nil })
+		}
+		m.check()
+		ids, rest := m.parse(m.output())
+		if m.failed {
+			// What is out is a prefix; each WritevQueue hears how much of its own is out.
+			for _, c := range m.calls[m.moved:] {
+				out := int64(0)
+				switch {
+				case slices.Contains(ids, c.id):
+					out = int64(c.size)
+				case len(rest) >= 8 && int(binary.BigEndian.Uint32(rest)) == c.id:
+					out = int64(len(rest))
+				}
+				if c.kind == "writev" && c.result.err == nil && out != int64(c.size) {
+					t.Fatalf("writev %d: %d out of %d, and success", c.id, out, c.size)
+				}
+				if c.kind == "writev" && errors.Is(c.result.err, errFull) && c.result.n != out && len(rest) >= 8 {
+					t.Fatalf("writev %d: %d out of %d, and %v", c.id, out, c.size, *c.result)
+				}
+			}
+			return
+		}
+		if len(rest) > 0 {
+			t.Fatalf("%d bytes of no message", len(rest))
+		}
+		var want []int
+		for _, c := range m.calls {
+			if c.result.n == int64(c.size) {
+				want = append(want, c.id)
+			}
+		}
+		slices.Sort(ids)
+		if !slices.Equal(ids, want) {
+			t.Fatalf("out %v, told %v", ids, want)
+		}
+		m.q.mu.Lock()
+		defer m.q.mu.Unlock()
+		if q := m.q; q.queued != 0 || q.urgent != 0 || q.stale != 0 || q.given != 0 || q.done != q.posted || len(q.segs) != 0 {
+			t.Fatalf("left: queued %d urgent %d stale %d given %d done %d of %d", q.queued, q.urgent, q.stale, q.given, q.done, q.posted)
+		}
+	})
+}
