@@ -24,6 +24,25 @@ func setUpCloses(n *Node) {
 		}
 		return ei.Atom("ok"), err
 	})
+	n.Expose("w", "closer", func(context.Context, []ei.Term) (any, error) { // a Handler that closes what its messages come over
+		b, err := n.Handle("", func(_ *Mailbox, m *Message) { _ = m.Conn().Close() }, nil)
+		if err != nil {
+			return nil, err
+		}
+		return b.Pid(), nil
+	})
+	n.Expose("w", "behind", func(context.Context, []ei.Term) (any, error) { // says which node it takes its callers to be behind
+		b, err := n.Serve("", Server{Call: func(ctx context.Context, _ *Call) (any, error) {
+			if c := ConnOf(ctx); c != nil {
+				return ei.Atom(c.Name()), nil
+			}
+			return ei.Atom("none"), nil
+		}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return b.Pid(), nil
+	})
 	n.Expose("w", "end", func(context.Context, []ei.Term) (any, error) {
 		go n.Close()
 		return ei.Atom("ok"), nil
@@ -64,4 +83,36 @@ func TestShadowsOfNodeThatCloses(t *testing.T) {
 	reason(t, b, dist.OpExit)
 	w.worker(x)
 	require.NoError(t, c.Err())
+}
+
+// A Handler that closes the way that a message came over, from a peer of another worker, closes the peer's connection.
+func TestHandlerClosesShadow(t *testing.T) {
+	w, x, y, b := shadowed(t)
+	for range 5 {
+		joe, closer := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(y, "closer").(ei.Pid)
+		require.NoError(t, b.Link(patience(t), joe))
+		_, err := x.Call(patience(t), joe, ei.Atom("pid")) // joe has heard of the link
+		require.NoError(t, err)
+		c := x.Conn(frontName)
+		require.NoError(t, b.Send(patience(t), closer, ei.Atom("close")))
+		_, why := reason(t, b, dist.OpExit)
+		require.Equal(t, noconnection, why)
+		<-c.Done()
+		w.worker(x)
+	}
+}
+
+// A caller in another worker is on this node, as one in the same worker is.
+func TestConnOfCallerInAnotherWorker(t *testing.T) {
+	w, x, y, _ := shadowed(t)
+	behind := w.rpc(y, "behind").(ei.Pid)
+	for _, from := range []*Node{y, x} {
+		there := w.rpc(from, "start", ei.Atom("")).(ei.Pid)
+		v, err := from.Call(patience(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("none"), v)
+	}
+	v, err := x.Call(patience(t), behind, ei.Atom("who"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom(x.Name()), v)
 }

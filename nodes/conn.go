@@ -119,16 +119,21 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen, and until processes here have heard of its end, but for Handlers, and for whom those tell that end with it. It is
+// connection is frozen (if it goes on in another process then, Close is ErrMoved), and until processes here have heard of its end, but for Handlers, and for whom those tell that end with it. It is
 // ei_close_connection.
 func (c *Conn) Close() error {
+	was := c.Err()
 	if c.n.handles.Load() {
 		c.fail(ErrClosed)
 	} else if c.mark(ErrClosed, nil) { // no function of the program's runs: without a goroutine no thread is woken
 		c.end()
 	}
 	<-c.left
-	return wrap("close connection to", c.peer.Name, c.s.Close())
+	err := c.s.Close()
+	if was == nil && c.Err() == ErrMoved {
+		err = ErrMoved
+	}
+	return wrap("close connection to", c.peer.Name, err)
 }
 
 // fail ends the connection for a reason. It does not wait.

@@ -36,7 +36,8 @@ var (
 	ErrNoProc = errors.New("no such process")
 	// ErrNoConnection: the connection to the peer's node was lost.
 	ErrNoConnection = errors.New("no connection to the node")
-	// ErrEndsUnread: the peer has read nothing for two seconds, and leaves no room for what it is to hear of processes that have ended.
+	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for what it is to hear of processes that
+	// have ended.
 	ErrEndsUnread = errors.New("the peer does not read what it is to hear of processes that have ended: 64 MiB of that wait for it")
 	// ErrTooManyUnread: messages that nobody receives have piled up beside a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")

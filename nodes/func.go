@@ -64,7 +64,7 @@ type connKey struct{}
 // ConnOf is the connection that the caller of a Func, or of a Server's handler, is behind; nil for a caller on this node.
 func ConnOf(ctx context.Context) *Conn {
 	c, _ := ctx.Value(connKey{}).(*Conn)
-	return c
+	return c.toOthers()
 }
 
 // apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.

@@ -119,7 +119,7 @@ func (b *Mailbox) exitBy(c *Conn, reason ei.Term) {
 }
 
 // Conn is the connection that the message came over; nil for one of this node.
-func (m *Message) Conn() *Conn { return m.conn }
+func (m *Message) Conn() *Conn { return m.conn.toOthers() }
 
 // CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request
 // is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.

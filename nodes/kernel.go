@@ -11,8 +11,9 @@ import (
 // that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
 
 func (n *Node) serveKernel() error {
+	o := &MailboxOptions{TrapExit: true} // they outlive whoever links them, as OTP's do
 	kernel := Server{Call: netKernelCall, prompt: true}
-	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, nil); err != nil {
+	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
 		return err
 	}
 	// A function for each message: none waits for another one, and the reader of the connection for none.
@@ -26,7 +27,7 @@ func (n *Node) serveKernel() error {
 		case !n.work(m.conn, cost(m), func(ctx context.Context) { rex.handle(ctx, n, b, m) }):
 			b.refuse(m)
 		}
-	}, nil)
+	}, o)
 	return err
 }
 
@@ -134,6 +135,9 @@ func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
 
 // rexMessage reads {Pid, Request}, which has come from another node.
 func (n *Node) rexMessage(m *Message) (from ei.Pid, request ei.Term, ok bool) {
+	if m.Payload == nil {
+		return from, nil, false
+	}
 	t, err := m.Term()
 	if err != nil {
 		n.undecodable(m.conn, "message to rex", err)

@@ -157,7 +157,8 @@ type partings struct {
 }
 
 // So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
-// there is no room for more the process that ends waits for it, as long as something goes out to the peer within freezeBudget.
+// there is no room for more the process that ends waits for it, as long as something goes out to the peer within Config.TickInterval: what
+// has gone out is counted by whole writes, and a slow line takes seconds for one.
 const (
 	maxPartings = DefaultMailboxLimit
 	signalCost  = 512
@@ -207,7 +208,8 @@ func (c *Conn) queueParting(w *parting) {
 // partingRoom waits for room for so many bytes more, and while the connection stands still. If there is, partings.mu is held.
 func (c *Conn) partingRoom(bytes int) bool {
 	p := &c.partings
-	late := time.NewTimer(freezeBudget)
+	patience := c.n.cfg.TickInterval
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	_, before := c.q.Buffered()
 	for {
@@ -216,7 +218,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 		case p.still:
 			p.mu.Unlock()
 			_ = c.frozen.pass(context.Background())
-			late.Reset(freezeBudget)
+			late.Reset(patience)
 			continue
 		case p.takes(bytes):
 			return true
@@ -231,7 +233,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 				return false
 			}
 			before = sent // the peer reads
-			late.Reset(freezeBudget)
+			late.Reset(patience)
 		}
 	}
 }

@@ -261,7 +261,7 @@ func TestFullPartingsKeepNobody(t *testing.T) {
 		third := box(t, n)
 		require.True(t, third.watched(monitorRef(deaf, 101), watcher{pid: deaf.self}))
 		third.Exit(ei.Atom("x"))
-		require.Equal(t, freezeBudget, time.Since(began), "who ends a process himself waits for room")
+		require.Equal(t, n.cfg.TickInterval, time.Since(began), "who ends a process himself waits for room")
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
 	})
 }

@@ -45,6 +45,14 @@ func (c *Conn) kind() connKind {
 	return direct
 }
 
+// toOthers is the connection, or nil where it is one of this node's own, to another worker.
+func (c *Conn) toOthers() *Conn {
+	if c == nil || c.kind() == sibling {
+		return nil
+	}
+	return c
+}
+
 // divert passes a message on that is for a process of another worker; false if it is for this one.
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
@@ -301,16 +309,32 @@ func (p *part) addShadow(w word) {
 // end first takes its worker for dead, and tells the peer so.
 func (c *Conn) closeTrunk() {
 	c.n.part.line.say(word{Topic: sayDrop, Name: c.peer.Name})
-	if c.rd.handling.Load() { // the reader waits for this
-		return
+	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
+	defer cancel()
+	for {
+		if c.rd.handling.Load() && c.dropRest(ctx) {
+			return
+		}
+		select {
+		case c.rd.busy <- struct{}{}:
+			<-c.rd.busy
+			return
+		case <-c.rd.entered:
+		case <-ctx.Done():
+			return
+		}
 	}
-	t := time.NewTimer(branchTime / 4)
-	defer t.Stop()
-	select {
-	case c.rd.busy <- struct{}{}:
-		<-c.rd.busy
-	case <-c.rd.entered:
-	case <-t.C:
+}
+
+// dropRest reads in place of a reader that is in a Handler, which may be waiting for the end of the connection, and gives what comes to
+// nobody. It is false when the reader reads again.
+func (c *Conn) dropRest(ctx context.Context) bool {
+	r := reader{max: c.rd.max, m: new(Message)}
+	for {
+		r.part = frameStart
+		if _, err := c.s.ReadPDU(ctx, r.nextVector); err != nil {
+			return !errors.Is(err, transport.ErrBusy)
+		}
 	}
 }
 
