@@ -21,6 +21,27 @@ type Atom string
 // List of its bytes; a Go string that is meant as text is better sent as a Binary. See erl_ext_dist, STRING_EXT.
 type String string
 
+// List is the list of its bytes.
+func (s String) List() List {
+	l := make(List, len(s))
+	for i := range len(s) {
+		l[i] = Int(s[i])
+	}
+	return l
+}
+
+// Elements gives the elements of a proper list in either of its forms, List and String, as it may have come from a runtime system, which
+// chooses by what is in it; false if t is no such list.
+func Elements(t Term) (List, bool) {
+	switch t := t.(type) {
+	case List:
+		return t, true
+	case String:
+		return t.List(), true
+	}
+	return nil, false
+}
+
 // Binary is a binary. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
 

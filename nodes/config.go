@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -63,6 +64,7 @@ type Config struct {
 	// the other.
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
+	// Other nodes look for it at the address of its name's host: it has to be one of those that the node listens on.
 	Listen transport.Addr
 	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster
 	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over listens
@@ -149,12 +151,18 @@ func (cfg Config) complete() (Config, error) {
 		cfg.Cookie = cookie
 	}
 	cfg.Cookies = maps.Clone(cfg.Cookies)
+	if strings.ContainsAny(cfg.Cookie, "\r\n") {
+		return cfg, fmt.Errorf("Config.Cookie %w", errLineBreak)
+	}
 	for name, cookie := range cfg.Cookies {
 		if err := dist.CheckName(name); err != nil {
 			return cfg, fmt.Errorf("Config.Cookies: %w", err)
 		}
 		if cookie == "" {
 			return cfg, fmt.Errorf("Config.Cookies has no cookie for %s", name)
+		}
+		if strings.ContainsAny(cookie, "\r\n") {
+			return cfg, fmt.Errorf("Config.Cookies: that of %s %w", name, errLineBreak)
 		}
 	}
 	if cfg.Transport == nil {
@@ -208,6 +216,9 @@ func (cfg Config) complete() (Config, error) {
 	}
 	return cfg, nil
 }
+
+// errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.
+var errLineBreak = errors.New("has a line break, which is no part of what a cookie file says: trim it")
 
 // readCookie reads the cookie file as erl and the C library do: up to the end of its first line.
 func readCookie() (string, error) {

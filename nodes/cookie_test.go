@@ -43,6 +43,10 @@ func TestCookies(t *testing.T) {
 func TestBadCookies(t *testing.T) {
 	_, err := New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": ""}})
 	require.ErrorContains(t, err, "Config.Cookies has no cookie for b@test")
+	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": "d\n"}})
+	require.ErrorContains(t, err, "Config.Cookies: that of b@test has a line break")
+	_, err = New(Config{Name: "a@test", Cookie: "c\r\n"})
+	require.ErrorContains(t, err, "Config.Cookie has a line break")
 	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b": "c"}})
 	require.ErrorIs(t, err, dist.ErrInvalidName)
 }

@@ -12,7 +12,8 @@ import (
 // A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
 // becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. A panic is one of class error with reason
 // {go_panic, Text}; runtime.Goexit is the end of the process that runs the function, with reason killed. ctx ends with the node;
-// ConnOf(ctx) is the caller's connection.
+// ConnOf(ctx) is the caller's connection. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String:
+// ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.

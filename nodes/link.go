@@ -17,7 +17,8 @@ type link struct {
 }
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice is once. A process that does
-// not exist sends an exit signal with reason noproc. It is erlang:link/1.
+// not exist sends an exit signal with reason noproc; a node that cannot be connected to is an error, ErrNoConnection, and sends none. Else
+// it is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil

@@ -22,12 +22,14 @@ type target struct {
 }
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
-// message with the returned reference in Ref and the reason in Reason. It is erlang:monitor/2.
+// message with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and
+// no message comes. Else it is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
-// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName.
+// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName. What is said there of a node
+// that cannot be connected to holds here.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }
@@ -114,8 +116,9 @@ func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
-// answered once. A node that is not connected is connected to; the mailbox's own never goes down. It waits while the node, or the
-// connection to the other one, is frozen. It is erlang:monitor_node/2 with true.
+// answered once. A node that is not connected is connected to; one that cannot be is an error, ErrNoConnection, and no nodedown comes. The
+// mailbox's own never goes down. It waits while the node, or the connection to the other one, is frozen. It is erlang:monitor_node/2 with
+// true.
 func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if err := b.Err(); err != nil {
 		return wrap("monitor node", node, err)

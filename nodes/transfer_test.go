@@ -634,6 +634,27 @@ func TestFreezeThaw(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+// Who closes a connection while it is frozen hears that it has gone on elsewhere; who closes it afterwards has nothing to hear.
+func TestCloseOfConnThatMoves(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ca, cb := w.pair()
+	f, err := ca.Freeze(w.ctx())
+	require.NoError(t, err)
+	closed := async(func() (any, error) { return nil, ca.Close() })
+	require.Eventually(t, func() bool { // it waits
+		ca.mu.Lock()
+		defer ca.mu.Unlock()
+		return ca.ailment != nil
+	}, tooLong, tick)
+	fd, err := duplicate(f.Descriptor())
+	require.NoError(t, err)
+	defer closeDescriptor(fd)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, arrives(t, closed, "the end of Close").err, ErrMoved)
+	require.NoError(t, ca.Close())
+	require.NoError(t, cb.Err())
+}
+
 // A peer that has lost its connection to one process, and has another one with the process that accepts, has the later of the two, whichever
 // comes first to where both are to go on.
 func TestAdoptAfterReconnect(t *testing.T) {

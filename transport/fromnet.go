@@ -14,6 +14,10 @@ import (
 
 // Net is a listener and dialer pair in the manner of package net. Dial's context carries the deadline of the connection attempt and is
 // cancelled when the attempt is.
+//
+// Of the connections it wants what net.Conn promises. A deadline that is set while a call waits ends that call. A Read or Write that fails
+// gives the number of bytes that the other end has sent, or will receive: a conn that frames or encrypts what it is given must not count a
+// part of a frame, and goes on behind it with the next Write, unless it fails from then on. CloseWrite is used where there is one.
 type Net struct {
 	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect

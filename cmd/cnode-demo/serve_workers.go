@@ -32,6 +32,8 @@ func (w *workers) check(o *options) error {
 		return usagef("--workers %d: want 0 to 1024", w.number)
 	case w.dispatch != "name" && w.dispatch != "least":
 		return usagef("--dispatch %q: want name or least", w.dispatch)
+	case w.number == 0 && w.dispatch != "name":
+		return usagef("--dispatch is for --workers")
 	case w.number > 0 && (o.virtual.trace != "" || o.virtual.fault != ""):
 		return usagef("--trace and --fault are for one process, without --workers")
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -19,7 +20,7 @@ import (
 func main() {
 	count := 0
 	n, err := nodes.New(nodes.Config{
-		Name: "go@127.0.0.1", Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true},
+		Name: "go@127.0.0.1", Cookie: "secret", Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(),
 		Setup: func(n *nodes.Node) error {
 			n.Expose("go", "upper", func(_ context.Context, args []ei.Term) (any, error) {
 				return bytes.ToUpper(args[0].(ei.Binary)), nil // a panic is an exception of the caller's
