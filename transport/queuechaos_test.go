@@ -121,7 +121,7 @@ func TestQueueChaos(t *testing.T) {
 		wg.Wait()
 		close(stop)
 		helpers.Wait()
-		k.set(func() { k.room = 1 << 40 })
+		k.set(func() { k.room = 1 << 30 })
 		require.NoError(t, q.Flush(soon(t)))
 		require.Empty(t, faults)
 		got := make([][]uint32, writers)

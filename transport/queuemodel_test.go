@@ -550,7 +550,7 @@ func TestQueueModel(t *testing.T) {
 		if m.held || m.staged {
 			m.unhold()
 		}
-		m.k.set(func() { m.k.room = 1 << 40 })
+		m.k.set(func() { m.k.room = 1 << 30 })
 		if m.failed { // something has to meet the failure
 			_ = m.q.Post(limit, []byte("x"), nil, 0)
 		}
