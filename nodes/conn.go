@@ -119,8 +119,8 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen (if it goes on in another process then, Close is ErrMoved), and until processes here have heard of its end, but for Handlers, and for whom those tell that end with it. It is
-// ei_close_connection.
+// connection is frozen (if that goes on in another process then, Close is ErrMoved), and until processes here have heard of its end, but
+// for Handlers, and for whom those tell that end with it. It is ei_close_connection.
 func (c *Conn) Close() error {
 	was := c.Err()
 	if c.n.handles.Load() {

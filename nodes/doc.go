@@ -64,8 +64,8 @@
 // not read: what answers it at once, four times Config.QueueLimit and a megabyte at least; what tells it of processes that have ended, 64 MiB,
 // where each signal counts 512 bytes and its reason, and the signals of one process may exceed it when there are no others. More ends the
 // connection (transport.ErrQueueFull at once; ErrEndsUnread when the peer has read next to nothing for a Config.TickInterval in which the
-// process that ends waits for room). A malformed frame or control message ends its connection, an unknown control message is skipped, a term that cannot be
-// decoded is an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a connection.
+// process that ends waits for room). A malformed frame or control message ends its connection, an unknown control message is skipped, a term
+// that cannot be decoded is an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a connection.
 //
 // # Counterparts in C
 //

@@ -28,8 +28,8 @@ func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
-// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName. What is said there of a node
-// that cannot be connected to holds here.
+// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName. A node that cannot be
+// connected to is an error here, too.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }

@@ -40,8 +40,8 @@ func (c *Conn) nodeType() NodeTypes {
 
 // MonitorNodes has the mailbox told of every node of these types that comes up or goes down, until it is called with others, or 0: by the
 // messages {nodeup, Node, [{node_type, visible | hidden}]} and {nodedown, …} alike, as many as there are, whatever the mailbox's limit. up
-// lists the nodes that are connected already: of these the next message is the nodedown, but where their nodeup is unread still, of an earlier
-// call. A nodeup comes before all that the node sends, its nodedown after all of it.
+// lists the nodes that are connected already: of these the next message is the nodedown, but where their nodeup, of an earlier call, is
+// unread still. A nodeup comes before all that the node sends, its nodedown after all of it.
 //
 // A node that moves to another process goes on telling there, and a connection that moves alone does not go down where it was. In a node
 // with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It waits while the node
