@@ -268,15 +268,19 @@ func (k *sink) write(ctx context.Context, v [][]byte) (int64, error) {
 	if left == 0 {
 		return 0, errFull
 	}
-	var n int64
+	before := len(k.got)
+	k.got = appendFirst(k.got, v, left)
+	k.room -= len(k.got) - before
+	return int64(len(k.got) - before), nil
+}
+
+// appendFirst appends the first bytes of v, limit at the most.
+func appendFirst(b []byte, v [][]byte, limit int) []byte {
 	for _, p := range v {
-		p = p[:min(len(p), left)]
-		k.got = append(k.got, p...)
-		n += int64(len(p))
-		left -= len(p)
+		p = p[:min(len(p), limit)]
+		b, limit = append(b, p...), limit-len(p)
 	}
-	k.room -= int(n)
-	return n, nil
+	return b
 }
 
 // When the stream fails, each call hears what became of its own bytes.
@@ -341,16 +345,8 @@ func TestQueueInterleavings(t *testing.T) {
 					if o.cancel > 0 {
 						ctx, cancel = context.WithTimeout(ctx, o.cancel)
 					}
-					n, err := int64(len(m)), error(nil)
-					if o.post {
-						if err = q.Post(ctx, m[:5], m[5:], o.mode); err != nil {
-							n = 0
-						}
-					} else {
-						n, err = q.WritevQueue(ctx, m[:5], m[5:])
-					}
+					n, err := sendsEither(ctx, q, m, o.post, o.mode)
 					cancel()
-					clear(m) // ours again
 					switch {
 					case err != nil && !errors.Is(err, context.DeadlineExceeded):
 						faults <- err.Error()
@@ -568,4 +564,16 @@ func TestFlushHearsOfFailure(t *testing.T) {
 	close(k.gate)
 	require.NoError(t, returns(t, first).err)
 	require.ErrorIs(t, returns(t, flushed), errFull)
+}
+
+// sendsEither posts m, or writes it, and gives how much of it is the queue's then, as its caller is told. m is used again.
+func sendsEither(ctx context.Context, q *Queue, m []byte, post bool, mode PostMode) (n int64, err error) {
+	defer clear(m)
+	if !post {
+		return q.WritevQueue(ctx, m[:5], m[5:])
+	}
+	if err := q.Post(ctx, m[:5], m[5:], mode); err != nil {
+		return 0, err
+	}
+	return int64(len(m)), nil
 }

@@ -97,16 +97,8 @@ func TestQueueChaos(t *testing.T) {
 					mu.RLock()
 					q := q
 					mu.RUnlock()
-					n, err := int64(len(m)), error(nil)
-					if rand.IntN(2) == 0 {
-						if err = q.Post(ctx, m[:7], m[7:], PostMode(rand.IntN(4))); err != nil {
-							n = 0
-						}
-					} else {
-						n, err = q.WritevQueue(ctx, m[:5], m[5:])
-					}
+					n, err := sendsEither(ctx, q, m, rand.IntN(2) == 0, PostMode(rand.IntN(4)))
 					cancel()
-					clear(m)
 					switch {
 					case err != nil && !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err) && !errors.Is(err, errMoved) && !errors.Is(err, ErrQueueFull):
 						faults <- err.Error()

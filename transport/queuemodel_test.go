@@ -78,15 +78,10 @@ func (k *grantCarrier) write(ctx context.Context, v [][]byte) (int64, error) {
 		k.cond.Wait()
 	}
 	left := min(k.room, k.portion)
-	var n int64
-	for _, p := range v {
-		p = p[:min(len(p), left)]
-		k.got = append(k.got, p...)
-		n += int64(len(p))
-		left -= len(p)
-	}
-	k.room -= int(n)
-	return n, nil
+	before := len(k.got)
+	k.got = appendFirst(k.got, v, left)
+	k.room -= len(k.got) - before
+	return int64(len(k.got) - before), nil
 }
 
 // A modelCall is one Post or WritevQueue.
@@ -425,14 +420,14 @@ func TestQueueModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"post": func(t *rapid.T) {
 				if len(m.calls) > 60 || m.failed {
-					t.Skip()
+					t.Skip("enough calls, or the stream has failed")
 				}
 				m.start(true, rapid.SampledFrom([]PostMode{0, 0, Burst, Urgent, Urgent | Burst}).Draw(t, "mode"), sizes.Draw(t, "size"),
 					!m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0, []int{rapid.SampledFrom([]int{0, 5, 8, 1 << 30}).Draw(t, "head")})
 			},
 			"writev": func(t *rapid.T) {
 				if len(m.calls) > 60 || m.failed {
-					t.Skip()
+					t.Skip("enough calls, or the stream has failed")
 				}
 				m.start(false, 0, sizes.Draw(t, "size"), !m.held && rapid.IntRange(0, 5).Draw(t, "single") == 0,
 					rapid.SliceOfN(rapid.IntRange(0, 70_000), 0, 20).Draw(t, "split"))
@@ -440,11 +435,11 @@ func TestQueueModel(t *testing.T) {
 			"cancel": func(t *rapid.T) {
 				open := m.open()
 				if len(open) == 0 {
-					t.Skip()
+					t.Skip("no call waits")
 				}
 				c := rapid.SampledFrom(open).Draw(t, "call")
 				if c.single {
-					t.Skip()
+					t.Skip("a single try waits for nothing")
 				}
 				c.gone = true
 				c.cancel()
@@ -477,10 +472,10 @@ func TestQueueModel(t *testing.T) {
 			},
 			"hold": func(t *rapid.T) {
 				if m.held || m.failed {
-					t.Skip()
+					t.Skip("held already, or failed")
 				}
 				if m.staged {
-					t.Skip()
+					t.Skip("nothing goes out as it is")
 				}
 				m.stood = true
 				if err := m.q.Hold(limit); err != nil {
@@ -490,7 +485,7 @@ func TestQueueModel(t *testing.T) {
 			},
 			"hold given up": func(t *rapid.T) {
 				if m.held || m.failed || m.staged {
-					t.Skip()
+					t.Skip("held already, or failed")
 				}
 				m.stood = true
 				ctx, cancel := context.WithCancel(limit)
@@ -502,13 +497,13 @@ func TestQueueModel(t *testing.T) {
 			},
 			"unhold": func(t *rapid.T) {
 				if !m.held && !m.staged {
-					t.Skip()
+					t.Skip("not held")
 				}
 				m.unhold()
 			},
 			"move": func(t *rapid.T) {
 				if !m.held {
-					t.Skip()
+					t.Skip("not held")
 				}
 				held := m.q.Held()
 				m.q.End(errMoved)
@@ -524,13 +519,13 @@ func TestQueueModel(t *testing.T) {
 			},
 			"flush": func(t *rapid.T) {
 				if len(m.flushes) > 5 {
-					t.Skip()
+					t.Skip("enough of them wait")
 				}
 				f := &modelFlush{upTo: len(m.calls), done: make(chan error, 1)}
 				q := m.q
 				for _, c := range m.calls {
 					if c.epoch < 0 && !c.returned() {
-						t.Skip() // kept out
+						t.Skip("a call is kept out by the Hold")
 					}
 				}
 				go func() { f.done <- q.Flush(limit) }()
@@ -539,7 +534,7 @@ func TestQueueModel(t *testing.T) {
 			"trim": func(*rapid.T) { m.q.Trim() },
 			"fail": func(t *rapid.T) {
 				if rapid.IntRange(0, 15).Draw(t, "really") > 0 || m.failed || m.held || m.staged {
-					t.Skip()
+					t.Skip("rarely, and once")
 				}
 				m.failed = true
 				m.k.set(func() { m.k.failure = errFull })
