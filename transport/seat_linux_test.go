@@ -129,7 +129,7 @@ func TestSeatPlaces(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(poller))
 	y.sits(t)
-	require.True(t, y.sock.poller.enter())
+	require.True(t, y.sock.poller.place())
 	y.ask(t)
 	reading := y.parks(context.Background())
 	asleep(t, y)

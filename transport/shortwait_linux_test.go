@@ -55,7 +55,7 @@ func TestShortWaitPeerStops(t *testing.T) {
 // Where all places are taken the reader sleeps at once.
 func TestShortWaitPlaces(t *testing.T) {
 	y := waitsShortly(t, 10*time.Second)
-	require.True(t, y.sock.poller.enter())
+	require.True(t, y.sock.poller.place())
 	y.ask(t)
 	reading := y.parks(context.Background())
 	asleep(t, y)

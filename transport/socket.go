@@ -64,6 +64,7 @@ type socket[C any] struct {
 		seat  pace
 		slept bool // the last wait was in the Go poller
 		room  pace
+		spell spell
 	}
 	acc struct {
 		c    C

@@ -92,7 +92,7 @@ func (s *socket[C]) tryRead(uintptr) bool {
 			}
 			r.wait, r.err = true, nil
 			if !r.once {
-				s.spin.slept = true
+				s.spin.slept, s.spin.spell = true, spell{}
 			}
 			return r.once
 		}
@@ -107,7 +107,7 @@ func (s *socket[C]) helpRead() bool {
 	s.rd.keen = false
 	habit := s.spin.begin()
 	polls, soon := s.poller.limit > 0 && habit.due(), s.poller.short > 0 && s.spin.soon()
-	if !polls && !soon || !s.poller.enter() {
+	if !polls && !soon || !s.poller.enter(&s.spin.spell, s.spin.began) {
 		return false
 	}
 	defer s.poller.leave()
@@ -152,7 +152,7 @@ func (s *socket[C]) waitRead() bool {
 // sitRead waits on a seat, where waits have lately been short.
 func (s *socket[C]) sitRead() bool {
 	s.rd.sits = false
-	if !s.spin.sits.due() || !s.poller.enter() {
+	if !s.spin.sits.due() || !s.poller.enter(&s.spin.spell, s.spin.began) {
 		return false
 	}
 	defer s.poller.leave()

@@ -102,7 +102,7 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 			}
 			w.wait, w.err = true, nil
 			if !w.once {
-				w.slept = true
+				w.slept, w.spell = true, spell{}
 			}
 			return w.once
 		}
@@ -116,7 +116,7 @@ func (s *socket[C]) tryWrite(uintptr) bool {
 func (s *socket[C]) pollWrite() bool {
 	w := &s.wr
 	w.keen, w.began = false, time.Now()
-	if s.poller.limit == 0 || !w.room.due() || !s.poller.enter() {
+	if s.poller.limit == 0 || !w.room.due() || !s.poller.enter(&w.spell, w.began) {
 		return false
 	}
 	defer s.poller.leave()
@@ -132,7 +132,7 @@ func (s *socket[C]) pollWrite() bool {
 // sitWrite waits on a seat, where waits have lately been short.
 func (s *socket[C]) sitWrite() bool {
 	s.wr.sits = false
-	if !s.wr.seat.due() || !s.poller.enter() {
+	if !s.wr.seat.due() || !s.poller.enter(&s.wr.spell, s.wr.began) {
 		return false
 	}
 	defer s.poller.leave()

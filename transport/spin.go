@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -35,25 +34,6 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 	return tr
 }
 
-// A poller bounds the readers and writers of one Transport that do without the Go poller at the same time.
-type poller struct {
-	limit time.Duration // of polling
-	short time.Duration // of a short wait; 0: none is made
-	busy  atomic.Int32
-	seats seats
-}
-
-// enter takes a place among those that poll or sit: one processor is always left to others.
-func (p *poller) enter() bool {
-	if int(p.busy.Add(1)) < runtime.GOMAXPROCS(0) {
-		return true
-	}
-	p.busy.Add(-1)
-	return false
-}
-
-func (p *poller) leave() { p.busy.Add(-1) }
-
 // shortWait is how long a short wait may take: one in a system call of which the scheduler is not told. The reader of a new connection
 // begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and that would take a processor
 // from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
@@ -83,6 +63,7 @@ type spin struct {
 	last  int          // bytes of the last read
 	first int          // of the first waits
 	slept bool         // the last wait was in the Go poller
+	spell spell
 
 	mid    bool // the rest of a packet is waited for
 	answer bool // that packet, or the last one, came behind a write

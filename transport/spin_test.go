@@ -139,7 +139,7 @@ func TestPollerLeavesOneProcessor(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 2000 {
-					if !p.enter() {
+					if !p.place() {
 						runtime.Gosched()
 						continue
 					}
@@ -156,9 +156,9 @@ func TestPollerLeavesOneProcessor(t *testing.T) {
 		require.Less(t, most.Load(), int32(n))
 		require.Zero(t, p.busy.Load())
 		for range n - 1 {
-			require.True(t, p.enter())
+			require.True(t, p.place())
 		}
-		require.False(t, p.enter())
+		require.False(t, p.place())
 	}
 }
 

@@ -291,7 +291,7 @@ func TestPollingLastMomentBusy(t *testing.T) {
 		y.says(t, []byte("a"))
 		require.NoError(t, returns(t, reading))
 		y.hot(t)
-		for y.sock.poller.enter() {
+		for y.sock.poller.place() {
 		}
 		y.ask(t)
 		y.atVain(1, func() { y.says(t, []byte("b")) })
@@ -306,7 +306,7 @@ func TestPollingPlaces(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.hot(t)
 	places := 0
-	for ; y.sock.poller.enter(); places++ {
+	for ; y.sock.poller.place(); places++ {
 	}
 	require.Equal(t, runtime.GOMAXPROCS(0)-1, places)
 	for range 10 {
