@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,16 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// echoVar has the test's binary be an echo server: a peer that answers while all of this process's processors are taken.
+// echoVar has this test's binary answer whatever comes, each connection on a thread of its own: at once, though all processors of the
+// process that asks are taken.
 const echoVar = "CNODE_TEST_ECHO"
 
 func TestEchoServer(t *testing.T) {
 	if os.Getenv(echoVar) == "" {
-		t.Skip("it is the other process of TestPollingCrowd")
+		t.Skip("the other process of TestPollingCrowd, no test")
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	_, _ = os.Stdout.WriteString(ln.Addr().String() + "\n")
+	_, err = io.WriteString(os.Stdout, ln.Addr().String()+"\n")
+	require.NoError(t, err)
 	go func() {
 		for {
 			c, err := ln.Accept()
@@ -36,27 +37,33 @@ func TestEchoServer(t *testing.T) {
 				return
 			}
 			f, err := c.(*net.TCPConn).File()
+			_ = c.Close()
 			if err != nil {
 				return
 			}
-			_ = c.Close()
-			go func() { // blocks in its own thread
-				fd, p := int(f.Fd()), make([]byte, 100)
-				for {
-					n, err := unix.Read(fd, p)
-					if err != nil || n == 0 {
-						_ = f.Close()
-						return
-					}
-					_, _ = unix.Write(fd, p[:n])
-				}
-			}()
+			go echo(f)
 		}
 	}()
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
 }
 
-func echoServer(t *testing.T) string {
+func echo(f *os.File) {
+	defer f.Close()
+	p := make([]byte, 100)
+	for fd := int(f.Fd()); ; { // blocks
+		n, err := unix.Read(fd, p)
+		if err != nil || n == 0 {
+			return
+		}
+		if _, err = unix.Write(fd, p[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// echoServer starts that and returns its address.
+func echoServer(t *testing.T) Addr {
+	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestEchoServer$")
 	cmd.Env = append(os.Environ(), echoVar+"=1", "GOMAXPROCS=64")
 	in, err := cmd.StdinPipe()
@@ -64,60 +71,136 @@ func echoServer(t *testing.T) string {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = in.Close(); _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	addr, err := bufio.NewReader(out).ReadString('\n')
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
-	return strings.TrimSpace(addr)
+	addr, err := ParseAddr(strings.TrimSpace(line))
+	require.NoError(t, err)
+	return addr
 }
 
-// Among many whose peers answer at once nobody polls, or sits, all the time while others wait for a processor.
-func TestPollingCrowd(t *testing.T) {
-	for _, limit := range []time.Duration{DefaultPolling, 0} {
-		t.Run(limit.String(), func(t *testing.T) {
-			processors(t, 2)
-			const talkers, each = 300, 20
-			addr := echoServer(t)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			var slowest atomic.Int32
-			var talks sync.WaitGroup
-			start := make(chan struct{})
-			counts := make([]int, talkers)
-			for i := range talkers {
-				to, err := ParseAddr(addr)
-				require.NoError(t, err)
-				s, err := WithPolling(TCP(), limit).Connect(ctx, to) // as many nodes
-				require.NoError(t, err)
-				defer s.Close()
-				p := make([]byte, 16)
-				for range 40 {
-					_, err := s.Writev(ctx, p)
-					require.NoError(t, err)
-					_, err = s.Readv(ctx, p)
-					require.NoError(t, err)
+// A talker asks and has answers.
+type talker struct {
+	s *Stream
+	p [16]byte
+}
+
+func (t *talker) ask(ctx context.Context) error {
+	if _, err := t.s.Writev(ctx, t.p[:]); err != nil {
+		return err
+	}
+	_, err := t.s.Readv(ctx, t.p[:])
+	return err
+}
+
+func (t *talker) poller() *poller { return t.s.car.(*socket[int]).poller }
+
+// untilAllHave lets all ask at once until each has had n answers.
+func untilAllHave(ctx context.Context, t *testing.T, all []talker, n int32) time.Duration {
+	var done atomic.Int32
+	var talks sync.WaitGroup
+	begun := time.Now()
+	for i := range all {
+		talks.Go(func() {
+			for had := int32(0); int(done.Load()) < len(all); {
+				if err := all[i].ask(ctx); err != nil {
+					t.Error(err)
+					done.Add(int32(len(all)))
+					return
 				}
-				talks.Go(func() {
-					<-start
-					for slowest.Load() < talkers && ctx.Err() == nil {
-						if _, err := s.Writev(ctx, p); err != nil {
-							t.Error(err)
-							return
-						}
-						if _, err := s.Readv(ctx, p); err != nil {
-							t.Error(err)
-							return
-						}
-						if counts[i]++; counts[i] == each {
-							slowest.Add(1)
-						}
-					}
-				})
+				if had++; had == n {
+					done.Add(1)
+				}
 			}
-			begun := time.Now()
-			close(start)
-			talks.Wait()
-			slices.Sort(counts)
-			t.Log(time.Since(begun), counts[0], counts[talkers/2], counts[talkers-1], runtime.NumGoroutine())
 		})
 	}
+	talks.Wait()
+	return time.Since(begun)
+}
+
+// Among many who are used to quick answers, and get them, each has its turn: as soon as if nobody polled or sat, but for what it takes to
+// find out. Where every one has a transport of its own there is nothing that counts them.
+func TestPollingCrowd(t *testing.T) {
+	const talkers = 200
+	to := echoServer(t)
+	for name, dial := range map[string]func() func() Transport{
+		"one transport":    func() func() Transport { tr := TCP(); return func() Transport { return tr } },
+		"one each":         func() func() Transport { return TCP },
+		"one each, asleep": func() func() Transport { return func() Transport { return WithPolling(TCP(), 0) } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			processors(t, 2)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			transport, all := dial(), make([]talker, talkers)
+			for i := range all {
+				s, err := transport().Connect(ctx, to)
+				require.NoError(t, err)
+				defer s.Close()
+				all[i].s = s
+				for range 40 { // alone
+					require.NoError(t, all[i].ask(ctx))
+				}
+			}
+			polling := untilAllHave(ctx, t, all, 20)
+			for i := range all {
+				never := time.Now().Add(time.Hour)
+				all[i].poller().crowd.Store(&never)
+			}
+			parking := untilAllHave(ctx, t, all, 20)
+			t.Logf("%v, and %v where nobody polls", polling, parking)
+			require.Less(t, polling, 12*parking)
+		})
+	}
+}
+
+// Whoever has polled without a break for a while lets others run; where these keep it waiting, nobody polls for a time.
+func TestPollerSpells(t *testing.T) {
+	processors(t, 2)
+	var (
+		p    poller
+		s    spell
+		long = func() time.Time { return time.Now().Add(-2 * spellLasts) }
+	)
+	alone := func() bool { // but for what else the machine does
+		s.began = long()
+		was := s.began
+		if !p.enter(&s, time.Now()) {
+			return false
+		}
+		p.leave()
+		return s.began.After(was) // a new spell
+	}
+	require.Eventually(t, alone, 10*time.Second, time.Millisecond)
+
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.KeepAlive(0)
+				}
+			}
+		})
+	}
+	crowded := func() bool { s.began = long(); return !p.enter(&s, time.Now()) }
+	for !crowded() {
+		p.leave()
+	}
+	require.Zero(t, p.busy.Load())
+	until := *p.crowd.Load()
+	require.False(t, p.enter(new(spell), until.Add(-1)), "nor does anybody else")
+	require.True(t, p.enter(new(spell), until))
+	p.leave()
+	close(stop)
+	others.Wait()
+	require.Eventually(t, alone, 10*time.Second, time.Millisecond)
 }
