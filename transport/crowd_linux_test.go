@@ -162,7 +162,7 @@ func TestPollingCrowd(t *testing.T) {
 func TestPollerSpells(t *testing.T) {
 	processors(t, 2)
 	var (
-		p    poller
+		p    = poller{spell: spellLasts}
 		s    spell
 		long = func() time.Time { return time.Now().Add(-2 * spellLasts) }
 	)

@@ -10,6 +10,7 @@ import (
 type poller struct {
 	limit time.Duration // of polling
 	short time.Duration // of a short wait; 0: none is made
+	spell time.Duration // for so long one does so on end; 0: nobody is told to let others run
 	busy  atomic.Int32
 	crowd atomic.Pointer[time.Time] // nobody comes in before; nil: there has been no crowd
 	seats seats
@@ -42,7 +43,7 @@ func (p *poller) enter(s *spell, now time.Time) bool {
 	switch {
 	case s.began.IsZero():
 		s.began = now
-	case now.Sub(s.began) >= spellLasts:
+	case p.spell > 0 && now.Sub(s.began) >= p.spell:
 		runtime.Gosched()
 		s.began = time.Now()
 		if s.began.Sub(now) > crowdWaits {

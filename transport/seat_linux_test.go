@@ -13,7 +13,7 @@ import (
 // sits brings a reader to wait on a seat, as one short wait after the other does.
 func (y *tallied) sits(t testing.TB) {
 	t.Helper()
-	y.sock.spin.sits.hot = true
+	y.sock.incoming.spin.sits.hot = true
 }
 
 // seat is where the reader sits; nil: it does not.
@@ -75,11 +75,11 @@ func TestSeatPingPong(t *testing.T) {
 		y.atVain(1, func() { answer <- struct{}{} })
 		_, err := y.read(ctx)
 		require.NoError(t, err)
-		if y.sock.spin.sits.hot && watcherOf(t, y.s).reader.events == 0 {
+		if y.sock.incoming.spin.sits.hot && watcherOf(t, y.s).reader.events == 0 {
 			break
 		}
 	}
-	require.True(t, y.sock.spin.sits.hot)
+	require.True(t, y.sock.incoming.spin.sits.hot)
 	require.Zero(t, watcherOf(t, y.s).reader.events, "the Go poller was not told to look away")
 	require.Zero(t, y.sock.poller.busy.Load())
 }
@@ -94,7 +94,7 @@ func TestSeatTended(t *testing.T) {
 	require.Zero(t, y.sock.poller.busy.Load())
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, reading))
-	require.False(t, y.sock.spin.sits.hot)
+	require.False(t, y.sock.incoming.spin.sits.hot)
 	returns(t, closed(t, func() bool { return seatsOf(y.sock.poller) == 0 }))
 }
 
@@ -160,7 +160,7 @@ func TestSeatKicks(t *testing.T) {
 func TestSeatRoom(t *testing.T) {
 	y := polls(t, 0)
 	undisturbed(t, y.sock.poller)
-	y.sock.wr.seat.hot = true
+	y.sock.outgoing.seat.hot = true
 	const size = 16 << 20
 	sat := closed(t, func() bool {
 		w := watcherOf(t, y.s)
@@ -212,7 +212,7 @@ func TestWaitsWatchOnce(t *testing.T) {
 		first, cancel := newCounted(t)
 		second, end := newCounted(t)
 		wait := func(ctx context.Context) {
-			y.sock.spin.sits = pace{hot: sits}
+			y.sock.incoming.spin.sits = pace{hot: sits}
 			y.ask(t)
 			y.atVain(2, func() { y.says(t, []byte("a")) })
 			_, err := y.read(ctx)

@@ -46,7 +46,7 @@ func TestShortWaitPeerStops(t *testing.T) {
 		asleep(t, y)
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, reading))
-		require.Equal(t, pollFirst, y.sock.spin.first)
+		require.Equal(t, pollFirst, y.sock.incoming.spin.first)
 		y.sock.poller.short = time.Hour // nobody waits for that
 	}
 	require.Zero(t, y.sock.poller.busy.Load())

@@ -25,12 +25,15 @@ type socket[C any] struct {
 	prompt bool
 	given  bool    // the descriptor came from elsewhere, to Import: others may share it, and its mode
 	fd     int     // the plug-in's descriptor, -1: none
-	wait   watch   // without FullImpl: where the SDK waits
 	poller *poller // shared with the Transport's other sockets
-	spin   spin
-	in     side         // FullImpl: the goroutine that runs Read, Accept
-	out    side         // FullImpl: the one that runs Write, Writev, Connect
-	asked  atomic.Int64 // calls of Interrupt
+	wait   watch   // without FullImpl: where the SDK waits
+
+	incoming incoming
+	outgoing outgoing
+
+	in    side         // FullImpl: the goroutine that runs Read, Accept
+	out   side         // FullImpl: the one that runs Write, Writev, Connect
+	asked atomic.Int64 // calls of Interrupt
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
@@ -46,25 +49,12 @@ type socket[C any] struct {
 		n    int
 		err  error
 		late error // came beside bytes: for the next call
-		once bool  // try, do not wait
-		wait bool  // not ready
-		keen bool  // may poll
-		sits bool  // may sit
 	}
 	wr struct {
-		v     [][]byte
-		n     int64
-		err   error
-		late  error
-		once  bool
-		wait  bool
-		keen  bool
-		sits  bool
-		began time.Time // when the wait in progress began
-		seat  pace
-		slept bool // the last wait was in the Go poller
-		room  pace
-		spell spell
+		v    [][]byte
+		n    int64
+		err  error
+		late error
 	}
 	acc struct {
 		c    C
@@ -100,7 +90,8 @@ type carrier interface {
 
 func newSocket[C any](cb *Callbacks[C], prompt bool, p *poller) *socket[C] {
 	s := &socket[C]{cb: cb, poller: p, full: cb.Flags&FullImpl != 0, prompt: prompt, fd: -1, closing: make(chan struct{})}
-	s.readReady, s.writeReady, s.acceptReady = s.tryRead, s.tryWrite, s.tryAccept
+	s.incoming.try, s.outgoing.try = s.tryRead, s.tryWrite
+	s.readReady, s.writeReady, s.acceptReady = s.incoming.ready, s.outgoing.ready, s.tryAccept
 	return s
 }
 
@@ -133,6 +124,8 @@ func (s *socket[C]) ready(polls bool) error {
 	}
 	var err error
 	s.wait, err = newWatch(s.fd, canPoll && polls, s.prompt)
+	s.incoming.use(s.fd, s.wait, s.poller)
+	s.outgoing.use(s.wait, s.poller)
 	return err
 }
 

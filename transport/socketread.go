@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func (s *socket[C]) midPacket(is bool) { s.spin.mid = is }
+func (s *socket[C]) midPacket(is bool) { s.incoming.spin.mid = is }
 
 // read reads at least one byte into p, or fails; io.EOF is the end of the stream. The bytes count where both are given.
 func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
@@ -18,7 +18,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 		r.late = nil
 		return 0, err
 	}
-	r.p, r.n, r.err, r.wait = p, 0, nil, false
+	r.p, r.n, r.err = p, 0, nil
 	var err error
 	if s.full {
 		err = s.in.run(ctx, s, "Read", true, func(tmo time.Duration) error {
@@ -28,12 +28,9 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 			return r.err
 		})
 	} else {
-		single := isSingle(ctx)
-		r.keen, r.sits = canPoll && !single, canPoll && !single
-		err = s.await(ctx, s.wait.reading(), s.readReady, &r.once, &r.wait)
-		if canPoll {
-			s.spin.end(r.n, s.poller)
-		}
+		s.incoming.begin(isSingle(ctx))
+		err = s.await(ctx, s.wait.reading(), s.readReady, &s.incoming.once, &s.incoming.blocked)
+		s.incoming.end(r.n)
 	}
 	if lost(err) { // the callback may still use r
 		return 0, err
@@ -75,105 +72,18 @@ func (s *socket[C]) callRead(p []byte, tmo time.Duration) (n int, err error) {
 	return s.cb.Read(s.c, p, tmo)
 }
 
-// tryRead is one try under the waiter; false asks it to wait.
-func (s *socket[C]) tryRead(uintptr) bool {
+// tryRead makes one try, again after EINTR, and reports whether there is something to tell.
+func (s *socket[C]) tryRead() bool {
 	r := &s.rd
 	for {
-		r.n, r.err = s.callRead(r.p, 0)
-		if r.n != 0 || r.err == nil {
+		switch r.n, r.err = s.callRead(r.p, 0); {
+		case r.n != 0 || r.err == nil:
 			return true
-		}
-		if again(r.err) {
-			if r.keen && s.helpRead() || r.sits && !r.once && s.sitRead() {
-				return true
-			}
-			if canPoll && !r.once && s.wait.quiet(false) {
-				continue // what came before that wakes nobody
-			}
-			r.wait, r.err = true, nil
-			if !r.once {
-				s.spin.slept, s.spin.spell = true, spell{}
-			}
-			return r.once
-		}
-		if !interrupted(r.err) {
+		case again(r.err):
+			r.err = nil
+			return false
+		case !interrupted(r.err):
 			return true
 		}
 	}
-}
-
-// helpRead does without the Go poller for a while, where the pace of the peer promises something. That looks away meanwhile.
-func (s *socket[C]) helpRead() bool {
-	s.rd.keen = false
-	habit := s.spin.begin()
-	polls, soon := s.poller.limit > 0 && habit.due(), s.poller.short > 0 && s.spin.soon()
-	if !polls && !soon || !s.poller.enter(&s.spin.spell, s.spin.began) {
-		return false
-	}
-	defer s.poller.leave()
-	came := polls && s.pollRead(habit) || soon && s.waitRead()
-	if came {
-		s.wait.quiet(true)
-	}
-	return came
-}
-
-// pollRead tries again and again, or naps.
-func (s *socket[C]) pollRead(habit *pace) bool {
-	limit := s.spin.patience(s.poller.limit)
-	if habit == &s.spin.flow {
-		nap(limit)
-		limit = 0
-	}
-	pause := pollPause
-	if habit == &s.spin.bulk { // what has gathered meanwhile is read in one piece
-		pause = pollPauseBulk
-		rest(pause)
-	}
-	came := false
-	for began := time.Now(); ; rest(pause) {
-		if came = s.readAgain(); came || time.Since(began) >= limit {
-			break
-		}
-	}
-	habit.polled(came)
-	return came
-}
-
-// waitRead makes a short wait.
-func (s *socket[C]) waitRead() bool {
-	if awaitFD(s.fd, pollArrivals, s.poller.short) && s.readAgain() {
-		return true
-	}
-	s.spin.first = pollFirst
-	return false
-}
-
-// sitRead waits on a seat, where waits have lately been short.
-func (s *socket[C]) sitRead() bool {
-	s.rd.sits = false
-	if !s.spin.sits.due() || !s.poller.enter(&s.spin.spell, s.spin.began) {
-		return false
-	}
-	defer s.poller.leave()
-	if s.spin.slept {
-		s.spin.slept = false
-		standIn()
-	}
-	if !s.wait.sit(false, &s.poller.seats) || !s.readAgain() {
-		s.spin.sits = pace{}
-		return false
-	}
-	if !s.spin.sits.hot {
-		s.spin.sits = pace{hot: true}
-	}
-	s.wait.quiet(true)
-	return true
-}
-
-// readAgain reports whether there is something to tell.
-func (s *socket[C]) readAgain() bool {
-	r := &s.rd
-	r.n, r.err = s.callRead(r.p, 0)
-	return r.n != 0 || !again(r.err) && !interrupted(r.err)
 }

@@ -15,7 +15,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		w.late = nil
 		return 0, err
 	}
-	w.v, w.n, w.err, w.wait = v, 0, nil, false
+	w.v, w.n, w.err = v, 0, nil
 	size := length(v)
 	var err error
 	if s.full {
@@ -26,15 +26,9 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
-		single := isSingle(ctx)
-		w.keen, w.sits = canPoll && !single, canPoll && !single
-		err = s.await(ctx, s.wait.writing(), s.writeReady, &w.once, &w.wait)
-		if !w.began.IsZero() {
-			d := time.Since(w.began)
-			w.room.slept(d <= 4*s.poller.limit)
-			w.seat.waited(d <= sitsFor)
-			w.began = time.Time{}
-		}
+		s.outgoing.begin(isSingle(ctx))
+		err = s.await(ctx, s.wait.writing(), s.writeReady, &s.outgoing.once, &s.outgoing.blocked)
+		s.outgoing.end()
 	}
 	if lost(err) {
 		return 0, err
@@ -54,7 +48,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	case w.n > 0:
 		if canPoll {
-			s.spin.written(w.n)
+			s.incoming.spin.written(w.n)
 		}
 		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
 			w.late = s.lasting(ctx, &s.out, w.err)
@@ -89,70 +83,18 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 	return int64(k), err
 }
 
-func (s *socket[C]) tryWrite(uintptr) bool {
+// tryWrite is to write what tryRead is to read.
+func (s *socket[C]) tryWrite() bool {
 	w := &s.wr
 	for {
-		w.n, w.err = s.callWrite(w.v, 0)
-		if w.n != 0 || w.err == nil {
+		switch w.n, w.err = s.callWrite(w.v, 0); {
+		case w.n != 0 || w.err == nil:
 			return true
-		}
-		if again(w.err) {
-			if w.keen && s.pollWrite() || w.sits && !w.once && s.sitWrite() {
-				return true
-			}
-			w.wait, w.err = true, nil
-			if !w.once {
-				w.slept, w.spell = true, spell{}
-			}
-			return w.once
-		}
-		if !interrupted(w.err) {
+		case again(w.err):
+			w.err = nil
+			return false
+		case !interrupted(w.err):
 			return true
 		}
 	}
-}
-
-// pollWrite tries again and again, where room has lately come soon.
-func (s *socket[C]) pollWrite() bool {
-	w := &s.wr
-	w.keen, w.began = false, time.Now()
-	if s.poller.limit == 0 || !w.room.due() || !s.poller.enter(&w.spell, w.began) {
-		return false
-	}
-	defer s.poller.leave()
-	came := false
-	for !came && time.Since(w.began) < s.poller.limit {
-		rest(4 * pollPause)
-		came = s.writeAgain()
-	}
-	w.room.polled(came)
-	return came
-}
-
-// sitWrite waits on a seat, where waits have lately been short.
-func (s *socket[C]) sitWrite() bool {
-	s.wr.sits = false
-	if !s.wr.seat.due() || !s.poller.enter(&s.wr.spell, s.wr.began) {
-		return false
-	}
-	defer s.poller.leave()
-	if s.wr.slept {
-		s.wr.slept = false
-		standIn()
-	}
-	if !s.wait.sit(true, &s.poller.seats) || !s.writeAgain() {
-		s.wr.seat = pace{}
-		return false
-	}
-	if !s.wr.seat.hot {
-		s.wr.seat = pace{hot: true}
-	}
-	return true
-}
-
-// writeAgain reports whether there is something to tell.
-func (s *socket[C]) writeAgain() bool {
-	w := &s.wr
-	w.n, w.err = s.callWrite(w.v, 0)
-	return w.n != 0 || !again(w.err) && !interrupted(w.err)
 }

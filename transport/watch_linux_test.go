@@ -134,9 +134,9 @@ func (y *tallied) parks(ctx context.Context) <-chan error {
 // form makes the answers a habit: each comes while the reader sleeps.
 func (y *tallied) form(t testing.TB, asks bool) {
 	t.Helper()
-	habit := &y.sock.spin.flow
+	habit := &y.sock.incoming.spin.flow
 	if asks {
-		habit = &y.sock.spin.answers
+		habit = &y.sock.incoming.spin.answers
 	}
 	answer := make(chan struct{}, 1)
 	ended := make(chan struct{})
@@ -172,12 +172,12 @@ func (y *tallied) hot(t testing.TB) {
 		y.atVain(3, func() { y.says(t, []byte("a")) })
 		_, err := y.read(context.Background())
 		require.NoError(t, err)
-		if y.sock.spin.answers.hot && y.sock.wait.(*watcher).reader.events == 0 {
+		if y.sock.incoming.spin.answers.hot && y.sock.wait.(*watcher).reader.events == 0 {
 			break
 		}
 	}
 	y.inVain(nil)
-	require.True(t, y.sock.spin.answers.hot)
+	require.True(t, y.sock.incoming.spin.answers.hot)
 	require.Zero(t, y.sock.wait.(*watcher).reader.events, "the Go poller was not told to look away")
 }
 
@@ -215,7 +215,7 @@ func TestPollingNone(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 	}
-	require.False(t, y.sock.spin.answers.hot)
+	require.False(t, y.sock.incoming.spin.answers.hot)
 }
 
 // A reader that was hot before sleeps when nothing comes: whatever happens elsewhere, it makes no call.
@@ -229,7 +229,7 @@ func TestPollingIdle(t *testing.T) {
 	before := y.reads.Load()
 	for range 5 {
 		busy.hot(t)
-		busy.sock.spin = spin{}
+		busy.sock.incoming.spin = spin{}
 	}
 	require.Equal(t, before, y.reads.Load())
 	y.says(t, []byte("x"))
@@ -255,7 +255,7 @@ func TestPollingPeerStops(t *testing.T) {
 		y.says(t, []byte("x"))
 		require.NoError(t, returns(t, reading))
 	}
-	require.False(t, y.sock.spin.answers.hot)
+	require.False(t, y.sock.incoming.spin.answers.hot)
 }
 
 // What comes at the very moment at which a reader that has polled in vain goes to sleep wakes it.
@@ -350,7 +350,7 @@ func TestPollingNap(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, time.Since(begun), limit)
 	require.EqualValues(t, 2, y.reads.Load()-before)
-	require.True(t, y.sock.spin.flow.hot)
+	require.True(t, y.sock.incoming.spin.flow.hot)
 }
 
 // A long flow of small packets of any pace loses nothing.
