@@ -49,6 +49,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// polling is what the readers and writers of one transport share.
+func (o *Options) polling() *transport.Polling {
+	if o.Polling == 0 {
+		return transport.NewPolling(transport.DefaultPolling)
+	}
+	return transport.NewPolling(o.Polling)
+}
+
 // A source gives the current configuration of a role.
 type source interface {
 	// config is for one handshake; host is what a server's certificate must be for.
@@ -83,7 +91,7 @@ type plugin struct {
 	tcp     *transport.Callbacks[int]
 	has     map[role]bool
 	plain   bool
-	polls   *polls
+	polling *transport.Polling
 
 	updateRecords uint64
 	updateBytes   [3]uint64 // by role
@@ -130,7 +138,7 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 	}
 	p = &plugin{
 		source: src, timeout: o.HandshakeTimeout, checks: slices.Clone(o.Checks), log: o.logger(), tcp: plainTCP(), has: has,
-		plain: o.Plain, polls: newPolls(o.Polling), updateRecords: o.KeyUpdateRecords,
+		plain: o.Plain, polling: o.polling(), updateRecords: o.KeyUpdateRecords,
 	}
 	if p.timeout == 0 {
 		p.timeout = DefaultHandshakeTimeout
@@ -161,7 +169,7 @@ func (p *plugin) callbacks() transport.Callbacks[*Socket] {
 	cb := transport.Callbacks[*Socket]{
 		Flags: transport.FullImpl | transport.Direct,
 		Socket: func(_ any, addr transport.Addr) (*Socket, error) {
-			w, err := newWire(p.tcp, addr, p.polls)
+			w, err := newWire(p.tcp, addr, p.polling)
 			if err != nil {
 				return nil, err
 			}

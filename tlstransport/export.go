@@ -65,7 +65,7 @@ func (s *Socket) adopt(fd int, exported []byte) error {
 			return err
 		}
 	}
-	w, err := importWire(s.p.tcp, fd, listening, s.p.polls)
+	w, err := importWire(s.p.tcp, fd, listening, s.p.polling)
 	if err != nil {
 		s.forget()
 		return err

@@ -29,7 +29,7 @@ func TestInterruptBeforeTheWait(t *testing.T) {
 
 	s.out.begin() // as at the beginning of a Write
 	s.interrupt()
-	require.ErrorIs(t, s.wire.awaitWrite(func(uintptr) bool { return false }, late), os.ErrDeadlineExceeded)
+	require.ErrorIs(t, s.wire.awaitWrite(func() bool { return false }, late), os.ErrDeadlineExceeded)
 	require.Less(t, time.Since(began), tooLong)
 	s.out.end()
 	exchange(t, ours{s}, c, 100_000)

@@ -22,7 +22,7 @@ type outbox struct {
 	flushed  chan struct{} // closed when the background has ended; nil: there is none, or it is about to end
 	stopping bool
 
-	ready func(uintptr) bool
+	ready func() bool
 
 	large *[]byte    // the large buffer, from pool, that buf is in at the moment; nil: buf is in our own, small one
 	small []byte     // our own, while large is in use
@@ -31,7 +31,7 @@ type outbox struct {
 
 func (o *outbox) open(w *wire, pool *sync.Pool) {
 	o.wire, o.pool = w, pool
-	o.ready = func(uintptr) bool {
+	o.ready = func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		return o.try()

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -63,27 +62,14 @@ func tooDeep(t testing.TB) (fd int) {
 		require.NoError(t, err)
 		if inner >= 0 {
 			t.Cleanup(func() { require.NoError(t, unix.Close(inner)) })
-			require.NoError(t, unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: eventsIn, Fd: int32(inner)}))
+			require.NoError(t, unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(inner)}))
 		}
-		var w watched
-		if w.open(fd, eventsIn) != nil {
+		w, err := transport.NewPolling(0).Waiter(fd)
+		if err != nil {
 			return fd
 		}
-		require.NoError(t, w.file.Close())
+		require.NoError(t, w.Close())
 	}
-}
-
-// What cannot be made leaves nothing, and is a want that passes: the next try begins anew.
-func TestWatchedNotMade(t *testing.T) {
-	deep := tooDeep(t)
-	before := leak.Descriptors()
-	var w watched
-	err := w.open(deep, eventsIn)
-	require.ErrorIs(t, err, unix.ENOMEM)
-	require.True(t, scarce(err), "%v", err)
-	require.Zero(t, w)
-	require.Empty(t, leak.Left(before))
-	require.NoError(t, unix.Close(deep))
 }
 
 // No watch left for a connection does not end the listener: it goes on when there is one.
@@ -139,9 +125,7 @@ func TestBackgroundEnds(t *testing.T) {
 	c, s := w.pair()
 	exchange(t, ours{c}, ours{s}, 100)
 	o := &c.out
-	c.wire.place.mu.Lock()
-	c.wire.place.closed = true // and gives no place to wait any more
-	c.wire.place.mu.Unlock()
+	require.NoError(t, c.wire.waiter.Close())
 	o.mu.Lock()
 	o.buf = make([]byte, 64<<20) // more than there is room for
 	o.settle()

@@ -17,9 +17,6 @@ import (
 // canMove says that descriptors can be handed to other processes here.
 const canMove = false
 
-// canPoll: readers wait in package net.
-const canPoll = false
-
 // A wire is a TCP socket, connected or listening, that waits up to a deadline: here one of package net, without a descriptor.
 type wire struct {
 	conn     *net.TCPConn
@@ -35,14 +32,14 @@ type wire struct {
 // plainTCP is nil: here package net does what the TCP plug-in does elsewhere.
 func plainTCP() *transport.Callbacks[int] { return nil }
 
-func newWire(_ *transport.Callbacks[int], addr transport.Addr, _ *polls) (*wire, error) {
+func newWire(_ *transport.Callbacks[int], addr transport.Addr, _ *transport.Polling) (*wire, error) {
 	if _, err := transport.AddrPort(addr); err != nil {
 		return nil, err
 	}
 	return &wire{}, nil
 }
 
-func importWire(*transport.Callbacks[int], int, bool, *polls) (*wire, error) {
+func importWire(*transport.Callbacks[int], int, bool, *transport.Polling) (*wire, error) {
 	return nil, errors.ErrUnsupported
 }
 
@@ -154,8 +151,8 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 	return n, true, transport.PosixError(err)
 }
 
-func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
-	for !try(0) {
+func (w *wire) awaitWrite(try func() bool, d deadline) error {
+	for !try() {
 		if !d.until.IsZero() && !time.Now().Before(d.until) || w.out.ended() {
 			return os.ErrDeadlineExceeded
 		}

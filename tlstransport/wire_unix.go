@@ -3,12 +3,12 @@
 package tlstransport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,13 +18,13 @@ import (
 // canMove says that descriptors can be handed to other processes here.
 const canMove = true
 
-// A wire is a TCP socket, connected or listening, that waits in the Go poller up to a deadline. One read or accept and one write or
-// connect may run at once; interrupt may be called beside them. What does not wait is done by the TCP plug-in of package transport.
+// A wire is a TCP socket, connected or listening, that waits up to a deadline. One read or accept and one write or connect may run at
+// once; interrupt may be called beside them. What does not wait is done by the TCP plug-in of package transport.
 type wire struct {
-	tcp   *transport.Callbacks[int]
-	sock  int
-	place *place // owns sock; nil before it is connected or listens
-	pace  pacing
+	tcp     *transport.Callbacks[int]
+	sock    int
+	polling *transport.Polling
+	waiter  *transport.Waiter // nil before it is connected or listens
 
 	in, out timer
 
@@ -33,30 +33,30 @@ type wire struct {
 		n   int
 		err error
 	}
-	readReady func(uintptr) bool
+	readReady func() (int, bool)
 }
 
-func newWire(tcp *transport.Callbacks[int], addr transport.Addr, polls *polls) (*wire, error) {
+func newWire(tcp *transport.Callbacks[int], addr transport.Addr, polling *transport.Polling) (*wire, error) {
 	sock, err := tcp.Socket(nil, addr)
 	if err != nil {
 		return nil, err
 	}
-	return adoptWire(tcp, sock, polls)
+	return adoptWire(tcp, sock, polling)
 }
 
 // adoptWire takes a descriptor, which it closes when it fails.
-func adoptWire(tcp *transport.Callbacks[int], sock int, polls *polls) (*wire, error) {
+func adoptWire(tcp *transport.Callbacks[int], sock int, polling *transport.Polling) (*wire, error) {
 	if err := unix.SetNonblock(sock, true); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl O_NONBLOCK", err), unix.Close(sock))
 	}
-	w := &wire{tcp: tcp, sock: sock, pace: pacing{polls: polls}}
+	w := &wire{tcp: tcp, sock: sock, polling: polling}
 	w.readReady = w.tryRead
 	return w, nil
 }
 
 // importWire makes a wire of a descriptor that came from another process. It owns fd on success only, and then closes that number: its own
 // is a duplicate, so that a failure half-way leaves the original alone.
-func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polls *polls) (*wire, error) {
+func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polling *transport.Polling) (*wire, error) {
 	if _, err := tcp.Import(nil, fd, nil); err != nil { // which looks at it, and takes nothing
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polls *po
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 	}
-	w, err := adoptWire(tcp, dup, polls)
+	w, err := adoptWire(tcp, dup, polling)
 	if err != nil {
 		return nil, err
 	}
@@ -82,15 +82,15 @@ func importWire(tcp *transport.Callbacks[int], fd int, listening bool, polls *po
 	return w, nil
 }
 
-// open gives the socket to the poller.
+// open makes the place to wait.
 func (w *wire) open() (err error) {
-	if w.place != nil {
+	if w.waiter != nil {
 		return nil
 	}
-	w.place, err = newPlace(w.sock)
+	w.waiter, err = w.polling.Waiter(w.sock)
 	if err == nil {
-		w.in.use(w.place.setReadDeadline)
-		w.out.use(w.place.setWriteDeadline)
+		w.in.use(w.waiter.SetReadDeadline)
+		w.out.use(w.waiter.SetWriteDeadline)
 	}
 	return err
 }
@@ -98,8 +98,8 @@ func (w *wire) open() (err error) {
 func (w *wire) fd() (int, error) { return w.sock, nil }
 
 func (w *wire) close() error {
-	if w.place != nil {
-		return w.place.close()
+	if w.waiter != nil {
+		_ = w.waiter.Close()
 	}
 	return unix.Close(w.sock)
 }
@@ -129,7 +129,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 	var sock int
 	var addr transport.Addr
 	var err error
-	try := func(uintptr) bool {
+	try := func() bool {
 		for {
 			if err = unix.SetNonblock(w.sock, true); err != nil { // whoever shares the listener may have changed that
 				return true
@@ -139,19 +139,19 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 			}
 		}
 	}
-	if !try(0) {
+	if !try() {
 		if d.once {
 			return nil, nil, os.ErrDeadlineExceeded
 		}
 		w.in.arm(d.until)
-		if e := w.place.awaitRead(try); e != nil {
+		if e := w.waiter.Accept(try); e != nil {
 			return nil, nil, e
 		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := adoptWire(w.tcp, sock, w.pace.polls)
+	n, err := adoptWire(w.tcp, sock, w.polling)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,6 +162,7 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 }
 
 func (w *wire) connect(addr transport.Addr, d deadline) error {
+	w.in.fresh()
 	w.out.fresh()
 	err := w.tcp.Connect(w.sock, addr, 0)
 	switch err {
@@ -174,34 +175,12 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 	if err := w.open(); err != nil {
 		return err
 	}
-	check := func(uintptr) bool {
-		var errno int
-		errno, err = unix.GetsockoptInt(w.sock, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err != nil {
-			return true
-		}
-		switch e := syscall.Errno(errno); e {
-		case syscall.EINPROGRESS, syscall.EALREADY, syscall.EINTR:
-			return false
-		case 0:
-			_, e := unix.Getpeername(w.sock)
-			return e == nil // else a spurious wake-up
-		default:
-			err = e
-			return true
-		}
-	}
-	if check(0) { // on the loopback it mostly has ended
-		return err
-	}
 	if d.once {
-		return os.ErrDeadlineExceeded
+		return w.waiter.Connected(transport.NoWait())
 	}
-	if e := w.awaitWrite(check, d); e != nil {
-		return e
-	}
-	w.place.dropWriter()
-	return err
+	w.in.arm(d.until)
+	w.out.arm(d.until)
+	return w.waiter.Connected(context.Background())
 }
 
 // read reads at least one byte; io.EOF is the end of what the peer sends.
@@ -222,54 +201,25 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 
 // await tries to read until it is done or the time is over.
 func (w *wire) await(d deadline) error {
-	if w.tryRead(0) {
-		w.pace.read(w.rd.n)
-		return nil
-	}
 	if d.once {
-		return os.ErrDeadlineExceeded
+		if _, done := w.tryRead(); !done {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
 	}
 	w.in.arm(d.until)
-	defer func() { w.pace.read(w.rd.n) }()
-	if w.poll() || w.place.look(true) && w.tryRead(0) {
-		return nil
-	}
-	return w.place.awaitRead(w.readReady)
+	return w.waiter.Read(w.readReady)
 }
 
-// poll goes on trying for a while, where the pace of the peer promises something. The Go poller looks away meanwhile, so that nobody is
-// woken beside this reader.
-func (w *wire) poll() bool {
-	limit, doze, ok := w.pace.begin()
-	if !ok {
-		return false
-	}
-	defer w.pace.leave()
-	if doze {
-		nap(limit)
-		limit = 0
-	}
-	came := false
-	for began := time.Now(); ; rest(pollPause) {
-		if came = w.tryRead(0); came || time.Since(began) >= limit {
-			break
-		}
-	}
-	if w.pace.polled(came); came {
-		w.place.look(false)
-	}
-	return came
-}
-
-func (w *wire) tryRead(uintptr) bool {
+func (w *wire) tryRead() (n int, done bool) {
 	for {
 		w.rd.n, w.rd.err = w.tcp.Read(w.sock, w.rd.p, 0)
 		switch w.rd.err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			return false
+			return 0, false
 		default:
-			return true
+			return w.rd.n, true
 		}
 	}
 }
@@ -280,7 +230,7 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 		n, err = w.tcp.Write(w.sock, p, 0)
 		switch err {
 		case nil:
-			w.pace.written(n)
+			w.waiter.Wrote(n)
 			return n, true, nil
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -292,30 +242,9 @@ func (w *wire) tryWrite(p []byte) (n int, ok bool, err error) {
 }
 
 // awaitWrite calls try whenever there may be room, until it is true or the time is over.
-func (w *wire) awaitWrite(try func(uintptr) bool, d deadline) error {
-	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		err := w.place.needWriter()
-		if err == nil {
-			break
-		}
-		switch { // for want of something to wait with it looks from time to time
-		case !scarce(err):
-			return err
-		case try(0):
-			return nil
-		case w.out.ended() || !d.until.IsZero() && time.Until(d.until) <= 0:
-			return os.ErrDeadlineExceeded
-		}
-		time.Sleep(pause)
-	}
+func (w *wire) awaitWrite(try func() bool, d deadline) error {
 	w.out.arm(d.until)
-	return w.place.awaitWrite(try)
-}
-
-// scarce tells a want of descriptors, memory or watches, which passes.
-func scarce(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
-		errors.Is(err, syscall.ENOSPC)
+	return w.waiter.Write(try)
 }
 
 // shutWrite ends what we send.

@@ -17,7 +17,7 @@ import (
 // A datagramSocket is the system's side of a Datagram: one descriptor, owned by the Go poller. receive and send are each used by one
 // caller at a time.
 type datagramSocket struct {
-	wait   *waiter
+	wait   *sleeper
 	family int
 	file   *socketFile // what close removes
 	peer   []byte      // the sockaddr that it is connected to
@@ -65,7 +65,7 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 	if err := setNonblock(fd, false); err != nil {
 		return nil, err
 	}
-	if s.wait, err = newWaiter(fd); err != nil {
+	if s.wait, err = newSleeper(fd); err != nil {
 		return nil, err
 	}
 	_ = unix.Close(fd)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// past is a deadline that has passed: setting it returns a parked waiter at once.
+// past is a deadline that has passed: setting it returns whoever is parked at once.
 var past = time.Unix(1, 0)
 
-// direction is one half of a waiter.
+// direction is one half of a watch.
 type direction struct {
 	park     func(ready func(uintptr) bool) error
 	deadline func(time.Time) error

@@ -17,15 +17,15 @@ const (
 	defaultBacklog = 4096
 )
 
-// A waiter waits on a duplicate of a plug-in's descriptor. The duplicate belongs to the Go poller; closing it ends the waits and
+// A sleeper waits on a duplicate of a plug-in's descriptor. The duplicate belongs to the Go poller; closing it ends the waits and
 // waits for a running callback, and the plug-in's own number is closed only after that, so no reused number is ever read.
-type waiter struct {
+type sleeper struct {
 	file    *os.File
 	raw     syscall.RawConn
 	in, out direction
 }
 
-func newWaiter(fd int) (*waiter, error) {
+func newSleeper(fd int) (*sleeper, error) {
 	dup, err := dupFD(fd)
 	if err != nil {
 		return nil, err
@@ -40,25 +40,25 @@ func newWaiter(fd int) (*waiter, error) {
 		file.Close()
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
-	return &waiter{file, raw, direction{park: raw.Read, deadline: file.SetReadDeadline},
+	return &sleeper{file, raw, direction{park: raw.Read, deadline: file.SetReadDeadline},
 		direction{park: raw.Write, deadline: file.SetWriteDeadline}}, nil
 }
 
-func (w *waiter) close() {
+func (w *sleeper) close() {
 	w.in.forget()
 	w.out.forget()
 	w.file.Close()
 }
 
-func (w *waiter) reading() *direction      { return &w.in }
-func (w *waiter) writing() *direction      { return &w.out }
-func (w *waiter) rawConn() syscall.RawConn { return w.raw }
-func (w *waiter) prepare(bool) error       { return nil } // it has what it sleeps with
-func (w *waiter) quiet(bool) bool          { return false }
-func (w *waiter) sit(bool, *seats) bool    { return false }
+func (w *sleeper) reading() *direction      { return &w.in }
+func (w *sleeper) writing() *direction      { return &w.out }
+func (w *sleeper) rawConn() syscall.RawConn { return w.raw }
+func (w *sleeper) prepare(bool) error       { return nil } // it has what it sleeps with
+func (w *sleeper) quiet(bool) bool          { return false }
+func (w *sleeper) sit(bool, *seats) bool    { return false }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
-func (w *waiter) connected(ctx context.Context) (result error) {
+func (w *sleeper) connected(ctx context.Context) (result error) {
 	done := false
 	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
 	if isSingle(ctx) {

@@ -31,6 +31,10 @@ const (
 // A spell is the time since which somebody polls and sits without having slept; the zero value is none.
 type spell struct{ began time.Time }
 
+func newPoller(limit time.Duration) *poller {
+	return &poller{limit: limit, short: shortWait, spell: spellLasts}
+}
+
 // enter takes a place among those that poll or sit: one processor is always left to others. Who has had one for long lets others run
 // first, and keeps the place meanwhile, so nobody else has another spell before it is known whether there is a crowd.
 func (p *poller) enter(s *spell, now time.Time) bool {

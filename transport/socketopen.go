@@ -97,7 +97,7 @@ func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
 	return s.cb.Accept(s.c, tmo)
 }
 
-// tryAccept is one try under the waiter, which must not wait itself: whoever shares the listener may have put it into blocking mode.
+// tryAccept is one try under the watch, which must not wait itself: whoever shares the listener may have put it into blocking mode.
 func (s *socket[C]) tryAccept(uintptr) bool {
 	a := &s.acc
 	for {

@@ -76,14 +76,14 @@ type plugin[C any] struct {
 }
 
 func newPlugin[C any](cb Callbacks[C], setup any, prompt bool) *plugin[C] {
-	return &plugin[C]{&cb, setup, prompt, &poller{limit: DefaultPolling, short: shortWait, spell: spellLasts}}
+	return &plugin[C]{&cb, setup, prompt, newPoller(DefaultPolling)}
 }
 
 func (p *plugin[C]) withPolling(limit time.Duration) Transport {
 	if p.cb.Flags&FullImpl != 0 {
 		return p
 	}
-	return &plugin[C]{p.cb, p.setup, p.prompt, &poller{limit: limit, short: p.poller.short, spell: p.poller.spell}}
+	return &plugin[C]{p.cb, p.setup, p.prompt, newPoller(limit)}
 }
 
 // Prompt reports whether every call on what tr opens ends when it is told to, as with this package's own plug-ins over system calls:

@@ -18,7 +18,7 @@ type watch interface {
 }
 
 func plainWatch(fd int) (watch, error) {
-	w, err := newWaiter(fd)
+	w, err := newSleeper(fd)
 	if err != nil {
 		return nil, err
 	}

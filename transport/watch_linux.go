@@ -52,10 +52,13 @@ type interest struct {
 	epoll  int
 	events uint32 // what it watches for now
 
-	over  bool  // a deadline has passed
-	seat  *seat // of the one who sits; nil: nobody does
+	until time.Time // the deadline; zero: there is none
+	seat  *seat     // of the one who sits; nil: nobody does
 	among *seats
 }
+
+// over tells that the deadline has passed.
+func (i *interest) over() bool { return !i.until.IsZero() && time.Until(i.until) <= 0 }
 
 func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
@@ -116,7 +119,7 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		time.Sleep(pause)
 		w.mu.Lock()
-		over := i.over
+		over := i.over()
 		w.mu.Unlock()
 		if over {
 			return os.ErrDeadlineExceeded
@@ -137,12 +140,12 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 	}
 }
 
-// deadline ends the wait of a direction, which may be about to begin, with a time that has passed, and allows it again with none. Where
-// nobody has slept yet there is nothing to tell: who makes the epoll descriptor looks at over.
+// deadline ends the wait of a direction at a time, which may have passed. Where nobody has slept yet there is nothing to tell: who makes
+// the epoll descriptor looks at until.
 func (w *watcher) deadline(i *interest, t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i.over = !t.IsZero(); i.over {
+	if i.until = t; !t.IsZero() {
 		w.rouse(i)
 	}
 	switch {
@@ -166,7 +169,7 @@ func (w *watcher) sit(writing bool, at *seats) bool {
 	}
 	defer at.leave(s)
 	w.mu.Lock()
-	if w.closed || i.over {
+	if w.closed || !i.until.IsZero() && time.Until(i.until) < 2*sitsAtMost { // which nothing ends in time
 		w.mu.Unlock()
 		return false
 	}
@@ -250,11 +253,7 @@ func (i *interest) open(fd int, events uint32) error {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
 	file := os.NewFile(uintptr(epoll), "epoll")
-	var until time.Time
-	if i.over {
-		until = past
-	}
-	if err := file.SetDeadline(until); err != nil {
+	if err := file.SetDeadline(i.until); err != nil {
 		file.Close()
 		if errors.Is(err, os.ErrNoDeadline) { // the Go poller could not take it, and does not say why: for want of watches or memory
 			return os.NewSyscallError("epoll_ctl", unix.ENOMEM)
