@@ -23,7 +23,8 @@
 // its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is
 // not a short one, else a duplicate. Before a reader sleeps it may poll or sit, see [WithPolling]. With FullImpl the callback is the whole
 // operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises
-// with [Direct] to come back as soon as it is told to, on that of the caller.
+// with [Direct] to come back as soon as it is told to, on that of the caller. A plug-in that has a descriptor of its own to wait for, as
+// one that encrypts has, need not do that by itself: a [Waiter] waits as the SDK does.
 //
 // For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and
 // Release run after all of them have returned. A callback that does not come back within one second of being ended makes its
