@@ -42,7 +42,7 @@ type Options struct {
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
-	// transport.DefaultPolling, less is no polling; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
+	// transport.DefaultPolling, less is none; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
 	// Logger is told what an operator may want to know, of certificates that are not verified, say; nil: nothing is logged. No key or
 	// secret ever is.

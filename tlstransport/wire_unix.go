@@ -3,7 +3,6 @@
 package tlstransport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -162,7 +161,6 @@ func (w *wire) accept(d deadline) (*wire, transport.Addr, error) {
 }
 
 func (w *wire) connect(addr transport.Addr, d deadline) error {
-	w.in.fresh()
 	w.out.fresh()
 	err := w.tcp.Connect(w.sock, addr, 0)
 	switch err {
@@ -176,11 +174,11 @@ func (w *wire) connect(addr transport.Addr, d deadline) error {
 		return err
 	}
 	if d.once {
-		return w.waiter.Connected(transport.NoWait())
+		w.out.arm(past())
+	} else {
+		w.out.arm(d.until)
 	}
-	w.in.arm(d.until)
-	w.out.arm(d.until)
-	return w.waiter.Connected(context.Background())
+	return w.waiter.Connected()
 }
 
 // read reads at least one byte; io.EOF is the end of what the peer sends.
@@ -202,9 +200,11 @@ func (w *wire) read(p []byte, d deadline) (int, error) {
 // await tries to read until it is done or the time is over.
 func (w *wire) await(d deadline) error {
 	if d.once {
-		if _, done := w.tryRead(); !done {
+		n, done := w.tryRead()
+		if !done {
 			return os.ErrDeadlineExceeded
 		}
+		w.waiter.Took(n)
 		return nil
 	}
 	w.in.arm(d.until)

@@ -48,6 +48,7 @@ func (p *poller) enter(s *spell, now time.Time) bool {
 	case s.began.IsZero():
 		s.began = now
 	case p.spell > 0 && now.Sub(s.began) >= p.spell:
+		now = time.Now()
 		runtime.Gosched()
 		s.began = time.Now()
 		if s.began.Sub(now) > crowdWaits {

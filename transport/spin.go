@@ -20,8 +20,8 @@ const (
 // for each. The price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit
 // for each message; and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
 //
-// Who has polled or sat for a millisecond without a break lets others run. Where these keep it from going on for long, as in a crowd of busy
-// connections or beside a program that computes, nobody does so for ten milliseconds.
+// Who has polled or sat for a millisecond without a break lets others run. Where these keep it from going on for long, as in a crowd of
+// busy connections or beside a program that computes, nobody does so for ten milliseconds.
 //
 // With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
@@ -122,6 +122,9 @@ func (s *spin) patience(limit time.Duration) time.Duration {
 
 // end follows a read of n bytes.
 func (s *spin) end(n int, p *poller) {
+	if n == 0 && s.habit == nil { // a look, no more: what is waited for is still to come
+		return
+	}
 	spoke := s.spoke.Load()
 	if s.habit != nil {
 		d := time.Since(s.began)

@@ -123,6 +123,17 @@ func TestSpinFlowAnswered(t *testing.T) {
 	require.True(t, s.flow.due())
 }
 
+// A look that finds nothing, before the wait itself, does not make one forget that an answer is expected.
+func TestLookIsNoRead(t *testing.T) {
+	p := &poller{limit: time.Hour}
+	var s spin
+	s.end(pollBulk, p)
+	s.written(10)
+	s.end(0, p)
+	require.Equal(t, pollBulk, s.last)
+	require.Same(t, &s.answers, s.begin())
+}
+
 // processors sets GOMAXPROCS for a test.
 func processors(t testing.TB, n int) {
 	before := runtime.GOMAXPROCS(n)

@@ -3,24 +3,44 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling.
-type Polling struct{ poller *poller }
+// A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling. The zero value polls
+// for nobody. With any limit there are the short waits and the seats that WithPolling tells of. It is not to be copied.
+type Polling struct {
+	made   sync.Once
+	poller *poller
+}
 
 // NewPolling returns a Polling with that limit; 0 is none, and more than MaxPolling is that.
 func NewPolling(limit time.Duration) *Polling {
-	return &Polling{newPoller(min(max(limit, 0), MaxPolling))}
+	return &Polling{poller: newPoller(min(max(limit, 0), MaxPolling))}
 }
 
-// A Waiter waits for a descriptor as the SDK does for plug-ins without FullImpl: see WithPolling. It is for plug-ins with FullImpl that speak
-// over a socket of their own, and so have to wait inside their callbacks; package tlstransport is one.
+func (p *Polling) shared() *poller {
+	p.made.Do(func() {
+		if p.poller == nil {
+			p.poller = newPoller(0)
+		}
+	})
+	return p.poller
+}
+
+// A Waiter waits for a descriptor as the SDK does for plug-ins without FullImpl: see WithPolling. It is for plug-ins with FullImpl that
+// speak over a socket of their own, and so have to wait inside their callbacks; package tlstransport is one.
 //
-// One of Read, Accept and Connected, and one Write, may be in flight at the same time; deadlines may be set beside them. Each call makes one
-// try at least, also where its deadline has passed: so a timeout of 0 is a deadline of now.
+// One Read or Accept and one Write or Connected may be in flight at the same time; deadlines may be set beside them. Each call makes one
+// try at least, also where its deadline has passed: so a timeout of 0 is a deadline of now. A deadline may be kept half a millisecond late,
+// or four times the limit of polling. To end a call at once, as Callbacks.Interrupt is to, set a deadline that has passed; where the
+// process has no descriptor left to sleep with the call ends a tenth of a second later.
+//
+// Tries run on the goroutine of the call. One must not wait, nor use the Waiter, and may say that it is not done only where the descriptor
+// has given EAGAIN: what is there already wakes nobody.
 type Waiter struct {
 	watch    watch
 	in       incoming
@@ -29,7 +49,12 @@ type Waiter struct {
 	n        int
 	arriving attempt // of the Read or Accept in flight
 	leaving  attempt // of the Write in flight
-	closed   atomic.Bool
+
+	closing sync.Once
+	closed  atomic.Bool
+
+	mu                    sync.Mutex
+	readUntil, writeUntil time.Time // zero: without end
 
 	readable, writable, acceptable func(uintptr) bool // made once
 	tryRead                        func() bool
@@ -39,87 +64,130 @@ type Waiter struct {
 type attempt struct {
 	try  func() bool
 	made bool
+	done bool
+	look func(uintptr) // makes one, outside of the wait
 }
 
 func (a *attempt) make() bool {
 	a.made = true
-	return a.try()
+	a.done = a.try()
+	return a.done
 }
 
 // Waiter returns a Waiter for a descriptor in non-blocking mode, which stays the caller's and is closed after the Waiter only. What cannot
-// be waited on is ErrContract, and on Windows everything errors.ErrUnsupported. On Linux the Waiter has no descriptor of its own before it
-// sleeps; elsewhere it has a duplicate.
+// be waited on is ErrContract, and on Windows everything errors.ErrUnsupported. On Linux the Waiter of a socket has no descriptor of its
+// own before it sleeps; elsewhere it has a duplicate.
 func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	watch, err := newWatch(fd, canPoll, false)
+	if errors.Is(err, ErrContract) {
+		return nil, fmt.Errorf("a Waiter of descriptor %d: %w: it cannot be waited on", fd, ErrContract)
+	}
 	if err != nil {
 		return nil, err
 	}
 	w := &Waiter{watch: watch}
-	w.in.use(fd, watch, p.poller)
-	w.out.use(watch, p.poller)
+	w.in.use(fd, watch, p.shared())
+	w.out.use(watch, p.shared())
 	w.in.try, w.out.try = w.arriving.make, w.leaving.make
+	w.arriving.look = func(uintptr) { w.arriving.make() }
+	w.leaving.look = func(uintptr) { w.leaving.make() }
 	w.readable, w.writable = w.in.ready, w.out.ready
 	w.tryRead = func() (done bool) { w.n, done = w.read(); return done }
 	w.acceptable = func(uintptr) bool { return w.arriving.make() }
 	return w, nil
 }
 
-// Read calls try whenever something may have come, until it is done; it has read n bytes then. A try must not wait. The error is
-// os.ErrDeadlineExceeded or os.ErrClosed, or tells of a want of memory; a want of descriptors is waited for.
+// Read calls try whenever something may have come, until it is done; it has read n bytes then. The error is os.ErrDeadlineExceeded or
+// os.ErrClosed; a want of descriptors or memory is waited for.
 func (w *Waiter) Read(try func() (n int, done bool)) error {
 	w.read, w.n = try, 0
 	w.in.begin(false)
-	err := w.wait(w.watch.reading(), w.readable, &w.arriving, w.tryRead)
+	err := w.wait(w.watch.reading(), &w.readUntil, w.readable, &w.arriving, w.tryRead)
 	w.in.end(w.n)
+	w.read = nil
 	return err
 }
 
 // Accept calls try as Read does, for what does not come in a flow: connections.
 func (w *Waiter) Accept(try func() bool) error {
-	return w.wait(w.watch.reading(), w.acceptable, &w.arriving, try)
+	return w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
 }
 
 // Write calls try whenever there may be room, as Read.
 func (w *Waiter) Write(try func() bool) error {
 	w.out.begin(false)
-	err := w.wait(w.watch.writing(), w.writable, &w.leaving, try)
+	err := w.wait(w.watch.writing(), &w.writeUntil, w.writable, &w.leaving, try)
 	w.out.end()
 	return err
 }
 
-func (w *Waiter) wait(d *direction, ready func(uintptr) bool, a *attempt, try func() bool) error {
-	a.try, a.made = try, false
-	err := d.park(ready)
-	if err != nil && !a.made && errors.Is(err, os.ErrDeadlineExceeded) {
-		done := false
-		if e := w.watch.rawConn().Control(func(uintptr) { done = a.try() }); e != nil || done {
-			err = e
+func (w *Waiter) wait(d *direction, until *time.Time, ready func(uintptr) bool, a *attempt, try func() bool) error {
+	a.try, a.made, a.done = try, false, false
+	defer func() { a.try = nil }()
+	if !w.over(until) {
+		err := d.park(ready)
+		if a.made || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return w.failed(err)
 		}
+	}
+	err := w.watch.rawConn().Control(a.look)
+	if err == nil && !a.done {
+		err = os.ErrDeadlineExceeded
 	}
 	return w.failed(err)
 }
 
-// Wrote tells of n bytes that have been written, whether Write was needed or not: an answer is likely to follow.
+// over tells that a deadline has passed.
+func (w *Waiter) over(until *time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !until.IsZero() && time.Until(*until) <= 0
+}
+
+// Took tells of n bytes that have been read without Read: what Read knows of the pace of what comes rests on all of them. It is the
+// reader's.
+func (w *Waiter) Took(n int) { w.in.end(n) }
+
+// Wrote tells of n bytes that have been written, by Write or without it: an answer is likely to follow. It may be called beside anything.
 func (w *Waiter) Wrote(n int) {
-	if canPoll {
+	if canPoll && n > 0 {
 		w.in.spin.written(int64(n))
 	}
 }
 
-// Connected waits for the end of connect(2), which is in progress, and returns how it has ended. It ends with ctx, and with both deadlines.
-func (w *Waiter) Connected(ctx context.Context) error { return w.failed(w.watch.connected(ctx)) }
+// Connected waits for the end of connect(2), which is in progress, and returns how it has ended. It ends with the write deadline. A
+// want of descriptors is its error.
+func (w *Waiter) Connected() error {
+	ctx := context.Background()
+	if w.over(&w.writeUntil) {
+		ctx = NoWait()
+	}
+	return w.failed(w.watch.connected(ctx))
+}
 
 // SetReadDeadline ends a Read or Accept, in flight or to come, at a time; zero: without end.
-func (w *Waiter) SetReadDeadline(t time.Time) error { return w.failed(w.watch.reading().deadline(t)) }
+func (w *Waiter) SetReadDeadline(t time.Time) error {
+	return w.setDeadline(w.watch.reading(), &w.readUntil, t)
+}
 
-// SetWriteDeadline is the same for a Write.
-func (w *Waiter) SetWriteDeadline(t time.Time) error { return w.failed(w.watch.writing().deadline(t)) }
+// SetWriteDeadline is the same for a Write or Connected.
+func (w *Waiter) SetWriteDeadline(t time.Time) error {
+	return w.setDeadline(w.watch.writing(), &w.writeUntil, t)
+}
+
+func (w *Waiter) setDeadline(d *direction, until *time.Time, t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*until = t
+	return w.failed(d.deadline(t))
+}
 
 // Close ends whatever waits, and waits for a try that is running.
 func (w *Waiter) Close() error {
-	if !w.closed.Swap(true) {
+	w.closing.Do(func() {
+		w.closed.Store(true)
 		w.watch.close()
-	}
+	})
 	return nil
 }
 

@@ -3,7 +3,6 @@
 package transport_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"runtime"
@@ -89,12 +88,8 @@ func ownWaiting(polling *transport.Polling) transport.Callbacks[*own] {
 			if err != syscall.EINPROGRESS {
 				return err
 			}
-			if tmo == 0 {
-				return o.w.Connected(transport.NoWait())
-			}
-			_ = o.w.SetReadDeadline(until(tmo))
 			_ = o.w.SetWriteDeadline(until(tmo))
-			return o.w.Connected(context.Background())
+			return o.w.Connected()
 		},
 		Read: func(o *own, p []byte, tmo time.Duration) (n int, err error) {
 			_ = o.w.SetReadDeadline(until(tmo))
@@ -212,7 +207,8 @@ func TestWaiterDeadlines(t *testing.T) {
 	require.NoError(t, w.Close())
 	require.NoError(t, unix.Close(a))
 	require.NoError(t, unix.Close(b))
-	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, time.Minute, time.Millisecond) // seats go when they are not used
+	// Seats go when they are not used.
+	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, time.Minute, time.Millisecond)
 }
 
 // Writers wait for room.
@@ -283,7 +279,14 @@ func TestWaiterClose(t *testing.T) {
 		runtime.Gosched()
 	}
 	require.Empty(t, closed)
+	again := make(chan error, 1)
+	go func() { again <- w.Close() }()
+	for range 100 {
+		runtime.Gosched()
+	}
+	require.Empty(t, again)
 	close(goOn)
+	require.NoError(t, ends(t, again))
 	require.NoError(t, ends(t, tried))
 	require.NoError(t, ends(t, closed))
 }
@@ -302,7 +305,36 @@ func TestWaiterAllocates(t *testing.T) {
 		_, _ = w.Read(read), w.Write(write)
 		w.Wrote(1)
 		_, _ = unix.Read(b, p)
+		_ = w.SetReadDeadline(gone)
+		_ = w.Read(read)
+		_ = w.SetReadDeadline(time.Time{})
 	}))
+}
+
+// With a deadline of now a call makes one try, and is over: it costs no descriptor and no time.
+func TestWaiterTriesOnce(t *testing.T) {
+	a, b := socketPair(t)
+	w, err := new(transport.Polling).Waiter(a)
+	require.NoError(t, err)
+	defer w.Close()
+	before := leak.Descriptors()
+	require.NoError(t, w.SetReadDeadline(time.Now()))
+	tries := 0
+	p := make([]byte, 1)
+	once := func() (n int, done bool) {
+		tries++
+		n, err := unix.Read(a, p)
+		return n, err != unix.EAGAIN
+	}
+	for range 10 {
+		require.ErrorIs(t, w.Read(once), os.ErrDeadlineExceeded)
+	}
+	require.Equal(t, 10, tries)
+	require.Empty(t, leak.Left(before))
+	_, err = unix.Write(b, p)
+	require.NoError(t, err)
+	require.NoError(t, w.Read(once))
+	require.Equal(t, 11, tries)
 }
 
 // What cannot be waited on is refused.

@@ -57,9 +57,6 @@ type interest struct {
 	among *seats
 }
 
-// over tells that the deadline has passed.
-func (i *interest) over() bool { return !i.until.IsZero() && time.Until(i.until) <= 0 }
-
 func newWatcher(fd int) *watcher {
 	w := &watcher{fd: fd}
 	w.in.park, w.in.deadline = w.parkReader, w.readerDeadline
@@ -117,13 +114,16 @@ func (w *watcher) park(i *interest, events uint32, ready func(uintptr) bool) err
 // have to sleep for the first time long after its connection was made, and that is not to be its end.
 func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) error {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		time.Sleep(pause)
 		w.mu.Lock()
-		over := i.over()
+		until := i.until
 		w.mu.Unlock()
-		if over {
-			return os.ErrDeadlineExceeded
+		left := pause
+		if !until.IsZero() {
+			if left = min(pause, time.Until(until)); left <= 0 {
+				return os.ErrDeadlineExceeded
+			}
 		}
+		time.Sleep(left)
 		raw, err := w.need(i, events)
 		if err == nil {
 			return raw.Read(ready)
@@ -320,25 +320,35 @@ func (w *watcher) close() {
 }
 
 // connected waits until a connect that is in progress has ended, and returns its result.
-func (w *watcher) connected(ctx context.Context) error {
-	done, result := connectResult(w.fd) // on the loopback it mostly has
-	if done {
+func (w *watcher) connected(ctx context.Context) (result error) {
+	if _, err := w.begin(nil); err != nil {
+		return err
+	}
+	done := false
+	check := func(uintptr) bool { done, result = connectResult(w.fd); return done }
+	if w.finish(check) { // on the loopback it mostly has
 		return result
 	}
 	if isSingle(ctx) {
 		return os.ErrDeadlineExceeded
 	}
-	if _, err := w.need(&w.reader, room); err != nil {
+	if _, err := w.need(&w.writer, room); err != nil {
 		return err
 	}
-	err := awaitConnect(ctx, &w.in, func(uintptr) bool { done, result = connectResult(w.fd); return done })
-	if err != nil {
+	defer w.dropWriter()
+	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
-	}
-	if err := w.reader.control(unix.EPOLL_CTL_MOD, w.fd, arrivals); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
 	}
 	return result
+}
+
+// dropWriter gives back what a connect has been waited for with: mostly nobody has to wait for room for a long time.
+func (w *watcher) dropWriter() {
+	w.mu.Lock()
+	file := w.writer.file
+	w.writer = interest{until: w.writer.until}
+	w.mu.Unlock()
+	file.Close()
 }
 
 // rawConn is the descriptor itself for others' use, safe against Close.
