@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -166,5 +166,9 @@ func atOnce(ctx context.Context, all []member, d time.Duration) (n int, err erro
 		})
 	}
 	talks.Wait()
-	return int(messages.Load()), errors.Join(errs...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) > 0 {
+		return 0, fmt.Errorf("%d of %d connections, the first of them: %w", len(errs), len(all), errs[0])
+	}
+	return int(messages.Load()), nil
 }
