@@ -51,10 +51,3 @@ func (t *timer) end() {
 		t.dirty = true
 	}
 }
-
-// ended tells whether the call in flight is to end.
-func (t *timer) ended() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.kicked
-}

@@ -184,3 +184,10 @@ func (w *wire) interrupt() {
 		w.dialing.cancel()
 	}
 }
+
+// ended tells whether the call in flight is to end.
+func (t *timer) ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.kicked
+}
