@@ -68,7 +68,7 @@ type attempt struct {
 	look func(uintptr) // makes one, outside of the wait
 }
 
-func (a *attempt) make() bool {
+func (a *attempt) run() bool {
 	a.made = true
 	a.done = a.try()
 	return a.done
@@ -88,12 +88,12 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w := &Waiter{watch: watch}
 	w.in.use(fd, watch, p.shared())
 	w.out.use(watch, p.shared())
-	w.in.try, w.out.try = w.arriving.make, w.leaving.make
-	w.arriving.look = func(uintptr) { w.arriving.make() }
-	w.leaving.look = func(uintptr) { w.leaving.make() }
+	w.in.try, w.out.try = w.arriving.run, w.leaving.run
+	w.arriving.look = func(uintptr) { w.arriving.run() }
+	w.leaving.look = func(uintptr) { w.leaving.run() }
 	w.readable, w.writable = w.in.ready, w.out.ready
 	w.tryRead = func() (done bool) { w.n, done = w.read(); return done }
-	w.acceptable = func(uintptr) bool { return w.arriving.make() }
+	w.acceptable = func(uintptr) bool { return w.arriving.run() }
 	return w, nil
 }
 
