@@ -82,6 +82,8 @@ func TestCommandLine(t *testing.T) {
 		want string
 	}{
 		{"serv", `unknown command or argument "serv"; did you mean serve?`},
+		{"help serv", `unknown command or argument "serv"; did you mean serve?`},
+		{"help serve x", `unknown command or argument "x"`},
 		{"--nope", "unknown flag: --nope"},
 		{"--name x@127.0.0.1", "--name is for a command such as serve or ping"},
 		{"serve x", `unknown command or argument "x"`},

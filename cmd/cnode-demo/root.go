@@ -104,7 +104,25 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	root.CompletionOptions.DisableDefaultCmd = true
 	o.addTo(root.PersistentFlags())
 	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
+	checkHelp(root)
 	return root
+}
+
+// checkHelp has "help" refuse what there is no help about.
+func checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "help" {
+			continue
+		}
+		c.Args = func(_ *cobra.Command, about []string) error {
+			cmd, rest, err := root.Find(about)
+			if err != nil {
+				return &usageError{err}
+			}
+			return args()(cmd, rest)
+		}
+	}
 }
 
 // newTour is the tour under its name.
