@@ -22,29 +22,35 @@ import (
 // process that asks are taken.
 const echoVar = "CNODE_TEST_ECHO"
 
-func TestEchoServer(t *testing.T) {
-	if os.Getenv(echoVar) == "" {
-		t.Skip("the other process of TestPollingCrowd, no test")
+func init() {
+	if os.Getenv(echoVar) != "" {
+		serveEcho()
 	}
+}
+
+// serveEcho prints its address, and ends with the process that has started this one.
+func serveEcho() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, err = io.WriteString(os.Stdout, ln.Addr().String()+"\n")
-	require.NoError(t, err)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = io.WriteString(os.Stdout, ln.Addr().String()+"\n")
 	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f, err := c.(*net.TCPConn).File()
-			_ = c.Close()
-			if err != nil {
-				return
-			}
-			go echo(f)
-		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	}()
-	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			panic(err)
+		}
+		f, err := c.(*net.TCPConn).File()
+		if err != nil {
+			panic(err)
+		}
+		_ = c.Close()
+		go echo(f)
+	}
 }
 
 func echo(f *os.File) {
@@ -64,7 +70,7 @@ func echo(f *os.File) {
 // echoServer starts that and returns its address.
 func echoServer(t *testing.T) Addr {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestEchoServer$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), echoVar+"=1", "GOMAXPROCS=64")
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)

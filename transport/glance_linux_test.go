@@ -46,7 +46,7 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	_, err = s.Read(short, much)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
-	time.Sleep(20 * time.Millisecond)
+	waitsIn(t, "sleep", "(*watcher).glance")
 	require.NoError(t, ended.Close())
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
 }

@@ -78,7 +78,9 @@ func TestDirectEnds(t *testing.T) {
 
 	read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
 	write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
-	time.Sleep(5 * time.Millisecond)
+	for _, operation := range []string{"(*Stream).Read(", "(*Stream).Writev("} {
+		waitsIn(t, "", operation)
+	}
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, returns(t, read), net.ErrClosed)
 	require.ErrorIs(t, returns(t, write), net.ErrClosed)

@@ -261,7 +261,7 @@ func TestQueueFlushAfterCancel(t *testing.T) {
 		waits := aside(func() error { return q.Post(ctx, make([]byte, 100), nil, 0) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 105 }, 10*time.Second, time.Millisecond)
 		flushed := aside(func() error { return q.Flush(context.Background()) })
-		time.Sleep(time.Millisecond) // it waits, most likely
+		waitsIn(t, "", "(*Queue).Flush")
 		cancel()
 		require.ErrorIs(t, returns(t, waits), context.Canceled)
 		g.open()

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -110,16 +109,7 @@ func (y *tallied) read(ctx context.Context) (byte, error) {
 // asleep waits until a reader that runs beside is parked in the Go poller: its stack says so.
 func asleep(t testing.TB, y *tallied) {
 	t.Helper()
-	buf := make([]byte, 1<<20)
-	require.Eventually(t, func() bool {
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			head, _, _ := strings.Cut(g, "\n")
-			if strings.Contains(head, "[IO wait") && strings.Contains(g, "(*tallied).parks") {
-				return true
-			}
-		}
-		return false
-	}, 20*time.Second, 100*time.Microsecond)
+	waitsIn(t, "IO wait", "(*tallied).parks")
 }
 
 // parks reads one byte beside the test, which can wait for it to be asleep.
