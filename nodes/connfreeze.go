@@ -152,8 +152,17 @@ func (f *FrozenConn) State() []byte { return f.state }
 
 // clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
 func clearKeys(state []byte) {
+	var f frontState
 	var w workerState
-	if readState(kindWorker, state, &w) == nil {
+	switch {
+	case readState(kindFront, state, &f) == nil:
+		for i := range f.crew {
+			clearWords(f.crew[i].words)
+		}
+		state = f.node
+	case readState(kindWorker, state, &w) == nil:
+		clearWords(w.words)
+		clearWords(w.work)
 		state = w.node
 	}
 	var n nodeState
@@ -163,6 +172,13 @@ func clearKeys(state []byte) {
 	}
 	for i := range n.conns {
 		clear(n.conns[i].export)
+	}
+}
+
+// clearWords zeroes words: a session that waits in one has its keys there.
+func clearWords(words []wordState) {
+	for i := range words {
+		clear(words[i].json)
 	}
 }
 

@@ -2,15 +2,14 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A FrozenFront is a front that stands still: it accepts nobody, and hears and says nothing. Its workers and all connections go on meanwhile. It is this process's until
-// Release, and goes on as if nothing had happened after Thaw. One of the two must be called.
+// A FrozenFront is a front that stands still: it accepts nobody, and hears and says nothing. Its workers and all connections go on
+// meanwhile. It is this process's until Release, and goes on as if nothing had happened after Thaw. One of the two must be called.
 type FrozenFront struct {
 	f     *Front
 	node  *Frozen
@@ -110,11 +109,12 @@ func (f *Front) hush(ctx context.Context) error {
 	return nil
 }
 
-// State is what another process needs, beside the descriptors, to go on as this front.
+// State is what another process needs, beside the descriptors, to go on as this front. What plug-ins have put into it is cleared by Thaw and
+// Release.
 func (e *FrozenFront) State() []byte { return e.state }
 
-// Descriptors are those of the node, and of what the workers share with the front, in the order that the state counts on. They stay the front's: pass them on before Thaw or
-// Release.
+// Descriptors are those of the node, and of what the workers share with the front, in the order that the state counts on. They stay the
+// front's: pass them on before Thaw or Release.
 func (e *FrozenFront) Descriptors() []int { return e.node.Descriptors() }
 
 // Thaw lets the front go on here.
@@ -136,6 +136,7 @@ func (e *FrozenFront) Thaw() {
 	if e.node != nil {
 		e.node.Thaw()
 	}
+	clearKeys(e.state)
 }
 
 // Release ends the front in this process: the other one has it. No worker notices.
@@ -155,5 +156,6 @@ func (e *FrozenFront) Release() error {
 	f.still.open()
 	f.wg.Wait()
 	f.roll.close()
-	return wrap("release front", f.Name(), errors.Join(err))
+	clearKeys(e.state)
+	return wrap("release front", f.Name(), err)
 }

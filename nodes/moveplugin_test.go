@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"bytes"
+	"encoding/base64"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,6 +103,19 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		require.Contains(t, string(f.State()), string(keys))
 		end(f)
 		gone(f.State())
+	}
+
+	words, err := new(descriptorTable).words([]word{{Topic: saySession, State: keys}})
+	require.NoError(t, err)
+	encoded := base64.StdEncoding.EncodeToString(keys)
+	front, err := writeState(kindFront, &frontState{crew: []crewState{{words: words}}})
+	require.NoError(t, err)
+	worker, err := writeState(kindWorker, &workerState{words: words, work: words})
+	require.NoError(t, err)
+	for _, state := range [][]byte{front, worker} {
+		require.Contains(t, string(state), encoded)
+		clearKeys(state)
+		require.NotContains(t, string(state), encoded)
 	}
 
 	f2 := word{Topic: saySession, State: bytes.Clone(keys)}

@@ -206,3 +206,32 @@ func (w *world) reading(n *Node) (c *Conn) {
 	}, tooLong, tick)
 	return c
 }
+
+// Numbers of workers begin again behind the highest: one that this worker has not heard of is waited for then, too, and one that is no more
+// is not.
+func TestNumbersBeginAgain(t *testing.T) {
+	w := newWorld(t, "tcp")
+	p := w.worker("front", time.Second).part
+	over, cancel := context.WithCancel(w.ctx())
+	cancel()
+	for _, c := range []struct {
+		latest, id int
+		isNewer    bool
+	}{
+		{1, 2, true}, {1, 1, false}, {2, 1, false}, {maxPart - 1, maxPart, true}, {maxPart, 1, true}, {maxPart - 1, 3, true},
+		{3, maxPart - 1, false}, {maxPart, maxPart - 1, false},
+	} {
+		p.mu.Lock()
+		p.latest, p.crew = c.latest, map[int]bool{}
+		p.mu.Unlock()
+		lives, err := p.lives(over, c.id)
+		require.False(t, lives)
+		require.Equal(t, c.isNewer, err != nil, "%d after %d: %v", c.id, c.latest, err)
+	}
+	p.mu.Lock()
+	p.crew[2] = true
+	p.mu.Unlock()
+	lives, err := p.lives(over, 2)
+	require.NoError(t, err)
+	require.True(t, lives)
+}

@@ -26,30 +26,42 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	if err != nil || !ok {
 		return wrap("publish", name, err)
 	}
-	return wrap("publish", name, n.publish(ctx, pub, l.Addr()))
+	return wrap("publish", name, n.publish(ctx, pub, n.presence(l.Addr()), false))
 }
 
-func (n *Node) publish(ctx context.Context, pub Publisher, addr transport.Addr) error {
+func (n *Node) publish(ctx context.Context, pub Publisher, p Presence, again bool) error {
 	ctx, cancel := n.lifetime(ctx)
 	defer cancel()
-	p, err := pub.Publish(ctx, Presence{Name: n.Name(), Addr: addr, Hidden: !n.cfg.Visible, Logger: n.log})
+	made, err := pub.Publish(ctx, p)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = because(ctx, err)
 		}
 		return err
 	}
+	return n.keep(made, again)
+}
+
+// presence is what a Publisher is told.
+func (n *Node) presence(at transport.Addr) Presence {
+	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
+}
+
+// keep makes a publication the node's, or takes it back where it comes too late. One that is made again, of a node that goes on in this
+// process, leaves the creation as it is.
+func (n *Node) keep(p Publication, again bool) error {
 	n.mu.Lock()
+	var err error
 	switch {
 	case n.ctx.Err() != nil:
 		err = ErrClosed
 	case n.published != nil:
 		err = ErrPublished
-	case n.used && n.cfg.Creation == 0:
+	case !again && n.used && n.cfg.Creation == 0:
 		err = ErrTooLate
 	default:
 		n.published = p
-		if c := p.Creation(); c != 0 && n.cfg.Creation == 0 {
+		if c := p.Creation(); !again && c != 0 && n.cfg.Creation == 0 {
 			n.creation = c
 		}
 	}

@@ -352,7 +352,10 @@ func (c *Conn) awaitEnd(limit time.Duration) {
 // waits for that, with what the other worker has sent.
 func (p *part) addSibling(w word) {
 	p.mu.Lock()
-	p.latest, p.crew[w.Part] = max(p.latest, w.Part), true
+	p.crew[w.Part] = true
+	if isNewer(w.Part, p.latest) {
+		p.latest = w.Part
+	}
 	closed := p.closed
 	if !closed {
 		p.coming[w.Part] = append(p.coming[w.Part], w)

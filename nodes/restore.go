@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A Staged is a node that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or
@@ -237,14 +238,14 @@ func (g *Staged) name(s *publicationState, fds *descriptorList) error {
 
 // presence is what is published of the node.
 func (g *Staged) presence() Presence {
-	p := Presence{Name: g.n.name, Hidden: !g.n.cfg.Visible, Logger: g.n.log}
+	var at transport.Addr
 	for _, l := range g.listeners { // the first that Start opened, else the last
-		p.Addr = l.Addr()
+		at = l.Addr()
 		if l.serves.Load() {
 			break
 		}
 	}
-	return p
+	return g.n.presence(at)
 }
 
 // Node is the node. Until Start it neither receives nor sends.
@@ -364,33 +365,12 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
-	n := g.n
 	if g.publication != nil {
-		p := g.publication.Start()
-		n.mu.Lock()
-		closed := n.ctx.Err() != nil
-		if !closed {
-			n.published = p
-		}
-		n.mu.Unlock()
-		if closed {
-			return p.Close()
-		}
-		return nil
+		return g.n.keep(g.publication.Start(), true)
 	}
-	pub, ok := n.cfg.Resolver.(Publisher)
-	if !ok || !g.published {
-		return nil
+	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
+		return g.n.publish(ctx, pub, g.presence(), true)
 	}
-	ctx, cancel := n.lifetime(ctx)
-	defer cancel()
-	p, err := pub.Publish(ctx, g.presence())
-	if err != nil {
-		return err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.published = p // the creation stays
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -639,6 +640,45 @@ func TestUpgradePublished(t *testing.T) {
 			require.ErrorIs(t, err, epmd.ErrNotRegistered)
 		}
 	}
+}
+
+// A lateResolver publishes once it is told to, whatever has become of who asked.
+type lateResolver struct {
+	Static
+	asked, answers chan struct{}
+	taken          atomic.Int32
+}
+
+func (r *lateResolver) Publish(context.Context, Presence) (Publication, error) {
+	r.asked <- struct{}{}
+	<-r.answers
+	return r, nil
+}
+
+func (r *lateResolver) Creation() uint32 { return 0 }
+func (r *lateResolver) Close() error     { r.taken.Add(1); return nil }
+
+// A registration that is made anew after the node has closed is taken back.
+func TestUpgradePublishedTooLate(t *testing.T) {
+	w := newWorld(t, movers[0])
+	r := &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}
+	n := w.node("front", func(c *Config) { c.Resolver = r })
+	r.answers <- struct{}{}
+	require.NoError(t, n.Start(w.ctx()))
+	<-r.asked
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	started := async(func() (int, error) { return 0, s.Start(w.ctx()) })
+	arrives(t, r.asked, "the second registration")
+	closed := async(func() (int, error) { return 0, s.Node().Close() })
+	arrives(t, s.Node().Done(), "the end of the node")
+	r.answers <- struct{}{}
+	require.ErrorIs(t, arrives(t, started, "Start").err, ErrClosed)
+	require.NoError(t, arrives(t, closed, "Close").err)
+	require.EqualValues(t, 1, r.taken.Load())
 }
 
 // A node is given up while it is still saying what has become of a process that has ended in Setup.

@@ -392,7 +392,9 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	if p.roll, err = list.takeRoll(s.roll); err != nil {
 		return err
 	}
-	p.latest, p.last = max(s.latest, p.id), s.last
+	if p.last = s.last; isNewer(s.latest, p.id) {
+		p.latest = s.latest
+	}
 	for _, x := range s.crew {
 		p.crew[x.part] = true
 	}
