@@ -33,7 +33,7 @@ func TestAcrossWorkers(t *testing.T) {
 	for _, pid := range []ei.Pid{there, named} {
 		v, err := a.Call(patience(t), pid, ei.Atom("got"))
 		require.NoError(t, err)
-		got, _ := elements(v)
+		got, _ := ei.Elements(v)
 		require.Len(t, got, many)
 		for i, n := range got {
 			require.Equal(t, ei.Int(i), n)

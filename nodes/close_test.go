@@ -213,8 +213,8 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	close(proceed)
 	r := arrives(t, worked, "the result")
 	require.NoError(t, r.err)
-	answers, _ := elements(r.v) // small integers come as a string
-	require.Equal(t, []ei.Term{ei.Int(0), ei.Int(1), ei.Int(2), ei.Int(3)}, answers)
+	answers, _ := ei.Elements(r.v) // small integers come as a string
+	require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2), ei.Int(3)}, answers)
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }
 

@@ -56,11 +56,7 @@ func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, 
 		return err
 	}
 	data := make([]byte, 0, p.size+len(p.body)+256)
-	if p.size == 2 {
-		data = binary.BigEndian.AppendUint16(data, uint16(len(p.body)))
-	} else {
-		data = binary.BigEndian.AppendUint32(data, uint32(len(p.body)))
-	}
+	data = append(data, p.head[4-p.size:]...) // as they came
 	data = append(data, p.body...)
 	state, ahead, err := s.Export()
 	if err != nil { // the peer comes again, and in vain as a rule

@@ -135,18 +135,3 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	n.procs.calls.take(peer, job{bytes, begin})
 	return true
 }
-
-// elements turns a decoded argument list into a slice; Erlang sends lists of small integers as strings.
-func elements(t ei.Term) ([]ei.Term, bool) {
-	switch t := t.(type) {
-	case ei.List:
-		return t, true
-	case ei.String:
-		args := make([]ei.Term, len(t))
-		for i := range len(t) {
-			args[i] = ei.Int(t[i])
-		}
-		return args, true
-	}
-	return nil, false
-}

@@ -21,6 +21,7 @@ type packets struct {
 
 	head [4]byte
 	body []byte
+	vec  [1][]byte // what is read next
 	step int
 }
 
@@ -47,14 +48,16 @@ func (p *packets) ReadPacket() ([]byte, error) {
 func (p *packets) next() ([][]byte, error) {
 	switch p.step++; p.step {
 	case 1:
-		return [][]byte{p.head[4-p.size:]}, nil
+		p.vec[0] = p.head[4-p.size:]
+		return p.vec[:], nil
 	case 2:
 		n := binary.BigEndian.Uint32(p.head[:])
 		if n > dist.MaxHandshakePacket {
 			return nil, fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, n)
 		}
 		p.body = make([]byte, n)
-		return [][]byte{p.body}, nil
+		p.vec[0] = p.body
+		return p.vec[:], nil
 	}
 	return nil, nil
 }

@@ -23,8 +23,7 @@ type Listener struct {
 	halt   gate        // shut: the node is being frozen
 	serves atomic.Bool // Start accepts here
 	begun  bool
-	runs   int       // goroutines that accept
-	ran    sync.Cond // of mu: one of them has ended
+	runs   tally // goroutines that accept
 	pace   pace
 }
 
@@ -63,9 +62,8 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 
 // newListener makes a listener of the transport's.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
-	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn)}
+	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: newTally()}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
-	l.ran.L = &l.mu
 	tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
 	return l
 }
@@ -129,36 +127,22 @@ func (l *Listener) begin() {
 	defer l.mu.Unlock()
 	if !l.begun && l.ctx.Err() == nil {
 		l.begun = true
-		l.runs++
+		l.runs.enter()
 		go l.run()
 	}
 }
 
-// join waits until nobody accepts.
+// join waits until nobody accepts any more: the listener has ended.
 func (l *Listener) join() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.runs > 0 {
-		l.ran.Wait()
-	}
-}
-
-func (l *Listener) enter() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.runs++
-}
-
-func (l *Listener) leave() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.runs--
-	l.ran.Broadcast()
+	l.mu.Lock() // who is just beginning is counted
+	runs := &l.runs
+	l.mu.Unlock()
+	_ = runs.wait(context.Background())
 }
 
 // run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
 func (l *Listener) run() {
-	defer l.leave()
+	defer l.runs.leave()
 	for {
 		s, err := l.l.Accept(l.ctx)
 		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
@@ -191,9 +175,9 @@ func (l *Listener) shakeHere(o *opening) (goOn bool) {
 		return true // and find that the listener has ended too
 	}
 	defer l.n.goroutines.leave()
-	l.leave()
-	defer l.enter()
-	return l.pace.here(func() { l.shake(o) }, func() { l.enter(); l.run() })
+	l.runs.leave()
+	defer l.runs.enter()
+	return l.pace.here(func() { l.shake(o) }, func() { l.runs.enter(); l.run() })
 }
 
 // shake does a handshake, and hands the connection to Accept.

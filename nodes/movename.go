@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made
@@ -14,19 +15,7 @@ import (
 type MovablePublication interface {
 	Publication
 	// Freeze stops it, within ctx; on failure it goes on.
-	Freeze(ctx context.Context) (FrozenPublication, error)
-}
-
-// A FrozenPublication stands still until Thaw, or is let go of with Release, after which nothing of it is said or done in this process.
-type FrozenPublication interface {
-	// State is what Adopt needs beside the descriptors.
-	State() []byte
-	// Descriptors stay the publication's.
-	Descriptors() []int
-	// Thaw lets it go on here.
-	Thaw()
-	// Release ends it in this process; what it has published stays published.
-	Release() error
+	Freeze(ctx context.Context) (handoff.Frozen, error)
 }
 
 // An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
@@ -62,7 +51,7 @@ type frozenRegistration struct {
 }
 
 // Freeze stops the Keeper and the embedded port mapper.
-func (r *registration) Freeze(ctx context.Context) (_ FrozenPublication, err error) {
+func (r *registration) Freeze(ctx context.Context) (_ handoff.Frozen, err error) {
 	f := &frozenRegistration{r: r}
 	if f.keeper, err = r.keeper.Freeze(ctx); err != nil {
 		return nil, err

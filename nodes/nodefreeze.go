@@ -34,8 +34,8 @@ type Frozen struct {
 	conns     []*Conn
 	broken    []*Conn // those that have ended since their readers halted, and do not move
 	listeners []*Listener
-	name      FrozenPublication // nil: none that moves
-	undo      []func()          // what Thaw does, last one first
+	name      handoff.Frozen // nil: none that moves
+	undo      []func()       // what Thaw does, last one first
 	over      atomic.Bool
 }
 

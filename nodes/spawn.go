@@ -29,7 +29,7 @@ func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	if err != nil {
 		return o, err
 	}
-	opts, ok := elements(t)
+	opts, ok := ei.Elements(t)
 	if !ok {
 		return o, ei.ErrType
 	}
@@ -69,7 +69,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		var t ei.Term
 		if t, err = m.Payload.Decode(); err == nil {
 			var ok bool
-			if args, ok = elements(t); !ok || len(args) != int(m.Arity) {
+			if args, ok = ei.Elements(t); !ok || len(args) != int(m.Arity) {
 				err = ei.ErrType
 			}
 		}
@@ -167,7 +167,7 @@ func (n *Node) executeCall(ctx context.Context, args []ei.Term) ei.Term {
 func (n *Node) applyArgs(ctx context.Context, mfa []ei.Term) (ei.Raw, *Raise) {
 	module, ok1 := mfa[0].(ei.Atom)
 	name, ok2 := mfa[1].(ei.Atom)
-	args, ok3 := elements(mfa[2])
+	args, ok3 := ei.Elements(mfa[2])
 	if !ok1 || !ok2 || !ok3 {
 		return nil, raised(&Raise{Class: ClassError, Reason: ei.Atom("badarg")})
 	}

@@ -85,7 +85,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	require.Eventually(t, func() bool {
 		got, err := ns[0].Call(patience(t), joe, ei.Atom("got"))
 		require.NoError(t, err)
-		l, _ := elements(got)
+		l, _ := ei.Elements(got)
 		return len(l) == 2 && l[0] == ei.Int(0) && l[1] == ei.Int(1)
 	}, tooLong, tick)
 }
