@@ -66,20 +66,8 @@ func (b *Mailbox) tie(s *bonds) {
 func (b *Mailbox) forget(c *Conn) {
 	b.mu.Lock()
 	gone := b.calls == c
-	for pid := range b.links {
-		if string(pid.Node) == c.peer.Name {
-			delete(b.links, pid)
-		}
-	}
-	for ref, w := range b.watchers {
-		if string(w.pid.Node) == c.peer.Name {
-			delete(b.watchers, ref)
-		}
-	}
-	for ref, t := range b.watching {
-		if t.node == c.peer.Name {
-			delete(b.watching, ref)
-		}
+	for _, pid := range b.cut(c.extent()).links {
+		delete(b.links, pid)
 	}
 	delete(b.downs, c)
 	delete(b.nodesUp, c)

@@ -75,14 +75,21 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// change changes a link or a monitor and sends the signal that says so, as one step: what the other side says about it comes before or after both. c
-// is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
+// change is changeNow that first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
+	if c != nil {
+		if err := c.calm(ctx); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	return b.changeNow(ctx, c, alter)
+}
+
+// changeNow changes a link or a monitor and sends the signal that says so, as one step: what the other side says about it comes before or
+// after both. c is nil for a process of this node. alter runs with b.mu held; nil says that there is nothing to send.
+func (b *Mailbox) changeNow(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c == nil {
 		return b.changeHere(ctx, alter)
-	}
-	if err := c.calm(ctx); err != nil && ctx.Err() != nil {
-		return err
 	}
 	if err := b.lockWith(ctx, c); err != nil { // while c is frozen the signal could not go out
 		return err

@@ -78,36 +78,26 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	if !ok {
 		return
 	}
-	take := func() (*dist.Control, error) {
-		if _, ok := b.watching[ref]; !ok { // its DOWN has come meanwhile
-			return nil, nil
-		}
-		delete(b.watching, ref)
-		return demonitor(b.pid, t, ref), nil
-	}
-	var over *Conn
+	var c *Conn
 	switch {
 	case t.part != 0:
-		over = b.n.part.sibling(t.part)
-	case t.node == b.n.Name():
-		_ = b.changeHere(context.Background(), take)
-		return
-	default:
-		over = b.n.Conn(t.node)
+		c = b.n.part.sibling(t.part)
+	case t.node != b.n.Name():
+		c = b.n.Conn(t.node)
 	}
-	if over == nil { // its end breaks the monitor, or has
+	if c == nil && (t.part != 0 || t.node != b.n.Name()) { // its end breaks the monitor, or has
 		b.lock()
 		defer b.mu.Unlock()
 		delete(b.watching, ref)
 		return
 	}
-	if b.lockWith(context.Background(), over) != nil {
-		return
-	}
-	defer b.mu.Unlock()
-	if ctl, _ := take(); ctl != nil {
-		over.tell(ctl)
-	}
+	_ = b.changeNow(context.Background(), c, func() (*dist.Control, error) {
+		if _, ok := b.watching[ref]; !ok { // its DOWN has come meanwhile
+			return nil, nil
+		}
+		delete(b.watching, ref)
+		return demonitor(b.pid, t, ref), nil
+	})
 }
 
 // demonitor is the signal that ends a monitor.
@@ -173,20 +163,20 @@ func (b *Mailbox) DemonitorNode(node string) {
 				c = other
 			}
 		}
-		if c == nil {
-			b.mu.Unlock()
+		b.mu.Unlock()
+		if c == nil || b.lockWith(context.Background(), c) != nil {
 			return
 		}
-		shut, change := c.frozen.state()
-		if !shut {
-			if b.downs[c]--; b.downs[c] == 0 {
-				delete(b.downs, c)
-			}
-			b.mu.Unlock()
-			return
+		count := b.downs[c]
+		if count--; count > 0 {
+			b.downs[c] = count
+		} else {
+			delete(b.downs, c)
 		}
 		b.mu.Unlock()
-		<-change
+		if count >= 0 { // else the connection has ended meanwhile
+			return
+		}
 	}
 }
 
