@@ -44,28 +44,20 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	if err != nil {
 		return nil, wrap("stage connection to", s.peer.Name, err)
 	}
-	c, err := n.stage(&s, fd)
+	own, err := duplicate(fd) // staging one that fails may close it
+	var c *Conn
+	if err == nil {
+		c, err = n.stage(&s, own)
+	}
 	if err != nil {
 		return nil, wrap("stage connection to", s.peer.Name, err)
 	}
+	_ = closeDescriptor(fd)
 	return &StagedConn{c: c, bonds: s.bonds}, nil
 }
 
-// stage makes a frozen connection of a state and a descriptor, which stays the caller's on failure.
+// stage makes a frozen connection of a state and a descriptor, which is its own, on failure too.
 func (n *Node) stage(s *connState, fd int) (*Conn, error) {
-	own, err := duplicate(fd)
-	if err != nil {
-		return nil, err
-	}
-	c, err := n.stageOwn(s, own)
-	if err == nil {
-		_ = closeDescriptor(fd)
-	}
-	return c, err
-}
-
-// stageOwn is stage with a descriptor that is its own, on failure too.
-func (n *Node) stageOwn(s *connState, fd int) (*Conn, error) {
 	tr, err := n.carrier(s.carriage)
 	var stream *transport.Stream
 	if err == nil {

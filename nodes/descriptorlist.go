@@ -3,6 +3,7 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // A descriptorTable is the descriptors that a state names, as it is written. They stay whose they are.
@@ -34,24 +35,29 @@ func (p place) index() int { return int(p) - 1 }
 // A descriptorList owns descriptors until somebody takes them.
 type descriptorList struct{ fds []int }
 
-// take gives some of the descriptors away, on success.
-func (l *descriptorList) take(first, count int, to func(fds []int) error) error {
+// take gives some of the descriptors away: whoever takes them owns them.
+func (l *descriptorList) take(first, count int) ([]int, error) {
 	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {
-		return &StateError{"descriptors", fmt.Errorf("%w: %d from %d on, of %d", ErrState, count, first, len(l.fds))}
+		return nil, &StateError{"descriptors", fmt.Errorf("%w: %d from %d on, of %d", ErrState, count, first, len(l.fds))}
 	}
 	part := l.fds[first : first+count]
-	for _, fd := range part {
-		if fd < 0 {
-			return &StateError{"descriptors", fmt.Errorf("%w: one is taken twice", ErrState)}
-		}
+	if slices.Contains(part, -1) {
+		return nil, &StateError{"descriptors", fmt.Errorf("%w: one is taken twice", ErrState)}
 	}
-	if err := to(append([]int(nil), part...)); err != nil {
-		return err
-	}
+	taken := slices.Clone(part)
 	for i := range part {
 		part[i] = -1
 	}
-	return nil
+	return taken, nil
+}
+
+// takeOne is take of one.
+func (l *descriptorList) takeOne(at int) (int, error) {
+	fds, err := l.take(at, 1)
+	if err != nil {
+		return -1, err
+	}
+	return fds[0], nil
 }
 
 func (l *descriptorList) allTaken() error {

@@ -217,23 +217,21 @@ func (l *descriptorList) takeWords(states []wordState) (list []word, err error) 
 	return list, nil
 }
 
-// takeOne gives one descriptor away.
-func (l *descriptorList) takeOne(at int) (fd int, err error) {
-	err = l.take(at, 1, func(fds []int) error { fd = fds[0]; return nil })
-	return fd, err
-}
-
 // takeRoll opens the roll of a state that has one.
-func (l *descriptorList) takeRoll(p place) (r *roll, err error) {
-	if at := p.index(); at >= 0 {
-		err = l.take(at, 1, func(fds []int) (err error) { r, err = openRoll(fds[0]); return err })
+func (l *descriptorList) takeRoll(p place) (*roll, error) {
+	at := p.index()
+	if at < 0 {
+		return nil, nil
 	}
-	return r, err
+	fd, err := l.takeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	return openRoll(fd)
 }
 
 // takeFirst gives the first descriptors away, as a list of its own.
 func (l *descriptorList) takeFirst(n int) (*descriptorList, error) {
-	first := &descriptorList{}
-	err := l.take(0, n, func(fds []int) error { first.fds = fds; return nil })
-	return first, err
+	fds, err := l.take(0, n)
+	return &descriptorList{fds}, err
 }

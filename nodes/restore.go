@@ -148,27 +148,37 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	if s.trunk > 0 && g.conns[s.trunk.index()].kind() != direct {
 		return &StateError{"connection", ErrState}
 	}
-	return fds.take(s.descriptor, 1, func(fd []int) error {
-		c, err := n.stage(s, fd[0])
-		if err != nil {
-			return err
-		}
-		g.conns = append(g.conns, c)
-		if s.trunk == 0 {
-			n.part.mu.Lock()
-			defer n.part.mu.Unlock()
-			n.part.siblings[s.part] = c
-			return nil
-		}
-		c.trunk = g.conns[s.trunk.index()]
-		c.trunk.branching.Lock()
-		defer c.trunk.branching.Unlock()
-		if c.trunk.branches == nil {
-			c.trunk.branches = map[int]*Conn{}
-		}
-		c.trunk.branches[s.part] = c
+	c, err := g.stage(s, fds)
+	if err != nil {
+		return err
+	}
+	if s.trunk == 0 {
+		n.part.mu.Lock()
+		defer n.part.mu.Unlock()
+		n.part.siblings[s.part] = c
 		return nil
-	})
+	}
+	c.trunk = g.conns[s.trunk.index()]
+	c.trunk.branching.Lock()
+	defer c.trunk.branching.Unlock()
+	if c.trunk.branches == nil {
+		c.trunk.branches = map[int]*Conn{}
+	}
+	c.trunk.branches[s.part] = c
+	return nil
+}
+
+// stage stages one connection of any kind.
+func (g *Staged) stage(s *connState, fds *descriptorList) (*Conn, error) {
+	fd, err := fds.takeOne(s.descriptor)
+	if err != nil {
+		return nil, err
+	}
+	c, err := g.n.stage(s, fd)
+	if err == nil {
+		g.conns = append(g.conns, c)
+	}
+	return c, err
 }
 
 // connection stages one connection, and puts it on the table.
@@ -184,18 +194,15 @@ func (g *Staged) connection(s *connState, fds *descriptorList) error {
 	if taken {
 		return ErrConnected
 	}
-	return fds.take(s.descriptor, 1, func(fd []int) error {
-		c, err := n.stage(s, fd[0])
-		if err != nil {
-			return err
-		}
-		g.conns = append(g.conns, c)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		p.conn = c
-		n.conns[c] = struct{}{}
-		return nil
-	})
+	c, err := g.stage(s, fds)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.conn = c
+	n.conns[c] = struct{}{}
+	return nil
 }
 
 func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
@@ -204,22 +211,24 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	if err != nil {
 		return err
 	}
-	return fds.take(s.descriptor, 1, func(fd []int) error {
-		tl, err := tr.ImportListener(fd[0])
-		if err != nil {
-			return err
-		}
-		if s.keepsPath {
-			tl.KeepPath()
-		}
-		l := n.newListener(tr, tl)
-		l.serves.Store(s.serves)
-		g.listeners = append(g.listeners, l)
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		n.listeners[l] = struct{}{}
-		return nil
-	})
+	fd, err := fds.takeOne(s.descriptor)
+	if err != nil {
+		return err
+	}
+	tl, err := tr.ImportListener(fd)
+	if err != nil {
+		return errors.Join(err, closeDescriptor(fd))
+	}
+	if s.keepsPath {
+		tl.KeepPath()
+	}
+	l := n.newListener(tr, tl)
+	l.serves.Store(s.serves)
+	g.listeners = append(g.listeners, l)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listeners[l] = struct{}{}
+	return nil
 }
 
 // name stages the registration.
@@ -228,8 +237,7 @@ func (g *Staged) name(s *publicationState, fds *descriptorList) error {
 	if !ok {
 		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
 	}
-	var own []int
-	err := fds.take(s.first, s.descriptors, func(fd []int) error { own = fd; return nil })
+	own, err := fds.take(s.first, s.descriptors)
 	if err == nil {
 		g.publication, err = adopter.Adopt(g.presence(), s.state, own)
 	}

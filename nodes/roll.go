@@ -45,17 +45,12 @@ func newRoll() (*roll, error) {
 	return r, nil
 }
 
-// openRoll goes on with one of which somebody else has given a descriptor, which is owned on success.
+// openRoll goes on with one of which somebody else has given a descriptor, which is its own, on failure too.
 func openRoll(fd int) (*roll, error) {
-	own, err := duplicate(fd)
-	if err != nil {
-		return nil, err
-	}
-	r := &roll{file: fileOf(own), names: map[int]int{}}
+	r := &roll{file: fileOf(fd), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
-	_ = closeDescriptor(fd)
 	return r, nil
 }
 

@@ -82,7 +82,7 @@ func TestRoll(t *testing.T) {
 	require.Error(t, r.enter("another"))
 }
 
-// What is no roll stays the descriptor of who has it.
+// What is no roll is closed.
 func TestOpenRollOfOther(t *testing.T) {
 	one, other, err := streamPair()
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func TestOpenRollOfOther(t *testing.T) {
 	for _, fd := range []int{one, other, file} {
 		_, err := openRoll(fd)
 		require.Error(t, err)
-		require.NoError(t, closeDescriptor(fd))
+		require.Error(t, closeDescriptor(fd))
 	}
 }
 

@@ -121,7 +121,6 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	if hello.fd > 0 {
 		if names, err = openRoll(hello.fd); err != nil {
-			hello.drop()
 			return fail(err)
 		}
 	}
