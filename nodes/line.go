@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -223,6 +224,18 @@ func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 		words = words[n:]
 	}
 	return nil, nil
+}
+
+// first waits for what comes over a line that nobody reads yet: one word, or several, whose descriptors are the caller's.
+func (l *line) first(ctx context.Context) (words []word, err error) {
+	b, fd, err := l.conn.ReceiveFD(ctx)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil {
+		err = parseWords(b, max(fd, 0), func(w word) { words = append(words, w) })
+	}
+	return words, err
 }
 
 // read gives each word to take, which owns its descriptor, until the line ends.

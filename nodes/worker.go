@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -94,10 +93,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := newWorker()
 	w.inlets <- sessionSocket{conn: sessions}
-	welcome := make(chan word, 1)
-	begin := make(chan struct{})
-	w.wg.Go(func() { w.listenToFront(l, welcome, begin) })
-	var hello word
+	heard, err := l.first(ctx)
 	var names *roll
 	fail := func(err error) (*Worker, error) {
 		l.close()
@@ -105,22 +101,22 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		<-l.wrote
 		w.closeInlets()
 		names.close()
-		select {
-		case hello = <-welcome: // too late
-			hello.drop()
-		default:
+		for i := range heard {
+			heard[i].drop()
 		}
 		return nil, err
 	}
-	select {
-	case hello = <-welcome:
-	case <-w.done:
-		return fail(io.ErrUnexpectedEOF)
-	case <-ctx.Done():
-		return fail(ctx.Err())
+	if err != nil {
+		return fail(err)
+	}
+	hello := &heard[0]
+	if hello.Topic != sayWelcome {
+		return fail(fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic))
 	}
 	if hello.fd > 0 {
-		if names, err = openRoll(hello.fd); err != nil {
+		fd := hello.fd
+		hello.fd = 0
+		if names, err = openRoll(fd); err != nil {
 			return fail(err)
 		}
 	}
@@ -139,7 +135,8 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w.p.roll = names
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.started.Store(true)
-	close(begin) // siblings and sessions may come; what they send waits in their sockets
+	w.listen(heard[1:]) // siblings and sessions may come; what they send waits in their sockets
+	heard = nil
 	if err := n.setup(); err != nil {
 		return fail(errors.Join(err, n.Close()))
 	}

@@ -7,31 +7,14 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// listenToFront takes what the front says, until the line ends.
-func (w *Worker) listenToFront(l *line, welcome chan<- word, begin <-chan struct{}) {
-	defer w.finished()
-	first := true
-	_ = l.read(func(m word) { // that it has ended is all there is to know
-		if first {
-			first = false
-			if m.Topic != sayWelcome {
-				m.drop()
-				l.close()
-				return
-			}
-			welcome <- m
-			select {
-			case <-begin:
-			case <-l.over:
-			}
-			return
-		}
-		select {
-		case <-begin:
+// listen takes what the front says, until the line ends: first what has been heard of it already.
+func (w *Worker) listen(heard []word) {
+	w.wg.Go(func() {
+		defer w.finished()
+		for _, m := range heard {
 			w.take(m)
-		default:
-			m.drop()
 		}
+		_ = w.p.line.read(w.take) // that it has ended is all there is to know
 	})
 }
 

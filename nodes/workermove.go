@@ -439,10 +439,7 @@ func (h *workerHeir) listen() {
 		w.p.advance(id)
 	}
 	w.p.line.say(word{Topic: sayMoved, Number: uint64(os.Getpid())})
-	w.wg.Go(func() {
-		defer w.finished()
-		_ = w.p.line.read(w.take)
-	})
+	w.listen(nil)
 	w.run()
 	w.wake()
 	w.p.line.resume()
