@@ -101,39 +101,23 @@ func (l *line) wake() {
 }
 
 // hold stops the writer. What is said from now on stays in the queue.
-func (l *line) hold(ctx context.Context) error { return l.halt(ctx, &l.outward) }
+func (l *line) hold(ctx context.Context) error { return l.outward.pause(ctx, &l.mu) }
 
 // pause stops the reader between two words. It must not be called by who takes one.
-func (l *line) pause(ctx context.Context) error { return l.halt(ctx, &l.inward) }
-
-func (l *line) halt(ctx context.Context, w *pausable) error {
-	l.mu.Lock()
-	rests := w.halt()
-	l.mu.Unlock()
-	select {
-	case <-rests:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (l *line) pause(ctx context.Context) error { return l.inward.pause(ctx, &l.mu) }
 
 // unpause ends pause.
 func (l *line) unpause() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.inward.halted {
-		l.inward.begin()
-	}
+	l.inward.resume()
 }
 
 // resume ends hold and pause.
 func (l *line) resume() {
-	l.unpause()
 	l.mu.Lock()
-	if l.outward.halted {
-		l.outward.begin()
-	}
+	l.inward.resume()
+	l.outward.resume()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -170,12 +154,11 @@ func (l *line) write() {
 			return
 		}
 		l.mu.Lock()
-		if l.outward.halted || len(l.queue) == 0 {
+		if len(l.queue) == 0 || !l.outward.begin() {
 			l.mu.Unlock()
 			continue
 		}
-		l.outward.runs = true
-		ctx, words := l.outward.ctx, l.queue
+		ctx, words := l.outward.context(), l.queue
 		l.queue, l.lulled = nil, false
 		l.mu.Unlock()
 		rest, err := l.send(ctx, words)
@@ -187,7 +170,7 @@ func (l *line) write() {
 		if l.deaf = errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); l.deaf {
 			rest, l.queue = append(rest, l.queue...), nil
 		}
-		l.outward.stop()
+		l.outward.done()
 		l.mu.Unlock()
 		for i := range rest {
 			rest[i].drop()
@@ -240,54 +223,53 @@ func (l *line) first(ctx context.Context) (words []word, err error) {
 
 // read gives each word to take, which owns its descriptor, until the line ends.
 func (l *line) read(take func(word)) error {
-	ctx, end := context.WithCancel(context.Background())
-	end() // as if it had been paused: the first turn has to begin
 	for {
-		if ctx = l.turn(ctx); ctx == nil {
+		ctx := l.listen()
+		if ctx == nil {
 			return ErrClosed
 		}
-		b, fd, err := l.conn.ReceiveFD(ctx)
-		if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) { // who takes the word sees that it is not there
-			err = parseWords(b, max(fd, 0), take)
-		}
-		if err != nil && ctx.Err() == nil {
-			l.mu.Lock()
-			l.ended = true // before anybody takes it for paused
-			l.inward.stop()
-			l.mu.Unlock()
+		err := l.readUntil(ctx, take)
+		l.mu.Lock()
+		paused := ctx.Err() != nil
+		l.ended = l.ended || !paused // before anybody takes it for paused
+		l.inward.done()
+		l.mu.Unlock()
+		if !paused {
 			return err
 		}
 	}
 }
 
-// turn waits until reading may go on, and gives the context for it; nil when the line is closed. last is the context of the turn before;
-// if that has ended, the line was paused.
-func (l *line) turn(last context.Context) context.Context {
+// listen waits until reading may go on, and gives the context for it, which ends when it is to pause; nil when the line is closed.
+func (l *line) listen() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	in := &l.inward
-	if last.Err() != nil { // it has halted, or not yet begun
-		if in.runs {
-			in.stop()
+	for !l.closed && !l.inward.begin() {
+		change := l.inward.change.next()
+		l.mu.Unlock()
+		select {
+		case <-change:
+		case <-l.over:
 		}
-		for in.halted && !l.closed {
-			again := in.again
-			l.mu.Unlock()
-			select {
-			case <-again:
-			case <-l.over:
-			}
-			l.mu.Lock()
-		}
-		in.runs = !l.closed
+		l.mu.Lock()
 	}
 	if l.closed {
-		if in.runs {
-			in.stop()
-		}
 		return nil
 	}
-	return in.ctx
+	return l.inward.context()
+}
+
+// readUntil reads until the line ends, or ctx does.
+func (l *line) readUntil(ctx context.Context, take func(word)) error {
+	for {
+		b, fd, err := l.conn.ReceiveFD(ctx)
+		if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) { // who takes the word sees that it is not there
+			err = parseWords(b, max(fd, 0), take)
+		}
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // close ends the line at once, in this process. It may be called again.

@@ -150,10 +150,7 @@ type partings struct {
 	mu      sync.Mutex
 	signals []*dist.Control // the first is being said
 	bytes   int             // what they count
-	still   bool
-	room    bell               // rings when there is room for more, or they stand still
-	over    chan struct{}      // closed when nobody says them any more; nil: nobody does
-	cut     context.CancelFunc // ends the wait for room of the one that is being said, or was
+	saying  pausable        // a turn is saying all that there is; its bell rings when there is room for more, too
 }
 
 // So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
@@ -181,7 +178,7 @@ func (c *Conn) sayIfRoom(w *parting) bool {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.still || !p.takes(w.cost()) {
+	if p.saying.halted || !p.takes(w.cost()) {
 		return false
 	}
 	c.queueParting(w)
@@ -215,7 +212,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 	for {
 		p.mu.Lock()
 		switch {
-		case p.still:
+		case p.saying.halted:
 			p.mu.Unlock()
 			_ = c.frozen.pass(context.Background())
 			late.Reset(patience)
@@ -223,7 +220,7 @@ func (c *Conn) partingRoom(bytes int) bool {
 		case p.takes(bytes):
 			return true
 		}
-		room := p.room.next()
+		room := p.saying.change.next()
 		p.mu.Unlock()
 		select {
 		case <-room:
@@ -241,37 +238,34 @@ func (c *Conn) partingRoom(bytes int) bool {
 // sayPartings has what waits said; partings.mu is held.
 func (c *Conn) sayPartings() {
 	p := &c.partings
-	if p.over == nil && len(p.signals) > 0 {
-		p.over = make(chan struct{})
-		c.n.goroutines.run(c.sayAll)
+	if len(p.signals) > 0 && !p.saying.runs && p.saying.begin() {
+		ctx := p.saying.context()
+		c.n.goroutines.run(func() { c.sayAll(ctx) })
 	}
 }
 
-// sayAll says what waits, and what comes meanwhile, until the connection is to stand still.
-func (c *Conn) sayAll() {
+// sayAll says what waits, and what comes meanwhile, until the connection is to stand still: then ctx ends.
+func (c *Conn) sayAll(ctx context.Context) {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.still && len(p.signals) > 0 {
+	for ctx.Err() == nil && len(p.signals) > 0 {
 		ctl := p.signals[0]
-		ctx, cut := context.WithCancel(context.Background())
-		p.cut = cut
 		p.mu.Unlock()
 		err := c.sendSignal(ctx, ctl)
 		unsaid := err != nil && ctx.Err() != nil && c.Err() == nil // another failure is the connection's end, which tells the peer
-		cut()
 		p.mu.Lock()
 		if !unsaid {
 			p.signals[0], p.signals = nil, p.signals[1:]
 			p.bytes -= len(ctl.Reason) + signalCost
 			if p.bytes <= maxPartings/2 { // not for each signal by itself
-				p.room.ring()
+				p.saying.change.ring()
 			}
 			c.noneParting()
 		}
 	}
-	close(p.over)
-	p.over = nil
+	p.saying.done()
+	c.sayPartings() // it may go on already
 }
 
 // noneParting notes it where nothing waits any more; partings.mu is held.
@@ -284,31 +278,14 @@ func (c *Conn) noneParting() {
 
 // holdPartings lets nobody say what waits, until letPartings.
 func (c *Conn) holdPartings(ctx context.Context) error {
-	p := &c.partings
-	p.mu.Lock()
-	p.still = true
-	p.room.ring()
-	over := p.over
-	if p.cut != nil {
-		p.cut()
-	}
-	p.mu.Unlock()
-	if over == nil {
-		return nil
-	}
-	select {
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return c.partings.saying.pause(ctx, &c.partings.mu)
 }
 
 // letPartings ends holdPartings.
 func (c *Conn) letPartings() {
 	c.partings.mu.Lock()
 	defer c.partings.mu.Unlock()
-	c.partings.still = false
+	c.partings.saying.resume()
 	c.sayPartings()
 }
 
@@ -318,8 +295,8 @@ func (c *Conn) dropPartings() {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.still = false
-	if p.over == nil && len(p.signals) > 0 {
+	p.saying.resume()
+	if !p.saying.runs && len(p.signals) > 0 {
 		p.signals, p.bytes = nil, 0
 		c.noneParting()
 	}

@@ -1,45 +1,77 @@
 package nodes
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
-// A pausable is something that a goroutine does again and again (one direction of a line, a worker's list of things to do), and that can
-// be told to pause between two turns, to go on in another process or here. A mutex of its owner guards it.
+// A pausable is something that is done turn by turn: one direction of a line, a worker's list of things to do, ticks. It can be told to
+// pause between two turns, to go on in another process or here. A mutex of its owner guards it. The zero value does not pause.
 type pausable struct {
 	halted bool
 	runs   bool               // a turn is in progress
-	ctx    context.Context    // of the turns; ends when it halts
-	end    context.CancelFunc // ends ctx
-	rests  chan struct{}      // closed once no turn is in progress after halt
-	again  chan struct{}      // closed when it goes on
+	cut    context.CancelFunc // ends the context of that turn; nil: it has none
+	change bell               // rings when one of these changes
 }
 
-// begin lets it go on, or begin.
-func (p *pausable) begin() {
+// begin begins a turn; false: it is to pause.
+func (p *pausable) begin() bool {
+	if p.halted {
+		return false
+	}
+	p.runs = true
+	return true
+}
+
+// context gives the turn in progress a context, which ends when it is to pause.
+func (p *pausable) context() (ctx context.Context) {
+	ctx, p.cut = context.WithCancel(context.Background())
+	return ctx
+}
+
+// done is the end of a turn.
+func (p *pausable) done() {
+	p.runs = false
+	p.cutShort()
+	p.change.ring()
+}
+
+func (p *pausable) cutShort() {
+	if p.cut != nil {
+		p.cut()
+		p.cut = nil
+	}
+}
+
+// halt lets no turn begin from now on, and cuts the one in progress short.
+func (p *pausable) halt() {
+	p.halted = true
+	p.cutShort()
+	p.change.ring()
+}
+
+// pause is halt that waits for the end of the turn in progress. mu, the mutex that guards p, is not held; it is halted even if ctx ends.
+func (p *pausable) pause(ctx context.Context, mu sync.Locker) error {
+	mu.Lock()
+	defer mu.Unlock()
+	p.halt()
+	for p.runs {
+		change := p.change.next()
+		mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+		mu.Lock()
+		if p.runs && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// resume ends halt.
+func (p *pausable) resume() {
 	p.halted = false
-	p.ctx, p.end = context.WithCancel(context.Background())
-	if p.again != nil {
-		close(p.again)
-		p.again = nil
-	}
-}
-
-// halt asks for a pause; the channel is closed once the turn in progress has ended.
-func (p *pausable) halt() <-chan struct{} {
-	if !p.halted {
-		p.halted, p.rests, p.again = true, make(chan struct{}), make(chan struct{})
-		if p.end != nil {
-			p.end()
-		}
-		if !p.runs {
-			close(p.rests)
-		}
-	}
-	return p.rests
-}
-
-// stop is the end of a turn.
-func (p *pausable) stop() {
-	if p.runs = false; p.halted {
-		close(p.rests)
-	}
+	p.change.ring()
 }

@@ -706,7 +706,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 		require.Eventually(t, func() bool {
 			waiting.mu.Lock()
 			defer waiting.mu.Unlock()
-			return waiting.cut != nil && len(waiting.signals) > 0 // the first one is being said
+			return waiting.saying.runs && len(waiting.signals) > 0 // the first one is being said
 		}, tooLong, tick)
 		return errFault
 	}

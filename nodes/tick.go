@@ -14,10 +14,9 @@ type ticker struct {
 	mu       sync.Mutex
 	timer    *time.Timer
 	over     bool
-	held     bool          // the connection is frozen
-	last     time.Time     // of the last tick
-	running  chan struct{} // closed when the tick in progress is done; nil: none is
-	posted   int64         // bytes ever given to the queue, at the last tick
+	turns    pausable  // ticks
+	last     time.Time // of the last tick
+	posted   int64     // bytes ever given to the queue, at the last tick
 	received int64
 	missed   int
 
@@ -33,7 +32,7 @@ func (t *ticker) begin(c *Conn) {
 
 // schedule sets the timer for the next tick; t.mu is held.
 func (t *ticker) schedule(c *Conn) {
-	if t.over || t.held {
+	if t.over || t.turns.halted {
 		return
 	}
 	left := max(c.n.cfg.TickInterval-time.Since(t.last), 0)
@@ -59,43 +58,32 @@ func (t *ticker) stop() {
 
 // hold stops the clock, and waits for the tick in progress.
 func (t *ticker) hold(ctx context.Context) error {
+	err := t.turns.pause(ctx, &t.mu)
 	t.mu.Lock()
-	t.held = true
+	defer t.mu.Unlock()
 	t.stop()
-	running := t.running
-	t.mu.Unlock()
-	if running == nil {
-		return nil
-	}
-	select {
-	case <-running:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return err
 }
 
 // unhold lets the clock go on from where it was.
 func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held = false
+	t.turns.resume()
 	t.schedule(c)
 }
 
 func (t *ticker) tick(c *Conn) {
 	t.mu.Lock()
-	if t.over || t.held {
+	if t.over || t.turns.runs || !t.turns.begin() {
 		t.mu.Unlock()
 		return
 	}
-	done := make(chan struct{})
-	t.running, t.last = done, time.Now()
+	t.last = time.Now()
 	t.mu.Unlock()
 	alive := t.look(c)
 	t.mu.Lock()
-	t.running = nil
-	close(done)
+	t.turns.done()
 	if alive {
 		t.schedule(c)
 	}
@@ -147,7 +135,8 @@ func (t *ticker) state(c *Conn) clockState {
 func (t *ticker) restore(c *Conn, s *clockState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held, t.last = true, time.Now()
+	t.turns.halt()
+	t.last = time.Now()
 	t.posted, t.received = -1, -1
 	if s != nil {
 		t.last = t.last.Add(-min(max(s.age, 0), c.n.cfg.TickInterval))

@@ -147,9 +147,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 }
 
 func newWorker() *Worker {
-	w := &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
-	w.doing.begin()
-	return w
+	return &Worker{inlets: make(chan sessionSocket, 64), done: make(chan struct{}), some: make(chan struct{}, 1)}
 }
 
 // join makes the worker that of a node.

@@ -107,9 +107,9 @@ func (w *Worker) doWork() {
 	for {
 		w.mu.Lock()
 		if w.doing.runs {
-			w.doing.stop()
+			w.doing.done()
 		}
-		if w.doing.halted || len(w.work) == 0 {
+		if len(w.work) == 0 || !w.doing.begin() {
 			w.mu.Unlock()
 			select {
 			case <-w.some:
@@ -120,7 +120,6 @@ func (w *Worker) doWork() {
 		}
 		m := w.work[0]
 		w.work = w.work[1:]
-		w.doing.runs = true
 		w.mu.Unlock()
 		w.p.addShadow(m)
 	}

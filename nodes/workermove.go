@@ -29,23 +29,18 @@ const (
 
 // idle stops what is done of the worker's work; heed ends that, and deafen.
 func (w *Worker) idle(ctx context.Context) (heed func(), err error) {
-	w.mu.Lock()
-	rests := w.doing.halt()
-	w.mu.Unlock()
 	heed = func() {
 		w.mu.Lock()
-		w.doing.begin()
+		w.doing.resume()
 		w.mu.Unlock()
 		w.wake()
 		w.p.line.unpause()
 	}
-	select {
-	case <-rests:
-		return heed, nil
-	case <-ctx.Done():
+	if err := w.doing.pause(ctx, &w.mu); err != nil {
 		heed()
-		return nil, ctx.Err()
+		return nil, err
 	}
+	return heed, nil
 }
 
 // deafen stops what the front says from being heard, and before that, with halt, the readers of the ways to other workers: for whoever
