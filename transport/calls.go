@@ -10,6 +10,7 @@ import (
 type calls struct {
 	mu      sync.Mutex
 	running []string
+	idle    chan struct{} // closed when nothing runs any more; nil: nobody waits for that
 }
 
 func (c *calls) begin(callback string) {
@@ -23,6 +24,25 @@ func (c *calls) end(callback string) {
 	defer c.mu.Unlock()
 	i := slices.Index(c.running, callback)
 	c.running = slices.Delete(c.running, i, i+1)
+	if len(c.running) == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
+	}
+}
+
+// wait waits, without end, until nothing runs.
+func (c *calls) wait() {
+	c.mu.Lock()
+	if len(c.running) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	if c.idle == nil {
+		c.idle = make(chan struct{})
+	}
+	idle := c.idle
+	c.mu.Unlock()
+	<-idle
 }
 
 // names tells those that have not come back.

@@ -39,13 +39,14 @@ func TestCloseNamesTheCallback(t *testing.T) {
 			release = make(chan struct{})
 			cb := TCPCallbacks()
 			tt.breakIt(&cb)
+			var closed atomic.Int32
+			closing := cb.Close
+			cb.Close = func(fd int) error { closed.Add(1); return closing(fd) }
 			tr, err := New(cb, nil)
 			require.NoError(t, err)
 			l, err := TCP().Listen(loopback(), 0)
 			require.NoError(t, err)
 			c, s := acceptOne(t, l, func() (*Stream, error) { return tr.Connect(soon(t), l.Addr()) })
-			fd, err := c.Descriptor()
-			require.NoError(t, err)
 			done := aside(func() error { return tt.call(c) })
 			waiting(t, &inside, 1)
 			err = returns(t, aside(c.Close))
@@ -53,11 +54,12 @@ func TestCloseNamesTheCallback(t *testing.T) {
 			require.ErrorAs(t, err, &fault)
 			require.ErrorIs(t, err, ErrUnresponsive)
 			require.Equal(t, tt.name, fault.Callback)
+			require.Zero(t, closed.Load(), "closed under the callback")
 			close(release)
 			_ = returns(t, done)
+			waiting(t, &closed, 1)
 			require.NoError(t, s.Close())
 			require.NoError(t, l.Close())
-			require.NoError(t, TCPCallbacks().Close(fd)) // Close has left it
 		})
 	}
 }

@@ -18,7 +18,7 @@ var (
 	// ErrContract is wrapped by a CallbackError: the plug-in broke a rule of the contract.
 	ErrContract = errors.New("the plug-in broke its contract")
 	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket
-	// is dead and is not closed, for the callback still uses it, and may still use the buffers it was given.
+	// is dead, and is closed when the callback comes back after all, for until then it uses it, and perhaps the buffers it was given.
 	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket is left open")
 	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine.
 	ErrPanic = errors.New("the callback panicked")

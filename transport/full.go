@@ -26,6 +26,7 @@ type side struct {
 	cut     atomic.Bool // by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
 	halted  atomic.Bool // from halt to resume: calls end, and none begins
+	late    func()      // is run when an Accept that was left behind has come back
 
 	direct direct // of a Direct plug-in, instead of the goroutine
 }
@@ -209,18 +210,22 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 
 // repeat makes a call until it has done something, failed, or its time is over.
 func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) error, total time.Duration, sliced bool) error {
-	begin := time.Now()
+	bounded := total != Infinite
+	var begin time.Time
+	if bounded { // else it need not be known
+		begin = time.Now()
+	}
 	var early haste
 	for {
 		tmo := total
-		if total != Infinite && total != 0 {
+		if bounded {
 			tmo = max(total-time.Since(begin), 0)
 		}
 		if sliced {
 			tmo = min(tmo, slice)
 		}
 		err := call(tmo)
-		over := d.giveUp.Load() || d.halted.Load() || total != Infinite && time.Since(begin) >= total
+		over := d.giveUp.Load() || d.halted.Load() || bounded && time.Since(begin) >= total
 		switch {
 		case err == nil:
 			return nil
@@ -244,6 +249,9 @@ func (d *side) comeBack(calls ...<-chan struct{}) {
 		if done != nil {
 			<-done
 		}
+	}
+	if d.late != nil {
+		d.late()
 	}
 	d.finish()
 }

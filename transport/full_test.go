@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -405,4 +406,91 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	<-over
 	require.Equal(t, "come", string(ahead))
 	require.NotSame(t, &its[0], &s.buf[0])
+}
+
+// A callback that comes back long after it was given up: then C is closed after all, and so is what an Accept has brought.
+func TestFullComesBackLate(t *testing.T) {
+	for _, callback := range []string{"Connect", "Accept", "Read"} {
+		t.Run(callback, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				cb.Interrupt = func(*memorySocket) {}
+				release := make(chan struct{})
+				open := map[*memorySocket]bool{}
+				var mu sync.Mutex
+				count := func(s *memorySocket, err error) (*memorySocket, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					open[s] = err == nil
+					return s, err
+				}
+				socket, closing, accept := cb.Socket, cb.Close, cb.Accept
+				cb.Socket = func(setup any, addr Addr) (*memorySocket, error) { return count(socket(setup, addr)) }
+				cb.Close = func(s *memorySocket) error {
+					mu.Lock()
+					delete(open, s)
+					mu.Unlock()
+					return closing(s)
+				}
+				cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) {
+					if callback == "Accept" {
+						<-release
+					}
+					c, from, err := accept(s, tmo)
+					_, err = count(c, err)
+					return c, from, err
+				}
+				connect, read := cb.Connect, cb.Read
+				cb.Connect = func(s *memorySocket, addr Addr, tmo time.Duration) error {
+					if callback == "Connect" {
+						<-release
+					}
+					return connect(s, addr, tmo)
+				}
+				cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+					if callback == "Read" {
+						<-release
+					}
+					return read(s, p, tmo)
+				}
+				tr, err := New(cb, nil)
+				require.NoError(t, err)
+				l, err := tr.Listen(MemoryAddr("x"), 0)
+				require.NoError(t, err)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				c, err := tr.Connect(ctx, MemoryAddr("x"))
+				if callback == "Connect" {
+					require.ErrorIs(t, err, ErrUnresponsive)
+				} else {
+					require.NoError(t, err)
+				}
+				var a *Stream
+				if callback != "Connect" {
+					a, err = l.Accept(ctx)
+				}
+				if callback == "Accept" {
+					require.ErrorIs(t, err, ErrUnresponsive)
+				}
+				if callback == "Read" {
+					require.NoError(t, err)
+					_, err = c.Readv(ctx, make([]byte, 1))
+					require.ErrorIs(t, err, ErrUnresponsive)
+					require.ErrorIs(t, c.Close(), ErrUnresponsive)
+					require.NoError(t, a.Close())
+				}
+				time.Sleep(time.Hour)
+				close(release)
+				synctest.Wait()
+				if callback == "Accept" {
+					require.NoError(t, c.Close())
+				}
+				_ = l.Close()
+				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
+				require.Empty(t, open)
+			})
+		})
+	}
 }

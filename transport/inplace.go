@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -68,11 +67,6 @@ func (d *side) runDirect(ctx context.Context, s fullSocket, name string, call fu
 // callDirect gives a time-out, or the reason to give up; the call keeps its own results.
 func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call func(tmo time.Duration) error) error {
 	total := timeLeft(ctx)
-	bounded := total != Infinite
-	var begin time.Time
-	if bounded {
-		begin = time.Now()
-	}
 	if ctx.Done() != nil {
 		if name == "Read" { // look before watching the context, which costs more
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
@@ -91,27 +85,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 			}
 		}()
 	}
-	var early haste
-	for {
-		tmo := total
-		if bounded {
-			tmo = max(total-time.Since(begin), 0)
-		}
-		err := call(tmo)
-		over := d.giveUp.Load() || d.halted.Load() || bounded && time.Since(begin) >= total
-		switch {
-		case err == nil:
-			return nil
-		case interrupted(err) && !d.giveUp.Load():
-		case !interrupted(err) && !timedOut(err, over):
-			return nil
-		case over:
-			return os.ErrDeadlineExceeded
-		case early.hasLost(s, tmo):
-			return s.hasty(name)
-		}
-		// Interrupt has ended this call together with one of the other direction.
-	}
+	return d.repeat(s, name, call, total, false)
 }
 
 // endDirect has Interrupt called until the call in flight has returned. One that takes longer than its second makes the socket dead.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// close ends every call in flight at once, then closes C. An unresponsive callback keeps its C open: the error says so.
+// close ends every call in flight at once, then closes C. An unresponsive callback keeps its C open until it comes back: the error says so.
 func (s *socket[C]) close() error {
 	return s.end("Close", s.cb.Close)
 }
@@ -35,6 +35,8 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		go func() {
 			if !s.quiesce() {
 				done <- &CallbackError{s.calls.names(), ErrUnresponsive}
+				s.calls.wait()
+				_ = s.finish(name, last)
 				return
 			}
 			done <- s.finish(name, last)

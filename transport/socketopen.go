@@ -63,6 +63,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	a.err, a.wait = nil, false
 	var err error
 	if s.full {
+		s.in.late = s.acceptedLate
 		err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
 			a.c, a.addr, a.err = s.callAccept(tmo)
 			return a.err
@@ -86,6 +87,15 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 		return nil, nil, err
 	}
 	return n, a.addr, nil
+}
+
+// acceptedLate closes what an Accept has brought that nobody waits for any more.
+func (s *socket[C]) acceptedLate() {
+	if s.acc.err == nil {
+		n := newSocket(s.cb, s.prompt, s.poller)
+		n.c = s.acc.c
+		_ = n.abandon()
+	}
 }
 
 func (s *socket[C]) callAccept(tmo time.Duration) (c C, addr Addr, err error) {
