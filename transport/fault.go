@@ -162,7 +162,7 @@ func GentleFaults(seed uint64) FaultOptions {
 // time's, so that it works in a testing/synctest bubble.
 func Fault(tr Transport, o FaultOptions) Transport {
 	f := newFault(o)
-	f.virtual = virtual{below: tr, name: "fault", fixed: errPlaceLost()}
+	f.virtual = virtual{below: tr, fixed: errPlaceLost()}
 	return f
 }
 

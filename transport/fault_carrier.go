@@ -12,12 +12,11 @@ import (
 
 // A faulty is the carrier of Fault. Each direction has a plan, which the bytes that pass move along.
 type faulty struct {
-	carrier
+	pausing
 	f      *fault
 	side   FaultSide
 	conn   int
 	remote Addr
-	pause  *pauser
 	waits  atomic.Int64 // bytes that were read below and are held back
 
 	breaking sync.Once
@@ -52,7 +51,7 @@ type faultyOut struct {
 }
 
 func (f *fault) faulty(s *Stream, side FaultSide, n int64) *faulty {
-	c := &faulty{carrier: s.car, f: f, side: side, conn: int(n), remote: s.remote, pause: newPauser()}
+	c := &faulty{pausing: newPausing(s.car), f: f, side: side, conn: int(n), remote: s.remote}
 	c.in.plan = newPlan(f.chance(forRead, side, n), &f.o.Read, false, f.places(side, c.conn, false))
 	c.out.plan = newPlan(f.chance(forWrite, side, n), &f.o.Write, true, f.places(side, c.conn, true))
 	return c
@@ -84,7 +83,7 @@ func (c *faulty) full(e FaultEvent, write bool) FaultEvent {
 func (c *faulty) breaks(e FaultEvent, errno syscall.Errno) error {
 	c.breaking.Do(func() {
 		c.broken.Store(c.f.error(e, errno)) // told of before anybody sees it
-		c.pause.end()
+		c.end()
 		abortive(c.carrier)
 		_ = c.carrier.close() // Close tells of its error
 	})
@@ -210,7 +209,7 @@ func (c *faulty) settle(ctx context.Context) error {
 		}
 	}
 	r.joinBy = time.Time{}
-	return c.pause.until(ctx, r.due)
+	return c.inward.until(ctx, r.due)
 }
 
 func (c *faulty) write(ctx context.Context, v [][]byte) (int64, error) {
@@ -243,7 +242,7 @@ func (c *faulty) writeOn(ctx context.Context, v [][]byte) (n int64, err error) {
 			c.tell(&w.piece, true)
 		}
 		if w.pos == w.piece.start {
-			if err := c.pause.until(ctx, w.due); err != nil {
+			if err := c.outward.until(ctx, w.due); err != nil {
 				return n, err
 			}
 		}
@@ -276,16 +275,6 @@ func (c *faulty) pending() (int, error) {
 }
 
 func (c *faulty) closeWrite() error { return c.cause(c.carrier.closeWrite()) }
-
-func (c *faulty) close() error {
-	c.pause.end()
-	return c.carrier.close()
-}
-
-func (c *faulty) release() error {
-	c.pause.end()
-	return c.carrier.release()
-}
 
 func (c *faulty) export() ([]byte, error) { return nil, errPlaceLost() }
 

@@ -516,3 +516,36 @@ func TestFaultLog(t *testing.T) {
 	require.Equal(t, "FaultKind(200)", FaultKind(200).String())
 	require.Equal(t, "FaultKind(0)", FaultKind(0).String())
 }
+
+// A hand-off does not wait for the end of a stall, in either direction; afterwards the stall goes on, and no byte is lost.
+func TestFaultStallPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := Fault(NewMemory(), FaultOptions{At: []FaultAt{
+			{Kind: FaultStall, Side: FaultConnected, Offset: 0, For: time.Minute},
+			{Kind: FaultStall, Side: FaultConnected, Offset: 0, For: time.Minute, Write: true},
+		}})
+		client, server := pair(t, tr, MemoryAddr(""))
+		defer client.Close()
+		defer server.Close()
+		_, err := server.Writev(soon(t), []byte("x"))
+		require.NoError(t, err)
+		read := aside(func() error { return second(client.Readv(context.Background(), make([]byte, 1))) })
+		written := aside(func() error { return second(client.Writev(context.Background(), []byte("y"))) })
+		synctest.Wait()
+		begin := time.Now()
+		require.NoError(t, client.PauseRead(soon(t)))
+		require.NoError(t, client.pauseWrite(soon(t)))
+		require.ErrorIs(t, <-read, ErrPaused)
+		require.ErrorIs(t, <-written, ErrPaused)
+		require.Less(t, time.Since(begin), time.Second)
+		client.Resume()
+		client.resumeWrite()
+		_, err = client.Readv(context.Background(), make([]byte, 1))
+		require.NoError(t, err)
+		_, err = client.Writev(context.Background(), []byte("y"))
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, time.Since(begin), 50*time.Second)
+		_, err = server.Readv(soon(t), make([]byte, 1))
+		require.NoError(t, err)
+	})
+}

@@ -33,7 +33,7 @@ func Limit(tr Transport, o LimitOptions) Transport {
 		read, write := o.buckets()
 		wrap = func(s *Stream) carrier { return newLimited(s, read, write) }
 	}
-	return &virtual{below: tr, name: "limit", wrap: wrap}
+	return &virtual{below: tr, wrap: wrap}
 }
 
 // LimitStream is [Limit] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
@@ -130,14 +130,13 @@ func (b *bucket) take(n int64) {
 
 // A limited is the carrier of Limit.
 type limited struct {
-	carrier
-	inward, outward *pauser
-	in, out         *bucket
-	vec             [][]byte // the writer's
+	pausing
+	in, out *bucket
+	vec     [][]byte // the writer's
 }
 
 func newLimited(s *Stream, read, write *bucket) carrier {
-	return &limited{carrier: s.car, inward: newPauser(), outward: newPauser(), in: read, out: write}
+	return &limited{pausing: newPausing(s.car), in: read, out: write}
 }
 
 func (c *limited) read(ctx context.Context, p []byte) (int, error) {
@@ -170,28 +169,4 @@ func (c *limited) write(ctx context.Context, v [][]byte) (int64, error) {
 	clear(c.vec)
 	c.out.take(n)
 	return n, err
-}
-
-func (c *limited) halt(writing bool) {
-	if writing {
-		c.outward.halt()
-	} else {
-		c.inward.halt()
-	}
-	c.carrier.halt(writing)
-}
-
-func (c *limited) end() {
-	c.inward.end()
-	c.outward.end()
-}
-
-func (c *limited) close() error {
-	c.end()
-	return c.carrier.close()
-}
-
-func (c *limited) release() error {
-	c.end()
-	return c.carrier.release()
 }

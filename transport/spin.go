@@ -26,8 +26,9 @@ const (
 // With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
 //
-// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (Trace and Fault then count their
-// connections anew). Elsewhere tr is returned as it is; a wrapper of your own, too, which goes over what WithPolling returns.
+// It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (which then counts its connections
+// anew). Elsewhere tr is returned as it is; a wrapper of your own, too, which goes over what WithPolling returns. Streams that come without
+// a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have DefaultPolling, each with bounds of its own.
 func WithPolling(tr Transport, limit time.Duration) Transport {
 	if p, ok := tr.(interface {
 		withPolling(time.Duration) Transport

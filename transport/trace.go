@@ -29,7 +29,7 @@ type TraceOptions struct {
 // A hand-off passes through; where a stream was imported, its trace begins in the middle.
 func Trace(tr Transport, o TraceOptions) Transport {
 	t := newTrace(o)
-	t.virtual = virtual{below: tr, name: "trace", wrap: t.over}
+	t.virtual = virtual{below: tr, wrap: t.over}
 	return t
 }
 

@@ -17,8 +17,7 @@ import (
 // A virtual is the part that all of them share: a Transport over another one.
 type virtual struct {
 	below Transport
-	name  string // for errors
-	fixed error  // why what it opens cannot be handed off; nil: it can, where that below can
+	fixed error // why what it opens cannot be handed off; nil: it can, where that below can
 	wrap  func(s *Stream) carrier
 }
 
@@ -81,16 +80,13 @@ func (v *virtual) ImportListener(fd int) (*Listener, error) {
 	return l, nil
 }
 
-// withPolling is for a wrapper that is no more than this; one that knows its connections is made anew.
+// withPolling is for a wrapper that is no more than this.
 func (v *virtual) withPolling(limit time.Duration) Transport {
 	w := *v
 	w.below = WithPolling(v.below, limit)
 	return &w
 }
 
-func (t *trace) withPolling(limit time.Duration) Transport {
-	return Trace(WithPolling(t.below, limit), t.o)
-}
 func (f *fault) withPolling(limit time.Duration) Transport {
 	return Fault(WithPolling(f.below, limit), f.o)
 }
@@ -112,6 +108,39 @@ func (a virtualAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
 		return nil, err
 	}
 	return a.v.over(s), nil
+}
+
+// A pausing is what carriers share that may have each direction wait before it goes on below.
+type pausing struct {
+	carrier
+	inward, outward *pauser
+}
+
+func newPausing(below carrier) pausing { return pausing{below, newPauser(), newPauser()} }
+
+func (c *pausing) halt(writing bool) {
+	if writing {
+		c.outward.halt()
+	} else {
+		c.inward.halt()
+	}
+	c.carrier.halt(writing)
+}
+
+// end ends all waiting, for good.
+func (c *pausing) end() {
+	c.inward.end()
+	c.outward.end()
+}
+
+func (c *pausing) close() error {
+	c.end()
+	return c.carrier.close()
+}
+
+func (c *pausing) release() error {
+	c.end()
+	return c.carrier.release()
 }
 
 // A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.
