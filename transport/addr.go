@@ -43,6 +43,8 @@ func FromAddrPort(ap netip.AddrPort) Addr {
 // AddrPort returns the IP address and port of an inet address; EINVAL for any other kind.
 func AddrPort(a Addr) (netip.AddrPort, error) {
 	switch a := plain(a).(type) {
+	case nil:
+		return netip.AddrPort{}, fmt.Errorf("no address: %w", syscall.EINVAL)
 	case inetAddr:
 		if a.ap.IsValid() {
 			return a.ap, nil

@@ -8,8 +8,8 @@ import (
 // A backoff pauses between tries of what the system cannot do just now: 5 ms, doubled up to 1 s.
 type backoff struct{ pause time.Duration }
 
-// wait reports false when ctx ended instead; it is cut short when closed is.
-func (b *backoff) wait(ctx context.Context, closed <-chan struct{}) bool {
+// wait reports false when ctx ended instead; it is cut short when one of the others is closed.
+func (b *backoff) wait(ctx context.Context, closed, halted <-chan struct{}) bool {
 	if isSingle(ctx) {
 		return false
 	}
@@ -20,6 +20,7 @@ func (b *backoff) wait(ctx context.Context, closed <-chan struct{}) bool {
 	case <-ctx.Done():
 		return false
 	case <-closed:
+	case <-halted:
 	case <-t.C:
 	}
 	return true

@@ -12,8 +12,8 @@ import (
 // A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file of Ethernet, IP and TCP packets,
 // which are made up around the bytes of each connection, with its addresses and ports, sequence numbers, checksums, a SYN at its
 // beginning and a FIN or RST at its end. Addresses that are not inet ones (UNIX, memory) become loopback ones: 127.0.0.1, port 4370 at
-// the accepting end, ports from 49152 on at the connecting one. Where both ends of a connection are traced into one file, it is there
-// once.
+// the accepting end, ports from 49152 on at the connecting one. Where both ends of a TCP connection are traced into one
+// file, it is there once.
 //
 // Datagrams are UDP packets there, one for each end that is traced, so that one that is lost on the way can be seen; the file's order is
 // that in which they were taken down, its times are those at which they were sent or had come. Addresses that are not inet ones become

@@ -156,7 +156,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)
-	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}}
+	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}, rest: true}
 	single := isSingle(ctx)
 	if single { // nothing was before it: it is as good as out
 		s.parts = nil

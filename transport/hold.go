@@ -15,7 +15,7 @@ func (q *Queue) Hold(ctx context.Context) error {
 	case q.err != nil:
 		defer q.mu.Unlock()
 		return q.err
-	case q.held != nil:
+	case q.held != nil || q.parked: // staged
 		q.mu.Unlock()
 		return opError("hold", q.s.remote, ErrPaused)
 	}
@@ -177,7 +177,9 @@ func (q *Queue) End(err error) {
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
 	if err == nil && len(held) > 0 { // there may be no room for them
-		err = q.s.car.prepare(true)
+		if err = q.s.car.prepare(true); err != nil {
+			q.s.resumeWrite()
+		}
 	}
 	if err != nil {
 		return opError("stage", q.s.remote, err)

@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -194,6 +197,76 @@ func TestStage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "rest, more", string(b))
 }
+
+// A staged queue is not to be held: what it has belongs to whoever hands over still.
+func TestHoldStaged(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	q := NewQueue(s, nil)
+	require.NoError(t, q.Stage(soon(t), []byte("rest")))
+	require.ErrorIs(t, q.Hold(soon(t)), ErrPaused)
+	require.Equal(t, "rest", string(q.Held()), "nothing goes out")
+	require.True(t, q.parked)
+	b := make([]byte, 4)
+	var err error
+	q.Unhold()
+	_, err = c.Readv(soon(t), b)
+	require.NoError(t, err)
+	require.NoError(t, q.Hold(soon(t)))
+}
+
+// A crampedCarrier has nothing to wait with.
+type crampedCarrier struct{ *grantCarrier }
+
+func (crampedCarrier) prepare(bool) error { return syscall.EMFILE }
+
+// A queue that could not be staged is as before.
+func TestStageFails(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	q := NewQueue(newStream(crampedCarrier{k}, nil, connected), nil)
+	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), syscall.EMFILE)
+	k.set(func() { k.room = 4 })
+	require.NoError(t, q.Post(soon(t), []byte("post"), nil, 0))
+	require.NoError(t, q.Flush(soon(t)))
+	require.Equal(t, "post", string(k.got))
+}
+
+// Of two who pause a direction at the same time one has done so.
+func TestPauseTwice(t *testing.T) {
+	_, s := pair(t, TCP(), loopback())
+	s.pausing.Lock()
+	results := make(chan error, 2)
+	go func() { results <- s.PauseRead(context.Background()) }()
+	waitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func1")
+	go func() { results <- s.PauseRead(context.Background()) }()
+	waitsIn(t, "sync.Mutex.Lock", "TestPauseTwice.func2")
+	s.pausing.Unlock()
+	err := []error{<-results, <-results}
+	if err[0] != nil {
+		slices.Reverse(err)
+	}
+	require.NoError(t, err[0])
+	require.ErrorIs(t, err[1], ErrPaused)
+}
+
+// A listener that waits for descriptors is paused at once.
+func TestPauseExhaustedListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Listener{sock: crampedAcceptor{}}
+		accepted := make(chan error, 1)
+		go func() { _, err := l.Accept(context.Background()); accepted <- err }()
+		time.Sleep(time.Minute) // it tries again every second by now
+		begin := time.Now()
+		require.NoError(t, l.Pause(soon(t)))
+		require.Less(t, time.Since(begin), 20*time.Millisecond)
+		require.ErrorIs(t, <-accepted, ErrPaused)
+	})
+}
+
+type crampedAcceptor struct{ acceptor }
+
+func (crampedAcceptor) acceptStream(context.Context) (*Stream, error) { return nil, syscall.EMFILE }
+func (crampedAcceptor) closed() <-chan struct{}                       { return nil }
+func (crampedAcceptor) halt(bool)                                     {}
 
 // What a pause has cut off is not broken by that, should the pause be given up before its caller comes back.
 func TestPauseGivenUp(t *testing.T) {

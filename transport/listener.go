@@ -21,7 +21,8 @@ type Listener struct {
 
 	pausing sync.Mutex // one Pause or Resume at a time
 	paused  atomic.Bool
-	idle    chan struct{} // holds a token when an Accept has ended while paused; made by the first Pause
+	idle    chan struct{}                 // holds a token when an Accept has ended while paused; made by the first Pause
+	rests   atomic.Pointer[chan struct{}] // an Accept waits for descriptors until it is closed
 }
 
 // An acceptor is what a Listener needs of a socket, whatever its plug-in's C.
@@ -75,7 +76,9 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 				l.Exhausted(opError("accept", l.addr, err))
 			}
 			told = true
-			if !pause.wait(ctx, l.sock.closed()) {
+			halted := make(chan struct{})
+			l.rests.Store(&halted)
+			if !pause.wait(ctx, l.sock.closed(), halted) {
 				if e := ended(ctx); e != nil {
 					err = fmt.Errorf("%w while waiting after: %w", e, err)
 				}
@@ -123,11 +126,19 @@ func (l *Listener) Pause(ctx context.Context) error {
 		l.idle = make(chan struct{}, 1)
 	}
 	l.paused.Store(true)
-	err := settle(ctx, &l.accepting, l.idle, func() { l.sock.halt(false) })
+	err := settle(ctx, &l.accepting, l.idle, l.halt)
 	if err != nil {
 		l.resume()
 	}
 	return opError("pause", l.addr, err)
+}
+
+// halt ends an Accept in progress, whatever it waits for.
+func (l *Listener) halt() {
+	if halted := l.rests.Swap(nil); halted != nil {
+		close(*halted)
+	}
+	l.sock.halt(false)
 }
 
 // Resume lets a paused listener accept again.

@@ -106,7 +106,7 @@ func (s *memorySocket) listen(addr Addr, backlog int) (Addr, error) {
 	if w.listeners[name] != nil {
 		return nil, syscall.EADDRINUSE
 	}
-	s.local, s.queue, s.gone = name, make(chan *memorySocket, backlog), make(chan struct{})
+	s.local, s.queue, s.gone = name, make(chan *memorySocket, min(backlog, defaultBacklog)), make(chan struct{})
 	w.listeners[name] = s
 	return name, nil
 }

@@ -30,14 +30,14 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if s.state.Load()&direction != 0 {
-		return ErrPaused
-	}
 	if err := ended(ctx); err != nil {
 		return err
 	}
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
+	if s.state.Load()&direction != 0 {
+		return ErrPaused
+	}
 	if s.idle == nil {
 		s.idle = make(chan struct{}, 1)
 	}

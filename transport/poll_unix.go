@@ -36,8 +36,11 @@ func newSleeper(fd int) (*sleeper, error) {
 		file.Close()
 		return nil, err
 	}
-	if err := file.SetDeadline(time.Time{}); err != nil { // os.ErrNoDeadline: not something a poller can watch
-		file.Close()
+	if err := file.SetDeadline(time.Time{}); err != nil { // os.ErrNoDeadline: the poller has not taken it, and does not say why
+		defer file.Close()
+		if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil { // it takes every socket
+			return nil, os.NewSyscallError("poll", unix.ENOMEM) // or ENOSPC: a want of memory, or of watches
+		}
 		return nil, contractError("GetFD", "descriptor %d cannot be waited on: %v", fd, err)
 	}
 	return &sleeper{file, raw, direction{park: raw.Read, deadline: file.SetReadDeadline},

@@ -195,7 +195,7 @@ func (q *Queue) Trim() {
 // delivered counts bytes that have left; q.mu is held.
 func (q *Queue) delivered(n int64) {
 	q.sent += n
-	q.queued -= int(n)
+	q.queued = max(q.queued-int(n), 0) // it is 0 once the queue has failed
 	q.past(n)
 }
 

@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"runtime"
 	"testing"
@@ -50,4 +51,25 @@ func TestQueueKeepsNoRests(t *testing.T) {
 	}
 	require.Len(t, q.spares, kept)
 	require.Less(t, burst(), uint64(DefaultQueueLimit/2), "of more than the queue's limit")
+}
+
+// Nor are posts that a full queue has handed to its flusher.
+func TestQueueKeepsNothingHanded(t *testing.T) {
+	k := newGrantCarrier(true, 1<<30)
+	q := NewQueue(newStream(k, nil, connected), &QueueOptions{Limit: 999})
+	full := bytes.Repeat([]byte("f"), 1000)
+	for i := range 20 {
+		require.NoError(t, q.Post(soon(t), full, nil, 0))
+		handed := aside(func() error { return q.Post(soon(t), []byte("more"), nil, 0) })
+		require.Eventually(t, func() bool {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.posted == int64(1004*(i+1))
+		}, 20*time.Second, 10*time.Microsecond)
+		k.set(func() { k.got, k.room = nil, 1004 })
+		require.NoError(t, returns(t, handed))
+		rests(t, q)
+		require.Equal(t, string(full)+"more", string(k.got))
+	}
+	require.Empty(t, q.spares, "the other buffers are larger than the limit")
 }

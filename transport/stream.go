@@ -330,14 +330,14 @@ func (s *Stream) Disconnect() error {
 	}
 	defer s.endWrite()
 	s.state.Or(streamDisconnected)
-	return s.finish(s.car.close)
+	return s.finish("close", s.car.close)
 }
 
 // Close ends every operation at once with net.ErrClosed and closes the socket. It is idempotent. A plug-in's callback that does
 // not come back within a second is reported, and leaves the socket open.
 func (s *Stream) Close() error {
 	s.state.Or(streamClosed)
-	return s.finish(s.car.close)
+	return s.finish("close", s.car.close)
 }
 
 // Export gives what a hand-off must carry beside the descriptor: the plug-in's state, and the bytes that were read ahead and not
@@ -358,11 +358,11 @@ func (s *Stream) Export() (state, ahead []byte, err error) {
 // Release frees the socket in this process without a byte, an alert or a shutdown on the connection, which lives on elsewhere.
 func (s *Stream) Release() error {
 	s.state.Or(streamClosed)
-	return s.finish(s.car.release)
+	return s.finish("release", s.car.release)
 }
 
-func (s *Stream) finish(last func() error) error {
-	s.closeOnce.Do(func() { s.closeErr = opError("close", s.remote, last()) })
+func (s *Stream) finish(op string, last func() error) error {
+	s.closeOnce.Do(func() { s.closeErr = opError(op, s.remote, last()) })
 	return s.closeErr
 }
 

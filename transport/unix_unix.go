@@ -29,7 +29,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 	return Callbacks[*UnixSocket]{
 		Name: "unix",
 		Socket: func(_ any, addr Addr) (*UnixSocket, error) {
-			if _, ok := plain(addr).(UnixAddr); !ok {
+			if _, ok := unixAddr(addr); !ok {
 				return nil, unix.EAFNOSUPPORT
 			}
 			fd, err := newSocketFD(addr)
@@ -40,8 +40,9 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 			return closeFD(u.fd)
 		},
 		Listen: func(u *UnixSocket, addr Addr, backlog int) (Addr, error) {
-			path := plain(addr).(UnixAddr).Path()
-			if path == "" {
+			at, ok := unixAddr(addr)
+			path := at.Path()
+			if !ok || path == "" {
 				return nil, unix.EINVAL
 			}
 			var bound Addr
@@ -52,7 +53,7 @@ func UnixCallbacks() Callbacks[*UnixSocket] {
 					bound, err = bindAndListen(u.fd, addr, backlog)
 				}
 				if err == nil {
-					u.file.Store(fileAt(plain(addr)))
+					u.file.Store(fileAt(at))
 				}
 			})
 			return bound, err

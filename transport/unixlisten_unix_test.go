@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -59,4 +60,10 @@ func TestUnixKeepPath(t *testing.T) {
 			require.NoFileExists(t, path)
 		}
 	}
+}
+
+// The addresses of package net do, too.
+func TestUnixOfPackageNet(t *testing.T) {
+	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
+	pair(t, Unix(), at)
 }

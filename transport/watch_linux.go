@@ -308,11 +308,10 @@ func (w *watcher) close() {
 		left = make(chan struct{})
 		w.left = left
 	}
+	files := []*os.File{w.reader.file, w.writer.file} // a connect gives its own back beside this
 	w.mu.Unlock()
-	for _, i := range []*interest{&w.reader, &w.writer} {
-		if i.file != nil {
-			i.file.Close()
-		}
+	for _, f := range files {
+		_ = f.Close() // ErrInvalid where there is none
 	}
 	if left != nil {
 		<-left
