@@ -130,6 +130,9 @@ func (d *side) stopDirect(s fullSocket) bool {
 			return ending.over(limit.C) // C may not be closed under it either
 		case <-again.C:
 		case <-limit.C:
+			moment := time.NewTimer(slice)
+			defer moment.Stop()
+			ending.over(moment.C) // one that has only just begun is not to be blamed
 			return false
 		}
 	}
