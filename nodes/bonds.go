@@ -21,7 +21,7 @@ func (b *Mailbox) bonds(node string) bonds {
 	}
 	for ref, t := range b.watching {
 		if with(t.node) {
-			s.watching = append(s.watching, watchingState{ref, t.node, t.pid, t.name, t.part})
+			s.watching = append(s.watching, watchingState{ref, t.node, t.pid, t.name, t.worker})
 		}
 	}
 	for c, count := range b.downs {
@@ -52,7 +52,7 @@ func (b *Mailbox) tie(s *bonds) {
 		b.watching = map[ei.Ref]target{}
 	}
 	for _, t := range s.watching {
-		b.watching[t.ref] = target{node: t.node, pid: t.pid, name: t.name, part: t.part}
+		b.watching[t.ref] = target{node: t.node, pid: t.pid, name: t.name, worker: t.worker}
 	}
 	for _, d := range s.downs {
 		if c := b.n.Conn(d.node); c != nil {

@@ -38,7 +38,7 @@ func (c *Conn) note(m *Message, inward bool) bool {
 	}
 	c.trunk.branching.Lock()
 	defer c.trunk.branching.Unlock()
-	if c.trunk.branches[c.part] != c {
+	if c.trunk.branches[c.worker] != c {
 		return false
 	}
 	switch {
@@ -84,8 +84,8 @@ func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
 // sees it.
 func (c *Conn) lose(b *Conn) {
 	c.branching.Lock()
-	if c.branches[b.part] == b {
-		delete(c.branches, b.part)
+	if c.branches[b.worker] == b {
+		delete(c.branches, b.worker)
 	}
 	lost := b.crossed
 	b.crossed = crossings{}

@@ -12,9 +12,9 @@ type WorkerInfo struct {
 	Sessions int // that it has, those in handshakes included
 }
 
-// A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node
-// that connects, or, for one that asks for a name, its host. It is called by one goroutine at a time, must be quick, and must not call the Front,
-// which waits for it. A number out of range refuses the session.
+// A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node that
+// connects, or, for one that asks for a name, its host. It is called by one goroutine at a time, must be quick, and must not call the
+// Front, which waits for it. A number out of range refuses the session.
 type Choose func(peer string, candidates []WorkerInfo) int
 
 // ByName gives a peer always to the same worker, and spreads the names evenly: when a worker is not there only its peers go elsewhere

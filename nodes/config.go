@@ -33,8 +33,8 @@ const missedTicks = 4
 // Config says who a node is and how it talks. The zero value is a hidden node with a dynamic name on the short host name, the cookie
 // of the cookie file, over TCP, found through the port mapper. It is copied by New.
 type Config struct {
-	// Name is the whole node name, alive@host, as dist.CheckOwnName has it: an alive part with a point, say, Erlang nodes refuse. Or give Host
-	// and Alive.
+	// Name is the whole node name, alive@host, as dist.CheckOwnName has it: an alive part with a point, say, Erlang nodes refuse. Or give
+	// Host and Alive.
 	Name string
 	// Host is the part of the name behind the "@"; empty is the host's short name.
 	Host string
@@ -52,12 +52,12 @@ type Config struct {
 	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as
 	// Transport and those of Also are. TCP and UNIX sockets need not be named. Of several with one name (over TLS, say, each with its own
 	// keys) the order tells which is meant, that of Transport, Transports, Also: it has to be that of the process before, and what was over
-	// one that is one too many here is ErrNoPlugin. What this node has opened over a transport that is none of its Config's goes on over the
-	// first of that name; a listener does so only over TCP and UNIX sockets, or where there is no other of that name: else the node is not
-	// movable.
+	// one that is one too many here is ErrNoPlugin. What this node has opened over a transport that is none of its Config's goes on over
+	// the first of that name; a listener does so only over TCP and UNIX sockets, or where there is no other of that name: else the node is
+	// not movable.
 	Transports []transport.Transport
-	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name share
-	// it too.
+	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name
+	// share it too.
 	Creation uint32
 	// Worker tells processes that share a name and a creation apart: each makes its pids from a range of its own. Those between which
 	// connections are moved one by one (Conn.Detach, Conn.Freeze) must differ in it: else a pid of the one is taken for another process of
@@ -67,8 +67,8 @@ type Config struct {
 	// Other nodes look for it at the address of its name's host: it has to be one of those that the node listens on.
 	Listen transport.Addr
 	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster
-	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over listens
-	// where it did there. Version5 is not looked at: whoever connects chooses.
+	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over
+	// listens where it did there. Version5 is not looked at: whoever connects chooses.
 	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
@@ -98,8 +98,8 @@ type Config struct {
 	MaxCalls int
 
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to
-	// have: see Inherited. It must be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the node.
-	// An error ends the freeze. nil: nothing.
+	// have: see Inherited. It must be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the
+	// node. An error ends the freeze. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
 	// DefaultDrainTimeout.

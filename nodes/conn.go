@@ -46,7 +46,7 @@ type Conn struct {
 	frozen gate // shut: a change that needs a signal waits; see connrest.go
 
 	// Between the workers of one node; see relay.go, kind.
-	part      int   // sibling, branch: the worker at the other end; 0: another node is
+	worker    int   // sibling, branch: the worker at the other end; 0: another node is
 	shadow    bool  // another worker has the connection to the peer
 	trunk     *Conn // branch: the connection that it leads to
 	branching sync.Mutex
@@ -155,7 +155,7 @@ func (c *Conn) failed(err error) error {
 // mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
 // wait for the end. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error, count *tally) (first bool) {
-	if first = c.noteEnd(err, count); first && c.part == 0 {
+	if first = c.noteEnd(err, count); first && c.worker == 0 {
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
 	}
 	return first

@@ -130,7 +130,7 @@ func (c *Conn) snapshot() (*connState, error) {
 		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
 		made: c.made,
 	}
-	s.part, s.shadow = c.part, c.shadow
+	s.worker, s.shadow = c.worker, c.shadow
 	for l := range c.crossed.links {
 		s.links = append(s.links, crossingState(l))
 	}

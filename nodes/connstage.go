@@ -70,7 +70,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	defer cancel()
 	c := newConn(n, tr, stream, s.peer, s.initiated)
 	c.self, c.made, c.adopted = s.pid, s.made, true
-	c.part, c.shadow = s.part, s.shadow
+	c.worker, c.shadow = s.worker, s.shadow
 	for _, l := range s.links {
 		c.crossed.link(crossing(l))
 	}
@@ -106,8 +106,9 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 }
 
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
-// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded, for
-// the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is discarded.
+// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded,
+// for the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is
+// discarded.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)

@@ -20,19 +20,19 @@ const (
 // A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. A slot is
 // the place of a worker among the others, which a replacement takes over; the part is the number of this one, which no other gets.
 type crewman struct {
-	f    *Front
-	slot int
-	part int
-	line *line
-	born time.Time     // when its process was started, or that of the worker whose place it took
-	lost chan struct{} // closed when it has been taken off the crew, and what it had is dropped
-	gone chan struct{} // closed when the process has ended as well
+	f      *Front
+	slot   int
+	number int
+	line   *line
+	born   time.Time     // when its process was started, or that of the worker whose place it took
+	lost   chan struct{} // closed when it has been taken off the crew, and what it had is dropped
+	gone   chan struct{} // closed when the process has ended as well
 
 	began chan struct{} // closed when it is ready
 	heard atomic.Int64  // when it last said something, in Unix nanoseconds
 
 	// Guarded by f.mu.
-	proc     *process
+	proc     *workerProcess
 	moving   chan word // it is going over to another process, and what is heard of that; nil: it is not
 	moves    uint64    // how often it has been told to
 	ready    bool
@@ -50,15 +50,15 @@ func (w *crewman) info() WorkerInfo {
 }
 
 // process is the worker's, as it is now.
-func (w *crewman) process() *process {
+func (w *crewman) process() *workerProcess {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	return w.proc
 }
 
-// man keeps one slot manned until the front ends: by w, if there is one, to begin with. start bounds the first start, and first hears how
-// it went.
-func (f *Front) man(start context.Context, slot int, first chan<- error, w *crewman) {
+// keepSlot keeps one slot manned until the front ends: by w, if there is one, to begin with. start bounds the first start, and first hears
+// how it went.
+func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *crewman) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
 		var err error
@@ -183,12 +183,12 @@ func (f *Front) introduce(w *crewman) error {
 			break
 		}
 	}
-	w.part = f.lastPart
+	w.number = f.lastPart
 	fd, err := f.roll.duplicate()
 	if err != nil {
 		return err
 	}
-	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.part, fd: fd})
+	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, fd: fd})
 	for _, other := range f.crew {
 		if err := pair(w, other); err != nil {
 			f.sayGone(w)
@@ -198,7 +198,7 @@ func (f *Front) introduce(w *crewman) error {
 	if f.ctx.Err() != nil {
 		return ErrClosed
 	}
-	f.crew[w.part] = w
+	f.crew[w.number] = w
 	return nil
 }
 
@@ -208,8 +208,8 @@ func pair(a, b *crewman) error {
 	if err != nil {
 		return err
 	}
-	a.line.say(word{Topic: saySibling, Part: b.part, fd: one})
-	b.line.say(word{Topic: saySibling, Part: a.part, fd: two})
+	a.line.say(word{Topic: saySibling, Part: b.number, fd: one})
+	b.line.say(word{Topic: saySibling, Part: a.number, fd: two})
 	return nil
 }
 
@@ -228,11 +228,11 @@ func (w *crewman) attend() {
 }
 
 // discharge drops what a worker had.
-func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
+func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer close(w.lost)
-	delete(f.crew, w.part)
+	delete(f.crew, w.number)
 	w.ready = false
 	if w.moving != nil {
 		close(w.moving)
@@ -277,7 +277,7 @@ func (f *Front) discharge(w *crewman) (proc *process, goesOn bool) {
 func (f *Front) sayGone(w *crewman) {
 	for _, other := range f.crew {
 		if other != w {
-			other.line.say(word{Topic: sayNone, Part: w.part})
+			other.line.say(word{Topic: sayNone, Part: w.number})
 		}
 	}
 }
@@ -316,7 +316,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 		case sayTook:
 			w.took(m.Part)
 		case sayShut:
-			w.shut(m.ID)
+			w.socketLost(m.ID)
 		case sayHere:
 			if c := w.probes[m.ID]; c != nil {
 				close(c)
@@ -353,7 +353,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 		case sayLookup:
 			answer := word{Topic: sayAnswer, ID: m.ID}
 			if t, ok := f.names[m.Name]; ok {
-				answer.OK, answer.Part, answer.Number = true, t.w.part, t.number
+				answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
 			}
 			w.line.say(answer)
 		case sayDrop:
@@ -371,7 +371,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 				}
 				m = word{Topic: sayNone, Name: m.Peer.Name}
 			}
-			m.Part = w.part
+			m.Part = w.number
 			to.line.say(m)
 			m.fd = 0 // the line's
 		}

@@ -26,8 +26,8 @@ func TestFreezeBesideDeath(t *testing.T) {
 			w := f.crewman(0)
 			w.line, err = newLine(socket)
 			require.NoError(t, err)
-			w.part, w.proc = 1, &process{}
-			f.crew[w.part] = w
+			w.number, w.proc = 1, &workerProcess{}
+			f.crew[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
 				require.Error(t, w.line.read(func(word) {})) // and what attend does next has not come yet
@@ -37,11 +37,11 @@ func TestFreezeBesideDeath(t *testing.T) {
 			}
 			soon, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, f.hush(soon), context.DeadlineExceeded, "the worker is there still")
+			require.ErrorIs(t, f.pauseLines(soon), context.DeadlineExceeded, "the worker is there still")
 
 			w.line.close()
 			arrives(t, w.line.wrote, "the end of the writer")
-			hushed := async(func() (int, error) { return 0, f.hush(patience(t)) })
+			hushed := async(func() (int, error) { return 0, f.pauseLines(patience(t)) })
 			_, goesOn := f.discharge(w)
 			require.False(t, goesOn)
 			require.NoError(t, arrives(t, hushed, "the freeze").err)

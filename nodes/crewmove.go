@@ -81,7 +81,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		return 0, err
 	}
 	heard := make(chan word, 4)
-	if err := f.clear(w, heard); err != nil {
+	if err := f.awaitAllTaken(w, heard); err != nil {
 		next.end()
 		return 0, errors.Join(err, closeDescriptor(ours))
 	}
@@ -138,7 +138,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 
 // outcome waits for what becomes of a worker that has been told to move: what is said of it, or, behind the end of one of the two
 // processes, nothing, which is the zero word if it is the new one that lives. ok is false when the worker's line has ended.
-func outcome(old, next *process, heard <-chan word) (m word, ok bool) {
+func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
@@ -166,8 +166,8 @@ var errEnded = errors.New("the worker has ended, and is replaced")
 // errSilent: the old process has ended, and has not given up what it handed over.
 var errSilent = errors.New("the new process has the worker, and does not answer")
 
-// clear sees to it that a worker gets no sessions, and has taken those that it was given.
-func (f *Front) clear(w *crewman, heard chan word) error {
+// awaitAllTaken sees to it that a worker gets no sessions, and has taken those that it was given.
+func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
 	f.mu.Lock()
@@ -200,7 +200,7 @@ func (f *Front) clear(w *crewman, heard chan word) error {
 
 // launchSuccessor starts a process that is to take a worker's place, and waits until it is there: the worker serves meanwhile. The
 // descriptor is that of the other end of its channel.
-func (f *Front) launchSuccessor(w *crewman) (*process, int, error) {
+func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {
 		return nil, -1, err
@@ -260,7 +260,7 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 }
 
 // startSuccessor starts a process that is to take a worker's place, with its end of the channel.
-func (f *Front) startSuccessor(theirs *os.File) (*process, error) {
+func (f *Front) startSuccessor(theirs *os.File) (*workerProcess, error) {
 	cmd := f.cfg.Command()
 	at := 3 + len(cmd.ExtraFiles)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)

@@ -67,9 +67,9 @@ func (w *crewman) took(via int) {
 	}
 }
 
-// shut notes that a worker takes no more sessions out of a socket: those that it has not taken are lost, and their peers come again. f.mu
-// is held.
-func (w *crewman) shut(socket uint64) {
+// socketLost notes that a worker takes no more sessions out of a socket: those that it has not taken are lost, and their peers come again.
+// f.mu is held.
+func (w *crewman) socketLost(socket uint64) {
 	list := w.untaken[viaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
 		s := list[0]

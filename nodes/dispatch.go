@@ -265,12 +265,12 @@ func (f *Front) up(w *crewman, key, peer string) {
 // claim answers a worker that wants to connect to a peer; f.mu is held.
 func (f *Front) claim(w *crewman, m *word) {
 	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
-		r.at.line.say(word{Topic: sayMeet, Name: m.Name, Part: w.part})
-		w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: r.at.part})
+		r.at.line.say(word{Topic: sayMeet, Name: m.Name, Part: w.number})
+		w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: r.at.number})
 		return
 	}
 	f.enter(w, m.Name)
-	w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: w.part})
+	w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: w.number})
 }
 
 // there tells whether a worker answers, if it has not been heard of just now.

@@ -59,13 +59,14 @@
 // # Limits on what peers can do
 //
 // Handshakes: Config.MaxHandshakes at once, Config.HandshakeTimeout each, 4 KiB a packet. Frames: Config.MaxFrame; memory for a large one
-// is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls, of which each peer has a
-// share; waiting for one, 4 MiB a peer. Read by a Call for others, on the lower level: 10,000 messages, 64 MiB. Waiting for a peer that does
-// not read: what answers it at once, four times Config.QueueLimit and a megabyte at least; what tells it of processes that have ended, 64 MiB,
+// is set aside as it arrives. Atoms remembered: 1,024 a connection. Remote calls running: Config.MaxCalls, of which each peer has a share;
+// waiting for one, 4 MiB a peer. Read by a Call for others, on the lower level: 10,000 messages, 64 MiB. Waiting for a peer that does not
+// read: what answers it at once, four times Config.QueueLimit and a megabyte at least; what tells it of processes that have ended, 64 MiB,
 // where each signal counts 512 bytes and its reason, and the signals of one process may exceed it when there are no others. More ends the
 // connection (transport.ErrQueueFull at once; ErrEndsUnread when the peer has read next to nothing for a Config.TickInterval in which the
-// process that ends waits for room). A malformed frame or control message ends its connection, an unknown control message is skipped, a term
-// that cannot be decoded is an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a connection.
+// process that ends waits for room). A malformed frame or control message ends its connection, an unknown control message is skipped, a
+// term that cannot be decoded is an error of whoever decodes it; what the upper level was to decode is logged, as a warning once a
+// connection.
 //
 // # Counterparts in C
 //

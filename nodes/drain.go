@@ -79,7 +79,7 @@ func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
 	p.mu.Unlock()
-	return wrap("drain", "", p.tally.wait(ctx))
+	return wrap("drain", "", p.running.wait(ctx))
 }
 
 // busy counts a function or handler that is about to run; false once the node drains, unless a process of this node asks for it (here) and
@@ -88,9 +88,9 @@ func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.drains {
-		return here && p.tally.join()
+		return here && p.running.join()
 	}
-	p.tally.enter()
+	p.running.enter()
 	return true
 }
 
@@ -106,9 +106,9 @@ func (p *processes) begin(b *Mailbox) bool {
 		case !shut && !p.resting.isShut():
 			return true
 		case !shut:
-			p.tally.leave() // the one who waits for the tally may have looked before
+			p.running.leave() // the one who waits for the tally may have looked before
 			continue
-		case b.isAsked() && p.tally.join():
+		case b.isAsked() && p.running.join():
 			return true
 		}
 		select {

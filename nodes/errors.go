@@ -22,7 +22,8 @@ var (
 	ErrClosed = errors.New("closed")
 	// ErrBusy: another Receive is in progress, or Start has taken over receiving.
 	ErrBusy = errors.New("somebody else is receiving here")
-	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its reply.
+	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its
+	// reply.
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet: its first Connect gives it one")
@@ -36,8 +37,8 @@ var (
 	ErrNoProc = errors.New("no such process")
 	// ErrNoConnection: the connection to the peer's node was lost.
 	ErrNoConnection = errors.New("no connection to the node")
-	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for what it is to hear of processes that
-	// have ended.
+	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for what it is to hear of processes
+	// that have ended.
 	ErrEndsUnread = errors.New("the peer does not read what it is to hear of processes that have ended: 64 MiB of that wait for it")
 	// ErrTooManyUnread: messages that nobody receives have piled up beside a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")

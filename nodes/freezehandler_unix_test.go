@@ -12,7 +12,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A goroutine of the application has called a Handler, which passes on what it gets: the node is frozen behind that, not in the middle of it.
+// A goroutine of the application has called a Handler, which passes on what it gets: the node is frozen behind that, not in the middle of
+// it.
 func TestFreezeBesideForwarder(t *testing.T) {
 	w := newWorld(t, movers[0])
 	begun := make(chan struct{}, 1)

@@ -29,8 +29,8 @@ type FrontConfig struct {
 	Workers int
 	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
 	Choose Choose
-	// Command makes the command of a worker, which is to call StartWorker. Its environment gets WorkerVariable, and two descriptors are added to ExtraFiles. nil is this
-	// program once more, with the same arguments and standard streams.
+	// Command makes the command of a worker, which is to call StartWorker. Its environment gets WorkerVariable, and two descriptors are
+	// added to ExtraFiles. nil is this program once more, with the same arguments and standard streams.
 	Command func() *exec.Cmd
 	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
 	Patience time.Duration
@@ -38,11 +38,13 @@ type FrontConfig struct {
 	workerStart time.Duration // for tests: DefaultWorkerStart, of one worker
 }
 
-// A Front is the one process of a node with several that the others know: it has the name, its registration and the listener, and says which worker has which peer. It
-// accepts, reads up to the peer's name, and gives the socket to a worker, which does the rest of the handshake and has the connection from then on. A peer that connects again while
-// its connection is up, or at the same time as a worker connects to it, gets to that worker; so each peer sees one node.
+// A Front is the one process of a node with several that the others know: it has the name, its registration and the listener, and says
+// which worker has which peer. It accepts, reads up to the peer's name, and gives the socket to a worker, which does the rest of the
+// handshake and has the connection from then on. A peer that connects again while its connection is up, or at the same time as a worker
+// connects to it, gets to that worker; so each peer sees one node.
 //
-// Nothing that a worker does keeps the front waiting: one that is full or hangs is passed over, one that dies loses its own sessions, and is replaced.
+// Nothing that a worker does keeps the front waiting: one that is full or hangs is passed over, one that dies loses its own sessions, and
+// is replaced.
 type Front struct {
 	cfg    FrontConfig
 	n      *Node
@@ -75,8 +77,8 @@ type tenancy struct {
 	number uint64 // of the pid
 }
 
-// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds the start only; Shutdown and Close end the front and its
-// workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError.
+// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds the start only; Shutdown and
+// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError.
 func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
@@ -155,7 +157,7 @@ func (f *Front) begin(ctx context.Context) error {
 	defer cancel()
 	first := make(chan error, f.cfg.Workers)
 	for slot := range f.cfg.Workers {
-		f.wg.Go(func() { f.man(limit, slot, first, nil) })
+		f.wg.Go(func() { f.keepSlot(limit, slot, first, nil) })
 	}
 	for range f.cfg.Workers {
 		select {
@@ -227,8 +229,8 @@ func (f *Front) Workers() []WorkerInfo {
 	return list
 }
 
-// Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not when ctx ends are killed, and ctx's
-// error is returned.
+// Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not
+// when ctx ends are killed, and ctx's error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
 	err := f.still.pass(ctx)
 	if err == nil {

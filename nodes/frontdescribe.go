@@ -13,7 +13,7 @@ func (e *FrozenFront) describe() (err error) {
 	}
 	for _, w := range f.crew {
 		c := crewState{
-			slot: w.slot, part: w.part, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
+			slot: w.slot, part: w.number, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
 			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
 		if c.line, err = table.addOf(w.line.descriptor); err != nil {
@@ -49,9 +49,9 @@ func (e *FrozenFront) describe() (err error) {
 				}
 			}
 			if count > 0 {
-				rs.held = append(rs.held, heldState{w.part, count})
+				rs.held = append(rs.held, heldState{w.number, count})
 				if w == r.at || rs.at == 0 {
-					rs.at, rs.proven = w.part, w == r.at && r.proven
+					rs.at, rs.proven = w.number, w == r.at && r.proven
 				}
 			}
 		}
@@ -63,7 +63,7 @@ func (e *FrozenFront) describe() (err error) {
 		s.roll = placeOf(table.add(f.roll.descriptor()))
 	}
 	for name, t := range f.names {
-		s.names = append(s.names, tenancyState{name, t.w.part, t.number})
+		s.names = append(s.names, tenancyState{name, t.w.number, t.number})
 	}
 	e.state, err = writeState(kindFront, &s)
 	return err

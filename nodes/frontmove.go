@@ -72,7 +72,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		return fmt.Errorf("a worker is being started: %w", ctx.Err())
 	}
-	if err = f.hush(ctx); err != nil {
+	if err = f.pauseLines(ctx); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -80,9 +80,9 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	return e.describe()
 }
 
-// hush stops all that the workers say and hear. What is left of the crew then is there, with its descriptors, until the lines go on: a
-// worker whose line has ended just now is waited for until it is off the crew.
-func (f *Front) hush(ctx context.Context) error {
+// pauseLines stops all that the workers say and hear. What is left of the crew then is there, with its descriptors, until the lines go on:
+// a worker whose line has ended just now is waited for until it is off the crew.
+func (f *Front) pauseLines(ctx context.Context) error {
 	f.mu.Lock()
 	f.still.shut()
 	var crew []*crewman
@@ -109,8 +109,8 @@ func (f *Front) hush(ctx context.Context) error {
 	return nil
 }
 
-// State is what another process needs, beside the descriptors, to go on as this front. What plug-ins have put into it is cleared by Thaw and
-// Release.
+// State is what another process needs, beside the descriptors, to go on as this front. What plug-ins have put into it is cleared by Thaw
+// and Release.
 func (e *FrozenFront) State() []byte { return e.state }
 
 // Descriptors are those of the node, and of what the workers share with the front, in the order that the state counts on. They stay the

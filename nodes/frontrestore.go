@@ -8,16 +8,18 @@ import (
 	"time"
 )
 
-// A StagedFront is a front that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or Discard must be called.
+// A StagedFront is a front that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start
+// or Discard must be called.
 type StagedFront struct {
 	f    *Front
 	node *Staged
 	over atomic.Bool
 }
 
-// RestoreFront makes a front of what FrozenFront has given in another process: its state, and duplicates of its descriptors, in their order. The descriptors are RestoreFront's from
-// the call on. cfg is that of StartFront; the name is the state's, if cfg.Node has none, and has to be the same otherwise. There may be more workers than before, but not
-// fewer. The workers' processes stay the same, and are not children of this one: UpgradeWorkers replaces them.
+// RestoreFront makes a front of what FrozenFront has given in another process: its state, and duplicates of its descriptors, in their
+// order. The descriptors are RestoreFront's from the call on. cfg is that of StartFront; the name is the state's, if cfg.Node has none, and
+// has to be the same otherwise. There may be more workers than before, but not fewer. The workers' processes stay the same, and are not
+// children of this one: UpgradeWorkers replaces them.
 func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFront, error) {
 	list := &descriptorList{fds: append([]int(nil), descriptors...)}
 	g, err := restoreFront(cfg, state, list)
@@ -140,9 +142,9 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		w.proc.release()
 		return err
 	}
-	w.line, w.part, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
+	w.line, w.number, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
 	w.ready, w.hangs, w.sessions, w.moves, w.socket = s.ready, s.hangs, s.sessions, s.moves, s.socket
-	f.crew[w.part] = w
+	f.crew[w.number] = w
 	if w.ready {
 		close(w.began)
 	}
@@ -191,7 +193,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	}
 	f.mu.Unlock()
 	for slot := range f.cfg.Workers {
-		f.wg.Go(func() { f.man(context.Background(), slot, nil, manned[slot]) })
+		f.wg.Go(func() { f.keepSlot(context.Background(), slot, nil, manned[slot]) })
 	}
 	return g.node.Start(ctx)
 }

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The states of a front and of a worker hold that of the node, and what they are to each other. Their descriptors come behind the node's; the places that they name count from there.
+// The states of a front and of a worker hold that of the node, and what they are to each other. Their descriptors come behind the node's;
+// the places that they name count from there.
 
 // A frontState is a front.
 type frontState struct {

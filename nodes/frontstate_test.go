@@ -78,7 +78,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		require.ErrorIs(t, readState(kindWorker, addField(b, 99, must, "news"), new(workerState)), ErrStateField)
 
 		c := someConn(t)
-		c.part, c.shadow, c.trunk, c.staked, c.stake = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
+		c.worker, c.shadow, c.trunk, c.staked, c.stake = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
 		c.links = few(t, "links", func() crossingState { return crossingState{somePid(t), somePid(t)} })
 		c.monitors = few(t, "monitors", func() crossMonitorState {
 			return crossMonitorState{someRef(t), crossMonitor{somePid(t), somePid(t), "name"}}
@@ -93,7 +93,7 @@ func TestFrontStateRoundTrip(t *testing.T) {
 
 // A node that is one process takes no ways to other workers.
 func TestRestoreRefusesParts(t *testing.T) {
-	for _, c := range []connState{{part: 1}, {trunk: 1}, {shadow: true}} {
+	for _, c := range []connState{{worker: 1}, {trunk: 1}, {shadow: true}} {
 		c.self, c.peer.Name, c.plugin, c.pid = "a@b", "c@d", "tcp", ei.Pid{Node: "a@b", ID: 1, Creation: 4}
 		b, err := writeState(kindNode, &nodeState{name: "a@b", creation: 4, conns: []connState{c}})
 		require.NoError(t, err)

@@ -119,7 +119,7 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 		if c != nil {
 			c.works.leave()
 		}
-		n.procs.tally.leave()
+		n.procs.running.leave()
 	}
 	begin := func() bool {
 		began := n.background(func() {

@@ -379,8 +379,8 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 	require.Empty(t, running)
 }
 
-// Functions that have all the places of their peer, and call it back, get their answers though it has asked for more: what waits for a place
-// does not keep the connection from being read. Each begins in its turn.
+// Functions that have all the places of their peer, and call it back, get their answers though it has asked for more: what waits for a
+// place does not keep the connection from being read. Each begins in its turn.
 func TestMaxCallsThatCallBack(t *testing.T) {
 	for _, way := range []string{"spawn", "rex", "call"} {
 		t.Run(way, func(t *testing.T) {

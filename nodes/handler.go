@@ -47,7 +47,7 @@ func (b *Mailbox) handle(m *Message) fate {
 		b.refuse(m)
 		return refused
 	}
-	defer b.n.procs.tally.leave()
+	defer b.n.procs.running.leave()
 	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return notYet
 	}

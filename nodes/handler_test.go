@@ -86,8 +86,8 @@ func TestHandlerEndsItsConnection(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
 }
 
-// A Handler may close the connection, and the node, whatever it is told: that a node is gone, or that a process here has ended by what has come
-// over the connection.
+// A Handler may close the connection, and the node, whatever it is told: that a node is gone, or that a process here has ended by what has
+// come over the connection.
 func TestHandlerCloses(t *testing.T) {
 	closes := map[string]func(*Conn) error{
 		"connection": (*Conn).Close,

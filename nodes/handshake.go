@@ -97,8 +97,8 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative)
 	}
 	return dist.Initiate(p, n.self(), dist.InitiateOptions{
 		Want: i.want, Version5: i.at.Version5,
-		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody at
-		// all is connected. Nor is it dead where it has come while this attempt was on its way.
+		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody
+		// at all is connected. Nor is it dead where it has come while this attempt was on its way.
 		AliveAnswer: func(string) bool {
 			if i.want != "" {
 				return ctx.Err() == nil && n.Conn(i.want) == nil

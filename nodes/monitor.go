@@ -15,10 +15,10 @@ type watcher struct {
 
 // A target is what one of our processes monitors: a process, or a name on a node.
 type target struct {
-	node string
-	pid  ei.Pid
-	name ei.Atom
-	part int // of this node, the worker it is in, if that is another one
+	node   string
+	pid    ei.Pid
+	name   ei.Atom
+	worker int // of this node, the worker it is in, if that is another one
 }
 
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
@@ -51,7 +51,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 			return wrap("monitor", t.node, err)
 		}
 		if over != nil && t.node == b.n.Name() {
-			t.part = over.part
+			t.worker = over.worker
 		}
 	}
 	return wrap("monitor", t.node, b.change(ctx, over, func() (*dist.Control, error) {
@@ -80,12 +80,12 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	}
 	var c *Conn
 	switch {
-	case t.part != 0:
-		c = b.n.part.sibling(t.part)
+	case t.worker != 0:
+		c = b.n.part.sibling(t.worker)
 	case t.node != b.n.Name():
 		c = b.n.Conn(t.node)
 	}
-	if c == nil && (t.part != 0 || t.node != b.n.Name()) { // its end breaks the monitor, or has
+	if c == nil && (t.worker != 0 || t.node != b.n.Name()) { // its end breaks the monitor, or has
 		b.lock()
 		defer b.mu.Unlock()
 		delete(b.watching, ref)

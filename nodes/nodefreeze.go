@@ -156,7 +156,7 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 // quiet waits until no function or handler runs, and no reader reads.
 func (f *Frozen) quiet(ctx context.Context) error {
 	p := &f.n.procs
-	undo, err := byTurns(ctx, p.tally.wait, func(round int) (func(), error) {
+	undo, err := byTurns(ctx, p.running.wait, func(round int) (func(), error) {
 		undo, err := f.haltReaders(ctx)
 		if err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func (f *Frozen) quiet(ctx context.Context) error {
 			undo()
 		}, nil
 	})
-	running := p.tally.running.Load()
+	running := p.running.running.Load()
 	switch {
 	case err == nil:
 		f.undo = append(f.undo, undo)
@@ -186,9 +186,9 @@ func (f *Frozen) quiet(ctx context.Context) error {
 // haltReaders stops the reader of every connection. No connection comes up any more.
 func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n := f.n
-	heed := func() {}
+	resume := func() {}
 	if f.w != nil {
-		if heed, err = f.w.idle(ctx); err != nil {
+		if resume, err = f.w.pauseWork(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -198,7 +198,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	n.mu.Unlock()
 	if err != nil {
 		n.frozen.open()
-		heed()
+		resume()
 		return nil, err
 	}
 	halt := func(conns []*Conn) error {
@@ -209,7 +209,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 	f.conns = nil
 	err = halt(conns)
 	if err == nil && f.w != nil {
-		err = f.w.deafen(ctx, conns, halt)
+		err = f.w.pauseLine(ctx, conns, halt)
 	}
 	halted := f.conns
 	undo = func() {
@@ -217,7 +217,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 			c.letReader()
 		}
 		n.frozen.open()
-		heed()
+		resume()
 	}
 	if err != nil {
 		undo()
@@ -278,7 +278,7 @@ func (f *Frozen) stop(ctx context.Context) error {
 	var mu sync.Mutex
 	resting, err := together(f.conns, func(c *Conn) error {
 		err := c.rest(ctx, nil)
-		if err != nil && ctx.Err() == nil && c.part == 0 { // it has broken; the new process finds that it is not there
+		if err != nil && ctx.Err() == nil && c.worker == 0 { // it has broken; the new process finds that it is not there
 			mu.Lock()
 			defer mu.Unlock()
 			f.broken = append(f.broken, c)
@@ -326,7 +326,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 	}
 	for {
 		undo := []func(){p.holdHandlers()} // first, and alone: no new one begins, and those that run come to their end
-		err := soon(p.tally.wait)
+		err := soon(p.running.wait)
 		if err == nil {
 			var unhold func()
 			if unhold, err = p.hold(ctx); err == nil {
@@ -337,7 +337,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 			err = soon(p.awaitEnds) // no new one begins
 		}
 		if err == nil {
-			err = soon(p.tally.wait) // of a Handler that is new
+			err = soon(p.running.wait) // of a Handler that is new
 		}
 		if err == nil {
 			f.undo = append(f.undo, undo...)

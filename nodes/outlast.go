@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// overtime is how long a handshake that has been ended may take to notice. Who takes longer is inside a callback that does not come back.
+	// overtime is how long a handshake that has been ended may take to notice. Who takes longer is inside a callback that does not come
+	// back.
 	overtime = 1200 * time.Millisecond
 	// afterClose is how long it may take once its stream is closed: it is about to tell the callback's name, if the transport knows it.
 	afterClose = 100 * time.Millisecond
@@ -21,11 +22,11 @@ var errHook = errors.New("Config.CheckPeer did not come back when it was ended")
 // errGoexit is the reason when Config.CheckPeer, or a callback of the plug-in, has ended its goroutine.
 var errGoexit = errors.New("Config.CheckPeer, or the plug-in, has called runtime.Goexit")
 
-// A shaking is a handshake on its way to a Conn. Its stream, once there is one, is told through opened.
-type shaking func(opened func(*transport.Stream)) (*Conn, error)
+// A handshakeFunc is a handshake on its way to a Conn. Its stream, once there is one, is told through opened.
+type handshakeFunc func(opened func(*transport.Stream)) (*Conn, error)
 
 // outlast runs a handshake over tr, which ends with ctx. Where a callback does not come back it is left behind, and the error says so.
-func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake shaking) (*Conn, error) {
+func (n *Node) outlast(ctx context.Context, tr transport.Transport, shake handshakeFunc) (*Conn, error) {
 	if n.cfg.CheckPeer == nil && transport.Prompt(tr) {
 		return shake(func(*transport.Stream) {})
 	}

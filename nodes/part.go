@@ -86,8 +86,8 @@ func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 	return ei.Pid{Node: name, ID: uint32(i & (1<<pidBits - 1)), Serial: uint32(i>>pidBits)<<partBits | uint32(p.id), Creation: creation}
 }
 
-// partOf tells in which worker a pid of the node was made.
-func partOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
+// workerOf tells in which worker a pid of the node was made.
+func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
 // ask says something to the front that it answers, in answerLimit. A reader, which cannot leave a message out, gives its connection: it
 // waits as long as that is up.
@@ -178,7 +178,7 @@ func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *C
 
 // home tells in which other worker a process was made, where it stays; 0 if it was here, or in another node.
 func (p *part) home(pid ei.Pid) int {
-	if at := partOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
+	if at := workerOf(pid); at != p.id && p.n.isOwn(pid.Node, pid.Creation) {
 		return at
 	}
 	return 0
@@ -299,7 +299,7 @@ func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 
 // siblingOf is the way to a process of this node that there is; nil: it is here, or nowhere, or knows what is to be said.
 func (n *Node) siblingOf(pid ei.Pid) *Conn {
-	if at := n.extentOf(pid).part; at != 0 {
+	if at := n.extentOf(pid).worker; at != 0 {
 		return n.part.sibling(at)
 	}
 	return nil
@@ -307,17 +307,17 @@ func (n *Node) siblingOf(pid ei.Pid) *Conn {
 
 // extent is what breaks when a connection ends: what processes have with those of a node, or of one worker of this node.
 type extent struct {
-	node string
-	part int // 0: the whole node
+	node   string
+	worker int // 0: the whole node
 }
 
-func (c *Conn) extent() extent { return extent{c.peer.Name, c.part} }
+func (c *Conn) extent() extent { return extent{c.peer.Name, c.worker} }
 
 func (e extent) has(pid ei.Pid) bool {
-	return string(pid.Node) == e.node && (e.part == 0 || partOf(pid) == e.part)
+	return string(pid.Node) == e.node && (e.worker == 0 || workerOf(pid) == e.worker)
 }
 
-func (e extent) hasTarget(t target) bool { return t.node == e.node && t.part == e.part }
+func (e extent) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }
 
 // siblingPeer describes this node to itself.
 func (p *part) siblingPeer() dist.Peer {

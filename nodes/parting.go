@@ -14,7 +14,7 @@ import (
 type parting struct {
 	n       *Node
 	to      extent
-	over    *Conn // the connection that counts them; nil: they are not for another node
+	conn    *Conn // the connection that counts them; nil: they are not for another node
 	signals []*dist.Control
 	bytes   int  // of reasons
 	prompt  bool // they do not wait for room: a peer makes any number of such processes, and has to read what becomes of them
@@ -52,12 +52,12 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 		sendDown(tell, b.pid, w, ref, raw)
 	}
 	for ref, t := range b.watching {
-		add(extent{t.node, t.part}, demonitor(b.pid, t, ref)) // whatever has become of the name
+		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whatever has become of the name
 	}
 	for _, w := range all {
 		b.n.procs.exits.enter()
-		if w.over = b.n.Conn(w.to.node); w.over != nil {
-			w.over.exits.enter()
+		if w.conn = b.n.Conn(w.to.node); w.conn != nil {
+			w.conn.exits.enter()
 		}
 	}
 	return all
@@ -67,15 +67,15 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 func (n *Node) extentOf(pid ei.Pid) extent {
 	e := extent{node: string(pid.Node)}
 	if n.part != nil {
-		e.part = n.part.home(pid)
+		e.worker = n.part.home(pid)
 	}
 	return e
 }
 
 // leave ends what began in lastWords: the signals are out, or the connection's to say. From then on a freeze does not wait for them.
 func (w *parting) leave() {
-	if w.over != nil {
-		w.over.exits.leave()
+	if w.conn != nil {
+		w.conn.exits.leave()
 	}
 	w.n.procs.exits.leave()
 }
@@ -138,10 +138,10 @@ func (w *parting) isHere() bool { return w.to == extent{node: w.n.Name()} }
 
 // way is the connection to another node or worker; nil: there is none, and the other side knows, or they are for processes here.
 func (w *parting) way() *Conn {
-	if w.to.part != 0 {
-		return w.n.part.sibling(w.to.part)
+	if w.to.worker != 0 {
+		return w.n.part.sibling(w.to.worker)
 	}
-	return w.over
+	return w.conn
 }
 
 // Partings are what a connection has yet to say of processes that have ended. One goroutine says it, while there is something; while the

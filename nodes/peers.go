@@ -46,11 +46,11 @@ func (n *Node) changedLocked(name string, p *peer) {
 	}
 }
 
-// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both
-// sides connect at the same time the one whose name sorts first gives way; its own attempt ends once the peer has proven itself, for anybody
-// may use the name: see proven. Unlike there, a peer that connects again while an attempt in
-// its name is in progress is neither refused nor preferred: it has begun anew, or one of the two is a stranger who uses its name. Which
-// one counts is decided when it has proved that it knows the cookie; see enter.
+// decide is the accepting side's verdict on a name, as net_kernel's (erl_dist_protocol, "Distribution Handshake", status). When both sides
+// connect at the same time the one whose name sorts first gives way; its own attempt ends once the peer has proven itself, for anybody may
+// use the name: see proven. Unlike there, a peer that connects again while an attempt in its name is in progress is neither refused nor
+// preferred: it has begun anew, or one of the two is a stranger who uses its name. Which one counts is decided when it has proved that it
+// knows the cookie; see enter.
 func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -71,8 +71,9 @@ func (n *Node) decide(name string, a *attempt) dist.Verdict {
 	return dist.Verdict{Status: dist.StatusOK}
 }
 
-// proven decides between an attempt of the peer's, which has proven that it knows the cookie and hears of that next, and our own. Ours ends,
-// unless the peer, which gives way as soon as it reads our name, may have taken it already. A shadow is nothing that the peer knows of.
+// proven decides between an attempt of the peer's, which has proven that it knows the cookie and hears of that next, and our own. Ours
+// ends, unless the peer, which gives way as soon as it reads our name, may have taken it already. A shadow is nothing that the peer knows
+// of.
 func (n *Node) proven(a *attempt) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A process is that of a worker: a child, or one that the front's process before has started.
-type process struct {
+// A workerProcess is that of a worker: a child, or one that another process of the front has started.
+type workerProcess struct {
 	pid    int
 	cmd    *exec.Cmd     // nil: not a child
 	handle processHandle // sees its end, and keeps its number from becoming another one's, where the system has such a thing
@@ -20,25 +20,25 @@ type process struct {
 const lookAgain = 50 * time.Millisecond
 
 // startProcess starts a command.
-func startProcess(cmd *exec.Cmd) (*process, error) {
+func startProcess(cmd *exec.Cmd) (*workerProcess, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{pid: cmd.Process.Pid, cmd: cmd, exited: make(chan struct{}), over: make(chan struct{})}
+	p := &workerProcess{pid: cmd.Process.Pid, cmd: cmd, exited: make(chan struct{}), over: make(chan struct{})}
 	p.handle.open(p.pid) // it has not been waited for: the number is its own
 	p.watch()
 	return p, nil
 }
 
 // adoptProcess goes on with a process that another front has started. handle is the process's, or -1; it is owned.
-func adoptProcess(pid, handle int) *process {
-	p := &process{pid: pid, exited: make(chan struct{}), over: make(chan struct{})}
+func adoptProcess(pid, handle int) *workerProcess {
+	p := &workerProcess{pid: pid, exited: make(chan struct{}), over: make(chan struct{})}
 	p.handle.adopt(handle)
 	return p
 }
 
 // watch notes the end of the process. It comes back at once.
-func (p *process) watch() {
+func (p *workerProcess) watch() {
 	go func() {
 		ended := p.handle.wait()
 		if !ended { // there is no handle, or it was released
@@ -67,10 +67,10 @@ func (p *process) watch() {
 }
 
 // descriptor is the handle's, for another front; -1 if there is none.
-func (p *process) descriptor() int { return p.handle.descriptor() }
+func (p *workerProcess) descriptor() int { return p.handle.descriptor() }
 
 // kill ends the process by force.
-func (p *process) kill() {
+func (p *workerProcess) kill() {
 	select {
 	case <-p.exited:
 		return
@@ -87,11 +87,11 @@ func (p *process) kill() {
 }
 
 // end ends the process by force.
-func (p *process) end() { p.retire(0) }
+func (p *workerProcess) end() { p.retire(0) }
 
 // retire waits for the end of a process that has nothing left to do, or ends it. Until then its handle is there, even of one that has
 // died: its number may be another one's.
-func (p *process) retire(limit time.Duration) {
+func (p *workerProcess) retire(limit time.Duration) {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
@@ -104,13 +104,13 @@ func (p *process) retire(limit time.Duration) {
 }
 
 // release lets go of the process, which goes on.
-func (p *process) release() {
+func (p *workerProcess) release() {
 	close(p.over)
 	p.handle.close()
 }
 
 // ended says how the process has ended.
-func (p *process) ended() string {
+func (p *workerProcess) ended() string {
 	select {
 	case <-p.exited:
 	default:

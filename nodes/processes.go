@@ -31,7 +31,7 @@ type processes struct {
 	exits    tally // whose signals are neither out nor a connection's to say
 	endings  tally // connections of whose end somebody has yet to hear
 	partings tally // connections that have some to say
-	tally    tally // those that are running
+	running  tally // those that are running
 	resting  gate  // shut: no server takes a message, but for what runs
 	outside  gate  // shut: calls of this node's processes wait, but for those of what runs
 }
@@ -43,7 +43,7 @@ func (p *processes) init(n *Node) {
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
-	p.tally, p.exits, p.endings, p.partings = newTally(), newTally(), newTally(), newTally()
+	p.running, p.exits, p.endings, p.partings = newTally(), newTally(), newTally(), newTally()
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.

@@ -34,13 +34,13 @@ type reader struct {
 	unread backlog // guarded by busy
 
 	// The frame in progress.
-	m    *Message
-	max  int
-	head [4]byte
-	part int // how far it is
-	need int // its length in bytes
-	have int // buffers handed out, in bytes
-	vec  [1][]byte
+	m     *Message
+	max   int
+	head  [4]byte
+	stage int // how far it is
+	need  int // its length in bytes
+	have  int // buffers handed out, in bytes
+	vec   [1][]byte
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
@@ -144,7 +144,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 	defer c.reading.Store(false)
 	for {
 		r := &c.rd
-		r.m, r.part = m, frameStart
+		r.m, r.stage = m, frameStart
 		n, err := c.s.ReadPDU(ctx, r.next)
 		if err != nil {
 			if errors.Is(err, transport.ErrPaused) && c.Err() == nil {
@@ -216,16 +216,16 @@ const (
 
 // nextVector hands ReadPDU the parts of one frame: its length, then its body straight into the message's buffer.
 func (r *reader) nextVector() ([][]byte, error) {
-	switch r.part {
+	switch r.stage {
 	case frameStart:
-		r.part, r.vec[0] = frameHead, r.head[:]
+		r.stage, r.vec[0] = frameHead, r.head[:]
 		return r.vec[:], nil
 	case frameHead:
 		n := binary.BigEndian.Uint32(r.head[:])
 		if uint64(n) > uint64(r.max) {
 			return nil, fmt.Errorf("%w: %d bytes, Config.MaxFrame is %d", ErrFrameTooLong, n, r.max)
 		}
-		r.part, r.need, r.have = frameBody, int(n), 0
+		r.stage, r.need, r.have = frameBody, int(n), 0
 	}
 	if r.have == r.need {
 		return nil, nil

@@ -37,7 +37,7 @@ func (c *Conn) kind() connKind {
 	switch {
 	case c.trunk != nil:
 		return branch
-	case c.part != 0:
+	case c.worker != 0:
 		return sibling
 	case c.shadow:
 		return shadow
@@ -251,7 +251,7 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	if err != nil {
 		return nil, false, errors.Join(err, closeDescriptor(other))
 	}
-	b.trunk, b.part = c, to
+	b.trunk, b.worker = c, to
 	if c.branches == nil {
 		c.branches = map[int]*Conn{}
 	}
@@ -331,7 +331,7 @@ func (c *Conn) closeTrunk() {
 func (c *Conn) dropRest(ctx context.Context) bool {
 	r := reader{max: c.rd.max, m: new(Message)}
 	for {
-		r.part = frameStart
+		r.stage = frameStart
 		if _, err := c.s.ReadPDU(ctx, r.nextVector); err != nil {
 			return !errors.Is(err, transport.ErrBusy)
 		}
@@ -394,7 +394,7 @@ func (p *part) advance(id int) {
 }
 
 // loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
-func (p *part) loseSibling(c *Conn) { p.nextSibling(c.part, c) }
+func (p *part) loseSibling(c *Conn) { p.nextSibling(c.worker, c) }
 
 // nextSibling puts the next way to a worker in the place of one that has ended; nil, where there was none. The two change in one step: who
 // counts the ways finds either. Where none is coming, the front is asked for one.
@@ -414,7 +414,7 @@ func (p *part) nextSibling(id int, before *Conn) {
 			}
 		}
 		if err == nil && !closed {
-			c.part = id
+			c.worker = id
 			p.siblings[id] = c
 		}
 		more := len(p.coming[id]) > 0

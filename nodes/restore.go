@@ -94,7 +94,7 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 		cs := &s.conns[i]
 		var err error
 		switch {
-		case cs.part == 0 && cs.trunk == 0 && (!cs.shadow || as.parts):
+		case cs.worker == 0 && cs.trunk == 0 && (!cs.shadow || as.parts):
 			err = g.connection(cs, fds)
 		case as.parts:
 			err = g.localConnection(cs, fds)
@@ -141,7 +141,7 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 // localConnection stages a way to another worker. That of a connection comes after it.
 func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	n := g.n
-	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.part < 1 || s.part > maxPart ||
+	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.worker < 1 || s.worker > maxPart ||
 		s.trunk < 0 || s.trunk.index() >= len(g.conns) || len(s.bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
@@ -155,7 +155,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	if s.trunk == 0 {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
-		n.part.siblings[s.part] = c
+		n.part.siblings[s.worker] = c
 		return nil
 	}
 	c.trunk = g.conns[s.trunk.index()]
@@ -164,7 +164,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	if c.trunk.branches == nil {
 		c.trunk.branches = map[int]*Conn{}
 	}
-	c.trunk.branches[s.part] = c
+	c.trunk.branches[s.worker] = c
 	return nil
 }
 

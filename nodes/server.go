@@ -213,7 +213,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 			continue
 		case begun:
 			func() {
-				defer n.procs.tally.leave()
+				defer n.procs.running.leave()
 				if m != nil {
 					s.handle(ctx, n, b, m)
 				}

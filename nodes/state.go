@@ -94,11 +94,11 @@ func (s *watcherState) describe(f *form) {
 
 // A watchingState is a monitor of a process of this node.
 type watchingState struct {
-	ref  ei.Ref
-	node string
-	pid  ei.Pid
-	name ei.Atom
-	part int // of this node
+	ref    ei.Ref
+	node   string
+	pid    ei.Pid
+	name   ei.Atom
+	worker int // of this node
 }
 
 func (s *watchingState) describe(f *form) {
@@ -106,7 +106,7 @@ func (s *watchingState) describe(f *form) {
 	text(f, 2, must, &s.node)
 	f.pid(3, may, &s.pid)
 	text(f, 4, may, &s.name)
-	number(f, 5, given, &s.part)
+	number(f, 5, given, &s.worker)
 }
 
 // A downState is what a process is owed when a node goes down.
@@ -179,7 +179,7 @@ type connState struct {
 	made         int64 // Conn.made
 
 	// Between the workers of one node.
-	part     int   // sibling, branch
+	worker   int   // sibling, branch
 	shadow   bool  // of another worker's connection
 	trunk    place // branch: of the connection among those of the node
 	links    []crossingState
@@ -210,7 +210,7 @@ func (s *connState) describe(f *form) {
 	number(f, 19, may, &s.received)
 	number(f, 20, may, &s.messages)
 	number(f, 21, may, &s.sent)
-	number(f, 22, given, &s.part)
+	number(f, 22, given, &s.worker)
 	f.bool(23, given, &s.shadow)
 	number(f, 24, given, &s.trunk)
 	each(f, 25, given, "link", &s.links)

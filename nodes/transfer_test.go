@@ -655,8 +655,8 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.NoError(t, cb.Err())
 }
 
-// A peer that has lost its connection to one process, and has another one with the process that accepts, has the later of the two, whichever
-// comes first to where both are to go on.
+// A peer that has lost its connection to one process, and has another one with the process that accepts, has the later of the two,
+// whichever comes first to where both are to go on.
 func TestAdoptAfterReconnect(t *testing.T) {
 	for _, kind := range movers {
 		t.Run(kind, func(t *testing.T) {

@@ -91,7 +91,7 @@ func (w *Worker) addInlet(fd int, number uint64) {
 			err = errors.Join(errors.New("too many sockets for them"), conn.Close())
 		}
 	}
-	w.shut(number, err)
+	w.socketLost(number, err)
 }
 
 // wake has doWork look again.

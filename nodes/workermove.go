@@ -27,9 +27,9 @@ const (
 	moveLimit = 5 * time.Second
 )
 
-// idle stops what is done of the worker's work; heed ends that, and deafen.
-func (w *Worker) idle(ctx context.Context) (heed func(), err error) {
-	heed = func() {
+// pauseWork stops what is done of the worker's work; resume ends that, and pauseLine.
+func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
+	resume = func() {
 		w.mu.Lock()
 		w.doing.resume()
 		w.mu.Unlock()
@@ -37,15 +37,15 @@ func (w *Worker) idle(ctx context.Context) (heed func(), err error) {
 		w.p.line.unpause()
 	}
 	if err := w.doing.pause(ctx, &w.mu); err != nil {
-		heed()
+		resume()
 		return nil, err
 	}
-	return heed, nil
+	return resume, nil
 }
 
-// deafen stops what the front says from being heard, and before that, with halt, the readers of the ways to other workers: for whoever
+// pauseLine stops what the front says from being heard, and before that, with halt, the readers of the ways to other workers: for whoever
 // reads may be asking the front something. The readers of conns have halted, so no new way begins here.
-func (w *Worker) deafen(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
+func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
 	known := map[*Conn]bool{}
 	for deaf := false; ; deaf = true {
 		fresh := slices.DeleteFunc(w.p.local(conns), func(c *Conn) bool { return known[c] })

@@ -48,7 +48,7 @@ func TestWorkersApart(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	one, other := w.crewman(w.worker(ns[0])), w.crewman(w.worker(ns[1]))
-	if one.part > other.part { // that of the other one asks for another way
+	if one.number > other.number { // that of the other one asks for another way
 		ns[0], ns[1], one = ns[1], ns[0], other
 	}
 	x, y := ns[0], ns[1]
@@ -107,7 +107,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	x, y := ns[0], ns[1]
-	if w.crewman(w.worker(x)).part < w.crewman(w.worker(y)).part { // that of the other one asks for another way
+	if w.crewman(w.worker(x)).number < w.crewman(w.worker(y)).number { // that of the other one asks for another way
 		x, y = y, x
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)

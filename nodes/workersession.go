@@ -22,7 +22,7 @@ func (w *Worker) receive() {
 		select {
 		case s := <-w.inlets:
 			if err := w.receiveFrom(s.conn); err != nil {
-				w.shut(s.number, err)
+				w.socketLost(s.number, err)
 			}
 		case <-w.p.line.over:
 			return
@@ -30,8 +30,9 @@ func (w *Worker) receive() {
 	}
 }
 
-// shut says that a socket for sessions is no more, behind all that was taken out of it. It has been closed: nothing more can be lost in it.
-func (w *Worker) shut(number uint64, err error) {
+// socketLost says that a socket for sessions is no more, behind all that was taken out of it. It has been closed: nothing more can be lost
+// in it.
+func (w *Worker) socketLost(number uint64, err error) {
 	w.n.log.Error("sessions are lost", "error", err)
 	w.p.line.say(word{Topic: sayShut, ID: number})
 }

@@ -37,8 +37,8 @@ type Callbacks[C any] struct {
 
 	// Flags is FullImpl, FullImpl | Direct, or 0.
 	Flags Flags
-	// Name is what a hand-off calls the plug-in: the other process imports with the plug-in that has this name there. Empty: the name of the
-	// type C. Optional.
+	// Name is what a hand-off calls the plug-in: the other process imports with the plug-in that has this name there. Empty: the name of
+	// the type C. Optional.
 	Name string
 
 	// Socket creates a socket. addr is what it will be bound or connected to, for its family; nothing is bound yet. setup is the
@@ -58,8 +58,8 @@ type Callbacks[C any] struct {
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: what encrypts does not do so in place. Bytes count even
 	// beside an error. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
-	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo, which
-	// does not, is to be given a copy of v. Optional: without it buffers go to Write one by one.
+	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo,
+	// which does not, is to be given a copy of v. Optional: without it buffers go to Write one by one.
 	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
 	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the distribution handshake: 2 (TCP) or
 	// 4 (TLS). Asked once, before the first handshake byte. Mandatory.
@@ -89,11 +89,11 @@ type Callbacks[C any] struct {
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
-	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. What it returns may hold keys: it
-	// is the caller's, who clears it when it is done with it. Optional.
+	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. What it returns may hold keys:
+	// it is the caller's, who clears it when it is done with it. Optional.
 	Export func(c C) ([]byte, error)
-	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener), of which it keeps
-	// nothing. It owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
+	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener), of which it
+	// keeps nothing. It owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.
 	Import func(setup any, fd int, state []byte) (C, error)
 	// importAs is Import where it is known what the descriptor has to be, for this package's own plug-ins: their Import takes either.
 	importAs func(fd int, listener bool) (C, error)

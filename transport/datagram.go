@@ -50,7 +50,8 @@ type Datagram struct {
 // A datagramCarrier is what carries the datagrams of a Datagram d: the system's socket, or a virtual one. receive and send are each used by
 // one caller at a time.
 type datagramCarrier interface {
-	// receive waits for a datagram. It gives the n bytes of it that are in p, and its size: unknownSize if that is not known, and more than n.
+	// receive waits for a datagram. It gives the n bytes of it that are in p, and its size: unknownSize if that is not known, and more than
+	// n.
 	receive(ctx context.Context, d *Datagram, p []byte) (n, size int, from Addr, err error)
 	send(ctx context.Context, d *Datagram, p []byte, to Addr) error
 	syscallConn() (syscall.RawConn, error)

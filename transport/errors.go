@@ -12,8 +12,8 @@ import (
 var (
 	// ErrBusy is returned when an operation of the same direction is outstanding; the outstanding one goes on.
 	ErrBusy = errors.New("an operation in this direction is outstanding")
-	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes on the wire: the stream's framing is lost,
-	// and no later write may go out. Where it failed, its error is wrapped beside this one.
+	// ErrPoisoned is returned after a write that was cancelled, or failed, left part of its bytes on the wire: the stream's framing is
+	// lost, and no later write may go out. Where it failed, its error is wrapped beside this one.
 	ErrPoisoned = errors.New("an earlier write ended half-way")
 	// ErrContract is wrapped by a CallbackError: the plug-in broke a rule of the contract.
 	ErrContract = errors.New("the plug-in broke its contract")

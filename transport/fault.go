@@ -52,8 +52,8 @@ func (k FaultKind) String() string {
 
 // FaultOptions say what goes wrong. The zero value does nothing. Fields of type float64 are probabilities, 0 to 1.
 type FaultOptions struct {
-	// Seed is what all chance comes from. The same seed gives the same faults at the same offsets for the same connections, however the bytes
-	// happen to be cut into reads and writes. Connections are numbered in the order in which they are made, or accepted.
+	// Seed is what all chance comes from. The same seed gives the same faults at the same offsets for the same connections, however the
+	// bytes happen to be cut into reads and writes. Connections are numbered in the order in which they are made, or accepted.
 	Seed uint64
 	// Read and Write are the faults of the two directions: of what is read from the carrier, and written to it.
 	Read, Write Faults

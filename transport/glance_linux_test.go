@@ -82,8 +82,8 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 	require.NoError(t, returns(t, came))
 }
 
-// No watch left for a connection of somebody's plug-in, whose descriptor is no socket, does not end the listener. Epoll descriptors that are
-// too deep within each other for the Go poller are as that.
+// No watch left for a connection of somebody's plug-in, whose descriptor is no socket, does not end the listener. Epoll descriptors that
+// are too deep within each other for the Go poller are as that.
 func TestAcceptWithoutWatches(t *testing.T) {
 	deep := -1
 	for inner := -1; ; inner = deep {

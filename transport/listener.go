@@ -11,7 +11,8 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
-	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory. It is set before the first Accept.
+	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory. It is set before the first
+	// Accept.
 	Exhausted func(error)
 
 	sock      acceptor

@@ -13,8 +13,8 @@ const (
 	// (erl +zdbbl).
 	DefaultQueueLimit = 1 << 20
 
-	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a copy
-	// would cost more than the wait.
+	// Posts below this size, in bytes, are copied together. A larger one is written from its caller's own buffers when its turn comes: a
+	// copy would cost more than the wait.
 	combineMax = 128 << 10
 	// A combining buffer grows to this size, in bytes, and no further.
 	combineFull = 128 << 10
