@@ -55,8 +55,8 @@ type Conn struct {
 	stake     *stake        // what the front counts the connection by; set before it is on the table
 
 	mu      sync.Mutex
-	still   bool  // frozen: it does not end before it is thawed
-	ailment error // why the connection will end when it is thawed
+	still   bool  // frozen or staged: what would end it waits until it goes on
+	ailment error // what is to end it then
 	err     error
 	done    chan struct{} // closed first when the connection ends
 	left    chan struct{} // closed when all is cleaned up, but for Handlers that hear of it

@@ -110,8 +110,8 @@ func (c *Conn) release(forget bool) error {
 	return wrap("release connection to", c.peer.Name, c.giveUp(forget))
 }
 
-// giveUp ends a connection that stands still in this process without a byte on it: it is another one's. What processes here have with the
-// peer's is theirs no more; forget tells whether it must be taken from them.
+// giveUp ends a connection that stands still in this process, without a byte on it: another process has it. With forget the links and
+// monitors that processes here have with the peer's are taken from them, for they have moved along.
 func (c *Conn) giveUp(forget bool) error {
 	c.mu.Lock()
 	c.err = ErrMoved

@@ -158,10 +158,10 @@ func (p *processes) admitCall(ctx context.Context) error {
 	}
 }
 
-// byTurns drains what idle waits for: for a while everything goes on, for what runs may wait for something that has to be read; then it
-// halts for a while, for what is read may begin something new. Each halt is longer than the one before, and the last one takes a quarter
-// of all the time, or more: what takes long, and waits for nothing, finishes there. It is done within a halt; else the error is halt's, or
-// ctx has ended.
+// byTurns waits, by idle, until nothing runs, and keeps the readers halted then. Neither halting them first nor last would do: a running
+// function may wait for a message that they would bring (a deadlock), and what they read may start another function (it would never end).
+// So by turns they go on for a while, and halt for a while. Each halt is longer than the one before, and the last takes a quarter of the
+// time or more: what only takes long finishes there. The error is halt's, or ctx's.
 func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
 	within := func(d time.Duration) error {
 		slice, cancel := context.WithTimeout(ctx, d)

@@ -315,8 +315,8 @@ func (f *Frozen) stop(ctx context.Context) error {
 	return nil
 }
 
-// holdProcesses holds the tables and all mailboxes, once nobody has anything to say to a mailbox: neither a Handler that a goroutine of the
-// application has called, nor a process that has ended.
+// holdProcesses holds the tables and all mailboxes, once nothing can come to a mailbox any more from within the node: from a Handler that a
+// goroutine of the application has caused to run, or from a process that has ended.
 func (f *Frozen) holdProcesses(ctx context.Context) error {
 	p := &f.n.procs
 	soon := func(wait func(context.Context) error) error {

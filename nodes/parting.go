@@ -106,8 +106,8 @@ func (w *parting) sayNow() (later func()) {
 	return nil
 }
 
-// sayElsewhere says what is not for asker, and gives what is for processes here; nil: nothing is. What there is no room for goes out beside
-// that, for which wait waits.
+// sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. Where a connection
+// has no room for its own they are sent on a goroutine; wait waits for these.
 func sayElsewhere(words map[extent]*parting, asker extent) (here *parting, wait func()) {
 	var said sync.WaitGroup
 	for to, w := range words {

@@ -15,7 +15,9 @@ type processes struct {
 	n     *Node
 	calls shares // of the functions that run for remote callers
 
-	bonding chan struct{} // a token: links and monitors between two processes of this node change one by one, and none or all are held
+	// bonding holds a token while somebody changes a link or monitor between two processes of this node, so that a freeze, which takes the
+	// token, too, finds it on both sides or on neither.
+	bonding chan struct{}
 
 	mu     sync.RWMutex
 	byID   map[uint64]*Mailbox
@@ -28,10 +30,10 @@ type processes struct {
 
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
-	exits    tally // whose signals are neither out nor a connection's to say
-	endings  tally // connections of whose end somebody has yet to hear
-	partings tally // connections that have some to say
-	running  tally // those that are running
+	exits    tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
+	endings  tally // connections that have ended, and some mailbox has not been told
+	partings tally // connections with exit signals queued
+	running  tally // functions, handlers and servers that are running
 	resting  gate  // shut: no server takes a message, but for what runs
 	outside  gate  // shut: calls of this node's processes wait, but for those of what runs
 }

@@ -67,7 +67,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		}
 		m.Release()
 		return true
-	case shadow, sibling: // from another worker, for a process that was here when it said so; a name that has moved on does not count
+	case shadow, sibling: // from another worker, which has found the process here: it is not sought elsewhere again, even if its name has moved on
 		return false
 	}
 	to, err := p.onward(c, m)
@@ -305,8 +305,8 @@ func (p *part) addShadow(w word) {
 	p.tellAwaited(peer.Name, ErrConnected)
 }
 
-// closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one: who sees the shadow
-// end first takes its worker for dead, and tells the peer so.
+// closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one. If the shadow ended
+// first, the other worker would take this one for dead, and tell the peer that its processes were killed.
 func (c *Conn) closeTrunk() {
 	c.n.part.line.say(word{Topic: sayDrop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)

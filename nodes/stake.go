@@ -37,8 +37,9 @@ func (s *stake) up(peer string) {
 	s.name = peer
 }
 
-// over says that the session, attempt or connection has ended. The front has the socket, too, until it hears that the worker has taken it,
-// so that a peer does not see sooner that the worker has closed it: an end of ours the front is to hear of at once.
+// over says that the session, attempt or connection has ended. The front keeps its own descriptor of the socket until it hears that the
+// worker has taken it, and as long as it does a peer does not see that the worker has closed its own. So the front hears of an end that
+// is ours at once, and of others with what else there is to say.
 func (s *stake) over(ours bool) {
 	if s == nil {
 		return

@@ -43,8 +43,9 @@ func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	return resume, nil
 }
 
-// pauseLine stops what the front says from being heard, and before that, with halt, the readers of the ways to other workers: for whoever
-// reads may be asking the front something. The readers of conns have halted, so no new way begins here.
+// pauseLine stops the reader of the line to the front. Before that it has the readers of the connections to other workers halted, for one
+// of them may be waiting for an answer of the front. The readers of conns have halted, so no new connection to another worker begins here;
+// the front may still bring one.
 func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn) error) error {
 	known := map[*Conn]bool{}
 	for deaf := false; ; deaf = true {

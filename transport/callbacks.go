@@ -16,7 +16,7 @@ type Flags uint
 const FullImpl Flags = 1 << 0
 
 // Direct says, beside FullImpl, that Read, Write and Writev come back as soon as Interrupt tells them to, always. They are then run on
-// the goroutine of who reads or writes. Without it each call is handed to a goroutine of the socket's that can be left behind, and its
+// their caller's goroutine. Without it each call is handed to a goroutine of the socket's that can be left behind, and its
 // result handed back, which costs more than a small call itself; and a Queue leaves its writes to another goroutine. A Direct callback
 // that breaks its word holds up its caller for as long as it does; Close comes back all the same, with ErrUnresponsive.
 const Direct Flags = 1 << 1
@@ -27,9 +27,9 @@ const Direct Flags = 1 << 1
 //
 // Errors are syscall.Errno values, wrapped or not; of package net on windows [PosixError] makes them. EINTR is retried by the SDK. Without
 // [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the
-// descriptor's mode is the SDK's affair. From an EAGAIN of its own making, for want of tokens say, nothing wakes it: the SDK waits for the
-// descriptor. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the descriptor's mode
-// as it found it.
+// descriptor's mode is the SDK's affair. It must not return EAGAIN for a reason of its own (a rate limit): the SDK waits for the
+// descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
+// descriptor's mode as it found it.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
 type Callbacks[C any] struct {

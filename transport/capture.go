@@ -15,8 +15,8 @@ import (
 // the accepting end, ports from 49152 on at the connecting one. Where both ends of a TCP connection are traced into one
 // file, it is there once.
 //
-// Datagrams are UDP packets there, one for each end that is traced, so that one that is lost on the way can be seen; the file's order is
-// that in which they were taken down, its times are those at which they were sent or had come. Addresses that are not inet ones become
+// Datagrams are UDP packets there, one for each end that is traced, so one that was sent and did not arrive can be seen. They are in the
+// order in which they were recorded, with the times at which they were sent or had come. Addresses that are not inet ones become
 // loopback ones, too, with a port that comes from the name; of a datagram with more than 65,507 bytes these are there.
 //
 // Wireshark takes a connection for the Erlang distribution when it is told its port, and shows each handshake and control message:

@@ -20,17 +20,18 @@
 //
 // Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets it (one that
 // waits for anything else, as to keep a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor of
-// its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is
-// not a short one, else a duplicate. Before a reader sleeps it may poll or sit, see [WithPolling]. With FullImpl the callback is the whole
-// operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises
-// with [Direct] to come back as soon as it is told to, on that of the caller. A plug-in that has a descriptor of its own to wait for, as
-// one that encrypts has, need not do that by itself: a [Waiter] waits as the SDK does.
+// its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is not a short one, else a duplicate. Before
+// a reader sleeps it may poll, or wait in a system call on its own thread: see [WithPolling]. With FullImpl the callback is the whole
+// operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises with
+// [Direct] to come back as soon as it is told to, on that of the caller. A plug-in that has a descriptor of its own to wait for, as one
+// that encrypts has, need not do that by itself: a [Waiter] waits as the SDK does.
 //
-// For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and
-// Release run after all of them have returned. A callback that does not come back within one second of being ended makes its
-// socket dead: an error says so, and its C is never closed under it. One that runs on its caller's goroutine holds up that caller, and
-// Close comes back all the same: every one without FullImpl, Read and Write with Direct, and those that have no time limit and no context
-// (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that socket only.
+// For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and Release
+// run after all of them have returned. A callback that does not come back within one second of being ended makes its socket dead: an error
+// says so, and its C is closed only once it has come back. These run on their caller's goroutine, so that one that hangs holds up that
+// caller (Close comes back all the same): every callback without FullImpl; Read, Write and Writev with Direct; and those that have no time
+// limit and no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that
+// socket only.
 //
 // # What a socket becomes
 //

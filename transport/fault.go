@@ -70,8 +70,8 @@ type FaultOptions struct {
 	Done func(FaultEvent)
 }
 
-// Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, short ones as often as long ones, and
-// at the first byte of each piece every fault is drawn by its probability.
+// Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, whose lengths are drawn evenly on a
+// logarithmic scale, and at the first byte of each piece every fault is drawn by its probability.
 type Faults struct {
 	Piece int // the longest piece in bytes; 0: 4096
 

@@ -84,7 +84,8 @@ func (s *socket[C]) hasty(callback string) error {
 	return err
 }
 
-// A haste counts time-outs before their time: so many in a row, each in no time, and no Interrupt to explain them, would go on for ever.
+// A haste counts time-outs that come before their time, without an Interrupt to explain them. After hasteLimit in a row, each in no time,
+// the plug-in is at fault: else the SDK would try again for ever.
 type haste struct {
 	count    int
 	last     time.Time

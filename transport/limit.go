@@ -15,8 +15,8 @@ type LimitOptions struct {
 	// Burst is how many bytes may pass at once after a rest, in each direction. 0 is what passes in a tenth of a second; it is at
 	// least 1.
 	Burst int
-	// Shared says that the rates are those of all connections of the transport together, and not of each. Who waits for its share gets it
-	// in no certain order.
+	// Shared says that the rates are those of all connections of the transport together, and not of each. Those that wait are
+	// served in no certain order.
 	Shared bool
 }
 

@@ -42,9 +42,9 @@ type Queue struct {
 	segs    []segment // waiting, in order
 	open    bool      // the last of segs is a combining buffer that takes more
 	queued  int       // bytes waiting and in flight
-	stale   int       // bytes in segs whose callers have withdrawn them
-	given   int       // claims in segs whose callers have
-	urgent  int       // of these, in Urgent posts; the writer's own do not count
+	stale   int       // bytes in segs that their callers have withdrawn
+	given   int       // claims in segs that their callers have given up
+	urgent  int       // part of queued: bytes of Urgent posts, without those that their own caller is writing
 	posted  int64     // bytes ever posted
 	done    int64     // of these, in order: delivered or withdrawn
 	sent    int64     // bytes ever delivered

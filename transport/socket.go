@@ -23,7 +23,7 @@ type socket[C any] struct {
 	// prompt says that no callback ever fails to come back: those of this package's own plug-ins over system calls. They are called
 	// where they are needed, without a goroutine to leave behind.
 	prompt bool
-	given  bool    // the descriptor came from elsewhere, to Import: others may share it, and its mode
+	given  bool    // the descriptor came from elsewhere, to Import: another process may share the open file, and so O_NONBLOCK
 	fd     int     // the plug-in's descriptor, -1: none
 	poller *poller // shared with the Transport's other sockets
 	wait   watch   // without FullImpl: where the SDK waits

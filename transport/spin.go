@@ -16,12 +16,12 @@ const (
 // what +sbwt is to the BEAM.
 //
 // To wake a sleeping processor takes longer than most answers do. So a reader whose peer has lately answered within the limit tries again
-// and again for that long before it sleeps; and one to which messages flow without an answer looks every so often, instead of being woken
-// for each. The price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit
+// and again for that long before it sleeps; and a reader of one-way traffic looks at intervals, instead of being woken for each
+// message. The price, paid by busy connections only: processor time, of one reader of tr fewer than GOMAXPROCS at a time, up to the limit
 // for each message; and for messages that flow one way a delay of about the limit. An idle connection costs nothing.
 //
-// Who has polled or sat for a millisecond without a break lets others run. Where these keep it from going on for long, as in a crowd of
-// busy connections or beside a program that computes, nobody does so for ten milliseconds.
+// A reader that has polled or sat (see below) for a millisecond without a break lets others run. If it is a while before its turn comes
+// again, as in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.
 //
 // With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.

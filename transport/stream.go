@@ -205,9 +205,9 @@ func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	return n, opError("read", s.remote, err)
 }
 
-// Yield has the next read that must ask the system let other goroutines run first: those that whoever reads has just woken with what was
-// read. While they have not begun, a reader that waits on its own thread (see [WithPolling]) keeps the processor from them. It is for
-// whoever reads, between two reads.
+// Yield lets other goroutines run before the next read that needs a system call: those that the reader has just woken with what it has
+// read. Else a reader that waits on its own thread (see [WithPolling]) may keep the processor from them. It is called by the reader,
+// between two reads.
 func (s *Stream) Yield() { s.yields = true }
 
 // receive reads from the system; mid: the rest of a packet that has begun to come.

@@ -12,8 +12,8 @@ import (
 
 // A Transport opens streams and listeners of one plug-in. It is safe for concurrent use.
 //
-// A type of your own that embeds one hides what Prompt and ImportAccepted look for. With a method Unwrap() Transport, which gives the one
-// below, it does not: it may have that if it gives what the one below connects, accepts and imports as it is.
+// Prompt and ImportAccepted look for unexported methods, which a type of your own that embeds a Transport hides. Give it a method
+// Unwrap() Transport that returns the embedded one, provided that your type returns that one's streams unchanged.
 type Transport interface {
 	// Listen binds a new socket to addr and listens on it. A backlog of 0 is the system's largest.
 	Listen(addr Addr, backlog int) (*Listener, error)
@@ -166,9 +166,9 @@ func (p *plugin[C]) Import(fd int, state []byte) (*Stream, error) {
 	return newStream(s, peerAddr(s), imported), nil
 }
 
-// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like one that Accept gives it has nothing
-// for its sleep until it sleeps, which most do not during a handshake; what Import gives has it at once, for whoever takes over an
-// established connection is to find out then whether it can be had.
+// ImportAccepted is tr.Import of a socket that has only just been accepted, by another process. Like an accepted stream it gets its epoll
+// descriptor when a read first has to sleep, which most never do during a handshake. Import makes it at once, so that a lack of descriptors
+// shows before the old owner of an established connection lets go of it.
 func ImportAccepted(tr Transport, fd int, state []byte) (*Stream, error) {
 	if t, ok := able[interface {
 		importAccepted(int, []byte) (*Stream, error)

@@ -11,7 +11,8 @@ import (
 )
 
 // A Polling is a limit of adaptive polling, and what the Waiters that share it know of each other: see WithPolling. The zero value polls
-// for nobody. With any limit there are the short waits and the seats that WithPolling tells of. It is not to be copied.
+// for nobody. Whatever the limit, readers and writers may wait for a moment in a system call of
+// their own thread, as the end of WithPolling's text says. It is not to be copied.
 type Polling struct {
 	made   sync.Once
 	poller *poller
@@ -39,8 +40,8 @@ func (p *Polling) shared() *poller {
 // or four times the limit of polling. To end a call at once, as Callbacks.Interrupt is to, set a deadline that has passed; where the
 // process has no descriptor left to sleep with the call ends a tenth of a second later.
 //
-// Tries run on the goroutine of the call. One must not wait, nor use the Waiter, and may say that it is not done only where the descriptor
-// has given EAGAIN: what is there already wakes nobody.
+// Tries run on the goroutine of the call. One must not wait, nor use the Waiter, and may return false only after EAGAIN: waiting is
+// edge-triggered, so bytes that it leaves unread do not wake it.
 type Waiter struct {
 	watch    watch
 	in       incoming
