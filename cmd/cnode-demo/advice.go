@@ -199,6 +199,9 @@ var advices = []advice{
 	{"upgrade not heard of", is(errUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
+	{"upgraded to a silent process", is(errSilentOwner,
+		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
+			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{"upgrade of workers not heard of", is(errWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt upgrade again, which is refused as long as it is.")},
 	{"no serve", is(errNoServe,

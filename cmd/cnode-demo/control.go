@@ -29,6 +29,13 @@ const (
 	stepLimit = 3 * time.Second
 )
 
+// The first words of the answer to "upgrade". What follows are the old process and the new one, then askWorkers where there are some, or
+// what is wrong.
+const (
+	answerUpgraded = "upgraded"
+	answerSilent   = "silent" // the new process has everything, and has not said that it runs
+)
+
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
 type control struct {
 	offer  handoff.Offer
@@ -121,8 +128,12 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			v.Refuse(errors.New(err.Error()))
 			return
 		}
-		answer := []string{"upgraded", fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
-		if c.crew != nil {
+		answer := []string{answerUpgraded, fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
+		var trouble *handoff.HandoffError
+		if errors.As(err, &trouble) && trouble.Step == handoff.StepTake {
+			answer[0] = answerSilent
+			answer = append(answer, err.Error())
+		} else if c.crew != nil {
 			answer = append(answer, askWorkers) // which the new process is upgrading: it can be asked about them
 		}
 		_ = v.Answer(context.WithoutCancel(ctx), answer...) // it may have gone

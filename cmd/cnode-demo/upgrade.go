@@ -28,8 +28,9 @@ name. Connected nodes see nothing but a short silence. It prints "upgraded NAME 
 Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A
 worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
-If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
-standard error (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
+If the new process does not start, crashes, hangs or refuses before it has everything, the old one serves on, and the reason is on the
+standard error (exit 1). Once it has everything there is no way back: if it crashes then, the node is gone, and that is on the standard
+error, too (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
 knows, and ends if need be, the process that it has started, and none that this one starts.
 
 A serve with --fault or --trace cannot move.`,
@@ -49,6 +50,9 @@ var (
 	errUnsaid        = errors.New("has not said what became of it")
 	errWorkersUnsaid = errors.New("what has become of its workers it has not said")
 )
+
+// errSilentOwner says that the new process has taken the node, and died since, or hangs.
+var errSilentOwner = errors.New("has taken the node over, and not said that it runs")
 
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)
@@ -75,7 +79,9 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
 		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, errUnsaid, err)
-	case len(words) < 3 || words[0] != "upgraded":
+	case len(words) > 3 && words[0] == answerSilent:
+		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, errSilentOwner, words[3])
+	case len(words) < 3 || words[0] != answerUpgraded:
 		return fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
 	}
 	if _, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2]); err != nil {

@@ -308,6 +308,23 @@ func TestUpgradeFails(t *testing.T) {
 	s.exits()
 }
 
+// A new process that dies once it owns everything is the end of the node, and upgrade does not praise it.
+func TestUpgradeDies(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	script := filepath.Join(t.TempDir(), "new")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+diesVariable+"=1 exec \""+self+"\"\n"), 0o700))
+	out, errOut := w.fail("upgrade", s.name, "--binary", script)
+	require.Empty(t, out)
+	require.Contains(t, errOut, errSilentOwner.Error())
+	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
+	require.Contains(t, errOut, "with process ", "the reason")
+	require.NotContains(t, errOut, "serves on")
+	s.exits()
+}
+
 // Whoever does not want to wait for the workers any more need not: the end of the command's context ends the wait.
 func TestUpgradeInterrupted(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
