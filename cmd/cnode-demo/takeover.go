@@ -323,7 +323,13 @@ func (c *control) freeze(ctx context.Context) (handoff.Frozen, error) {
 func (e *estate) State() []byte      { return e.state }
 func (e *estate) Descriptors() []int { return e.fds }
 
+func (e *estate) Thaw() {
+	clear(e.state) // a copy of the node's, with the keys of its TLS sessions
+	e.Frozen.Thaw()
+}
+
 func (e *estate) Release() error {
+	clear(e.state)
 	err := e.Frozen.Release()
 	if e.control != nil {
 		e.forget.Do(func() { err = errors.Join(err, e.control.Release()) })
