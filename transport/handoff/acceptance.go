@@ -19,7 +19,8 @@ type Acceptance struct {
 	// looked at.
 	Prepare func(ctx context.Context, static []byte) error
 	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The
-	// descriptors are Stage's from the call on: it closes them if it fails.
+	// descriptors are Stage's from the call on: it closes them if it fails. The state is zeroed once it is certain that this process does not
+	// become the owner; else it is Stage's.
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
@@ -49,6 +50,7 @@ func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
 	static, err := t.take(ctx)
 	if !t.owns {
+		clear(t.state)
 		t.refuse(err)
 	}
 	return Taken{t.owns, ch.peer, static}, err
@@ -57,7 +59,8 @@ func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 // taking is one hand-off, as the new owner sees it.
 type taking struct {
 	exchange
-	a *Acceptance
+	a     *Acceptance
+	state []byte // that has come; there may be keys in it
 }
 
 // take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
@@ -155,7 +158,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 			err = e
 		}
 	}()
-	state, pipe, step, err := t.offered(ctx, set)
+	pipe, step, err := t.offered(ctx, set)
 	if err != nil {
 		return nil, nil, step, err
 	}
@@ -173,19 +176,19 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	}
 	var s Staged
 	if err == nil {
-		s, err = t.a.Stage(staging, state, fds)
+		s, err = t.a.Stage(staging, t.state, fds)
 	}
 	if err != nil {
 		return nil, nil, StepStage, errors.Join(err, token.Close())
 	}
-	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(state), len(fds))); err != nil {
+	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(t.state), len(fds))); err != nil {
 		return nil, nil, StepAccept, errors.Join(err, token.Close(), s.Discard())
 	}
 	return s, token, StepAccept, nil
 }
 
 // offered receives descriptors and state, and last of all the end of the pipe, which is left in pipe.
-func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *FDSet, step Step, err error) {
+func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
 	beside := &FDSet{}
@@ -196,13 +199,13 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 	}()
 	m, err := t.next(freezing, set, beside)
 	if err != nil {
-		return nil, nil, StepFreeze, err
+		return nil, StepFreeze, err
 	}
 	offering, cancel := context.WithTimeout(ctx, t.d.Offer)
 	defer cancel()
 	for ; ; m, err = t.next(offering, set, beside) {
 		if err != nil {
-			return nil, nil, StepOffer, err
+			return nil, StepOffer, err
 		}
 		switch m.kind {
 		case kindDescriptors:
@@ -210,19 +213,19 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 				t.pass(HeirDescriptorsHalf)
 			}
 			if err := t.send(offering, kindReceived, appendCounts(nil, set.Len(), 0)); err != nil {
-				return nil, nil, StepOffer, err
+				return nil, StepOffer, err
 			}
 			continue
 		case kindStateFile:
-			state, err = sealedState(beside, m.total, t.a.Terms.StateBytes)
+			t.state, err = sealedState(beside, m.total, t.a.Terms.StateBytes)
 		case kindState:
 			t.pass(HeirDescriptorsAll)
-			state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
+			t.state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
 		default:
 			err = malformed("message %d in place of the state", m.kind)
 		}
 		if err != nil {
-			return nil, nil, StepOffer, err
+			return nil, StepOffer, err
 		}
 		break
 	}
@@ -230,10 +233,10 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 	if m, err = t.next(offering, set, beside); err == nil && m.kind != kindOffer {
 		err = malformed("message %d in place of the offer", m.kind)
 	}
-	if err == nil && (m.first != set.Len() || m.total != len(state)) {
-		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(state))
+	if err == nil && (m.first != set.Len() || m.total != len(t.state)) {
+		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
 	}
-	return state, beside, StepOffer, err
+	return beside, StepOffer, err
 }
 
 // next receives a message of the offer. Descriptors that are handed over go into set, others into beside.
