@@ -62,8 +62,8 @@
 // address among the IP names OTP 25 does not know the host, later ones and this package do.
 //
 // What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
-// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks
-// nothing here.
+// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. verify_fun is accepted and has no effect, with a warning where there
+// are no Checks: set the last two, which do what it asks for.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),

@@ -58,7 +58,7 @@ func TestParseOptFile(t *testing.T) {
 		{server_name_indication,"other"},{key_update_at,1000}]}].`)
 	require.NoError(t, err)
 	require.Equal(t, &roleOptions{
-		certs: []certFiles{{"c.pem", "k.pem", "secret"}}, cacert: "ca.pem", verify: true, require: true, depth: 3,
+		certs: []certFiles{{"c.pem", "k.pem", "secret"}}, cacert: "ca.pem", verify: true, require: true, verifyFun: true, depth: 3,
 		versions: []uint16{tls.VersionTLS13, tls.VersionTLS12},
 	}, file[server])
 	require.Equal(t, &roleOptions{
@@ -293,6 +293,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 			o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1) + ",{server_name_indication,disable}",
 			"are not verified",
 		},
+		{o + ",{fail_if_no_peer_cert,true},{verify_fun,{fun inet_tls_dist:verify_client/3,[]}}", o, "verify_fun has no effect"},
 	} {
 		var said bytes.Buffer
 		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
@@ -300,6 +301,11 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 		require.Contains(t, said.String(), tt.said)
 		require.Equal(t, tt.said != "", strings.Count(said.String(), "level=WARN") == 1, said.String())
 	}
+	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true},{verify_fun,{inet_tls_dist,verify_client,[]}}", o)
+	var said bytes.Buffer
+	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
+	require.NoError(t, err)
+	require.Empty(t, said.String())
 }
 
 // A role that an option file leaves out is named, when it is read and when it is wanted.
