@@ -125,7 +125,7 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 		h, err := c.upgrade(ctx, request[1])
 		say(c.log, h, err)
 		if !h.Moved {
-			v.Refuse(errors.New(err.Error()))
+			v.Refuse(err)
 			return
 		}
 		answer := []string{answerUpgraded, fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}

@@ -176,10 +176,10 @@ func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
 }
 
-// Refuse says no to the visitor.
+// Refuse says no to the visitor, for whatever reason: another process's refusal, too.
 func (v *Visit) Refuse(why error) {
 	x := exchange{ch: v.ch}
-	x.refuse(why)
+	x.deny(StepHello, why)
 }
 
 // Close ends the visit.

@@ -87,7 +87,7 @@ func (x *exchange) fail(step Step, err error) error {
 	return &HandoffError{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
 }
 
-// refuse tells the other side why, if it listens: once, and without waiting.
+// refuse tells the other side of a hand-off why it has failed.
 func (x *exchange) refuse(err error) {
 	var refused *RefusedError
 	if errors.As(err, &refused) { // it knows
@@ -98,7 +98,12 @@ func (x *exchange) refuse(err error) {
 	if errors.As(err, &h) {
 		step, err = h.Step, h.Err
 	}
-	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, err))
+	x.deny(step, err)
+}
+
+// deny says no to the other side, if it listens: once, and without waiting.
+func (x *exchange) deny(step Step, why error) {
+	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, why))
 }
 
 func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int) error {

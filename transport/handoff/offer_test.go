@@ -481,6 +481,19 @@ func TestControl(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A visitor hears why it is refused, also where the reason is that somebody else has refused.
+func TestVisitorIsToldWhoeverRefused(t *testing.T) {
+	one, other := channels(t)
+	why := &HandoffError{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
+	(&Visit{ch: one}).Refuse(why)
+	require.NoError(t, one.Close())
+	_, err := other.Ask(soon(t), "what")
+	var refused *RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, why.Error(), refused.Reason)
+	require.ErrorIs(t, err, ErrLimit)
+}
+
 // Decoders never fail in another way than by an error, and what they take is what is written.
 func FuzzOffer(f *testing.F) {
 	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
