@@ -41,6 +41,15 @@ type advice struct {
 func aboutTLS(err error) string {
 	var file *tlstransport.OptionError
 	if errors.As(err, &file) {
+		var unread *fs.PathError
+		switch {
+		case file.Option != "": // it says what is wrong with that one
+			return ""
+		case errors.As(err, &unread) && !errors.Is(err, fs.ErrNotExist):
+			return ""
+		case unread != nil:
+			return "cnode-demo certs DIR makes such a file, and what it names."
+		}
 		return "The file is an Erlang term: a list [{server,[Option]},{client,[Option]}] of options of ssl, see erl -man ssl_distribution.\n" +
 			"cnode-demo certs DIR makes one."
 	}
@@ -225,8 +234,13 @@ var advices = []advice{
 		}
 		return "No node of that name has its socket there: is it running with --transport unix, and with the same --listen unix:DIRECTORY?"
 	}},
-	{"permission", is(fs.ErrPermission,
-		"Ports below 1024 and other users' directories are not for everybody: choose another --listen.")},
+	{"permission", func(err error) string {
+		var op *transport.OpError
+		if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &op) || op.Op != "listen" {
+			return ""
+		}
+		return "Ports below 1024 and other users' directories are not for everybody: choose another --listen."
+	}},
 	{"time", func(err error) string {
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
 			return ""

@@ -249,7 +249,7 @@ func (c *control) close() {
 
 // controlPath is where the control socket of a node is. Its directory is made if need be.
 func controlPath(name string) (string, error) {
-	dir, err := privateDir(controlName(name))
+	dir, err := privateDir(controlName(name), "set XDG_RUNTIME_DIR, for cnode-demo upgrade as well")
 	return filepath.Join(dir, "control"), err
 }
 

@@ -141,7 +141,9 @@ func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer
 		var dir string
 		dir, cfg.Listen, err = o.socket(name)
 		if err == nil {
-			err = os.MkdirAll(dir, 0o700)
+			if err = os.MkdirAll(dir, 0o700); err != nil {
+				err = fmt.Errorf("--listen: %w", err)
+			}
 		}
 		cfg.Resolver = nodes.SocketDir(dir)
 		return cfg, release, err

@@ -5,7 +5,7 @@ package main
 import "io/fs"
 
 // checkPrivate has nothing to look at: here a user's temporary folder is the user's alone.
-func checkPrivate(string, fs.FileInfo) error { return nil }
+func checkPrivate(string, fs.FileInfo, string) error { return nil }
 
 // closeOnExec has nothing to do: no descriptors are passed here.
 func closeOnExec(int) {}

@@ -10,12 +10,12 @@ import (
 )
 
 // checkPrivate refuses a directory of somebody else, or one that others may look into.
-func checkPrivate(dir string, info fs.FileInfo) error {
+func checkPrivate(dir string, info fs.FileInfo, instead string) error {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Getuid() {
-		return fmt.Errorf("%s belongs to another user: remove it, or give --listen unix:DIRECTORY", dir)
+		return fmt.Errorf("%s belongs to another user: remove it, or %s", dir, instead)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or give --listen unix:DIRECTORY", dir, info.Mode().Perm())
+		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or %s", dir, info.Mode().Perm(), instead)
 	}
 	return nil
 }

@@ -82,6 +82,13 @@ func TestOwnDirIsOwn(t *testing.T) {
 	_, err = ownDir()
 	require.ErrorContains(t, err, "is not a directory")
 
+	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o755))
+	_, err = ownDir()
+	require.ErrorContains(t, err, "or give --listen unix:DIRECTORY")
+	_, err = controlPath("x@host")
+	require.ErrorContains(t, err, "or set XDG_RUNTIME_DIR", "--listen changes nothing for the control socket")
+	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o700))
+
 	if os.Getuid() == 0 {
 		require.NoError(t, os.Chown(filepath.Join(run, "cnode"), 12345, 0))
 		_, err = ownDir()
