@@ -3,7 +3,6 @@ package handoff
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -21,14 +20,14 @@ type Channel struct {
 }
 
 // NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
-// process of another user. errors.ErrUnsupported where there are no such sockets (darwin, windows).
+// process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin, windows).
 func NewChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
 	}
-	if c.kind != syscall.SOCK_SEQPACKET {
-		return nil, failed("channel", c.peer, fmt.Errorf("the socket is not one of sequenced packets: %w", errors.ErrUnsupported))
+	if err := sequenced(c.kind); err != nil {
+		return nil, failed("channel", c.peer, err)
 	}
 	cred, err := PeerCred(conn)
 	if err == nil {

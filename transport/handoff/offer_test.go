@@ -430,7 +430,7 @@ func TestControl(t *testing.T) {
 	require.ErrorIs(t, err, ErrForbidden)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(path)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
 	require.NoError(t, err)
@@ -492,6 +492,22 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, why.Error(), refused.Reason)
 	require.ErrorIs(t, err, ErrLimit)
+}
+
+// Where there are no sequenced packets everything that needs them says so in the same way.
+func TestNoSequencedPackets(t *testing.T) {
+	if pairKind == syscall.SOCK_SEQPACKET {
+		t.Skip(runtime.GOOS, "has them")
+	}
+	path := filepath.Join(t.TempDir(), "x")
+	_, _, err := JSONPair()
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = DialJSON(t.Context(), path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = ListenJSON(path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = DialControl(t.Context(), path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
 // Decoders never fail in another way than by an error, and what they take is what is written.
