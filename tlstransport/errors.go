@@ -63,7 +63,7 @@ var (
 	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("time is over (Options.HandshakeTimeout)")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
-	ErrNotAllowed = errors.New("not allowed")
+	ErrNotAllowed = errors.New("refused by a check")
 )
 
 // errClosed is the answer to a write after CloseWrite, or after the session has failed.
