@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -93,5 +94,24 @@ func TestOwnDirIsOwn(t *testing.T) {
 		require.NoError(t, os.Chown(filepath.Join(run, "cnode"), 12345, 0))
 		_, err = ownDir()
 		require.ErrorContains(t, err, "belongs to another user")
+	}
+}
+
+// Certificates do not go where another user could exchange them, nor to where a link of another user leads.
+func TestCertsBesideNobodyElse(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a directory of somebody else")
+	}
+	dir := t.TempDir()
+	theirs, link := filepath.Join(dir, "theirs"), filepath.Join(dir, "link")
+	require.NoError(t, os.Mkdir(theirs, 0o777))
+	require.NoError(t, os.Chown(theirs, 12345, 12345))
+	require.NoError(t, os.Symlink(t.TempDir(), link))
+	require.NoError(t, os.Lchown(link, 12345, 12345))
+	for _, at := range []string{theirs, link} {
+		require.ErrorContains(t, writeCerts(at, nil, time.Now()), at+" belongs to another user")
+		entries, err := os.ReadDir(at)
+		require.NoError(t, err)
+		require.Empty(t, entries)
 	}
 }
