@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -114,4 +115,23 @@ func TestCertsBesideNobodyElse(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, entries)
 	}
+}
+
+// A recording that was asked for and is not whole is a failure, though the answer is there.
+func TestTraceCutOff(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	for _, tt := range []struct{ command, out string }{{"ping served@127.0.0.1", "pong\n"}, {"call served@127.0.0.1 cnode echo [1]", "1\n"}} {
+		path := filepath.Join(w.home, "x.pcap")
+		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `trap "" XFSZ; ulimit -f 1; exec "$@"`, "sh", program},
+			append(words(tt.command), "--trace", path)...)...)
+		cmd.Env = append([]string{noPause}, w.env...)
+		var out, errOut strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		require.Error(t, cmd.Run())
+		require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), errOut.String())
+		require.Equal(t, tt.out, out.String())
+		require.Contains(t, errOut.String(), "--trace: write "+path)
+	}
+	s.terminate(syscall.SIGTERM)
 }
