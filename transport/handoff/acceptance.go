@@ -138,7 +138,7 @@ func (t *taking) hello(ctx context.Context) error {
 func (t *taking) static(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
 	defer cancel()
-	p, err := t.gather(ctx, kindStatic, DefaultMaxState, HeirStaticHalf)
+	p, err := t.gather(ctx, kindStatic, t.a.Terms.StateBytes, HeirStaticHalf)
 	if err != nil {
 		return nil, err
 	}

@@ -176,6 +176,9 @@ func (g *giving) static(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(p) > g.limit.StateBytes {
+		return fmt.Errorf("%w: %d bytes beforehand, and it takes %d", ErrLimit, len(p), g.limit.StateBytes)
+	}
 	if err := g.chunks(ctx, kindStatic, p, OwnerStaticHalf); err != nil {
 		return err
 	}

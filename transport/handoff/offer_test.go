@@ -163,6 +163,10 @@ func TestRefused(t *testing.T) {
 		}, StepHello, ErrLimit, false},
 		{"too many", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Descriptors = 2 }, StepOffer, ErrLimit, true},
 		{"too long", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.StateBytes = 2 }, StepOffer, ErrLimit, true},
+		{"too long beforehand", func(_ *thing, o *Offer, a *Acceptance) {
+			o.Static = func(context.Context) ([]byte, error) { return make([]byte, 1000), nil }
+			a.Terms.StateBytes = 999
+		}, StepStatic, ErrLimit, false},
 		{"no static state", func(_ *thing, o *Offer, _ *Acceptance) {
 			o.Static = func(context.Context) ([]byte, error) { return nil, ErrOther }
 		}, StepStatic, ErrOther, false},
@@ -374,6 +378,7 @@ func TestHostileOwner(t *testing.T) {
 	raw, err = file.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
+	const mostState = 1000
 	type packet struct {
 		p   []byte
 		fds []int
@@ -390,6 +395,7 @@ func TestHostileOwner(t *testing.T) {
 		{"not from the beginning", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 1, 1), []int{pipe}}}, ErrMalformed},
 		{"a state that lies", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1, []byte("ab")), nil}}, ErrMalformed},
 		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, math.MaxInt, []byte("ab")), nil}}, ErrLimit},
+		{"too much beforehand", []packet{{hi, nil}, {appendChunk([]byte{kindStatic}, 0, mostState+1, []byte("ab")), nil}}, ErrLimit},
 		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
 		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
 		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
@@ -403,6 +409,7 @@ func TestHostileOwner(t *testing.T) {
 			one, other := channels(t)
 			x := newThing(t, 0, 0)
 			a := x.acceptance()
+			a.Terms.StateBytes = mostState
 			a.Deadlines = Deadlines{Static: 10 * time.Second, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
 			if tt.is == context.DeadlineExceeded { // what is static does not come
 				a.Deadlines.Static = 300 * time.Millisecond

@@ -59,7 +59,8 @@ type Terms struct {
 	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of
 	// open files allows.
 	Descriptors int
-	// StateBytes is the longest state that the new owner takes; 0 is DefaultMaxState.
+	// StateBytes is the longest state that the new owner takes, and what is told beforehand (Offer.Static) at most, apart from that; 0 is
+	// DefaultMaxState.
 	StateBytes int
 }
 
