@@ -221,8 +221,8 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 
 // send sends head and p as one message; to is nil for the one that the socket is connected to.
 //
-// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not
-// foresee the returns that follow a system call, for the kernel has made more calls than it remembers.
+// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns. The processor's prediction of
+// return addresses misses after a system call, so there are few nested returns on this path.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	err := ctx.Err() // before it has the turn: a nil context panics
 	if err == nil {

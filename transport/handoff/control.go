@@ -124,7 +124,7 @@ func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 }
 
 // Hear reads what a visitor wants. It fails for one who is of another user (ErrForbidden), says nothing in five seconds, or something that
-// makes no sense (ErrMalformed), who is told. The connection is the visit's, and closed on failure.
+// makes no sense (ErrMalformed, or ErrUnknown): only the last is told why. The connection is the visit's, and closed on failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {

@@ -217,9 +217,9 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 	for o := first; ; {
 		switch {
 		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
-			return p, malformed("%d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+			return p, malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
 		case len(o.data) == 0 && o.total > 0:
-			return p, malformed("an empty piece")
+			return p, malformed("a piece of the state without a byte")
 		}
 		p = appendOnly(p, o.data, first.total)
 		clear(o.data)

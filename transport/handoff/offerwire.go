@@ -93,12 +93,12 @@ func fields(b []byte, each func(tag uint64, v []byte) (known bool, err error)) e
 	for len(b) > 0 {
 		tag, n := binary.Uvarint(b)
 		if n <= 0 {
-			return malformed("a field's tag")
+			return malformed("the header of a field is cut off")
 		}
 		b = b[n:]
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
-			return malformed("a field's length")
+			return malformed("a field is cut off")
 		}
 		v := b[n : n+int(size)]
 		b = b[n+int(size):]
