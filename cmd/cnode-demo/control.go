@@ -25,7 +25,7 @@ import (
 const (
 	// startLimit bounds the start of a new process, and its greeting, for which nobody waits.
 	startLimit = 10 * time.Second
-	// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
+	// stepLimit bounds each step that nobody is served in. Callers wait this long if the new process hangs; most have longer time-outs.
 	stepLimit = 3 * time.Second
 )
 

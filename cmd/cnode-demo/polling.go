@@ -17,7 +17,7 @@ type polling struct {
 func (p *polling) addTo(f *pflag.FlagSet) {
 	p.asked = true
 	f.DurationVar(&p.limit, "polling", transport.DefaultPolling,
-		"`DURATION` for which a busy connection's reader tries by itself before it sleeps, up to\n"+
+		"`DURATION` that the reader of a busy connection busy-polls for before it sleeps, up to\n"+
 			transport.MaxPolling.String()+"; 0: never, which is slower, and spares the processor (Linux)")
 }
 

@@ -30,8 +30,8 @@ worker whose new process fails goes on as it is, and the reason is on the standa
 
 If the new process does not start, crashes, hangs or refuses before it has everything, the old one serves on, and the reason is on the
 standard error (exit 1). Once it has everything there is no way back: if it crashes then, the node is gone, and that is on the standard
-error, too (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
-knows, and ends if need be, the process that it has started, and none that this one starts.
+error, too (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script must end
+with exec: serve can only stop the process that it started itself, not that one's children.
 
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1
@@ -47,12 +47,12 @@ A serve with --fault or --trace cannot move.`,
 
 // errUnsaid and errWorkersUnsaid say that nobody waits any more for an upgrade that may be going on.
 var (
-	errUnsaid        = errors.New("has not said what became of it")
-	errWorkersUnsaid = errors.New("what has become of its workers it has not said")
+	errUnsaid        = errors.New("did not report the outcome of the upgrade")
+	errWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
 
 // errSilentOwner says that the new process has taken the node, and died since, or hangs.
-var errSilentOwner = errors.New("has taken the node over, and not said that it runs")
+var errSilentOwner = errors.New("has taken the node over, and not reported that it runs")
 
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)
@@ -121,7 +121,7 @@ func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is upgraded; %w: %w", name, errWorkersUnsaid, err)
+		return fmt.Errorf("%s is upgraded, and %w: %w", name, errWorkersUnsaid, err)
 	case len(words) == 0 || words[0] != askWorkers:
 		return fmt.Errorf("%s is upgraded, and has answered %q when it was asked about its workers", name, words)
 	case len(words) > 1:

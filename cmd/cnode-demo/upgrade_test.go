@@ -256,7 +256,7 @@ func TestUpgradeFails(t *testing.T) {
 		{"ends", script("exit 3"), "exit status 3"},
 		{"says nothing", script("exec sleep 1000"), "hello, with an unknown process: the new process has not answered within 10s"},
 		{"says nonsense", script("echo nonsense >&3; exec sleep 1000"), "hello"},
-		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), "another one is wanted"},
+		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), handoff.ErrOther.Error()},
 		{"cannot go on", script(`exec "` + program + `" serve --name up@127.0.0.1 --transport unix`), "cannot go on with the registration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
