@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -60,9 +59,6 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{feature}, Know: []string{feature}}
-	if cfg.Transport == nil {
-		c.offer.Terms.Plugins = append(c.offer.Terms.Plugins, transport.TCP().Name())
-	}
 	c.offer.Freeze = c.freeze
 	c.offer.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {

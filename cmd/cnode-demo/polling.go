@@ -44,11 +44,7 @@ func (p *polling) over(cfg *nodes.Config) {
 	if p.limit == transport.DefaultPolling {
 		return
 	}
-	tr := cfg.Transport
-	if tr == nil {
-		tr = transport.TCP()
-	}
-	cfg.Transport = transport.WithPolling(tr, p.limit)
+	cfg.Transport = transport.WithPolling(cfg.Transport, p.limit)
 	for i := range cfg.Also {
 		cfg.Also[i].Transport = transport.WithPolling(cfg.Also[i].Transport, p.limit)
 	}

@@ -95,11 +95,10 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)
 	}
-	cfg, release, err := o.servedConfig(ctx, errOut)
+	cfg, err := o.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
-	defer release()
 	k := keepPeer(&cfg)
 	record, err := o.virtual.over(&cfg)
 	if err != nil {
@@ -147,16 +146,16 @@ func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
 	}
 }
 
-// servedConfig is that of the node that serve runs, or of a front or worker of it. release ends what it needs beside the node.
-func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, release func(), err error) {
+// servedConfig is that of the node that serve runs, or of a front or worker of it.
+func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
 	name, err := o.fullName(defaultName)
 	if err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
-	if cfg, release, err = o.serveConfig(ctx, name, errOut); err == nil {
+	if cfg, err = o.serveConfig(ctx, name, errOut); err == nil {
 		o.polling.over(&cfg)
 	}
-	return cfg, release, err
+	return cfg, err
 }
 
 // lookupLimit bounds the look at one's own host name.

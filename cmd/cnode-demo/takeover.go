@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,8 +157,7 @@ func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) erro
 	if !s.asked {
 		return nil
 	}
-	want := append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cmp.Or(cfg.Transport, transport.TCP())}}, cfg.Also...)
-	for i, at := range want {
+	for i, at := range endpoints(cfg) {
 		there := listeners
 		if i == 0 {
 			there = listeners[:min(1, len(listeners))]
@@ -215,16 +213,18 @@ func (h *heir) acceptance() *handoff.Acceptance {
 	}
 }
 
+// endpoints are where a node listens: at its own address, and at others besides.
+func endpoints(cfg nodes.Config) []nodes.Endpoint {
+	return append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...)
+}
+
 // plugins are the names of a node's transports.
 func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
 	for _, tr := range others {
 		names = append(names, tr.Name())
 	}
-	for _, at := range cfg.Also {
+	for _, at := range endpoints(cfg) {
 		names = append(names, at.Transport.Name())
-	}
-	if cfg.Transport != nil {
-		names = append(names, cfg.Transport.Name())
 	}
 	return names
 }
