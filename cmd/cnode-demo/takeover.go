@@ -259,14 +259,8 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 		if err != nil {
 			return nil, err
 		}
-		fds = fds[:last]
 	}
-	for i := range fds {
-		if fds[i], err = set.Steal(i); err != nil {
-			return nil, err
-		}
-	}
-	if h.staged, err = h.restore(rest, fds); err != nil {
+	if h.staged, err = h.restore(rest, set.StealAll()); err != nil {
 		return nil, errors.Join(err, h.forget())
 	}
 	return h, nil

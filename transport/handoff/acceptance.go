@@ -168,16 +168,8 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	t.pass(HeirOffered)
 	staging, cancel := context.WithTimeout(ctx, t.d.Stage)
 	defer cancel()
-	fds := make([]int, set.Len())
-	for i := range fds {
-		if fds[i], err = set.Steal(i); err != nil {
-			break
-		}
-	}
-	var s Staged
-	if err == nil {
-		s, err = t.a.Stage(staging, t.state, fds)
-	}
+	fds := set.StealAll()
+	s, err := t.a.Stage(staging, t.state, fds)
 	if err != nil {
 		return nil, nil, StepStage, errors.Join(err, token.Close())
 	}
@@ -263,13 +255,7 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 	if m.kind == kindDescriptors {
 		into = set
 	}
-	for i := range came.Len() {
-		fd, e := came.Steal(i)
-		if e != nil {
-			return m, e
-		}
-		into.take([]int{fd})
-	}
+	into.take(came.StealAll())
 	return m, nil
 }
 

@@ -174,14 +174,8 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 		return nil, set, err
 	}
 	others = &FDSet{}
-	for i := 1; i < set.Len(); i++ {
-		fd, err := set.Steal(i)
-		if err != nil {
-			return nil, set, errors.Join(err, others.Close())
-		}
-		others.take([]int{fd})
-	}
-	return p, others, set.Close()
+	others.take(set.StealAll())
+	return p, others, nil
 }
 
 // Close closes the connection. It may be called any number of times; later calls say net.ErrClosed.
