@@ -37,9 +37,7 @@ type Staged interface {
 
 // Taken says what has become of an Acceptance.
 type Taken struct {
-	Owns   bool   // it is this process's; else nothing is
-	Peer   Cred   // the old owner's process
-	Static []byte // as it came
+	Owns bool // it is this process's; else nothing is
 }
 
 // Take takes over what the other end of the channel offers. Taken.Owns tells, whatever the error, whether this process is the owner now,
@@ -48,39 +46,40 @@ type Taken struct {
 // nothing of the channel's.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
-	static, err := t.take(ctx)
+	err := t.take(ctx)
 	if !t.owns {
 		clear(t.state)
 		t.refuse(err)
 	}
-	return Taken{t.owns, ch.peer, static}, err
+	return Taken{t.owns}, err
 }
 
 // taking is one hand-off, as the new owner sees it.
 type taking struct {
 	exchange
 	a     *Acceptance
+	terms Terms  // a.Terms, with what is left to us
 	state []byte // that has come; there may be keys in it
 }
 
 // take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
-func (t *taking) take(ctx context.Context) (static []byte, err error) {
+func (t *taking) take(ctx context.Context) error {
 	t.pass(HeirConnected)
 	if err := t.hello(ctx); err != nil {
-		return nil, t.fail(StepHello, err)
+		return t.fail(StepHello, err)
 	}
 	t.pass(HeirGreeted)
-	if static, err = t.static(ctx); err != nil {
-		return nil, t.fail(StepStatic, err)
+	if err := t.static(ctx); err != nil {
+		return t.fail(StepStatic, err)
 	}
 	t.pass(HeirPrepared)
 	staged, token, step, err := t.stage(ctx)
 	if err != nil {
-		return nil, t.fail(step, err)
+		return t.fail(step, err)
 	}
 	t.pass(HeirStaged)
 	if err := t.wait(ctx, token); err != nil {
-		return nil, t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
+		return t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
 	}
 	t.owns = true
 	t.pass(HeirOwns)
@@ -88,10 +87,10 @@ func (t *taking) take(ctx context.Context) (static []byte, err error) {
 	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for the word
 	if err := t.start(ctx, staged); err != nil {
 		err = t.fail(StepTake, err)
-		return static, errors.Join(err, t.part(ctx))
+		return errors.Join(err, t.part(ctx))
 	}
 	t.pass(HeirStarted)
-	return static, t.part(ctx)
+	return t.part(ctx)
 }
 
 func (t *taking) start(ctx context.Context, s Staged) error {
@@ -112,7 +111,7 @@ func (t *taking) hello(ctx context.Context) error {
 	if memoryFiles {
 		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)
 	}
-	t.a = &Acceptance{Terms: ours, Prepare: t.a.Prepare, Stage: t.a.Stage}
+	t.terms = ours
 	if err := t.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
 	}
@@ -135,19 +134,19 @@ func (t *taking) hello(ctx context.Context) error {
 }
 
 // static builds what can be built while the other one runs.
-func (t *taking) static(ctx context.Context) ([]byte, error) {
+func (t *taking) static(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
 	defer cancel()
-	p, err := t.gather(ctx, kindStatic, t.a.Terms.StateBytes, HeirStaticHalf)
+	p, err := t.gather(ctx, kindStatic, t.terms.StateBytes, HeirStaticHalf)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.a.Prepare != nil {
 		if err := t.a.Prepare(ctx, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, t.send(ctx, kindPrepared, nil)
+	return t.send(ctx, kindPrepared, nil)
 }
 
 // stage receives everything, stages it and says so. token is the end of the pipe.
@@ -209,10 +208,10 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 			}
 			continue
 		case kindStateFile:
-			t.state, err = sealedState(beside, m.total, t.a.Terms.StateBytes)
+			t.state, err = sealedState(beside, m.total, t.terms.StateBytes)
 		case kindState:
 			t.pass(HeirDescriptorsAll)
-			t.state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
+			t.state, err = t.gatherFrom(offering, m, kindState, t.terms.StateBytes, HeirStateHalf)
 		default:
 			err = malformed("message %d in place of the state", m.kind)
 		}
@@ -242,8 +241,8 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 		switch {
 		case m.kind == kindDescriptors && (m.count != came.Len() || m.first != set.Len() || m.count == 0):
 			err = malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
-		case m.kind == kindDescriptors && set.Len()+came.Len() > t.a.Terms.Descriptors:
-			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.a.Terms.Descriptors)
+		case m.kind == kindDescriptors && set.Len()+came.Len() > t.terms.Descriptors:
+			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.terms.Descriptors)
 		case m.kind != kindDescriptors && came.Len() != m.attached():
 			err = malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
 		}

@@ -19,9 +19,9 @@ type Channel struct {
 	unread []byte // a packet that somebody has looked at already
 }
 
-// NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
+// newChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
 // process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin, windows).
-func NewChannel(conn *net.UnixConn) (*Channel, error) {
+func newChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func FileChannel(f *os.File) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch, err := NewChannel(conn)
+	ch, err := newChannel(conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -84,7 +84,7 @@ func DialControl(ctx context.Context, path string) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch, err := NewChannel(c)
+	ch, err := newChannel(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -136,15 +136,6 @@ func (c *Conn) closeWrite() error {
 // SyscallConn is for options of the socket.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// UnixConn is the socket for package net, until Close. Its deadlines belong to the Conn, and reading from it loses descriptors. On Linux
-// the first call makes it, with a descriptor of its own; it is nil if there is none to be had, or after Close.
-func (c *Conn) UnixConn() *net.UnixConn {
-	if c.conn == nil {
-		return c.alone.unixConn()
-	}
-	return c.conn
-}
-
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 

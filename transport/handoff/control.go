@@ -136,7 +136,7 @@ func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	ch, err := NewChannel(conn)
+	ch, err := newChannel(conn)
 	if err != nil {
 		return nil, err
 	}
