@@ -215,8 +215,12 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		if err != nil {
 			return sum, err
 		}
-		if got, _, err := parseCounts(m.body); err != nil || got != at+len(part) {
-			return sum, malformed("%d descriptors are there, of %d that were sent (%v)", got, at+len(part), err)
+		got, err := parseOffer(m)
+		if err == nil && got.first != at+len(part) {
+			err = malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
+		}
+		if err != nil {
+			return sum, err
 		}
 	}
 	g.pass(OwnerDescriptorsSent)
