@@ -35,12 +35,14 @@ type Options struct {
 	Checks []PeerCheck
 	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
 	// another process then. Who has to use cryptography as FIPS 140-3 approves it needs Plain: with GODEBUG=fips140=on the records of this
-	// package are protected well, but not by the module's AES-GCM for TLS. With fips140=only it is Plain by itself, which Logger is told.
+	// package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only it is Plain by itself, which Logger is
+	// told.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0 is
-	// DefaultKeyUpdate records, and any number of bytes. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
+	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0:
+	// DefaultKeyUpdate records, which are also the most, whatever is given, and no limit in bytes. KeyUpdateBytes goes before key_update_at
+	// of an option file. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
-	// Polling is how long a reader whose peer has lately answered within that time tries by itself before it sleeps: see
+	// Polling is how long the reader of a busy connection, whose peer has lately answered within that time, busy-polls before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
 	// transport.DefaultPolling, less is none; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration

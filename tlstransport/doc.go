@@ -45,25 +45,25 @@
 // and lets in who shows none, unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked. But a client that has a
 // cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// Of what is not checked [Options].Logger is told when the transport is made: nil hears nothing. That includes servers that let in who
-// shows no certificate, {server_name_indication,disable}, with which a client does not check the host, and another name there, which
-// every server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it whatever
-// the file says.
+// When the transport is made, [Options].Logger gets a warning for a check that the file leaves out. There is one for servers that let in
+// who shows no certificate, for {server_name_indication,disable}, with which a client does not check the host, and for another name there,
+// which every server's certificate must be for: so OTP 27 has it, while OTP 25 puts the host in place of that option, and checks it
+// whatever the file says.
 //
 // Trusted are those certificates of cacertfile that have signed themselves, as in OTP also ones of version 3 without basicConstraints. The
 // others complete chains: those of peers, and our own, whose certfile need not have them. Two things are stricter than in OTP: what a root
 // says in its own extendedKeyUsage and pathlen counts, and signatures with SHA-1, which OTP 25 takes, do not.
 //
-// Some things are kinder than in OTP. A peer's own certificate that has signed itself is accepted where it stands in cacertfile, and the
-// common name counts where there are no other names (as in OTP 25, no longer in 27). Of a client's certificate anyExtendedKeyUsage will do,
-// as will a keyUsage without digitalSignature and CA:TRUE, which servers of OTP 27 refuse.
+// Some things are more lenient than in OTP. A peer's own certificate that has signed itself is accepted where it stands in cacertfile, and
+// the common name counts where there are no other names (as in OTP 25, no longer in 27). Of a client's certificate anyExtendedKeyUsage will
+// do, as will a keyUsage without digitalSignature and CA:TRUE, which servers of OTP 27 refuse.
 //
 // So a certificate names the host behind the "@" of its node's name, as a DNS name even where that is an address (DNS:127.0.0.1): for an
 // address among the IP names OTP 25 does not know the host, later ones and this package do.
 //
 // What OTP lacks is there for the asking in [Options].Checks: [NameInCertificate] binds a node's name to its certificate,
-// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. The last two do what verify_fun asks for, which by itself checks
-// nothing here.
+// [HostInCertificate] the host in it, [AllowedNodes] is a list of names. verify_fun is accepted and has no effect, with a warning where
+// there are no Checks: set the last two, which do what it asks for.
 //
 // Options of the file that cannot be honoured are an [*OptionError], never ignored. Known are certfile, keyfile, password, certs_keys,
 // cacertfile, verify, fail_if_no_peer_cert, depth, verify_fun (inet_tls_dist:verify_client/3 only), versions ('tlsv1.2', 'tlsv1.3'),
@@ -80,10 +80,10 @@
 // that of today: PKCS #8 with PBES2, PBKDF2, and AES or triple DES in CBC mode. PBES1 (openssl pkcs8 -v1) and scrypt (-scrypt) are not
 // read, with an error that has the number of the algorithm: openssl pkcs8 -topk8 -in OLD -out NEW makes a key that is.
 //
-// Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. With itself crypto/tls takes
-// TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers has suites of TLS 1.3
-// without TLS_AES_128_GCM_SHA256, TLS 1.2 alone is spoken where ciphers and versions allow it; elsewhere two nodes of this package cannot
-// connect to each other, but each can with Erlang nodes. The log says which of the two it is.
+// Which suite of TLS 1.3 a session has crypto/tls decides, or the peer; one that ciphers lacks is refused. Between two nodes of this
+// package crypto/tls picks TLS_AES_128_GCM_SHA256 (TLS_CHACHA20_POLY1305_SHA256 where a processor has no instructions for AES). If ciphers
+// has suites of TLS 1.3 without TLS_AES_128_GCM_SHA256, TLS 1.2 alone is spoken where ciphers and versions allow it; elsewhere two nodes of
+// this package cannot connect to each other, but each can with Erlang nodes. The log says which of the two it is.
 //
 // # Platforms
 //

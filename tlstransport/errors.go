@@ -61,9 +61,9 @@ var (
 	// ErrState is wrapped by the error of an Import of something that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
 	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
-	ErrTimeout = errors.New("time is over (Options.HandshakeTimeout)")
+	ErrTimeout = errors.New("no end within Options.HandshakeTimeout")
 	// ErrNotAllowed is wrapped by a PeerError: a PeerCheck refuses the peer.
-	ErrNotAllowed = errors.New("not allowed")
+	ErrNotAllowed = errors.New("refused by a check")
 )
 
 // errClosed is the answer to a write after CloseWrite, or after the session has failed.

@@ -29,7 +29,13 @@ func (s *Socket) movable() error {
 	select {
 	case <-s.over:
 	default:
-		return errors.New("its handshake is under way")
+		if !s.up.Load() {
+			return errors.New("its handshake is under way")
+		}
+		if s.own == nil {
+			return s.stay
+		}
+		<-s.over // which is about to be closed
 	}
 	switch {
 	case s.failure != nil:

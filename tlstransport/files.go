@@ -72,7 +72,7 @@ func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	}
 	if err := f.load(); err != nil {
 		f.tried, f.when = stamps, now
-		log.Error("certificates have changed and cannot be read: those from before are used on", "error", err)
+		log.Error("certificates have changed and cannot be read: still using the previous ones", "error", err)
 		return
 	}
 	f.tried = nil

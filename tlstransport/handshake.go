@@ -158,7 +158,7 @@ func (s *Socket) checkPeer(name string) error {
 		if err == nil {
 			continue
 		}
-		e := &PeerError{Node: name, Check: CheckAllowed, Err: errors.Join(ErrNotAllowed, err)}
+		e := &PeerError{Node: name, Check: CheckAllowed, Err: fmt.Errorf("%w: %w", ErrNotAllowed, err)}
 		if s.remote != nil {
 			e.Addr = s.remote.String()
 		}

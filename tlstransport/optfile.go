@@ -73,6 +73,10 @@ func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], err
 		if warning := opts.open(r); warning != "" {
 			src.log.Warn(warning, "file", path, "role", r.String())
 		}
+		if opts.verifyFun && len(o.Checks) == 0 {
+			src.log.Warn("verify_fun has no effect here, so any node whose certificate is of the right authority may connect: set Options.Checks "+
+				"to HostInCertificate and AllowedNodes, which do what it asks for", "file", path)
+		}
 	}
 	cb, p, err := build(src, has, o)
 	if err != nil {
@@ -101,6 +105,7 @@ type roleOptions struct {
 	verify      bool
 	require     bool // fail_if_no_peer_cert
 	stray       bool // it is there, for a client
+	verifyFun   bool // it is there
 	depth       int
 	versions    []uint16
 	suites      []uint16 // of both versions; nil: any

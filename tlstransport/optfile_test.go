@@ -25,7 +25,9 @@ func TestParseTerm(t *testing.T) {
 		{"% a comment\n{a,% another\n'tlsv1.3'}", "{a,tlsv1.3}"}, {`"a\"b\\\n\x41\x{42}\103"`, `"a\"b\\\nABC"`}, {`"a" "b"` + "\n" + `"c"`,
 			`"abc"`},
 		{`<<"bin">>`, `<<"bin">>`}, {`<<"é"/utf8>>`, `<<"é">>`}, {`<<97,98>>`, `<<"ab">>`}, {"<<>>", `<<"">>`}, {"-12", "-12"}, {"16#fF", "255"},
-		{"388_736", "388736"}, {"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}",
+		{"388_736", "388736"}, {"-16#ff", "-255"}, {"+16#f_f", "255"}, {`""`, `""`},
+		{`"\^A\^z\^[\^@\^\\\"`, `"\x01\x1a\x1b\x00\x1c\\"`},
+		{"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}",
 			"#{…}"}, {"#{}", "#{…}"},
 	} {
 		got, err := parseTerm(tt.in)
@@ -41,6 +43,9 @@ func TestParseTerm(t *testing.T) {
 			"after the end"}, {strings.Repeat("[", 100), "deeper"},
 		{`<<"x":8>>`, "expected"}, {"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/",
 			"a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
+		{"1__0", "not an integer"}, {"16#_f", "not an integer"}, {"16_#f", "not an integer"}, {"1_", "not an integer"},
+		{`"\^?"`, "no control character"}, {`"\^1"`, "no control character"}, {`"\^`, "no control character"},
+		{"\"\"\"\nabc\n\"\"\"", "triple-quoted"}, {`"a" """b"`, "triple-quoted"},
 	} {
 		_, err := parseTerm(tt.in)
 		require.ErrorContains(t, err, tt.err, tt.in)
@@ -58,7 +63,7 @@ func TestParseOptFile(t *testing.T) {
 		{server_name_indication,"other"},{key_update_at,1000}]}].`)
 	require.NoError(t, err)
 	require.Equal(t, &roleOptions{
-		certs: []certFiles{{"c.pem", "k.pem", "secret"}}, cacert: "ca.pem", verify: true, require: true, depth: 3,
+		certs: []certFiles{{"c.pem", "k.pem", "secret"}}, cacert: "ca.pem", verify: true, require: true, verifyFun: true, depth: 3,
 		versions: []uint16{tls.VersionTLS13, tls.VersionTLS12},
 	}, file[server])
 	require.Equal(t, &roleOptions{
@@ -293,6 +298,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 			o + ",{fail_if_no_peer_cert,true}", strings.Replace(o, "verify_peer", "verify_none", 1) + ",{server_name_indication,disable}",
 			"are not verified",
 		},
+		{o + ",{fail_if_no_peer_cert,true},{verify_fun,{fun inet_tls_dist:verify_client/3,[]}}", o, "verify_fun has no effect"},
 	} {
 		var said bytes.Buffer
 		_, err := FromOptFile(optFile(t, dir, tt.server, tt.client), Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
@@ -300,6 +306,11 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 		require.Contains(t, said.String(), tt.said)
 		require.Equal(t, tt.said != "", strings.Count(said.String(), "level=WARN") == 1, said.String())
 	}
+	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true},{verify_fun,{inet_tls_dist,verify_client,[]}}", o)
+	var said bytes.Buffer
+	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
+	require.NoError(t, err)
+	require.Empty(t, said.String())
 }
 
 // A role that an option file leaves out is named, when it is read and when it is wanted.

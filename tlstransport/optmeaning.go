@@ -37,13 +37,14 @@ func meanings() map[atom]meaning {
 			o.depth = int(min(n, 255))
 			return err
 		},
-		"verify_fun": func(_ *roleOptions, r role, v any) error {
+		"verify_fun": func(o *roleOptions, r role, v any) error {
 			// It wants the certificate to be for a host of net_kernel:allow/1. Here Options.Checks do that: HostInCertificate, AllowedNodes.
 			t, _ := v.(tuple)
 			switch {
 			case r != server:
 			case len(t) == 2 && t[0] == any(function{"inet_tls_dist", "verify_client", 3}),
 				len(t) == 3 && t[0] == any(atom("inet_tls_dist")) && t[1] == any(atom("verify_client")):
+				o.verifyFun = true
 				return nil
 			}
 			return errors.New("only {fun inet_tls_dist:verify_client/3, _} of a server can be honoured; Options.Checks can do what others do")

@@ -241,6 +241,7 @@ func TestPeerChecks(t *testing.T) {
 				require.ErrorIs(t, err, ErrNotAllowed)
 				require.ErrorContains(t, err, tt.err)
 				require.ErrorContains(t, err, tt.node)
+				require.NotContains(t, err.Error(), "\n")
 			}
 			require.NoError(t, cb.Close(c))
 			require.NoError(t, w.cb.Close(s))

@@ -49,8 +49,12 @@ func (r revocation) refuses(chain []*x509.Certificate, now time.Time) error {
 		case revoked:
 			return fmt.Errorf("certificate %s of %s: %w", chain[i].SerialNumber, chain[i].Issuer, errRevoked)
 		case !known && r.check != crlBestEffort:
-			return errors.Join(fmt.Errorf("whether certificate %s of %s is revoked is not known: no valid list in %s", chain[i].SerialNumber,
-				chain[i].Issuer, r.dir), err)
+			unknown := fmt.Errorf("whether certificate %s of %s is revoked is not known: no valid list in %s", chain[i].SerialNumber,
+				chain[i].Issuer, r.dir)
+			if err != nil {
+				return fmt.Errorf("%w: %w", unknown, err)
+			}
+			return unknown
 		}
 	}
 	return nil
@@ -134,7 +138,10 @@ func readLists(dir string) (all lists, err error) {
 			}
 			failed = fmt.Errorf("%s: %w", e.Name(), failed)
 		}
-		err = errors.Join(err, failed)
+		if err != nil {
+			failed = fmt.Errorf("%w; %w", err, failed)
+		}
+		err = failed
 	}
 	return all, err
 }

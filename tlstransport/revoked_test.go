@@ -56,6 +56,7 @@ func TestRevoked(t *testing.T) {
 		}, revoked},
 		{"beside a broken file", map[string][]byte{"0a1b2c3d.r0": []byte("broken"),
 			"0a1b2c3d.r1": a.revokes(t, soon, nil, leaf.SerialNumber)}, revoked},
+		{"broken files", map[string][]byte{"0a1b2c3d.r0": []byte("broken"), "0a1b2c3d.r1": []byte("broken")}, unknown},
 		{"out of date", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, time.Now().Add(-time.Minute), nil, leaf.SerialNumber)}, unknown},
 		{"signed by a stranger of the same name", map[string][]byte{"0a1b2c3d.r0": stranger.revokes(t, soon, nil, leaf.SerialNumber)}, unknown},
 		{"for some certificates only", map[string][]byte{"0a1b2c3d.r0": a.revokes(t, soon, partial(0x30, 0))}, unknown},
@@ -88,6 +89,7 @@ func TestRevoked(t *testing.T) {
 						var e *PeerError
 						require.ErrorAs(t, looks.failure, &e, "%s %s", mode, who)
 						require.False(t, e.ByPeer)
+						require.NotContains(t, e.Error(), "\n")
 						if tt.want == revoked {
 							require.Equal(t, CheckRevoked, e.Check)
 						} else {

@@ -88,7 +88,8 @@ func (k *keyLog) forget() {
 func (k *keyLog) halves(state *tls.ConnectionState, r role, hello []byte) (in, out *half, err error) {
 	su := suiteOf(state.Version, state.CipherSuite)
 	if su == nil {
-		return nil, nil, fmt.Errorf("%s with %s; those with AES-GCM or ChaCha20-Poly1305 can: have one side's options allow no others, or TLS 1.3",
+		return nil, nil, fmt.Errorf("%s with %s; only AES-GCM and ChaCha20-Poly1305 suites can: restrict ciphers to them on one side, or use "+
+			"TLS 1.3",
 			tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
 	}
 	var of [3]*half // by role

@@ -89,6 +89,7 @@ func (s *Socket) farewell() {
 	if s.closeNotify() == nil {
 		_ = s.out.flush(after(farewellLimit)) // who is not told will see the end of the connection
 	}
+	s.out.end() // its large buffer is for other connections
 	s.drain()
 }
 
@@ -332,14 +333,14 @@ func (s *Socket) wake() {
 
 func (s *Socket) closeWrite() error {
 	s.mu.Lock()
-	up := s.up.Load()
-	s.halved = true // if the handshake is not over it is said at its end
+	begun, up := s.begun.Load(), s.up.Load()
+	s.halved = begun // if the handshake is not over it is said at its end
 	s.mu.Unlock()
 	switch {
+	case !begun:
+		return syscall.ENOTCONN
 	case up:
 		return s.closeNotify()
-	case !s.begun.Load():
-		return syscall.ENOTCONN
 	}
 	select {
 	case <-s.over:

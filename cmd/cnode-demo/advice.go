@@ -41,6 +41,15 @@ type advice struct {
 func aboutTLS(err error) string {
 	var file *tlstransport.OptionError
 	if errors.As(err, &file) {
+		var unread *fs.PathError
+		switch {
+		case file.Option != "": // it says what is wrong with that one
+			return ""
+		case errors.As(err, &unread) && !errors.Is(err, fs.ErrNotExist):
+			return ""
+		case unread != nil:
+			return "cnode-demo certs DIR makes such a file, and what it names."
+		}
 		return "The file is an Erlang term: a list [{server,[Option]},{client,[Option]}] of options of ssl, see erl -man ssl_distribution.\n" +
 			"cnode-demo certs DIR makes one."
 	}
@@ -199,6 +208,9 @@ var advices = []advice{
 	{"upgrade not heard of", is(errUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
+	{"upgraded to a silent process", is(errSilentOwner,
+		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
+			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{"upgrade of workers not heard of", is(errWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt upgrade again, which is refused as long as it is.")},
 	{"no serve", is(errNoServe,
@@ -222,8 +234,13 @@ var advices = []advice{
 		}
 		return "No node of that name has its socket there: is it running with --transport unix, and with the same --listen unix:DIRECTORY?"
 	}},
-	{"permission", is(fs.ErrPermission,
-		"Ports below 1024 and other users' directories are not for everybody: choose another --listen.")},
+	{"permission", func(err error) string {
+		var op *transport.OpError
+		if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &op) || op.Op != "listen" {
+			return ""
+		}
+		return "Ports below 1024 and other users' directories are not for everybody: choose another --listen."
+	}},
 	{"time", func(err error) string {
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
 			return ""

@@ -52,7 +52,8 @@ func TestAdvice(t *testing.T) {
 		{"TLS", shake(dist.PhaseStatus, &tlstransport.PeerError{Check: tlstransport.CheckNoCertificate, Err: io.EOF}), "client section"},
 		{"TLS", shake(dist.PhaseName, &tlstransport.PeerError{Check: tlstransport.CheckTLS, Err: io.EOF}), "-proto_dist inet_tls"},
 		{"TLS", &tlstransport.PeerError{Check: tlstransport.CheckProtocol, Err: io.EOF}, "fit together"},
-		{"TLS", &tlstransport.OptionError{File: "f", Err: io.EOF}, "cnode-demo certs DIR"},
+		{"TLS", &tlstransport.OptionError{File: "f", Err: io.EOF}, "an Erlang term"},
+		{"TLS", &tlstransport.OptionError{File: "f", Err: &fs.PathError{Op: "stat", Err: fs.ErrNotExist}}, "certs DIR makes such a file"},
 		{"flag refused", &dist.HandshakeError{Missing: dist.FlagBigCreation, Err: dist.ErrMissingFlags}, "lacks DFLAG_BIG_CREATION"},
 		{"not allowed", shake(dist.PhaseStatus, dist.ErrNotAllowed), "net_kernel:allow/1"},
 		{"connected under this name", shake(dist.PhaseStatus, dist.ErrAlive), "choose another --name"},
@@ -82,7 +83,8 @@ func TestAdvice(t *testing.T) {
 		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.Canceled), "call NAME cnode pid"},
-		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded; %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
+		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", errSilentOwner), "start it again"},
+		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
 		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "behind \"ready\""},
 		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
@@ -110,6 +112,15 @@ func TestAdvice(t *testing.T) {
 		require.True(t, told[a.kind], "no row for %q", a.kind)
 	}
 	require.Equal(t, "no idea", explain(errors.New("no idea")))
+	for _, err := range []error{ // which say all there is to say
+		&tlstransport.OptionError{File: "f", Err: &fs.PathError{Op: "open", Path: "f", Err: fs.ErrPermission}},
+		&tlstransport.OptionError{File: "f", Role: "server", Option: "keyfile", Err: &fs.PathError{Op: "open", Path: "k", Err: fs.ErrPermission}},
+		&tlstransport.OptionError{File: "f", Role: "server", Option: "password", Err: errors.New("wrong")},
+		&fs.PathError{Op: "mkdir", Path: "/etc/cluster", Err: fs.ErrPermission},
+		socket("connect", syscall.EACCES),
+	} {
+		require.Equal(t, err.Error(), explain(err))
+	}
 	other := &nodes.RPCError{Reason: ei.Tuple{ei.Atom("EXIT"), ei.Atom("boo")}}
 	require.Equal(t, other.Error(), explain(other))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -16,20 +17,22 @@ func TestAlso(t *testing.T) {
 	overTLS := transport.NewMemory() // any
 	a := also{given: []string{"tcp:127.0.0.1:4371", "tls:[::1]:4372", "unix:/run/x"}}
 	require.True(t, a.overTLS())
-	var cfg nodes.Config
+	cfg := nodes.Config{Transport: transport.TCP()}
 	require.NoError(t, a.over(&cfg, func() (transport.Transport, error) { return overTLS, nil }))
 	require.Len(t, cfg.Also, 3)
 	require.Equal(t, "127.0.0.1:4371", cfg.Also[0].Addr.String())
 	require.Equal(t, transport.Transport(overTLS), cfg.Also[1].Transport)
 	require.Equal(t, "[::1]:4372", cfg.Also[1].Addr.String())
 	require.Equal(t, transport.Unix().Name(), cfg.Also[2].Transport.Name())
-	require.Equal(t, []string{"tcp", "memory", "unix"}, plugins(cfg), "what another process hands over finds its plug-in")
+	require.Equal(t, []string{"tcp", "tcp", "memory", "unix"}, plugins(cfg), "what another process hands over finds its plug-in")
 	require.False(t, (&also{given: []string{"tcp:127.0.0.1:1"}}).overTLS())
 }
 
 // A process that is to go on with the node hears at hello of all plug-ins that it needs, whichever of them are defaults.
 func TestAlsoIsOffered(t *testing.T) {
-	cfg := nodes.Config{Also: []nodes.Endpoint{{Transport: transport.NewMemory()}}}
+	cfg, err := (&options{transport: "tcp", logLevel: "off", epmd: "auto"}).serveConfig(t.Context(), "x@127.0.0.1", io.Discard)
+	require.NoError(t, err)
+	cfg.Also = []nodes.Endpoint{{Transport: transport.NewMemory()}}
 	require.ElementsMatch(t, []string{"memory", "tcp"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)
 	cfg.Transport = transport.Unix()
 	require.ElementsMatch(t, []string{"memory", "unix"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -39,7 +40,7 @@ call fails the reason, {badrpc, Reason} of Erlang among them, is on the standard
 	return cmd
 }
 
-func call(ctx context.Context, o *options, words []string, out, errOut io.Writer) error {
+func call(ctx context.Context, o *options, words []string, out, errOut io.Writer) (err error) {
 	target, err := o.checkTarget(words[0])
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func call(ctx context.Context, o *options, words []string, out, errOut io.Writer
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer func() { err = errors.Join(err, end()) }()
 	result, err := c.Call(ctx, words[1], words[2], args...)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ nodes show each other the certificate and verify it:
   DIR/ssl_dist.conf  the option file, for --tls-optfile here and -ssl_dist_optfile of erl
 
 They are for trying out, and for clusters of a few machines: copy DIR to the same place on each. They are good for 13 months. Files that are
-there already are left alone, and are an error.`,
+there already are left alone, and are an error, as is a DIR that belongs to another user than you or root.`,
 		Example: `  cnode-demo certs /tmp/tls
   cnode-demo serve --transport tls --tls-optfile /tmp/tls/ssl_dist.conf --cookie secret
   erl -name x@127.0.0.1 -setcookie secret -proto_dist inet_tls -ssl_dist_optfile /tmp/tls/ssl_dist.conf
@@ -78,6 +78,15 @@ func ownHosts() []string {
 func writeCerts(dir string, hosts []string, now time.Time) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
+	}
+	for _, look := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} { // it may be a link
+		info, err := look(dir)
+		if err != nil {
+			return err
+		}
+		if foreign(info) {
+			return fmt.Errorf("%s belongs to another user, who could exchange the certificates: name another directory", dir)
+		}
 	}
 	for _, name := range []string{"ca.pem", "node.pem", "node.key", "ssl_dist.conf"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {

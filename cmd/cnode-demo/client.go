@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,11 +12,11 @@ import (
 )
 
 // dial connects a node of our own, which lives for one command only, to target. It neither listens nor is published, and is hidden. end
-// ends it.
+// ends it, and says whether it has been recorded as --trace wants it.
 //
 // It has a whole name rather than a dynamic one: a libei node, or an OTP before 23, gives none. As with erl_call the name contains the
 // process number: it is nobody else's now, and the next commands do not fill the peer's atom table with ever new names.
-func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, end func(), err error) {
+func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, end func() error, err error) {
 	name, err := o.fullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()))
 	if err != nil {
 		return nil, nil, nil, err
@@ -34,20 +35,17 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	end = func() {
+	end = func() error {
 		if n != nil {
 			_ = n.Close() // what it had to say has been said
 		}
-		if err := record.finish(); err != nil {
-			fmt.Fprintln(errOut, err)
-		}
+		return record.finish()
 	}
 	if n, err = nodes.New(cfg); err == nil {
 		c, err = n.Connect(ctx, target)
 	}
 	if err != nil {
-		end()
-		return nil, nil, nil, err
+		return nil, nil, nil, errors.Join(err, end())
 	}
 	return n, c, end, nil
 }

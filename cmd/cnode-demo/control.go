@@ -18,15 +18,21 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 const (
 	// startLimit bounds the start of a new process, and its greeting, for which nobody waits.
 	startLimit = 10 * time.Second
-	// stepLimit bounds each step that nobody is served in. A new process that hangs keeps callers waiting for so long, which most of them do.
+	// stepLimit bounds each step that nobody is served in. Callers wait this long if the new process hangs; most have longer time-outs.
 	stepLimit = 3 * time.Second
+)
+
+// The first words of the answer to "upgrade". What follows are the old process and the new one, then askWorkers where there are some, or
+// what is wrong.
+const (
+	answerUpgraded = "upgraded"
+	answerSilent   = "silent" // the new process has everything, and has not said that it runs
 )
 
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
@@ -53,9 +59,6 @@ func newControl(o *options, cfg nodes.Config, feature string) *control {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{feature}, Know: []string{feature}}
-	if cfg.Transport == nil {
-		c.offer.Terms.Plugins = append(c.offer.Terms.Plugins, transport.TCP().Name())
-	}
 	c.offer.Freeze = c.freeze
 	c.offer.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
@@ -118,11 +121,15 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 		h, err := c.upgrade(ctx, request[1])
 		say(c.log, h, err)
 		if !h.Moved {
-			v.Refuse(errors.New(err.Error()))
+			v.Refuse(err)
 			return
 		}
-		answer := []string{"upgraded", fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
-		if c.crew != nil {
+		answer := []string{answerUpgraded, fmt.Sprint(os.Getpid()), fmt.Sprint(h.Peer.PID)}
+		var trouble *handoff.HandoffError
+		if errors.As(err, &trouble) && trouble.Step == handoff.StepTake {
+			answer[0] = answerSilent
+			answer = append(answer, err.Error())
+		} else if c.crew != nil {
 			answer = append(answer, askWorkers) // which the new process is upgrading: it can be asked about them
 		}
 		_ = v.Answer(context.WithoutCancel(ctx), answer...) // it may have gone
@@ -238,7 +245,7 @@ func (c *control) close() {
 
 // controlPath is where the control socket of a node is. Its directory is made if need be.
 func controlPath(name string) (string, error) {
-	dir, err := privateDir(controlName(name))
+	dir, err := privateDir(controlName(name), "set XDG_RUNTIME_DIR, for cnode-demo upgrade as well")
 	return filepath.Join(dir, "control"), err
 }
 

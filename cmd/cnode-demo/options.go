@@ -130,35 +130,37 @@ func withHost(name string) (string, error) {
 	return name, dist.CheckName(name)
 }
 
-// serveConfig is that of a node which others connect to. release ends what was started for it.
-func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer) (cfg nodes.Config, release func(), err error) {
-	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut)}
+// serveConfig is that of a node which others connect to.
+func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer) (cfg nodes.Config, err error) {
+	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut), Transport: transport.TCP()}
 	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.tlsTransport(cfg.Logger, errOut) }); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if o.transport == "unix" {
-		cfg.Transport, release = transport.Unix(), func() {}
+		cfg.Transport = transport.Unix()
 		var dir string
 		dir, cfg.Listen, err = o.socket(name)
 		if err == nil {
-			err = os.MkdirAll(dir, 0o700)
+			if err = os.MkdirAll(dir, 0o700); err != nil {
+				err = fmt.Errorf("--listen: %w", err)
+			}
 		}
 		cfg.Resolver = nodes.SocketDir(dir)
-		return cfg, release, err
+		return cfg, err
 	}
 	if cfg.Listen, err = o.inetListen(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if err := o.overTLS(&cfg, errOut); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
-	cfg.Resolver, release, err = o.serveMapper(ctx)
-	return cfg, release, err
+	cfg.Resolver, err = o.serveMapper(ctx)
+	return cfg, err
 }
 
 // clientConfig is that of a node which connects to target.
 func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes.Config, err error) {
-	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut)}
+	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut), Transport: transport.TCP()}
 	if o.transport == "unix" {
 		cfg.Transport = transport.Unix()
 		_, addr, err := o.socket(target)

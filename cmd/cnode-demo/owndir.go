@@ -11,7 +11,7 @@ import (
 
 // ownDir is the directory of the sockets of this user's nodes: made if need be, and refused if anybody else could have put something
 // there. It is $XDG_RUNTIME_DIR/cnode/sockets, else a directory in the temporary folder.
-func ownDir() (string, error) { return privateDir("sockets") }
+func ownDir() (string, error) { return privateDir("sockets", "give --listen unix:DIRECTORY") }
 
 // ownParent is where this user's directories are.
 func ownParent() string {
@@ -21,8 +21,8 @@ func ownParent() string {
 	return filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
 }
 
-// privateDir makes a directory of this user's own, or finds it as it should be.
-func privateDir(name string) (string, error) {
+// privateDir makes a directory of this user's own, or finds it as it should be. instead is what else there is to do where it is not.
+func privateDir(name, instead string) (string, error) {
 	parent := ownParent()
 	dir := filepath.Join(parent, name)
 	for _, d := range []string{parent, dir} {
@@ -36,7 +36,7 @@ func privateDir(name string) (string, error) {
 		if !info.IsDir() {
 			return "", fmt.Errorf("%s is not a directory", d)
 		}
-		if err := checkPrivate(d, info); err != nil {
+		if err := checkPrivate(d, info, instead); err != nil {
 			return "", err
 		}
 	}

@@ -5,7 +5,10 @@ package main
 import "io/fs"
 
 // checkPrivate has nothing to look at: here a user's temporary folder is the user's alone.
-func checkPrivate(string, fs.FileInfo) error { return nil }
+func checkPrivate(string, fs.FileInfo, string) error { return nil }
+
+// foreign does not know users either.
+func foreign(fs.FileInfo) bool { return false }
 
 // closeOnExec has nothing to do: no descriptors are passed here.
 func closeOnExec(int) {}

@@ -10,14 +10,28 @@ import (
 )
 
 // checkPrivate refuses a directory of somebody else, or one that others may look into.
-func checkPrivate(dir string, info fs.FileInfo) error {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Getuid() {
-		return fmt.Errorf("%s belongs to another user: remove it, or give --listen unix:DIRECTORY", dir)
+func checkPrivate(dir string, info fs.FileInfo, instead string) error {
+	if uid, ok := owner(info); ok && uid != os.Getuid() {
+		return fmt.Errorf("%s belongs to another user: remove it, or %s", dir, instead)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or give --listen unix:DIRECTORY", dir, info.Mode().Perm())
+		return fmt.Errorf("%s is open to other users (mode %#o): chmod 700 it, or %s", dir, info.Mode().Perm(), instead)
 	}
 	return nil
+}
+
+// foreign tells whether a file belongs to another user than this one and root.
+func foreign(info fs.FileInfo) bool {
+	uid, ok := owner(info)
+	return ok && uid != os.Getuid() && uid != 0
+}
+
+func owner(info fs.FileInfo) (uid int, ok bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(stat.Uid), true
 }
 
 // closeOnExec keeps a descriptor from processes that this one starts.

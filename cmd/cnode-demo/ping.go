@@ -39,12 +39,15 @@ error. NODE without "@" is on this machine.`,
 	return cmd
 }
 
-func ping(ctx context.Context, o *options, target string, out, errOut io.Writer) error {
-	target, err := o.checkTarget(target)
-	if err != nil {
+func ping(ctx context.Context, o *options, target string, out, errOut io.Writer) (err error) {
+	if target, err = o.checkTarget(target); err != nil {
 		return err
 	}
-	err = pingNode(ctx, o, target, errOut)
+	n, c, end, err := o.dial(ctx, target, errOut)
+	if err == nil {
+		defer func() { err = errors.Join(err, end()) }()
+		err = isAuth(ctx, n, c)
+	}
 	var usage *usageError
 	switch {
 	case errors.As(err, &usage):
@@ -54,15 +57,6 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 		fmt.Fprintln(out, "pong")
 	}
 	return err
-}
-
-func pingNode(ctx context.Context, o *options, target string, errOut io.Writer) error {
-	n, c, end, err := o.dial(ctx, target, errOut)
-	if err != nil {
-		return err
-	}
-	defer end()
-	return isAuth(ctx, n, c)
 }
 
 // isAuth makes the gen call {is_auth, Node} to net_kernel, with which net_adm:ping finds out that a node does not only listen.

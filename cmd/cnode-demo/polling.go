@@ -17,7 +17,7 @@ type polling struct {
 func (p *polling) addTo(f *pflag.FlagSet) {
 	p.asked = true
 	f.DurationVar(&p.limit, "polling", transport.DefaultPolling,
-		"`DURATION` for which a busy connection's reader tries by itself before it sleeps, up to\n"+
+		"`DURATION` that the reader of a busy connection busy-polls for before it sleeps, up to\n"+
 			transport.MaxPolling.String()+"; 0: never, which is slower, and spares the processor (Linux)")
 }
 
@@ -44,11 +44,7 @@ func (p *polling) over(cfg *nodes.Config) {
 	if p.limit == transport.DefaultPolling {
 		return
 	}
-	tr := cfg.Transport
-	if tr == nil {
-		tr = transport.TCP()
-	}
-	cfg.Transport = transport.WithPolling(tr, p.limit)
+	cfg.Transport = transport.WithPolling(cfg.Transport, p.limit)
 	for i := range cfg.Also {
 		cfg.Also[i].Transport = transport.WithPolling(cfg.Also[i].Transport, p.limit)
 	}

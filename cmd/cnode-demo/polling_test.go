@@ -35,14 +35,14 @@ func TestServePolling(t *testing.T) {
 
 // The flag reaches the transport, whatever that is; its default leaves the configuration alone.
 func TestPollingOver(t *testing.T) {
-	cfg := nodes.Config{Resolver: nodes.SocketDir("d")}
+	unix := transport.Unix()
+	cfg := nodes.Config{Transport: unix, Resolver: nodes.SocketDir("d")}
 	(&polling{limit: transport.DefaultPolling}).over(&cfg)
-	require.Equal(t, nodes.Config{Resolver: nodes.SocketDir("d")}, cfg)
+	require.Equal(t, nodes.Config{Transport: unix, Resolver: nodes.SocketDir("d")}, cfg)
 
 	(&polling{limit: 0}).over(&cfg)
-	require.NotNil(t, cfg.Transport)
+	require.Equal(t, transport.WithPolling(unix, 0), cfg.Transport)
 
-	unix := transport.Unix()
 	cfg = nodes.Config{Transport: unix}
 	(&polling{limit: time.Millisecond}).over(&cfg)
 	require.IsType(t, unix, cfg.Transport)
@@ -52,7 +52,7 @@ func TestPollingOver(t *testing.T) {
 
 // What is put over the transport of a further address carries what another process hands over, too: no other of its name goes before.
 func TestPollingOverAlso(t *testing.T) {
-	var cfg nodes.Config
+	cfg := nodes.Config{Transport: transport.TCP()}
 	require.NoError(t, (&also{given: []string{"unix:/run/x"}}).over(&cfg, nil))
 	want := transport.WithPolling(cfg.Also[0].Transport, 0)
 	(&polling{limit: 0}).over(&cfg)

@@ -13,25 +13,24 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// serveMapper is what --epmd asks for on behalf of a node that is published. release ends a port mapper that was started for it.
-func (o *options) serveMapper(ctx context.Context) (r nodes.Resolver, release func(), err error) {
+// serveMapper is what --epmd asks for on behalf of a node that is published.
+func (o *options) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 	switch o.epmd {
 	case "auto":
-		return &nodes.PortMapper{Embed: true}, func() {}, nil
+		return &nodes.PortMapper{Embed: true}, nil
 	case "embedded":
 		addrs, err := epmd.ListenAddrs(os.Getenv)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if !o.succession.coming() { // else it comes with the node
 			if err := freeFor(ctx, addrs...); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
-		return &nodes.PortMapper{Embed: true}, func() {}, nil // inside the node, with which it moves
+		return &nodes.PortMapper{Embed: true}, nil // inside the node, with which it moves
 	}
-	r, err = newFixedMapper(o.epmd)
-	return r, func() {}, err
+	return newFixedMapper(o.epmd)
 }
 
 // freeFor finds out whether a port mapper of our own can listen.

@@ -23,6 +23,9 @@ type recording struct {
 	early  []byte // what is to be written once it has begun
 }
 
+// recordingMode is for who runs the node alone: a recording holds others' messages, over TLS as they were before they were encrypted.
+const recordingMode = 0o600
+
 // errWritten says that another process has the file of --trace.
 var errWritten = errors.New("is written by another process")
 
@@ -30,10 +33,9 @@ func openRecording(path string) (*recording, error) {
 	r := &recording{}
 	for own := false; !own; { // the file may go, with the one who has made it, while it is opened
 		var err error
-		const mode = 0o600 // it holds others' messages
-		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, recordingMode)
 		if r.made = err == nil; errors.Is(err, fs.ErrExist) {
-			r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, mode)
+			r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, recordingMode)
 		}
 		if err == nil {
 			if own, err = claim(r.file); !own {
@@ -57,7 +59,9 @@ func (r *recording) begin() error {
 	defer r.mu.Unlock()
 	info, err := r.file.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		err = r.file.Truncate(0)
+		if err = r.file.Chmod(recordingMode); err == nil { // it may be another program's
+			err = r.file.Truncate(0)
+		}
 	}
 	if err == nil {
 		_, err = r.file.Write(r.early)

@@ -62,7 +62,7 @@ Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with su
 can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one
 port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
 
---polling DURATION says how long the reader of a busy connection tries by itself before it sleeps: quicker answers for processor time.`,
+--polling DURATION is how long the reader of a busy connection busy-polls before it sleeps: quicker answers for processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/
@@ -95,11 +95,10 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	case o.workers.number > 0:
 		return serveFront(ctx, o, out, errOut)
 	}
-	cfg, release, err := o.servedConfig(ctx, errOut)
+	cfg, err := o.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
-	defer release()
 	k := keepPeer(&cfg)
 	record, err := o.virtual.over(&cfg)
 	if err != nil {
@@ -143,20 +142,20 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 // printReady prints where the node is reached. It serves on though nobody can read that.
 func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
 	if _, err := fmt.Fprintf(out, "ready %s %s\n", name, place(addr)); err != nil {
-		fmt.Fprintf(errOut, "serve: %s serves at %v, which could not be said: %v\n", name, addr, err)
+		fmt.Fprintf(errOut, "serve: %s serves at %v; could not write the ready line: %v\n", name, addr, err)
 	}
 }
 
-// servedConfig is that of the node that serve runs, or of a front or worker of it. release ends what it needs beside the node.
-func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, release func(), err error) {
+// servedConfig is that of the node that serve runs, or of a front or worker of it.
+func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
 	name, err := o.fullName(defaultName)
 	if err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
-	if cfg, release, err = o.serveConfig(ctx, name, errOut); err == nil {
+	if cfg, err = o.serveConfig(ctx, name, errOut); err == nil {
 		o.polling.over(&cfg)
 	}
-	return cfg, release, err
+	return cfg, err
 }
 
 // lookupLimit bounds the look at one's own host name.

@@ -42,11 +42,10 @@ func (w *workers) check(o *options) error {
 
 // serveFront runs the process that accepts for the workers, which are this program with the same arguments.
 func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
-	cfg, release, err := o.servedConfig(ctx, errOut)
+	cfg, err := o.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
-	defer release()
 	choose := nodes.Choose(nodes.ByName)
 	if o.workers.dispatch == "least" {
 		choose = nodes.LeastSessions
@@ -173,11 +172,10 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	if own.epmd == "embedded" { // it is the front's
 		own.epmd = "auto"
 	}
-	cfg, release, err := own.servedConfig(ctx, errOut)
+	cfg, err := own.servedConfig(ctx, errOut)
 	if err != nil {
 		return err
 	}
-	defer release()
 	k := keepPeer(&cfg)
 	w, err := nodes.StartWorker(ctx, cfg)
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +28,7 @@ func (o *options) activated(cfg *nodes.Config) error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil
 	}
-	wanted := append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cmp.Or(cfg.Transport, transport.TCP())}}, cfg.Also...)
+	wanted := endpoints(*cfg)
 	if o.listen == "" {
 		wanted[0].Addr = nil // a default gives way
 	}

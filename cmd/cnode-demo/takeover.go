@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,8 +157,7 @@ func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) erro
 	if !s.asked {
 		return nil
 	}
-	want := append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cmp.Or(cfg.Transport, transport.TCP())}}, cfg.Also...)
-	for i, at := range want {
+	for i, at := range endpoints(cfg) {
 		there := listeners
 		if i == 0 {
 			there = listeners[:min(1, len(listeners))]
@@ -215,16 +213,18 @@ func (h *heir) acceptance() *handoff.Acceptance {
 	}
 }
 
+// endpoints are where a node listens: at its own address, and at others besides.
+func endpoints(cfg nodes.Config) []nodes.Endpoint {
+	return append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...)
+}
+
 // plugins are the names of a node's transports.
 func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
 	for _, tr := range others {
 		names = append(names, tr.Name())
 	}
-	for _, at := range cfg.Also {
+	for _, at := range endpoints(cfg) {
 		names = append(names, at.Transport.Name())
-	}
-	if cfg.Transport != nil {
-		names = append(names, cfg.Transport.Name())
 	}
 	return names
 }
@@ -259,14 +259,8 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 		if err != nil {
 			return nil, err
 		}
-		fds = fds[:last]
 	}
-	for i := range fds {
-		if fds[i], err = set.Steal(i); err != nil {
-			return nil, err
-		}
-	}
-	if h.staged, err = h.restore(rest, fds); err != nil {
+	if h.staged, err = h.restore(rest, set.StealAll()); err != nil {
 		return nil, errors.Join(err, h.forget())
 	}
 	return h, nil
@@ -323,7 +317,13 @@ func (c *control) freeze(ctx context.Context) (handoff.Frozen, error) {
 func (e *estate) State() []byte      { return e.state }
 func (e *estate) Descriptors() []int { return e.fds }
 
+func (e *estate) Thaw() {
+	clear(e.state) // a copy of the node's, with the keys of its TLS sessions
+	e.Frozen.Thaw()
+}
+
 func (e *estate) Release() error {
+	clear(e.state)
 	err := e.Frozen.Release()
 	if e.control != nil {
 		e.forget.Do(func() { err = errors.Join(err, e.control.Release()) })

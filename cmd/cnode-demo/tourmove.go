@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/tlstransport"
+	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
@@ -40,7 +41,7 @@ type legacy struct{ Name, Cookie, Mapper string }
 // config is the node's in either process; with an option file it speaks TLS.
 func (l legacy) config(optFile string) (cfg nodes.Config, err error) {
 	cfg = nodes.Config{
-		Name: l.Name, Cookie: l.Cookie, Resolver: nodes.Static{},
+		Name: l.Name, Cookie: l.Cookie, Resolver: nodes.Static{}, Transport: transport.TCP(),
 		Setup: func(n *nodes.Node) error { expose(n); return nil },
 	}
 	if l.Mapper != "" {

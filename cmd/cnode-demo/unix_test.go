@@ -4,10 +4,12 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -82,9 +84,54 @@ func TestOwnDirIsOwn(t *testing.T) {
 	_, err = ownDir()
 	require.ErrorContains(t, err, "is not a directory")
 
+	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o755))
+	_, err = ownDir()
+	require.ErrorContains(t, err, "or give --listen unix:DIRECTORY")
+	_, err = controlPath("x@host")
+	require.ErrorContains(t, err, "or set XDG_RUNTIME_DIR", "--listen changes nothing for the control socket")
+	require.NoError(t, os.Chmod(filepath.Join(run, "cnode"), 0o700))
+
 	if os.Getuid() == 0 {
 		require.NoError(t, os.Chown(filepath.Join(run, "cnode"), 12345, 0))
 		_, err = ownDir()
 		require.ErrorContains(t, err, "belongs to another user")
 	}
+}
+
+// Certificates do not go where another user could exchange them, nor to where a link of another user leads.
+func TestCertsBesideNobodyElse(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a directory of somebody else")
+	}
+	dir := t.TempDir()
+	theirs, link := filepath.Join(dir, "theirs"), filepath.Join(dir, "link")
+	require.NoError(t, os.Mkdir(theirs, 0o777))
+	require.NoError(t, os.Chown(theirs, 12345, 12345))
+	require.NoError(t, os.Symlink(t.TempDir(), link))
+	require.NoError(t, os.Lchown(link, 12345, 12345))
+	for _, at := range []string{theirs, link} {
+		require.ErrorContains(t, writeCerts(at, nil, time.Now()), at+" belongs to another user")
+		entries, err := os.ReadDir(at)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+	}
+}
+
+// A recording that was asked for and is not whole is a failure, though the answer is there.
+func TestTraceCutOff(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.serve("serve", "--name", "served@127.0.0.1")
+	for _, tt := range []struct{ command, out string }{{"ping served@127.0.0.1", "pong\n"}, {"call served@127.0.0.1 cnode echo [1]", "1\n"}} {
+		path := filepath.Join(w.home, "x.pcap")
+		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `trap "" XFSZ; ulimit -f 1; exec "$@"`, "sh", program},
+			append(words(tt.command), "--trace", path)...)...)
+		cmd.Env = append([]string{noPause}, w.env...)
+		var out, errOut strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		require.Error(t, cmd.Run())
+		require.Equal(t, exitFailed, cmd.ProcessState.ExitCode(), errOut.String())
+		require.Equal(t, tt.out, out.String())
+		require.Contains(t, errOut.String(), "--trace: write "+path)
+	}
+	s.terminate(syscall.SIGTERM)
 }

@@ -28,9 +28,10 @@ name. Connected nodes see nothing but a short silence. It prints "upgraded NAME 
 Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A
 worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
 
-If the new process does not start, crashes, hangs or refuses, whenever that is, the old one serves on, and the reason is on the
-standard error (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script has to exec the program: serve
-knows, and ends if need be, the process that it has started, and none that this one starts.
+If the new process does not start, crashes, hangs or refuses before it has everything, the old one serves on, and the reason is on the
+standard error (exit 1). Once it has everything there is no way back: if it crashes then, the node is gone, and that is on the standard
+error, too (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script must end
+with exec: serve can only stop the process that it started itself, not that one's children.
 
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1
@@ -46,9 +47,12 @@ A serve with --fault or --trace cannot move.`,
 
 // errUnsaid and errWorkersUnsaid say that nobody waits any more for an upgrade that may be going on.
 var (
-	errUnsaid        = errors.New("has not said what became of it")
-	errWorkersUnsaid = errors.New("what has become of its workers it has not said")
+	errUnsaid        = errors.New("did not report the outcome of the upgrade")
+	errWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
+
+// errSilentOwner says that the new process has taken the node, and died since, or hangs.
+var errSilentOwner = errors.New("has taken the node over, and not reported that it runs")
 
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)
@@ -75,7 +79,9 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 		return fmt.Errorf("%s (process %d) serves on: %s", name, ch.Peer().PID, refused.Reason)
 	case err != nil:
 		return fmt.Errorf("%s (process %d) %w: %w", name, ch.Peer().PID, errUnsaid, err)
-	case len(words) < 3 || words[0] != "upgraded":
+	case len(words) > 3 && words[0] == answerSilent:
+		return fmt.Errorf("process %s, to which process %s handed %s, %w: %s", words[2], words[1], name, errSilentOwner, words[3])
+	case len(words) < 3 || words[0] != answerUpgraded:
 		return fmt.Errorf("%s (process %d) has answered %q", name, ch.Peer().PID, words)
 	}
 	if _, err = fmt.Fprintf(out, "upgraded %s %s %s\n", name, words[1], words[2]); err != nil {
@@ -115,7 +121,7 @@ func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is upgraded; %w: %w", name, errWorkersUnsaid, err)
+		return fmt.Errorf("%s is upgraded, and %w: %w", name, errWorkersUnsaid, err)
 	case len(words) == 0 || words[0] != askWorkers:
 		return fmt.Errorf("%s is upgraded, and has answered %q when it was asked about its workers", name, words)
 	case len(words) > 1:

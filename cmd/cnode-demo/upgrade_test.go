@@ -256,7 +256,7 @@ func TestUpgradeFails(t *testing.T) {
 		{"ends", script("exit 3"), "exit status 3"},
 		{"says nothing", script("exec sleep 1000"), "hello, with an unknown process: the new process has not answered within 10s"},
 		{"says nonsense", script("echo nonsense >&3; exec sleep 1000"), "hello"},
-		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), "another one is wanted"},
+		{"refuses its flags", script(`exec "` + program + `" serve --name other@127.0.0.1`), handoff.ErrOther.Error()},
 		{"cannot go on", script(`exec "` + program + `" serve --name up@127.0.0.1 --transport unix`), "cannot go on with the registration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,6 +305,23 @@ func TestUpgradeFails(t *testing.T) {
 		require.Contains(t, errOut, "no serve of this user runs as nobody@127.0.0.1")
 	})
 	s.upgrade(servedBy(t, c))
+	s.exits()
+}
+
+// A new process that dies once it owns everything is the end of the node, and upgrade does not praise it.
+func TestUpgradeDies(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	script := filepath.Join(t.TempDir(), "new")
+	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\n"+diesVariable+"=1 exec \""+self+"\"\n"), 0o700))
+	out, errOut := w.fail("upgrade", s.name, "--binary", script)
+	require.Empty(t, out)
+	require.Contains(t, errOut, errSilentOwner.Error())
+	require.Contains(t, errOut, fmt.Sprintf("process %d", s.cmd.Process.Pid))
+	require.Contains(t, errOut, "with process ", "the reason")
+	require.NotContains(t, errOut, "serves on")
 	s.exits()
 }
 

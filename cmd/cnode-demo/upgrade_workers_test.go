@@ -65,7 +65,7 @@ func TestWorkersRefuseWhatCannotMove(t *testing.T) {
 	require.Equal(t, "pang\n", out)
 	said := s.terminate(syscall.SIGTERM)
 	require.Contains(t, said, "level=ERROR")
-	require.Contains(t, said, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA; those with AES-GCM")
+	require.Contains(t, said, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA; only AES-GCM")
 }
 
 // endWorkers ends a serve with workers when the test does.

@@ -39,12 +39,8 @@ func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
 	if _, err := nodes.New(*cfg); err != nil { // a node that there cannot be makes no file, and empties none
 		return nil, err
 	}
-	tr := cfg.Transport
-	if tr == nil {
-		tr = transport.TCP()
-	}
 	put := func(over func(transport.Transport) transport.Transport) {
-		tr = over(tr)
+		cfg.Transport = over(cfg.Transport)
 		for i := range cfg.Also {
 			cfg.Also[i].Transport = over(cfg.Also[i].Transport)
 		}
@@ -62,6 +58,5 @@ func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
 		o.Log = cfg.Logger
 		put(func(tr transport.Transport) transport.Transport { return transport.Fault(tr, o) })
 	}
-	cfg.Transport = tr
 	return record, nil
 }

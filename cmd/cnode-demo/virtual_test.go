@@ -142,6 +142,23 @@ func TestTraceFileFull(t *testing.T) {
 	require.FileExists(t, full)
 }
 
+// A file that was there, and that others could read, is nobody else's before the first message is in it.
+func TestRecordingIsPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files there have no such mode")
+	}
+	path := filepath.Join(t.TempDir(), "x.pcap")
+	require.NoError(t, os.WriteFile(path, []byte("of tcpdump"), 0o600))
+	require.NoError(t, os.Chmod(path, 0o644))
+	r, err := openRecording(path)
+	require.NoError(t, err)
+	require.NoError(t, r.begin())
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(recordingMode), info.Mode())
+	require.NoError(t, r.finish())
+}
+
 // A recording whose beginning fails keeps nothing in memory, and is an error.
 func TestRecordingFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")

@@ -19,7 +19,8 @@ type Acceptance struct {
 	// looked at.
 	Prepare func(ctx context.Context, static []byte) error
 	// Stage makes ready what has been handed over, and touches nothing: no read, no write, no option that anybody could see. Mandatory. The
-	// descriptors are Stage's from the call on: it closes them if it fails.
+	// descriptors are Stage's from the call on: it closes them if it fails. The state is zeroed once it is certain that this process does not
+	// become the owner; else it is Stage's.
 	Stage func(ctx context.Context, state []byte, descriptors []int) (Staged, error)
 	// Deadlines bound the steps.
 	Deadlines Deadlines
@@ -36,9 +37,7 @@ type Staged interface {
 
 // Taken says what has become of an Acceptance.
 type Taken struct {
-	Owns   bool   // it is this process's; else nothing is
-	Peer   Cred   // the old owner's process
-	Static []byte // as it came
+	Owns bool // it is this process's; else nothing is
 }
 
 // Take takes over what the other end of the channel offers. Taken.Owns tells, whatever the error, whether this process is the owner now,
@@ -47,37 +46,40 @@ type Taken struct {
 // nothing of the channel's.
 func (a *Acceptance) Take(ctx context.Context, ch *Channel) (Taken, error) {
 	t := &taking{exchange: exchange{ch: ch, side: NewOwner, reached: a.Reached, d: a.Deadlines.complete()}, a: a}
-	static, err := t.take(ctx)
+	err := t.take(ctx)
 	if !t.owns {
+		clear(t.state)
 		t.refuse(err)
 	}
-	return Taken{t.owns, ch.peer, static}, err
+	return Taken{t.owns}, err
 }
 
 // taking is one hand-off, as the new owner sees it.
 type taking struct {
 	exchange
-	a *Acceptance
+	a     *Acceptance
+	terms Terms  // a.Terms, with what is left to us
+	state []byte // that has come; there may be keys in it
 }
 
 // take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
-func (t *taking) take(ctx context.Context) (static []byte, err error) {
+func (t *taking) take(ctx context.Context) error {
 	t.pass(HeirConnected)
 	if err := t.hello(ctx); err != nil {
-		return nil, t.fail(StepHello, err)
+		return t.fail(StepHello, err)
 	}
 	t.pass(HeirGreeted)
-	if static, err = t.static(ctx); err != nil {
-		return nil, t.fail(StepStatic, err)
+	if err := t.static(ctx); err != nil {
+		return t.fail(StepStatic, err)
 	}
 	t.pass(HeirPrepared)
 	staged, token, step, err := t.stage(ctx)
 	if err != nil {
-		return nil, t.fail(step, err)
+		return t.fail(step, err)
 	}
 	t.pass(HeirStaged)
 	if err := t.wait(ctx, token); err != nil {
-		return nil, t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
+		return t.fail(StepCommit, errors.Join(err, token.Close(), staged.Discard()))
 	}
 	t.owns = true
 	t.pass(HeirOwns)
@@ -85,10 +87,10 @@ func (t *taking) take(ctx context.Context) (static []byte, err error) {
 	ctx = context.WithoutCancel(ctx) // there is no way back, and the old owner waits for the word
 	if err := t.start(ctx, staged); err != nil {
 		err = t.fail(StepTake, err)
-		return static, errors.Join(err, t.part(ctx))
+		return errors.Join(err, t.part(ctx))
 	}
 	t.pass(HeirStarted)
-	return static, t.part(ctx)
+	return t.part(ctx)
 }
 
 func (t *taking) start(ctx context.Context, s Staged) error {
@@ -109,7 +111,7 @@ func (t *taking) hello(ctx context.Context) error {
 	if memoryFiles {
 		ours.Know = append(slices.Clone(ours.Know), featureMemoryFile)
 	}
-	t.a = &Acceptance{Terms: ours, Prepare: t.a.Prepare, Stage: t.a.Stage}
+	t.terms = ours
 	if err := t.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
 	}
@@ -132,19 +134,19 @@ func (t *taking) hello(ctx context.Context) error {
 }
 
 // static builds what can be built while the other one runs.
-func (t *taking) static(ctx context.Context) ([]byte, error) {
+func (t *taking) static(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.d.Static)
 	defer cancel()
-	p, err := t.gather(ctx, kindStatic, DefaultMaxState, HeirStaticHalf)
+	p, err := t.gather(ctx, kindStatic, t.terms.StateBytes, HeirStaticHalf)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.a.Prepare != nil {
 		if err := t.a.Prepare(ctx, p); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, t.send(ctx, kindPrepared, nil)
+	return t.send(ctx, kindPrepared, nil)
 }
 
 // stage receives everything, stages it and says so. token is the end of the pipe.
@@ -155,7 +157,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 			err = e
 		}
 	}()
-	state, pipe, step, err := t.offered(ctx, set)
+	pipe, step, err := t.offered(ctx, set)
 	if err != nil {
 		return nil, nil, step, err
 	}
@@ -165,27 +167,19 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	t.pass(HeirOffered)
 	staging, cancel := context.WithTimeout(ctx, t.d.Stage)
 	defer cancel()
-	fds := make([]int, set.Len())
-	for i := range fds {
-		if fds[i], err = set.Steal(i); err != nil {
-			break
-		}
-	}
-	var s Staged
-	if err == nil {
-		s, err = t.a.Stage(staging, state, fds)
-	}
+	fds := set.StealAll()
+	s, err := t.a.Stage(staging, t.state, fds)
 	if err != nil {
 		return nil, nil, StepStage, errors.Join(err, token.Close())
 	}
-	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(state), len(fds))); err != nil {
+	if err = t.send(staging, kindAccept, appendAccept(nil, sha256.Sum256(t.state), len(fds))); err != nil {
 		return nil, nil, StepAccept, errors.Join(err, token.Close(), s.Discard())
 	}
 	return s, token, StepAccept, nil
 }
 
 // offered receives descriptors and state, and last of all the end of the pipe, which is left in pipe.
-func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *FDSet, step Step, err error) {
+func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
 	beside := &FDSet{}
@@ -196,13 +190,13 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 	}()
 	m, err := t.next(freezing, set, beside)
 	if err != nil {
-		return nil, nil, StepFreeze, err
+		return nil, StepFreeze, err
 	}
 	offering, cancel := context.WithTimeout(ctx, t.d.Offer)
 	defer cancel()
 	for ; ; m, err = t.next(offering, set, beside) {
 		if err != nil {
-			return nil, nil, StepOffer, err
+			return nil, StepOffer, err
 		}
 		switch m.kind {
 		case kindDescriptors:
@@ -210,19 +204,19 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 				t.pass(HeirDescriptorsHalf)
 			}
 			if err := t.send(offering, kindReceived, appendCounts(nil, set.Len(), 0)); err != nil {
-				return nil, nil, StepOffer, err
+				return nil, StepOffer, err
 			}
 			continue
 		case kindStateFile:
-			state, err = sealedState(beside, m.total, t.a.Terms.StateBytes)
+			t.state, err = sealedState(beside, m.total, t.terms.StateBytes)
 		case kindState:
 			t.pass(HeirDescriptorsAll)
-			state, err = t.gatherFrom(offering, m, kindState, t.a.Terms.StateBytes, HeirStateHalf)
+			t.state, err = t.gatherFrom(offering, m, kindState, t.terms.StateBytes, HeirStateHalf)
 		default:
 			err = malformed("message %d in place of the state", m.kind)
 		}
 		if err != nil {
-			return nil, nil, StepOffer, err
+			return nil, StepOffer, err
 		}
 		break
 	}
@@ -230,10 +224,10 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (state []byte, pipe *F
 	if m, err = t.next(offering, set, beside); err == nil && m.kind != kindOffer {
 		err = malformed("message %d in place of the offer", m.kind)
 	}
-	if err == nil && (m.first != set.Len() || m.total != len(state)) {
-		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(state))
+	if err == nil && (m.first != set.Len() || m.total != len(t.state)) {
+		err = malformed("an offer of %d descriptors and %d bytes, of which %d and %d came", m.first, m.total, set.Len(), len(t.state))
 	}
-	return state, beside, StepOffer, err
+	return beside, StepOffer, err
 }
 
 // next receives a message of the offer. Descriptors that are handed over go into set, others into beside.
@@ -247,8 +241,8 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 		switch {
 		case m.kind == kindDescriptors && (m.count != came.Len() || m.first != set.Len() || m.count == 0):
 			err = malformed("%d descriptors from %d on were announced, and %d came, after %d", m.count, m.first, came.Len(), set.Len())
-		case m.kind == kindDescriptors && set.Len()+came.Len() > t.a.Terms.Descriptors:
-			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.a.Terms.Descriptors)
+		case m.kind == kindDescriptors && set.Len()+came.Len() > t.terms.Descriptors:
+			err = fmt.Errorf("%w: more than %d descriptors", ErrLimit, t.terms.Descriptors)
 		case m.kind != kindDescriptors && came.Len() != m.attached():
 			err = malformed("%d descriptors with a message that has %d", came.Len(), m.attached())
 		}
@@ -260,13 +254,7 @@ func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, 
 	if m.kind == kindDescriptors {
 		into = set
 	}
-	for i := range came.Len() {
-		fd, e := came.Steal(i)
-		if e != nil {
-			return m, e
-		}
-		into.take([]int{fd})
-	}
+	into.take(came.StealAll())
 	return m, nil
 }
 

@@ -3,7 +3,6 @@ package handoff
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -20,15 +19,15 @@ type Channel struct {
 	unread []byte // a packet that somebody has looked at already
 }
 
-// NewChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
-// process of another user. errors.ErrUnsupported where there are no such sockets (darwin, windows).
-func NewChannel(conn *net.UnixConn) (*Channel, error) {
+// newChannel makes a channel of a connected UNIX socket of sequenced packets, which it owns on success. ErrForbidden if the other end is a
+// process of another user, EINVAL for a socket of another type, errors.ErrUnsupported where there are no such sockets (darwin, windows).
+func newChannel(conn *net.UnixConn) (*Channel, error) {
 	c, err := borrow(conn)
 	if err != nil {
 		return nil, err
 	}
-	if c.kind != syscall.SOCK_SEQPACKET {
-		return nil, failed("channel", c.peer, fmt.Errorf("the socket is not one of sequenced packets: %w", errors.ErrUnsupported))
+	if err := sequenced(c.kind); err != nil {
+		return nil, failed("channel", c.peer, err)
 	}
 	cred, err := PeerCred(conn)
 	if err == nil {
@@ -66,7 +65,7 @@ func FileChannel(f *os.File) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch, err := NewChannel(conn)
+	ch, err := newChannel(conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -85,7 +84,7 @@ func DialControl(ctx context.Context, path string) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	ch, err := NewChannel(c)
+	ch, err := newChannel(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

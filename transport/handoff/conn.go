@@ -136,15 +136,6 @@ func (c *Conn) closeWrite() error {
 // SyscallConn is for options of the socket.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// UnixConn is the socket for package net, until Close. Its deadlines belong to the Conn, and reading from it loses descriptors. On Linux
-// the first call makes it, with a descriptor of its own; it is nil if there is none to be had, or after Close.
-func (c *Conn) UnixConn() *net.UnixConn {
-	if c.conn == nil {
-		return c.alone.unixConn()
-	}
-	return c.conn
-}
-
 // Packets tells whether the socket keeps the boundaries of messages: SOCK_SEQPACKET or SOCK_DGRAM.
 func (c *Conn) Packets() bool { return c.kind != syscall.SOCK_STREAM }
 
@@ -221,8 +212,8 @@ func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
 
 // send sends head and p as one message; to is nil for the one that the socket is connected to.
 //
-// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns, and a processor does not
-// foresee the returns that follow a system call, for the kernel has made more calls than it remembers.
+// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns. The processor's prediction of
+// return addresses misses after a system call, so there are few nested returns on this path.
 func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
 	err := ctx.Err() // before it has the turn: a nil context panics
 	if err == nil {

@@ -201,6 +201,29 @@ func TestTruncatedPacket(t *testing.T) {
 	}
 }
 
+// A datagram tells where it came from, a connection nothing new.
+func TestReceiveFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "one")
+	named, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	one, p := conn(t, named), make([]byte, 10)
+	at := filepath.Join(t.TempDir(), "other")
+	named, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
+	require.NoError(t, err)
+	other := conn(t, named)
+	require.NoError(t, one.SendTo(soon(t), transport.UnixAddr(at), []byte("x")))
+	n, from, err := other.ReceiveFrom(soon(t), p, nil, 0)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(p[:n]))
+	require.Equal(t, transport.UnixAddr(path), from)
+	one, other = connPair(t, unix.SOCK_STREAM)
+	require.NoError(t, one.Send(soon(t), []byte("y")))
+	n, from, err = other.ReceiveFrom(soon(t), p, nil, 0)
+	require.NoError(t, err)
+	require.Equal(t, "y", string(p[:n]))
+	require.Equal(t, transport.UnixAddr(""), from)
+}
+
 func TestReceivePacket(t *testing.T) {
 	for name, kind := range packetKinds {
 		t.Run(name, func(t *testing.T) {

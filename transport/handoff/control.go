@@ -124,7 +124,7 @@ func (c *Control) Accept(ctx context.Context) (*net.UnixConn, error) {
 }
 
 // Hear reads what a visitor wants. It fails for one who is of another user (ErrForbidden), says nothing in five seconds, or something that
-// makes no sense (ErrMalformed), who is told. The connection is the visit's, and closed on failure.
+// makes no sense (ErrMalformed, or ErrUnknown): only the last is told why. The connection is the visit's, and closed on failure.
 func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	v, err := hear(ctx, conn)
 	if err != nil {
@@ -136,7 +136,7 @@ func Hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 func hear(ctx context.Context, conn *net.UnixConn) (*Visit, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloLimit)
 	defer cancel()
-	ch, err := NewChannel(conn)
+	ch, err := newChannel(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +176,10 @@ func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))
 }
 
-// Refuse says no to the visitor.
+// Refuse says no to the visitor, for whatever reason: another process's refusal, too.
 func (v *Visit) Refuse(why error) {
 	x := exchange{ch: v.ch}
-	x.refuse(why)
+	x.deny(StepHello, why)
 }
 
 // Close ends the visit.

@@ -67,7 +67,7 @@
 // # Handing over for good: Offer and Acceptance
 //
 // A process gives all that it serves to another one, and at most one of them ever owns it: an [Offer] is given, and an [Acceptance] takes.
-// Both are a protocol about nothing in particular: what is frozen, staged, started or thawed is the callbacks' affair.
+// The protocol does not know what it hands over: callbacks freeze, stage, start and thaw it.
 //
 //	old owner                     new owner
 //	hello ◄─────────────────────► hello        versions, plug-ins, features, limits; a no changes nothing

@@ -25,8 +25,8 @@ var (
 	ErrMalformed = errors.New("malformed message")
 	// ErrJSON says that what came is not the JSON that was asked for; its descriptors are closed.
 	ErrJSON = errors.New("not the JSON that is wanted")
-	// ErrForbidden says that the peer's credentials do not allow what it asks for.
-	ErrForbidden = errors.New("the peer is not allowed to")
+	// ErrForbidden says that the peer's credentials, or the owner or the mode of a directory, do not allow what is asked for.
+	ErrForbidden = errors.New("not permitted")
 )
 
 // exhausted tells a want of descriptors or memory, which passes.

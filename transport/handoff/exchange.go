@@ -13,6 +13,8 @@ const (
 	descriptorsAMessage = 200
 	// chunkSize is how many bytes of state go in one message, which a socket's buffer has to have room for as a whole.
 	chunkSize = 48 << 10
+	// chunkHead is how long the fields before those bytes are, at most.
+	chunkHead = 64
 	// longState is what goes in a memory file where there are such.
 	longState = 256 << 10
 	// packetLimit is the longest message.
@@ -85,7 +87,7 @@ func (x *exchange) fail(step Step, err error) error {
 	return &HandoffError{Side: x.side, Step: step, Peer: x.ch.peer, Owns: x.owns, Err: err}
 }
 
-// refuse tells the other side why, if it listens: once, and without waiting.
+// refuse tells the other side of a hand-off why it has failed.
 func (x *exchange) refuse(err error) {
 	var refused *RefusedError
 	if errors.As(err, &refused) { // it knows
@@ -96,7 +98,12 @@ func (x *exchange) refuse(err error) {
 	if errors.As(err, &h) {
 		step, err = h.Step, h.Err
 	}
-	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, err))
+	x.deny(step, err)
+}
+
+// deny says no to the other side, if it listens: once, and without waiting.
+func (x *exchange) deny(step Step, why error) {
+	_, _ = x.ch.conn.TrySend(appendRefusal([]byte{kindRefuse}, step, why))
 }
 
 func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int) error {
@@ -164,11 +171,13 @@ func (x *exchange) receive(ctx context.Context, kind byte) (packet, error) {
 	return m, err
 }
 
-// chunks sends p in pieces, at least one.
+// chunks sends p in pieces, at least one. It leaves no copy of one: there may be keys in it.
 func (x *exchange) chunks(ctx context.Context, kind byte, p []byte, half Point) error {
+	body := make([]byte, 0, min(len(p), chunkSize)+chunkHead)
+	defer func() { clear(body[:cap(body)]) }()
 	for at := 0; ; {
 		part := p[at:min(at+chunkSize, len(p))]
-		if err := x.send(ctx, kind, appendChunk(nil, at, len(p), part)); err != nil {
+		if err := x.send(ctx, kind, appendChunk(body, at, len(p), part)); err != nil {
 			return err
 		}
 		if at == 0 && len(part) < len(p) {
@@ -193,20 +202,27 @@ func (x *exchange) gather(ctx context.Context, kind byte, limit int, half Point)
 	return x.gatherFrom(ctx, o, kind, limit, half)
 }
 
-// gatherFrom is gather once the first piece is there. Memory is had for what has come, not for what is announced.
-func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) ([]byte, error) {
+// gatherFrom is gather once the first piece is there. Memory is had for what has come, not for what is announced. What it has at the end is
+// the only copy: there may be keys in it.
+func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte, limit int, half Point) (p []byte, err error) {
 	if first.total > limit {
 		return nil, fmt.Errorf("%w: %d bytes announced, of %d that are taken", ErrLimit, first.total, limit)
 	}
-	var p []byte
+	defer func() {
+		if err != nil {
+			clear(p)
+			p = nil
+		}
+	}()
 	for o := first; ; {
 		switch {
 		case o.total != first.total || o.first != len(p) || len(o.data) > o.total-len(p):
-			return nil, malformed("%d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
+			return p, malformed("a piece of %d bytes at %d of %d, where %d of %d are there", len(o.data), o.first, o.total, len(p), first.total)
 		case len(o.data) == 0 && o.total > 0:
-			return nil, malformed("an empty piece")
+			return p, malformed("a piece of the state without a byte")
 		}
-		p = append(p, o.data...)
+		p = appendOnly(p, o.data, first.total)
+		clear(o.data)
 		if len(p) == first.total {
 			return p, nil
 		}
@@ -218,7 +234,18 @@ func (x *exchange) gatherFrom(ctx context.Context, first offerMessage, kind byte
 			o, err = parseOffer(m)
 		}
 		if err != nil {
-			return nil, err
+			return p, err
 		}
 	}
+}
+
+// appendOnly appends, of most bytes in all, and clears what p has outgrown.
+func appendOnly(p, data []byte, most int) []byte {
+	if n := len(p) + len(data); n > cap(p) {
+		bigger := make([]byte, len(p), min(max(n, 2*cap(p)), most))
+		copy(bigger, p)
+		clear(p)
+		p = bigger
+	}
+	return append(p, data...)
 }

@@ -100,6 +100,19 @@ func (s *FDSet) Steal(index int) (int, error) {
 	return fd, err
 }
 
+// StealAll takes all descriptors that are still in the set out of it, in order, holes left out: from now on they are the caller's. The set
+// is empty then.
+func (s *FDSet) StealAll() []int {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fds := slices.DeleteFunc(slices.Clone(s.fds), func(fd int) bool { return fd == stolen })
+	s.fds = s.fds[:0]
+	return fds
+}
+
 // File steals the descriptor at an index and makes a file of it. The descriptor's mode stays as it is: one that blocks gives a file
 // without deadlines.
 func (s *FDSet) File(index int, name string) (*os.File, error) {

@@ -56,6 +56,22 @@ func TestFDSet(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+func TestFDSetStealAll(t *testing.T) {
+	noLeak(t)
+	fds := []int{opened(t), opened(t), opened(t)}
+	s, err := NewFDSet(fds...)
+	require.NoError(t, err)
+	_, err = s.Steal(1)
+	require.NoError(t, err)
+	require.Equal(t, []int{fds[0], fds[2]}, s.StealAll())
+	require.Zero(t, s.Len())
+	require.Empty(t, s.StealAll())
+	require.NoError(t, s.Close())
+	var none *FDSet
+	require.Empty(t, none.StealAll())
+	require.NoError(t, closeAll(fds), "they are still open")
+}
+
 func TestFDSetRefuses(t *testing.T) {
 	_, err := NewFDSet(0, -1)
 	require.ErrorIs(t, err, syscall.EBADF)

@@ -108,7 +108,7 @@ func TestJSONRefuses(t *testing.T) {
 	require.ErrorIs(t, server.SendTo(ctx, transport.UnixAddr("/nowhere"), 1), syscall.ENOENT)
 	require.ErrorIs(t, server.SendTo(ctx, addr("127.0.0.1:1"), 1), syscall.EINVAL)
 
-	sender := client.conn.UnixConn()
+	sender := client.conn.conn
 	two := unix.UnixRights(file(t, "f"), file(t, "g"))
 	before := openDescriptors()
 	for _, bad := range []string{"", "{", "{} {}", "nul", "\xff", "[1,]", argsViaFD, `{"Method": 7}`} {
@@ -246,7 +246,7 @@ func FuzzJSON(f *testing.F) {
 		if fds %= 5; fds > 0 {
 			control = unix.UnixRights(slicesRepeat(file(t, "f"), int(fds))...)
 		}
-		sendRaw(t, client.conn.UnixConn(), p[:min(len(p), 10_000)], control)
+		sendRaw(t, client.conn.conn, p[:min(len(p), 10_000)], control)
 		var got request
 		set, _, err := server.Recv(soon(t), &got)
 		if err != nil {

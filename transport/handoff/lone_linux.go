@@ -27,8 +27,7 @@ type lone struct {
 	gone    chan struct{}
 	in, out vigil
 
-	mu   sync.Mutex
-	conn *net.UnixConn // for UnixConn
+	mu sync.Mutex // guards the closing of fd
 }
 
 // A vigil is where calls of one direction wait.
@@ -121,11 +120,6 @@ func (s *lone) Close() error {
 	}
 	s.leave()
 	<-s.gone
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.conn != nil {
-		return s.conn.Close()
-	}
 	return nil
 }
 
@@ -284,38 +278,4 @@ func (s *lone) closeWrite() error {
 		s.leave()
 	}
 	return err
-}
-
-// unixConn makes a second descriptor, for package net.
-func (s *lone) unixConn() (conn *net.UnixConn) {
-	_ = s.Control(func(fd uintptr) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.conn == nil {
-			s.conn, _ = connOfDuplicate(int(fd))
-		}
-		conn = s.conn
-	})
-	return conn
-}
-
-func connOfDuplicate(fd int) (*net.UnixConn, error) {
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, err
-	}
-	return connOf(dup)
-}
-
-// connOf makes a connection of a new socket, which it takes over.
-func connOf(fd int) (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(fd), "socket")
-	c, err := net.FileConn(f)
-	if e := f.Close(); e != nil && err == nil {
-		err = errors.Join(e, c.Close())
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.UnixConn), nil
 }

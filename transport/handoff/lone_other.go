@@ -28,5 +28,3 @@ func (*lone) closing() <-chan struct{} { return nil }
 func (*lone) Close() error { return net.ErrClosed }
 
 func (*lone) closeWrite() error { return net.ErrClosed }
-
-func (*lone) unixConn() *net.UnixConn { return nil }

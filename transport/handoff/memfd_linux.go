@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -69,9 +70,9 @@ func sealedState(set *FDSet, size, limit int) ([]byte, error) {
 	if err != nil || got&seals != seals {
 		return nil, malformed("a state in a file that others could change (seals %#x, %v)", got, err)
 	}
-	p, err := readMemoryFile(fd, limit)
-	if err == nil && len(p) != size {
-		err = malformed("a state of %d bytes, and %d were announced", len(p), size)
+	p, err := readMemoryFile(fd, size)
+	if errors.Is(err, syscall.EMSGSIZE) || err == nil && len(p) != size {
+		return nil, malformed("a state whose file has not the %d bytes that were announced", size)
 	}
 	return p, err
 }

@@ -156,7 +156,7 @@ func (g *giving) hello(caller context.Context) error {
 		ours.Require = slices.Concat(ours.Require, g.o.Needs())
 	}
 	if n := ours.Descriptors; n > theirs.Descriptors {
-		return fmt.Errorf("%w: some %d descriptors, and it takes %d", ErrLimit, n, theirs.Descriptors)
+		return fmt.Errorf("%w: about %d descriptors are needed, the new process has room for %d", ErrLimit, n, theirs.Descriptors)
 	}
 	if err := g.send(ctx, kindHello, appendHello(nil, hello{minVersion, maxVersion, os.Getpid(), ours})); err != nil {
 		return err
@@ -175,6 +175,9 @@ func (g *giving) static(ctx context.Context) error {
 		if p, err = g.o.Static(ctx); err != nil {
 			return err
 		}
+	}
+	if len(p) > g.limit.StateBytes {
+		return fmt.Errorf("%w: %d bytes beforehand, the new process takes %d", ErrLimit, len(p), g.limit.StateBytes)
 	}
 	if err := g.chunks(ctx, kindStatic, p, OwnerStaticHalf); err != nil {
 		return err
@@ -196,9 +199,9 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 	fds, state := f.Descriptors(), f.State()
 	switch {
 	case len(fds) > g.limit.Descriptors:
-		return sum, fmt.Errorf("%w: %d descriptors, and it takes %d", ErrLimit, len(fds), g.limit.Descriptors)
+		return sum, fmt.Errorf("%w: %d descriptors, the new process has room for %d", ErrLimit, len(fds), g.limit.Descriptors)
 	case len(state) > g.limit.StateBytes:
-		return sum, fmt.Errorf("%w: a state of %d bytes, and it takes %d", ErrLimit, len(state), g.limit.StateBytes)
+		return sum, fmt.Errorf("%w: a state of %d bytes, the new process takes %d", ErrLimit, len(state), g.limit.StateBytes)
 	}
 	for at := 0; at < len(fds); at += descriptorsAMessage {
 		part := fds[at:min(at+descriptorsAMessage, len(fds))]
@@ -212,8 +215,12 @@ func (g *giving) offer(ctx context.Context, f Frozen) (sum [sha256.Size]byte, er
 		if err != nil {
 			return sum, err
 		}
-		if got, _, err := parseCounts(m.body); err != nil || got != at+len(part) {
-			return sum, malformed("%d descriptors are there, of %d that were sent (%v)", got, at+len(part), err)
+		got, err := parseOffer(m)
+		if err == nil && got.first != at+len(part) {
+			err = malformed("%d descriptors are there, of %d that were sent", got.first, at+len(part))
+		}
+		if err != nil {
+			return sum, err
 		}
 	}
 	g.pass(OwnerDescriptorsSent)
@@ -273,19 +280,20 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 		err = errors.Join(err, e)
 	}
 	if back && err == nil {
-		err = malformed("it says that it runs")
+		err = malformed("the new process reports that it runs, and has not read the token")
 	}
 	e = g.token.close()
 	h := Handed{Moved: !back, Peer: g.ch.peer, Silence: time.Since(g.began)}
 	if back {
 		f.Thaw()
-		err = g.fail(StepCommit, errors.Join(fmt.Errorf("%w: it did not take the token, which has been taken back: %w", ErrNotTaken, err), e))
+		err = fmt.Errorf("%w: the new process did not read the token, which has been taken back: %w", ErrNotTaken, err)
+		err = g.fail(StepCommit, errors.Join(err, e))
 		g.refuse(err)
 		return h, err
 	}
 	g.pass(OwnerHeard)
 	if err != nil {
-		err = g.fail(StepTake, fmt.Errorf("it has taken the token, and not said that it runs: %w", err))
+		err = g.fail(StepTake, fmt.Errorf("the new process has read the token, and not reported that it runs: %w", err))
 	}
 	if e := errors.Join(e, f.Release()); e != nil {
 		err = errors.Join(err, g.fail(StepRelease, e))

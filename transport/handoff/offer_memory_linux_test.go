@@ -2,9 +2,11 @@ package handoff
 
 import (
 	"bytes"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // A long state goes in pieces where no memory file is to be had, for whatever reason.
@@ -20,4 +22,23 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 	require.NoError(t, <-done)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(state, got))
+}
+
+// A file that is longer than the state that it is to hold costs no memory.
+func TestStateFileTooLong(t *testing.T) {
+	noLeak(t)
+	const length = 256 << 20
+	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	require.NoError(t, err)
+	require.NoError(t, unix.Ftruncate(fd, length))
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	require.NoError(t, err)
+	set, err := NewFDSet(fd)
+	require.NoError(t, err)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = sealedState(set, 10, DefaultMaxState)
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, ErrMalformed)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(length/2))
 }

@@ -163,6 +163,10 @@ func TestRefused(t *testing.T) {
 		}, StepHello, ErrLimit, false},
 		{"too many", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.Descriptors = 2 }, StepOffer, ErrLimit, true},
 		{"too long", func(_ *thing, o *Offer, a *Acceptance) { a.Terms.StateBytes = 2 }, StepOffer, ErrLimit, true},
+		{"too long beforehand", func(_ *thing, o *Offer, a *Acceptance) {
+			o.Static = func(context.Context) ([]byte, error) { return make([]byte, 1000), nil }
+			a.Terms.StateBytes = 999
+		}, StepStatic, ErrLimit, false},
 		{"no static state", func(_ *thing, o *Offer, _ *Acceptance) {
 			o.Static = func(context.Context) ([]byte, error) { return nil, ErrOther }
 		}, StepStatic, ErrOther, false},
@@ -374,6 +378,7 @@ func TestHostileOwner(t *testing.T) {
 	raw, err = file.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
+	const mostState = 1000
 	type packet struct {
 		p   []byte
 		fds []int
@@ -390,6 +395,7 @@ func TestHostileOwner(t *testing.T) {
 		{"not from the beginning", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 1, 1), []int{pipe}}}, ErrMalformed},
 		{"a state that lies", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1, []byte("ab")), nil}}, ErrMalformed},
 		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, math.MaxInt, []byte("ab")), nil}}, ErrLimit},
+		{"too much beforehand", []packet{{hi, nil}, {appendChunk([]byte{kindStatic}, 0, mostState+1, []byte("ab")), nil}}, ErrLimit},
 		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
 		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
 		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
@@ -403,6 +409,7 @@ func TestHostileOwner(t *testing.T) {
 			one, other := channels(t)
 			x := newThing(t, 0, 0)
 			a := x.acceptance()
+			a.Terms.StateBytes = mostState
 			a.Deadlines = Deadlines{Static: 10 * time.Second, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
 			if tt.is == context.DeadlineExceeded { // what is static does not come
 				a.Deadlines.Static = 300 * time.Millisecond
@@ -430,7 +437,7 @@ func TestControl(t *testing.T) {
 	require.ErrorIs(t, err, ErrForbidden)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(path)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPROTONOSUPPORT) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
 	require.NoError(t, err)
@@ -479,6 +486,35 @@ func TestControl(t *testing.T) {
 	require.NoFileExists(t, path)
 	_, err = DialControl(soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A visitor hears why it is refused, also where the reason is that somebody else has refused.
+func TestVisitorIsToldWhoeverRefused(t *testing.T) {
+	one, other := channels(t)
+	why := &HandoffError{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
+	(&Visit{ch: one}).Refuse(why)
+	require.NoError(t, one.Close())
+	_, err := other.Ask(soon(t), "what")
+	var refused *RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, why.Error(), refused.Reason)
+	require.ErrorIs(t, err, ErrLimit)
+}
+
+// Where there are no sequenced packets everything that needs them says so in the same way.
+func TestNoSequencedPackets(t *testing.T) {
+	if pairKind == syscall.SOCK_SEQPACKET {
+		t.Skip(runtime.GOOS, "has them")
+	}
+	path := filepath.Join(t.TempDir(), "x")
+	_, _, err := JSONPair()
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = DialJSON(t.Context(), path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = ListenJSON(path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = DialControl(t.Context(), path)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
 // Decoders never fail in another way than by an error, and what they take is what is written.

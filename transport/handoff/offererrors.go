@@ -12,9 +12,9 @@ var (
 	// ErrVersion says that the two have no version of the protocol in common.
 	ErrVersion = errors.New("no version of the protocol in common")
 	// ErrUnknown says that one side needs what the other one does not know: a plug-in, a feature, a field that must not be skipped.
-	ErrUnknown = errors.New("not known there")
+	ErrUnknown = errors.New("needed by one process and not supported by the other")
 	// ErrOther says that the two are about different things: nodes of different names, say.
-	ErrOther = errors.New("another one is wanted")
+	ErrOther = errors.New("a hand-off of something else")
 	// ErrLimit says that there is more than the new owner takes.
 	ErrLimit = errors.New("more than the new owner takes")
 	// ErrLeft says that the other side is gone: its process has ended, or closed the channel.

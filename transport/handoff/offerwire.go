@@ -59,7 +59,8 @@ type Terms struct {
 	// Descriptors is how many there will be, about, of the old owner, and the most that the new one takes; there 0 is what its limit of
 	// open files allows.
 	Descriptors int
-	// StateBytes is the longest state that the new owner takes; 0 is DefaultMaxState.
+	// StateBytes is the longest state that the new owner takes, and what is told beforehand (Offer.Static) at most, apart from that; 0 is
+	// DefaultMaxState.
 	StateBytes int
 }
 
@@ -87,47 +88,47 @@ func appendNumber(b []byte, tag uint64, mandatory bool, v int) []byte {
 	return appendField(b, tag, mandatory, p[:binary.PutUvarint(p[:], uint64(max(v, 0)))])
 }
 
-// fields calls each with every field. known is false for a tag that it has no use for.
-func fields(b []byte, each func(tag uint64, v []byte) (known bool, err error)) error {
+// readFields reads fields, each into what stands at its tag, of which the first is 1: a *int, *string or *[]byte, which is a part of b; or
+// a *[]string, for one that may come several times.
+func readFields(b []byte, into ...any) error {
 	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
+		head, n := binary.Uvarint(b)
 		if n <= 0 {
-			return malformed("a field's tag")
+			return malformed("the header of a field is cut off")
 		}
 		b = b[n:]
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
-			return malformed("a field's length")
+			return malformed("a field is cut off")
 		}
 		v := b[n : n+int(size)]
 		b = b[n+int(size):]
-		known, err := each(tag>>1, v)
-		if err != nil {
-			return err
+		tag, mandatory := head>>1, head&1 != 0
+		if tag < 1 || tag > uint64(len(into)) {
+			if mandatory {
+				return fmt.Errorf("%w: field %d", ErrUnknown, tag)
+			}
+			continue
 		}
-		if !known && tag&1 != 0 {
-			return fmt.Errorf("%w: field %d", ErrUnknown, tag>>1)
+		switch to := into[tag-1].(type) {
+		case *int:
+			x, n := binary.Uvarint(v)
+			if n <= 0 || n != len(v) || x > math.MaxInt {
+				return malformed("field %d is not a number", tag)
+			}
+			*to = int(x)
+		case *string:
+			*to = string(v)
+		case *[]byte:
+			*to = v
+		case *[]string:
+			if len(*to) >= listLimit {
+				return malformed("field %d comes more than %d times", tag, listLimit)
+			}
+			*to = append(*to, string(v))
 		}
 	}
 	return nil
-}
-
-// readNumber reads an unsigned varint that fits an int.
-func readNumber(v []byte, into *int) (bool, error) {
-	x, n := binary.Uvarint(v)
-	if n <= 0 || n != len(v) || x > math.MaxInt {
-		return true, malformed("a number")
-	}
-	*into = int(x)
-	return true, nil
-}
-
-func readList(v []byte, into *[]string) (bool, error) {
-	if len(*into) >= listLimit {
-		return true, malformed("a list of more than %d", listLimit)
-	}
-	*into = append(*into, string(v))
-	return true, nil
 }
 
 func appendHello(b []byte, h hello) []byte {
@@ -151,33 +152,7 @@ func appendHello(b []byte, h hello) []byte {
 
 func parseHello(b []byte) (h hello, err error) {
 	var is string
-	err = fields(b, func(tag uint64, v []byte) (bool, error) {
-		switch tag {
-		case 1:
-			is = string(v)
-			return true, nil
-		case 2:
-			return readNumber(v, &h.min)
-		case 3:
-			return readNumber(v, &h.max)
-		case 4:
-			return readNumber(v, &h.pid)
-		case 5:
-			h.What = string(v)
-			return true, nil
-		case 6:
-			return readList(v, &h.Plugins)
-		case 7:
-			return readList(v, &h.Require)
-		case 8:
-			return readList(v, &h.Know)
-		case 9:
-			return readNumber(v, &h.Descriptors)
-		case 10:
-			return readNumber(v, &h.StateBytes)
-		}
-		return false, nil
-	})
+	err = readFields(b, &is, &h.min, &h.max, &h.pid, &h.What, &h.Plugins, &h.Require, &h.Know, &h.Descriptors, &h.StateBytes)
 	if err == nil && (is != magic || h.min < 1 || h.max < h.min) {
 		err = malformed("not the hello of a hand-off")
 	}
@@ -187,7 +162,7 @@ func parseHello(b []byte) (h hello, err error) {
 // An offerMessage is one of those that carry what is handed over.
 type offerMessage struct {
 	kind  byte
-	first int // of this part; of the offer: descriptors in all
+	first int // of this part; of the offer, and of what has been received: descriptors in all
 	count int // descriptors
 	total int // bytes of state in all
 	data  []byte
@@ -206,44 +181,20 @@ func appendCounts(b []byte, first, second int) []byte {
 	return appendNumber(appendNumber(b, 1, must, first), 2, must, second)
 }
 
-func parseCounts(b []byte) (first, second int, err error) {
-	err = fields(b, func(tag uint64, v []byte) (bool, error) {
-		switch tag {
-		case 1:
-			return readNumber(v, &first)
-		case 2:
-			return readNumber(v, &second)
-		}
-		return false, nil
-	})
-	return first, second, err
-}
-
 func appendChunk(b []byte, at, total int, data []byte) []byte {
 	return appendField(appendCounts(b, at, total), 3, must, data)
 }
 
-// parseOffer reads kindStatic, kindDescriptors, kindState, kindStateFile and kindOffer.
+// parseOffer reads kindStatic, kindDescriptors, kindReceived, kindState, kindStateFile and kindOffer.
 func parseOffer(p packet) (m offerMessage, err error) {
 	m.kind = p.kind
 	var second int
 	switch p.kind {
-	case kindStatic, kindState, kindDescriptors, kindStateFile, kindOffer:
+	case kindStatic, kindDescriptors, kindReceived, kindState, kindStateFile, kindOffer:
 	default:
 		return m, malformed("message %d, and an offer is due", p.kind)
 	}
-	err = fields(p.body, func(tag uint64, v []byte) (bool, error) {
-		switch tag {
-		case 1:
-			return readNumber(v, &m.first)
-		case 2:
-			return readNumber(v, &second)
-		case 3:
-			m.data = v
-			return true, nil
-		}
-		return false, nil
-	})
+	err = readFields(p.body, &m.first, &second, &m.data)
 	if m.kind == kindDescriptors {
 		m.count = second
 	} else {
@@ -257,16 +208,7 @@ func appendAccept(b []byte, sum [sha256.Size]byte, descriptors int) []byte {
 }
 
 func parseAccept(b []byte) (sum []byte, descriptors int, err error) {
-	err = fields(b, func(tag uint64, v []byte) (bool, error) {
-		switch tag {
-		case 1:
-			sum = v
-			return true, nil
-		case 2:
-			return readNumber(v, &descriptors)
-		}
-		return false, nil
-	})
+	err = readFields(b, &sum, &descriptors)
 	return sum, descriptors, err
 }
 
@@ -286,23 +228,11 @@ func appendRefusal(b []byte, step Step, why error) []byte {
 
 // parseRefusal makes the error of a refusal.
 func parseRefusal(b []byte) error {
-	r, code := &RefusedError{Step: StepHello}, 0
-	err := fields(b, func(tag uint64, v []byte) (bool, error) {
-		switch tag {
-		case 1:
-			return readNumber(v, &code)
-		case 2:
-			r.Step = Step(v)
-			return true, nil
-		case 3:
-			r.Reason = string(v)
-			return true, nil
-		}
-		return false, nil
-	})
-	if err != nil {
+	code, step, reason := 0, string(StepHello), ""
+	if err := readFields(b, &code, &step, &reason); err != nil {
 		return err
 	}
+	r := &RefusedError{Step: Step(step), Reason: reason}
 	if code < len(refusals) {
 		r.Err = refusals[code]
 	}
@@ -318,11 +248,6 @@ func appendWords(b []byte, words []string) []byte {
 }
 
 func parseWords(b []byte) (words []string, err error) {
-	err = fields(b, func(tag uint64, v []byte) (bool, error) {
-		if tag == 1 {
-			return readList(v, &words)
-		}
-		return false, nil
-	})
+	err = readFields(b, &words)
 	return words, err
 }

@@ -32,17 +32,20 @@ type JSONConn struct{ conn *Conn }
 // NewJSONConn makes a JSONConn of a connected UNIX socket of sequenced packets, which it owns on success; EINVAL for one of another type.
 func NewJSONConn(conn *net.UnixConn) (*JSONConn, error) {
 	c, err := borrow(conn)
-	if err == nil && c.kind != syscall.SOCK_SEQPACKET {
-		err = failed("JSON connection", nil, fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL))
-	}
 	if err != nil {
 		return nil, err
+	}
+	if err := sequenced(c.kind); err != nil {
+		return nil, failed("JSON connection", nil, err)
 	}
 	return &JSONConn{conn: c}, nil
 }
 
 // JSONPair makes two that are connected to each other.
 func JSONPair() (one, other *JSONConn, err error) {
+	if err := sequenced(pairKind); err != nil {
+		return nil, nil, failed("socketpair", nil, err)
+	}
 	a, b, err := SocketPair()
 	if err != nil {
 		return nil, nil, err
@@ -65,9 +68,23 @@ func JSONPair() (one, other *JSONConn, err error) {
 	return nil, nil, errors.Join(err, first.Close())
 }
 
+// sequenced refuses a kind of sockets that is not of sequenced packets: errors.ErrUnsupported where there are none.
+func sequenced(kind int) error {
+	switch {
+	case pairKind != syscall.SOCK_SEQPACKET:
+		return fmt.Errorf("no UNIX sockets of sequenced packets on this system: %w", errors.ErrUnsupported)
+	case kind != syscall.SOCK_SEQPACKET:
+		return fmt.Errorf("the socket is not one of sequenced packets: %w", syscall.EINVAL)
+	}
+	return nil
+}
+
 // dialPackets connects a socket of sequenced packets to a path.
 func dialPackets(ctx context.Context, path string) (*net.UnixConn, error) {
 	addr, err := transport.FromUnixPath(path)
+	if err == nil {
+		err = sequenced(syscall.SOCK_SEQPACKET)
+	}
 	if err != nil {
 		return nil, failed("connect", addr, err)
 	}
@@ -157,14 +174,8 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 		return nil, set, err
 	}
 	others = &FDSet{}
-	for i := 1; i < set.Len(); i++ {
-		fd, err := set.Steal(i)
-		if err != nil {
-			return nil, set, errors.Join(err, others.Close())
-		}
-		others.take([]int{fd})
-	}
-	return p, others, set.Close()
+	others.take(set.StealAll())
+	return p, others, nil
 }
 
 // Close closes the connection. It may be called any number of times; later calls say net.ErrClosed.
@@ -197,6 +208,9 @@ func ListenJSON(path string) (*JSONListener, error) {
 
 // listenPackets makes a listener of sequenced packets, and the pin of its file.
 func listenPackets(addr transport.Addr, path string) (*acceptor, *pin, error) {
+	if err := sequenced(syscall.SOCK_SEQPACKET); err != nil {
+		return nil, nil, err
+	}
 	var l *net.UnixListener
 	pin, err := pinned(addr, func() (err error) {
 		l, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})

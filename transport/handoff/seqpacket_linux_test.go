@@ -141,12 +141,12 @@ func TestJSONConnRefuses(t *testing.T) {
 		if tt.fds != nil {
 			control = unix.UnixRights(tt.fds...)
 		}
-		sendRaw(t, a.conn.UnixConn(), []byte(tt.body), control)
+		sendRaw(t, a.conn.conn, []byte(tt.body), control)
 		_, err := b.Recv(ctx, nil)
 		require.ErrorIs(t, err, tt.want, tt.name)
 		require.Empty(t, leftOver(before, openDescriptors()), tt.name)
 	}
-	sendRaw(t, a.conn.UnixConn(), []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
+	sendRaw(t, a.conn.conn, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
 	var got int
 	fds, err := b.Recv(ctx, &got)
 	require.NoError(t, err)

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// diesVariable makes the test's own program, started by upgrade, a new process that dies once it owns everything.
+const diesVariable = "CNODE_TEST_DIES"
+
+func dieAsOwner() {
+	var s succession
+	ch, err := s.channel(context.Background(), "")
+	if err == nil {
+		_, err = (&handoff.Acceptance{
+			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), stateFeature)},
+			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, nil },
+			Reached: func(p handoff.Point) {
+				if p == handoff.HeirOwns {
+					os.Exit(1)
+				}
+			},
+		}).Take(context.Background(), ch)
+	}
+	fmt.Fprintln(os.Stderr, "the token did not come:", err)
+	os.Exit(2)
+}

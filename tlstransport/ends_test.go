@@ -1,0 +1,68 @@
+package tlstransport
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// CloseWrite before the connection is an error, and nothing else: the session that is made afterwards is whole.
+func TestCloseWriteBeforeConnect(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, err := w.cb.Socket(nil, w.at)
+	require.NoError(t, err)
+	require.ErrorIs(t, w.cb.CloseWrite(c), syscall.ENOTCONN)
+	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
+	s := w.accept()
+	exchange(t, ours{c}, ours{s}, 10)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
+// Close gives back the large buffer that what it sends at last is in.
+func TestCloseGivesBufferBack(t *testing.T) {
+	if !canMove {
+		t.Skip("looks into a session of our own")
+	}
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c, s := w.pair()
+	exchange(t, ours{c}, ours{s}, 10)
+	for large := make([]byte, mostAtOnce); ; { // until there is no room on the wire
+		if _, err := c.write(large, 10*time.Millisecond); err != nil {
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			break
+		}
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for p := make([]byte, mostAtOnce); ; {
+			if n, err := s.read(p, tooLong); n == 0 || err != nil {
+				return
+			}
+		}
+	}()
+	require.NoError(t, w.cb.Close(c))
+	<-read
+	require.False(t, c.out.busy)
+	require.True(t, c.out.large == nil || c.out.pos < len(c.out.buf), "all is out")
+	require.NoError(t, w.cb.Close(s))
+}
+
+// A session can move from when its handshake has succeeded, not only from when that is over for everybody.
+func TestMovableOnceUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Socket{over: make(chan struct{}), own: &session{}}
+		s.up.Store(true) // and over is closed in a moment
+		moves := make(chan error, 1)
+		go func() { moves <- s.movable() }()
+		synctest.Wait()
+		require.Empty(t, moves)
+		close(s.over)
+		require.NoError(t, <-moves)
+	})
+}

@@ -1,0 +1,65 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The state of a hand-off that did not come about is not left in the new owner's memory: Stage's slice is zeroed.
+func TestStateForgotten(t *testing.T) {
+	for _, size := range []int{100, 3 * chunkSize, longState + 1} {
+		for _, step := range []Step{StepStage, StepCommit} {
+			x := newThing(t, 1, size)
+			o, a := x.offer(), x.acceptance()
+			ctx, cancel := context.WithCancel(soon(t))
+			defer cancel()
+			if step == StepStage {
+				x.stageErr = errors.New("broken")
+			} else {
+				o.Reached = func(p Point) {
+					if p == OwnerOffered {
+						cancel() // it does not wait for what is staged
+					}
+				}
+			}
+			var state []byte
+			stage := a.Stage
+			a.Stage = func(ctx context.Context, p []byte, fds []int) (Staged, error) {
+				state = p
+				return stage(ctx, p, fds)
+			}
+			one, other := channels(t)
+			gave := make(chan error, 1)
+			go func() { _, err := o.Give(ctx, one); gave <- err }()
+			taken, err := a.Take(soon(t), other)
+			require.Error(t, err)
+			require.False(t, taken.Owns)
+			require.Error(t, <-gave)
+			require.True(t, bytes.Equal(x.blob, x.got))
+			require.Equal(t, make([]byte, size), state, step)
+		}
+	}
+}
+
+// What has come in pieces is left once, in the slice that they make.
+func TestPiecesForgotten(t *testing.T) {
+	one, other := channels(t)
+	state := bytes.Repeat([]byte("secret"), 3*chunkSize/6)
+	done := make(chan error, 1)
+	go func() { done <- (&exchange{ch: one}).chunks(soon(t), kindState, state, OwnerStateHalf) }()
+	x := exchange{ch: other}
+	got, err := x.gather(soon(t), kindState, len(state), HeirStateHalf)
+	require.NoError(t, <-done)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(state, got))
+	require.NotContains(t, string(other.buf), "secret")
+	small := []byte("secret")
+	require.Equal(t, "secret, too", string(appendOnly(small, []byte(", too"), 100)))
+	require.Equal(t, make([]byte, len(small)), small)
+}
