@@ -1,103 +1,149 @@
 package nodes
 
 import (
-	"github.com/cnode-go/cnode/ei"
+	"context"
+	"errors"
+	"time"
+
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
-// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so
-// that when the other worker dies the peer hears of the end of each process that it had a link or a monitor with.
-
-// A crossing is a link between a process of the peer and one of the other worker.
-type crossing struct{ remote, local ei.Pid }
-
-// crossings is what a branch remembers; guarded by the trunk's branching.
-type crossings struct {
-	links    map[crossing]struct{}
-	monitors map[ei.Ref]crossMonitor
+// newLocal makes a connection of a socket between two workers; 0 is one that was lost on its way.
+func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
+	if fd == 0 {
+		return nil, errLost
+	}
+	tr := n.unix.get()
+	s, err := tr.Import(fd, nil)
+	if err != nil {
+		return nil, errors.Join(err, closeDescriptor(fd))
+	}
+	return newConn(n, tr, s, peer, true), nil
 }
 
-// A crossMonitor is a monitor that a process of the peer has on one of the other worker, by its pid or its name.
-type crossMonitor struct {
-	watcher ei.Pid
-	pid     ei.Pid
-	name    ei.Atom
+// beginLocal is begin for a connection that no other node sees.
+func (c *Conn) beginLocal() {
+	c.ticks.begin(c)
+	c.n.attach(c)
 }
 
-// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it. It is false where the end
-// of the branch has been dealt with: nobody would be told any more.
-func (c *Conn) note(m *Message, inward bool) bool {
-	switch m.Op {
-	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
-	default:
-		return true
-	}
-	l := crossing{m.To, m.From}
-	if inward {
-		l = crossing{m.From, m.To}
-	}
-	c.trunk.branching.Lock()
-	defer c.trunk.branching.Unlock()
-	if c.trunk.branches[c.worker] != c {
-		return false
-	}
-	switch {
-	case m.Op == dist.OpLink:
-		c.crossed.link(l)
-	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
-		delete(c.crossed.links, l)
-	case inward && m.Op == dist.OpMonitorP: // those of the other worker's processes it knows itself
-		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
-	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
-		delete(c.crossed.monitors, m.Ref)
-	}
-	return true
-}
-
-func (s *crossings) link(l crossing) {
-	if s.links == nil {
-		s.links = map[crossing]struct{}{}
-	}
-	s.links[l] = struct{}{}
-}
-
-func (s *crossings) watch(ref ei.Ref, m crossMonitor) {
-	if s.monitors == nil {
-		s.monitors = map[ei.Ref]crossMonitor{}
-	}
-	s.monitors[ref] = m
-}
-
-// branchOfMonitor is the branch that a monitor of the peer's has gone through.
-func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
+// branch is the way from a connection to another worker, made now if need be (fresh). The front passes the other end on. In a node that is
+// frozen only the connection's reader makes one, for a message that it has in hand: it halts before the ways are counted.
+func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	c.branching.Lock()
 	defer c.branching.Unlock()
-	for _, b := range c.branches {
-		if _, ok := b.crossed.monitors[ref]; ok {
-			return b
-		}
+	if b := c.branches[to]; b != nil && b.Err() == nil {
+		return b, false, nil
 	}
-	return nil
+	if err := c.Err(); err != nil {
+		return nil, false, err
+	}
+	if !reading && c.n.frozen.isShut() {
+		return nil, false, errStill
+	}
+	one, other, err := streamPair()
+	if err != nil {
+		return nil, false, err
+	}
+	p := c.n.part
+	b, err = c.n.newLocal(one, p.siblingPeer())
+	if err != nil {
+		return nil, false, errors.Join(err, closeDescriptor(other))
+	}
+	b.trunk, b.worker = c, to
+	if c.branches == nil {
+		c.branches = map[int]*Conn{}
+	}
+	c.branches[to] = b
+	peer := c.peer
+	b.beginLocal()
+	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})
+	return b, true, nil
 }
 
-// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer
-// sees it.
-func (c *Conn) lose(b *Conn) {
+// branchTime is how long the end of a connection may take on its way to another worker: what has come before it counts there, too.
+const branchTime = time.Second
+
+// endBranches ends the ways to other workers with the connection, once they have all that it has brought. No new one comes after it.
+func (c *Conn) endBranches() {
 	c.branching.Lock()
-	if c.branches[b.worker] == b {
-		delete(c.branches, b.worker)
-	}
-	lost := b.crossed
-	b.crossed = crossings{}
+	branches := c.branches
+	c.branches = nil
 	c.branching.Unlock()
-	if c.Err() != nil {
-		return
+	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime)
+	defer cancel()
+	for _, b := range branches {
+		_ = b.Flush(ctx)
 	}
-	killed := exitReason(ei.Atom("killed"))
-	for l := range lost.links {
-		sendExit(c.tell, l.local, l.remote, killed)
+	for _, b := range branches {
+		b.fail(ErrNoConnection)
 	}
-	for ref, m := range lost.monitors {
-		sendDown(c.tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
+}
+
+// addShadow makes another worker's connection to a peer one of this worker's.
+func (p *part) addShadow(w word) {
+	peer := *w.Peer
+	c, err := p.n.newLocal(w.fd, peer)
+	if err == nil {
+		c.shadow = true
+		var old *Conn
+		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
+			old = up
+			old.awaitEnd(branchTime / 4) // if it is on its way
+		}
+		if err = p.n.enter(p.n.ctx, c, old); err != nil {
+			err = errors.Join(err, c.s.Close())
+			c.q.End(ErrClosed)
+		} else {
+			c.beginLocal()
+		}
+	}
+	if err != nil {
+		p.n.log.Warn("a way to a peer was refused", "peer", peer.Name, "worker", w.Part, "error", err)
+	}
+	p.tellAwaited(peer.Name, ErrConnected)
+}
+
+// closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one. If the shadow ended
+// first, the other worker would take this one for dead, and tell the peer that its processes were killed.
+func (c *Conn) closeTrunk() {
+	c.n.part.line.say(word{Topic: sayDrop, Name: c.peer.Name})
+	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
+	defer cancel()
+	for {
+		if c.rd.handling.Load() && c.dropRest(ctx) {
+			return
+		}
+		select {
+		case c.rd.busy <- struct{}{}:
+			<-c.rd.busy
+			return
+		case <-c.rd.entered:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// dropRest reads in place of a reader that is in a Handler, which may be waiting for the end of the connection, and gives what comes to
+// nobody. It is false when the reader reads again.
+func (c *Conn) dropRest(ctx context.Context) bool {
+	r := reader{max: c.rd.max, m: new(Message)}
+	for {
+		r.stage = frameStart
+		if _, err := c.s.ReadPDU(ctx, r.nextVector); err != nil {
+			return !errors.Is(err, transport.ErrBusy)
+		}
+	}
+}
+
+// awaitEnd waits until all has been read of a connection that ends, for some time.
+func (c *Conn) awaitEnd(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-c.left:
+	case <-t.C:
 	}
 }

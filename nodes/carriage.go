@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -77,4 +78,16 @@ func (n *Node) transportOf(c carriage) transport.Transport {
 		c.place--
 	}
 	return nil
+}
+
+// A unixOnce is the transport of a node's UNIX connections to other processes of its own, and through a SocketDir, made when it is needed:
+// one for all, so that its bounds are.
+type unixOnce struct {
+	once sync.Once
+	tr   transport.Transport
+}
+
+func (u *unixOnce) get() transport.Transport {
+	u.once.Do(func() { u.tr = transport.Unix() })
+	return u.tr
 }

@@ -327,3 +327,19 @@ func (p *part) siblingPeer() dist.Peer {
 		SelfName: n.name, SelfCreation: n.creation,
 	}
 }
+
+// close ends the ways to the other workers.
+func (p *part) close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.dropComing()
+	var siblings []*Conn
+	for _, c := range p.siblings {
+		siblings = append(siblings, c)
+	}
+	p.mu.Unlock()
+	for _, c := range siblings {
+		_ = c.Close()
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package nodes
+
+import (
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// What processes of a peer have with those of another worker passes through a branch. The worker that has the connection remembers it, so
+// that when the other worker dies the peer hears of the end of each process that it had a link or a monitor with.
+
+// A crossing is a link between a process of the peer and one of the other worker.
+type crossing struct{ remote, local ei.Pid }
+
+// crossings is what a branch remembers; guarded by the trunk's branching.
+type crossings struct {
+	links    map[crossing]struct{}
+	monitors map[ei.Ref]crossMonitor
+}
+
+// A crossMonitor is a monitor that a process of the peer has on one of the other worker, by its pid or its name.
+type crossMonitor struct {
+	watcher ei.Pid
+	pid     ei.Pid
+	name    ei.Atom
+}
+
+// note remembers what a message that goes through the branch c begins or ends: inward, from the peer, or to it. It is false where the end
+// of the branch has been dealt with: nobody would be told any more.
+func (c *Conn) note(m *Message, inward bool) bool {
+	switch m.Op {
+	case dist.OpLink, dist.OpUnlinkID, dist.OpUnlink, dist.OpExit, dist.OpMonitorP, dist.OpDemonitorP, dist.OpMonitorPExit:
+	default:
+		return true
+	}
+	l := crossing{m.To, m.From}
+	if inward {
+		l = crossing{m.From, m.To}
+	}
+	c.trunk.branching.Lock()
+	defer c.trunk.branching.Unlock()
+	if c.trunk.branches[c.worker] != c {
+		return false
+	}
+	switch {
+	case m.Op == dist.OpLink:
+		c.crossed.link(l)
+	case m.Op == dist.OpUnlinkID || m.Op == dist.OpUnlink || m.Op == dist.OpExit:
+		delete(c.crossed.links, l)
+	case inward && m.Op == dist.OpMonitorP: // those of the other worker's processes it knows itself
+		c.crossed.watch(m.Ref, crossMonitor{m.From, m.To, m.ToName})
+	case inward && m.Op == dist.OpDemonitorP || !inward && m.Op == dist.OpMonitorPExit:
+		delete(c.crossed.monitors, m.Ref)
+	}
+	return true
+}
+
+func (s *crossings) link(l crossing) {
+	if s.links == nil {
+		s.links = map[crossing]struct{}{}
+	}
+	s.links[l] = struct{}{}
+}
+
+func (s *crossings) watch(ref ei.Ref, m crossMonitor) {
+	if s.monitors == nil {
+		s.monitors = map[ei.Ref]crossMonitor{}
+	}
+	s.monitors[ref] = m
+}
+
+// branchOfMonitor is the branch that a monitor of the peer's has gone through.
+func (c *Conn) branchOfMonitor(ref ei.Ref) *Conn {
+	c.branching.Lock()
+	defer c.branching.Unlock()
+	for _, b := range c.branches {
+		if _, ok := b.crossed.monitors[ref]; ok {
+			return b
+		}
+	}
+	return nil
+}
+
+// lose deals with the end of a branch: with the connection, or because the other worker has died. Its processes were killed, as the peer
+// sees it.
+func (c *Conn) lose(b *Conn) {
+	c.branching.Lock()
+	if c.branches[b.worker] == b {
+		delete(c.branches, b.worker)
+	}
+	lost := b.crossed
+	b.crossed = crossings{}
+	c.branching.Unlock()
+	if c.Err() != nil {
+		return
+	}
+	killed := exitReason(ei.Atom("killed"))
+	for l := range lost.links {
+		sendExit(c.tell, l.local, l.remote, killed)
+	}
+	for ref, m := range lost.monitors {
+		sendDown(c.tell, m.pid, watcher{m.watcher, m.name}, ref, killed)
+	}
+}

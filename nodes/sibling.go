@@ -1,0 +1,162 @@
+package nodes
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: this one
+// waits for that, with what the other worker has sent.
+func (p *part) addSibling(w word) {
+	p.mu.Lock()
+	p.crew[w.Part] = true
+	if isNewer(w.Part, p.latest) {
+		p.latest = w.Part
+	}
+	closed := p.closed
+	if !closed {
+		p.coming[w.Part] = append(p.coming[w.Part], w)
+	}
+	p.change.ring()
+	p.mu.Unlock()
+	if closed {
+		w.drop()
+		return
+	}
+	p.advance(w.Part)
+}
+
+// advance has the next way to a worker taken: now, or once the one before it has ended. That one's other end is closed: what is left in it
+// is to be read, and then it ends by itself; if that takes long it is ended.
+func (p *part) advance(id int) {
+	p.mu.Lock()
+	before := p.siblings[id]
+	p.mu.Unlock()
+	if before == nil {
+		p.nextSibling(id, nil)
+		return
+	}
+	p.n.background(func() {
+		before.awaitEnd(branchTime / 4)
+		if p.n.frozen.pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
+			return
+		}
+		p.mu.Lock()
+		outdated := p.siblings[id] == before && len(p.coming[id]) > 0
+		p.mu.Unlock()
+		if outdated {
+			before.fail(ErrSuperseded)
+		}
+	})
+}
+
+// loseSibling forgets the way to a worker that has ended; or that has not, as when it stood still for too long.
+func (p *part) loseSibling(c *Conn) { p.nextSibling(c.worker, c) }
+
+// nextSibling puts the next way to a worker in the place of one that has ended; nil, where there was none. The two change in one step: who
+// counts the ways finds either. Where none is coming, the front is asked for one.
+func (p *part) nextSibling(id int, before *Conn) {
+	p.mu.Lock()
+	for p.siblings[id] == before && len(p.coming[id]) > 0 {
+		w := &p.coming[id][0]
+		fd := w.fd
+		w.fd = 0
+		p.mu.Unlock()
+		c, err := p.n.newLocal(fd, p.siblingPeer())
+		p.mu.Lock()
+		closed := p.closed
+		if !closed {
+			if p.coming[id] = p.coming[id][1:]; len(p.coming[id]) == 0 {
+				delete(p.coming, id)
+			}
+		}
+		if err == nil && !closed {
+			c.worker = id
+			p.siblings[id] = c
+		}
+		more := len(p.coming[id]) > 0
+		p.change.ring()
+		p.mu.Unlock()
+		switch {
+		case err != nil:
+			p.n.log.Error("no way to another worker", "worker", id, "error", err)
+		case closed:
+			_ = c.s.Close()
+			c.q.End(ErrClosed)
+		default:
+			c.beginLocal()
+			if more {
+				p.advance(id)
+			}
+			return
+		}
+		p.mu.Lock()
+	}
+	lost := p.siblings[id] == before
+	if lost {
+		delete(p.siblings, id)
+		delete(p.coming, id)
+	}
+	p.mu.Unlock()
+	if lost {
+		p.seekSibling(id)
+	}
+}
+
+// awaitsNext lists the workers to whom a way is coming.
+func (p *part) awaitsNext() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.coming))
+}
+
+// dropComing gives up what has not been taken; p.mu is held.
+func (p *part) dropComing() {
+	for _, list := range p.coming {
+		for i := range list {
+			list[i].drop()
+		}
+	}
+	clear(p.coming)
+}
+
+// noteEnded notes that another worker has ended.
+func (p *part) noteEnded(id int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.crew, id)
+	p.change.ring()
+}
+
+// siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
+const siblingPause = 200 * time.Millisecond
+
+// seekSibling has the front asked for another way to a worker. Of the two who have lost it one asks.
+func (p *part) seekSibling(id int) {
+	p.mu.Lock()
+	begins := id < p.id && !p.closed && !p.seeking[id]
+	if begins {
+		p.seeking[id] = true
+	}
+	p.mu.Unlock()
+	if !begins {
+		return
+	}
+	p.n.background(func() {
+		t := time.NewTimer(siblingPause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.n.ctx.Done():
+			return
+		}
+		if p.n.frozen.pass(p.n.ctx) != nil {
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.seeking, id)
+		p.line.say(word{Topic: saySibling, Part: id})
+	})
+}

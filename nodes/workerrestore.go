@@ -1,0 +1,236 @@
+package nodes
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// succeedWorker makes this process the worker that another one is.
+func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, error) {
+	fd, err := strconv.Atoi(channel)
+	if err != nil || fd < 3 {
+		return nil, ErrNotWorker
+	}
+	file := fileOf(fd)
+	if file == nil {
+		return nil, errors.ErrUnsupported
+	}
+	ch, err := handoff.FileChannel(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	defer ch.Close()
+	// The old process says nothing while it drains.
+	d := moveDeadlines(cmp.Or(cfg.DrainTimeout, DefaultDrainTimeout) + 3*moveLimit)
+	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
+	h := &workerHeir{cfg: cfg}
+	taken, err := (&handoff.Acceptance{
+		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: workerKnows()},
+		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
+	}).Take(ctx, ch)
+	if !taken.Owns {
+		return nil, err
+	}
+	if err != nil { // this process is the worker, and runs
+		h.w.n.log.Warn("worker taken over, with trouble", "error", err)
+	}
+	return h.w, nil
+}
+
+// carriers are the plug-ins that a node finds: see Node.carrier.
+func carriers(cfg Config) []string {
+	names := []string{transport.TCP().Name(), transport.Unix().Name()}
+	all := append([]transport.Transport{cfg.Transport}, cfg.Transports...)
+	for _, at := range cfg.Also {
+		all = append(all, at.Transport)
+	}
+	for _, tr := range all {
+		if tr != nil {
+			names = append(names, tr.Name())
+		}
+	}
+	return names
+}
+
+// A workerHeir makes a worker of what another process has.
+type workerHeir struct {
+	cfg    Config
+	w      *Worker
+	state  workerState
+	staged *Staged
+}
+
+func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
+	list := &descriptorList{fds: fds}
+	if err := h.restore(state, list); err != nil {
+		return nil, errors.Join(err, list.close())
+	}
+	return h, nil
+}
+
+func (h *workerHeir) restore(state []byte, list *descriptorList) error {
+	s := &h.state
+	if err := readState(kindWorker, state, s); err != nil {
+		return err
+	}
+	if s.part < 1 || s.part > maxPart {
+		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.part)}
+	}
+	node, err := list.takeFirst(s.descriptors)
+	if err != nil {
+		return err
+	}
+	w := newWorker()
+	h.w = w
+	first := func(n *Node) error {
+		l, err := takeLine(list, s.line, s.words)
+		if err != nil {
+			return err
+		}
+		w.join(n, newPart(n, s.part, l))
+		return h.fill(list)
+	}
+	setup := func(n *Node) error {
+		err := n.setup()
+		w.p.endSetup()
+		return err
+	}
+	h.staged, err = restore(h.cfg, s.node, node, successor{first: first, setup: setup, parts: true})
+	if err == nil {
+		err = list.allTaken()
+	}
+	if err == nil && len(s.crew) == 0 {
+		for id := range w.p.siblings {
+			w.p.crew[id] = true
+		}
+	}
+	if err != nil {
+		return errors.Join(err, node.close(), h.Discard())
+	}
+	return nil
+}
+
+// takeLine makes a line of its description, which stands still.
+func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
+	fd, err := list.takeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := inheritedSocket(fd)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := list.takeWords(words)
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	l, err := stagedLine(socket, waiting)
+	if err != nil {
+		for i := range waiting {
+			waiting[i].drop()
+		}
+		return nil, errors.Join(err, socket.Close())
+	}
+	return l, nil
+}
+
+// fill makes what the worker has beside the node.
+func (h *workerHeir) fill(list *descriptorList) (err error) {
+	s, p := &h.state, h.w.p
+	if h.w.work, err = list.takeWords(s.work); err != nil {
+		return err
+	}
+	coming, err := list.takeWords(s.coming)
+	if err != nil {
+		return err
+	}
+	for _, m := range coming {
+		p.coming[m.Part] = append(p.coming[m.Part], m)
+	}
+	if p.roll, err = list.takeRoll(s.roll); err != nil {
+		return err
+	}
+	if p.last = s.last; isNewer(s.latest, p.id) {
+		p.latest = s.latest
+	}
+	for _, x := range s.crew {
+		p.crew[x.part] = true
+	}
+	for _, x := range s.fixed {
+		p.fixed[x.name] = true
+	}
+	for _, x := range s.claimed {
+		p.claimed[x.name] = true
+	}
+	for i := range s.questions {
+		q := &question{}
+		if err := json.Unmarshal(s.questions[i].json, &q.w); err != nil {
+			return &StateError{"question", fmt.Errorf("%w: %w", ErrState, err)}
+		}
+		p.asked[q.w.ID] = q
+	}
+	return nil
+}
+
+// Start is the moment from which on this process is the worker.
+func (h *workerHeir) Start(ctx context.Context) error {
+	w, s := h.w, &h.state
+	for _, x := range s.over {
+		w.p.line.say(word{Topic: sayOver, Name: string(x.name)})
+	}
+	for _, x := range s.claimed {
+		if w.n.procs.named(x.name) == nil { // somebody was about to register it
+			w.p.releaseName(x.name)
+		}
+	}
+	h.staged.running = h.listen
+	return h.staged.Start(ctx)
+}
+
+// listen begins what the worker has to do with the front: who hears of something as the node goes on may have to ask it.
+func (h *workerHeir) listen() {
+	w, s := h.w, &h.state
+	for _, m := range s.meets {
+		w.p.beginMeet(meeting(m))
+	}
+	for _, id := range w.p.awaitsNext() {
+		w.p.advance(id)
+	}
+	w.p.line.say(word{Topic: sayMoved, Number: uint64(os.Getpid())})
+	w.listen(nil)
+	w.run()
+	w.wake()
+	w.p.line.resume()
+}
+
+// Discard gives the worker up: it is the other process's.
+func (h *workerHeir) Discard() (err error) {
+	if h.staged != nil {
+		err = h.staged.Discard()
+	}
+	if w := h.w; w != nil && w.p != nil {
+		w.p.line.close()
+		<-w.p.line.wrote
+		w.p.roll.close()
+		for i := range w.work {
+			w.work[i].drop()
+		}
+		w.work = nil
+		w.p.mu.Lock()
+		defer w.p.mu.Unlock()
+		w.p.dropComing()
+	}
+	return err
+}
+
+// Mailboxes lists, in a process that has taken the place of another worker's, the mailboxes that no registered name has found a successor
+// for: see Staged.Mailboxes.
+func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }
