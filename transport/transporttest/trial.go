@@ -71,10 +71,13 @@ func (t *trial) progress() { t.last.Store(int64(time.Since(t.begun))) }
 // idle is how long nothing has happened.
 func (t *trial) idle() time.Duration { return time.Since(t.begun) - time.Duration(t.last.Load()) }
 
+// inVain notes that something was awaited in vain: what is broken from here on may be so for lack of time.
 func (t *trial) inVain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.vain = t.vain || !t.over
+	if !t.over {
+		t.vain = true
+	}
 }
 
 // broke records that a rule is broken, this one if name is "", and goes on.
