@@ -17,7 +17,7 @@ import (
 // It has a whole name rather than a dynamic one: a libei node, or an OTP before 23, gives none. As with erl_call the name contains the
 // process number: it is nobody else's now, and the next commands do not fill the peer's atom table with ever new names.
 func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n *nodes.Node, c *nodes.Conn, end func() error, err error) {
-	name, err := o.fullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()))
+	name, err := o.fullName(fmt.Sprintf("cnode-demo-%d", os.Getpid()), hostBeside(target, os.Hostname))
 	if err != nil {
 		return nil, nil, nil, err
 	}

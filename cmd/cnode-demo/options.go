@@ -35,7 +35,7 @@ type options struct {
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST on this machine's short host name")
+	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST this machine's, short unless NODE's is long")
 	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line "+
 		"of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
@@ -93,12 +93,12 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// fullName is --name, or another name where that is not given, with a host.
-func (o *options) fullName(otherwise string) (string, error) {
+// fullName is --name, or another name where that is not given, with a host: host's, where the name has none.
+func (o *options) fullName(otherwise string, host func() (string, error)) (string, error) {
 	if o.name == "" {
-		return withHost(otherwise)
+		return withHost(otherwise, host)
 	}
-	name, err := withHost(o.name)
+	name, err := withHost(o.name, host)
 	if err != nil {
 		return "", &usageError{fmt.Errorf("--name: %w", err)}
 	}
@@ -110,24 +110,45 @@ func (o *options) checkTarget(name string) (string, error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	name, err := withHost(name)
+	name, err := withHost(name, shortHost)
 	if err != nil {
 		return "", &usageError{fmt.Errorf("NODE: %w", err)}
 	}
 	return name, nil
 }
 
-// withHost gives a name without "@" the host that erl -sname would: this machine's name up to the first dot.
-func withHost(name string) (string, error) {
+// withHost gives a name without "@" a host.
+func withHost(name string, host func() (string, error)) (string, error) {
 	if !strings.Contains(name, "@") {
-		host, err := os.Hostname()
+		h, err := host()
 		if err != nil {
 			return "", fmt.Errorf("this machine's name is not known, write ALIVE@HOST: %w", err)
 		}
-		host, _, _ = strings.Cut(host, ".")
-		name += "@" + host
+		name += "@" + h
 	}
 	return name, dist.CheckName(name)
+}
+
+// shortHost is the host that erl -sname takes: this machine's name up to the first dot.
+func shortHost() (string, error) {
+	host, err := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	return host, err
+}
+
+// hostBeside gives the host that a node needs to be in a cluster with target: a node with a long name takes a short one for a mistake, and
+// says so in its log whenever it has to do with it.
+func hostBeside(target string, hostname func() (string, error)) func() (string, error) {
+	if _, host, _ := strings.Cut(target, "@"); !strings.Contains(host, ".") {
+		return shortHost
+	}
+	return func() (string, error) {
+		host, err := hostname()
+		if !strings.Contains(host, ".") {
+			host += ".localdomain" // nobody looks it up
+		}
+		return host, err
+	}
 }
 
 // serveConfig is that of a node which others connect to.

@@ -102,6 +102,8 @@ func TestCommandsMeetErlang(t *testing.T) {
 		} {
 			require.Equal(t, tt[3]+"\n", w.succeed("call", n.Name(), tt[0], tt[1], tt[2]))
 		}
+		// A node that takes short hosts for a mistake would complain of one that has left.
+		require.Regexp(t, `^\['cnode-demo-\d+@[^.']+\.[^']+'\]\n$`, w.succeed("call", n.Name(), "erlang", "nodes", "[hidden]"))
 		for call, want := range map[string]string{
 			"erlang exit [boo]":  "{badrpc,{'EXIT',boo}}",
 			"erlang error [boo]": "{badrpc,{'EXIT',{boo,",

@@ -148,7 +148,7 @@ func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
 
 // servedConfig is that of the node that serve runs, or of a front or worker of it.
 func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
-	name, err := o.fullName(defaultName)
+	name, err := o.fullName(defaultName, shortHost)
 	if err != nil {
 		return cfg, err
 	}
