@@ -253,6 +253,7 @@ func TestWorkerIsFull(t *testing.T) {
 		at, err := transport.AddrPort(w.f.Addr())
 		require.NoError(t, err)
 		require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+		before := w.socket()
 		w.f.mu.Lock()
 		for _, c := range w.f.crew {
 			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
@@ -266,7 +267,7 @@ func TestWorkerIsFull(t *testing.T) {
 			_, err = conn.Write(append(namePacket(t, fmt.Sprintf("x%d-%d@h", round, i)), make([]byte, 60_000)...))
 			require.NoError(t, err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		require.Eventually(t, func() bool { return w.socket() > before }, tooLong, tick, "the socket takes all of them")
 		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
 		for _, conn := range conns {
 			conn.Close()
@@ -275,6 +276,16 @@ func TestWorkerIsFull(t *testing.T) {
 		require.Equal(t, victim, w.worker(other))
 		require.Equal(t, victim, w.worker(n))
 	}
+}
+
+// socket is the number of the latest socket for sessions of the one worker.
+func (w *frontWorld) socket() (number uint64) {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, c := range w.f.crew {
+		number = c.socket
+	}
+	return number
 }
 
 // Peers that say their names and no more keep none of their worker's other sessions waiting.
@@ -332,8 +343,10 @@ func TestStartFrontRefuses(t *testing.T) {
 	}{
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c"}}, "Workers is 0"},
 		{FrontConfig{Node: Config{Host: "b", Cookie: "c"}, Workers: 1}, ErrUnnamed.Error()},
-		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Transport: transport.NewMemory(), Listen: transport.MemoryAddr("x"), Resolver: Static{}}, Workers: 1}, "cannot be handed off"},
-		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 2, Command: func() *exec.Cmd { return exec.Command("/bin/false") }}, "ended before it was ready"},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{},
+			Transport: transport.NewMemory(), Listen: transport.MemoryAddr("x")}, Workers: 1}, "cannot be handed off"},
+		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 2,
+			Command: func() *exec.Cmd { return exec.Command("/bin/false") }}, "ended before it was ready"},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Also: []Endpoint{{}}}, Workers: 1}, "Also[0]"},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{},
 			Also: []Endpoint{{Addr: transport.MemoryAddr("x"), Transport: transport.NewMemory()}}}, Workers: 1}, "cannot be handed off"},
