@@ -89,7 +89,6 @@ func TestAddrPort(t *testing.T) {
 		{"nil", nil, netip.AddrPort{}},
 		{"nil of package net", (*net.TCPAddr)(nil), netip.AddrPort{}},
 		{"zero", FromAddrPort(netip.AddrPort{}), netip.AddrPort{}},
-		{"none", nil, netip.AddrPort{}},
 	} {
 		got, err := AddrPort(tt.in)
 		if !tt.want.IsValid() {

@@ -19,7 +19,7 @@ var (
 	ErrContract = errors.New("the plug-in broke its contract")
 	// ErrUnresponsive is wrapped by a CallbackError: a callback did not come back within one second of being ended. Its socket
 	// is dead, and is closed when the callback comes back after all, for until then it uses it, and perhaps the buffers it was given.
-	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket is left open")
+	ErrUnresponsive = errors.New("the callback did not come back within 1 s of being ended; its socket stays open until it does")
 	// ErrPanic is wrapped by a CallbackError: the callback panicked, or ended its goroutine.
 	ErrPanic = errors.New("the callback panicked")
 )

@@ -181,6 +181,7 @@ func TestFromNetReadGivenUp(t *testing.T) {
 
 // A net.Conn that does not write any more says so, and its Close does not take the time that it gives itself for a last word.
 func TestFromNetAfterTimeout(t *testing.T) {
+	var last *lastWord
 	n := overTCP()
 	dial := n.Dial
 	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
@@ -188,13 +189,14 @@ func TestFromNetAfterTimeout(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return &lastWord{stickyConn{Conn: c}}, nil
+		last = &lastWord{stickyConn{Conn: c}}
+		return last, nil
 	}
 	c, _ := pair(t, FromNet(n), loopback())
 	conn := NetConn(c)
-	for err := error(nil); err == nil; {
+	for !last.stuck.Load() { // where time is over before a write begins the net.Conn hears of none
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
-		if _, err = conn.Write(make([]byte, 1<<20)); err != nil {
+		if _, err := conn.Write(make([]byte, 1<<20)); err != nil {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		}
 	}
@@ -218,12 +220,14 @@ func (c *lastWord) Close() error {
 // A stickyConn keeps the error of a Write, as those of package tls do.
 type stickyConn struct {
 	net.Conn
-	err error
+	err   error
+	stuck atomic.Bool // err is set
 }
 
 func (c *stickyConn) Write(p []byte) (n int, err error) {
 	if c.err == nil {
 		n, c.err = c.Conn.Write(p)
+		c.stuck.Store(c.err != nil)
 	}
 	return n, c.err
 }

@@ -335,16 +335,19 @@ func (d *side) stop(s fullSocket) bool {
 	}
 	d.stopped = true
 	d.mu.Unlock()
-	if running == nil {
-		return true
+	return running == nil || endsWithin(running, unresponsiveAfter+slice)
+}
+
+// awaitLeft waits until the calls of a side that was stopped have returned, for as long as that takes.
+func (d *side) awaitLeft() {
+	if left := d.direct.leaving(); left != nil {
+		<-left
 	}
-	t := time.NewTimer(unresponsiveAfter + slice)
-	defer t.Stop()
-	select {
-	case <-running:
-		return true
-	case <-t.C:
-		return false
+	d.mu.Lock()
+	running := d.running
+	d.mu.Unlock()
+	if running != nil {
+		<-running
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,11 +127,10 @@ func TestFullConnectComesBackLate(t *testing.T) {
 	var closed atomic.Int32
 	closing := cb.Close
 	cb.Close = func(s *memorySocket) error { closed.Add(1); return closing(s) }
-	cb.Connect = func(*memorySocket, Addr, time.Duration) error { <-release; return nil }
+	ctx, cancel := context.WithCancel(context.Background())
+	cb.Connect = func(*memorySocket, Addr, time.Duration) error { cancel(); <-release; return nil }
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(time.Millisecond, cancel)
 	err = returns(t, aside(func() error { _, err := tr.Connect(ctx, MemoryAddr("x")); return err }))
 	require.ErrorIs(t, err, ErrUnresponsive)
 	require.Zero(t, closed.Load(), "closed under the callback")
@@ -144,14 +145,94 @@ func TestFullConnectWithoutDescriptor(t *testing.T) {
 	cb.Interrupt = nil
 	release := make(chan struct{})
 	defer close(release)
-	cb.Connect = func(*memorySocket, Addr, time.Duration) error { <-release; return errors.New("too late") }
+	ctx, cancel := context.WithCancel(context.Background())
+	cb.Connect = func(*memorySocket, Addr, time.Duration) error { cancel(); <-release; return errors.New("too late") }
 	tr, err := New(cb, nil)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(time.Millisecond, cancel)
 	err = returns(t, aside(func() error { _, err := tr.Connect(ctx, MemoryAddr("x")); return err }))
 	require.ErrorIs(t, err, ErrUnresponsive)
 	var fault *CallbackError
 	require.ErrorAs(t, err, &fault)
 	require.Equal(t, "Connect", fault.Callback)
+}
+
+// A callback that comes back late with EINTR is called again before C is closed, not after that.
+func TestComesBackLateInterrupted(t *testing.T) {
+	t.Parallel()
+	cb := TCPCallbacks()
+	release := make(chan struct{})
+	var target, reads, closed, after atomic.Int32
+	target.Store(-1)
+	read, closing := cb.Read, cb.Close
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
+		if int32(fd) != target.Load() {
+			return read(fd, p, tmo)
+		}
+		if reads.Add(1) == 1 {
+			<-release
+			return 0, syscall.EINTR
+		}
+		for range 100 { // long enough for Close, if it did not wait
+			runtime.Gosched()
+			after.Add(closed.Load())
+		}
+		return read(fd, p, tmo)
+	}
+	cb.Close = func(fd int) error {
+		if target.CompareAndSwap(int32(fd), -1) {
+			closed.Store(1)
+		}
+		return closing(fd)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, tr, loopback())
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	target.Store(int32(fd))
+	got := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+	waiting(t, &reads, 1)
+	require.ErrorIs(t, c.Close(), ErrUnresponsive)
+	close(release)
+	require.Error(t, returns(t, got))
+	waiting(t, &closed, 1)
+	require.Zero(t, after.Load(), "C was closed while its callback ran")
+	require.NoError(t, s.Close())
+}
+
+// An Accept that comes back late by ending its goroutine has brought nothing: the connection accepted before is left alone.
+func TestFullAcceptGoneLate(t *testing.T) {
+	t.Parallel()
+	cb := memoryCallbacks()
+	cb.Interrupt = func(*memorySocket) {}
+	release := make(chan struct{})
+	var calls atomic.Int32
+	accept := cb.Accept
+	cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) {
+		if calls.Add(1) == 2 {
+			<-release
+			runtime.Goexit()
+		}
+		return accept(s, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(MemoryAddr("x"), 0)
+	require.NoError(t, err)
+	c, err := tr.Connect(soon(t), MemoryAddr("x"))
+	require.NoError(t, err)
+	a, err := l.Accept(soon(t))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_, err = l.Accept(ctx)
+	require.ErrorIs(t, err, ErrUnresponsive)
+	close(release)
+	require.NoError(t, l.Close())
+	_, err = c.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	_, err = a.Readv(soon(t), make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, a.Close())
+	require.NoError(t, c.Close())
 }

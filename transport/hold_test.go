@@ -248,6 +248,19 @@ func TestPauseTwice(t *testing.T) {
 	require.ErrorIs(t, err[1], ErrPaused)
 }
 
+// Who finds a direction that somebody else is about to pause is told so: to wait for that could take longer than its own context lasts.
+func TestPauseBesideAnother(t *testing.T) {
+	_, s := pair(t, TCP(), loopback())
+	s.reading.Store(true) // a read that does not end
+	first, cancel := context.WithCancel(context.Background())
+	paused := aside(func() error { return s.PauseRead(first) })
+	require.Eventually(t, func() bool { return s.state.Load()&pausedRead != 0 }, 10*time.Second, 100*time.Microsecond)
+	require.ErrorIs(t, s.PauseRead(context.Background()), ErrPaused)
+	cancel()
+	require.ErrorIs(t, returns(t, paused), context.Canceled)
+	s.reading.Store(false)
+}
+
 // A listener that waits for descriptors is paused at once.
 func TestPauseExhaustedListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

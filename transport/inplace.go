@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -71,6 +72,9 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 		if name == "Read" { // look before watching the context, which costs more
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil
+			}
+			if d.giveUp.Load() { // Close may have lost its patience meanwhile: nobody would end another call
+				return os.ErrDeadlineExceeded
 			}
 		}
 		returned, fired := make(chan struct{}), make(chan struct{})

@@ -8,7 +8,9 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -193,4 +195,41 @@ func TestFullTimeOutEndsContext(t *testing.T) {
 			require.Error(t, late.Err())
 		})
 	}
+}
+
+// A call that has looked once, and comes back from that when Close has lost its patience, makes no other one: C is closed by then.
+func TestDirectLooksLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := directCallbacks()
+		release := make(chan struct{})
+		var reads, closed, after atomic.Int32
+		closing := cb.Close
+		var target atomic.Pointer[memorySocket]
+		cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+			after.Add(closed.Load())
+			reads.Add(1)
+			<-release
+			return 0, syscall.EAGAIN
+		}
+		cb.Close = func(s *memorySocket) error {
+			if s == target.Load() {
+				closed.Store(1)
+			}
+			return closing(s)
+		}
+		c, s := memoryPair(t, cb)
+		target.Store(c.car.(*socket[*memorySocket]).c)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		read := aside(func() error { _, err := c.Readv(ctx, make([]byte, 1)); return err })
+		synctest.Wait()
+		require.ErrorIs(t, c.Close(), ErrUnresponsive)
+		close(release)
+		require.ErrorIs(t, <-read, net.ErrClosed)
+		synctest.Wait()
+		require.Equal(t, int32(1), closed.Load(), "C is closed after all")
+		require.Zero(t, after.Load())
+		require.Equal(t, int32(1), reads.Load())
+		require.NoError(t, s.Close())
+	})
 }

@@ -18,7 +18,7 @@ const askAgain = 10 * time.Millisecond
 
 // PauseRead stops the reading direction at a byte boundary: the read in progress ends with ErrPaused, what it had taken is put back, and
 // later ones get ErrPaused until Resume. It waits until no read is in progress; when ctx ends before, the stream goes on and the error is
-// ctx's. A write goes on beside it.
+// ctx's. A write goes on beside it. ErrPaused where the direction is paused, or somebody else is about to pause it.
 func (s *Stream) PauseRead(ctx context.Context) error {
 	return opError("pause", s.remote, s.pause(ctx, pausedRead, &s.reading))
 }
@@ -32,6 +32,9 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	}
 	if err := ended(ctx); err != nil {
 		return err
+	}
+	if s.state.Load()&direction != 0 { // or is about to be: who sees to that may take longer than ctx does
+		return ErrPaused
 	}
 	s.pausing.Lock()
 	defer s.pausing.Unlock()

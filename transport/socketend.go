@@ -33,9 +33,10 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 		}
 		done := make(chan error, 1)
 		go func() {
-			if !s.quiesce() {
+			returned, left := s.quiesce()
+			if !returned {
 				done <- &CallbackError{s.calls.names(), ErrUnresponsive}
-				s.calls.wait()
+				left()
 				_ = s.finish(name, last)
 				return
 			}
@@ -64,31 +65,48 @@ func (s *socket[C]) finish(name string, last func(C) error) error {
 	return changed
 }
 
-// quiesce ends all calls in flight and reports whether they have returned.
-func (s *socket[C]) quiesce() bool {
-	waits := []func() bool{func() bool { return inTime(s.inside.Wait) }}
+// quiesce ends all calls in flight and reports whether they have returned within their second. left waits for those that have not, however
+// long that takes: as long as one of them goes on it may call back into the plug-in.
+func (s *socket[C]) quiesce() (returned bool, left func()) {
+	ends := []<-chan struct{}{beginning(s.inside.Wait)}
 	if s.wait != nil {
-		waits = append(waits, func() bool { return inTime(s.wait.close) }) // waits for a running callback
+		ends = append(ends, beginning(s.wait.close)) // waits for a running callback
+	}
+	var inTime []func() bool
+	for _, end := range ends {
+		inTime = append(inTime, func() bool { return endsWithin(end, unresponsiveAfter) })
 	}
 	if s.full {
-		waits = append(waits, func() bool { return s.in.stop(s) }, func() bool { return s.out.stop(s) })
+		inTime = append(inTime, func() bool { return s.in.stop(s) }, func() bool { return s.out.stop(s) })
 	}
-	returned := make(chan bool, len(waits))
-	for _, wait := range waits {
-		go func() { returned <- wait() }()
+	results := make(chan bool, len(inTime))
+	for _, wait := range inTime {
+		go func() { results <- wait() }()
 	}
-	all := true
-	for range waits {
-		all = <-returned && all
+	returned = true
+	for range inTime {
+		returned = <-results && returned
 	}
-	return all
+	return returned, func() {
+		for _, end := range ends {
+			<-end
+		}
+		s.in.awaitLeft()
+		s.out.awaitLeft()
+		s.calls.wait() // for Interrupt
+	}
 }
 
-// inTime runs what waits for callbacks to return; false if they do not within their second.
-func inTime(wait func()) bool {
+// beginning runs wait, which tells when it has ended.
+func beginning(wait func()) <-chan struct{} {
 	done := make(chan struct{})
-	go func() { wait(); close(done) }()
-	t := time.NewTimer(unresponsiveAfter)
+	go func() { defer close(done); wait() }()
+	return done
+}
+
+// endsWithin reports whether done is closed within limit.
+func endsWithin(done <-chan struct{}, limit time.Duration) bool {
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
 	case <-done:

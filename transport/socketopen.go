@@ -63,6 +63,7 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	a.err, a.wait = nil, false
 	var err error
 	if s.full {
+		a.err = errExited // as long as it is not the call that says otherwise
 		s.in.late = s.acceptedLate
 		err = s.in.run(ctx, s, "Accept", true, func(tmo time.Duration) error {
 			a.c, a.addr, a.err = s.callAccept(tmo)
@@ -78,7 +79,8 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 		return nil, nil, err
 	}
 	n := newSocket(s.cb, s.prompt, s.poller)
-	n.c = a.c
+	var none C
+	n.c, a.c = a.c, none
 	if err := n.ready(true); err != nil {
 		_ = n.abandon()
 		if errors.Is(err, ErrContract) {

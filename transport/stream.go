@@ -334,7 +334,7 @@ func (s *Stream) Disconnect() error {
 }
 
 // Close ends every operation at once with net.ErrClosed and closes the socket. It is idempotent. A plug-in's callback that does
-// not come back within a second is reported, and leaves the socket open.
+// not come back within a second is reported, and leaves the socket open until it does.
 func (s *Stream) Close() error {
 	s.state.Or(streamClosed)
 	return s.finish("close", s.car.close)

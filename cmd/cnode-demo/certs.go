@@ -68,7 +68,7 @@ func ownHosts() []string {
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
 	if name, err := os.Hostname(); err == nil && name != "" {
 		short, _, _ := strings.Cut(name, ".")
-		hosts = append(hosts, name, short)
+		hosts = append(hosts, name, short, longHost(name))
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)

@@ -27,6 +27,7 @@ func TestHostBeside(t *testing.T) {
 	require.NoError(t, err)
 	for _, c := range []struct{ target, hostname, want string }{
 		{"a@box", "box.example.org", short},
+		{"a@::1", "box.example.org", "box.example.org"},
 		{"a@127.0.0.1", "box.example.org", "box.example.org"},
 		{"a@far.example.org", "box", "box.localdomain"},
 	} {

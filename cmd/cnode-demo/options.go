@@ -139,16 +139,21 @@ func shortHost() (string, error) {
 // hostBeside gives the host that a node needs to be in a cluster with target: a node with a long name takes a short one for a mistake, and
 // says so in its log whenever it has to do with it.
 func hostBeside(target string, hostname func() (string, error)) func() (string, error) {
-	if _, host, _ := strings.Cut(target, "@"); !strings.Contains(host, ".") {
+	if _, host, _ := strings.Cut(target, "@"); !strings.ContainsAny(host, ".:") {
 		return shortHost
 	}
 	return func() (string, error) {
 		host, err := hostname()
-		if !strings.Contains(host, ".") {
-			host += ".localdomain" // nobody looks it up
-		}
-		return host, err
+		return longHost(host), err
 	}
+}
+
+// longHost makes a long host of this machine's name. Nobody looks it up.
+func longHost(name string) string {
+	if strings.Contains(name, ".") {
+		return name
+	}
+	return name + ".localdomain"
 }
 
 // serveConfig is that of a node which others connect to.

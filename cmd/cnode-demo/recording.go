@@ -59,7 +59,12 @@ func (r *recording) begin() error {
 	defer r.mu.Unlock()
 	info, err := r.file.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		if err = r.file.Chmod(recordingMode); err == nil { // it may be another program's
+		if foreign(info) { // whose owner could make it anybody's again
+			err = fmt.Errorf("%s belongs to another user, who could read it: write to another file", r.file.Name())
+		} else {
+			err = r.file.Chmod(recordingMode) // it may be another program's
+		}
+		if err == nil {
 			err = r.file.Truncate(0)
 		}
 	}
