@@ -190,7 +190,7 @@ func (f *Front) introduce(w *crewman) error {
 	}
 	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, fd: fd})
 	for _, other := range f.crew {
-		if err := pair(w, other); err != nil {
+		if err := f.pair(w, other); err != nil {
 			f.sayGone(w)
 			return err
 		}
@@ -202,14 +202,15 @@ func (f *Front) introduce(w *crewman) error {
 	return nil
 }
 
-// pair gives two workers ways to each other.
-func pair(a, b *crewman) error {
+// pair gives two workers ways to each other, and tells them how far the numbers have come; f.mu is held.
+func (f *Front) pair(a, b *crewman) error {
 	one, two, err := streamPair()
 	if err != nil {
 		return err
 	}
-	a.line.say(word{Topic: saySibling, Part: b.number, fd: one})
-	b.line.say(word{Topic: saySibling, Part: a.number, fd: two})
+	newest := uint64(f.lastPart)
+	a.line.say(word{Topic: saySibling, Part: b.number, ID: newest, fd: one})
+	b.line.say(word{Topic: saySibling, Part: a.number, ID: newest, fd: two})
 	return nil
 }
 
@@ -324,7 +325,7 @@ func (f *Front) takeFrom(w *crewman) func(word) {
 			}
 		case saySibling:
 			if other := f.crew[m.Part]; other != nil && other != w {
-				if err := pair(w, other); err != nil {
+				if err := f.pair(w, other); err != nil {
 					f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
 					w.line.say(word{Topic: saySibling, Part: m.Part}) // as if it had been lost: it asks again
 				}

@@ -35,6 +35,14 @@ func (p place) index() int { return int(p) - 1 }
 // A descriptorList owns descriptors until somebody takes them.
 type descriptorList struct{ fds []int }
 
+// ownDescriptors is a list of descriptors that have just become this process's. Programs that it starts do not get them.
+func ownDescriptors(fds []int) *descriptorList {
+	for _, fd := range fds {
+		closeOnExec(fd)
+	}
+	return &descriptorList{fds: slices.Clone(fds)}
+}
+
 // take gives some of the descriptors away: whoever takes them owns them.
 func (l *descriptorList) take(first, count int) ([]int, error) {
 	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {

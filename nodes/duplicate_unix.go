@@ -14,4 +14,6 @@ func duplicate(fd int) (int, error) {
 	return dup, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 }
 
+func closeOnExec(fd int) { unix.CloseOnExec(fd) }
+
 func closeDescriptor(fd int) error { return os.NewSyscallError("close", unix.Close(fd)) }

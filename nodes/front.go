@@ -18,6 +18,8 @@ const (
 	DefaultPatience = 500 * time.Millisecond
 	// DefaultWorkerStart is how long the workers may take to be ready. One that takes the place of another and takes longer is killed.
 	DefaultWorkerStart = 30 * time.Second
+	// maxWorkers is how many there may be.
+	maxWorkers = 1024
 )
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
@@ -104,8 +106,8 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 
 // newFront makes a front without a node.
 func newFront(cfg FrontConfig) (*Front, error) {
-	if cfg.Workers < 1 || cfg.Workers > 1024 {
-		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to 1024", cfg.Workers)
+	if cfg.Workers < 1 || cfg.Workers > maxWorkers {
+		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to %d", cfg.Workers, maxWorkers)
 	}
 	if cfg.Choose == nil {
 		cfg.Choose = ByName

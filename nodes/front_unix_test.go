@@ -259,6 +259,9 @@ func TestWorkerIsFull(t *testing.T) {
 			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
 		}
 		w.f.mu.Unlock()
+		l := w.f.Listener()
+		l.halt.shut() // until all is there that is to fill the socket
+		require.NoError(t, l.l.Pause(patience(t)))
 		var conns []net.Conn
 		for i := range 2 * maxUntaken {
 			conn, err := net.Dial("tcp", at.String())
@@ -267,6 +270,8 @@ func TestWorkerIsFull(t *testing.T) {
 			_, err = conn.Write(append(namePacket(t, fmt.Sprintf("x%d-%d@h", round, i)), make([]byte, 60_000)...))
 			require.NoError(t, err)
 		}
+		l.l.Resume()
+		l.halt.open()
 		require.Eventually(t, func() bool { return w.socket() > before }, tooLong, tick, "the socket takes all of them")
 		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
 		for _, conn := range conns {

@@ -21,7 +21,7 @@ type StagedFront struct {
 // has to be the same otherwise. There may be more workers than before, but not fewer. The workers' processes stay the same, and are not
 // children of this one: UpgradeWorkers replaces them.
 func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFront, error) {
-	list := &descriptorList{fds: append([]int(nil), descriptors...)}
+	list := ownDescriptors(descriptors)
 	g, err := restoreFront(cfg, state, list)
 	if err != nil {
 		return nil, wrap("restore front", "", errors.Join(err, list.close()))

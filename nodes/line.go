@@ -211,14 +211,20 @@ func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 
 // first waits for what comes over a line that nobody reads yet: one word, or several, whose descriptors are the caller's.
 func (l *line) first(ctx context.Context) (words []word, err error) {
-	b, fd, err := l.conn.ReceiveFD(ctx)
+	err = l.receive(ctx, func(w word) { words = append(words, w) })
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == nil {
-		err = parseWords(b, max(fd, 0), func(w word) { words = append(words, w) })
-	}
 	return words, err
+}
+
+// receive waits for what comes next and gives its words to take. One whose descriptor was lost has none, as who takes it sees.
+func (l *line) receive(ctx context.Context, take func(word)) error {
+	b, fd, err := l.conn.ReceiveFD(ctx)
+	if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) {
+		err = parseWords(b, max(fd, 0), take)
+	}
+	return err
 }
 
 // read gives each word to take, which owns its descriptor, until the line ends.
@@ -262,11 +268,7 @@ func (l *line) listen() context.Context {
 // readUntil reads until the line ends, or ctx does.
 func (l *line) readUntil(ctx context.Context, take func(word)) error {
 	for {
-		b, fd, err := l.conn.ReceiveFD(ctx)
-		if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) { // who takes the word sees that it is not there
-			err = parseWords(b, max(fd, 0), take)
-		}
-		if err != nil || ctx.Err() != nil {
+		if err := l.receive(ctx, take); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What a process said before it ended is heard, though it has left words of ours unread.
@@ -37,4 +38,30 @@ func TestLastWordsOfALine(t *testing.T) {
 	require.Error(t, l.read(func(w word) { heard = append(heard, w.Topic) }))
 	require.Equal(t, []topic{sayTook, sayOver}, heard)
 	l.close()
+}
+
+// A welcome whose descriptor was lost on its way, for want of a number, is one all the same.
+func TestFirstWordWithoutDescriptor(t *testing.T) {
+	one, other, err := handoff.SocketPair()
+	require.NoError(t, err)
+	front, err := handoff.FileConn(one)
+	require.NoError(t, err)
+	defer front.Close()
+	worker, err := handoff.FileConn(other)
+	require.NoError(t, err)
+	l, err := newLine(worker)
+	require.NoError(t, err)
+	b, err := json.Marshal([]word{{Topic: sayWelcome, Name: "n@h", Part: 1}})
+	require.NoError(t, err)
+	_, _, err = front.WriteMsgUnix(b, unix.UnixRights(0), nil)
+	require.NoError(t, err)
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
+	words, err := l.first(patience(t))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, err)
+	require.Equal(t, []word{{Topic: sayWelcome, Name: "n@h", Part: 1}}, words)
+	l.close()
+	<-l.wrote
 }

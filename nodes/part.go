@@ -38,7 +38,7 @@ type part struct {
 	siblings map[int]*Conn  // the ways to the other workers, until what they have carried is broken
 	coming   map[int][]word // the ways that are to follow these, in order
 	seeking  map[int]bool   // workers to whom the front is about to be asked for another way
-	latest   int            // the number of the newest worker that the front has named
+	latest   int            // the number of the newest worker, as the front has it
 	crew     map[int]bool   // the workers that live, as the front says, and this one
 	change   bell           // rings when siblings, latest or crew change
 	setUp    bool           // Setup is done: names that are registered from now on are unique in the node
@@ -206,15 +206,16 @@ func (n *Node) isOwn(node ei.Atom, creation uint32) bool {
 func (p *part) lives(ctx context.Context, id int) (yes bool, err error) {
 	_, err = p.await(ctx, p.numberLimit, func() bool {
 		yes = p.crew[id]
-		return yes || !isNewer(id, p.latest)
+		return yes || !isNew(id, p.latest)
 	})
 	return yes, err
 }
 
-// isNewer tells whether a worker of the number a was started after one of the number b: numbers go up to maxPart, and begin again.
-func isNewer(a, b int) bool {
-	ahead := (a - b + maxPart) % maxPart
-	return ahead > 0 && ahead <= maxPart/2
+// isNew tells whether a worker of that number may have been started after the latest one that is known of: numbers go up to maxPart, and
+// begin again. No more are started at once than there are workers.
+func isNew(id, latest int) bool {
+	ahead := (id - latest + maxPart) % maxPart
+	return ahead > 0 && ahead <= maxWorkers
 }
 
 // reach is the way to another worker; nil if there is no such worker, or no more. While two that live have lost each other it waits for the

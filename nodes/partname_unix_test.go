@@ -219,7 +219,7 @@ func TestNumbersBeginAgain(t *testing.T) {
 		isNewer    bool
 	}{
 		{1, 2, true}, {1, 1, false}, {2, 1, false}, {maxPart - 1, maxPart, true}, {maxPart, 1, true}, {maxPart - 1, 3, true},
-		{3, maxPart - 1, false}, {maxPart, maxPart - 1, false},
+		{3, maxPart - 1, false}, {maxPart, maxPart - 1, false}, {5000, 3, false},
 	} {
 		p.mu.Lock()
 		p.latest, p.crew = c.latest, map[int]bool{}
@@ -234,4 +234,26 @@ func TestNumbersBeginAgain(t *testing.T) {
 	lives, err := p.lives(over, 2)
 	require.NoError(t, err)
 	require.True(t, lives)
+}
+
+// The newest number is what the front says, however long the others have lived.
+func TestNumbersOfOldWorkers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	p := w.worker("front", time.Second).part
+	for _, c := range []struct {
+		before int
+		w      word
+		want   int
+	}{
+		{5000, word{Part: 1, ID: 5000}, 5000}, {1, word{Part: 5000, ID: 5000}, 5000}, {maxPart, word{Part: 1, ID: 1}, 1},
+		{5000, word{Part: 1}, 5000}, {1, word{Part: 2}, 2}, // of an earlier front
+	} {
+		p.mu.Lock()
+		p.latest = c.before
+		p.mu.Unlock()
+		p.addSibling(c.w)
+		p.mu.Lock()
+		require.Equal(t, c.want, p.latest, "%+v", c.w)
+		p.mu.Unlock()
+	}
 }

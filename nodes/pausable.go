@@ -5,13 +5,14 @@ import (
 	"sync"
 )
 
-// A pausable is something that is done turn by turn: one direction of a line, a worker's list of things to do, ticks. It can be told to
-// pause between two turns, to go on in another process or here. A mutex of its owner guards it. The zero value does not pause.
+// A pausable is something that is done turn by turn: one direction of a line, a worker's list of things to do, ticks, the signals of
+// processes that end. It can be told to pause between two turns, to go on in another process or here. A mutex of its owner guards it. The
+// zero value does not pause.
 type pausable struct {
 	halted bool
 	runs   bool               // a turn is in progress
 	cut    context.CancelFunc // ends the context of that turn; nil: it has none
-	change bell               // rings when one of these changes
+	change bell               // rings when it pauses, goes on, or a turn ends
 }
 
 // begin begins a turn; false: it is to pause.

@@ -35,7 +35,7 @@ type Staged struct {
 // among them, are had from Staged.Mailboxes. Until Start nothing is received, and what is sent waits, as new connections do: Setup must
 // not wait for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover had to say.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
-	fds := &descriptorList{fds: append([]int(nil), descriptors...)}
+	fds := ownDescriptors(descriptors)
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
 	if err != nil {
 		return nil, wrap("restore", "", errors.Join(err, fds.close()))
@@ -264,8 +264,8 @@ func (g *Staged) Node() *Node { return g.n }
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. A Handler in the place of a mailbox gets what that has not read, in its order and before all that peers send
-// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew, the only
-// thing that can fail: the node runs even so.
+// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew. Where
+// that fails the node runs even so; ErrClosed if it has been closed meanwhile.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)

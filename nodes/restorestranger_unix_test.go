@@ -60,3 +60,34 @@ func TestUpgradeStrangeDescriptor(t *testing.T) {
 	_, err = peer.RPC(w.ctx(), "front@test", "m", "f")
 	require.ErrorContains(t, err, "undef")
 }
+
+// Descriptors that came with the close-on-exec flag off, inherited by the process say, are not passed on to the programs that it starts.
+func TestRestoreClosesOnExec(t *testing.T) {
+	w := newWorld(t, movers[0])
+	n := w.started("front")
+	other := w.started("other")
+	_, err := other.Connect(w.ctx(), n.Name())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return n.Conn(other.Name()) != nil }, tooLong, tick)
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	var inherited []int
+	for _, fd := range f.Descriptors() {
+		dup, err := unix.Dup(fd)
+		require.NoError(t, err)
+		inherited = append(inherited, dup)
+	}
+	s, err := Restore(again(n), f.State(), inherited)
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(w.ctx()))
+	closes := func(fd int, err error) {
+		require.NoError(t, err)
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		require.NoError(t, err)
+		require.NotZero(t, flags&unix.FD_CLOEXEC)
+	}
+	closes(s.Node().Conn(other.Name()).s.Descriptor())
+	closes(s.Node().Listeners()[0].l.Descriptor())
+	require.NoError(t, s.Node().Close())
+}

@@ -11,8 +11,8 @@ import (
 func (p *part) addSibling(w word) {
 	p.mu.Lock()
 	p.crew[w.Part] = true
-	if isNewer(w.Part, p.latest) {
-		p.latest = w.Part
+	if p.latest = max(p.latest, w.Part); w.ID > 0 { // an earlier front does not say it
+		p.latest = int(w.ID)
 	}
 	closed := p.closed
 	if !closed {

@@ -43,7 +43,7 @@ const (
 )
 
 // The front says it to a worker, and a worker, without a descriptor, to the front.
-const saySibling topic = "sibling" // Part, descriptor: the way to another worker; the one that there was is lost: another one, please
+const saySibling topic = "sibling" // Part, ID (the newest number), descriptor: the way to another worker; Part: it is lost, another one, please
 
 // The front says it to a worker: this peer has connected anew elsewhere, or, OK, another worker has closed its shadow of the connection.
 // A worker says it to the front where it has done that.

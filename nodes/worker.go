@@ -100,6 +100,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		w.wg.Wait()
 		<-l.wrote
 		w.closeInlets()
+		w.dropWork()
 		names.close()
 		for i := range heard {
 			heard[i].drop()
@@ -231,11 +232,16 @@ func (w *Worker) end(node func() error) error {
 	<-w.p.line.wrote
 	w.p.roll.close()
 	w.closeInlets()
+	w.dropWork()
+	return err
+}
+
+// dropWork gives up what was heard and is not done.
+func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.work {
 		w.work[i].drop()
 	}
 	w.work = nil
-	return err
 }

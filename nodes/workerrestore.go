@@ -69,7 +69,7 @@ type workerHeir struct {
 }
 
 func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-	list := &descriptorList{fds: fds}
+	list := ownDescriptors(fds)
 	if err := h.restore(state, list); err != nil {
 		return nil, errors.Join(err, list.close())
 	}
@@ -158,9 +158,10 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 	if p.roll, err = list.takeRoll(s.roll); err != nil {
 		return err
 	}
-	if p.last = s.last; isNewer(s.latest, p.id) {
-		p.latest = s.latest
+	if s.latest < 1 || s.latest > maxPart {
+		return &StateError{"newest worker", fmt.Errorf("%w: %d", ErrState, s.latest)}
 	}
+	p.last, p.latest = s.last, s.latest
 	for _, x := range s.crew {
 		p.crew[x.part] = true
 	}
