@@ -85,7 +85,8 @@ type Config struct {
 	// HandshakeTimeout bounds each handshake, connecting included.
 	HandshakeTimeout time.Duration
 	// TickInterval is the time without a message to the peer after which a tick goes out. A connection that four intervals long
-	// brings nothing ends, as in OTP.
+	// brings nothing ends, as in OTP. It has to be that of the peers, net_ticktime / net_tickintensity (15 s there, too), or longer: with
+	// a shorter one a peer that has nothing to say ticks too late, and its connection ends.
 	TickInterval time.Duration
 	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection.
 	MaxFrame int
@@ -108,7 +109,8 @@ type Config struct {
 	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to
 	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick.
 	Setup func(n *Node) error
-	// CheckPeer may refuse a peer by its name, on both sides; nil allows whoever has the cookie.
+	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved that it knows the cookie: until then the
+	// name is a claim. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
 	// HandshakeFailed hears of every handshake that a peer started and that failed; it must not wait. nil: only the log does.
 	HandshakeFailed func(remote transport.Addr, err error)

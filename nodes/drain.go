@@ -137,7 +137,7 @@ func (b *Mailbox) nextIsHere() bool {
 // admitCall waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call,
 // and at times who calls from outside has to wait.
 func (p *processes) admitCall(ctx context.Context) error {
-	if _, runs := ctx.Value(connKey{}).(*Conn); !runs {
+	if turnOf(ctx) == nil {
 		if err := p.outside.pass(ctx); err != nil {
 			return err
 		}

@@ -80,7 +80,8 @@ type tenancy struct {
 }
 
 // StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds the start only; Shutdown and
-// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError.
+// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError. In a process
+// that is a worker itself (IsWorker) it is ErrIsWorker.
 func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
@@ -106,6 +107,9 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 
 // newFront makes a front without a node.
 func newFront(cfg FrontConfig) (*Front, error) {
+	if IsWorker() {
+		return nil, ErrIsWorker
+	}
 	if cfg.Workers < 1 || cfg.Workers > maxWorkers {
 		return nil, fmt.Errorf("FrontConfig.Workers is %d: want 1 to %d", cfg.Workers, maxWorkers)
 	}

@@ -359,6 +359,14 @@ func TestStartFrontRefuses(t *testing.T) {
 		_, err := StartFront(patience(t), tt.cfg)
 		require.ErrorContains(t, err, tt.want)
 	}
+	t.Run("in a worker", func(t *testing.T) { // whose own workers would do the same, and theirs
+		t.Setenv(WorkerVariable, "3,4")
+		cfg := FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 1}
+		_, err := StartFront(patience(t), cfg)
+		require.ErrorIs(t, err, ErrIsWorker)
+		_, err = RestoreFront(cfg, nil, nil)
+		require.Error(t, err)
+	})
 	require.False(t, IsWorker())
 	_, err := StartWorker(patience(t), Config{})
 	require.ErrorIs(t, err, ErrNotWorker)

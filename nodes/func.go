@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -59,13 +60,51 @@ func raised(err error) *Raise {
 	return r
 }
 
-// connKey is known to the context of every function and server that runs.
-type connKey struct{}
+// A turn is what the context of a function knows that runs for a message: of a Func, or of a Server.
+type turn struct {
+	conn *Conn    // that the message came over; nil: from this node
+	self *Mailbox // the Server's; nil for a Func
+	over atomic.Bool
+}
 
-// ConnOf is the connection that the caller of a Func, or of a Server's handler, is behind; nil for a caller on this node.
+type turnKey struct{}
+
+func (t *turn) within(ctx context.Context) context.Context {
+	return context.WithValue(ctx, turnKey{}, t)
+}
+
+// turnOf is the turn that ctx is of; nil if it is of none.
+func turnOf(ctx context.Context) *turn {
+	t, _ := ctx.Value(turnKey{}).(*turn)
+	return t
+}
+
+// ConnOf is the connection that the caller of a Func, or of a Server's function, is behind; nil for a caller on this node.
 func ConnOf(ctx context.Context) *Conn {
-	c, _ := ctx.Value(connKey{}).(*Conn)
-	return c.toOthers()
+	if t := turnOf(ctx); t != nil {
+		return t.conn.toOthers()
+	}
+	return nil
+}
+
+// MailboxOf is the process that a Server's function is called for: to send from, to monitor, to Exit. It is nil for any other context.
+func MailboxOf(ctx context.Context) *Mailbox {
+	if t := turnOf(ctx); t != nil {
+		return t.self
+	}
+	return nil
+}
+
+// ErrCallingSelf is returned by calls that a Server's function makes of its own process, which could only wait for themselves.
+var ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
+
+// callsSelf tells whether who calls is the process that is called.
+func callsSelf(ctx context.Context, to target) bool {
+	t := turnOf(ctx)
+	if t == nil || t.self == nil || t.over.Load() || to.node != t.self.n.Name() {
+		return false
+	}
+	return to.pid == t.self.pid || to.name != "" && t.self.n.procs.named(to.name) == t.self
 }
 
 // apply calls an exposed function; one that does not exist is the exception undef. A panic becomes an exception too.
@@ -110,7 +149,7 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy(c == nil) {
 		return false
 	}
-	peer, ctx := "", context.WithValue(n.ctx, connKey{}, c)
+	peer, ctx := "", (&turn{conn: c}).within(n.ctx)
 	if c != nil {
 		peer = c.peer.Name
 		c.works.enter()

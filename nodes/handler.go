@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -19,6 +20,9 @@ type Handler func(self *Mailbox, m *Message)
 // TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which ends the goroutine of whoever sends
 // from this node as well. Mailbox.Close ends it.
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
+	if h == nil {
+		return nil, wrap("handle", name, errors.New("the Handler is nil"))
+	}
 	n.handles.Store(true)
 	return n.register(name, h, o)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -178,9 +179,20 @@ func (n *Node) nameFor(who dist.Name) dist.Verdict {
 
 func (n *Node) checkPeer(ctx context.Context, s *transport.Stream, name string) error {
 	if n.cfg.CheckPeer != nil {
-		if err := n.cfg.CheckPeer(ctx, name); err != nil {
+		if err := n.guarded("Config.CheckPeer", func() error { return n.cfg.CheckPeer(ctx, name) }); err != nil {
 			return err
 		}
 	}
 	return s.CheckPeer(ctx, name)
+}
+
+// guarded calls a function of the application's that strangers can reach: a panic in it is an error, and the log has its stack.
+func (n *Node) guarded(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.log.Error(what+" panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s panicked: %v", what, p)
+		}
+	}()
+	return f()
 }

@@ -1,6 +1,9 @@
 package nodes
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -21,8 +24,21 @@ type Message struct {
 	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
 }
 
-// Term decodes the payload. It allocates; ei.NewCursor(m.Payload) does not.
-func (m *Message) Term() (ei.Term, error) { return m.Payload.Decode() }
+// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit say what they have to say in
+// other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
+func (m *Message) Term() (ei.Term, error) {
+	switch m.Op {
+	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
+	default:
+		if len(m.Payload) == 0 {
+			return nil, fmt.Errorf("%v: %w", m.Op, ErrNoTerm)
+		}
+	}
+	return m.Payload.Decode()
+}
+
+// ErrNoTerm is returned by Message.Term of a signal.
+var ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
 
 // grow gives a buffer for a frame of n bytes.
 func (m *Message) grow(n int) []byte {

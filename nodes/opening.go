@@ -101,7 +101,7 @@ func (o *opening) shake() *Conn {
 		n.stats.handshakesFailed.Add(1)
 		n.log.Warn("handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
 		if n.cfg.HandshakeFailed != nil {
-			n.cfg.HandshakeFailed(o.s.RemoteAddr(), err)
+			_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
 		}
 		return nil
 	}

@@ -170,6 +170,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	w := newWorld(t, "unix")
 	var watched ei.Pid
 	n := w.started("alice", func(cfg *Config) {
+		cfg.QueueLimit = 1 << 16
 		cfg.Setup = func(n *Node) error {
 			b, err := n.register("box", nil, nil)
 			if err == nil && watched != (ei.Pid{}) {
@@ -182,7 +183,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	isRead(deaf)
 	watched = deaf.self
 	b := box(t, n)
-	for i := range 60_000 {
+	for i := range 10_000 {
 		require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
 	}
 	b.Exit(ei.Atom("normal"))

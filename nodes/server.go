@@ -14,12 +14,13 @@ import (
 )
 
 // A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
-// which the messages came. Any of them may be nil. A panic ends the process with reason {go_panic, Text}, and its stack goes to
+// which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to Info,
+// as they are, and what nobody takes is dropped, but for calls, which are answered with {error, Text}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
 // Config.Logger. When the process ends, so does the context of the function that runs, and what is unread is dropped: callers hear of the
 // end. Nothing starts it again: who wants that waits for Mailbox.Done, and calls Serve anew.
 type Server struct {
-	// Call answers gen_server:call. Its result (an ei.Term or a Go value) is the reply; NoReply leaves that to Call.Reply. An error
-	// is replied as {error, Text}, or as {error, Reason} for a *Raise.
+	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
+	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.
 	Call func(ctx context.Context, c *Call) (any, error)
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
@@ -50,6 +51,9 @@ type Call struct {
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 
+// errUnencodable: a Go value that cannot be encoded.
+var errUnencodable = errors.New("the result is no term")
+
 // Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does. What cannot be encoded is an error, and the
 // caller gets {error, Text}.
 func (c *Call) Reply(ctx context.Context, v any) error {
@@ -61,7 +65,7 @@ func (c *Call) Reply(ctx context.Context, v any) error {
 func (c *Call) reply(ctx context.Context, v any) error {
 	value, err := ei.Append(nil, v)
 	if err != nil { // the caller must not wait for ever
-		err = wrap("reply", string(c.From.Node), err)
+		err = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, err))
 		return errors.Join(err, c.reply(ctx, tuple(ei.Atom("error"), err.Error())))
 	}
 	answer := ei.Tuple{c.tag, ei.Raw(value)}
@@ -173,7 +177,7 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.WithValue(n.ctx, connKey{}, (*Conn)(nil)))
+	ctx, cancel := context.WithCancel(n.ctx)
 	b.mu.Lock()
 	b.serves, b.cancel = true, cancel
 	b.mu.Unlock()
@@ -224,9 +228,9 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 }
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
-	if m.conn != nil {
-		ctx = context.WithValue(ctx, connKey{}, m.conn)
-	}
+	t := &turn{conn: m.conn, self: b}
+	defer t.over.Store(true)
+	ctx = t.within(ctx)
 	if s.Call != nil && m.Payload != nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
 			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}
@@ -242,6 +246,12 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 			_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
 			b.served()
 			return
+		}
+	}
+	if s.Call == nil && s.Info == nil {
+		if from, tag, _, ok := genCall(m.Payload); ok {
+			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}
+			s.reply(c, tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
 		}
 	}
 	b.served() // nobody waits for an answer to what comes here
@@ -306,7 +316,17 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	if v == NoReply {
 		return
 	}
-	if err := c.Reply(c.n.ctx, v); err != nil && !errors.Is(err, ErrReplied) { // though the process may have ended meanwhile
+	s.reply(c, v)
+}
+
+// reply answers a call that has no reply yet, though the process may have ended meanwhile.
+func (s *Server) reply(c *Call, v any) {
+	err := c.Reply(c.n.ctx, v)
+	switch {
+	case err == nil || errors.Is(err, ErrReplied):
+	case errors.Is(err, errUnencodable): // the caller hears of it
+		c.n.log.Warn("a server's reply is no term", "to", c.From, "error", err)
+	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}
 }

@@ -34,6 +34,9 @@ const takenMark = "taken by "
 
 func taken() string { return takenMark + strconv.Itoa(os.Getpid()) }
 
+// ErrIsWorker is returned by StartFront and RestoreFront in a process that is a worker: its own workers would do the same.
+var ErrIsWorker = errors.New("this process is the worker of a front: StartWorker is due, see IsWorker")
+
 // ErrNotWorker is returned by StartWorker in a process that no Front has started, and by a second call.
 var ErrNotWorker = errors.New("this process is not the worker of a front: " + WorkerVariable + " is not set, or used up")
 

@@ -11,7 +11,8 @@ import (
 // The decisions that callers take about a failed handshake; each is wrapped in
 // a *HandshakeError.
 var (
-	// ErrBadCookie: the peer's digest proves that it has another cookie.
+	// ErrBadCookie: the peer's digest proves that it has another cookie. Only the
+	// accepting side can tell; the connecting one sees io.EOF, with a Hint.
 	ErrBadCookie = errors.New("wrong cookie")
 	// ErrNotAllowed: the accepting side answered "not_allowed".
 	ErrNotAllowed = errors.New("not allowed")

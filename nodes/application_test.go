@@ -1,0 +1,129 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+)
+
+// What the application's own functions do wrong is an error, or an answer, and no end of the program, nor a wait without one.
+
+// A panic in a function that strangers can reach refuses them.
+func TestCheckPeerPanics(t *testing.T) {
+	w := newWorld(t, "tcp")
+	var log bytes.Buffer
+	failed := make(chan error, 1)
+	n := w.started("front", func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.CheckPeer = func(context.Context, string) error { panic("no map") }
+		c.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err; panic("no map here either") }
+	})
+	other := w.started("other")
+	_, err := other.Connect(w.ctx(), n.Name())
+	require.Error(t, err)
+	require.ErrorContains(t, <-failed, "Config.CheckPeer panicked: no map")
+	require.NoError(t, n.Close())
+	require.Contains(t, log.String(), "Config.HandshakeFailed panicked")
+	require.Contains(t, log.String(), "application_test.go")
+}
+
+// A Server's function that calls its own process is told so; its goroutines may call it once it has returned.
+func TestServerCallsItself(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	later := make(chan error, 1)
+	begin := make(chan struct{})
+	b, err := n.Serve("me", Server{Call: func(ctx context.Context, c *Call) (any, error) {
+		self := MailboxOf(ctx)
+		require.NotNil(t, self)
+		switch c.Request {
+		case ei.Atom("name"):
+			_, err := n.CallName(ctx, n.Name(), "me", ei.Atom("ping"))
+			return errors.Is(err, ErrCallingSelf), nil
+		case ei.Atom("pid"):
+			_, err := self.Call(ctx, self.Pid(), ei.Atom("ping"))
+			return errors.Is(err, ErrCallingSelf), nil
+		case ei.Atom("later"):
+			go func() {
+				<-begin
+				_, err := n.Call(ctx, self.Pid(), ei.Atom("ping"))
+				later <- err
+			}()
+			return ei.Atom("ok"), nil
+		}
+		return ei.Atom("pong"), nil
+	}}, nil)
+	require.NoError(t, err)
+	for _, request := range []string{"name", "pid"} {
+		v, err := n.Call(w.ctx(), b.Pid(), ei.Atom(request))
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("true"), v, request)
+	}
+	_, err = n.Call(w.ctx(), b.Pid(), ei.Atom("later"))
+	require.NoError(t, err)
+	close(begin)
+	require.NoError(t, <-later)
+	require.Nil(t, MailboxOf(w.ctx()))
+}
+
+// A server without functions answers calls all the same; one with Info alone gets them there.
+func TestServerTakesNoCalls(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	b, err := n.Serve("", Server{Cast: func(context.Context, ei.Term) {}}, nil)
+	require.NoError(t, err)
+	v, err := n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")}, v)
+	b, err = n.Serve("", Server{Info: func(ctx context.Context, self *Mailbox, m *Message) {
+		if c, ok := self.CallOf(m); ok {
+			_ = c.Reply(ctx, ei.Atom("pong"))
+		}
+	}}, nil)
+	require.NoError(t, err)
+	v, err = n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("pong"), v)
+}
+
+// A reply that is no term is a warning, for it is the program's fault.
+func TestReplyIsNoTerm(t *testing.T) {
+	w := newWorld(t, "tcp")
+	var log bytes.Buffer
+	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	b, err := n.Serve("", Server{Call: func(context.Context, *Call) (any, error) { return nil, nil }}, nil)
+	require.NoError(t, err)
+	v, err := n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))
+	require.NoError(t, err)
+	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
+	require.NoError(t, n.Close())
+	require.Contains(t, log.String(), "level=WARN msg=\"a server's reply is no term\"")
+}
+
+func TestTermOfSignal(t *testing.T) {
+	m := &Message{Control: dist.Control{Op: dist.OpMonitorPExit}}
+	_, err := m.Term()
+	require.ErrorIs(t, err, ErrNoTerm)
+	require.ErrorContains(t, err, "MONITOR_P_EXIT")
+	m = &Message{Control: dist.Control{Op: dist.OpSend}}
+	_, err = m.Term()
+	require.NotErrorIs(t, err, ErrNoTerm)
+	require.Error(t, err)
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	_, err := n.Serve(strings.Repeat("x", 256), Server{}, nil)
+	require.ErrorIs(t, err, ei.ErrAtom)
+	_, err = n.Handle("x", nil, nil)
+	require.ErrorContains(t, err, "Handler is nil")
+}
