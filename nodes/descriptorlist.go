@@ -46,7 +46,7 @@ func ownDescriptors(fds []int) *descriptorList {
 // take gives some of the descriptors away: whoever takes them owns them.
 func (l *descriptorList) take(first, count int) ([]int, error) {
 	if first < 0 || count < 0 || first > len(l.fds) || count > len(l.fds)-first {
-		return nil, &StateError{"descriptors", fmt.Errorf("%w: %d from %d on, of %d", ErrState, count, first, len(l.fds))}
+		return nil, &StateError{"descriptors", fmt.Errorf("%w: it counts on %d, and %d were given", ErrState, first+count, len(l.fds))}
 	}
 	part := l.fds[first : first+count]
 	if slices.Contains(part, -1) {

@@ -84,7 +84,7 @@ func (n *Node) setup() error {
 	if err := n.serveKernel(); err != nil || n.cfg.Setup == nil {
 		return err
 	}
-	return n.cfg.Setup(n)
+	return wrap("Config.Setup of", n.Name(), n.cfg.Setup(n))
 }
 
 // listenAddr is Config.Listen, or a free port of the loopback interface.
