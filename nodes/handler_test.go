@@ -39,7 +39,7 @@ func TestHandler(t *testing.T) {
 			}
 		}, &MailboxOptions{TrapExit: true})
 		require.NoError(t, err)
-		_, err = there.Handle("h", nil, nil)
+		_, err = there.Handle("h", func(*Mailbox, *Message) {}, nil)
 		require.ErrorIs(t, err, ErrNameTaken)
 
 		b := box(t, here)

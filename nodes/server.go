@@ -228,7 +228,10 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 }
 
 func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
-	t := &turn{conn: m.conn, self: b}
+	t := &turn{conn: m.conn}
+	if b.handler == nil { // those of the node itself wait for nobody
+		t.self = b
+	}
 	defer t.over.Store(true)
 	ctx = t.within(ctx)
 	if s.Call != nil && m.Payload != nil {
