@@ -120,8 +120,8 @@ func (k *Keeper) Err() error {
 	return k.err
 }
 
-// Close gives the name up and ends the Keeper. It waits for an attempt in progress to be broken off, and for Notify. It may be called
-// more than once; the error is always nil.
+// Close gives the name up and ends the Keeper, and waits for the port mapper as Registered.Close does. It waits for an attempt in progress
+// to be broken off, and for Notify. It may be called more than once; the error is always nil.
 func (k *Keeper) Close() error {
 	k.cancel()
 	<-k.done

@@ -3,6 +3,7 @@ package epmd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -202,6 +203,74 @@ func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 		<-trying
 		require.NoError(t, k.Close())
 	})
+}
+
+// A halves is a connection whose directions end one by one. It works in a synctest bubble.
+type halves struct {
+	net.Conn // to read from
+	w        net.Conn
+}
+
+func (h halves) Write(p []byte) (int, error)        { return h.w.Write(p) }
+func (h halves) SetWriteDeadline(t time.Time) error { return h.w.SetWriteDeadline(t) }
+func (h halves) CloseWrite() error                  { return h.w.Close() }
+func (h halves) Close() error                       { return errors.Join(h.Conn.Close(), h.w.Close()) }
+
+// Close gives a port mapper time to see the end of the registration, and no more than a little.
+func TestKeepCloseWaitsForThePortMapper(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		sees time.Duration // how long the port mapper takes over the end
+		lost bool          // before Close
+		want time.Duration
+	}{
+		{"at once", 0, false, 0},
+		{"soon", 70 * time.Millisecond, false, 70 * time.Millisecond},
+		{"hanging", time.Hour, false, 100 * time.Millisecond},
+		{"gone", 0, true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				lose, over := make(chan struct{}), make(chan struct{})
+				c := &Client{Addr: "127.0.0.1:4369", Dial: func(context.Context, string, string) (net.Conn, error) {
+					in, theirsOut := net.Pipe()
+					theirsIn, out := net.Pipe()
+					theirs := halves{theirsIn, theirsOut}
+					go func() {
+						defer close(over)
+						defer theirs.Close()
+						readRequest(theirs)
+						io.WriteString(theirs, "v\x00\x00\x00\x00\x07")
+						if tt.lost {
+							<-lose
+							return
+						}
+						io.Copy(io.Discard, theirs)
+						select {
+						case <-time.After(tt.sees):
+						case <-ctx.Done():
+						}
+					}()
+					return halves{in, out}, nil
+				}}
+				k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{MinPause: time.Hour})
+				require.NoError(t, err)
+				close(lose)
+				synctest.Wait()
+				require.Equal(t, tt.lost, k.Err() != nil)
+				begin := time.Now()
+				require.NoError(t, k.Close())
+				require.Equal(t, tt.want, time.Since(begin))
+				require.ErrorIs(t, k.Err(), net.ErrClosed)
+				require.NotErrorIs(t, k.Err(), ErrLost)
+				require.NoError(t, k.Close())
+				cancel()
+				<-over
+			})
+		})
+	}
 }
 
 func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {

@@ -80,6 +80,37 @@ func TestKeeperMoves(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
+// A Keeper that has moved waits for the port mapper as any other one. The hand-off itself leaves the registration alone.
+func TestMovedKeeperCloseWaitsForThePortMapper(t *testing.T) {
+	ended, hangs := make(chan struct{}), make(chan struct{})
+	c := &Client{Addr: fakeMapper(t, func(conn net.Conn) {
+		readRequest(conn)
+		io.WriteString(conn, "v\x00\x00\x00\x00\x07")
+		silent(conn)
+		close(ended)
+		<-hangs
+	})}
+	defer close(hangs)
+	k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+	require.NoError(t, err)
+	f, err := k.Freeze(t.Context())
+	require.NoError(t, err)
+	g, err := c.Adopt(f.State(), duplicates(t, f.Descriptors()), nil)
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	k = g.Start()
+	require.NoError(t, k.Err())
+	select {
+	case <-ended:
+		t.Fatal("a hand-off has ended the registration")
+	default:
+	}
+	begin := time.Now()
+	require.NoError(t, k.Close())
+	require.GreaterOrEqual(t, time.Since(begin), farewell, "it did not wait")
+	<-ended
+}
+
 // A port mapper that takes connections and says nothing does not hold up a freeze. The attempt is made anew after it.
 func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	l, err := net.Listen("tcp", port.Vacant(t))

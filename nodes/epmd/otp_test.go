@@ -149,6 +149,28 @@ func TestClientWithRealEpmd(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoPortMapper)
 }
 
+// A real epmd may hear of a connection's end after it has heard the next request, so Close waits until it has.
+func TestRealEpmdNeverRefusesANameJustGivenUp(t *testing.T) {
+	c := &Client{Addr: startRealEpmd(t, "").addr}
+	var last uint32
+	for range 300 {
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 1}, nil)
+		require.NoError(t, err)
+		if last != 0 {
+			require.Equal(t, last+1, k.Creation())
+		}
+		last = k.Creation()
+		begin := time.Now()
+		require.NoError(t, k.Close())
+		if time.Since(begin) >= farewell { // epmd had no processor for that long: Close could not wait for it
+			require.Eventually(t, func() bool {
+				_, err := c.Resolve(t.Context(), "", "abc")
+				return errors.Is(err, ErrNotRegistered)
+			}, 10*time.Second, time.Millisecond)
+		}
+	}
+}
+
 func TestClientWithStrictRealEpmd(t *testing.T) {
 	c := &Client{Addr: startRealEpmd(t, "").addr}
 	r, err := c.Register(t.Context(), Registration{Name: "a", Port: 1})

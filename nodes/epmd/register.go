@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 )
 
 // Registered is a name held at a port mapper. It lasts as long as its connection: until Close, or until the port mapper goes away,
@@ -111,13 +112,33 @@ func (r *Registered) Err() error {
 	return r.err
 }
 
-// Close gives the name up by closing the connection, and waits for the goroutine that watched it. It may be called more than once; the
-// error is always nil.
+// Close gives the name up by closing the connection. When it returns the port mapper has seen that, and the name is free; but it waits
+// no longer than 100 ms for it. It may be called more than once; the error is always nil.
 func (r *Registered) Close() error {
 	r.mu.Lock()
+	first := !r.closed
 	r.closed = true
 	r.mu.Unlock()
-	_ = r.conn.Close() // the port mapper sees the end of the stream in any case
+	if first {
+		r.part()
+	}
 	<-r.done
 	return nil
+}
+
+// farewell is how long a port mapper may take to see that a name is given up.
+const farewell = 100 * time.Millisecond
+
+// part closes the connection, once the port mapper has closed its side: OTP's epmd may else read the next registration first, and refuse
+// the name.
+func (r *Registered) part() {
+	if half, ok := r.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		limit := time.NewTimer(farewell)
+		defer limit.Stop()
+		select {
+		case <-r.done: // watch has read the end
+		case <-limit.C:
+		}
+	}
+	_ = r.conn.Close() // the port mapper sees the end of the stream in any case
 }

@@ -239,7 +239,7 @@ func (s *Server) find(name string) *entry {
 func (s *Server) release(e *entry) {
 	holder := e.holder
 	if s.table.release(e) {
-		_ = holder.conn.Close() // its session, if it is still there, hears of it
+		_ = holder.conn.Close() // not before: its session, if it is still there, hears of it, and so does the peer
 		s.logger().Info("unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
 	}
 }

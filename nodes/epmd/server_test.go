@@ -91,6 +91,39 @@ func TestServerNeverRefusesANameJustGivenUp(t *testing.T) {
 	}
 }
 
+// sightlessListener has connections that nobody can look at beside their reader, like those of Windows.
+type sightlessListener struct{ net.Listener }
+
+func (l sightlessListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return addressed{c, c.LocalAddr(), c.RemoteAddr()}, nil
+}
+
+// A name is free once its holder sees the end of the connection, which he may wait for. Half an end is one.
+func TestServerFreesTheNameBeforeItCloses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	serve(t, &Server{}, sightlessListener{l})
+	addr := l.Addr().String()
+	for range 300 {
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		_, err = conn.Write(framed(string(alive2("abc", ""))))
+		require.NoError(t, err)
+		var answer [6]byte
+		_, err = io.ReadFull(conn, answer[:])
+		require.NoError(t, err)
+		require.Zero(t, answer[1], "the name is not free")
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		_, err = conn.Read(answer[:])
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, conn.Close())
+	}
+}
+
 func TestServerClosesWithoutAnAnswer(t *testing.T) {
 	addr := startServer(t, &Server{})
 	for _, tt := range []struct {

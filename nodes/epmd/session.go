@@ -35,12 +35,12 @@ func (c *session) run() {
 	if c.holds {
 		c.hold()
 	}
-	_ = c.conn.Close() // it is of no more use
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.entry != nil && c.entry.holder == c && !s.moved { // else it was released before, and may have another holder by now
 		s.release(c.entry)
 	}
+	_ = c.conn.Close() // after that: who sees the end registers the name again
 	delete(s.sessions, c)
 }
 
