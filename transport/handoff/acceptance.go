@@ -64,6 +64,9 @@ type taking struct {
 
 // take is the whole of it: each step either leads to the next one or ends with nothing kept, until the token is read.
 func (t *taking) take(ctx context.Context) error {
+	if t.a.Stage == nil { // before anything stops
+		return t.fail(StepHello, errors.New("mandatory field Acceptance.Stage is nil"))
+	}
 	t.pass(HeirConnected)
 	if err := t.hello(ctx); err != nil {
 		return t.fail(StepHello, err)

@@ -58,6 +58,9 @@ type Handed struct {
 // new owner has died, or that Release complained. Give closes nothing of the channel's.
 func (o *Offer) Give(ctx context.Context, ch *Channel) (Handed, error) {
 	g := &giving{exchange: exchange{ch: ch, side: OldOwner, reached: o.Reached, d: o.Deadlines.complete()}, o: o}
+	if o.Freeze == nil { // before anybody waits
+		return g.kept(g.fail(StepHello, errors.New("mandatory field Offer.Freeze is nil")))
+	}
 	if !o.busy.CompareAndSwap(false, true) {
 		err := g.fail(StepHello, ErrBusy)
 		g.refuse(err)

@@ -199,6 +199,41 @@ func TestRefused(t *testing.T) {
 }
 
 // A new owner whose Start fails is the owner all the same.
+// What is missing is found out by the side that misses it, at once and with nothing stopped; the other side hears of it.
+func TestMandatoryFields(t *testing.T) {
+	told := func(err error) {
+		var refused *RefusedError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, StepHello, refused.Step)
+		require.Contains(t, refused.Reason, "is nil")
+	}
+	missing := func(err error, side Side, field string) {
+		var e *HandoffError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, []any{side, StepHello}, []any{e.Side, e.Step})
+		require.EqualError(t, e.Err, "mandatory field "+field+" is nil")
+	}
+	x := newThing(t, 1, 1)
+
+	one, other := channels(t)
+	h, err := (&Offer{}).Give(soon(t), one) // nobody is at the other end yet
+	missing(err, OldOwner, "Offer.Freeze")
+	require.Zero(t, h.Silence)
+	require.False(t, h.Moved)
+	taken, err := x.acceptance().Take(soon(t), other)
+	require.False(t, taken.Owns)
+	told(err)
+
+	one, other = channels(t)
+	taken, err = (&Acceptance{}).Take(soon(t), other)
+	missing(err, NewOwner, "Acceptance.Stage")
+	require.False(t, taken.Owns)
+	h, err = x.offer().Give(soon(t), one)
+	require.False(t, h.Moved)
+	told(err)
+	require.Zero(t, x.thawed, "it was frozen")
+}
+
 func TestStartFails(t *testing.T) {
 	x := newThing(t, 1, 1)
 	x.startErr = errors.New("no name server")
