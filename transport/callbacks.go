@@ -29,7 +29,8 @@ const Direct Flags = 1 << 1
 // [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the
 // descriptor's mode is the SDK's affair. It must not return EAGAIN for a reason of its own (a rate limit): the SDK waits for the
 // descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
-// descriptor's mode as it found it.
+// descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once
+// a deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or so.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
 type Callbacks[C any] struct {
@@ -52,8 +53,9 @@ type Callbacks[C any] struct {
 	Accept func(c C, tmo time.Duration) (C, Addr, error)
 	// Connect connects to addr. Called once; after EINPROGRESS the SDK waits and reads SO_ERROR. Mandatory.
 	Connect func(c C, addr Addr, tmo time.Duration) error
-	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream. Bytes count even beside an error, and are never
-	// negative: where unix.Read gives -1 beside one, return 0. So it is for Write and Writev. Mandatory.
+	// Read reads at most len(p) bytes; 0 with a nil error is the end of the stream, and so is io.EOF, not wrapped, in place of nil. Bytes
+	// count even beside an error, and are never negative: where unix.Read gives -1 beside one, return 0. So it is for Write and Writev.
+	// Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: what encrypts does not do so in place. Bytes count even
 	// beside an error. Mandatory.
