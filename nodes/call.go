@@ -45,8 +45,7 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 
 // Call makes a request of a process, as gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or is not
 // there, is an *ExitError; a lost connection is ErrNoConnection; a Server's function that calls its own process, with the context that it
-// was given, ErrCallingSelf. If you start the node, do so before the first
-// call: a call fixes the creation (ErrTooLate).
+// was given, ErrCallingSelf. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
 	return t, wrap("call", string(to.Node), err)

@@ -35,6 +35,10 @@ var (
 	ErrNameTaken = errors.New("name is registered already")
 	// ErrNoProc: the process does not exist.
 	ErrNoProc = errors.New("no such process")
+	// ErrCallingSelf: a Server's function has called its own process.
+	ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
+	// ErrNoTerm: the message is a signal, which says what it has to say in other fields than the payload.
+	ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
 	// ErrNoConnection: the connection to the peer's node was lost.
 	ErrNoConnection = errors.New("no connection to the node")
 	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for what it is to hear of processes

@@ -95,9 +95,6 @@ func MailboxOf(ctx context.Context) *Mailbox {
 	return nil
 }
 
-// ErrCallingSelf is returned by calls that a Server's function makes of its own process, which could only wait for themselves.
-var ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
-
 // callsSelf tells whether who calls is the process that is called.
 func callsSelf(ctx context.Context, to target) bool {
 	t := turnOf(ctx)

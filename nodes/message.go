@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
@@ -36,9 +35,6 @@ func (m *Message) Term() (ei.Term, error) {
 	}
 	return m.Payload.Decode()
 }
-
-// ErrNoTerm is returned by Message.Term of a signal.
-var ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
 
 // grow gives a buffer for a frame of n bytes.
 func (m *Message) grow(n int) []byte {
