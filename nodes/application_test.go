@@ -127,3 +127,12 @@ func TestRegisterRefuses(t *testing.T) {
 	_, err = n.Handle("x", nil, nil)
 	require.ErrorContains(t, err, "Handler is nil")
 }
+
+// The log names whom a message is for by what there is of him.
+func TestRecipientOf(t *testing.T) {
+	pid := ei.Pid{Node: "a@b", ID: 7, Creation: 1}
+	require.Equal(t, "kv", recipientOf(&Message{Control: dist.Control{Op: dist.OpRegSend, ToName: "kv"}}))
+	require.Equal(t, pid.String(), recipientOf(&Message{Control: dist.Control{Op: dist.OpSend, To: pid}}))
+	ref := ei.Ref{Node: "a@b", Creation: 1, Len: 3}
+	require.Equal(t, ref.String(), recipientOf(&Message{Control: dist.Control{Op: dist.OpAliasSend, Ref: ref}}))
+}

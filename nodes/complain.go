@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // Faults of a peer that the connection survives.
@@ -43,6 +44,17 @@ func (n *Node) unwanted(b *Mailbox, m *Message) {
 	if m.conn != nil {
 		n.log.Debug("message that nobody wants", "peer", m.conn.peer.Name, "to", b.pid, "op", m.Op)
 	}
+}
+
+// recipientOf is whom a message is for, as a person would say it.
+func recipientOf(m *Message) string {
+	switch {
+	case m.ToName != "":
+		return m.ToName.String()
+	case m.Op == dist.OpAliasSend:
+		return m.Ref.String()
+	}
+	return m.To.String()
 }
 
 // wellFormed tells what is wrong with an encoded term; nil also where there is none.

@@ -155,7 +155,7 @@ func (c *Conn) failed(err error) error {
 // mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
 // wait for the end. A frozen connection ends when it is thawed.
 func (c *Conn) mark(err error, count *tally) (first bool) {
-	if first = c.noteEnd(err, count); first && c.worker == 0 {
+	if first = c.noteEnd(err, count); first && c.kind() == direct { // of which "node up" was said
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
 	}
 	return first

@@ -116,6 +116,9 @@ func (w *crewman) readyIn(start context.Context) error {
 	}
 	w.process().kill()
 	<-w.gone
+	if errors.Is(start.Err(), context.Canceled) {
+		return fmt.Errorf("the start was given up: %w", context.Cause(start))
+	}
 	return errors.New("the worker was not ready in time")
 }
 

@@ -32,7 +32,7 @@ func (n *Node) route(c *Conn, m *Message) {
 		b := n.procs.recipient(m)
 		if b == nil || !b.deliver(m, c.done) {
 			n.stats.undeliverable.Add(1)
-			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", m.To, "name", m.ToName)
+			n.log.Debug("nobody to receive", "peer", c.peer.Name, "to", recipientOf(m))
 			m.Release()
 		}
 	case dist.OpSpawnRequest:

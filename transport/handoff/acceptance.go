@@ -172,6 +172,9 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 	defer cancel()
 	fds := set.StealAll()
 	s, err := t.a.Stage(staging, t.state, fds)
+	if err == nil && s == nil {
+		err = errors.New("Acceptance.Stage gave nothing, and no error")
+	}
 	if err != nil {
 		return nil, nil, StepStage, errors.Join(err, token.Close())
 	}

@@ -192,7 +192,11 @@ func (g *giving) static(ctx context.Context) error {
 func (g *giving) freeze(ctx context.Context) (Frozen, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.d.Freeze)
 	defer cancel()
-	return g.o.Freeze(ctx)
+	f, err := g.o.Freeze(ctx)
+	if err == nil && f == nil {
+		err = errors.New("Offer.Freeze gave nothing, and no error")
+	}
+	return f, err
 }
 
 // offer sends descriptors, state, and the end of the pipe.

@@ -198,7 +198,6 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A new owner whose Start fails is the owner all the same.
 // What is missing is found out by the side that misses it, at once and with nothing stopped; the other side hears of it.
 func TestMandatoryFields(t *testing.T) {
 	told := func(err error) {
@@ -234,6 +233,30 @@ func TestMandatoryFields(t *testing.T) {
 	require.Zero(t, x.thawed, "it was frozen")
 }
 
+// Who gives nothing, and no error, is at fault, and nothing moves.
+func TestGivesNothing(t *testing.T) {
+	x := newThing(t, 1, 1)
+	o := x.offer()
+	o.Freeze = func(context.Context) (Frozen, error) { return nil, nil }
+	h, gave, _ := exchanged(t, o, x.acceptance())
+	require.False(t, h.Moved)
+	require.ErrorContains(t, gave, "Offer.Freeze gave nothing")
+
+	x = newThing(t, 1, 1)
+	a := x.acceptance()
+	a.Stage = func(_ context.Context, _ []byte, fds []int) (Staged, error) {
+		for _, fd := range fds {
+			require.NoError(t, closeFD(fd))
+		}
+		return nil, nil
+	}
+	h, _, took := exchanged(t, x.offer(), a)
+	require.False(t, h.Moved)
+	require.ErrorContains(t, took, "Acceptance.Stage gave nothing")
+	require.Equal(t, 1, x.thawed)
+}
+
+// A new owner whose Start fails is the owner all the same.
 func TestStartFails(t *testing.T) {
 	x := newThing(t, 1, 1)
 	x.startErr = errors.New("no name server")
