@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -101,7 +102,10 @@ func TestWorkerDies(t *testing.T) {
 		pid, err := b.RPC(patience(t), frontName, "w", "pid")
 		return err == nil && pid != ei.Int(victim)
 	}, tooLong, tick)
-	require.Eventually(t, func() bool { return len(w.f.Workers()) == 3 }, tooLong, tick)
+	require.Eventually(t, func() bool { // the front knows of it, too, and has another one
+		list := w.f.Workers()
+		return len(list) == 3 && !slices.ContainsFunc(list, func(i WorkerInfo) bool { return i.PID == victim })
+	}, tooLong, tick)
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	require.NotEqual(t, there, again)

@@ -19,35 +19,9 @@ step() { printf '== %s (%d s)\n' "$*" $((SECONDS - started)); }
 # stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
 stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
-# elsewhere compiles for other systems. Nothing waits for it, and tests mostly
-# wait: it runs beside them, in what time they leave.
-elsewhere() {
-	renice -n 19 "$BASHPID" >/dev/null
-	for system in "${systems[@]}"; do
-		for machine in "${machines[@]}"; do
-			[[ $system/$machine != "$here" ]] || continue
-			step "go build and vet for $system/$machine"
-			GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build "$hasty" ./...
-			GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet "$hasty" ./...
-		done
-	done
-	step "go vet for ${others[*]}, and where the high byte comes first"
-	for system in "${others[@]}"; do
-		GOOS=$system CGO_ENABLED=0 go vet "$hasty" ./...
-	done
-	GOARCH=s390x CGO_ENABLED=0 go vet "$hasty" ./...
-}
-
 step modules
 stubborn go mod download
 stubborn go run "$staticcheck" -version
-said=$(mktemp)
-set -m # a process group of its own, to be ended as one
-elsewhere >"$said" 2>&1 &
-set +m
-elsewhere=$!
-trap 'rm "$said"; kill -- "-$elsewhere" 2>/dev/null' EXIT
-
 step peers
 test/prepare.sh
 # shellcheck disable=SC1090,SC1091
@@ -67,14 +41,27 @@ go vet ./...
 step staticcheck
 go run "$staticcheck" ./...
 
-step "go build for $here"
-CGO_ENABLED=0 go build ./...
+for system in "${systems[@]}"; do
+	for machine in "${machines[@]}"; do
+		step "go build and vet for $system/$machine"
+		how=$hasty
+		[[ $system/$machine != "$here" ]] || how=-gcflags= # most of it is compiled already
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go build "$how" ./...
+		GOOS=$system GOARCH=$machine CGO_ENABLED=0 go vet "$how" ./...
+	done
+done
+
+step "go vet for ${others[*]}"
+for system in "${others[@]}"; do
+	GOOS=$system CGO_ENABLED=0 go vet "$hasty" ./...
+done
 
 step 'go test of what the race detector would hide: allocations'
 go test -run 'Alloc' ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
 
-step 'go vet and test where an int has 32 bits'
+step 'go vet and test where an int has 32 bits, vet where the high byte comes first'
 GOARCH=386 CGO_ENABLED=0 go vet ./...
+GOARCH=s390x CGO_ENABLED=0 go vet "$hasty" ./...
 [[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short -skip "TestVirtual.*Suite" ./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
 
 step 'go test of the port mapper with those of OTP 27 and OTP 29; below, that of OTP 25'
@@ -92,11 +79,6 @@ status=0
 go test -race -timeout 30m ./transport/transporttest ./nodes $(go list ./... | grep -v '/test/interop') || status=1
 # shellcheck disable=SC2086
 [[ -z $outside ]] || go test -race -timeout 30m -count=1 $outside || status=1
-step 'what was compiled meanwhile'
-ended=0
-wait "$elsewhere" || ended=$?
-cat "$said"
-[[ $ended == 0 ]] || exit "$ended"
 step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
 [[ -z $outside ]] || CNODE_TEST_TLS=1.2 go test -race -timeout 30m -count=1 -run '/otp25' ./test/interop || status=1
 exit $status
