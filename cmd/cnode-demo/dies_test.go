@@ -19,7 +19,7 @@ func dieAsOwner() {
 	if err == nil {
 		_, err = (&handoff.Acceptance{
 			Terms: handoff.Terms{Plugins: []string{transport.TCP().Name()}, Know: append(nodes.StateFeatures(), stateFeature)},
-			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, nil },
+			Stage: func(context.Context, []byte, []int) (handoff.Staged, error) { return stillborn{}, nil },
 			Reached: func(p handoff.Point) {
 				if p == handoff.HeirOwns {
 					os.Exit(1)
@@ -30,3 +30,9 @@ func dieAsOwner() {
 	fmt.Fprintln(os.Stderr, "the token did not come:", err)
 	os.Exit(2)
 }
+
+// A stillborn is never started.
+type stillborn struct{}
+
+func (stillborn) Start(context.Context) error { return nil }
+func (stillborn) Discard() error              { return nil }

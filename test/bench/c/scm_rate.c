@@ -78,21 +78,24 @@ int main(int argc, char **argv)
     double begun = now();
     long n = 0;
     if (strcmp(argv[1], "turns") == 0) {
-        for (; now() - begun < length; n += BATCH)
+        do { /* once in any case: the process may have stood still until now */
             for (int i = 0; i < BATCH; i++) {
                 send_one(s[0], p, size, fd);
                 if (!receive_one(s[1], q, size))
                     die("recvmsg");
             }
+            n += BATCH;
+        } while (now() - begun < length);
     } else {
         pid_t child = fork();
         if (child < 0)
             die("fork");
         if (child == 0) {
             close(s[1]);
-            while (now() - begun < length)
+            do {
                 for (int i = 0; i < BATCH; i++)
                     send_one(s[0], p, size, fd);
+            } while (now() - begun < length);
             _exit(0);
         }
         close(s[0]);

@@ -101,7 +101,7 @@ func (c *course) receive(ctx context.Context) error {
 func (c *course) turns() (float64, error) {
 	ctx := context.Background()
 	begun, n := time.Now(), 0
-	for ; time.Since(begun) < c.length; n += batch {
+	for ; n == 0 || time.Since(begun) < c.length; n += batch { // once in any case: the process may stand still for longer
 		for range batch {
 			if err := c.sender.Send(ctx, c.p, c.fd); err != nil {
 				return 0, err
@@ -145,12 +145,14 @@ func (c *course) sendAhead() (err error) {
 	}
 	defer c.sender.Close()
 	ctx := context.Background()
-	for begun := time.Now(); time.Since(begun) < c.length; {
+	for begun := time.Now(); ; {
 		for range batch {
 			if err := c.sender.Send(ctx, c.p, c.fd); err != nil {
 				return err
 			}
 		}
+		if time.Since(begun) >= c.length {
+			return nil
+		}
 	}
-	return nil
 }
