@@ -1,0 +1,151 @@
+//go:build unix
+
+package handoff
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// The control socket: its directory must be the user's own, a dead process's is replaced, a living one's is not, and it moves.
+func TestControl(t *testing.T) {
+	noLeak(t)
+	dir, err := os.MkdirTemp("", "hc")
+	require.NoError(t, err)
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "control")
+	require.NoError(t, os.Chmod(dir, 0o711))
+	_, err = ListenControl(path)
+	require.ErrorIs(t, err, ErrForbidden)
+	require.NoError(t, os.Chmod(dir, 0o700))
+	c, err := ListenControl(path)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
+	}
+	require.NoError(t, err)
+	_, err = ListenControl(path)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+
+	var fd int
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
+	require.NoError(t, err)
+	moved, err := ImportControl(fd, path)
+	require.NoError(t, err)
+	require.NoError(t, c.Release())
+	ask := make(chan error, 1)
+	go func() {
+		ch, err := DialControl(soon(t), path)
+		if err == nil {
+			var words []string
+			if words, err = ch.Ask(soon(t), "what", ""); err == nil && !slices.Equal(words, []string{"that"}) {
+				err = errors.New("another answer")
+			}
+			err = errors.Join(err, ch.Close())
+		}
+		ask <- err
+	}()
+	conn, err := moved.Accept(soon(t)) // that was looking whether somebody listens
+	require.NoError(t, err)
+	_, err = Hear(soon(t), conn)
+	require.ErrorIs(t, err, io.EOF)
+	conn, err = moved.Accept(soon(t))
+	require.NoError(t, err)
+	v, err := Hear(soon(t), conn)
+	require.NoError(t, err)
+	words, asks := v.Request()
+	require.True(t, asks)
+	require.Equal(t, []string{"what", ""}, words)
+	require.NoError(t, v.Answer(soon(t), "that"))
+	require.NoError(t, <-ask)
+	require.NoError(t, v.Close())
+	require.NoError(t, moved.Release()) // as if it had died
+	require.FileExists(t, path)
+	c, err = ListenControl(path)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoFileExists(t, path)
+	_, err = DialControl(soon(t), path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A visitor hears why it is refused, also where the reason is that somebody else has refused.
+func TestVisitorIsToldWhoeverRefused(t *testing.T) {
+	one, other := channels(t)
+	why := &HandoffError{Side: OldOwner, Step: StepStatic, Err: &RefusedError{Step: StepStatic, Reason: "no room", Err: ErrLimit}}
+	(&Visit{ch: one}).Refuse(why)
+	require.NoError(t, one.Close())
+	_, err := other.Ask(soon(t), "what")
+	var refused *RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, why.Error(), refused.Reason)
+	require.ErrorIs(t, err, ErrLimit)
+}
+
+// What stands in the way of a control socket and is none is not removed.
+func TestControlInTheWay(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	name := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(name, []byte("mine"), 0o600))
+	link, folder := filepath.Join(dir, "link"), filepath.Join(dir, "folder")
+	require.NoError(t, os.Symlink("file", link))
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	for _, path := range []string{name, link, folder} {
+		_, err := ListenControl(path)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		_, err = os.Lstat(path)
+		require.NoError(t, err)
+	}
+}
+
+// A question that is too long for the other side is known to be so here.
+func TestAskTooMuch(t *testing.T) {
+	noLeak(t)
+	one, _ := channels(t)
+	_, err := one.Ask(soon(t), strings.Repeat("x", packetLimit))
+	require.ErrorIs(t, err, syscall.EMSGSIZE)
+}
+
+// The context of one caller ends its own wait, and nobody else's.
+func TestControlAccepts(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	c, err := ListenControl(filepath.Join(dir, "control"))
+	require.NoError(t, err)
+	defer c.Close()
+	type visit struct {
+		conn *net.UnixConn
+		err  error
+	}
+	came := make(chan visit, 1)
+	go func() { conn, err := c.Accept(context.Background()); came <- visit{conn, err} }()
+	for range 20 {
+		ctx, leave := context.WithTimeout(context.Background(), time.Millisecond)
+		_, err := c.Accept(ctx)
+		leave()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	ch, err := DialControl(soon(t), c.Path())
+	require.NoError(t, err)
+	defer ch.Close()
+	v := <-came
+	require.NoError(t, v.err)
+	require.NoError(t, v.conn.Close())
+}

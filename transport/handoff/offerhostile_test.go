@@ -1,0 +1,197 @@
+//go:build unix
+
+package handoff
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An heir that misbehaves: the owner says so and serves on, in time.
+func TestHostileHeir(t *testing.T) {
+	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{Descriptors: 100, StateBytes: 1 << 20}})
+	type step func(t *testing.T, ch *Channel)
+	say := func(p []byte, fds ...int) step {
+		return func(t *testing.T, ch *Channel) { require.NoError(t, ch.conn.Send(soon(t), p, fds...)) }
+	}
+	hear := func(t *testing.T, ch *Channel) {
+		set := &FDSet{}
+		_, err := ch.conn.Receive(soon(t), ch.buf, set, MaxDescriptors)
+		require.NoError(t, err)
+		require.NoError(t, set.Close())
+	}
+	kind := func(k byte) step { return say([]byte{k}) }
+	begin := []step{say(hi), hear, kind(kindReady), hear, kind(kindPrepared), hear, say(append([]byte{kindReceived}, appendCounts(nil, 3, 0)...)), hear, hear}
+	sum := func(s string, n int) step {
+		return say(appendAccept([]byte{kindAccept}, sha256.Sum256([]byte(s)), n))
+	}
+	empty := ErrLeft // which it looks like
+	if runtime.GOOS == "linux" {
+		empty = ErrMalformed
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		step  Step
+		is    error
+	}{
+		{"silence", nil, StepHello, context.DeadlineExceeded},
+		{"garbage", []step{say([]byte("GET / HTTP/1.0\r\n\r\n"))}, StepHello, ErrMalformed},
+		{"an empty packet", []step{say(nil)}, StepHello, empty},
+		{"not this protocol", []step{say(appendField([]byte{kindHello}, 1, must, []byte("other")))}, StepHello, ErrMalformed},
+		{"descriptors with hello", []step{say(hi, 0)}, StepHello, ErrDescriptorsLost},
+		{"too long", []step{say(make([]byte, packetLimit+1))}, StepHello, ErrTruncated},
+		{"hello and silence", []step{say(hi)}, StepHello, context.DeadlineExceeded},
+		{"never prepared", begin[:4], StepStatic, context.DeadlineExceeded},
+		{"takes no descriptors", begin[:5], StepOffer, context.DeadlineExceeded},
+		{"lies about descriptors", append(slices.Clone(begin[:6]), say(append([]byte{kindReceived}, appendCounts(nil, 2, 0)...))), StepOffer, ErrMalformed},
+		{"never accepts", begin, StepAccept, context.DeadlineExceeded},
+		{"another state", append(slices.Clone(begin), sum("other", 3)), StepAccept, ErrMalformed},
+		{"fewer descriptors", append(slices.Clone(begin), sum("abc", 2)), StepAccept, ErrMalformed},
+		{"done without the token", append(slices.Clone(begin), kind(kindDone)), StepAccept, ErrMalformed},
+		{"no token is taken", append(slices.Clone(begin), sum("abc", 3)), StepCommit, ErrNotTaken},
+		{"done, and no token is taken", append(slices.Clone(begin), sum("abc", 3), kind(kindDone)), StepCommit, ErrNotTaken},
+		{"refuses at last", append(slices.Clone(begin), sum("abc", 3), say(appendRefusal([]byte{kindRefuse}, StepCommit, ErrOther))), StepCommit, ErrOther},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newThing(t, 3, 0)
+			x.blob = []byte("abc")
+			o := x.offer()
+			const long, short = 10 * time.Second, 500 * time.Millisecond
+			d := Deadlines{long, long, long, long, long, long, long}
+			if tt.is == context.DeadlineExceeded || tt.is == ErrNotTaken {
+				*map[Step]*time.Duration{
+					StepHello: &d.Hello, StepStatic: &d.Static, StepOffer: &d.Offer, StepAccept: &d.Stage, StepCommit: &d.Take,
+				}[tt.step] = short
+			}
+			o.Deadlines = d
+			one, other := channels(t)
+			done := make(chan error, 1)
+			var h Handed
+			go func() { var err error; h, err = o.Give(soon(t), one); done <- err }()
+			for _, s := range tt.steps {
+				s(t, other)
+			}
+			err := <-done
+			require.ErrorIs(t, err, tt.is)
+			var e *HandoffError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, tt.step, e.Step)
+			require.False(t, h.Moved)
+			require.Zero(t, x.released)
+			require.LessOrEqual(t, x.thawed, 1)
+		})
+	}
+}
+
+// An owner that misbehaves: the heir owns nothing, and keeps nothing.
+func TestHostileOwner(t *testing.T) {
+	hi := appendHello([]byte{kindHello}, hello{minVersion, maxVersion, 1, Terms{}})
+	static := appendChunk([]byte{kindStatic}, 0, 0, nil)
+	part := func(k byte, at, n int) []byte { return appendCounts([]byte{k}, at, n) }
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	defer w.Close()
+	raw, err := r.SyscallConn()
+	require.NoError(t, err)
+	var pipe int
+	require.NoError(t, raw.Control(func(fd uintptr) { pipe = int(fd) }))
+	file, err := os.Open(os.Args[0])
+	require.NoError(t, err)
+	defer file.Close()
+	var plain int
+	raw, err = file.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
+	const mostState = 1000
+	type packet struct {
+		p   []byte
+		fds []int
+	}
+	for _, tt := range []struct {
+		name    string
+		packets []packet
+		is      error
+	}{
+		{"garbage", []packet{{[]byte("nonsense"), nil}}, ErrMalformed},
+		{"two descriptors for one", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 1), []int{pipe, pipe}}}, ErrMalformed},
+		{"one descriptor for two", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 2), []int{pipe}}}, ErrMalformed},
+		{"none for none", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 0, 0), nil}}, ErrMalformed},
+		{"not from the beginning", []packet{{hi, nil}, {static, nil}, {part(kindDescriptors, 1, 1), []int{pipe}}}, ErrMalformed},
+		{"a state that lies", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 1, []byte("ab")), nil}}, ErrMalformed},
+		{"a state without end", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, math.MaxInt, []byte("ab")), nil}}, ErrLimit},
+		{"too much beforehand", []packet{{hi, nil}, {appendChunk([]byte{kindStatic}, 0, mostState+1, []byte("ab")), nil}}, ErrLimit},
+		{"a state in a plain file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), []int{plain}}}, ErrMalformed},
+		{"a state in no file", []packet{{hi, nil}, {static, nil}, {part(kindStateFile, 0, 3), nil}}, ErrMalformed},
+		{"the pipe in place of the state", []packet{{hi, nil}, {static, nil}, {part(kindOffer, 0, 0), []int{pipe}}}, ErrMalformed},
+		{"no pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), nil}}, ErrMalformed},
+		{"a file for a pipe", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{plain}}}, ErrMalformed},
+		{"another count", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 1, 0), []int{pipe}}}, ErrMalformed},
+		{"no token", []packet{{hi, nil}, {static, nil}, {appendChunk([]byte{kindState}, 0, 0, nil), nil}, {part(kindOffer, 0, 0), []int{pipe}}}, os.ErrDeadlineExceeded},
+		{"silence", []packet{{hi, nil}}, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			one, other := channels(t)
+			x := newThing(t, 0, 0)
+			a := x.acceptance()
+			a.Terms.StateBytes = mostState
+			a.Deadlines = Deadlines{Static: 10 * time.Second, Freeze: 10 * time.Second, Take: 300 * time.Millisecond}
+			if tt.is == context.DeadlineExceeded { // what is static does not come
+				a.Deadlines.Static = 300 * time.Millisecond
+			}
+			done := make(chan error, 1)
+			go func() { _, err := a.Take(soon(t), other); done <- err }()
+			for _, p := range tt.packets {
+				_ = one.conn.Send(soon(t), p.p, p.fds...)
+			}
+			require.ErrorIs(t, <-done, tt.is)
+			require.Zero(t, x.started)
+		})
+	}
+}
+
+// Decoders never fail in another way than by an error, and what they take is what is written.
+func FuzzOffer(f *testing.F) {
+	f.Add(byte(kindHello), appendHello(nil, hello{1, 1, 7, Terms{What: "w", Plugins: []string{"tcp"}, Require: []string{"r"}, Know: []string{"k"}, Descriptors: 3}}))
+	f.Add(byte(kindState), appendChunk(nil, 3, 10, []byte("abc")))
+	f.Add(byte(kindDescriptors), appendCounts(nil, 200, 17))
+	f.Add(byte(kindAccept), appendAccept(nil, sha256.Sum256(nil), 3))
+	f.Add(byte(kindRefuse), appendRefusal(nil, StepOffer, ErrLimit))
+	f.Add(byte(kindAsk), appendWords(nil, []string{"upgrade", ""}))
+	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
+		if h, err := parseHello(body); err == nil {
+			again, err := parseHello(appendHello(nil, h))
+			require.NoError(t, err)
+			require.Equal(t, h, again)
+		}
+		if m, err := parseOffer(packet{kind, body}); err == nil && kind == kindState {
+			again, err := parseOffer(packet{kind, appendChunk(nil, m.first, m.total, m.data)})
+			require.NoError(t, err)
+			require.Equal(t, m.first, again.first)
+			require.Equal(t, m.total, again.total)
+			require.True(t, bytes.Equal(m.data, again.data))
+		}
+		if sum, n, err := parseAccept(body); err == nil && len(sum) == sha256.Size {
+			again, m, err := parseAccept(appendAccept(nil, [sha256.Size]byte(sum), n))
+			require.NoError(t, err)
+			require.Equal(t, sum, again)
+			require.Equal(t, n, m)
+		}
+		require.Error(t, parseRefusal(body))
+		if words, err := parseWords(body); err == nil {
+			again, err := parseWords(appendWords(nil, words))
+			require.NoError(t, err)
+			require.Equal(t, words, again)
+		}
+	})
+}
