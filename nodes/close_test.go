@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -265,6 +266,21 @@ func TestShutdownServesCasts(t *testing.T) {
 	require.NoError(t, r.err)
 	require.Equal(t, ei.Atom("written"), r.v)
 	require.NoError(t, arrives(t, down, "Shutdown").err)
+}
+
+// The end of a connection that the node itself has ended is no fault of the peer's.
+func TestShutdownLog(t *testing.T) {
+	w := newWorld(t, "tcp")
+	logs := map[string]*record{"alice": new(record), "bob": new(record)}
+	logged := func(name string) *Node {
+		return w.started(name, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil)) })
+	}
+	a, b := logged("alice"), logged("bob")
+	_, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(t, err)
+	require.NoError(t, a.Shutdown(w.ctx()))
+	require.Len(t, logs["alice"].lines("node down", "reason=closed"), 1)
+	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 
 // Everything that was sent before Shutdown arrives, although the peer sends all the time.

@@ -196,27 +196,32 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.Visible {
 		cfg.Flags |= dist.FlagPublished
 	}
-	for _, d := range []struct {
-		v *int
-		d int
-	}{{&cfg.MaxHandshakes, DefaultMaxHandshakes}, {&cfg.MaxFrame, DefaultMaxFrame}, {&cfg.MaxCalls, DefaultMaxCalls}} {
-		if *d.v <= 0 {
-			*d.v = d.d
-		}
-	}
-	if cfg.HandshakeTimeout <= 0 {
-		cfg.HandshakeTimeout = DefaultHandshakeTimeout
-	}
-	if cfg.TickInterval <= 0 {
-		cfg.TickInterval = DefaultTickInterval
-	}
-	if cfg.DrainTimeout <= 0 {
-		cfg.DrainTimeout = DefaultDrainTimeout
+	if err := errors.Join(
+		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
+		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
+		limit("Config.MaxCalls", &cfg.MaxCalls, DefaultMaxCalls),
+		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
+		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
+		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
+		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),
+	); err != nil {
+		return cfg, err
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return cfg, nil
+}
+
+// limit fills in the default of a field. A negative value may have been meant to be none, which there is not.
+func limit[T int | time.Duration](field string, v *T, otherwise T) error {
+	switch {
+	case *v < 0:
+		return fmt.Errorf("%s is %v: want more than 0, or 0 for %v", field, *v, otherwise)
+	case *v == 0:
+		*v = otherwise
+	}
+	return nil
 }
 
 // errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.

@@ -33,6 +33,7 @@ type Conn struct {
 	unpaired  atomic.Bool   // something was sent since the last message came
 	reading   atomic.Bool   // somebody waits for a frame
 	receiving atomic.Bool   // a Receive is in progress
+	leaves    atomic.Bool   // the sending direction has ended with all that was to be said
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
 	works     tally         // functions that run for the peer
@@ -232,7 +233,9 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 // bye ends the sending direction and waits for the peer to end its own: closing a socket with bytes unread would take back what was sent
 // last.
 func (c *Conn) bye(ctx context.Context) {
+	c.leaves.Store(c.kind() == direct)
 	if c.s.CloseWrite() != nil {
+		c.leaves.Store(false)
 		return
 	}
 	select {

@@ -116,8 +116,8 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.Choose == nil {
 		cfg.Choose = ByName
 	}
-	if cfg.Patience <= 0 {
-		cfg.Patience = DefaultPatience
+	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
+		return nil, err
 	}
 	cfg.Patience = max(cfg.Patience, 4*lull) // the word that a session was taken may wait that long
 	if cfg.Command == nil {

@@ -45,7 +45,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 	}
 	tl, err := tr.Listen(addr, 0)
 	if err != nil {
-		return nil, wrap("listen", "", err)
+		return nil, err // it says what was attempted, and where
 	}
 	l := n.newListener(tr, tl)
 	n.mu.Lock()

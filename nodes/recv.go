@@ -201,7 +201,7 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if isSingle(ctx) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) {
 		return os.ErrDeadlineExceeded, false
 	}
-	if errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) && c.leaves.Load() {
 		err = ErrClosed
 	}
 	return err, true

@@ -85,6 +85,25 @@ func TestZeroConfig(t *testing.T) {
 	require.Equal(t, 15*time.Second, n.cfg.TickInterval)
 }
 
+// What is less than nothing is no limit: whoever wrote -1 meant something else than the default.
+func TestConfigOfNegativeLimits(t *testing.T) {
+	set := map[string]func(cfg *Config){
+		"MaxHandshakes":    func(cfg *Config) { cfg.MaxHandshakes = -1 },
+		"MaxFrame":         func(cfg *Config) { cfg.MaxFrame = -1 },
+		"MaxCalls":         func(cfg *Config) { cfg.MaxCalls = -1 },
+		"QueueLimit":       func(cfg *Config) { cfg.QueueLimit = -1 },
+		"HandshakeTimeout": func(cfg *Config) { cfg.HandshakeTimeout = -1 },
+		"TickInterval":     func(cfg *Config) { cfg.TickInterval = -1 },
+		"DrainTimeout":     func(cfg *Config) { cfg.DrainTimeout = -1 },
+	}
+	for field, change := range set {
+		cfg := Config{Name: "a@b", Cookie: "secret"}
+		change(&cfg)
+		_, err := New(cfg)
+		require.ErrorContains(t, err, "Config."+field+" is -1")
+	}
+}
+
 func TestStart(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")

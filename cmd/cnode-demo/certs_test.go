@@ -54,7 +54,7 @@ func TestErlangTakesCerts(t *testing.T) {
 	withErlang(t, otp.Options{TLSOptFile: conf}, func(t *testing.T, w *world, n *otp.Node) {
 		s := w.serve("serve", append([]string{"--name", "served@127.0.0.1"}, tls...)...)
 		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1)"))
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))
 		require.Equal(t, "pong\n", w.succeed(append([]string{"ping", n.Name()}, tls...)...))
 		require.Equal(t, "[1,2,3]\n", w.succeed(append([]string{"call", n.Name(), "lists", "seq", "[1,3]"}, tls...)...))
 		require.Empty(t, s.terminate(syscall.SIGTERM))

@@ -42,7 +42,7 @@ func TestErlangMeetsServe(t *testing.T) {
 		require.Equal(t, "true", n.Do(t, "T = "+term+", T =:= rpc:call("+node+", cnode, echo, [T])"))
 		require.Equal(t, strconv.Itoa(s.pid()), n.Do(t, "rpc:call("+node+", cnode, pid, [])"))
 		require.Equal(t, "error:{exception,undef,[{cnode,echo,[],[]}]}", n.Eval(t, "erpc:call("+node+", cnode, echo, [])"))
-		require.Equal(t, "true", n.Do(t, "T = "+term+", {ok, T} =:= gen_server:call("+peer+", T)"))
+		require.Equal(t, "true", n.Do(t, "T = "+term+", {ok, T} =:= gen_server:call("+peer+", T, infinity)"))
 
 		require.Equal(t, "true", n.Do(t, "T = "+term+", "+peer+" ! {echo, self(), T}, receive T -> true after 30000 -> timeout end"))
 		require.Equal(t, "{count,1000}", answer(t, n, "[ "+peer+" ! {sink, self(), I =:= 1000, <<0:800>>} || I <- lists:seq(1, 1000)]"))
@@ -65,7 +65,7 @@ func TestErlangMeetsServe(t *testing.T) {
 				receive {'EXIT', Pid, Why} -> Me ! {exited, Why} end
 			end)`))
 		require.Equal(t, "true", n.Do(t, "monitor_node("+node+", true), is_reference(monitor(process, "+peer+"))"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1)")) // the monitor, and the link before it, have arrived
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call("+peer+", 1, infinity)")) // the monitor, and the link before it, have arrived
 		require.Empty(t, s.terminate(syscall.SIGTERM))
 		got := []string{answer(t, n, "ok"), answer(t, n, "ok"), answer(t, n, "ok")}
 		require.Contains(t, got, "{exited,shutdown}")
@@ -82,7 +82,7 @@ func TestErlangSeesServeDie(t *testing.T) {
 	withErlang(t, otp.Options{}, func(t *testing.T, w *world, n *otp.Node) {
 		s := w.serve("serve")
 		require.Equal(t, "true", n.Do(t, "monitor_node('"+s.name+"', true), is_reference(monitor(process, {peer,'"+s.name+"'}))"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1)"))
+		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))
 		require.NoError(t, s.cmd.Process.Kill())
 		got := []string{answer(t, n, "ok"), answer(t, n, "ok")}
 		require.Contains(t, got, "{nodedown,'"+s.name+"'}")
@@ -146,7 +146,7 @@ func TestServeNamesDynamicNode(t *testing.T) {
 	withErlang(t, otp.Options{Name: "undefined"}, func(t *testing.T, w *world, n *otp.Node) {
 		s := w.serve("serve")
 		require.Equal(t, "true", n.Do(t, "net_kernel:connect_node('"+s.name+"')"))
-		require.Equal(t, "{ok,hello}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, hello)"))
+		require.Equal(t, "{ok,hello}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, hello, infinity)"))
 	})
 }
 

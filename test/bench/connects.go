@@ -14,7 +14,7 @@ const (
 )
 
 // connectLimit bounds a round of them.
-const connectLimit = 20 * time.Second
+const connectLimit = 60 * time.Second
 
 // measureConnects takes the set-up rates in both directions.
 func (a *arena) measureConnects(ctx context.Context) error {

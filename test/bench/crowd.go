@@ -38,7 +38,7 @@ type member struct {
 // member makes a hidden node of this program.
 func (a *arena) member(name string) (*nodes.Node, error) {
 	cfg := nodes.Config{
-		Name: name, Cookie: cookie,
+		Name: name, Cookie: cookie, HandshakeTimeout: cellLimit,
 		Transport: a.carrier, Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprintf("127.0.0.1:%d", a.epmdPort)}},
 	}
 	return nodes.New(cfg)

@@ -26,7 +26,9 @@ func background(t testing.TB) context.Context {
 
 // config is that of a node of this process, which uses the port mapper at port.
 func config(port int) nodes.Config {
-	return nodes.Config{Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port), Transport: usual.tr}
+	return nodes.Config{
+		Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port), Transport: usual.tr, HandshakeTimeout: otp.HandshakeTime,
+	}
 }
 
 func portMapper(port int) *nodes.PortMapper {

@@ -34,7 +34,7 @@ func TestServeSpawn(t *testing.T) {
 				receive {spawn_reply, R, ok, P} -> ok end,
 				[receive {down, R, process, P, {undef, _}} -> down end, receive {'EXIT', P, {undef, _}} -> exit end]`, `[down,exit]`},
 			{`R = spawn_request(N, cnode, echo, [1], [nonsense]), receive {spawn_reply, R, error, Why} -> Why after 20000 -> none end`, `badopt`},
-			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1),
+			{`R = spawn_request(N, cnode, echo, [1], [{reply, no}]), {ok, 1} = gen_server:call({peer, N}, 1, infinity),
 				receive X -> X after 0 -> nothing end`, `nothing`},
 			{`{P, R} = spawn_monitor(N, fun() -> ok end),
 				receive {'DOWN', R, process, P, {undef, [{erlang, apply, [F, []], []}]}} -> is_function(F, 0) end`, `true`},

@@ -19,7 +19,7 @@ func TestServeOrder(t *testing.T) {
 				[receive {I, B} when byte_size(B) =:= S -> I; X -> X after 20000 -> lost end || I <- lists:seq(1, 20), S <- Sizes]
 					=:= [I || I <- lists:seq(1, 20), _ <- Sizes]`, `true`},
 			// All ways to send, mixed: a call's reply is behind what was sent before.
-			{`[begin {peer, N} ! {echo, self(), I}, {ok, I} = gen_server:call({peer, N}, I), receive I -> ok after 0 -> I end end
+			{`[begin {peer, N} ! {echo, self(), I}, {ok, I} = gen_server:call({peer, N}, I, infinity), receive I -> ok after 0 -> I end end
 				|| I <- lists:seq(1, 200)] -- lists:duplicate(200, ok)`, `[]`},
 		})
 	})
@@ -60,8 +60,8 @@ func TestServeSinkAndSource(t *testing.T) {
 			{`[{peer, N} ! X || X <- [nonsense, {echo, no_pid, 1}, {echo, self()}, {sink, self(), perhaps, <<>>}, {source, self(), many, 1},
 				[], <<>>]],
 				{peer, N} ! {source, self(), 0, x}, {peer, N} ! {source, self(), -1, x},
-				{ok, still} = gen_server:call({peer, N}, still), receive X -> X after 0 -> nothing end`, `nothing`},
-			{`{nobody, N} ! hello, {ok, there} = gen_server:call({peer, N}, there)`, `{ok,there}`},
+				{ok, still} = gen_server:call({peer, N}, still, infinity), receive X -> X after 0 -> nothing end`, `nothing`},
+			{`{nobody, N} ! hello, {ok, there} = gen_server:call({peer, N}, there, infinity)`, `{ok,there}`},
 		})
 	})
 }

@@ -18,7 +18,7 @@ func TestServeMonitors(t *testing.T) {
 			// A pid that was, and one that never was.
 			{`{P, R} = spawn_monitor(N, cnode, echo, [1]), receive {'DOWN', R, process, P, _} -> ok end,
 				S = monitor(process, P), receive {'DOWN', S, process, P, Why} -> Why after 20000 -> none end`, `noproc`},
-			{`R = monitor(process, {peer, N}), true = demonitor(R, [flush, info]), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`R = monitor(process, {peer, N}), true = demonitor(R, [flush, info]), {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 			{`is_reference(monitor(process, {peer, N}, [{tag, gone}]))`, `true`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 		})
@@ -37,13 +37,14 @@ func TestServeLinks(t *testing.T) {
 			{`P = spawn(N, cnode, echo, [1]), R = monitor(process, P), receive {'DOWN', R, process, P, _} -> ok end,
 				link(P), receive {'EXIT', P, Why} -> Why after 20000 -> none end`, `noproc`},
 			{`P = spawn(N, cnode, echo, [1]), R = monitor(process, P), receive {'DOWN', R, process, P, _} -> ok end,
-				link(P), unlink(P), {ok, 1} = gen_server:call({peer, N}, 1), receive {'EXIT', P, Why} -> Why after 0 -> none end`, `none`},
+				link(P), unlink(P), {ok, 1} = gen_server:call({peer, N}, 1, infinity), receive {'EXIT', P, Why} -> Why after 0 -> none end`, `none`},
 			{`[begin P = spawn(N, cnode, echo, [I]), catch link(P), unlink(P) end || I <- lists:seq(1, 500)],
-				{ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+				{ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 			{`(fun F() -> receive X -> [X | F()] after 0 -> [] end end)()`, `[]`},
 			// Exit signals to what is not there, or no more, do nothing.
-			{`P = spawn(N, cnode, echo, [1]), [exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
-			{`P = spawn(N, cnode, echo, [1]), group_leader(self(), P), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+			{`P = spawn(N, cnode, echo, [1]),
+				[exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
+			{`P = spawn(N, cnode, echo, [1]), group_leader(self(), P), {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 		})
 	})
 }
@@ -67,7 +68,7 @@ func TestServeNodedown(t *testing.T) {
 					{`ok = net_kernel:monitor_nodes(true, #{node_type => hidden, nodedown_reason => true}), pong = net_adm:ping(N)`, `pong`},
 					{`receive {nodeup, N, #{node_type := T}} -> T after 20000 -> none end`, `hidden`},
 					{`monitor_node(N, true), monitor_node(N, true)`, `true`},
-					{`monitor(process, {peer, N}), gen_server:call({peer, N}, 1)`, `{ok,1}`},
+					{`monitor(process, {peer, N}), gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 				})
 				lost := "connection_closed"
 				if usual.tr != nil {
@@ -101,7 +102,7 @@ func TestServeComesBack(t *testing.T) {
 				// A process of the last life is no process of this one, though their numbers may be the same.
 				{`P = spawn(N, cnode, echo, [1]), case put(last, P) of P -> same; undefined -> noproc; Last ->
 					exit(Last, kill), Last ! hello, R = monitor(process, Last), receive {'DOWN', R, _, Last, Why} -> Why end end`, `noproc`},
-				{`process_flag(trap_exit, true), monitor(process, {peer, N}), {ok, 1} = gen_server:call({peer, N}, 1)`, `{ok,1}`},
+				{`process_flag(trap_exit, true), monitor(process, {peer, N}), {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 			})
 			p.demo.kill()
 			require.Equal(t, `noconnection`, p.eval(t, `receive {'DOWN', _, process, {peer, N}, Why} -> Why after 20000 -> none end`))
@@ -113,7 +114,7 @@ func TestServeDisconnect(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{
 			{`[begin
-				{ok, I} = gen_server:call({peer, N}, I), [N] = nodes(hidden),
+				{ok, I} = gen_server:call({peer, N}, I, infinity), [N] = nodes(hidden),
 				monitor_node(N, true), R = monitor(process, {peer, N}),
 				true = disconnect_node(N),
 				receive {nodedown, N} -> ok end, receive {'DOWN', R, process, {peer, N}, noconnection} -> ok end,
@@ -131,7 +132,7 @@ func TestServeTraced(t *testing.T) {
 			{`process_flag(trap_exit, true)`, `false`},
 			{`seq_trace:set_token(label, 17), seq_trace:set_token(send, true), element(1, seq_trace:get_token(label))`, `label`},
 			{`{peer, N} ! {echo, self(), traced}, receive traced -> ok after 20000 -> none end`, `ok`},
-			{`gen_server:call({peer, N}, x)`, `{ok,x}`},
+			{`gen_server:call({peer, N}, x, infinity)`, `{ok,x}`},
 			{`net_adm:ping(N)`, `pong`},
 			{`rpc:call(N, cnode, echo, [x])`, `x`},
 			{`rpc:block_call(N, cnode, echo, [x])`, `x`},

@@ -21,6 +21,6 @@ func TestServeTicks(t *testing.T) {
 	}
 	for i, p := range pairs {
 		require.Equal(t, "up", waits[i](), "OTP %d", p.erl.Release().Number)
-		p.is(t, [][2]string{{`nodes(hidden)`, `[{N}]`}, {`gen_server:call({peer, N}, still)`, `{ok,still}`}})
+		p.is(t, [][2]string{{`nodes(hidden)`, `[{N}]`}, {`gen_server:call({peer, N}, still, infinity)`, `{ok,still}`}})
 	}
 }

@@ -65,22 +65,22 @@ func TestServer(t *testing.T) {
 		require.NoError(t, err)
 		m.tell(t, "S", server.Pid())
 		m.is(t, [][2]string{
-			{`gen_server:call({counter, N}, 5)`, `5`},
-			{`gen_server:call(S, 1)`, `6`},
-			{`gen_server:cast({counter, N}, 10), gen_server:cast(S, 20), gen_server:call(S, 0)`, `36`},
-			{`gen_server:abcast([N], counter, 4), gen_server:call(S, 0)`, `40`},
+			{`gen_server:call({counter, N}, 5, infinity)`, `5`},
+			{`gen_server:call(S, 1, infinity)`, `6`},
+			{`gen_server:cast({counter, N}, 10), gen_server:cast(S, 20), gen_server:call(S, 0, infinity)`, `36`},
+			{`gen_server:abcast([N], counter, 4), gen_server:call(S, 0, infinity)`, `40`},
 			{`gen_server:multi_call([N, node()], counter, 1, 20000) =:= {[{N, 41}], [node()]}`, `true`},
-			{`gen_server:call(S, elsewhere)`, `from_elsewhere`},
-			{`gen_server:call(S, fail)`, `{error,<<"no luck">>}`},
-			{`gen_server:call(S, raise)`, `{error,{bad,1}}`},
-			{`gen_server:call(S, peer) =:= node()`, `true`},
+			{`gen_server:call(S, elsewhere, infinity)`, `from_elsewhere`},
+			{`gen_server:call(S, fail, infinity)`, `{error,<<"no luck">>}`},
+			{`gen_server:call(S, raise, infinity)`, `{error,{bad,1}}`},
+			{`gen_server:call(S, peer, infinity) =:= node()`, `true`},
 			{`gen_statem:call(S, {some, "thing"})`, `{some,"thing"}`},
 			{`R = gen_server:send_request(S, {x}), gen_server:receive_response(R, 20000)`, `{reply,{x}}`},
 			{`S ! {self(), hello}, receive {counter, N, hello} -> ok after 20000 -> none end`, `ok`},
 
 			// A reply that comes too late does not come at all: the alias is no more.
 			{`try gen_server:call(S, wait, 20) catch exit:{Why, {gen_server, call, [S, wait, 20]}} -> Why end`, `timeout`},
-			{`gen_server:call(S, release), gen_server:call(S, release)`, `true`},
+			{`gen_server:call(S, release, infinity), gen_server:call(S, release, infinity)`, `true`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
 
 			// The old ways of package rpc.
@@ -120,8 +120,8 @@ func TestForwardedCall(t *testing.T) {
 		m.tell(t, "P", ei.Atom(proxy.Name()))
 		m.tell(t, "T", ei.Atom(third.Name()))
 		m.is(t, [][2]string{
-			{`Proxy = spawn(P, fun F() -> receive M -> {counter, N} ! M, F() end end), gen_server:call(Proxy, 5)`, `5`},
-			{`gen_server:call({proxy, T}, 1)`, `6`},
+			{`Proxy = spawn(P, fun F() -> receive M -> {counter, N} ! M, F() end end), gen_server:call(Proxy, 5, infinity)`, `5`},
+			{`gen_server:call({proxy, T}, 1, infinity)`, `6`},
 		})
 	})
 }

@@ -48,6 +48,9 @@ type Options struct {
 // DefaultCookie is the cookie of a node whose Options name none.
 const DefaultCookie = "cookie"
 
+// HandshakeTime is what nodes of tests have for a handshake.
+const HandshakeTime = 30 * time.Second
+
 // startLimit bounds the start of a node: ten times what a busy machine needs.
 const startLimit = 60 * time.Second
 
@@ -168,6 +171,9 @@ func (n *Node) args(o Options) []string {
 		}
 		if o.Hidden {
 			args = append(args, "-hidden")
+		}
+		if !slices.Contains(o.ExtraArgs, "net_setuptime") { // a machine may be so busy that 7 s, the default, pass in a handshake
+			args = append(args, "-kernel", "net_setuptime", strconv.Itoa(int(HandshakeTime.Seconds())))
 		}
 	}
 	if o.TLSOptFile != "" {

@@ -20,14 +20,14 @@ import (
 
 // TestSound shows that good plug-ins are never accused: all of them are tried at once, several times each, on a machine that is
 // kept busy besides. TRANSPORTTEST_ROUNDS is how many times, for a longer run than the usual one. With the race detector, which keeps it
-// busy by itself, three are enough.
+// busy by itself, three plug-ins are enough.
 func TestSound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the machine is kept busy for a while")
 	}
-	rounds, all := 2, goods()
+	rounds, hogs, all := 2, 3, goods()
 	if raceEnabled {
-		rounds = 1
+		rounds, hogs = 1, 1
 		all = slices.DeleteFunc(all, func(g good) bool {
 			return !slices.Contains([]string{"tcp", "memory", "full"}, g.name)
 		})
@@ -38,7 +38,7 @@ func TestSound(t *testing.T) {
 	}
 	var stop atomic.Bool
 	var burners, suites sync.WaitGroup
-	for range 3 {
+	for range hogs {
 		burners.Go(func() {
 			for work := uint64(1); !stop.Load(); work *= work + 1 {
 			}

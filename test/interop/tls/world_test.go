@@ -85,7 +85,8 @@ func startNode(t testing.TB, port int, tr transport.Transport, more ...func(*nod
 	log := &recorder{}
 	cfg := nodes.Config{
 		Name: uniqueName(), Cookie: otp.DefaultCookie, Transport: tr, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
+		HandshakeTimeout: otp.HandshakeTime,
+		Resolver:         &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
 	}
 	for _, f := range more {
 		f(&cfg)

@@ -28,7 +28,7 @@ func TestWorkerKilled(t *testing.T) {
 		// B's watcher of a process of A's worker hears of its end without a nodedown.
 		lost := b.Async(t, about(`process_flag(trap_exit, true), P = rpc:call('%s', rpc, call, [N, erlang, whereis, [peer]]),
 			R = monitor(process, P), link(P),
-			gen_server:call(P, x), erlang:register(linked, self()),
+			gen_server:call(P, x, infinity), erlang:register(linked, self()),
 			{receive {'DOWN', R, _, _, W} -> W after 20000 -> late end, receive {'EXIT', P, V} -> V after 20000 -> late end}`, a.Name()))
 		for _, e := range []*otp.Node{a, b} {
 			require.Eventually(t, func() bool { return eval(t, e, `is_pid(whereis(watcher))`) == "true" }, limit, 10*time.Millisecond)

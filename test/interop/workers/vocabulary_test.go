@@ -42,7 +42,7 @@ func vocabulary(t *testing.T, c *cluster) {
 	for _, e := range c.erl {
 		is(t, e, "pong", `net_adm:ping(N)`)
 		is(t, e, "{a,[1,2]}", `rpc:call(N, cnode, echo, [{a, [1, 2]}])`)
-		is(t, e, "{ok,x}", `gen_server:call({peer, N}, x)`)
+		is(t, e, "{ok,x}", `gen_server:call({peer, N}, x, infinity)`)
 		is(t, e, "true", `[X || X <- nodes(hidden), X =:= N] =:= [N]`)
 	}
 	// The process peer of node 0's worker, seen from node 1 over its own worker.
@@ -50,7 +50,7 @@ func vocabulary(t *testing.T, c *cluster) {
 	with := `P = rpc:call('` + a.Name() + `', rpc, call, [N, erlang, whereis, [peer]]), `
 	is(t, b, "true", `%s`, with+`is_pid(P) andalso node(P) =:= N`)
 	is(t, b, "true", `%s`, with+`P =/= rpc:call(N, erlang, whereis, [peer])`)
-	is(t, b, "{ok,y}", `%s`, with+`gen_server:call(P, y)`)
+	is(t, b, "{ok,y}", `%s`, with+`gen_server:call(P, y, infinity)`)
 	is(t, b, "true", `%s`, with+`[P ! {echo, self(), I} || I <- lists:seq(1, 3000)],
 		[receive X -> X after 10000 -> late end || _ <- lists:seq(1, 3000)] =:= lists:seq(1, 3000)`)
 	is(t, b, "true", `%s`, with+`B = binary:copy(<<"x">>, 1000000), P ! {echo, self(), B}, receive X -> X =:= B after 10000 -> late end`)
@@ -75,7 +75,7 @@ func TestNames(t *testing.T) {
 		is(t, b, "true", `node(rpc:call(N, w, whereis, [joe])) =:= N`)
 		is(t, b, "true", `[{joe, N} ! {echo, self(), I} || I <- lists:seq(1, 2000)],
 			[receive X -> X after 10000 -> late end || _ <- lists:seq(1, 2000)] =:= lists:seq(1, 2000)`)
-		is(t, d, "{ok,z}", `gen_server:call({joe, N}, z)`)
+		is(t, d, "{ok,z}", `gen_server:call({joe, N}, z, infinity)`)
 		// From the worker of one node to another node, over the worker that has it.
 		is(t, a, "'"+b.Name()+"'", `rpc:call(N, w, rpc, ['%s', erlang, node, []])`, b.Name())
 		is(t, b, "{true,undefined}", `R = monitor(process, {joe, N}), {joe, N} ! done,
@@ -84,7 +84,7 @@ func TestNames(t *testing.T) {
 				F(F, K - 1) end end,
 			{D, Gone(Gone, 500)}`) // the front hears of it beside those who watched
 		is(t, b, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
-		is(t, a, "{ok,again}", `gen_server:call({joe, N}, again)`)
+		is(t, a, "{ok,again}", `gen_server:call({joe, N}, again, infinity)`)
 	})
 }
 
