@@ -23,8 +23,8 @@ type Message struct {
 	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
 }
 
-// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit say what they have to say in
-// other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
+// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit say what they have to say
+// in other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
 func (m *Message) Term() (ei.Term, error) {
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:

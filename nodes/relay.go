@@ -62,7 +62,7 @@ func (p *part) divert(c *Conn, m *Message) bool {
 		}
 		m.Release()
 		return true
-	case shadow, sibling: // from another worker, which has found the process here: it is not sought elsewhere again, even if its name has moved on
+	case shadow, sibling: // another worker has found the process here: it is not sought elsewhere again, even if its name has moved on
 		return false
 	}
 	to, err := p.onward(c, m)

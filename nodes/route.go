@@ -16,7 +16,8 @@ func (n *Node) route(c *Conn, m *Message) {
 			c.fail(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
-	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit: // what ends that, or a process
+	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:
+		// What ends that, or a process.
 		if m.From != (ei.Pid{}) && string(m.From.Node) != c.peer.Name { // a third node's, which is not the peer's to end
 			n.stats.malformed.Add(1)
 			c.complain(faultFrom, "signal of another node's process skipped", fmt.Errorf("%v from %v", m.Op, m.From))

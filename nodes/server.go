@@ -14,10 +14,10 @@ import (
 )
 
 // A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
-// which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to Info,
-// as they are, and what nobody takes is dropped, but for calls, which are answered with {error, Text}. A panic ends the process with reason {go_panic, Text}, and its stack goes to
-// Config.Logger. When the process ends, so does the context of the function that runs, and what is unread is dropped: callers hear of the
-// end. Nothing starts it again: who wants that waits for Mailbox.Done, and calls Serve anew.
+// which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to
+// Info, as they are, and what nobody takes is dropped, but for calls, which are answered with {error, Text}. A panic ends the process with
+// reason {go_panic, Text}, and its stack goes to Config.Logger. When the process ends, so does the context of the function that runs, and
+// what is unread is dropped: callers hear of the end. Nothing starts it again: who wants that waits for Mailbox.Done, and calls Serve anew.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
 	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.

@@ -42,8 +42,9 @@ const (
 	sayStayed   topic = "stayed"   // ID, Name: the old process is the worker still; Name says why
 )
 
-// The front says it to a worker, and a worker, without a descriptor, to the front.
-const saySibling topic = "sibling" // Part, ID (the newest number), descriptor: the way to another worker; Part: it is lost, another one, please
+// The front says it to a worker: Part, ID (the newest number) and a descriptor, the way to another worker. Part alone: that way is lost, and
+// the worker asks the front for another one by the same.
+const saySibling topic = "sibling"
 
 // The front says it to a worker: this peer has connected anew elsewhere, or, OK, another worker has closed its shadow of the connection.
 // A worker says it to the front where it has done that.

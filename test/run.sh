@@ -71,7 +71,8 @@ go test -run 'Alloc' ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
 
 step 'go vet and test where an int has 32 bits'
 GOARCH=386 CGO_ENABLED=0 go vet ./...
-[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short -skip "TestVirtual.*Suite" ./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
+[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short -skip "TestVirtual.*Suite" \
+	./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
 
 step 'go test of the port mapper with those of OTP 27 and OTP 29; below, that of OTP 25'
 for erl in $CNODE_TEST_OTP; do

@@ -76,8 +76,8 @@ func (a *arena) connect(ctx context.Context, p *peer, n int) (time.Duration, err
 	return time.Duration(ns), err
 }
 
-// connectFromPeer lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so that
-// a program's start does not count.
+// connectFromPeer lets the peer's kind dial the measuring node n times. The node takes the time from the first connection to the last, so
+// that a program's start does not count.
 func (a *arena) connectFromPeer(ctx context.Context, p *peer, n int) error {
 	if p.dial == nil {
 		return nil

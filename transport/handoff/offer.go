@@ -50,7 +50,7 @@ type Frozen interface {
 type Handed struct {
 	Moved   bool          // the new owner has it; else it goes on here
 	Peer    Cred          // the new owner's process
-	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, or the end of waiting for it, or to Thaw
+	Silence time.Duration // how long nobody served: from the beginning of Freeze to the new owner's word, the end of waiting for it, or Thaw
 }
 
 // Give hands over, and returns when the new owner has everything, or when nothing has changed. Handed.Moved tells which, whatever the

@@ -1,5 +1,5 @@
-// Carrier tells how many messages with a descriptor a second package handoff carries, over a UNIX socket of sequenced packets: the counterpart of the C
-// program test/bench/c/scm_rate.c.
+// Carrier tells how many messages with a descriptor a second package handoff carries, over a UNIX socket of sequenced packets: the
+// counterpart of the C program test/bench/c/scm_rate.c.
 //
 //	carrier turns SIZE MS   one goroutine sends a message and receives it
 //	carrier ahead SIZE MS   one process sends, and another receives

@@ -3,7 +3,7 @@
 //
 //	peer [-tls FILE] [-polling TIME] NAME COOKIE  serves the name `peer`; prints "ready NAME PORT"
 //	peer [-tls FILE] -moved NAME COOKIE  the same, but another process accepts each connection and hands it over
-//	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any of it is sent
+//	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any is sent
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
 // Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
