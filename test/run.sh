@@ -15,6 +15,9 @@ hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 here=$(go env GOHOSTOS)/$(go env GOHOSTARCH)
 started=$SECONDS spent=0 stolen=0
+subtests= # of those that are tried once more; empty: all
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
 
 # step says what comes, and how much of the processors' time the host has given to others during the step before: a test that waited in vain
 # may have had none.
@@ -25,6 +28,26 @@ step() {
 	((spent == 0 || all == spent)) || share=$((100 * (clock[8] - stolen) / (all - spent)))
 	printf '== %s (%d s; %d %% of the time before stolen)\n' "$*" $((SECONDS - started)) "$share"
 	spent=$all stolen=${clock[8]}
+}
+
+# tests FLAG... PACKAGE... is go test. What fails is tried once more, by itself: where the host takes the processors away for seconds at a time,
+# somebody is too late. Data races, panics, leaks and more than a handful of failures are never tried again.
+tests() {
+	local word flags=() packages=() log again package names
+	for word in "$@"; do
+		case $word in -*) flags+=("$word") ;; *) packages+=("$word") ;; esac
+	done
+	log=$(mktemp -p "$logs")
+	if go test "${flags[@]}" "${packages[@]}" 2>&1 | tee "$log"; then return; fi
+	again=$(awk '
+		/^(WARNING: DATA RACE|panic: |fatal error: )/ { exit hopeless = 1 }
+		/^--- FAIL: / { names = names "|" $3; count++ }
+		/^FAIL\t/ { if (names == "") exit hopeless = 1; print $2, substr(names, 2); names = "" }
+		END { exit hopeless || !count || count > 5 }' "$log") || return 1
+	while read -r package names; do
+		step "once more: $names of $package"
+		go test "${flags[@]}" -count=1 -run="^($names)\$$subtests" "$package" || return 1
+	done <<<"$again"
 }
 
 # stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
@@ -67,34 +90,17 @@ for other in "${others[@]}"; do
 done
 
 step 'go test of what the race detector would hide: allocations'
-go test -run 'Alloc' ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
+tests -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
 
 step 'go vet and test where an int has 32 bits'
 GOARCH=386 CGO_ENABLED=0 go vet ./...
-[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 go test -short -skip "TestVirtual.*Suite" \
+[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 tests -short '-skip=TestVirtual.*Suite' \
 	./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
 
 step 'go test of the port mapper with those of OTP 27 and OTP 29; below, that of OTP 25'
 for erl in $CNODE_TEST_OTP; do
-	[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH go test -count=1 -run 'Real|Erl' ./nodes/epmd
+	[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH tests -count=1 '-run=Real|Erl' ./nodes/epmd
 done
-
-# race FLAG... PACKAGE... runs tests with the race detector. What fails is tried once more, by itself: where the host takes the processors
-# away for seconds at a time, somebody is too late. Data races, panics, leaks and more than a handful of failures are never tried again.
-race() {
-	local log again package names
-	log=$(mktemp)
-	if go test -race -timeout 30m "$@" 2>&1 | tee "$log"; then return; fi
-	again=$(awk '
-		/^(WARNING: DATA RACE|panic: |fatal error: )/ { exit hopeless = 1 }
-		/^--- FAIL: / { names = names "|" $3; count++ }
-		/^FAIL\t/ { if (names == "") exit hopeless = 1; print $2, substr(names, 2); names = "" }
-		END { exit hopeless || !count || count > 5 }' "$log") || return 1
-	while read -r package names; do
-		step "once more: $names of $package"
-		go test -race -timeout 30m -count=1 -run "^($names)\$${select:-}" "$package" || return 1
-	done <<<"$again"
-}
 
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
 # Peers are no part of what go test's cache looks at, so tests against them run
@@ -103,10 +109,10 @@ all=$(go list ./...)
 status=0
 # Those that take long begin first, so that the last one does not run alone.
 # shellcheck disable=SC2046
-race ./transport/transporttest ./nodes $(grep -v /test/interop <<<"$all") || status=1
+tests -race -timeout=30m ./transport/transporttest ./nodes $(grep -v /test/interop <<<"$all") || status=1
 # shellcheck disable=SC2046
-race -count=1 $(grep /test/interop <<<"$all") || status=1
+tests -race -timeout=30m -count=1 $(grep /test/interop <<<"$all") || status=1
 step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
-select=/otp25
-CNODE_TEST_TLS=1.2 race -count=1 -run "$select" ./test/interop || status=1
+subtests=/otp25
+CNODE_TEST_TLS=1.2 tests -race -timeout=30m -count=1 -run="$subtests" ./test/interop || status=1
 exit $status
