@@ -81,7 +81,7 @@ func AppendFloat(b []byte, f float64) ([]byte, error) {
 // ErrAtom; b is then returned as it was.
 func AppendAtom(b []byte, a Atom) ([]byte, error) {
 	if !validAtom(a) {
-		return b, ErrAtom
+		return b, badAtom(a)
 	}
 	return appendAtom(b, a), nil
 }
@@ -175,7 +175,7 @@ func append32(b []byte, n int) []byte { return binary.BigEndian.AppendUint32(b, 
 // AppendPid appends a process identifier: ei_encode_pid. A node's name that is no atom is ErrAtom.
 func AppendPid(b []byte, p Pid) ([]byte, error) {
 	if !validAtom(p.Node) {
-		return b, ErrAtom
+		return b, badAtom(p.Node)
 	}
 	b = appendAtom(append(b, byte(TagNewPidExt)), p.Node)
 	b = binary.BigEndian.AppendUint32(b, p.ID)
@@ -187,7 +187,7 @@ func AppendPid(b []byte, p Pid) ([]byte, error) {
 // ones as V4_PORT_EXT, and so do ports that have come so. A node's name that is no atom is ErrAtom.
 func AppendPort(b []byte, p Port) ([]byte, error) {
 	if !validAtom(p.Node) {
-		return b, ErrAtom
+		return b, badAtom(p.Node)
 	}
 	if p.ID < 1<<shortPortBits && !p.long {
 		b = appendAtom(append(b, byte(TagNewPortExt)), p.Node)
@@ -202,7 +202,7 @@ func AppendPort(b []byte, p Port) ([]byte, error) {
 // AppendRef appends a reference: ei_encode_ref. A node's name that is no atom is ErrAtom, a Len outside 1 to 5 ErrMalformed.
 func AppendRef(b []byte, r Ref) ([]byte, error) {
 	if !validAtom(r.Node) {
-		return b, ErrAtom
+		return b, badAtom(r.Node)
 	}
 	if r.Len == 0 || r.Len > MaxRefWords {
 		return b, ErrMalformed
@@ -218,7 +218,7 @@ func AppendRef(b []byte, r Ref) ([]byte, error) {
 // AppendExport appends an external fun: ei_encode_fun for that kind. A name that is no atom is ErrAtom.
 func AppendExport(b []byte, f Export) ([]byte, error) {
 	if !validAtom(f.Module) || !validAtom(f.Function) {
-		return b, ErrAtom
+		return b, badAtom(f.Module, f.Function)
 	}
 	b = appendAtom(append(b, byte(TagExportExt)), f.Module)
 	b = appendAtom(b, f.Function)

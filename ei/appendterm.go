@@ -141,7 +141,7 @@ func AppendFun(b []byte, f Fun) ([]byte, error) {
 		return b, ErrRange
 	}
 	if !validAtom(f.Module) || !validAtom(f.Pid.Node) {
-		return b, ErrAtom
+		return b, badAtom(f.Module, f.Pid.Node)
 	}
 	if uint64(len(f.Free)) > math.MaxUint32 {
 		return b, ErrTooLong

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"unicode/utf8"
 )
 
 // Why a term could not be read or written. They are found in the errors of this package with errors.Is.
@@ -114,3 +116,13 @@ func (e *TextError) Error() string {
 
 // Unwrap gives the reason.
 func (e *TextError) Unwrap() error { return e.Err }
+
+// badAtom is ErrAtom for the first of the texts that is no atom.
+func badAtom(texts ...Atom) error {
+	i := slices.IndexFunc(texts, func(a Atom) bool { return !validAtom(a) })
+	a := string(texts[i])
+	if !utf8.ValidString(a) {
+		return fmt.Errorf("%w: %.60q is not valid UTF-8", ErrAtom, a)
+	}
+	return fmt.Errorf("%w: %.60q has %d characters, of at most %d", ErrAtom, a, utf8.RuneCountInString(a), MaxAtomChars)
+}

@@ -234,3 +234,16 @@ func TestDecodeCopies(t *testing.T) {
 	_ = append(parts[0].(ei.Binary), "XXXX"...)
 	require.Equal(t, term, got)
 }
+
+// An atom that cannot be one is named, with what is wrong with it.
+func TestBadAtomIsNamed(t *testing.T) {
+	for want, value := range map[string]any{
+		`ei: bad atom: "a\xff" is not valid UTF-8`: ei.Atom("a\xff"),
+		`ei: bad atom: "` + strings.Repeat("ä", 60) + `" has 256 characters, of at most 255`: ei.Tuple{ei.Export{
+			Module: "m", Function: ei.Atom(strings.Repeat("ä", 256)), Arity: 1,
+		}},
+	} {
+		_, err := ei.Append(nil, value)
+		require.EqualError(t, err, want)
+	}
+}

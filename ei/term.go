@@ -6,7 +6,8 @@ package ei
 //
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a
 // term that was decoded and is appended again gives the same bytes. Two terms that are equal in Erlang can therefore
-// differ in Go: ask Compare, not ==.
+// differ in Go: ask Compare, not ==, which panics where both are slices, as a Tuple is. It is safe where one side is an
+// Atom, a number, a String, a Pid, a Port or a Ref.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
@@ -42,7 +43,8 @@ func Elements(t Term) (List, bool) {
 	return nil, false
 }
 
-// Binary is a binary. See erl_ext_dist, BINARY_EXT.
+// Binary is a binary. Formatted by package fmt, also with %x, it is Erlang text, <<"hi">>; string(b) and []byte(b) are its
+// bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
 
 // Bitstring is a binary whose last byte is used in part, from its high bits. See erl_ext_dist, BIT_BINARY_EXT.

@@ -77,10 +77,9 @@ func ExampleRestore() {
 // nothing.
 func ExampleConn_Detach() {
 	ctx := context.Background()
-	table := nodes.Static{}
 	node := func(name, process string, worker uint16) *nodes.Node {
 		// Two processes that are one node tell their pids apart by Worker.
-		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Resolver: table, Creation: 7, Worker: worker})
+		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Resolver: nodes.Static{}, Creation: 7, Worker: worker})
 		if err != nil {
 			panic(err)
 		}
@@ -95,7 +94,10 @@ func ExampleConn_Detach() {
 			return
 		}
 	}
-	table["moves@127.0.0.1"] = nodes.Endpoint{Addr: old.Listeners()[0].Addr()}
+	if _, err := peer.ConnectAddr(ctx, old.Listeners()[0].Addr(), "moves@127.0.0.1"); err != nil {
+		fmt.Println(err)
+		return
+	}
 	fmt.Println(peer.RPC(ctx, "moves@127.0.0.1", "who", "serves"))
 
 	moved, err := old.Conn("peer@127.0.0.1").Detach(ctx)

@@ -89,6 +89,9 @@ func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err 
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
+	if err := limit("limit", &s.limit, DefaultMailboxLimit); err != nil {
+		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
+	}
 	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit})
 	b.bequeaths = true
 	b.held.Store(true)

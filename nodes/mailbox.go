@@ -90,6 +90,9 @@ func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
 		return nil, err
 	}
 	b := n.makeMailbox(pid, h, o)
+	if err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit); err != nil {
+		return nil, wrap("new mailbox", "", err)
+	}
 	if err := n.procs.add(b); err != nil {
 		return nil, wrap("new mailbox", "", err)
 	}
@@ -101,9 +104,6 @@ func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 	b := &Mailbox{n: n, pid: pid, handler: h, ready: make(chan struct{}, 1), over: make(chan struct{})}
 	if o != nil {
 		b.opts = *o
-	}
-	if b.opts.Limit <= 0 {
-		b.opts.Limit = DefaultMailboxLimit
 	}
 	return b
 }

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -202,7 +201,7 @@ func (p *processes) closeEmpty() bool {
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	if _, err := ei.AppendAtom(nil, ei.Atom(name)); err != nil { // nobody could send to it
-		return wrap("register", "", fmt.Errorf("a name of %d bytes: %w", len(name), err))
+		return wrap("register", "", err)
 	}
 	if done, err := p.succeed(ei.Atom(name), b); done || err != nil {
 		return wrap("register "+name, "", err)

@@ -102,6 +102,9 @@ func TestConfigOfNegativeLimits(t *testing.T) {
 		_, err := New(cfg)
 		require.ErrorContains(t, err, "Config."+field+" is -1")
 	}
+	n := newWorld(t, "memory").started("alice")
+	_, err := n.NewMailbox(&MailboxOptions{Limit: -1})
+	require.ErrorContains(t, err, "MailboxOptions.Limit is -1")
 }
 
 func TestStart(t *testing.T) {
