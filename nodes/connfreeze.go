@@ -108,11 +108,16 @@ func (b *Mailbox) pause() {
 }
 
 // snapshot describes a frozen connection.
-func (c *Conn) snapshot() (*connState, error) {
+func (c *Conn) snapshot() (_ *connState, err error) {
 	export, ahead, err := c.s.Export()
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			clear(export)
+		}
+	}()
 	name, creation, err := c.n.identity()
 	if err != nil {
 		return nil, err
@@ -207,13 +212,18 @@ func (f *FrozenConn) Release() error {
 // A Moved is a connection on its way: it belongs to whoever holds it. Node.Adopt takes it, Close ends it.
 type Moved struct {
 	State []byte // as FrozenConn.State; Adopt and Close clear the keys in it
-	FD    int    // the connection's descriptor, owned
+	FD    int    // the connection's descriptor, owned; -1 once it is closed, or adopted
 }
 
-// Close closes the descriptor: where it was the last one the peer sees the end of the connection.
+// Close closes the descriptor, if it has not been adopted: where it was the last one the peer sees the end of the connection. It may be
+// called more than once.
 func (m *Moved) Close() error {
 	clearKeys(m.State)
-	return closeDescriptor(m.FD)
+	fd := m.FD
+	if m.FD = -1; fd < 0 {
+		return nil
+	}
+	return closeDescriptor(fd)
 }
 
 // Detach takes the connection from its node without a byte to the peer. Errors are those of Freeze, after which the connection goes on.

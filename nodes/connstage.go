@@ -12,9 +12,10 @@ import (
 // A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read, written or said to it.
 // Start or Discard must be called.
 type StagedConn struct {
-	c     *Conn
-	bonds []bonds
-	over  atomic.Bool
+	c      *Conn
+	bonds  []bonds
+	export []byte // a part of the state
+	over   atomic.Bool
 }
 
 // ErrOtherNode: the state is that of a connection of another node, or of another life of it.
@@ -53,7 +54,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 		return nil, wrap("stage connection to", s.peer.Name, err)
 	}
 	_ = closeDescriptor(fd)
-	return &StagedConn{c: c, bonds: s.bonds}, nil
+	return &StagedConn{c: c, bonds: s.bonds, export: s.export}, nil
 }
 
 // stage makes a frozen connection of a state and a descriptor, which is its own, on failure too.
@@ -108,11 +109,12 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
 // of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded,
 // for the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is
-// discarded.
+// discarded. Keys that the plug-in had put into the state are cleared there.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
 	}
+	clear(s.export) // the connection has it
 	c := s.c
 	if err := c.n.enter(c.n.ctx, c, nil); err != nil {
 		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
@@ -139,7 +141,7 @@ func (s *StagedConn) Discard() error {
 	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
 }
 
-// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is closed on failure. As for
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is its no more, whatever comes of it. As for
 // Stage, name and creation are the same and Config.Worker is not. On the upper level the node must have been started, or nobody receives.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
@@ -150,6 +152,7 @@ func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
 	}
 	clearKeys(m.State)
+	m.FD = -1
 	c, err := s.Start()
 	return c, wrap("adopt", "", err)
 }

@@ -7,6 +7,11 @@ import (
 
 // describe writes the state.
 func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
+	defer func() {
+		for i := range s.conns {
+			clear(s.conns[i].export)
+		}
+	}()
 	n := f.n
 	n.mu.Lock()
 	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
@@ -59,9 +64,6 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	}
 	var err error
 	f.state, err = writeState(kindNode, s)
-	for i := range s.conns {
-		clear(s.conns[i].export)
-	}
 	if err != nil {
 		return err
 	}

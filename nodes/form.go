@@ -88,8 +88,25 @@ const (
 func writeState(kind byte, d describer) ([]byte, error) {
 	f := &form{out: append([]byte(stateMagic), kind, stateVersion)}
 	d.describe(f)
-	return f.out, f.err
+	if f.err != nil {
+		clear(f.out)
+		return nil, f.err
+	}
+	return f.out, nil
 }
+
+// grow makes room for more bytes. What they lay in before is cleared, for keys may be among them.
+func grow(b []byte, room int) []byte {
+	if cap(b)-len(b) >= room {
+		return b
+	}
+	grown := append(make([]byte, 0, 2*cap(b)+room), b...)
+	clear(b)
+	return grown
+}
+
+// shortField is how much a field takes that is not a field of bytes.
+const shortField = 1 << 10
 
 // readState decodes what writeState gives. Nothing of b is kept but where a field says so.
 func readState(kind byte, b []byte, d describer) error {
@@ -182,13 +199,18 @@ func (f *form) value(tag uint64, n need, zero bool, put func(b []byte) ([]byte, 
 	if zero && n != must {
 		return
 	}
-	f.out = binary.AppendUvarint(f.out, tag<<1|n.mark())
+	f.out = binary.AppendUvarint(grow(f.out, shortField), tag<<1|n.mark())
 	at := len(f.out)
 	out, err := put(append(f.out, 0)) // most fields are short: one byte is enough for their length
+	if len(out) > 0 && &out[0] != &f.out[0] {
+		clear(f.out)
+	}
 	if err != nil {
+		f.out = out
 		f.fail(tag, err)
 		return
 	}
+	out = grow(out, binary.MaxVarintLen64)
 	if size := len(out) - at - 1; size < 1<<7 {
 		out[at] = byte(size)
 	} else {

@@ -44,6 +44,9 @@ func (b *Mailbox) monitorNow(ctx context.Context, t target) (ei.Ref, error) {
 
 // monitor sends the signal over a connection, or over the one that there is to the target's node.
 func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn) error {
+	if _, err := ei.AppendAtom(nil, t.name); err != nil {
+		return wrap("monitor", t.node, err)
+	}
 	if over == nil {
 		// First of all: what is noted here before an old connection's end has been dealt with would be broken by that.
 		var err error

@@ -22,7 +22,8 @@ type Staged struct {
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
-	running     func() // runs when the node goes on, before anybody is told anything; nil: nothing
+	exports     [][]byte // of conns, in the state
+	running     func()   // runs when the node goes on, before anybody is told anything; nil: nothing
 }
 
 // Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The
@@ -176,7 +177,7 @@ func (g *Staged) stage(s *connState, fds *descriptorList) (*Conn, error) {
 	}
 	c, err := g.n.stage(s, fd)
 	if err == nil {
-		g.conns = append(g.conns, c)
+		g.conns, g.exports = append(g.conns, c), append(g.exports, s.export)
 	}
 	return c, err
 }
@@ -265,12 +266,15 @@ func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
 // Start lets the node go on. A Handler in the place of a mailbox gets what that has not read, in its order and before all that peers send
 // from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew. Where
-// that fails the node runs even so; ErrClosed if it has been closed meanwhile.
+// that fails the node runs even so; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared there.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
 	}
 	n := g.n
+	for _, export := range g.exports { // the connections have them
+		clear(export)
+	}
 	n.procs.endSuccession()
 	boxes := n.procs.all()
 	broken := g.breakOff(boxes) // before anybody can have connected anew

@@ -76,13 +76,15 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 	return c.post(ctx, b, payload)
 }
 
-// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other.
+// signal is SendControl for the goroutine that reads: it never waits for the peer, lest two nodes wait for each other. What cannot be
+// encoded, an answer to an identifier that somebody made up say, is no fault of this connection's.
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
-	if err == nil {
-		err = c.q.Post(context.Background(), b, payload, transport.Urgent)
-	}
 	if err != nil {
+		c.n.log.Warn("a signal that cannot be encoded is dropped", "peer", c.peer.Name, "error", err)
+		return
+	}
+	if err := c.q.Post(context.Background(), b, payload, transport.Urgent); err != nil {
 		c.sendError(context.Background(), err)
 	}
 }

@@ -30,14 +30,19 @@ func (t *token) write() error {
 	return err
 }
 
-// takeBack reads the token, if it is still there.
+// takeBack reads the token, if it is still there. The end for writing is closed first: an empty pipe then has an end, and does not keep who
+// reads waiting, whatever mode the other process, which shares it, gives it meanwhile.
 func (t *token) takeBack() (back bool, err error) {
 	raw, err := t.r.SyscallConn()
+	if err == nil {
+		err = t.w.Close()
+	}
 	if err != nil {
 		return false, err
 	}
+	t.w = nil
 	e := raw.Control(func(fd uintptr) {
-		_ = unix.SetNonblock(int(fd), true) // both processes share the mode: the other one may want to wait in read(2)
+		_ = unix.SetNonblock(int(fd), true) // a process that is just being started has both ends until it executes its program
 		var b [1]byte
 		var n int
 		for {
@@ -58,7 +63,13 @@ func (t *token) takeBack() (back bool, err error) {
 }
 
 // close closes both ends; where the token is not taken that is the new owner's end of file.
-func (t *token) close() error { return errors.Join(t.w.Close(), t.r.Close()) }
+func (t *token) close() error {
+	err := t.r.Close()
+	if t.w != nil {
+		err = errors.Join(t.w.Close(), err)
+	}
+	return err
+}
 
 // tokenReader makes a file of the one descriptor in a set: the read end of a pipe.
 func tokenReader(set *FDSet) (*os.File, error) {
