@@ -11,7 +11,7 @@ import (
 // that are not made by spawn (rpc:block_call, the C library's ei_rpc, nodes before OTP 23).
 
 func (n *Node) serveKernel() error {
-	o := &MailboxOptions{TrapExit: true} // they outlive whoever links them, as OTP's do
+	o := &MailboxOptions{TrapExit: true, lasting: true} // they outlive whoever links them, as OTP's do
 	kernel := Server{Call: netKernelCall, prompt: true}
 	if _, err := n.register("net_kernel", func(b *Mailbox, m *Message) { kernel.handle(n.ctx, n, b, m) }, o); err != nil {
 		return err

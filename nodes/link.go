@@ -249,7 +249,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 		term = ei.Atom("undecodable_reason")
 	}
 	switch {
-	case direct && term == ei.Atom("kill"):
+	case direct && term == ei.Atom("kill") && !b.opts.lasting:
 		b.exitBy(c, ei.Atom("killed"))
 	case b.opts.TrapExit:
 		reason = bytes.Clone(reason) // without the rest of its frame

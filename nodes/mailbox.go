@@ -39,6 +39,8 @@ type MailboxOptions struct {
 	Full Full
 	// TrapExit turns exit signals of linked processes into messages (OpExit), as process_flag(trap_exit, true).
 	TrapExit bool
+
+	lasting bool // it is the node's own, and cannot be killed: in OTP another one would take its place
 }
 
 // A Mailbox is a process of this node as others see it: it has a pid, receives messages, can be linked, monitored and registered, and
@@ -317,6 +319,21 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 		ctl.Op = dist.OpSendSender
 	}
 	return c.send(ctx, ctl, term)
+}
+
+// errFullMailbox: what a peer has had said here found no room.
+var errFullMailbox = errors.New("the mailbox is full")
+
+// sendHereNow is sendHere of what a peer has asked to be said. It does not wait for room: whom a peer names may never make any, the one who
+// answers among them.
+func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
+	over, end := context.WithCancel(n.ctx)
+	end()
+	err := n.sendHere(over, ctl, term)
+	if errors.Is(err, context.Canceled) {
+		err = errFullMailbox
+	}
+	return wrap("send to", n.Name(), err)
 }
 
 // sendHere is send to a process of this node that is in no other worker.

@@ -78,6 +78,9 @@ func (c *Call) reply(ctx context.Context, v any) error {
 	if node := string(c.From.Node); conn == nil || node != conn.peer.Name { // of this node, or passed on by another one than the caller's
 		switch {
 		case node == c.n.Name():
+			if b := c.n.procs.local(c.From); b != nil && c.conn != nil && !b.held.Load() {
+				return c.n.sendHereNow(ctl, answer)
+			}
 			return c.n.send(ctx, ctl, node, answer)
 		case c.prompt:
 			conn = c.n.Conn(node)

@@ -391,3 +391,40 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 		require.Equal(t, ei.Atom("yes"), reply)
 	}
 }
+
+// A peer that asks in the name of a process of the node's own, of the Server itself at worst, keeps nobody waiting for room in its mailbox.
+func TestServerIsAskedForItself(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	answer := ei.Binary(bytes.Repeat([]byte("x"), 4<<10))
+	srv, err := b.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return answer, nil }}, &MailboxOptions{Limit: 16 << 10})
+	require.NoError(t, err)
+	full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
+	require.NoError(t, err)
+	peer := box(t, a)
+	for _, name := range []string{"srv", "net_kernel"} {
+		for i := range 100 {
+			for _, from := range []ei.Pid{srv.Pid(), full.Pid()} {
+				call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, ei.Int(i)}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")}}
+				require.NoError(t, peer.SendName(w.ctx(), b.Name(), name, call))
+			}
+		}
+	}
+	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("x"))
+	require.NoError(t, err)
+	require.Equal(t, answer, got)
+}
+
+// Nobody kills the node's own processes, which nothing would start again.
+func TestKernelIsNotKilled(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	peer := box(t, a)
+	for _, name := range []string{"net_kernel", "rex"} {
+		own := b.Whereis(name)
+		require.NoError(t, peer.SendExit(w.ctx(), own.Pid(), ei.Atom("kill")))
+		_, err := peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))
+		require.NoError(t, err)
+		require.Same(t, own, b.Whereis(name))
+	}
+}
