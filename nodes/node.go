@@ -23,6 +23,7 @@ type Node struct {
 	end context.CancelCauseFunc
 
 	goroutines tally // that Close waits for
+	strangers  strangers
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected

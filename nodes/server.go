@@ -2,12 +2,12 @@ package nodes
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -54,8 +54,9 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does. What cannot be encoded is an error, and the
-// caller gets {error, Text}.
+// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does, but not for room in a mailbox of this node, or for
+// a connection, on behalf of a caller that another node has named: it is sent when the connection is up, if that is soon. What cannot be
+// encoded is an error, and the caller gets {error, Text}.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	err := error(wrap("reply", string(c.From.Node), ErrReplied))
 	c.once.Do(func() { err = c.reply(ctx, v) })
@@ -74,23 +75,42 @@ func (c *Call) reply(ctx context.Context, v any) error {
 			c.conn = back
 		}
 	}
-	ctl, conn := &dist.Control{Op: dist.OpSend, To: c.From}, c.conn
-	if node := string(c.From.Node); conn == nil || node != conn.peer.Name { // of this node, or passed on by another one than the caller's
-		switch {
-		case node == c.n.Name():
-			if b := c.n.procs.local(c.From); b != nil && c.conn != nil && !b.held.Load() {
-				return c.n.sendHereNow(ctl, answer)
-			}
-			return c.n.send(ctx, ctl, node, answer)
-		case c.prompt:
-			conn = c.n.Conn(node)
-		default:
-			conn, err = c.n.connection(ctx, node)
-		}
-		if err != nil || conn == nil {
-			return wrap("reply", node, cmp.Or(err, ErrNoConnection))
+	node := string(c.From.Node)
+	if c.conn != nil && node == c.conn.peer.Name {
+		return c.replyOver(ctx, c.conn, answer)
+	}
+	// It is for a process of this node, or was passed on by another node than the caller's.
+	if c.conn != nil {
+		if _, err := c.tag.Decode(); err != nil { // the caller's node would end its connection with this one for it
+			return wrap("reply", node, err)
 		}
 	}
+	if node == c.n.Name() {
+		ctl := &dist.Control{Op: dist.OpSend, To: c.From}
+		if b := c.n.procs.local(c.From); b != nil && c.conn != nil && !b.held.Load() {
+			return c.n.sendHereNow(ctl, answer)
+		}
+		return c.n.send(ctx, ctl, node, answer)
+	}
+	conn := c.n.Conn(node)
+	switch {
+	case conn != nil:
+		return c.replyOver(ctx, conn, answer)
+	case c.prompt:
+		return wrap("reply", node, ErrNoConnection)
+	case c.conn == nil:
+		if conn, err = c.n.connection(ctx, node); err != nil {
+			return wrap("reply", node, err)
+		}
+		return c.replyOver(ctx, conn, answer)
+	}
+	c.tag = bytes.Clone(c.tag) // the message is over before the answer is out
+	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, ei.Raw(value)}))
+}
+
+// replyOver sends the answer over a connection.
+func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error {
+	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
 	if alias, ok := aliasOf(c.tag); ok && conn.peer.Flags.Has(dist.FlagAlias) {
 		ctl = &dist.Control{Op: dist.OpAliasSend, From: conn.self, Ref: alias}
 	}
@@ -102,6 +122,31 @@ func (c *Call) reply(ctx context.Context, v any) error {
 		conn.signal(ctl, payload)
 	}
 	return err
+}
+
+// strangers are nodes that are not connected, and that a peer has asked something for. Whoever answers does not wait until they are, which
+// may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the message waits.)
+type strangers struct{ count atomic.Int32 }
+
+// maxStrangers is how many answers wait for such connections at once. Further ones are dropped.
+const maxStrangers = 64
+
+func (s *strangers) reply(c *Call, answer ei.Tuple) error {
+	if s.count.Add(1) > maxStrangers {
+		s.count.Add(-1)
+		return ErrNoConnection
+	}
+	c.n.goroutines.run(func() {
+		defer s.count.Add(-1)
+		conn, err := c.n.connection(c.n.ctx, string(c.From.Node))
+		if err == nil {
+			err = c.replyOver(c.n.ctx, conn, answer)
+		}
+		if err != nil {
+			c.n.log.Debug("reply lost", "to", c.From, "error", err)
+		}
+	})
+	return nil
 }
 
 // aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
@@ -157,7 +202,9 @@ func (b *Mailbox) refuse(m *Message) {
 	}
 	b.mu.Lock()
 	w, ok := b.watchers[ref]
-	delete(b.watchers, ref)
+	if ok = ok && (m.conn == nil || string(w.pid.Node) == m.conn.peer.Name); ok { // else a peer speaks of another one's
+		delete(b.watchers, ref)
+	}
 	b.mu.Unlock()
 	if ok {
 		sendDown(b.n.tell, b.pid, w, ref, exitReason(ei.Atom("shutdown")))

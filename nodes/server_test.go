@@ -428,3 +428,61 @@ func TestKernelIsNotKilled(t *testing.T) {
 		require.Same(t, own, b.Whereis(name))
 	}
 }
+
+// A hangingResolver does not come to an end with one node before it may.
+type hangingResolver struct {
+	Resolver
+	node   string
+	asked  chan struct{}
+	goesOn chan struct{}
+}
+
+func (r *hangingResolver) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	if node != r.node {
+		return r.Resolver.Resolve(ctx, node)
+	}
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.goesOn:
+	case <-ctx.Done():
+	}
+	return Endpoint{}, errors.New("no such node")
+}
+
+// A reply to a node that is not connected is sent once it is, and nobody waits for that.
+func TestServerAnswersStrangers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	r := &hangingResolver{node: "nowhere@test", asked: make(chan struct{}, 1), goesOn: make(chan struct{})}
+	a := w.started("alice")
+	b := w.started("bob", func(c *Config) { r.Resolver, c.Resolver = c.Resolver, r })
+	_, err := a.ConnectAddr(w.ctx(), b.Listeners()[0].Addr(), b.Name())
+	require.NoError(t, err)
+	_, err = b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	peer := box(t, a)
+	ask := func(from ei.Pid, tag ei.Term) {
+		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, ei.Atom("x")}
+		require.NoError(t, peer.SendName(w.ctx(), b.Name(), "srv", call))
+	}
+	for range 2 * maxStrangers {
+		ask(ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1))
+	}
+	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("y"), got)
+	arrives(t, r.asked, "an attempt to connect")
+	close(r.goesOn)
+	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
+
+	asks := box(t, w.started("carol"))
+	ask(asks.Pid(), ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}) // a map with equal keys, for which carol would end the connection
+	ask(asks.Pid(), ei.Int(7))
+	m, err := asks.Receive(w.ctx())
+	require.NoError(t, err)
+	answer, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Int(7), ei.Atom("x")}, answer)
+}
