@@ -138,3 +138,19 @@ func TestPanicsAreLogged(t *testing.T) {
 		}, tooLong, tick, what)
 	}
 }
+
+// What cannot be encoded is nobody's end.
+func TestUnencodableSignal(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	box := box(t, a)
+	c, err := a.Connect(w.ctx(), b.Name())
+	require.NoError(t, err)
+	_, err = box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
+	require.ErrorIs(t, err, ei.ErrAtom)
+	_, err = box.CallName(w.ctx(), b.Name(), strings.Repeat("x", 256), ei.Atom("x"))
+	require.ErrorIs(t, err, ei.ErrAtom)
+	c.signal(&dist.Control{Op: dist.OpAliasSend, From: box.Pid()}, ei.Raw{97, 1}) // to no reference
+	require.NoError(t, c.Err())
+	require.Equal(t, []string{b.Name()}, a.Peers())
+}

@@ -141,8 +141,9 @@ func (s *StagedConn) Discard() error {
 	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
 }
 
-// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. The Moved is its no more, whatever comes of it. As for
-// Stage, name and creation are the same and Config.Worker is not. On the upper level the node must have been started, or nobody receives.
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and Close of
+// it does nothing: on failure the descriptor is closed. As for Stage, name and creation are the same and Config.Worker is not. On the upper
+// level the node must have been started, or nobody receives.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))

@@ -4,16 +4,12 @@ package nodes
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -163,72 +159,4 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	require.NoError(t, all.Release())
 	require.NoError(t, s.Start(w.ctx()))
 	require.NotContains(t, string(given), string(keys))
-}
-
-// A buffer that a state has outgrown is cleared.
-func TestOutgrownStateIsCleared(t *testing.T) {
-	f := &form{out: make([]byte, 0, 16)}
-	var outgrown [][]byte
-	for i := range 200 {
-		key := bytes.Repeat([]byte{'k'}, 100*i)
-		inner := []keyed{{key}}
-		before := f.out
-		each(f, 1, must, "keyed", &inner)
-		f.bytes(2, must, &key)
-		if len(before) > 0 && &before[0] != &f.out[0] {
-			outgrown = append(outgrown, before[:cap(before)])
-		}
-	}
-	require.NoError(t, f.err)
-	require.Greater(t, len(outgrown), 5)
-	for _, b := range outgrown {
-		require.Equal(t, -1, bytes.IndexByte(b, 'k'))
-	}
-}
-
-type keyed struct{ key []byte }
-
-func (k *keyed) describe(f *form) { f.bytes(1, must, &k.key) }
-
-// A connection on its way is closed once: its descriptor's number may be another file's by then.
-func TestMovedIsClosedOnce(t *testing.T) {
-	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	go func() { _, _ = l.Accept(w.ctx()) }()
-	r := w.shuttle("peer@test", true)
-	m, err := r.c.Detach(w.ctx())
-	require.NoError(t, err)
-	c, err := r.n[1].Adopt(w.ctx(), m)
-	require.NoError(t, err)
-	require.NoError(t, m.Close())
-	require.NoError(t, c.Err())
-
-	m, err = c.Detach(w.ctx())
-	require.NoError(t, err)
-	number := m.FD
-	ctx, cancel := context.WithCancel(w.ctx())
-	cancel()
-	_, err = r.n[0].Adopt(ctx, m)
-	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, -1, m.FD)
-	other, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, number) // that number, as a rule
-	require.NoError(t, err)
-	require.NoError(t, m.Close())
-	require.NoError(t, unix.Close(other))
-}
-
-// What cannot be encoded is nobody's end.
-func TestUnencodableSignal(t *testing.T) {
-	w := newWorld(t, "tcp")
-	a, b := w.started("alice"), w.started("bob")
-	box := box(t, a)
-	c, err := a.Connect(w.ctx(), b.Name())
-	require.NoError(t, err)
-	_, err = box.MonitorName(w.ctx(), b.Name(), strings.Repeat("x", 256))
-	require.ErrorIs(t, err, ei.ErrAtom)
-	_, err = box.CallName(w.ctx(), b.Name(), strings.Repeat("x", 256), ei.Atom("x"))
-	require.ErrorIs(t, err, ei.ErrAtom)
-	c.signal(&dist.Control{Op: dist.OpAliasSend, From: box.Pid()}, ei.Raw{97, 1}) // to no reference
-	require.NoError(t, c.Err())
-	require.Equal(t, []string{b.Name()}, a.Peers())
 }

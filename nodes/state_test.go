@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -251,3 +252,28 @@ func TestStateSeeds(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, entries)
 }
+
+// A buffer that a state has outgrown is cleared.
+func TestOutgrownStateIsCleared(t *testing.T) {
+	f := &form{out: make([]byte, 0, 16)}
+	var outgrown [][]byte
+	for i := range 200 {
+		key := bytes.Repeat([]byte{'k'}, 100*i)
+		inner := []keyed{{key}}
+		before := f.out
+		each(f, 1, must, "keyed", &inner)
+		f.bytes(2, must, &key)
+		if len(before) > 0 && &before[0] != &f.out[0] {
+			outgrown = append(outgrown, before[:cap(before)])
+		}
+	}
+	require.NoError(t, f.err)
+	require.Greater(t, len(outgrown), 5)
+	for _, b := range outgrown {
+		require.Equal(t, -1, bytes.IndexByte(b, 'k'))
+	}
+}
+
+type keyed struct{ key []byte }
+
+func (k *keyed) describe(f *form) { f.bytes(1, must, &k.key) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -733,4 +734,31 @@ func TestStageRefused(t *testing.T) {
 	require.NoError(t, s.Discard())
 	_, err = s.Start()
 	require.Error(t, err)
+}
+
+// A connection on its way is closed once: its descriptor's number may be another file's by then.
+func TestMovedIsClosedOnce(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("peer")
+	go func() { _, _ = l.Accept(w.ctx()) }()
+	r := w.shuttle("peer@test", true)
+	m, err := r.c.Detach(w.ctx())
+	require.NoError(t, err)
+	c, err := r.n[1].Adopt(w.ctx(), m)
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	require.NoError(t, c.Err())
+
+	m, err = c.Detach(w.ctx())
+	require.NoError(t, err)
+	number := m.FD
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	_, err = r.n[0].Adopt(ctx, m)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, -1, m.FD)
+	other, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, number) // that number, as a rule
+	require.NoError(t, err)
+	require.NoError(t, m.Close())
+	require.NoError(t, unix.Close(other))
 }
