@@ -97,7 +97,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err != nil {
 		return nil, err
 	}
-	b, err := n.newPrivate(over)
+	b, err := n.newPrivate(nil, over)
 	if err != nil {
 		return nil, err
 	}

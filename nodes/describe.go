@@ -2,7 +2,9 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"syscall"
 )
 
 // describe writes the state.
@@ -22,15 +24,17 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	}
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
 	places := map[*Conn]place{}
-	for i, c := range f.conns {
-		places[c] = placeOf(i)
-	}
 	for _, c := range f.conns {
 		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
 			continue
 		}
 		cs, err := c.snapshot()
+		if isBroken(err) && c.worker == 0 { // the new process finds that it is not there; here its end goes on after Thaw
+			n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
+			continue
+		}
 		if err == nil {
+			places[c] = placeOf(len(s.conns))
 			cs.trunk = places[c.trunk]
 			cs.descriptor, err = f.table.addOf(c.s.Descriptor)
 		}
@@ -68,6 +72,19 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// isBroken tells whether a session that could not be exported has ended, and nobody who reads has noticed yet: a plug-in that writes by
+// itself, TLS say, has been told by the system. Any other error is one of the plug-in's.
+func isBroken(err error) bool {
+	for _, end := range []error{
+		syscall.EPIPE, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // order puts connections before those that lead to them.

@@ -196,6 +196,10 @@ func TestSpawn(t *testing.T) {
 	ref = p.request(4, "m", "wait", ei.List{monitor, link}, ei.Atom("x"))
 	pid := reply(ref, dist.SpawnMonitored|dist.SpawnLinked)
 	require.Equal(t, ei.List{ei.Atom("x")}, arrives(t, started, "the function"))
+	for range 3 { // it does not receive: they are not kept
+		p.send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
+	}
+	require.Eventually(t, func() bool { return n.Stats().Undeliverable == 3 }, tooLong, tick)
 	kill, err := ei.AppendAtom(nil, "kill")
 	require.NoError(t, err)
 	p.send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: pid}, ei.Raw(kill))

@@ -111,8 +111,8 @@ func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 }
 
 // newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
-func (n *Node) newPrivate(calls *Conn) (*Mailbox, error) {
-	b, err := n.newMailbox(nil, nil)
+func (n *Node) newPrivate(h Handler, calls *Conn) (*Mailbox, error) {
+	b, err := n.newMailbox(h, nil)
 	if err == nil {
 		b.mu.Lock()
 		b.private, b.calls = true, calls

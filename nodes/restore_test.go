@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -594,6 +595,51 @@ func TestUpgradeBrokenOnTheWay(t *testing.T) {
 	soon(t, "Release", func() { require.NoError(t, f.Release()) })
 	require.NoError(t, arrives(t, closed, "the end of the connection").err)
 	soon(t, "Close of the node", func() { require.NoError(t, n.Close()) })
+}
+
+// One whose plug-in knows that it has broken, and whose reader does not, keeps nobody else from moving: the new process finds that it is
+// not there.
+func TestUpgradeBrokenExport(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	var broken atomic.Int64 // the descriptor
+	cb := transport.TCPCallbacks()
+	cb.Name = "broken"
+	cb.Export = func(fd int) ([]byte, error) {
+		if int64(fd) == broken.Load() {
+			return nil, fmt.Errorf("TLS with somebody: %w", syscall.EPIPE)
+		}
+		return nil, nil
+	}
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	n := w.started("front", func(c *Config) { c.Transport = tr })
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("b", b))
+	dead, err := w.started("dead").NewMailbox(nil)
+	require.NoError(t, err)
+	alive, err := w.started("alive").NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, b.Link(ctx, dead.Pid()))
+	require.NoError(t, b.Link(ctx, alive.Pid()))
+	fd, err := n.Conn("dead@test").s.Descriptor()
+	require.NoError(t, err)
+	broken.Store(int64(fd))
+
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	f.Thaw()
+	require.Len(t, n.Peers(), 2, "here it goes on")
+	n = upgrade(t, n)
+	b = n.Whereis("b")
+	m, err := b.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, dead.Pid(), m.From, "its link has broken")
+	require.NoError(t, alive.SendName(ctx, n.Name(), "b", ei.Atom("still_here")))
+	m, err = b.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, alive.Pid(), m.From)
 }
 
 // The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.

@@ -87,7 +87,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	var b *Mailbox
 	held := cost(m) + spawnCost
 	if n.admits(c, held) {
-		b, err = n.newPrivate(nil)
+		b, err = n.newPrivate(unread, nil)
 	}
 	if b == nil || err != nil {
 		reply(0, ei.Atom("system_limit"))
@@ -124,6 +124,12 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
+}
+
+// unread takes the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
+func unread(b *Mailbox, m *Message) {
+	b.n.stats.undeliverable.Add(1)
+	m.Release()
 }
 
 // spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the
