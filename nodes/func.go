@@ -134,6 +134,19 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	return b, nil
 }
 
+// until gives a context that ends with ctx, and when over is closed.
+func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	n.goroutines.run(func() {
+		select {
+		case <-over:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
+}
+
 // admits tells whether a request of a peer may wait for a place of Config.MaxCalls; see shares.admits.
 func (n *Node) admits(c *Conn, bytes int) bool {
 	return c == nil || n.procs.calls.admits(c, bytes, n.ctx.Done())

@@ -86,12 +86,14 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if !ok {
 		return
 	}
+	waits, end := n.until(ctx, m.conn.done) // for room, in a place of Config.MaxCalls: not for a peer that has gone
+	defer end()
 	answer := func(t ...ei.Term) {
 		send := m.conn.Send
 		if string(from.Node) != m.conn.peer.Name { // it has been passed on by another node
 			send = self.Send
 		}
-		if err := send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
+		if err := send(waits, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
 		}
 	}
@@ -113,7 +115,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from, message} // whoever gets it answers
 	}
-	if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
+	if self.SendName(waits, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
 		answer(node, node)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 // The processes that every node expects of another outlive whoever links them.
@@ -22,4 +23,25 @@ func TestKernelOutlivesLinks(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("yes"), v)
 	require.NotNil(t, a.Whereis("rex"))
+}
+
+// A place of Config.MaxCalls in which a message waits for room is free again when the peer whose message it is has gone.
+func TestPlaceOfPeerThatHasGone(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("full", b))
+	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"},
+		ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("full"), ei.Atom("second")}})
+	require.Eventually(t, func() bool { return !n.procs.running.none() }, tooLong, tick)
+	require.NoError(t, p.s.Close())
+	require.Eventually(t, n.procs.running.none, tooLong, tick)
+	m, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	v, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("first"), v)
 }

@@ -87,7 +87,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	var b *Mailbox
 	held := cost(m) + spawnCost
 	if n.admits(c, held) {
-		b, err = n.newPrivate(unread, nil)
+		b, err = n.newPrivate(nobodyReads, nil)
 	}
 	if b == nil || err != nil {
 		reply(0, ei.Atom("system_limit"))
@@ -110,15 +110,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		if b.ended() { // while it waited for a place
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := n.until(ctx, b.over) // an exit signal ends the function's context
 		defer cancel()
-		n.goroutines.run(func() { // an exit signal ends the function's context
-			select {
-			case <-b.over:
-				cancel()
-			case <-ctx.Done():
-			}
-		})
 		defer b.Exit(ei.Atom("killed"))                      // a function that leaves by runtime.Goexit
 		b.exit(n.spawned(ctx, module, name, args), parent)() // with a result of any size
 	}) {
@@ -126,8 +119,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	}
 }
 
-// unread takes the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
-func unread(b *Mailbox, m *Message) {
+// nobodyReads takes the messages of a spawned process: a Func does not receive, and what nobody can read is not kept.
+func nobodyReads(b *Mailbox, m *Message) {
 	b.n.stats.undeliverable.Add(1)
 	m.Release()
 }
