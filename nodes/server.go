@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
@@ -94,6 +95,8 @@ func (c *Call) reply(ctx context.Context, v any) error {
 	}
 	conn := c.n.Conn(node)
 	switch {
+	case conn != nil && c.prompt && conn.isFull(): // what a peer asks in another one's name ends no connection of that one
+		return wrap("reply", node, transport.ErrQueueFull)
 	case conn != nil:
 		return c.replyOver(ctx, conn, answer)
 	case c.prompt:

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -390,6 +391,20 @@ func TestKernelBesideDeafPeer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("yes"), reply)
 	}
+}
+
+// Nor does a peer that asks in the name of another one cost that one its connection, if it takes its time to read.
+func TestKernelBesideSlowPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, good *wire, _ func()) {
+		tag := ei.Binary(make([]byte, 10<<10))
+		for range 2 << 20 / len(tag) {
+			good.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{slow.self, tag},
+				ei.Tuple{ei.Atom("is_auth"), ei.Atom("slow@test")}})
+		}
+		synctest.Wait()
+		require.NotNil(t, n.Conn("deaf@test"))
+		require.NotNil(t, n.Conn("good@test"))
+	})
 }
 
 // A peer that asks in the name of a process of the node's own, of the Server itself at worst, keeps nobody waiting for room in its mailbox.
