@@ -11,9 +11,10 @@ import (
 // A StagedFront is a front that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start
 // or Discard must be called.
 type StagedFront struct {
-	f    *Front
-	node *Staged
-	over atomic.Bool
+	f     *Front
+	node  *Staged
+	words [][]wordState // in the state
+	over  atomic.Bool
 }
 
 // RestoreFront makes a front of what FrozenFront has given in another process: its state, and duplicates of its descriptors, in their
@@ -75,6 +76,7 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 		return err
 	}
 	for i := range s.crew {
+		g.words = append(g.words, s.crew[i].words)
 		if err := g.worker(&s.crew[i], list); err != nil {
 			return err
 		}
@@ -172,6 +174,9 @@ func (g *StagedFront) Front() *Front { return g.f }
 func (g *StagedFront) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start front", g.f.Name(), ErrStarted)
+	}
+	for _, words := range g.words {
+		clearWords(words)
 	}
 	f := g.f
 	f.mu.Lock()

@@ -192,6 +192,8 @@ func (h *workerHeir) Start(ctx context.Context) error {
 			w.p.releaseName(x.name)
 		}
 	}
+	clearWords(s.words)
+	clearWords(s.work)
 	h.staged.running = h.listen
 	return h.staged.Start(ctx)
 }

@@ -194,12 +194,12 @@ func (f *files) config(r role, host string) (*tls.Config, error) {
 		}
 	}
 	name := c.ServerName
-	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, trust, name, state) }
+	c.VerifyConnection = func(state tls.ConnectionState) error { return o.verifyConnection(r, trust, name, state, f.log) }
 	return c, nil
 }
 
 // verifyConnection checks what crypto/tls does not: the suite, and the certificate as OTP does.
-func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState) error {
+func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, state tls.ConnectionState, log *slog.Logger) error {
 	if o.suites != nil && !slices.Contains(o.suites, state.CipherSuite) {
 		return fmt.Errorf("cipher suite %s is not among the option ciphers: %w", tls.CipherSuiteName(state.CipherSuite), errNoSuite)
 	}
@@ -228,7 +228,7 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 		if len(chain)-2 > o.depth { // between the peer's certificate and the authority's
 			continue
 		}
-		if refused = o.crl.refuses(chain, time.Now()); refused == nil {
+		if refused = o.crl.refuses(chain, time.Now(), log); refused == nil {
 			return nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,11 +36,15 @@ const (
 var errRevoked = errors.New("the certificate has been revoked")
 
 // refuses is the reason not to accept a verified chain, which begins with the peer's certificate.
-func (r revocation) refuses(chain []*x509.Certificate, now time.Time) error {
+func (r revocation) refuses(chain []*x509.Certificate, now time.Time, log *slog.Logger) error {
 	if r.check == crlNone {
 		return nil
 	}
 	lists, err := readLists(r.dir)
+	if err != nil && r.check == crlBestEffort { // OTP accepts as well, and does not say so
+		log.Warn("lists of revoked certificates cannot be read, and crl_check is best_effort: what they revoke is accepted", "dir", r.dir,
+			"error", err)
+	}
 	for i := range len(chain) - 1 {
 		if i > 0 && r.check == crlPeer {
 			break

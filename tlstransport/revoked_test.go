@@ -1,13 +1,16 @@
 package tlstransport
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,10 +81,13 @@ func TestRevoked(t *testing.T) {
 					if who == server {
 						path = optFile(t, dir, crl+",{fail_if_no_peer_cert,true}", o)
 					}
-					w := optBench(t, path, Options{})
+					var said bytes.Buffer
+					w := optBench(t, path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 					sc, ss := w.pair()
 					looks := map[role]*Socket{client: sc, server: ss}[who]
 					<-looks.over
+					warns := mode == "best_effort" && string(tt.files["0a1b2c3d.r0"]) == "broken"
+					require.Equal(t, warns, strings.Contains(said.String(), "cannot be read"), said.String())
 					switch {
 					case tt.want == good || mode == "false" || tt.want == unknown && mode == "best_effort":
 						exchange(t, ours{sc}, ours{ss}, 10)
