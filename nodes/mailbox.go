@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // DefaultMailboxLimit is how many bytes of unread messages a mailbox holds, if its options do not say otherwise.
@@ -150,7 +151,7 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 		if m := b.take(); m != nil {
 			return m, nil
 		}
-		if isSingle(ctx) && !b.ended() {
+		if transport.IsNoWait(ctx) && !b.ended() {
 			return nil, wrap("receive", "", os.ErrDeadlineExceeded)
 		}
 		select {
@@ -350,7 +351,7 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 		return ErrMoved
 	case b == nil:
 		n.stats.undeliverable.Add(1)
-	case isSingle(ctx) && !b.ended():
+	case transport.IsNoWait(ctx) && !b.ended():
 		return os.ErrDeadlineExceeded
 	default:
 		return ctx.Err()

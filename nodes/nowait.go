@@ -4,17 +4,13 @@ import (
 	"cmp"
 	"context"
 	"os"
-)
 
-// isSingle tells transport.NoWait, and what is derived from it: such a context never ends, and nobody waits under it.
-func isSingle(ctx context.Context) bool {
-	until, ok := ctx.Deadline()
-	return ok && until.IsZero()
-}
+	"github.com/cnode-go/cnode/transport"
+)
 
 // cancelled is closed when ctx ends; under transport.NoWait it is already.
 func cancelled(ctx context.Context) <-chan struct{} {
-	if !isSingle(ctx) {
+	if !transport.IsNoWait(ctx) {
 		return ctx.Done()
 	}
 	c := make(chan struct{})

@@ -198,7 +198,7 @@ func (c *Conn) reason(ctx context.Context, err error) (_ error, broken bool) {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctx.Err(), false
 	}
-	if isSingle(ctx) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) {
+	if transport.IsNoWait(ctx) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, transport.ErrPoisoned) {
 		return os.ErrDeadlineExceeded, false
 	}
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) && c.leaves.Load() {

@@ -10,7 +10,7 @@ type backoff struct{ pause time.Duration }
 
 // wait reports false when ctx ended instead; it is cut short when one of the others is closed.
 func (b *backoff) wait(ctx context.Context, closed, halted <-chan struct{}) bool {
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		return false
 	}
 	b.pause = min(max(2*b.pause, 5*time.Millisecond), time.Second)

@@ -67,7 +67,7 @@ func during(ctx context.Context, d *Datagram, deadline func(time.Time) error, op
 		return err
 	}
 	until := time.Time{}
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		until = tries(0)
 	}
 	if err := deadline(until); err != nil {

@@ -176,7 +176,7 @@ func (s *datagramSocket) dispatchByLooking(ctx context.Context, d *Datagram) err
 		if !s.wr.wait {
 			return s.out.err
 		}
-		if isSingle(ctx) {
+		if IsNoWait(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		t := time.NewTimer(pause)

@@ -106,7 +106,7 @@ func (q *Queue) WritevQueue(ctx context.Context, v ...[]byte) (int64, error) {
 		defer q.mu.Unlock()
 		return 0, q.err
 	}
-	single := isSingle(ctx)
+	single := IsNoWait(ctx)
 	if single && q.writing {
 		q.mu.Unlock()
 		return 0, opError("write", q.s.remote, os.ErrDeadlineExceeded)
@@ -157,7 +157,7 @@ func (q *Queue) hand(ctx context.Context, head, body []byte) error {
 	n := len(head) + len(body)
 	d := q.delivery(n)
 	s := segment{buf: append(append(make([]byte, 0, n), head...), body...), parts: []part{{d, n}}, rest: true}
-	single := isSingle(ctx)
+	single := IsNoWait(ctx)
 	if single { // nothing was before it: it is as good as out
 		s.parts = nil
 	}

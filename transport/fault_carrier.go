@@ -188,7 +188,7 @@ func (c *faulty) arrived(b []byte) {
 // settle waits until what is held back may be read.
 func (c *faulty) settle(ctx context.Context) error {
 	r := &c.in
-	single := isSingle(ctx)
+	single := IsNoWait(ctx)
 	for !r.joinBy.IsZero() && !single {
 		if len(r.held) == cap(r.held) || r.err != nil || time.Until(r.joinBy) <= 0 {
 			break

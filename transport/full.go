@@ -310,7 +310,7 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if until, ok := ctx.Deadline(); ok && !isSingle(ctx) {
+	if until, ok := ctx.Deadline(); ok && !IsNoWait(ctx) {
 		if done := ctx.Done(); done != nil && !time.Now().Before(until) {
 			// Its own timer is about to fire: who asks ctx whether its time was over is to hear so.
 			select {

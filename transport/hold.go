@@ -57,7 +57,7 @@ func (q *Queue) stopped(ctx context.Context) error {
 // resumed waits for the end of a Hold; q.mu is held, but not while it waits.
 func (q *Queue) resumed(ctx context.Context) error {
 	for q.held != nil && q.err == nil {
-		if isSingle(ctx) {
+		if IsNoWait(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		held := q.held

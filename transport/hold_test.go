@@ -315,7 +315,7 @@ type cutAcceptor struct {
 }
 
 func (a *cutAcceptor) acceptStream(ctx context.Context) (*Stream, error) {
-	if a.cut && !isSingle(ctx) {
+	if a.cut && !IsNoWait(ctx) {
 		return a.stream, nil
 	}
 	a.cut = true

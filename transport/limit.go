@@ -103,7 +103,7 @@ func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	single := isSingle(ctx)
+	single := IsNoWait(ctx)
 	for {
 		k, again := b.look(n, single)
 		if k > 0 || n == 0 {

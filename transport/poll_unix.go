@@ -64,7 +64,7 @@ func (w *sleeper) sit(bool, *seats) bool    { return false }
 func (w *sleeper) connected(ctx context.Context) (result error) {
 	done := false
 	check := func(fd uintptr) bool { done, result = connectResult(int(fd)); return done }
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		if err := w.raw.Write(func(fd uintptr) bool { check(fd); return true }); err != nil {
 			return err
 		}

@@ -150,7 +150,7 @@ func (q *Queue) Post(ctx context.Context, head, body []byte, mode PostMode) erro
 	}
 	small := n < combineMax
 	fits := q.queued+n <= q.limit || mode&Urgent != 0
-	if isSingle(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
+	if IsNoWait(ctx) && q.writing && !(small && fits) && mode&Urgent == 0 {
 		q.mu.Unlock()
 		return opError("post", q.s.remote, os.ErrDeadlineExceeded)
 	}
@@ -251,7 +251,7 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 		if err := ended(ctx); err != nil {
 			return opError("write", q.s.remote, err)
 		}
-		if isSingle(ctx) {
+		if IsNoWait(ctx) {
 			return opError("write", q.s.remote, os.ErrDeadlineExceeded)
 		}
 		q.watched++

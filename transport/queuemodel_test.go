@@ -72,7 +72,7 @@ func (k *grantCarrier) write(ctx context.Context, v [][]byte) (int64, error) {
 		if k.room > 0 {
 			break
 		}
-		if isSingle(ctx) {
+		if IsNoWait(ctx) {
 			return 0, os.ErrDeadlineExceeded
 		}
 		k.cond.Wait()

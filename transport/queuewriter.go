@@ -40,7 +40,7 @@ func (q *Queue) turn(ctx context.Context, c *claim) error {
 // are out.
 func (q *Queue) write(ctx context.Context, head, body []byte) error {
 	if q.s.car.takesItsTime() { // ending its write half-way would end the connection
-		if ctx.Done() != nil || isSingle(ctx) {
+		if ctx.Done() != nil || IsNoWait(ctx) {
 			return q.hand(ctx, head, body)
 		}
 		ctx = context.Background()

@@ -41,7 +41,7 @@ func (s *socket[C]) connect(ctx context.Context, addr Addr) error {
 			return err
 		}
 		// A UNIX connect on a full backlog: the poller would never wake for it.
-		if isSingle(ctx) {
+		if IsNoWait(ctx) {
 			return os.ErrDeadlineExceeded
 		}
 		t := time.NewTimer(pause)

@@ -26,7 +26,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			return w.err
 		})
 	} else {
-		s.outgoing.begin(isSingle(ctx))
+		s.outgoing.begin(IsNoWait(ctx))
 		err = s.await(ctx, s.wait.writing(), s.writeReady, &s.outgoing.once, &s.outgoing.blocked)
 		s.outgoing.end()
 	}

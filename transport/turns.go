@@ -25,7 +25,7 @@ func (t *turns) take(ctx context.Context) error {
 		t.mu.Unlock()
 		return nil
 	}
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		t.mu.Unlock()
 		return os.ErrDeadlineExceeded
 	}

@@ -168,7 +168,7 @@ func (p *pauser) until(ctx context.Context, moment time.Time) error {
 	if left <= 0 {
 		return nil
 	}
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	t := time.NewTimer(left)

@@ -38,7 +38,7 @@ func letterboxes() (one, other *letterbox) {
 }
 
 func (b *letterbox) RecvFrom(ctx context.Context, p []byte) (int, Addr, error) {
-	if isSingle(ctx) && len(b.come) == 0 {
+	if IsNoWait(ctx) && len(b.come) == 0 {
 		return 0, nil, opError("receive", nil, os.ErrDeadlineExceeded)
 	}
 	select {

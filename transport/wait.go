@@ -7,21 +7,31 @@ import (
 )
 
 // NoWait returns a context for a single try: an operation given it succeeds if it is ready, else fails with
-// os.ErrDeadlineExceeded. It is the timeout 0 of the C library.
+// os.ErrDeadlineExceeded. It is the timeout 0 of the C library. The context itself never ends: who waits by himself asks IsNoWait.
 func NoWait() context.Context { return single }
 
-var single context.Context = noWait{context.Background()} // never changed
-
-type noWait struct{ context.Context }
-
-// isSingle tells NoWait, and what is derived from it: nothing else has a deadline at the beginning of time and has not ended.
-func isSingle(ctx context.Context) bool {
-	d, ok := ctx.Deadline()
-	return ok && d.IsZero()
+// IsNoWait tells NoWait, and what is derived from it: nobody is to wait under such a context, whatever else ends it.
+func IsNoWait(ctx context.Context) bool {
+	return ctx == single || ctx != background && ctx.Value(noWaitKey{}) != nil
 }
 
-func (noWait) Deadline() (time.Time, bool) { return time.Time{}, true }
-func (noWait) Err() error                  { return nil }
+// Never changed.
+var (
+	background                 = context.Background()
+	single     context.Context = &noWait{background}
+)
+
+type (
+	noWait    struct{ context.Context }
+	noWaitKey struct{}
+)
+
+func (c *noWait) Value(key any) any {
+	if _, ok := key.(noWaitKey); ok {
+		return c
+	}
+	return nil
+}
 
 // ended is the reason to give up before a call: nil while ctx lives.
 func ended(ctx context.Context) error {
@@ -33,13 +43,16 @@ func ended(ctx context.Context) error {
 
 // hasTime tells whether a time-out now is not ctx's.
 func hasTime(ctx context.Context) bool {
+	if IsNoWait(ctx) {
+		return false
+	}
 	d, ok := ctx.Deadline()
 	return !ok || time.Until(d) > 0
 }
 
 // timeLeft is the tmo for a FullImpl callback.
 func timeLeft(ctx context.Context) time.Duration {
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		return 0
 	}
 	d, ok := ctx.Deadline()
@@ -59,7 +72,7 @@ func (s *socket[C]) await(ctx context.Context, d *direction, ready func(uintptr)
 // await calls ready under the poller until it returns true, ctx ends or s is closed. once and notReady belong to ready: with once set
 // it never asks to wait.
 func await(ctx context.Context, s awaiter, d *direction, ready func(uintptr) bool, once, notReady *bool) error {
-	single := isSingle(ctx)
+	single := IsNoWait(ctx)
 	cancellable := ctx.Done() != nil
 	if cancellable {
 		if err := ctx.Err(); err != nil {

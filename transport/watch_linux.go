@@ -328,7 +328,7 @@ func (w *watcher) connected(ctx context.Context) (result error) {
 	if w.finish(check) { // on the loopback it mostly has
 		return result
 	}
-	if isSingle(ctx) {
+	if IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	if _, err := w.need(&w.writer, room); err != nil {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // An acceptor accepts connections, one call at a time: a listener has one deadline, and each caller a context of its own.
@@ -29,7 +31,7 @@ func (a *acceptor) accept(ctx context.Context) (*net.UnixConn, error) {
 	defer a.turn.pass()
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		c, err := a.next(ctx)
-		if !exhausted(err) || single(ctx) {
+		if !exhausted(err) || transport.IsNoWait(ctx) {
 			return c, err
 		}
 		select {
@@ -46,7 +48,7 @@ func (a *acceptor) next(ctx context.Context) (*net.UnixConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if single(ctx) {
+	if transport.IsNoWait(ctx) {
 		return a.look()
 	}
 	fired := make(chan struct{})

@@ -358,7 +358,7 @@ func (c *Conn) lookToSend() error {
 // sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
 // which it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
 func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
-	if single(ctx) {
+	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -535,7 +535,7 @@ func (c *Conn) resets(err error) bool {
 
 // wait calls try, which has failed once, until it is done, in the poller.
 func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
-	if single(ctx) {
+	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	if ctx.Done() == nil {
@@ -552,12 +552,6 @@ func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
 		}
 	}
 	return err
-}
-
-// single tells transport.NoWait, and what is derived from it.
-func single(ctx context.Context) bool {
-	d, ok := ctx.Deadline()
-	return ok && d.IsZero()
 }
 
 func again(err error) bool       { return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK }

@@ -216,7 +216,7 @@ func gaveUp(ctx context.Context, err error) bool {
 	if errors.Is(err, ErrLate) {
 		return false
 	}
-	return ctx.Err() != nil && errors.Is(err, ctx.Err()) || single(ctx) && errors.Is(err, os.ErrDeadlineExceeded)
+	return ctx.Err() != nil && errors.Is(err, ctx.Err()) || transport.IsNoWait(ctx) && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // malformed makes an error of what does not follow a carrier's format.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A turns lets one caller in after another, in the order in which they came, as long as their contexts let them. Who finds nobody there
@@ -34,7 +36,7 @@ func (t *turns) take(ctx context.Context) error {
 }
 
 func (t *turns) queue(ctx context.Context) error {
-	if single(ctx) {
+	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	t.mu.Lock()
