@@ -84,6 +84,9 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if callsSelf(ctx, to) {
 		return nil, ErrCallingSelf
 	}
+	if err := takesTime(ctx); err != nil {
+		return nil, err
+	}
 	if over == nil && to.node != n.Name() {
 		if over, err = n.connection(ctx, to.node); err != nil {
 			return nil, err

@@ -46,6 +46,9 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
 func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
+	if err := takesTime(ctx); err != nil {
+		return nil, err
+	}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
 	actx, supersede := context.WithCancelCause(ctx)
@@ -132,6 +135,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 				awaited = time.Now().Add(nokPause)
 			}
 			pause = time.After(time.Until(awaited))
+		case transport.IsNoWait(ctx): // for the select below
 		default:
 			c, err = n.attempt(ctx, name, p, at) // releases n.mu
 			theirs, awaited = errors.Is(err, dist.ErrNok), time.Time{}

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 }
 
 func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
-	if err := c.Err(); err != nil {
+	if err := cmp.Or(c.Err(), takesTime(ctx)); err != nil {
 		return nil, err
 	}
 	if c.n.part != nil {

@@ -29,6 +29,9 @@ type WorkerUpgrade struct {
 // process goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. One that is just starting is waited for. What
 // became of each is in the list. When ctx ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
+	if err := takesTime(ctx); err != nil {
+		return nil, wrap("upgrade workers", f.Name(), err)
+	}
 	if err := f.occupy(); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
 	}

@@ -238,6 +238,8 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not
 // when ctx ends are killed, and ctx's error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
+	ctx, cancel := ending(ctx)
+	defer cancel()
 	err := f.still.pass(ctx)
 	if err == nil {
 		err = f.n.lastThaw(ctx)

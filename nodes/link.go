@@ -78,7 +78,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 // change is changeNow that first waits while the connection's queue is full.
 func (b *Mailbox) change(ctx context.Context, c *Conn, alter func() (*dist.Control, error)) error {
 	if c != nil {
-		if err := c.calm(ctx); err != nil && ctx.Err() != nil {
+		if err := c.calm(ctx); err != nil && (ctx.Err() != nil || c.Err() == nil) {
 			return err
 		}
 	}

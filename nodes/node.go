@@ -288,6 +288,8 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned: so it is for a function,
 // Handler or Server that calls Shutdown, and is waited for, unless on a goroutine of its own.
 func (n *Node) Shutdown(ctx context.Context) error {
+	ctx, cancel := ending(ctx)
+	defer cancel()
 	if err := n.lastThaw(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)
 	}

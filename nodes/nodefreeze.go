@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 
 func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 	f := &Frozen{n: n, w: w}
-	err := n.ending()
+	err := cmp.Or(n.ending(), takesTime(ctx))
 	switch {
 	case err != nil:
 	case n.Name() == "":

@@ -115,8 +115,8 @@ func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 	select {
 	case a := <-answer:
 		return a, nil
-	case <-ctx.Done():
-		err = ctx.Err()
+	case <-cancelled(ctx):
+		err = errOf(ctx)
 	case <-ended:
 		err = reader.Err()
 	case <-p.line.over:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
@@ -46,7 +45,8 @@ type Call struct {
 	conn   *Conn
 	tag    ei.Raw
 	prompt bool // the reply does not wait
-	once   sync.Once
+
+	replied atomic.Bool
 }
 
 // ErrReplied is returned by a second Reply to one Call.
@@ -57,20 +57,23 @@ var errUnencodable = errors.New("the result is no term")
 
 // Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does, but not for room in a mailbox of this node, or for
 // a connection, on behalf of a caller that another node has named: it is sent when the connection is up, if that is soon. What cannot be
-// encoded is an error, and the caller gets {error, Text}.
+// encoded is an error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called again.
 func (c *Call) Reply(ctx context.Context, v any) error {
-	err := error(wrap("reply", string(c.From.Node), ErrReplied))
-	c.once.Do(func() { err = c.reply(ctx, v) })
-	return err
+	if !c.replied.CompareAndSwap(false, true) {
+		return wrap("reply", string(c.From.Node), ErrReplied)
+	}
+	value, unencodable := ei.Append(nil, v)
+	if unencodable != nil { // the caller must not wait for ever
+		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
+		value, _ = ei.Append(nil, tuple(ei.Atom("error"), unencodable.Error()))
+	}
+	err := c.reply(ctx, value)
+	c.replied.Store(err == nil)
+	return errors.Join(unencodable, err)
 }
 
-func (c *Call) reply(ctx context.Context, v any) error {
-	value, err := ei.Append(nil, v)
-	if err != nil { // the caller must not wait for ever
-		err = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, err))
-		return errors.Join(err, c.reply(ctx, tuple(ei.Atom("error"), err.Error())))
-	}
-	answer := ei.Tuple{c.tag, ei.Raw(value)}
+func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
+	answer := ei.Tuple{c.tag, value}
 	if c.conn != nil && c.conn.Err() == ErrMoved { // away, and perhaps back again
 		if back := c.n.Conn(c.conn.peer.Name); back != nil {
 			c.conn = back
@@ -108,7 +111,7 @@ func (c *Call) reply(ctx context.Context, v any) error {
 		return c.replyOver(ctx, conn, answer)
 	}
 	c.tag = bytes.Clone(c.tag) // the message is over before the answer is out
-	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, ei.Raw(value)}))
+	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, value}))
 }
 
 // replyOver sends the answer over a connection.

@@ -107,6 +107,11 @@ func TestServer(t *testing.T) {
 		got, err := here.Call(w.ctx(), self.Pid(), 2)
 		require.NoError(t, err, "others go on meanwhile")
 		require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(2)}, got)
+		if here != there { // within the node it does not wait
+			over, end := context.WithCancel(w.ctx())
+			end()
+			require.ErrorIs(t, c.Reply(over, "not sent"), context.Canceled)
+		}
 		require.NoError(t, c.Reply(w.ctx(), []any{"late", 3}))
 		require.ErrorIs(t, c.Reply(w.ctx(), 4), ErrReplied)
 		a := arrives(t, called, "the late reply")

@@ -206,6 +206,8 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 // Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most. Where another
 // process goes on as this worker there is nothing to shut down, and Wait comes back with nil; Node.Err is ErrMoved then.
 func (w *Worker) Wait(ctx context.Context) error {
+	ctx, end := ending(ctx)
+	defer end()
 	select {
 	case <-w.done:
 	case <-ctx.Done():

@@ -1,0 +1,64 @@
+package nodes
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// What cannot be done without waiting for somebody does not begin, and what ends by force when the time is up does so at once.
+func TestNoWait(t *testing.T) {
+	for _, started := range []bool{true, false} {
+		w := newWorld(t, "tcp")
+		peer := w.started("peer")
+		n := w.node("alice", func(c *Config) {
+			c.Resolver = &hangingResolver{Resolver: c.Resolver, node: "hangs@test", asked: make(chan struct{}, 9), goesOn: make(chan struct{})}
+		})
+		if started {
+			require.NoError(t, n.Start(w.ctx()))
+		}
+		c, err := n.Connect(w.ctx(), "peer@test")
+		require.NoError(t, err)
+		b, other := box(t, n), box(t, peer)
+		derived, cancel := context.WithCancel(transport.NoWait())
+		defer cancel()
+		for _, ctx := range []context.Context{transport.NoWait(), derived} {
+			soon(t, "all that does not wait", func() {
+				for what, f := range map[string]func() error{
+					"Connect":     func() error { _, err := n.Connect(ctx, "hangs@test"); return err },
+					"ConnectAddr": func() error { _, err := n.ConnectAddr(ctx, peer.Listeners()[0].Addr(), ""); return err },
+					"Send":        func() error { return b.SendName(ctx, "hangs@test", "x", ei.Atom("x")) },
+					"Link":        func() error { return b.Link(ctx, ei.Pid{Node: "hangs@test", ID: 1, Creation: 1}) },
+					"Conn.Call":   func() error { _, err := c.Call(ctx, "m", "f"); return err },
+					"Call":        func() error { _, err := n.Call(ctx, other.Pid(), ei.Atom("x")); return err },
+					"RPC":         func() error { _, err := n.RPC(ctx, "peer@test", "m", "f"); return err },
+					"Conn.Freeze": func() error { _, err := c.Freeze(ctx); return err },
+					"Freeze":      func() error { _, err := n.Freeze(ctx); return err },
+				} {
+					require.ErrorIs(t, f(), os.ErrDeadlineExceeded, what)
+				}
+			})
+		}
+		require.NoError(t, c.Err())
+		soon(t, "Shutdown", func() { _ = n.Shutdown(transport.NoWait()) })
+		require.ErrorIs(t, n.Err(), ErrClosed)
+	}
+}
+
+// A signal that would have to wait for room does not go out, and costs no connection.
+func TestNoWaitForRoom(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
+		b := box(t, n)
+		for range 100 {
+			_, err := b.Monitor(transport.NoWait(), deaf.self)
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorIs(t, b.Link(transport.NoWait(), deaf.self), os.ErrDeadlineExceeded)
+		}
+		require.NotNil(t, n.Conn("deaf@test"))
+	})
+}
