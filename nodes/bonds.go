@@ -91,7 +91,8 @@ func (n *Node) bondsWith(node string) []bonds {
 	return list
 }
 
-// tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it.
+// tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it. Monitors of a name go to
+// who has it here.
 func (c *Conn) tie(list []bonds) {
 	for i := range list {
 		if b := c.n.procs.local(list[i].pid); b != nil {
@@ -102,7 +103,7 @@ func (c *Conn) tie(list []bonds) {
 	}
 }
 
-// disown ends what a process that is not here had with the peer.
+// disown ends what a process that is not here had with the peer, but for monitors of a name that another one has here.
 func (c *Conn) disown(s *bonds) {
 	noproc := exitReason(ei.Atom("noproc"))
 	for _, l := range s.links {
@@ -111,7 +112,11 @@ func (c *Conn) disown(s *bonds) {
 		}
 	}
 	for _, w := range s.watchers {
-		if string(w.pid.Node) == c.peer.Name {
+		if string(w.pid.Node) != c.peer.Name {
+			continue
+		}
+		heir := c.n.procs.named(w.name) // all that the peer knows is the name; it may be about to call
+		if heir == nil || !heir.watched(w.ref, watcher{w.pid, w.name}) {
 			sendDown(c.tell, s.pid, watcher{w.pid, w.name}, w.ref, noproc)
 		}
 	}

@@ -107,7 +107,8 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 }
 
 // Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
-// of processes that are not here the peer hears that they do not exist. A connection to the peer that is up here ends with ErrSuperseded,
+// of processes that are not here the peer hears that they do not exist, but monitors of a registered name (gen_server:call makes one) go to
+// who has the name here. A connection to the peer that is up here ends with ErrSuperseded,
 // for the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is
 // discarded. Keys that the plug-in had put into the state are cleared there.
 func (s *StagedConn) Start() (*Conn, error) {

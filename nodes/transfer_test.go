@@ -470,6 +470,45 @@ func TestMoveWithoutProcesses(t *testing.T) {
 	require.Nil(t, ours.take())
 }
 
+// Monitors of a name go to who has it in the other process: a call that has got no further than its monitor finds that one.
+func TestMoveMonitorOfName(t *testing.T) {
+	w := newWorld(t, "tcp")
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true)
+	var servers []*Mailbox
+	for _, n := range r.n {
+		b, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+		require.NoError(t, err)
+		servers = append(servers, b)
+	}
+	_, err := r.n[0].Serve("only_here", Server{}, nil)
+	require.NoError(t, err)
+	b := box(t, peer)
+	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
+	require.NoError(t, err)
+	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
+	require.NoError(t, err)
+	v, err := b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("before"), v)
+	r.move()
+	v, err = b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("after"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("after"), v)
+	down := func(ref ei.Ref, why string) {
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, ref, m.Ref)
+		reason, err := m.Reason.Decode()
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom(why), reason)
+	}
+	down(lost, "noproc")
+	servers[0].Exit(ei.Atom("the_old_one"))
+	servers[1].Exit(ei.Atom("the_new_one"))
+	down(ref, "the_new_one")
+}
+
 // Whoever is in the way of a freeze for too long keeps the connection here; nothing has happened.
 func TestFreezeOverBudget(t *testing.T) {
 	w := newWorld(t, "tcp")
