@@ -100,8 +100,11 @@ type Config struct {
 
 	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to
 	// have: see Inherited. It must be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the
-	// node. An error ends the freeze. nil: nothing.
+	// node. An error ends the freeze, and so does a panic. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
+	// Thawed is called when the node goes on here after all although Handover was called: it may start again what that has stopped. It
+	// must not wait for the node's peers; Thaw waits for it. nil: nothing.
+	Thawed func()
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
 	// DefaultDrainTimeout.
 	DrainTimeout time.Duration

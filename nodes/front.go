@@ -25,7 +25,7 @@ const (
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
 	// Node is that of the whole: its name, where it listens (over Transports that its workers are to have, too), how it is published. Its
-	// Setup is not called: that is the workers' affair. A dynamic name is ErrUnnamed.
+	// Setup, Handover and Thawed are not called: they are the workers' affair. A dynamic name is ErrUnnamed.
 	Node Config
 	// Workers is how many there are, 1 to 1024.
 	Workers int
@@ -92,7 +92,7 @@ func startFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := New(cfg.Node)
+	n, err := New(f.cfg.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +126,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if cfg.workerStart == 0 {
 		cfg.workerStart = DefaultWorkerStart
 	}
+	cfg.Node.Setup, cfg.Node.Handover, cfg.Node.Thawed = nil, nil, nil // they are about processes, which workers have
 	f := &Front{
 		cfg: cfg, crew: map[int]*crewman{}, picked: map[*picking]bool{}, routes: map[string]*route{},
 		names: map[string]tenancy{}, hiring: make(chan struct{}, 1), kinds: map[*Listener]handoff.Socket{},
@@ -159,7 +160,7 @@ func (f *Front) begin(ctx context.Context) error {
 	if err := n.Publish(ctx, f.l); err != nil {
 		return err
 	}
-	limit, cancel := context.WithTimeout(ctx, DefaultWorkerStart)
+	limit, cancel := context.WithTimeout(ctx, f.cfg.workerStart)
 	defer cancel()
 	first := make(chan error, f.cfg.Workers)
 	for slot := range f.cfg.Workers {

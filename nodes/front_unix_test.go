@@ -3,6 +3,7 @@
 package nodes
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -36,11 +37,14 @@ type frontWorld struct {
 	dir string
 }
 
+// notInFront is a Handover that counts on what Setup has made, which is for workers only.
+func notInFront(context.Context) ([]byte, error) { panic("a front has no Setup") }
+
 func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *frontWorld {
 	t.Helper()
 	w := &frontWorld{t: t, dir: t.TempDir()}
 	cfg := FrontConfig{
-		Node:    Config{Name: frontName, Cookie: "secret", Resolver: peersDir(w.dir)},
+		Node:    Config{Name: frontName, Cookie: "secret", Resolver: peersDir(w.dir), Handover: notInFront},
 		Workers: workers, Patience: workerPatience,
 		Command: func() *exec.Cmd {
 			cmd := exec.Command(os.Args[0])

@@ -147,6 +147,37 @@ func TestCheckPeerGoexitLate(t *testing.T) {
 	p.gone()
 }
 
+// A panic is an error, and the program hears when it has stopped in vain.
+func TestHandoverPanics(t *testing.T) {
+	w := newWorld(t, "tcp")
+	fails, thawed := true, 0
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Handover = func(context.Context) ([]byte, error) {
+			if fails {
+				panic("a bug")
+			}
+			return nil, nil
+		}
+		cfg.Thawed = func() {
+			thawed++
+			panic("another one")
+		}
+	})
+	_, err := n.Freeze(w.ctx())
+	require.ErrorContains(t, err, "Config.Handover panicked: a bug")
+	require.Equal(t, 1, thawed)
+	fails = false
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.Equal(t, 1, thawed)
+	f.Thaw()
+	require.Equal(t, 2, thawed)
+	f, err = n.Freeze(w.ctx())
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.Equal(t, 2, thawed)
+}
+
 func TestHandoverGoexit(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice", func(cfg *Config) {

@@ -37,6 +37,7 @@ type Frozen struct {
 	listeners []*Listener
 	name      handoff.Frozen // nil: none that moves
 	undo      []func()       // what Thaw does, last one first
+	handed    bool           // Config.Handover has been called
 	over      atomic.Bool
 }
 
@@ -100,8 +101,9 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	}
 	s := &nodeState{}
 	if handover := f.n.cfg.Handover; handover != nil {
-		var err error
-		if s.blob, err = handover(ctx); err != nil {
+		f.handed = true
+		err := f.n.guarded("Config.Handover", func() (err error) { s.blob, err = handover(ctx); return err })
+		if err != nil {
 			return fmt.Errorf("Config.Handover: %w", err)
 		}
 	}
@@ -380,6 +382,9 @@ func (f *Frozen) Thaw() {
 		undo()
 	}
 	clearKeys(f.state)
+	if thawed := f.n.cfg.Thawed; thawed != nil && f.handed {
+		_ = f.n.guarded("Config.Thawed", func() error { thawed(); return nil })
+	}
 }
 
 // Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved,

@@ -17,8 +17,8 @@ const (
 	workerFeature = "cnode-worker-state-2"
 	// earlierWorker is the same without a roll of names, which can be read still.
 	earlierWorker = "cnode-worker-state-1"
-	// moveLimit bounds each step of that in which the worker's peers wait.
-	moveLimit = 5 * time.Second
+	// moveLimit bounds each step of that in which the worker's peers wait: less than the 5 s of most callers.
+	moveLimit = 4 * time.Second
 )
 
 // pauseWork stops what is done of the worker's work; resume ends that, and pauseLine.

@@ -263,6 +263,9 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 	g.pass(OwnerOffered)
 	m, err := g.receive(ctx, kindAccept)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("the new process has not made what it is to be within %v (Deadlines.Stage): %w", g.d.Stage, err)
+		}
 		return err
 	}
 	theirs, n, err := parseAccept(m.body)
@@ -314,13 +317,14 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 }
 
 // Deadlines bound the steps of a hand-off, on either side. 0 is the default; no step is without one. What is frozen is silent for Freeze,
-// Offer, Stage and twice Take at most: a token that is read at the end of the old owner's Take leaves the new one its own to start.
+// Offer, Stage and twice Take at most: a token that is read at the end of the old owner's Take leaves the new one its own to start. A new
+// program that hangs costs Stage as a rule, which by default leaves some of the 5 s that callers of an Erlang node mostly wait.
 type Deadlines struct {
 	Hello   time.Duration // the other's words of greeting: 5 s
 	Static  time.Duration // what is sent while the owner runs, and what the new one does with it: 30 s
 	Freeze  time.Duration // old owner: Freeze; new one: how long it waits for the first of what is offered: 15 s
 	Offer   time.Duration // descriptors and state: 5 s
-	Stage   time.Duration // what the new owner makes of them: 10 s
+	Stage   time.Duration // what the new owner makes of them: 3 s
 	Take    time.Duration // old owner: how long the token may lie unread, and done unsaid; new one: to wait for the token, and to start: 5 s
 	Goodbye time.Duration // new owner: for the old one's Release; old one: to say so: 5 s
 }
@@ -331,7 +335,7 @@ func (d Deadlines) complete() Deadlines {
 		d time.Duration
 	}{
 		{&d.Hello, 5 * time.Second}, {&d.Static, 30 * time.Second}, {&d.Freeze, 15 * time.Second}, {&d.Offer, 5 * time.Second},
-		{&d.Stage, 10 * time.Second}, {&d.Take, 5 * time.Second}, {&d.Goodbye, 5 * time.Second},
+		{&d.Stage, 3 * time.Second}, {&d.Take, 5 * time.Second}, {&d.Goodbye, 5 * time.Second},
 	} {
 		if *x.v <= 0 {
 			*x.v = x.d
