@@ -96,7 +96,9 @@ func (n *Node) initiate(ctx context.Context, s *transport.Stream, i *initiative)
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	return dist.Initiate(p, n.self(), dist.InitiateOptions{
+	self, over := n.self()
+	defer over()
+	return dist.Initiate(p, self, dist.InitiateOptions{
 		Want: i.want, Version5: i.at.Version5,
 		// The peer believes in a connection, and there is none here: it is dead. Where its name was not given that is sure only if nobody
 		// at all is connected. Nor is it dead where it has come while this attempt was on its way.
@@ -131,7 +133,9 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	return dist.Respond(p, n.self(), who, dist.RespondOptions{
+	self, over := n.self()
+	defer over()
+	return dist.Respond(p, self, who, dist.RespondOptions{
 		Decide: func(who dist.Name) (dist.Verdict, error) {
 			if who.Dynamic() {
 				v := n.nameFor(who)

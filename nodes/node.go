@@ -46,14 +46,15 @@ type Node struct {
 	started atomic.Bool // the upper level receives
 	unix    unixOnce
 
-	openings  openings
-	handles   atomic.Bool            // the program has a Handler, or had
-	shaking   tally                  // handshakes in progress that peers have started
-	moving    atomic.Bool            // a freeze is in progress
-	shutting  atomic.Int32           // calls of Shutdown
-	frozen    gate                   // shut: what was not yet begun waits for the end of a freeze, or of the restoring
-	staged    atomic.Bool            // the node is not yet restored
-	inherited atomic.Pointer[[]byte] // see Inherited
+	openings   openings
+	challenges challenges
+	handles    atomic.Bool            // the program has a Handler, or had
+	shaking    tally                  // handshakes in progress that peers have started
+	moving     atomic.Bool            // a freeze is in progress
+	shutting   atomic.Int32           // calls of Shutdown
+	frozen     gate                   // shut: what was not yet begun waits for the end of a freeze, or of the restoring
+	staged     atomic.Bool            // the node is not yet restored
+	inherited  atomic.Pointer[[]byte] // see Inherited
 }
 
 // New checks cfg and makes a node of it. Nothing is opened yet. The error says what is wrong with cfg: a name (dist.ErrInvalidName),
@@ -110,19 +111,19 @@ func (n *Node) identity() (ei.Atom, uint32, error) {
 	return ei.Atom(n.name), n.creation, nil
 }
 
-// self is what the node says of itself in a handshake.
-func (n *Node) self() dist.Self {
+// self is what the node says of itself in a handshake, until over.
+func (n *Node) self() (s dist.Self, over func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.used = true
-	s := dist.Self{
+	s = dist.Self{
 		Name: n.name, Flags: n.cfg.Flags, Creation: n.creation, Cookie: n.cfg.Cookie, Cookies: n.cfg.Cookies,
-		Challenge: max(rand.Uint32(), 1),
+		Challenge: n.challenges.make(), IsOwn: n.challenges.has,
 	}
 	if s.Name == "" {
 		s.Name, s.Dynamic = n.cfg.Host, true
 	}
-	return s
+	return s, func() { n.challenges.drop(s.Challenge) }
 }
 
 // takeName makes the name that a peer has given to a dynamic node its own.

@@ -122,6 +122,10 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 		"closes after the challenge": {name: name, phase: PhaseChallengeReply, err: io.EOF},
 		"no reply":                   {name: name, in: [][]byte{proof[:20]}, phase: PhaseChallengeReply, err: ErrMalformed},
 		"a wrong digest":             {name: name, in: [][]byte{AppendReply(nil, Reply{})}, phase: PhaseChallengeReply, err: ErrBadCookie},
+		"a challenge of our own, reflected": {
+			name: name, in: [][]byte{AppendReply(nil, Reply{Challenge: 4711, Digest: Digest("secret", server().Challenge)})},
+			phase: PhaseChallengeReply, err: ErrReflected,
+		},
 		"a complement nobody wants": {name: name, in: [][]byte{AppendComplement(nil, Complement{})}, phase: PhaseChallengeReply,
 			err: ErrMalformed},
 		"version 5, no complement":     {name: old, in: [][]byte{proof}, phase: PhaseComplement, err: ErrMalformed},
@@ -143,7 +147,9 @@ func TestRespondAgainstBadPeers(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := &script{in: tt.in}
-			peer, err := Respond(c, server(), tt.name, tt.o)
+			self := server()
+			self.IsOwn = func(challenge uint32) bool { return challenge == 4711 }
+			peer, err := Respond(c, self, tt.name, tt.o)
 			require.Zero(t, peer)
 			require.ErrorIs(t, err, tt.err)
 			var he *HandshakeError

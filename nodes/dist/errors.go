@@ -14,6 +14,9 @@ var (
 	// ErrBadCookie: the peer's digest proves that it has another cookie. Only the
 	// accepting side can tell; the connecting one sees io.EOF, with a Hint.
 	ErrBadCookie = errors.New("wrong cookie")
+	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It does not know the cookie, and wants us
+	// to answer for it: an attack. See Self.IsOwn.
+	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
 	// ErrNotAllowed: the accepting side answered "not_allowed".
 	ErrNotAllowed = errors.New("not allowed")
 	// ErrNok: the accepting side answered "nok": both sides connect at the same

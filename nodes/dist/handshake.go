@@ -31,8 +31,20 @@ type Self struct {
 	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as one that was forgotten
 	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
 
+	// IsOwn tells whether a challenge is one that this node has made for a handshake in progress: a peer that sends it as its own is
+	// ErrReflected. nil: that is not looked at.
+	IsOwn func(challenge uint32) bool
+
 	// Cookies are the secrets shared with single peers, by their names, in place of Cookie: erlang:set_cookie(Node, Cookie).
 	Cookies map[string]string
+}
+
+// reflected refuses a challenge that a peer has from this node.
+func (s Self) reflected(challenge uint32) error {
+	if s.IsOwn != nil && s.IsOwn(challenge) {
+		return ErrReflected
+	}
+	return nil
 }
 
 // cookie gives the secret shared with a peer.

@@ -90,6 +90,9 @@ func (x *exchange) initiate(s Self, o InitiateOptions) (Peer, error) {
 	if err := x.judgeChallenge(challenge, s, o, peer.SelfName); err != nil {
 		return Peer{}, err
 	}
+	if err := s.reflected(challenge.Challenge); err != nil {
+		return Peer{}, err
+	}
 	peer.Name, peer.Creation = challenge.Name, challenge.Creation
 	peer.Announced, peer.Flags = challenge.Flags, name.Flags.Negotiate(challenge.Flags)
 

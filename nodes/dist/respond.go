@@ -148,6 +148,9 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
+	if err := s.reflected(reply.Challenge); err != nil {
+		return Peer{}, err
+	}
 	cookie := s.cookie(n.Name)
 	want := Digest(cookie, s.Challenge)
 	if subtle.ConstantTimeCompare(reply.Digest[:], want[:]) != 1 {
