@@ -79,8 +79,8 @@ type Config struct {
 	// what a node does not do: atom caches and fragments, and FlagNameMe, which follows an empty name.
 	Flags dist.Flags
 
-	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends the oldest that has said nothing yet, or the
-	// oldest.
+	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends one of the host that has the most of them: the
+	// oldest that has been silent for a second, or has taken that long, or has said nothing yet.
 	MaxHandshakes int
 	// HandshakeTimeout bounds each handshake, connecting included.
 	HandshakeTimeout time.Duration

@@ -1,9 +1,11 @@
 package nodes
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,8 @@ type opening struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	at     *list.Element // its place among the others
+	host   netip.Prefix  // where the peer is
+	began  time.Time
 	spoke  bool
 }
 
@@ -36,25 +40,62 @@ var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)"
 
 // admit makes room for the handshake of a stream that has been accepted. It ends with ctx. shake, or refuse, must be called.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
-	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1)}
+	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now()}
 	o.ctx, o.cancel = context.WithCancelCause(ctx)
 	n.shaking.enter()
 	all := &n.openings
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if all.list.Len() >= n.cfg.MaxHandshakes {
-		oldest := all.list.Front()
-		for e := oldest; e != nil; e = e.Next() {
-			if !e.Value.(*opening).spoke {
-				oldest = e
-				break
-			}
-		}
-		oldest.Value.(*opening).cancel(errCrowded)
-		all.list.Remove(oldest)
+		out := all.dispensable()
+		out.cancel(errCrowded)
+		all.list.Remove(out.at)
 	}
 	o.at = all.list.PushBack(o)
 	return o
+}
+
+// silentGrace is how long a peer may be silent before others who have spoken: over TLS the first word takes some round trips.
+const silentGrace = time.Second
+
+// dispensable is the handshake to end for one more; all.mu is held. It is one of the host that has the most of them, so that strangers are
+// in their own way first. Of its handshakes the oldest that has been silent for long goes, else the oldest that has not come to an end in
+// that time, else, where all have just begun, the oldest that has said nothing.
+func (all *openings) dispensable() *opening {
+	count, most := map[netip.Prefix]int{}, 0
+	for e := all.list.Front(); e != nil; e = e.Next() {
+		host := e.Value.(*opening).host
+		count[host]++
+		most = max(most, count[host])
+	}
+	var slow, silent, oldest *opening
+	late := time.Now().Add(-silentGrace)
+	for e := all.list.Back(); e != nil; e = e.Prev() {
+		o := e.Value.(*opening)
+		if count[o.host] < most {
+			continue
+		}
+		oldest = o
+		old := !o.began.After(late)
+		if !o.spoke {
+			silent = o
+		}
+		if old && (slow == nil || !o.spoke || slow.spoke) {
+			slow = o
+		}
+	}
+	return cmp.Or(slow, silent, oldest)
+}
+
+// hostOf is where a peer is: an IPv4 address, or the network of an IPv6 address, of which a host has as many as it likes.
+func hostOf(a transport.Addr) netip.Prefix {
+	ap, err := transport.AddrPort(a)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	host := ap.Addr().Unmap()
+	p, _ := host.Prefix(min(host.BitLen(), 64))
+	return p
 }
 
 // end takes the opening off the list.
