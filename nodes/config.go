@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -230,7 +231,7 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 // errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.
 var errLineBreak = errors.New("has a line break, which is no part of what a cookie file says: trim it")
 
-// readCookie reads the cookie file as erl and the C library do: up to the end of its first line.
+// readCookie reads the cookie file as erl does: up to the end of its first line, and only where nobody else can read or write it.
 func readCookie() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -240,6 +241,13 @@ func readCookie() (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return "", fmt.Errorf("cookie file %s has mode %#o, and must be accessible by its owner only: chmod 400", path, mode)
 	}
 	cookie, _, _ := strings.Cut(string(b), "\n")
 	cookie = strings.TrimRight(cookie, "\r")

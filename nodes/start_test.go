@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +60,13 @@ func TestNewCookie(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
 	_, err = New(Config{Name: "a@b"})
 	require.ErrorContains(t, err, "empty")
+	if runtime.GOOS != "windows" {
+		for _, mode := range []os.FileMode{0o440, 0o602} {
+			require.NoError(t, os.Chmod(path, mode))
+			_, err = New(Config{Name: "a@b"})
+			require.ErrorContains(t, err, "chmod 400")
+		}
+	}
 }
 
 // The zero Config: a hidden node with a dynamic name on the short host name, the cookie of the file, over TCP, found through the port
