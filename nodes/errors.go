@@ -50,7 +50,7 @@ var (
 
 // An Error says what was attempted, with which peer, and why it failed.
 type Error struct {
-	Op   string // "connect", "publish", "call cnode:echo/1", …
+	Op   string // "connect", "publish", "call cnode:echo/1 at", …
 	Peer string // the peer's node name, or its address while the name is not known; "" without one
 	Err  error  // why
 }

@@ -208,6 +208,12 @@ func (f *Front) listens(listeners []*Listener) error {
 	return nil
 }
 
+// Done is closed when the front has ended here: by Shutdown or Close, or because another process has it.
+func (f *Front) Done() <-chan struct{} { return f.n.Done() }
+
+// Err is why: ErrClosed, or ErrMoved; nil while it runs.
+func (f *Front) Err() error { return f.n.Err() }
+
 // Name is the node's name.
 func (f *Front) Name() string { return f.n.Name() }
 

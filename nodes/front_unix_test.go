@@ -59,7 +59,7 @@ func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *front
 	var err error
 	w.f, err = StartFront(patience(t), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { soon(t, "Close of the front", func() { require.NoError(t, w.f.Close()) }) })
+	t.Cleanup(func() { soon(t, "Close of the front", func() { require.NoError(t, w.f.Close()); <-w.f.Done() }) })
 	return w
 }
 

@@ -28,6 +28,8 @@ type Listener struct {
 }
 
 // Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed.
+// Nobody accepts here before the first Accept. On a node that Start has started one is enough: connections are served by the node from then
+// on, whether they are fetched or not. Config.Also is for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }

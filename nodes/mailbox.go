@@ -70,7 +70,7 @@ type Mailbox struct {
 	why       ei.Term
 
 	serves  bool    // it belongs to a Server
-	cancel  func()  // ends the context of what the Server has in hand
+	cancel  func()  // ends the context of what the Server has in hand, or of a spawned function
 	serving request // that the Server has in hand
 
 	names     []ei.Atom
@@ -237,6 +237,16 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
+// atEnd has cancel called when the mailbox ends, or now, if it has.
+func (b *Mailbox) atEnd(cancel func()) {
+	b.mu.Lock()
+	b.cancel = cancel
+	b.mu.Unlock()
+	if b.ended() {
+		cancel()
+	}
+}
+
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
 
@@ -275,7 +285,7 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	words := b.lastWords(reason)
 	b.links, b.watchers, b.watching = nil, nil, nil
 	b.nodeTypes, b.nodesUp = 0, nil
-	released := b.n.procs.end(b)
+	had, released := b.n.procs.end(b)
 	if b.cancel != nil {
 		b.cancel()
 	}
@@ -283,6 +293,9 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 		a.giveUp()
 	}
 	b.mu.Unlock()
+	if had != "" && reason != ei.Atom("normal") && reason != ei.Atom("shutdown") { // nothing starts it again
+		b.n.log.Info("registered process ended", "name", string(had), "reason", fmt.Sprint(reason))
+	}
 	if released != "" && len(words) > 0 {
 		b.n.part.struck(released)
 	}
@@ -308,6 +321,16 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 
+// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24), and swallowed once that one has ended it. A
+// node that knows no aliases is errors.ErrUnsupported.
+func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
+	node := string(alias.Node)
+	if b.ended() {
+		return wrap("send to an alias of", node, b.Err())
+	}
+	return b.n.send(ctx, &dist.Control{Op: dist.OpAliasSend, From: b.pid, Ref: alias}, node, term)
+}
+
 // send sends to this node or another one.
 func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
 	c, err := n.way(ctx, node, ctl.To, ctl.ToName)
@@ -316,6 +339,8 @@ func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term an
 		return wrap("send to", node, err)
 	case c == nil:
 		return wrap("send to", node, n.sendHere(ctx, ctl, term))
+	case ctl.Op == dist.OpAliasSend && !c.peer.Flags.Has(dist.FlagAlias):
+		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
 	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
 		ctl.Op = dist.OpSendSender
 	}

@@ -80,22 +80,23 @@ func (p *processes) gone() error {
 	return ErrClosed
 }
 
-// end takes a process off the table and closes its over: whoever sees it ended may have its names. released is one that the front has been
-// told of.
-func (p *processes) end(b *Mailbox) (released ei.Atom) {
+// end takes a process off the table and closes its over: whoever sees it ended may have its names. had is one of
+// them, and released one that the front has been told of.
+func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
+			had = name
 			if p.n.part != nil && p.n.part.releaseName(name) {
 				released = name
 			}
 		}
 	}
 	close(b.over)
-	return released
+	return had, released
 }
 
 func (p *processes) count() int {

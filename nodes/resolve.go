@@ -148,7 +148,11 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 	if p.Embed {
 		opts.Notify = func(e epmd.KeepEvent) {
 			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
-				_ = p.embed(context.Background(), pub, who)
+				ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)
+				defer cancel()
+				if err := p.embed(ctx, pub, who); err != nil && who.Logger != nil {
+					who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
+				}
 			}
 		}
 	}

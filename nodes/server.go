@@ -235,11 +235,9 @@ func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error)
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
 	b.mu.Lock()
-	b.serves, b.cancel = true, cancel
+	b.serves = true
 	b.mu.Unlock()
-	if b.ended() { // killed as soon as it had its name
-		cancel()
-	}
+	b.atEnd(cancel)
 	if !n.background(func() { defer cancel(); s.run(ctx, n, b) }) {
 		cancel()
 		b.retire()

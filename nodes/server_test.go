@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -505,4 +506,23 @@ func TestServerAnswersStrangers(t *testing.T) {
 	answer, err := m.Term()
 	require.NoError(t, err)
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Atom("x")}, answer)
+}
+
+// Nothing starts a registered process again that others have ended: the log says so.
+func TestEndOfServerIsLogged(t *testing.T) {
+	w := newWorld(t, "tcp")
+	var r record
+	a, b := w.started("alice"), w.started("bob", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&r, nil)) })
+	linked := box(t, a)
+	stopped, err := b.Serve("stopped", Server{}, nil)
+	require.NoError(t, err)
+	stopped.Exit(ei.Atom("shutdown"))
+	srv, err := b.Serve("linked", Server{}, nil)
+	require.NoError(t, err)
+	require.NoError(t, srv.Link(w.ctx(), linked.Pid()))
+	linked.Exit(ei.Atom("crash"))
+	require.Eventually(t, func() bool {
+		return len(r.lines("registered process ended", "name=linked", "reason=crash")) == 1
+	}, tooLong, tick)
+	require.Empty(t, r.lines("name=stopped"))
 }

@@ -110,8 +110,9 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		if b.ended() { // while it waited for a place
 			return
 		}
-		ctx, cancel := n.until(ctx, b.over) // an exit signal ends the function's context
+		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		b.atEnd(cancel)
 		defer b.Exit(ei.Atom("killed"))                      // a function that leaves by runtime.Goexit
 		b.exit(n.spawned(ctx, module, name, args), parent)() // with a result of any size
 	}) {

@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// ErrStarted is returned by a second Start.
-var ErrStarted = errors.New("the node was started already")
+// ErrStarted is returned by a second Start, of a node or of what was staged; there also by one after Discard.
+var ErrStarted = errors.New("started, or discarded, already")
 
 // Start makes the node a member of the cluster that works by itself: it listens on Config.Listen and Config.Also, is published, accepts,
 // answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; whatever is sent to a node connects to it if need

@@ -48,7 +48,13 @@ func goServer(n *nodes.Node) nodes.Server {
 		Info: func(ctx context.Context, self *nodes.Mailbox, m *nodes.Message) {
 			if t, err := m.Term(); err == nil {
 				if from, ok := t.(ei.Tuple); ok && len(from) == 2 {
-					_ = self.Send(ctx, from[0].(ei.Pid), ei.Tuple{ei.Atom("counter"), ei.Atom(n.Name()), from[1]})
+					answer := ei.Tuple{ei.Atom("counter"), ei.Atom(n.Name()), from[1]}
+					switch to := from[0].(type) {
+					case ei.Pid:
+						_ = self.Send(ctx, to, answer)
+					case ei.Ref:
+						_ = self.SendAlias(ctx, to, answer)
+					}
 				}
 			}
 		},
@@ -77,6 +83,7 @@ func TestServer(t *testing.T) {
 			{`gen_statem:call(S, {some, "thing"})`, `{some,"thing"}`},
 			{`R = gen_server:send_request(S, {x}), gen_server:receive_response(R, 20000)`, `{reply,{x}}`},
 			{`S ! {self(), hello}, receive {counter, N, hello} -> ok after 20000 -> none end`, `ok`},
+			{`A = alias(), S ! {A, hello}, receive {counter, N, hello} -> unalias(A) after 20000 -> none end`, `true`},
 
 			// A reply that comes too late does not come at all: the alias is no more.
 			{`try gen_server:call(S, wait, 20) catch exit:{Why, {gen_server, call, [S, wait, 20]}} -> Why end`, `timeout`},
