@@ -519,7 +519,7 @@ func TestEndOfServerIsLogged(t *testing.T) {
 	stopped.Exit(ei.Atom("shutdown"))
 	srv, err := b.Serve("linked", Server{}, nil)
 	require.NoError(t, err)
-	require.NoError(t, srv.Link(w.ctx(), linked.Pid()))
+	require.NoError(t, linked.Link(w.ctx(), srv.Pid()))
 	linked.Exit(ei.Atom("crash"))
 	require.Eventually(t, func() bool {
 		return len(r.lines("registered process ended", "name=linked", "reason=crash")) == 1
