@@ -20,11 +20,6 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// What carries connections is what is below: nobody has to be ready for callbacks that do not come back.
-func TestReadyIsPrompt(t *testing.T) {
-	require.True(t, transport.Prompt(&ready{Transport: transport.TCP()}))
-}
-
 // opened opens a socket as a service manager does, which keeps it: at is its address.
 func opened(t *testing.T, network, address string) (f *os.File, at string) {
 	t.Helper()
@@ -164,7 +159,7 @@ func TestActivatedRefuses(t *testing.T) {
 		flags   []string
 		want    string
 	}{
-		{"more than there are flags", []*os.File{tcp, other}, nil, "there are 2, for --transport tcp and 0 times --also"},
+		{"more than there are flags", []*os.File{tcp, other}, nil, "there are 2, for Config.Listen and 0 addresses of Config.Also"},
 		{"none", nil, nil, `LISTEN_FDS is "0"`},
 		{"no socket", []*os.File{no}, nil, "descriptor 3 (first), for --transport tcp"},
 		{"a datagram socket", []*os.File{udp}, nil, "not one of streams"},
@@ -192,7 +187,7 @@ func TestActivatedRefuses(t *testing.T) {
 			require.True(t, errors.As(cmd.Run(), &exit))
 			require.Equal(t, exitFailed, exit.ExitCode(), &errOut)
 			require.Empty(t, out.String())
-			require.Contains(t, errOut.String(), errActivated.Error())
+			require.Contains(t, errOut.String(), nodes.ErrActivation.Error())
 			require.Contains(t, errOut.String(), tt.want)
 			require.Contains(t, errOut.String(), "ListenStream=")
 		})

@@ -187,7 +187,7 @@ var advices = []advice{
 	}},
 	{"another address", is(errListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
-	{"socket of systemd", is(errActivated,
+	{"socket of systemd", is(nodes.ErrActivation,
 		"The first ListenStream= is for --transport, which --listen need not repeat; those that follow are for --also, in the same order and\n"+
 			"at the same addresses. One unit with all of them keeps their order. See docs/handoff.md.")},
 	{"plug-in", func(err error) string {

@@ -78,7 +78,7 @@ func TestAdvice(t *testing.T) {
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
 		{"workers", &handoff.HandoffError{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, frontFeature)}, "--workers N"},
 		{"plug-in", &handoff.HandoffError{Err: fmt.Errorf("%w: plug-in %q", handoff.ErrUnknown, "tls")}, "--tls-optfile"},
-		{"socket of systemd", fmt.Errorf("%w: there are 3", errActivated), "ListenStream="},
+		{"socket of systemd", fmt.Errorf("%w: there are 3", nodes.ErrActivation), "ListenStream="},
 		{"another address", fmt.Errorf("%w: it listens elsewhere", errListens), "end that node"},
 		{"no remote calls", &nodes.ExitError{Reason: ei.Atom("noproc")}, "no process named rex"},
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.DeadlineExceeded), "call NAME cnode pid"},

@@ -33,6 +33,3 @@ func owner(info fs.FileInfo) (uid int, ok bool) {
 	}
 	return int(stat.Uid), true
 }
-
-// closeOnExec keeps a descriptor from processes that this one starts.
-func closeOnExec(fd int) { syscall.CloseOnExec(fd) }

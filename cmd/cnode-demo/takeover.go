@@ -177,22 +177,9 @@ func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) erro
 	return nil
 }
 
-// serves tells whether a listener is the one asked for; any port will do where none is given.
+// serves tells whether a listener is the one asked for.
 func serves(at nodes.Endpoint, l *nodes.Listener) bool {
-	return at.Transport.Name() == l.Transport().Name() && (at.Addr == nil || reaches(at.Addr, l.Addr()))
-}
-
-// reaches tells whether an address is the one asked for; any port will do where none is given.
-func reaches(asked, has transport.Addr) bool {
-	if has == nil || asked.String() == has.String() {
-		return has != nil
-	}
-	want, err := transport.AddrPort(asked)
-	if err != nil || want.Port() != 0 {
-		return false
-	}
-	at, err := transport.AddrPort(has)
-	return err == nil && at.Addr() == want.Addr()
+	return at.Transport.Name() == l.Transport().Name() && at.IsAt(l.Addr())
 }
 
 // An heir makes a node, or a front, of what the process before has.

@@ -1,0 +1,147 @@
+package nodes
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// ErrActivation: the sockets that systemd has opened are not those that the node is to listen on. An *ActivationError says which one.
+var ErrActivation = errors.New("the sockets that systemd has opened do not fit")
+
+// An ActivationError is about one of these sockets. It is ErrActivation.
+type ActivationError struct {
+	FD   int
+	Name string // as LISTEN_FDNAMES has it; may be empty
+	Also int    // of Config.Also it is for; -1: for Config.Listen
+	Err  error
+}
+
+// Error names the socket, what it is for, and why it does not fit.
+func (e *ActivationError) Error() string {
+	use := "Config.Listen"
+	if e.Also >= 0 {
+		use = fmt.Sprintf("Config.Also[%d]", e.Also)
+	}
+	return fmt.Sprintf("%v: %s, for %s: %v", ErrActivation, e.Socket(), use, e.Err)
+}
+
+// Socket is the socket's number and name.
+func (e *ActivationError) Socket() string {
+	if e.Name == "" {
+		return fmt.Sprintf("descriptor %d", e.FD)
+	}
+	return fmt.Sprintf("descriptor %d (%s)", e.FD, e.Name)
+}
+
+// Is makes it ErrActivation.
+func (e *ActivationError) Is(target error) bool { return target == ErrActivation }
+
+// Unwrap gives the reason.
+func (e *ActivationError) Unwrap() error { return e.Err }
+
+// firstActivated is the number of the first socket that a service manager passes.
+const firstActivated = 3
+
+// Activate has the node listen on the sockets that systemd, or another service manager, has opened for this process (LISTEN_PID and
+// LISTEN_FDS, see sd_listen_fds(3)), if it has: the first in the place of Listen, those that follow in that of Also, in its order. What has
+// no socket is opened as ever. Where an address is given the socket has to be at it; the transports stay what they are. The sockets are
+// looked at now, and used by Start or StartFront; they are this process's only, so neither StartWorker nor Restore wants it.
+func (cfg *Config) Activate() error {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = transport.TCP()
+	}
+	given := os.Getenv("LISTEN_FDS")
+	count, err := strconv.Atoi(given)
+	if err != nil || count < 1 {
+		return fmt.Errorf("%w: LISTEN_FDS is %q", ErrActivation, given)
+	}
+	if count > 1+len(cfg.Also) {
+		return fmt.Errorf("%w: there are %d, for Config.Listen and %d addresses of Config.Also", ErrActivation, count, len(cfg.Also))
+	}
+	at := append([]Endpoint{{Addr: cfg.Listen}}, cfg.Also...)
+	for i := range at {
+		at[i].Transport = cmp.Or(at[i].Transport, cfg.Transport)
+	}
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	for i := range at[:count] {
+		fd := firstActivated + i
+		closeOnExec(fd)
+		if err := fits(fd, at[i]); err != nil {
+			e := &ActivationError{FD: fd, Also: i - 1, Err: err}
+			if i < len(names) {
+				e.Name = names[i]
+			}
+			return e
+		}
+		at[i].Transport = &activated{Transport: at[i].Transport, fd: fd}
+	}
+	cfg.Transport, cfg.Also = at[0].Transport, at[1:]
+	return nil
+}
+
+// fits says why a descriptor is not a listener of an endpoint's kind, at its address if it has one.
+func fits(fd int, at Endpoint) error {
+	s, err := handoff.Inspect(fd)
+	if err != nil {
+		return err
+	}
+	overUnix := at.Transport.Name() == transport.Unix().Name()
+	switch {
+	case s.Type != syscall.SOCK_STREAM:
+		return fmt.Errorf("a socket of type %d, which is not one of streams", s.Type)
+	case overUnix && s.Domain != syscall.AF_UNIX:
+		return fmt.Errorf("no UNIX socket, but one at %v", s.Local)
+	case !overUnix && s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6:
+		return fmt.Errorf("no IP socket, but one at %v", s.Local)
+	case !at.IsAt(s.Local):
+		return fmt.Errorf("it is at %v, not at %v", s.Local, at.Addr)
+	}
+	return s.Listener()
+}
+
+// IsAt tells whether an address is the endpoint's: any is where it has none, and any port where its port is 0.
+func (e Endpoint) IsAt(a transport.Addr) bool {
+	if e.Addr == nil || a == nil || e.Addr.String() == a.String() {
+		return e.Addr == nil || a != nil
+	}
+	want, err := transport.AddrPort(e.Addr)
+	if err != nil || want.Port() != 0 {
+		return false
+	}
+	has, err := transport.AddrPort(a)
+	return err == nil && has.Addr() == want.Addr()
+}
+
+// An activated transport has its first listener already.
+type activated struct {
+	transport.Transport
+	fd   int
+	used bool
+}
+
+// Unwrap lets package transport see what the one below can do: connections are that one's.
+func (t *activated) Unwrap() transport.Transport { return t.Transport }
+
+func (t *activated) Listen(addr transport.Addr, backlog int) (*transport.Listener, error) {
+	if t.used {
+		return t.Transport.Listen(addr, backlog)
+	}
+	t.used = true
+	l, err := t.ImportListener(t.fd)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d of LISTEN_FDS: %w", t.fd, err)
+	}
+	l.KeepPath()
+	return l, nil
+}
