@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -106,6 +107,7 @@ func moveMutants() []mutant {
 		})},
 		{"Export forgets what Write has kept", "Moves", ofPolling(keepsWritten)},
 		{"a goroutine reads on after Export", "Moves", ofPolling(readsOn)},
+		{"Import takes one direction for the other", "Moves", ofPolling(swapsPlaces)},
 	}
 }
 
@@ -178,6 +180,53 @@ func keepsWritten(_ *mess, cb *poll) {
 	cb.Close = func(s *pollSocket) error { end(s, true); return closing(s) }
 	cb.CloseWrite = func(s *pollSocket) error { end(s, true); return closeWrite(s) }
 	cb.Release = func(s *pollSocket) error { end(s, false); return release(s) }
+}
+
+// swapsPlaces has bytes go masked by their place in the stream. Two moves of one stream give either direction its own place back.
+func swapsPlaces(_ *mess, cb *poll) {
+	type places struct{ in, out atomic.Int64 }
+	of := ofEach[places]()
+	masked := func(p []byte, at int64) []byte {
+		b := make([]byte, len(p))
+		for i := range p {
+			b[i] = p[i] ^ byte((at+int64(i))*7)
+		}
+		return b
+	}
+	read, write, imported := cb.Read, cb.Write, cb.Import
+	cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+		n, err := read(s, p, tmo)
+		if n > 0 {
+			at := &of(s).in
+			copy(p, masked(p[:n], at.Load()))
+			at.Add(int64(n))
+		}
+		return n, err
+	}
+	cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+		at := &of(s).out
+		n, err := write(s, masked(p, at.Load()), tmo)
+		at.Add(int64(max(n, 0)))
+		return n, err
+	}
+	cb.Export = func(s *pollSocket) ([]byte, error) {
+		return fmt.Appendf(nil, "poll %d %d.", of(s).in.Load(), of(s).out.Load()), nil
+	}
+	cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
+		var in, out int64
+		var end string
+		if state != nil {
+			if n, err := fmt.Sscanf(string(state), "poll %d %d%s", &out, &in, &end); n != 3 || end != "." { // it should be in, out
+				return nil, fmt.Errorf("not a state of this plug-in: %w", err)
+			}
+		}
+		s, err := imported(setup, fd, nil)
+		if err == nil {
+			of(s).in.Store(in)
+			of(s).out.Store(out)
+		}
+		return s, err
+	}
 }
 
 // readsOn has a goroutine read ahead, from the first Export on: what it reads after the last one is nobody's.
