@@ -24,8 +24,9 @@
 // [Server] answers every request with the bytes with which the epmd of OTP 25 answers it; erl and epmd -names cannot tell them apart.
 // [ListenAddrs] and [Listen] open the listeners that the environment asks for.
 //
-// The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout. A
-// request always sees the names that were given up before it was sent (on Windows, a little later). Nothing is written to disk.
+// The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout. That is
+// for the whole of a request, not for each part. Where there is no room, the oldest connection without a name ends. A request always sees
+// the names that were given up before it was sent (on Windows, a little later). Nothing is written to disk.
 //
 // # Moving to another process
 //
@@ -38,7 +39,7 @@
 // The protocol has no authentication. As in OTP, registrations, dumps and commands are taken from the same machine only, and everybody
 // who reaches the port may ask for names; kill with names registered, and stop, need [Server.Relaxed]. What comes from a peer is
 // bounded before memory is set aside for it: requests 3 KiB, answers to the client 2 KiB, listings 8 MiB, connections
-// [Server.MaxConns].
+// [Server.MaxConns], of which strangers, who cannot register, have 128 at most.
 //
 // # Specification
 //

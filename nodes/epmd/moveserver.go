@@ -302,6 +302,9 @@ func (g *StagedServer) Start() []net.Listener {
 	for _, c := range g.sessions {
 		s.sessions[c] = struct{}{}
 		s.running.Add(1)
+		if c.entry == nil {
+			c.at = s.nameless.PushBack(c)
+		}
 		if !c.holds {
 			s.asking.Add(1)
 		}

@@ -1,10 +1,13 @@
 package epmd
 
 import (
+	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -19,15 +22,20 @@ const (
 	DefaultMaxConns      = 1024             // registrations included
 )
 
+// maxNameless bounds the connections that hold no name. Who asks is answered at once, so few are enough, and a server that is embedded
+// leaves its process descriptors for other things.
+const maxNameless = 128
+
 // Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called
 // concurrently. A Server that was closed cannot be used again.
 type Server struct {
 	// Relaxed allows Stop, and Kill while names are registered; epmd's -relaxed_command_check.
 	Relaxed bool
-	// PacketTimeout is how long a connection that holds no registration may be silent, and how long writing an answer may take.
-	// Zero: DefaultPacketTimeout. epmd's -packet_timeout.
+	// PacketTimeout is how long a connection may take until its request is whole, and how long writing the answer may take.
+	// Zero: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
 	PacketTimeout time.Duration
-	// MaxConns bounds the connections, registrations included; a connection too many is closed at once. Zero: DefaultMaxConns.
+	// MaxConns bounds the connections, registrations included, of which there are at most 128 others. One too many ends the oldest that
+	// holds no name, or is closed at once if all of them do. Zero: DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
@@ -38,6 +46,8 @@ type Server struct {
 	table     table
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
+	crowded   time.Time     // when the log was last told of that
 	ended     error         // why no more connections are taken
 	over      chan struct{} // closed with that; made by the first Serve
 
@@ -181,22 +191,49 @@ func (s *Server) remove(l net.Listener) {
 
 // start begins a session, if there is room for one.
 func (s *Server) start(conn net.Conn, port int) {
-	limit := s.MaxConns
-	if limit <= 0 {
-		limit = DefaultMaxConns
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended != nil || len(s.sessions) >= limit {
-		s.logger().Warn("connection closed, no room", "peer", conn.RemoteAddr(), "connections", len(s.sessions))
+	if s.full() {
+		s.mu.Unlock()
+		runtime.Gosched() // those that have sent their requests are answered, and gone
+		s.mu.Lock()
+	}
+	if s.ended != nil || !s.makeRoom(conn) {
 		_ = conn.Close() // nothing was read or written
 		return
 	}
 	c := &session{server: s, conn: conn, port: port, local: isLocal(conn), fd: descriptor(conn)}
+	c.at = s.nameless.PushBack(c)
 	s.sessions[c] = struct{}{}
 	s.running.Add(1)
 	s.asking.Add(1)
 	go c.run()
+}
+
+// full tells whether there is no room for another connection. mu is held.
+func (s *Server) full() bool {
+	n := s.nameless.Len()
+	return n >= maxNameless || n+len(s.table.active) >= cmp.Or(max(s.MaxConns, 0), DefaultMaxConns)
+}
+
+// makeRoom ends the oldest connection without a name, if there is no room for conn; false where all have names. mu is held.
+func (s *Server) makeRoom(conn net.Conn) bool {
+	if !s.full() {
+		return true
+	}
+	oldest := s.nameless.Front()
+	if oldest != nil {
+		c := s.nameless.Remove(oldest).(*session)
+		conn = c.conn
+		_ = conn.Close() // the session hears of it
+	}
+	level := slog.LevelDebug
+	if now := time.Now(); now.Sub(s.crowded) >= time.Second { // no stranger fills the log
+		s.crowded, level = now, slog.LevelWarn
+	}
+	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", conn.RemoteAddr(), "names", len(s.table.active),
+		"others", s.nameless.Len())
+	return oldest != nil
 }
 
 func (s *Server) logger() *slog.Logger {

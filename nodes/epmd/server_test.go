@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -334,6 +336,127 @@ func TestServerLimitsConnections(t *testing.T) {
 		return err == nil
 	}, 10*time.Second, time.Millisecond, "there is room again")
 	require.NoError(t, a.Close())
+}
+
+// Those who say nothing, or next to nothing, make room for others, the oldest first. Who holds a name stays.
+func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
+	for _, tt := range []struct {
+		name               string
+		limit, before, too int // MaxConns; connections for which there is room; and for which there is none
+	}{
+		{"others than registrations", 0, maxNameless, 70},
+		{"all", 5, 3, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				l := newPipeListener()
+				s := &Server{MaxConns: tt.limit, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+				serve(t, s, l)
+				c := &Client{Addr: "127.0.0.1:4369", Dial: l.Dial}
+				for _, name := range []string{"a", "b"} {
+					r, err := c.Register(t.Context(), Registration{Name: name, Port: 1})
+					require.NoError(t, err)
+					defer func() { require.NoError(t, r.Err()); require.NoError(t, r.Close()) }()
+				}
+				var conns []net.Conn
+				for i := range tt.before + tt.too {
+					conn, err := l.Dial(t.Context(), "", "")
+					require.NoError(t, err)
+					defer conn.Close()
+					conns = append(conns, conn)
+					if i%2 == 0 {
+						_, err = conn.Write([]byte{0})
+						require.NoError(t, err)
+					}
+					synctest.Wait()
+				}
+				_, err := c.Resolve(t.Context(), "", "a")
+				require.NoError(t, err)
+				synctest.Wait()
+				for i, conn := range conns {
+					_ = conn.SetReadDeadline(time.Now().Add(time.Nanosecond)) // an error where the other end is closed
+					_, err := conn.Read(make([]byte, 1))
+					require.Equal(t, i <= tt.too, errors.Is(err, io.EOF), "connection %d: %v", i, err)
+				}
+				require.Equal(t, 1, strings.Count(log.String(), "no room"), log.String())
+
+				time.Sleep(time.Second)
+				for range 2 {
+					conn, err := l.Dial(t.Context(), "", "")
+					require.NoError(t, err)
+					defer conn.Close()
+				}
+				synctest.Wait()
+				require.Equal(t, 2, strings.Count(log.String(), "no room"), "one line a second")
+			})
+		})
+	}
+}
+
+// A registration that was refused is kept open, as long as nobody needs its place. What the server ends is no fault of the peer's.
+func TestServerEndsRefusedRegistrationsForWantOfRoom(t *testing.T) {
+	var log bytes.Buffer
+	s := &Server{MaxConns: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	addr := startServer(t, s)
+	keptOpen(t, addr, string(alive2("abc", "")), 6)
+	_, refused := keptOpen(t, addr, string(alive2("abc", "")), 6)
+	half, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer half.Close()
+	_, err = half.Write([]byte{0})
+	require.NoError(t, err)
+	require.NotEmpty(t, ask(t, addr, framed("zabc")))
+	for _, conn := range []net.Conn{refused, half} {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err := conn.Read(make([]byte, 1))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	}
+	require.NoError(t, s.Close())
+	require.Contains(t, log.String(), "no room")
+	require.NotContains(t, log.String(), "incomplete")
+}
+
+// A readyListener has accepted already.
+type readyListener struct {
+	net.Listener
+	conns []net.Conn
+}
+
+func (l *readyListener) Accept() (net.Conn, error) {
+	if len(l.conns) == 0 {
+		return l.Listener.Accept()
+	}
+	conn := l.conns[0]
+	l.conns = l.conns[1:]
+	return conn, nil
+}
+
+// However many ask at once, as after a freeze: all that have sent their requests are answered.
+func TestServerAnswersACrowd(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nobody is answered while the server accepts
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ready := &readyListener{Listener: l}
+	var asking []net.Conn
+	for range 4 * maxNameless {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write(framed("zabc"))
+		require.NoError(t, err)
+		accepted, err := l.Accept()
+		require.NoError(t, err)
+		asking, ready.conns = append(asking, conn), append(ready.conns, accepted)
+	}
+	serve(t, &Server{}, ready)
+	for i, conn := range asking {
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Equal(t, "w\x01", string(answer), "connection %d", i)
+	}
 }
 
 func TestServerOnSeveralListeners(t *testing.T) {

@@ -1,7 +1,9 @@
 package epmd
 
 import (
+	"container/list"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -18,8 +20,9 @@ type session struct {
 	local  bool // the peer is on this machine
 	fd     int  // for dumps
 	entry  *entry
-	got    []byte // of the request
-	holds  bool   // the request was a registration, and is answered
+	got    []byte        // of the request
+	at     *list.Element // its place among the nameless; nil: it has come from another process with its name
+	holds  bool          // the request was a registration, and is answered
 }
 
 // run serves the connection to its end.
@@ -42,15 +45,18 @@ func (c *session) run() {
 	}
 	_ = c.conn.Close() // after that: who sees the end registers the name again
 	delete(s.sessions, c)
+	if c.at != nil {
+		s.nameless.Remove(c.at) // it may have left before
+	}
 }
 
-// read gives a request without its header, or nil when the connection is to be closed: it ended, was silent for too long, or sent a
+// read gives a request without its header, or nil when the connection is to be closed: it ended, took too long for the whole, or sent a
 // length that cannot be, or more bytes than that.
 func (c *session) read() []byte {
+	limit := time.Now().Add(c.server.packetTimeout())
 	buf := make([]byte, headerSize+maxRequest)
 	got, want := copy(buf, c.got), len(buf)
 	for sized := false; got < want; {
-		limit := time.Now().Add(c.server.packetTimeout())
 		c.until(limit)
 		n, err := c.conn.Read(buf[got:want])
 		got += n
@@ -67,7 +73,7 @@ func (c *session) read() []byte {
 			if (c.server.isFrozen() || time.Now().Before(limit)) && c.server.sitOut(err) {
 				continue
 			}
-			if got > 0 && c.server.endedBy() != ErrServerMoved {
+			if got > 0 && c.server.endedBy() != ErrServerMoved && !errors.Is(err, net.ErrClosed) {
 				c.refuse("incomplete request", "received", got, "error", err)
 			}
 			return nil
@@ -119,6 +125,7 @@ func (c *session) register(reg Registration) bool {
 	c.entry = s.table.register(NodeInfo(reg), c.fd, c, uint32(time.Now().Unix()))
 	if c.entry != nil {
 		a.result, a.creation = 0, c.entry.creation()
+		s.nameless.Remove(c.at)
 	}
 	s.mu.Unlock()
 	if a.result == 0 {
