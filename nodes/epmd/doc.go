@@ -30,9 +30,9 @@
 //
 // # Moving to another process
 //
-// A registration ([Keeper.Freeze], [Client.Adopt]), and a server with its listeners, table and clients ([Server.Freeze], [Server.Stage]),
-// go on in another process, and neither the port mapper nor its clients notice: Freeze gives a state and descriptors, Thaw or Release
-// follows, and at the other end Start or Discard.
+// A registration ([Keeper.Freeze], [Client.Adopt]), and a server with its listeners, table and the registrations that it holds
+// ([Server.Freeze], [Server.Stage]), go on in another process, and neither the port mapper nor its clients notice: Freeze gives a state and
+// descriptors, Thaw or Release follows, and at the other end Start or Discard.
 //
 // # Security
 //

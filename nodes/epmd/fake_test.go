@@ -4,9 +4,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -95,6 +97,7 @@ func serve(t *testing.T, s *Server, l net.Listener) {
 type pipeListener struct {
 	local, remote net.Addr
 	conns         chan net.Conn
+	past          chan struct{} // takes a token for an Accept that a deadline ends
 	once          sync.Once
 	closed        chan struct{}
 }
@@ -103,7 +106,7 @@ func newPipeListener() *pipeListener {
 	lo := net.IPv4(127, 0, 0, 1)
 	return &pipeListener{
 		local: &net.TCPAddr{IP: lo, Port: 4369}, remote: &net.TCPAddr{IP: lo, Port: 40000},
-		conns: make(chan net.Conn), closed: make(chan struct{}),
+		conns: make(chan net.Conn), past: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
 
@@ -111,9 +114,19 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
+	case <-l.past:
+		return nil, os.ErrDeadlineExceeded
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
+}
+
+// SetDeadline ends an Accept, as a freeze does.
+func (l *pipeListener) SetDeadline(t time.Time) error {
+	if !t.IsZero() {
+		l.past <- struct{}{}
+	}
+	return nil
 }
 
 func (l *pipeListener) Close() error {

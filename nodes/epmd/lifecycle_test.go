@@ -104,6 +104,56 @@ func TestServerWriteTimeout(t *testing.T) {
 	})
 }
 
+// A freeze waits for connections without a name, but not for long, whether they do not ask or do not read.
+func TestServerFreezeGivesTheNamelessAMoment(t *testing.T) {
+	for _, tt := range []struct {
+		name, rest string // what comes of a request meanwhile
+		want       time.Duration
+	}{
+		{"nothing asked", "", askGrace},
+		{"asked and read", "zabc", 0},
+		{"registered", string(alive2("b", "")), 0},
+		{"asked and not read", "n", askGrace},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newPipeListener()
+				s := &Server{}
+				serve(t, s, l)
+				r, err := (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Register(t.Context(), Registration{Name: "abc", Port: 1})
+				require.NoError(t, err)
+				defer r.Close()
+				conn, err := l.Dial(t.Context(), "", "")
+				require.NoError(t, err)
+				defer conn.Close()
+				synctest.Wait()
+				start := time.Now()
+				done := make(chan error, 1)
+				go func() {
+					_, err := s.Freeze(t.Context())
+					done <- err
+				}()
+				synctest.Wait()
+				if tt.rest != "" {
+					_, err = conn.Write(framed(tt.rest))
+					require.NoError(t, err)
+				}
+				if tt.want == 0 {
+					answer := make([]byte, 100)
+					_, err = conn.Read(answer)
+					require.NoError(t, err)
+					require.Contains(t, "wv", string(answer[0]))
+					require.Zero(t, answer[1])
+				}
+				require.ErrorIs(t, <-done, errors.ErrUnsupported, "pipes have no descriptors")
+				// rest may look for a session that ended only 10 ms later
+				require.InDelta(t, tt.want, time.Since(start), float64(10*time.Millisecond))
+				require.NoError(t, r.Err())
+			})
+		})
+	}
+}
+
 func TestShutdownAnswersWhatWasAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()

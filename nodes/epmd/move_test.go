@@ -26,6 +26,13 @@ func duplicates(t testing.TB, fds []int) []int {
 	return dups
 }
 
+// nameless counts the connections that hold no name.
+func nameless(s *Server) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nameless.Len()
+}
+
 // A name is kept over moves of its Keeper, and over a restart of the port mapper after them.
 func TestKeeperMoves(t *testing.T) {
 	l, err := net.Listen("tcp", port.Vacant(t))
@@ -189,7 +196,7 @@ func TestServerClosedDuringAFreeze(t *testing.T) {
 	}
 }
 
-// Names, counters, half a request and what is in the backlog: a port mapper moves with all of it.
+// Names, counters and what is in the backlog: a port mapper moves with all of it.
 func TestServerMoves(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -204,13 +211,7 @@ func TestServerMoves(t *testing.T) {
 	require.NoError(t, gone.Close())
 	_, err = c.Resolve(t.Context(), "", "gone")
 	require.ErrorIs(t, err, ErrNotRegistered)
-	half, err := net.Dial("tcp", c.Addr)
-	require.NoError(t, err)
-	defer half.Close()
-	request := framed("zheld")
-	for i := range 3 {
-		_, err = half.Write(request[i*2 : i*2+2])
-		require.NoError(t, err)
+	for range 3 {
 		f, err := s.Freeze(t.Context())
 		require.NoError(t, err)
 		_, err = s.Freeze(t.Context())
@@ -237,11 +238,6 @@ func TestServerMoves(t *testing.T) {
 		}
 		require.NoError(t, <-waits, "nobody was refused")
 	}
-	_, err = half.Write(request[6:])
-	require.NoError(t, err)
-	answer, err := io.ReadAll(half)
-	require.NoError(t, err)
-	require.Equal(t, "w\x00\x00\x01", string(answer[:4]))
 	info, err := c.Resolve(t.Context(), "", "held")
 	require.NoError(t, err)
 	require.Equal(t, NodeInfo(held.Registration()), info)
@@ -253,4 +249,74 @@ func TestServerMoves(t *testing.T) {
 	require.NoError(t, again.Close())
 	require.NoError(t, s.Close())
 	require.ErrorIs(t, <-served, ErrServerClosed)
+}
+
+// Who holds no name does not move, and is closed by Release; after Thaw it goes on.
+func TestServerMovesWithoutTheNameless(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	addr := l.Addr().String()
+	held, err := (&Client{Addr: addr}).Register(t.Context(), Registration{Name: "abc", Port: 7})
+	require.NoError(t, err)
+	keptOpen(t, addr, string(alive2("abc", "")), 6) // refused
+	half, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer half.Close()
+	_, err = half.Write(framed("zabc")[:3])
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return nameless(s) == 2 }, 10*time.Second, time.Millisecond)
+
+	f, err := s.Freeze(t.Context())
+	require.NoError(t, err)
+	f.Thaw()
+	_, err = half.Write(framed("zabc")[3:])
+	require.NoError(t, err)
+	answer, err := io.ReadAll(half)
+	require.NoError(t, err)
+	require.Equal(t, "w\x00", string(answer[:2]))
+
+	silent, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer silent.Close()
+	require.Eventually(t, func() bool { return nameless(s) == 2 }, 10*time.Second, time.Millisecond)
+	f, err = s.Freeze(t.Context())
+	require.NoError(t, err)
+	require.Len(t, f.Descriptors(), 2, "a listener and a name")
+	next := &Server{}
+	g, err := next.Stage(f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, <-served, ErrServerMoved)
+	_, err = silent.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	serve(t, next, g.Start()[0])
+	_, err = (&Client{Addr: addr}).Resolve(t.Context(), "", "abc")
+	require.NoError(t, err)
+	require.NoError(t, held.Err())
+	require.NoError(t, held.Close())
+}
+
+// In the state of an earlier program there are connections without a name. They end with the move.
+func TestStageLeavesOutTheNameless(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	accepted, err := l.Accept()
+	require.NoError(t, err)
+	fds := duplicates(t, []int{descriptor(accepted)})
+	require.NoError(t, accepted.Close())
+	s := &Server{}
+	g, err := s.Stage([]byte(`{"Server":1,"Sessions":[{"Port":4369,"Entry":-1,"Got":"AAFu"}]}`), fds)
+	require.NoError(t, err)
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, g.Discard())
+	require.Empty(t, g.Start())
+	require.NoError(t, s.Close())
 }

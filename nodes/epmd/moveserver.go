@@ -13,6 +13,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
+// askGrace is how long a freeze lets connections without a name finish what they ask.
+const askGrace = 200 * time.Millisecond
+
 // A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It
 // goes on with Thaw, or is this process's no more with Release. One of the two must be called.
 type FrozenServer struct {
@@ -36,16 +39,16 @@ type entryState struct {
 	Counter uint32
 }
 
-// A sessionState is a connection; the others' descriptors follow those of the listeners.
+// A sessionState is a connection that holds a name; its descriptor follows those of the listeners.
 type sessionState struct {
 	Port  int
-	Holds bool   // it is kept open: its request is answered
-	Entry int    // its name, as an index into Active; -1: none
-	Got   []byte // of the request
+	Holds bool // always true; earlier programs look at it
+	Entry int  // its name, as an index into Active; -1: it is of an earlier program, and has none
 }
 
-// Freeze stops the server between two bytes: what is being answered is answered before. It waits as long as ctx lasts. A listener or
-// connection without a descriptor is errors.ErrUnsupported.
+// Freeze stops the server between two bytes. What is asked and answered within 200 ms is answered before; then only registrations move, and
+// Release closes the other connections. It waits as long as ctx lasts. A listener or registration without a descriptor is
+// errors.ErrUnsupported.
 func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Lock()
 	switch {
@@ -58,14 +61,18 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	}
 	s.open()
 	f := &FrozenServer{s: s, frozen: make(chan struct{})}
-	s.frozen = f.frozen
+	s.frozen, s.grace = f.frozen, time.Now().Add(askGrace)
 	for l := range s.listeners {
 		if d, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
 			_ = d.SetDeadline(past) // if it fails the listener has ended
 		}
 	}
 	for c := range s.sessions {
-		_ = c.conn.SetReadDeadline(past)
+		if c.entry != nil {
+			_ = c.conn.SetReadDeadline(past)
+		} else {
+			_ = c.conn.SetDeadline(s.grace)
+		}
 	}
 	s.mu.Unlock()
 	err := s.rest(ctx)
@@ -147,15 +154,10 @@ func (f *FrozenServer) describe() error {
 		f.fds = append(f.fds, descriptor(l))
 	}
 	for c := range s.sessions {
-		f.fds = append(f.fds, descriptor(c.conn))
-		one := sessionState{Port: c.port, Holds: c.holds, Entry: -1}
 		if i, ok := at[c.entry]; ok && c.entry.holder == c {
-			one.Entry = i
+			f.fds = append(f.fds, descriptor(c.conn))
+			state.Sessions = append(state.Sessions, sessionState{Port: c.port, Holds: true, Entry: i})
 		}
-		if !c.holds {
-			one.Got = c.got
-		}
-		state.Sessions = append(state.Sessions, one)
 	}
 	for _, fd := range f.fds {
 		if fd < 0 {
@@ -214,7 +216,7 @@ func (f *FrozenServer) end(moved bool) bool {
 type StagedServer struct {
 	s         *Server
 	listeners []net.Listener
-	sessions  []*session
+	sessions  []*session // nil: one that has no name
 }
 
 // Stage fills a Server that was not used yet with what a FrozenServer gives in another process. Nothing is accepted, read or written
@@ -250,13 +252,12 @@ func (s *Server) stage(state []byte, descriptors []int) (*StagedServer, error) {
 		s.table.unused = append(s.table.unused, &entry{NodeInfo: e.NodeInfo, counter: e.Counter})
 	}
 	for i, one := range in.Sessions {
-		c := &session{server: s, port: one.Port, holds: one.Holds, got: one.Got}
-		if len(one.Got) > headerSize+maxRequest || one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 &&
-			s.table.active[one.Entry].holder != nil {
+		if one.Entry >= len(in.Active) || one.Entry < -1 || one.Entry >= 0 && s.table.active[one.Entry].holder != nil {
 			return nil, fmt.Errorf("%w: connection %d", ErrState, i+1)
 		}
+		var c *session
 		if one.Entry >= 0 {
-			c.entry = s.table.active[one.Entry]
+			c = &session{server: s, port: one.Port, entry: s.table.active[one.Entry], holds: true}
 			c.entry.holder = c
 		}
 		g.sessions = append(g.sessions, c)
@@ -277,14 +278,11 @@ func (g *StagedServer) take(fds []int, listeners int) (err error) {
 			if l, err = transport.TCP().ImportListener(fd); err == nil {
 				g.listeners = append(g.listeners, newListener(l))
 			}
-		} else {
-			c := g.sessions[i-listeners]
-			if c.conn, err = importConn(fd); err == nil {
-				c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
-				if c.entry != nil {
-					c.entry.fd = c.fd
-				}
-			}
+		} else if c := g.sessions[i-listeners]; c == nil {
+			closeDescriptors(fds[i : i+1])
+		} else if c.conn, err = importConn(fd); err == nil {
+			c.local, c.fd = isLocal(c.conn), descriptor(c.conn)
+			c.entry.fd = c.fd
 		}
 		if err != nil {
 			closeDescriptors(fds[i:])
@@ -300,15 +298,11 @@ func (g *StagedServer) Start() []net.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range g.sessions {
-		s.sessions[c] = struct{}{}
-		s.running.Add(1)
-		if c.entry == nil {
-			c.at = s.nameless.PushBack(c)
+		if c != nil {
+			s.sessions[c] = struct{}{}
+			s.running.Add(1)
+			go c.run()
 		}
-		if !c.holds {
-			s.asking.Add(1)
-		}
-		go c.run()
 	}
 	return g.listeners
 }
@@ -320,7 +314,7 @@ func (g *StagedServer) Discard() error {
 		errs = append(errs, l.Close())
 	}
 	for _, c := range g.sessions {
-		if c.conn != nil {
+		if c != nil && c.conn != nil {
 			errs = append(errs, c.conn.Close())
 		}
 	}

@@ -52,6 +52,7 @@ type Server struct {
 	over      chan struct{} // closed with that; made by the first Serve
 
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
+	grace  time.Time     // when nothing is read or written any more in it
 	parked int           // goroutines that wait for it
 	rested chan struct{} // takes a token when one more does, or ends
 	moved  bool          // the server goes on in another process

@@ -20,7 +20,6 @@ type session struct {
 	local  bool // the peer is on this machine
 	fd     int  // for dumps
 	entry  *entry
-	got    []byte        // of the request
 	at     *list.Element // its place among the nameless; nil: it has come from another process with its name
 	holds  bool          // the request was a registration, and is answered
 }
@@ -55,12 +54,11 @@ func (c *session) run() {
 func (c *session) read() []byte {
 	limit := time.Now().Add(c.server.packetTimeout())
 	buf := make([]byte, headerSize+maxRequest)
-	got, want := copy(buf, c.got), len(buf)
+	got, want := 0, len(buf)
 	for sized := false; got < want; {
-		c.until(limit)
+		c.until(c.conn.SetReadDeadline, limit)
 		n, err := c.conn.Read(buf[got:want])
 		got += n
-		c.got = buf[:got]
 		if got >= headerSize && !sized {
 			size := int(binary.BigEndian.Uint16(buf))
 			if size < 1 || size > maxRequest || got > headerSize+size {
@@ -193,23 +191,30 @@ func (c *session) stop(name string) {
 func (c *session) hold() {
 	var one [1]byte
 	for {
-		c.until(time.Time{})
+		c.until(c.conn.SetReadDeadline, time.Time{})
 		if _, err := c.conn.Read(one[:]); err == nil || !c.server.sitOut(err) {
 			return
 		}
 	}
 }
 
-// until sets the time that the next read may take, which is none while the server is frozen.
-func (c *session) until(t time.Time) {
-	_ = c.conn.SetReadDeadline(t) // if it fails, so does Read
-	if c.server.isFrozen() {
-		_ = c.conn.SetReadDeadline(past)
+// until sets the time that the next read or write may take, of which a freeze leaves its grace, and a name that is held nothing.
+func (c *session) until(set func(time.Time) error, t time.Time) {
+	_ = set(t) // if it fails, so does what follows
+	s := c.server
+	s.mu.Lock()
+	frozen, end := s.frozen != nil, s.grace
+	s.mu.Unlock()
+	if c.holds {
+		end = past
+	}
+	if frozen && (t.IsZero() || end.Before(t)) {
+		_ = set(end)
 	}
 }
 
 func (c *session) write(answer []byte) bool {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.server.packetTimeout())) // if it fails, so does Write
+	c.until(c.conn.SetWriteDeadline, time.Now().Add(c.server.packetTimeout()))
 	if _, err := c.conn.Write(answer); err != nil {
 		c.refuse("answer not delivered", "error", err)
 		return false
