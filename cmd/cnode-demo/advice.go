@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,10 +26,24 @@ import (
 func explain(err error) string {
 	for _, a := range advices {
 		if what := a.about(err); what != "" {
-			return err.Error() + "\n  " + strings.ReplaceAll(what, "\n", "\n  ")
+			return printable(err.Error()) + "\n  " + strings.ReplaceAll(what, "\n", "\n  ")
 		}
 	}
-	return err.Error()
+	return printable(err.Error())
+}
+
+// printable is text with what else a terminal would obey written as in Go, but for the ends of lines: names in the certificate of a peer
+// are in errors of TLS.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r == '\n' || strconv.IsGraphic(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToGraphic(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // An advice recognises one kind of error and says what to do; "" for any other error.

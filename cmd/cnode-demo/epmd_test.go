@@ -24,6 +24,27 @@ func TestEpmd(t *testing.T) {
 	require.Empty(t, s.terminate(syscall.SIGTERM))
 }
 
+// What anybody may register is no escape sequence, and no second line, at the terminal.
+func TestNamesAreQuotedWhereNotPrintable(t *testing.T) {
+	w := newWorld(t, 1)
+	s := w.serve("epmd", "--listen", "127.0.0.1:0")
+	client := &epmd.Client{Addr: "127.0.0.1:" + s.place}
+	for _, name := range []string{"plain", "åäö 日本", "esc\x1b[31mred", "\r name over", "csi\u009b31m", "left\u202e", `a"b`} {
+		r, err := client.Register(t.Context(), epmd.Registration{Name: name, Port: 7})
+		require.NoError(t, err)
+		defer r.Close()
+	}
+	require.Equal(t, "epmd: up and running on port "+s.place+` with data:
+name "a\"b" at port 7
+name "left\u202e" at port 7
+name "csi\u009b31m" at port 7
+name "\r name over" at port 7
+name "esc\x1b[31mred" at port 7
+name åäö 日本 at port 7
+name plain at port 7
+`, w.succeed("names", "--epmd", client.Addr))
+}
+
 func TestEpmdListen(t *testing.T) {
 	w := newWorld(t, 1)
 	for _, flag := range []string{"--listen", "--epmd"} {

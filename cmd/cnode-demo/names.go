@@ -49,9 +49,17 @@ func names(ctx context.Context, o *options, host string, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "epmd: up and running on port %d with data:\n", port)
 	for _, n := range names {
-		fmt.Fprintf(out, "name %s at port %d\n", n.Name, n.Port)
+		fmt.Fprintf(out, "name %s at port %d\n", plain(n.Name), n.Port)
 	}
 	return nil
+}
+
+// plain is a name as it is, or quoted where it is not printable: whoever may register one could speak to the terminal.
+func plain(name string) string {
+	if quoted := strconv.QuoteToGraphic(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }
 
 // checkMapperAddr refuses an --epmd that is no HOST:PORT.
