@@ -4,6 +4,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -16,10 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lack of descriptors or memory, and a connection that is gone again, do not end a listener.
+// A lack of descriptors or memory, and what is about one connection only (it is gone again, its network fails, it is forbidden), do not end a
+// listener.
 func TestAcceptGoesOn(t *testing.T) {
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR,
-		os.NewSyscallError("accept", unix.EMFILE)} {
+		os.NewSyscallError("accept", unix.EMFILE), unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET,
+		unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH, unix.EPERM} {
 		t.Run(errno.Error(), func(t *testing.T) {
 			cb := TCPCallbacks()
 			accept := cb.Accept
@@ -117,21 +121,30 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.NoError(t, returns(t, accepted))
 }
 
-// Other errors are the listener's end.
+// Other errors are the listener's end, and so is a plug-in's fault, whatever it is caused by.
 func TestAcceptFails(t *testing.T) {
-	cb := TCPCallbacks()
-	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, unix.EINVAL }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
-	_, err = l.Accept(context.Background())
-	require.ErrorIs(t, err, syscall.EINVAL)
-	var op *OpError
-	require.ErrorAs(t, err, &op)
-	require.Equal(t, "accept", op.Op)
-	require.Equal(t, l.Addr(), op.Addr)
-	require.NoError(t, l.Close())
+	for name, fails := range map[string]struct{ err, says error }{
+		"broken":          {unix.EINVAL, unix.EINVAL},
+		"unsupported":     {errors.ErrUnsupported, errors.ErrUnsupported},
+		"plug-in's fault": {fmt.Errorf("%w: %w", ErrContract, unix.EPERM), ErrContract},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cb := TCPCallbacks()
+			cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, fails.err }
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			l, err := tr.Listen(loopback(), 0)
+			require.NoError(t, err)
+			_, err = l.Accept(soon(t))
+			require.ErrorIs(t, err, fails.says)
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+			var op *OpError
+			require.ErrorAs(t, err, &op)
+			require.Equal(t, "accept", op.Op)
+			require.Equal(t, l.Addr(), op.Addr)
+			require.NoError(t, l.Close())
+		})
+	}
 }
 
 func TestAcceptBusy(t *testing.T) {

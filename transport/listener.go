@@ -11,8 +11,8 @@ import (
 
 // A Listener accepts streams. Accept is for one caller at a time; Close may be called beside it.
 type Listener struct {
-	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory. It is set before the first
-	// Accept.
+	// Exhausted, if not nil, is told each time an Accept begins to wait for want of descriptors or memory, or after a connection that the
+	// system has refused. It is set before the first Accept.
 	Exhausted func(error)
 
 	sock      acceptor
@@ -48,8 +48,9 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 // Addr is the address that the listener is really bound to.
 func (l *Listener) Addr() Addr { return l.addr }
 
-// Accept waits for a connection. ECONNABORTED and a lack of descriptors or memory do not end a listener: Accept goes on, after a pause
-// for the latter, until ctx ends or the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
+// Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that are of one connection (see its NOTES; EPERM), and a lack
+// of descriptors or memory do not end a listener: Accept goes on, after a pause for all but the first, until ctx ends or the listener is
+// closed (net.ErrClosed). A second concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)
@@ -72,7 +73,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
 			}
-		case exhausted(err):
+		case exhausted(err) || ofConnection(err):
 			if !told && l.Exhausted != nil {
 				l.Exhausted(opError("accept", l.addr, err))
 			}
@@ -169,4 +170,19 @@ func (l *Listener) endAccept() {
 func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOSPC) ||
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+}
+
+// ofConnection tells an error of the connection that was to be accepted: accept(2) of Linux hands on what its network has said meanwhile,
+// and EPERM is the word of a firewall, or of a security module. A breach of the plug-in's contract is none, whatever it wraps.
+func ofConnection(err error) bool {
+	if errors.Is(err, ErrContract) {
+		return false
+	}
+	for _, of := range []syscall.Errno{syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, errIsolated,
+		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM} {
+		if errors.Is(err, of) {
+			return true
+		}
+	}
+	return false
 }

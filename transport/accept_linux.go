@@ -1,0 +1,5 @@
+package transport
+
+import "syscall"
+
+const errIsolated = syscall.ENONET // of ICMP: the other host is cut off
