@@ -124,7 +124,8 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 }
 
 // Close closes the descriptors that are still in the set and leaves it empty. It may be called any number of times. The error says what
-// the system said of those that it did not close properly; they are gone as well.
+// the system said of those that it did not close properly; they are gone as well. Close does not wait for a socket's peer: SO_LINGER is
+// switched off before, for whoever else has the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
 		return nil
@@ -133,6 +134,7 @@ func (s *FDSet) Close() error {
 	var err error
 	for _, fd := range s.fds { // closeAll, of which the return would follow the system call: see Conn.send
 		if fd != stolen {
+			notLingering(fd)
 			if e := closeFD(fd); e != nil {
 				err = notClosed(err, fd, e)
 			}
@@ -166,11 +168,17 @@ func closeAll(fds []int) (err error) {
 		if fd == stolen {
 			continue
 		}
-		if e := closeFD(fd); e != nil {
+		if e := discard(fd); e != nil {
 			err = notClosed(err, fd, e)
 		}
 	}
 	return err
+}
+
+// discard closes a descriptor that has come and that nobody wants.
+func discard(fd int) error {
+	notLingering(fd)
+	return closeFD(fd)
 }
 
 func notClosed(before error, fd int, err error) error {

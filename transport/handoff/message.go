@@ -209,7 +209,7 @@ func (m *MessageConn) receivePacket(ctx context.Context) ([]byte, int, error) {
 		return nil, stolen, err
 	}
 	if err := m.set.Close(); err != nil {
-		return nil, stolen, errors.Join(err, closeFD(fd))
+		return nil, stolen, errors.Join(err, discard(fd))
 	}
 	return data, fd, nil
 }
@@ -284,7 +284,7 @@ func (m *MessageConn) more(ctx context.Context) error {
 
 func (m *MessageConn) dropAttachment() (err error) {
 	if m.partial.fd >= 0 {
-		err = closeFD(m.partial.fd)
+		err = discard(m.partial.fd)
 		m.partial.fd = stolen
 	}
 	return err

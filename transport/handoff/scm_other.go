@@ -33,6 +33,7 @@ func socketKind(syscall.RawConn) (int, error)  { return 0, errors.ErrUnsupported
 func emptyCarries(int) bool                    { return false }
 func noRoom(error) bool                        { return false }
 func closeFD(int) error                        { return errors.ErrUnsupported }
+func notLingering(int)                         {}
 
 func pending(*net.UnixListener) (bool, error)   { return false, errors.ErrUnsupported }
 func sessionBuffer(syscall.RawConn, bool) error { return errors.ErrUnsupported }

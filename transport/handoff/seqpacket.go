@@ -170,7 +170,7 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 		return nil, set, malformed("a payload in a descriptor that did not come")
 	}
 	p, err = readMemoryFile(fd, DefaultMaxPayload)
-	if err = errors.Join(err, closeFD(fd)); err != nil {
+	if err = errors.Join(err, discard(fd)); err != nil {
 		return nil, set, err
 	}
 	others = &FDSet{}

@@ -148,7 +148,7 @@ func (b *byteStream) use(n int) (err error) {
 		if a.end > b.position() {
 			return false
 		}
-		err = errors.Join(err, closeFD(a.fd))
+		err = errors.Join(err, discard(a.fd))
 		return true
 	})
 	return err
@@ -157,7 +157,7 @@ func (b *byteStream) use(n int) (err error) {
 // close closes what nobody took.
 func (b *byteStream) close() (err error) {
 	for _, a := range b.held {
-		err = errors.Join(err, closeFD(a.fd))
+		err = errors.Join(err, discard(a.fd))
 	}
 	b.held = nil
 	return errors.Join(err, b.came.Close())
