@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,8 +21,10 @@ const helloLimit = 5 * time.Second
 // user's own, which nobody else can look into, and every visitor's process is of the same user.
 type Control struct {
 	*acceptor
-	path string
-	pin  *pin
+	path    string
+	pin     *pin
+	closing sync.Once
+	failure error
 }
 
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
@@ -103,11 +106,18 @@ func (c *Control) Path() string { return c.path }
 // SyscallConn gives the descriptor, to hand it over.
 func (c *Control) SyscallConn() (syscall.RawConn, error) { return c.l.SyscallConn() }
 
-// Close stops listening and removes the socket's file, if it is still its own. Accept comes back with net.ErrClosed.
-func (c *Control) Close() error { return c.pin.removeThen(c.close) }
+// Close stops listening and removes the socket's file, if it is still its own. It may be called any number of times; after Release it does
+// nothing. Accept comes back with net.ErrClosed.
+func (c *Control) Close() error {
+	c.closing.Do(func() { c.failure = c.pin.removeThen(c.close) })
+	return c.failure
+}
 
-// Release stops listening in this process: it goes on in another one.
-func (c *Control) Release() error { return errors.Join(c.close(), c.pin.close()) }
+// Release stops listening in this process: it goes on in another one. After Close it does nothing.
+func (c *Control) Release() error {
+	c.closing.Do(func() { c.failure = errors.Join(c.close(), c.pin.close()) })
+	return c.failure
+}
 
 // A Visit is somebody at the control socket. Either it asks for something, or it is a new owner that wants all.
 type Visit struct {

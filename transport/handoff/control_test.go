@@ -74,10 +74,13 @@ func TestControl(t *testing.T) {
 	require.NoError(t, <-ask)
 	require.NoError(t, v.Close())
 	require.NoError(t, moved.Release()) // as if it had died
+	require.NoError(t, moved.Close())
 	require.FileExists(t, path)
 	c, err = ListenControl(path)
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Release())
 	require.NoFileExists(t, path)
 	_, err = DialControl(soon(t), path)
 	require.ErrorIs(t, err, os.ErrNotExist)
