@@ -169,18 +169,18 @@ func Fault(tr Transport, o FaultOptions) Transport {
 // FaultStream is [Fault] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
 // over, see "Virtual sockets" in the package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead is
 // not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: whoever wants different faults
-// of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL.
+// of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with
+// the other Side, or a Conn beyond 1.
 func FaultStream(s *Stream, o FaultOptions) (*Stream, error) {
-	if err := o.only("an open stream", FaultSplit, FaultJoin, FaultShortWrite, FaultDelay, FaultStall, FaultCorrupt, FaultReset); err != nil {
+	side := FaultConnected
+	if s.how == accepted {
+		side = FaultAccepted
+	}
+	err := o.only("an open stream", side, FaultSplit, FaultJoin, FaultShortWrite, FaultDelay, FaultStall, FaultCorrupt, FaultReset)
+	if err != nil {
 		return nil, opError("fault", s.remote, err)
 	}
-	return s.over(func(s *Stream) carrier {
-		side := FaultConnected
-		if s.how == accepted {
-			side = FaultAccepted
-		}
-		return newFault(o).faulty(s, side, 1)
-	})
+	return s.over(func(s *Stream) carrier { return newFault(o).faulty(s, side, 1) })
 }
 
 func newFault(o FaultOptions) *fault {
@@ -194,11 +194,14 @@ func errPlaceLost() error {
 	return notMovable("fault", "its place among the faults to come would be lost")
 }
 
-// only refuses faults that cannot happen to such a socket.
-func (o *FaultOptions) only(socket string, possible ...FaultKind) error {
+// only refuses faults that cannot happen to such a socket, which is connection 1 of its side.
+func (o *FaultOptions) only(socket string, side FaultSide, possible ...FaultKind) error {
 	asked := []draw{{FaultRefuse, o.Refuse, 0}, {FaultAbort, o.Abort, 0}, {FaultExhaust, o.Exhaust, 0}}
 	asked = append(append(asked, o.Read.draws()...), o.Write.draws()...)
 	for _, at := range o.At {
+		if at.Side != FaultBoth && at.Side != side || at.Conn != 0 && at.Conn != 1 {
+			return fmt.Errorf("%v is for another connection or side than that of %s: %w", at.Kind, socket, syscall.EINVAL)
+		}
 		asked = append(asked, draw{at.Kind, 1, 0})
 	}
 	for _, d := range asked {

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -19,13 +18,7 @@ import (
 // FaultSplit, FaultJoin, FaultShortWrite, FaultReset, FaultAbort and FaultExhaust are those of streams and listeners, and EINVAL; so is a
 // FaultAt with a Side, or a Conn beyond 1. Nothing is lost, duplicated or put in another order. Events have the side FaultBoth.
 func FaultDatagram(d DatagramSocket, o FaultOptions) (*Datagram, error) {
-	err := o.only("a datagram socket", FaultDelay, FaultStall, FaultCorrupt, FaultRefuse)
-	for _, at := range o.At {
-		if at.Side != FaultBoth || at.Conn > 1 {
-			err = fmt.Errorf("a datagram socket has no sides, and is connection 1: %w", syscall.EINVAL)
-		}
-	}
-	if err != nil {
+	if err := o.only("a datagram socket", FaultBoth, FaultDelay, FaultStall, FaultCorrupt, FaultRefuse); err != nil {
 		return nil, opError("fault", d.LocalAddr(), err)
 	}
 	f := newFault(o)

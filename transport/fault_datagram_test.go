@@ -177,14 +177,15 @@ func TestFaultDatagramHeldCut(t *testing.T) {
 func TestFaultDatagramRefuses(t *testing.T) {
 	one, _ := letterboxes()
 	for want, o := range map[string]FaultOptions{
-		"split is no fault of a datagram socket": {Read: Faults{Split: 1}},
-		"join is no fault":                       {Read: Faults{Join: 1}},
-		"short write is no fault":                {Write: Faults{ShortWrite: 1}},
-		"reset is no fault":                      {At: []FaultAt{{Kind: FaultReset}}},
-		"abort is no fault":                      {Abort: 1},
-		"exhaust is no fault":                    {Exhaust: 1},
-		"has no sides":                           {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
-		"is connection 1":                        {At: []FaultAt{{Kind: FaultDelay, Conn: 2}}},
+		"split is no fault of a datagram socket":    {Read: Faults{Split: 1}},
+		"join is no fault":                          {Read: Faults{Join: 1}},
+		"short write is no fault":                   {Write: Faults{ShortWrite: 1}},
+		"reset is no fault":                         {At: []FaultAt{{Kind: FaultReset}}},
+		"abort is no fault":                         {Abort: 1},
+		"exhaust is no fault":                       {Exhaust: 1},
+		"delay is for another connection or side":   {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
+		"corrupt is for another connection or side": {At: []FaultAt{{Kind: FaultCorrupt, Conn: 2}}},
+		"stall is for another connection or side":   {At: []FaultAt{{Kind: FaultStall, Conn: -1}}},
 	} {
 		_, err := FaultDatagram(one, o)
 		require.ErrorIs(t, err, syscall.EINVAL)

@@ -114,11 +114,8 @@ func TestFaultStream(t *testing.T) {
 	c = open(t)(FaultStream(c, FaultOptions{Done: d.write, At: []FaultAt{
 		{Kind: FaultCorrupt, Conn: 1, Side: FaultConnected, Write: true, Offset: 1},
 		{Kind: FaultReset, Side: FaultConnected, Offset: 2},
-		{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}, {Kind: FaultCorrupt, Conn: 2, Write: true},
 	}}))
-	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{
-		{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}, {Kind: FaultCorrupt, Side: FaultConnected, Write: true, Offset: 1},
-	}}))
+	s = open(t)(FaultStream(s, FaultOptions{Done: d.write, At: []FaultAt{{Kind: FaultCorrupt, Side: FaultAccepted, Write: true}}}))
 	_, err := c.Writev(soon(t), []byte("ab"))
 	require.NoError(t, err)
 	b := make([]byte, 2)
@@ -139,10 +136,13 @@ func TestFaultStream(t *testing.T) {
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
 
-// What happens before there is a stream cannot happen to one.
+// What happens before there is a stream, or to another one, cannot happen to it.
 func TestFaultStreamRefuses(t *testing.T) {
-	c, _ := pair(t, NewMemory(), MemoryAddr(""))
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	for want, o := range map[string]FaultOptions{
+		"reset is for another connection or side": {At: []FaultAt{{Kind: FaultReset, Conn: 2}}},
+		"split is for another connection or side": {At: []FaultAt{{Kind: FaultSplit, Conn: -1}}},
+		"delay is for another connection or side": {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
 		"refuse":         {Refuse: 0.1},
 		"abort":          {Abort: 1},
 		"exhaust":        {Exhaust: 1},
@@ -153,7 +153,10 @@ func TestFaultStreamRefuses(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EINVAL)
 		require.ErrorContains(t, err, want)
 	}
+	_, err := FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultConnected}}})
+	require.ErrorIs(t, err, syscall.EINVAL)
 	_ = open(t)(FaultStream(c, GentleFaults(1)))
+	_ = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultAccepted, Conn: 1}}}))
 }
 
 func TestLimitStream(t *testing.T) {
