@@ -26,22 +26,31 @@ func (s *Socket) begin(r role, remote transport.Addr) {
 	s.mu.Unlock()
 	limit := deadline{until: time.Now().Add(s.p.timeout)}
 	go func() {
-		defer close(s.over)
-		err := s.shakeSafely(limit)
-		if err != nil {
-			s.failure = s.peerError(err)
-			s.linger()
-			s.p.log.Debug("TLS handshake failed", "role", r.String(), "error", s.failure)
-			return
-		}
-		s.mu.Lock()
-		s.up.Store(true)
-		halved := s.halved
-		s.mu.Unlock()
-		if halved {
-			_ = s.closeNotify() // the connection's end would tell as well
-		}
+		err := errGoexit // it stays where the handshake does not come back
+		defer func() { s.shaken(err) }()
+		err = s.shakeSafely(limit)
 	}()
+}
+
+// errGoexit is the end of a handshake in which a function of the configuration has ended its goroutine, as a test's FailNow does.
+var errGoexit = errors.New("the configuration's functions call runtime.Goexit")
+
+// shaken is the end of the handshake.
+func (s *Socket) shaken(err error) {
+	defer close(s.over)
+	if err != nil {
+		s.failure = s.peerError(err)
+		s.linger()
+		s.p.log.Debug("TLS handshake failed", "role", s.role.String(), "error", s.failure)
+		return
+	}
+	s.mu.Lock()
+	s.up.Store(true)
+	halved := s.halved
+	s.mu.Unlock()
+	if halved {
+		_ = s.closeNotify() // the connection's end would tell as well
+	}
 }
 
 // lingerLimit bounds what a failed handshake waits for the peer's end.
