@@ -77,9 +77,9 @@ func (e *TypeError) Error() string { return fmt.Sprintf("ei: %s wanted, %v found
 // Is makes a TypeError an ErrType.
 func (e *TypeError) Is(target error) bool { return target == ErrType }
 
-// A LimitError says which of the Limits a term is over.
+// A LimitError says which limit a term, or the text of one, is over.
 type LimitError struct {
-	Limit string // the name of the field of Limits
+	Limit string // the name of the field of Limits; in words, as "map keys within map keys", one that is not to be set
 	Max   int    // the limit in force
 }
 

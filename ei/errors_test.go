@@ -251,7 +251,21 @@ func TestLimits(t *testing.T) {
 	_, err = ei.Decode(append([]byte{ei.VersionMagic}, keys...))
 	require.NoError(t, err)
 	_, err = ei.Decode(append(append([]byte("\x83t\x00\x00\x00\x01"), keys...), 'j'))
-	require.ErrorIs(t, err, ei.ErrLimit)
+	limited(t, err, "map keys within map keys", 16)
+
+	for _, text := range []struct {
+		text, limit string
+		max         int
+	}{
+		{strings.Repeat("#{", 17) + "1 => 2}", "map keys within map keys", 16},
+		{strings.Repeat("<<", 6) + "1" + strings.Repeat(">>", 6), "binaries within binaries", 4},
+		{"<<1:65537>>", "bits of a segment", 65536},
+		{"<<" + strings.Repeat("1:65536,", 9) + "1>>", "bytes of a binary for so much text", 65536 + 16*73}, // of text up to there
+		{strings.Repeat("1", 65537), "digits of an integer", 65536},
+	} {
+		_, err = ei.Parse(text.text)
+		limited(t, err, text.limit, text.max)
+	}
 }
 
 // nestedFuns gives n closures, each with the next one as its free variable.

@@ -226,8 +226,11 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 	if spec.size >= 0 {
 		size = spec.size * max(spec.unit, 1)
 	}
-	if size > maxSegmentBits || len(w.data)+size/8 > freeBytes+bytesPerByte*p.pos {
+	if size > maxSegmentBits {
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
+	}
+	if most := freeBytes + bytesPerByte*p.pos; len(w.data)+size/8 > most {
+		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of a binary for so much text", Max: most}}
 	}
 	if spec.little && size%8 != 0 {
 		return bad("little-endian in part of a byte")
