@@ -1,0 +1,50 @@
+package ei_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A term that consists of bytes is Erlang text in a log, as it is elsewhere, and not too long.
+func TestLogValue(t *testing.T) {
+	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("ok"), ei.Binary("hi")})
+	require.NoError(t, err)
+	long := strings.Repeat("é", 600)
+	for _, tc := range []struct {
+		term ei.Term
+		want string
+	}{
+		{ei.Binary("hi"), `<<"hi">>`},
+		{ei.Binary{0, 255}, `<<0,255>>`},
+		{ei.String("hi"), `"hi"`},
+		{ei.String("\x00\xff"), `[0,255]`},
+		{ei.Raw(raw), `{ok,<<"hi">>}`},
+		{ei.Raw{255}, `#Raw<1 bytes>`},
+		{ei.Local{1, 2}, `#Local<2 bytes>`},
+		{ei.Binary(strings.Repeat("x", 1018)), `<<"` + strings.Repeat("x", 1018) + `">>`},
+		{ei.Binary(long), `<<"` + long[:1020] + `…`},
+	} {
+		var b bytes.Buffer
+		slog.New(slog.NewTextHandler(&b, nil)).Info("", "term", tc.term)
+		_, got, _ := strings.Cut(strings.TrimSpace(b.String()), "term=")
+		if got[0] == '"' {
+			got, err = strconv.Unquote(got)
+			require.NoError(t, err)
+		}
+		require.Equal(t, tc.want, got)
+
+		b.Reset()
+		slog.New(slog.NewJSONHandler(&b, nil)).Info("", "term", tc.term)
+		var line struct{ Term string }
+		require.NoError(t, json.Unmarshal(b.Bytes(), &line))
+		require.Equal(t, tc.want, line.Term)
+	}
+}
