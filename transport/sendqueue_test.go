@@ -48,6 +48,13 @@ func (m *mailroom) SendTo(ctx context.Context, p []byte, _ Addr) (int, error) {
 	return len(p), nil
 }
 
+// length is the number of callers in line.
+func (t *turns) length() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting.Len()
+}
+
 // inLine starts a call and returns once it has its place.
 func inLine(t testing.TB, turns *turns, op func() error) <-chan error {
 	t.Helper()

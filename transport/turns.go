@@ -60,10 +60,3 @@ func (t *turns) pass() {
 	}
 	close(t.waiting.Remove(first).(chan struct{}))
 }
-
-// length is the number of callers in line.
-func (t *turns) length() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.waiting.Len()
-}
