@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lack of descriptors or memory, and what is about one connection only (it is gone again, its network fails, it is forbidden), do not end a
-// listener.
+// A lack of descriptors or memory, and what is about one connection only (it is gone again, its network fails, it is forbidden), do not end
+// a listener.
 func TestAcceptGoesOn(t *testing.T) {
 	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR,
 		os.NewSyscallError("accept", unix.EMFILE), unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET,

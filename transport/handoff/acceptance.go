@@ -154,7 +154,7 @@ func (t *taking) static(ctx context.Context) error {
 
 // stage receives everything, stages it and says so. token is the end of the pipe.
 func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step, err error) {
-	set := &FDSet{}
+	set := &FDSet{wary: true}
 	defer func() {
 		if e := set.Close(); e != nil && err == nil {
 			err = e
@@ -188,7 +188,7 @@ func (t *taking) stage(ctx context.Context) (_ Staged, token *os.File, step Step
 func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Step, err error) {
 	freezing, cancel := context.WithTimeout(ctx, t.d.Freeze+t.d.Offer)
 	defer cancel()
-	beside := &FDSet{}
+	beside := &FDSet{wary: true}
 	defer func() {
 		if err != nil {
 			_ = beside.Close()
@@ -238,7 +238,7 @@ func (t *taking) offered(ctx context.Context, set *FDSet) (pipe *FDSet, step Ste
 
 // next receives a message of the offer. Descriptors that are handed over go into set, others into beside.
 func (t *taking) next(ctx context.Context, set, beside *FDSet) (m offerMessage, err error) {
-	came := &FDSet{}
+	came := &FDSet{wary: true}
 	packet, err := t.receiveAny(ctx, came, MaxDescriptors)
 	if err != nil {
 		return m, errors.Join(err, came.Close())

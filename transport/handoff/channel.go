@@ -136,7 +136,7 @@ func (ch *Channel) Ask(ctx context.Context, words ...string) ([]string, error) {
 // Wait waits until the other end is closed: until the other process has ended, say. What it sends meanwhile is thrown away. On systems
 // other than Linux an empty packet looks like the end.
 func (ch *Channel) Wait(ctx context.Context) error {
-	set := &FDSet{}
+	set := &FDSet{wary: true}
 	for {
 		_, err := ch.next(ctx, set, MaxDescriptors)
 		_ = set.Close()

@@ -15,8 +15,8 @@ func closeFD(fd int) error {
 	return nil
 }
 
-// notLingering has closeFD not wait for a socket's peer (SO_LINGER), for up to 18 hours, as who has sent the descriptor may have it. What is
-// not sent yet goes out even so. An end with a reset, SO_LINGER of no time, stays one.
+// notLingering has closeFD not wait for a socket's peer (SO_LINGER), for up to 18 hours, as who has sent the descriptor may have it. What
+// is not sent yet goes out even so. An end with a reset, SO_LINGER of no time, stays one.
 func notLingering(fd int) {
 	var l unix.Linger
 	size := uint32(unsafe.Sizeof(l))

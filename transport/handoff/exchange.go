@@ -122,7 +122,7 @@ func (x *exchange) send(ctx context.Context, kind byte, body []byte, fds ...int)
 
 // lastWord reads a refusal that waits.
 func (x *exchange) lastWord() error {
-	set := &FDSet{}
+	set := &FDSet{wary: true}
 	defer set.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWordLimit)
 	defer cancel()

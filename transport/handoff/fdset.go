@@ -19,8 +19,9 @@ const stolen = -1
 //
 // Indices are stable: [FDSet.Steal] leaves a hole. After Close the set is empty and can be used again; its memory is reused.
 type FDSet struct {
-	mu  sync.Mutex
-	fds []int // stolen: a hole
+	mu   sync.Mutex
+	fds  []int // stolen: a hole
+	wary bool  // what a stranger has sent: Close does not wait for the peers of sockets
 }
 
 // NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, one that is given twice EINVAL; then all stay the caller's.
@@ -124,8 +125,9 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 }
 
 // Close closes the descriptors that are still in the set and leaves it empty. It may be called any number of times. The error says what
-// the system said of those that it did not close properly; they are gone as well. Close does not wait for a socket's peer: SO_LINGER is
-// switched off before, for whoever else has the socket, too.
+// the system said of those that it did not close properly; they are gone as well. A socket with SO_LINGER has Close wait for its
+// peer, as close(2) does; but not one that has come with JSON, whose sender may be anybody: there the option is switched off before, for
+// whoever else has the socket, too.
 func (s *FDSet) Close() error {
 	if s == nil {
 		return nil
@@ -134,7 +136,9 @@ func (s *FDSet) Close() error {
 	var err error
 	for _, fd := range s.fds { // closeAll, of which the return would follow the system call: see Conn.send
 		if fd != stolen {
-			notLingering(fd)
+			if s.wary {
+				notLingering(fd)
+			}
 			if e := closeFD(fd); e != nil {
 				err = notClosed(err, fd, e)
 			}

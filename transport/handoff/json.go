@@ -139,7 +139,7 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 // whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from says where it came from, and the next document can
 // be received.
 func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
-	set := &FDSet{}
+	set := &FDSet{wary: true}
 	p, from, cred, err := j.conn.ReceivePacket(ctx, nil, math.MaxInt, set, MaxDescriptors)
 	if err = unwrapOp(err); err == nil && j.peer != nil {
 		if err = j.peer(cred); err != nil && !errors.Is(err, ErrForbidden) {

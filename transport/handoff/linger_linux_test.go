@@ -57,11 +57,10 @@ func give(t *testing.T, c *Conn, p []byte, fds ...int) {
 // Descriptors that come and that nobody wants hold up nobody, whatever their sender has told them to wait for.
 func TestUnwantedDoNotLinger(t *testing.T) {
 	for name, drops := range map[string]func(t *testing.T) func(){
-		"a set is closed": func(t *testing.T) func() {
-			a, b := connPair(t, unix.SOCK_STREAM)
-			give(t, a, []byte("x"), lingering(t), lingering(t))
-			var set FDSet
-			_, err := b.Receive(soon(t), make([]byte, 1), &set, 2)
+		"a document's set is closed": func(t *testing.T) func() {
+			client, server := jsonPair(t)
+			give(t, client.conn, []byte("{}"), lingering(t), lingering(t))
+			set, err := server.Recv(soon(t), nil)
 			require.NoError(t, err)
 			return func() { require.NoError(t, set.Close()) }
 		},

@@ -82,6 +82,7 @@ func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 
 func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
 	m := &MessageConn{max: DefaultMaxMessage, rest: patience{what: "message", limit: DefaultMessageTimeout}}
+	m.set.wary = true
 	if config != nil {
 		if config.MaxMessage < 0 || config.MaxMessage > longestFrame || config.Timeout < 0 {
 			return nil, fmt.Errorf("limit of %d bytes, %v: %w", config.MaxMessage, config.Timeout, syscall.EINVAL)
@@ -97,7 +98,7 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, err
 	}
-	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors}
+	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, came: FDSet{wary: true}}
 	m.partial = frame{fd: stolen}
 	return m, nil
 }

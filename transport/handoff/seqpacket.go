@@ -146,7 +146,7 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 // ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next document can be
 // received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
-	set := &FDSet{}
+	set := &FDSet{wary: true}
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
 	if err == io.EOF {
 		return nil, io.EOF
@@ -173,7 +173,7 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 	if err = errors.Join(err, discard(fd)); err != nil {
 		return nil, set, err
 	}
-	others = &FDSet{}
+	others = &FDSet{wary: true}
 	others.take(set.StealAll())
 	return p, others, nil
 }

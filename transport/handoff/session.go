@@ -234,7 +234,7 @@ func NewReceiver(conn *net.UnixConn, config *ReceiverConfig) (*Receiver, error) 
 		return nil, failed("receive sessions", nil, err)
 	}
 	r.conn, r.rest = c, patience{what: "session", limit: r.config.Timeout}
-	r.in = byteStream{conn: c, room: 1, most: 2} // of a session, and of one whose beginning came with its end
+	r.in = byteStream{conn: c, room: 1, most: 2, came: FDSet{wary: true}} // of a session, and of one whose beginning came with its end
 	return r, nil
 }
 
