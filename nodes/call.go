@@ -62,10 +62,11 @@ type goTuple []any
 
 // AppendTerm encodes the tuple.
 func (t goTuple) AppendTerm(b []byte) (_ []byte, err error) {
+	start := len(b)
 	b = ei.AppendTupleHeader(b, len(t))
 	for _, v := range t {
 		if b, err = ei.Append(b, v); err != nil {
-			return nil, err
+			return b[:start], err
 		}
 	}
 	return b, nil

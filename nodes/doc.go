@@ -7,7 +7,7 @@
 // name from earlier ones. It finds other nodes through a [Resolver] (the port mapper, if nothing else is said), and speaks to them over a
 // transport.Transport. A [Conn] is the one connection to one other node.
 //
-// There are two levels, and the upper one uses nothing but the lower.
+// There are two levels, and the upper one is built on the lower.
 //
 // The lower level is that of the C library, each call with a context: [Node.Listen], [Node.Publish], [Listener.Accept],
 // [Node.Connect], [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Close]. The caller receives, one message at a time, in its own

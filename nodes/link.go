@@ -270,7 +270,7 @@ func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if err != nil {
 		return wrap("exit", string(to.Node), err)
 	}
-	return wrap("exit", "", b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
+	return wrap("exit", string(to.Node), b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
 }
 
 // sendExit tells a linked process of our end.

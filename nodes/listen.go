@@ -123,6 +123,17 @@ func (l *Listener) Close() error {
 	return wrap("close listener", "", err)
 }
 
+// release ends the listener in this process; it stays open in another one.
+func (l *Listener) release() error {
+	err := l.l.Release()
+	l.n.mu.Lock()
+	delete(l.n.listeners, l)
+	l.n.mu.Unlock()
+	l.halt.open()
+	l.join()
+	return err
+}
+
 // begin starts the accepting goroutine with the first Accept.
 func (l *Listener) begin() {
 	l.mu.Lock()

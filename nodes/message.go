@@ -36,6 +36,9 @@ func (m *Message) Term() (ei.Term, error) {
 	return m.Payload.Decode()
 }
 
+// Conn is the connection that the message came over; nil for one of this node.
+func (m *Message) Conn() *Conn { return m.conn.toOthers() }
+
 // grow gives a buffer for a frame of n bytes.
 func (m *Message) grow(n int) []byte {
 	if m.pool == nil {

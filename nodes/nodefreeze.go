@@ -432,14 +432,3 @@ func (f *Frozen) Release() error {
 
 // hasMoved tells whether the node has gone on in another process.
 func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }
-
-// release ends the listener in this process; it stays open in another one.
-func (l *Listener) release() error {
-	err := l.l.Release()
-	l.n.mu.Lock()
-	delete(l.n.listeners, l)
-	l.n.mu.Unlock()
-	l.halt.open()
-	l.join()
-	return err
-}

@@ -172,12 +172,8 @@ func (c *Conn) calm(ctx context.Context) error {
 
 // isFull tells whether senders wait.
 func (c *Conn) isFull() bool {
-	limit := c.n.cfg.QueueLimit
-	if limit <= 0 {
-		limit = transport.DefaultQueueLimit
-	}
 	queued, _ := c.q.Buffered()
-	return queued > limit
+	return queued > c.n.cfg.QueueLimit
 }
 
 // answerTick answers a tick of the peer's, unless it may itself be the answer to ours (two nodes would answer each other for ever) or other

@@ -49,6 +49,23 @@ type Call struct {
 	replied atomic.Bool
 }
 
+// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request
+// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.
+func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
+	if m.Payload == nil {
+		return nil, false
+	}
+	from, tag, request, ok := genCall(m.Payload)
+	if !ok {
+		return nil, false
+	}
+	t, err := request.Decode()
+	if err != nil {
+		t = ei.Raw(bytes.Clone(request))
+	}
+	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
+}
+
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 

@@ -61,14 +61,12 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 // not resolved. A path beyond the kernel's limit is ENAMETOOLONG, anything else that cannot be read EINVAL.
 func ParseAddr(s string) (Addr, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
-		if path == "" || path == "@" {
-			return nil, fmt.Errorf("address %q: empty path: %w", s, syscall.EINVAL)
+		err := checkUnixPath(path)
+		if path == "" {
+			err = fmt.Errorf("empty path: %w", syscall.EINVAL)
 		}
-		if strings.IndexByte(path, 0) >= 0 {
-			return nil, fmt.Errorf("address %q: NUL in path: %w", s, syscall.EINVAL)
-		}
-		if len(path) > maxUnixPath {
-			return nil, fmt.Errorf("address %q: path longer than %d bytes: %w", s, maxUnixPath, syscall.ENAMETOOLONG)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", s, err)
 		}
 		return UnixAddr(path), nil
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -73,15 +74,7 @@ func newPlan(rng *rand.Rand, f *Faults, write bool, at []FaultAt) *plan {
 func (p *plan) begin(at []FaultAt) *plan {
 	p.at = at
 	p.random = slices.ContainsFunc(p.draws, func(d draw) bool { return d.probability > 0 })
-	slices.SortStableFunc(p.at, func(a, b FaultAt) int {
-		switch {
-		case a.Offset < b.Offset:
-			return -1
-		case a.Offset > b.Offset:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(p.at, func(a, b FaultAt) int { return cmp.Compare(a.Offset, b.Offset) })
 	p.drawn = p.draw()
 	return p
 }

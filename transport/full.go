@@ -175,7 +175,7 @@ func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, 
 	d.giveUp.Store(true)
 	limit := time.NewTimer(unresponsiveAfter)
 	defer limit.Stop()
-	again := time.NewTicker(10 * time.Millisecond) // an Interrupt that came just before the plug-in began to wait is lost
+	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	// A callback whose time has passed is about to say so itself: shutdown(2), which ends the connection, waits a little.
 	grace := time.Now()

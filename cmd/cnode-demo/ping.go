@@ -9,7 +9,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/spf13/cobra"
 )
 
@@ -59,33 +58,14 @@ func ping(ctx context.Context, o *options, target string, out, errOut io.Writer)
 	return err
 }
 
-// isAuth makes the gen call {is_auth, Node} to net_kernel, with which net_adm:ping finds out that a node does not only listen.
+// isAuth makes the call {is_auth, Node} of net_kernel, with which net_adm:ping finds out that a node does not only listen.
 func isAuth(ctx context.Context, n *nodes.Node, c *nodes.Conn) error {
-	tag, err := n.NewRef()
+	answer, err := n.CallName(ctx, c.Name(), "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())})
 	if err != nil {
-		return err
+		return fmt.Errorf("connected, but no answer of its net_kernel: %w", err)
 	}
-	question := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{c.Self(), tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom(n.Name())}}
-	if err := c.SendName(ctx, "net_kernel", question); err != nil {
-		return err
+	if answer != ei.Atom("yes") {
+		return fmt.Errorf("its net_kernel answered %v, not yes", answer)
 	}
-	for {
-		m, err := c.Receive(ctx)
-		if errors.Is(err, dist.ErrUnknownOp) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("connected, but no answer of its net_kernel: %w", err)
-		}
-		answer, err := m.Term()
-		if err != nil { // a signal, say, of somebody else
-			continue
-		}
-		if t, ok := answer.(ei.Tuple); ok && len(t) == 2 && t[0] == tag {
-			if t[1] != ei.Atom("yes") {
-				return fmt.Errorf("its net_kernel answered %v, not yes", t[1])
-			}
-			return nil
-		}
-	}
+	return nil
 }

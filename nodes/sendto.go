@@ -1,0 +1,79 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Sending to a process anywhere, here or over the connection to its node.
+
+// send sends to this node or another one.
+func (n *Node) send(ctx context.Context, ctl *dist.Control, node string, term any) error {
+	c, err := n.way(ctx, node, ctl.To, ctl.ToName)
+	switch {
+	case err != nil:
+		return wrap("send to", node, err)
+	case c == nil:
+		return wrap("send to", node, n.sendHere(ctx, ctl, term))
+	case ctl.Op == dist.OpAliasSend && !c.peer.Flags.Has(dist.FlagAlias):
+		return wrap("send to", node, fmt.Errorf("the node knows no aliases: %w", errors.ErrUnsupported))
+	case ctl.Op == dist.OpSend && node != n.Name() && c.peer.Flags.Has(dist.FlagSendSender):
+		ctl.Op = dist.OpSendSender
+	}
+	return c.send(ctx, ctl, term)
+}
+
+// errFullMailbox: what a peer has had said here found no room.
+var errFullMailbox = errors.New("the mailbox is full")
+
+// sendHereNow is sendHere of what a peer has asked to be said. It does not wait for room: whom a peer names may never make any, the one who
+// answers among them.
+func (n *Node) sendHereNow(ctl *dist.Control, term any) error {
+	over, end := context.WithCancel(n.ctx)
+	end()
+	err := n.sendHere(over, ctl, term)
+	if errors.Is(err, context.Canceled) {
+		err = errFullMailbox
+	}
+	return wrap("send to", n.Name(), err)
+}
+
+// sendHere is send to a process of this node that is in no other worker.
+func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error {
+	payload, err := ei.Append(nil, term)
+	if err != nil {
+		return err
+	}
+	m := &Message{Control: *ctl, Payload: payload}
+	b := n.procs.recipient(m)
+	switch {
+	case b != nil && b.deliver(m, cancelled(ctx)):
+	case n.hasMoved() || b != nil && b.hasMoved():
+		return ErrMoved
+	case b == nil:
+		n.stats.undeliverable.Add(1)
+	case transport.IsNoWait(ctx) && !b.ended():
+		return os.ErrDeadlineExceeded
+	default:
+		return ctx.Err()
+	}
+	return nil
+}
+
+// connection is the connection to a node, made now if need be.
+func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
+	if c := n.Conn(node); c != nil {
+		return c, nil
+	}
+	c, _, err := n.dial(ctx, node, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
+	}
+	return c, nil
+}
