@@ -26,7 +26,7 @@ var (
 	// reply.
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
-	ErrUnnamed = errors.New("the node has no name yet: its first Connect gives it one")
+	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
 	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections carry already.
 	ErrTooLate = errors.New("publish, or start, before making mailboxes, connections or calls: publishing sets the node's creation")
 	// ErrPublished: the node is published already.

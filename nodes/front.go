@@ -148,6 +148,9 @@ func onceMore() *exec.Cmd {
 
 func (f *Front) begin(ctx context.Context) error {
 	n := f.n
+	if n.Name() == "" {
+		return fmt.Errorf("FrontConfig.Node has no Name: %w", ErrUnnamed)
+	}
 	listeners, err := n.listen(ctx)
 	if err == nil {
 		err = f.listens(listeners)

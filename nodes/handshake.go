@@ -54,6 +54,9 @@ func (p *packets) next() ([][]byte, error) {
 	case 2:
 		n := binary.BigEndian.Uint32(p.head[:])
 		if n > dist.MaxHandshakePacket {
+			if p.size == 2 && (n == 0x1603 || n == 0x1503) { // the first bytes of a record with a hello, or an alert
+				return nil, fmt.Errorf("%w: the peer speaks TLS, and this connection does not", dist.ErrMalformed)
+			}
 			return nil, fmt.Errorf("%w: packet of %d bytes", dist.ErrMalformed, n)
 		}
 		p.body = make([]byte, n)

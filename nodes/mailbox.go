@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -237,6 +239,24 @@ func (b *Mailbox) ended() bool {
 	}
 }
 
+// complainOfEnd has the log say that a registered process has ended for another reason than a supervisor of OTP finds regular: nothing
+// starts it again.
+func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
+	what := reason
+	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("shutdown") {
+		what = t[0]
+	}
+	if what == ei.Atom("normal") || what == ei.Atom("shutdown") || !n.log.Enabled(n.ctx, slog.LevelInfo) {
+		return
+	}
+	const most = 1000
+	text := fmt.Sprint(reason)
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	n.log.Info("registered process ended", "name", string(name), "reason", text)
+}
+
 // atEnd has cancel called when the mailbox ends, or now, if it has.
 func (b *Mailbox) atEnd(cancel func()) {
 	b.mu.Lock()
@@ -293,8 +313,8 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 		a.giveUp()
 	}
 	b.mu.Unlock()
-	if had != "" && reason != ei.Atom("normal") && reason != ei.Atom("shutdown") { // nothing starts it again
-		b.n.log.Info("registered process ended", "name", string(had), "reason", fmt.Sprint(reason))
+	if had != "" {
+		b.n.complainOfEnd(had, reason)
 	}
 	if released != "" && len(words) > 0 {
 		b.n.part.struck(released)

@@ -1,11 +1,11 @@
 package nodes
 
 import (
-	"cmp"
 	"container/list"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,33 +58,31 @@ func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.S
 // silentGrace is how long a peer may be silent before others who have spoken: over TLS the first word takes some round trips.
 const silentGrace = time.Second
 
-// dispensable is the handshake to end for one more; all.mu is held. It is one of the host that has the most of them, so that strangers are
-// in their own way first. Of its handshakes the oldest that has been silent for long goes, else the oldest that has not come to an end in
-// that time, else, where all have just begun, the oldest that has said nothing.
+// dispensable is the handshake to end for one more; all.mu is held. Where some have taken long it is one of these. It is one of the host
+// that has the most of them, so that strangers are in their own way first: the oldest that has said nothing, else the oldest.
 func (all *openings) dispensable() *opening {
-	count, most := map[netip.Prefix]int{}, 0
-	for e := all.list.Front(); e != nil; e = e.Next() {
-		host := e.Value.(*opening).host
-		count[host]++
-		most = max(most, count[host])
-	}
-	var slow, silent, oldest *opening
+	var list, slow []*opening
 	late := time.Now().Add(-silentGrace)
-	for e := all.list.Back(); e != nil; e = e.Prev() {
+	for e := all.list.Front(); e != nil; e = e.Next() {
 		o := e.Value.(*opening)
-		if count[o.host] < most {
-			continue
-		}
-		oldest = o
-		old := !o.began.After(late)
-		if !o.spoke {
-			silent = o
-		}
-		if old && (slow == nil || !o.spoke || slow.spoke) {
-			slow = o
+		list = append(list, o)
+		if !o.began.After(late) {
+			slow = append(slow, o)
 		}
 	}
-	return cmp.Or(slow, silent, oldest)
+	if len(slow) > 0 {
+		list = slow
+	}
+	count, most := map[netip.Prefix]int{}, 0
+	for _, o := range list {
+		count[o.host]++
+		most = max(most, count[o.host])
+	}
+	list = slices.DeleteFunc(list, func(o *opening) bool { return count[o.host] < most })
+	if i := slices.IndexFunc(list, func(o *opening) bool { return !o.spoke }); i >= 0 {
+		return list[i]
+	}
+	return list[0]
 }
 
 // hostOf is where a peer is: an IPv4 address, or the network of an IPv6 address, of which a host has as many as it likes.

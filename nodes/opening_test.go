@@ -28,6 +28,7 @@ func TestDispensableHandshake(t *testing.T) {
 		{"they have spoken, and that is all; one has just begun", []shake{{here, 6, true}, {here, 5, true}, {here, 0, false}}, 0},
 		{"all have just begun", []shake{{here, 0, true}, {here, 0, false}, {here, 0, false}}, 1},
 		{"all have just spoken", []shake{{here, 0, true}, {here, 0, true}}, 0},
+		{"a host that has just come with two", []shake{{there, 6, false}, {other, 6, false}, {here, 0, true}, {here, 0, false}}, 0},
 		{"nobody has two", []shake{{here, 3, true}, {there, 2, false}, {other, 0, false}}, 1},
 	} {
 		var all openings

@@ -139,6 +139,11 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 		}
 		return nil, errors.Join(err, pub.closeServer())
 	}
+	if who.Logger != nil && who.Logger.Enabled(ctx, slog.LevelWarn) {
+		if err := CheckReachable(ctx, who.Name, who.Addr); err != nil {
+			who.Logger.Warn(err.Error(), "name", who.Name)
+		}
+	}
 	return pub, nil
 }
 

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/spf13/cobra"
 )
@@ -158,31 +154,17 @@ func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes
 	return cfg, err
 }
 
-// lookupLimit bounds the look at one's own host name.
-const lookupLimit = 2 * time.Second
-
-// unreachable warns of a node that nobody can connect to, as it listens on the loopback interface only while its name leads elsewhere:
-// short host names often do.
+// unreachable warns of a node that nobody can connect to.
 func unreachable(ctx context.Context, name string, addr transport.Addr) string {
-	at, err := transport.AddrPort(addr)
-	if err != nil || !at.Addr().IsLoopback() {
-		return ""
+	err := nodes.CheckReachable(ctx, name, addr)
+	var e *nodes.UnreachableError
+	if errors.As(err, &e) && e.At.IsValid() {
+		return fmt.Sprintf("%v: name it ALIVE@%v, or --listen %v", e, e.Listens, e.At)
 	}
-	_, host, err := dist.SplitName(name)
 	if err != nil {
-		return ""
+		return err.Error()
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return fmt.Sprintf("other nodes may not find this one: host %q has no address (%v); x@127.0.0.1 needs none", host, err)
-	}
-	if slices.ContainsFunc(ips, func(ip netip.Addr) bool { return ip.Unmap() == at.Addr().Unmap() }) {
-		return ""
-	}
-	return fmt.Sprintf("other nodes will look for this one at %v, but it listens on %v only: name it ALIVE@%v, or --listen %v",
-		ips[0].Unmap(), at.Addr(), at.Addr(), ips[0].Unmap())
+	return ""
 }
 
 // place is how "ready" names an address: the port alone, or the path.

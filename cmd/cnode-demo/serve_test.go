@@ -320,27 +320,13 @@ func TestServeListen(t *testing.T) {
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
 }
 
-// Where a node is looked for is where it has to listen.
+// Who is looked for where he does not listen hears what to do.
 func TestUnreachable(t *testing.T) {
-	for _, tc := range []struct{ name, at, says string }{
-		{"a@127.0.0.1", "127.0.0.1:5", ""},
-		{"a@localhost", "127.0.0.1:5", ""},
-		{"a@127.0.1.1", "127.0.0.1:5", "will look for this one at 127.0.1.1, but it listens on 127.0.0.1 only"},
-		{"a@127.0.1.1", "127.0.1.1:5", ""},
-		{"a@192.0.2.1", "127.0.0.1:5", "name it ALIVE@127.0.0.1, or --listen 192.0.2.1"},
-		{"a@192.0.2.1", "0.0.0.0:5", ""},
-		{"a@192.0.2.1", "192.0.2.2:5", ""}, // an address may lead to another one
-		{"a@no-such-host.invalid", "127.0.0.1:5", "has no address"},
-		{"a@anywhere", "unix:/tmp/a", ""},
-	} {
-		addr, err := transport.ParseAddr(tc.at)
-		require.NoError(t, err)
-		got := unreachable(t.Context(), tc.name, addr)
-		if tc.says == "" {
-			require.Empty(t, got, tc.name)
-		}
-		require.Contains(t, got, tc.says, tc.name)
-	}
+	addr, err := transport.ParseAddr("127.0.0.1:5")
+	require.NoError(t, err)
+	require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr), "name it ALIVE@127.0.0.1, or --listen 192.0.2.1")
+	require.Contains(t, unreachable(t.Context(), "a@no-such-host.invalid", addr), "has no address")
+	require.Empty(t, unreachable(t.Context(), "a@127.0.0.1", addr))
 }
 
 // A serve that upgrade will not find says so, and serves.

@@ -163,7 +163,7 @@ func hint(phase string) string {
 	case PhaseName:
 		return closed + "it gave no name"
 	case PhaseStatus:
-		return closed + "it may refuse our handshake version or flags, or not be an Erlang node"
+		return closed + "it may refuse our handshake version or flags, speak TLS only, or not be an Erlang node"
 	case PhaseAliveAnswer:
 		return closed + "it may not know the answer to alive (the C library does not)"
 	case PhaseChallenge, PhaseComplement, PhaseChallengeReply:

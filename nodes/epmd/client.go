@@ -154,6 +154,9 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 	if err != nil {
 		return nil, c.wrap(q, addr, err)
 	}
+	if transport.IsNoWait(ctx) { // an answer takes time
+		return nil, c.wrap(q, addr, os.ErrDeadlineExceeded)
+	}
 	timeout := c.Timeout
 	if timeout == 0 {
 		timeout = DefaultTimeout

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // calls holds each request of a Client, for what is the same with all.
@@ -125,6 +126,17 @@ func TestSilentPortMapper(t *testing.T) {
 			return err
 		})
 	})
+}
+
+// An answer takes time: who has none does not ask.
+func TestNoWait(t *testing.T) {
+	for _, tt := range calls {
+		c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) {
+			t.Error(tt.op, "dials")
+			return nil, io.EOF
+		}}
+		require.ErrorIs(t, tt.call(transport.NoWait(), c), os.ErrDeadlineExceeded, tt.op)
+	}
 }
 
 func TestPortMapperThatHangsUp(t *testing.T) {
