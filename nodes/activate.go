@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
@@ -58,6 +59,9 @@ func (cfg *Config) Activate() error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil
 	}
+	if _, again := cfg.Transport.(*activated); again {
+		return nil
+	}
 	if cfg.Transport == nil {
 		cfg.Transport = transport.TCP()
 	}
@@ -96,13 +100,14 @@ func fits(fd int, at Endpoint) error {
 	if err != nil {
 		return err
 	}
-	overUnix := at.Transport.Name() == transport.Unix().Name()
+	name := at.Transport.Name() // what other plug-ins are made for they know themselves
+	_, notInet := transport.AddrPort(at.Addr)
 	switch {
 	case s.Type != syscall.SOCK_STREAM:
 		return fmt.Errorf("a socket of type %d, which is not one of streams", s.Type)
-	case overUnix && s.Domain != syscall.AF_UNIX:
+	case name == transport.Unix().Name() && s.Domain != syscall.AF_UNIX:
 		return fmt.Errorf("no UNIX socket, but one at %v", s.Local)
-	case !overUnix && s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6:
+	case (name == transport.TCP().Name() || notInet == nil) && s.Domain != syscall.AF_INET && s.Domain != syscall.AF_INET6:
 		return fmt.Errorf("no IP socket, but one at %v", s.Local)
 	case !at.IsAt(s.Local):
 		return fmt.Errorf("it is at %v, not at %v", s.Local, at.Addr)
@@ -127,17 +132,16 @@ func (e Endpoint) IsAt(a transport.Addr) bool {
 type activated struct {
 	transport.Transport
 	fd   int
-	used bool
+	used atomic.Bool
 }
 
 // Unwrap lets package transport see what the one below can do: connections are that one's.
 func (t *activated) Unwrap() transport.Transport { return t.Transport }
 
 func (t *activated) Listen(addr transport.Addr, backlog int) (*transport.Listener, error) {
-	if t.used {
+	if t.used.Swap(true) {
 		return t.Transport.Listen(addr, backlog)
 	}
-	t.used = true
 	l, err := t.ImportListener(t.fd)
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d of LISTEN_FDS: %w", t.fd, err)

@@ -24,6 +24,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	}
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
 	places := map[*Conn]place{}
+	f.dead = map[*Conn]bool{}
 	for _, c := range f.conns {
 		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
 			continue
@@ -31,6 +32,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		cs, err := c.snapshot()
 		if isBroken(err) && c.worker == 0 { // the new process finds that it is not there; here its end goes on after Thaw
 			n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
+			f.dead[c] = true
 			continue
 		}
 		if err == nil {

@@ -33,7 +33,8 @@ type Frozen struct {
 	state     []byte
 	table     descriptorTable
 	conns     []*Conn
-	broken    []*Conn // those that have ended since their readers halted, and do not move
+	broken    []*Conn        // those that have ended since their readers halted, and do not move
+	dead      map[*Conn]bool // of conns, those that turned out to be broken when they were described, and do not move either
 	listeners []*Listener
 	name      handoff.Frozen // nil: none that moves
 	undo      []func()       // what Thaw does, last one first

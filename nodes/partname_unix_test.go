@@ -257,3 +257,22 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 		p.mu.Unlock()
 	}
 }
+
+// The front counts a connection that has broken, and does not move with its worker, no more.
+func TestDeadConnectionIsOver(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.worker("front", time.Second)
+	worker := newWorker()
+	worker.n, worker.p = n.Node, n.part
+	f := &Frozen{n: n.Node, w: worker, dead: map[*Conn]bool{}}
+	for _, name := range []string{"dead@test", "alive@test"} {
+		c := &Conn{stake: n.part.newStake(name)}
+		f.conns = append(f.conns, c)
+		f.dead[c] = name == "dead@test"
+	}
+	e := &workerEstate{Frozen: f, w: worker}
+	require.NoError(t, e.describe())
+	var s workerState
+	require.NoError(t, readState(kindWorker, e.state, &s))
+	require.Equal(t, []nameState{{"dead@test"}}, s.over)
+}

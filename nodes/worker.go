@@ -212,7 +212,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 	case <-w.done:
 	case <-ctx.Done():
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	return w.Shutdown(limit)
 }

@@ -201,7 +201,9 @@ func (e *workerEstate) describe() error {
 	}
 	moves := map[*stake]bool{}
 	for _, c := range e.Frozen.conns {
-		moves[c.stake] = true
+		if !e.dead[c] {
+			moves[c.stake] = true
+		}
 	}
 	for h := range p.stakes { // handshakes that are cut off, and connections that have just broken: nobody else says so
 		if !moves[h] {
