@@ -111,7 +111,8 @@ type Config struct {
 	DrainTimeout time.Duration
 
 	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to
-	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick.
+	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick. In a process that takes over
+	// from another one the node's peers wait for it, and it has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
 	Setup func(n *Node) error
 	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved that it knows the cookie: until then the
 	// name is a claim. A panic refuses the peer. nil allows whoever has the cookie.

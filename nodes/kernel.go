@@ -86,8 +86,7 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if !ok {
 		return
 	}
-	waits, end := n.until(ctx, m.conn.done) // for room, in a place of Config.MaxCalls: not for a peer that has gone
-	defer end()
+	waits := ctx
 	answer := func(t ...ei.Term) {
 		send := m.conn.Send
 		if string(from.Node) != m.conn.peer.Name { // it has been passed on by another node
@@ -101,6 +100,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 		n.rexResult(ctx, mfa, func(result ei.Term) { answer(result) })
 		return
 	}
+	waits, end := n.until(ctx, m.conn.done) // for room, in a place of Config.MaxCalls: not for a peer that has gone
+	defer end()
 	request, ok := asked.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
 		return

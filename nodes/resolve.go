@@ -155,7 +155,8 @@ func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
 				ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)
 				defer cancel()
-				if err := p.embed(ctx, pub, who); err != nil && who.Logger != nil {
+				err := p.embed(ctx, pub, who)
+				if err != nil && !errors.Is(err, syscall.EADDRINUSE) && who.Logger != nil { // in use: somebody was quicker
 					who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
 				}
 			}

@@ -173,13 +173,13 @@ func exhausted(err error) bool {
 }
 
 // ofConnection tells an error of the connection that was to be accepted: accept(2) of Linux hands on what its network has said meanwhile,
-// and EPERM is the word of a firewall, or of a security module. A breach of the plug-in's contract is none, whatever it wraps.
+// and EPERM or EACCES is the word of a firewall, or of a security module. A breach of the plug-in's contract is none, whatever it wraps.
 func ofConnection(err error) bool {
 	if errors.Is(err, ErrContract) {
 		return false
 	}
 	for _, of := range []syscall.Errno{syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, errIsolated,
-		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM} {
+		syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM, syscall.EACCES} {
 		if errors.Is(err, of) {
 			return true
 		}

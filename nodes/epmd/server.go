@@ -26,6 +26,9 @@ const (
 // leaves its process descriptors for other things.
 const maxNameless = 128
 
+// yields is how often a full server lets its sessions run before it ends one: the scheduler may come back at once.
+const yields = 16
+
 // Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called
 // concurrently. A Server that was closed cannot be used again.
 type Server struct {
@@ -194,7 +197,10 @@ func (s *Server) remove(l net.Listener) {
 func (s *Server) start(conn net.Conn, port int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.full() {
+	for range yields {
+		if !s.full() {
+			break
+		}
 		s.mu.Unlock()
 		runtime.Gosched() // those that have sent their requests are answered, and gone
 		s.mu.Lock()
