@@ -86,21 +86,20 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	if !ok {
 		return
 	}
-	waits := ctx
-	answer := func(t ...ei.Term) {
+	answer := func(ctx context.Context, t ...ei.Term) {
 		send := m.conn.Send
 		if string(from.Node) != m.conn.peer.Name { // it has been passed on by another node
 			send = self.Send
 		}
-		if err := send(waits, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
+		if err := send(ctx, from, append(ei.Tuple{ei.Atom("rex")}, t...)); err != nil {
 			n.log.Debug("reply lost", "to", from, "error", err)
 		}
 	}
 	if mfa, ok := rexRequest(asked, "call"); ok {
-		n.rexResult(ctx, mfa, func(result ei.Term) { answer(result) })
+		n.rexResult(ctx, mfa, func(result ei.Term) { answer(ctx, result) })
 		return
 	}
-	waits, end := n.until(ctx, m.conn.done) // for room, in a place of Config.MaxCalls: not for a peer that has gone
+	ctx, end := n.until(ctx, m.conn.done) // a wait for room takes a place of Config.MaxCalls: none for a peer that has gone
 	defer end()
 	request, ok := asked.(ei.Tuple)
 	if !ok || len(request) != 3 || request[0] != ei.Atom("sbcast") && request[0] != ei.Atom("send") {
@@ -109,15 +108,15 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
 	if !ok || n.Whereis(string(name)) == nil {
-		answer(node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
+		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return
 	}
 	message := request[2]
 	if request[0] == ei.Atom("send") {
 		message = ei.Tuple{from, message} // whoever gets it answers
 	}
-	if self.SendName(waits, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
-		answer(node, node)
+	if self.SendName(ctx, string(node), string(name), message) == nil && request[0] == ei.Atom("sbcast") {
+		answer(ctx, node, node)
 	}
 }
 

@@ -10,17 +10,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/leak"
-	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -543,188 +539,6 @@ func TestUpgradeDiscard(t *testing.T) {
 	require.Error(t, err)
 	require.NotNil(t, n.Conn("peer@test"))
 	require.NoError(t, n.Conn("peer@test").Err())
-}
-
-// A connection that breaks while its node is frozen is broken in the new process.
-func TestUpgradeBrokenConnection(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	peer := w.started("peer")
-	n := w.started("front")
-	theirs, err := peer.NewMailbox(nil)
-	require.NoError(t, err)
-	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	require.NoError(t, n.Register("b", b))
-	require.NoError(t, b.Link(ctx, theirs.Pid()))
-	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	require.NoError(t, peer.Close())
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	defer s.Node().Close()
-	require.NoError(t, f.Release())
-	require.NoError(t, s.Start(ctx))
-	heir := s.Mailboxes()
-	require.Len(t, heir, 1)
-	for range 2 {
-		_, err := heir[0].Receive(ctx)
-		require.NoError(t, err)
-	}
-}
-
-// A connection that breaks while its node is being frozen, when its reader has halted, stays here and ends.
-func TestUpgradeBrokenOnTheWay(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	w.started("peer")
-	var c *Conn
-	closed := make(chan result[any], 1)
-	n := w.started("front", func(cfg *Config) {
-		cfg.Handover = func(context.Context) ([]byte, error) {
-			go func() { closed <- of[any](nil, c.Close()) }()
-			<-c.Done()
-			return nil, nil
-		}
-	})
-	c, err := n.Connect(ctx, "peer@test")
-	require.NoError(t, err)
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	soon(t, "Release", func() { require.NoError(t, f.Release()) })
-	require.NoError(t, arrives(t, closed, "the end of the connection").err)
-	soon(t, "Close of the node", func() { require.NoError(t, n.Close()) })
-}
-
-// One whose plug-in knows that it has broken, and whose reader does not, keeps nobody else from moving: the new process finds that it is
-// not there.
-func TestUpgradeBrokenExport(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	var broken atomic.Int64 // the descriptor
-	cb := transport.TCPCallbacks()
-	cb.Name = "broken"
-	cb.Export = func(fd int) ([]byte, error) {
-		if int64(fd) == broken.Load() {
-			return nil, fmt.Errorf("TLS with somebody: %w", syscall.EPIPE)
-		}
-		return nil, nil
-	}
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
-	n := w.started("front", func(c *Config) { c.Transport = tr })
-	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
-	require.NoError(t, n.Register("b", b))
-	dead, err := w.started("dead").NewMailbox(nil)
-	require.NoError(t, err)
-	alive, err := w.started("alive").NewMailbox(nil)
-	require.NoError(t, err)
-	require.NoError(t, b.Link(ctx, dead.Pid()))
-	require.NoError(t, b.Link(ctx, alive.Pid()))
-	fd, err := n.Conn("dead@test").s.Descriptor()
-	require.NoError(t, err)
-	broken.Store(int64(fd))
-
-	f, err := n.Freeze(ctx)
-	require.NoError(t, err)
-	f.Thaw()
-	require.Len(t, n.Peers(), 2, "here it goes on")
-	n = upgrade(t, n)
-	b = n.Whereis("b")
-	m, err := b.Receive(ctx)
-	require.NoError(t, err)
-	require.Equal(t, dead.Pid(), m.From, "its link has broken")
-	require.NoError(t, alive.SendName(ctx, n.Name(), "b", ei.Atom("still_here")))
-	m, err = b.Receive(ctx)
-	require.NoError(t, err)
-	require.Equal(t, alive.Pid(), m.From)
-}
-
-// The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
-func TestUpgradePublished(t *testing.T) {
-	ctx := patience(t)
-	mapper := port.Vacant(t)
-	for _, name := range []string{"embeds", "guest"} {
-		cfg := Config{Name: name + "@127.0.0.1", Cookie: "secret", Resolver: &PortMapper{Client: epmd.Client{Addr: mapper}, Embed: true}}
-		n, err := New(cfg)
-		require.NoError(t, err)
-		require.NoError(t, n.Start(ctx))
-		if name == "embeds" {
-			defer func() { n.Close() }()
-		}
-		creation := n.Creation()
-		client := &epmd.Client{Addr: mapper}
-		for range 3 {
-			f, err := n.Freeze(ctx)
-			require.NoError(t, err)
-			defer f.Thaw()
-			s, err := Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-			require.NoError(t, err)
-			require.NoError(t, s.Discard())
-			f.Thaw()
-			_, err = client.Resolve(ctx, "", name)
-			require.NoError(t, err)
-			f, err = n.Freeze(ctx)
-			require.NoError(t, err)
-			defer f.Thaw()
-			s, err = Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-			require.NoError(t, err)
-			waits := async(func() (epmd.NodeInfo, error) { return client.Resolve(ctx, "", name) })
-			require.NoError(t, f.Release())
-			require.NoError(t, s.Start(ctx))
-			require.NoError(t, (<-waits).err)
-			n = s.Node()
-			require.Equal(t, creation, n.Creation())
-			_, err = client.Register(ctx, epmd.Registration{Name: name, Port: 1})
-			require.ErrorIs(t, err, epmd.ErrNameTaken)
-		}
-		if name == "guest" {
-			require.NoError(t, n.Close())
-			_, err = client.Resolve(ctx, "", name)
-			require.ErrorIs(t, err, epmd.ErrNotRegistered)
-		}
-	}
-}
-
-// A lateResolver publishes once it is told to, whatever has become of who asked.
-type lateResolver struct {
-	Static
-	asked, answers chan struct{}
-	taken          atomic.Int32
-}
-
-func (r *lateResolver) Publish(context.Context, Presence) (Publication, error) {
-	r.asked <- struct{}{}
-	<-r.answers
-	return r, nil
-}
-
-func (r *lateResolver) Creation() uint32 { return 0 }
-func (r *lateResolver) Close() error     { r.taken.Add(1); return nil }
-
-// A registration that is made anew after the node has closed is taken back.
-func TestUpgradePublishedTooLate(t *testing.T) {
-	w := newWorld(t, movers[0])
-	r := &lateResolver{Static: Static{}, asked: make(chan struct{}, 1), answers: make(chan struct{}, 2)}
-	n := w.node("front", func(c *Config) { c.Resolver = r })
-	r.answers <- struct{}{}
-	require.NoError(t, n.Start(w.ctx()))
-	<-r.asked
-	f, err := n.Freeze(w.ctx())
-	require.NoError(t, err)
-	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
-	require.NoError(t, err)
-	require.NoError(t, f.Release())
-	started := async(func() (int, error) { return 0, s.Start(w.ctx()) })
-	arrives(t, r.asked, "the second registration")
-	closed := async(func() (int, error) { return 0, s.Node().Close() })
-	arrives(t, s.Node().Done(), "the end of the node")
-	r.answers <- struct{}{}
-	require.ErrorIs(t, arrives(t, started, "Start").err, ErrClosed)
-	require.NoError(t, arrives(t, closed, "Close").err)
-	require.EqualValues(t, 1, r.taken.Load())
 }
 
 // A node is given up while it is still saying what has become of a process that has ended in Setup.

@@ -1,0 +1,113 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/transport"
+)
+
+// A connection that breaks while its node is frozen is broken in the new process.
+func TestUpgradeBrokenConnection(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	peer := w.started("peer")
+	n := w.started("front")
+	theirs, err := peer.NewMailbox(nil)
+	require.NoError(t, err)
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("b", b))
+	require.NoError(t, b.Link(ctx, theirs.Pid()))
+	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	require.NoError(t, peer.Close())
+	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, err)
+	defer s.Node().Close()
+	require.NoError(t, f.Release())
+	require.NoError(t, s.Start(ctx))
+	heir := s.Mailboxes()
+	require.Len(t, heir, 1)
+	for range 2 {
+		_, err := heir[0].Receive(ctx)
+		require.NoError(t, err)
+	}
+}
+
+// A connection that breaks while its node is being frozen, when its reader has halted, stays here and ends.
+func TestUpgradeBrokenOnTheWay(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	w.started("peer")
+	var c *Conn
+	closed := make(chan result[any], 1)
+	n := w.started("front", func(cfg *Config) {
+		cfg.Handover = func(context.Context) ([]byte, error) {
+			go func() { closed <- of[any](nil, c.Close()) }()
+			<-c.Done()
+			return nil, nil
+		}
+	})
+	c, err := n.Connect(ctx, "peer@test")
+	require.NoError(t, err)
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	soon(t, "Release", func() { require.NoError(t, f.Release()) })
+	require.NoError(t, arrives(t, closed, "the end of the connection").err)
+	soon(t, "Close of the node", func() { require.NoError(t, n.Close()) })
+}
+
+// One whose plug-in knows that it has broken, and whose reader does not, keeps nobody else from moving: the new process finds that it is
+// not there.
+func TestUpgradeBrokenExport(t *testing.T) {
+	w := newWorld(t, "tcp")
+	ctx := w.ctx()
+	var broken atomic.Int64 // the descriptor
+	cb := transport.TCPCallbacks()
+	cb.Name = "broken"
+	cb.Export = func(fd int) ([]byte, error) {
+		if int64(fd) == broken.Load() {
+			return nil, fmt.Errorf("TLS with somebody: %w", syscall.EPIPE)
+		}
+		return nil, nil
+	}
+	tr, err := transport.New(cb, nil)
+	require.NoError(t, err)
+	n := w.started("front", func(c *Config) { c.Transport = tr })
+	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	require.NoError(t, n.Register("b", b))
+	dead, err := w.started("dead").NewMailbox(nil)
+	require.NoError(t, err)
+	alive, err := w.started("alive").NewMailbox(nil)
+	require.NoError(t, err)
+	require.NoError(t, b.Link(ctx, dead.Pid()))
+	require.NoError(t, b.Link(ctx, alive.Pid()))
+	fd, err := n.Conn("dead@test").s.Descriptor()
+	require.NoError(t, err)
+	broken.Store(int64(fd))
+
+	f, err := n.Freeze(ctx)
+	require.NoError(t, err)
+	f.Thaw()
+	require.Len(t, n.Peers(), 2, "here it goes on")
+	n = upgrade(t, n)
+	b = n.Whereis("b")
+	m, err := b.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, dead.Pid(), m.From, "its link has broken")
+	require.NoError(t, alive.SendName(ctx, n.Name(), "b", ei.Atom("still_here")))
+	m, err = b.Receive(ctx)
+	require.NoError(t, err)
+	require.Equal(t, alive.Pid(), m.From)
+}
