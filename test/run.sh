@@ -60,7 +60,7 @@ step peers
 test/prepare.sh
 # shellcheck disable=SC1090,SC1091
 . "${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}/env"
-export CNODE_TEST_REQUIRE=1
+export CNODE_TEST_REQUIRE=$EPOCHREALTIME # never the same: the cache of go test has no results for those that look for an Erlang node
 printf 'peer ergo: %s (go.mod)\n' "$(go list -m -f '{{.Version}}' github.com/ergo-services/ergo)"
 
 step gofmt
@@ -92,27 +92,35 @@ done
 step 'go test of what the race detector would hide: allocations'
 tests -run=Alloc ./ei ./nodes/dist ./nodes ./transport ./transport/handoff
 
-step 'go vet and test where an int has 32 bits'
+step 'go vet where an int has 32 bits'
 GOARCH=386 CGO_ENABLED=0 go vet ./...
-[[ $(uname -m) != x86_64 ]] || GOARCH=386 CGO_ENABLED=0 tests -short '-skip=TestVirtual.*Suite' \
-	./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd
 
-step 'go test of the port mapper with those of OTP 27 and OTP 29; below, that of OTP 25'
-for erl in $CNODE_TEST_OTP; do
-	[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH tests -count=1 '-run=Real|Erl' ./nodes/epmd
-done
+# What runs beside the race detector's tests, and has its lines below theirs.
+beside() {
+	local status=0 erl
+	if [[ $(uname -m) == x86_64 ]]; then
+		step 'go test where an int has 32 bits'
+		GOARCH=386 CGO_ENABLED=0 tests -short '-skip=TestVirtual.*Suite' \
+			./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd || status=1
+	fi
+	step 'go test of the port mapper with those of OTP 27 and OTP 29; above, that of OTP 25'
+	for erl in $CNODE_TEST_OTP; do
+		[[ $erl == 25=* ]] || PATH=$(dirname "${erl#*=}"):$PATH tests -count=1 '-run=Real|Erl' ./nodes/epmd || status=1
+	done
+	step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
+	subtests=/otp25
+	CNODE_TEST_TLS=1.2 tests -race -timeout=30m -run="$subtests" ./test/interop || status=1
+	return $status
+}
 
 step 'go test: OTP 25, OTP 27, OTP 29, ergo, libei'
-# Peers are no part of what go test's cache looks at, so tests against them run
-# each time; the others run again when something has changed.
-all=$(go list ./...)
-status=0
-# Those that take long begin first, so that the last one does not run alone.
+beside >"$logs/beside" 2>&1 &
+lane=$! status=0
+# Most tests wait most of the time: one package more than there are processors. Those that take long begin first, so that the last one does
+# not run alone.
 # shellcheck disable=SC2046
-tests -race -timeout=30m ./transport/transporttest ./nodes $(grep -v /test/interop <<<"$all") || status=1
-# shellcheck disable=SC2046
-tests -race -timeout=30m -count=1 $(grep /test/interop <<<"$all") || status=1
-step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
-subtests=/otp25
-CNODE_TEST_TLS=1.2 tests -race -timeout=30m -count=1 -run="$subtests" ./test/interop || status=1
+tests -race -p=$(($(nproc) + 1)) -timeout=30m \
+	./transport/transporttest ./nodes ./test/interop ./transport ./tlstransport ./test/interop/tls ./cmd/cnode-demo $(go list ./...) || status=1
+wait $lane || status=1
+cat "$logs/beside"
 exit $status
