@@ -47,75 +47,47 @@ const (
 	TagLocalExt          Tag = 121 // LOCAL_EXT: only after the version byte
 )
 
+// tagNames are the names of the tags as the specification writes them.
+var tagNames = [256]string{
+	TagRecordExt:         "RECORD_EXT",
+	TagNewFloatExt:       "NEW_FLOAT_EXT",
+	TagBitBinaryExt:      "BIT_BINARY_EXT",
+	TagCompressed:        "COMPRESSED",
+	TagAtomCacheRef:      "ATOM_CACHE_REF",
+	TagNewPidExt:         "NEW_PID_EXT",
+	TagNewPortExt:        "NEW_PORT_EXT",
+	TagNewerReferenceExt: "NEWER_REFERENCE_EXT",
+	TagSmallIntegerExt:   "SMALL_INTEGER_EXT",
+	TagIntegerExt:        "INTEGER_EXT",
+	TagFloatExt:          "FLOAT_EXT",
+	TagAtomExt:           "ATOM_EXT",
+	TagReferenceExt:      "REFERENCE_EXT",
+	TagPortExt:           "PORT_EXT",
+	TagPidExt:            "PID_EXT",
+	TagSmallTupleExt:     "SMALL_TUPLE_EXT",
+	TagLargeTupleExt:     "LARGE_TUPLE_EXT",
+	TagNilExt:            "NIL_EXT",
+	TagStringExt:         "STRING_EXT",
+	TagListExt:           "LIST_EXT",
+	TagBinaryExt:         "BINARY_EXT",
+	TagSmallBigExt:       "SMALL_BIG_EXT",
+	TagLargeBigExt:       "LARGE_BIG_EXT",
+	TagNewFunExt:         "NEW_FUN_EXT",
+	TagExportExt:         "EXPORT_EXT",
+	TagNewReferenceExt:   "NEW_REFERENCE_EXT",
+	TagSmallAtomExt:      "SMALL_ATOM_EXT",
+	TagMapExt:            "MAP_EXT",
+	TagFunExt:            "FUN_EXT",
+	TagAtomUTF8Ext:       "ATOM_UTF8_EXT",
+	TagSmallAtomUTF8Ext:  "SMALL_ATOM_UTF8_EXT",
+	TagV4PortExt:         "V4_PORT_EXT",
+	TagLocalExt:          "LOCAL_EXT",
+}
+
 // String gives the name of the tag as the specification writes it, or "tag N" for a number without one.
 func (t Tag) String() string {
-	switch t {
-	case TagRecordExt:
-		return "RECORD_EXT"
-	case TagNewFloatExt:
-		return "NEW_FLOAT_EXT"
-	case TagBitBinaryExt:
-		return "BIT_BINARY_EXT"
-	case TagCompressed:
-		return "COMPRESSED"
-	case TagAtomCacheRef:
-		return "ATOM_CACHE_REF"
-	case TagNewPidExt:
-		return "NEW_PID_EXT"
-	case TagNewPortExt:
-		return "NEW_PORT_EXT"
-	case TagNewerReferenceExt:
-		return "NEWER_REFERENCE_EXT"
-	case TagSmallIntegerExt:
-		return "SMALL_INTEGER_EXT"
-	case TagIntegerExt:
-		return "INTEGER_EXT"
-	case TagFloatExt:
-		return "FLOAT_EXT"
-	case TagAtomExt:
-		return "ATOM_EXT"
-	case TagReferenceExt:
-		return "REFERENCE_EXT"
-	case TagPortExt:
-		return "PORT_EXT"
-	case TagPidExt:
-		return "PID_EXT"
-	case TagSmallTupleExt:
-		return "SMALL_TUPLE_EXT"
-	case TagLargeTupleExt:
-		return "LARGE_TUPLE_EXT"
-	case TagNilExt:
-		return "NIL_EXT"
-	case TagStringExt:
-		return "STRING_EXT"
-	case TagListExt:
-		return "LIST_EXT"
-	case TagBinaryExt:
-		return "BINARY_EXT"
-	case TagSmallBigExt:
-		return "SMALL_BIG_EXT"
-	case TagLargeBigExt:
-		return "LARGE_BIG_EXT"
-	case TagNewFunExt:
-		return "NEW_FUN_EXT"
-	case TagExportExt:
-		return "EXPORT_EXT"
-	case TagNewReferenceExt:
-		return "NEW_REFERENCE_EXT"
-	case TagSmallAtomExt:
-		return "SMALL_ATOM_EXT"
-	case TagMapExt:
-		return "MAP_EXT"
-	case TagFunExt:
-		return "FUN_EXT"
-	case TagAtomUTF8Ext:
-		return "ATOM_UTF8_EXT"
-	case TagSmallAtomUTF8Ext:
-		return "SMALL_ATOM_UTF8_EXT"
-	case TagV4PortExt:
-		return "V4_PORT_EXT"
-	case TagLocalExt:
-		return "LOCAL_EXT"
+	if name := tagNames[t]; name != "" {
+		return name
 	}
 	return "tag " + strconv.Itoa(int(t))
 }

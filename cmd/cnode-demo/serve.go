@@ -30,7 +30,7 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
 
   net_adm:ping(Node)
   rpc:call(Node, cnode, echo, [T])                T
-  rpc:call(Node, cnode, pid, [])                  its process id in the operating system
+  rpc:call(Node, cnode, pid, [])                  its process id in the operating system; with workers that of one
   gen_server:call({peer, Node}, T)                {ok, T}
   {peer, Node} ! {echo, From, T}                  sends T to From
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
