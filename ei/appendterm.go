@@ -123,12 +123,13 @@ func appendMap(b []byte, m Map) ([]byte, error) {
 	return b, nil
 }
 
-// appendBitstring keeps a BIT_BINARY_EXT of whole bytes what it is, so that it goes back as it came.
+// appendBitstring keeps a BIT_BINARY_EXT of whole bytes what it is, so that it goes back as it came; but for an empty one, which OTP 27
+// takes for malformed.
 func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	if uint64(len(t.Data)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
-	if len(t.Data) > 0 && t.Bits == 8 || len(t.Data) == 0 && t.Bits == 0 {
+	if len(t.Data) > 0 && t.Bits == 8 {
 		b = append(append32(append(b, byte(TagBitBinaryExt)), len(t.Data)), t.Bits)
 		return append(b, t.Data...), nil
 	}

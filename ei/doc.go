@@ -43,7 +43,7 @@
 // No input makes this package panic, run on for ever, or take much more memory than the input's own size. Each length is checked
 // against the bytes that are there before anything is allocated; a term is walked through once before it is decoded, so that a
 // malformed one costs nothing but the walk. [Limits] bound depth, size, atoms, and what a compressed term may
-// inflate to. An error is a [SyntaxError], a [TextError] for text, which says where and why; the reasons are the Err variables.
+// inflate to, a thousand times its length: set [Limits].Decompressed to less than its 16 MiB where that much is too much. An error is a [SyntaxError], a [TextError] for text, which says where and why; the reasons are the Err variables.
 //
 // # Specifications
 //

@@ -260,7 +260,7 @@ func TestLimits(t *testing.T) {
 		{strings.Repeat("#{", 17) + "1 => 2}", "map keys within map keys", 16},
 		{strings.Repeat("<<", 6) + "1" + strings.Repeat(">>", 6), "binaries within binaries", 4},
 		{"<<1:65537>>", "bits of a segment", 65536},
-		{"<<" + strings.Repeat("1:65536,", 9) + "1>>", "bytes of a binary for so much text", 65536 + 16*73}, // of text up to there
+		{"<<" + strings.Repeat("1:65536,", 9) + "1>>", "bytes of binaries for so much text", 65536 + 16*73}, // of text up to there
 		{strings.Repeat("1", 65537), "digits of an integer", 65536},
 	} {
 		_, err = ei.Parse(text.text)

@@ -7,8 +7,9 @@ import "math"
 //
 // Not to be set is how deep keys of maps may stand within keys of maps: 16.
 //
-// Beside them holds always: the Go value of a term of n bytes takes 32 n bytes or less, garbage included, in the worst
-// case (tuples of one element within each other, records of a great many fields); for text, binaries and numbers it is little more than n.
+// Beside them holds always: the Go value of a term of n bytes takes 48 n bytes or less, garbage included, in the worst
+// case (a map deep within the key of a map); for text, binaries and numbers it is little more than n. Of a compressed term n is the length
+// when inflated.
 type Limits struct {
 	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tails of a list are not
 	// deeper than it. Decode, AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift

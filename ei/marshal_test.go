@@ -83,6 +83,7 @@ func TestMarshal(t *testing.T) {
 		{ei.Raw("a\x05"), ei.Int(5)},
 		{ei.List(nil), ei.List{}},
 		{ei.Tuple(nil), ei.Tuple{}},
+		{ei.Bitstring{}, ei.Binary{}}, // OTP 27 takes an empty BIT_BINARY_EXT for malformed
 	} {
 		data, err := ei.Marshal(tc.value)
 		require.NoError(t, err, "%#v", tc.value)

@@ -39,6 +39,7 @@ type textParser struct {
 	keys        keySet
 	keyDepth    int // how many keys of maps this term is within
 	binaryDepth int // how many binaries it is within
+	made        int // bytes that segments of binaries have asked for
 }
 
 func (p *textParser) fail(reason string) error {

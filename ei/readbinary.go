@@ -86,7 +86,7 @@ type segmentSpec struct {
 	little bool
 }
 
-// Limits of a segment's size in bits: for each, and so that many of them do not make much more than their text.
+// Limits of a segment's size in bits: for each, and so that all of a text do not make much more than the text.
 const (
 	maxSegmentBits = 1 << 16
 	freeBytes      = 1 << 16
@@ -229,8 +229,9 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 	if size > maxSegmentBits {
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
 	}
-	if most := freeBytes + bytesPerByte*p.pos; len(w.data)+size/8 > most {
-		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of a binary for so much text", Max: most}}
+	p.made += (size + 7) / 8
+	if most := freeBytes + bytesPerByte*p.pos; p.made > most {
+		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of binaries for so much text", Max: most}}
 	}
 	if spec.little && size%8 != 0 {
 		return bad("little-endian in part of a byte")
