@@ -34,7 +34,7 @@ func overTLS(dir, demo, version string) (c carriage, err error) {
 		return c, fmt.Errorf("TLS %q: want one of %v", version, otp.TLSVersions())
 	}
 	if c.file, err = otp.TLSFiles(dir, demo, version); err == nil {
-		c.tr, err = tlstransport.FromOptFile(c.file, tlstransport.Options{})
+		c.tr, err = tlstransport.FromOptFile(c.file, tlstransport.Options{HandshakeTimeout: otp.HandshakeTime})
 	}
 	return c, err
 }

@@ -152,7 +152,8 @@ func TestMovesUnderErlang(t *testing.T) {
 				erl := r.Start(t, otp.Options{TLSOptFile: path})
 				log := &recorder{}
 				cb, err := tlstransport.OptFileCallbacks(path, tlstransport.Options{
-					Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+					HandshakeTimeout: otp.HandshakeTime,
+					Logger:           slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 				})
 				require.NoError(t, err)
 				for _, connect := range []string{"they connect", "we connect"} {

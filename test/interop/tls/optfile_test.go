@@ -14,6 +14,9 @@ import (
 // fromFile makes the transport of an option file.
 func fromFile(t testing.TB, path string, o tlstransport.Options) transport.Transport {
 	t.Helper()
+	if o.HandshakeTimeout == 0 {
+		o.HandshakeTimeout = otp.HandshakeTime
+	}
 	tr, err := tlstransport.FromOptFile(path, o)
 	require.NoError(t, err)
 	return tr
