@@ -152,13 +152,17 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 		key   []byte
 		value reflect.Value
 	}
-	pairs := make([]pair, 0, r.Len())
+	pairs, keys, manyForms := make([]pair, 0, r.Len()), make(Map, 0, r.Len()), false
 	for it := r.MapRange(); it.Next(); {
 		key, err := appendAny(nil, it.Key().Interface(), depth-1)
 		if err != nil {
 			return b, err
 		}
-		pairs = append(pairs, pair{key: key, value: it.Value()})
+		pairs, keys = append(pairs, pair{key: key, value: it.Value()}), append(keys, Pair{Key: Raw(key)})
+		manyForms = manyForms || !hasOneForm(key)
+	}
+	if manyForms && duplicateBySorting(keys) {
+		return b, ErrDuplicate
 	}
 	slices.SortFunc(pairs, func(x, y pair) int { return bytes.Compare(x.key, y.key) })
 	b = AppendMapHeader(b, len(pairs))
@@ -173,4 +177,16 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// hasOneForm reports whether no other encoding, as this package writes them, is that of the same term.
+func hasOneForm(key []byte) bool {
+	if len(key) == 0 { // of a Marshaler that has no idea
+		return true
+	}
+	switch Tag(key[0]) {
+	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagSmallIntegerExt, TagIntegerExt, TagBinaryExt, TagNewFloatExt:
+		return true
+	}
+	return false
 }

@@ -104,6 +104,8 @@ func TestMarshalRefuses(t *testing.T) {
 	var noBig *big.Int
 	var noPid *ei.Pid
 	pid := ei.Pid{Node: "a@b"}
+	longPort, err := ei.Decode([]byte("\x83x" + nodeAtom + "\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00")) // V4_PORT_EXT
+	require.NoError(t, err)
 	for _, tc := range []struct {
 		value any
 		err   error
@@ -136,6 +138,8 @@ func TestMarshalRefuses(t *testing.T) {
 		{ei.Bitstring{Data: []byte{1}, Bits: 9}, ei.ErrMalformed},
 		{ei.Bitstring{Bits: 1}, ei.ErrMalformed},
 		{map[any]int{1: 1, int64(1): 2}, ei.ErrDuplicate},
+		{map[any]int{0: 1, ei.BigInt{}: 2}, ei.ErrDuplicate},
+		{map[any]int{ei.Port{Node: "a@b", ID: 5}: 1, longPort: 2}, ei.ErrDuplicate},
 		{map[float64]int{math.NaN(): 1}, ei.ErrFloat},
 		{cycle, ei.ErrLimit},
 		{celsius(-300), errTooCold},
