@@ -1,19 +1,19 @@
-// Package ei encodes and decodes Erlang's external term format, the form in which Erlang nodes send terms to each other,
-// which term_to_binary makes, and which the C library of the same name reads and writes.
+// Package ei encodes and decodes Erlang's external term format: the form in which Erlang nodes send terms to each other, which
+// term_to_binary makes, and which the C library of the same name reads and writes.
 //
 // # Terms, tags, and the version byte
 //
-// A [Term] is a value of Erlang: an atom, an integer, a list. Encoded, it is a [Tag] of one byte, which says the kind and the layout,
-// and what belongs to it; a tuple's elements follow their tuple, each a term itself. There are several tags for most kinds,
-// the shortest that fits being used. Before a term that stands alone comes the version byte 131 ([VersionMagic]); within a message
-// after a distribution header, and within a term, there is none. [Marshal] and [Decode] deal with a term and its
-// version byte, [Append], [AppendTerm] and the [Cursor] with the term alone.
+// A [Term] is an Erlang value: an atom, an integer, a list. Encoded, it is a [Tag] of one byte, which gives the kind and the layout,
+// followed by the content; a tuple's elements follow their tuple, each a term itself. Most kinds have several tags, of which the shortest
+// that fits is used. A term that stands alone begins with the version byte 131 ([VersionMagic]); within a message after a distribution
+// header, and within a term, there is none. [Marshal] and [Decode] deal with a term and its version byte, [Append], [AppendTerm] and the
+// [Cursor] with the term alone.
 //
 // # Three ways
 //
 // The Term model: [Decode] gives a tree of Go values, [AppendTerm] writes it. What a runtime system sent goes back bit for bit, since the
-// model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and [Identical] know that these make
-// no difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded by whom it concerns.
+// model keeps the order of a map's pairs and whether a list of bytes came as a [String]. [Compare] and [Identical] know that these make no
+// difference to Erlang. A [Raw] is a term that is left encoded, to be passed on or decoded later.
 //
 // The cursor and the appenders: one call for each element, as in C, but bounds-checked, and without allocation. This is how
 // the distribution protocol is read and written.
@@ -29,33 +29,34 @@
 // in it is an [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], which is Latin-1 and no UTF-8; text with characters
 // beyond 255 is a [List] of integers.
 //
-// The words: encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go values.
-// Append means that the result is dst with something behind it, as in strconv; on an error dst comes back as it was.
+// In names, encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go values. Append means that the result is
+// dst with something appended, as in strconv; on an error dst is returned unchanged.
 //
 // # Text
 //
-// [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own parser reads what is written
-// too, but for identifiers and closures, for which Erlang has no syntax: AppendText says what stands for them.
-// Atoms are quoted where any release wants it: maybe and else are words of the language since OTP 27.
+// [AppendText], and the method String of every term, write Erlang; [Parse] reads it. Erlang's own parser reads that text too, except
+// identifiers and closures, for which Erlang has no syntax: AppendText says what stands for them. Atoms are quoted if any release requires
+// it: maybe and else are reserved words since OTP 27.
 //
 // # Untrusted input
 //
-// No input makes this package panic, run on for ever, or take much more memory than the input's own size. Each length is checked
-// against the bytes that are there before anything is allocated; a term is walked through once before it is decoded, so that a
-// malformed one costs nothing but the walk. [Limits] bound depth, size, atoms, and what a compressed term may
-// inflate to, a thousand times its length: set [Limits].Decompressed to less than its 16 MiB where that much is too much. An error is a [SyntaxError], a [TextError] for text, which says where and why; the reasons are the Err variables.
+// No input makes this package panic, loop for ever, or take much more memory than the input's own size. Each length is checked against the
+// bytes present before anything is allocated; a term is walked through once before it is decoded, so that a malformed one costs only the
+// walk. [Limits] bound depth, size, atoms, and what a compressed term may inflate to, which can be a thousand times its length: set
+// [Limits].Decompressed if the default, 16 MiB, is too much for a single term. An error is a [SyntaxError], or for text a [TextError],
+// which says where and why; the reasons are the Err variables.
 //
 // # Specifications
 //
-// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions. What nodes
-// of long ago wrote (FLOAT_EXT, ATOM_EXT, PID_EXT …) is read into the same Go values as the modern form; the appenders that write it
-// have Old or Latin1 in their names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are inflated by
-// Decode and [Decompress], made by [MarshalCompressed]. An ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which is for the reader of
-// the distribution header to set. Native records of OTP 29 are [Record].
+// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions. The old forms (FLOAT_EXT,
+// ATOM_EXT, PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them have Old or Latin1 in their
+// names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are inflated by Decode and [Decompress], and made by
+// [MarshalCompressed]. An ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which the reader of the distribution header sets. Native
+// records of OTP 29 are [Record].
 //
-// Where this package differs from the C library: integers up to 32 bits go as INTEGER_EXT, as a runtime system sends them (in C
-// it is 28 bits); atoms are UTF-8 throughout, and one that is too long is an error, never cut off; a reference has one word or
-// more; a map with equal keys is refused, as the runtime system does.
+// This package differs from the C library: integers up to 32 bits are sent as INTEGER_EXT, as a runtime system does (in C, up to 28 bits);
+// atoms are UTF-8 throughout, and one that is too long is an error, never truncated; a reference has one word or more; a map with equal
+// keys is refused, as by the runtime system.
 //
 // # The functions of the C library
 //
