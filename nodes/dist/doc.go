@@ -34,14 +34,14 @@
 //
 // # Flags
 //
-// What a node can do it announces as [Flags]; a connection uses what both have
-// announced ([Flags.Negotiate]). A node refuses a peer that lacks what is
-// mandatory to it ([Mandatory25], [Mandatory26]); this grows with OTP releases
-// and is why old libraries stop connecting. So the error says which flags, by
-// name, and which OTP wants them. [FlagsLibei] is what the C library
-// announces; [FlagsDefault] has more:
+// A node announces what it can do as [Flags]; a connection uses what both have
+// announced ([Flags.Negotiate]). A node refuses a peer that lacks flags that it
+// requires ([Mandatory25], [Mandatory26]); these grow with OTP releases, which
+// is why old libraries stop connecting. So the error says which flags, by name,
+// and which OTP requires them. [FlagsLibei] is what the C library announces;
+// [FlagsDefault] has more:
 //
-//   - FlagDistMonitorName: an Erlang node tells a peer without it nothing about
+//   - FlagDistMonitorName: an Erlang node sends a peer without it nothing about
 //     monitors at all, not even of pids (measured with OTP 25, 27 and 29).
 //   - FlagSpawn: rpc:call and erpc:call arrive as SPAWN_REQUEST.
 //   - FlagExitPayload and FlagSendSender: the newer forms of exits and sends.
@@ -55,26 +55,26 @@
 // Version 5 of the handshake is that of OTP 22 and older, version 6 that of OTP
 // 23 and later. In version 5 the name carries half of the flags, and a
 // complement follows the challenge. Some later nodes still send such a name
-// where they do not know better (OTP 23 and 24 to a node that no port mapper
-// has told them of), and OTP takes it: all but 25.0 to 25.2, which close the
-// connection. As B it is accepted here unasked; as A it is spoken on request
-// (InitiateOptions.Version5). OTP 22 and older are refused, for want of
+// when they do not know better (OTP 23 and 24 to a node that no port mapper has
+// told them about), and OTP accepts it: all but 25.0 to 25.2, which close the
+// connection. As B this package always accepts it; as A it speaks version 5 on
+// request (InitiateOptions.Version5). OTP 22 and older are refused, for want of
 // FlagHandshake23.
 //
 // # Names
 //
-// A node's name is alive@host. One's own is letters, digits, "-" and "_", and a
-// host in ASCII ([CheckOwnName]), which is what Erlang nodes take; of others
-// anything is that an atom can be ([SplitName]).
-// A node may come without one, as Self.Dynamic: it announces its host only and
-// B gives it a name and a creation (StatusNamed). The creation tells one
-// incarnation of a name from the next; it is part of every pid.
+// A node's name is alive@host. One's own name is letters, digits, "-" and "_",
+// and a host in ASCII ([CheckOwnName]), which is what Erlang nodes accept; a
+// peer's can be anything that an atom can be ([SplitName]). A node may come
+// without a name, as Self.Dynamic: it announces only its host, and B gives it a
+// name and a creation (StatusNamed). The creation tells one incarnation of a
+// name from the next; it is part of every pid.
 //
 // # Two at once
 //
 // Two nodes may connect to each other at the same time, or again while an old
 // connection is not known to be dead. B alone decides, in
-// RespondOptions.Decide, and what an Erlang node does there is:
+// RespondOptions.Decide. An Erlang node decides as follows:
 //
 //   - no connection and no attempt of its own: ok.
 //   - its own attempt is pending: if its name sorts after A's, nok (A then
@@ -96,20 +96,20 @@
 //     other signal of the new process: the request's {reply, …} option is not
 //     sent. Without it erpc:call fails although the result has come.
 //
-// A TT variant carries a trace token and is else the same; Op.Base folds them.
-// An operation from the future is ErrUnknownOp, with the tuple in
+// A TT variant carries a trace token and is otherwise the same; Op.Base folds
+// them. An operation from the future is ErrUnknownOp, with the tuple in
 // ControlError.Raw; the connection stays usable.
 //
 // # Trust
 //
 // The handshake proves that both sides know the cookie, by MD5 and without
 // binding it to the connection: somebody in between can relay it. It protects
-// from mistakes, not from attackers; for those there is TLS below. Everything
-// read here is checked against the bytes that are there before it is used, and
-// never trusted for a size. Digests are compared in constant time, and no
-// error contains one.
+// against mistakes, not attackers; for those there is TLS below. Everything
+// read here is checked against the bytes present before it is used, and no size
+// in it is trusted. Digests are compared in constant time, and no error
+// contains one.
 //
-// # Where it is written
+// # Where it is specified
 //
 //	manual                                                 here
 //	erl_dist_protocol, "Distribution Handshake"            message.go, initiate.go, respond.go
@@ -120,6 +120,6 @@
 //	ei_connect: ei_connect, ei_accept                      Initiate, Respond
 //	ei_connect: ei_send, ei_reg_send, ei_receive           AppendFrame, ParseFrame
 //
-// The tests play dialogues again that were recorded with OTP 25, 27 and 29; see
-// testdata/dialogues, whose files can be read.
+// The tests replay dialogues that were recorded with OTP 25, 27 and 29; see
+// testdata/dialogues, whose files are readable text.
 package dist
