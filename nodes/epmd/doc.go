@@ -6,9 +6,9 @@
 // on which it accepts distribution connections. To reach alice@host a node asks the port mapper of host for alice.
 //
 // A node registers and keeps the connection open: the registration lasts exactly as long as the connection ([Client.Register],
-// [Registered]). The port mapper gives it a creation, a number that tells this life of the name from earlier ones; it counts per name and
-// remembers names that are no longer registered. When a port mapper restarts it has forgotten everything: [Client.Keep] registers again
-// by itself, while the node goes on under its first creation.
+// [Registered]). The port mapper gives it a creation, a number that tells this incarnation of the name from earlier ones; it counts per
+// name and remembers names that are no longer registered. A port mapper that restarts has forgotten everything: [Client.Keep] registers
+// again by itself, while the node goes on under its first creation.
 //
 // Every other request has a connection of its own, which the port mapper closes after the answer: [Client.Resolve], [Client.Names],
 // [Client.Dump], [Client.Kill], [Client.Stop].
@@ -21,12 +21,12 @@
 //
 // # The server
 //
-// [Server] answers every request with the bytes with which the epmd of OTP 25 answers it; erl and epmd -names cannot tell them apart.
-// [ListenAddrs] and [Listen] open the listeners that the environment asks for.
+// [Server] answers every request with the same bytes as the epmd of OTP 25; erl and epmd -names cannot tell them apart. [ListenAddrs] and
+// [Listen] open the listeners that the environment asks for.
 //
-// The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout. That is
-// for the whole of a request, not for each part. Where there is no room, the oldest connection without a name ends. A request always sees
-// the names that were given up before it was sent (on Windows, a little later). Nothing is written to disk.
+// The differences are these. A client that does not read its answer delays nobody else, and is cut off after the packet timeout, which
+// covers a whole request, not each part. If there is no room, the oldest connection without a name ends. A name that is given up is free
+// for every request sent afterwards (on Windows, a little later). Nothing is written to disk.
 //
 // # Moving to another process
 //
@@ -36,10 +36,10 @@
 //
 // # Security
 //
-// The protocol has no authentication. As in OTP, registrations, dumps and commands are taken from the same machine only, and everybody
-// who reaches the port may ask for names; kill with names registered, and stop, need [Server.Relaxed]. What comes from a peer is
-// bounded before memory is set aside for it: requests 3 KiB, answers to the client 2 KiB, listings 8 MiB, connections
-// [Server.MaxConns], of which strangers, who cannot register, have 128 at most.
+// The protocol has no authentication. As in OTP, registrations, dumps and commands are accepted only from the same machine, and everybody
+// who reaches the port may ask for names; kill while names are registered, and stop, need [Server.Relaxed]. What comes from a peer is
+// bounded before memory is set aside for it: requests 3 KiB, answers to the client 2 KiB, listings 8 MiB, connections [Server.MaxConns], of
+// which strangers, who cannot register, have 128 at most.
 //
 // # Specification
 //
