@@ -1,10 +1,10 @@
-// Package interop holds the tests against peers that others have written: real Erlang nodes of OTP 25, 27 and 29, programs of the C library
+// Package interop holds the tests against peers written by others: real Erlang nodes of OTP 25, 27 and 29, programs that use the C library
 // (folder libei), and ergo, an independent implementation in Go.
 //
-// A file is a topic. Those called serve_… look at us from the Erlang side: they start the program cnode-demo serve, built with the race
-// detector, and evaluate Erlang expressions in a real node. The others look at the Erlang side from a node inside the test.
+// Each file has one topic. Those called serve_… look at us from the Erlang side: they start the program cnode-demo serve, built with the
+// race detector, and evaluate Erlang expressions in a real node. The others look at the Erlang side from a node inside the test.
 //
-// CNODE_TEST_TLS=1.2 (or 1.3) has all nodes talk over TLS; tests that cannot say why. Without it TestConversationsOverTLS does.
+// CNODE_TEST_TLS=1.2 (or 1.3) makes all nodes talk over TLS; tests that cannot do so say why. Without it TestConversationsOverTLS does.
 //
-// test/run.sh brings the peers. Without them the tests are skipped, with the reason; where CNODE_TEST_REQUIRE is set they fail.
+// test/run.sh installs the peers. Without them the tests are skipped, with the reason; if CNODE_TEST_REQUIRE is set they fail.
 package interop
