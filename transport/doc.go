@@ -1,4 +1,5 @@
-// Package transport is the plug-in contract for byte carriers, and what this package, the SDK below, makes of a plug-in's socket.
+// Package transport defines the plug-in contract for byte carriers, and turns a plug-in's socket into streams and listeners. The doc
+// comments call this package the SDK.
 //
 // # The model
 //
@@ -18,43 +19,43 @@
 //
 // # Who waits
 //
-// Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS as it gets it (one that
-// waits for anything else, as to keep a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor of
-// its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is not a short one, else a duplicate. Before
-// a reader sleeps it may poll, or wait in a system call on its own thread: see [WithPolling]. With FullImpl the callback is the whole
-// operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind; or, where the plug-in promises with
-// [Direct] to come back as soon as it is told to, on that of the caller. A plug-in that has a descriptor of its own to wait for, as one
-// that encrypts has, need not do that by itself: a [Waiter] waits as the SDK does.
+// Without [FullImpl] a callback is one system call on a non-blocking descriptor: it returns EAGAIN or EINPROGRESS unchanged (a plug-in that
+// waits for anything else, as to keep to a rate, is a FullImpl, or stands behind a [Limit]), and the SDK does all waiting, on a descriptor
+// of its own that the Go poller owns: an epoll descriptor on Linux, made for the first wait that is not a short one; elsewhere a duplicate.
+// Before a reader sleeps it may poll, or wait in a system call on its own thread: see [WithPolling]. With FullImpl the callback is the
+// whole operation, within the time it is given, and the SDK runs it on a goroutine that it can leave behind, or, if the plug-in promises
+// with [Direct] to return as soon as it is told to, on the caller's goroutine. A plug-in that has a descriptor of its own to wait for, such
+// as one that encrypts, need not do the waiting itself: a [Waiter] waits as the SDK does.
 //
-// For one C at most one Read and one Write or Writev run at once, possibly beside each other. Accept is alone. Close, Export and Release
-// run after all of them have returned. A callback that does not come back within one second of being ended makes its socket dead: an error
-// says so, and its C is closed only once it has come back. These run on their caller's goroutine, so that one that hangs holds up that
-// caller (Close comes back all the same): every callback without FullImpl; Read, Write and Writev with Direct; and those that have no time
-// limit and no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that
-// socket only.
+// For one C at most one Read and one Write or Writev run at once, possibly concurrently. Accept runs alone. Close, Export and Release run
+// after all of them have returned. A callback that does not return within one second of being ended makes its socket dead: an error says
+// so, and its C is closed only once it has returned. The following run on their caller's goroutine, so one that hangs holds up that caller
+// (Close returns all the same): every callback without FullImpl; Read, Write and Writev with Direct; and those that have no time limit and
+// no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that socket
+// only.
 //
 // # What a socket becomes
 //
-// A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading ahead. One operation a
-// direction at a time; a second one gets [ErrBusy]. A [Queue] serialises many writers and combines small writes while one is in
-// flight; a [ReadQueue] does so for many readers of packets. [NetConn] is the net.Conn face.
+// A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading ahead. One operation per direction at a
+// time; a second one gets [ErrBusy]. A [Queue] serialises many writers and combines small writes while one is in flight; a [ReadQueue]
+// serialises many readers of packets. [NetConn] is the net.Conn face.
 //
 // # Beside the plug-ins
 //
 // A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets ([OpenUnixgram]), under the same rules; a
-// [SendQueue] serialises many senders. Streams are also made without a Transport: [ConnectTCP] and [ConnectUnix] from a given local
-// address, [UnixPair], and [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text ([ParseAddr],
-// [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr ([ParseSockaddr]), and
-// gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
+// [SendQueue] serialises many senders. Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given local
+// address, by [UnixPair], and by [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text
+// ([ParseAddr], [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr
+// ([ParseSockaddr]), and gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
 //
 // # Virtual sockets
 //
-// A Transport over another one, under any protocol: [Fault] makes carriers unpleasant in a way that can be repeated, for tests; [Limit]
-// makes them slow; [Trace] shows what passes, in a log or to Wireshark. They can be put over each other in any order.
+// A virtual socket is a Transport over another one, under any protocol: [Fault] makes carriers misbehave in a repeatable way, for tests;
+// [Limit] makes them slow; [Trace] shows what passes, in a log or to Wireshark. They can be stacked in any order.
 //
 // [FaultStream], [LimitStream] and [TraceStream] do so for a single stream, wherever it comes from. They take it over: what it has read
-// ahead goes along, the old stream is disconnected, its use is ENOTCONN and its Close closes nothing. They fail, and leave it as it is,
-// where an operation is outstanding on it ([ErrBusy]), or it is of no use any more.
+// ahead goes along, the old stream is disconnected, using it is ENOTCONN and its Close closes nothing. They fail, and leave the stream as
+// it is, if an operation is outstanding on it ([ErrBusy]), or it is no longer usable.
 //
 // [FaultDatagram], [LimitDatagram] and [TraceDatagram] make a [Datagram] over any [DatagramSocket], which the new one uses and closes.
 //
