@@ -2,14 +2,14 @@
 //
 // # The model
 //
-// A descriptor is a number by which a process names an open file. Sent over a UNIX socket it makes a second name, in the receiving process
-// and with a number of its own, for the same open file: the connection, its unread bytes, the position in a file, the O_NONBLOCK flag and
-// shutdown are shared from then on; close is not. The bytes that somebody has read already, into a buffer of its own, are not part of it:
-// they have to be sent along.
+// A descriptor is a number by which a process names an open file. Sent over a UNIX socket, it becomes a second name, in the receiving
+// process and with a number of its own, for the same open file: the connection, its unread bytes, the position in a file, the O_NONBLOCK
+// flag and shutdown are shared from then on; close is not. Bytes that a process has already read into a buffer are not part of it: they
+// have to be sent along.
 //
 // A message is a payload, and descriptors beside it in ancillary data (SCM_RIGHTS, see unix(7)). A carrier is an agreement about payloads.
-// There are three, each as another program has it, which may be at the other end, and below them a [Conn], which sends and receives single
-// messages.
+// There are three, each compatible with another program, which may be at the other end, and below them a [Conn], which sends and receives
+// single messages.
 //
 // # Who owns a descriptor, and when
 //
@@ -19,17 +19,17 @@
 //	stolen      the caller's, by FDSet.Steal or FDSet.File
 //	left over   closed by FDSet.Close
 //
-// A message that is an error in any way leaves no descriptor open: its own are closed before the error is returned. All descriptors that
-// are received have close-on-exec set, without a moment in which a child could get them, and none is 0, 1 or 2. Whether they block, what
+// A message that is an error in any way leaves no descriptor open: its own are closed before the error is returned. All received
+// descriptors have close-on-exec set, without a moment in which a child could inherit them, and none is 0, 1 or 2. Whether they block, what
 // they are, and whose they are, the sender has decided: look with [Inspect] before use.
 //
-// To send what belongs to package net or os, [Lend] its descriptor: File and Fd are not needed, and change the mode of what they are called
-// on.
+// To send a descriptor that belongs to package net or os, [Lend] it: File and Fd are not needed, and change the mode of what they are
+// called on.
 //
 // # Socket sessions: Forwarder and Receiver
 //
 // One direction, a stream, no answer. A front that accepts connections, or receives datagrams, gives each to a worker: the socket, both
-// endpoints, and the bytes that it has read. This is what BIND 10 has between its processes (socketsession.h).
+// endpoints, and the bytes that it has read. This is what BIND 10 uses between its processes (socketsession.h).
 //
 //	 0        1         3        7      11         15       19            19+L     23+L
 //	┌────────┬─────────┬────────┬──────┬──────────┬────────┬───── … ─────┬────────┬───── … ─────┬────────┬── … ──┐
@@ -38,15 +38,14 @@
 //	└────────┴─────────┴────────┴──────┴──────────┴────────┴───── … ─────┴────────┴───── … ─────┴────────┴── … ──┘
 //	 + descriptor       └───────────────────────── H = 24 + L + R bytes ─────────────────────────────────┘ 1 ≤ D ≤ 65535
 //
-// Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one system. There is no sign of a boundary:
-// after part of a session the connection is of no more use, and after an error of the receiver. The forwarder never waits, because it has
-// clients to serve, and stays connected where it could send nothing of a session; the receiver waits for the rest of one only so long.
+// Numbers are big-endian; a sockaddr is the system's own structure, so both processes are on one system. Nothing marks a boundary: after
+// part of a session, or an error of the receiver, the connection is useless. The forwarder never waits, because it has clients to serve,
+// and stays connected if it could send nothing of a session; the receiver waits for the rest of a session only so long.
 //
 // # Messages with an attachment: MessageConn
 //
-// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] makes of it a way to open further connections. This is
-// Docker's beam. Over sequenced packets, which [SocketPair] makes, a packet is a message; over a stream they are framed, as libchan has
-// them:
+// Both directions, a payload of any bytes, one descriptor or none. [SendPipe] turns it into a way to open further connections. This is
+// Docker's beam. Over sequenced packets, which [SocketPair] makes, a packet is a message; over a stream messages are framed, as in libchan:
 //
 //	┌───┬────────────────────┬─────── … ───────┐
 //	│ A │ length             │ payload         │      A: 1 bit, there is an attachment
@@ -66,8 +65,8 @@
 //
 // # Handing over for good: Offer and Acceptance
 //
-// A process gives all that it serves to another one, and at most one of them ever owns it: an [Offer] is given, and an [Acceptance] takes.
-// The protocol does not know what it hands over: callbacks freeze, stage, start and thaw it.
+// A process gives all that it serves to another process, and at most one of them owns it at any time: an [Offer] gives, and an [Acceptance]
+// takes. The protocol does not know what it hands over: callbacks freeze, stage, start and thaw it.
 //
 //	old owner                     new owner
 //	hello ◄─────────────────────► hello        versions, plug-ins, features, limits; a no changes nothing
@@ -79,10 +78,10 @@
 //	      ◄────────────────────── Start, done
 //	Release, goodbye ───────────►
 //
-// The token is one byte in a pipe that is made for the hand-off. Before it is written the old owner can resume; after, only by reading it
-// back itself, and then it closes both ends; once the new owner has read it the old one can only Release. The pipe decides, never a timer
-// or what is known of a process. A [Control] is a socket where an owner is found; [ChannelPair] makes a channel for a process that is
-// started.
+// The token is one byte in a pipe made for the hand-off. Before it is written the old owner can resume; after that, only by reading the
+// token back itself, and then it closes both ends; once the new owner has read it the old one can only Release. The pipe decides, never a
+// timer or what is known about a process. A [Control] is a socket at which an owner is found; [ChannelPair] makes a channel to a process
+// that is about to be started.
 //
 // # What to choose
 //
@@ -92,16 +91,16 @@
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
 //
-// Sequenced packets are the best socket for it: they have boundaries and an end, and descriptors stay with what they were sent with. On a
-// stream a descriptor may come with bytes that were sent before it; the carriers take care of that, so read from their sockets through them
-// only.
+// For one's own protocol sequenced packets are the best socket: they have boundaries and an end, and descriptors stay with what they were
+// sent with. On a stream a descriptor may arrive with bytes that were sent before it; the carriers take care of that, so read from their
+// sockets only through them.
 //
 // # Whom to trust
 //
-// A path lets in whom its file's mode and its directory let in; an abstract name lets in everybody. [PeerCred] says who connected; a
-// [Receiver] takes sessions of its own user and of root only, unless told otherwise, a [JSONSocket] can ask for the sender of each
-// datagram. Whoever is let in may send lies: lengths are checked before memory is had for them, and a message that contradicts itself is an
-// error.
+// A path admits whoever its file mode and its directory admit; an abstract name admits everybody. [PeerCred] says who connected; a
+// [Receiver] takes sessions only from its own user and from root, unless told otherwise; a [JSONSocket] can ask for the sender of each
+// datagram. Whoever is admitted may send lies: lengths are checked before memory is allocated for them, and a message that contradicts
+// itself is an error.
 //
 // # Limits
 //
@@ -116,6 +115,6 @@
 //	path                       107 bytes                103                    103                     –
 //	longest packet             SO_SNDBUF, 208 KiB       SO_SNDBUF              SO_SNDBUF, 2 KiB        –
 //
-// musl's programs send 252 at most. On windows every function is errors.ErrUnsupported. What is said of freebsd and darwin is from their
-// documents.
+// Programs linked with musl send 252 at most. On Windows every function returns errors.ErrUnsupported. What is said of freebsd and darwin
+// is from their documentation.
 package handoff
