@@ -9,17 +9,17 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the
-// result until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that come meanwhile wait for Receive;
-// several Calls may run beside each other and beside a Receive. It is ei_rpc.
+// Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the result
+// until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that come meanwhile wait for Receive; several Calls may
+// run concurrently, also with a Receive. It is ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
-// RPC calls a function on a node, which is connected to if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is as Conn.Call. If
-// you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is like Conn.Call. If you start
+// the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
@@ -43,15 +43,15 @@ func rpcResult(op, node string, t ei.Term, err error) (ei.Term, error) {
 	return t, nil
 }
 
-// Call makes a request of a process, as gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or is not
-// there, is an *ExitError; a lost connection is ErrNoConnection; a Server's function that calls its own process, with the context that it
-// was given, ErrCallingSelf. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// Call makes a request to a process, like gen_server:call, and returns its reply. It waits until ctx ends. A process that ends, or does not
+// exist, is an *ExitError; a lost connection is ErrNoConnection; a Server's function that calls its own process, with the context that it
+// was given, is ErrCallingSelf. If you start the node, do so before the first call: a call fixes the creation (ErrTooLate).
 func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: string(to.Node), pid: to}, request, nil, nil)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call of whoever has a registered name on a node: gen_server:call({Name, Node}, Request).
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request).
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
 	return t, wrap("call "+name+" at", node, err)
