@@ -31,93 +31,92 @@ const (
 // missedTicks is how many tick intervals without a byte from the peer end a connection (OTP's net_tickintensity).
 const missedTicks = 4
 
-// Config says who a node is and how it talks. The zero value is a hidden node with a dynamic name on the short host name, the cookie
-// of the cookie file, over TCP, found through the port mapper. It is copied by New.
+// Config says who a node is and how it communicates. The zero value is a hidden node with a dynamic name on the short host name, with the
+// cookie of the cookie file, over TCP, found through the port mapper. New copies it.
 type Config struct {
-	// Name is the whole node name, alive@host, as dist.CheckOwnName has it: an alive part with a point, say, Erlang nodes refuse. Or give
-	// Host and Alive.
+	// Name is the whole node name, alive@host, that dist.CheckOwnName accepts: Erlang nodes refuse others, such as an alive part with a
+	// dot. Or give Host and Alive.
 	Name string
-	// Host is the part of the name behind the "@"; empty is the host's short name.
+	// Host is the part of the name after the "@"; empty is the machine's short name.
 	Host string
-	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name. The node keeps that for its
-	// life. Once their connection is gone the peer may give it to another node (a BEAM that was given its name becomes nonode@nohost
-	// then): a program whose peer comes and goes makes a new Node when it has gone.
+	// Alive is the part before the "@"; empty, with an empty Name, asks the first peer for a dynamic name. The node keeps it for its life.
+	// Once their connection is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
+	// program whose peer comes and goes makes a new Node when the peer has gone.
 	Alive string
 	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
-	// Cookies are those of single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). An
-	// empty one is refused.
+	// Cookies are for single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). New
+	// refuses an empty one.
 	Cookies map[string]string
 	// Transport carries connections; nil is transport.TCP().
 	Transport transport.Transport
-	// Transports are further ones, of connections and listeners that are handed over to this node; they are found by their names, as
-	// Transport and those of Also are. TCP and UNIX sockets need not be named. Of several with one name (over TLS, say, each with its own
-	// keys) the order tells which is meant, that of Transport, Transports, Also: it has to be that of the process before, and what was over
-	// one that is one too many here is ErrNoPlugin. What this node has opened over a transport that is none of its Config's goes on over
-	// the first of that name; a listener does so only over TCP and UNIX sockets, or where there is no other of that name: else the node is
-	// not movable.
+	// Transports are additional ones, for connections and listeners that are handed over to this node; they are found by name, as are
+	// Transport and those of Also. TCP and UNIX sockets need not be listed. Among several with one name (TLS, say, each with its own keys)
+	// the order of Transport, Transports, Also decides: it has to be the same as in the old process, and a connection over one that is
+	// missing here is ErrNoPlugin. What this node has opened over a transport that is not in its Config goes on over the first of that
+	// name; a listener does so only over TCP and UNIX sockets, or if no other has that name: otherwise the node is not movable.
 	Transports []transport.Transport
-	// Creation tells this life of the name from others; 0: the one that Publish is given, or a random one. Processes that share a name
-	// share it too.
+	// Creation tells this incarnation of the name from others; 0: the one that Publish is given, or a random one. Processes that share a
+	// name share it too.
 	Creation uint32
-	// Worker tells processes that share a name and a creation apart: each makes its pids from a range of its own. Those between which
-	// connections are moved one by one (Conn.Detach, Conn.Freeze) must differ in it: else a pid of the one is taken for another process of
-	// the other.
+	// Worker distinguishes processes that share a name and a creation: each makes its pids from a range of its own. Processes between which
+	// single connections move (Conn.Detach, Conn.Freeze) must have different ones: otherwise a pid of the one is taken for another process
+	// of the other.
 	Worker uint16
-	// Listen is where Start listens; nil is a free port of 127.0.0.1: a node is reached from its own machine only unless told otherwise.
-	// Other nodes look for it at the address of its name's host: it has to be one of those that the node listens on.
+	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be reached only from its own machine. Other
+	// nodes look for it at the address of its name's host, so the node must listen on that address.
 	Listen transport.Addr
-	// Also are further addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a cluster
-	// changes over, say. Listen only is published: who connects to the others knows the port. A node that another process hands over
-	// listens where it did there. Version5 is not looked at: whoever connects chooses.
+	// Also are additional addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a
+	// cluster migrates, say. Only Listen is published: peers that use the others must know the port. A node that is handed over by another
+	// process listens where it did there. Version5 is ignored: the connecting side chooses.
 	Also []Endpoint
 	// Resolver finds peers by name, and publishes this node; nil is a *PortMapper with its defaults.
 	Resolver Resolver
-	// Visible makes peers count the node among nodes(); as a C node it is hidden. A visible node takes no part in global's
-	// synchronisation: global:sync/0 of its peers waits for it.
+	// Visible makes peers list the node in nodes(); by default a C-node is hidden. A visible node takes no part in global's
+	// synchronisation, so global:sync/0 on its peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
-	// what a node does not do: atom caches and fragments, and FlagNameMe, which follows an empty name.
+	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name.
 	Flags dist.Flags
 
-	// MaxHandshakes bounds the handshakes in progress that peers have started; one more ends one of the host that has the most of them: the
-	// oldest that has been silent for a second, or has taken that long, or has said nothing yet.
+	// MaxHandshakes bounds the handshakes in progress that peers have started. One more ends an older one, of those that have lasted a
+	// second if there are any: of the host that has most of them, the oldest whose peer has said nothing yet, else the oldest.
 	MaxHandshakes int
 	// HandshakeTimeout bounds each handshake, connecting included.
 	HandshakeTimeout time.Duration
-	// TickInterval is the time without a message to the peer after which a tick goes out. A connection that four intervals long
-	// brings nothing ends, as in OTP. It has to be that of the peers, net_ticktime / net_tickintensity (15 s there, too), or longer: with
-	// a shorter one a peer that has nothing to say ticks too late, and its connection ends.
+	// TickInterval is the time without a message to the peer after which a tick goes out. A connection that brings nothing for four
+	// intervals ends, as in OTP. It must not be shorter than the peers' net_ticktime / net_tickintensity (15 s there, too): otherwise a
+	// peer that has nothing to say ticks too late, and its connection ends.
 	TickInterval time.Duration
 	// MaxFrame bounds the frames received, in bytes. A larger one ends its connection.
 	MaxFrame int
 	// QueueLimit is how many bytes may wait on a connection before senders do; 0 is transport.DefaultQueueLimit.
 	QueueLimit int
-	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets a place for one more as long as it has fewer than
-	// are free, so that a peer whose calls hang takes half of them, the next such peer half of what that leaves. Calls that get none
-	// wait in their order, and the connection is read meanwhile; when those of a peer hold 4 MiB its connection waits too, and when none
-	// gets its turn for 2 s meanwhile further ones are refused: system_limit, as of a BEAM that has no more processes.
+	// MaxCalls bounds the Go functions that run for remote callers at once. A peer gets another place as long as it has fewer than are
+	// free, so that a peer whose calls hang takes half of the places, and the next such peer half of the rest. Calls without a place wait
+	// in order, and the connection is read meanwhile; when a peer's waiting calls hold 4 MiB its connection waits too, and when none of
+	// them gets its turn for 2 s, further ones are refused: system_limit, as by a BEAM that has no more processes.
 	MaxCalls int
 
-	// Handover is called by Freeze once functions and handlers have come to rest, and gives what the application in the new process is to
-	// have: see Inherited. It must be quick, for nothing is received meanwhile; it may stop goroutines of the application that use the
+	// Handover is called by Freeze once functions and handlers have finished, and returns what the application in the new process is to
+	// get: see Inherited. It must be quick, since nothing is received meanwhile; it may stop goroutines of the application that use the
 	// node. An error ends the freeze, and so does a panic. nil: nothing.
 	Handover func(ctx context.Context) ([]byte, error)
-	// Thawed is called when the node goes on here after all although Handover was called: it may start again what that has stopped. It
-	// must not wait for the node's peers; Thaw waits for it. nil: nothing.
+	// Thawed is called when Handover was called but the node goes on here after all: it may restart what Handover has stopped. It must not
+	// wait for the node's peers; Thaw waits for it. nil: nothing.
 	Thawed func()
 	// DrainTimeout is how long Freeze waits for running functions and handlers, and Conn.Freeze for answers that are owed to the peer. 0:
 	// DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
-	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to
-	// find. An error ends the start. nil: what is registered after Start may be missed by a peer that is quick. In a process that takes over
-	// from another one the node's peers wait for it, and it has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
+	// Setup is called by Start once the node has its creation and before a peer gets in: the place to register what peers expect to find.
+	// An error ends the start. nil: a quick peer may miss what is registered after Start. In a process that takes over from another one the
+	// node's peers wait for Setup, which has as long as handoff.Deadlines.Stage says: 3 s, a worker 4 s.
 	Setup func(n *Node) error
 	// CheckPeer may refuse a peer by its name, on both sides. It is asked before the peer has proved that it knows the cookie: until then the
 	// name is a claim. A panic refuses the peer. nil allows whoever has the cookie.
 	CheckPeer func(ctx context.Context, name string) error
-	// HandshakeFailed hears of every handshake that a peer started and that failed; it must not wait. nil: only the log does.
+	// HandshakeFailed is called for every handshake that a peer started and that failed; it must not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
 	// Logger is told what happens; nil: nothing is logged.
 	Logger *slog.Logger
