@@ -95,7 +95,7 @@ func (c *Conn) Node() *Node { return c.n }
 // Stream is the transport's stream below; it must not be read, written or closed.
 func (c *Conn) Stream() *transport.Stream { return c.s }
 
-// Self is the pid that the Conn sends as: what the peer answers to. It is ei_self.
+// Self is the pid that the Conn sends as, and to which the peer answers. It is ei_self.
 func (c *Conn) Self() ei.Pid { return c.self }
 
 // Done is closed when the connection has ended.
@@ -103,7 +103,7 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in
 // another process, else ErrTickTimeout, ErrSuperseded, or the fault. A peer that ends in the middle of something is io.ErrUnexpectedEOF; so
-// it is over TLS where it just ends, as Erlang nodes do, for TLS has a word for the end.
+// is one that, over TLS, ends without the alert that TLS has for it, as Erlang nodes do.
 func (c *Conn) Err() error {
 	select {
 	case <-c.done:
@@ -119,9 +119,9 @@ func (c *Conn) lost() bool {
 	return err != nil && err != ErrMoved && err != ErrClosed
 }
 
-// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. It waits while the
-// connection is frozen (if that goes on in another process then, Close is ErrMoved), and until processes here have heard of its end, but
-// for Handlers, and for whom those tell that end with it. It is ei_close_connection.
+// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. Close waits while the
+// connection is frozen (and returns ErrMoved if it goes on in another process), and until processes here have been told of its end, except
+// Handlers, and those that hear only of processes that end with it. It is ei_close_connection.
 func (c *Conn) Close() error {
 	was := c.Err()
 	if c.n.handles.Load() {
