@@ -11,8 +11,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that
-// is connected already is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time one of the two attempts
+// Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that is
+// already connected is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time, one of the two attempts
 // wins, and Connect returns that connection. It is ei_connect.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil)
@@ -26,8 +26,8 @@ func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 }
 
 // ConnectAddr is Connect without a Resolver: to the node that listens at addr, over Config.Transport. name is the node that must answer
-// there; empty takes any. One that has a connection to this node already is then dist.ErrAlive, unless this node has none at all, so that
-// the other one's must be dead. It is ei_connect_host_port and ei_xconnect.
+// there; empty accepts any, and a node that already has a connection to this one is then dist.ErrAlive, unless this node has no connections
+// at all, so that the peer's must be dead. It is ei_connect_host_port and ei_xconnect.
 func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string) (*Conn, error) {
 	at := Endpoint{Addr: addr}
 	if name == "" {
