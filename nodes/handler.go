@@ -8,16 +8,16 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Handler takes the messages of a process on the goroutine that receives them: for a message of another node that of its connection,
-// which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not wait, it runs
-// beside itself for different connections, and messages of one connection come in order; it may close the connection, and the node,
-// whatever it is told, and speak to a node again that it is told has gone down. The message is the Handler's: it may keep it, and may
+// A Handler takes the messages of a process on the goroutine that receives them: for a message from another node, the goroutine of its
+// connection, which goes on to the next message when the Handler returns. That saves a queue and a change of goroutines. So it must not
+// wait, it runs concurrently for different connections, and messages of one connection come in order; whatever the message, it may close
+// the connection and the node, and after a nodedown it may send to that node again. The message is the Handler's: it may keep it, and may
 // Release it when done.
 type Handler func(self *Mailbox, m *Message)
 
-// Handle starts a process that consists of a Handler, under a name; with an empty name it is reached by its pid only. Of the options only
-// TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which ends the goroutine of whoever sends
-// from this node as well. Mailbox.Close ends it.
+// Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only
+// TrapExit counts. A panic ends the process with reason {go_panic, Text}; so does runtime.Goexit, which also ends the goroutine of a sender
+// on this node. Mailbox.Close ends it.
 func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
 	if h == nil {
 		return nil, wrap("handle", name, errors.New("the Handler is nil"))
