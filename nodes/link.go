@@ -16,9 +16,9 @@ type link struct {
 	unlinkID uint64 // of an UNLINK_ID without its acknowledgement; 0: none
 }
 
-// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice is once. A process that does
-// not exist sends an exit signal with reason noproc; a node that cannot be connected to is an error, ErrNoConnection, and sends none. Else
-// it is erlang:link/1.
+// Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice makes one link. For a process
+// that does not exist an exit signal with reason noproc comes back; a node that cannot be connected to is an error, ErrNoConnection, and no
+// signal comes. Otherwise it is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -49,7 +49,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// Unlink ends a link: no exit signal of pid comes through it any more. It is erlang:unlink/1.
+// Unlink ends a link: no exit signal from pid comes through it any more. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
 	if string(pid.Node) == b.n.Name() {
@@ -261,7 +261,7 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	return !b.hasMoved()
 }
 
-// SendExit sends an exit signal to a process, which with reason kill cannot trap it. It is erlang:exit/2.
+// SendExit sends an exit signal to a process; reason kill cannot be trapped. It is erlang:exit/2.
 func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if b.ended() {
 		return wrap("exit", string(to.Node), b.Err())
