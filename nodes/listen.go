@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Listener accepts connections of peers, and runs their handshakes beside each other, so that a silent peer delays nobody.
+// A Listener accepts connections from peers, and runs their handshakes concurrently, so that a silent peer delays no other.
 type Listener struct {
 	n      *Node
 	number uint64 // later ones have higher numbers
@@ -27,9 +27,9 @@ type Listener struct {
 	pace   pace
 }
 
-// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed.
-// Nobody accepts here before the first Accept. On a node that Start has started one is enough: connections are served by the node from then
-// on, whether they are fetched or not. Config.Also is for addresses on which Start accepts.
+// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Nothing
+// is accepted before the first Accept. On a started node (see Start) one Accept is enough: from then on the node serves the connections,
+// whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
@@ -70,14 +70,14 @@ func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *List
 	return l
 }
 
-// Addr is the address really bound.
+// Addr is the address actually bound.
 func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 
 // Transport is what it accepts over.
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
-// Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and told to
-// Config.HandshakeFailed; they are no errors of the listener. It is ei_accept. ErrBusy where Start accepts.
+// Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and reported to
+// Config.HandshakeFailed; they are not errors of the listener. ErrBusy if Start accepts here. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	if l.serves.Load() {
 		return nil, wrap("accept", "", ErrBusy)
@@ -98,10 +98,10 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	}
 }
 
-// Done is closed when the listener does not accept any more.
+// Done is closed when the listener no longer accepts.
 func (l *Listener) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err is why the listener does not accept any more: ErrClosed, or the fault of its socket; nil while it does.
+// Err is why the listener no longer accepts: ErrClosed, or the fault of its socket; nil while it accepts.
 func (l *Listener) Err() error {
 	if l.ctx.Err() == nil {
 		return nil
