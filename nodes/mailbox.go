@@ -26,9 +26,9 @@ const messageCost = 128
 type Full int
 
 const (
-	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read
-	// until there is room: no answer to a Call of that node either, so whoever receives here must not wait for one with a full mailbox.
-	// Ticks go on; that the peer has left is found by them only, after some five of Config.TickInterval.
+	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read until
+	// there is room; not even the answer to a Call of that node, so the receiver must not wait for one while its mailbox is full. Ticks go
+	// on; only they show that the peer has left, after about five times Config.TickInterval.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
@@ -40,7 +40,7 @@ type MailboxOptions struct {
 	Limit int
 	// Full says what happens at the limit.
 	Full Full
-	// TrapExit turns exit signals of linked processes into messages (OpExit), as process_flag(trap_exit, true).
+	// TrapExit turns exit signals of linked processes into messages (OpExit), like process_flag(trap_exit, true).
 	TrapExit bool
 
 	lasting bool // it is the node's own, and cannot be killed: in OTP another one would take its place
@@ -145,9 +145,9 @@ func (b *Mailbox) Err() error {
 // error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
 //
 // The message's Op is OpSend or OpRegSend for a term, nodeup and nodedown among them; OpExit for the end of a linked process, or an exit
-// signal (both with TrapExit), and OpMonitorPExit for the end of a monitored one: why is Reason.Decode(). These two have no Payload, nor
-// has OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send one, asked for or not: skip
-// it where its Ref is not that of a request of yours.
+// signal (both with TrapExit), and OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no Payload, nor
+// has OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send an OpSpawnReply, asked for
+// or not: skip one whose Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {
@@ -270,15 +270,15 @@ func (b *Mailbox) atEnd(cancel func()) {
 // hasMoved tells whether the mailbox has ended because it goes on elsewhere, as a rule in another process.
 func (b *Mailbox) hasMoved() bool { return b.ended() && b.moved }
 
-// Close ends the process with reason normal. Receive still gives what is unread; a Server drops it. It waits as Exit does.
+// Close ends the process with reason normal. Receive still returns what is unread; a Server drops it. Close waits as Exit does.
 func (b *Mailbox) Close() error {
 	b.Exit(ei.Atom("normal"))
 	return nil
 }
 
-// Exit ends the process: its names are free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
-// counts. It waits while the node is frozen, or a connection to one that has to hear of it, or as long as such a one has 64 MiB of the kind
-// to read, and reads.
+// Exit ends the process: its names become free, linked processes get an exit signal, monitors a DOWN, with reason. Only the first call
+// counts. It waits while the node is frozen, or a connection to a node that has to be told, or as long as such a node has 64 MiB of such
+// signals still to read, and reads.
 func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
 
 // exit is Exit, but for the wait for room, which wait is; what is for the processes of asker goes out in its turn before it returns.
@@ -322,9 +322,9 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 	return words
 }
 
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere. Its node is connected to if need be. To a local
-// process it waits while that one's mailbox is full, to a remote one while the connection's queue is. A process that does not exist
-// swallows it, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as it ends may come behind its
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process anywhere, connecting to its node if need be. To a local process it
+// waits while that process's mailbox is full, to a remote one while the connection's queue is. A message to a process that does not exist
+// is dropped, as in Erlang. A mailbox that has ended sends nothing: the error is Err's. What is sent just as it ends may arrive after its
 // exit signals.
 func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	if b.ended() {
@@ -341,8 +341,8 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 	return b.n.send(ctx, &dist.Control{Op: dist.OpRegSend, From: b.pid, ToName: ei.Atom(name)}, node, term)
 }
 
-// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24), and swallowed once that one has ended it. A
-// node that knows no aliases is errors.ErrUnsupported.
+// SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24). The message is dropped once the process
+// has ended the alias. A node that knows no aliases is errors.ErrUnsupported.
 func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
 	node := string(alias.Node)
 	if b.ended() {
