@@ -8,13 +8,13 @@ import (
 )
 
 // A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is the plain
-// one: what arrives as SEND_SENDER or with a trace token has OpSend, an exit signal has its reason in Reason whether it came as payload
-// or not. It is erlang_msg of the C library.
+// one: what arrives as SEND_SENDER or with a trace token has OpSend; an exit signal has its reason in Reason, whether it came as payload or
+// not. It is erlang_msg of the C library.
 type Message struct {
 	dist.Control
-	// Payload is the term sent, without version byte; nil where the operation has none. It is not looked at, so it may be anything:
-	// Decode it, also before you pass it on to another node, which would end its connection with this one over a malformed term. It is
-	// valid as long as the Message is; one that ReceiveInto has filled, until the next call.
+	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: Decode
+	// it, even before passing it on to another node, which would end its connection with this one over a malformed term. It is valid as
+	// long as the Message is; if ReceiveInto has filled it, until the next call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame
@@ -23,8 +23,8 @@ type Message struct {
 	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
 }
 
-// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit say what they have to say
-// in other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
+// Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit carry their contents in
+// other fields, and are ErrNoTerm. It allocates; ei.NewCursor(m.Payload) does not.
 func (m *Message) Term() (ei.Term, error) {
 	switch m.Op {
 	case dist.OpSend, dist.OpRegSend, dist.OpAliasSend:
@@ -36,7 +36,7 @@ func (m *Message) Term() (ei.Term, error) {
 	return m.Payload.Decode()
 }
 
-// Conn is the connection that the message came over; nil for one of this node.
+// Conn is the connection that the message came over; nil for a message from this node.
 func (m *Message) Conn() *Conn { return m.conn.toOthers() }
 
 // grow gives a buffer for a frame of n bytes.
