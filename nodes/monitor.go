@@ -21,15 +21,15 @@ type target struct {
 	worker int // of this node, the worker it is in, if that is another one
 }
 
-// Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit
-// message with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and
-// no message comes. Else it is erlang:monitor/2.
+// Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit message
+// with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and no
+// message comes. Otherwise it is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
-// MonitorName is Monitor for whoever has a registered name on a node now: the message has the name in FromName. A node that cannot be
-// connected to is an error here, too.
+// MonitorName is Monitor of the process that has a registered name on a node now: the message has the name in FromName. A node that cannot
+// be connected to is an error here, too.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }
@@ -72,8 +72,8 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 	}))
 }
 
-// Demonitor ends a monitor. A DOWN that is in the mailbox already stays there. It waits while the node, or the
-// connection to the other one, is frozen. It is erlang:demonitor/1.
+// Demonitor ends a monitor. A DOWN that is already in the mailbox stays there. It waits while the node, or the connection to the other
+// node, is frozen. It is erlang:demonitor/1.
 func (b *Mailbox) Demonitor(ref ei.Ref) {
 	b.lock()
 	t, ok := b.watching[ref]
@@ -109,9 +109,9 @@ func demonitor(from ei.Pid, t target, ref ei.Ref) *dist.Control {
 }
 
 // MonitorNode asks for a nodedown: when the connection to node ends the mailbox receives the message {nodedown, Node}. Each call is
-// answered once. A node that is not connected is connected to; one that cannot be is an error, ErrNoConnection, and no nodedown comes. The
-// mailbox's own never goes down. It waits while the node, or the connection to the other one, is frozen. It is erlang:monitor_node/2 with
-// true.
+// answered once. MonitorNode connects to the node if need be; if that fails it is an error, ErrNoConnection, and no nodedown comes. The
+// mailbox's own node never goes down. It waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2
+// with true.
 func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if err := b.Err(); err != nil {
 		return wrap("monitor node", node, err)
@@ -155,8 +155,8 @@ func (b *Mailbox) noteDown(c *Conn, count int) {
 	b.downs[c] += count
 }
 
-// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is in the mailbox already stays there. It
-// waits while the node, or the connection to the other one, is frozen. It is erlang:monitor_node/2 with false.
+// DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is already in the mailbox stays there. It
+// waits while the node, or the connection to the other node, is frozen. It is erlang:monitor_node/2 with false.
 func (b *Mailbox) DemonitorNode(node string) {
 	for {
 		b.lock()
