@@ -93,7 +93,7 @@ func (n *Node) Name() string {
 	return n.name
 }
 
-// Creation tells this life of the node's name from earlier ones.
+// Creation tells this incarnation of the node's name from earlier ones.
 func (n *Node) Creation() uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -204,10 +204,10 @@ func (n *Node) ending() error {
 	return ErrClosed
 }
 
-// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What
-// waits to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those of callbacks that do
-// not come back within a second: so it is for a Func or a function of a Server that calls it, and for a Handler that does as it is told of
-// the end of a process or a connection, unless on a goroutine of its own. It waits while the node is frozen.
+// Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits
+// to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those in callbacks that do not
+// return within a second. This exception also applies to a Func or a Server's function that calls Close, and to a Handler that calls it
+// when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
 func (n *Node) Close() error {
 	for n.mu.Lock(); n.frozen.isShut() && !n.staged.Load(); n.mu.Lock() {
 		n.mu.Unlock()
@@ -282,12 +282,13 @@ func (n *Node) lastThaw(ctx context.Context) error {
 	return err
 }
 
-// Shutdown takes the node out of the cluster in good order. New connections, calls and messages for Servers and Handlers are turned away;
-// functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything is
-// closed. While any of them runs, what processes of this node call here is served, for they may wait for it: functions, Handlers, and
-// Servers, with all that these have got before. A cast to a Server of this node that no call follows may be dropped, and what another node
-// calls on their behalf is turned away. When ctx ends first the rest is cut off, and ctx's error is returned: so it is for a function,
-// Handler or Server that calls Shutdown, and is waited for, unless on a goroutine of its own.
+// Shutdown takes the node out of the cluster in an orderly way. New connections, calls and messages for Servers and Handlers are turned
+// away; functions and handlers that are running, or wait for a place of Config.MaxCalls, finish, what they send goes out, then everything
+// is closed. While any of them runs, calls from processes of this node to functions, Handlers and Servers here are still served, since the
+// running ones may wait for them; a Server first handles all that it received before. A cast to a Server of this node that no call follows
+// may be dropped, and calls that another node makes on their behalf are turned away. When ctx ends first the rest is cut off, and ctx's
+// error is returned. A function, Handler or Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until
+// ctx ends.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx, cancel := ending(ctx)
 	defer cancel()
