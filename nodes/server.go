@@ -13,19 +13,19 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Server is a registered process made of Go functions, as a gen_server. They run one after the other on one goroutine, in the order in
-// which the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to
-// Info, as they are, and what nobody takes is dropped, but for calls, which are answered with {error, Text}. A panic ends the process with
-// reason {go_panic, Text}, and its stack goes to Config.Logger. When the process ends, so does the context of the function that runs, and
-// what is unread is dropped: callers hear of the end. Nothing starts it again: who wants that waits for Mailbox.Done, and calls Serve anew.
+// A Server is a registered process made of Go functions, like a gen_server. They run one at a time on one goroutine, in the order in which
+// the messages came; MailboxOf(ctx) is the process itself, whose Exit ends it. Any of them may be nil: then calls and casts go to Info
+// unchanged, and what no function takes is dropped, except calls, which are answered with {error, Text}. A panic ends the process with
+// reason {go_panic, Text}, and its stack goes to Config.Logger. When the process ends, so does the context of the running function, and
+// what is unread is dropped: callers hear of the end. Nothing restarts a Server: to do so, wait for Mailbox.Done and call Serve again.
 type Server struct {
 	// Call answers gen_server:call. Its result (an ei.Term or a Go value, and nil is neither) is the reply; NoReply leaves that to
 	// Call.Reply. An error is replied as {error, Text}, or as {error, Reason} for a *Raise.
 	Call func(ctx context.Context, c *Call) (any, error)
 	// Cast takes gen_server:cast.
 	Cast func(ctx context.Context, request ei.Term)
-	// Info takes every other message, with the process itself, to send from. Those of module sys do not come here: gen_server:stop ends
-	// the process, the others are answered with {error, {unknown_system_msg, Request}}.
+	// Info takes every other message; self is the process, to send from. System messages (module sys) do not come here: gen_server:stop
+	// ends the process, the others are answered with {error, {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
 	prompt bool // it answers the node that has asked, at once: nobody waits for a peer that does not read
@@ -39,7 +39,7 @@ type noReply struct{}
 // A Call is a request of gen_server:call.
 type Call struct {
 	From    ei.Pid  // the process that waits for the reply
-	Request ei.Term // of Mailbox.CallOf, an ei.Raw where it is over one of ei.Limits
+	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it is over one of ei.Limits
 
 	n      *Node
 	conn   *Conn
@@ -49,8 +49,8 @@ type Call struct {
 	replied atomic.Bool
 }
 
-// CallOf reads the message as a request of gen_server:call, for Call.Reply; false if it is none. The message may be released. The request
-// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller still gets an answer.
+// CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The message may then be released. The request
+// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller can still get an answer.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
@@ -72,9 +72,9 @@ var ErrReplied = errors.New("the call has its reply already")
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Reply answers the call; it may be used from any goroutine. It waits as Conn.Send does, but not for room in a mailbox of this node, or for
-// a connection, on behalf of a caller that another node has named: it is sent when the connection is up, if that is soon. What cannot be
-// encoded is an error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called again.
+// Reply answers the call, from any goroutine. It waits as Conn.Send does, but for a caller that another node has named neither for room in
+// a mailbox of this node nor for a connection: the reply is sent when the connection is up, if that is soon. What cannot be encoded is an
+// error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called again.
 func (c *Call) Reply(ctx context.Context, v any) error {
 	if !c.replied.CompareAndSwap(false, true) {
 		return wrap("reply", string(c.From.Node), ErrReplied)
@@ -244,7 +244,7 @@ func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
 	return request, err == nil
 }
 
-// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached by its pid only.
+// Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
 	b, err := n.register(name, nil, o)
 	if err != nil {
