@@ -184,6 +184,9 @@ func appendRecord(b []byte, r Record) ([]byte, error) {
 	if uint64(len(r.Fields)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
+	if r.Flags&^RecordExported != 0 { // a runtime system refuses them
+		return b, ErrRange
+	}
 	b = append(append32(append(b, byte(TagRecordExt)), len(r.Fields)), r.Flags)
 	b, err := AppendAtom(b, r.Module)
 	if err != nil {

@@ -59,8 +59,8 @@ func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 }
 
 // AppendCompressed appends one encoded term (without version byte) in compressed form, as it stands behind the version
-// byte and nowhere else. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. Another
-// level is zlib's error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
+// byte and nowhere else. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. A level
+// that it does not know is its error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
 func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong

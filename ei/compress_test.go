@@ -104,7 +104,7 @@ func TestCompressedMalformed(t *testing.T) {
 		"nothing":            packed(t, 0, nil),
 		"compressed again":   packed(t, uint32(len(good)-1), good[1:]),
 		"with version":       packed(t, 3, []byte("\x83a\x05")),
-		"local":              packed(t, 3, []byte("yab")),
+		"local in a tuple":   packed(t, 5, []byte("h\x01yab")),
 		"larger than it is":  packed(t, 3, []byte("a\x05")),
 		"smaller than it is": packed(t, 1, []byte("a\x05")),
 		"trailing":           append(bytes.Clone(good), 0),

@@ -35,6 +35,9 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		if len(plain) > 1 && Tag(plain[1]) == TagLocalExt {
+			return Local(plain[2:]), n, nil
+		}
 		inner := NewCursor(plain)
 		inner.Atoms = opts.Atoms
 		inner.off = 1

@@ -76,10 +76,15 @@ var malformed = []struct {
 		ei.ErrMalformed},
 	{"fun too long", "\x83h\x02" + strings.Replace(closure, "\x3a", "\x3b", 1) + "j", 3, "/0", ei.ErrMalformed},
 	{"record with a field that is no atom", "\x83C\x00\x00\x00\x01\x01w\x01mw\x01ra\x01jj", 13, "", ei.ErrType},
+	{"record with a flag that nobody knows", "\x83C\x00\x00\x00\x00\x02w\x01mw\x01r", 1, "", ei.ErrMalformed},
 	{"cache reference", "\x83R\x00", 1, "", ei.ErrAtomCache},
 	{"compressed in a tuple", "\x83h\x01P\x00\x00\x00\x01", 3, "/0", ei.ErrCompressed},
 	{"compressed garbage", "\x83P\x00\x00\x00\x01xyz", 1, "", ei.ErrCompressed},
 	{"local in a tuple", "\x83h\x01ya", 3, "/0", ei.ErrLocal},
+	{"bad tail", "\x83l\x00\x00\x00\x02a\x01a\x02\xc8", 10, "/2", ei.ErrTag},
+	{"in a tuple as tail", "\x83l\x00\x00\x00\x01a\x01h\x02a\x01\xc8", 12, "/1/1", ei.ErrTag},
+	{"deep in a tuple as tail", "\x83h\x02a\x01l\x00\x00\x00\x01a\x01h\x01h\x01\xc8", 16, "/1/1/0/0", ei.ErrTag},
+	{"in a list as tail", "\x83l\x00\x00\x00\x01a\x01l\x00\x00\x00\x01\xc8j", 13, "/1", ei.ErrTag},
 }
 
 // closureOfNothing is a NEW_FUN_EXT of 0x38 bytes, without values.

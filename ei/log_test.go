@@ -17,6 +17,7 @@ import (
 func TestLogValue(t *testing.T) {
 	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("ok"), ei.Binary("hi")})
 	require.NoError(t, err)
+	large := ei.AppendBinary(nil, make([]byte, 100_000))
 	long := strings.Repeat("é", 600)
 	for _, tc := range []struct {
 		term ei.Term
@@ -31,6 +32,10 @@ func TestLogValue(t *testing.T) {
 		{ei.Local{1, 2}, `#Local<2 bytes>`},
 		{ei.Binary(strings.Repeat("x", 1018)), `<<"` + strings.Repeat("x", 1018) + `">>`},
 		{ei.Binary(long), `<<"` + long[:1020] + `…`},
+		{ei.Binary("x" + long), `<<"x` + long[:1020] + `…`},
+		{ei.Binary(strings.Repeat("\xff", 2000)), `<<` + strings.Repeat("255,", 300)[:1022] + `…`},
+		{ei.String(strings.Repeat("x", 2000)), `"` + strings.Repeat("x", 1023) + `…`},
+		{ei.Raw(large), `#Raw<100005 bytes>`},
 	} {
 		var b bytes.Buffer
 		slog.New(slog.NewTextHandler(&b, nil)).Info("", "term", tc.term)

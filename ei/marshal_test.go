@@ -134,6 +134,7 @@ func TestMarshalRefuses(t *testing.T) {
 		{ei.Record{Name: "\xff"}, ei.ErrAtom},
 		{ei.Record{Fields: []ei.Field{{Name: "\xff", Value: ei.Int(1)}}}, ei.ErrAtom},
 		{ei.Record{Fields: []ei.Field{{Name: "a", Value: ei.Atom("\xff")}}}, ei.ErrAtom},
+		{ei.Record{Module: "m", Name: "r", Flags: 2}, ei.ErrRange},
 		{ei.Bitstring{Data: []byte{1}}, ei.ErrMalformed},
 		{ei.Bitstring{Data: []byte{1}, Bits: 9}, ei.ErrMalformed},
 		{ei.Bitstring{Bits: 1}, ei.ErrMalformed},

@@ -17,6 +17,8 @@ import (
 //	#Fun<module.INDEX.OLDUNIQ>               Fun;  nobody reads it
 //	#Local<N bytes>                          Local; nobody reads it
 //
+// A native record is read back as exported, and by Erlang's erl_parse:parse_exprs/1 only; an atom with U+FFFE or U+FFFF by Parse only.
+//
 // Lists and tuples have no spaces between their elements. A String of printable characters is "text", another one and a
 // List are [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>,
 // bitstrings <<1,5:3>>, maps #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more

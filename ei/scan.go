@@ -15,7 +15,7 @@ type scanner struct {
 
 // term checks the term at off and gives the offset behind it.
 func (s *scanner) term(off int) (int, error) {
-	for base := 0; ; { // once for each piece of a list
+	for base, tail := 0, -1; ; { // once for each piece of a list; tail is the number of a tail that is no list
 		b := s.c.b[off:]
 		if len(b) >= 2 && Tag(b[0]) == TagSmallIntegerExt { // the most frequent leaf
 			return off + 2, nil
@@ -29,10 +29,10 @@ func (s *scanner) term(off int) (int, error) {
 			case Tag(b[0]) == TagNewFunExt:
 				err = s.closed(off, next)
 			}
-			return next, err
+			return next, under(err, tail)
 		}
 		if s.depth--; s.depth < 0 {
-			return off, s.c.fail(off, &LimitError{Limit: "Depth", Max: s.max})
+			return off, under(s.c.fail(off, &LimitError{Limit: "Depth", Max: s.max}), tail)
 		}
 		tag := Tag(b[0])
 		n := kids
@@ -46,20 +46,23 @@ func (s *scanner) term(off int) (int, error) {
 		off = next
 		for i := range n {
 			if off, err = s.term(off); err != nil {
-				return off, under(err, base+i)
+				return off, under(under(err, base+i), tail)
 			}
 		}
 		s.depth++
 		switch tag {
 		case TagListExt:
-			if off >= len(s.c.b) || Tag(s.c.b[off]) != TagNilExt {
-				base += n
-				continue // the tail, in the place of the list
+			if off < len(s.c.b) && Tag(s.c.b[off]) == TagNilExt {
+				off++
+				break
 			}
-			off++
+			if base += n; off < len(s.c.b) && Tag(s.c.b[off]) != TagListExt {
+				base, tail = 0, base
+			}
+			continue // the tail, in the place of the list
 		case TagNewFunExt:
 			if err := s.closed(start, off); err != nil {
-				return off, err
+				return off, under(err, tail)
 			}
 		}
 		return off, nil
@@ -74,9 +77,9 @@ func (s *scanner) closed(start, end int) error {
 	return nil
 }
 
-// under puts the number of an element before the path of an error.
+// under puts the number of an element before the path of an error; -1 is none.
 func under(err error, i int) error {
-	if e, ok := err.(*SyntaxError); ok && len(e.Path) < maxPath {
+	if e, ok := err.(*SyntaxError); ok && i >= 0 && len(e.Path) < maxPath {
 		e.Path = "/" + strconv.Itoa(i) + e.Path
 	}
 	return err

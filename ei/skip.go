@@ -3,7 +3,7 @@ package ei
 import "encoding/binary"
 
 // Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as Decode does it, but for the Limits and
-// for equal keys of maps. It takes constant memory and a time in proportion to the term, whatever the depth (closures
+// for equal keys of maps and equal fields of records. It takes constant memory and a time in proportion to the term, whatever the depth (closures
 // within closures take a few bytes each).
 func (c *Cursor) Skip() error {
 	next, err := c.skipAt(c.off)
@@ -220,6 +220,9 @@ func (c *Cursor) headRecord(off int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) < 6 {
 		return off, 0, c.fail(off, ErrTruncated)
+	}
+	if b[5]&^RecordExported != 0 { // as a runtime system has it
+		return off, 0, c.fail(off, ErrMalformed)
 	}
 	n := uint64(binary.BigEndian.Uint32(b[1:]))
 	if n*3 > uint64(len(b)-6) { // a name takes two bytes or more, a value one

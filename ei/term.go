@@ -5,7 +5,7 @@ package ei
 // a term that it was given, and terms may be shared between goroutines as long as nobody changes the slices in them.
 //
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a
-// term that was decoded and is appended again gives the same bytes. Two terms that are equal in Erlang can therefore
+// term that a node has sent gives the same bytes when it is appended again; one in an old form (ATOM_EXT, say) comes out in the modern one. Two terms that are equal in Erlang can therefore
 // differ in Go: ask Compare, not ==, which panics where both are slices, as a Tuple is. It is safe where one side is an
 // Atom, a number, a String, a Pid, a Port or a Ref.
 type Term interface {
@@ -99,7 +99,7 @@ func (t Map) Get(key Term) (Term, bool) {
 // releases are plain tuples.) See erl_ext_dist, RECORD_EXT.
 type Record struct {
 	Module, Name Atom    // of the definition
-	Flags        uint8   // RecordExported, the rest is reserved
+	Flags        uint8   // RecordExported; the rest is reserved, and refused
 	Fields       []Field // in the order of the wire
 }
 
