@@ -29,6 +29,7 @@ type Node struct {
 	name      string // "" until a dynamic node has connected
 	creation  uint32
 	used      bool // identifiers or connections carry the creation
+	settled   bool // it does not change any more: it is the Config's, was published, or comes from another process
 	published Publication
 	peers     map[string]*peer
 	arrivals  atomic.Uint64 // connections accepted, ever
@@ -72,7 +73,7 @@ func New(cfg Config) (*Node, error) {
 		listeners: map[*Listener]struct{}{},
 	}
 	if cfg.Creation != 0 {
-		n.creation = cfg.Creation
+		n.creation, n.settled = cfg.Creation, true
 	}
 	if dir, ok := cfg.Resolver.(SocketDir); ok {
 		n.cfg.Resolver = socketsOf{dir, n}

@@ -7,8 +7,8 @@ import (
 )
 
 // Publish makes the listener's address known under the node's name, through the Resolver, and takes the creation that it is given
-// there; identifiers and connections made before are ErrTooLate. A Resolver that publishes nothing (a static table) leaves the
-// random creation. It is ei_publish.
+// there; identifiers and connections made before are ErrTooLate. After Unpublish it publishes again, and keeps the creation. A Resolver
+// that publishes nothing (a static table) leaves the random creation. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()
@@ -19,17 +19,17 @@ func (n *Node) Publish(ctx context.Context, l *Listener) error {
 		err = ErrUnnamed
 	case n.published != nil:
 		err = ErrPublished
-	case n.used && ok && n.cfg.Creation == 0:
+	case n.used && ok && !n.settled:
 		err = ErrTooLate
 	}
 	n.mu.Unlock()
 	if err != nil || !ok {
 		return wrap("publish", name, err)
 	}
-	return wrap("publish", name, n.publish(ctx, pub, n.presence(l.Addr()), false))
+	return wrap("publish", name, n.publish(ctx, pub, n.presence(l.Addr())))
 }
 
-func (n *Node) publish(ctx context.Context, pub Publisher, p Presence, again bool) error {
+func (n *Node) publish(ctx context.Context, pub Publisher, p Presence) error {
 	ctx, cancel := n.lifetime(ctx)
 	defer cancel()
 	made, err := pub.Publish(ctx, p)
@@ -39,7 +39,7 @@ func (n *Node) publish(ctx context.Context, pub Publisher, p Presence, again boo
 		}
 		return err
 	}
-	return n.keep(made, again)
+	return n.keep(made)
 }
 
 // presence is what a Publisher is told.
@@ -47,9 +47,9 @@ func (n *Node) presence(at transport.Addr) Presence {
 	return Presence{Name: n.Name(), Addr: at, Hidden: !n.cfg.Visible, Logger: n.log}
 }
 
-// keep makes a publication the node's, or takes it back where it comes too late. One that is made again, of a node that goes on in this
-// process, leaves the creation as it is.
-func (n *Node) keep(p Publication, again bool) error {
+// keep makes a publication the node's, or takes it back where it comes too late. The first one settles the creation; one that is made
+// again leaves it as it is.
+func (n *Node) keep(p Publication) error {
 	n.mu.Lock()
 	var err error
 	switch {
@@ -57,13 +57,14 @@ func (n *Node) keep(p Publication, again bool) error {
 		err = ErrClosed
 	case n.published != nil:
 		err = ErrPublished
-	case !again && n.used && n.cfg.Creation == 0:
+	case n.used && !n.settled:
 		err = ErrTooLate
 	default:
 		n.published = p
-		if c := p.Creation(); !again && c != 0 && n.cfg.Creation == 0 {
+		if c := p.Creation(); c != 0 && !n.settled {
 			n.creation = c
 		}
+		n.settled = true
 	}
 	n.mu.Unlock()
 	if err != nil {

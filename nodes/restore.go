@@ -66,7 +66,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 	if n.name != s.name || dist.CheckName(s.name) != nil {
 		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.name, n.name)
 	}
-	n.creation, n.used = s.creation, true
+	n.creation, n.used, n.settled = s.creation, true, true
 	n.staged.Store(true)
 	n.frozen.shut()
 	n.started.Store(s.started)
@@ -378,10 +378,10 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 // publish goes on with the registration, or makes a new one.
 func (g *Staged) publish(ctx context.Context) error {
 	if g.publication != nil {
-		return g.n.keep(g.publication.Start(), true)
+		return g.n.keep(g.publication.Start())
 	}
 	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
-		return g.n.publish(ctx, pub, g.presence(), true)
+		return g.n.publish(ctx, pub, g.presence())
 	}
 	return nil
 }

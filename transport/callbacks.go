@@ -61,7 +61,7 @@ type Callbacks[C any] struct {
 	// beside an error. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
 	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo,
-	// which does not, is to be given a copy of v. Optional: without it buffers go to Write one by one.
+	// which does not, is to be given a copy of v. v has 1,024 buffers at the most (IOV_MAX). Optional: without it buffers go to Write one by one.
 	Writev func(c C, v [][]byte, tmo time.Duration) (int64, error)
 	// HandshakePacketHeaderSize is the size in bytes of the length before each packet of the distribution handshake: 2 (TCP) or
 	// 4 (TLS). Asked once, before the first handshake byte. Mandatory.

@@ -6,9 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxVector is the longest vector of one writev call (IOV_MAX).
-const maxVector = 1024
-
 func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 	n, err := unix.Writev(fd, v[:min(len(v), maxVector)])
 	return int64(max(n, 0)), err

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// maxVector is the longest vector that a Writev is given: that of one writev(2), IOV_MAX, on all systems.
+const maxVector = 1024
+
 // write writes at least one byte of v, whose first buffer is not empty, or fails. The bytes count where both are given.
 func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	w := &s.wr
@@ -74,7 +77,7 @@ func (s *socket[C]) callWrite(v [][]byte, tmo time.Duration) (n int64, err error
 		defer s.calls.end(name)
 	}
 	if name == "Writev" {
-		return s.cb.Writev(s.c, v, tmo)
+		return s.cb.Writev(s.c, v[:min(len(v), maxVector)], tmo)
 	}
 	k, err := s.cb.Write(s.c, v[0], tmo)
 	if k > len(v[0]) {
