@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite,
-// nil, a Local inside another term) is an error; b is then returned as it was. A Raw is appended unchecked.
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, nil, a
+// Local inside another term) is an error; b is then returned unchanged. A Raw is appended unchecked.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil

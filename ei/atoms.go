@@ -12,9 +12,8 @@ const (
 	MaxAtomBytes = 4 * MaxAtomChars // bytes that they may take in UTF-8
 )
 
-// An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never holds more than its
-// limit: one more, and it starts anew, so a peer that sends ever new atoms costs time, not memory. It is not safe for
-// concurrent use.
+// An AtomTable keeps atoms that were read, so that reading one again allocates nothing. It never holds more than its limit: one more
+// empties it, so a peer that keeps sending new atoms costs time, not memory. It is not safe for concurrent use.
 type AtomTable struct {
 	limit int
 	n     int

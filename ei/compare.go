@@ -11,12 +11,11 @@ import (
 //
 //	number < atom < reference < fun < port < pid < tuple < native record < map < [] < list < bitstring
 //
-// A Raw counts as the term it holds. Behind everything stand a Raw that cannot be decoded, a Local, and nil. See the Erlang
-// reference manual, "Term Comparisons".
+// A Raw counts as the term it holds. A Raw that cannot be decoded, a Local, and nil come after everything else. See the Erlang reference
+// manual, "Term Comparisons".
 func Compare(a, b Term) int { return comparer{}.compare(a, b) }
 
-// Identical reports whether two terms are the same to Erlang, as =:= has it in OTP 27 and later: 1 and 1.0 are not, nor
-// are 0.0 and -0.0.
+// Identical reports whether two terms are the same to Erlang, by =:= as in OTP 27 and later: 1 and 1.0 are not, nor are 0.0 and -0.0.
 func Identical(a, b Term) bool {
 	switch a := a.(type) { // the usual keys of maps
 	case Atom:

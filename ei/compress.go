@@ -8,11 +8,10 @@ import (
 	"math"
 )
 
-// Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds nothing else. The
-// result is the plain term, version byte first. limit bounds it, in bytes behind the version byte; 0 stands for the
-// default of Limits.Decompressed, a negative one for none. Memory is taken as the data comes, not as its head announces.
-// An input that is over the limit is a LimitError, any other that cannot be inflated ErrCompressed. See erl_ext_dist,
-// "Introduction".
+// Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds nothing else. The result is the plain
+// term, version byte first. limit bounds it, in bytes after the version byte; 0 stands for the default of Limits.Decompressed, a negative
+// one for none. Memory is allocated as the data comes, not as its head announces. An input over the limit is a LimitError, any other that
+// cannot be inflated ErrCompressed. See erl_ext_dist, "Introduction".
 func Decompress(b []byte, limit int) ([]byte, error) {
 	c := NewCursor(b)
 	if err := c.Version(); err != nil {
@@ -58,9 +57,9 @@ func inflate(b []byte, limit int) (plain []byte, n int, err error) {
 	return out.Bytes(), len(b) - in.Len(), nil
 }
 
-// AppendCompressed appends one encoded term (without version byte) in compressed form, as it stands behind the version
-// byte and nowhere else. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. A level
-// that it does not know is its error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
+// AppendCompressed appends one encoded term (without version byte) in compressed form, which may stand only directly after the version
+// byte. level is a level of compress/zlib, from 1 (fastest) to 9 (smallest), -1 for its default. A level that it does not know is its
+// error, a term of 4 GiB or more ErrTooLong. See erl_ext_dist, "Introduction".
 func AppendCompressed(b []byte, term Raw, level int) ([]byte, error) {
 	if uint64(len(term)) > math.MaxUint32 {
 		return b, ErrTooLong

@@ -68,7 +68,7 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 // library's name is ei_decode_ei_term.
 func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
 
-// TermWith is Term with options. Of the AtomTables in c and o, that in c is used when there is one.
+// TermWith is Term with options. If both c and o have an AtomTable, that of c is used.
 func (c *Cursor) TermWith(o *DecodeOptions) (Term, error) {
 	opts := o.orDefault()
 	atoms := c.Atoms

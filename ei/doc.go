@@ -48,7 +48,8 @@
 //
 // # Specifications
 //
-// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions (ATOM_CACHE_REF is only read). The old forms (FLOAT_EXT,
+// The format is that of erl_ext_dist in the ERTS User's Guide, OTP 25 to 29: all its tags, in both directions, except that an
+// ATOM_CACHE_REF is only read. The old forms (FLOAT_EXT,
 // ATOM_EXT, PID_EXT …) are read into the same Go values as the modern ones; the appenders that write them have Old or Latin1 in their
 // names. LOCAL_EXT is kept as it is, in a [Local]. Compressed terms are inflated by Decode and [Decompress], and made by
 // [MarshalCompressed]. An ATOM_CACHE_REF is looked up in [Cursor].CacheRefs, which the reader of the distribution header sets. Native

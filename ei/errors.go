@@ -8,16 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// Why a term could not be read or written. They are found in the errors of this package with errors.Is.
+// Why a term could not be read or written; test the errors of this package with errors.Is.
 var (
 	// ErrTruncated: the input ends inside a term, or announces more elements than it has bytes. errors.Is finds
 	// io.ErrUnexpectedEOF in it too.
 	ErrTruncated = fmt.Errorf("ei: truncated term: %w", io.ErrUnexpectedEOF)
 	// ErrVersion: the term does not start with the version byte 131.
 	ErrVersion = errors.New("ei: not the external term format: version byte 131 expected")
-	// ErrTrailing: the input has bytes behind the term.
+	// ErrTrailing: the input has bytes after the term.
 	ErrTrailing = errors.New("ei: bytes after the term")
-	// ErrTag: a tag that no term starts with.
+	// ErrTag: a byte that no term starts with.
 	ErrTag = errors.New("ei: unknown tag")
 	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in its last byte.
 	ErrMalformed = errors.New("ei: malformed term")
@@ -37,7 +37,7 @@ var (
 	ErrCompressed = errors.New("ei: bad compressed term")
 	// ErrLocal: a LOCAL_EXT that does not directly follow the version byte.
 	ErrLocal = errors.New("ei: LOCAL_EXT inside a term")
-	// ErrText: a text that is no Erlang term. The error is a *TextError.
+	// ErrText: a text that is not an Erlang term. The error is a *TextError.
 	ErrText = errors.New("ei: not an Erlang term")
 	// ErrLimit: more than a limit allows. The error is a LimitError.
 	ErrLimit = errors.New("ei: over a limit")
@@ -89,7 +89,7 @@ func (e *LimitError) Error() string { return fmt.Sprintf("ei: over the limit %s 
 // Is makes a LimitError an ErrLimit.
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
-// An UnsupportedTypeError says that a Go value has no form as a term.
+// An UnsupportedTypeError says that a Go value cannot be encoded as a term.
 type UnsupportedTypeError struct {
 	Value any // as it was given
 }
@@ -99,7 +99,7 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
 }
 
-// A TextError says where and why a text is no Erlang term.
+// A TextError says where and why a text is not an Erlang term.
 type TextError struct {
 	Offset int    // in bytes
 	Reason string // as "unexpected \"foo(\"", or empty when Err says it

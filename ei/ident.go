@@ -4,12 +4,12 @@ package ei
 type Pid struct {
 	Node     Atom   // where the process is
 	ID       uint32 // "num" in C
-	Serial   uint32 // goes on where ID has no more bits
+	Serial   uint32 // continues ID when that has no more bits
 	Creation uint32 // of the incarnation of Node; 0 is no incarnation's
 }
 
-// Port is a port identifier. Identical compares two; == tells one that came in the form of OTP 26 and later (V4_PORT_EXT for every port)
-// from the same in the shorter form, for each goes back as it came. The C library's name is erlang_port. See erl_ext_dist, NEW_PORT_EXT,
+// Port is a port identifier. Compare two with Identical: == also distinguishes the form of OTP 26 and later (V4_PORT_EXT for every port)
+// from the shorter form, since each is sent back as it came. The C library's name is erlang_port. See erl_ext_dist, NEW_PORT_EXT,
 // V4_PORT_EXT.
 type Port struct {
 	Node     Atom   // where the port is
@@ -30,17 +30,17 @@ type Ref struct {
 	ID       [5]uint32 // in the order of the wire; Erlang prints the last one first
 }
 
-// Fun is a closure: a fun that was made in a function's body, with the values it took along. Only a node that has the
-// same version of the module can call it. The C library's name is erlang_fun. See erl_ext_dist, NEW_FUN_EXT, FUN_EXT.
+// Fun is a closure: a fun that was made in a function's body, with the values it captured. Only a node that has the same version of the
+// module can call it. The C library's name is erlang_fun. See erl_ext_dist, NEW_FUN_EXT, FUN_EXT.
 type Fun struct {
 	Arity    int      // 0 to 255; -1 for the FUN_EXT of old nodes, which has neither Arity, Uniq nor Index
 	Module   Atom     // where its code is
 	Index    uint32   // in the module's table of funs
-	Uniq     [16]byte // MD5 of what counts in the module's file
+	Uniq     [16]byte // MD5 of the significant parts of the module's file
 	OldIndex int64    // the index of FUN_EXT
 	OldUniq  int64    // the hash of FUN_EXT: of the fun's parse tree
 	Pid      Pid      // the process that made it
-	Free     []Term   // the values it took along
+	Free     []Term   // the values it captured
 }
 
 // Export is an external fun, as fun lists:map/2. See erl_ext_dist, EXPORT_EXT.

@@ -2,8 +2,8 @@ package ei
 
 import "encoding/binary"
 
-// Pid reads a process identifier: ei_decode_pid. Of the creation in a PID_EXT two bits count. The node's name is
-// allocated unless Atoms has it.
+// Pid reads a process identifier: ei_decode_pid. In a PID_EXT only two bits of the creation count. The node's name is allocated unless
+// Atoms has it.
 func (c *Cursor) Pid() (Pid, error) {
 	p, next, err := c.pidAt(c.off)
 	if err != nil {
@@ -52,8 +52,8 @@ func pidTail(tag Tag) int {
 	return 4 + 4 + 4
 }
 
-// Port reads a port identifier: ei_decode_port. Of the creation in a PORT_EXT two bits count. The node's name is
-// allocated unless Atoms has it.
+// Port reads a port identifier: ei_decode_port. In a PORT_EXT only two bits of the creation count. The node's name is allocated unless
+// Atoms has it.
 func (c *Cursor) Port() (Port, error) {
 	p, next, err := c.portAt(c.off)
 	if err != nil {
@@ -111,8 +111,8 @@ func portTail(tag Tag) int {
 // MaxRefWords is the number of words that a reference may have.
 const MaxRefWords = 5
 
-// Ref reads a reference: ei_decode_ref. Of the creation in an old form two bits count. The node's name is allocated
-// unless Atoms has it.
+// Ref reads a reference: ei_decode_ref. In an old form only two bits of the creation count. The node's name is allocated unless Atoms has
+// it.
 func (c *Cursor) Ref() (Ref, error) {
 	r, next, err := c.refAt(c.off)
 	if err != nil {

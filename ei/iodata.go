@@ -1,8 +1,8 @@
 package ei
 
-// AppendIodata reads a term that is I/O data (a binary, or a list of bytes, binaries and such lists, which may end in a
-// binary) and appends its bytes to dst: ei_decode_iodata. Beside the result it takes a few bytes of memory for each list
-// that is open. Any other term is ErrType; dst is then returned as it was, and the cursor stays.
+// AppendIodata reads a term that is I/O data (a binary, or a list of bytes, binaries and such lists, which may end in a binary) and appends
+// its bytes to dst: ei_decode_iodata. Apart from the result it needs a few bytes of memory for each open list. Any other term is ErrType;
+// dst is then returned unchanged, and the cursor stays.
 func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 	at := *c
 	out := dst

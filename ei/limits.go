@@ -5,15 +5,14 @@ import "math"
 // Limits bound what Decode takes from its input. They are checked before anything is allocated. A field of zero stands
 // for the default named; a negative one for no limit.
 //
-// Not to be set is how deep keys of maps may stand within keys of maps: 16.
+// One limit is fixed: map keys may be nested within map keys 16 deep.
 //
-// Beside them holds always: the Go value of a term of n bytes takes 48 n bytes or less, garbage included, in the worst
-// case (a map deep within the key of a map); for text, binaries and numbers it is little more than n. Of a compressed term n is the length
-// when inflated.
+// In any case the Go value of a term of n bytes takes at most 48 n bytes, garbage included, in the worst case (a map deep within the key of
+// a map); for text, binaries and numbers it is little more than n. For a compressed term n is its length when inflated.
 type Limits struct {
-	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tails of a list are not
-	// deeper than it. Decode, AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift
-	// this limit for input that is not trusted. The default is 10000.
+	// Depth is how many tuples, lists, maps, records and closures may be open at once; the tail of a list does not count as deeper. Decode,
+	// AppendTerm, Compare and AppendText take some hundred bytes of stack for each: do not lift this limit for untrusted input. The default
+	// is 10000.
 	Depth int
 	// Bytes is the length of an encoded term, in its uncompressed form. The default is 2 GiB - 1, the most that the C library takes.
 	Bytes int
@@ -41,13 +40,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// DecodeOptions say how terms are decoded. nil stands for the zero DecodeOptions, which are good for untrusted input. They
-// are not changed, and may be shared; an AtomTable in them may not.
+// DecodeOptions say how terms are decoded. nil stands for the zero DecodeOptions, which are safe for untrusted input. They are not changed,
+// and may be shared; an AtomTable in them may not.
 type DecodeOptions struct {
 	// Limits bound what is taken from the input.
 	Limits Limits
-	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed), which must then
-	// not change. Else they are copied, and the input may be used again at once.
+	// Alias makes binaries and bitstrings share the memory of the input (unless that was compressed), which must then not change. Otherwise
+	// they are copied, and the input may be reused at once.
 	Alias bool
 	// Atoms, when not nil, keeps atoms from one call to the next; see AtomTable.
 	Atoms *AtomTable

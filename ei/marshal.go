@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// A Marshaler is a Go value that knows its form as a term.
+// A Marshaler is a Go value that can encode itself as a term.
 type Marshaler interface {
-	// AppendTerm appends the value to b, as one term without version byte. On an error b is to be returned as it was.
+	// AppendTerm appends the value to b, as one term without version byte. On an error it must return b unchanged.
 	AppendTerm(b []byte) ([]byte, error)
 }
 
@@ -23,7 +23,7 @@ func Marshal(v any) ([]byte, error) {
 	return b, nil
 }
 
-// Append appends v without version byte. On an error b is returned as it was. v is one of
+// Append appends v without version byte. On an error b is returned unchanged. v is one of
 //
 //	Term                         itself
 //	Marshaler                    what it says
@@ -37,8 +37,8 @@ func Marshal(v any) ([]byte, error) {
 //	map of any of these          map, sorted by the encoded keys; ErrDuplicate when two keys are the same term
 //	pointer to any of these      what it points to
 //
-// or of a type made from one of them; one made from a Term counts as what that is made of (type Name Atom as a string, so
-// it gives a binary). Anything else, nil included, is an UnsupportedTypeError.
+// or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
+// gives a binary). Anything else, nil included, is an UnsupportedTypeError.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {

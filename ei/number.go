@@ -25,7 +25,7 @@ func NewBigInt(v *big.Int) Term {
 	return BigInt{neg: v.Sign() < 0, mag: string(mag)}
 }
 
-// Big gives the value as a *big.Int of its own.
+// Big gives the value as a new *big.Int.
 func (t BigInt) Big() *big.Int {
 	mag := []byte(t.mag)
 	reverse(mag)

@@ -2,8 +2,8 @@ package ei
 
 import "encoding/binary"
 
-// Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring whose length is not
-// a number of bytes is another type (ErrType).
+// Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring whose length is not a whole number of
+// bytes is another type (ErrType).
 func (c *Cursor) Binary() ([]byte, error) {
 	data, bits, next, err := c.bitsAt(c.off)
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 //	#Pid<node@host.ID.SERIAL.CREATION>       Pid;  Parse reads it, Erlang does not
 //	#Port<node@host.ID.CREATION>             Port; the same
 //	#Ref<node@host.WN. … .W1.CREATION>       Ref, words in the order that Erlang prints; the same
-//	#Fun<module.INDEX.OLDUNIQ>               Fun;  nobody reads it
-//	#Local<N bytes>                          Local; nobody reads it
+//	#Fun<module.INDEX.OLDUNIQ>               Fun;  neither reads it
+//	#Local<N bytes>                          Local; neither reads it
 //
-// A native record is read back as exported, and by Erlang's erl_parse:parse_exprs/1 only; an atom with U+FFFE or U+FFFF by Parse only.
+// A native record is read back as exported, by Erlang only with erl_parse:parse_exprs/1; an atom with U+FFFE or U+FFFF only by Parse.
 //
-// Lists and tuples have no spaces between their elements. A String of printable characters is "text", another one and a
-// List are [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>,
-// bitstrings <<1,5:3>>, maps #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more
-// than 4096 bytes is in base 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
+// Lists and tuples have no spaces between their elements. A String of printable characters is "text"; any other String, and a List, are
+// [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
+// #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more than 4096 bytes is in base
+// 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
 func AppendText(b []byte, t Term) []byte {
 	switch t := t.(type) {
 	case Int:

@@ -9,12 +9,11 @@ import (
 // Parse reads one term written in Erlang, in UTF-8: ei_x_format_wo_ver, with all that AppendText writes. A full stop may
 // end it; white space and comments may stand around it. There are numbers (16#FF, $a, 1_000), atoms, "text" (adjacent ones are
 // joined), ~"text" (a binary of UTF-8), lists, tuples, maps, binaries with sizes and types (<<1:4,"é"/utf8,3.0:32/float>>), fun m:f/1,
-// native records (taken for exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name may go without
-// quotes. Variables, operators, calls, parentheses, triple-quoted text and other sigils are no terms here,
-// nor is a map with equal keys.
+// native records (taken as exported), and the forms #Pid<…>, #Port<…>, #Ref<…> of AppendText, in which a node's name needs no quotes.
+// Variables, operators, calls, parentheses, triple-quoted text, other sigils, and maps with equal keys are not accepted.
 //
-// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, binaries 4 within each
-// other, an integer may have 65536 digits (any number of them in base 16), and binaries are not made much larger than the text.
+// Every error is a *TextError. Text is as untrusted as an encoded term: it may be 10000 terms deep, with binaries nested 4 deep; an integer
+// may have 65536 digits (any number of them in base 16), and binaries are not made much larger than the text.
 func Parse(text string) (Term, error) {
 	p := textParser{s: text, depth: Limits{}.withDefaults().Depth}
 	t, err := p.term()

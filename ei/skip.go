@@ -2,9 +2,9 @@ package ei
 
 import "encoding/binary"
 
-// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as Decode does it, but for the Limits and
-// for equal keys of maps and equal fields of records. It takes constant memory and a time in proportion to the term, whatever the depth (closures
-// within closures take a few bytes each).
+// Skip reads one term of any kind and drops it: ei_skip_term. The term is checked as by Decode, except for the Limits, equal keys of maps
+// and equal fields of records. Skip takes constant memory and time in proportion to the term, whatever the depth (closures within closures
+// take a few bytes each).
 func (c *Cursor) Skip() error {
 	next, err := c.skipAt(c.off)
 	if err != nil {

@@ -6,9 +6,9 @@ import "strconv"
 // of the specification. See erl_ext_dist, "Introduction".
 type Tag uint8
 
-// The byte that stands before every term that does not follow a distribution header, and the tags in order of their
-// numbers. Those marked "received only" are written by old nodes, or by term_to_binary with an old minor version: they
-// are read into the modern Go types, and written only by the appender named.
+// The byte before every term that does not follow a distribution header, and the tags in order of their numbers. Those marked "received
+// only" are written by old nodes, or by term_to_binary with an old minor version: they are read into the modern Go types, and written only
+// by the appender named.
 const (
 	VersionMagic = 131 // "Introduction": the version number before a term
 

@@ -4,10 +4,10 @@ package ei
 // Port, Ref, Fun, Export, Record, Local and Raw, and no other. Every one of them is a value: nothing in this package changes
 // a term that it was given, and terms may be shared between goroutines as long as nobody changes the slices in them.
 //
-// A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a
-// term that a node has sent gives the same bytes when it is appended again; one in an old form (ATOM_EXT, say) comes out in the modern one. Two terms that are equal in Erlang can therefore
-// differ in Go: ask Compare, not ==, which panics where both are slices, as a Tuple is. It is safe where one side is an
-// Atom, a number, a String, a Pid, a Port or a Ref.
+// A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a term that was
+// decoded and is appended again gives the same bytes, unless it came in an old form (ATOM_EXT, say), which becomes the modern one. Two
+// terms that are equal in Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a Tuple is. == is
+// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
@@ -31,8 +31,8 @@ func (s String) List() List {
 	return l
 }
 
-// Elements gives the elements of a proper list in either of its forms, List and String, as it may have come from a runtime system, which
-// chooses by what is in it; false if t is no such list.
+// Elements gives the elements of a proper list in either of its forms, List and String, between which a runtime system chooses by the
+// contents; false if t is no such list.
 func Elements(t Term) (List, bool) {
 	switch t := t.(type) {
 	case List:
@@ -47,7 +47,7 @@ func Elements(t Term) (List, bool) {
 // bytes. See erl_ext_dist, BINARY_EXT.
 type Binary []byte
 
-// Bitstring is a binary whose last byte is used in part, from its high bits. See erl_ext_dist, BIT_BINARY_EXT.
+// Bitstring is a binary of whose last byte only the high bits are used. See erl_ext_dist, BIT_BINARY_EXT.
 type Bitstring struct {
 	Data []byte // its bytes
 	Bits uint8  // the number of bits used of the last byte of Data: 1 to 8; 0 only when Data is empty
@@ -68,15 +68,14 @@ type List []Term
 // ImproperList is a list of one or more elements whose tail is not a list, as [a | b].
 type ImproperList struct {
 	Elems []Term // before the bar
-	Tail  Term   // behind it
+	Tail  Term   // after it
 }
 
 // Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
 type Tuple []Term
 
-// Map is a map, its pairs in the order in which they were on the wire (which has no meaning in Erlang). Keys must be
-// distinct: Decode refuses a map in which they are not, as the runtime system does; AppendTerm does not check. See
-// erl_ext_dist, MAP_EXT.
+// Map is a map, with its pairs in the order of the wire (which has no meaning in Erlang). Keys must be distinct: Decode refuses a map in
+// which they are not, as the runtime system does; AppendTerm does not check. See erl_ext_dist, MAP_EXT.
 type Map []Pair
 
 // Pair is a key of a map with its value.
@@ -84,8 +83,8 @@ type Pair struct {
 	Key, Value Term // any terms
 }
 
-// Get gives the value under key; of several equal keys the first counts. It compares as =:= does, one pair after the
-// other. A missing key gives nil, false.
+// Get gives the value of key; of several equal keys the first counts. It compares as =:= does, one pair after the other. A missing key
+// gives nil, false.
 func (t Map) Get(key Term) (Term, bool) {
 	for i := range t {
 		if Identical(t[i].Key, key) {
@@ -122,14 +121,14 @@ func (t Record) Get(name Atom) (Term, bool) {
 	return nil, false
 }
 
-// Local is a term in the runtime system's own form, as term_to_binary(T, [local]) makes it since OTP 26: the bytes
-// behind the tag. Only the node that made it can read it, and it can stand only directly behind the version byte, so
-// it is a Term for Decode and Marshal, but never an element of another one. See erl_ext_dist, LOCAL_EXT.
+// Local is a term in the runtime system's own form, as term_to_binary(T, [local]) makes it since OTP 26: the bytes after the tag. Only the
+// node that made it can read it, and it can stand only directly after the version byte, so it is a Term for Decode and Marshal, but never
+// an element of another one. See erl_ext_dist, LOCAL_EXT.
 type Local []byte
 
-// Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is
-// appended as it is, unchecked. A Raw from a Cursor shares the memory of the input, and is as well-formed as Skip says. One that
-// holds an ATOM_CACHE_REF means something only beside the distribution header that it came with.
+// Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is appended as it is,
+// unchecked. A Raw from a Cursor shares the memory of the input, and has been checked as by Skip. One that holds an ATOM_CACHE_REF means
+// something only beside the distribution header that it came with.
 type Raw []byte
 
 // Decode decodes the term within the default Limits.

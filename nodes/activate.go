@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// ErrActivation: the sockets that systemd has opened are not those that the node is to listen on. An *ActivationError says which one.
+// ErrActivation: the sockets that systemd has opened are not those that the node should listen on. An *ActivationError says which one.
 var ErrActivation = errors.New("the sockets that systemd has opened do not fit")
 
 // An ActivationError is about one of these sockets. It is ErrActivation.
@@ -51,10 +51,11 @@ func (e *ActivationError) Unwrap() error { return e.Err }
 // firstActivated is the number of the first socket that a service manager passes.
 const firstActivated = 3
 
-// Activate has the node listen on the sockets that systemd, or another service manager, has opened for this process (LISTEN_PID and
-// LISTEN_FDS, see sd_listen_fds(3)), if it has: the first in the place of Listen, those that follow in that of Also, in its order. What has
-// no socket is opened as ever. Where an address is given the socket has to be at it; the transports stay what they are. The sockets are
-// looked at now, and used by Start or StartFront; they are this process's only, so neither StartWorker nor Restore wants it.
+// Activate makes the node listen on the sockets that systemd, or another service manager, has opened for this process (LISTEN_PID and
+// LISTEN_FDS, see sd_listen_fds(3)), if any: the first in place of Listen, those that follow in place of Also, in its order. Addresses
+// without a socket are opened as usual. If an address is given, the socket must be at it; the transports stay what they are. The sockets
+// are checked now, and used by Start or StartFront; they belong to this process only, so do not call Activate before StartWorker or
+// Restore.
 func (cfg *Config) Activate() error {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil
@@ -115,7 +116,7 @@ func fits(fd int, at Endpoint) error {
 	return s.Listener()
 }
 
-// IsAt tells whether an address is the endpoint's: any is where it has none, and any port where its port is 0.
+// IsAt tells whether an address is the endpoint's: any address is if it has none, and any port if its port is 0.
 func (e Endpoint) IsAt(a transport.Addr) bool {
 	if e.Addr == nil || a == nil || e.Addr.String() == a.String() {
 		return e.Addr == nil || a != nil

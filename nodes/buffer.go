@@ -46,9 +46,9 @@ func (p *buffers) put(b []byte) {
 	}
 }
 
-// Release gives the message's memory back to the node that received it. It is not needed, but a receiver of many messages is faster with
-// it. Neither the message nor what aliases it (Payload, Reason and their kin, a Raw or a Cursor made of them) may be used after it;
-// decoded terms may.
+// Release gives the message's memory back to the node that received it. It is optional, but makes a receiver of many messages faster.
+// Neither the message nor what aliases it (Payload, Reason and their kin, a Raw or a Cursor made of them) may be used after it; decoded
+// terms may.
 func (m *Message) Release() {
 	if m.pool == nil {
 		return

@@ -9,7 +9,7 @@ import (
 type WorkerInfo struct {
 	Slot     int // 0 and up; a worker that replaces another one has its slot
 	PID      int // of the process
-	Sessions int // that it has, those in handshakes included
+	Sessions int // that it has, including handshakes in progress
 }
 
 // A Choose picks the worker for a new session: an index into candidates, of which there is at least one. peer is the name of the node that
@@ -17,7 +17,7 @@ type WorkerInfo struct {
 // Front, which waits for it. A number out of range refuses the session.
 type Choose func(peer string, candidates []WorkerInfo) int
 
-// ByName gives a peer always to the same worker, and spreads the names evenly: when a worker is not there only its peers go elsewhere
+// ByName always gives a peer to the same worker, and spreads the names evenly: when a worker is missing only its peers go elsewhere
 // (rendezvous hashing). It is the default.
 func ByName(peer string, candidates []WorkerInfo) int {
 	best, most := 0, uint64(0)
@@ -38,7 +38,7 @@ func mix(v uint64) uint64 {
 	return v ^ v>>31
 }
 
-// LeastSessions gives a session to the worker that has the fewest, the first of several.
+// LeastSessions gives a session to the worker that has the fewest, or the first of these.
 func LeastSessions(_ string, candidates []WorkerInfo) int {
 	best := 0
 	for i, w := range candidates {

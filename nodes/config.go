@@ -52,9 +52,9 @@ type Config struct {
 	Transport transport.Transport
 	// Transports are additional ones, for connections and listeners that are handed over to this node; they are found by name, as are
 	// Transport and those of Also. TCP and UNIX sockets need not be listed. Among several with one name (TLS, say, each with its own keys)
-	// the order of Transport, Transports, Also decides: it has to be the same as in the old process, and a connection over one that is
-	// missing here is ErrNoPlugin. What this node has opened over a transport that is not in its Config goes on over the first of that
-	// name; a listener does so only over TCP and UNIX sockets, or if no other has that name: otherwise the node is not movable.
+	// the order of Transport, Transports, Also decides: it has to be the same as in the old process, and what was over one that is missing
+	// here is ErrNoPlugin. What this node has opened over a transport that is not in its Config goes on over the first of that name; a
+	// listener does so only over TCP and UNIX sockets, or if no other has that name: otherwise the node is not movable.
 	Transports []transport.Transport
 	// Creation tells this incarnation of the name from others; 0: the one that Publish is given, or a random one. Processes that share a
 	// name share it too.

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// A FrozenConn is a connection that stands still between two bytes. It is this process's until Release, and goes on as if nothing had
-// happened after Thaw. One of the two must be called.
+// A FrozenConn is a connection that stands still between two bytes. It belongs to this process until Release; after Thaw it goes on as if
+// nothing had happened. One of the two must be called.
 type FrozenConn struct {
 	c     *Conn
 	state []byte
@@ -16,18 +16,18 @@ type FrozenConn struct {
 	over  atomic.Bool
 }
 
-// Freeze stops the connection, to hand it to another process. Who sends or receives waits until Thaw, and gets ErrMoved after Release. It
+// Freeze stops the connection, to hand it to another process. Senders and receivers wait until Thaw, and get ErrMoved after Release. Freeze
 // waits for
 //
-//   - the message that is being handled: two seconds at the most, else the error is context.DeadlineExceeded;
-//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the requests that it has made of a Server, read or
-//     not: Config.DrainTimeout at the most, else the error is ErrDraining and says how many have no answer yet;
-//   - writes in progress, and what ending processes have to tell the peer: two seconds at the most, else context.DeadlineExceeded.
+//   - the message that is being handled: two seconds at most, else the error is context.DeadlineExceeded;
+//   - the functions that run for the peer, or wait for a place of Config.MaxCalls, and the peer's requests to a Server, read or not:
+//     Config.DrainTimeout at most, else the error is ErrDraining and says how many have no answer yet;
+//   - writes in progress, and what ending processes have to tell the peer: two seconds at most, else context.DeadlineExceeded.
 //
-// While functions and requests are awaited the connection is read by turns, as in Node.Freeze, for they may wait for the peer. A function
-// or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later (NoReply, CallOf) is
-// the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError, before anything has
-// changed; while another Freeze goes on the error is handoff.ErrBusy. After an error everything goes on.
+// While Freeze waits for functions and requests it reads the connection intermittently, as Node.Freeze does, since they may wait for the
+// peer. A function or a Server.Call that freezes the connection of its own caller waits in vain. A Call whose reply is left for later
+// (NoReply, CallOf) is the program's own affair: its Reply is ErrMoved after Release. A plug-in without Import is a *NotMovableError,
+// before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy. After an error everything goes on.
 func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 	f, err := c.freeze(ctx)
 	return f, wrap("freeze connection to", c.peer.Name, err)
@@ -153,7 +153,7 @@ func (c *Conn) snapshot() (_ *connState, err error) {
 }
 
 // State is what another process needs, beside the descriptor, to go on with the connection: see Node.Stage. What the plug-in has put into
-// it, a session's keys say, is cleared by Thaw and Release; copies are their owner's to clear.
+// it, session keys say, is cleared by Thaw and Release; clear copies yourself.
 func (f *FrozenConn) State() []byte { return f.state }
 
 // clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
@@ -188,7 +188,7 @@ func clearWords(words []wordState) {
 	}
 }
 
-// Descriptor is the connection's; it stays the connection's: pass it on before Thaw or Release.
+// Descriptor is the connection's, and still belongs to it: pass it on before Thaw or Release.
 func (f *FrozenConn) Descriptor() int { return f.fd }
 
 // Thaw lets the connection go on here.
@@ -216,7 +216,7 @@ type Moved struct {
 	FD    int    // the connection's descriptor, owned; -1 once it is closed, or adopted
 }
 
-// Close closes the descriptor, if it has not been adopted: where it was the last one the peer sees the end of the connection. It may be
+// Close closes the descriptor, if it has not been adopted: if it was the last one, the peer sees the end of the connection. It may be
 // called more than once.
 func (m *Moved) Close() error {
 	clearKeys(m.State)
@@ -227,7 +227,7 @@ func (m *Moved) Close() error {
 	return closeDescriptor(fd)
 }
 
-// Detach takes the connection from its node without a byte to the peer. Errors are those of Freeze, after which the connection goes on.
+// Detach takes the connection from its node without a byte to the peer. The errors are those of Freeze; after one the connection goes on.
 func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	f, err := c.freeze(ctx)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read, written or said to it.
+// A StagedConn is a connection that another process has frozen, ready to go on in this one. Nothing has been read from it or written to it.
 // Start or Discard must be called.
 type StagedConn struct {
 	c      *Conn
@@ -18,15 +18,15 @@ type StagedConn struct {
 	over   atomic.Bool
 }
 
-// ErrOtherNode: the state is that of a connection of another node, or of another life of it.
+// ErrOtherNode: the state is that of a connection of another node, or of another incarnation of this one.
 var ErrOtherNode = errors.New("the state belongs to another node")
 
 // ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with, or fewer have it than in the other
-// process; Config.Transports.
+// process: see Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
-// Stage makes a connection of what another process has of it. The node must have the name and the creation of the one that it comes from,
-// and another Config.Worker. fd is owned on success only. A *StateError tells what is wrong with a state.
+// Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
+// the connection comes from, and another Config.Worker. Stage owns fd only on success. A *StateError tells what is wrong with a state.
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	var s connState
 	if err := readState(kindConn, state, &s); err != nil {
@@ -106,11 +106,11 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	return c, nil
 }
 
-// Start lets the connection go on in this node. The links and monitors that processes of this node have with the peer's are theirs again;
-// of processes that are not here the peer hears that they do not exist, but monitors of a registered name (gen_server:call makes one) go to
-// who has the name here. A connection to the peer that is up here ends with ErrSuperseded,
-// for the peer has given it up, if it was made before this one; otherwise the error is ErrConnected. What could not be started is
-// discarded. Keys that the plug-in had put into the state are cleared there.
+// Start lets the connection go on in this node. Links and monitors between processes of this node and the peer's are restored; the peer
+// hears that processes which are not here do not exist, but monitors of a registered name (gen_server:call makes one) go to the process
+// that has the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was made before this one, since
+// the peer has given it up; otherwise the error is ErrConnected. A connection that could not be started is discarded. Keys that the plug-in
+// had put into the state are cleared in it.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
@@ -134,7 +134,7 @@ func (c *Conn) resume() {
 	c.letReader()
 }
 
-// Discard gives the connection up without a byte to the peer: it is the other process's.
+// Discard gives the connection up without a byte to the peer: it belongs to the other process.
 func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
@@ -142,9 +142,9 @@ func (s *StagedConn) Discard() error {
 	return wrap("discard connection to", s.c.peer.Name, s.c.giveUp(false))
 }
 
-// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and Close of
-// it does nothing: on failure the descriptor is closed. As for Stage, name and creation are the same and Config.Worker is not. On the upper
-// level the node must have been started, or nobody receives.
+// Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
+// Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
+// On the upper level the node must have been started, or nobody receives.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))

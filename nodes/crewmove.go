@@ -21,13 +21,13 @@ const lastWordsTime = 2 * time.Second
 type WorkerUpgrade struct {
 	Slot     int
 	Old, New int   // processes; New is 0 if that one does not have the worker
-	Err      error // why the old process goes on; if it has ended, that it has, or that the new one has the worker and does not answer
+	Err      error // why the old process goes on; or that it has ended, or that the new one has the worker and does not answer
 }
 
-// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all
-// that the old one has: other nodes, and the other workers, see a short silence. Each moves by itself, and where that fails the old
-// process goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. One that is just starting is waited for. What
-// became of each is in the list. When ctx ends no further one is begun. handoff.ErrBusy while they, or the front, are being upgraded.
+// UpgradeWorkers replaces the process of each worker, one after the other, by a new one of FrontConfig.Command, which goes on with all that
+// the old one has: other nodes, and the other workers, see a short silence. Each worker moves separately, and if that fails the old process
+// goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is just starting is waited for. The list
+// says what became of each. When ctx ends no further move begins. The error is handoff.ErrBusy while workers or front are being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	if err := takesTime(ctx); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)

@@ -7,12 +7,12 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// What callers decide by; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of the
-// port mapper in package epmd.
+// Errors that callers may act on; test with errors.Is. Most come wrapped in an *Error. Those of a handshake are in package dist, those of
+// the port mapper in package epmd.
 var (
 	// ErrConnected: a connection to the node is up already.
 	ErrConnected = errors.New("already connected to this node")
-	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection of the peer replaced this one.
+	// ErrSuperseded: the peer's own attempt to connect has won over ours, or a newer connection from the peer has replaced this one.
 	ErrSuperseded = errors.New("superseded by another connection of the same peer")
 	// ErrTickTimeout: the peer sent nothing for four tick intervals.
 	ErrTickTimeout = errors.New("the peer has been silent for too long (net tick timeout)")
@@ -27,7 +27,7 @@ var (
 	ErrMoved = errors.New("moved to another process")
 	// ErrUnnamed: a dynamic node has no name yet; its first Connect gives it one.
 	ErrUnnamed = errors.New("the node has no name yet; a dynamic one is given it by its first Connect")
-	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections carry already.
+	// ErrTooLate: Publish, or Start, would change the creation that identifiers or connections already carry.
 	ErrTooLate = errors.New("publish, or start, before making mailboxes, connections or calls: publishing sets the node's creation")
 	// ErrPublished: the node is published already.
 	ErrPublished = errors.New("already published")
@@ -37,14 +37,14 @@ var (
 	ErrNoProc = errors.New("no such process")
 	// ErrCallingSelf: a Server's function has called its own process.
 	ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
-	// ErrNoTerm: the message is a signal, which says what it has to say in other fields than the payload.
+	// ErrNoTerm: the message is a signal, whose contents are in fields other than the payload.
 	ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
 	// ErrNoConnection: the connection to the peer's node was lost.
 	ErrNoConnection = errors.New("no connection to the node")
-	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for what it is to hear of processes
-	// that have ended.
+	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for the signals of processes that have
+	// ended.
 	ErrEndsUnread = errors.New("the peer does not read what it is to hear of processes that have ended: 64 MiB of that wait for it")
-	// ErrTooManyUnread: messages that nobody receives have piled up beside a Call.
+	// ErrTooManyUnread: messages that nobody receives have piled up during a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
 )
 
@@ -81,8 +81,8 @@ type RPCError struct {
 // Error is the Erlang term.
 func (e *RPCError) Error() string { return fmt.Sprintf("{badrpc,%v}", e.Reason) }
 
-// An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is finds
-// ErrNoProc and ErrNoConnection behind their reasons.
+// An ExitError is the end of a process: of a remote one that was linked, monitored or called, or of a mailbox. errors.Is matches the
+// reasons noproc and noconnection to ErrNoProc and ErrNoConnection.
 type ExitError struct {
 	Pid    ei.Pid  // zero when the process is known by name only
 	Reason ei.Term // of the exit signal, or of the monitor's message

@@ -9,9 +9,9 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// What reading a state fails with, inside a *StateError.
+// Why a state could not be read; wrapped in a *StateError.
 var (
-	// ErrState: the bytes are no state, or not one of this kind.
+	// ErrState: the bytes are not a state, or not one of this kind.
 	ErrState = errors.New("malformed state")
 	// ErrStateFormat: the state has a format that this version does not know.
 	ErrStateFormat error = unknown("unknown format of state")

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// DefaultPatience is how long a worker may take to say that it is there, or to take a session, before it is passed over.
+	// DefaultPatience is how long a worker may take to answer, or to take a session, before it is passed over.
 	DefaultPatience = 500 * time.Millisecond
-	// DefaultWorkerStart is how long the workers may take to be ready. One that takes the place of another and takes longer is killed.
+	// DefaultWorkerStart is how long the workers may take to be ready. A replacement that takes longer is killed.
 	DefaultWorkerStart = 30 * time.Second
 	// maxWorkers is how many there may be.
 	maxWorkers = 1024
@@ -24,15 +24,15 @@ const (
 
 // A FrontConfig says what a Front does. Node and Workers are all that is needed.
 type FrontConfig struct {
-	// Node is that of the whole: its name, where it listens (over Transports that its workers are to have, too), how it is published. Its
-	// Setup, Handover and Thawed are not called: they are the workers' affair. A dynamic name is ErrUnnamed.
+	// Node is the configuration of the whole node: its name, where it listens (over transports that its workers must have, too), how it is
+	// published. Its Setup, Handover and Thawed are not called: they are the workers' affair. A dynamic name is ErrUnnamed.
 	Node Config
 	// Workers is how many there are, 1 to 1024.
 	Workers int
 	// Choose picks the worker for a peer that no worker has a connection to; nil is ByName.
 	Choose Choose
-	// Command makes the command of a worker, which is to call StartWorker. Its environment gets WorkerVariable, and two descriptors are
-	// added to ExtraFiles. nil is this program once more, with the same arguments and standard streams.
+	// Command makes the command of a worker, which must call StartWorker. WorkerVariable is added to its environment, and two descriptors
+	// to its ExtraFiles. nil is this program again, with the same arguments and standard streams.
 	Command func() *exec.Cmd
 	// Patience is how long a worker may take to answer before it is passed over, 40 ms at least; 0 is DefaultPatience.
 	Patience time.Duration
@@ -40,13 +40,13 @@ type FrontConfig struct {
 	workerStart time.Duration // for tests: DefaultWorkerStart, of one worker
 }
 
-// A Front is the one process of a node with several that the others know: it has the name, its registration and the listener, and says
+// A Front is the one process of a multi-process node that other nodes know: it has the name, its registration and the listener, and decides
 // which worker has which peer. It accepts, reads up to the peer's name, and gives the socket to a worker, which does the rest of the
 // handshake and has the connection from then on. A peer that connects again while its connection is up, or at the same time as a worker
-// connects to it, gets to that worker; so each peer sees one node.
+// connects to it, is given to that worker; so each peer sees one node.
 //
-// Nothing that a worker does keeps the front waiting: one that is full or hangs is passed over, one that dies loses its own sessions, and
-// is replaced.
+// Nothing that a worker does keeps the front waiting: a worker that is full or hangs is passed over, one that dies loses its own sessions
+// and is replaced.
 type Front struct {
 	cfg    FrontConfig
 	n      *Node
@@ -79,9 +79,9 @@ type tenancy struct {
 	number uint64 // of the pid
 }
 
-// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds the start only; Shutdown and
-// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError. In a process
-// that is a worker itself (IsWorker) it is ErrIsWorker.
+// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds only the start; Shutdown and
+// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError. In a process that
+// is a worker itself (IsWorker) it is ErrIsWorker.
 func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
@@ -223,13 +223,13 @@ func (f *Front) Name() string { return f.n.Name() }
 // Addr is where the node listens, as it is published.
 func (f *Front) Addr() transport.Addr { return f.l.Addr() }
 
-// Listener is the one that is published. Its end, if it breaks, leaves the node to the connections that it has.
+// Listener is the one that is published. If it breaks, the node keeps the connections that it has.
 func (f *Front) Listener() *Listener { return f.l }
 
 // Listeners lists the open listeners, in the order in which they were opened: that of Config.Listen, then those of Config.Also.
 func (f *Front) Listeners() []*Listener { return f.n.Listeners() }
 
-// Stats are those of the front: of handshakes, those that have not come as far as a name.
+// Stats are the front's; its handshakes are those that ended before the peer's name was read.
 func (f *Front) Stats() Stats { return f.n.Stats() }
 
 // Workers lists the workers that take sessions, in no particular order.
@@ -245,8 +245,8 @@ func (f *Front) Workers() []WorkerInfo {
 	return list
 }
 
-// Shutdown takes the node out of the cluster in good order: nothing new is accepted, every worker is told to finish. Those that have not
-// when ctx ends are killed, and ctx's error is returned.
+// Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every worker is told to finish. Those that
+// have not finished when ctx ends are killed, and ctx's error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
 	ctx, cancel := ending(ctx)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 )
 
 // A FrozenFront is a front that stands still: it accepts nobody, and hears and says nothing. Its workers and all connections go on
-// meanwhile. It is this process's until Release, and goes on as if nothing had happened after Thaw. One of the two must be called.
+// meanwhile. It belongs to this process until Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
 type FrozenFront struct {
 	f     *Front
 	node  *Frozen
@@ -19,8 +19,8 @@ type FrozenFront struct {
 }
 
 // Freeze stops the front, to hand it to another process: see RestoreFront. The listener stays open, and connections arrive in its backlog;
-// handshakes that have not come to a worker are waited for a moment, and cut off when the front is released. Whatever fails, the front goes
-// on as before. handoff.ErrBusy while its workers are being upgraded; ErrClosed once it is being shut down.
+// handshakes that have not reached a worker are waited for briefly, and cut off when the front is released. Whatever fails, the front goes
+// on as before. The error is handoff.ErrBusy while its workers are being upgraded, ErrClosed once it is being shut down.
 func (f *Front) Freeze(ctx context.Context) (*FrozenFront, error) {
 	e, err := f.freeze(ctx)
 	return e, wrap("freeze front", f.Name(), err)
@@ -113,8 +113,8 @@ func (f *Front) pauseLines(ctx context.Context) error {
 // and Release.
 func (e *FrozenFront) State() []byte { return e.state }
 
-// Descriptors are those of the node, and of what the workers share with the front, in the order that the state counts on. They stay the
-// front's: pass them on before Thaw or Release.
+// Descriptors are those of the node, and of what the workers share with the front, in the order that the state relies on. They still belong
+// to the front: pass them on before Thaw or Release.
 func (e *FrozenFront) Descriptors() []int { return e.node.Descriptors() }
 
 // Thaw lets the front go on here.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A StagedFront is a front that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start
-// or Discard must be called.
+// A StagedFront is a front that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or
+// Discard must be called.
 type StagedFront struct {
 	f     *Front
 	node  *Staged
@@ -17,10 +17,10 @@ type StagedFront struct {
 	over  atomic.Bool
 }
 
-// RestoreFront makes a front of what FrozenFront has given in another process: its state, and duplicates of its descriptors, in their
-// order. The descriptors are RestoreFront's from the call on. cfg is that of StartFront; the name is the state's, if cfg.Node has none, and
-// has to be the same otherwise. There may be more workers than before, but not fewer. The workers' processes stay the same, and are not
-// children of this one: UpgradeWorkers replaces them.
+// RestoreFront makes a front from what FrozenFront has given in another process: its state, and duplicates of its descriptors, in the same
+// order. RestoreFront owns the descriptors from the call on. cfg is as for StartFront; if cfg.Node has a name, this must be the state's.
+// There may be more workers than before, but not fewer. The workers' processes stay the same, and are not children of this one:
+// UpgradeWorkers replaces them.
 func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFront, error) {
 	list := ownDescriptors(descriptors)
 	g, err := restoreFront(cfg, state, list)
@@ -170,7 +170,7 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 // Front is the front. Until Start it does nothing.
 func (g *StagedFront) Front() *Front { return g.f }
 
-// Start lets the front go on. Its error is that of Staged.Start: the front runs even so.
+// Start lets the front go on. Its error is that of Staged.Start: the front runs all the same.
 func (g *StagedFront) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start front", g.f.Name(), ErrStarted)
@@ -203,7 +203,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	return g.node.Start(ctx)
 }
 
-// Discard gives the front up: it is the other process's.
+// Discard gives the front up: it belongs to the other process.
 func (g *StagedFront) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

@@ -10,11 +10,11 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error
-// becomes an exception: that of a *Raise, else class error with reason {go_error, Text}. A panic is one of class error with reason
-// {go_panic, Text}; runtime.Goexit is the end of the process that runs the function, with reason killed. ctx ends with the node;
-// ConnOf(ctx) is the caller's connection. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String:
-// ei.Elements gives both as a list.
+// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error becomes
+// an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of class error with reason
+// {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node; ConnOf(ctx) is the
+// caller's connection. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives
+// both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
@@ -79,7 +79,7 @@ func turnOf(ctx context.Context) *turn {
 	return t
 }
 
-// ConnOf is the connection that the caller of a Func, or of a Server's function, is behind; nil for a caller on this node.
+// ConnOf is the connection over which a Func, or a Server's function, was called; nil for a caller on this node.
 func ConnOf(ctx context.Context) *Conn {
 	if t := turnOf(ctx); t != nil {
 		return t.conn.toOthers()
@@ -87,7 +87,7 @@ func ConnOf(ctx context.Context) *Conn {
 	return nil
 }
 
-// MailboxOf is the process that a Server's function is called for: to send from, to monitor, to Exit. It is nil for any other context.
+// MailboxOf is the Server's process whose function runs with ctx: to send from, to monitor, to Exit. It is nil for any other context.
 func MailboxOf(ctx context.Context) *Mailbox {
 	if t := turnOf(ctx); t != nil {
 		return t.self

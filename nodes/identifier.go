@@ -18,8 +18,7 @@ const pidBits = 28
 // workerBits is how many bits of the serial the pids of one worker have; which one it is stands above.
 const workerBits = 16
 
-// NewPid makes a pid of this node, which nothing answers to yet. A dynamic node without a name has none: ErrUnnamed. It is
-// ei_make_pid.
+// NewPid makes a pid of this node that no process has. A dynamic node without a name has none: ErrUnnamed. It is ei_make_pid.
 func (n *Node) NewPid() (ei.Pid, error) {
 	name, creation, err := n.identity()
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Inherited is what Config.Handover gave in the process before; ok tells whether there was one, that is, whether the node was made by
+// Inherited is what Config.Handover returned in the old process; ok tells whether there was one, that is, whether the node was made by
 // Restore.
 func (n *Node) Inherited() (blob []byte, ok bool) {
 	b := n.inherited.Load()
@@ -17,7 +17,7 @@ func (n *Node) Inherited() (blob []byte, ok bool) {
 	return *b, true
 }
 
-// ErrBonds: a mailbox that has links or monitors already cannot become another process.
+// ErrBonds: a mailbox that already has links or monitors cannot become another process.
 var ErrBonds = errors.New("the mailbox has links or monitors before it goes on as a restored process")
 
 // succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that nobody has taken yet.

@@ -16,15 +16,15 @@ type inquiry struct {
 	box    *Mailbox // of the call, where the reply goes; nil: the request is not out; guarded by by.mu
 }
 
-// Call makes a request of a process, as gen_server:call, and returns its reply. It is Node.Call, but that the mailbox is the caller: the
-// server sees its pid. The reply is not among the mailbox's messages, wherever Receive is; one that comes after Call has returned is
-// dropped. When the mailbox ends, so does the call: the error is Err's.
+// Call makes a request to a process, like gen_server:call, and returns its reply. It is Node.Call, except that the mailbox is the caller:
+// the server sees its pid. The reply never appears among the mailbox's messages, even beside a Receive; one that comes after Call has
+// returned is dropped. When the mailbox ends, so does the call: the error is Err's.
 func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error) {
 	t, err := b.inquire(ctx, target{node: string(to.Node), pid: to}, request)
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call of whoever has a registered name on a node: gen_server:call({Name, Node}, Request).
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request).
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := b.inquire(ctx, target{node: node, name: ei.Atom(name)}, request)
 	return t, wrap("call "+name+" at", node, err)

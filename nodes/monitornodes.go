@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// NodeTypes are those of which MonitorNodes tells. As in OTP a node is visible where both sides are, hidden else: to a hidden node (see
-// Config.Visible) all the others are.
+// NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both sides are, otherwise hidden: to a hidden
+// node (see Config.Visible) all others are hidden.
 type NodeTypes int
 
 // The types, as OTP's option node_type has them.
@@ -38,14 +38,14 @@ func (c *Conn) nodeType() NodeTypes {
 	return HiddenNodes
 }
 
-// MonitorNodes has the mailbox told of every node of these types that comes up or goes down, until it is called with others, or 0: by the
-// messages {nodeup, Node, [{node_type, visible | hidden}]} and {nodedown, …} alike, as many as there are, whatever the mailbox's limit. up
-// lists the nodes that are connected already: of these the next message is the nodedown, but where their nodeup, of an earlier call, is
-// unread still. A nodeup comes before all that the node sends, its nodedown after all of it.
+// MonitorNodes reports every node of these types that comes up or goes down to the mailbox, until it is called with other types, or 0: by
+// messages {nodeup, Node, [{node_type, visible | hidden}]}, and {nodedown, …} likewise, however many, whatever the mailbox's limit. up
+// lists the nodes that are already connected: the next message about one of these is its nodedown, unless its nodeup, of an earlier call,
+// is still unread. A nodeup comes before everything that the node sends, its nodedown after all of it.
 //
-// A node that moves to another process goes on telling there, and a connection that moves alone does not go down where it was. In a node
-// with workers each worker tells of the connections that it has. A Handler cannot be told: errors.ErrUnsupported. It waits while the node
-// is frozen. It is net_kernel:monitor_nodes/2.
+// A node that moves to another process goes on reporting there, and a connection that moves alone is no nodedown in the old process. In a
+// node with workers each worker reports the connections that it has. For a Handler it is errors.ErrUnsupported. MonitorNodes waits while
+// the node is frozen. It is net_kernel:monitor_nodes/2.
 func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 	if b.handler != nil {
 		return nil, wrap("monitor nodes", "", errors.ErrUnsupported)

@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A MovablePublication is a Publication that can go on in another process. One that is not is left as it is when its node moves, and made
-// anew by the Publisher there.
+// A MovablePublication is a Publication that can go on in another process. Any other Publication is left as it is when its node moves, and
+// made anew by the Publisher there.
 type MovablePublication interface {
 	Publication
 	// Freeze stops it, within ctx; on failure it goes on.
@@ -21,7 +21,7 @@ type MovablePublication interface {
 // An Adopter is a Publisher that can go on with a MovablePublication of its kind from another process.
 type Adopter interface {
 	Publisher
-	// Adopt makes a publication that does nothing yet. The descriptors are its own from the call on: on failure they are closed.
+	// Adopt makes a publication that does nothing yet. It owns the descriptors from the call on: on failure it closes them.
 	Adopt(p Presence, state []byte, descriptors []int) (StagedPublication, error)
 }
 

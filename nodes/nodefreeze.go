@@ -22,11 +22,11 @@ const (
 	freezers = 16
 )
 
-// ErrDraining: functions or handlers were still running when the drain time was over, or requests of the peer had no answer.
+// ErrDraining: when the drain time was over, functions or handlers were still running, or requests of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
-// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It is this process's until
-// Release, and goes on as if nothing had happened after Thaw. One of the two must be called.
+// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It belongs to this process until
+// Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
 type Frozen struct {
 	n         *Node
 	w         *Worker // nil: the node is one process, or a front's
@@ -42,19 +42,21 @@ type Frozen struct {
 	over      atomic.Bool
 }
 
-// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog.
-// Running functions and handlers finish, and those that wait for a place of Config.MaxCalls, within Config.DrainTimeout, else the error is
-// ErrDraining (a function's result, too, must have found room on the way to who has called it); then everything stands still within two
-// seconds, or the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose plug-in has
-// no Import is a *NotMovableError, before anything has changed; handoff.ErrBusy while another Freeze goes on.
+// Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog. Running
+// functions and handlers, and those that wait for a place of Config.MaxCalls, finish within Config.DrainTimeout, or the error is
+// ErrDraining (a function's result must also have found room on the way to its caller); then everything stands still within two seconds, or
+// the error is context.DeadlineExceeded. Whatever fails, the node goes on as before. A connection or listener whose plug-in has no Import
+// is a *NotMovableError, before anything has changed; while another Freeze is in progress the error is handoff.ErrBusy.
 //
-// Until then nothing is read at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep calling,
-// functions that take longer than that do not come to an end all at once, and those that wait for a peer themselves perhaps not either.
-// What functions and servers ask of a Server of this node with the context that they were given is answered meanwhile.
+// While functions finish, reading pauses at times, for longer and longer, up to a quarter of Config.DrainTimeout or more. While peers keep
+// calling, functions that take longer than that are never all finished at once, and perhaps neither are those that wait for a peer
+// themselves. Requests to a Server of this node that functions and servers make with the context that they were given are answered
+// meanwhile.
 //
-// Goroutines of the application go on. Who receives, sends, links or registers waits for Thaw, and gets ErrMoved after Release: nothing
-// was sent then. A message that such a goroutine has received, and not dealt with, is its own affair, and so is a Call that awaits its
-// Reply from one: functions, handlers and servers have none, and Config.Handover is the place to stop the others.
+// Goroutines of the application go on. Those that receive, send, link or register wait for Thaw, and get ErrMoved after Release: nothing
+// was sent then. A message that such a goroutine has received but not dealt with is the program's own affair, and so is a Call to which
+// such a goroutine owes the Reply: functions, handlers and servers leave none behind, and Config.Handover is the place to stop the other
+// goroutines.
 func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 	if n.part != nil || n.front != nil {
 		return nil, wrap("freeze", n.Name(), errWorkers)
@@ -366,12 +368,12 @@ func (p *processes) awaitEnds(ctx context.Context) error {
 	return p.exits.wait(ctx)
 }
 
-// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, keys of sessions say,
-// is cleared by Thaw and Release; copies are their owner's to clear.
+// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, session keys say, is
+// cleared by Thaw and Release; clear copies yourself.
 func (f *Frozen) State() []byte { return f.state }
 
-// Descriptors are those of connections, listeners and the registration, in the order that the state counts on. They stay the node's: pass
-// them on before Thaw or Release.
+// Descriptors are those of connections, listeners and the registration, in the order that the state relies on. They still belong to the
+// node: pass them on before Thaw or Release.
 func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.fds) }
 
 // Thaw lets the node go on here.
@@ -388,8 +390,8 @@ func (f *Frozen) Thaw() {
 	}
 }
 
-// Release ends the node in this process without a byte on any connection: the other process has it. Everybody who waits gets ErrMoved,
-// which is also the node's Err from then on. It returns when the node's goroutines have ended, or after a second.
+// Release ends the node in this process without a byte on any connection: the other process has it. All calls that wait return ErrMoved,
+// which is also the node's Err from then on. Release returns when the node's goroutines have ended, or after a second.
 func (f *Frozen) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil

@@ -197,8 +197,8 @@ func (p *processes) closeEmpty() bool {
 
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several; that of a Handler gets its
 // first one from Handle. It waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox
-// becomes the process that had the name before: it gets its pid, its other names, its unread messages, its links and monitors; one that has
-// links or monitors before is ErrBonds.
+// becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a mailbox
+// that already has links or monitors is ErrBonds.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
 	if _, err := ei.AppendAtom(nil, ei.Atom(name)); err != nil { // nobody could send to it

@@ -6,9 +6,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// Publish makes the listener's address known under the node's name, through the Resolver, and takes the creation that it is given
-// there; identifiers and connections made before are ErrTooLate. After Unpublish it publishes again, and keeps the creation. A Resolver
-// that publishes nothing (a static table) leaves the random creation. It is ei_publish.
+// Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
+// if identifiers or connections have been made before, it is ErrTooLate. After Unpublish it publishes again, and keeps the creation. A
+// Resolver that publishes nothing (a static table) leaves the random creation. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()

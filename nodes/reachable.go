@@ -15,7 +15,7 @@ import (
 // An UnreachableError says why other nodes, which look for a node at the address of its name's host, will not find it.
 type UnreachableError struct {
 	Host    string
-	At      netip.Addr // of the host; not valid where it has none
+	At      netip.Addr // of the host; not valid if it has none
 	Listens netip.Addr // where the node does
 	Err     error      // of the look-up
 }
@@ -34,8 +34,8 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // lookupLimit bounds the look at one's own host name.
 const lookupLimit = 2 * time.Second
 
-// CheckReachable is an *UnreachableError for a node that listens on the loopback interface only, at addr, while its name leads elsewhere:
-// short host names often do. It looks the host up, for two seconds at the most.
+// CheckReachable is an *UnreachableError for a node that listens only on the loopback interface, at addr, while its name leads elsewhere:
+// short host names often do. It looks the host up, for two seconds at most.
 func CheckReachable(ctx context.Context, name string, addr transport.Addr) error {
 	at, err := transport.AddrPort(addr)
 	if err != nil || !at.Addr().IsLoopback() {

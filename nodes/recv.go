@@ -59,9 +59,9 @@ func (r *reader) init(c *Conn) {
 	r.next = r.nextVector
 }
 
-// Receive returns the next message. It waits until one has come, ctx ends, or the connection does; then the error is Err's. Ticks are
-// answered, UNLINK_ID is acknowledged, on the way. A control message that is not known is an error (dist.ErrUnknownOp) after
-// which Receive may be called again; one that is malformed ends the connection. It is ei_xreceive_msg.
+// Receive returns the next message. It waits until one has come, ctx ends, or the connection does; then the error is Err's. Meanwhile ticks
+// are answered and UNLINK_ID is acknowledged. An unknown control message is an error (dist.ErrUnknownOp) after which Receive may be called
+// again; a malformed one ends the connection. It is ei_xreceive_msg.
 func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	m := new(Message)
 	if err := c.ReceiveInto(ctx, m); err != nil {
@@ -70,8 +70,8 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	return m, nil
 }
 
-// ReceiveInto is Receive into a message that is used again, with its buffer: what m held before is lost. Nothing is
-// allocated once the buffer is large enough.
+// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost. Nothing is allocated once the buffer
+// is large enough.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)
@@ -123,8 +123,8 @@ func (c *Conn) receiveUnread(ctx context.Context, m *Message) error {
 	}
 }
 
-// Yield is for who gives what Receive returns to other goroutines, and receives again: the next Receive that has to wait lets those run
-// first which have just been woken. Otherwise it may keep the processor from them for as long as it tries by itself (see
+// Yield is for a program that passes what Receive returns to other goroutines, and receives again: the next Receive that has to wait first
+// lets the goroutines run that have just been woken. Otherwise it may keep the processor from them for as long as it polls (see
 // transport.WithPolling).
 func (c *Conn) Yield() { c.rd.yields.Store(true) }
 

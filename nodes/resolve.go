@@ -26,27 +26,27 @@ type Endpoint struct {
 
 // A Resolver turns the name of a node into an address. It is used by many goroutines at once.
 type Resolver interface {
-	// Resolve finds the node called node, alive@host. It waits until ctx ends at the most. Its error is that of the Connect.
+	// Resolve finds the node called node, alive@host. It waits until ctx ends at most. Connect returns its error.
 	Resolve(ctx context.Context, node string) (Endpoint, error)
 }
 
 // A Publisher is a Resolver that also makes this node known, for Node.Publish.
 type Publisher interface {
-	// Publish makes p known, and waits for that until ctx ends at the most. Its error is that of Node.Publish.
+	// Publish makes p known, and waits for that until ctx ends at most. Node.Publish returns its error.
 	Publish(ctx context.Context, p Presence) (Publication, error)
 }
 
 // A Presence is what a Publisher makes known.
 type Presence struct {
 	Name   string         // alive@host
-	Addr   transport.Addr // that of the listener, really bound
+	Addr   transport.Addr // the listener's, actually bound
 	Hidden bool           // the opposite of Config.Visible
 	Logger *slog.Logger   // never nil
 }
 
 // A Publication lasts until it is closed.
 type Publication interface {
-	// Creation is that of this life of the name; 0: the publisher has no opinion.
+	// Creation is that of this incarnation of the name; 0: the publisher has no opinion.
 	Creation() uint32
 	// Close takes the name back.
 	Close() error
@@ -60,10 +60,10 @@ var ErrUnknownHost = errors.New("the host part of the node name has no address")
 type PortMapper struct {
 	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT and ERL_EPMD_ADDRESS.
 	Client epmd.Client
-	// Embed lets Publish run a port mapper inside this process where none listens, for as long as the node is published: at Client.Addr,
-	// which must be IP:port then; without that at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's
-	// own. On a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, for they use the port mapper that is there,
-	// and would not be found from elsewhere.
+	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the node is published: at Client.Addr, which
+	// must then be IP:port; without it, at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On
+	// a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use whichever port mapper runs, and
+	// could not be found from elsewhere.
 	Embed bool
 }
 
@@ -280,7 +280,7 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
 }
 
-// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket that has its name.
+// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it.
 type SocketDir string
 
 // Addr is the address of the node's socket.

@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Staged is a node that another process has frozen, ready to go on in this one. Nothing has been read, written or said by it. Start or
-// Discard must be called.
+// A Staged is a node that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or Discard
+// must be called.
 type Staged struct {
 	n           *Node
 	conns       []*Conn
@@ -26,15 +26,14 @@ type Staged struct {
 	running     func()   // runs when the node goes on, before anybody is told anything; nil: nothing
 }
 
-// Restore makes a node of what Frozen has given in another process: its state, and duplicates of its descriptors, in their order. The
-// descriptors are Restore's from the call on: on failure they are closed. cfg is that of New; the name is the state's, if cfg has none,
-// and has to be the same otherwise.
+// Restore makes a node from what Frozen has given in another process: its state, and duplicates of its descriptors, in the same order.
+// Restore owns the descriptors from the call on: on failure it closes them. cfg is as for New; if it has a name, this must be the state's.
 //
-// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what
-// peers expect to find: a mailbox, Handler or Server that is registered under a name of the old node's becomes the process that had it,
-// with its pid, unread messages, links and monitors. (Ask for its Pid after that.) Mailboxes that nobody takes in this way, nameless ones
-// among them, are had from Staged.Mailboxes. Until Start nothing is received, and what is sent waits, as new connections do: Setup must
-// not wait for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover had to say.
+// Processes are found again by their names. If the old node had been started, Config.Setup is called, as by Start, and registers what peers
+// expect to find: a mailbox, Handler or Server that is registered under a name of the old node becomes the process that had the name, with
+// its pid, unread messages, links and monitors. (Ask for its Pid after that.) Staged.Mailboxes has the mailboxes that nobody takes over in
+// this way, including nameless ones. Until Start nothing is received, and what is sent waits, as new connections do: Setup must not wait
+// for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover returned.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := ownDescriptors(descriptors)
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
@@ -260,13 +259,14 @@ func (g *Staged) presence() Presence {
 // Node is the node. Until Start it neither receives nor sends.
 func (g *Staged) Node() *Node { return g.n }
 
-// Mailboxes lists the mailboxes of the old node that no registered name has found a successor for, by their pids. They may be received
-// from after Start, and keep their names; whoever does not want one closes it then.
+// Mailboxes lists the old node's mailboxes that no registration has taken over, by their pids. After Start they can be received from, and
+// they keep their names; close those that are not wanted.
 func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
 
-// Start lets the node go on. A Handler in the place of a mailbox gets what that has not read, in its order and before all that peers send
-// from now on; what processes of this node send meanwhile may overtake it. ctx bounds a registration that has to be made anew. Where
-// that fails the node runs even so; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared there.
+// Start lets the node go on. A Handler in place of a mailbox gets the mailbox's unread messages, in order and before anything that peers
+// send from now on; what processes of this node send meanwhile may overtake them. ctx bounds a registration that has to be made anew. If
+// that fails, the node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared
+// in it.
 func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
@@ -386,7 +386,7 @@ func (g *Staged) publish(ctx context.Context) error {
 	return nil
 }
 
-// Discard gives the node up without a byte on any connection: it is the other process's.
+// Discard gives the node up without a byte on any connection: it belongs to the other process.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

@@ -15,8 +15,8 @@ const keepScratch = 64 << 10
 // copyPayload is up to which size, in bytes, a payload is copied behind its control message: one buffer is cheaper to write than two.
 const copyPayload = 4 << 10
 
-// Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it
-// waits while Config.QueueLimit bytes are, and when ctx ends meanwhile nothing is sent. It is ei_send.
+// Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it waits while
+// Config.QueueLimit bytes already are, and if ctx ends meanwhile nothing is sent. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
 }
@@ -26,8 +26,8 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
 }
 
-// SendRaw is Send of an encoded term, without version byte. payload may be used again on return. Nothing is allocated. The
-// peer ends the connection over a payload that is no term. It is ei_send_encoded.
+// SendRaw is Send of an encoded term, without version byte. payload may be reused on return. Nothing is allocated. The peer ends the
+// connection over a payload that is not a term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
@@ -56,8 +56,8 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	return c.post(ctx, b, nil)
 }
 
-// SendControl sends any control message; payload is there exactly when the operation has one. A pid or reference of somebody else as the
-// sender is the caller's responsibility.
+// SendControl sends any control message; payload must be given exactly when the operation has one. Naming another process's pid or
+// reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	if ctl.Op.HasPayload() == (len(payload) == 0) { // which would end the connection at the other side
 		err := fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)

@@ -11,13 +11,13 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// ErrStarted is returned by a second Start, of a node or of what was staged; there also by one after Discard.
+// ErrStarted is returned by a second Start of a node or of something staged; also by Start after Discard.
 var ErrStarted = errors.New("started, or discarded, already")
 
 // Start makes the node a member of the cluster that works by itself: it listens on Config.Listen and Config.Also, is published, accepts,
-// answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; whatever is sent to a node connects to it if need
-// be. Conn.Receive is not to be used any more. ctx bounds the start only; Close and Shutdown end the node. A listener that breaks leaves
-// it to its connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
+// answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; sending to a node connects to it if need be.
+// Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. If a listener breaks, the node keeps its
+// connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
 func (n *Node) Start(ctx context.Context) error {
 	if n.Err() != nil {
 		return wrap("start", n.Name(), n.Err())

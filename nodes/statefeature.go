@@ -14,7 +14,7 @@ const (
 	featureWays = "cnode-state-coming-ways"
 )
 
-// StateFeatures names what Restore, RestoreFront and Stage know beyond the first version of a state: for Terms.Know of a
+// StateFeatures names what Restore, RestoreFront and Stage understand beyond the first version of a state: for Terms.Know of a
 // handoff.Acceptance.
 func StateFeatures() []string { return []string{featureNodes, featureTransports} }
 
@@ -23,8 +23,8 @@ func workerKnows() []string {
 	return append(StateFeatures(), workerFeature, earlierWorker, featureWays)
 }
 
-// StateFeatures names which of these the node's state needs as it is now: for Needs of a handoff.Offer. Who does not know them refuses
-// before anything stops, and not by the state.
+// StateFeatures names which of these the node's state needs as it is now: for Needs of a handoff.Offer. A program that does not know them
+// then refuses before anything stops, rather than when it reads the state.
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {
 		needs = append(needs, featureNodes)

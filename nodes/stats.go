@@ -18,10 +18,10 @@ func (c *counters) all() [4]*atomic.Int64 {
 type Stats struct {
 	Connections      int64       // ever up
 	HandshakesFailed int64       // started by peers
-	Malformed        int64       // frames and control messages that end their connection, and signals in the name of a third node, skipped
-	Undeliverable    int64       // messages to processes or names that do not exist, as a BEAM drops them too
+	Malformed        int64       // frames and control messages that ended their connection, and skipped signals in the name of a third node
+	Undeliverable    int64       // messages to processes or names that do not exist; a BEAM drops them too
 	Mailboxes        int         // open
-	Peers            []PeerStats // a connection each, in no particular order
+	Peers            []PeerStats // one per connection, in no particular order
 }
 
 // PeerStats is a snapshot of one connection's counters.

@@ -17,12 +17,12 @@ import (
 )
 
 // WorkerVariable is the environment variable by which a Front tells a process that it is a worker, and where its sockets are: the numbers
-// of two descriptors, "LINE,SESSIONS". The first carries what front and worker say to each other, the second sessions in the form of
-// handoff.Forwarder.
+// of two descriptors, "LINE,SESSIONS". The first carries what front and worker say to each other, the second carries sessions in the format
+// of handoff.Forwarder.
 const WorkerVariable = "CNODE_WORKER"
 
-// IsWorker tells whether a Front has started this process as one of its workers: then StartWorker is due, in place of StartFront.
-// It stays true after that, and is false in processes that the worker starts.
+// IsWorker tells whether a Front has started this process as one of its workers: then call StartWorker, not StartFront. It stays true after
+// that, and is false in processes that the worker starts.
 func IsWorker() bool {
 	v := os.Getenv(WorkerVariable)
 	return v != "" && (!strings.HasPrefix(v, takenMark) || v == taken())
@@ -43,7 +43,7 @@ var ErrNotWorker = errors.New("this process is not the worker of a front: " + Wo
 // shutdownTime is how long a worker that is told to finish takes for it.
 const shutdownTime = 5 * time.Second
 
-// A Worker is one of several processes that are one node together: see Front.
+// A Worker is one of several processes that together are one node: see Front.
 type Worker struct {
 	n         *Node
 	p         *part
@@ -62,14 +62,13 @@ type Worker struct {
 	doing pausable      // what is done of work
 }
 
-// StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here,
-// Listen and Publisher are the front's affair. The names that Setup registers exist in every worker, for the peers whose connections it
-// has; names that are registered later are unique in the node. The name may be left empty; another name than the front's is ErrOtherNode.
-// ctx bounds the start only. A second call is an error.
+// StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen
+// and Publisher are the front's affair. The names that Setup registers exist in every worker, for the peers whose connections it has; names
+// that are registered later are unique in the node. cfg's name may be empty; a name other than the front's is ErrOtherNode. ctx bounds only
+// the start. A second call is an error.
 //
-// A process that the front has started in the place of another worker's (see Front.UpgradeWorkers) takes over what that one has:
-// connections, mailboxes, ways to the other workers. For Setup, processes that have a name, and Config.Handover it is then as with
-// Restore.
+// A process that the front has started to replace a worker's process (see Front.UpgradeWorkers) takes over what that one has: connections,
+// mailboxes, ways to the other workers. Setup, named processes and Config.Handover are then treated as by Restore.
 func StartWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	w, err := startWorker(ctx, cfg)
 	return w, wrap("start worker", "", err)
@@ -199,12 +198,12 @@ func inheritedSocket(fd int) (*net.UnixConn, error) {
 // Node is the node, of which this process is a part.
 func (w *Worker) Node() *Node { return w.n }
 
-// Done is closed when the worker is to end: the front says so, or is gone, or another process goes on as this worker. Wait does what is
-// due then.
+// Done is closed when the worker has to end: the front says so, or is gone, or another process goes on as this worker. Wait does what has
+// to be done then.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// Wait waits until the worker is to end, or ctx ends, and shuts the node down in good order, for a few seconds at the most. Where another
-// process goes on as this worker there is nothing to shut down, and Wait comes back with nil; Node.Err is ErrMoved then.
+// Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way, for a few seconds at most. If another
+// process goes on as this worker there is nothing to shut down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
 	ctx, end := ending(ctx)
 	defer end()
@@ -217,12 +216,12 @@ func (w *Worker) Wait(ctx context.Context) error {
 	return w.Shutdown(limit)
 }
 
-// Shutdown is Node.Shutdown, and the end of what the worker has to do with the front.
+// Shutdown is Node.Shutdown, and ends the worker's ties to the front.
 func (w *Worker) Shutdown(ctx context.Context) error {
 	return w.end(func() error { return w.n.Shutdown(ctx) })
 }
 
-// Close is Node.Close, and the end of what the worker has to do with the front.
+// Close is Node.Close, and ends the worker's ties to the front.
 func (w *Worker) Close() error { return w.end(w.n.Close) }
 
 func (w *Worker) end(node func() error) error {

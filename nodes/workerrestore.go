@@ -234,6 +234,6 @@ func (h *workerHeir) Discard() (err error) {
 	return err
 }
 
-// Mailboxes lists, in a process that has taken the place of another worker's, the mailboxes that no registered name has found a successor
-// for: see Staged.Mailboxes.
+// Mailboxes lists, in a process that has replaced another as this worker, the mailboxes that no registration has taken over: see
+// Staged.Mailboxes.
 func (w *Worker) Mailboxes() []*Mailbox { return w.n.procs.heirless() }

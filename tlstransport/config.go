@@ -16,7 +16,7 @@ import (
 // DefaultHandshakeTimeout is a little less than what a node gives a whole distribution handshake, so that the error names TLS.
 const DefaultHandshakeTimeout = 6 * time.Second
 
-// Config says how sessions are made. It is copied; nil functions and zero values mean what each field says.
+// Config says how sessions are made. It is copied.
 type Config struct {
 	// Server is for connections that are accepted, Client for those that are made; nil: there are none of that kind. Both are cloned for
 	// each session, with the changes that package documentation lists under "Sessions". An empty ServerName is the host part of the
@@ -33,20 +33,20 @@ type Options struct {
 	// [HostInCertificate], or your own. An error refuses the peer. OTP has no such checks: there, any node with a certificate may call
 	// itself by any name.
 	Checks []PeerCheck
-	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can be handed to
-	// another process then. Who has to use cryptography as FIPS 140-3 approves it needs Plain: with GODEBUG=fips140=on the records of this
-	// package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only it is Plain by itself, which Logger is
-	// told.
+	// Plain keeps sessions with crypto/tls from beginning to end, for those who trust only its record layer. Nothing can then be handed to
+	// another process. Programs that must use cryptography as approved by FIPS 140-3 need Plain: with GODEBUG=fips140=on the records of
+	// this package use AES-GCM outside the module's mode for TLS, which is not approved. With fips140=only, Plain is set automatically, and
+	// logged.
 	Plain bool
-	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects, before the next one; 0:
-	// DefaultKeyUpdate records, which are also the most, whatever is given, and no limit in bytes. KeyUpdateBytes goes before key_update_at
-	// of an option file. Sessions that stay with crypto/tls, as all with Plain do, keep their keys.
+	// KeyUpdateRecords and KeyUpdateBytes are how much of what we send one key of TLS 1.3 protects before it is replaced; 0:
+	// DefaultKeyUpdate records, which is also the maximum, and no limit in bytes. KeyUpdateBytes overrides key_update_at of an option file.
+	// Sessions that stay with crypto/tls, as all do with Plain, keep their keys.
 	KeyUpdateRecords, KeyUpdateBytes uint64
 	// Polling is how long the reader of a busy connection, whose peer has lately answered within that time, busy-polls before it sleeps: see
 	// transport.WithPolling, which has the same meaning and price for plug-ins that leave waiting to package transport. 0 is
-	// transport.DefaultPolling, less is none; more than transport.MaxPolling is that. Linux only; elsewhere a reader sleeps at once.
+	// transport.DefaultPolling, less is none; transport.MaxPolling is the maximum. Linux only; elsewhere a reader sleeps at once.
 	Polling time.Duration
-	// Logger is told what an operator may want to know, of certificates that are not verified, say; nil: nothing is logged. No key or
+	// Logger is told what an operator may want to know, such as that certificates are not verified; nil: nothing is logged. No key or
 	// secret ever is.
 	Logger *slog.Logger
 }
@@ -101,7 +101,7 @@ type plugin struct {
 	buffers sync.Pool // *[]byte: large ones of outboxes
 }
 
-// New makes the TLS transport of tls.Configs.
+// New makes the TLS transport from tls.Configs.
 func New(cfg Config) (transport.Transport, error) {
 	cb, err := Callbacks(cfg)
 	if err != nil {
@@ -110,7 +110,7 @@ func New(cfg Config) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// Callbacks returns the plug-in itself, for those who wrap it with callbacks of their own.
+// Callbacks returns the plug-in itself, to be wrapped with other callbacks.
 func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	f := fixed{}

@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// A Check is what a session failed at.
+// A Check is the check that a session failed.
 type Check string
 
-// The checks. Those of certificates are made by either side: PeerError.ByPeer tells by which.
+// The checks. Either side checks certificates: PeerError.ByPeer tells which one did.
 const (
 	CheckExpired          Check = "certificate has expired or is not valid yet"
 	CheckUnknownAuthority Check = "certificate is signed by an unknown authority"
@@ -31,12 +31,12 @@ const (
 	CheckClosed           Check = "connection closed" // by the peer, in the middle of the handshake or without close_notify
 )
 
-// A PeerError says why there is no TLS session with a peer, or none any more: which check failed, for whom, and who made it.
+// A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and who made it.
 type PeerError struct {
 	Addr   string // the peer's address
 	Node   string // its node name, where it is known
 	Check  Check  // what it failed at
-	ByPeer bool   // the peer made the check, of us, and told by an alert
+	ByPeer bool   // the peer made the check, of us, and sent an alert
 	Err    error  // what was found
 }
 
@@ -56,9 +56,9 @@ func (e *PeerError) Error() string {
 func (e *PeerError) Unwrap() error { return e.Err }
 
 var (
-	// ErrNotMovable is wrapped by the error of an Export of a session that stays where it is; nothing has changed.
+	// ErrNotMovable is wrapped by the error of exporting a session that cannot move; nothing has changed.
 	ErrNotMovable = errors.New("this TLS session cannot move to another process")
-	// ErrState is wrapped by the error of an Import of something that no Export has made.
+	// ErrState is wrapped by the error of importing something that no Export has made.
 	ErrState = errors.New("not the state of a TLS session")
 	// ErrTimeout is wrapped by a PeerError: the handshake took longer than Options.HandshakeTimeout.
 	ErrTimeout = errors.New("no end within Options.HandshakeTimeout")

@@ -34,9 +34,10 @@ func (e *OptionError) Error() string {
 // Unwrap gives the reason.
 func (e *OptionError) Unwrap() error { return e.Err }
 
-// FromOptFile makes the TLS transport of an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
-// roles, [{server,[…]},{client,[…]}]. A role that is not there can have no connections; to erl it is an empty one. The file is read once;
-// the certificates and keys that it names are read again when they have changed. What cannot be honoured is an *OptionError that names it.
+// FromOptFile makes the TLS transport from an ssl_dist_optfile, the file that erl -proto_dist inet_tls takes: a list of the options of both
+// roles, [{server,[…]},{client,[…]}]. A role that is missing can have no connections; to erl it has no options. The file is read once; the
+// certificates and keys that it names are read again when they have changed. An option that cannot be honoured is an *OptionError that
+// names it.
 func FromOptFile(path string, o Options) (transport.Transport, error) {
 	cb, err := OptFileCallbacks(path, o)
 	if err != nil {
@@ -45,7 +46,7 @@ func FromOptFile(path string, o Options) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// OptFileCallbacks is FromOptFile for those who wrap the plug-in with callbacks of their own.
+// OptFileCallbacks is FromOptFile for the plug-in itself, to be wrapped with other callbacks.
 func OptFileCallbacks(path string, o Options) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	file, err := readOptFile(path)

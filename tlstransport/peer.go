@@ -10,7 +10,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A Peer is who wants to be a node's neighbour.
+// A Peer is a node at the other end of a session, as checks see it.
 type Peer struct {
 	Name        string            // what it calls itself: alive@host
 	Addr        transport.Addr    // where it is; may be nil
@@ -21,8 +21,8 @@ type Peer struct {
 // A PeerCheck allows a peer, or refuses it with an error. It may be called by several goroutines at once, and must not wait.
 type PeerCheck func(p Peer) error
 
-// AllowedNodes allows the nodes of a list and no others. A name is whole, alive@host, or *@host for every node of a host. It is
-// net_kernel:allow/1 of Erlang. It goes by what a peer calls itself: [NameInCertificate] or [HostInCertificate] hold it to that.
+// AllowedNodes allows the nodes of a list and no others. A name is whole, alive@host, or *@host for every node of a host. It is Erlang's
+// net_kernel:allow/1. It goes by what a peer calls itself; use [NameInCertificate] or [HostInCertificate] to verify that.
 func AllowedNodes(names ...string) PeerCheck {
 	names = slices.Clone(names)
 	return func(p Peer) error {
@@ -34,8 +34,8 @@ func AllowedNodes(names ...string) PeerCheck {
 	}
 }
 
-// NameInCertificate allows a peer to call itself only what its certificate says: the node's whole name, alive@host, must be among the
-// e-mail names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
+// NameInCertificate allows a peer only the name that its certificate gives: the node's whole name, alive@host, must be among the e-mail
+// names of the certificate's subjectAltName, or be its subject's common name. The certificate must have been verified: the role's
 // configuration has to ask for that.
 func NameInCertificate(p Peer) error {
 	if err := p.proven(); err != nil {
@@ -48,12 +48,12 @@ func NameInCertificate(p Peer) error {
 		p.Certificate.EmailAddresses...), ", "))
 }
 
-// HostInCertificate allows a peer to be only on a host that its certificate is for, by the host of its node name, as clients with an option
-// file want it of servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the
-// certificates that clusters have. The certificate must have been verified: the role's configuration has to ask for that.
+// HostInCertificate allows a peer only if its certificate is for the host of its node name, as clients with an option file require of
+// servers: among the names of subjectAltName, or the subject's common name if there are none. So it works with the certificates that
+// clusters have. The certificate must have been verified: the role's configuration has to ask for that.
 //
-// With [AllowedNodes] beside it, it is for what Erlang has inet_tls_dist:verify_client/3, which takes the peer's address for a host, too,
-// and is content with any certificate as long as net_kernel:allow/1 has not been called.
+// Together with [AllowedNodes] it serves the purpose of Erlang's inet_tls_dist:verify_client/3, which also accepts the peer's address as a
+// host, and accepts any certificate as long as net_kernel:allow/1 has not been called.
 func HostInCertificate(p Peer) error {
 	if err := p.proven(); err != nil {
 		return err

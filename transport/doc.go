@@ -3,10 +3,10 @@
 //
 // # The model
 //
-// A plug-in is a struct of callbacks, [Callbacks], one field per step of a socket's life. The plug-in's own socket context C is
-// handed to every callback. [New] checks the struct once and gives a [Transport]; what it opens is a [Stream], what it listens
-// on is a [Listener]. TCP, UNIX and in-memory plug-ins ship with the package ([TCP], [Unix], [NewMemory]); [FromNet] makes a
-// Transport of any listener and dialer of package net.
+// A plug-in is a struct of callbacks, [Callbacks], one field per step of a socket's life. The plug-in's own socket context C is handed to
+// every callback. [New] checks the struct once and gives a [Transport]; what it opens is a [Stream], what it listens on is a [Listener].
+// TCP, UNIX and in-memory plug-ins ship with the package ([TCP], [Unix], [NewMemory]); [FromNet] makes a Transport from any listener and
+// dialer of package net.
 //
 // The life of a connecting socket, and of a listening one:
 //
@@ -44,9 +44,10 @@
 //
 // A [Datagram] is a datagram socket of the SDK's own, over UDP ([OpenUDP]) or UNIX sockets ([OpenUnixgram]), under the same rules; a
 // [SendQueue] serialises many senders. Streams can also be made without a Transport: by [ConnectTCP] and [ConnectUnix] from a given local
-// address, by [UnixPair], and by [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made of text
-// ([ParseAddr], [ParseInet], [FromUnixPath]), of package net's addresses ([FromNetAddr], [FromAddrPort]) or of a struct sockaddr
-// ([ParseSockaddr]), and gives each of them back. This vocabulary is that of Samba's tsocket guide, whose names the doc comments give.
+// address, by [UnixPair], and by [AdoptStream] and its like from a descriptor that came from elsewhere. An [Addr] is made from text
+// ([ParseAddr], [ParseInet], [FromUnixPath]), from package net's addresses ([FromNetAddr], [FromAddrPort]) or from a struct sockaddr
+// ([ParseSockaddr]), and can be turned back into each of them. This vocabulary is that of Samba's tsocket guide, whose names the doc
+// comments give.
 //
 // # Virtual sockets
 //

@@ -16,8 +16,8 @@ func newCall(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call NODE MOD FUN [ARGS]",
 		Short: "Call a function on a node: rpc:call",
-		Long: `Call MOD:FUN on NODE with ARGS, an Erlang list in text (default: []), and print the result as Erlang text (exit 0). Where the
-call fails the reason, {badrpc, Reason} of Erlang among them, is on the standard error (exit 1).`,
+		Long: `Call MOD:FUN on NODE with ARGS, an Erlang list in text (default: []), and print the result as Erlang text (exit 0). If
+the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standard error (exit 1).`,
 		Example: `  cnode-demo call x@127.0.0.1 erlang system_info '[otp_release]'
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'
   cnode-demo call cnode@127.0.0.1 cnode echo '[#{name => <<"Joe">>}]'`,

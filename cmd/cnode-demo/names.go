@@ -16,8 +16,8 @@ func newNames(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "names [HOST]",
 		Short: "List the nodes that a port mapper knows: epmd -names",
-		Long: `Print the nodes that are registered at the port mapper of HOST, or of this machine, in the words of epmd -names. The port is that
-of --epmd HOST:PORT, of ERL_EPMD_PORT, or 4369. Exit 1 where no port mapper answers.`,
+		Long: `Print the nodes that are registered at the port mapper of HOST, or of this machine, in the format of epmd -names. The port is that
+of --epmd HOST:PORT, of ERL_EPMD_PORT, or 4369. Exit 1 if no port mapper answers.`,
 		Example: `  cnode-demo names
   cnode-demo names broker.example.org
   cnode-demo names --epmd 127.0.0.1:5000`,

@@ -79,10 +79,10 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cnode-demo",
 		Short: "A C-node in Go: try it out, and talk to Erlang nodes with it",
-		Long: `cnode-demo is a member of an Erlang cluster that is written in Go. Without a command it gives a tour, which needs no Erlang, takes
+		Long: `cnode-demo is a member of an Erlang cluster, written in Go. Without a command it gives a tour, which needs no Erlang, takes
 seconds and leaves nothing behind.
 
-Node names are ALIVE@HOST, and HOST must be an address, or a name with an address, at which the node listens: without --listen
+Node names are ALIVE@HOST, and HOST must be an address at which the node listens, or a name for one: without --listen
 that is 127.0.0.1, so that names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS are honoured as by erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line.`,
@@ -131,7 +131,7 @@ func newTour(o *options) *cobra.Command {
 		Use:   "tour",
 		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
 		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
-monitor, notice an end; and what TLS keeps from others. Where erl is on the PATH a real Erlang node joins in. It needs nothing,
+monitor, notice an end; and what TLS hides from others. If erl is on the PATH a real Erlang node joins in. tour needs nothing,
 and leaves nothing behind.`,
 		Example: "  cnode-demo tour",
 		Args:    args(),

@@ -25,12 +25,12 @@ func newServe(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node that Erlang nodes can ping, call, message, monitor and link",
-		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; for --transport unix the path of
-its socket stands in place of the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
+		Long: `Run a node until SIGTERM, SIGINT or SIGHUP (exit 0), and print "ready NAME PORT" once it can be reached; with --transport unix the path of
+its socket replaces the port. The name is cnode@127.0.0.1 unless --name says otherwise. It answers
 
   net_adm:ping(Node)
   rpc:call(Node, cnode, echo, [T])                T
-  rpc:call(Node, cnode, pid, [])                  its process id in the operating system; with workers that of one
+  rpc:call(Node, cnode, pid, [])                  its process id in the operating system; with workers, a worker's
   gen_server:call({peer, Node}, T)                {ok, T}
   {peer, Node} ! {echo, From, T}                  sends T to From
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
@@ -38,27 +38,27 @@ its socket stands in place of the port. The name is cnode@127.0.0.1 unless --nam
 
 The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
 
---trace FILE records what connections carry, for Wireshark. Where that fails, at the beginning or later, the node serves on, and serve
-says so at its end (exit 1). A node with --trace cannot be upgraded. --fault SEED is for trying out how others live with a bad line: bytes
+--trace FILE records what connections carry, for Wireshark. If that fails, at the beginning or later, the node keeps serving, and serve
+says so when it ends (exit 1). A node with --trace cannot be upgraded. --fault SEED is for testing how others cope with a bad line: bytes
 come and go late, and in odd pieces, but none is changed or lost.
 
---takeover goes on as the node of that name which runs already, in another process of the same user: connections, mailboxes and the
-name stay as they are, nobody notices, and the other process ends. Should that fail at any point the other one serves on. See also
+--takeover goes on as the node of that name that already runs in another process of the same user: connections, mailboxes and the
+name stay as they are, nobody notices, and the other process ends. If that fails at any point the other process keeps serving. See also
 cnode-demo upgrade.
 
-Under systemd, which is told when the node is ready, sockets that it has opened are used (LISTEN_FDS): the first in place of what --listen
-says, those that follow for --also, in the same order and at the same addresses. Where there are fewer, serve opens the rest. One that does
-not fit, by its kind or its address, or that is too many ends serve before it is ready (exit 1).
+Under systemd, which is told when the node is ready, the sockets that it has opened are used (LISTEN_FDS): the first in place of what
+--listen says, those that follow for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest. An extra
+socket, or one of another kind or at another address, ends serve before it is ready (exit 1).
 
---workers N has N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
-that ends. Such a node is upgraded like any other. --takeover goes on with one only where it has --workers, too: no fewer than the node has.
+--workers N makes N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
+that ends. Such a node is upgraded like any other. --takeover of such a node needs --workers, too, with no fewer than the node has.
 Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with suites other than AES-GCM and ChaCha20-Poly1305.
 
 --also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds
-can connect while a cluster goes from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, behind "ready". The port mapper names one
-port only, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
+can connect while a cluster migrates from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, after "ready". The port mapper names only
+one port, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
 
---polling DURATION is how long the reader of a busy connection busy-polls before it sleeps: quicker answers for processor time.`,
+--polling DURATION is how long the reader of a busy connection busy-polls before it sleeps: quicker answers, for more processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/

@@ -23,15 +23,15 @@ func newUpgrade(o *options) *cobra.Command {
 		Short: "Have a running serve go on in a new process, without anybody noticing",
 		Long: `Ask the serve that runs as NAME, of the same user, to start a new process with its own arguments, environment and standard
 streams, from its own file as it is now or from --binary, and to hand everything over: connections, mailboxes, links, monitors and the
-name. Connected nodes see nothing but a short silence. It prints "upgraded NAME OLDPID NEWPID" (exit 0).
+name. Connected nodes see only a short silence. It prints "upgraded NAME OLDPID NEWPID" (exit 0).
 
-Of a serve with --workers, the process that accepts moves first, and is the one that is printed; then each worker does, by itself. A
-worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); upgrade again to try again.
+Of a serve with --workers, the process that accepts moves first, and its numbers are printed; then each worker moves separately. A
+worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); run upgrade again to retry.
 
-If the new process does not start, crashes, hangs or refuses before it has everything, the old one serves on, and the reason is on the
-standard error (exit 1). Once it has everything there is no way back: if it crashes then, the node is gone, and that is on the standard
-error, too (exit 1). It has 10 s to say that it is there, a worker's 30 s. A --binary that is a script must end
-with exec: serve can only stop the process that it started itself, not that one's children.
+If the new process does not start, crashes, hangs or refuses before it has everything, the old one keeps serving, and the reason is on the
+standard error (exit 1). Once it has everything there is no way back: if it then crashes, the node is gone, and the standard error says so
+(exit 1). The new process has 10 s to report that it has started, a worker's 30 s. A --binary that is a script must end with exec: serve can
+stop only the process that it started itself, not that one's children.
 
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1

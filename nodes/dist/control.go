@@ -7,8 +7,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// Control is a control message of any operation. Which fields mean something
-// is told by Op; the others are zero after ParseControl and not looked at by
+// Control is a control message of any operation. Op determines which fields
+// have a meaning; the others are zero after ParseControl and ignored by
 // AppendControl.
 //
 // Where a registered name may stand in place of a pid, exactly one of the two
@@ -29,8 +29,8 @@ type Control struct {
 	Reason ei.Raw // EXIT, EXIT2, MONITOR_P_EXIT (read it with Decode: no version byte); the PAYLOAD_ forms have it as payload
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
-	// SPAWN_REQUEST: whose output goes where, what to run, and how. The
-	// payload is the list of arguments, Arity long.
+	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
+	// the list of arguments, Arity long.
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
@@ -40,15 +40,15 @@ type Control struct {
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }
 
-// ParseControl reads the control message at c, which stands behind the
-// version byte, into ctl. The Raw fields alias c's input. With c.Atoms set
-// nothing is allocated for atoms that were seen before.
+// ParseControl reads the control message at c, just after the version byte,
+// into ctl. The Raw fields alias c's input. With c.Atoms set nothing is
+// allocated for atoms that were seen before.
 //
 // Every error is a *ControlError and leaves c where it was and ctl undefined.
-// For an operation that is not known it wraps ErrUnknownOp and holds the
-// tuple: the message can be logged and the connection goes on. A tuple of
-// another size or other kinds of elements than its operation's wraps ErrShape
-// or an error of package ei.
+// For an unknown operation it wraps ErrUnknownOp and holds the tuple: the
+// message can be logged and the connection goes on. For a tuple whose size or
+// kinds of elements are not its operation's it wraps ErrShape or an error of
+// package ei.
 //
 // See erl_dist_protocol, "Protocol between Connected Nodes".
 func ParseControl(c *ei.Cursor, ctl *Control) error {

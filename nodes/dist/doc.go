@@ -5,7 +5,7 @@
 //
 // # The connection's life
 //
-// First comes the handshake, in packets with a length of 2 bytes over TCP or 4
+// First comes the handshake, in packets with a 2-byte length over TCP, 4-byte
 // over TLS. A is the side that connected, B the one that accepted:
 //
 //	A  send_name        its name, flags and creation
@@ -20,9 +20,9 @@
 // A's digest before it gives its own. Both return a [Peer], or a
 // [*HandshakeError] that names the phase, the peer and the cause.
 //
-// Then come frames with a length of 4 bytes. A frame of no bytes is a tick.
-// Any other is a control message, a tuple whose first element is the operation
-// ([Op]), and behind it, for some operations, one more term, the payload: the
+// Then come frames with a 4-byte length. A frame of no bytes is a tick. Any
+// other is a control message, a tuple whose first element is the operation
+// ([Op]), followed, for some operations, by one more term, the payload: the
 // message that is sent, the reason of an exit, the arguments of a spawn.
 //
 //	00 00 00 33   70   83 {6, From, '', peer}   83 hello

@@ -8,8 +8,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// The decisions that callers take about a failed handshake; each is wrapped in
-// a *HandshakeError.
+// Why a handshake failed, for callers to act on; each is wrapped in a
+// *HandshakeError.
 var (
 	// ErrBadCookie: the peer's digest proves that it has another cookie. Only the
 	// accepting side can tell; the connecting one sees io.EOF, with a Hint.
@@ -25,7 +25,7 @@ var (
 	// ErrAlive: a connection between the two nodes exists already, and the
 	// connecting side has confirmed it.
 	ErrAlive = errors.New("already connected")
-	// ErrMissingFlags: the peer lacks flags that we demand; HandshakeError.Missing has them.
+	// ErrMissingFlags: the peer lacks flags that we require; HandshakeError.Missing has them.
 	ErrMissingFlags = errors.New("mandatory distribution flags are missing")
 	// ErrMalformed: a handshake message that breaks its layout.
 	ErrMalformed = errors.New("malformed handshake message")
@@ -41,7 +41,7 @@ var (
 	// ErrConfig: the caller's own Self, options or verdict cannot be used.
 	ErrConfig = errors.New("unusable handshake configuration")
 	// ErrRefused: our own side refused the peer (CheckPeer, Decide); the reason
-	// is wrapped beside it.
+	// is wrapped with it.
 	ErrRefused = errors.New("peer refused")
 )
 
@@ -59,7 +59,7 @@ var (
 	ErrUnsupported = errors.New("frame kind not supported")
 	// ErrFrame: bytes that are no frame.
 	ErrFrame = errors.New("malformed frame")
-	// ErrTooLong: more bytes than a length field holds.
+	// ErrTooLong: more bytes than a length field can express.
 	ErrTooLong = errors.New("too long for the wire")
 )
 

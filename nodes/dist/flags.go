@@ -94,9 +94,9 @@ const FlagsLibei = FlagExtendedReferences | FlagDistMonitor | FlagFunTags |
 	FlagNewFloats | FlagSmallAtomTags | FlagUTF8Atoms | FlagMapTag |
 	FlagBigCreation | FlagHandshake23 | FlagUnlinkID | FlagMandatory25Digest | FlagV4NC
 
-// FlagsDefault is what a node announces when nothing else is asked: that of
-// the C library, and what is needed to serve monitors of names, spawn
-// requests (rpc:call, erpc:call) and aliases (gen_server:call).
+// FlagsDefault is what a node announces by default: what the C library
+// announces, and what is needed to serve monitors of names, spawn requests
+// (rpc:call, erpc:call) and aliases (gen_server:call).
 const FlagsDefault = FlagsLibei | FlagDistMonitorName | FlagSpawn |
 	FlagExitPayload | FlagSendSender | FlagAlias
 
@@ -171,9 +171,9 @@ func (f Flags) String() string {
 	return strings.Join(f.Names(), "|")
 }
 
-// Wanted says for people which flags of a Missing set are mandatory since
-// when: "DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory since
-// OTP 26)". Flags that no OTP demands are named alone.
+// Wanted says in readable form since when the flags of a Missing set are
+// mandatory: "DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory
+// since OTP 26)". Flags that no OTP requires are named alone.
 func (f Flags) Wanted() string {
 	parts := make([]string, 0, bits.OnesCount64(uint64(f)))
 	for rest := f; rest != 0; rest &= rest - 1 {

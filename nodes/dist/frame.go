@@ -53,9 +53,9 @@ const (
 	nextFragment  = 'F'
 )
 
-// Classify tells the kind of a frame (its bytes behind the 4-byte length) by
-// its first bytes. A *FrameError wraps ErrNotNegotiated for a kind whose flags
-// are not in negotiated, and ErrFrame for bytes that begin no frame.
+// Classify tells the kind of a frame (its bytes after the 4-byte length) by its
+// first bytes. A *FrameError wraps ErrNotNegotiated for a kind whose flags are
+// not in negotiated, and ErrFrame for bytes that begin no frame.
 func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	switch {
 	case len(frame) == 0:
@@ -82,15 +82,15 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 	return kind, nil
 }
 
-// ParseFrame reads a frame (its bytes behind the 4-byte length) into ctl and
-// returns its payload, a term without version byte, or nil if the operation
-// has none. The payload is not looked at; it and the Raw fields of ctl alias
-// frame. atoms may be nil, see ParseControl.
+// ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and
+// returns its payload, a term without version byte, or nil if the operation has
+// none. The payload is not checked; it and the Raw fields of ctl alias frame.
+// atoms may be nil, see ParseControl.
 //
 // A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or
 // *ControlError with offsets counted in frame; after one that wraps
 // ErrUnknownOp or ErrNotNegotiated the next frame can be read all the same.
-// Distribution headers and fragments are told apart but not read: where their
+// Distribution headers and fragments are recognised but not read: if their
 // flags were negotiated, the error wraps ErrUnsupported.
 func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
 	kind, err := Classify(frame, negotiated)
@@ -125,9 +125,9 @@ func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Contro
 	return kind, ei.Raw(rest[1:]), nil
 }
 
-// AppendFrame appends a whole pass-through frame, length included. payload is
-// a term without version byte; it must be there exactly when ctl's operation
-// has one.
+// AppendFrame appends a whole pass-through frame, length included. payload is a
+// term without version byte; it must be given exactly when ctl's operation has
+// one.
 func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 	out, err := AppendFrameHead(b, ctl, len(payload))
 	if err != nil {
@@ -139,11 +139,11 @@ func AppendFrame(b []byte, ctl *Control, payload ei.Raw) ([]byte, error) {
 	return append(out, payload...), nil
 }
 
-// AppendFrameHead appends what stands before the payload of a pass-through
-// frame: the length, which already counts payload bytes that the caller sends
-// behind, the control message, and the payload's version byte if the
-// operation has one. So a large payload is not copied; one that is encoded in
-// place gets its length from FinishFrame.
+// AppendFrameHead appends what comes before the payload of a pass-through
+// frame: the length, which already counts the payload bytes that the caller
+// sends after it, the control message, and the payload's version byte if the
+// operation has one. So a large payload is not copied; for one that is encoded
+// in place, FinishFrame sets the length.
 func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	start := len(b)
 	out := append(b, 0, 0, 0, 0, passThrough, versionMagic)
@@ -160,7 +160,7 @@ func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 	return out, nil
 }
 
-// FinishFrame sets the length of a frame whose payload was appended behind
+// FinishFrame sets the length of a frame whose payload was appended after
 // AppendFrameHead; frame begins with the length and ends with the payload.
 func FinishFrame(frame []byte) error {
 	if len(frame) < lengthSize {

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// MaxHandshakePacket is the size in bytes at which a PacketConn may refuse a
-// handshake packet: several times what any known node sends, so that a
+// MaxHandshakePacket is the size in bytes beyond which a PacketConn may refuse
+// a handshake packet: several times what any known node sends, so that a
 // stranger cannot make us keep more.
 const MaxHandshakePacket = 4096
 
-// PacketConn carries whole handshake packets; the length prefix (2 bytes over
-// TCP, 4 over TLS) and every time limit are its own business.
+// PacketConn carries whole handshake packets; it takes care of the length
+// prefix (2 bytes over TCP, 4 over TLS) and of every time limit.
 type PacketConn interface {
 	// ReadPacket returns the next packet, valid until the next call.
 	ReadPacket() ([]byte, error)
@@ -25,14 +25,14 @@ type PacketConn interface {
 type Self struct {
 	Name      string // alive@host; only the host when Dynamic
 	Flags     Flags  // announced to the peer; 0 means FlagsDefault
-	Mandatory Flags  // demanded of the peer; 0 means Mandatory25
+	Mandatory Flags  // required of the peer; 0 means Mandatory25
 	Creation  uint32 // which incarnation of the name this is
 	Cookie    string // the shared secret
-	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as one that was forgotten
+	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as probably forgotten
 	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
 
 	// IsOwn tells whether a challenge is one that this node has made for a handshake in progress: a peer that sends it as its own is
-	// ErrReflected. nil: that is not looked at.
+	// ErrReflected. nil: this is not checked.
 	IsOwn func(challenge uint32) bool
 
 	// Cookies are the secrets shared with single peers, by their names, in place of Cookie: erlang:set_cookie(Node, Cookie).

@@ -18,7 +18,7 @@ type InitiateOptions struct {
 	AliveAnswer func(peer string) bool
 
 	// CheckPeer may refuse the peer once its name is known, before our cookie's
-	// digest goes out; its error is found behind ErrRefused. nil allows all.
+	// digest goes out; its error is wrapped with ErrRefused. nil allows all.
 	CheckPeer func(name string) error
 
 	// Version5 announces the name in the old form, for a peer whose port mapper
@@ -29,12 +29,12 @@ type InitiateOptions struct {
 
 // Initiate runs the connecting side of the handshake and returns once the
 // peer has proven its cookie. It blocks as long as c does. Every error is a
-// *HandshakeError, after which c is of no more use and should be closed.
+// *HandshakeError, after which c is useless and should be closed.
 //
 // The peer's answers become errors as follows: nok is ErrNok (the peer's own
 // attempt goes on, expect it), not_allowed is ErrNotAllowed, alive is ErrAlive
-// if AliveAnswer says false. A peer that closes in place of the last message
-// most often has another cookie; HandshakeError.Hint says so.
+// if AliveAnswer says false. A peer that closes instead of sending the last
+// message usually has another cookie; HandshakeError.Hint says so.
 //
 // See erl_dist_protocol, "Distribution Handshake"; ei_connect.
 func Initiate(c PacketConn, s Self, o InitiateOptions) (Peer, error) {

@@ -10,7 +10,7 @@ import (
 
 // Versions of the handshake.
 const (
-	Version5 = 5 // OTP 22 and older; who else sends and takes it, the package's text says (Versions)
+	Version5 = 5 // OTP 22 and older; see "Versions" in the package documentation for who else uses it
 	Version6 = 6 // OTP 23 and later
 )
 

@@ -36,8 +36,8 @@ func CheckName(name string) error {
 	return err
 }
 
-// CheckOwnName reports whether name is one that a node can give itself, for Erlang nodes refuse others: a node name (SplitName) with
-// nothing but letters, digits, "-" and "_" of ASCII before the "@", and printable ASCII behind it. It fails with ErrInvalidName.
+// CheckOwnName reports whether name is one that a node can give itself, since Erlang nodes refuse others: a node name (SplitName) with only
+// ASCII letters, digits, "-" and "_" before the "@", and printable ASCII after it. It fails with ErrInvalidName.
 func CheckOwnName(name string) error {
 	alive, host, err := SplitName(name)
 	if err != nil {
@@ -54,7 +54,7 @@ func CheckOwnName(name string) error {
 	return CheckOwnHost(host)
 }
 
-// CheckOwnHost is that of the host, which a node that asks for a dynamic name announces by itself.
+// CheckOwnHost is CheckOwnName for the host alone, which a node that asks for a dynamic name announces.
 func CheckOwnHost(host string) error {
 	if err := CheckHost(host); err != nil {
 		return err
@@ -67,8 +67,8 @@ func CheckOwnHost(host string) error {
 	return nil
 }
 
-// CheckHost reports whether host can stand behind the "@" of a node name, as
-// a node that asks for a dynamic name announces it.
+// CheckHost reports whether host can follow the "@" of a node name; a node that
+// asks for a dynamic name announces only its host.
 func CheckHost(host string) error {
 	if err := checkText(host); err != nil {
 		return err

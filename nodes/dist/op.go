@@ -7,8 +7,8 @@ import "fmt"
 // See erl_dist_protocol, "Protocol between Connected Nodes".
 type Op uint8
 
-// The operations. TT variants carry a trace token (sequential tracing) and
-// are otherwise as the one without.
+// The operations. TT variants carry a trace token (sequential tracing) and are
+// otherwise the same as those without.
 const (
 	OpLink                Op = 1  // {1, From, To}
 	OpSend                Op = 2  // {2, Unused, To}

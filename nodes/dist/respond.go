@@ -10,17 +10,17 @@ import (
 // accepts any named peer, as the C library does.
 type RespondOptions struct {
 	// Decide chooses the status for the announced name; see Verdict. Its error
-	// refuses the peer with not_allowed and is found behind ErrRefused. nil
+	// refuses the peer with not_allowed and is wrapped with ErrRefused. nil
 	// gives ok to all, and not_allowed to a peer that asks for a name.
 	Decide func(n Name) (Verdict, error)
 
 	// CheckPeer may refuse the peer once its name is known: before Decide, or
-	// for a dynamic peer after Decide has named it. Its error is found behind
+	// for a dynamic peer after Decide has named it. Its error is wrapped with
 	// ErrRefused. nil allows all.
 	CheckPeer func(name string) error
 
 	// Proven may refuse the peer once it has proven its cookie, and before it
-	// gets our proof. Its error is found behind ErrRefused. nil allows all.
+	// gets our proof. Its error is wrapped with ErrRefused. nil allows all.
 	Proven func() error
 }
 
@@ -31,8 +31,8 @@ type RespondOptions struct {
 //     it is dead, the handshake goes on, and Peer.Status is StatusAlive: now
 //     that the cookie is proven the caller replaces the old connection. If the
 //     peer says that it lives, Respond ends with ErrAlive.
-//   - StatusNamed: the only way on for a peer that asks for a name. Name and
-//     Creation are what it gets.
+//   - StatusNamed: the only way to go on for a peer that asks for a name. Name
+//     and Creation are what it gets.
 //   - StatusNok, StatusNotAllowed: Respond sends it and ends with ErrNok or
 //     ErrNotAllowed.
 type Verdict struct {
@@ -44,8 +44,8 @@ type Verdict struct {
 // ReadName reads the first message of the connecting side, in version 6 or 5,
 // and checks the name. Its errors are *HandshakeError.
 //
-// It is apart from Respond so that one process can read the name and another
-// one, with its own PacketConn, answer it.
+// It is separate from Respond so that one process can read the name and
+// another one, with its own PacketConn, answer it.
 func ReadName(c PacketConn) (Name, error) {
 	x := exchange{conn: c}
 	packet, err := x.read(PhaseName)
@@ -60,10 +60,10 @@ func ReadName(c PacketConn) (Name, error) {
 }
 
 // Respond runs the accepting side of the handshake from the message after the
-// name, which ReadName has read (here or in another process), and returns
-// once it has proven its cookie to a peer that has proven its own. It blocks
-// as long as c does. Every error is a *HandshakeError, after which c is of no
-// more use and should be closed.
+// name, which ReadName has read (here or in another process), and returns once
+// it has proven its cookie to a peer that has proven its own. It blocks as long
+// as c does. Every error is a *HandshakeError, after which c is useless and
+// should be closed.
 //
 // The peer's digest is checked first: one with another cookie gets no
 // acknowledgement, and Respond ends with ErrBadCookie. A peer that lacks

@@ -40,11 +40,11 @@ func DefaultAddr(getenv func(string) string) (string, error) {
 	return netip.AddrPortFrom(host, port).String(), nil
 }
 
-// ListenAddrs gives the addresses, as host:port, on which a port mapper has to listen as the environment describes it: both loopback
-// addresses and those of ERL_EPMD_ADDRESS, which are separated by commas or blanks; none that another of them includes. The port is
-// ERL_EPMD_PORT, else 4369. The error names the variable that makes no sense.
+// ListenAddrs gives the addresses, as host:port, on which the environment asks a port mapper to listen: both loopback addresses and those
+// of ERL_EPMD_ADDRESS, which are separated by commas or blanks, without any that another of them includes. The port is ERL_EPMD_PORT, else
+// 4369. The error names the variable that makes no sense.
 //
-// With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function gives the loopback ones only.
+// With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function gives only the loopback ones.
 // ERL_EPMD_ADDRESS=0.0.0.0,:: asks for all.
 func ListenAddrs(getenv func(string) string) ([]string, error) {
 	port, list, err := environment(getenv)
@@ -66,9 +66,9 @@ func ListenAddrs(getenv func(string) string) ([]string, error) {
 	return addrs, nil
 }
 
-// Listen opens a TCP listener on each of addrs (IP:port, as ListenAddrs gives them) for a Server. An IPv6 address on a machine without
-// IPv6 is left out, as long as one address remains. Port 0 gets a free port, the same for all. Where another port mapper listens
-// already the error is syscall.EADDRINUSE. It blocks only as long as binding takes.
+// Listen opens a TCP listener on each of addrs (IP:port, as ListenAddrs gives them) for a Server. An IPv6 address on a machine without IPv6
+// is left out, as long as one address remains. Port 0 gets a free port, the same for all. If another port mapper already listens there the
+// error is syscall.EADDRINUSE. It blocks only as long as binding takes.
 func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error) {
 	defer func() {
 		if err != nil {

@@ -28,7 +28,7 @@ const (
 type Client struct {
 	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).
 	Addr string
-	// Timeout bounds each request, connecting included, beside the context. Zero: DefaultTimeout. Negative: only the context does.
+	// Timeout bounds each request, connecting included, as the context does. Zero: DefaultTimeout. Negative: only the context bounds it.
 	Timeout time.Duration
 	// Dial makes the connections; network is "tcp". Nil: net.Dialer's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -82,8 +82,8 @@ func (c *Client) Names(ctx context.Context, host string) (port int, names []Name
 	return port, names, err
 }
 
-// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine, else ErrNoAnswer.
-// See erl_dist_protocol, DUMP_REQ.
+// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine; otherwise it is ErrNoAnswer. See
+// erl_dist_protocol, DUMP_REQ.
 func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
 	err = c.request(ctx, "", request{tag: tagDumpReq}, func(conn net.Conn) error {
 		b, err := readListing(conn)
@@ -112,9 +112,9 @@ func (c *Client) Kill(ctx context.Context) error {
 	})
 }
 
-// Stop takes the registration of name away from the node that has it. It is ErrNotRegistered for an unknown name. It is ErrNotAllowed
-// when the port mapper closes the connection without an answer, as one without a relaxed command check does, and any one on
-// another machine. See erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
+// Stop takes the registration of name away from the node that has it. It is ErrNotRegistered for an unknown name. It is ErrNotAllowed when
+// the port mapper closes the connection without an answer: one without a relaxed command check does so, and so does any on another machine.
+// See erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
 func (c *Client) Stop(ctx context.Context, name string) error {
 	return c.request(ctx, "", request{tag: tagStopReq, name: name}, func(conn net.Conn) error {
 		// For an unknown name OTP's epmd sends both words: only the first counts.

@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// What callers decide by; test with errors.Is. Each comes wrapped in an *Error.
+// Errors that callers may act on; test with errors.Is. Each comes wrapped in an *Error.
 var (
 	// ErrNoPortMapper: the connection was refused, nobody listens there.
 	ErrNoPortMapper = errors.New("no port mapper is listening there: start one (epmd -daemon), run an embedded one, or set " +
@@ -26,7 +26,7 @@ var (
 	ErrNotAllowed = errors.New("the port mapper does not allow it")
 	// ErrVersion: the node asked for speaks no distribution version that this module speaks.
 	ErrVersion = errors.New("no distribution version in common")
-	// ErrBadName: the name cannot be one at a port mapper; nothing was sent.
+	// ErrBadName: no port mapper can have this name; nothing was sent.
 	ErrBadName = errors.New("not a name for a port mapper")
 	// ErrBadRegistration: another field of a Registration is impossible; nothing was sent.
 	ErrBadRegistration = errors.New("not a valid registration")

@@ -59,7 +59,7 @@ type KeepOptions struct {
 	Logger *slog.Logger
 }
 
-// Keeper holds a name at a port mapper over the port mapper's restarts. The node goes on under the creation it was given first: its
+// Keeper holds a name at a port mapper across the port mapper's restarts. The node goes on under the creation it was given first: its
 // identifiers stay valid, and connected nodes notice nothing. Methods may be called concurrently.
 type Keeper struct {
 	client   *Client
@@ -74,8 +74,8 @@ type Keeper struct {
 	err error
 }
 
-// Keep registers a node as Register does, with the same errors, and after that registers it again whenever the connection to the
-// port mapper is lost, until Close. ctx bounds the first registration only.
+// Keep registers a node as Register does, with the same errors, and after that registers it again whenever the connection to the port
+// mapper is lost, until Close. ctx bounds only the first registration.
 func (c *Client) Keep(ctx context.Context, reg Registration, opts *KeepOptions) (*Keeper, error) {
 	first, err := c.Register(ctx, reg)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *Client) keeper(reg Registration, creation uint32, opts *KeepOptions) *K
 // Creation is the one given by the first registration.
 func (k *Keeper) Creation() uint32 { return k.creation }
 
-// Err is nil while the name is registered; else it tells why it is not at the moment, or net.ErrClosed after Close.
+// Err is nil while the name is registered; else it says why it is not at present, or is net.ErrClosed after Close.
 func (k *Keeper) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

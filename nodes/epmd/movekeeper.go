@@ -16,8 +16,8 @@ import (
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// A FrozenKeeper is a Keeper that stands still, to be handed to another process. It goes on with Thaw, or is this process's no more with
-// Release. One of the two must be called.
+// A FrozenKeeper is a Keeper that stands still, to be handed to another process. Thaw lets it go on; after Release it no longer belongs to
+// this process. One of the two must be called.
 type FrozenKeeper struct {
 	k     *Keeper
 	pause *keeperPause
@@ -41,7 +41,7 @@ type keeperState struct {
 }
 
 // Freeze stops the Keeper: the name stays registered, and is not watched. It breaks off an attempt to register again, and waits for Notify
-// as long as ctx lasts. A connection without a descriptor, of a Client.Dial of the caller's own, is errors.ErrUnsupported.
+// as long as ctx lasts. A connection without a descriptor, as from the caller's own Client.Dial, is errors.ErrUnsupported.
 func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	fail := func(err error) (*FrozenKeeper, error) {
 		return nil, &Error{Op: "freeze", Name: k.reg.Name, Err: err}
@@ -93,7 +93,7 @@ func (p *keeperPause) rest(r *Registered) bool {
 // State is what another process needs beside the descriptors: see Client.Adopt.
 func (f *FrozenKeeper) State() []byte { return f.state }
 
-// Descriptors has the connection's, which stays the connection's; none while the name is lost.
+// Descriptors has the connection's, which still belongs to it; none while the name is lost.
 func (f *FrozenKeeper) Descriptors() []int { return f.fds }
 
 // Thaw lets the Keeper go on here.
@@ -121,8 +121,8 @@ type StagedKeeper struct {
 	conn net.Conn // nil: the name has to be regained
 }
 
-// Adopt makes a Keeper of what a FrozenKeeper gives in another process. Nothing is read or written until Start. The descriptors are
-// Adopt's from the call on: on failure they are closed.
+// Adopt makes a Keeper from what a FrozenKeeper gives in another process. Nothing is read or written until Start. Adopt owns the
+// descriptors from the call on: on failure it closes them.
 func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*StagedKeeper, error) {
 	var s keeperState
 	err := json.Unmarshal(state, &s)

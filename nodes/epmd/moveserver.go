@@ -16,8 +16,8 @@ import (
 // askGrace is how long a freeze lets connections without a name finish what they ask.
 const askGrace = 200 * time.Millisecond
 
-// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. It
-// goes on with Thaw, or is this process's no more with Release. One of the two must be called.
+// A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. Thaw
+// lets it go on; after Release it no longer belongs to this process. One of the two must be called.
 type FrozenServer struct {
 	s      *Server
 	frozen chan struct{} // the server's, as long as it is this freeze that it is in
@@ -46,8 +46,8 @@ type sessionState struct {
 	Entry int  // its name, as an index into Active; -1: it is of an earlier program, and has none
 }
 
-// Freeze stops the server between two bytes. What is asked and answered within 200 ms is answered before; then only registrations move, and
-// Release closes the other connections. It waits as long as ctx lasts. A listener or registration without a descriptor is
+// Freeze stops the server between two bytes. Requests that can be answered within 200 ms are answered first; then only registrations move,
+// and Release closes the other connections. It waits as long as ctx lasts. A listener or registration without a descriptor is
 // errors.ErrUnsupported.
 func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	s.mu.Lock()
@@ -172,7 +172,7 @@ func (f *FrozenServer) describe() error {
 // State is what another process needs beside the descriptors: see Server.Stage.
 func (f *FrozenServer) State() []byte { return f.state }
 
-// Descriptors are those of listeners and connections; they stay the server's.
+// Descriptors are those of listeners and connections; they still belong to the server.
 func (f *FrozenServer) Descriptors() []int { return f.fds }
 
 // Thaw lets the server go on here.
@@ -219,8 +219,8 @@ type StagedServer struct {
 	sessions  []*session // nil: one that has no name
 }
 
-// Stage fills a Server that was not used yet with what a FrozenServer gives in another process. Nothing is accepted, read or written
-// until Start. The descriptors are Stage's from the call on: on failure they are closed.
+// Stage fills an unused Server with what a FrozenServer gives in another process. Nothing is accepted, read or written until Start. Stage
+// owns the descriptors from the call on: on failure it closes them.
 func (s *Server) Stage(state []byte, descriptors []int) (*StagedServer, error) {
 	g, err := s.stage(state, descriptors)
 	if err != nil {
@@ -307,7 +307,7 @@ func (g *StagedServer) Start() []net.Listener {
 	return g.listeners
 }
 
-// Discard gives the server up; it stays with the other process.
+// Discard gives the server up; it belongs to the other process.
 func (g *StagedServer) Discard() error {
 	var errs []error
 	for _, l := range g.listeners {

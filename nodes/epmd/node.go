@@ -33,7 +33,7 @@ const (
 	VersionHigh = 6 // OTP 23 and newer
 )
 
-// The limits a port mapper sets to names and extra data, found in OTP 25's epmd.
+// The limits that a port mapper sets on names and extra data, found in OTP 25's epmd.
 const (
 	MaxNameChars  = 255  // characters of a name
 	MaxNameBytes  = 1020 // bytes of a name: 255 characters of four bytes
@@ -61,7 +61,7 @@ type NodeInfo struct {
 	Protocol byte     // 0: TCP over IPv4
 	High     uint16   // highest distribution version that the node speaks
 	Low      uint16   // lowest one
-	Extra    []byte   // what the node has given for others to read
+	Extra    []byte   // what the node has published for others to read
 }
 
 // Version gives the highest distribution version that both the node and this module speak; ok is false when there is none.

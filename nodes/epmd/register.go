@@ -13,8 +13,8 @@ import (
 // Registered is a name held at a port mapper. It lasts as long as its connection: until Close, or until the port mapper goes away,
 // which Done tells. Methods may be called concurrently.
 type Registered struct {
-	// Creation tells this life of the name from others; identifiers of the node carry it. Port mappers count it in 32 bits, for
-	// registrations with High below 6, and old port mappers, in 1..3.
+	// Creation tells this incarnation of the name from others; identifiers of the node carry it. Port mappers count it in 32 bits; for
+	// registrations with High below 6, and in old port mappers, it is in 1..3.
 	Creation uint32
 
 	reg  Registration
@@ -30,11 +30,10 @@ type Registered struct {
 }
 
 // Register tells the port mapper at c.Addr about a node and keeps the connection open. It blocks until the answer is there, ctx ends or
-// Timeout passes; neither has a meaning after that. The caller must Close what it gets.
+// Timeout passes; neither matters after that. The caller must Close the result.
 //
-// The errors to decide by are ErrNoPortMapper, ErrNameTaken, and ErrNoAnswer, as port mappers take registrations only from their own
-// machine. ErrBadName and ErrBadRegistration come before anything is sent.
-// See erl_dist_protocol, ALIVE2_REQ; ei_publish.
+// The errors to act on are ErrNoPortMapper, ErrNameTaken, and ErrNoAnswer, since port mappers accept registrations only from their own
+// machine. ErrBadName and ErrBadRegistration come before anything is sent. See erl_dist_protocol, ALIVE2_REQ; ei_publish.
 func (c *Client) Register(ctx context.Context, reg Registration) (*Registered, error) {
 	reg = reg.withDefaults()
 	reg.Extra = append([]byte(nil), reg.Extra...)
@@ -112,8 +111,8 @@ func (r *Registered) Err() error {
 	return r.err
 }
 
-// Close gives the name up by closing the connection. When it returns the port mapper has seen that, and the name is free; but it waits
-// no longer than 100 ms for it. It may be called more than once; the error is always nil.
+// Close gives the name up by closing the connection. When it returns the port mapper has seen that, and the name is free; but Close waits
+// no longer than 100 ms for that. It may be called more than once; the error is always nil.
 func (r *Registered) Close() error {
 	r.mu.Lock()
 	first := !r.closed

@@ -37,7 +37,7 @@ type Server struct {
 	// PacketTimeout is how long a connection may take until its request is whole, and how long writing the answer may take.
 	// Zero: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
 	PacketTimeout time.Duration
-	// MaxConns bounds the connections, registrations included, of which there are at most 128 others. One too many ends the oldest that
+	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. One too many ends the oldest that
 	// holds no name, or is closed at once if all of them do. Zero: DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
@@ -104,8 +104,8 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// Close ends the server at once: listeners, registrations and requests. It returns nil when all its goroutines that serve connections
-// are gone.
+// Close ends the server at once: listeners, registrations and requests. It returns nil when all goroutines that serve connections have
+// ended.
 func (s *Server) Close() error {
 	s.end(ErrServerClosed)
 	s.dropAll()
@@ -113,8 +113,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Shutdown closes the listeners, waits until the connections that asked for something have been answered, for a silent one
-// PacketTimeout, and then closes the registrations. When ctx ends first it is as Close, and ctx's error is returned.
+// Shutdown closes the listeners, waits until requests have been answered, for a silent connection up to PacketTimeout, and then closes the
+// registrations. When ctx ends first it acts as Close, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.end(ErrServerClosed)
 	answered := make(chan struct{})
