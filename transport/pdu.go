@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"syscall"
 )
@@ -22,12 +23,15 @@ func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
 	return s.finishPDU(ctx, n, err)
 }
 
+// mostEmpty is how many vectors without room for a byte a packet may have.
+const mostEmpty = 1000
+
 // ReadPDU reads one whole packet. next hands out the next vector of buffers to fill; when it has seen a whole packet it returns an empty
-// vector, and ReadPDU returns the packet's length. next may fail, which is returned as it is. The buffers stay the caller's and must keep
-// their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept and the next ReadPDU starts with the
-// packet's first byte again: it copies what has come, so contexts much shorter than a packet takes get nowhere. The end of the stream
-// between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost one system call. See
-// the tsocket guide, "PDU receive helper functions".
+// vector, and ReadPDU returns the packet's length; empty buffers inside a vector are skipped. next may fail, which is returned as it is.
+// The buffers stay the caller's and must keep their bytes until the packet has ended: when ctx ends inside a packet, what was read is kept
+// and the next ReadPDU starts with the packet's first byte again: it copies what has come, so contexts much shorter than a packet takes get
+// nowhere. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost
+// one system call. See the tsocket guide, "PDU receive helper functions".
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
 	if err := s.beginRead(); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -35,14 +39,21 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 	defer s.endRead()
 	s.taken = s.taken[:0]
 	var total int64
-	for {
+	for empty := 0; ; {
 		v, err := next()
 		if err != nil {
 			return total, err
 		}
-		if length(v) == 0 {
+		if len(v) == 0 {
 			clear(s.taken)
 			return total, nil
+		}
+		if length(v) == 0 {
+			if empty++; empty > mostEmpty {
+				err := fmt.Errorf("next does not come to an end: %d vectors of empty buffers: %w", empty, syscall.EINVAL)
+				return total, opError("read", s.remote, err)
+			}
+			continue
 		}
 		n, err := s.fill(ctx, v)
 		total += n

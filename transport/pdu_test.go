@@ -192,6 +192,22 @@ func TestReadPDUEnds(t *testing.T) {
 }
 
 // What next says against a packet is returned as it is.
+// A vector that has only empty buffers is skipped like these: a field of a packet may have no bytes.
+func TestReadPDUEmptyBuffers(t *testing.T) {
+	s := &Stream{car: &chunks{left: [][]byte{[]byte("\x00T")}, end: io.EOF}}
+	vectors := [][][]byte{{make([]byte, 1)}, {{}}, {{}, {}}, {make([]byte, 1)}, {}}
+	i := -1
+	n, err := s.ReadPDU(t.Context(), func() ([][]byte, error) { i++; return vectors[i], nil })
+	require.NoError(t, err)
+	require.EqualValues(t, 2, n)
+	require.Equal(t, "T", string(vectors[3][0]))
+	require.Equal(t, len(vectors)-1, i)
+
+	_, err = s.ReadPDU(t.Context(), func() ([][]byte, error) { return [][]byte{{}}, nil })
+	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorContains(t, err, "next does not come to an end")
+}
+
 func TestReadPDURefused(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte{255, 255, 255, 255})

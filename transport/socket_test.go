@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -208,6 +210,26 @@ func TestFaults(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// A Writev may make one system call of its vector, which takes no more than 1,024 buffers.
+func TestWritevOfManyBuffers(t *testing.T) {
+	cb := memoryCallbacks()
+	cb.Writev = func(s *memorySocket, v [][]byte, tmo time.Duration) (n int64, err error) {
+		if len(v) > 1024 {
+			return 0, syscall.EINVAL
+		}
+		k, err := memoryCallbacks().Write(s, slices.Concat(v...), tmo)
+		return int64(k), err
+	}
+	c, s := memoryPair(t, cb)
+	v := slices.Repeat([][]byte{[]byte("xy")}, 3000)
+	written := aside(func() error { _, err := c.Writev(soon(t), v...); return err })
+	got := make([]byte, 6000)
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.NoError(t, returns(t, written))
+	require.Equal(t, strings.Repeat("xy", 3000), string(got))
 }
 
 // A Writev that changes its vector is told so, for what is left of it would not be what is to be written.
