@@ -191,7 +191,6 @@ func TestReadPDUEnds(t *testing.T) {
 	}
 }
 
-// What next says against a packet is returned as it is.
 // A vector that has only empty buffers is skipped like these: a field of a packet may have no bytes.
 func TestReadPDUEmptyBuffers(t *testing.T) {
 	s := &Stream{car: &chunks{left: [][]byte{[]byte("\x00T")}, end: io.EOF}}
@@ -208,6 +207,7 @@ func TestReadPDUEmptyBuffers(t *testing.T) {
 	require.ErrorContains(t, err, "next does not come to an end")
 }
 
+// What next says against a packet is returned as it is.
 func TestReadPDURefused(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	_, err := c.Writev(soon(t), []byte{255, 255, 255, 255})

@@ -110,23 +110,26 @@ func (f *Forwarder) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connection; what has been pushed arrives. ENOTCONN if it is not connected.
+// Close closes the connection; what has been pushed arrives. ENOTCONN if it is not connected, and no Push has just closed it.
 func (f *Forwarder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.conn == nil {
+	if f.conn == nil && f.last == nil {
 		return failed("close", f.addr, syscall.ENOTCONN)
 	}
-	err := f.conn.Close()
+	var err error
+	if f.conn != nil {
+		err = f.conn.Close()
+	}
 	f.conn, f.last = nil, nil
 	return failed("close", f.addr, err)
 }
 
 // Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
-// It does not wait. After an error that comes before the first byte is out the Forwarder is still connected, and the same session may be
-// pushed again: EINVAL for one that cannot be, EBADF for a descriptor that is not open, EAGAIN if the receiver has no room. Two errors close
-// the connection: one with part of the session out, transport.ErrPoisoned and EAGAIN as a rule, and EPIPE or ECONNRESET, when the receiver
-// is gone. From then on until Connect has succeeded, as without a connection, Push is ENOTCONN, and it names the error that closed it.
+// It does not wait. EINVAL for a session that cannot be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected. It
+// gives up, and closes the connection, with EAGAIN if the receiver has no room (transport.ErrPoisoned as well if part of the session is out),
+// and with EPIPE or ECONNRESET if the receiver is gone: what was pushed before arrives. From then on until Connect has succeeded, as
+// without a connection, Push is ENOTCONN, and names the error that closed it.
 func (f *Forwarder) Push(fd int, h Header, data []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -154,7 +157,7 @@ func (f *Forwarder) push(fd int, h *Header, data []byte) error {
 		return nil
 	case n > 0:
 		err = fmt.Errorf("%w: the receiver took %d of %d bytes: %w", transport.ErrPoisoned, n, whole, cmp.Or(err, error(syscall.EAGAIN)))
-	case !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
+	case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET):
 		return err
 	}
 	f.last = err
