@@ -4,5 +4,8 @@ package handoff
 
 import "errors"
 
-func inspect(int) (Socket, error)                  { return Socket{}, errors.ErrUnsupported }
-func socketType(int) (family, kind int, err error) { return 0, 0, errors.ErrUnsupported }
+func inspect(int) (Socket, error) { return Socket{}, errors.ErrUnsupported }
+
+func socketType(int) (family, kind int, listening bool, err error) {
+	return 0, 0, false, errors.ErrUnsupported
+}

@@ -30,10 +30,12 @@ func inspect(fd int) (s Socket, err error) {
 }
 
 // socketType is the short form of inspect.
-func socketType(fd int) (family, kind int, err error) {
+func socketType(fd int) (family, kind int, listening bool, err error) {
 	if kind, err = socketOption(fd, unix.SO_TYPE); err != nil {
-		return 0, 0, os.NewSyscallError("getsockopt SO_TYPE", err)
+		return 0, 0, false, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
+	on, err := socketOption(fd, unix.SO_ACCEPTCONN)
+	listening = err == nil && on != 0
 	family, err = socketFamily(fd)
-	return family, kind, err
+	return family, kind, listening, err
 }

@@ -134,7 +134,7 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 }
 
 // Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and stores it in v as json.Unmarshal does; a
-// nil v only has it checked. It returns the descriptors, which the caller closes, never nil, and the sender's address, an unnamed one for a
+// nil v only has it checked. It returns the descriptors, which the caller closes, never nil, with an error none, and the sender's address, an unnamed one for a
 // sender that cannot be answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come
 // whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from says where it came from, and the next document can
 // be received.
@@ -150,7 +150,7 @@ func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transpor
 		err = decodeJSON(p, v)
 	}
 	if err != nil {
-		return nil, from, failed("receive JSON", from, errors.Join(err, set.Close()))
+		return set, from, failed("receive JSON", from, errors.Join(err, set.Close()))
 	}
 	return set, from, nil
 }

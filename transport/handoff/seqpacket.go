@@ -141,7 +141,7 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 }
 
 // Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it
-// checked. It returns the descriptors, which the caller closes, never nil. io.EOF is the end, ECONNRESET that of a peer who has closed
+// checked. It returns the descriptors, which the caller closes, never nil, with an error none. io.EOF is the end, ECONNRESET that of a peer who has closed
 // without reading all. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come whole,
 // ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next document can be
 // received.
@@ -158,7 +158,7 @@ func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 		err = decodeJSON(p, v)
 	}
 	if err != nil {
-		return nil, failed("receive JSON", j.conn.peer, errors.Join(err, set.Close()))
+		return set, failed("receive JSON", j.conn.peer, errors.Join(err, set.Close()))
 	}
 	return set, nil
 }
@@ -178,8 +178,13 @@ func fromFile(set *FDSet) (p []byte, others *FDSet, err error) {
 	return p, others, nil
 }
 
-// Close closes the connection. It may be called any number of times; later calls say net.ErrClosed.
-func (j *JSONConn) Close() error { return j.conn.Close() }
+// Close closes the connection. It may be called any number of times. Calls that wait, and later ones, say net.ErrClosed.
+func (j *JSONConn) Close() error {
+	if err := j.conn.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
 
 // A JSONListener accepts JSONConns.
 type JSONListener struct {

@@ -332,12 +332,15 @@ func (r *Receiver) check(fd int, h *Header) error {
 	if r.config.AnySocket {
 		return nil
 	}
-	domain, kind, err := socketType(fd)
+	domain, kind, listening, err := socketType(fd)
 	if err != nil {
 		return malformed("the descriptor of a session is no socket: %v", err)
 	}
 	if domain != h.Family || kind != h.Type {
 		return malformed("a session of family %d, type %d with a socket of family %d, type %d", h.Family, h.Type, domain, kind)
+	}
+	if listening {
+		return malformed("a session with a socket that listens")
 	}
 	return nil
 }

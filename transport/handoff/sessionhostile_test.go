@@ -93,6 +93,14 @@ func TestSessionDescriptors(t *testing.T) {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	defer unix.Close(listener)
+	listening, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(listening)
+	require.NoError(t, unix.Listen(listening, 1))
+	h.Type = unix.SOCK_STREAM
+	stream, err := appendSession(nil, &h, 4)
+	require.NoError(t, err)
+	stream = append(stream, "data"...)
 	type part struct {
 		p   []byte
 		fds []int
@@ -110,6 +118,7 @@ func TestSessionDescriptors(t *testing.T) {
 		{"one with each byte", []part{{good[:1], []int{fd}}, {good[1:2], []int{fd}}, {good[2:3], []int{fd}}}, ErrMalformed},
 		{"no socket", []part{{good, []int{plain}}}, ErrMalformed},
 		{"another type of socket", []part{{good, []int{listener}}}, ErrMalformed},
+		{"a socket that listens", []part{{stream, []int{listening}}}, ErrMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			noLeak(t)
