@@ -118,9 +118,7 @@ func (t *trial) endMoved(at site, moving, other *transport.Stream) {
 // leaks looks for what remains of connections, of plain ones and then, where there are such, of moved ones.
 func (t *trial) leaks(what string, begin func() (left func() (int, string))) {
 	t.leaksOf(what, "connections", t.life, begin)
-	tr, _, err := t.s.factory()
-	t.must(err, "the Factory failed")
-	if tr.Movable() && canDuplicate {
+	if tr, _ := t.made(); tr.Movable() && canDuplicate {
 		t.leaksOf(what, "moved connections", t.movedLife, begin)
 	}
 }

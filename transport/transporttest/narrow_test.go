@@ -135,12 +135,13 @@ func (p *pipes) fresh(kind string) pipeAddr {
 }
 
 func (p *pipes) listen(a transport.Addr) (net.Listener, error) {
-	if a.Network() != pipeAddr("").Network() {
-		return nil, syscall.EAFNOSUPPORT
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := &pipeListener{pipes: p, addr: p.fresh("listener"), come: make(chan net.Conn), over: make(chan struct{})}
+	addr := pipeAddr(a.String()) // whatever its kind
+	if addr == "any" {
+		addr = p.fresh("listener")
+	}
+	l := &pipeListener{pipes: p, addr: addr, come: make(chan net.Conn), over: make(chan struct{})}
 	p.at[l.addr.String()] = l
 	return l, nil
 }

@@ -20,7 +20,7 @@ func rules() []rule {
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
 		{"LocalAddress", "LocalAddr is the address of this end.", localAddress, false},
 		{"NamedAddress", "Socket and Connect understand an address that carries the peer's node name.", namedAddress, false},
-		{"OddAddress", "An address of an unknown kind is an error.", oddAddress, false},
+		{"OddAddress", "An address of an unknown kind is an error, or taken for what it is.", oddAddress, false},
 		{"RefusedConnect", "Connect to where nobody listens is an error.", refusedConnect, false},
 
 		{"Contents", "The bytes read are the bytes written: none changed, lost, repeated or moved, whatever the sizes of writes and reads.",

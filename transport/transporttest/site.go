@@ -19,10 +19,19 @@ type site struct {
 	l  *transport.Listener
 }
 
+// made is what the Factory gives.
+func (t *trial) made() (transport.Transport, transport.Addr) {
+	tr, addr, err := t.s.factory()
+	if err == nil && (tr == nil || addr == nil) {
+		err = errors.New("it gives no transport, or no address")
+	}
+	t.must(err, "the Factory failed")
+	return tr, addr
+}
+
 // listen opens a listener at a fresh address.
 func (t *trial) listen(backlog int) site {
-	tr, addr, err := t.s.factory()
-	t.must(err, "the Factory failed")
+	tr, addr := t.made()
 	l, err := do(t, "Listen", keep(t, func() (*transport.Listener, error) { return tr.Listen(addr, backlog) }))
 	if err != nil {
 		t.broke(culprit(err, "BoundAddress"), "Listen: %w", err)

@@ -151,6 +151,8 @@ func TestFactoryFails(t *testing.T) {
 	err := Check(func() (transport.Transport, transport.Addr, error) { return nil, nil, failed })
 	require.ErrorIs(t, err, failed)
 	require.ErrorContains(t, err, "Factory")
+	err = Check(func() (transport.Transport, transport.Addr, error) { return nil, nil, nil })
+	require.ErrorContains(t, err, "the Factory failed: it gives no transport, or no address")
 }
 
 func TestRuleError(t *testing.T) {
