@@ -87,8 +87,7 @@ type Callbacks[C any] struct {
 	CheckPeer func(c C, name string) error
 	// Interrupt ends the calls in flight on c at once with os.ErrDeadlineExceeded; c stays usable. It is called beside them, and
 	// again until they have returned. FullImpl only. Optional: without it Read and Accept are called in slices of at most 100 ms,
-	// and Write and Connect are ended by shutdown(2); of a carrier without a descriptor Write is called in slices, too, and only its tmo ends
-	// a Connect.
+	// Write and Connect are ended by shutdown(2): a carrier without a descriptor needs it.
 	Interrupt func(c C)
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt, and of Write where there is no descriptor
-// either.
+// slice is the longest single call of Read or Accept of a FullImpl plug-in that has no Interrupt.
 const slice = 100 * time.Millisecond
 
 // A side runs the waiting callbacks of one direction of a FullImpl socket, on a goroutine of its own, so that a callback that
@@ -145,7 +144,7 @@ func (d *side) finish() {
 }
 
 // run makes one waiting call: call is given the time it may take, and is made again when it has come back before that with nothing
-// done. sliced calls (Read, Accept, a Write that nothing else can end) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
+// done. sliced calls (Read, Accept) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
 // call is ended, and waited for one second more.
 func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {

@@ -22,7 +22,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 	size := length(v)
 	var err error
 	if s.full {
-		err = s.out.run(ctx, s, s.writer(v), s.fd < 0, func(tmo time.Duration) error {
+		err = s.out.run(ctx, s, s.writer(v), false, func(tmo time.Duration) error {
 			if w.n, w.err = s.callWrite(v, tmo); w.n != 0 {
 				return nil // bytes count even beside a time-out
 			}

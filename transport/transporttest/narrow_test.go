@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
@@ -43,9 +42,6 @@ func narrow() []good {
 				a, err := transport.ParseAddr("unix:" + filepath.Join(dir, fmt.Sprint(n.Add(1))))
 				return tr, a, err
 			}
-		}},
-		{"full without Interrupt or descriptor", func(t testing.TB) Factory {
-			return always(must(t, deadlines()), loopback())
 		}},
 		{"package tls", func(t testing.TB) Factory {
 			server, client := certified(t)
@@ -195,77 +191,4 @@ func (l *pipeListener) Close() error {
 		close(l.over)
 	})
 	return nil
-}
-
-// A netSocket is a socket of package net, whose deadlines keep the time that a callback has.
-type netSocket struct {
-	*net.TCPListener
-	*net.TCPConn
-}
-
-// deadlines is a plug-in of which nobody knows a descriptor, and that has no Interrupt.
-func deadlines() transport.Callbacks[*netSocket] {
-	until := func(tmo time.Duration) time.Time {
-		if tmo == transport.Infinite {
-			return time.Time{}
-		}
-		return time.Now().Add(max(tmo, time.Millisecond)) // package net makes no try when the time is over
-	}
-	return transport.Callbacks[*netSocket]{
-		Flags:  transport.FullImpl,
-		Socket: func(any, transport.Addr) (*netSocket, error) { return &netSocket{}, nil },
-		Close: func(s *netSocket) error {
-			switch {
-			case s.TCPListener != nil:
-				return s.TCPListener.Close()
-			case s.TCPConn != nil:
-				return s.TCPConn.Close()
-			}
-			return nil
-		},
-		Listen: func(s *netSocket, a transport.Addr, _ int) (transport.Addr, error) {
-			l, err := net.Listen("tcp", a.String())
-			if err != nil {
-				return nil, err
-			}
-			s.TCPListener = l.(*net.TCPListener)
-			return l.Addr(), nil
-		},
-		Accept: func(s *netSocket, tmo time.Duration) (*netSocket, transport.Addr, error) {
-			if err := s.TCPListener.SetDeadline(until(tmo)); err != nil {
-				return nil, nil, err
-			}
-			c, err := s.AcceptTCP()
-			if err != nil {
-				return nil, nil, err
-			}
-			return &netSocket{TCPConn: c}, c.RemoteAddr(), nil
-		},
-		Connect: func(s *netSocket, a transport.Addr, tmo time.Duration) error {
-			d := net.Dialer{Deadline: until(tmo)}
-			c, err := d.Dial("tcp", a.String())
-			if err == nil {
-				s.TCPConn = c.(*net.TCPConn)
-			}
-			return err
-		},
-		Read: func(s *netSocket, p []byte, tmo time.Duration) (int, error) {
-			if err := s.SetReadDeadline(until(tmo)); err != nil {
-				return 0, err
-			}
-			n, err := s.Read(p)
-			if err == io.EOF {
-				err = nil
-			}
-			return n, err
-		},
-		Write: func(s *netSocket, p []byte, tmo time.Duration) (int, error) {
-			if err := s.SetWriteDeadline(until(tmo)); err != nil {
-				return 0, err
-			}
-			return s.Write(p)
-		},
-		HandshakePacketHeaderSize: func(*netSocket) (int, error) { return 2, nil },
-		GetFD:                     func(*netSocket) (int, error) { return -1, errors.ErrUnsupported },
-	}
 }
