@@ -268,6 +268,29 @@ func TestFullSlices(t *testing.T) {
 	require.Greater(t, longest["Connect"], slice)
 }
 
+// Who has neither Interrupt nor a descriptor hears what is missing when a Write cannot be ended.
+func TestFullWriteWithoutEnd(t *testing.T) {
+	release := make(chan struct{})
+	cb := memoryCallbacks()
+	cb.Interrupt = nil
+	var returned atomic.Int32
+	cb.Write = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) {
+		<-release
+		returned.Add(1)
+		return len(p), nil
+	}
+	c, _ := memoryPair(t, cb)
+	defer func() { // the test leaves nothing behind
+		close(release)
+		waiting(t, &returned, 1)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err := c.Writev(ctx, []byte("x"))
+	require.ErrorIs(t, err, ErrUnresponsive)
+	require.ErrorContains(t, err, "a carrier without a descriptor needs Interrupt")
+}
+
 // A callback that is not ended by Interrupt, and an Interrupt that does not come back, leave a dead socket; others live on.
 func TestFullUnresponsive(t *testing.T) {
 	for _, culprit := range []string{"Read", "Interrupt"} {

@@ -273,6 +273,9 @@ func (s *socket[C]) exited(callback string, err error) error {
 
 func (s *socket[C]) unresponsive(callback string) error {
 	err := &CallbackError{callback, ErrUnresponsive}
+	if s.full && s.cb.Interrupt == nil && s.fd < 0 && (callback == "Write" || callback == "Writev" || callback == "Connect") {
+		err.Err = fmt.Errorf("%w: a carrier without a descriptor needs Interrupt", ErrUnresponsive)
+	}
 	s.fail(err)
 	return err
 }
