@@ -364,7 +364,7 @@ func (s *socket[C]) export() (state []byte, err error) {
 // lost tells that a callback was left behind.
 func lost(err error) bool {
 	e, ok := err.(*CallbackError)
-	return ok && e.Err == ErrUnresponsive
+	return ok && errors.Is(e.Err, ErrUnresponsive)
 }
 
 // lasting keeps of an error that came beside bytes what the next call must hear of. A time-out is none of that.
