@@ -22,6 +22,54 @@ func TestFlagWords(t *testing.T) {
 	require.Equal(t, Mandatory25|flagBits(25, 34), Mandatory26)
 }
 
+// A flag is a bit on the wire, also where neither word of ours has it.
+func TestFlagBits(t *testing.T) {
+	flags := map[int]struct {
+		flag Flags
+		name string
+	}{
+		0:  {FlagPublished, "DFLAG_PUBLISHED"},
+		1:  {FlagAtomCache, "DFLAG_ATOM_CACHE"},
+		2:  {FlagExtendedReferences, "DFLAG_EXTENDED_REFERENCES"},
+		3:  {FlagDistMonitor, "DFLAG_DIST_MONITOR"},
+		4:  {FlagFunTags, "DFLAG_FUN_TAGS"},
+		5:  {FlagDistMonitorName, "DFLAG_DIST_MONITOR_NAME"},
+		6:  {FlagHiddenAtomCache, "DFLAG_HIDDEN_ATOM_CACHE"},
+		7:  {FlagNewFunTags, "DFLAG_NEW_FUN_TAGS"},
+		8:  {FlagExtendedPidsPorts, "DFLAG_EXTENDED_PIDS_PORTS"},
+		9:  {FlagExportPtrTag, "DFLAG_EXPORT_PTR_TAG"},
+		10: {FlagBitBinaries, "DFLAG_BIT_BINARIES"},
+		11: {FlagNewFloats, "DFLAG_NEW_FLOATS"},
+		12: {FlagUnicodeIO, "DFLAG_UNICODE_IO"},
+		13: {FlagDistHdrAtomCache, "DFLAG_DIST_HDR_ATOM_CACHE"},
+		14: {FlagSmallAtomTags, "DFLAG_SMALL_ATOM_TAGS"},
+		16: {FlagUTF8Atoms, "DFLAG_UTF8_ATOMS"},
+		17: {FlagMapTag, "DFLAG_MAP_TAG"},
+		18: {FlagBigCreation, "DFLAG_BIG_CREATION"},
+		19: {FlagSendSender, "DFLAG_SEND_SENDER"},
+		20: {FlagBigSeqtraceLabels, "DFLAG_BIG_SEQTRACE_LABELS"},
+		22: {FlagExitPayload, "DFLAG_EXIT_PAYLOAD"},
+		23: {FlagFragments, "DFLAG_FRAGMENTS"},
+		24: {FlagHandshake23, "DFLAG_HANDSHAKE_23"},
+		25: {FlagUnlinkID, "DFLAG_UNLINK_ID"},
+		26: {FlagMandatory25Digest, "DFLAG_MANDATORY_25_DIGEST"},
+		32: {FlagSpawn, "DFLAG_SPAWN"},
+		33: {FlagNameMe, "DFLAG_NAME_ME"},
+		34: {FlagV4NC, "DFLAG_V4_NC"},
+		35: {FlagAlias, "DFLAG_ALIAS"},
+		37: {FlagAltactSig, "DFLAG_ALTACT_SIG"},
+		38: {FlagNativeRecords, "DFLAG_NATIVE_RECORDS"},
+	}
+	for bit := range 64 {
+		want, known := flags[bit]
+		require.Equal(t, known, flagNames[bit] != "", "bit %d", bit)
+		if known {
+			require.Equal(t, flagBits(bit), want.flag, want.name)
+			require.Equal(t, want.name, want.flag.String())
+		}
+	}
+}
+
 func TestMissing(t *testing.T) {
 	tests := map[string]struct {
 		announced, mandatory, missing Flags

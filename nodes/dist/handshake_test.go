@@ -403,5 +403,17 @@ func TestRefusedForOurFlags(t *testing.T) {
 	s := server()
 	s.Flags = few
 	_, err := Respond(&script{}, s, Name{Version: 6, Flags: FlagsDefault, Creation: 4, Name: "go@client.example"}, RespondOptions{})
-	require.ErrorContains(t, err, want)
+	require.ErrorContains(t, err, hint(PhaseChallengeReply)+"; "+want)
+
+	// Who has announced nothing yet, or whose flags were taken, is not refused for them.
+	_, err = ReadName(&script{})
+	require.ErrorContains(t, err, hint(PhaseName))
+	require.NotContains(t, err.Error(), "announce")
+	a := client()
+	a.Flags = few
+	in := [][]byte{packet(t, StatusMessage{Status: StatusOK}),
+		packet(t, Challenge{Version: 6, Flags: FlagsDefault, Challenge: 5, Creation: 3, Name: "er@server.example"})}
+	_, err = Initiate(&script{in: in}, a, InitiateOptions{})
+	require.ErrorContains(t, err, hint(PhaseChallengeAck))
+	require.NotContains(t, err.Error(), "announce")
 }
