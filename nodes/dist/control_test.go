@@ -206,6 +206,10 @@ func TestControlErrors(t *testing.T) {
 			72, "arity 256"},
 		"a module that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 6101 770166 6102" + hexOpts, ei.ErrType, OpSpawnRequest, 66,
 			"Module"},
+		"a function that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 6102 6a" + hexOpts, ei.ErrType, OpSpawnRequest, 69,
+			"Module"},
+		"an arity that is none": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6a" + hexOpts, ei.ErrType, OpSpawnRequest, 72,
+			"Module"},
 		"the result is a list": {"6805 611f" + hexRef3 + hexB + "6103 6a", ErrShape, OpSpawnReply, 48, "Result"},
 		"alias and name at once": {
 			"6804 6125 610c" + hexA + hexName, ErrShape, OpAltactSigSend, 24, "two kinds of receiver",
@@ -253,6 +257,13 @@ func TestControlUnknownOp(t *testing.T) {
 	_, err = AppendControl(nil, &Control{Op: 99})
 	require.ErrorIs(t, err, ErrUnknownOp)
 	require.ErrorContains(t, err, "op 99")
+}
+
+// A name goes before the pid of which it is the name.
+func TestAppendControlNameBeforePid(t *testing.T) {
+	b, err := AppendControl(nil, &Control{Op: OpMonitorPExit, From: pidA, FromName: "peer", To: pidB, Ref: ref3, Reason: raw(t, hexKill)})
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, "6805 6115"+hexName+hexB+hexRef3+hexKill), b)
 }
 
 // TestAppendControlNeedsItsFields leaves out each field of each operation.

@@ -82,6 +82,7 @@ func TestParseFrame(t *testing.T) {
 		"nothing behind the p":      {hex: "70", err: ErrFrame, text: "control message"},
 		"no version byte":           {hex: "70" + link, err: ei.ErrVersion},
 		"LINK with a payload":       {hex: "70 83" + link + "83 6a", err: ErrFrame, text: "2 bytes behind LINK"},
+		"LINK with one byte more":   {hex: "70 83" + link + "6a", err: ErrFrame, text: "1 bytes behind LINK"},
 		"SEND without one":          {hex: "70 83" + send, err: ErrFrame, text: "no payload behind SEND"},
 		"SEND, payload without 131": {hex: "70 83" + send + "6a 6a", err: ErrFrame, text: "no payload"},
 		"SEND, only 131":            {hex: "70 83" + send + "83", err: ErrFrame, text: "no payload"},
