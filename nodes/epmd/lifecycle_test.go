@@ -1,12 +1,16 @@
 package epmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -219,7 +223,7 @@ func TestServerIsUsedOnce(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed, "Serve closes the listener in any case")
 }
 
-// failingListener fails with each of errs in turn, before it works.
+// failingListener fails with each of errs in turn, before it works; for nil it works once.
 type failingListener struct {
 	net.Listener
 	errs []error
@@ -229,7 +233,9 @@ func (l *failingListener) Accept() (net.Conn, error) {
 	if len(l.errs) > 0 {
 		err := l.errs[0]
 		l.errs = l.errs[1:]
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
 	}
 	return l.Listener.Accept()
 }
@@ -241,6 +247,26 @@ func TestServerSurvivesPassingFailures(t *testing.T) {
 	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED), windows}})
 	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
 	require.NoError(t, err)
+}
+
+// A server without descriptors does not spin: each pause is twice as long, up to a second, until a connection is accepted again.
+func TestServerPausesLongerEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errs := append(slices.Repeat([]error{syscall.EMFILE}, 10), nil, syscall.EMFILE)
+		var log bytes.Buffer
+		l := newPipeListener()
+		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, &failingListener{l, errs})
+		for _, want := range []time.Duration{5 + 10 + 20 + 40 + 80 + 160 + 320 + 640 + 1000 + 1000, 5} {
+			start := time.Now()
+			conn, err := l.Dial(t.Context(), "", "")
+			require.NoError(t, err)
+			defer conn.Close()
+			require.Equal(t, want*time.Millisecond, time.Since(start))
+		}
+		synctest.Wait()
+		require.Equal(t, 11, strings.Count(log.String(), "cannot accept connections for now"))
+		require.Equal(t, 2, strings.Count(log.String(), "pause=5ms"))
+	})
 }
 
 func TestServerStopsPausingWhenClosed(t *testing.T) {
