@@ -3,7 +3,10 @@
 package epmd
 
 import (
+	"bytes"
+	"context"
 	"io"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -251,11 +254,28 @@ func TestServerMoves(t *testing.T) {
 	require.ErrorIs(t, <-served, ErrServerClosed)
 }
 
+// A listener that has failed, or was closed by itself, is no more of the server's: a freeze does not wait for it.
+func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
+	s := &Server{}
+	require.Equal(t, "w\x01", ask(t, startServer(t, s), framed("zabc")), "another one works")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, s.Serve(l), net.ErrClosed)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	f, err := s.Freeze(ctx)
+	require.NoError(t, err)
+	require.Len(t, f.Descriptors(), 1)
+	f.Thaw()
+}
+
 // Who holds no name does not move, and is closed by Release; after Thaw it goes on.
 func TestServerMovesWithoutTheNameless(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &Server{}
+	var log bytes.Buffer
+	s := &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	addr := l.Addr().String()
@@ -281,6 +301,8 @@ func TestServerMovesWithoutTheNameless(t *testing.T) {
 	silent, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer silent.Close()
+	_, err = silent.Write([]byte{0})
+	require.NoError(t, err)
 	require.Eventually(t, func() bool { return nameless(s) == 2 }, 10*time.Second, time.Millisecond)
 	f, err = s.Freeze(t.Context())
 	require.NoError(t, err)
@@ -292,6 +314,7 @@ func TestServerMovesWithoutTheNameless(t *testing.T) {
 	require.ErrorIs(t, <-served, ErrServerMoved)
 	_, err = silent.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+	require.NotContains(t, log.String(), "incomplete", "it is no fault of the peer's")
 	serve(t, next, g.Start()[0])
 	_, err = (&Client{Addr: addr}).Resolve(t.Context(), "", "abc")
 	require.NoError(t, err)

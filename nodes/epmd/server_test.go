@@ -481,11 +481,25 @@ func TestServerLogs(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
 	require.NoError(t, r.Close())
+	require.Empty(t, ask(t, addr, framed("q")))
+	require.Empty(t, ask(t, addr, []byte{0, 0}))
+	for _, part := range []string{"", "\x00"} { // who says nothing has asked for nothing
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, part)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		_, err = conn.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, conn.Close())
+	}
 	require.NoError(t, s.Close())
-	for _, part := range []string{"level=INFO msg=registered name=abc", "kill with names registered",
-		"level=INFO msg=unregistered name=abc", "tag=KILL_REQ"} {
+	for _, part := range []string{"level=INFO msg=registered name=abc", "level=WARN msg=\"kill with names registered\"",
+		"level=INFO msg=unregistered name=abc", "tag=KILL_REQ", "level=WARN msg=\"bad request\" error=\"malformed request: tag 113\"",
+		"level=WARN msg=\"bad length\" length=0 received=0", "level=WARN msg=\"incomplete request\" received=1 error=EOF"} {
 		require.Contains(t, log.String(), part)
 	}
+	require.Equal(t, 1, strings.Count(log.String(), "incomplete"))
 }
 
 // Many clients at once: each must see its own name, and nobody may get a name that somebody else holds.
