@@ -51,10 +51,13 @@ func someName(t *rapid.T) string {
 }
 
 func someMessage(t *rapid.T) messageState {
+	atom := func(what string) ei.Atom { return ei.Atom(rapid.StringN(0, 9, -1).Draw(t, what)) }
 	return messageState{
 		ctl: dist.Control{
-			Op: dist.Op(rapid.Byte().Draw(t, "op")), From: somePid(t), To: somePid(t), ToName: ei.Atom(rapid.StringN(0, 9, -1).Draw(t, "to")),
-			Ref: someRef(t), ID: rapid.Uint64().Draw(t, "id"), Arity: rapid.Byte().Draw(t, "arity"), Reason: ei.Raw("reason"),
+			Op: dist.Op(rapid.Byte().Draw(t, "op")), From: somePid(t), To: somePid(t), FromName: atom("from"), ToName: atom("to"),
+			Ref: someRef(t), ID: rapid.Uint64().Draw(t, "id"), Flags: rapid.Uint64().Draw(t, "flags"), Reason: ei.Raw("reason"),
+			Token: ei.Raw("token"), GroupLeader: somePid(t), Module: atom("module"), Function: atom("function"),
+			Arity: rapid.Byte().Draw(t, "arity"), Options: ei.Raw("options"), Result: ei.Raw("result"),
 		},
 		payload: ei.Raw(rapid.StringN(1, 200, -1).Draw(t, "payload")), peer: someName(t),
 	}
