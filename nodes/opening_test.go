@@ -43,3 +43,17 @@ func TestDispensableHandshake(t *testing.T) {
 		require.Same(t, list[tt.want], all.dispensable(), tt.name)
 	}
 }
+
+// Of a handshake that is refused nothing stays: neither its place, nor its context with that of the node.
+func TestRefusedHandshakeLeavesNothing(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	o := n.admit(n.ctx, w.tr, w.wire(n.Listeners()[0]).s)
+	o.refuse()
+	require.Error(t, o.ctx.Err())
+	require.Eventually(t, func() bool { // that of the other end is over, too
+		n.openings.mu.Lock()
+		defer n.openings.mu.Unlock()
+		return n.openings.list.Len() == 0 && n.shaking.none()
+	}, tooLong, tick)
+}
