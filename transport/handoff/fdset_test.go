@@ -56,6 +56,19 @@ func TestFDSet(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+// Descriptor 0 is one like the others: a program may have closed its standard input.
+func TestFDSetOfZero(t *testing.T) {
+	s, err := NewFDSet(0)
+	require.NoError(t, err)
+	require.Equal(t, []int{0}, s.StealAll())
+	s = &FDSet{}
+	_, err = s.Add(0)
+	require.NoError(t, err)
+	fd, err := s.Steal(0)
+	require.NoError(t, err)
+	require.Zero(t, fd)
+}
+
 func TestFDSetStealAll(t *testing.T) {
 	noLeak(t)
 	fds := []int{opened(t), opened(t), opened(t)}

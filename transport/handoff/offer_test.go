@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -322,7 +324,8 @@ func TestBusy(t *testing.T) {
 
 // A field that is not known is skipped, unless it must not be.
 func TestUnknownFields(t *testing.T) {
-	h := hello{minVersion, maxVersion, 7, Terms{What: "w", Plugins: []string{"p"}}}
+	h := hello{minVersion, maxVersion, 7, Terms{What: "w", Plugins: []string{"p", ""}, Require: []string{"r"}, Know: []string{"r", "k"},
+		Descriptors: 300, StateBytes: 1 << 20}}
 	got, err := parseHello(appendField(appendHello(nil, h), 99, may, []byte("x")))
 	require.NoError(t, err)
 	require.Equal(t, h, got)
@@ -332,6 +335,57 @@ func TestUnknownFields(t *testing.T) {
 	got, err = parseHello(appendHello(nil, h))
 	require.NoError(t, err)
 	require.ErrorIs(t, checkHello(got, Terms{}), ErrVersion)
+}
+
+// Fields that contradict themselves are refused, whoever sends them.
+func TestMalformedFields(t *testing.T) {
+	var text string
+	var number int
+	var list []string
+	for name, tt := range map[string]struct {
+		b  string
+		is error
+	}{
+		"a field that need not be known":    {"\x08\x01x" + "\x00\x00", nil},
+		"one that must be":                  {"\x09\x00", ErrUnknown},
+		"field 0":                           {"\x01\x00", ErrUnknown},
+		"half a tag":                        {"\x80", ErrMalformed},
+		"no length":                         {"\x03", ErrMalformed},
+		"half a length":                     {"\x03\x80", ErrMalformed},
+		"less than its length":              {"\x03\x02a", ErrMalformed},
+		"a length beyond all":               {"\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a", ErrMalformed},
+		"no number":                         {"\x05\x00", ErrMalformed},
+		"half a number":                     {"\x05\x01\x80", ErrMalformed},
+		"a number and more":                 {"\x05\x02\x01\x01", ErrMalformed},
+		"a number beyond all":               {"\x05\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", ErrMalformed},
+		"as many elements as a list has":    {strings.Repeat("\x07\x00", listLimit), nil},
+		"one more":                          {strings.Repeat("\x07\x00", listLimit+1), ErrMalformed},
+		"the same one twice, the last goes": {"\x03\x01a\x03\x01b", nil},
+	} {
+		list = nil
+		require.ErrorIs(t, readFields([]byte(tt.b), &text, &number, &list), tt.is, name)
+	}
+	for _, h := range []hello{{}, {min: 0, max: 1}, {min: 2, max: 1}} {
+		_, err := parseHello(appendHello(nil, h))
+		require.ErrorIs(t, err, ErrMalformed)
+	}
+	_, err := parseHello(nil)
+	require.ErrorIs(t, err, ErrMalformed)
+	_, err = parseHello(appendField(nil, 11, must, nil))
+	require.ErrorIs(t, err, ErrUnknown)
+}
+
+// A refusal says why by a number where this side knows it, else in words alone.
+func TestRefusalWire(t *testing.T) {
+	for code, known := range refusals {
+		if known != nil {
+			require.Equal(t, &RefusedError{StepStage, "it is so: " + known.Error(), known},
+				parseRefusal(appendRefusal(nil, StepStage, fmt.Errorf("it is so: %w", known))), "%d", code)
+		}
+	}
+	require.Equal(t, &RefusedError{StepStage, "it is so", nil}, parseRefusal(appendRefusal(nil, StepStage, errors.New("it is so"))))
+	require.Equal(t, &RefusedError{StepHello, "", nil}, parseRefusal(nil))
+	require.Equal(t, &RefusedError{StepHello, "", nil}, parseRefusal(appendNumber(nil, 1, may, len(refusals))))
 }
 
 // Where there are no sequenced packets everything that needs them says so in the same way.
