@@ -99,6 +99,80 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrLimit)
 }
 
+// Who says what makes no sense is told so, and gets no visit.
+func TestHearRefuses(t *testing.T) {
+	if pairKind != unix.SOCK_SEQPACKET {
+		t.Skip("an empty packet looks like the end, and there are no control sockets")
+	}
+	for name, tt := range map[string]struct {
+		said []byte
+		is   error
+	}{
+		"an empty message":        {nil, ErrMalformed},
+		"an answer":               {append([]byte{kindAnswer}, appendWords(nil, []string{"x"})...), ErrMalformed},
+		"nonsense":                {[]byte("GET / HTTP/1.1\r\n\r\n"), ErrMalformed},
+		"words that are cut off":  {[]byte{kindAsk, 1<<1 | 1, 5, 'x'}, ErrMalformed},
+		"something else in words": {appendField([]byte{kindAsk}, 9, must, nil), ErrUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			one, other := pair(t, unix.SOCK_SEQPACKET)
+			asking := conn(t, other)
+			require.NoError(t, asking.Send(soon(t), tt.said))
+			v, err := Hear(soon(t), one)
+			require.ErrorIs(t, err, tt.is)
+			require.Nil(t, v)
+			buf := make([]byte, packetLimit)
+			n, err := asking.Receive(soon(t), buf, &FDSet{}, 0)
+			require.NoError(t, err)
+			require.Equal(t, kindRefuse, buf[0])
+			var refused *RefusedError
+			require.ErrorAs(t, parseRefusal(buf[1:n]), &refused)
+			require.Contains(t, refused.Reason, tt.is.Error())
+			_, err = asking.Receive(soon(t), buf, &FDSet{}, 0)
+			require.ErrorIs(t, err, io.EOF, "it is closed")
+		})
+	}
+}
+
+// A descriptor that is no control socket is closed.
+func TestImportControlRefuses(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "control")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer l.Close()
+	there, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	defer there.Close()
+	connected, _ := pair(t, unix.SOCK_STREAM)
+	for _, tt := range []struct {
+		name string
+		conn syscall.Conn // nil: none
+		path string
+		is   error
+	}{
+		{"none", nil, path, syscall.EBADF},
+		{"a connection", connected, path, syscall.EINVAL},
+		{"a listener of TCP", l, path, syscall.EINVAL},
+		{"a path that cannot be", there, filepath.Join(dir, strings.Repeat("x", 200)), syscall.ENAMETOOLONG},
+		{"a directory that is not there", there, filepath.Join(dir, "gone", "control"), os.ErrNotExist},
+	} {
+		fd := -1
+		if tt.conn != nil {
+			raw, err := tt.conn.SyscallConn()
+			require.NoError(t, err)
+			require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
+			require.NoError(t, err)
+		}
+		c, err := ImportControl(fd, tt.path)
+		require.ErrorIs(t, err, tt.is, tt.name)
+		require.Nil(t, c)
+		require.True(t, isClosed(fd), tt.name)
+	}
+}
+
 // What stands in the way of a control socket and is none is not removed.
 func TestControlInTheWay(t *testing.T) {
 	noLeak(t)

@@ -92,11 +92,16 @@ func TestJSONListener(t *testing.T) {
 
 	_, err = DialJSON(ctx, path)
 	require.ErrorIs(t, err, syscall.ENOENT)
+	_, err = DialJSON(ctx, strings.Repeat("x", 200))
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	_, err = ListenJSON("")
 	require.ErrorIs(t, err, syscall.EINVAL)
-	c, _ := pair(t, unix.SOCK_STREAM)
+	c, gone := pair(t, unix.SOCK_STREAM)
 	_, err = NewJSONConn(c)
 	require.ErrorIs(t, err, syscall.EINVAL)
+	require.NoError(t, gone.Close())
+	_, err = NewJSONConn(gone)
+	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 // memory makes a memory file, closed at the end of the test.
