@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -32,6 +33,24 @@ func TestCheckPeerPanics(t *testing.T) {
 	for _, what := range []string{"Config.CheckPeer", "Config.HandshakeFailed"} {
 		require.Eventually(t, func() bool { return len(log.lines(what+" panicked", "application_test.go")) == 1 }, tooLong, tick)
 	}
+}
+
+// One that does not come back when the time of the handshake is over is left behind, and named, on either side.
+func TestCheckPeerDoesNotComeBack(t *testing.T) {
+	w := newWorld(t, "memory")
+	failed, hang := make(chan error, 1), make(chan struct{})
+	a := w.started("alice", func(c *Config) {
+		c.HandshakeTimeout = 50 * time.Millisecond
+		c.CheckPeer = func(context.Context, string) error { <-hang; return nil }
+		c.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
+	})
+	defer close(hang)
+	w.started("bob")
+	connected := async(func() (*Conn, error) { return a.Connect(w.ctx(), "bob@test") })
+	_, err := w.started("carol").Connect(w.ctx(), "alice@test")
+	require.Error(t, err)
+	require.ErrorIs(t, arrives(t, failed, "the end of the handshake"), errHook)
+	require.ErrorIs(t, arrives(t, connected, "the end of Connect").err, errHook)
 }
 
 // A Server's function that calls its own process is told so; its goroutines may call it once it has returned.
