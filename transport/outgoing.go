@@ -29,7 +29,7 @@ func (w *outgoing) begin(single bool) {
 	w.keen, w.sits = canPoll && !single, canPoll && !single
 }
 
-// end follows a write.
+// end follows a write. After a wait the Go poller looks away: over a UNIX socket it would wake up whenever the peer reads.
 func (w *outgoing) end() {
 	if w.began.IsZero() {
 		return
@@ -38,18 +38,24 @@ func (w *outgoing) end() {
 	w.room.slept(d <= 4*w.poller.limit)
 	w.seat.waited(d <= sitsFor)
 	w.began = time.Time{}
+	w.wait.quiet(true, true)
 }
 
 // ready is called under the watch when there may be room; false asks it to wait.
 func (w *outgoing) ready(uintptr) bool {
-	if w.try() || w.keen && w.poll() || w.sits && !w.once && w.sit() {
-		return true
+	for {
+		if w.try() || w.keen && w.poll() || w.sits && !w.once && w.sit() {
+			return true
+		}
+		if canPoll && !w.once && w.wait.quiet(true, false) {
+			continue // room that came before wakes nobody
+		}
+		w.blocked = true
+		if !w.once {
+			w.slept, w.spell = true, spell{}
+		}
+		return w.once
 	}
-	w.blocked = true
-	if !w.once {
-		w.slept, w.spell = true, spell{}
-	}
-	return w.once
 }
 
 // poll tries again and again, where room has lately come soon.

@@ -94,7 +94,7 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w.leaving.look = func(uintptr) { w.leaving.run() }
 	w.readable, w.writable = w.in.ready, w.out.ready
 	w.tryRead = func() (done bool) { w.n, done = w.read(); return done }
-	w.acceptable = func(uintptr) bool { return w.arriving.run() }
+	w.acceptable = func(uintptr) bool { return w.arriving.run() || watch.quiet(false, false) && w.arriving.run() }
 	return w, nil
 }
 
@@ -109,12 +109,15 @@ func (w *Waiter) Read(try func() (n int, done bool)) error {
 	return err
 }
 
-// Accept calls try as Read does, for what does not come in a flow: connections.
+// Accept calls try as Read does, for what does not come in a flow: connections, say. On Linux nothing is woken by what comes between two
+// Accepts.
 func (w *Waiter) Accept(try func() bool) error {
-	return w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
+	err := w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
+	w.watch.quiet(false, true)
+	return err
 }
 
-// Write calls try whenever there may be room, as Read.
+// Write calls try whenever there may be room, as Read. On Linux nothing is woken by room that comes between two Writes.
 func (w *Waiter) Write(try func() bool) error {
 	w.out.begin(false)
 	err := w.wait(w.watch.writing(), &w.writeUntil, w.writable, &w.leaving, try)

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A connect may be waited for in several pieces; what is read then is waited for as on any socket.
+// A connect may be waited for in several pieces, and behind a write; what is read then is waited for as on any socket.
 func TestWaiterConnectedInPieces(t *testing.T) {
 	tcp := transport.TCPCallbacks()
 	addr, err := transport.ParseAddr("127.0.0.1:0")
@@ -42,6 +42,8 @@ func TestWaiterConnectedInPieces(t *testing.T) {
 		require.NoError(t, w.SetWriteDeadline(time.Now().Add(wait)))
 		require.ErrorIs(t, w.Connected(), os.ErrDeadlineExceeded)
 	}
+	require.NoError(t, w.SetWriteDeadline(time.Now().Add(20*time.Millisecond)))
+	require.ErrorIs(t, w.Write(func() bool { _, err := unix.Write(fd, []byte{1}); return err != unix.EAGAIN }), os.ErrDeadlineExceeded)
 	other, _, err := unix.Accept(l)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(other))

@@ -11,7 +11,7 @@ type watch interface {
 	writing() *direction
 	prepare(writing bool) error          // see carrier
 	connected(ctx context.Context) error // waits until a connect has ended
-	quiet(on bool) (changed bool)        // see watcher
+	quiet(writing, on bool) bool         // see watcher
 	sit(writing bool, at *seats) bool    // likewise
 	rawConn() syscall.RawConn            // for others' use, safe against close
 	close()

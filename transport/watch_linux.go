@@ -31,14 +31,14 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 
 // A watcher is a watch for readers that poll, sit (see seat), or wait for a short time: for each direction an epoll descriptor of its own,
 // which watches the plug-in's descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep there for the
-// first time, so a connection that only shakes hands costs none; and it can be told to look away (quiet) while a reader helps itself.
+// first time, so a connection that only shakes hands costs none; and it can be told to look away (quiet) while nobody sleeps there.
 // Closing it ends the waits and waits for running callbacks, and the plug-in's descriptor is closed only after that, so no reused number is
 // ever read.
 type watcher struct {
 	fd      int
 	in, out direction
 
-	mu             sync.Mutex // guards all below, but not what the Go poller guards: what an interest watches for
+	mu             sync.Mutex // guards all below
 	reader, writer interest
 	running        int // callbacks without the Go poller
 	closed         bool
@@ -80,13 +80,17 @@ func (w *watcher) parkWriter(ready func(uintptr) bool) error { return w.park(&w.
 func (w *watcher) readerDeadline(t time.Time) error { return w.deadline(&w.reader, t) }
 func (w *watcher) writerDeadline(t time.Time) error { return w.deadline(&w.writer, t) }
 
-// prepare makes what a direction sleeps with.
-func (w *watcher) prepare(writing bool) (err error) {
+// of is a direction's interest, and what it watches for.
+func (w *watcher) of(writing bool) (*interest, uint32) {
 	if writing {
-		_, err = w.need(&w.writer, room)
-	} else {
-		_, err = w.need(&w.reader, arrivals)
+		return &w.writer, room
 	}
+	return &w.reader, arrivals
+}
+
+// prepare makes what a direction sleeps with.
+func (w *watcher) prepare(writing bool) error {
+	_, err := w.need(w.of(writing))
 	return err
 }
 
@@ -278,21 +282,20 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// quiet tells the reader's epoll descriptor, if there is one, to look away, or to look again, and reports whether that was a change. It is
-// the reader's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel does not wake the Go
-// poller for what is there already where it still counts the socket among those that were ready before.
-func (w *watcher) quiet(on bool) (changed bool) {
+// quiet tells the epoll descriptor of a direction, if there is one, to look away, or to look again, and reports whether that was a change.
+// It is the reader's, or the writer's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel
+// does not wake the Go poller for what is there already where it still counts the socket among those that were ready before.
+func (w *watcher) quiet(writing, on bool) (changed bool) {
+	i, events := w.of(writing)
 	w.mu.Lock()
-	none := w.reader.raw == nil
-	w.mu.Unlock()
-	if none || on == (w.reader.events == 0) {
+	defer w.mu.Unlock()
+	if w.closed || i.raw == nil || on == (i.events == 0) {
 		return false
 	}
-	var events uint32 = arrivals
 	if on {
 		events = 0
 	}
-	_ = w.reader.control(unix.EPOLL_CTL_MOD, w.fd, events)
+	_ = i.control(unix.EPOLL_CTL_MOD, w.fd, events)
 	return true
 }
 
@@ -335,6 +338,7 @@ func (w *watcher) connected(ctx context.Context) (result error) {
 		return err
 	}
 	defer w.dropWriter()
+	w.quiet(true, false) // a write may have waited before
 	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
 	}
@@ -366,10 +370,12 @@ func (c watched) Control(f func(fd uintptr)) error {
 
 func (c watched) Read(f func(fd uintptr) bool) error {
 	return c.w.in.park(func(uintptr) bool {
-		return f(uintptr(c.w.fd)) || c.w.quiet(false) && f(uintptr(c.w.fd))
+		return f(uintptr(c.w.fd)) || c.w.quiet(false, false) && f(uintptr(c.w.fd))
 	})
 }
 
 func (c watched) Write(f func(fd uintptr) bool) error {
-	return c.w.out.park(func(uintptr) bool { return f(uintptr(c.w.fd)) })
+	return c.w.out.park(func(uintptr) bool {
+		return f(uintptr(c.w.fd)) || c.w.quiet(true, false) && f(uintptr(c.w.fd))
+	})
 }

@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// looks tells whether the Go poller would wake up for a direction.
+func (w *watcher) looks(writing bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, _ := w.of(writing)
+	return i.events != 0
+}
+
+// The Go poller looks away once a writer has had its room, or has given up: over a UNIX socket all that the peer reads would wake it. It
+// looks again for the next who waits.
+func TestLooksAwayFromRoom(t *testing.T) {
+	for name, over := range map[string]struct {
+		tr Transport
+		at Addr
+	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, over.tr, over.at)
+			w, much := watcherOf(t, c), make([]byte, 16<<20)
+			for range 3 {
+				written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
+				require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+				_, err := s.Readv(soon(t), make([]byte, len(much)))
+				require.NoError(t, err)
+				require.NoError(t, returns(t, written))
+				require.False(t, w.looks(true))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			written := aside(func() error { _, err := c.Writev(ctx, much); return err })
+			require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+			cancel()
+			require.ErrorIs(t, returns(t, written), context.Canceled)
+			require.False(t, w.looks(true))
+		})
+	}
+}
+
+// So it does from a Waiter's Write, and from its Accept.
+func TestWaiterLooksAway(t *testing.T) {
+	c, s := pair(t, Unix(), socketPath(t))
+	here, err := c.Descriptor()
+	require.NoError(t, err)
+	there, err := s.Descriptor()
+	require.NoError(t, err)
+	waiter, err := new(Polling).Waiter(here)
+	require.NoError(t, err)
+	defer waiter.Close()
+	w := waiter.watch.(*watcher)
+	all := func(call func(int, []byte) (int, error), fd int) {
+		for p := make([]byte, 64<<10); err != unix.EAGAIN; {
+			_, err = call(fd, p)
+		}
+		err = nil
+	}
+	waits := func(writing bool, wait func(func() bool) error, call func(int, []byte) (int, error)) <-chan error {
+		p := make([]byte, 1)
+		result := aside(func() error { return wait(func() bool { _, err := call(here, p); return err != unix.EAGAIN }) })
+		require.Eventually(t, func() bool { return w.looks(writing) }, 20*time.Second, time.Millisecond)
+		return result
+	}
+	for range 3 {
+		result := waits(false, waiter.Accept, unix.Read)
+		_, err = unix.Write(there, []byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, result))
+		require.False(t, w.looks(false))
+
+		result = waits(false, waiter.Accept, unix.Read)
+		require.NoError(t, waiter.SetReadDeadline(past))
+		require.ErrorIs(t, returns(t, result), os.ErrDeadlineExceeded)
+		require.False(t, w.looks(false))
+		require.NoError(t, waiter.SetReadDeadline(time.Time{}))
+
+		all(unix.Write, here)
+		result = waits(true, waiter.Write, unix.Write)
+		all(unix.Read, there)
+		require.NoError(t, returns(t, result))
+		require.False(t, w.looks(true))
+		all(unix.Read, there)
+	}
+}
