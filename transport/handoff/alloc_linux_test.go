@@ -3,8 +3,10 @@ package handoff
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Sending and receiving allocate nothing, whether or not there are descriptors.
@@ -36,6 +38,35 @@ func TestMessageAllocations(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// Nor does who waits, under a context that cannot be cancelled.
+func TestWaitingAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := context.Background()
+	a, b := connPair(t, unix.SOCK_STREAM)
+	much, rest := make([]byte, 1<<20), make([]byte, 1<<20)
+	begin, over := make(chan bool), make(chan error)
+	defer close(begin)
+	go func() {
+		for range begin {
+			time.Sleep(100 * time.Microsecond)
+			err := b.Send(ctx, much[:1])
+			for n, got := 0, 0; err == nil && got < len(much); got += n {
+				n, err = b.Receive(ctx, rest, nil, 0)
+			}
+			over <- err
+		}
+	}()
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		begin <- true
+		_, err := a.Receive(ctx, much, nil, 0)
+		require.NoError(t, err)
+		require.NoError(t, a.Send(ctx, much))
+		require.NoError(t, <-over)
+	}))
 }
 
 // A session allocates its two addresses.

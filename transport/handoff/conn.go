@@ -35,19 +35,19 @@ type Conn struct {
 	kind  int            // SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM
 	peer  transport.Addr // that it is connected to; nil: none
 
-	sending, receiving   turns // held by who uses out, in
-	out                  outgoing
-	in                   incoming
-	sendReady, recvReady func(uintptr) bool
-	outward, inward      direction
-	broken               bool        // under sending: part of a message went out, and the rest did not
-	reset                atomic.Bool // the peer has closed, and not read all
-	credentials          atomic.Bool // come with each packet
+	sending, receiving turns // held by who uses out, in
+	out                outgoing
+	in                 incoming
+	outward, inward    direction
+	broken             bool        // under sending: part of a message went out, and the rest did not
+	reset              atomic.Bool // the peer has closed, and not read all
+	credentials        atomic.Bool // come with each packet
 }
 
-// A direction of a socket, in the poller's terms: once made, so that calls need not make them.
+// A direction of a socket: once made, so that calls need not make it.
 type direction struct {
-	park     func(try func(uintptr) bool) error
+	try      func(fd uintptr) bool // trySend, tryReceive
+	park     func() error          // calls try until it is done
 	deadline func(time.Time) error
 }
 
@@ -112,8 +112,9 @@ func borrow(conn *net.UnixConn) (*Conn, error) {
 		c.peer = transport.FromNetAddr(a)
 	}
 	c.in.named = c.kind == syscall.SOCK_DGRAM
-	c.sendReady, c.recvReady = c.trySend, c.tryReceive
-	c.outward, c.inward = direction{raw.Write, conn.SetWriteDeadline}, direction{raw.Read, conn.SetReadDeadline}
+	out, in := &c.outward, &c.inward
+	out.try, out.park, out.deadline = c.trySend, func() error { return raw.Write(out.try) }, conn.SetWriteDeadline
+	in.try, in.park, in.deadline = c.tryReceive, func() error { return raw.Read(in.try) }, conn.SetReadDeadline
 	return c, nil
 }
 
@@ -264,7 +265,7 @@ func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
 	}
 	if err == nil && o.wait && !looks {
 		o.once = false
-		err = wait(ctx, &c.outward, c.sendReady)
+		err = c.outward.wait(ctx)
 	}
 	if err == nil {
 		err = o.err
@@ -352,7 +353,7 @@ func (c *Conn) trySend(fd uintptr) bool {
 // lookToSend makes one try: o.wait says that there was no room.
 func (c *Conn) lookToSend() error {
 	c.out.once = true
-	return c.outward.park(c.sendReady)
+	return c.look(&c.outward)
 }
 
 // sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
@@ -473,11 +474,11 @@ func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
 	i := &c.in
 	if i.wait = true; !none {
 		i.once = true
-		err = c.inward.park(c.recvReady)
+		err = c.look(&c.inward)
 	}
 	if err == nil && i.wait {
 		i.once = false
-		err = wait(ctx, &c.inward, c.recvReady)
+		err = c.inward.wait(ctx)
 	}
 	if err == nil {
 		err = i.err
@@ -533,17 +534,26 @@ func (c *Conn) resets(err error) bool {
 	return c.kind == syscall.SOCK_SEQPACKET && err == syscall.ECONNRESET && c.reset.CompareAndSwap(false, true)
 }
 
-// wait calls try, which has failed once, until it is done, in the poller.
-func wait(ctx context.Context, d *direction, try func(uintptr) bool) error {
+// look makes one try, which asks for no more, for who has the turn.
+func (c *Conn) look(d *direction) error {
+	if c.alone.open() {
+		d.try(uintptr(c.alone.fd))
+		return nil
+	}
+	return d.park()
+}
+
+// wait calls try, which has failed once, until it is done.
+func (d *direction) wait(ctx context.Context) error {
 	if transport.IsNoWait(ctx) {
 		return os.ErrDeadlineExceeded
 	}
 	if ctx.Done() == nil {
-		return d.park(try)
+		return d.park()
 	}
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { d.deadline(time.Unix(1, 0)); close(fired) })
-	err := d.park(try)
+	err := d.park()
 	if !stop() {
 		<-fired
 		d.deadline(time.Time{})
