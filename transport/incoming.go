@@ -38,7 +38,7 @@ func (r *incoming) ready(uintptr) bool {
 		if r.try() || r.keen && r.help() || r.sits && !r.once && r.sit() {
 			return true
 		}
-		if canPoll && !r.once && r.wait.quiet(false, false) {
+		if canPoll && !r.once && r.wait.look(false) {
 			continue // what came before that wakes nobody
 		}
 		r.blocked = true
@@ -60,7 +60,7 @@ func (r *incoming) help() bool {
 	defer r.poller.leave()
 	came := polls && r.poll(habit) || soon && r.waitShortly()
 	if came {
-		r.wait.quiet(false, true)
+		r.wait.lookAway(false)
 	}
 	return came
 }
@@ -114,6 +114,6 @@ func (r *incoming) sit() bool {
 	if !r.spin.sits.hot {
 		r.spin.sits = pace{hot: true}
 	}
-	r.wait.quiet(false, true)
+	r.wait.lookAway(false)
 	return true
 }

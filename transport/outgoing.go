@@ -38,7 +38,7 @@ func (w *outgoing) end() {
 	w.room.slept(d <= 4*w.poller.limit)
 	w.seat.waited(d <= sitsFor)
 	w.began = time.Time{}
-	w.wait.quiet(true, true)
+	w.wait.lookAway(true)
 }
 
 // ready is called under the watch when there may be room; false asks it to wait.
@@ -47,7 +47,7 @@ func (w *outgoing) ready(uintptr) bool {
 		if w.try() || w.keen && w.poll() || w.sits && !w.once && w.sit() {
 			return true
 		}
-		if canPoll && !w.once && w.wait.quiet(true, false) {
+		if canPoll && !w.once && w.wait.look(true) {
 			continue // room that came before wakes nobody
 		}
 		w.blocked = true

@@ -25,7 +25,8 @@ func (w *sleeper) reading() *direction             { return &w.in }
 func (w *sleeper) writing() *direction             { return &w.out }
 func (w *sleeper) rawConn() syscall.RawConn        { return w.raw }
 func (w *sleeper) prepare(bool) error              { return nil }
-func (w *sleeper) quiet(bool, bool) bool           { return false }
+func (w *sleeper) look(bool) bool                  { return false }
+func (w *sleeper) lookAway(bool)                   {}
 func (w *sleeper) sit(bool, *seats) bool           { return false }
 func (w *sleeper) connected(context.Context) error { return errors.ErrUnsupported }
 func setNonblock(int, bool) error                  { return errors.ErrUnsupported }

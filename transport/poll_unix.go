@@ -57,7 +57,8 @@ func (w *sleeper) reading() *direction      { return &w.in }
 func (w *sleeper) writing() *direction      { return &w.out }
 func (w *sleeper) rawConn() syscall.RawConn { return w.raw }
 func (w *sleeper) prepare(bool) error       { return nil } // it has what it sleeps with
-func (w *sleeper) quiet(bool, bool) bool    { return false }
+func (w *sleeper) look(bool) bool           { return false }
+func (w *sleeper) lookAway(bool)            {}
 func (w *sleeper) sit(bool, *seats) bool    { return false }
 
 // connected waits until a connect that is in progress has ended, and returns its result.

@@ -94,7 +94,7 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w.leaving.look = func(uintptr) { w.leaving.run() }
 	w.readable, w.writable = w.in.ready, w.out.ready
 	w.tryRead = func() (done bool) { w.n, done = w.read(); return done }
-	w.acceptable = func(uintptr) bool { return w.arriving.run() || watch.quiet(false, false) && w.arriving.run() }
+	w.acceptable = func(uintptr) bool { return w.arriving.run() || watch.look(false) && w.arriving.run() }
 	return w, nil
 }
 
@@ -113,7 +113,7 @@ func (w *Waiter) Read(try func() (n int, done bool)) error {
 // Accepts.
 func (w *Waiter) Accept(try func() bool) error {
 	err := w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
-	w.watch.quiet(false, true)
+	w.watch.lookAway(false)
 	return err
 }
 

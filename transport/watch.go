@@ -11,7 +11,8 @@ type watch interface {
 	writing() *direction
 	prepare(writing bool) error          // see carrier
 	connected(ctx context.Context) error // waits until a connect has ended
-	quiet(writing, on bool) bool         // see watcher
+	look(writing bool) bool              // see watcher
+	lookAway(writing bool)               // likewise
 	sit(writing bool, at *seats) bool    // likewise
 	rawConn() syscall.RawConn            // for others' use, safe against close
 	close()

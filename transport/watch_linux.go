@@ -31,7 +31,7 @@ func newWatch(fd int, polls, sure bool) (watch, error) {
 
 // A watcher is a watch for readers that poll, sit (see seat), or wait for a short time: for each direction an epoll descriptor of its own,
 // which watches the plug-in's descriptor, and which the Go poller watches in turn. It is made when somebody has to sleep there for the
-// first time, so a connection that only shakes hands costs none; and it can be told to look away (quiet) while nobody sleeps there.
+// first time, so a connection that only shakes hands costs none; and it can be told to look away (lookAway) while nobody sleeps there.
 // Closing it ends the waits and waits for running callbacks, and the plug-in's descriptor is closed only after that, so no reused number is
 // ever read.
 type watcher struct {
@@ -282,18 +282,23 @@ func (i *interest) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(i.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// quiet tells the epoll descriptor of a direction, if there is one, to look away, or to look again, and reports whether that was a change.
-// It is the reader's, or the writer's, under the wait or between waits. Who has it look again must try once more before sleeping: the kernel
-// does not wake the Go poller for what is there already where it still counts the socket among those that were ready before.
-func (w *watcher) quiet(writing, on bool) (changed bool) {
-	i, events := w.of(writing)
+// look has the epoll descriptor of a direction, if there is one, watch for what that waits for, and reports whether it did not before. It is
+// the reader's, or the writer's, under the wait or between waits. Who has it look must try once more before sleeping: the kernel does not
+// wake the Go poller for what is there already where it still counts the socket among those that were ready before.
+func (w *watcher) look(writing bool) (changed bool) {
+	_, events := w.of(writing)
+	return w.watchFor(writing, events)
+}
+
+// lookAway has it watch for nothing, so that the Go poller does not wake up for what nobody sleeps for.
+func (w *watcher) lookAway(writing bool) { w.watchFor(writing, 0) }
+
+func (w *watcher) watchFor(writing bool, events uint32) (changed bool) {
+	i, _ := w.of(writing)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || i.raw == nil || on == (i.events == 0) {
+	if w.closed || i.raw == nil || (events == 0) == (i.events == 0) {
 		return false
-	}
-	if on {
-		events = 0
 	}
 	_ = i.control(unix.EPOLL_CTL_MOD, w.fd, events)
 	return true
@@ -338,7 +343,7 @@ func (w *watcher) connected(ctx context.Context) (result error) {
 		return err
 	}
 	defer w.dropWriter()
-	w.quiet(true, false) // a write may have waited before
+	w.look(true) // a write may have waited before
 	if err := awaitConnect(ctx, &w.out, check); err != nil {
 		return err
 	}
@@ -370,12 +375,12 @@ func (c watched) Control(f func(fd uintptr)) error {
 
 func (c watched) Read(f func(fd uintptr) bool) error {
 	return c.w.in.park(func(uintptr) bool {
-		return f(uintptr(c.w.fd)) || c.w.quiet(false, false) && f(uintptr(c.w.fd))
+		return f(uintptr(c.w.fd)) || c.w.look(false) && f(uintptr(c.w.fd))
 	})
 }
 
 func (c watched) Write(f func(fd uintptr) bool) error {
 	return c.w.out.park(func(uintptr) bool {
-		return f(uintptr(c.w.fd)) || c.w.quiet(true, false) && f(uintptr(c.w.fd))
+		return f(uintptr(c.w.fd)) || c.w.look(true) && f(uintptr(c.w.fd))
 	})
 }

@@ -26,10 +26,6 @@ type lone struct {
 	ending             chan struct{} // closed when Close begins
 }
 
-// waits is one for all, so few senders at a time wait in a system call of their own, see transport.WithPolling. For receivers that has
-// changed nothing, nor has polling (test/bench/README.md): they wait as for connections.
-var waits transport.Polling
-
 // own takes the socket from the Go poller. Where that does not go it stays there.
 func (c *Conn) own() {
 	s := &lone{sending: &c.sending, receiving: &c.receiving, ending: make(chan struct{})}
@@ -38,7 +34,7 @@ func (c *Conn) own() {
 	if err != nil || e != nil {
 		return
 	}
-	if s.waiter, err = waits.Waiter(s.fd); err != nil {
+	if s.waiter, err = new(transport.Polling).Waiter(s.fd); err != nil {
 		_ = closeFD(s.fd)
 		return
 	}
