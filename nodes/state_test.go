@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,6 +201,32 @@ func TestStateMalformed(t *testing.T) {
 			require.ErrorIs(t, err, tt.want)
 		})
 	}
+}
+
+// Identifiers are whole, and nothing else is in their fields; what cannot be written is no state.
+func TestStateIdentifiers(t *testing.T) {
+	pid, ref := ei.Pid{Node: "a@b", ID: 1, Creation: 4}, ei.Ref{Node: "a@b", Creation: 4, Len: 3, ID: [5]uint32{1, 2, 3}}
+	pidBytes, err := ei.AppendPid(nil, pid)
+	require.NoError(t, err)
+	refBytes, err := ei.AppendRef(nil, ref)
+	require.NoError(t, err)
+	empty := append([]byte(stateMagic), kindNode, stateVersion)
+	watcher := func(ref, pid string) error {
+		var s watcherState
+		return readState(kindNode, addField(addField(empty, 1, must, ref), 2, must, pid), &s)
+	}
+	require.NoError(t, watcher(string(refBytes), string(pidBytes)))
+	require.NoError(t, watcher("", ""))
+	for _, pid := range []string{string(pidBytes) + "x", string(pidBytes[:5]), string(refBytes)} {
+		require.ErrorIs(t, watcher(string(refBytes), pid), ErrState)
+	}
+	for _, ref := range []string{string(refBytes) + "x", string(refBytes[:5]), string(pidBytes)} {
+		require.ErrorIs(t, watcher(ref, string(pidBytes)), ErrState)
+	}
+	pid.Node = ei.Atom(strings.Repeat("n", 256))
+	_, err = writeState(kindNode, &watcherState{ref: ref, pid: pid})
+	require.ErrorIs(t, err, ei.ErrAtom)
+	require.ErrorContains(t, err, "field 2")
 }
 
 // seeds are states worth changing.
