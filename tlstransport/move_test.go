@@ -521,6 +521,49 @@ func TestImportRefuses(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
+// A state that contradicts itself is none, in whichever field, and whatever is missing.
+func TestImportRefusesStates(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		w := newWorkbench(t, restrict(newAuthority(t, "an authority").mutual(t), version, 0), Options{})
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		good, err := w.cb.Export(c)
+		require.NoError(t, err)
+		fd, err := w.cb.GetFD(c)
+		require.NoError(t, err)
+		for n := range good {
+			_, err := parseState(good[:n])
+			require.ErrorIs(t, err, ErrState, "the first %d bytes", n)
+		}
+		for name, change := range map[string]func(st *state){
+			"a role that is none":         func(st *state) { st.role = 7 },
+			"a flag of later programs":    func(st *state) { st.flags |= flagsKnown + 1 },
+			"another version":             func(st *state) { st.version = tls.VersionTLS11 },
+			"another suite":               func(st *state) { st.suite = tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA },
+			"nothing to read by":          func(st *state) { st.in.secret, st.in.key = nil, nil },
+			"nothing to write by":         func(st *state) { st.out.secret, st.out.key = nil, nil },
+			"a secret and a key":          func(st *state) { st.out.secret, st.out.key = make([]byte, 32), make([]byte, 32) },
+			"an iv too long":              func(st *state) { st.in.iv = make([]byte, 13) },
+			"a certificate that is none":  func(st *state) { st.cert = []byte("certificate") },
+			"a certificate too long":      func(st *state) { st.cert = make([]byte, maxStateCert+1) },
+			"a name too long":             func(st *state) { st.node = strings.Repeat("n", maxStateName+1) },
+			"more received than there is": func(st *state) { st.raw = make([]byte, maxStateRaw+1) },
+			"more opened than there is":   func(st *state) { st.plain = make([]byte, maxPlaintext+1) },
+			"a message too long":          func(st *state) { st.message = make([]byte, maxStateMessage+1) },
+			"too much unsent":             func(st *state) { st.unsent = make([]byte, maxStateOut+1) },
+		} {
+			st, err := parseState(good)
+			require.NoError(t, err)
+			change(&st)
+			_, err = w.cb.Import(nil, fd, st.append(nil))
+			require.ErrorIs(t, err, ErrState, name)
+		}
+		exchange(t, ours{c}, ours{s}, 1000) // goes on
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
+
 // A session that stays with crypto/tls says why, and goes on.
 func TestNotMovable(t *testing.T) {
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)

@@ -185,6 +185,15 @@ func TestRefusedServers(t *testing.T) {
 	}
 }
 
+// The list of allowed nodes is that of the call, whatever becomes of the caller's own.
+func TestAllowedNodesKeepsItsList(t *testing.T) {
+	names := []string{"a@h"}
+	check := AllowedNodes(names...)
+	names[0] = "evil@h"
+	require.NoError(t, check(Peer{Name: "a@h"}))
+	require.Error(t, check(Peer{Name: "evil@h"}))
+}
+
 // The checks that OTP lacks: which nodes are allowed, and what a certificate lets a node call itself.
 func TestPeerChecks(t *testing.T) {
 	a := newAuthority(t, "an authority")

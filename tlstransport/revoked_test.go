@@ -141,3 +141,34 @@ func TestPartialLists(t *testing.T) {
 		require.False(t, known || revoked, tt.name)
 	}
 }
+
+// A list counts from its day to that of the next one, and for the certificates of whom it names.
+func TestListsThatDoNotCount(t *testing.T) {
+	a := newAuthority(t, "an authority")
+	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
+	require.NoError(t, err)
+	now := time.Now()
+	renamed := *a.cert // its key signs for somebody else, too
+	renamed.RawSubject = newAuthority(t, "another authority").cert.RawSubject
+	for _, tt := range []struct {
+		name   string
+		issuer *x509.Certificate
+		now    time.Time
+		counts bool
+	}{
+		{"of today", a.cert, now, true},
+		{"of tomorrow", a.cert, now.Add(-2 * time.Hour), false},
+		{"of yesterday", a.cert, now.Add(2 * time.Hour), false},
+		{"of another issuer", &renamed, now, false},
+	} {
+		for _, serial := range []*big.Int{leaf.SerialNumber, big.NewInt(99)} {
+			by := *a
+			by.cert = tt.issuer
+			l, err := x509.ParseRevocationList(by.revokes(t, now.Add(time.Hour), nil, serial))
+			require.NoError(t, err)
+			known, revoked := lists{l}.status(leaf, a.cert, tt.now)
+			require.Equal(t, tt.counts, known, tt.name)
+			require.Equal(t, tt.counts && serial == leaf.SerialNumber, revoked, tt.name)
+		}
+	}
+}
