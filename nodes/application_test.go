@@ -40,7 +40,7 @@ func TestCheckPeerDoesNotComeBack(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hang := make(chan error, 1), make(chan struct{})
 	a := w.started("alice", func(c *Config) {
-		c.HandshakeTimeout = 50 * time.Millisecond
+		c.HandshakeTimeout = 500 * time.Millisecond
 		c.CheckPeer = func(context.Context, string) error { <-hang; return nil }
 		c.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
 	})

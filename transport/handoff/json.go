@@ -134,10 +134,10 @@ func (j *JSONSocket) send(ctx context.Context, to transport.Addr, v any, fds []i
 }
 
 // Recv waits for the next document, of any length and with up to MaxDescriptors descriptors, and stores it in v as json.Unmarshal does; a
-// nil v only has it checked. It returns the descriptors, which the caller closes, never nil, with an error none, and the sender's address, an unnamed one for a
-// sender that cannot be answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come
-// whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from says where it came from, and the next document can
-// be received.
+// nil v only has it checked. It returns the descriptors, which the caller closes, never nil, with an error none, and the sender's address,
+// an unnamed one for a sender that cannot be answered. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost
+// for what has not come whole, ErrForbidden for a sender that Peer refuses: then all that came is gone, from says where it came from, and
+// the next document can be received.
 func (j *JSONSocket) Recv(ctx context.Context, v any) (fds *FDSet, from transport.Addr, err error) {
 	set := &FDSet{wary: true}
 	p, from, cred, err := j.conn.ReceivePacket(ctx, nil, math.MaxInt, set, MaxDescriptors)

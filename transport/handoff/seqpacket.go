@@ -141,10 +141,10 @@ func (j *JSONConn) sendFile(ctx context.Context, p []byte, fds []int, tooLong er
 }
 
 // Recv waits for the next document, of up to DefaultMaxPayload bytes, and stores it in v as json.Unmarshal does; a nil v only has it
-// checked. It returns the descriptors, which the caller closes, never nil, with an error none. io.EOF is the end, ECONNRESET that of a peer who has closed
-// without reading all. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not come whole,
-// ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next document can be
-// received.
+// checked. It returns the descriptors, which the caller closes, never nil, with an error none. io.EOF is the end, ECONNRESET that of a peer
+// who has closed without reading all. ErrJSON for what is not JSON or does not fit v, ErrTruncated and ErrDescriptorsLost for what has not
+// come whole, ErrMalformed for a memory file that is none, EMSGSIZE for one that is too long: then all that came is gone, and the next
+// document can be received.
 func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
