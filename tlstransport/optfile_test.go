@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -313,6 +314,45 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	_, err := FromOptFile(path, Options{Logger: slog.New(slog.NewTextHandler(&said, nil)), Checks: []PeerCheck{HostInCertificate}})
 	require.NoError(t, err)
 	require.Empty(t, said.String())
+}
+
+// Who shows no certificate is refused where the file says so, and only there.
+func TestFailIfNoPeerCert(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct {
+		server  string
+		refused bool
+	}{
+		{o + ",{fail_if_no_peer_cert,true}", true},
+		{o + ",{fail_if_no_peer_cert,false}", false},
+		{o, false},
+		{strings.Replace(o, "verify_peer", "verify_none", 1), false},
+	} {
+		w := optBench(t, optFile(t, dir, tt.server, o), Options{})
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			raw, err := net.Dial("tcp", w.at.String())
+			require.NoError(t, err)
+			said := make(chan error, 1)
+			go func() {
+				_, err := tls.Client(raw, restrict(&tls.Config{InsecureSkipVerify: true}, version, 0)).Write([]byte("x"))
+				said <- err
+			}()
+			s := w.accept()
+			n, err := s.read(make([]byte, 1), tooLong)
+			if tt.refused {
+				var e *PeerError
+				require.ErrorAs(t, err, &e, tt.server)
+				require.Equal(t, CheckNoCertificate, e.Check)
+			} else {
+				require.NoError(t, err, tt.server)
+				require.Equal(t, 1, n)
+			}
+			<-said // that may have been before the refusal
+			require.NoError(t, raw.Close())
+			require.NoError(t, w.cb.Close(s))
+		}
+	}
 }
 
 // A role that an option file leaves out is named, when it is read and when it is wanted.

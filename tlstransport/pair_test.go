@@ -257,6 +257,35 @@ func TestBackgroundAgain(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
+// A key protects as many records, or bytes, as it may, and not one more.
+func TestKeysAreUpdatedInTime(t *testing.T) {
+	if !canMove {
+		t.Skip("looks into a session of our own")
+	}
+	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
+	for name, o := range map[string]Options{"records": {KeyUpdateRecords: 3}, "bytes": {KeyUpdateBytes: 300}} {
+		w := newWorkbench(t, cfg, o)
+		c, s := w.pair()
+		<-c.over
+		secret := func() []byte {
+			c.out.mu.Lock()
+			defer c.out.mu.Unlock()
+			return bytes.Clone(c.own.out.secret)
+		}
+		first := secret()
+		for i := range 4 {
+			require.Equal(t, first, secret(), "%s: before record %d", name, i)
+			_, err := w.cb.Write(c, make([]byte, 100), tooLong)
+			require.NoError(t, err)
+			_, err = w.cb.Read(s, make([]byte, 100), tooLong)
+			require.NoError(t, err)
+		}
+		require.NotEqual(t, first, secret(), name)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
+
 // Both sides update their keys, and ask for it.
 func TestKeyUpdates(t *testing.T) {
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
