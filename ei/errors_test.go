@@ -43,6 +43,8 @@ var malformed = []struct {
 	{"fun of no size", "\x83p\x00\x00\x00\x00" + strings.Repeat("\x00", 60), 1, "", ei.ErrMalformed},
 	{"record of 4 G", "\x83C\xff\xff\xff\xff\x00w\x00w\x00", 1, "", ei.ErrTruncated},
 	{"old fun of 4 G", "\x83u\xff\xff\xff\xffX" + nodeAtom, 1, "", ei.ErrTruncated},
+	{"old fun without a pid", "\x83u\x00\x00\x00\x00", 6, "", ei.ErrTruncated},
+	{"old fun of nobody", "\x83u\x00\x00\x00\x00" + nodeAtom + "w\x01ma\x01a\x01", 6, "", ei.ErrType},
 	{"in a tuple", "\x83h\x03a\x01h\x02a\x01\x00a\x01", 9, "/1/1", ei.ErrTag},
 	{"in a list", "\x83l\x00\x00\x00\x02a\x01h\x01\x00j", 10, "/1/0", ei.ErrTag},
 	{"in a tail", "\x83l\x00\x00\x00\x01a\x01l\x00\x00\x00\x01\x00j", 13, "/1", ei.ErrTag},

@@ -154,6 +154,9 @@ var badTexts = []struct {
 	{`"\xg"`, 1, ei.ErrText},
 	{"\"\xff\"", 1, ei.ErrText},
 	{"\xff", 0, ei.ErrText},
+	{"Ā", 0, ei.ErrText}, // as a letter it begins like one of Latin-1, or of ASCII
+	{"aĀ", 1, ei.ErrText},
+	{"ań", 1, ei.ErrText},
 	{"'" + strings.Repeat("x", 256) + "'", 0, ei.ErrAtom},
 	{strings.Repeat("x", 256), 0, ei.ErrAtom},
 	{"[", 1, ei.ErrText},
@@ -174,6 +177,8 @@ var badTexts = []struct {
 	{strings.Repeat("#{", 17) + "1 => 2}", 34, ei.ErrLimit},
 	{"#r{}", 2, ei.ErrText},
 	{"#m:r{a = 1,a = 2}", 1, ei.ErrDuplicate},
+	{"#m:r{a = 1 b = 2}", 11, ei.ErrText},
+	{"#m:r{a 1}", 7, ei.ErrText},
 	{"#Pid<0.1.2>", 5, ei.ErrText},
 	{"#Pid<a@b.1.2>", 5, ei.ErrText},
 	{"#Pid<a@b.1.2.4294967296>", 24, ei.ErrText},
@@ -225,6 +230,16 @@ func TestParse(t *testing.T) {
 		require.ErrorAs(t, err, &text)
 		require.Equal(t, tc.offset, text.Offset, "%.100q: %v", tc.text, err)
 		require.Less(t, len(err.Error()), 200)
+	}
+}
+
+// The limit is one of depth: any number of terms may stand beside each other.
+func TestParseWide(t *testing.T) {
+	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>", "<<<<1>>/binary>>",
+		"#m:r{}", "#m:r{a = 1}"} {
+		got, err := ei.Parse("[" + strings.Repeat(text+",", 10_001) + text + "]")
+		require.NoError(t, err, text)
+		require.Len(t, got, 10_002)
 	}
 }
 
