@@ -102,7 +102,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 // Who says what makes no sense is told so, and gets no visit.
 func TestHearRefuses(t *testing.T) {
 	if pairKind != unix.SOCK_SEQPACKET {
-		t.Skip("an empty packet looks like the end, and there are no control sockets")
+		t.Skip(runtime.GOOS, "has no sequenced packets over UNIX sockets")
 	}
 	for name, tt := range map[string]struct {
 		said []byte
@@ -115,6 +115,9 @@ func TestHearRefuses(t *testing.T) {
 		"something else in words": {appendField([]byte{kindAsk}, 9, must, nil), ErrUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if len(tt.said) == 0 && runtime.GOOS != "linux" {
+				t.Skip("an empty packet looks like the end")
+			}
 			noLeak(t)
 			one, other := pair(t, unix.SOCK_SEQPACKET)
 			asking := conn(t, other)
