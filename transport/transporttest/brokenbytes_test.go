@@ -273,9 +273,12 @@ func byteMutants() []mutant {
 			}
 		})},
 		{"Writev fails on long vectors", "Writev", ofTCP(func(_ *mess, cb *tcp) {
-			cb.Writev = func(fd int, v [][]byte, _ time.Duration) (int64, error) {
-				n, err := unix.Writev(fd, v)
-				return int64(max(n, 0)), err
+			writev := cb.Writev
+			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
+				if len(v) > 500 {
+					return 0, unix.EINVAL
+				}
+				return writev(fd, v, tmo)
 			}
 		})},
 
