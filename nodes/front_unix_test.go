@@ -196,7 +196,7 @@ func TestWorkerHangs(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
 	victim := w.served(ns[1])
-	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+	standStill(t, victim)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	time.Sleep(2 * heardLately) // what it has said just now speaks for it
 	at := map[int]bool{}
@@ -256,7 +256,7 @@ func TestWorkerIsFull(t *testing.T) {
 		w.worker(n)
 		at, err := transport.AddrPort(w.f.Addr())
 		require.NoError(t, err)
-		require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+		standStill(t, victim)
 		before := w.socket()
 		w.f.mu.Lock()
 		for _, c := range w.f.crew {

@@ -60,7 +60,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 		}
 		return true
 	}, tooLong, tick)
-	require.NoError(t, syscall.Kill(at, syscall.SIGSTOP))
+	standStill(t, at)
 	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
 	time.Sleep(2 * heardLately) // what it has said just now speaks for it
 	front, err := transport.AddrPort(w.f.Addr())

@@ -8,7 +8,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -195,6 +198,23 @@ func TestSessionsLost(t *testing.T) {
 	}, tooLong, tick)
 }
 
+// standStill stops a process. kill(2) returns before its threads have stopped, and they may still do what has just come.
+func standStill(t *testing.T, pid int) {
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	if runtime.GOOS != "linux" {
+		return
+	}
+	require.Eventually(t, func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		require.NoError(t, err)
+		return len(threads) > 0 && !slices.ContainsFunc(threads, func(name string) bool {
+			stat, err := os.ReadFile(name)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			return err == nil && state[0] != 'T'
+		})
+	}, tooLong, tick)
+}
+
 // Who waits for the way to a peer from a worker that dies connects by itself.
 func TestWayFromDeadWorker(t *testing.T) {
 	w := newFrontWorld(t, 2)
@@ -204,7 +224,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	require.NoError(t, err)
 	holder := w.worker(x)
 	asked := w.rpc(c, "questions")
-	require.NoError(t, syscall.Kill(holder, syscall.SIGSTOP))
+	standStill(t, holder)
 	called := async(func() (ei.Term, error) {
 		return c.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("box"), ei.Int(4))
 	})

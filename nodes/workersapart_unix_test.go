@@ -115,7 +115,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	_, err := x.Call(patience(t), ann, ask)
 	require.NoError(t, err)
 	victim := w.worker(y)
-	require.NoError(t, syscall.Kill(victim, syscall.SIGSTOP))
+	standStill(t, victim)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	w.rpc(x, "sever")
 	b := w.mailbox(x, nil)
