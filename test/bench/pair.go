@@ -48,6 +48,14 @@ func startPair(ctx context.Context, a *arena, node string) (*peer, error) {
 	return p, nil
 }
 
+// renew closes the connection and makes another one.
+func (m *pairing) renew(ctx context.Context) (err error) {
+	if err = m.conn.Close(); err == nil {
+		m.conn, err = m.node.Connect(ctx, m.peer)
+	}
+	return err
+}
+
 // check makes sure that every byte comes back.
 func (m *pairing) check(ctx context.Context, size int) error {
 	payload := payload(size)

@@ -53,6 +53,9 @@ func (a *arena) measure(ctx context.Context) error {
 	for round := range a.o.rounds {
 		if len(all) > 0 {
 			a.say("messages, round %d of %d", round+1, a.o.rounds)
+			if err := a.inTurn(ctx, round, func(p *peer) error { return a.renew(ctx, all, p) }); err != nil {
+				return err
+			}
 		}
 		for _, s := range all {
 			if err := a.inTurn(ctx, round, func(p *peer) error { return a.measureStream(ctx, s, p) }); err != nil {
@@ -139,6 +142,23 @@ func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 		}
 		n = min(10*n, int(float64(n)*a.o.cell.Seconds()/2/took.Seconds())+n)
 	}
+}
+
+// renew gives a peer another connection, and has it warm. One connection of an Erlang node may take half as many messages as another one
+// with the same peer, all its life, so no round has the connection of the round before.
+func (a *arena) renew(ctx context.Context, all []*stream, p *peer) error {
+	var err error
+	if p.pairing != nil {
+		err = p.pairing.renew(ctx)
+	} else {
+		_, err = a.connect(ctx, p, 1) // which ends the one there is; the next message connects again
+	}
+	for i := 0; err == nil && i < len(all); i++ {
+		if n := all[i].counts[p.kind.name]; n > 0 {
+			_, err = a.run(ctx, all[i], p, n/10+1)
+		}
+	}
+	return a.failed(ctx, "connecting again", p, err)
 }
 
 // patience is cellLimit, but for ergo: some of its messages never come.
