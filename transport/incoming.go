@@ -4,57 +4,34 @@ import "time"
 
 // incoming is how the reader of a descriptor waits. Only the reader uses it, but for the spin's written.
 type incoming struct {
-	fd     int
-	wait   watch
-	poller *poller
-	spin   spin
-	try    func() bool // makes one try, which does not wait, and reports whether there is something to tell
-
-	once    bool // try, do not wait
-	blocked bool // there was nothing
-	keen    bool // may poll
-	sits    bool // may sit
+	waits
+	fd   int
+	spin spin
 }
 
 // use names where to wait.
-func (r *incoming) use(fd int, wait watch, p *poller) { r.fd, r.wait, r.poller = fd, wait, p }
-
-// begin comes before a read; single is one that must not wait.
-func (r *incoming) begin(single bool) {
-	r.blocked = false
-	r.keen, r.sits = canPoll && !single, canPoll && !single
+func (r *incoming) use(fd int, wait watch, p *poller) {
+	r.fd, r.wait, r.poller, r.expect = fd, wait, p, r.help
 }
 
 // end follows a read of n bytes.
 func (r *incoming) end(n int) {
-	if canPoll {
-		r.spin.end(n, r.poller)
+	if !canPoll {
+		return
 	}
-}
-
-// ready is called under the watch when something may have come; false asks it to wait.
-func (r *incoming) ready(uintptr) bool {
-	for {
-		if r.try() || r.keen && r.help() || r.sits && !r.once && r.sit() {
-			return true
-		}
-		if canPoll && !r.once && r.wait.look(false) {
-			continue // what came before that wakes nobody
-		}
-		r.blocked = true
-		if !r.once {
-			r.spin.slept, r.spin.spell = true, spell{}
-		}
-		return r.once
+	var waited time.Duration
+	if r.spin.habit != nil {
+		waited = r.waited()
 	}
+	r.spin.end(n, waited, r.poller.limit)
 }
 
 // help does without the Go poller for a while, where the pace of the peer promises something. That looks away meanwhile.
 func (r *incoming) help() bool {
-	r.keen = false
+	r.keen, r.began = false, time.Now()
 	habit := r.spin.begin()
 	polls, soon := r.poller.limit > 0 && habit.due(), r.poller.short > 0 && r.spin.soon()
-	if !polls && !soon || !r.poller.enter(&r.spin.spell, r.spin.began) {
+	if !polls && !soon || !r.poller.enter(&r.spell, r.began) {
 		return false
 	}
 	defer r.poller.leave()
@@ -94,26 +71,4 @@ func (r *incoming) waitShortly() bool {
 	}
 	r.spin.first = pollFirst
 	return false
-}
-
-// sit waits on a seat, where waits have lately been short.
-func (r *incoming) sit() bool {
-	r.sits = false
-	if !r.spin.sits.due() || !r.poller.enter(&r.spin.spell, r.spin.began) {
-		return false
-	}
-	defer r.poller.leave()
-	if r.spin.slept {
-		r.spin.slept = false
-		standIn()
-	}
-	if !r.wait.sit(false, &r.poller.seats) || !r.try() {
-		r.spin.sits = pace{}
-		return false
-	}
-	if !r.spin.sits.hot {
-		r.spin.sits = pace{hot: true}
-	}
-	r.wait.lookAway(false)
-	return true
 }

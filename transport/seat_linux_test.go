@@ -13,7 +13,7 @@ import (
 // sits brings a reader to wait on a seat, as one short wait after the other does.
 func (y *tallied) sits(t testing.TB) {
 	t.Helper()
-	y.sock.incoming.spin.sits.hot = true
+	y.sock.incoming.seat.hot = true
 }
 
 // seat is where the reader sits; nil: it does not.
@@ -75,11 +75,11 @@ func TestSeatPingPong(t *testing.T) {
 		y.atVain(1, func() { answer <- struct{}{} })
 		_, err := y.read(ctx)
 		require.NoError(t, err)
-		if y.sock.incoming.spin.sits.hot && watcherOf(t, y.s).reader.events == 0 {
+		if y.sock.incoming.seat.hot && watcherOf(t, y.s).reader.events == 0 {
 			break
 		}
 	}
-	require.True(t, y.sock.incoming.spin.sits.hot)
+	require.True(t, y.sock.incoming.seat.hot)
 	require.Zero(t, watcherOf(t, y.s).reader.events, "the Go poller was not told to look away")
 	require.Zero(t, y.sock.poller.busy.Load())
 }
@@ -94,24 +94,23 @@ func TestSeatTended(t *testing.T) {
 	require.Zero(t, y.sock.poller.busy.Load())
 	y.says(t, []byte("x"))
 	require.NoError(t, returns(t, reading))
-	require.False(t, y.sock.incoming.spin.sits.hot)
+	require.False(t, y.sock.incoming.seat.hot)
 	returns(t, closed(t, func() bool { return seatsOf(y.sock.poller) == 0 }))
 }
 
 // Whoever has to wait longer again and again leaves the seats to others.
 func TestSeatCools(t *testing.T) {
-	var s spin
-	p := new(poller)
+	r := incoming{waits: waits{poller: new(poller)}}
 	wait := func(d time.Duration) {
-		s.begin()
-		s.began = s.began.Add(time.Hour - d) // however busy the machine is
-		s.end(1, p)
+		r.spin.begin()
+		r.began = time.Now().Add(time.Hour - d) // however busy the machine is
+		r.end(1)
 	}
 	for range pollProbe {
 		wait(0)
 	}
-	require.True(t, s.sits.due())
-	s.sits = pace{hot: true}
+	require.True(t, r.seat.due())
+	r.seat = pace{hot: true}
 	for range pollMisses - 1 {
 		wait(2 * time.Hour)
 	}
@@ -119,9 +118,9 @@ func TestSeatCools(t *testing.T) {
 	for range pollMisses - 1 {
 		wait(2 * time.Hour)
 	}
-	require.True(t, s.sits.due())
+	require.True(t, r.seat.due())
 	wait(2 * time.Hour)
-	require.False(t, s.sits.due())
+	require.False(t, r.seat.due())
 }
 
 // Where all places are taken a reader sleeps at once.
@@ -212,7 +211,7 @@ func TestWaitsWatchOnce(t *testing.T) {
 		first, cancel := newCounted(t)
 		second, end := newCounted(t)
 		wait := func(ctx context.Context) {
-			y.sock.incoming.spin.sits = pace{hot: sits}
+			y.sock.incoming.seat = pace{hot: sits}
 			y.ask(t)
 			y.atVain(2, func() { y.says(t, []byte("a")) })
 			_, err := y.read(ctx)

@@ -66,17 +66,12 @@ type spin struct {
 	wrote atomic.Int64 // bytes of that
 	last  int          // bytes of the last read
 	first int          // of the first waits
-	slept bool         // the last wait was in the Go poller
-	spell spell
 
 	mid    bool // the rest of a packet is waited for
 	answer bool // that packet, or the last one, came behind a write
 
 	answers, bulk, flow pace
-	sits                pace
-
-	habit *pace     // of the wait in progress; nil: there was none
-	began time.Time // when that began
+	habit               *pace // of the wait in progress; nil: there was none
 }
 
 // written follows a write of n bytes.
@@ -91,7 +86,7 @@ func (s *spin) written(n int64) {
 
 // begin starts a wait and tells the habit that it belongs to.
 func (s *spin) begin() *pace {
-	switch s.began = time.Now(); {
+	switch {
 	case s.spoke.Load():
 		s.habit = &s.answers
 	case s.last >= pollBulk:
@@ -121,22 +116,20 @@ func (s *spin) patience(limit time.Duration) time.Duration {
 	return limit
 }
 
-// end follows a read of n bytes.
-func (s *spin) end(n int, p *poller) {
+// end follows a read of n bytes, after a wait of that length if there was one.
+func (s *spin) end(n int, waited, limit time.Duration) {
 	if n == 0 && s.habit == nil { // a look, no more: what is waited for is still to come
 		return
 	}
 	spoke := s.spoke.Load()
 	if s.habit != nil {
-		d := time.Since(s.began)
-		s.sits.waited(d <= sitsFor)
 		switch {
 		case s.habit != &s.flow:
-			s.habit.slept(d <= 8*p.limit) // most of that is the waking
+			s.habit.slept(waited <= 8*limit) // most of that is the waking
 		case spoke: // somebody else answered meanwhile: nothing that flows one way
 			s.flow = pace{}
 		default:
-			s.flow.slept(d <= p.limit)
+			s.flow.slept(waited <= limit)
 		}
 		s.habit = nil
 	}

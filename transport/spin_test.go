@@ -71,28 +71,28 @@ func TestSpinBegins(t *testing.T) {
 		{"behind a write", func(s *spin) { s.written(10) }, func(s *spin) *pace { return &s.answers }, limit + 10},
 		{"behind writes", func(s *spin) { s.written(10); s.written(20) }, func(s *spin) *pace { return &s.answers }, limit + 30},
 		{"behind a large write", func(s *spin) { s.written(1 << 30) }, func(s *spin) *pace { return &s.answers }, 4 * limit},
-		{"behind an answer", func(s *spin) { s.written(10); s.end(5, &poller{limit: limit}) }, func(s *spin) *pace { return &s.flow }, limit},
-		{"inside something large", func(s *spin) { s.end(pollBulk, &poller{limit: limit}) }, func(s *spin) *pace { return &s.bulk }, limit},
-		{"at its end", func(s *spin) { s.end(pollBulk, &poller{limit: limit}); s.end(100, &poller{limit: limit}) },
+		{"behind an answer", func(s *spin) { s.written(10); s.end(5, 0, limit) }, func(s *spin) *pace { return &s.flow }, limit},
+		{"inside something large", func(s *spin) { s.end(pollBulk, 0, limit) }, func(s *spin) *pace { return &s.bulk }, limit},
+		{"at its end", func(s *spin) { s.end(pollBulk, 0, limit); s.end(100, 0, limit) },
 			func(s *spin) *pace { return &s.flow }, limit},
-		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, &poller{limit: limit}) },
+		{"inside a large answer", func(s *spin) { s.written(10); s.end(pollBulk, 0, limit) },
 			func(s *spin) *pace { return &s.bulk }, limit},
-		{"inside an answer", func(s *spin) { s.written(10); s.end(5, &poller{limit: limit}); s.mid = true },
+		{"inside an answer", func(s *spin) { s.written(10); s.end(5, 0, limit); s.mid = true },
 			func(s *spin) *pace { return &s.answers }, limit + 10},
 		{"behind an answer in parts", func(s *spin) {
 			s.written(10)
-			s.end(5, &poller{limit: limit})
+			s.end(5, 0, limit)
 			s.mid = true
-			s.end(5, &poller{limit: limit})
+			s.end(5, 0, limit)
 			s.mid = false
 		}, func(s *spin) *pace { return &s.flow }, limit},
 		{"inside what is no answer", func(s *spin) {
 			s.written(10)
-			s.end(5, &poller{limit: limit})
-			s.end(5, &poller{limit: limit})
+			s.end(5, 0, limit)
+			s.end(5, 0, limit)
 			s.mid = true
 		}, func(s *spin) *pace { return &s.flow }, limit},
-		{"a new question", func(s *spin) { s.written(1000); s.end(100, &poller{limit: limit}); s.written(10) },
+		{"a new question", func(s *spin) { s.written(1000); s.end(100, 0, limit); s.written(10) },
 			func(s *spin) *pace { return &s.answers }, limit + 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,27 +109,26 @@ func TestSpinFlowAnswered(t *testing.T) {
 	var s spin
 	for range pollProbe - 1 {
 		s.begin()
-		s.end(10, &poller{limit: time.Hour})
+		s.end(10, 0, time.Hour)
 	}
 	require.False(t, s.flow.due())
 	s.begin()
 	s.written(10)
-	s.end(10, &poller{limit: time.Hour})
+	s.end(10, 0, time.Hour)
 	require.False(t, s.flow.due())
 	for range pollProbe {
 		s.begin()
-		s.end(10, &poller{limit: time.Hour})
+		s.end(10, 0, time.Hour)
 	}
 	require.True(t, s.flow.due())
 }
 
 // A look that finds nothing, before the wait itself, does not make one forget that an answer is expected.
 func TestLookIsNoRead(t *testing.T) {
-	p := &poller{limit: time.Hour}
 	var s spin
-	s.end(pollBulk, p)
+	s.end(pollBulk, 0, time.Hour)
 	s.written(10)
-	s.end(0, p)
+	s.end(0, 0, time.Hour)
 	require.Equal(t, pollBulk, s.last)
 	require.Same(t, &s.answers, s.begin())
 }

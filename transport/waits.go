@@ -1,0 +1,74 @@
+package transport
+
+import "time"
+
+// A waits is how one side of a descriptor waits, its reader or its writer; only that side uses it.
+type waits struct {
+	wait    watch
+	poller  *poller
+	writing bool
+	try     func() bool // makes one try, which does not wait, and reports whether there is something to tell
+	expect  func() bool // does without the Go poller for a while, where the pace of the peer promises something
+
+	once    bool // try, do not wait
+	blocked bool // there was nothing, or no room
+	keen    bool // may expect
+	sits    bool // may sit
+
+	began time.Time // when the wait in progress began
+	seat  pace      // how short waits have lately been
+	slept bool      // the last wait was in the Go poller
+	spell spell
+}
+
+// begin comes before a read or write; single is one that must not wait.
+func (w *waits) begin(single bool) {
+	w.blocked = false
+	w.keen, w.sits = canPoll && !single, canPoll && !single
+}
+
+// ready is called under the watch when something may have come, or there may be room; false asks it to wait.
+func (w *waits) ready(uintptr) bool {
+	for {
+		if w.try() || w.keen && w.expect() || w.sits && !w.once && w.sit() {
+			return true
+		}
+		if canPoll && !w.once && w.wait.look(w.writing) {
+			continue // what came before that wakes nobody
+		}
+		w.blocked = true
+		if !w.once {
+			w.slept, w.spell = true, spell{}
+		}
+		return w.once
+	}
+}
+
+// sit waits on a seat, where waits have lately been short. The Go poller looks away meanwhile.
+func (w *waits) sit() bool {
+	w.sits = false
+	if !w.seat.due() || !w.poller.enter(&w.spell, w.began) {
+		return false
+	}
+	defer w.poller.leave()
+	if w.slept {
+		w.slept = false
+		standIn()
+	}
+	if !w.wait.sit(w.writing, &w.poller.seats) || !w.try() {
+		w.seat = pace{}
+		return false
+	}
+	if !w.seat.hot {
+		w.seat = pace{hot: true}
+	}
+	w.wait.lookAway(w.writing)
+	return true
+}
+
+// waited follows a wait, and tells how long it was.
+func (w *waits) waited() time.Duration {
+	d := time.Since(w.began)
+	w.seat.waited(d <= sitsFor)
+	return d
+}
