@@ -2,57 +2,18 @@ package tlstransport
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
-
-func TestParseTerm(t *testing.T) {
-	for _, tt := range []struct{ in, out string }{
-		{"[]", "[]"}, {" [ a , 'B c' , \"s\" ] . ", `[a,B c,"s"]`}, {"{server,[{depth,2}]}.", "{server,[{depth,2}]}"},
-		{"% a comment\n{a,% another\n'tlsv1.3'}", "{a,tlsv1.3}"}, {`"a\"b\\\n\x41\x{42}\103"`, `"a\"b\\\nABC"`}, {`"a" "b"` + "\n" + `"c"`,
-			`"abc"`},
-		{`<<"bin">>`, `<<"bin">>`}, {`<<"é"/utf8>>`, `<<"é">>`}, {`<<97,98>>`, `<<"ab">>`}, {"<<>>", `<<"">>`}, {"-12", "-12"}, {"16#fF", "255"},
-		{"388_736", "388736"}, {"-16#ff", "-255"}, {"+16#f_f", "255"}, {"2#11", "3"}, {"36#z", "35"}, {`""`, `""`},
-		{`"\^A\^z\^[\^@\^\\\"`, `"\x01\x1a\x1b\x00\x1c\\"`},
-		{"fun inet_tls_dist:verify_client/3", "fun inet_tls_dist:verify_client/3"}, {"#{a => 1, b => \"x\"}",
-			"#{…}"}, {"#{}", "#{…}"},
-	} {
-		got, err := parseTerm(tt.in)
-		require.NoError(t, err, tt.in)
-		require.Equal(t, tt.out, show(got), tt.in)
-	}
-	for _, tt := range []struct{ in, err string }{
-		{"", "line 1: a term is missing"}, {"[a", "line 1"}, {"[a,\n\nb c]", `line 3: "c]"`}, {`"abc`,
-			`line 1: " is not closed`}, {"os:getenv(\"X\")", "line 1: os:getenv"},
-		{"[{certfile,\nfilename:join(a,b)}]", "line 2: filename:join"}, {"Var", `"Var" is a variable`}, {"fun(X) -> X end",
-			"fun Module:Name/Arity"},
-		{"begin a end", `after the end of the term`}, {"[a|b]", "literals"}, {"1.5", "not an integer"}, {"a. b.",
-			"after the end"}, {strings.Repeat("[", 100), "deeper"},
-		{`<<"x":8>>`, "expected"}, {"<<255,256>>", "256 is not a byte"}, {"<<-1>>", "-1 is not a byte"}, {`<<"Ā">>`, "needs /utf8"},
-		{"\"\xff\"", "UTF-8"}, {`"\x{110000}"`, "not a character"}, {"fun a:b/",
-			"a number is missing"}, {"99999999999999999999", "not an integer"}, {"-", "not an integer"},
-		{"1__0", "not an integer"}, {"16#_f", "not an integer"}, {"16_#f", "not an integer"}, {"1#0", "not a number"}, {"37#0", "not a number"}, {`"\x4`, "two digits are missing"}, {"1_", "not an integer"},
-		{`"\^?"`, "no control character"}, {`"\^1"`, "no control character"}, {`"\^`, "no control character"},
-		{"\"\"\"\nabc\n\"\"\"", "triple-quoted"}, {`"a" """b"`, "triple-quoted"},
-	} {
-		_, err := parseTerm(tt.in)
-		require.ErrorContains(t, err, tt.err, tt.in)
-	}
-}
 
 func TestParseOptFile(t *testing.T) {
 	file, err := parseOptFile(`[{server,[{certfile,"c.pem"},{keyfile,<<"k.pem">>},{password,"secret"},
@@ -158,7 +119,7 @@ func TestPasswordStaysUnsaid(t *testing.T) {
 	}
 }
 
-// quote writes an Erlang string.
+// optFile writes an option file with these options for each role.
 func optFile(t testing.TB, dir, server, client string) string {
 	t.Helper()
 	path := filepath.Join(dir, "ssl_dist.conf")
@@ -191,7 +152,7 @@ func TestConformanceOptFile(t *testing.T) {
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 }
 
-// pairOf makes the callbacks of an option file, and a listener over them.
+// optBench makes the callbacks of an option file, and a listener over them.
 func optBench(t testing.TB, path string, o Options) *workbench {
 	t.Helper()
 	cb, err := OptFileCallbacks(path, o)
@@ -202,87 +163,6 @@ func optBench(t testing.TB, path string, o Options) *workbench {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, cb.Close(l)) })
 	return &workbench{t, cb, l, at}
-}
-
-// Certificates that are replaced are taken up with the next handshake; a half-written one changes nothing.
-func TestReload(t *testing.T) {
-	a, b := newAuthority(t, "the first authority"), newAuthority(t, "the second authority")
-	dir := t.TempDir()
-	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first"}))
-	o := certOptions(ca, cert, key)
-	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{})
-	who := func() string {
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
-		name := c.peer.certificate.Subject.CommonName
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
-		return name
-	}
-	require.Equal(t, "first", who())
-	require.NoError(t, os.WriteFile(cert, []byte("-----BEGIN CERT"), 0o600))
-	require.Equal(t, "first", who())
-	b.files(t, dir, b.sign(t, want{name: "second"}))
-	later := time.Now().Add(time.Minute) // as sure as can be that the stamp is another
-	for _, f := range []string{ca, cert, key} {
-		require.NoError(t, os.Chtimes(f, later, later))
-	}
-	require.Equal(t, "second", who())
-}
-
-// Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
-// reason may have been another one.
-func TestReloadFailsOnce(t *testing.T) {
-	a, dir := newAuthority(t, "an authority"), t.TempDir()
-	first := a.sign(t, want{name: "first"})
-	ca, cert, key := a.files(t, dir, first)
-	path := optFile(t, dir, certOptions(ca, cert, key), certOptions(ca, cert, key))
-	file, err := readOptFile(path)
-	require.NoError(t, err)
-	f := &fileRole{file: path, opts: file[server], role: server}
-	require.NoError(t, f.load())
-
-	var said bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&said, nil))
-	now := time.Now()
-	expect := func(errors, news int) {
-		t.Helper()
-		said.Reset()
-		for range 3 {
-			f.renew(log, now)
-		}
-		require.Equal(t, errors, strings.Count(said.String(), "level=ERROR"), said.String())
-		require.Equal(t, news, strings.Count(said.String(), "level=INFO"), said.String())
-	}
-	stamp := func(path string, ahead time.Duration) {
-		require.NoError(t, os.Chtimes(path, now.Add(ahead), now.Add(ahead)))
-	}
-	expect(0, 0)
-	second := a.sign(t, want{name: "second"})
-	require.NoError(t, os.Rename(key, key+".old"))
-	a.files(t, dir, second)
-	require.NoError(t, os.Rename(key, key+".new"))
-	require.NoError(t, os.Rename(key+".old", key))
-	stamp(cert, time.Minute)
-	expect(1, 0)
-	now = now.Add(tryAgain - 1)
-	expect(0, 0)
-	now = now.Add(1)
-	expect(1, 0)
-	stamp(key, 2*time.Minute)
-	expect(1, 0)
-	require.NoError(t, os.Remove(key))
-	expect(1, 0)
-	require.NoError(t, os.Rename(key+".new", key))
-	stamp(key, 3*time.Minute)
-	expect(0, 1)
-	require.Equal(t, second.Certificate[0], f.base.Certificates[0].Certificate[0])
-
-	// What comes back as it was needs no change to be read.
-	require.NoError(t, os.Rename(key, key+".new"))
-	expect(1, 0)
-	require.NoError(t, os.Rename(key+".new", key))
-	expect(0, 0)
 }
 
 // An option file that lets anybody in is taken, with a warning.
@@ -317,45 +197,6 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 	require.Empty(t, said.String())
 }
 
-// Who shows no certificate is refused where the file says so, and only there.
-func TestFailIfNoPeerCert(t *testing.T) {
-	a, dir := newAuthority(t, "an authority"), t.TempDir()
-	o := certOptions(a.files(t, dir, a.sign(t, want{})))
-	for _, tt := range []struct {
-		server  string
-		refused bool
-	}{
-		{o + ",{fail_if_no_peer_cert,true}", true},
-		{o + ",{fail_if_no_peer_cert,false}", false},
-		{o, false},
-		{strings.Replace(o, "verify_peer", "verify_none", 1), false},
-	} {
-		w := optBench(t, optFile(t, dir, tt.server, o), Options{})
-		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			raw, err := net.Dial("tcp", w.at.String())
-			require.NoError(t, err)
-			said := make(chan error, 1)
-			go func() {
-				_, err := tls.Client(raw, restrict(&tls.Config{InsecureSkipVerify: true}, version, 0)).Write([]byte("x"))
-				said <- err
-			}()
-			s := w.accept()
-			n, err := s.read(make([]byte, 1), tooLong)
-			if tt.refused {
-				var e *PeerError
-				require.ErrorAs(t, err, &e, tt.server)
-				require.Equal(t, CheckNoCertificate, e.Check)
-			} else {
-				require.NoError(t, err, tt.server)
-				require.Equal(t, 1, n)
-			}
-			<-said // that may have been before the refusal
-			require.NoError(t, raw.Close())
-			require.NoError(t, w.cb.Close(s))
-		}
-	}
-}
-
 // A role that an option file leaves out is named, when it is read and when it is wanted.
 func TestOptFileWithoutClient(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
@@ -368,121 +209,6 @@ func TestOptFileWithoutClient(t *testing.T) {
 	require.Contains(t, said.String(), "{client,[…]} is not there")
 	_, err = tr.Connect(t.Context(), loopback(t))
 	require.ErrorContains(t, err, "no {client,[…]} in the option file")
-}
-
-// Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
-func TestCiphersBetweenOurs(t *testing.T) {
-	a, dir := newAuthority(t, "an authority"), t.TempDir()
-	o := certOptions(a.files(t, dir, a.sign(t, want{})))
-	for _, tt := range []struct {
-		options string
-		version uint16 // 0: no session can be relied upon
-		warning string
-	}{
-		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},
-		{`{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
-		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, "TLS 1.3 is not spoken"},
-		{`{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, ""},
-		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
-		{`{ciphers,["TLS_AES_256_GCM_SHA384","TLS_AES_128_GCM_SHA256","TLS_CHACHA20_POLY1305_SHA256"]}`, tls.VersionTLS13, ""},
-		{`{ciphers,["TLS_AES_256_GCM_SHA384"]}`, 0, "cannot connect to each other"},
-		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.3']}`, 0, "cannot connect to each other"},
-	} {
-		var said bytes.Buffer
-		both := o + "," + tt.options
-		w := optBench(t, optFile(t, dir, both+",{fail_if_no_peer_cert,true}", both),
-			Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
-		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
-		require.Contains(t, said.String(), tt.warning)
-		if tt.version == 0 {
-			continue
-		}
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
-		require.Equal(t, tt.version, c.own.in.suite.version, tt.options)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
-	}
-}
-
-// Keys in every form that OpenSSL writes.
-func TestKeyFiles(t *testing.T) {
-	openssl := openSSL(t)
-	a := newAuthority(t, "an authority")
-	dir := t.TempDir()
-	_, edKey, err := ed25519.GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	for name, w := range map[string]want{"rsa": {key: rsaKey(t)}, "ec": {key: ecKey(t)}, "ed25519": {key: edKey}} {
-		_, cert, plain := a.files(t, dir, a.sign(t, w))
-		for _, args := range []string{
-			"pkcs8 -topk8 -nocrypt", "pkcs8 -topk8 -passout pass:secret", "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA1 -passout pass:secret",
-			"pkcs8 -topk8 -v2 des3 -passout pass:secret", "pkcs8 -topk8 -v2 aes192 -v2prf hmacWithSHA512 -iter 1000 -passout pass:secret",
-			"rsa -traditional", "rsa -traditional -aes256 -passout pass:secret", "ec", "ec -aes128 -passout pass:secret", "ec -param_enc explicit",
-		} {
-			f := strings.Fields(args)
-			if (f[0] == "rsa" || f[0] == "ec") && f[0] != name || strings.Contains(args, "explicit") {
-				continue
-			}
-			t.Run(name+" "+args, func(t *testing.T) {
-				key := filepath.Join(dir, "converted.key")
-				out, err := exec.Command(openssl, append(f, "-in", plain, "-out", key)...).CombinedOutput()
-				require.NoError(t, err, string(out))
-				pair, _, err := readPair(certFiles{cert, key, "secret"})
-				require.NoError(t, err)
-				require.NotNil(t, pair.PrivateKey)
-				if strings.Contains(args, "pass:") {
-					_, _, err = readPair(certFiles{cert, key, "wrong"})
-					require.ErrorContains(t, err, "wrong password")
-					require.NotContains(t, err.Error(), "secret")
-					_, _, err = readPair(certFiles{cert, key, ""})
-					require.ErrorContains(t, err, "there is no password")
-				}
-			})
-		}
-	}
-	// Those that are not read are named in package documentation, and their algorithm in the error.
-	doc, err := os.ReadFile("doc.go")
-	require.NoError(t, err)
-	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
-		require.Contains(t, string(doc), strings.Fields(args)[0])
-		_, cert, plain := a.files(t, dir, a.sign(t, want{}))
-		key := filepath.Join(dir, "unread.key")
-		f := append([]string{"pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "pass:secret"}, strings.Fields(args)...)
-		out, err := exec.Command(openssl, f...).CombinedOutput()
-		require.NoError(t, err, string(out))
-		_, _, err = readPair(certFiles{cert, key, "secret"})
-		require.ErrorContains(t, err, scheme+" is not supported")
-	}
-	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
-	_, _, err = readPair(certFiles{cert, cert, ""})
-	require.ErrorContains(t, err, "no private key in it")
-	_, _, other := a.files(t, t.TempDir(), a.sign(t, want{}))
-	_, _, err = readPair(certFiles{cert, other, ""})
-	require.ErrorContains(t, err, "is not that of the certificate")
-	_, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-// A file that cannot be used is told with the option that names it.
-func TestOptionOfABadFile(t *testing.T) {
-	a, dir := newAuthority(t, "an authority"), t.TempDir()
-	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
-	empty := filepath.Join(dir, "empty")
-	require.NoError(t, os.WriteFile(empty, nil, 0o600))
-	for _, tt := range []struct{ ca, cert, key, option string }{
-		{ca, empty, key, "certfile"}, {ca, cert, empty, "keyfile"}, {ca, cert, cert, "keyfile"}, {empty, cert, key, "cacertfile"},
-	} {
-		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
-		_, err := FromOptFile(path, Options{})
-		var e *OptionError
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
-	}
-	// The authorities complete our own chain where peers are not verified.
-	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
-	var e *OptionError
-	require.ErrorAs(t, err, &e)
-	require.Equal(t, "cacertfile", e.Option)
 }
 
 // Who keeps sessions with crypto/tls cannot have their keys changed.

@@ -1,0 +1,253 @@
+package tlstransport
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Certificates that are replaced are taken up with the next handshake; a half-written one changes nothing.
+func TestReload(t *testing.T) {
+	a, b := newAuthority(t, "the first authority"), newAuthority(t, "the second authority")
+	dir := t.TempDir()
+	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first"}))
+	o := certOptions(ca, cert, key)
+	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{})
+	who := func() string {
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		name := c.peer.certificate.Subject.CommonName
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+		return name
+	}
+	require.Equal(t, "first", who())
+	require.NoError(t, os.WriteFile(cert, []byte("-----BEGIN CERT"), 0o600))
+	require.Equal(t, "first", who())
+	b.files(t, dir, b.sign(t, want{name: "second"}))
+	later := time.Now().Add(time.Minute) // as sure as can be that the stamp is another
+	for _, f := range []string{ca, cert, key} {
+		require.NoError(t, os.Chtimes(f, later, later))
+	}
+	require.Equal(t, "second", who())
+}
+
+// Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
+// reason may have been another one.
+func TestReloadFailsOnce(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	first := a.sign(t, want{name: "first"})
+	ca, cert, key := a.files(t, dir, first)
+	path := optFile(t, dir, certOptions(ca, cert, key), certOptions(ca, cert, key))
+	file, err := readOptFile(path)
+	require.NoError(t, err)
+	f := &fileRole{file: path, opts: file[server], role: server}
+	require.NoError(t, f.load())
+
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	now := time.Now()
+	expect := func(errors, news int) {
+		t.Helper()
+		said.Reset()
+		for range 3 {
+			f.renew(log, now)
+		}
+		require.Equal(t, errors, strings.Count(said.String(), "level=ERROR"), said.String())
+		require.Equal(t, news, strings.Count(said.String(), "level=INFO"), said.String())
+	}
+	stamp := func(path string, ahead time.Duration) {
+		require.NoError(t, os.Chtimes(path, now.Add(ahead), now.Add(ahead)))
+	}
+	expect(0, 0)
+	second := a.sign(t, want{name: "second"})
+	require.NoError(t, os.Rename(key, key+".old"))
+	a.files(t, dir, second)
+	require.NoError(t, os.Rename(key, key+".new"))
+	require.NoError(t, os.Rename(key+".old", key))
+	stamp(cert, time.Minute)
+	expect(1, 0)
+	now = now.Add(tryAgain - 1)
+	expect(0, 0)
+	now = now.Add(1)
+	expect(1, 0)
+	stamp(key, 2*time.Minute)
+	expect(1, 0)
+	require.NoError(t, os.Remove(key))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	stamp(key, 3*time.Minute)
+	expect(0, 1)
+	require.Equal(t, second.Certificate[0], f.base.Certificates[0].Certificate[0])
+
+	// What comes back as it was needs no change to be read.
+	require.NoError(t, os.Rename(key, key+".new"))
+	expect(1, 0)
+	require.NoError(t, os.Rename(key+".new", key))
+	expect(0, 0)
+}
+
+// Keys in every form that OpenSSL writes.
+func TestKeyFiles(t *testing.T) {
+	openssl := openSSL(t)
+	a := newAuthority(t, "an authority")
+	dir := t.TempDir()
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	for name, w := range map[string]want{"rsa": {key: rsaKey(t)}, "ec": {key: ecKey(t)}, "ed25519": {key: edKey}} {
+		_, cert, plain := a.files(t, dir, a.sign(t, w))
+		for _, args := range []string{
+			"pkcs8 -topk8 -nocrypt", "pkcs8 -topk8 -passout pass:secret", "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA1 -passout pass:secret",
+			"pkcs8 -topk8 -v2 des3 -passout pass:secret", "pkcs8 -topk8 -v2 aes192 -v2prf hmacWithSHA512 -iter 1000 -passout pass:secret",
+			"rsa -traditional", "rsa -traditional -aes256 -passout pass:secret", "ec", "ec -aes128 -passout pass:secret", "ec -param_enc explicit",
+		} {
+			f := strings.Fields(args)
+			if (f[0] == "rsa" || f[0] == "ec") && f[0] != name || strings.Contains(args, "explicit") {
+				continue
+			}
+			t.Run(name+" "+args, func(t *testing.T) {
+				key := filepath.Join(dir, "converted.key")
+				out, err := exec.Command(openssl, append(f, "-in", plain, "-out", key)...).CombinedOutput()
+				require.NoError(t, err, string(out))
+				pair, _, err := readPair(certFiles{cert, key, "secret"})
+				require.NoError(t, err)
+				require.NotNil(t, pair.PrivateKey)
+				if strings.Contains(args, "pass:") {
+					_, _, err = readPair(certFiles{cert, key, "wrong"})
+					require.ErrorContains(t, err, "wrong password")
+					require.NotContains(t, err.Error(), "secret")
+					_, _, err = readPair(certFiles{cert, key, ""})
+					require.ErrorContains(t, err, "there is no password")
+				}
+			})
+		}
+	}
+	// Those that are not read are named in package documentation, and their algorithm in the error.
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
+		require.Contains(t, string(doc), strings.Fields(args)[0])
+		_, cert, plain := a.files(t, dir, a.sign(t, want{}))
+		key := filepath.Join(dir, "unread.key")
+		f := append([]string{"pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "pass:secret"}, strings.Fields(args)...)
+		out, err := exec.Command(openssl, f...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		_, _, err = readPair(certFiles{cert, key, "secret"})
+		require.ErrorContains(t, err, scheme+" is not supported")
+	}
+	_, cert, _ := a.files(t, dir, a.sign(t, want{}))
+	_, _, err = readPair(certFiles{cert, cert, ""})
+	require.ErrorContains(t, err, "no private key in it")
+	_, _, other := a.files(t, t.TempDir(), a.sign(t, want{}))
+	_, _, err = readPair(certFiles{cert, other, ""})
+	require.ErrorContains(t, err, "is not that of the certificate")
+	_, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A file that cannot be used is told with the option that names it.
+func TestOptionOfABadFile(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
+	empty := filepath.Join(dir, "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	for _, tt := range []struct{ ca, cert, key, option string }{
+		{ca, empty, key, "certfile"}, {ca, cert, empty, "keyfile"}, {ca, cert, cert, "keyfile"}, {empty, cert, key, "cacertfile"},
+	} {
+		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
+		_, err := FromOptFile(path, Options{})
+		var e *OptionError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
+	}
+	// The authorities complete our own chain where peers are not verified.
+	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), Options{})
+	var e *OptionError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "cacertfile", e.Option)
+}
+
+// Who shows no certificate is refused where the file says so, and only there.
+func TestFailIfNoPeerCert(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct {
+		server  string
+		refused bool
+	}{
+		{o + ",{fail_if_no_peer_cert,true}", true},
+		{o + ",{fail_if_no_peer_cert,false}", false},
+		{o, false},
+		{strings.Replace(o, "verify_peer", "verify_none", 1), false},
+	} {
+		w := optBench(t, optFile(t, dir, tt.server, o), Options{})
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			raw, err := net.Dial("tcp", w.at.String())
+			require.NoError(t, err)
+			said := make(chan error, 1)
+			go func() {
+				_, err := tls.Client(raw, restrict(&tls.Config{InsecureSkipVerify: true}, version, 0)).Write([]byte("x"))
+				said <- err
+			}()
+			s := w.accept()
+			n, err := s.read(make([]byte, 1), tooLong)
+			if tt.refused {
+				var e *PeerError
+				require.ErrorAs(t, err, &e, tt.server)
+				require.Equal(t, CheckNoCertificate, e.Check)
+			} else {
+				require.NoError(t, err, tt.server)
+				require.Equal(t, 1, n)
+			}
+			<-said // that may have been before the refusal
+			require.NoError(t, raw.Close())
+			require.NoError(t, w.cb.Close(s))
+		}
+	}
+}
+
+// Suites of TLS 1.3 cannot be chosen in crypto/tls. What that means for an option file, whose two sides are both ours.
+func TestCiphersBetweenOurs(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	o := certOptions(a.files(t, dir, a.sign(t, want{})))
+	for _, tt := range []struct {
+		options string
+		version uint16 // 0: no session can be relied upon
+		warning string
+	}{
+		{`{versions,['tlsv1.3','tlsv1.2']}`, tls.VersionTLS13, ""},
+		{`{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, "TLS 1.3 is not spoken"},
+		{`{ciphers,["ECDHE-ECDSA-AES256-GCM-SHA384"]}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.2']}`, tls.VersionTLS12, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","TLS_AES_128_GCM_SHA256","TLS_CHACHA20_POLY1305_SHA256"]}`, tls.VersionTLS13, ""},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384"]}`, 0, "cannot connect to each other"},
+		{`{ciphers,["TLS_AES_256_GCM_SHA384","ECDHE-ECDSA-AES256-GCM-SHA384"]},{versions,['tlsv1.3']}`, 0, "cannot connect to each other"},
+	} {
+		var said bytes.Buffer
+		both := o + "," + tt.options
+		w := optBench(t, optFile(t, dir, both+",{fail_if_no_peer_cert,true}", both),
+			Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
+		require.Contains(t, said.String(), tt.warning)
+		if tt.version == 0 {
+			continue
+		}
+		c, s := w.pair()
+		exchange(t, ours{c}, ours{s}, 10)
+		require.Equal(t, tt.version, c.own.in.suite.version, tt.options)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
