@@ -63,6 +63,8 @@
 //     uses it.
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
+//   - A time-out that comes late, by up to ten seconds, and a Connect that with a time of 0 never succeeds, where another one would.
+//   - A wrong peer address of a plug-in that has no LocalAddr to compare it with.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Bytes that a move loses only when there are many, or that a plug-in keeps for less time than a move takes, and a goroutine at the old
 //     place that appears only after a moment: a slow machine can hide either, but accuses nobody.
