@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A whole node goes on in another Node value, as it would in another process: the state and the descriptors are all that passes between
@@ -114,4 +115,59 @@ func ExampleConn_Detach() {
 	// peer@127.0.0.1 <nil>
 	// next <nil>
 	// [] [peer@127.0.0.1]
+}
+
+// The two sides of a hand-off. Between two processes the other end of the channel is an open file of the new one: docs/handoff.md.
+func ExampleNode_Offer() {
+	ctx := context.Background()
+	cfg := nodes.Config{Name: "moving@127.0.0.1", Cookie: "secret", Resolver: nodes.Static{}}
+	n, err := nodes.New(cfg)
+	if err == nil {
+		err = n.Start(ctx)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	channel, other, err := handoff.ChannelPair()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer channel.Close()
+
+	running := make(chan *nodes.Node)
+	go func() { // the new process
+		defer close(running)
+		channel, err := handoff.FileChannel(other)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer channel.Close()
+		var staged *nodes.Staged
+		taken, err := (&handoff.Acceptance{
+			Terms: cfg.Terms(),
+			Stage: func(_ context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
+				staged, err = nodes.Restore(cfg, state, fds)
+				return staged, err
+			},
+		}).Take(ctx, channel)
+		if !taken.Owns {
+			fmt.Println(err)
+			return
+		}
+		running <- staged.Node()
+	}()
+
+	handed, err := n.Offer().Give(ctx, channel)
+	fmt.Println("moved:", handed.Moved, err)
+	successor := <-running
+	defer successor.Close()
+	fmt.Println("old:", n.Err())
+	fmt.Println("new:", successor.Name(), successor.Err())
+	// Output:
+	// moved: true <nil>
+	// old: moved to another process
+	// new: moving@127.0.0.1 <nil>
 }

@@ -59,10 +59,10 @@ func pids(f *Front) (list []int) {
 
 // What takes a worker over says that it knows the plug-ins of all addresses.
 func TestCarriers(t *testing.T) {
-	require.Equal(t, []string{"tcp", "unix"}, carriers(Config{Also: []Endpoint{{}}}))
+	require.Equal(t, []string{"tcp", "unix"}, Config{Also: []Endpoint{{}}}.plugins())
 	named := func(name string) transport.Transport { return renamed{transport.TCP(), name} }
 	cfg := Config{Transport: named("memory"), Also: []Endpoint{{Transport: named("also")}}, Transports: []transport.Transport{named("other")}}
-	require.ElementsMatch(t, []string{"tcp", "unix", "memory", "also", "other"}, carriers(cfg))
+	require.ElementsMatch(t, []string{"tcp", "unix", "memory", "also", "other"}, cfg.plugins())
 }
 
 // A renamed is a transport under another name.

@@ -23,7 +23,7 @@ func workerKnows() []string {
 	return append(StateFeatures(), workerFeature, earlierWorker, featureWays)
 }
 
-// StateFeatures names which of these the node's state needs as it is now: for Needs of a handoff.Offer. A program that does not know them
+// StateFeatures names which of these the node's state needs as it is now: Needs of its Offer. A program that does not know them
 // then refuses before anything stops, rather than when it reads the state.
 func (n *Node) StateFeatures() (needs []string) {
 	if slices.ContainsFunc(n.procs.all(), (*Mailbox).monitorsNodes) {

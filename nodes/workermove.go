@@ -90,7 +90,8 @@ func (w *Worker) give(fd int, id uint64) {
 	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
 	d.Hello = DefaultWorkerStart // an earlier front has not waited for the new process
 	o := &handoff.Offer{
-		Terms:     handoff.Terms{What: w.n.name, Plugins: w.plugins(), Require: []string{workerFeature}, Know: []string{workerFeature}},
+		Terms:     handoff.Terms{What: w.n.name, Require: []string{workerFeature}, Know: []string{workerFeature}},
+		Plugins:   w.n.plugins,
 		Needs:     w.needs,
 		Freeze:    w.freeze,
 		Deadlines: d,
@@ -116,18 +117,6 @@ func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
 	w.p.line.say(word{Topic: sayStayed, ID: id, Name: err.Error()})
-}
-
-// plugins are those that the connections need.
-func (w *Worker) plugins() (names []string) {
-	w.n.mu.Lock()
-	defer w.n.mu.Unlock()
-	for c := range w.n.conns {
-		if name := c.tr.Name(); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // A workerEstate is a worker that is frozen.

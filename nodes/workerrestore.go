@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -33,7 +32,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{What: cfg.Name, Plugins: carriers(cfg), Know: workerKnows()},
+		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: workerKnows()},
 		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !taken.Owns {
@@ -43,21 +42,6 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 		h.w.n.log.Warn("worker taken over, with trouble", "error", err)
 	}
 	return h.w, nil
-}
-
-// carriers are the plug-ins that a node finds: see Node.carrier.
-func carriers(cfg Config) []string {
-	names := []string{transport.TCP().Name(), transport.Unix().Name()}
-	all := append([]transport.Transport{cfg.Transport}, cfg.Transports...)
-	for _, at := range cfg.Also {
-		all = append(all, at.Transport)
-	}
-	for _, tr := range all {
-		if tr != nil {
-			names = append(names, tr.Name())
-		}
-	}
-	return names
 }
 
 // A workerHeir makes a worker of what another process has.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -24,18 +23,8 @@ func TestAlso(t *testing.T) {
 	require.Equal(t, transport.Transport(overTLS), cfg.Also[1].Transport)
 	require.Equal(t, "[::1]:4372", cfg.Also[1].Addr.String())
 	require.Equal(t, transport.Unix().Name(), cfg.Also[2].Transport.Name())
-	require.Equal(t, []string{"tcp", "tcp", "memory", "unix"}, plugins(cfg), "what another process hands over finds its plug-in")
+	require.ElementsMatch(t, []string{"tcp", "memory", "unix"}, cfg.Terms().Plugins, "what another process hands over finds its plug-in")
 	require.False(t, (&also{given: []string{"tcp:127.0.0.1:1"}}).overTLS())
-}
-
-// A process that is to go on with the node hears at hello of all plug-ins that it needs, whichever of them are defaults.
-func TestAlsoIsOffered(t *testing.T) {
-	cfg, err := (&options{transport: "tcp", logLevel: "off", epmd: "auto"}).serveConfig(t.Context(), "x@127.0.0.1", io.Discard)
-	require.NoError(t, err)
-	cfg.Also = []nodes.Endpoint{{Transport: transport.NewMemory()}}
-	require.ElementsMatch(t, []string{"memory", "tcp"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)
-	cfg.Transport = transport.Unix()
-	require.ElementsMatch(t, []string{"memory", "unix"}, newControl(&options{}, cfg, stateFeature).offer.Terms.Plugins)
 }
 
 func TestAlsoRefused(t *testing.T) {

@@ -37,14 +37,15 @@ const (
 
 // A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
 type control struct {
-	offer  handoff.Offer
-	fixed  error  // why nothing can ever be handed over
-	binary string // the file of this program
-	name   string
-	log    *slog.Logger
-	halt   func(ctx context.Context) (handoff.Frozen, error)
-	crew   *succeeding      // nil: there are no workers
-	socket *handoff.Control // nil: nobody reaches it
+	feature string // that the other side must know
+	offer   *handoff.Offer
+	fixed   error  // why nothing can ever be handed over
+	binary  string // the file of this program
+	name    string
+	log     *slog.Logger
+	halt    func(ctx context.Context) (handoff.Frozen, error)
+	crew    *succeeding      // nil: there are no workers
+	socket  *handoff.Control // nil: nobody reaches it
 
 	mu       sync.Mutex
 	starting bool
@@ -54,23 +55,24 @@ type control struct {
 }
 
 func newControl(o *options, cfg nodes.Config, feature string) *control {
-	c := &control{name: cfg.Name, binary: ownFile(), log: cfg.Logger, moved: make(chan struct{})}
+	c := &control{name: cfg.Name, feature: feature, binary: ownFile(), log: cfg.Logger, moved: make(chan struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.offer.Terms = handoff.Terms{What: cfg.Name, Plugins: plugins(cfg), Require: []string{feature}, Know: []string{feature}}
-	c.offer.Freeze = c.freeze
-	c.offer.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
 	if o.virtual.trace != "" {
 		c.fixed = errors.New("serve writes a --trace, which cannot go on in another process")
 	}
 	return c
 }
 
-// run listens, on the control socket of the process before if there is one. Where that is not possible the node does without, and errOut
-// hears of it. halt stops what is to be handed over.
-func (c *control) run(ctx context.Context, halt func(context.Context) (handoff.Frozen, error), before *handoff.Control, errOut io.Writer) {
-	c.halt, c.socket = halt, before
+// run listens, on the control socket of the process before if there is one, for who is to have what o offers, and serve's own things beside
+// it. Where that is not possible the node does without, and errOut hears of it.
+func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Control, errOut io.Writer) {
+	c.halt, c.socket = o.Freeze, before
+	o.Terms.Require, o.Terms.Know = []string{c.feature}, []string{c.feature}
+	o.Freeze = c.freeze
+	o.Deadlines = handoff.Deadlines{Hello: startLimit, Offer: stepLimit, Stage: stepLimit, Take: stepLimit}
+	c.offer = o
 	if before == nil {
 		path, err := controlPath(c.name)
 		if err == nil {

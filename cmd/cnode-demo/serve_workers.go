@@ -101,8 +101,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 		if err != nil {
 			return nil, nil, err
 		}
-		c.offer.Needs = f.StateFeatures
-		c.run(ctx, freezer(f.Freeze), nil, errOut)
+		c.run(ctx, f.Offer(), nil, errOut)
 		return f, c, nil
 	}
 	var staged *nodes.StagedFront
@@ -121,8 +120,7 @@ func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut 
 	}
 	f := staged.Front()
 	go c.crew.upgrade(ctx, f) // which ends with the front
-	c.offer.Needs = f.StateFeatures
-	c.run(ctx, freezer(f.Freeze), h.control, errOut)
+	c.run(ctx, f.Offer(), h.control, errOut)
 	return f, c, nil
 }
 

@@ -17,7 +17,6 @@ import (
 	"syscall"
 
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/pflag"
 )
@@ -91,8 +90,7 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		if err != nil {
 			return nil, nil, err
 		}
-		c.offer.Count, c.offer.Needs = descriptors(n), n.StateFeatures
-		c.run(ctx, freezer(n.Freeze), nil, errOut)
+		c.run(ctx, n.Offer(), nil, errOut)
 		return n, c, nil
 	}
 	var staged *nodes.Staged
@@ -109,25 +107,8 @@ func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer)
 		return nil, nil, err
 	}
 	n := staged.Node()
-	c.offer.Count, c.offer.Needs = descriptors(n), n.StateFeatures
-	c.run(ctx, freezer(n.Freeze), h.control, errOut)
+	c.run(ctx, n.Offer(), h.control, errOut)
 	return n, c, nil
-}
-
-// descriptors counts those that a node takes in a new process, at least: for each connection and each listener its own, and one to wait by.
-func descriptors(n *nodes.Node) func() int {
-	return func() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
-}
-
-// freezer is what stops a node, or a front.
-func freezer[F handoff.Frozen](freeze func(context.Context) (F, error)) func(context.Context) (handoff.Frozen, error) {
-	return func(ctx context.Context) (handoff.Frozen, error) {
-		f, err := freeze(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return f, nil
-	}
 }
 
 // take makes this process the owner of what the one at the other end of the channel has, or fails.
@@ -192,28 +173,14 @@ type heir struct {
 }
 
 func (h *heir) acceptance() *handoff.Acceptance {
-	return &handoff.Acceptance{
-		Terms: handoff.Terms{
-			What: h.cfg.Name, Plugins: plugins(h.cfg, transport.TCP(), transport.Unix()), Know: append(nodes.StateFeatures(), h.knows...),
-		},
-		Stage: h.stage,
-	}
+	terms := h.cfg.Terms()
+	terms.Know = append(terms.Know, h.knows...)
+	return &handoff.Acceptance{Terms: terms, Stage: h.stage}
 }
 
 // endpoints are where a node listens: at its own address, and at others besides.
 func endpoints(cfg nodes.Config) []nodes.Endpoint {
 	return append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...)
-}
-
-// plugins are the names of a node's transports.
-func plugins(cfg nodes.Config, others ...transport.Transport) (names []string) {
-	for _, tr := range others {
-		names = append(names, tr.Name())
-	}
-	for _, at := range endpoints(cfg) {
-		names = append(names, at.Transport.Name())
-	}
-	return names
 }
 
 // A serveState is what goes over beside the node's own state: a line of JSON before that. Fields that are not known are skipped; what

@@ -149,13 +149,9 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 		_ = ch.Close()
 		_ = cmd.Wait() // its own affair: the tour has seen what it wanted
 	}()
-	o := handoff.Offer{
-		Static: func(context.Context) ([]byte, error) { return json.Marshal(will) },
-		Needs:  carol.StateFeatures,
-		Freeze: func(ctx context.Context) (handoff.Frozen, error) { return carol.Freeze(ctx) },
-
-		Deadlines: handoff.Deadlines{Hello: startLimit},
-	}
+	o := carol.Offer()
+	o.Static = func(context.Context) ([]byte, error) { return json.Marshal(will) }
+	o.Deadlines.Hello = startLimit
 	h, err := o.Give(ctx, ch)
 	if err != nil {
 		return m, err
@@ -183,7 +179,7 @@ func succeedCarol(ctx context.Context, o *options, optFile string) error {
 	}
 	var staged *nodes.Staged
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{Plugins: plugins(cfg), Know: nodes.StateFeatures()},
+		Terms: cfg.Terms(),
 		Prepare: func(_ context.Context, static []byte) (err error) {
 			var will legacy
 			if err = json.Unmarshal(static, &will); err == nil {

@@ -22,6 +22,9 @@ type Offer struct {
 	// not take as many, nothing stops. What is made of a descriptor there may need more than that one: a transport.Stream waits by another.
 	// Optional.
 	Count func() int
+	// Plugins tells at hello which plug-ins what is handed over needs by now, beside Terms.Plugins: a new owner that lacks one refuses, and
+	// nothing stops. Optional.
+	Plugins func() []string
 	// Needs tells at hello which features what is handed over needs as it is now, beside Terms.Require: a new owner that does not know one of
 	// them refuses, and nothing stops. Optional.
 	Needs func() []string
@@ -148,10 +151,13 @@ func (g *giving) hello(caller context.Context) error {
 	if err := checkHello(theirs, g.o.Terms); err != nil {
 		return err
 	}
-	if err := lacking("plug-in", g.o.Terms.Plugins, theirs.Plugins); err != nil {
+	ours := g.o.Terms
+	if g.o.Plugins != nil {
+		ours.Plugins = slices.Concat(ours.Plugins, g.o.Plugins())
+	}
+	if err := lacking("plug-in", ours.Plugins, theirs.Plugins); err != nil {
 		return err
 	}
-	ours := g.o.Terms
 	if g.o.Count != nil {
 		ours.Descriptors = g.o.Count()
 	}

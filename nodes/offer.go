@@ -1,0 +1,82 @@
+package nodes
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// Offer returns what hands the node over to another process, with all that the other side has to hear of before anything stops:
+// Offer().Give(ctx, channel). It does nothing and waits for nothing by itself. Fields may be changed before it is used: Deadlines, say, or
+// Freeze and Terms.Require where the program hands over more than its node. The other side is a handoff.Acceptance with Config.Terms,
+// whose Stage calls Restore.
+func (n *Node) Offer() *handoff.Offer {
+	return &handoff.Offer{
+		Terms:   handoff.Terms{What: n.Name()},
+		Count:   n.descriptors,
+		Plugins: n.plugins,
+		Needs:   n.StateFeatures,
+		Freeze:  func(ctx context.Context) (handoff.Frozen, error) { return n.Freeze(ctx) },
+	}
+}
+
+// Offer is that of the front, as Node.Offer is of a node; the other side's Stage calls RestoreFront. The workers stay where they are.
+func (f *Front) Offer() *handoff.Offer {
+	o := f.n.Offer()
+	o.Count = f.descriptors
+	o.Freeze = func(ctx context.Context) (handoff.Frozen, error) { return f.Freeze(ctx) }
+	return o
+}
+
+// Terms are those of a handoff.Acceptance whose Stage calls Restore, or RestoreFront, with cfg: the name (empty where cfg leaves it to
+// others), the plug-ins, and what Restore knows of states.
+func (cfg Config) Terms() handoff.Terms {
+	return handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: StateFeatures()}
+}
+
+// plugins are those that a node of this Config finds: see Node.carrier.
+func (cfg Config) plugins() []string {
+	all := append([]transport.Transport{transport.TCP(), transport.Unix(), cfg.Transport}, cfg.Transports...)
+	for _, at := range cfg.Also {
+		all = append(all, at.Transport)
+	}
+	return pluginNames(all)
+}
+
+// plugins are those that the connections and listeners need.
+func (n *Node) plugins() []string {
+	var all []transport.Transport
+	for _, l := range n.Listeners() {
+		all = append(all, l.tr)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		all = append(all, c.tr)
+	}
+	return pluginNames(all)
+}
+
+// pluginNames are the names of transports, each once; nil ones are left out.
+func pluginNames(all []transport.Transport) (names []string) {
+	for _, tr := range all {
+		if tr != nil && !slices.Contains(names, tr.Name()) {
+			names = append(names, tr.Name())
+		}
+	}
+	return names
+}
+
+// descriptors counts those that the node takes in another process, at least: for each connection and each listener its own, and one to wait
+// by.
+func (n *Node) descriptors() int { return 2 * (len(n.Peers()) + len(n.Listeners())) }
+
+// descriptors counts those of the front's node, and the workers' lines.
+func (f *Front) descriptors() int {
+	f.mu.Lock()
+	workers := len(f.crew)
+	f.mu.Unlock()
+	return f.n.descriptors() + 2*workers
+}

@@ -1,0 +1,89 @@
+//go:build unix
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// Whoever cannot take a node, or a front, is refused before it stops.
+func TestOfferRefusesEarly(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	peer := w.started("peer")
+	_, err := peer.Connect(w.ctx(), n.Name())
+	require.NoError(t, err)
+	front := newFrontWorld(t, 1)
+	for who, o := range map[string]*handoff.Offer{"node": n.Offer(), "front": front.f.Offer()} {
+		freeze := o.Freeze
+		for what, tt := range map[string]struct {
+			terms handoff.Terms
+			err   error
+		}{
+			"another name":    {handoff.Terms{What: "other@test", Plugins: Config{}.plugins()}, handoff.ErrOther},
+			"no plug-in":      {handoff.Terms{Plugins: []string{"other"}}, handoff.ErrUnknown},
+			"few descriptors": {handoff.Terms{Plugins: Config{}.plugins(), Descriptors: 3}, handoff.ErrLimit},
+			"fit":             {Config{}.Terms(), nil},
+		} {
+			t.Run(who+" "+what, func(t *testing.T) {
+				frozen := false
+				o.Freeze = func(ctx context.Context) (handoff.Frozen, error) {
+					frozen = true
+					f, err := freeze(ctx)
+					if err == nil {
+						f.Thaw()
+						err = errFault
+					}
+					return nil, err
+				}
+				one, file, err := handoff.ChannelPair()
+				require.NoError(t, err)
+				defer one.Close()
+				other, err := handoff.FileChannel(file)
+				require.NoError(t, err)
+				taken := async(func() (handoff.Taken, error) {
+					defer other.Close()
+					stage := func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, errors.ErrUnsupported }
+					return (&handoff.Acceptance{Terms: tt.terms, Stage: stage}).Take(w.ctx(), other)
+				})
+				h, err := o.Give(w.ctx(), one)
+				require.False(t, h.Moved)
+				require.Error(t, arrives(t, taken, "the other side").err)
+				if tt.err == nil {
+					require.True(t, frozen)
+					tt.err = errFault
+				} else {
+					require.False(t, frozen)
+				}
+				require.ErrorIs(t, err, tt.err)
+			})
+		}
+	}
+}
+
+// An offer names the plug-ins of what a node has when it is made, and not those which it might have.
+func TestOfferPlugins(t *testing.T) {
+	w := newWorld(t, "tcp")
+	memory := transport.NewMemory()
+	n := w.started("also", func(c *Config) {
+		c.Transports = []transport.Transport{renamed{transport.TCP(), "unused"}}
+		c.Also = []Endpoint{{Addr: transport.MemoryAddr("also"), Transport: memory}}
+	})
+	require.ElementsMatch(t, []string{"tcp", memory.Name()}, n.Offer().Plugins())
+	require.Equal(t, n.Name(), n.Offer().Terms.What)
+	for _, l := range n.Listeners() {
+		require.NoError(t, l.Close())
+	}
+	require.Empty(t, n.Offer().Plugins())
+	peer := w.started("peer")
+	_, err := n.Connect(w.ctx(), peer.Name())
+	require.NoError(t, err)
+	require.Equal(t, []string{"tcp"}, n.Offer().Plugins())
+}
