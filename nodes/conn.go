@@ -223,7 +223,7 @@ func (n *Node) detach(c *Conn, after *aftermath) {
 		return
 	}
 	for _, b := range n.procs.all() {
-		b.nodeDown(c, after)
+		b.breakWithNode(c, after)
 	}
 	if c.kind() == sibling {
 		n.part.loseSibling(c)

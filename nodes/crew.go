@@ -1,9 +1,12 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -100,6 +103,13 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		}
 		pause = min(2*pause, mostPause)
 	}
+}
+
+// bySlot lists the workers in the order of their slots; f.mu is held.
+func (f *Front) bySlot() []*crewman {
+	return slices.SortedFunc(maps.Values(f.crew), func(a, b *crewman) int {
+		return cmp.Or(cmp.Compare(a.slot, b.slot), cmp.Compare(a.number, b.number))
+	})
 }
 
 // readyIn waits until the worker is ready. One that is not in time, or when start ends, is killed.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -37,12 +36,8 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	}
 	defer f.vacate()
 	f.mu.Lock()
-	var crew []*crewman
-	for _, w := range f.crew {
-		crew = append(crew, w)
-	}
+	crew := f.bySlot()
 	f.mu.Unlock()
-	slices.SortFunc(crew, func(a, b *crewman) int { return a.slot - b.slot })
 	var list []WorkerUpgrade
 	for _, w := range crew {
 		u := WorkerUpgrade{Slot: w.slot, Old: w.process().pid}

@@ -232,12 +232,12 @@ func (f *Front) Listeners() []*Listener { return f.n.Listeners() }
 // Stats are the front's; its handshakes are those that ended before the peer's name was read.
 func (f *Front) Stats() Stats { return f.n.Stats() }
 
-// Workers lists the workers that take sessions, in no particular order.
+// Workers lists the workers that take sessions, in the order of their slots.
 func (f *Front) Workers() []WorkerInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []WorkerInfo
-	for _, w := range f.crew {
+	for _, w := range f.bySlot() {
 		if w.ready {
 			list = append(list, w.info())
 		}
@@ -263,9 +263,8 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	}
 	f.end() // nobody is replaced any more
 	f.mu.Lock()
-	var crew []*crewman
-	for _, w := range f.crew {
-		crew = append(crew, w)
+	crew := f.bySlot()
+	for _, w := range crew {
 		w.line.say(word{Topic: sayFinish})
 	}
 	f.mu.Unlock()

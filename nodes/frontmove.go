@@ -85,10 +85,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 func (f *Front) pauseLines(ctx context.Context) error {
 	f.mu.Lock()
 	f.still.shut()
-	var crew []*crewman
-	for _, w := range f.crew {
-		crew = append(crew, w)
-	}
+	crew := f.bySlot()
 	f.mu.Unlock()
 	for _, w := range crew {
 		err := w.line.pause(ctx)

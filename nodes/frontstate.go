@@ -208,9 +208,7 @@ func (l *descriptorList) takeWords(states []wordState) (list []word, err error) 
 			w.fd, err = l.takeOne(at)
 		}
 		if err != nil {
-			for i := range list {
-				list[i].drop()
-			}
+			dropAll(list)
 			return nil, err
 		}
 		list = append(list, w)

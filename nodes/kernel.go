@@ -59,11 +59,7 @@ func (n *Node) rexCall(ctx context.Context, c *Call) (any, error) {
 	if !ok {
 		return badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}), nil
 	}
-	n.rexResult(ctx, mfa, func(result ei.Term) {
-		if err := c.Reply(n.ctx, result); err != nil {
-			n.log.Debug("reply lost", "to", c.From, "error", err)
-		}
-	})
+	n.rexResult(ctx, mfa, func(result ei.Term) { c.answer(result) })
 	return NoReply, nil
 }
 

@@ -172,9 +172,7 @@ func (l *line) write() {
 		}
 		l.outward.done()
 		l.mu.Unlock()
-		for i := range rest {
-			rest[i].drop()
-		}
+		dropAll(rest)
 		switch {
 		case l.deaf: // which nobody else sets; the reader finds the end
 			return
@@ -282,9 +280,7 @@ func (l *line) close() {
 	queue := l.queue
 	l.queue = nil
 	l.mu.Unlock()
-	for i := range queue {
-		queue[i].drop()
-	}
+	dropAll(queue)
 	if first {
 		close(l.over)
 		_ = l.conn.Close()

@@ -141,7 +141,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 	if c.Err() != nil { // it ended in between, and its end may have passed us by
 		<-c.left
 		var after aftermath
-		b.tellDown(c, &after)
+		b.answerMonitorNodes(c, &after)
 		after.tell()
 	}
 	return nil
@@ -183,17 +183,17 @@ func (b *Mailbox) DemonitorNode(node string) {
 	}
 }
 
-// tellDown answers the MonitorNodes that wait for the end of a connection.
-func (b *Mailbox) tellDown(c *Conn, after *aftermath) {
+// answerMonitorNodes answers the MonitorNodes that wait for the end of a connection.
+func (b *Mailbox) answerMonitorNodes(c *Conn, after *aftermath) {
 	b.lock()
 	downs := b.downs[c]
 	delete(b.downs, c)
 	b.mu.Unlock()
-	b.nodedown(c.peer.Name, downs, after)
+	b.sendNodedown(c.peer.Name, downs, after)
 }
 
-// nodedown sends {nodedown, Node} to the mailbox, so many times.
-func (b *Mailbox) nodedown(node string, times int, after *aftermath) {
+// sendNodedown sends {nodedown, Node} to the mailbox, so many times.
+func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
 	for range times {
 		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
 		if err == nil {
@@ -202,14 +202,14 @@ func (b *Mailbox) nodedown(node string, times int, after *aftermath) {
 	}
 }
 
-// nodeDown breaks everything that the mailbox has with the node of a connection.
-func (b *Mailbox) nodeDown(c *Conn, after *aftermath) {
+// breakWithNode breaks everything that the mailbox has with the node of a connection.
+func (b *Mailbox) breakWithNode(c *Conn, after *aftermath) {
 	b.lock()
 	x := b.cut(c.extent())
 	b.mu.Unlock()
 	b.tellBroken(x, after)
-	b.tellDown(c, after)
-	b.nodeGone(c)
+	b.answerMonitorNodes(c, after)
+	b.tellNodedown(c)
 }
 
 // A broken is what a mailbox has yet to hear of.
@@ -286,8 +286,8 @@ func (b *Mailbox) unwatched(ref ei.Ref, node ei.Atom) bool {
 	return ok
 }
 
-// down takes a MONITOR_P_EXIT.
-func (b *Mailbox) down(m *Message) {
+// takeDown takes a MONITOR_P_EXIT.
+func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	t, ok := b.watching[m.Ref]
 	if ok = ok && (m.conn == nil || t.node == m.conn.peer.Name); ok {

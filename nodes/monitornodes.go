@@ -98,11 +98,11 @@ func (n *Node) tellUp(c *Conn) {
 		return
 	}
 	for _, b := range n.procs.all() {
-		b.nodeUp(c)
+		b.tellNodeup(c)
 	}
 }
 
-func (b *Mailbox) nodeUp(c *Conn) {
+func (b *Mailbox) tellNodeup(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if c.nodeType()&b.nodeTypes != 0 && !b.nodesUp[c] && c.Err() == nil {
@@ -111,8 +111,8 @@ func (b *Mailbox) nodeUp(c *Conn) {
 	}
 }
 
-// nodeGone is the counterpart of nodeUp.
-func (b *Mailbox) nodeGone(c *Conn) {
+// tellNodedown is the counterpart of tellNodeup.
+func (b *Mailbox) tellNodedown(c *Conn) {
 	b.lock()
 	defer b.mu.Unlock()
 	if b.nodesUp[c] {

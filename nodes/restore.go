@@ -312,7 +312,7 @@ func (g *Staged) Start(ctx context.Context) error {
 	for b, owed := range g.owed {
 		if heir := n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
-				heir.nodedown(d.node, d.count, &after)
+				heir.sendNodedown(d.node, d.count, &after)
 			}
 		}
 	}

@@ -91,7 +91,7 @@ func (b *Mailbox) takeSignal(m *Message) {
 	case dist.OpExit2:
 		b.exitSignal(m.From, m.Reason, true, m.conn)
 	case dist.OpMonitorPExit:
-		b.down(m)
+		b.takeDown(m)
 	case dist.OpSpawnReply:
 		b.notifyFrom(m.conn, m)
 	}

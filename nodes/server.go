@@ -305,27 +305,15 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	}
 	defer t.over.Store(true)
 	ctx = t.within(ctx)
-	if s.Call != nil && m.Payload != nil {
+	if s.Call != nil || s.Info == nil {
 		if from, tag, request, ok := genCall(m.Payload); ok {
 			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}
-			var err error
-			if c.Request, err = request.Decode(); err == nil {
-				c.tag = bytes.Clone(tag)
-				m.Release()
-				s.call(ctx, c)
+			if s.Call != nil {
+				s.takeCall(ctx, c, request, m)
 				b.served()
 				return
 			}
-			n.undecodable(m.conn, "request", err)
-			_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
-			b.served()
-			return
-		}
-	}
-	if s.Call == nil && s.Info == nil {
-		if from, tag, _, ok := genCall(m.Payload); ok {
-			c := &Call{From: from, n: n, conn: m.conn, tag: tag, prompt: s.prompt}
-			s.reply(c, tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
+			c.answer(tuple(ei.Atom("error"), ei.Binary("the server takes no calls")))
 		}
 	}
 	b.served() // nobody waits for an answer to what comes here
@@ -350,6 +338,19 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 	s.Info(ctx, b, m)
 }
 
+// takeCall has s.Call answer a request; the message is done with before.
+func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
+	var err error
+	if c.Request, err = request.Decode(); err != nil {
+		c.n.undecodable(m.conn, "request", err)
+		_ = c.Reply(ctx, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")})
+		return
+	}
+	c.tag = bytes.Clone(c.tag)
+	m.Release()
+	s.call(ctx, c)
+}
+
 // system takes a message of module sys, {system, {Pid, Tag}, Request}; false if m is none.
 func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 	from, tag, raw, ok := genRequest("system", m.Payload)
@@ -368,9 +369,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 	if !ok {
 		reply = ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), request}}
 	}
-	if err := c.Reply(n.ctx, reply); err != nil {
-		n.log.Debug("reply lost", "to", from, "error", err)
-	}
+	c.answer(reply)
 	if ok {
 		b.Exit(stop[1])
 	}
@@ -390,11 +389,11 @@ func (s *Server) call(ctx context.Context, c *Call) {
 	if v == NoReply {
 		return
 	}
-	s.reply(c, v)
+	c.answer(v)
 }
 
-// reply answers a call that has no reply yet, though the process may have ended meanwhile.
-func (s *Server) reply(c *Call, v any) {
+// answer replies where nobody has, though the process may have ended meanwhile; the log hears of a reply that is lost.
+func (c *Call) answer(v any) {
 	err := c.Reply(c.n.ctx, v)
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):

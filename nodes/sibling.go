@@ -114,9 +114,7 @@ func (p *part) awaitsNext() []int {
 // dropComing gives up what has not been taken; p.mu is held.
 func (p *part) dropComing() {
 	for _, list := range p.coming {
-		for i := range list {
-			list[i].drop()
-		}
+		dropAll(list)
 	}
 	clear(p.coming)
 }

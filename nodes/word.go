@@ -102,6 +102,13 @@ func (w *word) drop() {
 	}
 }
 
+// dropAll drops words that nobody has taken.
+func dropAll(words []word) {
+	for i := range words {
+		words[i].drop()
+	}
+}
+
 // errLost: a word has come without its descriptor, for there was no number free (RLIMIT_NOFILE).
 var errLost = fmt.Errorf("its descriptor was lost: %w", handoff.ErrDescriptorsLost)
 

@@ -104,9 +104,7 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		w.closeInlets()
 		w.dropWork()
 		names.close()
-		for i := range heard {
-			heard[i].drop()
-		}
+		dropAll(heard)
 		return nil, err
 	}
 	if err != nil {
@@ -244,8 +242,6 @@ func (w *Worker) end(node func() error) error {
 func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range w.work {
-		w.work[i].drop()
-	}
+	dropAll(w.work)
 	w.work = nil
 }

@@ -118,9 +118,7 @@ func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
 	}
 	l, err := stagedLine(socket, waiting)
 	if err != nil {
-		for i := range waiting {
-			waiting[i].drop()
-		}
+		dropAll(waiting)
 		return nil, errors.Join(err, socket.Close())
 	}
 	return l, nil
@@ -207,10 +205,7 @@ func (h *workerHeir) Discard() (err error) {
 		w.p.line.close()
 		<-w.p.line.wrote
 		w.p.roll.close()
-		for i := range w.work {
-			w.work[i].drop()
-		}
-		w.work = nil
+		w.dropWork()
 		w.p.mu.Lock()
 		defer w.p.mu.Unlock()
 		w.p.dropComing()
