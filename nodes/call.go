@@ -120,19 +120,26 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if err := b.monitor(ctx, ref, to, over); err != nil {
 		return nil, err
 	}
+	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)); err != nil {
+		return nil, err
+	}
+	return b.awaitReply(ctx, ref, over)
+}
+
+// sendRequest sends a call's message.
+func (n *Node) sendRequest(ctx context.Context, to target, over *Conn, from ei.Pid, message any) error {
 	ctl := &dist.Control{Op: dist.OpSend, From: from, To: to.pid}
 	if to.name != "" {
 		ctl = &dist.Control{Op: dist.OpRegSend, From: from, ToName: to.name}
 	}
-	message := tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)
 	if over != nil {
-		err = over.send(ctx, ctl, message)
-	} else {
-		err = n.send(ctx, ctl, to.node, message)
+		return over.send(ctx, ctl, message)
 	}
-	if err != nil {
-		return nil, err
-	}
+	return n.send(ctx, ctl, to.node, message)
+}
+
+// awaitReply waits for {Ref, Reply}, or for the end of who was to reply: an *ExitError.
+func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Term, error) {
 	for {
 		m, err := b.receiveOver(ctx, over)
 		if err != nil {
@@ -147,11 +154,11 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		}
 		c := ei.NewCursor(m.Payload)
 		if size, err := c.Tuple(); err != nil || size != 2 {
-			n.unwanted(b, m)
+			b.n.unwanted(b, m)
 			continue
 		}
 		if tag, err := c.Ref(); err != nil || tag != ref {
-			n.unwanted(b, m)
+			b.n.unwanted(b, m)
 			continue
 		}
 		return ei.Raw(c.Rest()).Decode()

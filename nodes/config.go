@@ -126,51 +126,83 @@ type Config struct {
 
 // complete copies cfg, fills in the defaults and checks it.
 func (cfg Config) complete() (Config, error) {
-	if cfg.Name == "" && cfg.Host == "" {
+	for _, part := range []func() error{cfg.completeName, cfg.completeCookies, cfg.completeTransports, cfg.completeFlags} {
+		if err := part(); err != nil {
+			return cfg, err
+		}
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = &PortMapper{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	err := errors.Join(
+		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
+		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
+		limit("Config.MaxCalls", &cfg.MaxCalls, DefaultMaxCalls),
+		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
+		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
+		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
+		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),
+	)
+	return cfg, err
+}
+
+// completeName makes Name of Alive and Host, or these of Name; without Name and Alive the name is dynamic.
+func (cfg *Config) completeName() error {
+	switch {
+	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
+		return fmt.Errorf("Config.Name %q stands beside Host or Alive: give the one or the other", cfg.Name)
+	case cfg.Name != "" && !strings.Contains(cfg.Name, "@"):
+		return fmt.Errorf("%w %q: want alive@host", dist.ErrInvalidName, cfg.Name)
+	case cfg.Name == "" && cfg.Host == "":
 		host, err := os.Hostname()
 		if err != nil {
-			return cfg, fmt.Errorf("host name: %w; set Config.Host", err)
+			return fmt.Errorf("host name: %w; set Config.Host", err)
 		}
 		cfg.Host, _, _ = strings.Cut(host, ".")
 	}
-	switch {
-	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
-		return cfg, fmt.Errorf("Config.Name %q stands beside Host or Alive: give the one or the other", cfg.Name)
-	case cfg.Name != "" && !strings.Contains(cfg.Name, "@"):
-		return cfg, fmt.Errorf("%w %q: want alive@host", dist.ErrInvalidName, cfg.Name)
-	case cfg.Name == "" && cfg.Alive != "":
+	if cfg.Name == "" && cfg.Alive == "" {
+		return dist.CheckOwnHost(cfg.Host)
+	}
+	if cfg.Name == "" {
 		cfg.Name = cfg.Alive + "@" + cfg.Host
 	}
-	if cfg.Name != "" {
-		if err := dist.CheckOwnName(cfg.Name); err != nil {
-			return cfg, err
-		}
-		cfg.Alive, cfg.Host, _ = dist.SplitName(cfg.Name)
-	} else if err := dist.CheckOwnHost(cfg.Host); err != nil {
-		return cfg, err
+	if err := dist.CheckOwnName(cfg.Name); err != nil {
+		return err
 	}
+	cfg.Alive, cfg.Host, _ = dist.SplitName(cfg.Name)
+	return nil
+}
+
+// completeCookies reads the cookie's file where no cookie is given.
+func (cfg *Config) completeCookies() (err error) {
 	if cfg.Cookie == "" {
-		cookie, err := readCookie()
-		if err != nil {
-			return cfg, err
+		if cfg.Cookie, err = readCookie(); err != nil {
+			return err
 		}
-		cfg.Cookie = cookie
+	}
+	if strings.ContainsAny(cfg.Cookie, "\r\n") {
+		return fmt.Errorf("Config.Cookie %w", errLineBreak)
 	}
 	cfg.Cookies = maps.Clone(cfg.Cookies)
-	if strings.ContainsAny(cfg.Cookie, "\r\n") {
-		return cfg, fmt.Errorf("Config.Cookie %w", errLineBreak)
-	}
 	for name, cookie := range cfg.Cookies {
 		if err := dist.CheckName(name); err != nil {
-			return cfg, fmt.Errorf("Config.Cookies: %w", err)
+			return fmt.Errorf("Config.Cookies: %w", err)
 		}
 		if cookie == "" {
-			return cfg, fmt.Errorf("Config.Cookies has no cookie for %s", name)
+			return fmt.Errorf("Config.Cookies has no cookie for %s", name)
 		}
 		if strings.ContainsAny(cookie, "\r\n") {
-			return cfg, fmt.Errorf("Config.Cookies: that of %s %w", name, errLineBreak)
+			return fmt.Errorf("Config.Cookies: that of %s %w", name, errLineBreak)
 		}
 	}
+	return nil
+}
+
+// completeTransports has Transports list those of Also, too, for what is handed over.
+func (cfg *Config) completeTransports() error {
 	if cfg.Transport == nil {
 		cfg.Transport = transport.TCP()
 	}
@@ -179,42 +211,30 @@ func (cfg Config) complete() (Config, error) {
 		e := &cfg.Also[i]
 		switch {
 		case e.Addr == nil:
-			return cfg, fmt.Errorf("Config.Also[%d] has no address", i)
+			return fmt.Errorf("Config.Also[%d] has no address", i)
 		case e.Transport == nil:
 			e.Transport = cfg.Transport
 		default:
-			cfg.Transports = append(cfg.Transports, e.Transport) // of what is handed over as well
+			cfg.Transports = append(cfg.Transports, e.Transport)
 		}
 	}
-	if cfg.Resolver == nil {
-		cfg.Resolver = &PortMapper{}
-	}
+	return nil
+}
+
+// completeFlags refuses those of which a node does not keep the promise.
+func (cfg *Config) completeFlags() error {
 	if cfg.Flags == 0 {
 		cfg.Flags = dist.FlagsDefault
 	}
 	if unserved := cfg.Flags & (dist.FlagAtomCache | dist.FlagHiddenAtomCache | dist.FlagDistHdrAtomCache | dist.FlagFragments |
 		dist.FlagNameMe | dist.FlagAltactSig); unserved != 0 {
-		return cfg, fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
+		return fmt.Errorf("Config.Flags announces what a node does not do: %v", unserved)
 	}
 	cfg.Flags &^= dist.FlagPublished
 	if cfg.Visible {
 		cfg.Flags |= dist.FlagPublished
 	}
-	if err := errors.Join(
-		limit("Config.MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes),
-		limit("Config.MaxFrame", &cfg.MaxFrame, DefaultMaxFrame),
-		limit("Config.MaxCalls", &cfg.MaxCalls, DefaultMaxCalls),
-		limit("Config.QueueLimit", &cfg.QueueLimit, transport.DefaultQueueLimit),
-		limit("Config.HandshakeTimeout", &cfg.HandshakeTimeout, DefaultHandshakeTimeout),
-		limit("Config.TickInterval", &cfg.TickInterval, DefaultTickInterval),
-		limit("Config.DrainTimeout", &cfg.DrainTimeout, DefaultDrainTimeout),
-	); err != nil {
-		return cfg, err
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	return cfg, nil
+	return nil
 }
 
 // limit fills in the default of a field. A negative value may have been meant to be none, which there is not.
