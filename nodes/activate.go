@@ -19,10 +19,10 @@ var ErrActivation = errors.New("the sockets that systemd has opened do not fit")
 
 // An ActivationError is about one of these sockets. It is ErrActivation.
 type ActivationError struct {
-	FD   int
+	FD   int    // the socket's descriptor, 3 or more
 	Name string // as LISTEN_FDNAMES has it; may be empty
-	Also int    // of Config.Also it is for; -1: for Config.Listen
-	Err  error
+	Also int    // the index in Config.Also that the socket is for; -1: it is for Config.Listen
+	Err  error  // why it does not fit: its kind, its address, or that it does not listen
 }
 
 // Error names the socket, what it is for, and why it does not fit.

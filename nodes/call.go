@@ -11,15 +11,16 @@ import (
 
 // Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the result
 // until ctx ends or the connection does. {badrpc, Reason} is an *RPCError. Messages that come meanwhile wait for Receive; several Calls may
-// run concurrently, also with a Receive. It is ei_rpc.
+// run concurrently, also with a Receive. A connection that is lost is ErrNoConnection. It is ei_rpc.
 func (c *Conn) Call(ctx context.Context, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := c.n.call(ctx, target{node: c.peer.Name, name: "rex"}, rexCall(mod, fun, args), c, nil)
 	return rpcResult(op, c.peer.Name, t, err)
 }
 
-// RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). Otherwise it is like Conn.Call. If you start
-// the node, do so before the first call: a call fixes the creation (ErrTooLate).
+// RPC calls a function on a node, connecting to it if need be: rpc:call(Node, Mod, Fun, Args). It waits for the result until ctx ends or
+// the connection does: ErrNoConnection, also if none can be made. {badrpc, Reason} is an *RPCError. If you start the node, do so before the
+// first call: a call fixes the creation (ErrTooLate).
 func (n *Node) RPC(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error) {
 	op := fmt.Sprintf("call %s:%s/%d at", mod, fun, len(args))
 	t, err := n.call(ctx, target{node: node, name: "rex"}, rexCall(mod, fun, args), nil, nil)
@@ -51,7 +52,8 @@ func (n *Node) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, error
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request).
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does, and
+// has its errors: a name that nobody has is an *ExitError, and ErrNoProc.
 func (n *Node) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := n.call(ctx, target{node: node, name: ei.Atom(name)}, request, nil, nil)
 	return t, wrap("call "+name+" at", node, err)

@@ -153,8 +153,9 @@ func (c *Conn) failed(err error) error {
 	return err
 }
 
-// mark gives the reason why the connection ends; true for the first, who has to end it, and is counted: whoever finds a reason there can
-// wait for the end. A frozen connection ends when it is thawed.
+// mark notes err as the reason for which the connection ends. The first caller gets true and must call end; until it calls count.leave it
+// counts as one of the goroutines that count's waiters (Node.Close, say) wait for; nil counts nothing. A frozen connection keeps err for
+// its thaw.
 func (c *Conn) mark(err error, count *tally) (first bool) {
 	if first = c.noteEnd(err, count); first && c.kind() == direct { // of which "node up" was said
 		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)

@@ -102,7 +102,7 @@ func (p *processes) barrier() {
 	}
 }
 
-// pause waits for who holds the mailbox.
+// pause is a barrier: it returns when whoever held the mailbox's lock has let go of it.
 func (b *Mailbox) pause() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -201,7 +201,8 @@ func (f *FrozenConn) Thaw() {
 }
 
 // Release ends the connection in this process, without a byte to the peer: the other process has it. Links and monitors with the peer's
-// processes are gone from the processes here, without a signal.
+// processes are gone from the processes here, without a signal. An error says that freeing the socket here has failed
+// (*transport.OpError): the connection is the other process's all the same. After Thaw, and when called again, Release does nothing.
 func (f *FrozenConn) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil
@@ -227,7 +228,8 @@ func (m *Moved) Close() error {
 	return closeDescriptor(fd)
 }
 
-// Detach takes the connection from its node without a byte to the peer. The errors are those of Freeze; after one the connection goes on.
+// Detach takes the connection from its node without a byte to the peer: Freeze and Release. It waits as Freeze does. The errors are those
+// of Freeze, and syscall.EMFILE if there is no descriptor left for the Moved; after one the connection goes on.
 func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	f, err := c.freeze(ctx)
 	if err != nil {

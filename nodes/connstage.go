@@ -26,7 +26,13 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 var ErrNoPlugin = errors.New("no such plug-in here")
 
 // Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
-// the connection comes from, and another Config.Worker. Stage owns fd only on success. A *StateError tells what is wrong with a state.
+// the connection comes from, and another Config.Worker. Stage owns fd only on success. It waits for nobody. The errors are
+//
+//	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
+//	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
+//	ErrConnected                    a connection to the peer is up here that was not made before this one
+//	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here
+//	any other                       of the plug-in's Import, or of the system: no descriptor left, say
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	var s connState
 	if err := readState(kindConn, state, &s); err != nil {
@@ -109,8 +115,9 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 // Start lets the connection go on in this node. Links and monitors between processes of this node and the peer's are restored; the peer
 // hears that processes which are not here do not exist, but monitors of a registered name (gen_server:call makes one) go to the process
 // that has the name here. A connection to the peer that is already up here ends with ErrSuperseded if it was made before this one, since
-// the peer has given it up; otherwise the error is ErrConnected. A connection that could not be started is discarded. Keys that the plug-in
-// had put into the state are cleared in it.
+// the peer has given it up; otherwise the error is ErrConnected. Start waits for the end of that connection, and while the node is frozen;
+// ErrClosed if the node is closed, ErrStarted after Start or Discard. A connection that could not be started is discarded. Keys that the
+// plug-in had put into the state are cleared in it.
 func (s *StagedConn) Start() (*Conn, error) {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil, wrap("start connection to", s.c.peer.Name, ErrStarted)
@@ -134,7 +141,8 @@ func (c *Conn) resume() {
 	c.letReader()
 }
 
-// Discard gives the connection up without a byte to the peer: it belongs to the other process.
+// Discard gives the connection up without a byte to the peer: it belongs to the other process. An error says that freeing the socket here
+// has failed (*transport.OpError); it is given up all the same. After Start, and when called again, Discard does nothing.
 func (s *StagedConn) Discard() error {
 	if !s.over.CompareAndSwap(false, true) {
 		return nil
@@ -144,7 +152,8 @@ func (s *StagedConn) Discard() error {
 
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
 // Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
-// On the upper level the node must have been started, or nobody receives.
+// On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start. Adopt waits
+// as StagedConn.Start does, which ctx does not end: ctx is looked at before anything else, and then no more.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))

@@ -20,8 +20,9 @@ const (
 	mostPause  = 5 * time.Second
 )
 
-// A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. A slot is
-// the place of a worker among the others, which a replacement takes over; the part is the number of this one, which no other gets.
+// A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. slot is
+// the place of a worker, 0 to FrontConfig.Workers-1, which its replacement takes over. number identifies this worker, 1 to maxPart: it is
+// in its pids, no other worker has it at the same time, and a process that goes on as this worker keeps it. In words it is called Part.
 type crewman struct {
 	f      *Front
 	slot   int

@@ -196,8 +196,8 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 	return nil
 }
 
-// launchSuccessor starts a process that is to take a worker's place, and waits until it is there: the worker serves meanwhile. The
-// descriptor is that of the other end of its channel.
+// launchSuccessor starts a process that is to take a worker's place, and waits until it has said something: the worker serves meanwhile. It
+// returns the process, and a descriptor of the front's end of the channel to it, which the caller owns.
 func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {

@@ -59,7 +59,7 @@ func (l *descriptorList) take(first, count int) ([]int, error) {
 	return taken, nil
 }
 
-// takeOne is take of one.
+// takeOne gives the descriptor at one index away.
 func (l *descriptorList) takeOne(at int) (int, error) {
 	fds, err := l.take(at, 1)
 	if err != nil {

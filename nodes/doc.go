@@ -35,6 +35,30 @@
 // its registration at the port mapper. Node.Close ends them in this order: registration, mailboxes (so that their peers are told),
 // listeners and connections, goroutines.
 //
+// # What waits, and its errors
+//
+// A method that takes a context waits until ctx ends at most; then the error is ctx's, or os.ErrDeadlineExceeded under transport.NoWait.
+// One that sends to a process, or links or monitors it, waits
+//
+//   - for a connection to the process's node, if there is none: Config.HandshakeTimeout at most;
+//   - for room: while more than Config.QueueLimit bytes wait on the connection or, in this process, while the mailbox is full;
+//   - while the node, or the connection, is frozen, up to Thaw or Release.
+//
+// It does not wait for the other process to receive. A method that takes no context may wait for the end of a freeze as well; if it waits
+// for anything else its comment says so. As a rule errors come in an *[Error]. To be tested with errors.Is and errors.As, they are
+//
+//	ErrNoConnection             a connection could not be made; what the Resolver, the transport or the handshake said is wrapped beside it
+//	those of Conn.Err           the connection has ended, be it during the wait
+//	those of Mailbox.Err        the mailbox that acts has ended: *ExitError or ErrMoved
+//	ErrMoved                    the node goes on in another process; nothing was sent
+//	ErrClosed                   the node, listener or connection was closed here, be it during the wait
+//	ErrUnnamed                  a dynamic node without a name was to make a pid or a reference
+//	those of ei.Append          a term that cannot be encoded; nothing was sent
+//	*dist.ControlError          a name, pid or reference that cannot be encoded; nothing was sent
+//	*dist.FrameError            a message beyond 4 GiB (dist.ErrTooLong); nothing was sent
+//
+// Comments of single methods name what differs, and the errors that callers act on.
+//
 // # Moving to another process
 //
 // A connection, or a whole node, can go on in another process without its peers noticing. The old process freezes it between two bytes

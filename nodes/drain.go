@@ -32,9 +32,16 @@ func (p *processes) busy(here bool) bool {
 	return true
 }
 
-// begin is busy for the server of a mailbox, which is about to take its next message. While servers rest it waits, but not where a process
-// of this node has asked something of the server and others run, who may wait for the answer: those are to finish. While the node drains
-// it is so with whatever a process of this node has sent: what is asked next counts on that. Once nobody runs nobody begins.
+// begin counts the server of a mailbox as running before it takes its next message. false: the server is to take no more.
+//
+//   - The node drains (busy is false): false, unless a function or handler runs and either a request of this node's is unread, or the
+//     oldest unread message is from this node, which a later request may rely on.
+//   - Servers do not rest: true.
+//   - Servers begin to rest in the same moment: it looks again.
+//   - Servers rest: true if a request of this node's is unread and a function or handler runs, which may wait for the answer.
+//
+// In the remaining case, servers rest and nothing of theirs has to be done first, it waits: for the end of the rest, a message, or the end
+// of the mailbox (false).
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.state()

@@ -136,7 +136,9 @@ func (e *FrozenFront) Thaw() {
 	clearKeys(e.state)
 }
 
-// Release ends the front in this process: the other one has it. No worker notices.
+// Release ends the front in this process: the other one has it. No worker notices. It returns when the front's goroutines have ended. An
+// error says what could not be freed here, as that of Frozen.Release; the front is the other process's all the same. After Thaw, and when
+// called again, Release does nothing.
 func (e *FrozenFront) Release() error {
 	if !e.over.CompareAndSwap(false, true) {
 		return nil

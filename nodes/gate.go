@@ -44,7 +44,7 @@ func (g *gate) state() (shut bool, change <-chan struct{}) {
 	return g.closed, g.change.next()
 }
 
-// isShut is state without the promise.
+// isShut is state without the channel: for a caller that does not wait.
 func (g *gate) isShut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -72,7 +72,7 @@ func apart(f func()) {
 	<-over
 }
 
-// handleNow calls the Handler, whose the message is from then on, even if it panics.
+// handleNow calls the Handler. From then on the Handler owns the message, even if it panics.
 func (b *Mailbox) handleNow(m *Message) {
 	c := m.conn // the Handler may release the message
 	c.beginHandler()

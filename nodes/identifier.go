@@ -42,7 +42,7 @@ func (n *Node) newCallRef() (ei.Ref, error) {
 	return ref, err
 }
 
-// NewRef makes a reference of this node. It is ei_make_ref.
+// NewRef makes a reference of this node. A dynamic node without a name has none: ErrUnnamed. It is ei_make_ref.
 func (n *Node) NewRef() (ei.Ref, error) {
 	name, creation, err := n.identity()
 	if err != nil {

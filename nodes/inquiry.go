@@ -24,7 +24,8 @@ func (b *Mailbox) Call(ctx context.Context, to ei.Pid, request any) (ei.Term, er
 	return t, wrap("call", string(to.Node), err)
 }
 
-// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request).
+// CallName is Call to the process that has a registered name on a node: gen_server:call({Name, Node}, Request). It waits as Call does, and
+// has its errors: a name that nobody has is an *ExitError, and ErrNoProc.
 func (b *Mailbox) CallName(ctx context.Context, node, name string, request any) (ei.Term, error) {
 	t, err := b.inquire(ctx, target{node: node, name: ei.Atom(name)}, request)
 	return t, wrap("call "+name+" at", node, err)

@@ -18,7 +18,8 @@ type link struct {
 
 // Link links the mailbox with a process anywhere: when one ends the other gets an exit signal. Linking twice makes one link. For a process
 // that does not exist an exit signal with reason noproc comes back; a node that cannot be connected to is an error, ErrNoConnection, and no
-// signal comes. Otherwise it is erlang:link/1.
+// signal comes. Link waits as Send does, for the connection and for room on it, not for the other process to hear of the link. When the
+// connection ends meanwhile the error is that of Conn.Err; after any error there is no new link. Otherwise it is erlang:link/1.
 func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	if pid == b.pid {
 		return nil
@@ -49,7 +50,9 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 	}))
 }
 
-// Unlink ends a link: no exit signal from pid comes through it any more. It is erlang:unlink/1.
+// Unlink ends a link: no exit signal from pid comes through it any more. Where there is no link it does nothing. It makes no connection:
+// without one the link is broken. It waits for room on the connection, and while that, or the node, is frozen. If ctx ends before, or the
+// mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
 	if string(pid.Node) == b.n.Name() {
@@ -261,7 +264,9 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 	return !b.hasMoved()
 }
 
-// SendExit sends an exit signal to a process; reason kill cannot be trapped. It is erlang:exit/2.
+// SendExit sends an exit signal to a process; reason kill cannot be trapped. It waits as Send does, for the connection and for room on it;
+// a mailbox of this node takes it whatever its limit. ErrNoConnection if the node cannot be connected to; a process that does not exist is
+// no error. It is erlang:exit/2.
 func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
 	if b.ended() {
 		return wrap("exit", string(to.Node), b.Err())

@@ -27,14 +27,15 @@ type Listener struct {
 	pace   pace
 }
 
-// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Nothing
-// is accepted before the first Accept. On a started node (see Start) one Accept is enough: from then on the node serves the connections,
-// whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
+// Listen opens a listener on addr over Config.Transport: ei_listen, ei_xlisten. A dynamic node without a name cannot: ErrUnnamed. Listen
+// waits only while the node is frozen. ErrClosed after the node's Close; why the transport cannot listen (syscall.EADDRINUSE, say) is its
+// *transport.OpError. Nothing is accepted before the first Accept. On a started node (see Start) one Accept is enough: from then on the
+// node serves the connections, whether Accept returns them or not. Config.Also is for addresses on which Start accepts.
 func (n *Node) Listen(ctx context.Context, addr transport.Addr) (*Listener, error) {
 	return n.ListenOn(ctx, n.cfg.Transport, addr)
 }
 
-// ListenOn is Listen over another transport.
+// ListenOn is Listen over another transport: it waits as Listen does, and has its errors.
 func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transport.Addr) (*Listener, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("listen", "", err)
@@ -76,8 +77,9 @@ func (l *Listener) Addr() transport.Addr { return l.l.Addr() }
 // Transport is what it accepts over.
 func (l *Listener) Transport() transport.Transport { return l.tr }
 
-// Accept returns the next connection whose handshake has succeeded. Handshakes that fail are counted (Stats) and reported to
-// Config.HandshakeFailed; they are not errors of the listener. ErrBusy if Start accepts here. It is ei_accept.
+// Accept returns the next connection whose handshake has succeeded. It waits for one until ctx ends or the listener does: then the error
+// has the reason that Err gives, ErrClosed after Close. Handshakes that fail are counted (Stats) and reported to Config.HandshakeFailed;
+// they are not errors of the listener. ErrBusy if Start accepts here. It is ei_accept.
 func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	if l.serves.Load() {
 		return nil, wrap("accept", "", ErrBusy)

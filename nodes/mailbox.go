@@ -333,7 +333,8 @@ func (b *Mailbox) Send(ctx context.Context, to ei.Pid, term any) error {
 	return b.n.send(ctx, &dist.Control{Op: dist.OpSend, From: b.pid, To: to}, string(to.Node), term)
 }
 
-// SendName is Send to a registered name of a node.
+// SendName is Send to a registered name of a node: it waits as Send does, and has its errors. A message to a name that nobody has is
+// dropped.
 func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) error {
 	if b.ended() {
 		return wrap("send to", node, b.Err())
@@ -342,7 +343,7 @@ func (b *Mailbox) SendName(ctx context.Context, node, name string, term any) err
 }
 
 // SendAlias is Send to an alias that a process of another node has made (erlang:alias/1, OTP 24). The message is dropped once the process
-// has ended the alias. A node that knows no aliases is errors.ErrUnsupported.
+// has ended the alias. It waits as Send does, and has its errors. A node that knows no aliases is errors.ErrUnsupported.
 func (b *Mailbox) SendAlias(ctx context.Context, alias ei.Ref, term any) error {
 	node := string(alias.Node)
 	if b.ended() {

@@ -391,7 +391,9 @@ func (f *Frozen) Thaw() {
 }
 
 // Release ends the node in this process without a byte on any connection: the other process has it. All calls that wait return ErrMoved,
-// which is also the node's Err from then on. Release returns when the node's goroutines have ended, or after a second.
+// which is also the node's Err from then on. Release returns when the node's goroutines have ended, or after a second. Its error joins
+// those of sockets and of the registration that could not be freed properly; the node is the other process's all the same. After Thaw, and
+// when called again, Release does nothing.
 func (f *Frozen) Release() error {
 	if !f.over.CompareAndSwap(false, true) {
 		return nil

@@ -107,8 +107,9 @@ func (p *part) struck(name ei.Atom) {
 	_, _ = p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, nil) // without an answer the end is told all the same
 }
 
-// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It is
-// erlang:whereis.
+// Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It waits only in
+// a worker, for the front's answer about a name that is not registered here, until ctx ends: if none comes within 5 s the error is
+// context.DeadlineExceeded, if the front is gone ErrClosed. It is erlang:whereis/1.
 func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if b := n.Whereis(name); b != nil {
 		return b.Pid(), nil

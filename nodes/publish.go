@@ -8,7 +8,9 @@ import (
 
 // Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
 // if identifiers or connections have been made before, it is ErrTooLate. After Unpublish it publishes again, and keeps the creation. A
-// Resolver that publishes nothing (a static table) leaves the random creation. It is ei_publish.
+// Resolver that publishes nothing (a static table) leaves the random creation. It waits for the Publisher's answer, a PortMapper's say,
+// until ctx ends or the node is closed (ErrClosed). ErrPublished if it is published already, ErrUnnamed without a name; other errors are
+// the Publisher's. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()
@@ -73,7 +75,8 @@ func (n *Node) keep(p Publication) error {
 	return err
 }
 
-// Unpublish takes the name back; connections stay. The creation stays too. It is ei_unpublish.
+// Unpublish takes the name back; connections stay. The creation stays too. It waits while the node is frozen, and as long as Close of the
+// Publication does, whose error it returns. Where nothing is published it does nothing. It is ei_unpublish.
 func (n *Node) Unpublish() error {
 	if n.Err() == nil {
 		_ = n.unfrozen(n.ctx)

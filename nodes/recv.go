@@ -60,8 +60,9 @@ func (r *reader) init(c *Conn) {
 }
 
 // Receive returns the next message. It waits until one has come, ctx ends, or the connection does; then the error is Err's. Meanwhile ticks
-// are answered and UNLINK_ID is acknowledged. An unknown control message is an error (dist.ErrUnknownOp) after which Receive may be called
-// again; a malformed one ends the connection. It is ei_xreceive_msg.
+// are answered and UNLINK_ID is acknowledged. ErrBusy if another Receive is in progress, or the node was started. An unknown control
+// message is an error (dist.ErrUnknownOp) after which Receive may be called again; a malformed one ends the connection. It is
+// ei_xreceive_msg.
 func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	m := new(Message)
 	if err := c.ReceiveInto(ctx, m); err != nil {
@@ -70,8 +71,9 @@ func (c *Conn) Receive(ctx context.Context) (*Message, error) {
 	return m, nil
 }
 
-// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost. Nothing is allocated once the buffer
-// is large enough.
+// ReceiveInto is Receive into a message that is reused, with its buffer: what m held before is lost, also where there is an error. Nothing
+// is allocated once the buffer is large enough. It waits as Receive does, and has its errors: ErrBusy beside another Receive, and once the
+// node was started; dist.ErrUnknownOp, after which it may be called again.
 func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 	if c.n.started.Load() || !c.receiving.CompareAndSwap(false, true) {
 		return wrap("receive from", c.peer.Name, ErrBusy)

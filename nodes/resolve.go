@@ -67,7 +67,9 @@ type PortMapper struct {
 	Embed bool
 }
 
-// Resolve looks the host up and asks its port mapper.
+// Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the port mapper no longer than
+// Client.Timeout. dist.ErrInvalidName for what is no node name, ErrUnknownHost for a host without an address; else an *epmd.Error:
+// epmd.ErrNoPortMapper, epmd.ErrNotRegistered, epmd.ErrTimeout and what else epmd.Client.Resolve returns.
 func (p *PortMapper) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	alive, host, err := dist.SplitName(node)
 	if err != nil {
@@ -108,7 +110,10 @@ func lookup(ctx context.Context, host string) (netip.Addr, error) {
 	return ips[0], nil
 }
 
-// Publish registers at this host's port mapper.
+// Publish registers at this host's port mapper. It waits for the answer until ctx ends, Client.Timeout at most; then, if who.Logger has
+// warnings on, for a look whether others can reach the address (CheckReachable), which fails nothing. dist.ErrInvalidName for what is no
+// node name, syscall.EINVAL for an address that is not one of TCP; else an *epmd.Error: epmd.ErrNoPortMapper, epmd.ErrNameTaken and what
+// else epmd.Client.Keep returns; with Embed also why no port mapper can listen here.
 func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, error) {
 	alive, _, err := dist.SplitName(who.Name)
 	if err != nil {
@@ -251,7 +256,7 @@ func (r *registration) serve(server *epmd.Server, ls []net.Listener) {
 // Static is a Resolver with a fixed table of node names.
 type Static map[string]Endpoint
 
-// Resolve looks the name up in the table.
+// Resolve looks the name up in the table; ErrUnknownNode if it is not there. It does not wait.
 func (s Static) Resolve(_ context.Context, node string) (Endpoint, error) {
 	e, ok := s[node]
 	if !ok {
@@ -267,7 +272,8 @@ var ErrUnknownNode = errors.New("the name is not in the resolver's table")
 // (erl -erl_epmd_port).
 type FixedPort uint16
 
-// Resolve looks the host up.
+// Resolve looks the host up, and waits for that until ctx ends. dist.ErrInvalidName for what is no node name, ErrUnknownHost for a host
+// without an address.
 func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	_, host, err := dist.SplitName(node)
 	if err != nil {
@@ -283,7 +289,8 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 // SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it.
 type SocketDir string
 
-// Addr is the address of the node's socket.
+// Addr is the address of the node's socket. dist.ErrInvalidName for what is no node name, or no file name; syscall.ENAMETOOLONG for a path
+// that is too long for a UNIX socket.
 func (d SocketDir) Addr(node string) (transport.Addr, error) {
 	if err := dist.CheckName(node); err != nil {
 		return nil, err
@@ -296,6 +303,7 @@ func (d SocketDir) Addr(node string) (transport.Addr, error) {
 
 // Resolve gives the path of the node's socket. A node that has the directory as its Config.Resolver connects by its own UNIX transport:
 // Config.Transport or one of Config.Transports, if one of these is a UNIX transport, else one that it keeps for all its UNIX connections.
+// Resolve does not wait, nor look whether the socket is there; its errors are those of Addr.
 func (d SocketDir) Resolve(_ context.Context, node string) (Endpoint, error) {
 	addr, err := d.Addr(node)
 	if err != nil {

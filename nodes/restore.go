@@ -33,7 +33,12 @@ type Staged struct {
 // expect to find: a mailbox, Handler or Server that is registered under a name of the old node becomes the process that had the name, with
 // its pid, unread messages, links and monitors. (Ask for its Pid after that.) Staged.Mailboxes has the mailboxes that nobody takes over in
 // this way, including nameless ones. Until Start nothing is received, and what is sent waits, as new connections do: Setup must not wait
-// for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover returned.
+// for any of it. It may link and monitor, once the name is registered. Inherited gives it what Config.Handover returned. Restore waits for
+// Setup, and for nobody else.
+//
+// The errors are a *StateError (ErrState, ErrStateFormat, ErrStateField) for the state, or descriptors that do not fit it; ErrOtherNode for
+// another name; ErrNoPlugin and *NotMovableError for a plug-in that cfg does not have, or that has no Import; errors.ErrUnsupported for a
+// Resolver that cannot go on with the registration; and those of New, the plug-ins' Import and Setup.
 func Restore(cfg Config, state []byte, descriptors []int) (*Staged, error) {
 	fds := ownDescriptors(descriptors)
 	s, err := restore(cfg, state, fds, successor{setup: (*Node).setup})
@@ -386,7 +391,9 @@ func (g *Staged) publish(ctx context.Context) error {
 	return nil
 }
 
-// Discard gives the node up without a byte on any connection: it belongs to the other process.
+// Discard gives the node up without a byte on any connection: it belongs to the other process. Err of the node is ErrMoved from then on. It
+// returns when the node's goroutines have ended, or after a second. Its error joins those of sockets and of the registration that could not
+// be freed properly; they are given up all the same. After Start, and when called again, Discard does nothing.
 func (g *Staged) Discard() error {
 	if !g.over.CompareAndSwap(false, true) {
 		return nil

@@ -16,24 +16,28 @@ const keepScratch = 64 << 10
 const copyPayload = 4 << 10
 
 // Send sends term (an ei.Term or a Go value, see ei.Append) to a process of the peer. It returns when the message is queued: it waits while
-// Config.QueueLimit bytes already are, and if ctx ends meanwhile nothing is sent. It is ei_send.
+// Config.QueueLimit bytes already are, and while the connection is frozen; one of 128 KiB or more is not copied, so Send waits until it has
+// been written. If ctx ends before its first byte is out nothing is sent; after that the rest goes out all the same. After the end of the
+// connection, be it during the wait, the error is Err's. A term that cannot be encoded is ei.Append's error. It is ei_send.
 func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
 }
 
-// SendName is Send to a registered name; the sender is Self. It is ei_reg_send.
+// SendName is Send to a registered name; the sender is Self. It waits as Send does, and has its errors; a name that cannot be an atom is a
+// *dist.ControlError. It is ei_reg_send.
 func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
 }
 
-// SendRaw is Send of an encoded term, without version byte. payload may be reused on return. Nothing is allocated. The peer ends the
-// connection over a payload that is not a term. It is ei_send_encoded.
+// SendRaw is Send of an encoded term, without version byte. payload may be reused on return. Nothing is allocated. It waits as Send does,
+// and has its errors; an empty payload is dist.ErrFrame. The peer ends the connection over a payload that is not a term. It is
+// ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
 }
 
-// SendNameRaw is SendName of an encoded term, without version byte. It is ei_send_reg_encoded.
+// SendNameRaw is SendName of an encoded term, without version byte; otherwise it is like SendRaw. It is ei_send_reg_encoded.
 func (c *Conn) SendNameRaw(ctx context.Context, to string, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}
 	return c.SendControl(ctx, &ctl, payload)
@@ -56,8 +60,9 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	return c.post(ctx, b, nil)
 }
 
-// SendControl sends any control message; payload must be given exactly when the operation has one. Naming another process's pid or
-// reference as the sender is the caller's responsibility.
+// SendControl sends any control message; payload must be given exactly when the operation has one: else the error is dist.ErrFrame, and
+// nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other errors. Naming
+// another process's pid or reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	if ctl.Op.HasPayload() == (len(payload) == 0) { // which would end the connection at the other side
 		err := fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)

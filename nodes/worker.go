@@ -214,12 +214,13 @@ func (w *Worker) Wait(ctx context.Context) error {
 	return w.Shutdown(limit)
 }
 
-// Shutdown is Node.Shutdown, and ends the worker's ties to the front.
+// Shutdown is Node.Shutdown, with its waits and errors, and ends the worker's ties to the front. Before, it waits while the node is frozen,
+// whether ctx ends or not; if another process goes on as this worker then, only what is left here is closed.
 func (w *Worker) Shutdown(ctx context.Context) error {
 	return w.end(func() error { return w.n.Shutdown(ctx) })
 }
 
-// Close is Node.Close, and ends the worker's ties to the front.
+// Close is Node.Close, with its waits and errors, and ends the worker's ties to the front.
 func (w *Worker) Close() error { return w.end(w.n.Close) }
 
 func (w *Worker) end(node func() error) error {
