@@ -25,6 +25,11 @@ const (
 
 // Client talks to port mappers. The zero value talks to this machine's; it needs no closing, as each request has a connection of its
 // own. A Client is safe for concurrent use; its fields must not change once it is in use.
+//
+// Every request waits for the whole answer until ctx ends, Timeout at most. Every error is an *Error. It wraps ctx's error, ErrTimeout, or
+// os.ErrDeadlineExceeded under transport.NoWait, since an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer and ErrProtocol
+// for what is no answer; ErrBadName, before anything is sent, for a name that no port mapper can have. Comments of single requests name the
+// others.
 type Client struct {
 	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).
 	Addr string
