@@ -161,7 +161,9 @@ func AppendFrameHead(b []byte, ctl *Control, payload int) ([]byte, error) {
 }
 
 // FinishFrame sets the length of a frame whose payload was appended after
-// AppendFrameHead; frame begins with the length and ends with the payload.
+// AppendFrameHead; frame begins with the length and ends with the payload. The
+// error is a *FrameError: ErrTooLong for a frame of 4 GiB or more, ErrFrame for
+// one of less than the four bytes of the length.
 func FinishFrame(frame []byte) error {
 	if len(frame) < lengthSize {
 		return &FrameError{Err: fmt.Errorf("%w: %d bytes, shorter than its length", ErrFrame, len(frame))}

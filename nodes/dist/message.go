@@ -143,7 +143,9 @@ func AppendStatus(b []byte, m StatusMessage) ([]byte, error) {
 }
 
 // ParseStatus reads the message. Unknown statuses are returned as they are;
-// bytes after the creation of a dynamic name are ignored.
+// bytes after the creation of a dynamic name are ignored. A dynamic name that
+// breaks the rules of SplitName is ErrInvalidName, any other fault
+// ErrMalformed.
 func ParseStatus(p []byte) (StatusMessage, error) {
 	if len(p) < 2 || p[0] != tagStatus {
 		return StatusMessage{}, malformed("status", p)
