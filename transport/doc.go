@@ -34,6 +34,23 @@
 // no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that socket
 // only.
 //
+// # Errors
+//
+// A method that takes a context waits until ctx ends at most; a callback has one second after that to return, as above. The error is an
+// *[OpError], except io.EOF, the end of a stream. To be tested with errors.Is and errors.As, it wraps
+//
+//	ctx's error                     ctx has ended; under NoWait, os.ErrDeadlineExceeded
+//	net.ErrClosed                   Close or Release, be it during the wait
+//	ErrBusy                         an operation in the same direction is outstanding
+//	ErrPaused                       the direction is paused for a hand-off
+//	ErrPoisoned                     an earlier write ended half-way
+//	*CallbackError                  a fault of the plug-in: ErrContract, ErrPanic, ErrUnresponsive
+//	syscall.ENOTCONN                a virtual socket has taken the stream over
+//	errors.ErrUnsupported           the plug-in, or the system, cannot
+//	syscall.Errno                   what the plug-in or the system says: ECONNRESET, EMFILE
+//
+// Comments of single methods name what differs, and the errors that callers act on.
+//
 // # What a socket becomes
 //
 // A [Stream] reads and writes whole vectors, and whole packets through [Stream.ReadPDU], reading ahead. One operation per direction at a

@@ -173,7 +173,9 @@ func (q *Queue) End(err error) {
 }
 
 // Stage makes a new queue wait with what another process had still to send: nothing goes out until Unhold, but posts are taken, and go
-// out behind it.
+// out behind it. held is copied. Stage waits only for a write that is in progress on the stream, until ctx ends. ErrPaused if the queue is
+// held or staged already, net.ErrClosed for a stream that is closed, syscall.EMFILE where the writer has nothing to wait with; after an
+// error the queue is as it was.
 func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	err := q.s.pauseWrite(ctx)
 	if err == nil && len(held) > 0 { // there may be no room for them

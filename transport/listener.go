@@ -113,7 +113,8 @@ func (l *Listener) KeepPath() { l.keepsPath.Store(true) }
 // KeepsPath tells whether KeepPath has been called.
 func (l *Listener) KeepsPath() bool { return l.keepsPath.Load() }
 
-// Release frees the socket in this process only: another one goes on listening.
+// Release frees the socket in this process only: another one goes on listening. As by Close, Accept ends with net.ErrClosed. An error is
+// the plug-in's (a *CallbackError: ErrUnresponsive), or the system's; the listener has ended here all the same.
 func (l *Listener) Release() error { return opError("release", l.addr, l.sock.release()) }
 
 // Pause stops accepting: an Accept in progress ends with ErrPaused, and later ones get it until Resume, while connections go on to arrive

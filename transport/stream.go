@@ -92,14 +92,16 @@ func (s *Stream) Descriptor() (int, error) {
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. The contract
-// has it asked once, before the first byte: whoever makes the handshake keeps the answer.
+// has it asked once, before the first byte: whoever makes the handshake keeps the answer. It waits for the callback, up to a second beyond
+// the end of ctx (ErrUnresponsive). Another size is ErrContract; what the callback returns is its error.
 func (s *Stream) HandshakePacketHeaderSize(ctx context.Context) (int, error) {
 	n, err := s.car.headerSize(ctx)
 	return n, opError("handshake packet header size", s.remote, err)
 }
 
 // HandshakeComplete runs the plug-in's hook for a handshake that has succeeded: ConnectHandshakeComplete if we initiated it, else
-// AcceptHandshakeComplete. An error of the hook closes the stream and is returned. It is called once for a stream.
+// AcceptHandshakeComplete. It waits for the hook, up to a second beyond the end of ctx (ErrUnresponsive). An error of the hook closes the
+// stream and is returned; nil where the plug-in has no hook. It is called once for a stream.
 func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	err := s.car.complete(ctx, initiated)
 	if err != nil {
@@ -108,14 +110,15 @@ func (s *Stream) HandshakeComplete(ctx context.Context, initiated bool) error {
 	return opError("handshake complete", s.remote, err)
 }
 
-// CheckPeer asks the plug-in whether the peer may call itself name, and waits for the answer until ctx ends. An error refuses the peer; nil
-// also where the plug-in has no such check.
+// CheckPeer asks the plug-in whether the peer may call itself name, and waits for the answer, up to a second beyond the end of ctx
+// (ErrUnresponsive). An error refuses the peer; nil also where the plug-in has no such check.
 func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 	return opError("check peer", s.remote, s.car.checkPeer(ctx, name))
 }
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as that knows them (that of
-// package tlstransport counts what it has decrypted), and in the kernel. It may be called beside a read.
+// package tlstransport counts what it has decrypted), and in the kernel. It may be called beside a read, and does not wait. net.ErrClosed
+// for a stream that is closed; else what the plug-in's Pending, or the system, says.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
@@ -183,7 +186,8 @@ func (s *Stream) endWrite() {
 	s.wake()
 }
 
-// Read reads what is there, at least one byte, into p. io.EOF is the end of the stream.
+// Read reads what is there, at least one byte, into p, and waits for that until ctx ends or the stream is closed. io.EOF, not wrapped, is
+// the end of the stream; a p of length 0 is EINVAL. After the end of ctx reading can go on.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
 	if err := s.beginRead(); err != nil {
 		return 0, opError("read", s.remote, err)
@@ -366,8 +370,8 @@ func (s *Stream) finish(op string, last func() error) error {
 	return s.closeErr
 }
 
-// Preload puts bytes before what will be read: those that another process had read ahead. No read may be outstanding; the stream may be
-// paused.
+// Preload puts bytes before what will be read: those that another process had read ahead. They are copied. The stream may be paused. It
+// does not wait: ErrBusy if a read is outstanding, net.ErrClosed for a stream that is closed.
 func (s *Stream) Preload(ahead []byte) error {
 	if err := s.claimPaused(); err != nil {
 		return opError("preload", s.remote, err)

@@ -35,7 +35,8 @@ func Trace(tr Transport, o TraceOptions) Transport {
 
 // TraceStream is [Trace] over a single stream, whatever it comes from: [UnixPair], [ConnectTCP], [AdoptStream], a [Listener]. It takes s
 // over, see "Virtual sockets" in the package's doc. What s has read ahead is not shown. In the log each such stream is number 1: loggers
-// with attributes of their own tell several apart.
+// with attributes of their own tell several apart. It does not wait: ErrBusy if an operation is outstanding on s, ErrPaused,
+// net.ErrClosed or ENOTCONN if s is paused, closed or taken over already; then s stays as it is.
 func TraceStream(s *Stream, o TraceOptions) (*Stream, error) { return s.over(newTrace(o).over) }
 
 func newTrace(o TraceOptions) *trace {

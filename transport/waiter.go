@@ -109,15 +109,16 @@ func (w *Waiter) Read(try func() (n int, done bool)) error {
 	return err
 }
 
-// Accept calls try as Read does, for what does not come in a flow: connections, say. On Linux nothing is woken by what comes between two
-// Accepts.
+// Accept calls try as Read does, for what does not come in a flow: connections, say. It ends with the read deadline; its errors are those
+// of Read. On Linux nothing is woken by what comes between two Accepts.
 func (w *Waiter) Accept(try func() bool) error {
 	err := w.wait(w.watch.reading(), &w.readUntil, w.acceptable, &w.arriving, try)
 	w.watch.lookAway(false)
 	return err
 }
 
-// Write calls try whenever there may be room, as Read. On Linux nothing is woken by room that comes between two Writes.
+// Write calls try whenever there may be room, as Read. It ends with the write deadline; its errors are those of Read. On Linux nothing is
+// woken by room that comes between two Writes.
 func (w *Waiter) Write(try func() bool) error {
 	w.out.begin(false)
 	err := w.wait(w.watch.writing(), &w.writeUntil, w.writable, &w.leaving, try)
@@ -169,12 +170,12 @@ func (w *Waiter) Connected() error {
 	return w.failed(w.watch.connected(ctx))
 }
 
-// SetReadDeadline ends a Read or Accept, in flight or to come, at a time; zero: without end.
+// SetReadDeadline ends a Read or Accept, in flight or to come, at a time; zero: without end. It does not wait. os.ErrClosed after Close.
 func (w *Waiter) SetReadDeadline(t time.Time) error {
 	return w.setDeadline(w.watch.reading(), &w.readUntil, t)
 }
 
-// SetWriteDeadline is the same for a Write or Connected.
+// SetWriteDeadline is the same for a Write or Connected, with the same error.
 func (w *Waiter) SetWriteDeadline(t time.Time) error {
 	return w.setDeadline(w.watch.writing(), &w.writeUntil, t)
 }
