@@ -31,7 +31,9 @@ type Acceptance struct {
 // A Staged is ready to go on. Exactly one of the two is called: Start once it is this process's, Discard, without a byte to anybody, if it
 // is not to be. ctx ends with Deadlines.Take.
 type Staged interface {
+	// Start lets it go on here. Take returns its error: this process is the owner all the same.
 	Start(ctx context.Context) error
+	// Discard gives it up: the old owner keeps it. Take returns its error, beside the one that says why.
 	Discard() error
 }
 

@@ -46,7 +46,8 @@ func newChannel(conn *net.UnixConn) (*Channel, error) {
 	return ch, nil
 }
 
-// ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel.
+// ChannelPair makes a channel and its other end, for a process that is to be started: see FileChannel. The caller owns both. It does not
+// wait. EMFILE if there are no descriptors left, errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func ChannelPair() (*Channel, *os.File, error) {
 	ours, theirs, err := SocketPair()
 	if err != nil {
@@ -78,7 +79,9 @@ func FileChannel(f *os.File) (*Channel, error) {
 	return ch, nil
 }
 
-// DialControl connects to a control socket at a path; see Control. syscall.ECONNREFUSED, or fs.ErrNotExist, if nobody listens.
+// DialControl connects to a control socket at a path; see Control. It does not wait for Accept. syscall.ECONNREFUSED, or fs.ErrNotExist, if
+// nobody listens; syscall.EAGAIN if the backlog is full; ErrForbidden if whoever listens is a process of another user;
+// errors.ErrUnsupported where there are no sequenced packets (darwin, windows).
 func DialControl(ctx context.Context, path string) (*Channel, error) {
 	c, err := dialPackets(ctx, path)
 	if err != nil {

@@ -179,7 +179,8 @@ func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
 	return c.send(ctx, nil, nil, p, fds)
 }
 
-// SendTo is Send on a datagram socket to an address.
+// SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected to. It waits while the receiver's queue is
+// full, and has the errors of Send: ENOENT or ECONNREFUSED if nobody has the address, EINVAL for one that is not of a UNIX socket.
 func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
 	return c.send(ctx, to, nil, p, fds)
 }
@@ -406,6 +407,7 @@ func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n i
 }
 
 // ReceiveFrom is Receive that also tells who sent it: an unnamed address for a sender that has no name, and on sockets that are connected.
+// It waits as Receive does, and has its errors.
 func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
 	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
 	return len(p), from, err

@@ -180,7 +180,8 @@ func (v *Visit) Request() (words []string, ok bool) { return v.request, v.asks }
 // Channel is where an Offer is given to a new owner.
 func (v *Visit) Channel() *Channel { return v.ch }
 
-// Answer answers the request.
+// Answer answers the request. It waits for room, not for the visitor to read. ErrLeft if the visitor has gone, EMSGSIZE for words of more
+// than 52 KiB.
 func (v *Visit) Answer(ctx context.Context, words ...string) error {
 	x := exchange{ch: v.ch}
 	return failed("answer", v.ch.conn.peer, x.send(ctx, kindAnswer, appendWords(nil, words)))

@@ -83,6 +83,21 @@
 // timer or what is known about a process. A [Control] is a socket at which an owner is found; [ChannelPair] makes a channel to a process
 // that is about to be started.
 //
+// # What waits, and its errors
+//
+// A method that takes a context waits until ctx ends at most: to send for room at the peer, to receive for a message, and either for its
+// turn where several calls run at once. ([Offer.Give] and [Acceptance.Take] finish a hand-off that is decided all the same, in Deadlines.)
+// Others do not wait, if nothing else is said. As a rule the error is a *[transport.OpError]; io.EOF, the end, is not wrapped, and Offer
+// and Acceptance give a *[HandoffError]. To be tested with errors.Is, it wraps
+//
+//	ctx's error                    ctx has ended; under transport.NoWait, os.ErrDeadlineExceeded
+//	net.ErrClosed                  Close, be it during the wait
+//	syscall.EPIPE, ECONNRESET      the peer has closed; ErrLeft on a Channel
+//	syscall.EMFILE                 a function that makes sockets found no descriptor left
+//	errors.ErrUnsupported          the system cannot: see Limits
+//
+// and the errors of this package that the comments of single methods name.
+//
 // # What to choose
 //
 //	a server gives accepted sockets to workers and must never wait for them     Forwarder, Receiver

@@ -114,8 +114,8 @@ func (s *FDSet) StealAll() []int {
 	return fds
 }
 
-// File steals the descriptor at an index and makes a file of it. The descriptor's mode stays as it is: one that blocks gives a file
-// without deadlines.
+// File steals the descriptor at an index and makes a file of it, which is the caller's. ErrNoDescriptor as for Steal. The descriptor's mode
+// stays as it is: one that blocks gives a file without deadlines.
 func (s *FDSet) File(index int, name string) (*os.File, error) {
 	fd, err := s.Steal(index)
 	if err != nil {

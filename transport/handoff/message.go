@@ -67,7 +67,8 @@ type frame struct {
 	fd        int
 }
 
-// NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success. A nil config is the default.
+// NewMessageConn makes a MessageConn of a connected UNIX socket, which it owns on success; else it stays the caller's. A nil config is the
+// default; a limit that is negative, or a MaxMessage beyond 1<<31 - 1, is EINVAL. net.ErrClosed if conn is closed.
 func NewMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, error) {
 	m, err := newMessageConn(conn, config)
 	if err != nil {
@@ -112,7 +113,8 @@ func (m *MessageConn) Send(ctx context.Context, data []byte, f syscall.Conn) err
 	return Lend(func(fds []int) error { return m.SendFD(ctx, data, fds[0]) }, f)
 }
 
-// SendFD is Send of a descriptor, which stays the caller's; a negative one is no attachment.
+// SendFD is Send of a descriptor, which stays the caller's; a negative one is no attachment. It waits as Send does, and has its errors:
+// EBADF for a descriptor that is not open.
 func (m *MessageConn) SendFD(ctx context.Context, data []byte, fd int) error {
 	return failed("send message", m.conn.peer, m.send(ctx, data, fd))
 }
@@ -141,7 +143,8 @@ func (m *MessageConn) send(ctx context.Context, data []byte, fd int) error {
 }
 
 // SendPipe makes a pair of sockets, sends one end as the attachment to data, and returns the other: a new way to the peer, which it serves
-// with messages or as it likes. Over a stream the pair is one of streams, as libchan has it, else of the kind that SocketPair makes.
+// with messages or as it likes. Over a stream the pair is one of streams, as libchan has it, else of the kind that SocketPair makes. It
+// waits as Send does, not for the peer to receive. The errors are those of Send and of SocketPair; after one both ends are closed.
 func (m *MessageConn) SendPipe(ctx context.Context, data []byte) (*net.UnixConn, error) {
 	kind := pairKind
 	if !m.conn.Packets() {
@@ -177,7 +180,8 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 	return data, os.NewFile(uintptr(fd), attachment), nil
 }
 
-// ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none.
+// ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none, also with an error. It waits as Receive does, and has its
+// errors.
 func (m *MessageConn) ReceiveFD(ctx context.Context) (data []byte, fd int, err error) {
 	if err := m.receiving.take(ctx); err != nil {
 		return nil, stolen, failed("receive message", m.conn.peer, err)
@@ -344,7 +348,7 @@ func Receive(ctx context.Context, conn *net.UnixConn) ([]byte, *os.File, error) 
 	return data, f, err
 }
 
-// SendPipe is [MessageConn.SendPipe] on a UNIX socket.
+// SendPipe is [MessageConn.SendPipe] on a UNIX socket: it waits as that does, and has its errors.
 func SendPipe(ctx context.Context, conn *net.UnixConn, data []byte) (*net.UnixConn, error) {
 	m, err := newMessageConn(conn, nil)
 	if err != nil {

@@ -43,9 +43,13 @@ type Offer struct {
 // A Frozen stands still until Thaw, after which it goes on as if nothing had happened, or Release, which gives it up without a byte to
 // anybody: exactly one of the two is called. Descriptors stay its own.
 type Frozen interface {
+	// State is what the new owner needs beside the descriptors.
 	State() []byte
+	// Descriptors are those that are sent, in the order that the state relies on.
 	Descriptors() []int
+	// Thaw lets it go on here.
 	Thaw()
+	// Release gives it up: the new owner has it, whatever the error, which Give returns.
 	Release() error
 }
 
