@@ -101,7 +101,8 @@ type plugin struct {
 	buffers sync.Pool // *[]byte: large ones of outboxes
 }
 
-// New makes the TLS transport from tls.Configs.
+// New makes the TLS transport from tls.Configs. It opens nothing. The error says what is wrong with cfg: neither Server nor Client, a
+// Server without a certificate, a negative HandshakeTimeout. A cfg without one of the two is no error before a connection of that kind.
 func New(cfg Config) (transport.Transport, error) {
 	cb, err := Callbacks(cfg)
 	if err != nil {
@@ -110,7 +111,7 @@ func New(cfg Config) (transport.Transport, error) {
 	return transport.New(cb, nil)
 }
 
-// Callbacks returns the plug-in itself, to be wrapped with other callbacks.
+// Callbacks returns the plug-in itself, to be wrapped with other callbacks. Its errors are those of New.
 func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
 	var none transport.Callbacks[*Socket]
 	f := fixed{}
