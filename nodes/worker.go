@@ -214,9 +214,12 @@ func (w *Worker) Wait(ctx context.Context) error {
 	return w.Shutdown(limit)
 }
 
-// Shutdown is Node.Shutdown, with its waits and errors, and ends the worker's ties to the front. Before, it waits while the node is frozen,
-// whether ctx ends or not; if another process goes on as this worker then, only what is left here is closed.
+// Shutdown is Node.Shutdown, with its waits and errors, and ends the worker's ties to the front. If another process goes on as this worker,
+// once a freeze is over, only what is left here is closed. If ctx ends during a freeze nothing has changed.
 func (w *Worker) Shutdown(ctx context.Context) error {
+	if err := w.n.unfrozen(ctx); err != nil {
+		return wrap("shutdown", w.n.Name(), err)
+	}
 	return w.end(func() error { return w.n.Shutdown(ctx) })
 }
 
