@@ -151,7 +151,7 @@ func TestCursorWalk(t *testing.T) {
 	require.Equal(t, len(data), c.Offset())
 }
 
-func TestStr(t *testing.T) {
+func TestCursorStr(t *testing.T) {
 	for _, tc := range []struct{ data, want string }{
 		{"j", ""},
 		{"k\x00\x03abc", "abc"},
@@ -211,7 +211,7 @@ func TestIodata(t *testing.T) {
 }
 
 // The element that is no byte is named, and where it is.
-func TestNoByte(t *testing.T) {
+func TestElementThatIsNoByteIsNamed(t *testing.T) {
 	data := []byte("l\x00\x00\x00\x02a\x01b\x00\x00\x01\x00j")
 	for _, read := range []func(c *ei.Cursor) error{
 		func(c *ei.Cursor) error { _, err := c.Str(); return err },

@@ -97,7 +97,7 @@ const closureOfNothing = "p\x00\x00\x00\x38\x02" + "0123456789abcdef" + "\x00\x0
 const closure = "p\x00\x00\x00\x3a\x01" + "0123456789abcdef" +
 	"\x00\x00\x00\x07\x00\x00\x00\x01w\x01ma\x07b\x00\x00\x01\x00X\x77\x03a@b" + "\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03j"
 
-func TestMalformed(t *testing.T) {
+func TestDecodeRefusesMalformed(t *testing.T) {
 	for _, tc := range malformed {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := ei.Decode([]byte(tc.data))
@@ -122,7 +122,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-func TestDuplicates(t *testing.T) {
+func TestDecodeRefusesDuplicateKeys(t *testing.T) {
 	key := func(i int) ei.Term { return ei.Int(i * 1000) }
 	wide := func(n int, keys func(int) ei.Term, last ei.Term) ei.Map {
 		m := make(ei.Map, n)
@@ -190,7 +190,7 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestDecodeLimits(t *testing.T) {
 	nested := func(open string, n int) []byte {
 		return append(bytes.Repeat([]byte(open), n), 'j')
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // A peer chooses the keys of its maps: whatever they differ in has to make their hashes differ, or looking for equal ones takes for ever.
-func TestHashOfPids(t *testing.T) {
+func TestHashesOfPidsDiffer(t *testing.T) {
 	const n = 1000
 	s := keySet{seed: maphash.MakeSeed()}
 	for field, of := range map[string]func(i int) Pid{

@@ -7,7 +7,7 @@ import (
 )
 
 // What is put back counts again, and comes first.
-func TestBacklog(t *testing.T) {
+func TestBacklogPutBackComesFirst(t *testing.T) {
 	var u backlog
 	one, other := &Message{Payload: make([]byte, 10)}, &Message{Payload: make([]byte, 3000)}
 	u.add(one)

@@ -40,7 +40,7 @@ func TestCookies(t *testing.T) {
 	require.ErrorContains(t, err, "wrong cookie")
 }
 
-func TestBadCookies(t *testing.T) {
+func TestNewRefusesBadCookies(t *testing.T) {
 	_, err := New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": ""}})
 	require.ErrorContains(t, err, "Config.Cookies has no cookie for b@test")
 	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b@test": "d\n"}})

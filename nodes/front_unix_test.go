@@ -184,7 +184,7 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 }
 
 // A worker is one once, and what it starts is none.
-func TestWorkerOnce(t *testing.T) {
+func TestWorkerIsOneOnce(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	a := w.node("a@127.0.0.1")
 	require.Equal(t, ei.Binary("true true <nil> false"), w.rpc(a, "again"))
@@ -213,7 +213,7 @@ func TestWorkerHangs(t *testing.T) {
 }
 
 // A peer that connects twice gets to the worker that it was at.
-func TestDuplicates(t *testing.T) {
+func TestSecondConnectReachesSameWorker(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { // never the same worker twice, if it were for that
 		last := -1
 		c.Choose = func(_ string, ws []WorkerInfo) int { last++; return last % len(ws) }
@@ -325,7 +325,7 @@ func namePacket(t *testing.T, name string) []byte {
 	return packet
 }
 
-func TestChoose(t *testing.T) {
+func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	ws := []WorkerInfo{{Slot: 0, Sessions: 3}, {Slot: 1, Sessions: 1}, {Slot: 2, Sessions: 1}}
 	require.Equal(t, 1, LeastSessions("x@y", ws))
 	counts := map[int]int{}
@@ -378,7 +378,7 @@ func TestStartFrontRefuses(t *testing.T) {
 }
 
 // A front that has stood still looks first at what its workers have said meanwhile.
-func TestFrontIsLate(t *testing.T) {
+func TestLateFrontHearsWorkersFirst(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	var c *crewman
 	w.f.mu.Lock()

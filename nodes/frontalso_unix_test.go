@@ -14,7 +14,7 @@ import (
 )
 
 // A front with several addresses is one node at each of them, and stays so when it moves.
-func TestFrontAlso(t *testing.T) {
+func TestFrontAtAllAddresses(t *testing.T) {
 	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
 	w := newFrontWorld(t, 2, func(cfg *FrontConfig) {
 		cfg.Node.Also = []Endpoint{{Addr: transport.UnixAddr(t.TempDir() + "/front"), Transport: transport.Unix()}, {Addr: loopback}}
@@ -58,7 +58,7 @@ func pids(f *Front) (list []int) {
 }
 
 // What takes a worker over says that it knows the plug-ins of all addresses.
-func TestCarriers(t *testing.T) {
+func TestConfigNamesAllPlugins(t *testing.T) {
 	require.Equal(t, []string{"tcp", "unix"}, Config{Also: []Endpoint{{}}}.plugins())
 	named := func(name string) transport.Transport { return renamed{transport.TCP(), name} }
 	cfg := Config{Transport: named("memory"), Also: []Endpoint{{Transport: named("also")}}, Transports: []transport.Transport{named("other")}}

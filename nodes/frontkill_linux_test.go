@@ -51,7 +51,7 @@ func (u turns) run(t *testing.T, name string, f func(t *testing.T)) {
 // A front moves with its workers: it does, to another process, and then each of them. Whoever dies or stops in the course of it, and
 // where, nobody waits for ever, at most one process has the listener and each session, and nothing is left over; no session that lives
 // loses a message or gets one twice.
-func TestFrontKill(t *testing.T) {
+func TestFrontKillDuringMove(t *testing.T) {
 	sizes, all := frontSessions()
 	atOnce := scenesAtOnce
 	if all {

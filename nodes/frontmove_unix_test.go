@@ -317,7 +317,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 }
 
 // What goes wrong while the front moves leaves it as it was; and it does one thing at a time.
-func TestFrontStays(t *testing.T) {
+func TestFrontStaysWhenMoveFails(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	joe := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)

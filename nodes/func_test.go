@@ -249,7 +249,7 @@ func TestSpawn(t *testing.T) {
 }
 
 // erpc:cast and rpc:cast say nothing to the caller.
-func TestCasts(t *testing.T) {
+func TestCastsAreNotAnswered(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	ran := make(chan ei.Term, 10)

@@ -31,7 +31,7 @@ func acts(b *Mailbox, linked, here, there ei.Pid) map[string]func(ctx context.Co
 }
 
 // What is begun while the node is frozen ends with its context; what waits until the release gets ErrMoved, as does what comes after it.
-func TestHeld(t *testing.T) {
+func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
 	there := trapping(t, w.started("peer"))
@@ -61,7 +61,7 @@ func TestHeld(t *testing.T) {
 }
 
 // A link that waits for the end of a single connection's freeze is ErrMoved too.
-func TestHeldConn(t *testing.T) {
+func TestHeldConnHoldsUnlink(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ctx := w.ctx()
 	there := box(t, w.started("peer"))

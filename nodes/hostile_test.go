@@ -453,7 +453,7 @@ func TestForeignSender(t *testing.T) {
 }
 
 // What ends a link or a monitor counts only from the node of the process that has it.
-func TestForeignEnd(t *testing.T) {
+func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	w := newWorld(t, "memory")
 	alice, b := w.started("alice"), w.started("bob")
 	here, there, trap := box(t, alice), box(t, b), trapping(t, b)

@@ -26,7 +26,7 @@ func TestKernelOutlivesLinks(t *testing.T) {
 }
 
 // A place of Config.MaxCalls in which a message waits for room is free again when the peer whose message it is has gone.
-func TestPlaceOfPeerThatHasGone(t *testing.T) {
+func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	b, err := n.NewMailbox(&MailboxOptions{Limit: 1})

@@ -249,7 +249,7 @@ func ask(peers []*killPeer, q int) (owner int) {
 
 // One side dies or stops while a node is handed over, each of whose peers has sent half a message and has no room for ours: at most one
 // process serves, and each peer gets everything once and in order, or sees the end of the connection.
-func TestKill(t *testing.T) {
+func TestKillDuringNodeHandover(t *testing.T) {
 	turns := make(chan struct{}, killsAtOnce)
 	for _, c := range party.Cells([2][]handoff.Point{ownerPoints, heirPoints}, [2]handoff.Point{handoff.OwnerCommitted, handoff.HeirOwns}) {
 		t.Run(c.String(), func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 )
 
 // Each operation comes in several forms; a receiver sees one.
-func TestForms(t *testing.T) {
+func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
 	w := newWorld(t, "memory")
 	_, l := w.listening("bob")
 	p, c := w.joined(l, role("wire@test"))
@@ -91,7 +91,7 @@ func TestErrorTexts(t *testing.T) {
 }
 
 // Memory that is given back is used again, and what was decoded from it stays.
-func TestRelease(t *testing.T) {
+func TestReleasedMemoryIsUsedAgain(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
 	here, there := box(t, a), box(t, b)

@@ -12,7 +12,7 @@ import (
 )
 
 // What cannot be done without waiting for somebody does not begin, and what ends by force when the time is up does so at once.
-func TestNoWait(t *testing.T) {
+func TestNoWaitBeginsNothing(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		w := newWorld(t, "tcp")
 		peer := w.started("peer")

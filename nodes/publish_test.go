@@ -305,7 +305,7 @@ func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 }
 
-func TestResolvers(t *testing.T) {
+func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	ctx := patience(t)
 	e, err := FixedPort(4370).Resolve(ctx, "alice@127.0.0.1")
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-func TestRoll(t *testing.T) {
+func TestRollTellsNamesThatNobodyHas(t *testing.T) {
 	r, err := newRoll()
 	require.NoError(t, err)
 	defer r.close()

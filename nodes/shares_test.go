@@ -13,7 +13,7 @@ import (
 
 // However places are asked for and given back: there are never more than there are, nobody waits who may have one, a peer without one that
 // comes while any is free gets it, and the jobs of one peer begin in their order.
-func TestShares(t *testing.T) {
+func TestSharesAreNeverTooMany(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 9).Draw(t, "most")
 		var s shares
@@ -143,7 +143,7 @@ func TestSharesStalled(t *testing.T) {
 }
 
 // A queue that something leaves now and then is not taken for one that stands, however long one waits for enough room.
-func TestSharesMoves(t *testing.T) {
+func TestSharesThatMoveAreNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shares
 		s.init(1)

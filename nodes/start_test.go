@@ -155,7 +155,7 @@ func TestStartFails(t *testing.T) {
 }
 
 // What Setup registers is there for the first peer.
-func TestSetup(t *testing.T) {
+func TestSetupIsDoneBeforeFirstPeer(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice", func(cfg *Config) {
 		cfg.Setup = func(n *Node) error {
@@ -207,7 +207,7 @@ func TestStartTakesOver(t *testing.T) {
 }
 
 // Identifiers of a node are all different, and carry its name and creation.
-func TestIdentifiers(t *testing.T) {
+func TestIdentifiersAreAllDifferent(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.node("alice")
 	pids, refs := map[ei.Pid]bool{}, map[ei.Ref]bool{}

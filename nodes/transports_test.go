@@ -39,7 +39,7 @@ func TestSeveralTransports(t *testing.T) {
 }
 
 // What Also cannot mean is said before anything is open.
-func TestAlsoRefused(t *testing.T) {
+func TestAlsoRefusesBadEndpoints(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, err := New(Config{Name: "bob@test", Cookie: "x", Also: []Endpoint{{}}})
 	require.ErrorContains(t, err, "Also[0]")
@@ -50,7 +50,7 @@ func TestAlsoRefused(t *testing.T) {
 }
 
 // The old form of the handshake, for peers before OTP 23.
-func TestVersion5(t *testing.T) {
+func TestVersion5Handshake(t *testing.T) {
 	for _, kind := range kinds {
 		w := newWorld(t, kind)
 		b := w.started("bob")

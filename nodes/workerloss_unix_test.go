@@ -138,7 +138,7 @@ func TestReplacementHangs(t *testing.T) {
 }
 
 // What a word has come without, for there was no number free, ends nothing but what it was about.
-func TestDescriptorsLost(t *testing.T) {
+func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 	for _, m := range []word{
 		{Topic: saySibling, Part: 9}, {Topic: saySessions}, {Topic: saySession, Plugin: "tcp"}, {Topic: sayMove, ID: 3},
 		{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},

@@ -138,7 +138,7 @@ func TestChainIsCompleted(t *testing.T) {
 }
 
 // Two authorities that have signed each other are no chain without an end.
-func TestCompleteEnds(t *testing.T) {
+func TestCompleteOfLoopEnds(t *testing.T) {
 	a, b := newAuthority(t, "an authority"), newAuthority(t, "another authority")
 	cross := func(from, to *authority) []byte {
 		der, err := x509.CreateCertificate(rand.Reader, to.cert, from.cert, to.key.Public(), from.key)

@@ -18,7 +18,7 @@ import (
 )
 
 // Certificates that are replaced are taken up with the next handshake; a half-written one changes nothing.
-func TestReload(t *testing.T) {
+func TestReplacedFilesAreReloaded(t *testing.T) {
 	a, b := newAuthority(t, "the first authority"), newAuthority(t, "the second authority")
 	dir := t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{name: "first"}))

@@ -565,7 +565,7 @@ func TestImportRefusesStates(t *testing.T) {
 }
 
 // A session that stays with crypto/tls says why, and goes on.
-func TestNotMovable(t *testing.T) {
+func TestSessionOfCryptoTLSIsNotMovable(t *testing.T) {
 	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
 	w := newWorkbench(t, cfg, Options{})
 	c, s := w.pair()

@@ -231,7 +231,7 @@ func (s *Socket) askForUpdate(t testing.TB) {
 }
 
 // What finds no room while nobody writes goes out as soon as there is some, however often that happens.
-func TestBackgroundAgain(t *testing.T) {
+func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
 	exchange(t, ours{c}, ours{s}, 10)

@@ -137,7 +137,7 @@ func TestSealOpen(t *testing.T) {
 }
 
 // The last sequence number is never used, and neither is one twice.
-func TestSequenceEnds(t *testing.T) {
+func TestLastSequenceNumberIsNotUsed(t *testing.T) {
 	for _, s := range suites {
 		out, in := twoHalves(t, s.version, s.id, 1<<64-2)
 		b, err := out.seal(nil, typeData, []byte("the last one"))

@@ -31,7 +31,7 @@ func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension
 }
 
 // What crl_check asks for, with the lists that there may be. They are looked up at each handshake.
-func TestRevoked(t *testing.T) {
+func TestRevokedCertificatesAreRefused(t *testing.T) {
 	a, stranger := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	dir, lists := t.TempDir(), t.TempDir()
 	c := a.sign(t, want{})

@@ -123,7 +123,7 @@ func TestRenegotiationIsLoggedOnce(t *testing.T) {
 }
 
 // A connection keeps a small outbox, whoever keeps its session, and however much was written or came with it from another process.
-func TestOutboxKept(t *testing.T) {
+func TestOutboxStaysSmall(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
 		c, s := w.pair()
@@ -148,7 +148,7 @@ func TestOutboxKept(t *testing.T) {
 }
 
 // The buffer for what comes is large while much comes, and not for ever after.
-func TestReceivedKept(t *testing.T) {
+func TestReceiveBufferShrinks(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
 	p := make([]byte, maxPlaintext)

@@ -62,7 +62,7 @@ func everything() Faults {
 	}
 }
 
-func TestPlan(t *testing.T) {
+func TestFaultPlanHasNoGaps(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		chance := rapid.SampledFrom([]float64{0, 0, 0.01, 0.3, 1})
 		f := Faults{

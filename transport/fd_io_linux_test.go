@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOneCall(t *testing.T) {
+func TestBytesOfOneSystemCall(t *testing.T) {
 	for n, want := range map[int]int{
 		0: 0, 1: 1, rawMax: rawMax,
 		rawMax + 54:          rawMax + 54, // a message of 1 MB with its head

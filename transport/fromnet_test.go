@@ -233,7 +233,7 @@ func (c *stickyConn) Write(p []byte) (n int, err error) {
 }
 
 // A callback that says nothing but time-out, at once, is a fault of the plug-in and no reason to ask it for ever.
-func TestHaste(t *testing.T) {
+func TestCallbackTimesOutAtOnce(t *testing.T) {
 	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
 		for _, ctx := range []context.Context{context.Background(), soon(t)} {
 			cb := memoryCallbacks()
@@ -261,7 +261,7 @@ func (l countedListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-func TestNetAddr(t *testing.T) {
+func TestAddrOfNetAddr(t *testing.T) {
 	odd := &net.IPAddr{IP: net.IPv4(1, 2, 3, 4)}
 	for _, tt := range []struct {
 		in   net.Addr

@@ -123,7 +123,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-func TestExhausted(t *testing.T) {
+func TestErrorsThatMeanExhaustion(t *testing.T) {
 	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, os.NewSyscallError("epoll_ctl", unix.ENOSPC)} {
 		require.True(t, exhausted(err), "%v", err)
 	}

@@ -114,7 +114,7 @@ func TestPauseMeetsBeginning(t *testing.T) {
 }
 
 // What a held queue still has to send is what the peer has not got yet, byte by byte.
-func TestHold(t *testing.T) {
+func TestHeldQueueKeepsWhatPeerLacks(t *testing.T) {
 	for name, tr := range map[string]Transport{"tcp": TCP(), "memory": NewMemory()} {
 		t.Run(name, func(t *testing.T) {
 			at := loopback()
@@ -184,7 +184,7 @@ func TestHold(t *testing.T) {
 	}
 }
 
-func TestStage(t *testing.T) {
+func TestStagedQueueSendsOnceUnheld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
 	require.NoError(t, q.Stage(soon(t), []byte("rest, ")))
@@ -199,7 +199,7 @@ func TestStage(t *testing.T) {
 }
 
 // A staged queue is not to be held: what it has belongs to whoever hands over still.
-func TestHoldStaged(t *testing.T) {
+func TestStagedQueueCannotBeHeld(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	q := NewQueue(s, nil)
 	require.NoError(t, q.Stage(soon(t), []byte("rest")))
@@ -220,7 +220,7 @@ type crampedCarrier struct{ *grantCarrier }
 func (crampedCarrier) prepare(bool) error { return syscall.EMFILE }
 
 // A queue that could not be staged is as before.
-func TestStageFails(t *testing.T) {
+func TestStageThatFailsLeavesQueue(t *testing.T) {
 	k := newGrantCarrier(false, 1<<10)
 	q := NewQueue(newStream(crampedCarrier{k}, nil, connected), nil)
 	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), syscall.EMFILE)

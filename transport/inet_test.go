@@ -57,7 +57,7 @@ func TestParseInet(t *testing.T) {
 	}
 }
 
-func TestInetParts(t *testing.T) {
+func TestHostPortAndWithPort(t *testing.T) {
 	a := FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:4369"))
 	host, err := Host(a)
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestInetParts(t *testing.T) {
 	}
 }
 
-func TestNetAddrs(t *testing.T) {
+func TestNetAddrOfAddr(t *testing.T) {
 	four, six := FromAddrPort(netip.MustParseAddrPort("10.1.2.3:4369")), FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:4370"))
 	for _, tt := range []struct {
 		network string

@@ -22,7 +22,7 @@ func duplicate(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	return dup
 }
 
-func TestMove(t *testing.T) {
+func TestStreamMovesWithBytesReadAhead(t *testing.T) {
 	for name, over := range map[string]struct {
 		tr Transport
 		at Addr

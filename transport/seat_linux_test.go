@@ -85,7 +85,7 @@ func TestSeatPingPong(t *testing.T) {
 }
 
 // A reader to whom nothing comes sits for a short time only; what comes then wakes it all the same. A seat that nobody uses goes.
-func TestSeatTended(t *testing.T) {
+func TestSeatOfIdleReaderIsLeft(t *testing.T) {
 	y := polls(t, 0)
 	y.sits(t)
 	y.ask(t)
@@ -139,7 +139,7 @@ func TestSeatPlaces(t *testing.T) {
 }
 
 // A kick that nobody has needed is not left for the next one.
-func TestSeatKicks(t *testing.T) {
+func TestSeatKickIsNotLeftForNext(t *testing.T) {
 	processors(t, 2)
 	y := newTallied(t, new(poller))
 	at := &y.sock.poller.seats
@@ -156,7 +156,7 @@ func TestSeatKicks(t *testing.T) {
 }
 
 // A writer sits too. None of what it writes is lost or repeated.
-func TestSeatRoom(t *testing.T) {
+func TestSeatedWriterLosesNothing(t *testing.T) {
 	y := polls(t, 0)
 	undisturbed(t, y.sock.poller)
 	y.sock.outgoing.seat.hot = true

@@ -249,7 +249,7 @@ func TestReadPDUQueueEnds(t *testing.T) {
 }
 
 // A caller whose context ends at the very moment of its turn does not keep it.
-func TestTurnsRace(t *testing.T) {
+func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 	var line turns
 	for i := range 300 {
 		require.NoError(t, line.take(NoWait()), "somebody kept the turn, in round %d", i)

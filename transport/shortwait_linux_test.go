@@ -65,7 +65,7 @@ func TestShortWaitPlaces(t *testing.T) {
 }
 
 // Only the first few waits are short ones.
-func TestSpinSoon(t *testing.T) {
+func TestShortWaitsAreTheFirstFew(t *testing.T) {
 	var s spin
 	for range pollFirst {
 		require.True(t, s.soon())

@@ -84,7 +84,7 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 
 // A callback's panic, a count out of range and a changed descriptor are errors that say which callback it was. They end the
 // socket they happen on, and no other.
-func TestFaults(t *testing.T) {
+func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 	type fault struct {
 		name     string
 		breakIt  func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool)
@@ -277,7 +277,7 @@ func TestHookError(t *testing.T) {
 	}
 }
 
-func TestHooks(t *testing.T) {
+func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("not you")
 	cb := memoryCallbacks()

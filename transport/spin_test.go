@@ -11,7 +11,7 @@ import (
 )
 
 // A habit forms when waits are short, one after the other, and what is then polled for comes; it goes when that does not come any more.
-func TestPace(t *testing.T) {
+func TestPollingHabitComesAndGoes(t *testing.T) {
 	repeat := func(c byte, n int) string {
 		b := make([]byte, n)
 		for i := range b {
@@ -59,7 +59,7 @@ func TestPace(t *testing.T) {
 }
 
 // Which habit a wait belongs to, and how long it is polled for.
-func TestSpinBegins(t *testing.T) {
+func TestPollingHabitOfEachWait(t *testing.T) {
 	const limit = 50 * time.Microsecond
 	for _, tt := range []struct {
 		name     string
@@ -105,7 +105,7 @@ func TestSpinBegins(t *testing.T) {
 }
 
 // What somebody else answers meanwhile is no flow.
-func TestSpinFlowAnswered(t *testing.T) {
+func TestPollingAnsweredFlowIsNone(t *testing.T) {
 	var s spin
 	for range pollProbe - 1 {
 		s.begin()
@@ -124,7 +124,7 @@ func TestSpinFlowAnswered(t *testing.T) {
 }
 
 // A look that finds nothing, before the wait itself, does not make one forget that an answer is expected.
-func TestLookIsNoRead(t *testing.T) {
+func TestPollingLookKeepsHabit(t *testing.T) {
 	var s spin
 	s.end(pollBulk, 0, time.Hour)
 	s.written(10)

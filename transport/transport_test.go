@@ -35,7 +35,7 @@ type around struct{ Transport }
 
 func (a around) Unwrap() Transport { return a.Transport }
 
-func TestPrompt(t *testing.T) {
+func TestPromptSeesThroughWrappers(t *testing.T) {
 	memory, err := New(memoryCallbacks(), nil)
 	require.NoError(t, err)
 	for _, tt := range []struct {

@@ -51,7 +51,7 @@ func managed(sockets int, flags ...string) []string {
 }
 
 // A socket that the service manager has opened is used, by one process or by a front, over each transport, and stays in use.
-func TestActivated(t *testing.T) {
+func TestServeUsesActivatedSocket(t *testing.T) {
 	certs := filepath.Join(t.TempDir(), "tls")
 	require.Equal(t, exitOK, execute(t, nil, "certs", certs).code)
 	for name, flags := range map[string][]string{

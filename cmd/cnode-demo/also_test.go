@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-func TestAlso(t *testing.T) {
+func TestAlsoGivesEndpoints(t *testing.T) {
 	overTLS := transport.NewMemory() // any
 	a := also{given: []string{"tcp:127.0.0.1:4371", "tls:[::1]:4372", "unix:/run/x"}}
 	require.True(t, a.overTLS())
@@ -27,7 +27,7 @@ func TestAlso(t *testing.T) {
 	require.False(t, (&also{given: []string{"tcp:127.0.0.1:1"}}).overTLS())
 }
 
-func TestAlsoRefused(t *testing.T) {
+func TestAlsoRefusesBadAddresses(t *testing.T) {
 	for _, flags := range [][]string{
 		{"--also", "udp:127.0.0.1:1"}, {"--also", "127.0.0.1:1"}, {"--also", "tcp:here:1"}, {"--also", "tcp:unix:/x"}, {"--also", "tcp:"},
 		{"--also", "tls:127.0.0.1:1"},                       // with which certificate

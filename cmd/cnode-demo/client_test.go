@@ -22,7 +22,7 @@ func TestHandshakeTime(t *testing.T) {
 }
 
 // A name without a host gets one as long or as short as that of the node which it is to be used with.
-func TestHostBeside(t *testing.T) {
+func TestNameGetsHostLikeOwnNode(t *testing.T) {
 	short, err := shortHost()
 	require.NoError(t, err)
 	for _, c := range []struct{ target, hostname, want string }{

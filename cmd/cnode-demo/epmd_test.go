@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEpmd(t *testing.T) {
+func TestEpmdServesNamesAndNodes(t *testing.T) {
 	w := newWorld(t, freePort(t))
 	s := w.serve("epmd")
 	require.Equal(t, []string{"epmd", strconv.Itoa(w.port)}, []string{s.name, s.place})

@@ -321,7 +321,7 @@ func TestServeListen(t *testing.T) {
 }
 
 // Who is looked for where he does not listen hears what to do.
-func TestUnreachable(t *testing.T) {
+func TestUnreachableNodeGetsAdvice(t *testing.T) {
 	addr, err := transport.ParseAddr("127.0.0.1:5")
 	require.NoError(t, err)
 	require.Contains(t, unreachable(t.Context(), "a@192.0.2.1", addr), "name it ALIVE@127.0.0.1, or --listen 192.0.2.1")

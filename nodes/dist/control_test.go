@@ -306,7 +306,7 @@ func TestAppendControlNeedsItsFields(t *testing.T) {
 	require.ErrorIs(t, err, ErrShape)
 }
 
-func TestOps(t *testing.T) {
+func TestOpNamesFlagsAndPayloads(t *testing.T) {
 	payloads := []Op{2, 6, 12, 16, 22, 23, 24, 25, 26, 27, 28, 29, 30, 33, 34, 37}
 	bases := map[Op]Op{12: 2, 13: 3, 16: 6, 18: 8, 23: 22, 25: 24, 27: 26, 30: 29, 32: 31, 34: 33}
 	for op := range Op(255) {

@@ -70,7 +70,7 @@ func TestFlagBits(t *testing.T) {
 	}
 }
 
-func TestMissing(t *testing.T) {
+func TestMandatoryFlagsThatAreMissing(t *testing.T) {
 	tests := map[string]struct {
 		announced, mandatory, missing Flags
 	}{

@@ -12,7 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-func TestClassify(t *testing.T) {
+func TestKindsOfFrames(t *testing.T) {
 	const (
 		header    = FlagDistHdrAtomCache
 		fragments = FlagDistHdrAtomCache | FlagFragments

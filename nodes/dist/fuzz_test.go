@@ -54,8 +54,8 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 	return all
 }
 
-// TestSeeds holds the committed seeds against the tables.
-func TestSeeds(t *testing.T) {
+// TestFuzzSeedsAreThoseOfTables holds the committed seeds against the tables.
+func TestFuzzSeedsAreThoseOfTables(t *testing.T) {
 	for target, list := range seeds(t) {
 		dir := filepath.Join("testdata", "fuzz", target)
 		for name, b := range list {
@@ -66,7 +66,7 @@ func TestSeeds(t *testing.T) {
 				require.NoError(t, os.WriteFile(path, want, 0o644))
 			}
 			got, err := os.ReadFile(path)
-			require.NoError(t, err, "write the seeds with -run TestSeeds -update")
+			require.NoError(t, err, "write the seeds with -run TestFuzzSeedsAreThoseOfTables -update")
 			require.Equal(t, string(want), string(got))
 		}
 	}

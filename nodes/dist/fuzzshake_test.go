@@ -148,9 +148,9 @@ func FuzzRespond(f *testing.F) {
 	})
 }
 
-// TestConversations shows that what the fuzz targets start from are handshakes
+// TestFuzzConversationsSucceed shows that what the fuzz targets start from are handshakes
 // that succeed, in every role, so that the fuzzer gets to the end of one.
-func TestConversations(t *testing.T) {
+func TestFuzzConversationsSucceed(t *testing.T) {
 	all := conversations(t)
 	require.Equal(t, []Status{StatusOK, StatusOK}, initiateWith(t, all["FuzzInitiate"]["ok"]))
 	require.Equal(t, []Status{StatusOKSimultaneous, StatusOKSimultaneous}, initiateWith(t, all["FuzzInitiate"]["ok_simultaneous"]))

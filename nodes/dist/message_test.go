@@ -176,7 +176,7 @@ func TestMalformedMessages(t *testing.T) {
 	}
 }
 
-func TestAppendRefuses(t *testing.T) {
+func TestAppendRefusesBadNames(t *testing.T) {
 	long := strings.Repeat("x", 1<<16)
 	for _, m := range []any{
 		Name{Version: 6, Name: long}, Challenge{Version: 6, Name: long}, StatusMessage{Status: StatusNamed, Name: long},

@@ -129,7 +129,7 @@ func TestSilentPortMapper(t *testing.T) {
 }
 
 // An answer takes time: who has none does not ask.
-func TestNoWait(t *testing.T) {
+func TestClientAsksNothingWithNoWait(t *testing.T) {
 	for _, tt := range calls {
 		c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) {
 			t.Error(tt.op, "dials")
@@ -156,7 +156,7 @@ func TestPortMapperThatHangsUp(t *testing.T) {
 	})
 }
 
-func TestLies(t *testing.T) {
+func TestClientRefusesLies(t *testing.T) {
 	resolve := func(ctx context.Context, c *Client) error { _, err := c.Resolve(ctx, "", "abc"); return err }
 	register := func(ctx context.Context, c *Client) error {
 		_, err := c.Register(ctx, Registration{Name: "abc", Port: 1})

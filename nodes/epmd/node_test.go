@@ -44,7 +44,7 @@ func TestRegistrationDefaultsAndChecks(t *testing.T) {
 	}
 }
 
-func TestVersion(t *testing.T) {
+func TestVersionForBothSides(t *testing.T) {
 	for _, tt := range []struct {
 		low, high uint16
 		want      int

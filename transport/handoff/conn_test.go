@@ -277,7 +277,7 @@ func TestShortWrites(t *testing.T) {
 }
 
 // A message that is cancelled half-way leaves the stream unusable, and says so.
-func TestHalfSent(t *testing.T) {
+func TestHalfSentMessageEndsStream(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -324,7 +324,7 @@ func TestTrySend(t *testing.T) {
 	}
 }
 
-func TestWaitsEnd(t *testing.T) {
+func TestConnWaitsEndWithContextAndClose(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
@@ -383,7 +383,7 @@ func TestNothingToSend(t *testing.T) {
 }
 
 // One who waits for a turn is not kept by the one who has it.
-func TestTurns(t *testing.T) {
+func TestWaitForTurnEndsWithContext(t *testing.T) {
 	noLeak(t)
 	_, b := connPair(t, unix.SOCK_SEQPACKET)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -463,7 +463,7 @@ func TestNotASocket(t *testing.T) {
 	require.ErrorIs(t, s.Stream(), syscall.ENOTCONN)
 }
 
-func TestLend(t *testing.T) {
+func TestLendGivesDescriptorsOfFiles(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	r, w, err := os.Pipe()

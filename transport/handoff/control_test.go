@@ -21,7 +21,7 @@ import (
 )
 
 // The control socket: its directory must be the user's own, a dead process's is replaced, a living one's is not, and it moves.
-func TestControl(t *testing.T) {
+func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	noLeak(t)
 	dir, err := os.MkdirTemp("", "hc")
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestControlInTheWay(t *testing.T) {
 }
 
 // A question that is too long for the other side is known to be so here.
-func TestAskTooMuch(t *testing.T) {
+func TestAskRefusesTooLongQuestion(t *testing.T) {
 	noLeak(t)
 	one, _ := channels(t)
 	_, err := one.Ask(soon(t), strings.Repeat("x", packetLimit))

@@ -37,7 +37,7 @@ type request struct {
 	Args   []string
 }
 
-func TestJSON(t *testing.T) {
+func TestJSONExchange(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
 	client, server := jsonSockets(t, nil)

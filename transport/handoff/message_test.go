@@ -366,7 +366,7 @@ func TestFrameSilence(t *testing.T) {
 func unseen(p *patience) { p.began, p.left = p.began.Add(-p.limit), p.left.Add(-p.limit) }
 
 // Bytes that come when the time is over, and somebody has looked all the while, are no more time.
-func TestTrickle(t *testing.T) {
+func TestTrickleGetsNoMoreTime(t *testing.T) {
 	noLeak(t)
 	a, m := hostile(t, unix.SOCK_STREAM, &MessageConfig{Timeout: time.Hour})
 	sendRaw(t, a, []byte("\x00\x00\x00\x09some"), nil)

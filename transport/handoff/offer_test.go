@@ -139,7 +139,7 @@ func TestGiveAndTake(t *testing.T) {
 
 // Whatever is refused is refused with a reason, on both sides, and leaves everything as it was; what can be known beforehand, before
 // anything stops.
-func TestRefused(t *testing.T) {
+func TestOfferRefusedOnBothSides(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
 		name   string
@@ -231,7 +231,7 @@ func TestMandatoryFields(t *testing.T) {
 }
 
 // Who gives nothing, and no error, is at fault, and nothing moves.
-func TestGivesNothing(t *testing.T) {
+func TestOfferOfNothingMovesNothing(t *testing.T) {
 	x := newThing(t, 1, 1)
 	o := x.offer()
 	o.Freeze = func(context.Context) (Frozen, error) { return nil, nil }
@@ -254,7 +254,7 @@ func TestGivesNothing(t *testing.T) {
 }
 
 // A new owner whose Start fails is the owner all the same.
-func TestStartFails(t *testing.T) {
+func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	x := newThing(t, 1, 1)
 	x.startErr = errors.New("no name server")
 	h, gave, took := exchanged(t, x.offer(), x.acceptance())
@@ -292,7 +292,7 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 }
 
 // One that comes while another hand-off goes on is told so.
-func TestBusy(t *testing.T) {
+func TestSecondOfferHearsBusy(t *testing.T) {
 	x := newThing(t, 0, 0)
 	o := x.offer()
 	in, out := make(chan struct{}), make(chan struct{})

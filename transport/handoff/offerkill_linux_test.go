@@ -201,7 +201,7 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 }
 
 // Whichever side dies or stops, and wherever: never are there two owners, nobody waits for ever, and nothing is left behind.
-func TestKill(t *testing.T) {
+func TestKillDuringOffer(t *testing.T) {
 	for _, count := range matrixSizes() {
 		for _, c := range party.Cells([2][]Point{ownerPoints, heirPoints}, [2]Point{OwnerCommitted, HeirOwns}) {
 			if count <= descriptorsAMessage && slices.Contains(onlyOfMany, c.At) {
@@ -237,7 +237,7 @@ func TestKill(t *testing.T) {
 }
 
 // Whoever runs out of numbers for descriptors owns nothing, and says why.
-func TestNoNumbersThere(t *testing.T) {
+func TestOfferWithoutDescriptorNumbers(t *testing.T) {
 	for _, count := range matrixSizes() {
 		for _, at := range []Point{HeirConnected, HeirGreeted, HeirPrepared, HeirOffered} {
 			t.Run(fmt.Sprintf("%d/%s", count, at), func(t *testing.T) {
@@ -264,7 +264,7 @@ func TestNoNumbersThere(t *testing.T) {
 }
 
 // Nothing goes wrong.
-func TestHandOff(t *testing.T) {
+func TestOfferBetweenProcesses(t *testing.T) {
 	for _, count := range []int{0, 1, 450} {
 		t.Run(strconv.Itoa(count), func(t *testing.T) {
 			t.Parallel()

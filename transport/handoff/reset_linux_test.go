@@ -10,7 +10,7 @@ import (
 )
 
 // What a peer has said before it closed comes before the news that it has closed without reading all.
-func TestLastWords(t *testing.T) {
+func TestLastWordsComeBeforeReset(t *testing.T) {
 	noLeak(t)
 	ctx := soon(t)
 	p := make([]byte, 100)

@@ -8,7 +8,7 @@ import (
 )
 
 // A descriptor for which no number is free is an error, and those that had one are closed.
-func TestNoNumberFree(t *testing.T) {
+func TestReceiveWithoutDescriptorNumber(t *testing.T) {
 	noLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	f := file(t, "f")

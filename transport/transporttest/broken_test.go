@@ -209,9 +209,9 @@ func (m mutant) check(t *testing.T, l limits) error {
 	return s.check()
 }
 
-// TestMutants shows that every mutant is caught, and its rule named. To wait long for what will not happen would only cost time, so
-// the suite is less patient here than usual; a mutant that gets by on that account is tried again.
-func TestMutants(t *testing.T) {
+// TestMutantsAreCaught shows that every mutant is caught, and its rule named. To wait long for what will not happen would only cost time,
+// so the suite is less patient here than usual; a mutant that gets by on that account is tried again.
+func TestMutantsAreCaught(t *testing.T) {
 	if testing.Short() {
 		t.Skip("mutants take a while")
 	}

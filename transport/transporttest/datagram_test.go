@@ -35,7 +35,7 @@ func udp(wrap func(*transport.Datagram) transport.DatagramSocket) DatagramFactor
 	}
 }
 
-func TestGoodDatagrams(t *testing.T) {
+func TestGoodDatagramsPass(t *testing.T) {
 	RunDatagram(t, udp(nil))
 	require.NoError(t, CheckDatagram(udp(nil)))
 }
@@ -259,7 +259,7 @@ func TestEveryDatagramRuleHasAMutant(t *testing.T) {
 }
 
 // Each fault is found, under the name of its rule.
-func TestBrokenDatagrams(t *testing.T) {
+func TestDatagramMutantsAreCaught(t *testing.T) {
 	for _, tt := range datagramMutants() {
 		t.Run(tt.rule, func(t *testing.T) {
 			for _, r := range datagramRules() {

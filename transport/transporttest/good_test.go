@@ -95,7 +95,7 @@ func overNet() transport.Transport {
 	})
 }
 
-func TestGood(t *testing.T) {
+func TestGoodStreamsPass(t *testing.T) {
 	for _, g := range goods() {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,7 @@ func keeps(t *testing.T, f Factory, l limits, rules ...string) {
 }
 
 // A plug-in that reads a byte at a time is not accused of needing many Reads.
-func TestNarrowReads(t *testing.T) {
+func TestNarrowReadsAreNotAccused(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "tt")
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestNarrowReads(t *testing.T) {
 }
 
 // A slow link is not accused as long as bytes come.
-func TestSlowLink(t *testing.T) {
+func TestSlowLinkIsNotAccused(t *testing.T) {
 	t.Parallel()
 	tr := transport.Limit(transport.TCP(), transport.LimitOptions{Write: 60_000})
 	l := generous()

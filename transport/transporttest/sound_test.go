@@ -18,10 +18,9 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// TestSound shows that good plug-ins are never accused: all of them are tried at once, several times each, on a machine that is
-// kept busy besides. TRANSPORTTEST_ROUNDS is how many times, for a longer run than the usual one. With the race detector, which keeps it
-// busy by itself, three plug-ins are enough.
-func TestSound(t *testing.T) {
+// All good plug-ins are tried at once, several times each, on a machine that is kept busy besides. TRANSPORTTEST_ROUNDS is how many times,
+// for a longer run than the usual one. With the race detector, which keeps it busy by itself, three plug-ins are enough.
+func TestGoodPluginsAreNeverAccused(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the machine is kept busy for a while")
 	}
@@ -61,7 +60,7 @@ func TestSound(t *testing.T) {
 
 // A plug-in that refuses a Connect to a full backlog at once, with an error of its own, is not accused when the machine is held up just
 // then, so that the Connect seems to have waited.
-func TestRefusesCrowd(t *testing.T) {
+func TestRefusingCrowdIsNotAccused(t *testing.T) {
 	for name, stalled := range map[string]error{"refused late": unix.ENOBUFS, "timed out": os.ErrDeadlineExceeded} {
 		t.Run(name, func(t *testing.T) {
 			cb := polling(true)
@@ -93,7 +92,7 @@ func TestRefusesCrowd(t *testing.T) {
 }
 
 // Hooks may speak to each other, as for a last round of a handshake of the plug-in's own.
-func TestHooksSpeak(t *testing.T) {
+func TestHooksMaySpeakToEachOther(t *testing.T) {
 	t.Parallel()
 	cb := polling(true)
 	hook := func(s *pollSocket) error {
@@ -108,7 +107,7 @@ func TestHooksSpeak(t *testing.T) {
 }
 
 // Who refuses the suite's name may end the connection as it does, and may want a name before a handshake succeeds.
-func TestRefusesName(t *testing.T) {
+func TestRefusingNameIsNotAccused(t *testing.T) {
 	for name, refuse := range map[string]func(cb *transport.Callbacks[int], refused error){
 		"and ends the connection": func(cb *transport.Callbacks[int], refused error) {
 			cb.CheckPeer = func(fd int, _ string) error { return errors.Join(refused, unix.Shutdown(fd, unix.SHUT_RDWR)) }

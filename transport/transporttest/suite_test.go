@@ -56,7 +56,7 @@ func TestLateIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWatchdog(t *testing.T) {
+func TestWatchdogEndsRuleThatHangs(t *testing.T) {
 	l := generous()
 	l.patience, l.watchdog, l.tries = 100*time.Millisecond, time.Second, 1
 	release, next := make(chan struct{}), make(chan struct{})
@@ -117,7 +117,7 @@ func TestLeftBehindIsNotHeard(t *testing.T) {
 	require.Len(t, left.broken, 1)
 }
 
-func TestGivesUp(t *testing.T) {
+func TestSuiteGivesUpAfterThreeLateRules(t *testing.T) {
 	tried := 0
 	vain := func(t *trial) { tried++; t.inVain(); t.fail("late") }
 	l := generous()
@@ -131,7 +131,7 @@ func TestGivesUp(t *testing.T) {
 	require.ErrorContains(t, err, "the rules after Rule2 were not tried")
 }
 
-func TestBasicRule(t *testing.T) {
+func TestBrokenBasicRuleEndsSuite(t *testing.T) {
 	next := false
 	err := suiteOf(generous(),
 		rule{name: "Basic", sentence: "It is kept.", basic: true, try: func(t *trial) { t.fail("broken") }},
@@ -172,7 +172,7 @@ func TestRuleError(t *testing.T) {
 		"rule: A callback does not panic.)", e.Error())
 }
 
-func TestCulprit(t *testing.T) {
+func TestErrorNamesBrokenRule(t *testing.T) {
 	fault := func(callback string, err error) error {
 		return &transport.OpError{Op: "op", Err: &transport.CallbackError{Callback: callback, Err: err}}
 	}
@@ -217,7 +217,7 @@ type closer struct{ closed chan struct{} }
 
 func (c closer) Close() error { close(c.closed); return nil }
 
-func TestPattern(t *testing.T) {
+func TestPatternSaysWhatDiffers(t *testing.T) {
 	p := pattern(7)
 	whole := p.bytes(0, 10_000)
 	for _, off := range []int64{0, 1, 7, 8, 9, 4095, 9_000} {
@@ -242,7 +242,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-func TestSizes(t *testing.T) {
+func TestSizesAreOftenSmall(t *testing.T) {
 	next := sizes(1, 100)
 	small := 0
 	for range 1000 {
