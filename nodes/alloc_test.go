@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/race"
 )
 
 // SendRaw allocates nothing, nor does ReceiveInto into a message whose buffer is large enough. What a plug-in allocates is its own affair:
 // TCP does not.
 func TestSendReceiveAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	ca, cb := newWorld(t, "tcp").pair()

@@ -48,6 +48,8 @@ type row struct {
 var picture = []row{
 	{path: "test/leak", others: []string{goleak}},
 	{path: "test/port"},
+	{path: "test/race"},
+	{path: "test/sockdir"},
 	{path: "test/party", others: []string{testify, xsys}},
 	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
 	{path: "transport", others: []string{xsys}, testOwn: "transport/transporttest", testOther: []string{xnet}},
@@ -87,7 +89,7 @@ const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/leak test/party test/port"
+const everyTestOwn = "test/leak test/party test/port test/race test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.
 var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}

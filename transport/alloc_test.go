@@ -6,12 +6,13 @@ import (
 	"context"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 )
 
 // A small round trip allocates nothing.
 func TestRoundTripAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx := context.Background()
@@ -70,7 +71,7 @@ func TestRoundTripAllocations(t *testing.T) {
 
 // A waiting reader does not allocate either: the SDK parks it with closures made once.
 func TestWaitingAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	c, s := pair(t, TCP(), loopback())

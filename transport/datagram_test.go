@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 )
 
@@ -295,7 +296,7 @@ func TestOpenUDPRefuses(t *testing.T) {
 }
 
 func TestDatagramAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	open, connected := udpPair(t, "ipv4")

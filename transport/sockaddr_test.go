@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -208,7 +209,7 @@ func FuzzParseSockaddr(f *testing.F) {
 }
 
 func TestSockaddrAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	b := make([]byte, 0, 128)

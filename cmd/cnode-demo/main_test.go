@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,7 +41,7 @@ func buildAndRun(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "cnode-demo.exe")
 	build := exec.Command("go", "build", "-o", program)
-	if raceEnabled {
+	if race.Enabled {
 		build.Args = append(build.Args, "-race")
 	}
 	build.Args = append(build.Args, ".")

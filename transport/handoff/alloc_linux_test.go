@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 // Sending and receiving allocate nothing, whether or not there are descriptors.
 func TestMessageAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx := context.Background()
@@ -42,7 +43,7 @@ func TestMessageAllocations(t *testing.T) {
 
 // Nor does who waits, under a context that cannot be cancelled.
 func TestWaitingAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx := context.Background()
@@ -71,7 +72,7 @@ func TestWaitingAllocations(t *testing.T) {
 
 // A session allocates its two addresses.
 func TestSessionAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	f, r := sessions(t, nil)

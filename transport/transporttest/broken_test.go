@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -203,7 +204,7 @@ func (m mutant) check(t *testing.T, l limits) error {
 	defer close(left.release)
 	s := newSuite(always(m.make(left), loopback()), l)
 	watched := slices.ContainsFunc(s.rules, func(r rule) bool { return r.name == m.rule && r.try == nil })
-	if raceEnabled && !watched {
+	if race.Enabled && !watched {
 		s.rules = slices.DeleteFunc(s.rules, func(r rule) bool { return !r.basic && r.name != m.rule })
 	}
 	return s.check()

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -25,7 +26,7 @@ func TestGoodPluginsAreNeverAccused(t *testing.T) {
 		t.Skip("the machine is kept busy for a while")
 	}
 	rounds, hogs, all := 2, 3, goods()
-	if raceEnabled {
+	if race.Enabled {
 		rounds, hogs = 1, 1
 		all = slices.DeleteFunc(all, func(g good) bool {
 			return !slices.Contains([]string{"tcp", "memory", "full"}, g.name)
