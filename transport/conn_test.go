@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,9 +20,7 @@ func carriers(t testing.TB) map[string]struct {
 	tr Transport
 	at Addr
 } {
-	dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	return map[string]struct {
 		tr Transport
 		at Addr

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -34,10 +35,7 @@ func crowded(t *testing.T, tr Transport, at Addr) *Listener {
 }
 
 func socketPath(t testing.TB) Addr {
-	dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return UnixAddr(dir + "/s")
+	return UnixAddr(sockdir.New(t) + "/s")
 }
 
 func TestConnectTimes(t *testing.T) {

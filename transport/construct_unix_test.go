@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ func TestConnectTCPElsewhere(t *testing.T) {
 }
 
 func TestConnectUnix(t *testing.T) {
-	dir := shortDir(t)
+	dir := sockdir.New(t)
 	l, err := ListenUnix(UnixAddr(filepath.Join(dir, "listener")), 0)
 	require.NoError(t, err)
 	defer l.Close()
@@ -58,13 +59,13 @@ func TestConnectUnix(t *testing.T) {
 
 // The kinds of package net serve where this package's own do.
 func TestConstructorsTakeNetAddrs(t *testing.T) {
-	path := filepath.Join(shortDir(t), "s")
+	path := filepath.Join(sockdir.New(t), "s")
 	l, err := ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)
 	require.NoError(t, err)
 	defer l.Close()
 	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
 	requireSpeak(t, c, s)
-	mine := filepath.Join(shortDir(t), "mine")
+	mine := filepath.Join(sockdir.New(t), "mine")
 	for _, local := range []Addr{&net.UnixAddr{Name: mine, Net: "unix"}, WithPeerName(UnixAddr(mine), "somebody@host")} {
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
 		requireSpeak(t, c, s)
@@ -125,7 +126,7 @@ func TestAdoptStream(t *testing.T) {
 	l, err := ListenTCP(loopback(), 0)
 	require.NoError(t, err)
 	defer l.Close()
-	ul, err := ListenUnix(UnixAddr(filepath.Join(shortDir(t), "s")), 0)
+	ul, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0)
 	require.NoError(t, err)
 	defer ul.Close()
 	for family, l := range map[int]*Listener{unix.AF_INET: l, unix.AF_UNIX: ul} {
@@ -154,7 +155,7 @@ func TestAdoptStream(t *testing.T) {
 }
 
 func TestAdoptListener(t *testing.T) {
-	path := UnixAddr(filepath.Join(shortDir(t), "s"))
+	path := UnixAddr(filepath.Join(sockdir.New(t), "s"))
 	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
 		fd := rawSocket(t, family, unix.SOCK_STREAM, at)
 		require.NoError(t, unix.Listen(fd, 5))
@@ -174,7 +175,7 @@ func TestAdoptListener(t *testing.T) {
 }
 
 func TestAdoptDatagram(t *testing.T) {
-	path := UnixAddr(filepath.Join(shortDir(t), "s"))
+	path := UnixAddr(filepath.Join(sockdir.New(t), "s"))
 	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
 		fd := rawSocket(t, family, unix.SOCK_DGRAM, at)
 		d, err := AdoptDatagram(fd)

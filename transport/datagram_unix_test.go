@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -20,18 +21,10 @@ import (
 // datagramAllocs is how many allocations a datagram may cost, sent and received.
 var datagramAllocs = map[bool]float64{true: 0, false: 6}[runtime.GOOS == "linux"]
 
-// shortDir is a folder whose name leaves room for a socket's.
-func shortDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "tr")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // unixgrams opens two UNIX datagram sockets; the second is connected to the first.
 func unixgrams(t testing.TB) (open, connected *Datagram) {
 	t.Helper()
-	dir := shortDir(t)
+	dir := sockdir.New(t)
 	open, err := OpenUnixgram(UnixAddr(filepath.Join(dir, "a")), nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { open.Close() })
@@ -211,7 +204,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 }
 
 func TestUnixgramPaths(t *testing.T) {
-	dir := shortDir(t)
+	dir := sockdir.New(t)
 	at := UnixAddr(filepath.Join(dir, "s"))
 
 	// The path of a dead process is taken over, Close removes it.
@@ -270,7 +263,7 @@ func TestUnixgramUnnamed(t *testing.T) {
 	requireSends(t, unnamed, "once more", open.LocalAddr())
 	requireReceives(t, open, "once more", UnixAddr(""))
 	if abstractNames {
-		named, err := OpenUnixgram(UnixAddr("@datagram-"+filepath.Base(shortDir(t))), nil)
+		named, err := OpenUnixgram(UnixAddr("@datagram-"+filepath.Base(sockdir.New(t))), nil)
 		require.NoError(t, err)
 		defer named.Close()
 		requireSends(t, named, "abstract", open.LocalAddr())

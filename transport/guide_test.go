@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -338,14 +339,14 @@ func TestGuide(t *testing.T) {
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
 		{bsd, "a UNIX connection is ready when connecting ends", func(t *testing.T) {
-			l, err := ListenUnix(UnixAddr(filepath.Join(shortDir(t), "a")), 0)
+			l, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "a")), 0)
 			require.NoError(t, err)
 			defer l.Close()
 			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, l.Addr()) })
 			requireSpeak(t, c, s)
 		}},
 		{bsd, "or it failed, too", func(t *testing.T) {
-			nobody := UnixAddr(filepath.Join(shortDir(t), "a"))
+			nobody := UnixAddr(filepath.Join(sockdir.New(t), "a"))
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
 		}},
 		{bsd, "a socket pair is connected", func(t *testing.T) {

@@ -4,14 +4,13 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"golang.org/x/net/nettest"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -27,9 +26,7 @@ func TestNetConnSuite(t *testing.T) {
 			return transport.WithPolling(transport.TCP(), 0), loopback
 		}},
 		{"UNIX", func(t *testing.T) (transport.Transport, transport.Addr) {
-			dir, err := os.MkdirTemp("", "tr") // t.TempDir's paths are too long for a socket
-			require.NoError(t, err)
-			t.Cleanup(func() { os.RemoveAll(dir) })
+			dir := sockdir.New(t)
 			return transport.Unix(), transport.UnixAddr(filepath.Join(dir, "s"))
 		}},
 		{"memory", func(*testing.T) (transport.Transport, transport.Addr) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -62,14 +63,12 @@ func TestSockaddr(t *testing.T) {
 }
 
 func TestUnnamedUnixSockets(t *testing.T) {
-	dir, err := os.MkdirTemp("", "tr")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	c, s := pair(t, Unix(), UnixAddr(dir+"/s"))
 	require.Equal(t, UnixAddr(""), c.LocalAddr())
 	require.Equal(t, UnixAddr(""), s.RemoteAddr())
 	require.Equal(t, UnixAddr(dir+"/s"), s.LocalAddr())
-	_, err = Unix().Listen(UnixAddr(""), 0)
+	_, err := Unix().Listen(UnixAddr(""), 0)
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
 
@@ -91,9 +90,7 @@ func TestWrongKindOfAddress(t *testing.T) {
 }
 
 func TestUnixPaths(t *testing.T) {
-	dir, err := os.MkdirTemp("", "tr")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	at := UnixAddr(dir + "/s")
 
 	// A socket file that a dead process left is taken over.

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/party"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -85,7 +87,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 				endWorkers(t, front)
 				require.Equal(t, "pong\n", w.succeed(ping...))
 				require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
-				require.Eventually(t, func() bool { return gone(front) }, waitLimit, 10*time.Millisecond)
+				require.Eventually(t, func() bool { return party.Ended(front) }, waitLimit, 10*time.Millisecond)
 				if name == "unix" {
 					require.FileExists(t, at) // it is the service manager's
 				}
@@ -137,7 +139,7 @@ func TestActivatedAlso(t *testing.T) {
 
 // Sockets that do not fit are told of before the node is said to be ready.
 func TestActivatedRefuses(t *testing.T) {
-	dir := shortDir(t)
+	dir := sockdir.New(t)
 	tcp, at := opened(t, "tcp", "127.0.0.1:0")
 	other, _ := opened(t, "tcp", "127.0.0.1:0")
 	udp, _ := opened(t, "udp", "127.0.0.1:0")

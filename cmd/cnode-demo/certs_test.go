@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func TestCerts(t *testing.T) {
@@ -47,7 +48,7 @@ func TestCerts(t *testing.T) {
 
 // What erl takes as it is.
 func TestErlangTakesCerts(t *testing.T) {
-	dir := filepath.Join(shortDir(t), "tls")
+	dir := filepath.Join(sockdir.New(t), "tls")
 	require.Equal(t, exitOK, execute(t, nil, "certs", dir).code)
 	conf := filepath.Join(dir, "ssl_dist.conf")
 	tls := []string{"--transport", "tls", "--tls-optfile", conf}

@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
 func TestEpmdServesNamesAndNodes(t *testing.T) {
-	w := newWorld(t, freePort(t))
+	w := newWorld(t, vacant.Free(t))
 	s := w.serve("epmd")
 	require.Equal(t, []string{"epmd", strconv.Itoa(w.port)}, []string{s.name, s.place})
 	require.Equal(t, "epmd: up and running on port "+s.place+" with data:\n", w.succeed("names"))

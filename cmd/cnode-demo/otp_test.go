@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/test/otp"
+	vacant "github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -166,7 +167,7 @@ func TestNamesAndEpmdMeetErlang(t *testing.T) {
 		require.Equal(t, 3, strings.Count(list(theirs), "\n"))
 		require.Equal(t, list(theirs), theirs.succeed("names"))
 
-		mapper := newWorld(t, freePort(t))
+		mapper := newWorld(t, vacant.Free(t))
 		mapper.serve("epmd")
 		ours := newWorld(t, mapper.port)
 		a, b := r.Start(t, otp.Options{EpmdPort: ours.port}), r.Start(t, otp.Options{EpmdPort: ours.port})
@@ -180,7 +181,7 @@ func TestNamesAndEpmdMeetErlang(t *testing.T) {
 // The port mapper inside serve serves Erlang's nodes.
 func TestServeEmbeddedMeetsErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
-		w := newWorld(t, freePort(t))
+		w := newWorld(t, vacant.Free(t))
 		s := w.serve("serve", "--epmd", "embedded")
 		n := r.Start(t, otp.Options{EpmdPort: w.port})
 		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))

@@ -14,6 +14,8 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
@@ -311,7 +313,7 @@ func (s *served) waitFor(text string) {
 
 func TestServeListen(t *testing.T) {
 	w := newWorld(t, 0)
-	port := strconv.Itoa(freePort(t))
+	port := strconv.Itoa(vacant.Free(t))
 	s := w.serve("serve", "--name", "a@127.0.0.1", "--listen", "127.0.0.1:"+port)
 	require.Equal(t, port, s.place)
 	_, errOut := w.fail("serve", "--name", "b@127.0.0.1", "--listen", "127.0.0.1:"+port)
@@ -332,7 +334,7 @@ func TestUnreachableNodeGetsAdvice(t *testing.T) {
 // A serve that upgrade will not find says so, and serves.
 func TestServeWithoutControl(t *testing.T) {
 	w := newWorld(t, 0)
-	dir := shortDir(t)
+	dir := sockdir.New(t)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "cnode"), 0o755))
 	w.env = append(w.env, "XDG_RUNTIME_DIR="+dir)
 	s := w.serve("serve", "--name", "open@127.0.0.1")
@@ -342,7 +344,7 @@ func TestServeWithoutControl(t *testing.T) {
 
 func TestServePortMapper(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
-		w := newWorld(t, freePort(t))
+		w := newWorld(t, vacant.Free(t))
 		_, errOut := w.fail("names")
 		require.Contains(t, errOut, "no port mapper is listening there")
 		s := w.serve("serve", "--epmd", "embedded")
@@ -354,7 +356,7 @@ func TestServePortMapper(t *testing.T) {
 		w.fail("names")
 	})
 	t.Run("auto", func(t *testing.T) { // the first one brings a port mapper, the second takes over when that one ends
-		w := newWorld(t, freePort(t))
+		w := newWorld(t, vacant.Free(t))
 		first := w.serve("serve", "--name", "first@127.0.0.1")
 		second := w.serve("serve", "--name", "second@127.0.0.1")
 		require.Equal(t, "pong\n", w.succeed("ping", first.name))
@@ -382,7 +384,7 @@ func TestServePortMapper(t *testing.T) {
 		}
 	})
 	t.Run("another address", func(t *testing.T) {
-		w := newWorld(t, freePort(t))
+		w := newWorld(t, vacant.Free(t))
 		w.env = append(w.env, "ERL_EPMD_ADDRESS=127.0.0.2")
 		w.serve("serve", "--name", "cnode@127.0.0.2", "--listen", "127.0.0.2")
 		require.Equal(t, "pong\n", w.succeed("ping", "cnode@127.0.0.2"))

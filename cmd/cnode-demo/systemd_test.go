@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,7 +23,7 @@ func (s startable) Discard() error              { return nil }
 // A service manager that sees its main process end must know of the next one: it is told before the old one hears that it may go.
 func TestManagerKnowsTheHeir(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("not all of it")} {
-		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(shortDir(t), "notify")}
+		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
 		manager, err := net.ListenUnixgram("unixgram", at)
 		require.NoError(t, err)
 		defer manager.Close()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
@@ -91,7 +92,7 @@ func TestTourAlone(t *testing.T) {
 
 func TestTourWithErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
-		temp := shortDir(t)
+		temp := sockdir.New(t)
 		took := execute(t, []string{"PATH=" + filepath.Dir(r.Erl) + string(os.PathListSeparator) + os.Getenv("PATH"), "TMPDIR=" + temp})
 		require.Zero(t, took.code, took.err)
 		require.Contains(t, took.out, "A real Erlang node joined")

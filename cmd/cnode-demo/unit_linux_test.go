@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -71,7 +72,7 @@ func TestUnits(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "READY=1\nMAINPID="+strconv.Itoa(pid)+"\n", string(said[:n]))
 	}
-	w.env = append(w.env, variable+"="+shortDir(t), "NOTIFY_SOCKET="+manager.LocalAddr().String())
+	w.env = append(w.env, variable+"="+sockdir.New(t), "NOTIFY_SOCKET="+manager.LocalAddr().String())
 	f, at := opened(t, "tcp", net.JoinHostPort(host, "0")) // whoever runs this may have the service
 	s := w.successive([]*os.File{f}, append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`, program},
 		command("ExecStart")...)...)

@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
 func TestServeUnix(t *testing.T) {
 	w := newWorld(t, 1) // there is no port mapper, and none is needed
 	t.Run("directory", func(t *testing.T) {
-		dir := shortDir(t)
+		dir := sockdir.New(t)
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir)
 		require.Equal(t, filepath.Join(dir, "u@host"), s.place)
 		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix", "--listen", "unix:"+dir))
@@ -30,12 +31,12 @@ func TestServeUnix(t *testing.T) {
 		require.Contains(t, errOut, "No node of that name has its socket there")
 	})
 	t.Run("new directory", func(t *testing.T) {
-		dir := filepath.Join(shortDir(t), "new")
+		dir := filepath.Join(sockdir.New(t), "new")
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+dir+"/")
 		require.Equal(t, filepath.Join(dir, "u@host"), s.place)
 	})
 	t.Run("path", func(t *testing.T) {
-		path := filepath.Join(shortDir(t), "socket")
+		path := filepath.Join(sockdir.New(t), "socket")
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix", "--listen", "unix:"+path)
 		require.Equal(t, path, s.place)
 		require.Equal(t, "pong\n", w.succeed("ping", "u@host", "--transport", "unix", "--listen", "unix:"+path))
@@ -54,7 +55,7 @@ func TestServeUnix(t *testing.T) {
 		require.Contains(t, errOut, "is open to other users (mode 0755)")
 	})
 	t.Run("XDG_RUNTIME_DIR", func(t *testing.T) {
-		run := shortDir(t)
+		run := sockdir.New(t)
 		w := newWorld(t, 1)
 		w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
 		s := w.serve("serve", "--name", "u@host", "--transport", "unix")

@@ -19,6 +19,8 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
@@ -185,7 +187,7 @@ func TestUpgrade(t *testing.T) {
 
 // With the port mapper inside, everybody stays registered there.
 func TestUpgradeEmbedded(t *testing.T) {
-	w := newWorld(t, freePort(t))
+	w := newWorld(t, vacant.Free(t))
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--epmd", "embedded")
 	_, c := dialed(t, w, s.name)
 	names := w.succeed("names")
@@ -327,7 +329,7 @@ func TestUpgradeDies(t *testing.T) {
 
 // Whoever does not want to wait for the workers any more need not: the end of the command's context ends the wait.
 func TestUpgradeInterrupted(t *testing.T) {
-	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
+	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))
 	const name = "up@127.0.0.1"
 	path, err := controlPath(name)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,22 +27,12 @@ func children(t *testing.T, pid int) (list []int) {
 		for _, s := range strings.Fields(string(text)) {
 			n, err := strconv.Atoi(s)
 			require.NoError(t, err)
-			if !gone(n) {
+			if !party.Ended(n) {
 				list = append(list, n)
 			}
 		}
 	}
 	return list
-}
-
-// gone tells whether a process has ended; one that nobody has waited for counts.
-func gone(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return strings.HasPrefix(rest, "Z")
 }
 
 // A session that cannot move is refused by a node with workers, whose log has the suite and what to do.
@@ -112,7 +103,7 @@ func TestUpgradeWorkers(t *testing.T) {
 				require.Contains(t, children(t, front), now)
 				require.Len(t, children(t, front), 2)
 				for _, pid := range append(old, worker) {
-					require.Eventually(t, func() bool { return gone(pid) }, waitLimit, waitLimit/6000)
+					require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
 				}
 				require.NoError(t, c.Err())
 				worker = now
@@ -129,7 +120,7 @@ func TestUpgradeWorkers(t *testing.T) {
 			left := children(t, front)
 			require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
 			for _, pid := range append(left, front) {
-				require.Eventually(t, func() bool { return gone(pid) }, waitLimit, waitLimit/6000)
+				require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
 			}
 			require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
 		})

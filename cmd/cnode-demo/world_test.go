@@ -17,7 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
-	vacant "github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,7 +37,7 @@ type world struct {
 // newWorld makes a world with a port mapper on a free port, or with the one that runs on port.
 func newWorld(t *testing.T, port int) *world {
 	t.Helper()
-	w := &world{t: t, home: shortDir(t), port: port}
+	w := &world{t: t, home: sockdir.New(t), port: port}
 	if port == 0 {
 		m, err := startMapper(t.Context(), &epmd.Server{}, "127.0.0.1:0")
 		require.NoError(t, err)
@@ -50,14 +50,6 @@ func newWorld(t *testing.T, port int) *world {
 	require.NoError(t, os.WriteFile(filepath.Join(w.home, ".erlang.cookie"), []byte(testCookie+"\n"), 0o400))
 	w.env = []string{"HOME=" + w.home, "TMPDIR=" + w.home, "ERL_EPMD_PORT=" + strconv.Itoa(w.port), "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")}
 	return w
-}
-
-// shortDir is a directory whose path leaves room for the name of a socket.
-func shortDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "cd")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func (w *world) run(args ...string) result {
@@ -185,12 +177,3 @@ func (s *served) await() {
 }
 
 func (s *served) pid() int { return s.cmd.Process.Pid }
-
-// freePort is a port that nobody uses but the programs of this test.
-func freePort(t *testing.T) int {
-	t.Helper()
-	number, release, err := vacant.Reserve()
-	require.NoError(t, err)
-	t.Cleanup(release)
-	return number
-}

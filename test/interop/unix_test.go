@@ -3,13 +3,13 @@
 package interop
 
 import (
-	"os"
 	"os/exec"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
@@ -18,9 +18,7 @@ import (
 func TestSocketDir(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "cnode") // short, for the path of a socket must be
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	cmd := exec.Command(program(t, "cnode-demo"), "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "unix",
 		"--listen", "unix:"+dir+"/")
 	cmd.Env = environment(t, 1)

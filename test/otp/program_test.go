@@ -1,20 +1,14 @@
 package otp
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -121,39 +115,4 @@ func abandon() {
 	self, _ := os.FindProcess(os.Getpid())
 	_ = self.Kill()
 	select {}
-}
-
-// Nothing outlives a test process that ends without its clean-up.
-func TestAbandoned(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("reads /proc")
-	}
-	releases := Releases(t)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envAbandon+"=1", "TMPDIR="+t.TempDir())
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit)
-	require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal())
-	lines := bufio.NewScanner(strings.NewReader(string(out)))
-	count := 0
-	for ; lines.Scan(); count++ {
-		var pid, port int
-		_, err := fmt.Sscan(lines.Text(), &pid, &port)
-		require.NoError(t, err)
-		require.Eventually(t, func() bool { return gone(pid) }, 20*time.Second, 5*time.Millisecond, "erl %d lives", pid)
-		require.Eventually(t, func() bool { return namesRequest(context.Background(), port) != nil },
-			20*time.Second, 5*time.Millisecond, "epmd on port %d lives", port)
-	}
-	require.Equal(t, len(releases), count)
-}
-
-// gone reports whether a process has ended, waited for or not.
-func gone(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	return strings.Contains(string(stat), ") Z ")
 }

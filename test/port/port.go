@@ -12,16 +12,22 @@ import (
 	"testing"
 )
 
-// Vacant returns an address, 127.0.0.1:PORT, at which nobody listens, and which is the test's own until it ends.
-func Vacant(t testing.TB) string {
+// Free returns a port at which nobody listens, and which is the test's own until it ends.
+func Free(t testing.TB) int {
 	t.Helper()
 	number, release, err := Reserve()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(release)
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(number))
+	return number
 }
 
-// Reserve is Vacant outside a test: the port is the caller's until release is called, once.
+// Vacant is Free as an address, 127.0.0.1:PORT.
+func Vacant(t testing.TB) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(Free(t)))
+}
+
+// Reserve is Free outside a test: the port is the caller's until release is called, once.
 func Reserve() (number int, release func(), err error) { return reserve() }

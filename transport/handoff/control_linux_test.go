@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -54,9 +55,7 @@ func TestControlOfAnotherUser(t *testing.T) {
 	}
 	const nobody = 65534
 	noLeak(t)
-	dir, err := os.MkdirTemp("", "hc")
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
+	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	c, err := ListenControl(path)
 	require.NoError(t, err)

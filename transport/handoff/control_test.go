@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -23,12 +24,10 @@ import (
 // The control socket: its directory must be the user's own, a dead process's is replaced, a living one's is not, and it moves.
 func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	noLeak(t)
-	dir, err := os.MkdirTemp("", "hc")
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
+	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	require.NoError(t, os.Chmod(dir, 0o711))
-	_, err = ListenControl(path)
+	_, err := ListenControl(path)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	c, err := ListenControl(path)

@@ -5,10 +5,10 @@ package handoff
 import (
 	"errors"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 )
@@ -16,9 +16,7 @@ import (
 // A file is removed while its socket is open: after that another one, which somebody has bound meanwhile, may have its number.
 func TestRemovedBeforeClosed(t *testing.T) {
 	noLeak(t)
-	dir, err := os.MkdirTemp("", "hp") // t.TempDir's paths are too long for a socket
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
+	dir := sockdir.New(t)
 	path := filepath.Join(dir, "s")
 	conn, p, err := bindDatagram(transport.UnixAddr(path), nil)
 	require.NoError(t, err)

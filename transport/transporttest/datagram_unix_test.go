@@ -4,19 +4,15 @@ package transporttest
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
 func TestGoodUnixgramsPass(t *testing.T) {
-	dir, err := os.MkdirTemp("", "tt") // t.TempDir's paths are too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	n := 0
 	RunDatagram(t, func() (one, other transport.DatagramSocket, err error) {
 		var ds [2]*transport.Datagram

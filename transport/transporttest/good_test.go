@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -38,9 +39,7 @@ func goods() []good {
 	all := []good{
 		{"tcp", func(testing.TB) Factory { return always(transport.TCP(), loopback()) }},
 		{"unix", func(t testing.TB) Factory {
-			dir, err := os.MkdirTemp("", "tt") // t.TempDir's paths are too long for a socket
-			require.NoError(t, err)
-			t.Cleanup(func() { os.RemoveAll(dir) })
+			dir := sockdir.New(t)
 			var n atomic.Int64
 			return func() (transport.Transport, transport.Addr, error) {
 				a, err := transport.ParseAddr("unix:" + filepath.Join(dir, fmt.Sprint(n.Add(1))))

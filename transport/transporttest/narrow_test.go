@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -34,9 +34,7 @@ func narrow() []good {
 			return always((&pipes{at: map[string]*pipeListener{}}).transport(), pipeAddr("any"))
 		}},
 		{"unix with the smallest buffer", func(t testing.TB) Factory {
-			dir, err := os.MkdirTemp("", "tt")
-			require.NoError(t, err)
-			t.Cleanup(func() { os.RemoveAll(dir) })
+			dir := sockdir.New(t)
 			tr, n := must(t, smallest()), new(atomic.Int64)
 			return func() (transport.Transport, transport.Addr, error) {
 				a, err := transport.ParseAddr("unix:" + filepath.Join(dir, fmt.Sprint(n.Add(1))))

@@ -4,7 +4,6 @@ package transporttest
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -28,9 +28,7 @@ func keeps(t *testing.T, f Factory, l limits, rules ...string) {
 // A plug-in that reads a byte at a time is not accused of needing many Reads.
 func TestNarrowReadsAreNotAccused(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "tt")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	cb := smallest()
 	read := cb.Read
 	cb.Read = func(u *transport.UnixSocket, p []byte, tmo time.Duration) (int, error) {

@@ -3,8 +3,10 @@ package neighbours
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,7 +20,7 @@ func TestEjabberd(t *testing.T) {
 hosts: [localhost]
 loglevel: warning
 listen:
-  - {port: `+freePort(t)+`, ip: "127.0.0.1", module: ejabberd_c2s}
+  - {port: `+strconv.Itoa(port.Free(t))+`, ip: "127.0.0.1", module: ejabberd_c2s}
 modules: {mod_roster: {}}
 auth_method: internal
 `), 0o600))

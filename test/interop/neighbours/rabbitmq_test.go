@@ -1,9 +1,11 @@
 package neighbours
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,8 +16,9 @@ func TestRabbitMQ(t *testing.T) {
 	w := newWorld(t)
 	w.serve(rabbit, "rabbit", "is_serving", `printf %s "$COOKIE" >"$DIR/.erlang.cookie"; chmod 400 "$DIR/.erlang.cookie"
 		exec /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server`,
-		"RABBITMQ_NODENAME="+rabbit, "RABBITMQ_USE_LONGNAME=true", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_NODE_PORT="+freePort(t),
-		"RABBITMQ_DIST_PORT="+freePort(t), "RABBITMQ_MNESIA_BASE="+w.dir, "RABBITMQ_LOG_BASE="+w.dir,
+		"RABBITMQ_NODENAME="+rabbit, "RABBITMQ_USE_LONGNAME=true", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
+		"RABBITMQ_NODE_PORT="+strconv.Itoa(port.Free(t)), "RABBITMQ_DIST_PORT="+strconv.Itoa(port.Free(t)),
+		"RABBITMQ_MNESIA_BASE="+w.dir, "RABBITMQ_LOG_BASE="+w.dir,
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+w.dir+"/plugins", "RABBITMQ_CONF_ENV_FILE=/dev/null")
 
 	w.gives("['"+rabbit+"']", rabbit, "rabbit_nodes", "list_running", "[]")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/otp"
-	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -146,12 +144,4 @@ func open(t *testing.T, path string) *os.File {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.Close() })
 	return f
-}
-
-// freePort is a port that is the test's own.
-func freePort(t *testing.T) string {
-	t.Helper()
-	_, number, err := net.SplitHostPort(port.Vacant(t))
-	require.NoError(t, err)
-	return number
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // patience bounds every wait: ten times what a busy machine needs.
@@ -175,7 +176,7 @@ func TestUpgrade(t *testing.T) {
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port}))
 		})
 		t.Run("port mapper inside", func(t *testing.T) {
-			port := freePort(t)
+			port := port.Free(t)
 			s := serve(t, environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--epmd", "embedded")
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-start_epmd", "false"}}))
 		})
@@ -237,17 +238,6 @@ func follow(t *testing.T, s *served, erl *otp.Node) {
 
 func environment(t *testing.T, port int) []string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "up")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := sockdir.New(t)
 	return []string{"HOME=" + dir, "TMPDIR=" + dir, "ERL_EPMD_PORT=" + strconv.Itoa(port), "PATH=" + os.Getenv("PATH")}
-}
-
-// freePort is a port that is the test's own.
-func freePort(t *testing.T) int {
-	t.Helper()
-	number, release, err := port.Reserve()
-	require.NoError(t, err)
-	t.Cleanup(release)
-	return number
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 )
 
@@ -113,7 +114,7 @@ func TestFrontKilled(t *testing.T) {
 		c.toEnd = true
 		c.signal(t, c.Pid(), syscall.SIGKILL)
 		for _, pid := range c.at {
-			require.Eventually(t, func() bool { return !alive(pid) }, limit, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return party.Ended(pid) }, limit, 10*time.Millisecond)
 		}
 		is(t, c.erl[0], "pang", `net_adm:ping(N)`)
 	})

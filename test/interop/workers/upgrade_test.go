@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,7 +62,7 @@ func upgraded(t *testing.T, c *cluster, times int) {
 		}
 		require.Len(t, map[int]bool{c.at[0]: true, c.at[1]: true, c.at[2]: true}, 3, "three workers: %v", c.at)
 		for _, pid := range before {
-			require.Eventually(t, func() bool { return !alive(pid) }, limit, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return party.Ended(pid) }, limit, 10*time.Millisecond)
 		}
 	}
 	for i, e := range c.erl {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 )
 
@@ -180,7 +181,7 @@ func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 	t.Cleanup(func() {
 		if !c.toEnd {
 			c.signal(t, c.front, syscall.SIGTERM)
-			require.Eventually(t, func() bool { return !alive(c.front) }, limit, 10*time.Millisecond, "the node does not end after SIGTERM")
+			require.Eventually(t, func() bool { return party.Ended(c.front) }, limit, 10*time.Millisecond, "the node does not end after SIGTERM")
 		}
 		if log := c.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
 			t.Errorf("the node says:\n%s", log)
@@ -265,14 +266,4 @@ func descriptors(t *testing.T, pid int) int {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	require.NoError(t, err)
 	return len(entries)
-}
-
-// alive tells whether a process has not ended. One that nobody has waited for has.
-func alive(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return !strings.HasPrefix(rest, "Z")
 }
