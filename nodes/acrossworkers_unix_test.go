@@ -20,18 +20,18 @@ func TestAcrossWorkers(t *testing.T) {
 	named := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	require.NotEqual(t, there, named)
 	require.Equal(t, named, w.rpc(a, "whereis", ei.Atom("joe")))
-	_, err := a.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+	_, err := a.RPC(soon(t), frontName, "w", "start", ei.Atom("joe"))
 	require.Error(t, err, "the name is taken in the node")
 
 	// Messages, in order, to both.
 	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
 	const many = 2000
 	for i := range many {
-		require.NoError(t, box.Send(patience(t), there, i))
-		require.NoError(t, box.SendName(patience(t), frontName, "joe", i))
+		require.NoError(t, box.Send(soon(t), there, i))
+		require.NoError(t, box.SendName(soon(t), frontName, "joe", i))
 	}
 	for _, pid := range []ei.Pid{there, named} {
-		v, err := a.Call(patience(t), pid, ei.Atom("got"))
+		v, err := a.Call(soon(t), pid, ei.Atom("got"))
 		require.NoError(t, err)
 		got, _ := ei.Elements(v)
 		require.Len(t, got, many)
@@ -39,23 +39,23 @@ func TestAcrossWorkers(t *testing.T) {
 			require.Equal(t, ei.Int(i), n)
 		}
 	}
-	v, err := a.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+	v, err := a.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(w.worker(b)), v)
 
 	// Monitors, by pid and by name, and a link.
-	byPid, err := box.Monitor(patience(t), there)
+	byPid, err := box.Monitor(soon(t), there)
 	require.NoError(t, err)
-	byName, err := box.MonitorName(patience(t), frontName, "joe")
+	byName, err := box.MonitorName(soon(t), frontName, "joe")
 	require.NoError(t, err)
-	gone, err := box.MonitorName(patience(t), frontName, "joe")
+	gone, err := box.MonitorName(soon(t), frontName, "joe")
 	require.NoError(t, err)
 	box.Demonitor(gone)
-	require.NoError(t, box.Link(patience(t), named))
-	require.NoError(t, box.Send(patience(t), there, ei.Atom("done")))
+	require.NoError(t, box.Link(soon(t), named))
+	require.NoError(t, box.Send(soon(t), there, ei.Atom("done")))
 	m := w.receive(box)
 	require.Equal(t, byPid, m.Ref)
-	require.NoError(t, box.Send(patience(t), named, ei.Atom("done")))
+	require.NoError(t, box.Send(soon(t), named, ei.Atom("done")))
 	seen := 0
 	for range 2 {
 		switch m := w.receive(box); {
@@ -70,10 +70,10 @@ func TestAcrossWorkers(t *testing.T) {
 	w.rpc(a, "start", ei.Atom("joe"))
 
 	// What is not there.
-	ref, err := box.Monitor(patience(t), there)
+	ref, err := box.Monitor(soon(t), there)
 	require.NoError(t, err)
 	require.Equal(t, ref, w.receive(box).Ref)
-	_, err = a.CallName(patience(t), frontName, "nobody", 1)
+	_, err = a.CallName(soon(t), frontName, "nobody", 1)
 	require.ErrorIs(t, err, ErrNoProc)
 }
 
@@ -84,15 +84,15 @@ func TestNameMovesOn(t *testing.T) {
 	for i := range 4 {
 		here, there := ns[i%2], ns[(i+1)%2]
 		joe := w.rpc(here, "start", ei.Atom("joe")).(ei.Pid)
-		v, err := there.CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		v, err := there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(w.worker(here)), v)
 		box := w.mailbox(here, nil)
-		require.NoError(t, box.Send(patience(t), joe, ei.Atom("done")))
+		require.NoError(t, box.Send(soon(t), joe, ei.Atom("done")))
 		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
 	}
 	for _, n := range ns {
-		_, err := n.CallName(patience(t), frontName, "joe", 1)
+		_, err := n.CallName(soon(t), frontName, "joe", 1)
 		require.ErrorIs(t, err, ErrNoProc)
 	}
 }
@@ -107,15 +107,15 @@ func TestNameMovesOnElsewhere(t *testing.T) {
 	for i := range 4 {
 		at := ns[1+i%2]
 		joe := w.rpc(at, "start", ei.Atom("joe")).(ei.Pid)
-		v, err := ns[0].CallName(patience(t), frontName, "joe", ei.Atom("pid"))
+		v, err := ns[0].CallName(soon(t), frontName, "joe", ei.Atom("pid"))
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(w.worker(at)), v)
-		v, err = ns[0].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+		v, err = ns[0].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(w.worker(ns[2])), v)
-		_, err = watch.Monitor(patience(t), joe)
+		_, err = watch.Monitor(soon(t), joe)
 		require.NoError(t, err)
-		require.NoError(t, watch.Send(patience(t), joe, ei.Atom("done")))
+		require.NoError(t, watch.Send(soon(t), joe, ei.Atom("done")))
 		w.receive(watch)
 		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
 	}
@@ -127,22 +127,22 @@ func TestBetweenWorkers(t *testing.T) {
 	ns := w.spread(3)
 	one := w.rpc(ns[0], "start", ei.Atom("")).(ei.Pid)
 	two := w.rpc(ns[1], "start", ei.Atom("")).(ei.Pid)
-	v, err := ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
+	v, err := ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")})
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(w.worker(ns[1])), v)
 	for _, caller := range []*Mailbox{w.mailbox(ns[2], nil), w.mailbox(ns[0], nil)} {
-		v, err := caller.Call(patience(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
+		v, err := caller.Call(soon(t), one, ei.Tuple{ei.Atom("ask"), two, ei.Atom("pid")})
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(w.worker(ns[1])), v)
 	}
 
 	watch := w.mailbox(ns[2], nil)
-	ref, err := watch.Monitor(patience(t), one)
+	ref, err := watch.Monitor(soon(t), one)
 	require.NoError(t, err)
-	require.NoError(t, watch.Send(patience(t), one, ei.Tuple{ei.Atom("link"), two}))
-	_, err = ns[2].Call(patience(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // behind the link: both know of it
+	require.NoError(t, watch.Send(soon(t), one, ei.Tuple{ei.Atom("link"), two}))
+	_, err = ns[2].Call(soon(t), one, ei.Tuple{ei.Atom("call"), two, ei.Atom("pid")}) // behind the link: both know of it
 	require.NoError(t, err)
-	require.NoError(t, watch.Send(patience(t), two, ei.Atom("boom")))
+	require.NoError(t, watch.Send(soon(t), two, ei.Atom("boom")))
 	m := w.receive(watch)
 	require.Equal(t, ref, m.Ref)
 	reason, err := m.Reason.Decode()
@@ -167,7 +167,7 @@ func TestWorkersShareConnections(t *testing.T) {
 	results := make(chan result[ei.Term], 3)
 	for _, n := range ns { // all at once
 		go func() {
-			results <- of(n.RPC(patience(t), frontName, "w", "ask", ei.Atom("fresh@127.0.0.1"), ei.Atom("me"), ei.Int(6)))
+			results <- of(n.RPC(soon(t), frontName, "w", "ask", ei.Atom("fresh@127.0.0.1"), ei.Atom("me"), ei.Int(6)))
 		}()
 	}
 	for range ns {

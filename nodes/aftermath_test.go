@@ -15,19 +15,19 @@ import (
 func TestHandlerComesAgain(t *testing.T) {
 	hears := map[string]func(t *testing.T, a *Node, h, there *Mailbox) error{
 		"nodedown": func(t *testing.T, _ *Node, h, there *Mailbox) error {
-			return h.MonitorNode(patience(t), string(there.Pid().Node))
+			return h.MonitorNode(soon(t), string(there.Pid().Node))
 		},
 		"monitor": func(t *testing.T, _ *Node, h, there *Mailbox) error {
-			_, err := h.Monitor(patience(t), there.Pid())
+			_, err := h.Monitor(soon(t), there.Pid())
 			return err
 		},
-		"link": func(t *testing.T, _ *Node, h, there *Mailbox) error { return h.Link(patience(t), there.Pid()) },
+		"link": func(t *testing.T, _ *Node, h, there *Mailbox) error { return h.Link(soon(t), there.Pid()) },
 		"link of a process here": func(t *testing.T, a *Node, h, there *Mailbox) error {
 			linked := box(t, a)
-			if err := linked.Link(patience(t), there.Pid()); err != nil {
+			if err := linked.Link(soon(t), there.Pid()); err != nil {
 				return err
 			}
-			_, err := h.Monitor(patience(t), linked.Pid())
+			_, err := h.Monitor(soon(t), linked.Pid())
 			return err
 		},
 	}
@@ -45,7 +45,7 @@ func TestHandlerComesAgain(t *testing.T) {
 			require.NoError(t, b.Conn("alice@test").Close())
 			require.NoError(t, arrives(t, told, "word of the end"))
 			for {
-				m, err := there.Receive(patience(t))
+				m, err := there.Receive(soon(t))
 				require.NoError(t, err)
 				if m.Op != dist.OpExit {
 					break

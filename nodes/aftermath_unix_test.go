@@ -19,7 +19,7 @@ func TestHandlerOfWorkerComesAgain(t *testing.T) {
 	told := make(chan error, 1)
 	h, err := n.Handle("", func(self *Mailbox, m *Message) { told <- self.Send(context.Background(), n.far, 1) }, nil)
 	require.NoError(t, err)
-	_, err = h.Monitor(patience(t), n.far)
+	_, err = h.Monitor(soon(t), n.far)
 	require.NoError(t, err)
 	ctl, _ := first.next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)

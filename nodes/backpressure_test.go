@@ -115,7 +115,7 @@ func TestCloseBesideWaitingSend(t *testing.T) {
 				}
 			})
 			require.Eventually(t, func() bool { queued, _ := c.q.Buffered(); return queued > 1<<20 }, tooLong, tick)
-			soon(t, "Close", func() { require.NoError(t, c.Close()) })
+			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
 			require.ErrorIs(t, arrives(t, waiting, "the Send").err, ErrClosed)
 		})
 	}

@@ -137,7 +137,7 @@ func TestFrontTransportsOfOneName(t *testing.T) {
 	}
 	w.move()
 	require.True(t, slices.Equal(transports, transportsOf(w.f.n)[1:]))
-	_, err := w.f.UpgradeWorkers(patience(t))
+	_, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
 	for i, n := range peers {
 		require.Equal(t, max(0, i-1), int(w.rpc(n, "carriage", ei.Atom(n.Name())).(ei.Tuple)[1].(ei.Int)))

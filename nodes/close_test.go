@@ -51,7 +51,7 @@ func TestCloseEndsEverything(t *testing.T) {
 					}
 				})
 			}
-			soon(t, "Close", wg.Wait)
+			inTime(t, "Close", wg.Wait)
 			for i, r := range waiting {
 				require.Error(t, arrives(t, r, "the end of a call").err, i)
 			}
@@ -109,7 +109,7 @@ func TestCloseBesideEverything(t *testing.T) {
 				}
 			})
 		}
-		soon(t, "something beside Close", wg.Wait)
+		inTime(t, "something beside Close", wg.Wait)
 		require.NoError(t, b.Close())
 		require.Empty(t, b.Peers())
 		require.Zero(t, b.Stats().Mailboxes)
@@ -322,7 +322,7 @@ func TestShutdownFlushes(t *testing.T) {
 				}
 				require.NoError(t, arrives(t, down, "Shutdown").err)
 				cancel()
-				soon(t, "the noise", wg.Wait)
+				inTime(t, "the noise", wg.Wait)
 				require.NoError(t, a.Close())
 			}
 		})

@@ -56,8 +56,8 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 	x, y = ns[0], ns[1]
 	b = w.mailbox(x, &MailboxOptions{TrapExit: true})
 	joe := w.rpc(y, "start", ei.Atom("")).(ei.Pid)
-	require.NoError(t, b.Link(patience(t), joe))
-	_, err := x.Call(patience(t), joe, ei.Atom("pid"))
+	require.NoError(t, b.Link(soon(t), joe))
+	_, err := x.Call(soon(t), joe, ei.Atom("pid"))
 	require.NoError(t, err)
 	return w, x, y, b
 }
@@ -65,7 +65,7 @@ func shadowed(t *testing.T) (w *frontWorld, x, y *Node, b *Mailbox) {
 // Who closes the connection to a peer that another worker has closes that: the peer sees a nodedown, and no process that was killed.
 func TestCloseOfShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
-	require.NoError(t, b.MonitorNode(patience(t), frontName))
+	require.NoError(t, b.MonitorNode(soon(t), frontName))
 	c := x.Conn(frontName)
 	require.Equal(t, ei.Atom("ok"), w.rpc(y, "close", ei.Atom(x.Name())))
 	_, why := reason(t, b, dist.OpExit)
@@ -79,7 +79,7 @@ func TestCloseOfShadow(t *testing.T) {
 func TestShadowsOfNodeThatCloses(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	c := x.Conn(frontName)
-	_, _ = y.RPC(patience(t), frontName, "w", "end")
+	_, _ = y.RPC(soon(t), frontName, "w", "end")
 	reason(t, b, dist.OpExit)
 	w.worker(x)
 	require.NoError(t, c.Err())
@@ -90,11 +90,11 @@ func TestHandlerClosesShadow(t *testing.T) {
 	w, x, y, b := shadowed(t)
 	for range 5 {
 		joe, closer := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(y, "closer").(ei.Pid)
-		require.NoError(t, b.Link(patience(t), joe))
-		_, err := x.Call(patience(t), joe, ei.Atom("pid")) // joe has heard of the link
+		require.NoError(t, b.Link(soon(t), joe))
+		_, err := x.Call(soon(t), joe, ei.Atom("pid")) // joe has heard of the link
 		require.NoError(t, err)
 		c := x.Conn(frontName)
-		require.NoError(t, b.Send(patience(t), closer, ei.Atom("close")))
+		require.NoError(t, b.Send(soon(t), closer, ei.Atom("close")))
 		_, why := reason(t, b, dist.OpExit)
 		require.Equal(t, noconnection, why)
 		<-c.Done()
@@ -108,11 +108,11 @@ func TestConnOfCallerInAnotherWorker(t *testing.T) {
 	behind := w.rpc(y, "behind").(ei.Pid)
 	for _, from := range []*Node{y, x} {
 		there := w.rpc(from, "start", ei.Atom("")).(ei.Pid)
-		v, err := from.Call(patience(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})
+		v, err := from.Call(soon(t), there, ei.Tuple{ei.Atom("call"), behind, ei.Atom("who")})
 		require.NoError(t, err)
 		require.Equal(t, ei.Atom("none"), v)
 	}
-	v, err := x.Call(patience(t), behind, ei.Atom("who"))
+	v, err := x.Call(soon(t), behind, ei.Atom("who"))
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom(x.Name()), v)
 }

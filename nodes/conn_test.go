@@ -294,7 +294,7 @@ func TestConnectingNoWait(t *testing.T) {
 	a := w.node("alice")
 	l, err := a.Listen(w.ctx(), w.addr("alice"))
 	require.NoError(t, err)
-	soon(t, "Accept", func() {
+	inTime(t, "Accept", func() {
 		_, err := l.Accept(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
@@ -302,7 +302,7 @@ func TestConnectingNoWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(w.ctx())
 	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
 	bob.accept()
-	soon(t, "Send", func() {
+	inTime(t, "Send", func() {
 		b, err := a.NewMailbox(nil)
 		require.NoError(t, err)
 		require.ErrorIs(t, b.SendName(transport.NoWait(), "bob@test", "x", "not sent"), os.ErrDeadlineExceeded)
@@ -319,7 +319,7 @@ func TestConnNoWaitBesideCall(t *testing.T) {
 	_, err := cb.Receive(w.ctx())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(ca.rd.busy) == 1 }, tooLong, tick)
-	soon(t, "Receive", func() {
+	inTime(t, "Receive", func() {
 		_, err := ca.Receive(transport.NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})

@@ -35,13 +35,13 @@ func TestFreezeBesideDeath(t *testing.T) {
 				require.True(t, w.line.say(word{Topic: sayProbe}))
 				arrives(t, w.line.wrote, "the end of the writer")
 			}
-			soon, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			require.ErrorIs(t, f.pauseLines(soon), context.DeadlineExceeded, "the worker is there still")
+			require.ErrorIs(t, f.pauseLines(short), context.DeadlineExceeded, "the worker is there still")
 
 			w.line.close()
 			arrives(t, w.line.wrote, "the end of the writer")
-			hushed := async(func() (int, error) { return 0, f.pauseLines(patience(t)) })
+			hushed := async(func() (int, error) { return 0, f.pauseLines(soon(t)) })
 			_, goesOn := f.discharge(w)
 			require.False(t, goesOn)
 			require.NoError(t, arrives(t, hushed, "the freeze").err)

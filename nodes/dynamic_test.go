@@ -76,7 +76,7 @@ func TestLoggerAsksNode(t *testing.T) {
 			return a
 		}}))
 	})
-	soon(t, "all of it", func() {
+	inTime(t, "all of it", func() {
 		c, err := d.Connect(w.ctx(), "bob@test")
 		require.NoError(t, err)
 		require.NoError(t, c.Close())

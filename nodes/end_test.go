@@ -78,7 +78,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 func ctxWhile(t testing.TB, cond func() bool) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	limit := patience(t)
+	limit := soon(t)
 	go func() {
 		defer cancel()
 		for cond() && limit.Err() == nil {

@@ -57,9 +57,9 @@ func newFrontWorld(t *testing.T, workers int, edit ...func(*FrontConfig)) *front
 		e(&cfg)
 	}
 	var err error
-	w.f, err = StartFront(patience(t), cfg)
+	w.f, err = StartFront(soon(t), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { soon(t, "Close of the front", func() { require.NoError(t, w.f.Close()); <-w.f.Done() }) })
+	t.Cleanup(func() { inTime(t, "Close of the front", func() { require.NoError(t, w.f.Close()); <-w.f.Done() }) })
 	return w
 }
 
@@ -68,14 +68,14 @@ func (w *frontWorld) node(name string) *Node {
 	w.t.Helper()
 	n, err := New(Config{Name: name, Cookie: "secret", Resolver: peersDir(w.dir)})
 	require.NoError(w.t, err)
-	require.NoError(w.t, n.Start(patience(w.t)))
+	require.NoError(w.t, n.Start(soon(w.t)))
 	w.t.Cleanup(func() { require.NoError(w.t, n.Close()) })
 	return n
 }
 
 func (w *frontWorld) rpc(n *Node, fun string, args ...any) ei.Term {
 	w.t.Helper()
-	v, err := n.RPC(patience(w.t), frontName, "w", fun, args...)
+	v, err := n.RPC(soon(w.t), frontName, "w", fun, args...)
 	require.NoError(w.t, err)
 	return v
 }
@@ -101,7 +101,7 @@ func (w *frontWorld) crewman(pid int) *crewman {
 func (w *frontWorld) served(n *Node) int {
 	w.t.Helper()
 	for begun := time.Now(); ; time.Sleep(tick) {
-		v, err := n.RPC(patience(w.t), frontName, "w", "pid")
+		v, err := n.RPC(soon(w.t), frontName, "w", "pid")
 		if err == nil {
 			return int(v.(ei.Int))
 		}
@@ -134,7 +134,7 @@ func (w *frontWorld) mailbox(n *Node, o *MailboxOptions) *Mailbox {
 
 func (w *frontWorld) receive(b *Mailbox) *Message {
 	w.t.Helper()
-	m, err := b.Receive(patience(w.t))
+	m, err := b.Receive(soon(w.t))
 	require.NoError(w.t, err)
 	return m
 }
@@ -149,11 +149,11 @@ func TestFrontServes(t *testing.T) {
 	require.Len(t, pids, 3)
 	for _, n := range ns {
 		require.True(t, pids[w.worker(n)])
-		v, err := n.CallName(patience(t), frontName, "echo", ei.Int(7))
+		v, err := n.CallName(soon(t), frontName, "echo", ei.Int(7))
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(7), v)
 	}
-	require.NoError(t, w.f.Shutdown(patience(t)))
+	require.NoError(t, w.f.Shutdown(soon(t)))
 	for pid := range pids {
 		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	}
@@ -164,8 +164,8 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	a := w.node("a@127.0.0.1")
 	pid := w.worker(a)
-	called := async(func() (ei.Term, error) { return a.RPC(patience(t), frontName, "w", "second") })
-	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	called := async(func() (ei.Term, error) { return a.RPC(soon(t), frontName, "w", "second") })
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	require.Eventually(t, func() bool { // it waits for the function
 		w.f.mu.Lock()
 		defer w.f.mu.Unlock()
@@ -174,7 +174,7 @@ func TestShutdownWhileWorkerMoves(t *testing.T) {
 		}
 		return false
 	}, tooLong, tick)
-	require.NoError(t, w.f.Shutdown(patience(t)))
+	require.NoError(t, w.f.Shutdown(soon(t)))
 	require.NoError(t, arrives(t, called, "the answer").err)
 	r := arrives(t, upgraded, "the upgrade")
 	require.NoError(t, r.err)
@@ -224,10 +224,10 @@ func TestSecondConnectReachesSameWorker(t *testing.T) {
 	twin, err := New(Config{Name: "dup@127.0.0.1", Cookie: "secret", Resolver: peersDir(w.dir)})
 	require.NoError(t, err)
 	defer twin.Close()
-	c, err := twin.Connect(patience(t), frontName)
+	c, err := twin.Connect(soon(t), frontName)
 	require.NoError(t, err)
 	arrives(t, old.Done(), "the end of the first connection")
-	v, err := c.Call(patience(t), "w", "pid")
+	v, err := c.Call(soon(t), "w", "pid")
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(first), v)
 }
@@ -241,7 +241,7 @@ func TestFrontOverUnix(t *testing.T) {
 	ns := w.spread(2)
 	there := w.rpc(ns[0], "start", ei.Atom("joe")).(ei.Pid)
 	for _, n := range ns {
-		v, err := n.Call(patience(t), there, ei.Int(3))
+		v, err := n.Call(soon(t), there, ei.Int(3))
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(3), v)
 	}
@@ -265,7 +265,7 @@ func TestWorkerIsFull(t *testing.T) {
 		w.f.mu.Unlock()
 		l := w.f.Listener()
 		l.halt.shut() // until all is there that is to fill the socket
-		require.NoError(t, l.l.Pause(patience(t)))
+		require.NoError(t, l.l.Pause(soon(t)))
 		var conns []net.Conn
 		for i := range 2 * maxUntaken {
 			conn, err := net.Dial("tcp", at.String())
@@ -360,19 +360,19 @@ func TestStartFrontRefuses(t *testing.T) {
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{},
 			Also: []Endpoint{{Addr: transport.MemoryAddr("x"), Transport: transport.NewMemory()}}}, Workers: 1}, "cannot be handed off"},
 	} {
-		_, err := StartFront(patience(t), tt.cfg)
+		_, err := StartFront(soon(t), tt.cfg)
 		require.ErrorContains(t, err, tt.want)
 	}
 	t.Run("in a worker", func(t *testing.T) { // whose own workers would do the same, and theirs
 		t.Setenv(WorkerVariable, "3,4")
 		cfg := FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 1}
-		_, err := StartFront(patience(t), cfg)
+		_, err := StartFront(soon(t), cfg)
 		require.ErrorIs(t, err, ErrIsWorker)
 		_, err = RestoreFront(cfg, nil, nil)
 		require.Error(t, err)
 	})
 	require.False(t, IsWorker())
-	_, err := StartWorker(patience(t), Config{})
+	_, err := StartWorker(soon(t), Config{})
 	require.ErrorIs(t, err, ErrNotWorker)
 	require.True(t, strings.HasPrefix(err.Error(), "start worker: "))
 }

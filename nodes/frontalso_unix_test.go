@@ -31,7 +31,7 @@ func TestFrontAtAllAddresses(t *testing.T) {
 		for i := range 3 {
 			n, err := New(Config{Name: fmt.Sprintf("peer%d%d@127.0.0.1", round, i), Cookie: "secret", Resolver: Static{frontName: at(i)}})
 			require.NoError(t, err)
-			require.NoError(t, n.Start(patience(t)))
+			require.NoError(t, n.Start(soon(t)))
 			t.Cleanup(func() { require.NoError(t, n.Close()) })
 			require.Contains(t, pids(w.f), w.worker(n))
 			require.Equal(t, at(i).Addr.String(), n.Conn(frontName).Stream().RemoteAddr().String())
@@ -43,7 +43,7 @@ func TestFrontAtAllAddresses(t *testing.T) {
 		w.move()
 	}
 	listeners := w.f.Listeners()
-	require.NoError(t, w.f.Shutdown(patience(t)))
+	require.NoError(t, w.f.Shutdown(soon(t)))
 	for _, l := range listeners {
 		require.ErrorIs(t, l.Err(), ErrClosed)
 	}

@@ -25,7 +25,7 @@ import (
 // move has the front go on as another one, as in another process.
 func (w *frontWorld) move() {
 	w.t.Helper()
-	e, err := w.f.Freeze(patience(w.t))
+	e, err := w.f.Freeze(soon(w.t))
 	require.NoError(w.t, err)
 	w.goOn(e, w.f.cfg)
 }
@@ -39,11 +39,11 @@ func (w *frontWorld) goOn(e *FrozenFront, cfg FrontConfig) {
 		e.Thaw()
 	}
 	require.NoError(t, err)
-	soon(t, "Release", func() { require.NoError(t, e.Release()) })
-	require.NoError(t, g.Start(patience(t)))
+	inTime(t, "Release", func() { require.NoError(t, e.Release()) })
+	require.NoError(t, g.Start(soon(t)))
 	old := w.f
 	w.f = g.Front()
-	soon(t, "Close of the old front", func() { require.NoError(t, old.Close()) })
+	inTime(t, "Close of the old front", func() { require.NoError(t, old.Close()) })
 }
 
 // A talker sends numbers to a process of the front's, without a pause, and gets each of them back.
@@ -113,7 +113,7 @@ func (k *talker) end(t *testing.T) int {
 	select {
 	case err := <-k.done:
 		require.NoError(t, err)
-	case <-patience(t).Done():
+	case <-soon(t).Done():
 		t.Fatal("numbers are missing")
 	}
 	return k.sent
@@ -134,7 +134,7 @@ func TestFrontMoves(t *testing.T) {
 		require.ElementsMatch(t, before, w.f.Workers())
 		n := w.node(fmt.Sprintf("fresh%d@127.0.0.1", i))
 		require.Equal(t, joe, w.rpc(n, "whereis", ei.Atom("joe")))
-		_, err := n.RPC(patience(t), frontName, "w", "start", ei.Atom("joe"))
+		_, err := n.RPC(soon(t), frontName, "w", "start", ei.Atom("joe"))
 		require.Error(t, err, "the name is taken in the node")
 		require.NoError(t, n.Close())
 		require.Eventually(t, func() bool { return sessions(w.f) == held }, tooLong, tick)
@@ -147,10 +147,10 @@ func TestFrontMoves(t *testing.T) {
 		old := n.Conn(frontName)
 		twin, err := New(Config{Name: n.Name(), Cookie: "secret", Resolver: peersDir(w.dir)})
 		require.NoError(t, err)
-		c, err := twin.Connect(patience(t), frontName)
+		c, err := twin.Connect(soon(t), frontName)
 		require.NoError(t, err)
 		arrives(t, old.Done(), "the end of the first connection")
-		v, err := c.Call(patience(t), "w", "pid")
+		v, err := c.Call(soon(t), "w", "pid")
 		require.NoError(t, err)
 		require.Equal(t, ei.Int(at), v)
 		require.NoError(t, twin.Close())
@@ -207,7 +207,7 @@ func TestWorkersMove(t *testing.T) {
 		for _, info := range w.f.Workers() {
 			before[info.Slot] = info.PID
 		}
-		list, err := w.f.UpgradeWorkers(patience(t))
+		list, err := w.f.UpgradeWorkers(soon(t))
 		require.NoError(t, err)
 		require.Len(t, list, 3)
 		for _, u := range list {
@@ -235,7 +235,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	_, err := n.Serve("me", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)
 	c := n.Conn(frontName)
-	list, err := w.f.UpgradeWorkers(patience(t))
+	list, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
 	for _, u := range list {
 		require.NoError(t, u.Err)
@@ -268,7 +268,7 @@ func TestSlowSuccessor(t *testing.T) {
 	<-started
 	n := w.node("peer@127.0.0.1")
 	old := w.worker(n)
-	upgrade := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	upgrade := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	arrives(t, started, "the new process")
 	late := w.node("late@127.0.0.1")
 	require.Equal(t, old, w.worker(late), "who comes meanwhile is served")
@@ -288,7 +288,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	w := newFrontWorld(t, 2)
 	ns := w.spread(2)
 	dead, lives := w.worker(ns[0]), w.worker(ns[1])
-	e, err := w.f.Freeze(patience(t))
+	e, err := w.f.Freeze(soon(t))
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
 	for _, c := range w.f.crew {
@@ -305,11 +305,11 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 		require.Equal(t, runtime.GOOS == "linux", c.proc.handle.there(), "%d", c.proc.pid)
 	}
 	require.NoError(t, e.Release())
-	require.NoError(t, g.Start(patience(t)))
+	require.NoError(t, g.Start(soon(t)))
 	require.NoError(t, w.f.Close())
 	w.f = g.Front()
 	require.Eventually(t, func() bool {
-		pid, err := ns[0].RPC(patience(t), frontName, "w", "pid")
+		pid, err := ns[0].RPC(soon(t), frontName, "w", "pid")
 		return err == nil && pid != ei.Int(dead)
 	}, tooLong, tick)
 	require.Eventually(t, func() bool { return len(w.f.Workers()) == 2 }, tooLong, tick)
@@ -324,11 +324,11 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 	k := w.talk(ns[1], joe, ei.Atom("send"))
 	open, known := descriptors()
 	for range 3 {
-		e, err := w.f.Freeze(patience(t))
+		e, err := w.f.Freeze(soon(t))
 		require.NoError(t, err)
-		_, err = w.f.Freeze(patience(t))
+		_, err = w.f.Freeze(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
-		_, err = w.f.UpgradeWorkers(patience(t))
+		_, err = w.f.UpgradeWorkers(soon(t))
 		require.ErrorIs(t, err, handoff.ErrBusy)
 		g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
 		require.NoError(t, err)
@@ -354,7 +354,7 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 			require.Eventually(t, func() bool { now, _ := descriptors(); return now <= open }, tooLong, tick)
 		}
 	}
-	_, err := w.f.n.Freeze(patience(t))
+	_, err := w.f.n.Freeze(soon(t))
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.Positive(t, k.end(t))
 }
@@ -364,9 +364,9 @@ func TestFrontFreezeBesideShutdown(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	f := w.f
 	f.n.procs.running.enter() // the freeze waits for it
-	frozen := async(func() (*FrozenFront, error) { return f.Freeze(patience(t)) })
+	frozen := async(func() (*FrozenFront, error) { return f.Freeze(soon(t)) })
 	require.Eventually(t, f.n.moving.Load, tooLong, tick)
-	over := async(func() (any, error) { return nil, f.Shutdown(patience(t)) })
+	over := async(func() (any, error) { return nil, f.Shutdown(soon(t)) })
 	arrives(t, f.ctx.Done(), "the shutdown")
 	f.n.procs.running.leave()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
@@ -380,10 +380,10 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 			w := newFrontWorld(t, 1)
 			n := w.node("peer@127.0.0.1")
 			pid := w.worker(n)
-			e, err := w.f.Freeze(patience(t))
+			e, err := w.f.Freeze(soon(t))
 			require.NoError(t, err)
 			old := w.f
-			over := async(func() (any, error) { return nil, old.Shutdown(patience(t)) })
+			over := async(func() (any, error) { return nil, old.Shutdown(soon(t)) })
 			select {
 			case <-over:
 				require.Fail(t, "it does not wait")
@@ -409,7 +409,7 @@ func TestFrontShutdownBesideFreeze(t *testing.T) {
 func TestUpgradeAwaitsWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	old := w.f.Workers()[0].PID
-	e, err := w.f.Freeze(patience(t))
+	e, err := w.f.Freeze(soon(t))
 	require.NoError(t, err)
 	cfg := w.f.cfg
 	cfg.Workers = 2
@@ -429,7 +429,7 @@ func TestUpgradeAwaitsWorker(t *testing.T) {
 		return len(w.f.crew)
 	}
 	require.Eventually(t, func() bool { return crew() == 2 }, tooLong, tick)
-	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(patience(t)) })
+	upgraded := async(func() ([]WorkerUpgrade, error) { return w.f.UpgradeWorkers(soon(t)) })
 	require.Eventually(t, func() bool { // the first one has been
 		list := w.f.Workers()
 		return len(list) == 1 && list[0].PID != old

@@ -103,7 +103,7 @@ func (k *frontScene) processes() []int { return party.Marked(k.mark()) }
 
 // meet connects a peer.
 func (k *frontScene) meet(i int) (*killPeer, error) {
-	s, err := transport.TCP().Connect(patience(k.t), mustParse(k.start[0].Addr))
+	s, err := transport.TCP().Connect(soon(k.t), mustParse(k.start[0].Addr))
 	if err != nil {
 		return nil, err
 	}

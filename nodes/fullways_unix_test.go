@@ -210,7 +210,7 @@ func (w *floodWorld) moves() {
 // A peer whose messages wait for room in a process of another worker, and whose connection ends, comes again.
 func TestPeerComesAgainBesideFullProcess(t *testing.T) {
 	w := newFloodWorld(t)
-	ctx, cancel := context.WithCancel(patience(t))
+	ctx, cancel := context.WithCancel(soon(t))
 	_, sent := w.fromPeer(ctx)
 	cancel()
 	require.ErrorIs(t, arrives(t, sent, "the end of the flood").err, context.Canceled)
@@ -223,7 +223,7 @@ func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 	w := newFloodWorld(t)
 	deaf := w.toPeer()
 	w.moves()
-	require.NoError(t, drained(patience(t), deaf))
+	require.NoError(t, drained(soon(t), deaf))
 	w.worker(w.peer)
 	require.Zero(t, unread(deaf))
 }
@@ -232,7 +232,7 @@ func TestWorkerMovesBesideDeafPeer(t *testing.T) {
 // order.
 func TestWorkerMovesBesideDeafProcess(t *testing.T) {
 	w := newFloodWorld(t)
-	deaf, sent := w.fromPeer(patience(t))
+	deaf, sent := w.fromPeer(soon(t))
 	w.moves()
 	require.Equal(t, ei.Atom("ok"), w.rpc(w.far, "drain", deaf))
 	require.NoError(t, arrives(t, sent, "the end of the flood").err)
@@ -245,7 +245,7 @@ func TestWayToDeafPeerAgain(t *testing.T) {
 	w := newFloodWorld(t)
 	deaf, sink := w.toPeer(), w.mailbox(w.peer, nil)
 	asked := w.rpc(w.far, "questions")
-	cut := async(func() (ei.Term, error) { return w.far.RPC(patience(t), frontName, "w", "cut", sink.Pid()) })
+	cut := async(func() (ei.Term, error) { return w.far.RPC(soon(t), frontName, "w", "cut", sink.Pid()) })
 	require.Eventually(t, func() bool { return w.rpc(w.far, "questions") != asked }, tooLong, tick)
 	ctx, cancel := context.WithCancel(context.Background())
 	drained := async(func() (any, error) {
@@ -270,13 +270,13 @@ func TestLastWordsInHand(t *testing.T) {
 			joe := w.rpc(w.far, "start", ei.Atom("")).(ei.Pid)
 			want := dist.OpExit
 			if monitors {
-				_, err := b.Monitor(patience(t), joe)
+				_, err := b.Monitor(soon(t), joe)
 				require.NoError(t, err)
 				want = dist.OpMonitorPExit
 			} else {
-				require.NoError(t, b.Link(patience(t), joe))
+				require.NoError(t, b.Link(soon(t), joe))
 			}
-			_, err := w.peer.Call(patience(t), joe, ei.Atom("pid")) // it has arrived
+			_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // it has arrived
 			require.NoError(t, err)
 			require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
 			var deaf [2]*Mailbox // of two senders one waits behind the other, in a full queue
@@ -287,10 +287,10 @@ func TestLastWordsInHand(t *testing.T) {
 			w.full()
 			peer := ei.Atom(w.peer.Name())
 			passed := w.rpc(w.mate, "passed", peer)
-			require.NoError(t, w.mailbox(w.far, nil).Send(patience(t), joe, ei.Atom("bye")))
+			require.NoError(t, w.mailbox(w.far, nil).Send(soon(t), joe, ei.Atom("bye")))
 			require.Eventually(t, func() bool { return w.rpc(w.mate, "passed", peer) != passed }, tooLong, tick)
 			w.rpc(w.mate, "lose", peer)
-			ctx := patience(t)
+			ctx := soon(t)
 			for _, d := range deaf {
 				go func() { _ = drained(ctx, d) }()
 			}

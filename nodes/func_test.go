@@ -508,7 +508,7 @@ func TestMaxCallsHere(t *testing.T) {
 	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { running <- struct{}{}; <-release; return 1, nil })
 	first := async(func() (ei.Term, error) { return n.RPC(w.ctx(), "alice@test", "m", "wait") })
 	arrives(t, running, "the call")
-	soon(t, "RPC", func() {
+	inTime(t, "RPC", func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
 		_, err := n.RPC(ctx, "alice@test", "m", "wait")

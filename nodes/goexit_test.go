@@ -37,7 +37,7 @@ func TestHandlerGoexit(t *testing.T) {
 		require.Equal(t, goexit, exited(t, h))
 		p.close()
 		require.Eventually(t, func() bool { return n.Conn("wire@test") == nil }, tooLong, tick)
-		soon(t, "Close", func() { n.Close() })
+		inTime(t, "Close", func() { n.Close() })
 	})
 	t.Run("signals of the end of a process", func(t *testing.T) {
 		w := newWorld(t, "memory")
@@ -51,7 +51,7 @@ func TestHandlerGoexit(t *testing.T) {
 			require.NoError(t, h.Link(w.ctx(), b.Pid()))
 		}
 		require.True(t, b.watched(monitorRef(p, 1), watcher{pid: p.self}))
-		soon(t, "Exit", func() { b.Exit(ei.Atom("crash")) })
+		inTime(t, "Exit", func() { b.Exit(ei.Atom("crash")) })
 		ctl, why := p.next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		require.Equal(t, ei.Atom("crash"), why)

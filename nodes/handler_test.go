@@ -95,30 +95,30 @@ func TestHandlerCloses(t *testing.T) {
 	}
 	told := map[string]func(t *testing.T, n *Node, p *wire, h *Mailbox){
 		"nodedown": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
-			require.NoError(t, h.MonitorNode(patience(t), "wire@test"))
+			require.NoError(t, h.MonitorNode(soon(t), "wire@test"))
 			p.close()
 		},
 		"link": func(t *testing.T, _ *Node, p *wire, h *Mailbox) {
-			require.NoError(t, h.Link(patience(t), p.self))
+			require.NoError(t, h.Link(soon(t), p.self))
 			p.close()
 		},
 		"exit signal": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b := box(t, n)
-			_, err := h.Monitor(patience(t), b.Pid())
+			_, err := h.Monitor(soon(t), b.Pid())
 			require.NoError(t, err)
 			p.send(dist.Control{Op: dist.OpExit2, From: p.self, To: b.Pid(), Reason: exitReason(ei.Atom("kill"))}, nil)
 		},
 		"exit of a Handler": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b, err := n.Handle("panics", func(*Mailbox, *Message) { panic("a bug") }, nil)
 			require.NoError(t, err)
-			require.NoError(t, h.Link(patience(t), b.Pid()))
+			require.NoError(t, h.Link(soon(t), b.Pid()))
 			p.say("panics", ei.Atom("x"))
 		},
 		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
 			b, err := n.NewMailbox(&MailboxOptions{Limit: 1, Full: FullExit})
 			require.NoError(t, err)
 			require.NoError(t, n.Register("small", b))
-			require.NoError(t, h.Link(patience(t), b.Pid()))
+			require.NoError(t, h.Link(soon(t), b.Pid()))
 			p.say("small", ei.Atom("x"))
 			p.say("small", ei.Atom("y"))
 		},
@@ -154,7 +154,7 @@ func TestHandlerBesideEnd(t *testing.T) {
 		_ = here.SendName(w.ctx(), "bob@test", "h", i)
 		_ = here.SendExit(w.ctx(), b.Whereis("h").Pid(), "x")
 		if c := b.Conn("alice@test"); c != nil && i%2 == 0 {
-			soon(t, "Close", func() { c.Close() })
+			inTime(t, "Close", func() { c.Close() })
 		}
 		here.Close()
 	}
@@ -189,6 +189,6 @@ func TestCloseBesideHandler(t *testing.T) {
 	h, err := n.Handle("h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
 	require.NoError(t, h.Link(w.ctx(), p.self))
-	soon(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
+	inTime(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
 	close(proceed)
 }

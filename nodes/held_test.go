@@ -45,7 +45,7 @@ func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	all := acts(b, linked.Pid(), here.Pid(), there.Pid())
 	waiting := map[string]<-chan result[any]{}
 	for what, act := range all {
-		soon(t, what, func() {
+		inTime(t, what, func() {
 			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 			defer cancel()
 			require.ErrorIs(t, act(short), context.DeadlineExceeded, what)
@@ -282,8 +282,8 @@ func TestBondsInHandler(t *testing.T) {
 	}, &MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
 	require.NoError(t, n.Register("there", box(t, n)))
-	soon(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
-	soon(t, "Monitor", func() { _, err := h.Monitor(w.ctx(), gone.Pid()); require.NoError(t, err) })
+	inTime(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
+	inTime(t, "Monitor", func() { _, err := h.Monitor(w.ctx(), gone.Pid()); require.NoError(t, err) })
 	for range 2 {
 		require.NoError(t, arrives(t, heard, "what the Handler did"))
 	}

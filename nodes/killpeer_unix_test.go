@@ -78,7 +78,7 @@ func (p *killPeer) ask(to ei.Pid, q int) (pid int) {
 func (p *killPeer) hear() (ctl dist.Control, said ei.Tuple) {
 	p.t.Helper()
 	for {
-		body, err := p.frame(patience(p.t))
+		body, err := p.frame(soon(p.t))
 		if err != nil {
 			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
 			p.over = true // and what is left of a frame is none

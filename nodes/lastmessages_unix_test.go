@@ -29,16 +29,16 @@ func TestLastMessagesAcrossWorkers(t *testing.T) {
 		const count = 300
 		var want ei.List
 		for i := range count {
-			require.NoError(t, b.Send(patience(t), pid, ei.Binary(make([]byte, 8<<10))))
-			require.NoError(t, b.Send(patience(t), pid, ei.Int(i)))
+			require.NoError(t, b.Send(soon(t), pid, ei.Binary(make([]byte, 8<<10))))
+			require.NoError(t, b.Send(soon(t), pid, ei.Int(i)))
 			want = append(want, ei.Int(i))
 		}
 		c := x.Conn(frontName)
-		require.NoError(t, c.Flush(patience(t)))
+		require.NoError(t, c.Flush(soon(t)))
 		require.NoError(t, c.Close())
 		var got ei.Term
 		require.Eventually(t, func() bool {
-			v, err := far.Call(patience(t), pid, ei.Atom("got"))
+			v, err := far.Call(soon(t), pid, ei.Atom("got"))
 			require.NoError(t, err)
 			got = v
 			l, ok := v.(ei.List)

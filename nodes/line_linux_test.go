@@ -58,7 +58,7 @@ func TestFirstWordWithoutDescriptor(t *testing.T) {
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
-	words, err := l.first(patience(t))
+	words, err := l.first(soon(t))
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.NoError(t, err)
 	require.Equal(t, []word{{Topic: sayWelcome, Name: "n@h", Part: 1}}, words)

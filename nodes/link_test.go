@@ -40,7 +40,7 @@ func settle(t testing.TB, a, b *Mailbox) {
 	t.Helper()
 	for _, p := range [][2]*Mailbox{{a, b}, {b, a}, {a, b}} {
 		from, to := box(t, p[0].n), box(t, p[1].n)
-		require.NoError(t, from.Send(patience(t), to.Pid(), "mark"))
+		require.NoError(t, from.Send(soon(t), to.Pid(), "mark"))
 		term(t, to)
 		from.Close()
 		to.Close()
@@ -378,7 +378,7 @@ func TestLinkConcurrently(t *testing.T) {
 			if round%2 == 0 {
 				wg.Go(func() { dead.Exit(ei.Atom("crash")) })
 			}
-			soon(t, "Link and Unlink", wg.Wait)
+			inTime(t, "Link and Unlink", wg.Wait)
 			settle(t, box(t, here), box(t, there))
 			for _, a := range as {
 				for _, b := range bs {

@@ -18,7 +18,7 @@ import (
 // term receives a message's term.
 func term(t testing.TB, b *Mailbox) ei.Term {
 	t.Helper()
-	m, err := b.Receive(patience(t))
+	m, err := b.Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
 	require.NoError(t, err)
@@ -28,7 +28,7 @@ func term(t testing.TB, b *Mailbox) ei.Term {
 // reason receives an exit signal or the message of a monitor.
 func reason(t testing.TB, b *Mailbox, op dist.Op) (*Message, ei.Term) {
 	t.Helper()
-	m, err := b.Receive(patience(t))
+	m, err := b.Receive(soon(t))
 	require.NoError(t, err)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
@@ -154,7 +154,7 @@ func TestMailboxReceive(t *testing.T) {
 	}
 	require.Len(t, seen, 100)
 	require.NoError(t, b.Close())
-	soon(t, "All", wg.Wait)
+	inTime(t, "All", wg.Wait)
 
 	// What came before the end can still be received.
 	b = box(t, a)

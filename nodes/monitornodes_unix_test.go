@@ -73,7 +73,7 @@ func TestMonitorNodesLost(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Node().Close()
 	b := s.Mailboxes()[0]
-	require.NoError(t, s.Start(patience(t)))
+	require.NoError(t, s.Start(soon(t)))
 	require.Equal(t, []string{nodeNews("nodedown", "lost@test", "visible")}, texts(t, b, 1))
 }
 

@@ -28,7 +28,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 		derived, cancel := context.WithCancel(transport.NoWait())
 		defer cancel()
 		for _, ctx := range []context.Context{transport.NoWait(), derived} {
-			soon(t, "all that does not wait", func() {
+			inTime(t, "all that does not wait", func() {
 				for what, f := range map[string]func() error{
 					"Connect":     func() error { _, err := n.Connect(ctx, "hangs@test"); return err },
 					"ConnectAddr": func() error { _, err := n.ConnectAddr(ctx, peer.Listeners()[0].Addr(), ""); return err },
@@ -45,7 +45,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 			})
 		}
 		require.NoError(t, c.Err())
-		soon(t, "Shutdown", func() { _ = n.Shutdown(transport.NoWait()) })
+		inTime(t, "Shutdown", func() { _ = n.Shutdown(transport.NoWait()) })
 		require.ErrorIs(t, n.Err(), ErrClosed)
 	}
 }

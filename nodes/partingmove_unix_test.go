@@ -144,19 +144,19 @@ func TestWorkerMovesBesideLastWords(t *testing.T) {
 	w := newFloodWorld(t)
 	b := w.mailbox(w.peer, &MailboxOptions{TrapExit: true})
 	joe := w.rpc(w.mate, "start", ei.Atom("")).(ei.Pid)
-	require.NoError(t, b.Link(patience(t), joe))
-	_, err := w.peer.Call(patience(t), joe, ei.Atom("pid")) // the link is there
+	require.NoError(t, b.Link(soon(t), joe))
+	_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link is there
 	require.NoError(t, err)
 	require.NoError(t, narrow(w.peer.Conn(frontName).Stream(), unix.SO_RCVBUF))
 	deaf := w.mailbox(w.peer, &MailboxOptions{Limit: 1000})
 	w.rpc(w.mate, "flood", deaf.Pid())
 	w.full()
-	require.NoError(t, w.mailbox(w.mate, nil).Send(patience(t), joe, ei.Atom("bye")))
-	require.Eventually(t, func() bool { _, err := w.mate.Call(patience(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
+	require.NoError(t, w.mailbox(w.mate, nil).Send(soon(t), joe, ei.Atom("bye")))
+	require.Eventually(t, func() bool { _, err := w.mate.Call(soon(t), joe, ei.Atom("pid")); return err != nil }, tooLong, 10*tick)
 	pid, err := w.f.upgrade(w.crewman(w.worker(w.mate)))
 	require.NoError(t, err)
 	require.Equal(t, pid, w.worker(w.mate))
-	ctx, cancel := context.WithCancel(patience(t))
+	ctx, cancel := context.WithCancel(soon(t))
 	defer cancel()
 	go func() {
 		for _, err := deaf.Receive(ctx); err == nil; _, err = deaf.Receive(ctx) {
@@ -191,7 +191,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	require.Eventually(t, c.isFull, tooLong, tick)
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)
-	soon(t, "Restore", func() {
+	inTime(t, "Restore", func() {
 		s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 		require.NoError(t, err)
 		require.NoError(t, s.Discard())

@@ -60,20 +60,20 @@ func TestReaderAwaitsFront(t *testing.T) {
 	n := w.worker("front", time.Millisecond)
 	b, err := w.started("peer").NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, b.SendName(patience(t), n.Name(), "joe", 1))
+	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
 	asked := arrives(t, n.asked, "the question")
 	require.Equal(t, sayLookup, asked.Topic)
 	own, err := n.NewMailbox(nil)
 	require.NoError(t, err)
 	for range 10 { // each takes as long as the limit
-		require.ErrorIs(t, own.SendName(patience(t), n.Name(), "ann", 1), context.DeadlineExceeded)
+		require.ErrorIs(t, own.SendName(soon(t), n.Name(), "ann", 1), context.DeadlineExceeded)
 	}
-	_, err = own.MonitorName(patience(t), n.Name(), "ann")
+	_, err = own.MonitorName(soon(t), n.Name(), "ann")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Zero(t, n.Stats().Undeliverable)
 	require.NoError(t, n.procs.name("joe", own)) // he gets the name meanwhile
 	require.True(t, n.front.say(word{Topic: sayAnswer, ID: asked.ID, OK: true, Part: n.part.id}))
-	m, err := own.Receive(patience(t))
+	m, err := own.Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
 	require.NoError(t, err)
@@ -150,8 +150,8 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 // A connection ends though its reader waits for a front that hangs, or to hear of a worker.
 func TestReaderEndsWithConnection(t *testing.T) {
 	for name, send := range map[string]func(n *loneWorker, b *Mailbox) error{
-		"the front": func(n *loneWorker, b *Mailbox) error { return b.SendName(patience(t), n.Name(), "joe", 1) },
-		"a worker":  func(n *loneWorker, b *Mailbox) error { return b.Send(patience(t), n.pidOf(3), 1) },
+		"the front": func(n *loneWorker, b *Mailbox) error { return b.SendName(soon(t), n.Name(), "joe", 1) },
+		"a worker":  func(n *loneWorker, b *Mailbox) error { return b.Send(soon(t), n.pidOf(3), 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "tcp")
@@ -160,7 +160,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 			b := box(t, w.started("peer"))
 			require.NoError(t, send(n, b))
 			c := w.reading(n.Node)
-			soon(t, "Close", func() { require.NoError(t, c.Close()) })
+			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
 			arrives(t, c.left, "the end")
 			require.EqualValues(t, 1, n.Stats().Undeliverable)
 		})
@@ -173,9 +173,9 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	n := w.worker("front", time.Hour)
 	n.part.numberLimit = time.Hour
 	b := box(t, w.started("peer"))
-	require.NoError(t, b.Send(patience(t), n.pidOf(3), 1))
+	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
-	require.NoError(t, c.haltReader(patience(t)))
+	require.NoError(t, c.haltReader(soon(t)))
 	n.part.addSibling(word{Part: 3})
 	c.letReader()
 	for {

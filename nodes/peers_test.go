@@ -39,7 +39,7 @@ func TestSimultaneousConnect(t *testing.T) {
 					})
 				}
 				start.Done()
-				soon(t, "Connect", done.Wait)
+				inTime(t, "Connect", done.Wait)
 				for i := range ns {
 					if errs[i] != nil { // too late for being simultaneous
 						require.ErrorIs(t, errs[i], ErrConnected)
@@ -194,7 +194,7 @@ type reticent struct {
 func (w *world) reticent(l *Listener, name string) *reticent {
 	w.t.Helper()
 	p := &reticent{wire: w.wire(l), proceed: make(chan struct{})}
-	ctx := patience(w.t)
+	ctx := soon(w.t)
 	c, err := newPackets(ctx, p.s)
 	require.NoError(w.t, err)
 	challenged := make(chan struct{})
@@ -287,7 +287,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 	t.Run("between", func(t *testing.T) { // it has our proof by then
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
-		c, err := newPackets(patience(t), ours.s)
+		c, err := newPackets(soon(t), ours.s)
 		require.NoError(t, err)
 		proven := make(chan struct{})
 		other := async(func() (dist.Peer, error) {
@@ -326,7 +326,7 @@ func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
 
 // alive connects a second time under a name that is connected, and answers the question whether the first connection is dead.
 func alive(p *wire, self dist.Self, dead bool) error {
-	c, err := newPackets(patience(p.t), p.s)
+	c, err := newPackets(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	asked := false
 	_, err = dist.Initiate(c, self, dist.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})

@@ -236,7 +236,7 @@ func (s *sick) wants(t testing.TB, err error) {
 // closes requires that a node ends, whatever its plug-in does.
 func closes(t testing.TB, n *Node) {
 	t.Helper()
-	soon(t, "Close", func() { _ = n.Close() })
+	inTime(t, "Close", func() { _ = n.Close() })
 }
 
 // The fault shows while the node connects, accepts, or listens.

@@ -42,13 +42,13 @@ func mapped(t testing.TB, alive, addr string, edit ...func(*Config, *PortMapper)
 	}
 	n, err := New(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { soon(t, "Close of "+cfg.Name, func() { n.Close() }) })
+	t.Cleanup(func() { inTime(t, "Close of "+cfg.Name, func() { n.Close() }) })
 	return n
 }
 
 func TestPortMapper(t *testing.T) {
 	addr, _ := portMapper(t, "127.0.0.1:0")
-	ctx := patience(t)
+	ctx := soon(t)
 	a := mapped(t, "alice", addr, func(cfg *Config, _ *PortMapper) { cfg.Visible = true })
 	b := mapped(t, "bob", addr)
 	require.NoError(t, a.Start(ctx))
@@ -92,7 +92,7 @@ func TestPortMapper(t *testing.T) {
 
 func TestPublishErrors(t *testing.T) {
 	addr, _ := portMapper(t, "127.0.0.1:0")
-	ctx := patience(t)
+	ctx := soon(t)
 	listen := func(n *Node) *Listener {
 		l, err := n.Listen(ctx, n.listenAddr())
 		require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestPublishErrors(t *testing.T) {
 }
 
 func TestPortMapperAbsent(t *testing.T) {
-	ctx := patience(t)
+	ctx := soon(t)
 	n := mapped(t, "alice", port.Vacant(t))
 	_, err := n.Connect(ctx, "bob@127.0.0.1")
 	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
@@ -164,9 +164,9 @@ func TestPortMapperHangs(t *testing.T) {
 	hasty := mapped(t, "bob", l.Addr().String(), func(cfg *Config, p *PortMapper) {
 		p.Client.Timeout, cfg.HandshakeTimeout = 100*time.Millisecond, 10*time.Second
 	})
-	_, err = hasty.Connect(patience(t), "carol@127.0.0.1")
+	_, err = hasty.Connect(soon(t), "carol@127.0.0.1")
 	require.ErrorIs(t, err, epmd.ErrTimeout)
-	require.ErrorIs(t, hasty.Start(patience(t)), epmd.ErrTimeout)
+	require.ErrorIs(t, hasty.Start(soon(t)), epmd.ErrTimeout)
 }
 
 // Close ends a Publish that waits.
@@ -175,7 +175,7 @@ func TestCloseBesidePublish(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	n := mapped(t, "alice", l.Addr().String(), func(_ *Config, p *PortMapper) { p.Client.Timeout = time.Hour })
-	started := async(func() (int, error) { return 0, n.Start(patience(t)) })
+	started := async(func() (int, error) { return 0, n.Start(soon(t)) })
 	c, err := l.Accept()
 	require.NoError(t, err)
 	defer c.Close()
@@ -185,7 +185,7 @@ func TestCloseBesidePublish(t *testing.T) {
 
 // A port mapper that lies.
 func TestPortMapperLies(t *testing.T) {
-	ctx := patience(t)
+	ctx := soon(t)
 	other := mapped(t, "other", port.Vacant(t), func(_ *Config, p *PortMapper) { p.Embed = true })
 	require.NoError(t, other.Start(ctx))
 	at, err := transport.AddrPort(other.Listeners()[0].Addr())
@@ -231,7 +231,7 @@ func TestPortMapperLies(t *testing.T) {
 func TestPortMapperRestarts(t *testing.T) {
 	addr := port.Vacant(t)
 	_, stop := portMapper(t, addr)
-	ctx := patience(t)
+	ctx := soon(t)
 	a, b := mapped(t, "alice", addr), mapped(t, "bob", addr)
 	require.NoError(t, a.Start(ctx))
 	require.NoError(t, b.Start(ctx))
@@ -249,7 +249,7 @@ func TestPortMapperRestarts(t *testing.T) {
 // Without a port mapper on the machine the first node brings its own, and another one takes over when it goes.
 func TestPortMapperEmbedded(t *testing.T) {
 	addr := port.Vacant(t)
-	ctx := patience(t)
+	ctx := soon(t)
 	embed := func(_ *Config, p *PortMapper) { p.Embed = true }
 	a, b, c := mapped(t, "alice", addr, embed), mapped(t, "bob", addr, embed), mapped(t, "carol", addr)
 	require.NoError(t, a.Start(ctx))
@@ -296,17 +296,17 @@ func TestPortMapperEmbeddedPortTaken(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}
-	c, err := d.DialContext(patience(t), "tcp", l.Addr().String())
+	c, err := d.DialContext(soon(t), "tcp", l.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
 	n := mapped(t, "alice", c.LocalAddr().String(), func(_ *Config, p *PortMapper) { p.Embed = true })
-	err = n.Start(patience(t))
+	err = n.Start(soon(t))
 	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 }
 
 func TestFixedPortAndSocketDirResolve(t *testing.T) {
-	ctx := patience(t)
+	ctx := soon(t)
 	e, err := FixedPort(4370).Resolve(ctx, "alice@127.0.0.1")
 	require.NoError(t, err)
 	require.Equal(t, transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4370")), e.Addr)

@@ -43,14 +43,14 @@ func again(n *Node) Config {
 // upgrade freezes a node and lets another Node value go on with it.
 func upgrade(t testing.TB, n *Node) *Node {
 	t.Helper()
-	f, err := n.Freeze(patience(t))
+	f, err := n.Freeze(soon(t))
 	require.NoError(t, err)
 	s, err := Restore(again(n), f.State(), duplicates(t, f.Descriptors()))
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Node().Close() })
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, n.Err(), ErrMoved)
-	require.NoError(t, s.Start(patience(t)))
+	require.NoError(t, s.Start(soon(t)))
 	return s.Node()
 }
 
@@ -291,7 +291,7 @@ func TestFreezeNoWait(t *testing.T) {
 	require.NoError(t, err)
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)
-	soon(t, "all that does not wait", func() {
+	inTime(t, "all that does not wait", func() {
 		for _, to := range []ei.Pid{other.Pid(), there.Pid()} {
 			require.ErrorIs(t, b.Send(transport.NoWait(), to, "not sent"), os.ErrDeadlineExceeded)
 			require.ErrorIs(t, b.Link(transport.NoWait(), to), os.ErrDeadlineExceeded)
@@ -460,7 +460,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 // freezes takes a node to a standstill, and lets it go on.
 func freezes(t testing.TB, n *Node) {
 	t.Helper()
-	f, err := n.Freeze(patience(t))
+	f, err := n.Freeze(soon(t))
 	require.NoError(t, err)
 	f.Thaw()
 }
@@ -468,7 +468,7 @@ func freezes(t testing.TB, n *Node) {
 // loop has somebody do something again and again until the test ends.
 func loop(t testing.TB, do func(ctx context.Context) error) {
 	t.Helper()
-	ctx, stop := context.WithCancel(patience(t))
+	ctx, stop := context.WithCancel(soon(t))
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
@@ -552,7 +552,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	for i := range exitSignals + 1 {
 		require.True(t, b.watched(monitorRef(p, i), watcher{pid: p.self}))
 	}
-	f, err := n.Freeze(patience(t))
+	f, err := n.Freeze(soon(t))
 	require.NoError(t, err)
 	defer f.Thaw()
 	cfg := again(n)

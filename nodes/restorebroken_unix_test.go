@@ -62,9 +62,9 @@ func TestUpgradeBrokenOnTheWay(t *testing.T) {
 	require.NoError(t, err)
 	f, err := n.Freeze(ctx)
 	require.NoError(t, err)
-	soon(t, "Release", func() { require.NoError(t, f.Release()) })
+	inTime(t, "Release", func() { require.NoError(t, f.Release()) })
 	require.NoError(t, arrives(t, closed, "the end of the connection").err)
-	soon(t, "Close of the node", func() { require.NoError(t, n.Close()) })
+	inTime(t, "Close of the node", func() { require.NoError(t, n.Close()) })
 }
 
 // One whose plug-in knows that it has broken, and whose reader does not, keeps nobody else from moving: the new process finds that it is

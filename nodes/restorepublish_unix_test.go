@@ -15,7 +15,7 @@ import (
 
 // The name stays registered with its creation, at a port mapper elsewhere and at the embedded one, which moves along.
 func TestUpgradePublished(t *testing.T) {
-	ctx := patience(t)
+	ctx := soon(t)
 	mapper := port.Vacant(t)
 	for _, name := range []string{"embeds", "guest"} {
 		cfg := Config{Name: name + "@127.0.0.1", Cookie: "secret", Resolver: &PortMapper{Client: epmd.Client{Addr: mapper}, Embed: true}}

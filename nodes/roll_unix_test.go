@@ -109,13 +109,13 @@ func TestUnknownNames(t *testing.T) {
 	sender := w.mailbox(a, nil)
 	send := func(name string, v any) {
 		t.Helper()
-		require.NoError(t, sender.SendName(patience(t), frontName, name, v))
+		require.NoError(t, sender.SendName(soon(t), frontName, name, v))
 	}
 	for round, move := range []func(){
 		func() {},
 		w.move,
 		func() {
-			list, err := w.f.UpgradeWorkers(patience(t))
+			list, err := w.f.UpgradeWorkers(soon(t))
 			require.NoError(t, err)
 			for _, u := range list {
 				require.NoError(t, u.Err)
@@ -135,11 +135,11 @@ func TestUnknownNames(t *testing.T) {
 			for v := range 3 {
 				send(name, v)
 			}
-			got, err := a.CallName(patience(t), frontName, name, ei.Atom("got"))
+			got, err := a.CallName(soon(t), frontName, name, ei.Atom("got"))
 			require.NoError(t, err)
 			require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2)}, got)
 			watcher := w.mailbox(a, nil)
-			_, err = watcher.Monitor(patience(t), pid)
+			_, err = watcher.Monitor(soon(t), pid)
 			require.NoError(t, err)
 			send(name, ei.Atom("normal"))
 			w.receive(watcher)

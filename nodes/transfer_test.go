@@ -427,7 +427,7 @@ func TestMoveBonds(t *testing.T) {
 
 func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(patience(t))
+	m, err := b.Receive(soon(t))
 	require.NoError(t, err)
 	require.Equal(t, dist.OpExit, m.Op)
 	require.Equal(t, from, m.From)
@@ -438,7 +438,7 @@ func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
 
 func requireDown(t testing.TB, b *Mailbox, ref ei.Ref, reason ei.Atom) {
 	t.Helper()
-	m, err := b.Receive(patience(t))
+	m, err := b.Receive(soon(t))
 	require.NoError(t, err)
 	require.Equal(t, dist.OpMonitorPExit, m.Op)
 	require.Equal(t, ref, m.Ref)

@@ -195,7 +195,7 @@ func TestUpgradeBesideLongCalls(t *testing.T) {
 		time.Sleep(drainSliceMost + drainSlice)
 		return 1, nil
 	})
-	ctx := patience(t)
+	ctx := soon(t)
 	var wg sync.WaitGroup
 	t.Cleanup(wg.Wait)
 	loop(t, func(context.Context) error {

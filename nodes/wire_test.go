@@ -59,7 +59,7 @@ func (w *world) joined(l *Listener, self dist.Self) (*wire, *Conn) {
 }
 
 func (p *wire) initiate(self dist.Self) error {
-	c, err := newPackets(patience(p.t), p.s)
+	c, err := newPackets(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	p.peer, err = dist.Initiate(c, self, dist.InitiateOptions{})
 	p.self = ei.Pid{Node: ei.Atom(self.Name), ID: 1, Creation: self.Creation}
@@ -67,7 +67,7 @@ func (p *wire) initiate(self dist.Self) error {
 }
 
 func (p *wire) respond(self dist.Self, status dist.Status) error {
-	c, err := newPackets(patience(p.t), p.s)
+	c, err := newPackets(soon(p.t), p.s)
 	require.NoError(p.t, err)
 	name, err := dist.ReadName(c)
 	if err != nil {
@@ -136,7 +136,7 @@ func framed(body []byte) []byte {
 }
 
 func (p *wire) write(b []byte) error {
-	_, err := p.s.Writev(patience(p.t), b)
+	_, err := p.s.Writev(soon(p.t), b)
 	return err
 }
 
@@ -169,7 +169,7 @@ func (p *wire) frame(ctx context.Context) ([]byte, error) {
 func (p *wire) next() (ctl dist.Control, payload ei.Term) {
 	p.t.Helper()
 	for {
-		body, err := p.frame(patience(p.t))
+		body, err := p.frame(soon(p.t))
 		require.NoError(p.t, err)
 		if len(body) == 0 {
 			continue
@@ -190,7 +190,7 @@ func (p *wire) gone() {
 	p.t.Helper()
 	var b [4096]byte
 	for {
-		if _, err := p.s.Read(patience(p.t), b[:]); err != nil {
+		if _, err := p.s.Read(soon(p.t), b[:]); err != nil {
 			require.NotErrorIs(p.t, err, context.DeadlineExceeded)
 			return
 		}

@@ -37,10 +37,10 @@ func TestWorkersLoseEachOther(t *testing.T) {
 		require.Eventually(t, func() bool {
 			for i, n := range ns {
 				ask := ei.Tuple{ei.Atom("call"), pids[1-i], ei.Atom("pid")}
-				if v, err := n.Call(patience(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
+				if v, err := n.Call(soon(t), pids[i].(ei.Pid), ask); err != nil || v != workers[1-i] { // between the workers
 					return false
 				}
-				if v, err := n.Call(patience(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
+				if v, err := n.Call(soon(t), pids[1-i].(ei.Pid), ei.Atom("pid")); err != nil || v != workers[1-i] { // over both
 					return false
 				}
 			}
@@ -61,7 +61,7 @@ func TestWorkersLoseEachOther(t *testing.T) {
 		joined()
 	}
 	w.rpc(ns[0], "sever") // and they move while they ask
-	list, err := w.f.UpgradeWorkers(patience(t))
+	list, err := w.f.UpgradeWorkers(soon(t))
 	require.NoError(t, err)
 	for _, u := range list {
 		require.NoError(t, u.Err)
@@ -80,12 +80,12 @@ func TestWorkerDies(t *testing.T) {
 	victim := w.worker(b)
 	there := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	box := w.mailbox(a, &MailboxOptions{TrapExit: true})
-	require.NoError(t, box.Link(patience(t), there))
-	ref, err := box.Monitor(patience(t), there)
+	require.NoError(t, box.Link(soon(t), there))
+	ref, err := box.Monitor(soon(t), there)
 	require.NoError(t, err)
 	cb := b.Conn(frontName)
 	ca, cc := a.Conn(frontName), c.Conn(frontName)
-	_, err = a.Call(patience(t), there, ei.Int(1))
+	_, err = a.Call(soon(t), there, ei.Int(1))
 	require.NoError(t, err)
 
 	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
@@ -102,7 +102,7 @@ func TestWorkerDies(t *testing.T) {
 	require.NoError(t, ca.Err())
 	require.NoError(t, cc.Err())
 	require.Eventually(t, func() bool { // what was in the socket of the dying one ends with it
-		pid, err := b.RPC(patience(t), frontName, "w", "pid")
+		pid, err := b.RPC(soon(t), frontName, "w", "pid")
 		return err == nil && pid != ei.Int(victim)
 	}, tooLong, tick)
 	require.Eventually(t, func() bool { // the front knows of it, too, and has another one
@@ -112,7 +112,7 @@ func TestWorkerDies(t *testing.T) {
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	require.NotEqual(t, there, again)
-	v, err := a.CallName(patience(t), frontName, "joe", ei.Int(2))
+	v, err := a.CallName(soon(t), frontName, "joe", ei.Int(2))
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(2), v)
 }
@@ -226,7 +226,7 @@ func TestWayFromDeadWorker(t *testing.T) {
 	asked := w.rpc(c, "questions")
 	standStill(t, holder)
 	called := async(func() (ei.Term, error) {
-		return c.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("box"), ei.Int(4))
+		return c.RPC(soon(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("box"), ei.Int(4))
 	})
 	require.Eventually(t, func() bool { return w.rpc(c, "questions") != asked }, tooLong, tick)
 	require.NoError(t, syscall.Kill(holder, syscall.SIGKILL))
@@ -243,7 +243,7 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	w.rpc(w.mate, "nofiles")
 	b := w.mailbox(w.peer, nil)
 	up := w.peer.Conn(frontName)
-	ref, err := b.Monitor(patience(t), joe)
+	ref, err := b.Monitor(soon(t), joe)
 	require.NoError(t, err)
 	m := w.receive(b)
 	require.Equal(t, ref, m.Ref)
@@ -252,7 +252,7 @@ func TestNoDescriptorForBranch(t *testing.T) {
 	require.Equal(t, ei.Atom("noconnection"), reason)
 	require.Error(t, up.Err())
 	w.rpc(w.mate, "files")
-	v, err := w.peer.Call(patience(t), joe, ei.Int(1))
+	v, err := w.peer.Call(soon(t), joe, ei.Int(1))
 	require.NoError(t, err)
 	require.Equal(t, ei.Int(1), v)
 }
@@ -267,7 +267,7 @@ func TestNoDescriptorForMeeting(t *testing.T) {
 	w.rpc(x, "nofiles")
 	before := w.rpc(y, "questions").(ei.Int)
 	asked := async(func() (ei.Term, error) {
-		return y.RPC(patience(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1))
+		return y.RPC(soon(t), frontName, "w", "ask", ei.Atom(x.Name()), ei.Atom("me"), ei.Int(1))
 	})
 	require.Eventually(t, func() bool { return w.rpc(y, "questions").(ei.Int) >= before+3 }, tooLong, tick)
 	w.rpc(x, "files")

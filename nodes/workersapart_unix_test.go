@@ -57,11 +57,11 @@ func TestWorkersApart(t *testing.T) {
 	var sent ei.List
 	send := func() {
 		for range 20 {
-			require.NoError(t, b.Send(patience(t), joe, len(sent)))
-			require.NoError(t, b.SendName(patience(t), frontName, "joe", len(sent)+1))
+			require.NoError(t, b.Send(soon(t), joe, len(sent)))
+			require.NoError(t, b.SendName(soon(t), frontName, "joe", len(sent)+1))
 			sent = append(sent, ei.Int(len(sent)), ei.Int(len(sent)+1))
 		}
-		got, err := x.Call(patience(t), joe, ei.Atom("got"))
+		got, err := x.Call(soon(t), joe, ei.Atom("got"))
 		require.NoError(t, err)
 		require.Equal(t, sent, got)
 	}
@@ -70,29 +70,29 @@ func TestWorkersApart(t *testing.T) {
 		w.rpc(n, "apart")
 	}
 	send() // through the way that there is
-	require.NoError(t, w.mailbox(y, nil).Send(patience(t), ann, ei.Int(1)))
-	got, err := y.Call(patience(t), ann, ei.Atom("got"))
+	require.NoError(t, w.mailbox(y, nil).Send(soon(t), ann, ei.Int(1)))
+	got, err := y.Call(soon(t), ann, ei.Atom("got"))
 	require.NoError(t, err, "through a new one")
 	require.Equal(t, ei.List{ei.Int(1)}, got)
 
 	_, err = w.f.upgrade(one)
 	require.NoError(t, err)
 	send()
-	ref, err := b.Monitor(patience(t), joe)
+	ref, err := b.Monitor(soon(t), joe)
 	require.NoError(t, err)
-	require.NoError(t, b.Link(patience(t), joe))
+	require.NoError(t, b.Link(soon(t), joe))
 	send()
 	require.Zero(t, unread(b))
 
 	bob := w.rpc(x, "start", ei.Atom("")).(ei.Pid)
 	called := async(func() (ei.Term, error) {
-		return x.Call(patience(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
+		return x.Call(soon(t), bob, ei.Tuple{ei.Atom("call"), joe, ei.Atom("pid")})
 	})
 	w.rpc(y, "together")
 	r := arrives(t, called, "the answer")
 	require.NoError(t, r.err)
 	require.Equal(t, ei.Int(w.worker(y)), r.v)
-	require.NoError(t, b.Send(patience(t), joe, ei.Atom("bye")))
+	require.NoError(t, b.Send(soon(t), joe, ei.Atom("bye")))
 	for range 2 {
 		m := w.receive(b)
 		reason, err := m.Reason.Decode()
@@ -112,7 +112,7 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	}
 	joe, ann := w.rpc(y, "start", ei.Atom("")).(ei.Pid), w.rpc(x, "start", ei.Atom("")).(ei.Pid)
 	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
-	_, err := x.Call(patience(t), ann, ask)
+	_, err := x.Call(soon(t), ann, ask)
 	require.NoError(t, err)
 	victim := w.worker(y)
 	standStill(t, victim)
@@ -121,13 +121,13 @@ func TestSecondWayToStoppedWorker(t *testing.T) {
 	b := w.mailbox(x, nil)
 	var sent ei.List
 	for i := range 10 {
-		require.NoError(t, b.Send(patience(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
+		require.NoError(t, b.Send(soon(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
 		sent = append(sent, ei.Int(i))
 	}
-	_, err = x.Call(patience(t), ann, ei.Atom("got")) // ann has sent them
+	_, err = x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	got, err := x.Call(patience(t), ann, ask)
+	got, err := x.Call(soon(t), ann, ask)
 	require.NoError(t, err)
 	require.Equal(t, sent, got)
 }
@@ -194,7 +194,7 @@ func TestPeerOfWorkerApart(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
-	require.NoError(t, b.Link(patience(t), n.far))
+	require.NoError(t, b.Link(soon(t), n.far))
 	ctl, _ := n.shadow().next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.Zero(t, unread(b))
@@ -229,21 +229,21 @@ func TestProcessOfWorkerApart(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
-	linked := async(func() (int, error) { return 0, b.Link(patience(t), n.far) })
+	linked := async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	other := n.mend()
 	ctl, _ := other.next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	require.NoError(t, arrives(t, linked, "the link").err)
 
 	require.NoError(t, other.s.Close())
-	m, err := b.Receive(patience(t)) // the link is broken
+	m, err := b.Receive(soon(t)) // the link is broken
 	require.NoError(t, err)
 	require.Equal(t, n.far, m.From)
 	require.ErrorIs(t, b.Send(ctx, n.far, 1), context.Canceled)
-	linked = async(func() (int, error) { return 0, b.Link(patience(t), n.far) })
+	linked = async(func() (int, error) { return 0, b.Link(soon(t), n.far) })
 	n.part.noteEnded(2)
 	require.NoError(t, arrives(t, linked, "the link").err)
-	m, err = b.Receive(patience(t))
+	m, err = b.Receive(soon(t))
 	require.NoError(t, err)
 	reason, err := m.Reason.Decode()
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestProcessOfWorkerApart(t *testing.T) {
 
 func TestProcessOfWorkerApartForLong(t *testing.T) {
 	n := newWorld(t, "tcp").torn(time.Millisecond)
-	require.ErrorIs(t, box(t, n.Node).Send(patience(t), n.far, 1), ErrNoConnection)
+	require.ErrorIs(t, box(t, n.Node).Send(soon(t), n.far, 1), ErrNoConnection)
 }
 
 // A way to another worker is taken, with what is in it, once the one before it has ended, and what that has carried is broken; who sends
@@ -263,15 +263,15 @@ func TestSecondWayAwaitsFirst(t *testing.T) {
 	b, err := n.NewMailbox(&MailboxOptions{TrapExit: true})
 	require.NoError(t, err)
 	first := n.mend()
-	require.NoError(t, b.Link(patience(t), n.far))
+	require.NoError(t, b.Link(soon(t), n.far))
 	ctl, _ := first.next()
 	require.Equal(t, dist.OpLink, ctl.Op)
 	second := n.second(b.Pid(), ei.Int(2))
-	require.NoError(t, b.Send(patience(t), n.far, ei.Int(1)))
-	m, err := b.Receive(patience(t))
+	require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
+	m, err := b.Receive(soon(t))
 	require.NoError(t, err)
 	require.Equal(t, dist.OpExit, m.Op)
-	m, err = b.Receive(patience(t))
+	m, err = b.Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
 	require.NoError(t, err)
@@ -296,12 +296,12 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 				second = n.mend()
 			}
 			third := n.second(b.Pid(), ei.Int(3))
-			m, err := b.Receive(patience(t))
+			m, err := b.Receive(soon(t))
 			require.NoError(t, err)
 			v, err := m.Term()
 			require.NoError(t, err)
 			require.Equal(t, ei.Int(3), v)
-			require.NoError(t, b.Send(patience(t), n.far, ei.Int(1)))
+			require.NoError(t, b.Send(soon(t), n.far, ei.Int(1)))
 			_, payload := third.next()
 			require.Equal(t, ei.Int(1), payload)
 			first.gone()
@@ -337,10 +337,10 @@ func TestSecondWayMoves(t *testing.T) {
 	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))
 	old := newWorker()
 	old.n, old.p = n.Node, n.part
-	f, err := old.freeze(patience(t))
+	f, err := old.freeze(soon(t))
 	require.NoError(t, err)
 	stage := func() handoff.Staged {
-		g, err := (&workerHeir{cfg: again(n.Node)}).stage(patience(t), f.State(), duplicates(t, f.Descriptors()))
+		g, err := (&workerHeir{cfg: again(n.Node)}).stage(soon(t), f.State(), duplicates(t, f.Descriptors()))
 		require.NoError(t, err)
 		return g
 	}
@@ -348,10 +348,10 @@ func TestSecondWayMoves(t *testing.T) {
 	g := stage().(*workerHeir)
 	require.NoError(t, f.Release())
 	require.NoError(t, n.Close()) // what this process has of it is closed
-	require.NoError(t, g.Start(patience(t)))
+	require.NoError(t, g.Start(soon(t)))
 	heirs := g.w.Mailboxes()
 	require.Len(t, heirs, 1)
-	m, err := heirs[0].Receive(patience(t))
+	m, err := heirs[0].Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
 	require.NoError(t, err)

@@ -64,7 +64,7 @@ func (w *frontWorld) elsewhere(pid int, alive string) *Node {
 // upgraded has all workers go on in other processes.
 func (w *frontWorld) upgraded() {
 	w.t.Helper()
-	list, err := w.f.UpgradeWorkers(patience(w.t))
+	list, err := w.f.UpgradeWorkers(soon(w.t))
 	require.NoError(w.t, err)
 	for _, u := range list {
 		require.NoError(w.t, u.Err)
@@ -78,12 +78,12 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	joe := w.rpc(ns[1], "start", ei.Atom("joe")).(ei.Pid)
 	b := w.mailbox(ns[0], nil)
 	for i := range 2 {
-		require.NoError(t, b.SendName(patience(t), frontName, "late", i))
+		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
 	}
 	_, err := w.f.upgrade(w.crewman(w.worker(ns[0])))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		got, err := ns[0].Call(patience(t), joe, ei.Atom("got"))
+		got, err := ns[0].Call(soon(t), joe, ei.Atom("got"))
 		require.NoError(t, err)
 		l, _ := ei.Elements(got)
 		return len(l) == 2 && l[0] == ei.Int(0) && l[1] == ei.Int(1)
@@ -100,8 +100,8 @@ func TestNamedProcessesEndInMove(t *testing.T) {
 	const many = 40
 	for i := range many {
 		pid := w.rpc(x, "start", ei.Atom(fmt.Sprint("joe", i))).(ei.Pid)
-		require.NoError(t, b.Send(patience(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
-		_, err := watcher.Monitor(patience(t), pid)
+		require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
+		_, err := watcher.Monitor(soon(t), pid)
 		require.NoError(t, err)
 	}
 	w.worker(x)
@@ -120,10 +120,10 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	other := w.elsewhere(w.worker(x), "calm")
 	b := w.mailbox(x, nil)
 	pid := w.rpc(x, "start", ei.Atom("phoenix")).(ei.Pid)
-	require.NoError(t, b.Send(patience(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
+	require.NoError(t, b.Send(soon(t), pid, ei.Tuple{ei.Atom("link"), b.Pid()}))
 	w.worker(x)
 	watcher := w.mailbox(other, nil)
-	ref, err := watcher.Monitor(patience(t), pid)
+	ref, err := watcher.Monitor(soon(t), pid)
 	require.NoError(t, err)
 	require.Equal(t, pid, w.rpc(other, "whereis", ei.Atom("phoenix")))
 	w.upgraded()

@@ -64,7 +64,7 @@ func (w *world) node(alive string, edit ...func(*Config)) *Node {
 	}
 	n, err := New(cfg)
 	require.NoError(w.t, err)
-	w.t.Cleanup(func() { soon(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
+	w.t.Cleanup(func() { inTime(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
 	return n
 }
 
@@ -86,10 +86,11 @@ func (w *world) started(alive string, edit ...func(*Config)) *Node {
 	return n
 }
 
-// ctx is for calls that are expected to succeed: long enough for the slowest machine.
-func (w *world) ctx() context.Context { return patience(w.t) }
+// ctx is for calls that are expected to succeed.
+func (w *world) ctx() context.Context { return soon(w.t) }
 
-func patience(t testing.TB) context.Context {
+// soon is a context for what must succeed: long enough for the slowest machine.
+func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
@@ -130,8 +131,8 @@ func async[T any](f func() (T, error)) <-chan result[T] {
 	return c
 }
 
-// soon fails the test if f does not return: nothing that is called so waits for anything that takes long.
-func soon(t testing.TB, what string, f func()) {
+// inTime fails the test if f does not return: nothing that is called so waits for anything that takes long.
+func inTime(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()

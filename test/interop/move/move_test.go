@@ -91,7 +91,8 @@ calls(N, Until, I) ->
     end.
 `
 
-func patience(t testing.TB) context.Context {
+// soon is a context for what must succeed, however often a connection or a node moves meanwhile.
+func soon(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(connMoves()+nodeMoves())*time.Second)
 	t.Cleanup(cancel)
@@ -188,7 +189,7 @@ func TestConnMoves(t *testing.T) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		erl.Load(t, stream)
-		ctx := patience(t)
+		ctx := soon(t)
 		in := &sink{}
 		var workers [2]*nodes.Node
 		for i := range workers {
@@ -237,7 +238,7 @@ func TestNodeMoves(t *testing.T) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		erl.Load(t, stream)
-		ctx := patience(t)
+		ctx := soon(t)
 		in := &sink{}
 		cfg := nodes.Config{
 			Name: "upgraded" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: mapper(port),
