@@ -19,27 +19,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The rules of the tsocket guide, a line each, under the heading of the guide's section that states it, in our words and with our names.
-func TestGuide(t *testing.T) {
-	const (
-		address = "The tsocket_address abstraction"
-		dgram   = "The tdgram_context abstraction"
-		stream  = "The tstream_context abstraction"
-		pdu     = "PDU receive helper functions"
-		queues  = "Async 'tevent_queue' based helper functions"
-		bsd     = "BSD sockets: ipv4, ipv6 and unix"
-		virtual = "Virtual Sockets"
-	)
-	for _, rule := range []struct {
-		section, says string
-		holds         func(t *testing.T)
-	}{
-		{address, "an endpoint has a string for people", func(t *testing.T) {
+// The rules of the tsocket guide, a line each, under the heading of the guide's section that states it, in our words and with our names:
+// a test for each section, and two for the one that is of addresses and of sockets.
+
+// A guideRule is one of them.
+type guideRule struct {
+	says  string
+	holds func(t *testing.T)
+}
+
+func guideSection(t *testing.T, heading string, rules []guideRule) {
+	for _, rule := range rules {
+		t.Run(heading+"/"+rule.says, rule.holds)
+	}
+}
+
+func TestGuideAddresses(t *testing.T) {
+	guideSection(t, "The tsocket_address abstraction", []guideRule{
+		{"an endpoint has a string for people", func(t *testing.T) {
 			for _, a := range []Addr{loopback(), UnixAddr("/x"), MemoryAddr("x"), WithPeerName(loopback(), "n@h")} {
 				require.NotEmpty(t, a.String())
 			}
 		}},
-		{address, "its parts come from the getters of its kind", func(t *testing.T) {
+		{"its parts come from the getters of its kind", func(t *testing.T) {
 			host, err := Host(loopback())
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1", host)
@@ -47,18 +49,22 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "/x", path)
 		}},
-		{address, "a copy can be changed without the original", func(t *testing.T) {
+		{"a copy can be changed without the original", func(t *testing.T) {
 			a := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
 			c := CopyAddr(a)
 			a.Port = 2
 			require.Equal(t, "10.0.0.1:1", c.String())
 		}},
+	})
+}
 
-		{dgram, "a receive gives the next datagram, its length and its sender", guideUDP(func(t *testing.T, open, connected *Datagram) {
+func TestGuideDatagrams(t *testing.T) {
+	guideSection(t, "The tdgram_context abstraction", []guideRule{
+		{"a receive gives the next datagram, its length and its sender", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			requireSends(t, connected, "datagram", nil)
 			requireReceives(t, open, "datagram", connected.LocalAddr())
 		})},
-		{dgram, "its length is never 0", guideUDP(func(t *testing.T, open, connected *Datagram) {
+		{"its length is never 0", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			raw, err := net.Dial("udp", open.LocalAddr().String())
 			require.NoError(t, err)
 			defer raw.Close()
@@ -67,43 +73,47 @@ func TestGuide(t *testing.T) {
 			_, _, err = open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 10))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		})},
-		{dgram, "a second receive is busy", guideUDP(func(t *testing.T, open, _ *Datagram) {
+		{"a second receive is busy", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			first := outstanding(t, open, context.Background())
 			_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
 			require.ErrorIs(t, err, ErrBusy)
 			require.NoError(t, open.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
-		{dgram, "to send nothing is not allowed", guideUDP(func(t *testing.T, _, connected *Datagram) {
+		{"to send nothing is not allowed", guideUDP(func(t *testing.T, _, connected *Datagram) {
 			_, err := connected.SendTo(soon(t), nil, nil)
 			require.ErrorIs(t, err, syscall.EINVAL)
 		})},
-		{dgram, "a send gives the datagram's length", guideUDP(func(t *testing.T, open, connected *Datagram) {
+		{"a send gives the datagram's length", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			n, err := open.SendTo(soon(t), []byte("12345"), connected.LocalAddr())
 			require.NoError(t, err)
 			require.Equal(t, 5, n)
 		})},
-		{dgram, "a second send is busy", func(t *testing.T) { // no real socket is sure to be caught sending
+		{"a second send is busy", func(t *testing.T) { // no real socket is sure to be caught sending
 			d := &Datagram{remote: loopback()}
 			d.sending.Store(true)
 			_, err := d.SendTo(soon(t), []byte("x"), nil)
 			require.ErrorIs(t, err, ErrBusy)
 			require.ErrorIs(t, d.Disconnect(), ErrBusy)
 		}},
-		{dgram, "to disconnect with an operation outstanding is busy", guideUDP(func(t *testing.T, open, connected *Datagram) {
+		{"to disconnect with an operation outstanding is busy", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			first := outstanding(t, open, context.Background())
 			require.ErrorIs(t, open.Disconnect(), ErrBusy)
 			requireSends(t, connected, "x", nil)
 			require.NoError(t, returns(t, first))
 			require.NoError(t, open.Disconnect())
 		})},
-		{dgram, "the resources can be freed at any time", guideUDP(func(t *testing.T, open, _ *Datagram) {
+		{"the resources can be freed at any time", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			first := outstanding(t, open, context.Background())
 			require.NoError(t, open.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
+	})
+}
 
-		{stream, "pending bytes are those received and not consumed, or none", guideTCP(func(t *testing.T, c, s *Stream) {
+func TestGuideStreams(t *testing.T) {
+	guideSection(t, "The tstream_context abstraction", []guideRule{
+		{"pending bytes are those received and not consumed, or none", guideTCP(func(t *testing.T, c, s *Stream) {
 			n, err := s.PendingBytes()
 			require.NoError(t, err)
 			require.Zero(t, n)
@@ -111,12 +121,12 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, 10*time.Second, time.Millisecond)
 		})},
-		{stream, "pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *Stream) {
 			require.NoError(t, c.Disconnect())
 			_, err := c.PendingBytes()
 			require.ErrorIs(t, err, syscall.ENOTCONN)
 		})},
-		{stream, "a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *Stream) {
 			a, b := make([]byte, 2), make([]byte, 3)
 			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
 			for _, p := range []string{"1", "23", "4"} {
@@ -133,12 +143,12 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, returns(t, read))
 			require.Equal(t, "12345", string(a)+string(b))
 		})},
-		{stream, "or when it fails", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"or when it fails", guideTCP(func(t *testing.T, c, s *Stream) {
 			require.NoError(t, c.Close())
 			_, err := s.Readv(soon(t), make([]byte, 1))
 			require.Equal(t, io.EOF, err)
 		})},
-		{stream, "a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *Stream) {
 			_, err := c.Writev(soon(t), []byte("12345"))
 			require.NoError(t, err)
 			n, err := s.Readv(soon(t), make([]byte, 2), make([]byte, 3))
@@ -147,7 +157,7 @@ func TestGuide(t *testing.T) {
 			_, err = s.Readv(soon(t))
 			require.ErrorIs(t, err, syscall.EINVAL)
 		})},
-		{stream, "a second read is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a second read is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			require.Eventually(t, s.reading.Load, 10*time.Second, time.Millisecond)
 			_, err := s.Readv(soon(t), make([]byte, 1))
@@ -156,19 +166,19 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, returns(t, first))
 		})},
-		{stream, "to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *Stream) {
 			for _, v := range [][][]byte{nil, {nil, {}}} {
 				_, err := c.Writev(soon(t), v...)
 				require.ErrorIs(t, err, syscall.EINVAL)
 			}
 		})},
-		{stream, "a write ends when every buffer has been delivered, and gives the total length", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a write ends when every buffer has been delivered, and gives the total length", guideTCP(func(t *testing.T, c, s *Stream) {
 			n, err := c.Writev(soon(t), []byte("12"), []byte("345"))
 			require.NoError(t, err)
 			require.EqualValues(t, 5, n)
 			requireReads(t, s, "12345")
 		})},
-		{stream, "a second write is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"a second write is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			big := make([]byte, 32<<20)
 			first := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
 			_, err := s.Readv(soon(t), make([]byte, 1))
@@ -180,7 +190,7 @@ func TestGuide(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, returns(t, first))
 		})},
-		{stream, "to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			require.Eventually(t, s.reading.Load, 10*time.Second, time.Millisecond)
 			require.ErrorIs(t, s.Disconnect(), ErrBusy)
@@ -188,14 +198,18 @@ func TestGuide(t *testing.T) {
 			require.ErrorIs(t, returns(t, first), io.EOF)
 			require.NoError(t, s.Disconnect())
 		})},
-		{stream, "the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *Stream) {
+		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *Stream) {
 			first := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
 			require.Eventually(t, c.reading.Load, 10*time.Second, time.Millisecond)
 			require.NoError(t, c.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
+	})
+}
 
-		{pdu, "each vector is asked for in its turn, filled, and an empty one ends the packet", guideTCP(func(t *testing.T, c, s *Stream) {
+func TestGuidePDUs(t *testing.T) {
+	guideSection(t, "PDU receive helper functions", []guideRule{
+		{"each vector is asked for in its turn, filled, and an empty one ends the packet", guideTCP(func(t *testing.T, c, s *Stream) {
 			_, err := c.Writev(soon(t), []byte("\x03abcNEXT"))
 			require.NoError(t, err)
 			head, step := make([]byte, 1), 0
@@ -217,8 +231,12 @@ func TestGuide(t *testing.T) {
 			require.Equal(t, 3, step)
 			requireReads(t, s, "NEXT")
 		})},
+	})
+}
 
-		{queues, "queued sends of datagrams are made one after the other", guideUDP(func(t *testing.T, open, connected *Datagram) {
+func TestGuideQueues(t *testing.T) {
+	guideSection(t, "Async 'tevent_queue' based helper functions", []guideRule{
+		{"queued sends of datagrams are made one after the other", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			q := NewSendQueue(connected)
 			var calls []<-chan error
 			for range 10 {
@@ -229,7 +247,7 @@ func TestGuide(t *testing.T) {
 				requireReceives(t, open, "x", connected.LocalAddr())
 			}
 		})},
-		{queues, "queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
 			q := NewReadQueue(s)
 			var fs [3]framer
 			var calls []<-chan error
@@ -243,7 +261,7 @@ func TestGuide(t *testing.T) {
 				require.Equal(t, fmt.Sprint(i), string(fs[i].body))
 			}
 		})},
-		{queues, "queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
+		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *Stream) {
 			q := NewQueue(c, nil)
 			var calls []<-chan error
 			for range 10 {
@@ -254,8 +272,12 @@ func TestGuide(t *testing.T) {
 				require.NoError(t, returns(t, call), "never busy")
 			}
 		})},
+	})
+}
 
-		{bsd, "the family is ipv4, ipv6 or ip, which finds out", func(t *testing.T) {
+func TestGuideBSDAddresses(t *testing.T) {
+	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
+		{"the family is ipv4, ipv6 or ip, which finds out", func(t *testing.T) {
 			for _, tt := range [][3]string{{"ipv4", "127.0.0.1", "127.0.0.1:7"}, {"ipv6", "::1", "[::1]:7"},
 				{"ip", "127.0.0.1", "127.0.0.1:7"}, {"ip", "::1", "[::1]:7"}} {
 				a, err := ParseInet(tt[0], tt[1], 7)
@@ -263,93 +285,98 @@ func TestGuide(t *testing.T) {
 				require.Equal(t, tt[2], a.String())
 			}
 		}},
-		{bsd, "an address text must be one of the family; names are not allowed", func(t *testing.T) {
+		{"an address text must be one of the family; names are not allowed", func(t *testing.T) {
 			for _, tt := range [][2]string{{"ipv4", "::1"}, {"ipv6", "127.0.0.1"}, {"ip", "localhost"}, {"ipv4", "localhost"}} {
 				_, err := ParseInet(tt[0], tt[1], 7)
 				require.ErrorIs(t, err, syscall.EINVAL)
 			}
 		}},
-		{bsd, "no address text is the wildcard", func(t *testing.T) {
+		{"no address text is the wildcard", func(t *testing.T) {
 			for family, want := range map[string]string{"ipv4": "0.0.0.0:7", "ipv6": "[::]:7", "ip": "[::]:7"} {
 				a, err := ParseInet(family, "", 7)
 				require.NoError(t, err)
 				require.Equal(t, want, a.String())
 			}
 		}},
-		{bsd, "the address text of what is not inet is EINVAL", func(t *testing.T) {
+		{"the address text of what is not inet is EINVAL", func(t *testing.T) {
 			require.ErrorIs(t, second(Host(UnixAddr("/x"))),
 				syscall.EINVAL)
 		}},
-		{bsd, "the port of what is not inet is EINVAL and 0", func(t *testing.T) {
+		{"the port of what is not inet is EINVAL and 0", func(t *testing.T) {
 			port, err := Port(UnixAddr("/x"))
 			require.ErrorIs(t, err, syscall.EINVAL)
 			require.Zero(t, port)
 		}},
-		{bsd, "a port can be set; on what is not inet it is EINVAL", func(t *testing.T) {
+		{"a port can be set; on what is not inet it is EINVAL", func(t *testing.T) {
 			a, err := WithPort(loopback(), 7)
 			require.NoError(t, err)
 			require.Equal(t, "127.0.0.1:7", a.String())
 			require.ErrorIs(t, second(WithPort(UnixAddr("/x"), 7)), syscall.EINVAL)
 		}},
-		{bsd, "a path may be empty", func(t *testing.T) {
+		{"a path may be empty", func(t *testing.T) {
 			a, err := FromUnixPath("")
 			require.NoError(t, err)
 			require.Equal(t, UnixAddr(""), a)
 		}},
-		{bsd, "a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
+		{"a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
 			require.NoError(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath))))
 			require.ErrorIs(t, second(FromUnixPath(strings.Repeat("p", maxUnixPath+1))), syscall.ENAMETOOLONG)
 		}},
-		{bsd, "the path of what is no UNIX address is EINVAL", func(t *testing.T) {
+		{"the path of what is no UNIX address is EINVAL", func(t *testing.T) {
 			require.ErrorIs(t, second(UnixPath(loopback())),
 				syscall.EINVAL)
 		}},
-		{bsd, "a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
+	})
+}
+
+func TestGuideBSDSockets(t *testing.T) {
+	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
+		{"a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
 			require.ErrorIs(t, second(OpenUDP(UnixAddr("/x"), nil)), syscall.EINVAL)
 			require.ErrorIs(t, second(OpenUDP(loopback(), UnixAddr("/x"))), syscall.EINVAL)
 			d, err := OpenUDP(loopback(), nil)
 			require.NoError(t, err)
 			require.NoError(t, d.Close())
 		}},
-		{bsd, "a UNIX datagram socket's addresses are UNIX ones, the remote one may be missing", func(t *testing.T) {
+		{"a UNIX datagram socket's addresses are UNIX ones, the remote one may be missing", func(t *testing.T) {
 			require.ErrorIs(t, second(OpenUnixgram(loopback(), nil)), syscall.EINVAL)
 			require.ErrorIs(t, second(OpenUnixgram(nil, loopback())), syscall.EINVAL)
 			open, connected := unixgrams(t)
 			require.Nil(t, open.RemoteAddr())
 			require.NotNil(t, connected.RemoteAddr())
 		}},
-		{bsd, "a TCP connection's addresses are inet ones", func(t *testing.T) {
+		{"a TCP connection's addresses are inet ones", func(t *testing.T) {
 			require.ErrorIs(t, second(ConnectTCP(soon(t), UnixAddr("/x"), loopback())), syscall.EINVAL)
 			require.ErrorIs(t, second(ConnectTCP(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
 		}},
-		{bsd, "a TCP connection is ready when connecting ends", func(t *testing.T) {
+		{"a TCP connection is ready when connecting ends", func(t *testing.T) {
 			l, err := ListenTCP(loopback(), 0)
 			require.NoError(t, err)
 			defer l.Close()
 			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), loopback(), l.Addr()) })
 			requireSpeak(t, c, s)
 		}},
-		{bsd, "or it failed", func(t *testing.T) {
+		{"or it failed", func(t *testing.T) {
 			nobody, err := ParseAddr(port.Vacant(t))
 			require.NoError(t, err)
 			require.Error(t, second(ConnectTCP(soon(t), nil, nobody)))
 		}},
-		{bsd, "a UNIX connection's addresses are UNIX ones", func(t *testing.T) {
+		{"a UNIX connection's addresses are UNIX ones", func(t *testing.T) {
 			require.ErrorIs(t, second(ConnectUnix(soon(t), loopback(), UnixAddr("/x"))), syscall.EINVAL)
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
-		{bsd, "a UNIX connection is ready when connecting ends", func(t *testing.T) {
+		{"a UNIX connection is ready when connecting ends", func(t *testing.T) {
 			l, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "a")), 0)
 			require.NoError(t, err)
 			defer l.Close()
 			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, l.Addr()) })
 			requireSpeak(t, c, s)
 		}},
-		{bsd, "or it failed, too", func(t *testing.T) {
+		{"or it failed, too", func(t *testing.T) {
 			nobody := UnixAddr(filepath.Join(sockdir.New(t), "a"))
 			require.ErrorIs(t, second(ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
 		}},
-		{bsd, "a socket pair is connected", func(t *testing.T) {
+		{"a socket pair is connected", func(t *testing.T) {
 			if !canWait {
 				t.Skip("no socket pairs here")
 			}
@@ -359,7 +386,7 @@ func TestGuide(t *testing.T) {
 			defer b.Close()
 			requireSpeak(t, a, b)
 		}},
-		{bsd, "a sockaddr is of inet, inet6 or unix, and no other family", func(t *testing.T) {
+		{"a sockaddr is of inet, inet6 or unix, and no other family", func(t *testing.T) {
 			for _, a := range []Addr{loopback(), FromAddrPort(netip.MustParseAddrPort("[::1]:7")), UnixAddr("/x")} {
 				b, err := AppendSockaddr(nil, a)
 				require.NoError(t, err)
@@ -370,7 +397,7 @@ func TestGuide(t *testing.T) {
 			require.ErrorIs(t, second(ParseSockaddr(image(99, make([]byte, 30)...))), syscall.EAFNOSUPPORT)
 			require.ErrorIs(t, second(AppendSockaddr(nil, MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
-		{bsd, "an existing descriptor becomes a stream, or an error", func(t *testing.T) {
+		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
 			fds, err := socketPair()
 			require.NoError(t, err)
 			var ends [2]*Stream
@@ -384,20 +411,22 @@ func TestGuide(t *testing.T) {
 			require.Error(t, second(AdoptListener(-1)))
 			require.Error(t, second(AdoptDatagram(-1)))
 		}},
+	})
+}
 
-		{virtual, "a datagram socket may be something else underneath", func(t *testing.T) {
+func TestGuideVirtualSockets(t *testing.T) {
+	guideSection(t, "Virtual Sockets", []guideRule{
+		{"a datagram socket may be something else underneath", func(t *testing.T) {
 			m := &mailroom{gate: make(chan struct{})}
 			close(m.gate)
 			require.NoError(t, second(NewSendQueue(m).SendToQueue(soon(t), []byte("x"), nil)))
 			require.Equal(t, []string{"x"}, m.sent)
 		}},
-		{virtual, "and so may a stream", func(t *testing.T) {
+		{"and so may a stream", func(t *testing.T) {
 			c, s := pair(t, NewMemory(), MemoryAddr(""))
 			requireSpeak(t, c, s)
 		}},
-	} {
-		t.Run(rule.section+"/"+rule.says, rule.holds)
-	}
+	})
 }
 
 func guideUDP(holds func(t *testing.T, open, connected *Datagram)) func(*testing.T) {
