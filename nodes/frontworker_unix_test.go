@@ -107,7 +107,18 @@ func setUpTestWorker(n *Node) error {
 	if err := setUpHeirs(n); err != nil {
 		return err
 	}
-	if _, err := n.Serve("echo", Server{
+	if _, err := n.Serve("echo", testEcho(), nil); err != nil {
+		return err
+	}
+	for name, f := range testWorkerFunctions {
+		n.Expose("w", name, func(ctx context.Context, args []ei.Term) (any, error) { return f(ctx, n, args) })
+	}
+	return nil
+}
+
+// testEcho answers a call with its request, and sends Message to To for {To, Message}.
+func testEcho() Server {
+	return Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, self *Mailbox, m *Message) {
 			if t, _ := m.Term(); t != nil {
@@ -116,104 +127,111 @@ func setUpTestWorker(n *Node) error {
 				}
 			}
 		},
-	}, nil); err != nil {
-		return err
 	}
-	n.Expose("w", "pid", func(context.Context, []ei.Term) (any, error) { return os.Getpid(), nil })
-	n.Expose("w", "echo", func(context.Context, []ei.Term) (any, error) { return n.Whereis("echo").Pid(), nil })
-	// A process, registered if it has a name, that answers calls, collects numbers, and ends on request.
-	n.Expose("w", "start", func(_ context.Context, args []ei.Term) (any, error) {
-		var got ei.List
-		b, err := n.Serve(string(args[0].(ei.Atom)), Server{
-			Call: func(ctx context.Context, c *Call) (any, error) {
-				switch r := c.Request.(type) {
-				case ei.Tuple: // {call, To, Request}, or {ask, To, Request}: by a mailbox
-					if r[0] == ei.Atom("ask") {
-						return n.Whereis("echo").Call(ctx, r[1].(ei.Pid), r[2])
-					}
-					return n.Call(ctx, r[1].(ei.Pid), r[2])
-				default:
-					switch r {
-					case ei.Atom("got"):
-						return got, nil
-					case ei.Atom("pid"):
-						return os.Getpid(), nil
-					}
-					return r, nil
-				}
-			},
-			Info: func(ctx context.Context, self *Mailbox, m *Message) {
-				t, err := m.Term()
-				if err != nil {
-					return
-				}
-				switch t := t.(type) {
-				case ei.Int:
-					got = append(got, t)
-				case ei.Atom:
-					self.Exit(t)
-				case ei.Tuple:
-					switch t[0] {
-					case ei.Atom("link"):
-						_ = self.Link(ctx, t[1].(ei.Pid))
-					case ei.Atom("monitor"):
-						_, _ = self.Monitor(ctx, t[1].(ei.Pid))
-					case ei.Atom("send"):
-						_ = self.Send(ctx, t[1].(ei.Pid), t[2])
-					}
-				}
-			},
-		}, nil)
+}
+
+// testWorkerFunctions are the functions of a worker's module w.
+var testWorkerFunctions = map[string]func(ctx context.Context, n *Node, args []ei.Term) (any, error){
+	"pid":  func(context.Context, *Node, []ei.Term) (any, error) { return os.Getpid(), nil },
+	"echo": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { return n.Whereis("echo").Pid(), nil },
+	"start": func(_ context.Context, n *Node, args []ei.Term) (any, error) {
+		b, err := n.Serve(string(args[0].(ei.Atom)), testProcess(n), nil)
 		if err != nil {
 			return nil, err
 		}
 		return b.Pid(), nil
-	})
-	n.Expose("w", "whereis", func(ctx context.Context, args []ei.Term) (any, error) {
+	},
+	"whereis": func(ctx context.Context, n *Node, args []ei.Term) (any, error) {
 		pid, err := n.Lookup(ctx, string(args[0].(ei.Atom)))
 		if err != nil {
 			return ei.Atom("undefined"), nil
 		}
 		return pid, nil
-	})
-	n.Expose("w", "ask", func(ctx context.Context, args []ei.Term) (any, error) { // connects, if need be
+	},
+	"ask": func(ctx context.Context, n *Node, args []ei.Term) (any, error) { // connects, if need be
 		return n.CallName(ctx, string(args[0].(ei.Atom)), string(args[1].(ei.Atom)), args[2])
-	})
-	n.Expose("w", "questions", func(context.Context, []ei.Term) (any, error) { // to the front, ever
+	},
+	"questions": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // to the front, ever
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		return n.part.last, nil
-	})
-	n.Expose("w", "again", func(ctx context.Context, _ []ei.Term) (any, error) {
+	},
+	"again": func(ctx context.Context, _ *Node, _ []ei.Term) (any, error) {
 		_, err := StartWorker(ctx, Config{Cookie: "secret"})
 		child, err2 := exec.CommandContext(ctx, os.Args[0], "-test.run=^$").CombinedOutput()
 		return fmt.Sprint(errors.Is(err, ErrNotWorker), IsWorker(), err2, strings.Contains(string(child), "worker:")), nil
-	})
-	n.Expose("w", "sever", func(context.Context, []ei.Term) (any, error) { // the ways to the other workers
+	},
+	"sever": func(_ context.Context, n *Node, _ []ei.Term) (any, error) { // the ways to the other workers
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
 		for _, c := range n.part.siblings {
 			c.fail(ErrTickTimeout)
 		}
 		return ei.Atom("ok"), nil
-	})
-	var limit unix.Rlimit
-	n.Expose("w", "nofiles", func(context.Context, []ei.Term) (any, error) { // no number is left for a descriptor
-		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
-		none := limit
+	},
+	"nofiles": func(context.Context, *Node, []ei.Term) (any, error) { // no number is left for a descriptor
+		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
+		none := testWorkerFiles
 		none.Cur = 3
 		return ei.Atom("ok"), errors.Join(err, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
-	})
-	n.Expose("w", "files", func(context.Context, []ei.Term) (any, error) {
-		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	})
-	n.Expose("w", "second", func(context.Context, []ei.Term) (any, error) { // is how long it takes
+	},
+	"files": func(context.Context, *Node, []ei.Term) (any, error) {
+		return ei.Atom("ok"), unix.Setrlimit(unix.RLIMIT_NOFILE, &testWorkerFiles)
+	},
+	"second": func(context.Context, *Node, []ei.Term) (any, error) { // is how long it takes
 		time.Sleep(time.Second)
 		return ei.Atom("ok"), nil
-	})
-	n.Expose("w", "open", func(context.Context, []ei.Term) (any, error) {
+	},
+	"open": func(context.Context, *Node, []ei.Term) (any, error) {
 		fds, _ := descriptors()
 		return fds, nil
-	})
-	return nil
+	},
+}
+
+// testWorkerFiles is what nofiles has found, for files.
+var testWorkerFiles unix.Rlimit
+
+// testProcess is what start serves, under a name if it is given one: it answers calls, collects numbers, and ends on request.
+func testProcess(n *Node) Server {
+	var got ei.List
+	return Server{
+		Call: func(ctx context.Context, c *Call) (any, error) {
+			switch r := c.Request.(type) {
+			case ei.Tuple: // {call, To, Request}, or {ask, To, Request}: by a mailbox
+				if r[0] == ei.Atom("ask") {
+					return n.Whereis("echo").Call(ctx, r[1].(ei.Pid), r[2])
+				}
+				return n.Call(ctx, r[1].(ei.Pid), r[2])
+			default:
+				switch r {
+				case ei.Atom("got"):
+					return got, nil
+				case ei.Atom("pid"):
+					return os.Getpid(), nil
+				}
+				return r, nil
+			}
+		},
+		Info: func(ctx context.Context, self *Mailbox, m *Message) {
+			t, err := m.Term()
+			if err != nil {
+				return
+			}
+			switch t := t.(type) {
+			case ei.Int:
+				got = append(got, t)
+			case ei.Atom:
+				self.Exit(t)
+			case ei.Tuple:
+				switch t[0] {
+				case ei.Atom("link"):
+					_ = self.Link(ctx, t[1].(ei.Pid))
+				case ei.Atom("monitor"):
+					_, _ = self.Monitor(ctx, t[1].(ei.Pid))
+				case ei.Atom("send"):
+					_ = self.Send(ctx, t[1].(ei.Pid), t[2])
+				}
+			}
+		},
+	}
 }
