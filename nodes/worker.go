@@ -209,6 +209,7 @@ func (w *Worker) Wait(ctx context.Context) error {
 	case <-w.done:
 	case <-ctx.Done():
 	}
+	_ = w.n.unfrozen(context.Background()) // nothing is cut off because it stood still
 	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	return w.Shutdown(limit)

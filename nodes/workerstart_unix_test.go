@@ -136,3 +136,17 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 	}, tooLong, tick)
 	require.Equal(t, next, w.rpc(other, "whereis", ei.Atom("phoenix")))
 }
+
+// A Worker that is told to shut down while its node stands still gives up with its context, and has ended nothing.
+func TestWorkerShutdownBesideFreeze(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("front")
+	f, err := n.Freeze(w.ctx())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	inTime(t, "Shutdown", func() { require.ErrorIs(t, (&Worker{n: n}).Shutdown(ctx), context.Canceled) })
+	f.Thaw()
+	require.NoError(t, n.Err())
+	require.Len(t, n.Listeners(), 1)
+}
