@@ -1,6 +1,7 @@
 package epmd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -126,6 +128,55 @@ func TestSilentPortMapper(t *testing.T) {
 			return err
 		})
 	})
+}
+
+// Who sets no Timeout waits for a silent port mapper no longer than for DefaultTimeout.
+func TestDefaultTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		go silent(theirs)
+		c := &Client{Addr: "127.0.0.1:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
+		start := time.Now()
+		_, err := c.Resolve(t.Context(), "", "abc")
+		require.ErrorIs(t, err, ErrTimeout)
+		require.Equal(t, DefaultTimeout, time.Since(start))
+	})
+}
+
+// A passed is a context whose deadline has passed, and which does not say so yet.
+type passed struct{ context.Context }
+
+func (passed) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
+// Package net finds a deadline passed before the context does. The error is the same in either case.
+func TestDialFindsTheDeadlinePassedFirst(t *testing.T) {
+	c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }}
+	err := c.Kill(passed{t.Context()})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, ErrTimeout)
+}
+
+// A listing without end is not read to its end.
+func TestEndlessListing(t *testing.T) {
+	ours, theirs := net.Pipe()
+	sent := make(chan int, 1)
+	go func() {
+		defer theirs.Close()
+		readRequest(theirs)
+		n, line := 0, bytes.Repeat([]byte("name a at port 1\n"), 4096)
+		for n < 4*maxListing {
+			k, err := theirs.Write(line)
+			if n += k; err != nil {
+				break
+			}
+		}
+		sent <- n
+	}()
+	c := &Client{Addr: "127.0.0.1:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
+	_, _, err := c.Names(t.Context(), "")
+	require.ErrorIs(t, err, ErrProtocol)
+	require.Equal(t, maxListing+1, <-sent)
 }
 
 // An answer takes time: who has none does not ask.

@@ -182,6 +182,25 @@ func TestKeepSlowsDownWhenRegistrationsDoNotLast(t *testing.T) {
 	})
 }
 
+// A MaxPause below MinPause counts as MinPause.
+func TestKeepPausesAtLeastMinPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+		var pauses []time.Duration
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
+			MinPause: 7 * time.Second, MaxPause: time.Second,
+			Notify: func(e KeepEvent) { pauses = append(pauses, e.Pause) },
+		})
+		require.NoError(t, err)
+		mapper.stop()
+		time.Sleep(20 * time.Second)
+		require.NoError(t, k.Close())
+		require.Equal(t, []time.Duration{7 * time.Second, 7 * time.Second, 7 * time.Second}, pauses)
+	})
+}
+
 func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mapper restartable
@@ -196,7 +215,9 @@ func TestKeepCloseInterruptsAnAttempt(t *testing.T) {
 			}
 			return mapper.dial(ctx, network, addr)
 		}}
-		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
+			require.Equal(t, KeepLost, e.State, "an attempt that Close breaks off has not failed")
+		}})
 		require.NoError(t, err)
 		hang = true
 		mapper.stop()

@@ -5,10 +5,12 @@ package epmd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -74,17 +76,21 @@ func TestKeeperMoves(t *testing.T) {
 	f, err := k.Freeze(t.Context()) // while the name is lost
 	require.NoError(t, err)
 	require.Empty(t, f.Descriptors())
-	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond})
+	again := make(chan struct{})
+	g, err := c.Adopt(f.State(), nil, &KeepOptions{MinPause: time.Millisecond, Notify: func(e KeepEvent) {
+		if e.State == KeepRegistered {
+			close(again)
+		}
+	}})
 	require.NoError(t, err)
 	require.NoError(t, f.Release())
 	k = g.Start()
 	l, err = net.Listen("tcp", c.Addr)
 	require.NoError(t, err)
 	serve(t, &Server{}, l)
-	require.Eventually(t, func() bool {
-		_, err := c.Resolve(t.Context(), "", "abc")
-		return err == nil
-	}, 10*time.Second, time.Millisecond)
+	<-again
+	_, err = c.Resolve(t.Context(), "", "abc")
+	require.NoError(t, err)
 	require.NoError(t, k.Close())
 	_, err = k.Freeze(t.Context())
 	require.ErrorIs(t, err, net.ErrClosed)
@@ -163,6 +169,86 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	require.ErrorIs(t, k.Err(), ErrLost, "it is not registered yet")
 	require.NoError(t, silent.Close())
 	require.NoError(t, k.Close())
+}
+
+// A Freeze that gives up, or cannot be, leaves the Keeper as it is.
+func TestKeeperCannotFreeze(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		notified, goOn := make(chan struct{}), make(chan struct{})
+		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial} // without descriptors
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
+			if e.State == KeepLost {
+				close(notified)
+				<-goOn
+			}
+		}})
+		require.NoError(t, err)
+		for range 2 {
+			_, err = k.Freeze(t.Context())
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+		}
+		mapper.stop()
+		<-notified
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = k.Freeze(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		mapper.start()
+		close(goOn)
+		time.Sleep(DefaultMinPause)
+		synctest.Wait()
+		require.NoError(t, k.Err())
+		require.NoError(t, k.Close())
+		mapper.stop()
+	})
+}
+
+// A registration that is lost as a freeze begins moves as one that is lost.
+func TestKeeperFreezesAsTheNameIsLost(t *testing.T) {
+	r, err := (&Client{Addr: fakeMapper(t, answering("v\x00\x00\x00\x00\x07"))}).Register(t.Context(), Registration{Name: "abc", Port: 7})
+	require.NoError(t, err)
+	<-r.Done()
+	p := &keeperPause{rests: make(chan *Registered, 1), goOn: make(chan bool, 1)}
+	p.end(true)
+	require.True(t, p.rest(r))
+	require.Nil(t, <-p.rests)
+}
+
+// What is no state of a Keeper's is refused, and its descriptors are closed.
+func TestAdoptRefuses(t *testing.T) {
+	reg := `"Registration":{"Name":"abc","Port":7,"High":6,"Low":6},"Creation":9`
+	for _, tt := range []struct {
+		name, state string
+		fds         int
+		want        error
+	}{
+		{"another version", `{"Keeper":2,` + reg + `}`, 0, ErrState},
+		{"another version, held", `{"Keeper":2,"Held":true,` + reg + `}`, 1, ErrState},
+		{"not held", `{"Keeper":1,` + reg + `}`, 1, ErrState},
+		{"two descriptors", `{"Keeper":1,` + reg + `}`, 2, ErrState},
+		{"no name", `{"Keeper":1,"Held":true,"Registration":{"Port":7}}`, 1, ErrBadName},
+		{"no port", `{"Keeper":1,"Registration":{"Name":"abc"}}`, 0, ErrBadRegistration},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var fds, peers []int
+			for range tt.fds {
+				pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+				require.NoError(t, err)
+				fds, peers = append(fds, pair[0]), append(peers, pair[1])
+			}
+			_, err := new(Client).Adopt([]byte(tt.state), fds, nil)
+			require.ErrorIs(t, err, tt.want)
+			for _, fd := range peers {
+				require.NoError(t, unix.SetNonblock(fd, true))
+				n, err := unix.Read(fd, make([]byte, 1))
+				require.NoError(t, err, "a descriptor stays open")
+				require.Zero(t, n)
+				require.NoError(t, unix.Close(fd))
+			}
+		})
+	}
 }
 
 // A server that is closed during a freeze ends with it, whoever has it then.

@@ -23,6 +23,8 @@ func TestRegister(t *testing.T) {
 	require.Equal(t, uint32(0xfffffffe), r.Creation)
 	require.Equal(t, Registration{Name: "abc", Port: 1234, Type: TypeHidden, High: 6, Low: 6, Extra: []byte("x")}, got.reg)
 	require.Equal(t, got.reg, r.Registration())
+	reg.Extra[0], r.Registration().Extra[0] = 'y', 'z'
+	require.Equal(t, got.reg, r.Registration(), "whose buffer that was may use it again")
 
 	cancel() // the context was for registering: the name stays
 	select {
