@@ -45,3 +45,58 @@ func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("first"), v)
 }
+
+// What is no request, though it looks like one, does the kernel no harm.
+func TestKernelOddRequests(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	b := box(t, n)
+	require.NoError(t, n.Register("box", b))
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	own := map[string]*Mailbox{"rex": n.Whereis("rex"), "net_kernel": n.Whereis("net_kernel")}
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
+	for _, tt := range []struct {
+		name          string
+		request, want ei.Term
+	}{
+		{"net_kernel", ei.Tuple{ei.Atom("is_auth")}, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
+		{"net_kernel", ei.Tuple{}, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
+		{"rex", ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f")}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
+		{"rex", ei.Tuple{}, badrpc(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})},
+	} {
+		p.say(tt.name, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt.request})
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
+	}
+	for _, odd := range []ei.Term{
+		ei.Tuple{p.self}, ei.Tuple{p.self, ei.Tuple{}}, ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("box")}},
+		ei.Tuple{p.self, ei.Tuple{ei.Atom("what"), ei.Atom("box"), ei.Atom("message")}},
+	} {
+		p.say("rex", odd)
+	}
+	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call})) // the C library's form, but of this node
+	for name := range own {                                                           // a supervisor would stop it so
+		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("shutdown")}
+		p.say(name, ei.Tuple{ei.Atom("system"), ei.Tuple{p.self, ref}, stop})
+	}
+
+	// These are answered: rpc:sbcast always, rpc:multi_server_call by whoever gets the message.
+	p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("send"), ei.Atom("box"), ei.Atom("message")}})
+	require.Equal(t, ei.Tuple{p.self, ei.Atom("message")}, term(t, b))
+	for _, tt := range []struct{ to, want ei.Term }{
+		{ei.Atom("nobody"), ei.Tuple{ei.Atom("nonexisting_name"), ei.Atom("nobody")}},
+		{ei.Int(1), ei.Tuple{ei.Atom("nonexisting_name"), ei.Int(1)}},
+		{ei.Atom("box"), ei.Atom("alice@test")},
+	} {
+		p.say("rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), tt.to, ei.Atom("message")}})
+		ctl, reply := p.next()
+		require.Equal(t, p.self, ctl.To)
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("alice@test"), tt.want}, reply)
+	}
+	require.Equal(t, ei.Atom("message"), term(t, b))
+	require.Zero(t, unread(b))
+	for name, kernel := range own {
+		require.Same(t, kernel, n.Whereis(name))
+	}
+}

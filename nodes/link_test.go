@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -163,6 +164,8 @@ func TestUnlinkBesideExit(t *testing.T) {
 		p.send(exit, nil)
 		// Nor does the acknowledgement of another unlink.
 		p.send(dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID + 1, From: p.self, To: b.Pid()}, nil)
+		// Nor does an unlink of the peer's acknowledge ours.
+		p.send(dist.Control{Op: dist.OpUnlinkID, ID: 4711, From: p.self, To: b.Pid()}, nil)
 		synctest.Wait()
 		require.Len(t, linksOf(b), 1)
 		p.send(ack, nil)
@@ -176,6 +179,22 @@ func TestUnlinkBesideExit(t *testing.T) {
 		m, _ := reason(t, b, dist.OpExit)
 		require.Equal(t, p.self, m.From)
 	})
+}
+
+// An unlink whose acknowledgement is lost with the connection keeps off no link over the next one.
+func TestUnlinkBesideEndOfConnection(t *testing.T) {
+	w := newWorld(t, "memory")
+	a := w.started("alice")
+	b := box(t, a)
+	for range 2 {
+		p := w.peer(a.Listeners()[0], role("wire@test"))
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		require.Eventually(t, func() bool { return linksOf(b)[p.self].active }, tooLong, tick)
+		require.NoError(t, b.Unlink(w.ctx(), p.self))
+		p.close()
+		require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, tooLong, tick)
+		require.Empty(t, linksOf(b))
+	}
 }
 
 // An UNLINK_ID is acknowledged, for a process that is gone too, and before anything else goes to that process.
@@ -241,6 +260,29 @@ func TestSendExit(t *testing.T) {
 		require.NoError(t, a.SendExit(w.ctx(), a.Pid(), ei.Atom("normal")))
 		require.Equal(t, ei.Atom("normal"), exited(t, a), "normal ends only oneself")
 	})
+}
+
+// A reason that cannot be said to others is replaced.
+func TestExitWithUnencodableReason(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a, b := box(t, here), box(t, there)
+		require.NoError(t, a.Link(w.ctx(), b.Pid()))
+		settle(t, a, b)
+		a.Exit(ei.Atom(strings.Repeat("x", 256)))
+		require.Equal(t, ei.Atom("unencodable_reason"), exited(t, b))
+	})
+}
+
+// Whoever ends while its Link is on its way to another process of the node takes that one along.
+func TestLinkBesideOwnEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	a, b := box(t, n), box(t, n)
+	a.Exit(ei.Atom("crash")) // it is not linked yet
+	require.NoError(t, a.changeHere(w.ctx(), func() (*dist.Control, error) {
+		return &dist.Control{Op: dist.OpLink, From: a.Pid(), To: b.Pid()}, nil
+	}))
+	require.Equal(t, ei.Atom("crash"), exited(t, b))
 }
 
 // A chain of links falls with one of its members, in both directions.

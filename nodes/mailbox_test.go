@@ -169,6 +169,7 @@ func TestMailboxReceive(t *testing.T) {
 	var e *ExitError
 	for _, err := range []error{ // who has ended says nothing any more
 		b.Send(w.ctx(), other.Pid(), 1), b.SendName(w.ctx(), a.Name(), "other", 1), b.SendExit(w.ctx(), other.Pid(), "x"),
+		b.SendAlias(w.ctx(), ei.Ref{Node: "nobody@test", Creation: 1, Len: 3}, 1),
 	} {
 		require.ErrorAs(t, err, &e)
 	}
@@ -179,6 +180,61 @@ func TestMailboxReceive(t *testing.T) {
 	require.Equal(t, ei.Atom("normal"), exited(t, b))
 	b.Exit(ei.Atom("again"))
 	require.Equal(t, ei.Atom("normal"), exited(t, b), "the first reason counts")
+}
+
+// Of receivers that wait each gets one of several messages, though only one of them is woken.
+func TestMailboxWakesReceivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := box(t, newWorld(t, "memory").started("alice"))
+		var received []<-chan result[*Message]
+		for range 3 {
+			received = append(received, async(func() (*Message, error) { return b.Receive(t.Context()) }))
+		}
+		synctest.Wait()
+		b.mu.Lock()
+		for range received {
+			b.queue = append(b.queue, &Message{Payload: ei.Raw{97, 1}})
+		}
+		b.wakeReceiver()
+		b.mu.Unlock()
+		for _, r := range received {
+			require.NoError(t, arrives(t, r, "a message").err)
+		}
+	})
+}
+
+// A mailbox that is never empty does not grow for that.
+func TestMailboxNeverEmpty(t *testing.T) {
+	b := box(t, newWorld(t, "memory").started("alice"))
+	for i := range 10_000 {
+		require.NoError(t, b.Send(t.Context(), b.Pid(), i))
+		if i > 0 {
+			require.Equal(t, ei.Int(i-1), term(t, b))
+		}
+	}
+	require.Less(t, cap(b.queue), 1000)
+}
+
+// A full mailbox keeps no reader from halting: it takes what has been read already.
+func TestMailboxFullBesideHalt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		full, err := b.NewMailbox(&MailboxOptions{Limit: 1})
+		require.NoError(t, err)
+		require.NoError(t, b.Register("full", full))
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		for i := range 3 {
+			p.say("full", ei.Int(i))
+		}
+		synctest.Wait()
+		c := b.Conn("wire@test")
+		require.NoError(t, c.haltReader(w.ctx()))
+		c.letReader()
+		for i := range 3 {
+			require.Equal(t, ei.Int(i), term(t, full))
+		}
+	})
 }
 
 func TestMailboxFullBlocks(t *testing.T) {

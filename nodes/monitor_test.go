@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -104,6 +105,16 @@ func TestMonitorNoproc(t *testing.T) {
 		a.Demonitor(ref)
 		settle(t, a, first)
 		require.Empty(t, watchersOf(first))
+	})
+}
+
+// A name that cannot be said to a peer is an error, not a monitor that nobody knows of.
+func TestMonitorOfImpossibleName(t *testing.T) {
+	places(t, func(t *testing.T, w *world, here, there *Node) {
+		a := box(t, here)
+		_, err := a.MonitorName(w.ctx(), there.Name(), strings.Repeat("x", 256))
+		require.Error(t, err)
+		require.Empty(t, watchingOf(a))
 	})
 }
 

@@ -103,6 +103,8 @@ func TestServer(t *testing.T) {
 			require.Equal(t, ei.Atom("error"), got.(ei.Tuple)[0], request)
 		}
 
+		require.False(t, self.isAsked(), "nothing is left that a process of this node waits for")
+
 		called := async(func() (ei.Term, error) { return here.Call(w.ctx(), self.Pid(), ei.Atom("later")) })
 		c := arrives(t, r.later, "the call")
 		got, err := here.Call(w.ctx(), self.Pid(), 2)
@@ -156,6 +158,14 @@ func TestServerSystemMessages(t *testing.T) {
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Atom("get_state")}))
 		unknown := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), ei.Atom("get_state")}}
 		require.Equal(t, ei.Tuple{ref, unknown}, term(t, b))
+		for request, shown := range map[string]ei.Term{
+			"\x68\x01w\x09terminate":                ei.Tuple{ei.Atom("terminate")}, // no reason
+			"t\x00\x00\x00\x02a\x01a\x01a\x01a\x01": ei.Atom("undecodable"),         // a key twice
+		} {
+			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Raw(request)}))
+			answer := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), shown}}
+			require.Equal(t, ei.Tuple{ref, answer}, term(t, b))
+		}
 		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("enough")}
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, stop}))
 		require.Equal(t, ei.Tuple{ref, ei.Atom("ok")}, term(t, b))
@@ -242,6 +252,79 @@ func TestServerOddMessages(t *testing.T) {
 	_, reply = p.next()
 	require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	require.NoError(t, n.Conn("wire@test").Err())
+}
+
+// To a node that knows no aliases the reply goes as any other message.
+func TestServerRepliesWithoutAliases(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	_, err := n.Serve("srv", newRecorder().server(), nil)
+	require.NoError(t, err)
+	old := role("wire@test")
+	old.Flags &^= dist.FlagAlias
+	p := w.peer(n.Listeners()[0], old)
+	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}}
+	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, alias}, ei.Int(1)})
+	ctl, _ := p.next()
+	require.Equal(t, dist.Control{Op: dist.OpSend, To: p.self}, ctl)
+}
+
+// A call that was read with CallOf needs nothing of its message any more, be the request decoded or not.
+func TestCallOfOutlivesItsMessage(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
+	for _, request := range []ei.Term{ei.Binary("text"), equalKeys} {
+		tag := ei.Binary("a tag")
+		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, request})
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		c, ok := b.CallOf(m)
+		require.True(t, ok)
+		clear(m.buf) // as whoever gets the buffer next may
+		require.Equal(t, request, c.Request)
+		require.NoError(t, c.Reply(w.ctx(), 1))
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{tag, ei.Int(1)}, reply)
+	}
+}
+
+// A call whose connection has moved away and come back is answered over the connection that there is.
+func TestReplyAfterTheConnectionIsBack(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Int(7)}, ei.Int(1)})
+	m, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	c, ok := b.CallOf(m)
+	require.True(t, ok)
+	moved, err := n.Conn("wire@test").Detach(w.ctx())
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Reply(w.ctx(), "away"), ErrMoved)
+	_, err = n.Adopt(w.ctx(), moved)
+	require.NoError(t, err)
+	require.NoError(t, c.Reply(w.ctx(), "back"))
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
+}
+
+// A peer whose request is refused ends no monitor of another node's process with it.
+func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	require.True(t, b.watched(ref, watcher{pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Int(1)})
+	m, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	b.refuse(m)
+	require.Contains(t, watchersOf(b), ref)
 }
 
 func TestCallFailures(t *testing.T) {
@@ -494,18 +577,37 @@ func TestServerAnswersStrangers(t *testing.T) {
 	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
 	require.NoError(t, err)
 	require.Equal(t, ei.Atom("y"), got)
+	require.EqualValues(t, maxStrangers, b.strangers.count.Load())
 	arrives(t, r.asked, "an attempt to connect")
 	close(r.goesOn)
 	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
 
 	asks := box(t, w.started("carol"))
-	ask(asks.Pid(), ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}) // a map with equal keys, for which carol would end the connection
+	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map for which carol would end the connection
+	ask(asks.Pid(), equalKeys)
 	ask(asks.Pid(), ei.Int(7))
 	m, err := asks.Receive(w.ctx())
 	require.NoError(t, err)
 	answer, err := m.Term()
 	require.NoError(t, err)
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Atom("x")}, answer)
+	ask(asks.Pid(), equalKeys) // over the connection that there is now
+	ask(asks.Pid(), ei.Int(8))
+	require.Equal(t, ei.Tuple{ei.Int(8), ei.Atom("x")}, term(t, asks))
+
+	// net_kernel connects to nobody.
+	select {
+	case <-r.asked: // by one of the first
+	default:
+	}
+	require.NoError(t, peer.SendName(w.ctx(), b.Name(), "net_kernel", ei.Tuple{
+		ei.Atom("$gen_call"), ei.Tuple{ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1)},
+		ei.Tuple{ei.Atom("is_auth"), ei.Atom(r.node)},
+	}))
+	_, err = peer.CallName(w.ctx(), b.Name(), "net_kernel", ei.Atom("x"))
+	require.NoError(t, err)
+	require.Zero(t, b.strangers.count.Load())
+	require.Empty(t, r.asked)
 }
 
 // Nothing starts a registered process again that others have ended: the log says so.
@@ -525,4 +627,15 @@ func TestEndOfServerIsLogged(t *testing.T) {
 		return len(r.lines("registered process ended", "name=linked", "reason=crash")) == 1
 	}, tooLong, tick)
 	require.Empty(t, r.lines("name=stopped"))
+
+	told, err := b.Serve("told", Server{}, nil)
+	require.NoError(t, err)
+	told.Exit(ei.Tuple{ei.Atom("shutdown"), ei.Atom("enough")})
+	verbose, err := b.Serve("verbose", Server{}, nil)
+	require.NoError(t, err)
+	verbose.Exit(ei.Binary(bytes.Repeat([]byte("å"), 1<<20)))
+	lines := r.lines("registered process ended", "name=verbose")
+	require.Len(t, lines, 1)
+	require.Less(t, len(lines[0]), 2000)
+	require.Empty(t, r.lines("name=told"))
 }

@@ -165,6 +165,49 @@ func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
 	}
 }
 
+// Where a clock stands moves with its connection.
+func TestClockMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		_, c := w.joined(l, role("wire@test"))
+		for _, tt := range []struct{ from, to clockState }{
+			{clockState{}, clockState{}},
+			{clockState{age: time.Second, missed: 2}, clockState{age: time.Second, missed: 2}},
+			{clockState{idle: true, heard: true, asked: true}, clockState{idle: true, heard: true, asked: true}},
+			{clockState{age: time.Hour, missed: 1000}, clockState{age: DefaultTickInterval, missed: missedTicks - 1}},
+			{clockState{age: -time.Hour, missed: -1}, clockState{}},
+		} {
+			var clock ticker
+			clock.restore(c, &tt.from)
+			require.Equal(t, tt.to, clock.state(c))
+		}
+		var fresh ticker
+		fresh.restore(c, nil)
+		require.Equal(t, clockState{heard: true}, fresh.state(c), "nobody knows")
+	})
+}
+
+// A clock that was held goes on where it stood.
+func TestClockIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		var ticks []time.Duration
+		p.listen(func(_ []byte, at time.Duration) { ticks = append(ticks, at) })
+		time.Sleep(10 * time.Second)
+		require.NoError(t, c.ticks.hold(w.ctx()))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.Empty(t, ticks)
+		c.ticks.unhold(c)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []time.Duration{30 * time.Second, 45 * time.Second}, ticks)
+	})
+}
+
 // While nobody receives, bytes of the peer's that wait are its sign of life, and it is not dropped for our silence.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
