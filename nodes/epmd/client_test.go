@@ -57,6 +57,8 @@ func TestNoPortMapper(t *testing.T) {
 	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
 		err := call(t.Context(), &Client{Addr: addr})
 		require.ErrorIs(t, err, ErrNoPortMapper)
+		var ne net.Error
+		require.True(t, errors.As(err, &ne) && !ne.Timeout())
 		for _, part := range []string{addr, "epmd -daemon", "embedded", "ERL_EPMD_PORT"} {
 			require.ErrorContains(t, err, part, "the message must say where and what to do")
 		}

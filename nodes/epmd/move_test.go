@@ -251,6 +251,24 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
+// A server whose listener has no descriptor cannot be frozen, and goes on.
+func TestServerCannotFreeze(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := newPipeListener(), &Server{}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(l) }()
+		synctest.Wait()
+		for range 2 {
+			_, err := s.Freeze(t.Context())
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+		}
+		_, _, err := (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, ErrServerClosed)
+	})
+}
+
 // A server that is closed during a freeze ends with it, whoever has it then.
 func TestServerClosedDuringAFreeze(t *testing.T) {
 	for _, moved := range []bool{true, false} {
@@ -330,14 +348,24 @@ func TestServerMoves(t *testing.T) {
 	info, err := c.Resolve(t.Context(), "", "held")
 	require.NoError(t, err)
 	require.Equal(t, NodeInfo(held.Registration()), info)
+	d, err := c.Dump(t.Context())
+	require.NoError(t, err)
+	require.Len(t, d.Active, 1)
+	require.Positive(t, d.Active[0].FD, "that of this process")
 	again, err := c.Register(t.Context(), Registration{Name: "gone", Port: 2})
 	require.NoError(t, err)
 	require.Equal(t, gone.Creation+1, again.Creation, "it is remembered")
 	require.NoError(t, held.Err())
 	require.NoError(t, held.Close())
+	heldAgain, err := c.Register(t.Context(), Registration{Name: "held", Port: 1})
+	require.NoError(t, err)
+	require.Equal(t, held.Creation+1, heldAgain.Creation, "so is this")
+	require.NoError(t, heldAgain.Close())
 	require.NoError(t, again.Close())
 	require.NoError(t, s.Close())
 	require.ErrorIs(t, <-served, ErrServerClosed)
+	_, err = s.Freeze(t.Context())
+	require.ErrorIs(t, err, ErrServerClosed)
 }
 
 // A listener that has failed, or was closed by itself, is no more of the server's: a freeze does not wait for it.
@@ -354,6 +382,66 @@ func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, f.Descriptors(), 1)
 	f.Thaw()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Zero(t, s.parked, "the next freeze counts anew")
+}
+
+// What is no state of a Server's is refused, and so is a descriptor of another kind; all are closed.
+func TestStageRefuses(t *testing.T) {
+	const active = `"Active":[{"Name":"a","Port":7},{"Name":"b","Port":8}]`
+	const both = `"Sessions":[{"Holds":true,"Entry":0},{"Holds":true,"Entry":1}]`
+	for _, tt := range []struct {
+		name, state string
+		fds         int
+		first       bool // a connection comes before them
+		want        error
+	}{
+		{"another version", `{"Server":2,` + active + `,` + both + `}`, 2, false, ErrState},
+		{"fewer listeners than none", `{"Server":1,"Listeners":-1,` + active + `,` + both + `}`, 1, false, ErrState},
+		{"a descriptor too many", `{"Server":1,` + active + `,` + both + `}`, 3, false, ErrState},
+		{"a name that is not there", `{"Server":1,"Sessions":[{"Entry":0}]}`, 1, false, ErrState},
+		{"a place before the first", `{"Server":1,"Sessions":[{"Entry":-2}]}`, 1, false, ErrState},
+		{"one name, two connections", `{"Server":1,"Active":[{"Name":"a","Port":7}],"Sessions":[{"Entry":0},{"Entry":0}]}`, 2, false, ErrState},
+		{"a name without connection", `{"Server":1,` + active + `,"Sessions":[{"Entry":0}]}`, 1, false, ErrState},
+		{"no connection over TCP", `{"Server":1,` + active + `,"Sessions":[{"Entry":0},{"Entry":1},{"Entry":-1}]}`, 2, true, unix.EAFNOSUPPORT},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var fds, peers []int
+			for range tt.fds {
+				pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+				require.NoError(t, err)
+				fds, peers = append(fds, pair[0]), append(peers, pair[1])
+			}
+			var ended net.Conn
+			if tt.first { // which is one of a kind that can be staged
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				require.NoError(t, err)
+				defer l.Close()
+				ended, err = net.Dial("tcp", l.Addr().String())
+				require.NoError(t, err)
+				defer ended.Close()
+				accepted, err := l.Accept()
+				require.NoError(t, err)
+				fds = append(duplicates(t, []int{descriptor(accepted)}), fds...)
+				require.NoError(t, accepted.Close())
+			}
+			_, err := new(Server).Stage([]byte(tt.state), fds)
+			require.ErrorIs(t, err, tt.want)
+			if ended != nil {
+				require.NoError(t, ended.SetReadDeadline(time.Now().Add(10*time.Second)))
+				_, err := ended.Read(make([]byte, 1))
+				require.ErrorIs(t, err, io.EOF)
+			}
+			for _, fd := range peers {
+				require.NoError(t, unix.SetNonblock(fd, true))
+				n, err := unix.Read(fd, make([]byte, 1))
+				require.NoError(t, err, "a descriptor stays open")
+				require.Zero(t, n)
+				require.NoError(t, unix.Close(fd))
+			}
+		})
+	}
 }
 
 // Who holds no name does not move, and is closed by Release; after Thaw it goes on.
