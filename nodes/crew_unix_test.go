@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -47,5 +48,209 @@ func TestFreezeBesideDeath(t *testing.T) {
 			require.NoError(t, arrives(t, hushed, "the freeze").err)
 			require.Empty(t, f.crew)
 		})
+	}
+}
+
+// stillCrew is a front with workers without processes, whose lines stand still: what it says to them waits there.
+func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
+	t.Helper()
+	f, err := newFront(FrontConfig{Workers: count})
+	require.NoError(t, err)
+	f.n, err = New(Config{Name: "a@b", Cookie: "c", Resolver: Static{}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.n.Close()) })
+	var crew []*crewman
+	for slot := range count {
+		ours, theirs, err := handoff.SocketPair()
+		require.NoError(t, err)
+		t.Cleanup(func() { theirs.Close() })
+		socket, err := handoff.FileConn(ours)
+		require.NoError(t, err)
+		w := f.crewman(slot)
+		w.line, err = stagedLine(socket, nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { w.line.close(); <-w.line.wrote })
+		w.number, w.ready, w.proc = slot+1, true, adoptProcess(4711, -1)
+		f.crew[w.number] = w
+		crew = append(crew, w)
+	}
+	return f, crew
+}
+
+// said takes what waits to be said to a worker.
+func (w *crewman) said() []word {
+	w.line.mu.Lock()
+	defer w.line.mu.Unlock()
+	words := w.line.queue
+	w.line.queue = nil
+	return words
+}
+
+// A worker's word counts for what is its own, and when it is due.
+func TestWordsOfWorkers(t *testing.T) {
+	f, crew := stillCrew(t, 2)
+	one, two := crew[0], crew[1]
+	tell := func(w *crewman, m word) { f.takeFrom(w)(m) }
+
+	tell(one, word{Topic: sayRegister, ID: 1, Name: "x", Number: 7})
+	tell(two, word{Topic: sayRegister, ID: 2, Name: "x", Number: 8})
+	tell(two, word{Topic: sayRelease, Name: "x"})
+	tell(two, word{Topic: sayLookup, ID: 3, Name: "x"})
+	require.Equal(t, []word{{Topic: sayAnswer, ID: 1, OK: true}}, one.said())
+	require.Equal(t, []word{{Topic: sayAnswer, ID: 2}, {Topic: sayAnswer, ID: 3, OK: true, Part: 1, Number: 7}}, two.said())
+	tell(one, word{Topic: sayRelease, Name: "x"})
+	tell(two, word{Topic: sayRegister, ID: 4, Name: "x", Number: 8})
+	require.Equal(t, []word{{Topic: sayAnswer, ID: 4, OK: true}}, two.said())
+
+	one.moves, one.moving = 2, make(chan word, 2)
+	tell(one, word{Topic: sayStayed, ID: 1, Name: "of an earlier move"})
+	tell(one, word{Topic: sayStayed, ID: 2, Name: "of this one"})
+	require.Equal(t, "of this one", (<-one.moving).Name)
+	require.Empty(t, one.moving)
+	one.moving = nil
+
+	tell(one, word{Topic: sayClaim, ID: 5, Name: "peer@test"})
+	tell(one, word{Topic: sayUp, Key: "peer@test", Name: "peer@test"})
+	require.Equal(t, []word{{Topic: sayAnswer, ID: 5, Part: 1}}, one.said())
+	tell(one, word{Topic: sayDrop, Name: "peer@test"})
+	require.Empty(t, one.said(), "it has closed the connection itself")
+	tell(two, word{Topic: sayDrop, Name: "peer@test"})
+	require.Equal(t, []word{{Topic: sayDrop, Name: "peer@test", OK: true}}, one.said())
+	tell(two, word{Topic: sayClaim, ID: 6, Name: "peer@test"})
+	require.Equal(t, []word{{Topic: sayAnswer, ID: 6, Part: 1}}, two.said())
+	require.Equal(t, []word{{Topic: sayMeet, Name: "peer@test", Part: 2}}, one.said())
+	tell(one, word{Topic: sayShadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // whose descriptor was lost
+	require.Equal(t, []word{{Topic: sayNone, Name: "peer@test", Part: 1}}, two.said())
+	tell(one, word{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
+	tell(one, word{Topic: sayShadow, Part: 2})
+	tell(one, word{Topic: sayTook, Part: 99})
+	require.Empty(t, two.said())
+
+	tell(one, word{Topic: sayOver, Name: "peer@test"})
+	require.Empty(t, f.routes)
+	require.Zero(t, one.sessions)
+}
+
+// The worker that has proved to have a peer keeps it against who says no more than the peer's name, and loses it to another that proves it.
+func TestRoutesOfPeers(t *testing.T) {
+	f, crew := stillCrew(t, 2)
+	one, two := crew[0], crew[1]
+	const peer = "peer@test"
+	f.enter(one, peer)
+	f.up(one, peer, peer)
+	f.enter(two, peer)
+	require.Same(t, one, f.routes[peer].at)
+	require.Empty(t, one.said())
+	f.up(two, peer, peer)
+	require.Same(t, two, f.routes[peer].at)
+	require.Equal(t, []word{{Topic: sayDrop, Name: peer}}, one.said())
+	require.Empty(t, two.said())
+	f.leave(two, peer)
+	require.Same(t, one, f.routes[peer].at)
+	require.False(t, f.routes[peer].proven)
+	f.leave(one, peer)
+	f.leave(one, peer)
+	require.Empty(t, f.routes)
+
+	f.enter(one, "") // it asks for a name
+	before := one.sessions
+	f.up(one, "", "dynamic@test")
+	require.Equal(t, map[*crewman]int{one: 1}, f.routes["dynamic@test"].held)
+	require.Equal(t, before, one.sessions, "it is the same one")
+
+	probe := make(chan struct{})
+	one.probes[1] = probe
+	f.names["x"] = tenancy{one, 7}
+	_, goesOn := f.discharge(one)
+	require.False(t, goesOn)
+	arrives(t, probe, "the end of the probe")
+	require.Empty(t, f.routes)
+	require.Empty(t, f.names)
+	require.Equal(t, []word{{Topic: sayNone, Part: one.number}}, two.said())
+}
+
+// A session goes to the worker that has its peer, unless that one has to be passed over, and to none that takes no more.
+func TestPickWorker(t *testing.T) {
+	f, crew := stillCrew(t, 2)
+	one, two := crew[0], crew[1]
+	const peer = "peer@test"
+	f.cfg.Choose = func(_ string, candidates []WorkerInfo) int { return len(candidates) }
+	_, _, err := f.pick(peer, peer, nil)
+	require.ErrorIs(t, err, ErrNoWorker, "there is no such worker")
+	f.cfg.Choose = LeastSessions
+	pick := func(passed ...*crewman) *crewman {
+		t.Helper()
+		over := map[*crewman]bool{}
+		for _, w := range passed {
+			over[w] = true
+		}
+		k, change, err := f.pick(peer, peer, over)
+		require.NoError(t, err)
+		if k == nil {
+			require.NotNil(t, change)
+			return nil
+		}
+		require.Equal(t, k.w == one, k.pinned)
+		f.unpick(k)
+		return k.w
+	}
+	f.enter(one, peer)
+	f.up(one, peer, peer)
+	full := make([]*session, maxUntaken)
+	require.Same(t, one, pick())
+	require.Same(t, two, pick(one))
+	one.untaken[viaLine] = full
+	require.Same(t, two, pick())
+	two.untaken[viaForwarder] = full
+	require.Nil(t, pick())
+	one.untaken[viaLine] = nil
+	one.moving = make(chan word)
+	two.untaken[viaForwarder] = nil
+	require.Nil(t, pick(), "it is awaited")
+	one.moving = nil
+	one.ready = false
+	require.Same(t, two, pick())
+	two.hangs = true
+	require.Nil(t, pick())
+}
+
+// What a front says of itself to the one that goes on leaves out the sessions that are cut off: those that no worker has been given yet.
+func TestFrontDescribesItsRoutes(t *testing.T) {
+	f, crew := stillCrew(t, 2)
+	one, two := crew[0], crew[1]
+	for _, peer := range []string{"both@test", "new@test"} {
+		f.enter(one, peer)
+	}
+	f.enter(two, "both@test")
+	f.up(two, "both@test", "both@test")
+	one.hangs, one.moves = true, 5
+	one.said()
+	for _, peer := range []string{"both@test", "new@test"} {
+		f.picked[&picking{w: one, peer: peer}] = true
+	}
+	gone := &session{peer: "both@test", withdrawn: true}
+	one.untaken[viaLine] = []*session{gone}
+	f.enter(one, "both@test")
+	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
+	require.NoError(t, e.describe())
+	var s frontState
+	require.NoError(t, readState(kindFront, e.State(), &s))
+	require.Len(t, s.routes, 1)
+	r := s.routes[0]
+	require.Equal(t, "both@test", r.peer)
+	require.Equal(t, two.number, r.at)
+	require.True(t, r.proven)
+	require.ElementsMatch(t, []heldState{{one.number, 1}, {two.number, 1}}, r.held)
+	for _, c := range s.crew {
+		switch c.part {
+		case one.number:
+			require.Equal(t, 1, c.sessions)
+			require.True(t, c.hangs)
+			require.EqualValues(t, 5, c.moves)
+			require.Equal(t, []sessionState{{way: viaLine, peer: "both@test"}}, c.untaken)
+		case two.number:
+			require.Equal(t, 1, c.sessions)
+			require.False(t, c.hangs)
+		}
 	}
 }

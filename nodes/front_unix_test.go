@@ -345,6 +345,18 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	}
 }
 
+// A worker that does not finish is killed when the time for that is over, which Shutdown says.
+func TestShutdownOfStoppedWorker(t *testing.T) {
+	w := newFrontWorld(t, 1)
+	c := w.crewman(w.f.Workers()[0].PID)
+	standStill(t, c.proc.pid)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, w.f.Shutdown(ctx), context.Canceled)
+	arrives(t, c.gone, "the end of the worker")
+	require.ErrorIs(t, w.f.Err(), ErrClosed)
+}
+
 func TestStartFrontRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		cfg  FrontConfig
@@ -352,6 +364,7 @@ func TestStartFrontRefuses(t *testing.T) {
 	}{
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c"}}, "Workers is 0"},
 		{FrontConfig{Node: Config{Host: "b", Cookie: "c"}, Workers: 1}, ErrUnnamed.Error()},
+		{FrontConfig{Node: Config{Host: "b", Cookie: "c"}, Workers: maxWorkers + 1}, "Workers is 1025"},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{},
 			Transport: transport.NewMemory(), Listen: transport.MemoryAddr("x")}, Workers: 1}, "cannot be handed off"},
 		{FrontConfig{Node: Config{Name: "a@b", Cookie: "c", Resolver: Static{}}, Workers: 2,
