@@ -311,7 +311,7 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 			n := min(step, len(b))
 			require.NoError(t, p.write(b[:n]))
 			b = b[n:]
-			time.Sleep(5 * time.Second)
+			time.Sleep(7 * time.Second) // so that none of it comes just as a tick is due
 		}
 		require.NoError(t, (<-got).err)
 	})
