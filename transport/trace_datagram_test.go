@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -38,6 +39,7 @@ func TestTraceDatagramCapture(t *testing.T) {
 			for i, want := range []string{question, question[:1000], "answer", "answer"} {
 				require.Equal(t, want, string(all[i].data))
 				require.Equal(t, "UDP", all[i].flags)
+				require.WithinDuration(t, time.Now(), all[i].at, time.Minute)
 				ends := []netip.AddrPort{here, there}
 				require.Equal(t, ends[i/2], all[i].from)
 				require.Equal(t, ends[1-i/2], all[i].to)
@@ -106,4 +108,32 @@ level=DEBUG msg=received bytes=4 from=memory:other cut=false data=77656c
 level=DEBUG msg=received bytes=2 from=memory:other cut=true data=6c6f
 level=DEBUG msg=closed
 `, out.String())
+}
+
+// A capture that is closed takes no more datagrams, however many there are.
+func TestTraceDatagramAfterCapture(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	require.NoError(t, capture.Close())
+	size := file.Len()
+	for range 10 {
+		capture.datagram(time.Now(), loopback(), loopback(), make([]byte, 30_000))
+	}
+	require.Equal(t, size, file.Len())
+}
+
+// A packet is of one family, also where one of its ends has no address of the system's.
+func TestTraceDatagramFamilies(t *testing.T) {
+	six := FromAddrPort(netip.MustParseAddrPort("[2001:db8::1]:80"))
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	at := time.Unix(1_000_000_000, 5)
+	capture.datagram(at, six, UnixAddr("/x"), []byte("to"))
+	capture.datagram(at, UnixAddr("/x"), six, []byte("from"))
+	require.NoError(t, capture.Close())
+	packets := dissect(t, file.Bytes())
+	require.Len(t, packets, 2)
+	require.Equal(t, packets[0].to, packets[1].from)
+	require.Equal(t, "::ffff:127.0.0.1", packets[0].to.Addr().String())
+	require.True(t, at.Equal(packets[1].at))
 }

@@ -277,6 +277,7 @@ func TestTraceManyConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	require.Empty(t, capture.flows)
 	require.NoError(t, capture.Close())
 	all := talks(t, dissect(t, file.Bytes()))
 	require.Len(t, all, n)
@@ -341,14 +342,18 @@ func TestTraceFlushes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var file bytes.Buffer
 		capture := NewCapture(&file)
-		c, _ := pair(t, Trace(NewMemory(), TraceOptions{Capture: capture}), MemoryAddr(""))
-		_, err := c.Writev(context.Background(), []byte("now"))
-		require.NoError(t, err)
-		time.Sleep(2 * captureDelay)
-		synctest.Wait()
-		require.Contains(t, file.String(), "now")
+		c, s := pair(t, Trace(NewMemory(), TraceOptions{Capture: capture}), MemoryAddr(""))
+		for _, text := range []string{"one", "two", "three", "four"} {
+			_, err := c.Writev(context.Background(), []byte(text))
+			require.NoError(t, err)
+			requireReads(t, s, text)
+			time.Sleep(2 * captureDelay)
+			synctest.Wait()
+			require.Equal(t, 2, strings.Count(file.String(), text), "at both ends")
+			c, s = s, c
+		}
 		require.NoError(t, capture.Close())
-		_, err = c.Writev(context.Background(), []byte("later"))
+		_, err := c.Writev(context.Background(), []byte("later"))
 		require.NoError(t, err)
 		time.Sleep(2 * captureDelay)
 		require.NotContains(t, file.String(), "later")
@@ -409,6 +414,9 @@ func TestTraceMoves(t *testing.T) {
 	moved, err := tr.Import(duplicateFD(t, fd), state)
 	require.NoError(t, err)
 	require.NoError(t, c.Release())
+	_, err = s.Writev(soon(t), []byte("three")) // the other end does not take the flow over
+	require.NoError(t, err)
+	requireReads(t, moved, "three")
 	_, err = moved.Writev(soon(t), []byte("two"))
 	require.NoError(t, err)
 	_, err = s.Readv(soon(t), make([]byte, 3))
@@ -419,6 +427,155 @@ func TestTraceMoves(t *testing.T) {
 	all := talks(t, dissect(t, file.Bytes()))
 	require.Len(t, all, 1)
 	require.Equal(t, "one two", string(all[0].bytes[all[0].caller]))
+}
+
+// A tracedPair is a pair of which the connecting end alone is traced.
+func tracedPair(t *testing.T, tr Transport, o TraceOptions) (c, s *Stream) {
+	c, s = pair(t, tr, MemoryAddr(""))
+	c, err := TraceStream(c, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c, s
+}
+
+// Connections without addresses of their own are told apart.
+func TestTraceMadeUpPorts(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	for range 3 {
+		tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+	}
+	require.NoError(t, capture.Close())
+	callers := map[netip.AddrPort]bool{}
+	for _, k := range talks(t, dissect(t, file.Bytes())) {
+		callers[k.caller] = true
+	}
+	require.Len(t, callers, 3)
+}
+
+// A packet of a handshake is one segment, however it comes.
+func TestTraceHandshakeInPieces(t *testing.T) {
+	const hello = "\x00\x05nabcd"
+	for cut := 1; cut < len(hello); cut++ {
+		var file bytes.Buffer
+		capture := NewCapture(&file)
+		c, _ := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+		for _, piece := range []string{hello[:cut], hello[cut:]} {
+			_, err := c.Writev(soon(t), []byte(piece))
+			require.NoError(t, err)
+		}
+		require.NoError(t, capture.Close())
+		var segments []string
+		for _, d := range dissect(t, file.Bytes()) {
+			if len(d.data) > 0 {
+				segments = append(segments, string(d.data))
+			}
+		}
+		require.Equal(t, []string{hello}, segments, cut)
+	}
+}
+
+// What may begin a packet of a handshake waits for the rest of it, but not beyond the end of the connection, or of the capture.
+func TestTraceUnfinishedHandshake(t *testing.T) {
+	const sent, received = "\x00\x09nsent", "\x00\x0dnreceived"
+	for name, end := range map[string]func(t *testing.T, c, s *Stream){
+		"capture": func(t *testing.T, c, s *Stream) {},
+		"closed":  func(t *testing.T, c, s *Stream) { require.NoError(t, c.Close()) },
+		"reset": func(t *testing.T, c, s *Stream) {
+			require.NoError(t, s.Close())
+			_, err := c.Read(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNRESET)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var file bytes.Buffer
+			capture := NewCapture(&file)
+			c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+			_, err := c.Writev(soon(t), []byte(sent))
+			require.NoError(t, err)
+			_, err = s.Writev(soon(t), []byte(received))
+			require.NoError(t, err)
+			requireReads(t, c, received)
+			end(t, c, s)
+			require.NoError(t, capture.Close())
+			all := talks(t, dissect(t, file.Bytes()))
+			require.Len(t, all, 1)
+			require.Len(t, all[0].bytes, 2)
+			for who, got := range all[0].bytes {
+				require.Equal(t, map[bool]string{true: sent, false: received}[who == all[0].caller], string(got))
+			}
+		})
+	}
+}
+
+// What is read beside a write is in the file as it was read, however much it is, and also where the capture ends before the write.
+func TestTraceReadsBesideWrite(t *testing.T) {
+	for _, first := range []string{"write", "capture"} {
+		t.Run(first, func(t *testing.T) {
+			held, goOn := make(chan struct{}), make(chan struct{})
+			cb := memoryCallbacks()
+			write := cb.Write
+			cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+				if string(p) == "question" {
+					close(held)
+					<-goOn
+				}
+				return write(s, p, tmo)
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			var file bytes.Buffer
+			capture := NewCapture(&file)
+			c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
+			asked := aside(func() error { _, err := c.Writev(soon(t), []byte("question")); return err })
+			<-held
+			answer := noise(maxWaiting + 100_000)
+			answered := aside(func() error { _, err := s.Writev(soon(t), answer); return err })
+			b := make([]byte, 1000)
+			for got := 0; got < len(answer); {
+				n, err := c.Read(soon(t), b)
+				require.NoError(t, err)
+				got += n
+				clear(b)
+			}
+			require.NoError(t, returns(t, answered))
+			if first == "capture" {
+				require.NoError(t, capture.Close())
+			}
+			close(goOn)
+			require.NoError(t, returns(t, asked))
+			require.NoError(t, capture.Close())
+			all := talks(t, dissect(t, file.Bytes()))
+			require.Len(t, all, 1)
+			require.True(t, bytes.Equal(answer, all[0].bytes[netip.MustParseAddrPort("127.0.0.1:4370")]))
+		})
+	}
+}
+
+// The end of a direction is where it was, and there once.
+func TestTraceHalfClosed(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	c, s := tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+	require.NoError(t, c.CloseWrite())
+	_, err := s.Writev(soon(t), []byte("later"))
+	require.NoError(t, err)
+	requireReads(t, c, "later")
+	require.NoError(t, c.Close())
+	require.NoError(t, capture.Close())
+	var seen []string
+	for _, d := range dissect(t, file.Bytes()) {
+		if d.flags != "A" {
+			seen = append(seen, d.flags+string(d.data))
+		}
+	}
+	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, seen)
+}
+
+func TestTraceBytes(t *testing.T) {
+	for bytes, want := range map[int]int{0: 32, 5: 5, -1: 0} {
+		require.Len(t, newTrace(TraceOptions{Bytes: bytes}).first([][]byte{make([]byte, 20), make([]byte, 20)}, 40), 2*want)
+	}
 }
 
 func TestTraceLog(t *testing.T) {
