@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -55,6 +56,22 @@ func TestStreamMovesWithBytesReadAhead(t *testing.T) {
 			require.Equal(t, io.EOF, err)
 		})
 	}
+}
+
+// What Export has given is the caller's: reads that go on do not change it.
+func TestExportGivesACopy(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	_, err := c.Writev(soon(t), []byte("abcd"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 4 }, 10*time.Second, time.Millisecond)
+	requireReads(t, s, "a")
+	_, ahead, err := s.Export()
+	require.NoError(t, err)
+	requireReads(t, s, "bcd")
+	_, err = c.Writev(soon(t), []byte("wxyz"))
+	require.NoError(t, err)
+	requireReads(t, s, "wxyz")
+	require.Equal(t, "bcd", string(ahead))
 }
 
 func TestMoveListener(t *testing.T) {

@@ -202,8 +202,10 @@ func TestReadPDUEmptyBuffers(t *testing.T) {
 	require.Equal(t, "T", string(vectors[3][0]))
 	require.Equal(t, len(vectors)-1, i)
 
-	_, err = s.ReadPDU(t.Context(), func() ([][]byte, error) { return [][]byte{{}}, nil })
+	asked := 0
+	_, err = s.ReadPDU(t.Context(), func() ([][]byte, error) { asked++; return [][]byte{{}}, nil })
 	require.ErrorIs(t, err, syscall.EINVAL)
+	require.Equal(t, mostEmpty+1, asked)
 	require.ErrorContains(t, err, "next does not come to an end")
 }
 

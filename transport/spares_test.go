@@ -5,9 +5,11 @@ package transport
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -72,4 +74,79 @@ func TestQueueKeepsNothingHanded(t *testing.T) {
 		require.Equal(t, string(full)+"more", string(k.got))
 	}
 	require.Empty(t, q.spares, "the other buffers are larger than the limit")
+}
+
+// An operation keeps what it was given no longer than it takes: an idle connection would hold on to its last packet.
+func TestBuffersAreLetGo(t *testing.T) {
+	const size = 64 << 10
+	operations := map[string]func(t *testing.T, c, s *Stream, b []byte){
+		"Writev": func(t *testing.T, c, s *Stream, b []byte) {
+			_, err := c.Writev(soon(t), b[:1], b[1:])
+			require.NoError(t, err)
+		},
+		"Post": func(t *testing.T, c, s *Stream, b []byte) {
+			require.NoError(t, NewQueue(c, nil).Post(soon(t), b[:1], b[1:], 0))
+		},
+		"WritevQueue": func(t *testing.T, c, s *Stream, b []byte) {
+			_, err := NewQueue(c, nil).WritevQueue(soon(t), b[:1], b[1:])
+			require.NoError(t, err)
+		},
+		"Read": func(t *testing.T, c, s *Stream, b []byte) {
+			_, err := s.Read(soon(t), b)
+			require.NoError(t, err)
+		},
+		"Readv": func(t *testing.T, c, s *Stream, b []byte) {
+			_, err := s.Readv(soon(t), b)
+			require.NoError(t, err)
+		},
+		"ReadPDU": func(t *testing.T, c, s *Stream, b []byte) {
+			v := [][]byte{b}
+			_, err := s.ReadPDU(soon(t), func() ([][]byte, error) { w := v; v = nil; return w, nil })
+			require.NoError(t, err)
+		},
+	}
+	for name, over := range carriers(t) {
+		for wrapper, wrap := range map[string]func(Transport) Transport{
+			"":      func(tr Transport) Transport { return tr },
+			"Trace": func(tr Transport) Transport { return Trace(tr, TraceOptions{Log: slog.New(slog.DiscardHandler)}) },
+			"Limit": func(tr Transport) Transport { return Limit(tr, LimitOptions{Write: 1 << 30, Burst: size / 2}) },
+			"Fault": func(tr Transport) Transport { return Fault(tr, FaultOptions{}) },
+		} {
+			for operation, run := range operations {
+				t.Run(name+wrapper+operation, func(t *testing.T) {
+					c, s := pair(t, wrap(over.tr), over.at)
+					done := lent(size, func(b []byte) { run(t, c, s, b) })
+					other, beside := c.Writev, make([]byte, size)
+					if operation[0] != 'R' {
+						other = s.Readv
+					}
+					_, err := other(soon(t), beside)
+					require.NoError(t, err)
+					requireLetGo(t, returns(t, done))
+				})
+			}
+		}
+	}
+	open, connected := udpPair(t, "ipv4")
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
+	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
+		_, _, err := open.RecvFrom(soon(t), b)
+		require.NoError(t, err)
+	})))
+}
+
+// lent gives a buffer to an operation that runs aside, and forgets it.
+func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
+	done := make(chan weak.Pointer[byte], 1)
+	go func() {
+		b := make([]byte, size)
+		operation(b)
+		done <- weak.Make(&b[0])
+	}()
+	return done
+}
+
+func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
+	t.Helper()
+	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, 10*time.Second, time.Millisecond)
 }
