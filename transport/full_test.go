@@ -432,6 +432,43 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	require.NotSame(t, &its[0], &s.buf[0])
 }
 
+// So is the vector of a Writev, and that which a wrapper makes of it.
+func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
+	for name, tt := range map[string]struct {
+		over func(Transport) Transport
+		want string
+	}{
+		"plain":   {func(tr Transport) Transport { return tr }, "abcdef"},
+		"limited": {func(tr Transport) Transport { return Limit(tr, LimitOptions{Write: 1000, Burst: 4}) }, "abcd"},
+		"faulty": {func(tr Transport) Transport {
+			return Fault(tr, FaultOptions{At: []FaultAt{{Kind: FaultSplit, Write: true, Offset: 5}}})
+		}, "abcde"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				cb.Interrupt = func(*memorySocket) {}
+				release, its := make(chan struct{}), make(chan string, 1)
+				cb.Writev = func(_ *memorySocket, v [][]byte, _ time.Duration) (int64, error) {
+					<-release
+					its <- string(bytes.Join(v, nil))
+					return 0, os.ErrDeadlineExceeded
+				}
+				tr, err := New(cb, nil)
+				require.NoError(t, err)
+				c, _ := pair(t, tt.over(tr), MemoryAddr(""))
+				ctx, cancel := context.WithCancel(t.Context())
+				got := aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
+				synctest.Wait()
+				cancel()
+				require.ErrorIs(t, returns(t, got), ErrUnresponsive)
+				close(release)
+				require.Equal(t, tt.want, returns(t, its))
+			})
+		})
+	}
+}
+
 // A callback that comes back long after it was given up: then C is closed after all, and so is what an Accept has brought.
 func TestFullComesBackLate(t *testing.T) {
 	for _, callback := range []string{"Connect", "Accept", "Read"} {

@@ -342,6 +342,34 @@ func testQueueUrgent(t *testing.T, high bool) {
 	})
 }
 
+// An Urgent post of any size is taken at once, whether the queue rests or not, and under NoWait too.
+func TestQueueUrgentLarge(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"patient": context.Background(), "NoWait": NoWait()} {
+		t.Run(name, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, full bool) {
+				for _, busy := range []bool{false, true} {
+					g, c, s := gated(t, full)
+					q := NewQueue(c, &QueueOptions{Limit: 100})
+					first := []byte("f")
+					if busy {
+						held(t, g, q, first)
+					} else {
+						require.NoError(t, q.Post(ctx, first, nil, 0))
+					}
+					large := bytes.Repeat([]byte("large"), 5<<20) // more than any window
+					require.NoError(t, returns(t, aside(func() error { return q.Post(ctx, large, nil, Urgent) })))
+					g.open()
+					requireReads(t, s, "f")
+					got := make([]byte, len(large))
+					_, err := s.Readv(soon(t), got)
+					require.NoError(t, err)
+					require.True(t, bytes.Equal(large, got))
+				}
+			})
+		})
+	}
+}
+
 func TestQueueWritev(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		g, c, s := gated(t, full)
