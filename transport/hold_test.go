@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -259,6 +260,43 @@ func TestPauseBesideAnother(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, returns(t, paused), context.Canceled)
 	s.reading.Store(false)
+}
+
+// An Interrupt that has been missed is called again, and what it ends has not run out of its own time. A pause that does not come about
+// leaves the stream as it was.
+func TestPauseAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := memoryCallbacks()
+		interrupt := cb.Interrupt
+		var misses atomic.Int32
+		cb.Interrupt = func(s *memorySocket) {
+			if misses.Add(-1) < 0 {
+				interrupt(s)
+			}
+		}
+		c, s := memoryPair(t, cb)
+		read := func() <-chan error {
+			got := aside(func() error { _, err := s.Read(soon(t), make([]byte, 1)); return err })
+			synctest.Wait()
+			return got
+		}
+		misses.Store(1)
+		got := read()
+		require.NoError(t, s.PauseRead(soon(t)))
+		require.ErrorIs(t, returns(t, got), ErrPaused)
+		s.Resume()
+
+		misses.Store(1000)
+		got = read()
+		require.ErrorIs(t, s.PauseRead(within(t, time.Second)), context.DeadlineExceeded)
+		for range 2 {
+			_, err := c.Writev(soon(t), []byte("x"))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, got))
+			got = read()
+		}
+		misses.Store(0)
+	})
 }
 
 // A listener that waits for descriptors is paused at once.

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,5 +89,71 @@ func TestWaiterLooksAway(t *testing.T) {
 		require.NoError(t, returns(t, result))
 		require.False(t, w.looks(true))
 		all(unix.Read, there)
+	}
+}
+
+// What comes between a try and the moment when the Go poller looks again wakes nobody, nor does room: the SDK tries once more.
+func TestTriesBeforeSleeping(t *testing.T) {
+	cb := TCPCallbacks()
+	read, write := cb.Read, cb.Write
+	var meanwhile atomic.Pointer[func()] // runs once, inside of the next try that finds nothing
+	var tries atomic.Int32
+	hooked := func(n int, err error) (int, error) {
+		tries.Add(1)
+		if err == unix.EAGAIN {
+			if f := meanwhile.Swap(nil); f != nil {
+				(*f)()
+			}
+		}
+		return n, err
+	}
+	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) { return hooked(read(fd, p, tmo)) }
+	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) { return hooked(write(fd, p, tmo)) }
+	cb.Writev = nil
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	c, s := pair(t, WithPolling(tr, 0), loopback())
+	w, much := watcherOf(t, c), make([]byte, 16<<20)
+	here, err := c.Descriptor()
+	require.NoError(t, err)
+	there, err := s.Descriptor()
+	require.NoError(t, err)
+	comes := func(events int16) {
+		for n := 0; n == 0; {
+			n, _ = unix.Poll([]unix.PollFd{{Fd: int32(here), Events: events}}, -1)
+		}
+	}
+	for range 3 {
+		written := aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+		_, err := s.Readv(soon(t), make([]byte, len(much)))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, written))
+
+		drained, before := 0, make(chan int32, 1)
+		drain := func() {
+			p := make([]byte, 64<<10)
+			for drained < 1<<20 {
+				if n, err := unix.Read(there, p); err == nil {
+					drained += n
+				}
+			}
+			comes(unix.POLLOUT)
+			before <- tries.Load()
+		}
+		meanwhile.Store(&drain)
+		written = aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		waiting(t, &tries, returns(t, before)+1)
+		_, err = s.Readv(soon(t), make([]byte, len(much)-drained))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, written))
+
+		answer := func() {
+			_, _ = unix.Write(there, []byte("x"))
+			comes(unix.POLLIN)
+		}
+		meanwhile.Store(&answer)
+		got := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+		require.NoError(t, returns(t, got))
 	}
 }
