@@ -549,3 +549,29 @@ func TestFaultStallPauses(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// A reset in one direction ends what is held back in the other one.
+func TestFaultResetEndsStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Fault(NewMemory(), FaultOptions{At: []FaultAt{
+			{Kind: FaultStall, Side: FaultConnected, For: time.Hour},
+			{Kind: FaultReset, Side: FaultConnected, Write: true},
+		}}), MemoryAddr(""))
+		_, err := s.Writev(context.Background(), []byte("held"))
+		require.NoError(t, err)
+		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 4)); return err })
+		synctest.Wait()
+		_, err = c.Writev(context.Background(), []byte("x"))
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		require.ErrorIs(t, returns(t, read), syscall.ECONNRESET)
+	})
+}
+
+// Corruption that is told of has changed the byte.
+func TestPlanCorrupts(t *testing.T) {
+	f := Faults{Corrupt: 1, Piece: 1}.filled()
+	p := newPlan(rand.New(rand.NewPCG(1, 2)), &f, false, nil)
+	for range 10_000 {
+		require.NotZero(t, p.next().mask)
+	}
+}

@@ -70,6 +70,18 @@ func TestLimitRefills(t *testing.T) {
 	})
 }
 
+// A single try takes what the bucket holds, although one who waits would wait for more.
+func TestLimitSingleTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := pair(t, Limit(NewMemory(), LimitOptions{Write: 10_000, Burst: 200}), MemoryAddr(""))
+		_, err := c.Writev(context.Background(), make([]byte, 197))
+		require.NoError(t, err)
+		n, err := c.Writev(NoWait(), make([]byte, 10))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.EqualValues(t, 3, n)
+	})
+}
+
 // Both directions, and every connection, have a rate of their own, unless it is shared.
 func TestLimitShared(t *testing.T) {
 	for _, shared := range []bool{false, true} {
