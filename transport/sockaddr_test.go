@@ -71,6 +71,9 @@ func TestSockaddrImages(t *testing.T) {
 	a, err := ParseSockaddr(imageUnix("/without NUL"))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("/without NUL"), a)
+	a, err = ParseSockaddr(imageUnix("\x00"))
+	require.NoError(t, err)
+	require.Equal(t, UnixAddr(""), a)
 	a, err = ParseSockaddr(image(syscall.AF_INET6, inet6(80, "::ffff:10.1.2.3", 0)...))
 	require.NoError(t, err)
 	require.Equal(t, "10.1.2.3:80", a.String())
@@ -91,6 +94,9 @@ func TestSockaddrAbstractNames(t *testing.T) {
 	file, err := ParseSockaddr(imageUnix("@name\x00"))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("./@name"), file, "a file, not an abstract name")
+	behind, err := ParseSockaddr(imageUnix("\x00name" + strings.Repeat("\x00", maxUnixPath+1-len("\x00name")) + "behind"))
+	require.NoError(t, err)
+	require.Equal(t, a, behind)
 	_, err = ParseSockaddr(imageUnix("\x00na\x00me"))
 	require.ErrorIs(t, err, syscall.EINVAL)
 }
@@ -127,6 +133,7 @@ func TestSockaddrRefused(t *testing.T) {
 		{nil, syscall.EAFNOSUPPORT},
 		{FromAddrPort(netip.AddrPort{}), syscall.EAFNOSUPPORT},
 		{FromAddrPort(netip.MustParseAddrPort("[fe80::1%no-such-interface]:80")), syscall.EINVAL},
+		{FromAddrPort(netip.MustParseAddrPort("[fe80::1%4294967296]:80")), syscall.EINVAL},
 		{UnixAddr(strings.Repeat("p", maxUnixPath+1)), syscall.ENAMETOOLONG},
 		{UnixAddr("/a\x00b"), syscall.EINVAL},
 		{UnixAddr("@"), syscall.EINVAL},
