@@ -5,6 +5,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -201,6 +202,28 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 			requireReceives(t, open, "mine", UnixAddr(""))
 		})
 	}
+}
+
+// A UDP port is not shared, and an IPv6 socket leaves that of IPv4 alone.
+func TestUDPPorts(t *testing.T) {
+	open, _ := udpPair(t, "ipv4")
+	require.NoError(t, open.Close())
+	again, err := OpenUDP(open.LocalAddr(), nil) // to share a port both have to ask for it
+	require.NoError(t, err)
+	defer again.Close()
+	_, err = OpenUDP(again.LocalAddr(), nil)
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+
+	udpPair(t, "ipv6") // where there is no IPv6 the test ends here
+	six, err := OpenUDP(FromAddrPort(netip.MustParseAddrPort("[::]:0")), nil)
+	require.NoError(t, err)
+	defer six.Close()
+	raw, err := six.SyscallConn()
+	require.NoError(t, err)
+	only := 0
+	require.NoError(t, raw.Control(func(fd uintptr) { only, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) }))
+	require.NoError(t, err)
+	require.NotZero(t, only)
 }
 
 func TestUnixgramPaths(t *testing.T) {

@@ -3,9 +3,12 @@
 package transport
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,4 +69,86 @@ func TestUnixKeepPath(t *testing.T) {
 func TestUnixOfPackageNet(t *testing.T) {
 	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
 	pair(t, Unix(), at)
+}
+
+// A path at which there is something else than the socket of a dead process is in use, and stays as it is.
+func TestUnixPathInUse(t *testing.T) {
+	for name, make := range map[string]func(t *testing.T, path string){
+		"file":      func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
+		"directory": func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) },
+		"datagrams": func(t *testing.T, path string) {
+			d, err := OpenUnixgram(UnixAddr(path), nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { d.Close() })
+		},
+		// To connect to such a one would have to wait.
+		"full backlog": func(t *testing.T, path string) {
+			l, err := Unix().Listen(UnixAddr(path), 1)
+			require.NoError(t, err)
+			t.Cleanup(func() { l.Close() })
+			for {
+				c, err := Unix().Connect(NoWait(), UnixAddr(path))
+				if err != nil {
+					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+					return
+				}
+				t.Cleanup(func() { c.Close() })
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := socketPath(t).(UnixAddr)
+			make(t, at.Path())
+			before, err := os.Lstat(at.Path())
+			require.NoError(t, err)
+			listened := aside(func() error { _, err := Unix().Listen(at, 0); return err })
+			require.ErrorIs(t, returns(t, listened), syscall.EADDRINUSE)
+			_, err = OpenUnixgram(at, nil)
+			require.ErrorIs(t, err, syscall.EADDRINUSE)
+			after, err := os.Lstat(at.Path())
+			require.NoError(t, err)
+			require.True(t, os.SameFile(before, after))
+		})
+	}
+	_, err := Unix().Listen(UnixAddr(""), 0)
+	require.ErrorIs(t, err, syscall.EINVAL)
+}
+
+// Closing an abstract socket removes no file of that name.
+func TestUnixAbstractHasNoFile(t *testing.T) {
+	if !abstractNames {
+		t.Skip("there are no abstract names here")
+	}
+	t.Chdir(t.TempDir())
+	name := fmt.Sprintf("@transport-test-%d", os.Getpid())
+	require.NoError(t, os.WriteFile(name, nil, 0o600))
+	l, err := Unix().Listen(UnixAddr(name), 0)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.FileExists(t, name)
+	d, err := OpenUnixgram(UnixAddr(name), nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.FileExists(t, name)
+	_, err = OpenUnixgram(UnixAddr(name), UnixAddr(name+"-nobody"))
+	require.Error(t, err)
+	require.FileExists(t, name)
+}
+
+// Somebody who keeps the lock on a directory keeps nobody from listening there.
+func TestUnixLockedDirectory(t *testing.T) {
+	t.Parallel()
+	at := socketPath(t).(UnixAddr)
+	fd, err := unix.Open(filepath.Dir(at.Path()), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Flock(fd, unix.LOCK_EX))
+	listened := aside(func() error {
+		l, err := Unix().Listen(at, 0)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
+	require.NoError(t, returns(t, listened))
 }
