@@ -681,3 +681,44 @@ func requireSpeakOnce(t testing.TB, tr Transport, at Addr) {
 	require.NoError(t, c.Close())
 	require.NoError(t, s.Close())
 }
+
+// A context that outlives its waits holds on to none of them, and what it ends between two waits is neither.
+func TestWaitLeavesItsContext(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	held := func(e *epoch) int {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.funcs)
+	}
+	waits := func(ctx context.Context, e *epoch) {
+		t.Helper()
+		read := aside(func() error { _, err := s.Read(ctx, make([]byte, 1)); return err })
+		if e != nil {
+			require.Eventually(t, func() bool { return held(e) == 1 }, 20*time.Second, 100*time.Microsecond)
+		}
+		waitsIn(t, "", "socket[...]).read")
+		_, err := c.Writev(soon(t), []byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, read))
+	}
+	once, often, last := newEpoch(), newEpoch(), newEpoch()
+	waits(once, once)
+	require.Zero(t, held(once), "after one wait")
+	waits(often, often)
+	waits(often, often)
+	require.Equal(t, 1, held(often), "the next wait mostly has the same")
+	waits(soon(t), nil)
+	require.Zero(t, held(often), "after the wait of another one")
+
+	waits(last, last)
+	waits(last, last)
+	last.expire()
+	d := s.car.(*socket[int]).wait.reading()
+	require.Eventually(t, func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.watched == nil }, 20*time.Second, 100*time.Microsecond)
+	waits(context.Background(), nil)
+
+	waits(often, often)
+	waits(often, often)
+	require.NoError(t, s.Close())
+	require.Zero(t, held(often), "after Close")
+}
