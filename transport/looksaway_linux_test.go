@@ -157,3 +157,36 @@ func TestTriesBeforeSleeping(t *testing.T) {
 		require.NoError(t, returns(t, got))
 	}
 }
+
+// So does a Waiter's Accept.
+func TestWaiterTriesBeforeSleeping(t *testing.T) {
+	c, s := pair(t, Unix(), socketPath(t))
+	here, err := c.Descriptor()
+	require.NoError(t, err)
+	there, err := s.Descriptor()
+	require.NoError(t, err)
+	waiter, err := new(Polling).Waiter(here)
+	require.NoError(t, err)
+	defer waiter.Close()
+	w, p := waiter.watch.(*watcher), make([]byte, 1)
+	for range 3 {
+		result := aside(func() error { return waiter.Accept(func() bool { _, err := unix.Read(here, p); return err == nil }) })
+		require.Eventually(t, func() bool { return w.looks(false) }, 20*time.Second, time.Millisecond)
+		_, err = unix.Write(there, []byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, returns(t, result))
+
+		came := false
+		result = aside(func() error {
+			return waiter.Accept(func() bool {
+				_, err := unix.Read(here, p)
+				if err == unix.EAGAIN && !came {
+					_, err := unix.Write(there, []byte("x"))
+					came = err == nil
+				}
+				return err == nil
+			})
+		})
+		require.NoError(t, returns(t, result))
+	}
+}
