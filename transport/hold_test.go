@@ -299,6 +299,42 @@ func TestPauseAsksAgain(t *testing.T) {
 	})
 }
 
+// Nor does one of a listener.
+func TestPauseListenerGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cb := memoryCallbacks()
+		var deaf atomic.Bool
+		interrupt := cb.Interrupt
+		cb.Interrupt = func(s *memorySocket) {
+			if !deaf.Load() {
+				interrupt(s)
+			}
+		}
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		l, err := tr.Listen(MemoryAddr(""), 0)
+		require.NoError(t, err)
+		defer l.Close()
+		for range 2 {
+			accepted := aside(func() error {
+				s, err := l.Accept(soon(t))
+				if err != nil {
+					return err
+				}
+				return s.Close()
+			})
+			synctest.Wait()
+			deaf.Store(true)
+			require.ErrorIs(t, l.Pause(within(t, time.Second)), context.DeadlineExceeded)
+			deaf.Store(false)
+			c, err := tr.Connect(soon(t), l.Addr())
+			require.NoError(t, err)
+			require.NoError(t, returns(t, accepted))
+			require.NoError(t, c.Close())
+		}
+	})
+}
+
 // A listener that waits for descriptors is paused at once.
 func TestPauseExhaustedListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -137,6 +137,22 @@ func TestLimitWaitEnds(t *testing.T) {
 	})
 }
 
+// It ends with Release, too.
+func TestLimitReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pair(t, Limit(NewMemory(), LimitOptions{Read: 0.001, Burst: 1}), MemoryAddr(""))
+		_, err := c.Writev(context.Background(), []byte("ab"))
+		require.NoError(t, err)
+		b := make([]byte, 1)
+		_, err = s.Read(context.Background(), b)
+		require.NoError(t, err)
+		ended := aside(func() error { _, err := s.Read(context.Background(), b); return err })
+		synctest.Wait()
+		require.NoError(t, s.Release())
+		require.ErrorIs(t, returns(t, ended), net.ErrClosed)
+	})
+}
+
 // The end of the stream comes in its turn.
 func TestLimitEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
