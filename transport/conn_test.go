@@ -342,3 +342,12 @@ func TestNetConnGathersNothing(t *testing.T) {
 		require.LessOrEqual(t, len(e.funcs), 2)
 	})
 }
+
+func TestNetConnDeadlinesAfterClose(t *testing.T) {
+	connPairs(t, func(t *testing.T, c, _ net.Conn) {
+		require.NoError(t, c.Close())
+		for _, set := range []func(time.Time) error{c.SetDeadline, c.SetReadDeadline, c.SetWriteDeadline} {
+			require.ErrorIs(t, set(time.Now()), net.ErrClosed)
+		}
+	})
+}

@@ -222,6 +222,32 @@ func TestFullTimeouts(t *testing.T) {
 	}
 }
 
+// A callback that gives time-outs in no time is at fault; one that has waited for a while each time, or has little time left, is not.
+func TestFullHaste(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		takes, ctx time.Duration
+		want       error
+	}{
+		{"in no time", 0, time.Hour, ErrContract},
+		{"after a while", noTime + 1, time.Second, context.DeadlineExceeded},
+		{"near the end", enoughTime / 1000, enoughTime - 1, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
+					time.Sleep(tt.takes)
+					return 0, os.ErrDeadlineExceeded
+				}
+				c, _ := memoryPair(t, cb)
+				_, err := c.Read(within(t, tt.ctx), make([]byte, 1))
+				require.ErrorIs(t, err, tt.want)
+			})
+		})
+	}
+}
+
 // Without Interrupt Read and Accept are called in slices; Write and Connect get the whole time.
 func TestFullSlices(t *testing.T) {
 	var mu sync.Mutex

@@ -148,3 +148,29 @@ func TestMemoryBacklog(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
 }
+
+// What is written behind CloseWrite is refused, as over TCP.
+func TestMemoryWriteBehindCloseWrite(t *testing.T) {
+	c, s := pair(t, NewMemory(), MemoryAddr(""))
+	_, err := c.Writev(soon(t), []byte("before"))
+	require.NoError(t, err)
+	require.NoError(t, c.CloseWrite())
+	_, err = c.Writev(soon(t), []byte("behind"))
+	require.ErrorIs(t, err, syscall.EPIPE)
+	all, err := io.ReadAll(NetConn(s))
+	require.NoError(t, err)
+	require.Equal(t, "before", string(all))
+}
+
+// A backlog of 0 is the default one, not none.
+func TestMemoryDefaultBacklog(t *testing.T) {
+	tr := NewMemory()
+	l, err := tr.Listen(MemoryAddr(""), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	for range 100 {
+		c, err := tr.Connect(NoWait(), l.Addr())
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+	}
+}
