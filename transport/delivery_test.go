@@ -48,14 +48,6 @@ func writes(t testing.TB, q *Queue, ctx context.Context, text string) <-chan wri
 	return c
 }
 
-func requireReads(t testing.TB, s *Stream, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.Equal(t, want, string(got))
-}
-
 // A call whose context ends before its turn sends nothing; all others get what is theirs.
 func TestWritevQueueCancelledBeforeItsTurn(t *testing.T) {
 	for _, big := range []int{1, combineMax} { // combined, or from its own buffers
