@@ -53,6 +53,9 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 	case Bitstring:
 		return appendBitstring(b, t)
 	case ImproperList:
+		if t.Tail == nil {
+			return b, &UnsupportedTypeError{}
+		}
 		return appendList(b, t.Elems, t.Tail)
 	case Fun:
 		return AppendFun(b, t)

@@ -155,7 +155,7 @@ func TestMarshalRefuses(t *testing.T) {
 	}
 	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, noPid, ei.Tuple{nil},
 		ei.Tuple{&pid},
-		[]any{nil}, pointers, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
+		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, []any{nil}, pointers, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
 		_, err := ei.Marshal(value)
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported, "%T", value)

@@ -193,7 +193,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			if m := b.take(); m != nil {
 				return m, nil
 			}
-			return nil, errors.Join(ErrNoConnection, over.Err())
+			return nil, fmt.Errorf("%w: %w", ErrNoConnection, over.Err())
 		case over.rd.busy <- struct{}{}:
 			if m := b.take(); m != nil { // who received until now has left it here
 				<-over.rd.busy

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -144,9 +143,9 @@ func (b *Mailbox) Err() error {
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
 // error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
 //
-// The message's Op is OpSend or OpRegSend for a term, nodeup and nodedown among them; OpExit for the end of a linked process, or an exit
-// signal (both with TrapExit), and OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have no Payload, nor
-// has OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send an OpSpawnReply, asked for
+// The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked process,
+// or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have
+// no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send an OpSpawnReply, asked for
 // or not: skip one whose Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
@@ -164,7 +163,7 @@ func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 			if m := b.take(); m != nil {
 				return m, nil
 			}
-			return nil, wrap("receive", "", errors.Join(ErrClosed, b.Err()))
+			return nil, wrap("receive", "", fmt.Errorf("%w: %w", ErrClosed, b.Err()))
 		}
 	}
 }

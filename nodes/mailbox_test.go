@@ -165,6 +165,7 @@ func TestMailboxReceive(t *testing.T) {
 	require.Equal(t, ei.Binary("last"), term(t, b))
 	_, err := b.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
+	require.NotContains(t, err.Error(), "\n")
 	require.NoError(t, a.Register("other", other))
 	var e *ExitError
 	for _, err := range []error{ // who has ended says nothing any more

@@ -186,7 +186,8 @@ func (c *Conn) receiveError(ctx context.Context, err error) error {
 	if !broken {
 		return err
 	}
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // "node down" tells of these
+	told := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrClosed) // by "node down"
+	if !told {
 		c.n.log.Warn("receiving failed", "peer", c.peer.Name, "error", err)
 	}
 	return c.failed(err)

@@ -58,7 +58,9 @@ type Callbacks[C any] struct {
 	// Mandatory.
 	Read func(c C, p []byte, tmo time.Duration) (int, error)
 	// Write writes at least one byte of p, and leaves the bytes in p as they are: what encrypts does not do so in place. Bytes count even
-	// beside an error. Mandatory.
+	// beside an error, and those that are counted reach the peer without another call. So a plug-in that frames or encrypts, and has part of
+	// a frame out when its time is over, counts the whole frame and sends the rest by itself, in the background (package tlstransport does),
+	// or fails from then on: the next Write may bring other bytes, and there may be none. Mandatory.
 	Write func(c C, p []byte, tmo time.Duration) (int, error)
 	// Writev writes at least one byte of v, in order, and leaves v, its elements and the bytes in them as they are: net.Buffers.WriteTo,
 	// which does not, is to be given a copy of v. v has 1,024 buffers at the most (IOV_MAX). Optional: without it buffers go to Write one by one.

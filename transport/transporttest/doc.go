@@ -64,6 +64,8 @@
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
 //   - A time-out that comes late, by up to ten seconds, and a Connect that with a time of 0 never succeeds, where another one would.
+//   - Bytes that Write has counted and keeps until the next Write comes, at the end of its time; a carrier over which time rarely ends
+//     inside a frame hides it.
 //   - A wrong peer address of a plug-in that has no LocalAddr to compare it with.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Bytes that a move loses only when there are many, or that a plug-in keeps for less time than a move takes, and a goroutine at the old
