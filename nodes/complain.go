@@ -8,15 +8,16 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// Faults of a peer that the connection survives.
+// What is said once a connection: faults of a peer that the connection survives, and what keeps it from being read.
 const (
-	faultTerm  uint32 = 1 << iota // a term that cannot be decoded
-	faultOp                       // a control message that is not known
-	faultSpawn                    // a spawn request with an option that is not known
-	faultFrom                     // a signal in the name of another node's process
+	faultTerm   uint32 = 1 << iota // a term that cannot be decoded
+	faultOp                        // a control message that is not known
+	faultSpawn                     // a spawn request with an option that is not known
+	faultFrom                      // a signal in the name of another node's process
+	fullMailbox                    // there is no room for the peer's messages
 )
 
-// complain logs a fault of the peer's. The first one of its kind on a connection is a warning; those behind it show at the level Debug
+// complain logs one of these. The first one of its kind on a connection is a warning; those behind it show at the level Debug
 // only, so that no peer fills the log.
 func (c *Conn) complain(fault uint32, text string, err error) {
 	level := slog.LevelWarn

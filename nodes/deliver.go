@@ -1,6 +1,11 @@
 package nodes
 
-import "github.com/cnode-go/cnode/ei"
+import (
+	"fmt"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+)
 
 // How messages get into a mailbox: in order, waiting for room as its options say.
 
@@ -69,13 +74,36 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 		}
 		room := b.room.next()
 		b.mu.Unlock()
+		if !b.awaitRoom(m.conn, room, change, cancel) {
+			return false
+		}
+	}
+}
+
+// fullTold is how long a peer goes unread for want of room before the log says so.
+const fullTold = time.Second
+
+// awaitRoom waits until one of the first two channels is closed; false where the mailbox has ended or the wait was cancelled. c is the
+// connection that is not read meanwhile.
+func (b *Mailbox) awaitRoom(c *Conn, room, change, cancel <-chan struct{}) bool {
+	var late <-chan time.Time
+	if c != nil {
+		t := time.NewTimer(fullTold)
+		defer t.Stop()
+		late = t.C
+	}
+	for {
 		select {
 		case <-room:
+			return true
 		case <-change:
+			return true
 		case <-b.over:
 			return false
 		case <-cancel:
 			return false
+		case <-late:
+			c.complain(fullMailbox, "peer not read while a mailbox is full", fmt.Errorf("nobody receives from %v", b.pid))
 		}
 	}
 }

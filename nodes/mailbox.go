@@ -27,7 +27,8 @@ type Full int
 const (
 	// FullBlock makes senders wait: a local one in its Send, a remote one behind its connection, from which nothing more is read until
 	// there is room; not even the answer to a Call of that node, so the receiver must not wait for one while its mailbox is full. Ticks go
-	// on; only they show that the peer has left, after about five times Config.TickInterval.
+	// on; only they show that the peer has left, after about five times Config.TickInterval. After a second a warning in the log says which
+	// mailbox it is, once a connection.
 	FullBlock Full = iota
 	// FullExit ends the mailbox with reason mailbox_full; links and monitors hear of it.
 	FullExit
