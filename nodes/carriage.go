@@ -59,7 +59,7 @@ func (n *Node) carrier(c carriage) (transport.Transport, error) {
 	case tr == nil && c.place > 0:
 		return nil, fmt.Errorf("%w: %s, of which the Config has no number %d", ErrNoPlugin, c.plugin, c.place+1)
 	case tr == nil:
-		return nil, fmt.Errorf("%w: %s", ErrNoPlugin, c.plugin)
+		return nil, fmt.Errorf("%w: %s: Config.Transport, Transports and Also have none of that name", ErrNoPlugin, c.plugin)
 	case !tr.Movable():
 		return nil, &NotMovableError{Plugin: c.plugin}
 	}
