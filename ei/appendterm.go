@@ -77,9 +77,9 @@ func appendTuple(b []byte, t Tuple) ([]byte, error) {
 	}
 	var err error
 	b = AppendTupleHeader(b, len(t))
-	for _, e := range t {
+	for i, e := range t {
 		if b, err = appendTerm(b, e); err != nil {
-			return b, err
+			return b, within(i, err)
 		}
 	}
 	return b, nil
@@ -98,15 +98,18 @@ func appendList(b []byte, elems []Term, tail Term) ([]byte, error) {
 	}
 	var err error
 	b = AppendListHeader(b, len(elems))
-	for _, e := range elems {
+	for i, e := range elems {
 		if b, err = appendTerm(b, e); err != nil {
-			return b, err
+			return b, within(i, err)
 		}
 	}
-	if tail != nil {
-		return appendTerm(b, tail)
+	if tail == nil {
+		return AppendNil(b), nil
 	}
-	return AppendNil(b), nil
+	if b, err = appendTerm(b, tail); err != nil {
+		return b, within(len(elems), err)
+	}
+	return b, nil
 }
 
 func appendMap(b []byte, m Map) ([]byte, error) {
@@ -117,10 +120,10 @@ func appendMap(b []byte, m Map) ([]byte, error) {
 	b = AppendMapHeader(b, len(m))
 	for i := range m {
 		if b, err = appendTerm(b, m[i].Key); err != nil {
-			return b, err
+			return b, within(2*i, err)
 		}
 		if b, err = appendTerm(b, m[i].Value); err != nil {
-			return b, err
+			return b, within(2*i+1, err)
 		}
 	}
 	return b, nil
@@ -205,7 +208,7 @@ func appendRecord(b []byte, r Record) ([]byte, error) {
 	}
 	for i := range r.Fields {
 		if b, err = appendTerm(b, r.Fields[i].Value); err != nil {
-			return b, err
+			return b, within(i, err)
 		}
 	}
 	return b, nil

@@ -99,6 +99,41 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
 }
 
+// An EncodeError says where in a value something cannot be encoded. One that is about the whole value, and ErrLimit, come without.
+type EncodeError struct {
+	// the way there from the whole value, as that of a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
+	// of a Go map it is the key of the value, or "key". Of one that is very long only the end, behind "…"
+	Path string
+	Err  error // why: one of the Err variables, an *UnsupportedTypeError, or what a Marshaler says
+}
+
+// Error says why, and where.
+func (e *EncodeError) Error() string { return fmt.Sprintf("%v (at %s)", e.Err, e.Path) }
+
+// Unwrap gives the reason.
+func (e *EncodeError) Unwrap() error { return e.Err }
+
+// longestPath is the most of a path that is told, in bytes.
+const longestPath = 100
+
+// within makes err, of an element of a value, one of the value.
+func within(step any, err error) error {
+	if errors.Is(err, ErrLimit) {
+		return err
+	}
+	e, ok := err.(*EncodeError)
+	if !ok {
+		e = &EncodeError{Err: err}
+	}
+	switch {
+	case len(e.Path) <= longestPath:
+		e.Path = fmt.Sprintf("/%v%s", step, e.Path)
+	case e.Path[0] == '/':
+		e.Path = "…" + e.Path
+	}
+	return e
+}
+
 // A TextError says where and why a text is not an Erlang term.
 type TextError struct {
 	Offset int    // in bytes

@@ -292,3 +292,42 @@ func nestedFuns(n int) []byte {
 	}
 	return append(out, data...)
 }
+
+// An error of encoding says where in the value it is.
+func TestEncodeErrorPath(t *testing.T) {
+	deep := ei.Term(nil)
+	for range 1000 {
+		deep = ei.List{ei.Int(1), deep}
+	}
+	for _, tt := range []struct {
+		value any
+		path  string
+		err   error // nil: an UnsupportedTypeError
+	}{
+		{map[string]any{"a": 1, "b": []any{1, struct{}{}}}, "/b/1", nil},
+		{map[any]int{struct{}{}: 1}, "/key", nil},
+		{[]any{1, map[int]any{7: nil}}, "/1/7", nil},
+		{ei.Tuple{ei.Int(1), ei.List{ei.Int(1), nil}}, "/1/1", nil},
+		{ei.Map{{Key: ei.Int(1), Value: ei.Int(2)}, {Key: nil, Value: ei.Int(2)}}, "/2", nil},
+		{ei.Map{{Key: ei.Int(1), Value: ei.Tuple{nil}}}, "/1/0", nil},
+		{ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Tuple{nil}}, "/1/0", nil},
+		{ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: "f", Value: ei.Atom(strings.Repeat("x", 256))}}}, "/0", ei.ErrAtom},
+		{[]ei.Term{ei.Local("x")}, "/0", ei.ErrLocal},
+		{deep, "…" + strings.Repeat("/1", 51), nil},
+	} {
+		_, err := ei.Marshal(tt.value)
+		var e *ei.EncodeError
+		require.ErrorAs(t, err, &e, "%T", tt.value)
+		require.Equal(t, tt.path, e.Path)
+		require.Contains(t, err.Error(), " (at "+tt.path+")")
+		if tt.err != nil {
+			require.ErrorIs(t, err, tt.err)
+			continue
+		}
+		var unsupported *ei.UnsupportedTypeError
+		require.ErrorAs(t, err, &unsupported)
+	}
+	_, err := ei.Marshal(struct{}{})
+	var e *ei.EncodeError
+	require.NotErrorAs(t, err, &e)
+}

@@ -38,7 +38,7 @@ func Marshal(v any) ([]byte, error) {
 //	pointer to any of these      what it points to
 //
 // or of a type defined from one of them; one defined from a Term counts as that Term's underlying type (type Name Atom as a string, so it
-// gives a binary). Anything else, nil included, is an UnsupportedTypeError.
+// gives a binary). Anything else, nil included, is an UnsupportedTypeError; inside a value an EncodeError says where.
 func Append(b []byte, v any) ([]byte, error) {
 	out, err := appendAny(b, v, Limits{}.withDefaults().Depth)
 	if err != nil {
@@ -138,7 +138,7 @@ func appendSlice(b []byte, n, depth int, elem func(int) any) ([]byte, error) {
 	var err error
 	for i := range n {
 		if b, err = appendAny(b, elem(i), depth-1); err != nil {
-			return b, err
+			return b, within(i, err)
 		}
 	}
 	return AppendNil(b), nil
@@ -149,16 +149,16 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 		return b, tooDeep()
 	}
 	type pair struct {
-		key   []byte
-		value reflect.Value
+		key       []byte
+		of, value reflect.Value
 	}
 	pairs, keys, manyForms := make([]pair, 0, r.Len()), make(Map, 0, r.Len()), false
 	for it := r.MapRange(); it.Next(); {
 		key, err := appendAny(nil, it.Key().Interface(), depth-1)
 		if err != nil {
-			return b, err
+			return b, within("key", err)
 		}
-		pairs, keys = append(pairs, pair{key: key, value: it.Value()}), append(keys, Pair{Key: Raw(key)})
+		pairs, keys = append(pairs, pair{key: key, of: it.Key(), value: it.Value()}), append(keys, Pair{Key: Raw(key)})
 		manyForms = manyForms || !hasOneForm(key)
 	}
 	if manyForms && duplicateBySorting(keys) {
@@ -173,7 +173,7 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 		}
 		b = append(b, p.key...)
 		if b, err = appendAny(b, p.value.Interface(), depth-1); err != nil {
-			return b, err
+			return b, within(p.of, err)
 		}
 	}
 	return b, nil

@@ -245,7 +245,7 @@ func TestDecodeCopies(t *testing.T) {
 func TestBadAtomIsNamed(t *testing.T) {
 	for want, value := range map[string]any{
 		`ei: bad atom: "a\xff" is not valid UTF-8`: ei.Atom("a\xff"),
-		`ei: bad atom: "` + strings.Repeat("ä", 60) + `" has 256 characters, of at most 255`: ei.Tuple{ei.Export{
+		`ei: bad atom: "` + strings.Repeat("ä", 60) + `" has 256 characters, of at most 255 (at /0)`: ei.Tuple{ei.Export{
 			Module: "m", Function: ei.Atom(strings.Repeat("ä", 256)), Arity: 1,
 		}},
 	} {
