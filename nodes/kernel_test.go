@@ -1,7 +1,9 @@
 package nodes
 
 import (
+	"bytes"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -98,5 +100,49 @@ func TestKernelOddRequests(t *testing.T) {
 	require.Zero(t, unread(b))
 	for name, kernel := range own {
 		require.Same(t, kernel, n.Whereis(name))
+	}
+}
+
+// A peer that asks and does not read the answers keeps net_kernel from nobody else; it loses its connection when too many wait.
+func TestKernelBesideDeafPeer(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n, other := w.started("bob"), w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "net_kernel"},
+		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
+	asks := bytes.Repeat(ask, 1000)
+	for p.write(asks) == nil { // until it is too much
+		reply, err := other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})
+		require.NoError(t, err)
+		require.Equal(t, ei.Atom("yes"), reply)
+	}
+}
+
+// Nor does a peer that asks in the name of another one cost that one its connection, if it takes its time to read.
+func TestKernelBesideSlowPeer(t *testing.T) {
+	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, good *wire, _ func()) {
+		tag := ei.Binary(make([]byte, 10<<10))
+		for range 2 << 20 / len(tag) {
+			good.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{slow.self, tag},
+				ei.Tuple{ei.Atom("is_auth"), ei.Atom("slow@test")}})
+		}
+		synctest.Wait()
+		require.NotNil(t, n.Conn("deaf@test"))
+		require.NotNil(t, n.Conn("good@test"))
+	})
+}
+
+// Nobody kills the node's own processes, which nothing would start again.
+func TestKernelIsNotKilled(t *testing.T) {
+	w := newWorld(t, "tcp")
+	a, b := w.started("alice"), w.started("bob")
+	peer := box(t, a)
+	for _, name := range []string{"net_kernel", "rex"} {
+		own := b.Whereis(name)
+		require.NoError(t, peer.SendExit(w.ctx(), own.Pid(), ei.Atom("kill")))
+		_, err := peer.CallName(w.ctx(), b.Name(), name, ei.Atom("x"))
+		require.NoError(t, err)
+		require.Same(t, own, b.Whereis(name))
 	}
 }

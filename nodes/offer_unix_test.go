@@ -13,6 +13,17 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
+// channelPair is both ends of a channel in this process. The first is closed with the test.
+func channelPair(t testing.TB) (one, other *handoff.Channel) {
+	t.Helper()
+	one, file, err := handoff.ChannelPair()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = one.Close() })
+	other, err = handoff.FileChannel(file)
+	require.NoError(t, err)
+	return one, other
+}
+
 // Whoever cannot take a node, or a front, is refused before it stops.
 func TestOfferRefusesEarly(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -43,11 +54,7 @@ func TestOfferRefusesEarly(t *testing.T) {
 					}
 					return nil, err
 				}
-				one, file, err := handoff.ChannelPair()
-				require.NoError(t, err)
-				defer one.Close()
-				other, err := handoff.FileChannel(file)
-				require.NoError(t, err)
+				one, other := channelPair(t)
 				taken := async(func() (handoff.Taken, error) {
 					defer other.Close()
 					stage := func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, errors.ErrUnsupported }

@@ -120,11 +120,7 @@ func TestStateFeaturesAtHello(t *testing.T) {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			_, err := b.MonitorNodes(tt.types)
 			require.NoError(t, err)
-			one, file, err := handoff.ChannelPair()
-			require.NoError(t, err)
-			defer one.Close()
-			other, err := handoff.FileChannel(file)
-			require.NoError(t, err)
+			one, other := channelPair(t)
 			taken := async(func() (handoff.Taken, error) {
 				defer other.Close()
 				know := handoff.Terms{Know: tt.know}

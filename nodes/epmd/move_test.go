@@ -240,14 +240,20 @@ func TestAdoptRefuses(t *testing.T) {
 			}
 			_, err := new(Client).Adopt([]byte(tt.state), fds, nil)
 			require.ErrorIs(t, err, tt.want)
-			for _, fd := range peers {
-				require.NoError(t, unix.SetNonblock(fd, true))
-				n, err := unix.Read(fd, make([]byte, 1))
-				require.NoError(t, err, "a descriptor stays open")
-				require.Zero(t, n)
-				require.NoError(t, unix.Close(fd))
-			}
+			requireEnded(t, peers)
 		})
+	}
+}
+
+// requireEnded checks that the other ends of these sockets are closed, and closes them.
+func requireEnded(t testing.TB, fds []int) {
+	t.Helper()
+	for _, fd := range fds {
+		require.NoError(t, unix.SetNonblock(fd, true))
+		n, err := unix.Read(fd, make([]byte, 1))
+		require.NoError(t, err, "a descriptor stays open")
+		require.Zero(t, n)
+		require.NoError(t, unix.Close(fd))
 	}
 }
 
@@ -433,13 +439,7 @@ func TestStageRefuses(t *testing.T) {
 				_, err := ended.Read(make([]byte, 1))
 				require.ErrorIs(t, err, io.EOF)
 			}
-			for _, fd := range peers {
-				require.NoError(t, unix.SetNonblock(fd, true))
-				n, err := unix.Read(fd, make([]byte, 1))
-				require.NoError(t, err, "a descriptor stays open")
-				require.Zero(t, n)
-				require.NoError(t, unix.Close(fd))
-			}
+			requireEnded(t, peers)
 		})
 	}
 }

@@ -1,0 +1,212 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// To a node that knows no aliases the reply goes as any other message.
+func TestServerRepliesWithoutAliases(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	_, err := n.Serve("srv", newRecorder().server(), nil)
+	require.NoError(t, err)
+	old := role("wire@test")
+	old.Flags &^= dist.FlagAlias
+	p := w.peer(n.Listeners()[0], old)
+	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}}
+	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, alias}, ei.Int(1)})
+	ctl, _ := p.next()
+	require.Equal(t, dist.Control{Op: dist.OpSend, To: p.self}, ctl)
+}
+
+// A call that was read with CallOf needs nothing of its message any more, be the request decoded or not.
+func TestCallOfOutlivesItsMessage(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
+	for _, request := range []ei.Term{ei.Binary("text"), equalKeys} {
+		tag := ei.Binary("a tag")
+		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tag}, request})
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		c, ok := b.CallOf(m)
+		require.True(t, ok)
+		clear(m.buf) // as whoever gets the buffer next may
+		require.Equal(t, request, c.Request)
+		require.NoError(t, c.Reply(w.ctx(), 1))
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{tag, ei.Int(1)}, reply)
+	}
+}
+
+// A call whose connection has moved away and come back is answered over the connection that there is.
+func TestReplyAfterTheConnectionIsBack(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Int(7)}, ei.Int(1)})
+	m, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	c, ok := b.CallOf(m)
+	require.True(t, ok)
+	moved, err := n.Conn("wire@test").Detach(w.ctx())
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Reply(w.ctx(), "away"), ErrMoved)
+	_, err = n.Adopt(w.ctx(), moved)
+	require.NoError(t, err)
+	require.NoError(t, c.Reply(w.ctx(), "back"))
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
+}
+
+// A peer whose request is refused ends no monitor of another node's process with it.
+func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	require.True(t, b.watched(ref, watcher{pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Int(1)})
+	m, err := b.Receive(w.ctx())
+	require.NoError(t, err)
+	b.refuse(m)
+	require.Contains(t, watchersOf(b), ref)
+}
+
+// What a function of a Server returns is the reply even where its process has ended meanwhile.
+func TestServerRepliesAtItsEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("bob")
+	var self *Mailbox
+	self, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) {
+		self.Close()
+		return "bye", nil
+	}}, nil)
+	require.NoError(t, err)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
+	p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, ei.Atom("stop")})
+	_, reply := p.next()
+	require.Equal(t, ei.Tuple{ref, ei.Binary("bye")}, reply)
+}
+
+// A request that a process of a third node has passed on is answered where its caller is; by rex, too.
+func TestForwardedCall(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, kind)
+			alice, proxy, bob := w.started("alice"), w.started("proxy"), w.started("bob")
+			_, err := bob.Serve("srv", newRecorder().server(), nil)
+			require.NoError(t, err)
+			bob.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return "result", nil })
+			for _, name := range []string{"srv", "rex"} {
+				_, err = proxy.Handle(name, func(b *Mailbox, m *Message) {
+					payload := ei.Raw(bytes.Clone(m.Payload))
+					go func() { _ = b.SendName(context.Background(), "bob@test", name, payload) }()
+				}, nil)
+				if name == "srv" {
+					require.NoError(t, err)
+				}
+			}
+			for _, caller := range []*Node{alice, proxy, bob} {
+				reply, err := caller.CallName(w.ctx(), "proxy@test", "srv", 1)
+				require.NoError(t, err)
+				require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, reply)
+			}
+			// In the plain form, as whoever passes it on says it.
+			b, via := box(t, alice), box(t, proxy)
+			ask := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
+			require.NoError(t, via.SendName(w.ctx(), "bob@test", "rex", ei.Tuple{b.Pid(), ask}))
+			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Binary("result")}, term(t, b))
+		})
+	}
+}
+
+// A hangingResolver does not come to an end with one node before it may.
+type hangingResolver struct {
+	Resolver
+	node   string
+	asked  chan struct{}
+	goesOn chan struct{}
+}
+
+func (r *hangingResolver) Resolve(ctx context.Context, node string) (Endpoint, error) {
+	if node != r.node {
+		return r.Resolver.Resolve(ctx, node)
+	}
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+	select {
+	case <-r.goesOn:
+	case <-ctx.Done():
+	}
+	return Endpoint{}, errors.New("no such node")
+}
+
+// A reply to a node that is not connected is sent once it is, and nobody waits for that.
+func TestServerAnswersStrangers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	r := &hangingResolver{node: "nowhere@test", asked: make(chan struct{}, 1), goesOn: make(chan struct{})}
+	a := w.started("alice")
+	b := w.started("bob", func(c *Config) { r.Resolver, c.Resolver = c.Resolver, r })
+	_, err := a.ConnectAddr(w.ctx(), b.Listeners()[0].Addr(), b.Name())
+	require.NoError(t, err)
+	_, err = b.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
+	require.NoError(t, err)
+	peer := box(t, a)
+	ask := func(from ei.Pid, tag ei.Term) {
+		call := ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{from, tag}, ei.Atom("x")}
+		require.NoError(t, peer.SendName(w.ctx(), b.Name(), "srv", call))
+	}
+	for range 2 * maxStrangers {
+		ask(ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1))
+	}
+	got, err := peer.CallName(w.ctx(), b.Name(), "srv", ei.Atom("y"))
+	require.NoError(t, err)
+	require.Equal(t, ei.Atom("y"), got)
+	require.EqualValues(t, maxStrangers, b.strangers.count.Load())
+	arrives(t, r.asked, "an attempt to connect")
+	close(r.goesOn)
+	require.Eventually(t, func() bool { return b.strangers.count.Load() == 0 }, tooLong, tick)
+
+	asks := box(t, w.started("carol"))
+	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map for which carol would end the connection
+	ask(asks.Pid(), equalKeys)
+	ask(asks.Pid(), ei.Int(7))
+	m, err := asks.Receive(w.ctx())
+	require.NoError(t, err)
+	answer, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Int(7), ei.Atom("x")}, answer)
+	ask(asks.Pid(), equalKeys) // over the connection that there is now
+	ask(asks.Pid(), ei.Int(8))
+	require.Equal(t, ei.Tuple{ei.Int(8), ei.Atom("x")}, term(t, asks))
+
+	// net_kernel connects to nobody.
+	select {
+	case <-r.asked: // by one of the first
+	default:
+	}
+	require.NoError(t, peer.SendName(w.ctx(), b.Name(), "net_kernel", ei.Tuple{
+		ei.Atom("$gen_call"), ei.Tuple{ei.Pid{Node: ei.Atom(r.node), ID: 1, Creation: 1}, ei.Int(1)},
+		ei.Tuple{ei.Atom("is_auth"), ei.Atom(r.node)},
+	}))
+	_, err = peer.CallName(w.ctx(), b.Name(), "net_kernel", ei.Atom("x"))
+	require.NoError(t, err)
+	require.Zero(t, b.strangers.count.Load())
+	require.Empty(t, r.asked)
+}
