@@ -58,26 +58,21 @@ func TestImportAcceptedElsewhere(t *testing.T) {
 
 // What is not imported for want of descriptors is still there, and is imported once there are some.
 func TestImportWithoutDescriptors(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, over.tr, over.at)
-			dup := duplicate(t, s)
-			require.NoError(t, s.Release())
-			var limit unix.Rlimit
-			require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-			require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
-			_, err := over.tr.Import(dup, nil)
-			require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-			require.ErrorIs(t, err, syscall.EMFILE)
-			moved, err := over.tr.Import(dup, nil)
-			require.NoError(t, err)
-			requireSpeak(t, c, moved)
-			require.NoError(t, moved.Close())
-		})
-	}
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		c, s := pair(t, tr, at)
+		dup := duplicate(t, s)
+		require.NoError(t, s.Release())
+		var limit unix.Rlimit
+		require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+		_, err := tr.Import(dup, nil)
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		require.ErrorIs(t, err, syscall.EMFILE)
+		moved, err := tr.Import(dup, nil)
+		require.NoError(t, err)
+		requireSpeak(t, c, moved)
+		require.NoError(t, moved.Close())
+	})
 }
 
 // What cannot be imported stays the caller's, however far the import has come.

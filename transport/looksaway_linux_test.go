@@ -22,47 +22,49 @@ func (w *watcher) looks(writing bool) bool {
 // The Go poller looks away once a writer has had its room, or has given up: over a UNIX socket all that the peer reads would wake it. It
 // looks again for the next who waits.
 func TestLooksAwayFromRoom(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			c, s := pair(t, over.tr, over.at)
-			w, much := watcherOf(t, c), make([]byte, 16<<20)
-			for range 3 {
-				written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
-				require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
-				_, err := s.Readv(soon(t), make([]byte, len(much)))
-				require.NoError(t, err)
-				require.NoError(t, returns(t, written))
-				require.False(t, w.looks(true))
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			written := aside(func() error { _, err := c.Writev(ctx, much); return err })
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		c, s := pair(t, tr, at)
+		w, much := watcherOf(t, c), make([]byte, 16<<20)
+		for range 3 {
+			written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
 			require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
-			cancel()
-			require.ErrorIs(t, returns(t, written), context.Canceled)
+			_, err := s.Readv(soon(t), make([]byte, len(much)))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, written))
 			require.False(t, w.looks(true))
-		})
-	}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		written := aside(func() error { _, err := c.Writev(ctx, much); return err })
+		require.Eventually(t, func() bool { return w.looks(true) }, 20*time.Second, time.Millisecond)
+		cancel()
+		require.ErrorIs(t, returns(t, written), context.Canceled)
+		require.False(t, w.looks(true))
+	})
+}
+
+// waiterOf is a Waiter of a connected socket, which is closed with the test, that socket, and the one at the other end.
+func waiterOf(t testing.TB) (waiter *Waiter, here, there int) {
+	t.Helper()
+	c, s := pair(t, Unix(), socketPath(t))
+	here, err := c.Descriptor()
+	require.NoError(t, err)
+	there, err = s.Descriptor()
+	require.NoError(t, err)
+	waiter, err = new(Polling).Waiter(here)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = waiter.Close() })
+	return waiter, here, there
 }
 
 // So it does from a Waiter's Write, and from its Accept.
 func TestWaiterLooksAway(t *testing.T) {
-	c, s := pair(t, Unix(), socketPath(t))
-	here, err := c.Descriptor()
-	require.NoError(t, err)
-	there, err := s.Descriptor()
-	require.NoError(t, err)
-	waiter, err := new(Polling).Waiter(here)
-	require.NoError(t, err)
-	defer waiter.Close()
+	waiter, here, there := waiterOf(t)
 	w := waiter.watch.(*watcher)
 	all := func(call func(int, []byte) (int, error), fd int) {
+		var err error
 		for p := make([]byte, 64<<10); err != unix.EAGAIN; {
 			_, err = call(fd, p)
 		}
-		err = nil
 	}
 	waits := func(writing bool, wait func(func() bool) error, call func(int, []byte) (int, error)) <-chan error {
 		p := make([]byte, 1)
@@ -72,7 +74,7 @@ func TestWaiterLooksAway(t *testing.T) {
 	}
 	for range 3 {
 		result := waits(false, waiter.Accept, unix.Read)
-		_, err = unix.Write(there, []byte("x"))
+		_, err := unix.Write(there, []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, result))
 		require.False(t, w.looks(false))
@@ -160,19 +162,12 @@ func TestTriesBeforeSleeping(t *testing.T) {
 
 // So does a Waiter's Accept.
 func TestWaiterTriesBeforeSleeping(t *testing.T) {
-	c, s := pair(t, Unix(), socketPath(t))
-	here, err := c.Descriptor()
-	require.NoError(t, err)
-	there, err := s.Descriptor()
-	require.NoError(t, err)
-	waiter, err := new(Polling).Waiter(here)
-	require.NoError(t, err)
-	defer waiter.Close()
+	waiter, here, there := waiterOf(t)
 	w, p := waiter.watch.(*watcher), make([]byte, 1)
 	for range 3 {
 		result := aside(func() error { return waiter.Accept(func() bool { _, err := unix.Read(here, p); return err == nil }) })
 		require.Eventually(t, func() bool { return w.looks(false) }, 20*time.Second, time.Millisecond)
-		_, err = unix.Write(there, []byte("x"))
+		_, err := unix.Write(there, []byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, returns(t, result))
 

@@ -23,39 +23,44 @@ func duplicate(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	return dup
 }
 
-func TestStreamMovesWithBytesReadAhead(t *testing.T) {
+// overSockets runs a test over TCP and over UNIX sockets.
+func overSockets(t *testing.T, test func(t *testing.T, tr Transport, at Addr)) {
 	for name, over := range map[string]struct {
 		tr Transport
 		at Addr
 	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			require.True(t, over.tr.Movable())
-			c, s := pair(t, over.tr, over.at)
-			_, err := c.Writev(soon(t), []byte("read, read ahead, in the kernel"))
-			require.NoError(t, err)
-			b := make([]byte, 4)
-			_, err = s.Readv(soon(t), b)
-			require.NoError(t, err)
-			dup := duplicate(t, s)
-			state, ahead, err := s.Export()
-			require.NoError(t, err)
-			moved, err := over.tr.Import(dup, state)
-			require.NoError(t, err)
-			defer moved.Close()
-			require.NoError(t, moved.Preload(ahead))
-			require.NoError(t, s.Release())
-			require.NoError(t, s.Release(), "once and again")
-			_, err = c.Read(NoWait(), b)
-			require.True(t, isTimeout(err), "the peer sees nothing")
-			rest := make([]byte, 27)
-			_, err = moved.Readv(soon(t), rest)
-			require.NoError(t, err)
-			require.Equal(t, ", read ahead, in the kernel", string(rest))
-			require.NoError(t, moved.Close())
-			_, err = c.Read(soon(t), b)
-			require.Equal(t, io.EOF, err)
-		})
+		t.Run(name, func(t *testing.T) { test(t, over.tr, over.at) })
 	}
+}
+
+func TestStreamMovesWithBytesReadAhead(t *testing.T) {
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		require.True(t, tr.Movable())
+		c, s := pair(t, tr, at)
+		_, err := c.Writev(soon(t), []byte("read, read ahead, in the kernel"))
+		require.NoError(t, err)
+		b := make([]byte, 4)
+		_, err = s.Readv(soon(t), b)
+		require.NoError(t, err)
+		dup := duplicate(t, s)
+		state, ahead, err := s.Export()
+		require.NoError(t, err)
+		moved, err := tr.Import(dup, state)
+		require.NoError(t, err)
+		defer moved.Close()
+		require.NoError(t, moved.Preload(ahead))
+		require.NoError(t, s.Release())
+		require.NoError(t, s.Release(), "once and again")
+		_, err = c.Read(NoWait(), b)
+		require.True(t, isTimeout(err), "the peer sees nothing")
+		rest := make([]byte, 27)
+		_, err = moved.Readv(soon(t), rest)
+		require.NoError(t, err)
+		require.Equal(t, ", read ahead, in the kernel", string(rest))
+		require.NoError(t, moved.Close())
+		_, err = c.Read(soon(t), b)
+		require.Equal(t, io.EOF, err)
+	})
 }
 
 // What Export has given is the caller's: reads that go on do not change it.
@@ -75,31 +80,26 @@ func TestExportGivesACopy(t *testing.T) {
 }
 
 func TestMoveListener(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			l, err := over.tr.Listen(over.at, 0)
-			require.NoError(t, err)
-			moved, err := over.tr.ImportListener(duplicate(t, l))
-			require.NoError(t, err)
-			require.Equal(t, l.Addr(), moved.Addr())
-			require.NoError(t, l.Release())
-			c, err := over.tr.Connect(soon(t), moved.Addr())
-			require.NoError(t, err)
-			defer c.Close()
-			s, err := moved.Accept(soon(t))
-			require.NoError(t, err)
-			defer s.Close()
-			require.NoError(t, moved.Close())
-			if u, ok := over.at.(UnixAddr); ok {
-				require.NoFileExists(t, u.Path(), "the new owner's Close removes the path")
-				_, err := os.Stat(u.Path())
-				require.ErrorIs(t, err, os.ErrNotExist)
-			}
-		})
-	}
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		l, err := tr.Listen(at, 0)
+		require.NoError(t, err)
+		moved, err := tr.ImportListener(duplicate(t, l))
+		require.NoError(t, err)
+		require.Equal(t, l.Addr(), moved.Addr())
+		require.NoError(t, l.Release())
+		c, err := tr.Connect(soon(t), moved.Addr())
+		require.NoError(t, err)
+		defer c.Close()
+		s, err := moved.Accept(soon(t))
+		require.NoError(t, err)
+		defer s.Close()
+		require.NoError(t, moved.Close())
+		if u, ok := at.(UnixAddr); ok {
+			require.NoFileExists(t, u.Path(), "the new owner's Close removes the path")
+			_, err := os.Stat(u.Path())
+			require.ErrorIs(t, err, os.ErrNotExist)
+		}
+	})
 }
 
 // The hooks of TCP switch keep-alive on, as the C library's do.

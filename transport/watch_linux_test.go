@@ -571,42 +571,37 @@ func opened(t testing.TB, before map[string]string) int {
 
 // A connection that has never slept has one descriptor, an idle one two; three where a write has had to wait. None is left behind.
 func TestDescriptors(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			requireSpeakOnce(t, over.tr, over.at)
-			before := leak.Descriptors()
-			c, s := pair(t, over.tr, over.at)
-			require.Equal(t, 2, opened(t, before))
-			requireSpeak(t, c, s)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			for _, idle := range []*Stream{c, s} {
-				waiting, stop := context.WithCancel(ctx)
-				reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
-				require.Eventually(t, func() bool {
-					w := watcherOf(t, idle)
-					w.mu.Lock()
-					defer w.mu.Unlock()
-					return w.reader.raw != nil
-				}, 20*time.Second, time.Millisecond)
-				stop()
-				require.ErrorIs(t, returns(t, reading), context.Canceled)
-			}
-			require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
-			stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
-			require.Eventually(t, func() bool { return opened(t, before) == 5 }, 20*time.Second, time.Millisecond)
-			cancel()
-			require.ErrorIs(t, returns(t, stuck), context.Canceled)
-			require.Equal(t, 5, opened(t, before))
-			require.NoError(t, c.Close())
-			require.Equal(t, 2, opened(t, before))
-			require.NoError(t, s.Close())
-			require.Zero(t, opened(t, before))
-		})
-	}
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		requireSpeakOnce(t, tr, at)
+		before := leak.Descriptors()
+		c, s := pair(t, tr, at)
+		require.Equal(t, 2, opened(t, before))
+		requireSpeak(t, c, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for _, idle := range []*Stream{c, s} {
+			waiting, stop := context.WithCancel(ctx)
+			reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
+			require.Eventually(t, func() bool {
+				w := watcherOf(t, idle)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.reader.raw != nil
+			}, 20*time.Second, time.Millisecond)
+			stop()
+			require.ErrorIs(t, returns(t, reading), context.Canceled)
+		}
+		require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
+		stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
+		require.Eventually(t, func() bool { return opened(t, before) == 5 }, 20*time.Second, time.Millisecond)
+		cancel()
+		require.ErrorIs(t, returns(t, stuck), context.Canceled)
+		require.Equal(t, 5, opened(t, before))
+		require.NoError(t, c.Close())
+		require.Equal(t, 2, opened(t, before))
+		require.NoError(t, s.Close())
+		require.Zero(t, opened(t, before))
+	})
 }
 
 // Polling changes nothing but the time: whatever is written, read and waited for, the same bytes come.

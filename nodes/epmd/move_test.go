@@ -232,17 +232,23 @@ func TestAdoptRefuses(t *testing.T) {
 		{"no port", `{"Keeper":1,"Registration":{"Name":"abc"}}`, 0, ErrBadRegistration},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var fds, peers []int
-			for range tt.fds {
-				pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-				require.NoError(t, err)
-				fds, peers = append(fds, pair[0]), append(peers, pair[1])
-			}
+			fds, peers := socketPairs(t, tt.fds)
 			_, err := new(Client).Adopt([]byte(tt.state), fds, nil)
 			require.ErrorIs(t, err, tt.want)
 			requireEnded(t, peers)
 		})
 	}
+}
+
+// socketPairs makes so many pairs of connected sockets.
+func socketPairs(t testing.TB, n int) (fds, peers []int) {
+	t.Helper()
+	for range n {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		require.NoError(t, err)
+		fds, peers = append(fds, pair[0]), append(peers, pair[1])
+	}
+	return fds, peers
 }
 
 // requireEnded checks that the other ends of these sockets are closed, and closes them.
@@ -413,12 +419,7 @@ func TestStageRefuses(t *testing.T) {
 		{"no connection over TCP", `{"Server":1,` + active + `,"Sessions":[{"Entry":0},{"Entry":1},{"Entry":-1}]}`, 2, true, unix.EAFNOSUPPORT},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var fds, peers []int
-			for range tt.fds {
-				pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-				require.NoError(t, err)
-				fds, peers = append(fds, pair[0]), append(peers, pair[1])
-			}
+			fds, peers := socketPairs(t, tt.fds)
 			var ended net.Conn
 			if tt.first { // which is one of a kind that can be staged
 				l, err := net.Listen("tcp", "127.0.0.1:0")
