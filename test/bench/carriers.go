@@ -11,21 +11,31 @@ import (
 // handOff is the measurement of messages that carry a descriptor: see carrier/main.go and c/scm_rate.c.
 const handOff = "handoff"
 
+// A carrierMode is a way to send and receive: argument is what the programs call it, and ours hands many messages to each call.
+type carrierMode struct {
+	name, title, argument string
+	many                  int
+}
+
 var (
-	carrierModes = []string{"turns", "ahead"}
+	carrierModes = []carrierMode{
+		{"turns", "one by one", "turns", 1},
+		{"ahead", "one way", "ahead", 1},
+		{"turns-batch", "16 a call", "turns", 16},
+		{"ahead-batch", "one way, 16 a call", "ahead", 16},
+	}
 	carrierSizes = []int{64, 4 << 10}
 )
 
-func carried(mode string, size int) string { return sized(handOff+"/"+mode, size) }
+func carried(mode carrierMode, size int) string { return sized(handOff+"/"+mode.name, size) }
 
 // carrierRows are in the same table; its C is a column of its own.
 func carrierRows() []row {
-	titles := map[string]string{"turns": "hand-off, one by one", "ahead": "hand-off, one way"}
 	var all []row
 	for _, mode := range carrierModes {
 		for _, size := range carrierSizes {
 			all = append(all, row{
-				name: carried(mode, size), title: titles[mode] + " " + sizeText(size), unit: "msg/s", targets: atLeast(0.9, nameC),
+				name: carried(mode, size), title: "hand-off, " + mode.title + " " + sizeText(size), unit: "msg/s", targets: atLeast(0.9, nameC),
 			})
 		}
 	}
@@ -67,10 +77,11 @@ func (a *arena) measureCarriers(ctx context.Context) error {
 	return nil
 }
 
-func (a *arena) carry(ctx context.Context, program, mode string, size int) (float64, error) {
+func (a *arena) carry(ctx context.Context, program string, mode carrierMode, size int) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.o.cell+cellLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, mode, strconv.Itoa(size), strconv.FormatInt(a.o.cell.Milliseconds(), 10))
+	cmd := exec.CommandContext(ctx, program, mode.argument, strconv.Itoa(size), strconv.FormatInt(a.o.cell.Milliseconds(), 10),
+		strconv.Itoa(mode.many))
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, err

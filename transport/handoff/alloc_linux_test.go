@@ -41,6 +41,39 @@ func TestMessageAllocations(t *testing.T) {
 	}
 }
 
+// Nor do batches, after the first.
+func TestBatchAllocations(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := context.Background()
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	f := file(t, "f")
+	sent, got := numbered(20), rooms(20, 5, 1)
+	for i := range sent {
+		sent[i].FDs = []int{f}
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		n, err := a.SendBatch(ctx, sent)
+		require.NoError(t, err)
+		require.Equal(t, len(sent), n)
+		for n = 0; n < len(got); {
+			k, err := b.ReceiveBatch(ctx, got[n:])
+			require.NoError(t, err)
+			n += k
+		}
+		for i := range got {
+			require.NoError(t, got[i].Set.Close())
+		}
+	}))
+	for _, b := range []*batch{a.many.out, b.many.in} { // and keep none of the caller's memory
+		for _, v := range b.vectors {
+			require.Nil(t, v.Base)
+		}
+	}
+	require.Nil(t, b.in.p)
+}
+
 // Nor does who waits, under a context that cannot be cancelled.
 func TestWaitingAllocations(t *testing.T) {
 	if race.Enabled {

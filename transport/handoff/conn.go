@@ -25,9 +25,9 @@ const rawMax = 256 << 10
 // is the lowest level, on which the carriers stand, and knows no framing: what a stream's reader gets is bytes, in which descriptors come
 // with the first byte that they were sent with, or with bytes glued in front of it.
 //
-// All methods may be called concurrently. One message goes out, and one comes in, at a time; others wait for their turn, as long as their
-// contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded. Sending
-// and receiving allocate nothing on Linux, unless they must wait under a context that can be cancelled.
+// All methods may be called concurrently. One message, or batch, goes out, and one comes in, at a time; others wait for their turn, as long
+// as their contexts let them, but not for a SendTo whose receiver has no room. With transport.NoWait nobody waits: os.ErrDeadlineExceeded.
+// Sending and receiving allocate nothing on Linux, unless they must wait under a context that can be cancelled.
 type Conn struct {
 	conn  *net.UnixConn // nil: alone has the socket
 	alone *lone
@@ -38,6 +38,7 @@ type Conn struct {
 	sending, receiving turns // held by who uses out, in
 	out                outgoing
 	in                 incoming
+	many               batches // for SendBatch and ReceiveBatch
 	outward, inward    direction
 	broken             bool        // under sending: part of a message went out, and the rest did not
 	reset              atomic.Bool // the peer has closed, and not read all
@@ -79,6 +80,7 @@ type incoming struct {
 	from     transport.Addr
 	cred     Cred
 	hasCred  bool
+	settled  bool // it is read, whether or not it is lost
 	err      error
 	once     bool
 	wait     bool
@@ -290,13 +292,8 @@ func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	if c.broken {
 		return transport.ErrPoisoned
 	}
-	if len(fds) > MaxDescriptors {
-		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
-	}
-	for i, fd := range fds {
-		if fd < 0 {
-			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
-		}
+	if err := sendable(fds); err != nil {
+		return err
 	}
 	empty := len(head)+len(p) == 0
 	if empty && len(fds) > 0 && !emptyCarries(c.kind) {
@@ -309,6 +306,18 @@ func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
 	o.head, o.p, o.n, o.err = head, p, 0, nil
 	o.put(fds)
 	return o.address(to)
+}
+
+func sendable(fds []int) error {
+	if len(fds) > MaxDescriptors {
+		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
+	}
+	for i, fd := range fds {
+		if fd < 0 {
+			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
+		}
+	}
+	return nil
 }
 
 // forget lets go of the caller's memory.
@@ -437,7 +446,7 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		return nil, nil, noCred, failed("receive", c.peer, err)
 	}
 	i, none, came := &c.in, false, false
-	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.err = want, 0, i.fds[:0], nil, noCred, false, nil
+	i.begin(want)
 	if c.alone.open() && !want.whole && len(want.p) <= rawMax {
 		credentials := c.credentials.Load()
 		i.describe(credentials)
@@ -455,10 +464,20 @@ func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, 
 		err = c.receiveWaiting(ctx, none)
 	}
 	p, from, cred, err = i.p[:i.n], i.from, i.cred, c.received(set, err)
-	i.p = nil
-	i.clear()
+	i.forget()
 	c.receiving.pass()
 	return p, from, cred, err
+}
+
+// begin forgets what came before.
+func (i *incoming) begin(want wanted) {
+	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.settled, i.err = want, 0, i.fds[:0], nil, noCred, false, false, nil
+}
+
+// forget lets go of the caller's memory.
+func (i *incoming) forget() {
+	i.p = nil
+	i.clear()
 }
 
 func (c *Conn) canReceive(want *wanted, set *FDSet) error {

@@ -105,6 +105,7 @@
 //	structured requests with several descriptors, other languages               JSONConn; JSONSocket if the other end has datagrams
 //	all that a process serves goes on in another one, or does not move at all   Offer, Acceptance
 //	a protocol of one's own                                                     Conn, over sequenced packets
+//	many of its messages at a time                                              Conn.SendBatch, Conn.ReceiveBatch
 //
 // For one's own protocol sequenced packets are the best socket: they have boundaries and an end, and descriptors stay with what they were
 // sent with. On a stream a descriptor may arrive with bytes that were sent before it; the carriers take care of that, so read from their

@@ -108,8 +108,7 @@ func (i *inSystem) call(fd uintptr) (n, _ uintptr, errno syscall.Errno) {
 	return syscall.RawSyscall6(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(i)), receiveFlags, 0, 0, 0)
 }
 
-// describe fills in what recvmsg(2) has room for. That for descriptors is exact: with CMSG_SPACE the padding behind the last one could take
-// another.
+// describe fills in what recvmsg(2) has room for.
 func (i *incoming) describe(credentials bool) {
 	h := &i.header
 	*h = unix.Msghdr{}
@@ -122,18 +121,22 @@ func (i *incoming) describe(credentials bool) {
 		h.Iov = &i.vector
 		h.SetIovlen(1)
 	}
-	control := i.arriving.bytes()
-	size := 0
+	if size := roomFor(i.room, credentials); size > 0 {
+		h.Control = &i.arriving.bytes()[0]
+		h.SetControllen(size)
+	}
+}
+
+// roomFor is how much control data may come with a message. For descriptors it is exact: with CMSG_SPACE the padding behind the last one
+// could take another.
+func roomFor(descriptors int, credentials bool) (size int) {
 	if credentials {
 		size = unix.CmsgSpace(unix.SizeofUcred)
 	}
-	if i.room > 0 {
-		size += unix.CmsgLen(4 * i.room)
+	if descriptors > 0 {
+		size += unix.CmsgLen(4 * descriptors)
 	}
-	if size > 0 {
-		h.Control = &control[0]
-		h.SetControllen(size)
-	}
+	return size
 }
 
 // came takes the message that has been received.

@@ -42,7 +42,7 @@ func pending(l *net.UnixListener) (there bool, err error) {
 
 // settle judges a message that has been received into p, with control data and flags, and takes its descriptors.
 func (i *incoming) settle(n int, control []byte, flags int, credentials bool) error {
-	i.n = min(n, len(i.p))
+	i.n, i.settled = min(n, len(i.p)), true
 	var got parsed
 	var err error
 	i.fds, got = parseAncillary(i.fds[:0], control)

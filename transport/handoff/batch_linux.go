@@ -1,0 +1,146 @@
+package handoff
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchMost is how many packets one system call takes. More would save little more.
+const batchMost = 16
+
+// batches is what the system calls for many packets need. It is large, and few Conns use it.
+type batches struct{ out, in *batch }
+
+type batch struct {
+	headers [batchMost]multiHeader
+	vectors [batchMost]unix.Iovec
+	control [batchMost]ancillary
+}
+
+// multiHeader is struct mmsghdr: see sendmmsg(2).
+type multiHeader struct {
+	unix.Msghdr
+	n uint32 // bytes that went or came
+}
+
+// one describes the packet at index i.
+func (b *batch) one(i int, p []byte, control int) {
+	h := &b.headers[i]
+	*h = multiHeader{}
+	if len(p) > 0 {
+		v := &b.vectors[i]
+		v.Base = &p[0]
+		v.SetLen(len(p))
+		h.Iov = v
+		h.SetIovlen(1)
+	}
+	if control > 0 {
+		h.Control = &b.control[i].bytes()[0]
+		h.SetControllen(control)
+	}
+}
+
+// forget lets go of the callers' memory.
+func (b *batch) forget(n int) {
+	for i := range b.vectors[:n] {
+		b.vectors[i].Base = nil
+	}
+}
+
+// call makes the system call for the first n packets, which never waits: see messageCall.
+func (b *batch) call(trap uintptr, fd, n int, flags uintptr) (int, syscall.Errno) {
+	done, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(b)), uintptr(n), flags, 0, 0)
+	return int(done), errno
+}
+
+// inOneCall tells how many packets one system call may take, without the scheduler being told. Of one, none: it goes the way of others.
+func inOneCall(packets []Packet, fits func(p *Packet) bool) (n int) {
+	size := 0
+	for n < min(len(packets), batchMost) {
+		p := &packets[n]
+		if size += len(p.P); size > rawMax || !fits(p) {
+			break
+		}
+		n++
+	}
+	if n == 1 {
+		return 0
+	}
+	return n
+}
+
+// sendMany sends what goes at once of packets, for who has the turn. If that is none, and full, there was no room.
+func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
+	if !c.alone.open() {
+		return 0, false, nil
+	}
+	n = inOneCall(packets, func(p *Packet) bool { return sendable(p.FDs) == nil })
+	if n == 0 {
+		return 0, false, nil
+	}
+	if c.many.out == nil {
+		c.many.out = new(batch)
+	}
+	b := c.many.out
+	for i := range packets[:n] {
+		p, a := &packets[i], &b.control[i]
+		a.put(p.FDs)
+		b.one(i, p.P, a.used)
+	}
+	sent, errno := b.call(unix.SYS_SENDMMSG, c.alone.fd, n, sendFlags)
+	b.forget(n)
+	switch {
+	case errno == 0:
+		return sent, false, nil
+	case noRoom(errno):
+		return 0, true, nil
+	case interrupted(errno):
+		return 0, false, nil
+	}
+	c.resets(errno)
+	return 0, false, errno
+}
+
+// receiveMany receives what is there, for who has the turn. If that is nothing, and none, there was no packet.
+func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
+	if !c.alone.open() {
+		return 0, false, nil
+	}
+	n = inOneCall(packets, func(*Packet) bool { return true })
+	if n == 0 {
+		return 0, false, nil
+	}
+	if c.many.in == nil {
+		c.many.in = new(batch)
+	}
+	b, credentials := c.many.in, c.credentials.Load()
+	for i := range packets[:n] {
+		b.one(i, packets[i].P, roomFor(packets[i].Room, credentials))
+	}
+	came, errno := b.call(unix.SYS_RECVMMSG, c.alone.fd, n, receiveFlags)
+	b.forget(n)
+	switch {
+	case again(errno):
+		return 0, true, nil
+	case interrupted(errno), errno != 0 && c.resets(errno):
+		return 0, false, nil
+	case errno != 0:
+		return 0, false, c.received(nil, errno)
+	}
+	i := &c.in
+	defer func() { i.p = nil }()
+	for n = range came {
+		p, h := &packets[n], &b.headers[n]
+		i.begin(wanted{p: p.P, room: p.Room})
+		err := i.settle(int(h.n), b.control[n].bytes()[:h.Controllen], int(h.Flags), credentials)
+		if err = c.deliver(p, err); err != nil { // the end, for which the system has as many packets as one asks for
+			if n == 0 {
+				return 0, false, err
+			}
+			return n, false, nil
+		}
+	}
+	return came, false, nil
+}
