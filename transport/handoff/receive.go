@@ -1,0 +1,188 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// What a caller has room for.
+type wanted struct {
+	p     []byte
+	room  int  // descriptors that may come
+	whole bool // p grows to the packet's size, up to limit
+	limit int
+}
+
+// An incoming message.
+type incoming struct {
+	wanted
+	n        int
+	fds      []int // that came
+	named    bool  // messages come from here and there
+	from     transport.Addr
+	cred     Cred
+	hasCred  bool
+	settled  bool // it is read, whether or not it is lost
+	err      error
+	once     bool
+	wait     bool
+	arriving ancillary
+	inSystem
+}
+
+// Receive waits for the next message and reads it into p. Up to room descriptors go into set, behind those that it holds; close-on-exec is
+// set, and none is 0, 1 or 2. On a stream that is what there is, up to len(p) bytes; io.EOF is its end. Of packets it is one; on a
+// connection an empty one with nothing beside it looks like the end and is io.EOF too, unless ReceiveCredentials is on. The end is
+// ECONNRESET if the peer has closed without reading all; what it has sent comes before that. A packet longer than p is ErrTruncated, more
+// descriptors than room is ErrDescriptorsLost, ancillary data of another kind ErrAncillary; then the message is gone, n says how much of it
+// is in p, its descriptors are closed, and set is as it was. With room 0 set may be nil. EINVAL for room beyond MaxDescriptors, and for an
+// empty p on a stream: then nothing is read.
+func (c *Conn) Receive(ctx context.Context, p []byte, set *FDSet, room int) (n int, err error) {
+	p, _, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
+	return len(p), err
+}
+
+// ReceiveFrom is Receive that also tells who sent it: an unnamed address for a sender that has no name, and on sockets that are connected.
+// It waits as Receive does, and has its errors.
+func (c *Conn) ReceiveFrom(ctx context.Context, p []byte, set *FDSet, room int) (n int, from transport.Addr, err error) {
+	p, from, _, err = c.receive(ctx, wanted{p: p, room: room}, set)
+	return len(p), from, err
+}
+
+// ReceivePacket waits for the next packet and returns all of it: in p if its capacity is enough, else in a new buffer of its size. A packet
+// beyond limit bytes is thrown away and ErrTruncated. With ReceiveCredentials cred is that of the sender. All else is as for Receive.
+// EINVAL on a stream.
+func (c *Conn) ReceivePacket(
+	ctx context.Context, p []byte, limit int, set *FDSet, room int,
+) (packet []byte, from transport.Addr, cred Cred, err error) {
+	if c.kind == syscall.SOCK_STREAM {
+		return nil, nil, noCred, failed("receive", c.peer, fmt.Errorf("a stream has no packets: %w", syscall.EINVAL))
+	}
+	return c.receive(ctx, wanted{p: p, room: room, whole: true, limit: limit}, set)
+}
+
+// receive makes the system call itself, where it can: see send.
+func (c *Conn) receive(ctx context.Context, want wanted, set *FDSet) (p []byte, from transport.Addr, cred Cred, err error) {
+	if err = c.canReceive(&want, set); err == nil {
+		err = ctx.Err() // before it has the turn: a nil context panics
+	}
+	if err == nil {
+		err = c.receiving.take(ctx)
+	}
+	if err != nil {
+		return nil, nil, noCred, failed("receive", c.peer, err)
+	}
+	i, none, came := &c.in, false, false
+	i.begin(want)
+	if c.alone.open() && !want.whole && len(want.p) <= rawMax {
+		credentials := c.credentials.Load()
+		i.describe(credentials)
+		switch n, _, errno := i.call(uintptr(c.alone.fd)); {
+		case errno == 0:
+			came = true
+			err = i.came(int(n), credentials)
+		case again(errno):
+			none = true
+		case !interrupted(errno) && !c.resets(errno):
+			err = errno // the kernel says some things once only
+		}
+	}
+	if err == nil && !came {
+		err = c.receiveWaiting(ctx, none)
+	}
+	p, from, cred, err = i.p[:i.n], i.from, i.cred, c.received(set, err)
+	i.forget()
+	c.receiving.pass()
+	return p, from, cred, err
+}
+
+// begin forgets what came before.
+func (i *incoming) begin(want wanted) {
+	i.wanted, i.n, i.fds, i.from, i.cred, i.hasCred, i.settled, i.err = want, 0, i.fds[:0], nil, noCred, false, false, nil
+}
+
+// forget lets go of the caller's memory.
+func (i *incoming) forget() {
+	i.p = nil
+	i.clear()
+}
+
+func (c *Conn) canReceive(want *wanted, set *FDSet) error {
+	switch {
+	case set == nil && want.room > 0 || want.room < 0 || want.room > MaxDescriptors:
+		return fmt.Errorf("room for %d descriptors: %w", want.room, syscall.EINVAL)
+	case len(want.p) == 0 && !want.whole && c.kind == syscall.SOCK_STREAM:
+		return fmt.Errorf("no room for a byte: %w", syscall.EINVAL)
+	}
+	return nil
+}
+
+// receiveWaiting waits for a message. none says that there was none just now.
+func (c *Conn) receiveWaiting(ctx context.Context, none bool) (err error) {
+	i := &c.in
+	if i.wait = true; !none {
+		i.once = true
+		err = c.look(&c.inward)
+	}
+	if err == nil && i.wait {
+		i.once = false
+		err = c.inward.wait(ctx)
+	}
+	if err == nil {
+		err = i.err
+	}
+	return err
+}
+
+// received gives the descriptors that came to set, unless err says that the message is lost.
+func (c *Conn) received(set *FDSet, err error) error {
+	i := &c.in
+	if err != nil {
+		if err == syscall.ECONNRESET { // of a stream, at its end, and once
+			c.reset.Store(true)
+		}
+		if e := closeAll(i.fds); e != nil {
+			err = errors.Join(err, e)
+		}
+		return failed("receive", c.peer, err)
+	}
+	if len(i.fds) > 0 {
+		set.take(i.fds)
+	}
+	if i.n == 0 && len(i.fds) == 0 && (c.kind == syscall.SOCK_STREAM || c.kind == syscall.SOCK_SEQPACKET && !i.hasCred) {
+		i.from, i.cred = nil, noCred
+		if c.reset.Load() {
+			return failed("receive", c.peer, syscall.ECONNRESET)
+		}
+		return io.EOF
+	}
+	return nil
+}
+
+func (c *Conn) tryReceive(fd uintptr) bool {
+	i := &c.in
+	i.wait = false
+	for {
+		err := i.receive(int(fd), c.credentials.Load())
+		switch {
+		case interrupted(err), c.resets(err):
+			continue
+		case again(err):
+			i.wait, i.err = true, nil
+			return i.once
+		}
+		i.err = err
+		return true
+	}
+}
+
+// resets tells the error with which a peer's packets are still to be read. Linux says that a peer has closed without reading all, once, to
+// whoever comes first, be it to send, and in front of what that has sent before; here it comes in the end's place.
+func (c *Conn) resets(err error) bool {
+	return c.kind == syscall.SOCK_SEQPACKET && err == syscall.ECONNRESET && c.reset.CompareAndSwap(false, true)
+}

@@ -1,0 +1,254 @@
+package handoff
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// An outgoing message.
+type outgoing struct {
+	head, p   []byte
+	n         int // bytes that are out
+	err       error
+	once      bool // do not wait
+	wait      bool // there is no room
+	ancillary      // the descriptors
+	outSystem
+}
+
+// Send sends p as one message together with descriptors, which stay the caller's; they must stay open until it has returned, and on darwin
+// until the peer has received them. On a stream an empty p is EINVAL, with descriptors or without, and an error after part of p is out is
+// transport.ErrPoisoned, for this call and all later ones; before that nothing is out. A packet goes whole or not at all; one that is too
+// long for the socket's send buffer is EMSGSIZE. A full peer is waited for. EINVAL for more than MaxDescriptors, EBADF for one that is not
+// open.
+func (c *Conn) Send(ctx context.Context, p []byte, fds ...int) error {
+	return c.send(ctx, nil, nil, p, fds)
+}
+
+// SendTo is Send on a datagram socket to an address; nil is the one that the socket is connected to. It waits while the receiver's queue is
+// full, and has the errors of Send: ENOENT or ECONNREFUSED if nobody has the address, EINVAL for one that is not of a UNIX socket.
+func (c *Conn) SendTo(ctx context.Context, to transport.Addr, p []byte, fds ...int) error {
+	return c.send(ctx, to, nil, p, fds)
+}
+
+// TrySend is Send without waiting: it makes one attempt, and EAGAIN, wrapped, says that the peer has no room, or that another call is
+// sending. n is how many bytes are out: on a stream it may be less than len(p), without an error, and the descriptors are out with the
+// first of them. Sending on is up to the caller.
+func (c *Conn) TrySend(p []byte, fds ...int) (n int, err error) { return c.tryParts(nil, p, fds) }
+
+// tryParts is TrySend of head and p as one message.
+func (c *Conn) tryParts(head, p []byte, fds []int) (n int, err error) {
+	if !c.sending.try() {
+		return 0, failed("send", c.peer, syscall.EAGAIN)
+	}
+	defer c.sending.pass()
+	if err := c.prepare(nil, head, p, fds); err != nil {
+		return 0, failed("send", c.peer, err)
+	}
+	o := &c.out
+	defer o.forget()
+	err = c.lookToSend()
+	switch {
+	case err != nil:
+	case o.err != nil:
+		err = o.err
+	case o.wait && o.n == 0:
+		err = syscall.EAGAIN
+	}
+	return o.n, failed("send", c.peer, err)
+}
+
+// send sends head and p as one message; to is nil for the one that the socket is connected to.
+//
+// It makes the system call itself, where it can: what a message costs beside that is a few calls and returns. The processor's prediction of
+// return addresses misses after a system call, so there are few nested returns on this path.
+func (c *Conn) send(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	err := ctx.Err() // before it has the turn: a nil context panics
+	if err == nil {
+		err = c.sending.take(ctx)
+	}
+	if err != nil {
+		return c.notSent(to, err)
+	}
+	o, full := &c.out, false
+	err = c.prepare(to, head, p, fds)
+	if size := len(head) + len(p); err == nil && c.alone.open() && size <= rawMax {
+		o.describe()
+		n, _, errno := o.call(uintptr(c.alone.fd))
+		if errno == 0 && int(n) == size {
+			o.forget()
+			c.sending.pass()
+			return nil
+		}
+		switch {
+		case errno == 0: // part of a stream's
+			o.n = int(n)
+			o.drop()
+		case again(errno):
+			full = true
+		case !interrupted(errno):
+			err = errno // the kernel says some things once only
+			c.resets(err)
+		}
+	}
+	if err == nil {
+		err = c.sendWaiting(ctx, to != nil && pollsOwnBufferOnly, full)
+	}
+	full = err == nil && o.wait
+	o.forget()
+	c.sending.pass()
+	if full {
+		err = c.sendByLooking(ctx, to, head, p, fds)
+	}
+	return c.notSent(to, err)
+}
+
+// sendWaiting sends what is not out yet. full says that there was no room just now. Where the poller cannot tell of room, which looks says,
+// o.wait is left if there is still none.
+func (c *Conn) sendWaiting(ctx context.Context, looks, full bool) (err error) {
+	o := &c.out
+	if o.wait = true; !full {
+		err = c.lookToSend()
+	}
+	if err == nil && o.wait && !looks {
+		o.once = false
+		err = c.outward.wait(ctx)
+	}
+	if err == nil {
+		err = o.err
+	}
+	if err != nil && o.n > 0 && c.kind == syscall.SOCK_STREAM {
+		c.broken = true
+		err = fmt.Errorf("%w, after %d of %d bytes: %w", transport.ErrPoisoned, o.n, len(o.head)+len(o.p), err)
+	}
+	return err
+}
+
+func (c *Conn) notSent(to transport.Addr, err error) error {
+	if to == nil {
+		to = c.peer
+	}
+	return failed("send", to, err)
+}
+
+// prepare makes the message ready that goes out. It copies fds, so that a caller's slice need not be on the heap.
+func (c *Conn) prepare(to transport.Addr, head, p []byte, fds []int) error {
+	if c.broken {
+		return transport.ErrPoisoned
+	}
+	if err := sendable(fds); err != nil {
+		return err
+	}
+	empty := len(head)+len(p) == 0
+	if empty && len(fds) > 0 && !emptyCarries(c.kind) {
+		return fmt.Errorf("descriptors without a byte: %w", syscall.EINVAL)
+	}
+	if empty && len(fds) == 0 && c.kind == syscall.SOCK_STREAM {
+		return fmt.Errorf("an empty message on a stream: %w", syscall.EINVAL)
+	}
+	o := &c.out
+	o.head, o.p, o.n, o.err = head, p, 0, nil
+	o.put(fds)
+	return o.address(to)
+}
+
+func sendable(fds []int) error {
+	if len(fds) > MaxDescriptors {
+		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
+	}
+	for i, fd := range fds {
+		if fd < 0 {
+			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
+		}
+	}
+	return nil
+}
+
+// forget lets go of the caller's memory.
+func (o *outgoing) forget() {
+	o.head, o.p = nil, nil
+	o.clear()
+}
+
+// rest is what is not out yet.
+func (o *outgoing) rest() (head, p []byte) {
+	if o.n < len(o.head) {
+		return o.head[o.n:], o.p
+	}
+	return nil, o.p[o.n-len(o.head):]
+}
+
+// trySend sends until all is out or there is no room.
+func (c *Conn) trySend(fd uintptr) bool {
+	o := &c.out
+	o.wait = false
+	for {
+		n, err := o.send(int(fd))
+		switch {
+		case interrupted(err):
+			continue
+		case noRoom(err):
+			o.wait, o.err = true, nil
+			return o.once
+		case err != nil:
+			o.err = err
+			c.resets(err)
+			return true
+		}
+		o.n += n
+		if c.kind != syscall.SOCK_STREAM || o.n >= len(o.head)+len(o.p) {
+			o.err = nil
+			return true
+		}
+		o.drop() // they went with the first part
+	}
+}
+
+// lookToSend makes one try: o.wait says that there was no room.
+func (c *Conn) lookToSend() error {
+	c.out.once = true
+	return c.look(&c.outward)
+}
+
+// sendByLooking sends to an address whose receiver had no room. The poller looks at our own buffer only, never at the receiver's queue,
+// which it would try again and again; so this looks by itself. Between the looks others send, for their receivers may have room.
+func (c *Conn) sendByLooking(ctx context.Context, to transport.Addr, head, p []byte, fds []int) error {
+	if transport.IsNoWait(ctx) {
+		return os.ErrDeadlineExceeded
+	}
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-c.alone.closing():
+			t.Stop()
+			return net.ErrClosed
+		case <-t.C:
+		}
+		if full, err := c.lookOnce(ctx, to, head, p, fds); err != nil || !full {
+			return err
+		}
+	}
+}
+
+// lookOnce takes a turn to try to send to an address.
+func (c *Conn) lookOnce(ctx context.Context, to transport.Addr, head, p []byte, fds []int) (full bool, err error) {
+	if err := c.sending.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.sending.pass()
+	if err := c.prepare(to, head, p, fds); err != nil {
+		return false, err
+	}
+	defer c.out.forget()
+	err = c.sendWaiting(ctx, true, false)
+	return c.out.wait, err
+}
