@@ -94,6 +94,7 @@ type plugin struct {
 	has     map[role]bool
 	plain   bool
 	polling *transport.Polling
+	invalid validity
 
 	updateRecords uint64
 	updateBytes   [3]uint64 // by role
@@ -156,6 +157,14 @@ func build(src source, has map[role]bool, o Options) (cb transport.Callbacks[*So
 	for r := range p.updateBytes {
 		if p.updateBytes[r] = o.KeyUpdateBytes; o.KeyUpdateBytes == 0 {
 			p.updateBytes[r] = math.MaxUint64
+		}
+	}
+	for _, r := range []role{server, client} {
+		if !has[r] {
+			continue
+		}
+		if c, err := src.config(r, ""); err == nil {
+			p.tellInvalid(c, time.Now())
 		}
 	}
 	return p.callbacks(), p, nil

@@ -48,7 +48,7 @@
 // When the transport is made, [Options].Logger gets a warning for each check that the file leaves out: for servers that admit clients
 // without a certificate; for {server_name_indication,disable}, with which a client does not check the host; and for another name there,
 // which every server's certificate must then match. This is what OTP 27 does, while OTP 25 replaces that option by the host, and checks the
-// host whatever the file says.
+// host whatever the file says. It also gets one, once, for a certificate of this node that has expired, then or later, or is not valid yet.
 //
 // The self-signed certificates of cacertfile are trusted, as in OTP even those of version 3 without basicConstraints. The others complete
 // chains: those of peers, and our own, which certfile need not contain. Two things are stricter than in OTP: a root's own extendedKeyUsage

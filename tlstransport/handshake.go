@@ -89,6 +89,7 @@ func (s *Socket) shake(limit deadline) error {
 	if err != nil {
 		return err
 	}
+	s.p.tellInvalid(base, time.Now())
 	keys := &s.tap.keys
 	defer keys.forget()
 	cfg := s.p.session(base, keys)
