@@ -47,6 +47,8 @@ type control struct {
 	crew    *succeeding      // nil: there are no workers
 	socket  *handoff.Control // nil: nobody reaches it
 
+	listeners []*nodes.Listener // as they were before anybody could take them over
+
 	mu       sync.Mutex
 	starting bool
 	moved    chan struct{} // closed: another process is the node
@@ -54,8 +56,11 @@ type control struct {
 	end      context.CancelFunc
 }
 
-func newControl(o *options, cfg nodes.Config, feature string) *control {
-	c := &control{name: cfg.Name, feature: feature, binary: ownFile(), log: cfg.Logger, moved: make(chan struct{})}
+func newControl(o *options, w whole) *control {
+	cfg := w.config()
+	c := &control{
+		name: cfg.Name, feature: w.knows()[0], crew: w.workers(), binary: ownFile(), log: cfg.Logger, moved: make(chan struct{}),
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -219,6 +224,17 @@ func successorEnv() (env []string) {
 func killed(state *os.ProcessState) bool {
 	ws, ok := state.Sys().(syscall.WaitStatus)
 	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
+}
+
+// await waits until ctx ends or another process is the node. It is an error if a listener does not accept any more before.
+func (c *control) await(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-c.moved:
+	case l := <-firstDone(c.listeners): // some could not reach the node any more
+		return l.Err()
+	}
+	return nil
 }
 
 // finish waits for a hand-off that is going on, and tells whether another process is the node.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -71,4 +72,21 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 func (k *keeper) stop(ctx context.Context) {
 	k.current.Load().stop(ctx)
 	k.leaving.Wait()
+}
+
+// end ends the peer, then its node: in good order within shutdownLimit, or at once after trouble. See cutOff for who.
+func (k *keeper) end(ctx context.Context, n ending, trouble error, who string, errOut io.Writer) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
+	defer cancel()
+	k.stop(limit)
+	if trouble != nil {
+		return errors.Join(trouble, n.Close())
+	}
+	return cutOff(n.Shutdown(limit), who, shutdownLimit, errOut)
+}
+
+// An ending is a node, or a worker, which can end either way.
+type ending interface {
+	Shutdown(ctx context.Context) error
+	Close() error
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/spf13/cobra"
 )
 
@@ -101,7 +101,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, record.finish()) }()
-	n, c, err := o.begin(ctx, cfg, errOut)
+	w := &oneProcess{cfg: cfg}
+	c, err := o.begin(ctx, w, errOut)
 	if err != nil {
 		return err
 	}
@@ -109,37 +110,47 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	if err := record.begin(); err != nil { // connections that another process has handed over do not depend on it
 		fmt.Fprintf(errOut, "serve: %v; the node serves, and is not recorded\n", err)
 	}
-	listeners := n.Listeners()
-	l := listeners[0]
-	printReady(out, errOut, n.Name(), l.Addr())
-	o.also.announce(out, listeners[1:])
-	notifyManager()
-	if warning := unreachable(ctx, n.Name(), l.Addr()); warning != "" {
-		fmt.Fprintln(errOut, "serve: "+warning)
-	}
-	err = k.supervise(ctx, n, c.moved, firstDone(listeners))
+	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	err = k.supervise(ctx, w.Node, c.moved, firstDone(c.listeners))
 	if c.finish() {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
-	defer cancel()
-	k.stop(limit)
-	if err != nil {
-		return errors.Join(err, n.Close())
-	}
-	err = n.Shutdown(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		fmt.Fprintf(errOut, "serve: cut off what was still running after %v\n", shutdownLimit)
-		err = nil
-	}
-	return err
+	return k.end(ctx, w, err, "", errOut)
 }
 
-// printReady prints where the node is reached. It serves on though nobody can read that.
-func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
-	if _, err := fmt.Fprintf(out, "ready %s %s\n", name, place(addr)); err != nil {
-		fmt.Fprintf(errOut, "serve: %s serves at %v; could not write the ready line: %v\n", name, addr, err)
+// cutOff makes an end that came too late a line of its own, and no error. who names the process, with a space, if it is not the main one.
+func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
+	fmt.Fprintf(errOut, "serve: %scut off what was still running after %v\n", who, limit)
+	return nil
+}
+
+// A oneProcess is a node in this process alone.
+type oneProcess struct {
+	cfg nodes.Config
+	*nodes.Node
+}
+
+func (w *oneProcess) config() *nodes.Config { return &w.cfg }
+func (w *oneProcess) knows() []string       { return []string{stateFeature} }
+func (w *oneProcess) workers() *succeeding  { return nil }
+
+func (w *oneProcess) start(ctx context.Context) (err error) {
+	if w.Node, err = nodes.New(w.cfg); err != nil {
+		return err
+	}
+	return w.Start(ctx)
+}
+
+func (w *oneProcess) restore(state []byte, fds []int) (handoff.Staged, error) {
+	staged, err := nodes.Restore(w.cfg, state, fds)
+	if err != nil {
+		return nil, err
+	}
+	w.Node = staged.Node()
+	return staged, nil
 }
 
 // servedConfig is that of the node that serve runs, or of a front or worker of it.
@@ -152,31 +163,6 @@ func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes
 		o.polling.over(&cfg)
 	}
 	return cfg, err
-}
-
-// unreachable warns of a node that nobody can connect to.
-func unreachable(ctx context.Context, name string, addr transport.Addr) string {
-	err := nodes.CheckReachable(ctx, name, addr)
-	var e *nodes.UnreachableError
-	if errors.As(err, &e) && e.At.IsValid() {
-		return fmt.Sprintf("%v: name it ALIVE@%v, or --listen %v", e, e.Listens, e.At)
-	}
-	if err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-// place is how "ready" names an address: the port alone, or the path.
-func place(a transport.Addr) string {
-	if u, ok := a.(transport.UnixAddr); ok {
-		return u.Path()
-	}
-	at, err := transport.AddrPort(a)
-	if err != nil {
-		return a.String()
-	}
-	return fmt.Sprint(at.Port())
 }
 
 // expose makes the functions of serve callable: cnode:echo/1, cnode:pid/0, and erlang:whereis/1, by which others learn the pid to link

@@ -46,82 +46,73 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	choose := nodes.Choose(nodes.ByName)
-	if o.workers.dispatch == "least" {
-		choose = nodes.LeastSessions
-	}
-	f, c, err := o.beginFront(ctx, nodes.FrontConfig{Node: cfg, Workers: o.workers.number, Choose: choose}, errOut)
+	w := o.workers.front(cfg)
+	c, err := o.begin(ctx, w, errOut)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	listeners := f.Listeners()
-	printReady(out, errOut, f.Name(), f.Addr())
-	o.also.announce(out, listeners[1:])
-	notifyManager()
-	if warning := unreachable(ctx, f.Name(), f.Addr()); warning != "" {
-		fmt.Fprintln(errOut, "serve: "+warning)
+	if w.restored { // its workers are the other process's as yet
+		go w.crew.upgrade(ctx, w.Front) // which ends with the front
 	}
-	select {
-	case <-ctx.Done():
-	case <-c.moved:
-	case l := <-firstDone(listeners): // some could not reach the node any more
-		if !c.finish() {
-			return errors.Join(l.Err(), f.Close())
-		}
-	}
+	o.announce(ctx, w.Name(), c.listeners, out, errOut)
+	err = c.await(ctx)
 	if c.finish() {
-		return f.Close() // the other process has it: there is nothing but goroutines to end
+		return w.Close() // the other process has it: there is nothing but goroutines to end
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*shutdownLimit)
-	defer cancel()
-	err = f.Shutdown(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		fmt.Fprintf(errOut, "serve: cut off what was still running after %v\n", 2*shutdownLimit)
-		err = nil
+	return w.end(ctx, err, errOut)
+}
+
+// frontLimit is the front's shutdownLimit: it waits for workers that have that one.
+const frontLimit = 2 * shutdownLimit
+
+// A withWorkers is a front with its workers.
+type withWorkers struct {
+	cfg      nodes.FrontConfig
+	crew     *succeeding
+	restored bool
+	*nodes.Front
+}
+
+// front is what the flags ask for.
+func (w *workers) front(cfg nodes.Config) *withWorkers {
+	choose := nodes.Choose(nodes.ByName)
+	if w.dispatch == "least" {
+		choose = nodes.LeastSessions
 	}
+	return &withWorkers{
+		cfg:  nodes.FrontConfig{Node: cfg, Workers: w.number, Choose: choose},
+		crew: &succeeding{done: make(chan struct{})},
+	}
+}
+
+func (w *withWorkers) config() *nodes.Config { return &w.cfg.Node }
+func (w *withWorkers) knows() []string       { return []string{frontFeature, earlierFront} }
+func (w *withWorkers) workers() *succeeding  { return w.crew }
+
+func (w *withWorkers) start(ctx context.Context) (err error) {
+	close(w.crew.done)
+	w.Front, err = nodes.StartFront(ctx, w.cfg)
 	return err
 }
 
-// beginFront makes the front run, anew or as the successor of another process. Then the workers, which are the other one's as yet, are
-// upgraded.
-func (o *options) beginFront(ctx context.Context, cfg nodes.FrontConfig, errOut io.Writer) (*nodes.Front, *control, error) {
-	ch, err := o.succession.channel(ctx, cfg.Node.Name)
+func (w *withWorkers) restore(state []byte, fds []int) (handoff.Staged, error) {
+	staged, err := nodes.RestoreFront(w.cfg, state, fds)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	c := newControl(o, cfg.Node, frontFeature)
-	c.crew = &succeeding{done: make(chan struct{})}
-	if ch == nil {
-		close(c.crew.done)
-		if err = o.activated(&cfg.Node); err != nil {
-			return nil, nil, err
-		}
-		f, err := nodes.StartFront(ctx, cfg)
-		if err != nil {
-			return nil, nil, err
-		}
-		c.run(ctx, f.Offer(), nil, errOut)
-		return f, c, nil
+	w.Front, w.restored = staged.Front(), true
+	return staged, nil
+}
+
+// end ends the front and its workers: in good order within frontLimit, or at once after trouble.
+func (w *withWorkers) end(ctx context.Context, trouble error, errOut io.Writer) error {
+	if trouble != nil {
+		return errors.Join(trouble, w.Close())
 	}
-	var staged *nodes.StagedFront
-	knows := []string{frontFeature, earlierFront}
-	h := &heir{cfg: cfg.Node, knows: knows, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
-		if staged, err = nodes.RestoreFront(cfg, state, fds); err != nil {
-			return nil, err
-		}
-		if err = o.succession.listens(cfg.Node, staged.Front().Listeners()); err != nil {
-			return nil, errors.Join(err, staged.Discard())
-		}
-		return staged, nil
-	}}
-	if err := h.take(ctx, ch, errOut); err != nil {
-		return nil, nil, err
-	}
-	f := staged.Front()
-	go c.crew.upgrade(ctx, f) // which ends with the front
-	c.run(ctx, f.Offer(), h.control, errOut)
-	return f, c, nil
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), frontLimit)
+	defer cancel()
+	return cutOff(w.Shutdown(limit), "", frontLimit, errOut)
 }
 
 // askWorkers is the request to a front that has just come: what has become of your workers?
@@ -183,16 +174,5 @@ func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
 	if errors.Is(w.Node().Err(), nodes.ErrMoved) {
 		return w.Wait(context.WithoutCancel(ctx))
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
-	defer cancel()
-	k.stop(limit)
-	if err != nil {
-		return errors.Join(err, w.Close())
-	}
-	err = w.Shutdown(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		fmt.Fprintf(errOut, "serve: a worker cut off what was still running after %v\n", shutdownLimit)
-		err = nil
-	}
-	return err
+	return k.end(ctx, w, err, "a worker ", errOut)
 }

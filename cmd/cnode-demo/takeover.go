@@ -72,45 +72,6 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 	return ch, nil
 }
 
-// begin makes the node run, anew or as the successor of another process.
-func (o *options) begin(ctx context.Context, cfg nodes.Config, errOut io.Writer) (*nodes.Node, *control, error) {
-	ch, err := o.succession.channel(ctx, cfg.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	c := newControl(o, cfg, stateFeature)
-	if ch == nil {
-		if err = o.activated(&cfg); err != nil {
-			return nil, nil, err
-		}
-		n, err := nodes.New(cfg)
-		if err == nil {
-			err = n.Start(ctx)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		c.run(ctx, n.Offer(), nil, errOut)
-		return n, c, nil
-	}
-	var staged *nodes.Staged
-	h := &heir{cfg: cfg, knows: []string{stateFeature}, restore: func(state []byte, fds []int) (_ handoff.Staged, err error) {
-		if staged, err = nodes.Restore(cfg, state, fds); err != nil {
-			return nil, err
-		}
-		if err = o.succession.listens(cfg, staged.Node().Listeners()); err != nil {
-			return nil, errors.Join(err, staged.Discard())
-		}
-		return staged, nil
-	}}
-	if err := h.take(ctx, ch, errOut); err != nil {
-		return nil, nil, err
-	}
-	n := staged.Node()
-	c.run(ctx, n.Offer(), h.control, errOut)
-	return n, c, nil
-}
-
 // take makes this process the owner of what the one at the other end of the channel has, or fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel, errOut io.Writer) error {
 	survivePipe()
@@ -165,16 +126,15 @@ func serves(at nodes.Endpoint, l *nodes.Listener) bool {
 
 // An heir makes a node, or a front, of what the process before has.
 type heir struct {
-	cfg     nodes.Config
-	knows   []string // features
-	restore func(state []byte, fds []int) (handoff.Staged, error)
-	staged  handoff.Staged
-	control *handoff.Control // nil: the other one had none
+	whole      whole
+	succession *succession
+	staged     handoff.Staged
+	control    *handoff.Control // nil: the other one had none
 }
 
 func (h *heir) acceptance() *handoff.Acceptance {
-	terms := h.cfg.Terms()
-	terms.Know = append(terms.Know, h.knows...)
+	terms := h.whole.config().Terms()
+	terms.Know = append(terms.Know, h.whole.knows()...)
 	return &handoff.Acceptance{Terms: terms, Stage: h.stage}
 }
 
@@ -203,7 +163,7 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 	defer set.Close()
 	if s.Control {
 		last := len(fds) - 1
-		path, err := controlPath(h.cfg.Name)
+		path, err := controlPath(h.whole.config().Name)
 		if err == nil {
 			var fd int
 			if fd, err = set.Steal(last); err == nil {
@@ -218,6 +178,18 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 		return nil, errors.Join(err, h.forget())
 	}
 	return h, nil
+}
+
+// restore makes the node, or the front, if it listens where it is to.
+func (h *heir) restore(state []byte, fds []int) (handoff.Staged, error) {
+	staged, err := h.whole.restore(state, fds)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.succession.listens(*h.whole.config(), h.whole.Listeners()); err != nil {
+		return nil, errors.Join(err, staged.Discard())
+	}
+	return staged, nil
 }
 
 func (h *heir) forget() error {
