@@ -257,14 +257,17 @@ func (e *estate) Release() error {
 	return err
 }
 
-// say logs the outcome of a hand-off.
+// say logs the outcome of a hand-off, and to whom it was, if that one has been heard of.
 func say(log *slog.Logger, h handoff.Handed, err error) {
+	if h.Peer.PID > 0 {
+		log = log.With("to", h.Peer.PID)
+	}
 	switch {
 	case err != nil && h.Moved:
-		log.Warn("node handed over, with trouble", "to", h.Peer.PID, "silence", h.Silence, "error", err)
+		log.Warn("node handed over, with trouble", "silence", h.Silence, "error", err)
 	case err != nil:
-		log.Warn("node not handed over", "to", h.Peer.PID, "silence", h.Silence, "error", err)
+		log.Warn("node not handed over", "silence", h.Silence, "error", err)
 	default:
-		log.Info("node handed over", "to", h.Peer.PID, "silence", h.Silence)
+		log.Info("node handed over", "silence", h.Silence)
 	}
 }
