@@ -129,26 +129,11 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 	if m.before, err = c.Call(ctx, "cnode", "pid"); err != nil {
 		return m, err
 	}
-	ch, theirs, err := handoff.ChannelPair()
+	ch, stop, err := startHeir(ctx, optFile)
 	if err != nil {
 		return m, err
 	}
-	defer func() { _ = ch.Close() }() // which also ends the other process
-	cmd := exec.CommandContext(ctx, ownFile(), tourHeir)
-	if optFile != "" {
-		cmd.Args = append(cmd.Args, optFile)
-	}
-	cmd.Env = append(os.Environ(), channelVariable+"=3")
-	cmd.ExtraFiles = []*os.File{theirs}
-	err = cmd.Start()
-	err = errors.Join(err, theirs.Close())
-	if err != nil {
-		return m, err
-	}
-	defer func() {
-		_ = ch.Close()
-		_ = cmd.Wait() // its own affair: the tour has seen what it wanted
-	}()
+	defer stop()
 	o := carol.Offer()
 	o.Static = func(context.Context) ([]byte, error) { return json.Marshal(will) }
 	o.Deadlines.Hello = startLimit
@@ -164,6 +149,29 @@ func (t *tour) handOver(ctx context.Context, will legacy, optFile string,
 		return m, fmt.Errorf("process %v answers, and %d has taken over", m.after, h.Peer.PID)
 	}
 	return m, nil
+}
+
+// startHeir starts the process that succeedCarol runs in. stop ends it.
+func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop func(), err error) {
+	ch, theirs, err := handoff.ChannelPair()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, ownFile(), tourHeir)
+	if optFile != "" {
+		cmd.Args = append(cmd.Args, optFile)
+	}
+	cmd.Env = append(os.Environ(), channelVariable+"=3")
+	cmd.ExtraFiles = []*os.File{theirs}
+	err = cmd.Start()
+	err = errors.Join(err, theirs.Close())
+	if err != nil {
+		return nil, nil, errors.Join(err, ch.Close())
+	}
+	return ch, func() {
+		_ = ch.Close() // which ends the other process
+		_ = cmd.Wait() // its own affair: the tour has seen what it wanted
+	}, nil
 }
 
 // succeedCarol is carol's second life, until the channel closes.
