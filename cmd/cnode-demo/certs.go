@@ -54,8 +54,7 @@ already exist are left alone, and are an error, as is a DIR that belongs to a us
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "made %s\nuse  --transport tls --tls-optfile %[1]s\nor   erl -proto_dist inet_tls "+
-				"-ssl_dist_optfile %[1]s\n",
-				filepath.Join(dir, "ssl_dist.conf"))
+				"-ssl_dist_optfile %[1]s\n", filepath.Join(dir, confFile))
 			return nil
 		},
 	}
@@ -74,8 +73,31 @@ func ownHosts() []string {
 	return slices.Compact(hosts)
 }
 
+// What certs makes.
+const (
+	caFile   = "ca.pem"
+	nodeFile = "node.pem"
+	keyFile  = "node.key"
+	confFile = "ssl_dist.conf"
+)
+
 // writeCerts makes the directory and the four files.
 func writeCerts(dir string, hosts []string, now time.Time) error {
+	if err := certsDir(dir); err != nil {
+		return err
+	}
+	ca, node, key, err := issue(hosts, now)
+	if err != nil {
+		return err
+	}
+	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
+	return errors.Join(
+		writeNew(filepath.Join(dir, caFile), encode("CERTIFICATE", ca)), writeNew(filepath.Join(dir, nodeFile), encode("CERTIFICATE", node)),
+		writeNew(filepath.Join(dir, keyFile), encode("PRIVATE KEY", key)), writeNew(filepath.Join(dir, confFile), optionFile(dir)))
+}
+
+// certsDir makes the directory, or checks that nobody else could exchange what comes to be in it, and that none of it is there.
+func certsDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -88,16 +110,21 @@ func writeCerts(dir string, hosts []string, now time.Time) error {
 			return fmt.Errorf("%s belongs to another user, who could exchange the certificates: name another directory", dir)
 		}
 	}
-	for _, name := range []string{"ca.pem", "node.pem", "node.key", "ssl_dist.conf"} {
+	for _, name := range []string{caFile, nodeFile, keyFile, confFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, name), fs.ErrExist)
 		}
 	}
-	ca, caKey, err := certificate(&x509.Certificate{
+	return nil
+}
+
+// issue makes an authority, whose key is forgotten, and a certificate for nodes on hosts, with its key: all in DER.
+func issue(hosts []string, now time.Time) (ca, node, key []byte, err error) {
+	authority, authorityKey, err := certificate(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "cnode-demo authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}, nil, nil, now)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: "cnode-demo node"}, KeyUsage: x509.KeyUsageDigitalSignature,
@@ -109,26 +136,22 @@ func writeCerts(dir string, hosts []string, now time.Time) error {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		}
 	}
-	node, key, err := certificate(template, ca, caKey, now)
+	issued, nodeKey, err := certificate(template, authority, authorityKey, now)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	key, err = x509.MarshalPKCS8PrivateKey(nodeKey)
+	return authority.Raw, issued.Raw, key, err
+}
+
+// writeNew writes a file that is not there yet.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	write := func(name string, content []byte) error {
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(content)
-		return errors.Join(err, f.Close())
-	}
-	encode := func(kind string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}) }
-	return errors.Join(
-		write("ca.pem", encode("CERTIFICATE", ca.Raw)), write("node.pem", encode("CERTIFICATE", node.Raw)),
-		write("node.key", encode("PRIVATE KEY", pkcs8)), write("ssl_dist.conf", optionFile(dir)))
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 // certificate makes a key and its certificate, signed by ca, or by itself.
@@ -158,7 +181,7 @@ func optionFile(dir string) []byte {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(filepath.Join(dir, name)) + `"`
 	}
 	common := fmt.Sprintf("{certfile,%s},\n  {keyfile,%s},\n  {cacertfile,%s},\n  {verify,verify_peer},\n  {versions,['tlsv1.3','tlsv1.2']}",
-		erlang("node.pem"), erlang("node.key"), erlang("ca.pem"))
+		erlang(nodeFile), erlang(keyFile), erlang(caFile))
 	return fmt.Appendf(nil, "%%%% -*- coding: utf-8 -*-\n[{server,[\n  %s,\n  {fail_if_no_peer_cert,true}]},\n {client,[\n  %[1]s]}].\n",
 		common)
 }

@@ -38,7 +38,7 @@ func (t *tour) protected(ctx context.Context) (err error) {
 	if err := writeCerts(dir, []string{"127.0.0.1"}, time.Now()); err != nil {
 		return err
 	}
-	optFile := filepath.Join(dir, "ssl_dist.conf")
+	optFile := filepath.Join(dir, confFile)
 	carols, err := tlstransport.FromOptFile(optFile, tlstransport.Options{Logger: t.log})
 	if err != nil {
 		return err
@@ -69,11 +69,11 @@ func (t *tour) protected(ctx context.Context) (err error) {
 
 // ownTLS is what dave has in place of an option file: a tls.Config of Go, of the same files. met hears of each handshake.
 func ownTLS(dir string, met func(tls.ConnectionState) error) (transport.Transport, *x509.CertPool, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "node.pem"), filepath.Join(dir, "node.key"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, nodeFile), filepath.Join(dir, keyFile))
 	if err != nil {
 		return nil, nil, err
 	}
-	authority, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	authority, err := os.ReadFile(filepath.Join(dir, caFile))
 	if err != nil {
 		return nil, nil, err
 	}
