@@ -66,65 +66,63 @@ func endWorkers(t *testing.T, front int) {
 
 // A serve with workers goes on in new processes: first the front, then each worker. Connections stay, as does what the peer has counted.
 func TestUpgradeWorkers(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		args []string
-	}{
-		{"tcp", nil},
-		{"unix", []string{"--transport", "unix"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, 0)
-			s := w.successive(nil, append([]string{program, "serve", "--name", "up@127.0.0.1", "--workers", "2"}, tt.args...)...)
-			front := s.cmd.Process.Pid
-			endWorkers(t, front)
-			if tt.args != nil {
-				for range 2 {
-					old := strings.TrimSpace(w.succeed(append([]string{"call", s.name, "cnode", "pid"}, tt.args...)...))
-					front = s.upgrade(front)
-					require.NotEqual(t, old, strings.TrimSpace(w.succeed(append([]string{"call", s.name, "cnode", "pid"}, tt.args...)...)))
-				}
-				s.exits()
-				return
-			}
-			n, c := dialed(t, w, s.name)
-			names := w.succeed("names")
-			box, err := n.NewMailbox(nil)
-			require.NoError(t, err)
-			worker := servedBy(t, c)
-			require.NotEqual(t, front, worker)
-			for range 3 {
-				require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-				require.Equal(t, worker, servedBy(t, c)) // and so counted
-				old := children(t, front)
-				front = s.upgrade(front)
-				now := servedBy(t, c)
-				require.NotEqual(t, worker, now)
-				require.Contains(t, children(t, front), now)
-				require.Len(t, children(t, front), 2)
-				for _, pid := range append(old, worker) {
-					require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
-				}
-				require.NoError(t, c.Err())
-				worker = now
-			}
-			s.exits()
-			require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
-			m, err := box.Receive(t.Context())
-			require.NoError(t, err)
-			got, err := m.Term()
-			require.NoError(t, err)
-			require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
-			require.Equal(t, names, w.succeed("names"))
-			require.Equal(t, "pong\n", w.succeed("ping", s.name))
-			left := children(t, front)
-			require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
-			for _, pid := range append(left, front) {
-				require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
-			}
-			require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
-		})
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
+	front := s.cmd.Process.Pid
+	endWorkers(t, front)
+	n, c := dialed(t, w, s.name)
+	names := w.succeed("names")
+	box, err := n.NewMailbox(nil)
+	require.NoError(t, err)
+	worker := servedBy(t, c)
+	require.NotEqual(t, front, worker)
+	for range 3 {
+		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
+		require.Equal(t, worker, servedBy(t, c)) // and so counted
+		old := children(t, front)
+		front = s.upgrade(front)
+		now := servedBy(t, c)
+		require.NotEqual(t, worker, now)
+		require.Contains(t, children(t, front), now)
+		require.Len(t, children(t, front), 2)
+		for _, pid := range append(old, worker) {
+			require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
+		}
+		require.NoError(t, c.Err())
+		worker = now
 	}
+	s.exits()
+	require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
+	m, err := box.Receive(t.Context())
+	require.NoError(t, err)
+	got, err := m.Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
+	require.Equal(t, names, w.succeed("names"))
+	require.Equal(t, "pong\n", w.succeed("ping", s.name))
+	left := children(t, front)
+	require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
+	for _, pid := range append(left, front) {
+		require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
+	}
+	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
+}
+
+// Over UNIX sockets, too.
+func TestUpgradeWorkersUnix(t *testing.T) {
+	w := newWorld(t, 0)
+	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2", "--transport", "unix")
+	front := s.cmd.Process.Pid
+	endWorkers(t, front)
+	worker := func() string {
+		return strings.TrimSpace(w.succeed("call", s.name, "cnode", "pid", "--transport", "unix"))
+	}
+	for range 2 {
+		old := worker()
+		front = s.upgrade(front)
+		require.NotEqual(t, old, worker())
+	}
+	s.exits()
 }
 
 // A new process that fails leaves the old ones as they are: the front's, then a worker's.
