@@ -44,41 +44,93 @@ func (r report) quotients() (first, last []quotient) {
 	}
 }
 
-// writeText prints the ratios with the targets and every peer's medians, then the spread.
-func (r report) writeText(w io.Writer) error {
+// A column is one of a table: its head, and what it has for a row.
+type column struct {
+	head string
+	cell func(o *outcome) string
+}
+
+// none is a cell without a value.
+const none = "-"
+
+var (
+	titles = column{"", func(o *outcome) string { return o.Title }}
+	units  = column{"unit", func(o *outcome) string { return o.Unit }}
+)
+
+// medians are the columns of the first table: the ratios with the targets, and every peer's medians.
+func (r report) medians() []column {
+	all := []column{titles}
 	first, last := r.quotients()
-	head, low := []string{""}, []string{"lowest .. highest"}
 	for _, q := range first {
-		head, low = append(head, q.head), append(low, q.head)
+		all = append(all, column{q.head, q.cell})
 	}
-	head = append(append(head, "target", "met", "unit"), r.Kinds...)
+	all = append(all,
+		column{"target", func(o *outcome) string { return o.Target }}, column{"met", func(o *outcome) string { return o.Met }}, units)
+	all = append(all, r.peers(func(v values) string { return figure(v.Median) })...)
 	for _, q := range last {
-		head = append(head, q.head)
+		all = append(all, column{q.head, q.cell})
 	}
-	medians, spread := [][]string{head}, [][]string{append(append(low, "unit"), r.Kinds...)}
+	return all
+}
+
+// spreads are those of the second one: between what the rounds' figures lie.
+func (r report) spreads() []column {
+	all := []column{titles}
+	first, _ := r.quotients()
+	for _, q := range first {
+		all = append(all, column{q.head, func(o *outcome) string { return extent(q.spread(o)) }})
+	}
+	all[0].head = "lowest .. highest"
+	return append(append(all, units), r.peers(func(v values) string { return figure(v.Min) + " .. " + figure(v.Max) })...)
+}
+
+// cell is the quotient of a row.
+func (q quotient) cell(o *outcome) string { return ratio(q.of(o)) }
+
+// peers are a column for each of them.
+func (r report) peers(text func(values) string) []column {
+	var all []column
+	for _, kind := range r.Kinds {
+		all = append(all, column{kind, func(o *outcome) string {
+			if v, ok := o.Peers[kind]; ok {
+				return text(v)
+			}
+			return none
+		}})
+	}
+	return all
+}
+
+// table has the heads, and what the columns have for each row. A column that has no value for any of them is left out.
+func (r report) table(columns []column) [][]string {
+	var rows []outcome
 	for _, o := range r.Rows {
-		if o.aside {
+		if !o.aside {
+			rows = append(rows, o)
+		}
+	}
+	lines := make([][]string, 1+len(rows))
+	for _, c := range columns {
+		var cells []string
+		valued := len(rows) == 0
+		for _, o := range rows {
+			cell := c.cell(&o)
+			cells = append(cells, cell)
+			valued = valued || cell != none && cell != ""
+		}
+		if !valued {
 			continue
 		}
-		line, low := []string{o.Title}, []string{o.Title}
-		for _, q := range first {
-			line, low = append(line, ratio(q.of(&o))), append(low, extent(q.spread(&o)))
+		for i, cell := range append([]string{c.head}, cells...) {
+			lines[i] = append(lines[i], cell)
 		}
-		line, low = append(line, o.Target, o.Met, o.Unit), append(low, o.Unit)
-		for _, kind := range r.Kinds {
-			v, ok := o.Peers[kind]
-			if !ok {
-				line, low = append(line, "-"), append(low, "-")
-				continue
-			}
-			line = append(line, figure(v.Median))
-			low = append(low, figure(v.Min)+" .. "+figure(v.Max))
-		}
-		for _, q := range last {
-			line = append(line, ratio(q.of(&o)))
-		}
-		medians, spread = append(medians, line), append(spread, low)
 	}
+	return lines
+}
+
+// writeText prints both tables.
+func (r report) writeText(w io.Writer) error {
 	var b strings.Builder
 	carrier := ""
 	if r.TLS {
@@ -86,9 +138,9 @@ func (r report) writeText(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "%s; OTP %d%s; %s; %s; medians of %s; %.0f s; load %s\n\n",
 		r.Machine, r.OTP, carrier, r.Go, r.Date, plural(r.Rounds, "round"), r.Seconds, r.Load)
-	writeTable(&b, medians)
+	writeTable(&b, r.table(r.medians()))
 	b.WriteString("\n")
-	writeTable(&b, spread)
+	writeTable(&b, r.table(r.spreads()))
 	if len(r.Notes) > 0 {
 		b.WriteString("\n")
 	}
@@ -132,7 +184,7 @@ func writeTable(b *strings.Builder, lines [][]string) {
 
 func ratio(q *float64) string {
 	if q == nil {
-		return "-"
+		return none
 	}
 	return strconv.FormatFloat(*q, 'f', 2, 64)
 }
@@ -140,7 +192,7 @@ func ratio(q *float64) string {
 // extent prints the lowest and the highest ratio of all rounds.
 func extent(ratios []float64) string {
 	if len(ratios) == 0 {
-		return "-"
+		return none
 	}
 	low, high := slices.Min(ratios), slices.Max(ratios)
 	return ratio(&low) + " .. " + ratio(&high)
