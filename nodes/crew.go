@@ -231,7 +231,7 @@ func (f *Front) pair(a, b *crewman) error {
 // attend takes what a worker says until it has ended, and drops what it had.
 func (w *crewman) attend() {
 	defer close(w.gone)
-	_ = w.line.read(w.f.takeFrom(w))
+	_ = w.line.read(w.take)
 	w.line.close()
 	<-w.line.wrote
 	proc, goesOn := w.f.discharge(w)
@@ -302,112 +302,4 @@ func (w *crewman) dismiss() {
 	w.line.close()
 	t := time.AfterFunc(farewell, w.proc.kill)
 	w.f.wg.Go(func() { <-w.gone; t.Stop() })
-}
-
-// hear notes that a worker has said something; f.mu is held.
-func (w *crewman) hear() {
-	w.heard.Store(time.Now().UnixNano())
-	if w.hangs {
-		w.hangs = false
-		w.f.n.log.Info("worker is back", "slot", w.slot)
-		w.f.change.ring()
-	}
-}
-
-// takeFrom does what a worker says.
-func (f *Front) takeFrom(w *crewman) func(word) {
-	return func(m word) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		defer m.drop()
-		w.hear()
-		switch m.Topic {
-		case sayReady:
-			if !w.ready {
-				w.ready = true
-				close(w.began)
-				f.change.ring()
-			}
-		case sayTook:
-			w.took(m.Part)
-		case sayShut:
-			w.socketLost(m.ID)
-		case sayHere:
-			if c := w.probes[m.ID]; c != nil {
-				close(c)
-				delete(w.probes, m.ID)
-			}
-		case saySibling:
-			if other := f.crew[m.Part]; other != nil && other != w {
-				if err := f.pair(w, other); err != nil {
-					f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
-					w.line.say(word{Topic: saySibling, Part: m.Part}) // as if it had been lost: it asks again
-				}
-			}
-		case sayUp:
-			f.up(w, m.Key, m.Name)
-		case sayOver:
-			w.sessions--
-			f.leave(w, m.Name)
-		case sayClaim:
-			f.claim(w, &m)
-		case sayRegister:
-			w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Number})})
-		case sayMoved, sayStayed:
-			if m.Topic == sayStayed && m.ID != w.moves { // of an earlier time
-				return
-			}
-			select {
-			case w.moving <- m: // nobody waits for what is said without being asked
-			default:
-			}
-		case sayRelease:
-			if f.names[m.Name].w == w {
-				f.forget(m.Name)
-			}
-		case sayLookup:
-			answer := word{Topic: sayAnswer, ID: m.ID}
-			if t, ok := f.names[m.Name]; ok {
-				answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
-			}
-			w.line.say(answer)
-		case sayDrop:
-			if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
-				r.at.line.say(word{Topic: sayDrop, Name: m.Name, OK: true})
-			}
-		case sayShadow, sayNone:
-			to := f.crew[m.Part]
-			if to == nil {
-				return
-			}
-			if m.Topic == sayShadow && m.fd == 0 { // lost: who waits for the way is not to wait for ever
-				if m.Peer == nil {
-					return
-				}
-				m = word{Topic: sayNone, Name: m.Peer.Name}
-			}
-			m.Part = w.number
-			to.line.say(m)
-			m.fd = 0 // the line's
-		}
-	}
-}
-
-// enroll gives a name to who has asked for it, unless somebody has it; f.mu is held.
-func (f *Front) enroll(name string, t tenancy) bool {
-	if _, taken := f.names[name]; taken {
-		return false
-	}
-	if err := f.roll.enter(name); err != nil { // nobody would find it
-		f.n.log.Error("name not registered", "name", name, "error", err)
-		return false
-	}
-	f.names[name] = t
-	return true
-}
-
-// forget takes a name back; f.mu is held.
-func (f *Front) forget(name string) {
-	delete(f.names, name)
-	f.roll.strike(name)
 }

@@ -90,7 +90,7 @@ func (w *crewman) said() []word {
 func TestWordsOfWorkers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
-	tell := func(w *crewman, m word) { f.takeFrom(w)(m) }
+	tell := func(w *crewman, m word) { w.take(m) }
 
 	tell(one, word{Topic: sayRegister, ID: 1, Name: "x", Number: 7})
 	tell(two, word{Topic: sayRegister, ID: 2, Name: "x", Number: 8})

@@ -93,7 +93,17 @@ func (w *word) idle() bool {
 	return false
 }
 
-// drop closes the descriptor of a word that nobody takes, or that is out, and clears the keys of the session that came with it.
+// A word owns its descriptor, and the keys of a session. Who takes a word drops it once it is dealt with, on both sides and whatever the
+// topic; what somebody goes on with, the word has given away before that, by keep.
+
+// keep gives the word, with what it owns, to who goes on with it.
+func (w *word) keep() word {
+	kept := *w
+	w.fd, w.State = 0, nil
+	return kept
+}
+
+// drop closes the descriptor of a word, and clears the keys of the session that came with it.
 func (w *word) drop() {
 	clear(w.State)
 	if w.fd > 0 {

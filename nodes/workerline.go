@@ -22,59 +22,80 @@ func (w *Worker) finished() { w.finish.Do(func() { close(w.done) }) }
 
 // take does what the front says.
 func (w *Worker) take(m word) {
+	defer m.drop()
 	p := w.p
 	switch m.Topic {
 	case saySibling:
-		p.addSibling(m)
-		return
+		p.addSibling(m.keep())
 	case sayProbe:
 		p.line.say(word{Topic: sayHere, ID: m.ID})
 	case sayAnswer:
 		p.answered(m)
 	case saySession:
-		p.line.say(word{Topic: sayTook, Part: viaLine})
-		if o := w.session(m.fd, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
-			w.wg.Go(func() { o.shake() })
-		}
-		return
+		w.takeSession(m.keep())
 	case saySessions:
-		w.addInlet(m.fd, m.ID)
-		return
+		w.addInlet(m.keep().fd, m.ID)
 	case sayDrop:
-		why := ErrSuperseded
-		if m.OK {
-			why = ErrClosed
-		}
-		if c := p.n.Conn(m.Name); c != nil && !c.shadow {
-			c.fail(why)
-		}
+		p.dropConn(m.Name, m.OK)
 	case sayMeet:
 		p.beginMeet(meeting{m.Name, m.Part})
 	case sayShadow:
-		if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
-			break
-		}
-		w.mu.Lock()
-		w.work = append(w.work, m)
-		w.mu.Unlock()
-		w.wake()
-		return
+		w.queueShadow(&m)
 	case sayMove:
-		if m.fd == 0 {
-			w.stayed(m.ID, errLost)
-			return
-		}
-		w.wg.Go(func() { w.give(m.fd, m.ID) })
-		return
+		w.move(&m)
 	case sayNone:
-		if m.Name == "" {
-			p.noteEnded(m.Part)
-		}
-		p.tellAwaited(m.Name, errNoneThere)
+		p.hearNone(m.Part, m.Name)
 	case sayFinish:
 		w.finished()
 	}
-	m.drop()
+}
+
+// takeSession takes a session that has come as a word, which it owns.
+func (w *Worker) takeSession(m word) {
+	w.p.line.say(word{Topic: sayTook, Part: viaLine})
+	if o := w.session(m.fd, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
+		w.wg.Go(func() { o.shake() })
+	}
+}
+
+// dropConn ends the connection to a peer: another worker has closed its shadow of it, or the peer has connected anew there.
+func (p *part) dropConn(peer string, closed bool) {
+	why := ErrSuperseded
+	if closed {
+		why = ErrClosed
+	}
+	if c := p.n.Conn(peer); c != nil && !c.shadow {
+		c.fail(why)
+	}
+}
+
+// queueShadow has doWork take a way to a peer.
+func (w *Worker) queueShadow(m *word) {
+	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
+		return
+	}
+	w.mu.Lock()
+	w.work = append(w.work, m.keep())
+	w.mu.Unlock()
+	w.wake()
+}
+
+// move has the worker handed over.
+func (w *Worker) move(m *word) {
+	if m.fd == 0 {
+		w.stayed(m.ID, errLost)
+		return
+	}
+	fd, id := m.keep().fd, m.ID
+	w.wg.Go(func() { w.give(fd, id) })
+}
+
+// hearNone notes that another worker has ended (peer is ""), or that it has no connection to the peer; who waits for one looks again.
+func (p *part) hearNone(from int, peer string) {
+	if peer == "" {
+		p.noteEnded(from)
+	}
+	p.tellAwaited(peer, errNoneThere)
 }
 
 // addInlet takes another socket for sessions.
