@@ -292,7 +292,7 @@ func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 func (f *Front) sayGone(w *crewman) {
 	for _, other := range f.crew {
 		if other != w {
-			other.line.say(word{Topic: sayNone, Part: w.number})
+			other.line.say(endedWord(w.number))
 		}
 	}
 }

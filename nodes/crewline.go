@@ -118,7 +118,8 @@ func (w *crewman) passShadow(m *word) {
 	case m.fd > 0:
 		w.passOn(m)
 	case m.Peer != nil:
-		w.passOn(&word{Topic: sayNone, Part: m.Part, Name: m.Peer.Name})
+		none := noneWord(m.Part, m.Peer.Name)
+		w.passOn(&none)
 	}
 }
 

@@ -152,7 +152,7 @@ func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
 	}
 	select {
 	case <-next.exited:
-		return word{Topic: sayStayed, Name: "it does not answer, and goes on as it is"}, true
+		return stayedWord(0, "it does not answer, and goes on as it is"), true
 	default:
 		return word{}, true
 	}

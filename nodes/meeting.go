@@ -74,5 +74,5 @@ func (p *part) meet(m meeting) {
 			return
 		}
 	}
-	p.endMeet(m, func() { p.line.say(word{Topic: sayNone, Name: peer, Part: to}) })
+	p.endMeet(m, func() { p.line.say(noneWord(to, peer)) })
 }

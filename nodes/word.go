@@ -9,51 +9,57 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// What the front and a worker say to each other, word by word: a topic, and the fields that its comment names. A descriptor may come along.
+// What the front and a worker say to each other, word by word. A word has a topic, and of the other fields those that the topic's comment
+// names, with what they mean there; "+" is a descriptor that comes along. Part is always the number of a worker, but for took; whoever says
+// a word does not name itself in it.
 
 // A topic is what a word is about.
 type topic string
 
-// What the front says to a worker.
+// What the front says to a worker (Worker.take).
 const (
-	sayWelcome  topic = "welcome"  // Name, Creation, Part, descriptor: who you are, and the roll of names
-	saySessions topic = "sessions" // ID, descriptor: further sessions come through this socket, which has this number
-	saySession  topic = "session"  // Plugin, Place, State, Data, descriptor: a session that BIND 10's form cannot carry
-	sayProbe    topic = "probe"    // ID: are you there?
-	sayMeet     topic = "meet"     // Name, Part: give that worker a way to the peer
-	sayAnswer   topic = "answer"   // ID, and Part, OK, Number: to claim, register and lookup
+	sayWelcome  topic = "welcome"  // who you are: Part is your number; Name, Creation: the node's; + the roll of names, if there is one
+	saySessions topic = "sessions" // further sessions come through another socket: ID is its number; + it
+	saySession  topic = "session"  // one that BIND 10's form cannot carry: Plugin, Place: see carriage; State of it; Data read so far; + it
+	sayProbe    topic = "probe"    // are you there? ID is the probe's
+	sayMeet     topic = "meet"     // the worker Part wants a way to the peer Name: say shadow or none to it
+	sayAnswer   topic = "answer"   // ID: the question's (claim, register, lookup, which say what else there is)
 	sayFinish   topic = "finish"   // end in good order
-	sayMove     topic = "move"     // ID, descriptor: give everything to the process at its other end
+	sayMove     topic = "move"     // give everything to another process: ID is the move's; + the channel to it
 )
 
-// What a worker says to the front.
+// What a worker says to the front (crewman.take).
 const (
-	sayReady    topic = "ready"    // sessions may come
-	sayTook     topic = "took"     // Part: the oldest untaken session has been taken; viaForwarder or viaLine says of which list
-	sayShut     topic = "shut"     // ID: the socket for sessions of that number is no more; what was left in it, or an earlier one, is lost
-	sayHere     topic = "here"     // ID: the answer to probe
-	sayUp       topic = "up"       // Key, Name: a connection is up; Key is what its session or claim was counted under
-	sayOver     topic = "over"     // Name: a session or claim has ended
-	sayClaim    topic = "claim"    // ID, Name: may I connect to this peer?
-	sayRegister topic = "register" // ID, Name, Number: may this process have the name?
-	sayRelease  topic = "release"  // Name: nobody here has it any more
-	sayLookup   topic = "lookup"   // ID, Name: who has it?
-	sayMoved    topic = "moved"    // Number: the process with that process id is the worker now
-	sayStayed   topic = "stayed"   // ID, Name: the old process is the worker still; Name says why
+	sayReady   topic = "ready"   // sessions may come
+	sayTook    topic = "took"    // the oldest untaken session has been taken, of those that came this way: Part is viaForwarder or viaLine
+	sayShut    topic = "shut"    // the socket for sessions with the number ID is no more; what was left in it, or an earlier one, is lost
+	sayHere    topic = "here"    // I am: ID is the probe's
+	sayUp      topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" of one without a name
+	sayOver    topic = "over"    // a session, claim or connection of the peer Name has ended
+	sayRelease topic = "release" // nobody here has the registered Name any more
+	sayMoved   topic = "moved"   // another process is the worker now: Number is its process id, which the front knows
+	sayStayed  topic = "stayed"  // the old process is the worker still: ID is the move's, Name an error's text
 )
 
-// The front says it to a worker: Part, ID (the newest number) and a descriptor, the way to another worker. Part alone: that way is lost, and
-// the worker asks the front for another one by the same.
-const saySibling topic = "sibling"
-
-// The front says it to a worker: this peer has connected anew elsewhere, or, OK, another worker has closed its shadow of the connection.
-// A worker says it to the front where it has done that.
-const sayDrop topic = "drop" // Name, OK
-
-// Both ways: a worker says it, and the front passes it on to the one that is named.
+// What a worker asks the front. ID is the question's; the answer has it too, and what is behind the arrow.
 const (
-	sayShadow topic = "shadow" // Part: to or from whom; Peer, descriptor: a way to the peer
-	sayNone   topic = "none"   // Part, Name: there is no connection to that peer; of the front, without a name: that worker has ended
+	sayClaim    topic = "claim"    // may I connect to the peer Name? → Part: you, yes; another one, it has been told to meet you
+	sayRegister topic = "register" // may the process with the key Number have this Name? → OK
+	sayLookup   topic = "lookup"   // who has this Name? → OK: somebody, in the worker Part, a process with the key Number
+)
+
+// What both say, each with a meaning of its own. Of shadow and none the front passes on what a worker says: Part is the one to whom, and
+// then the one from whom.
+const (
+	// Front: this is your way to the worker Part, and ID the newest worker's number; + its socket. Without ID and +: that way is lost.
+	// Worker: I have none to the worker Part.
+	saySibling topic = "sibling"
+	// Front: the peer Name has connected anew elsewhere, or, with OK, another worker has closed its shadow of your connection.
+	// Worker: I have closed my shadow of the connection to the peer Name.
+	sayDrop topic = "drop"
+
+	sayShadow topic = "shadow" // this is a way to Peer, to which I am connected; + its socket
+	sayNone   topic = "none"   // I have no connection to the peer Name. Of the front, without Name: the worker Part has ended
 )
 
 // The two ways in which a session comes to a worker.
@@ -71,9 +77,9 @@ type word struct {
 	Key      string     `json:"key,omitempty"`
 	OK       bool       `json:"ok,omitempty"`
 	Creation uint32     `json:"creation,omitempty"`
-	Number   uint64     `json:"number,omitempty"` // of a pid: its key
+	Number   uint64     `json:"number,omitempty"`
 	Plugin   string     `json:"plugin,omitempty"`
-	Place    int        `json:"place,omitempty"` // see carriage
+	Place    int        `json:"place,omitempty"`
 	State    []byte     `json:"state,omitempty"`
 	Data     []byte     `json:"data,omitempty"`
 	Peer     *dist.Peer `json:"peer,omitempty"`
@@ -81,6 +87,14 @@ type word struct {
 	fd  int  // that comes along, owned; 0: none, for a descriptor is 3 or higher
 	now bool // somebody waits for it, whatever it is about
 }
+
+// Words whose fields do not say what they are.
+
+func tookWord(via int) word                   { return word{Topic: sayTook, Part: via} }
+func movedWord(pid int) word                  { return word{Topic: sayMoved, Number: uint64(pid)} }
+func stayedWord(move uint64, why string) word { return word{Topic: sayStayed, ID: move, Name: why} }
+func noneWord(to int, peer string) word       { return word{Topic: sayNone, Part: to, Name: peer} }
+func endedWord(worker int) word               { return word{Topic: sayNone, Part: worker} }
 
 // idle tells whether a word may wait: not one by which the front learns of a peer that it has not heard of.
 func (w *word) idle() bool {

@@ -52,7 +52,7 @@ func (w *Worker) take(m word) {
 
 // takeSession takes a session that has come as a word, which it owns.
 func (w *Worker) takeSession(m word) {
-	w.p.line.say(word{Topic: sayTook, Part: viaLine})
+	w.p.line.say(tookWord(viaLine))
 	if o := w.session(m.fd, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
 		w.wg.Go(func() { o.shake() })
 	}

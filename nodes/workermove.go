@@ -116,7 +116,7 @@ func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 
 func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
-	w.p.line.say(word{Topic: sayStayed, ID: id, Name: err.Error()})
+	w.p.line.say(stayedWord(id, err.Error()))
 }
 
 // A workerEstate is a worker that is frozen.

@@ -189,7 +189,7 @@ func (h *workerHeir) listen() {
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)
 	}
-	w.p.line.say(word{Topic: sayMoved, Number: uint64(os.Getpid())})
+	w.p.line.say(movedWord(os.Getpid()))
 	w.listen(nil)
 	w.run()
 	w.wake()

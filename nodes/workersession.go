@@ -79,7 +79,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 			ended <- err
 			return
 		}
-		w.p.line.say(word{Topic: sayTook, Part: viaForwarder})
+		w.p.line.say(tookWord(viaForwarder))
 		fd, err := s.Socket.Steal(0)
 		if err != nil {
 			continue
