@@ -36,23 +36,14 @@ func (b *Mailbox) bonds(node string) bonds {
 func (b *Mailbox) tie(s *bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(s.links) > 0 && b.links == nil {
-		b.links = map[ei.Pid]*link{}
-	}
 	for _, l := range s.links {
-		b.links[l.pid] = &link{l.active, l.unlinkID}
-	}
-	if len(s.watchers) > 0 && b.watchers == nil {
-		b.watchers = map[ei.Ref]watcher{}
+		put(&b.links, l.pid, &link{l.active, l.unlinkID})
 	}
 	for _, w := range s.watchers {
-		b.watchers[w.ref] = watcher{w.pid, w.name}
-	}
-	if len(s.watching) > 0 && b.watching == nil {
-		b.watching = map[ei.Ref]target{}
+		put(&b.watchers, w.ref, watcher{w.pid, w.name})
 	}
 	for _, t := range s.watching {
-		b.watching[t.ref] = target{node: t.node, pid: t.pid, name: t.name, worker: t.worker}
+		put(&b.watching, t.ref, target{node: t.node, pid: t.pid, name: t.name, worker: t.worker})
 	}
 	for _, d := range s.downs {
 		if c := b.n.Conn(d.node); c != nil {

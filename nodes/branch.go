@@ -52,10 +52,7 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 		return nil, false, errors.Join(err, closeDescriptor(other))
 	}
 	b.trunk, b.worker = c, to
-	if c.branches == nil {
-		c.branches = map[int]*Conn{}
-	}
-	c.branches[to] = b
+	put(&c.branches, to, b)
 	peer := c.peer
 	b.beginLocal()
 	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})

@@ -17,13 +17,10 @@ type challenges struct {
 func (c *challenges) make() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.own == nil {
-		c.own = map[uint32]struct{}{}
-	}
 	for {
 		v := max(rand.Uint32(), 1)
 		if _, taken := c.own[v]; !taken {
-			c.own[v] = struct{}{}
+			put(&c.own, v, struct{}{})
 			return v
 		}
 	}

@@ -55,17 +55,11 @@ func (c *Conn) note(m *Message, inward bool) bool {
 }
 
 func (s *crossings) link(l crossing) {
-	if s.links == nil {
-		s.links = map[crossing]struct{}{}
-	}
-	s.links[l] = struct{}{}
+	put(&s.links, l, struct{}{})
 }
 
 func (s *crossings) watch(ref ei.Ref, m crossMonitor) {
-	if s.monitors == nil {
-		s.monitors = map[ei.Ref]crossMonitor{}
-	}
-	s.monitors[ref] = m
+	put(&s.monitors, ref, m)
 }
 
 // branchOfMonitor is the branch that a monitor of the peer's has gone through.

@@ -58,10 +58,7 @@ func (b *Mailbox) begin(a *inquiry) error {
 	if b.ended() {
 		return b.Err()
 	}
-	if b.inquiries == nil {
-		b.inquiries = map[ei.Ref]*inquiry{}
-	}
-	b.inquiries[a.ref] = a
+	put(&b.inquiries, a.ref, a)
 	return nil
 }
 

@@ -32,15 +32,12 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 		if b.ended() {
 			return nil, b.Err()
 		}
-		if b.links == nil {
-			b.links = map[ei.Pid]*link{}
-		}
 		l := b.links[pid]
 		switch {
 		case c != nil && c.Err() != nil: // its end breaks the links that there are, not one that is made now
 			return nil, c.Err()
 		case l == nil:
-			b.links[pid] = &link{active: true}
+			put(&b.links, pid, &link{active: true})
 		case l.active:
 			return nil, nil
 		default: // an unlink that is outstanding counts no more
@@ -171,13 +168,10 @@ func (b *Mailbox) linked(from ei.Pid) bool {
 	if b.ended() {
 		return false
 	}
-	if b.links == nil {
-		b.links = map[ei.Pid]*link{}
-	}
 	l := b.links[from]
 	switch {
 	case l == nil:
-		b.links[from] = &link{active: true}
+		put(&b.links, from, &link{active: true})
 	case l.unlinkID == 0: // a LINK while our unlink is outstanding is ignored
 		l.active = true
 	}

@@ -66,10 +66,7 @@ func (b *Mailbox) monitor(ctx context.Context, ref ei.Ref, t target, over *Conn)
 		case over != nil && over.Err() != nil: // its end breaks the monitors that there are, not one that is made now
 			return nil, over.Err()
 		}
-		if b.watching == nil {
-			b.watching = map[ei.Ref]target{}
-		}
-		b.watching[ref] = t
+		put(&b.watching, ref, t)
 		return &dist.Control{Op: dist.OpMonitorP, From: b.pid, To: t.pid, ToName: t.name, Ref: ref}, nil
 	}))
 }
@@ -151,10 +148,7 @@ func (b *Mailbox) MonitorNode(ctx context.Context, node string) error {
 
 // noteDown notes that the mailbox wants nodedowns of a connection; b.mu is held.
 func (b *Mailbox) noteDown(c *Conn, count int) {
-	if b.downs == nil {
-		b.downs = map[*Conn]int{}
-	}
-	b.downs[c] += count
+	put(&b.downs, c, b.downs[c]+count)
 }
 
 // DemonitorNode takes one MonitorNode back, if one has not been answered yet. A nodedown that is already in the mailbox stays there. It
@@ -268,11 +262,8 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	if b.ended() {
 		return false
 	}
-	if b.watchers == nil {
-		b.watchers = map[ei.Ref]watcher{}
-	}
 	if old, ok := b.watchers[ref]; !ok || old.pid.Node == w.pid.Node {
-		b.watchers[ref] = w
+		put(&b.watchers, ref, w)
 	}
 	return true
 }

@@ -86,10 +86,7 @@ func (b *Mailbox) MonitorNodes(types NodeTypes) (up []string, err error) {
 
 // noteUp notes that the mailbox knows of a connection; b.mu is held.
 func (b *Mailbox) noteUp(c *Conn) {
-	if b.nodesUp == nil {
-		b.nodesUp = map[*Conn]bool{}
-	}
-	b.nodesUp[c] = true
+	put(&b.nodesUp, c, true)
 }
 
 // tellUp tells those who have asked for it that a connection is up. One that ends at the same time is told of either twice, or not at all.

@@ -1,0 +1,10 @@
+package nodes
+
+// put sets an element of a map, and makes the map if there is none: most mailboxes and connections have no use for theirs, and a node may
+// have very many of them.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = value
+}
