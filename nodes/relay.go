@@ -52,15 +52,7 @@ func (c *Conn) toOthers() *Conn {
 func (p *part) divert(c *Conn, m *Message) bool {
 	switch c.kind() {
 	case branch: // from another worker, for the peer
-		err := c.trunk.carry(m)
-		if err == errHalted {
-			c.park(m)
-			return true
-		}
-		if err != nil {
-			p.n.log.Debug("not relayed", "peer", c.trunk.peer.Name, "error", err)
-		}
-		m.Release()
+		c.diverted(m, c.trunk, c.trunk.carry(m))
 		return true
 	case shadow, sibling: // another worker has found the process here: it is not sought elsewhere again, even if its name has moved on
 		return false
@@ -75,16 +67,24 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	if err == nil {
 		err = to.carry(m)
 	}
+	if err != nil && err != errHalted {
+		p.n.stats.undeliverable.Add(1)
+	}
+	c.diverted(m, c, err)
+	return true
+}
+
+// diverted ends what c's reader does with a message between the trunk's peer and another worker: it is out, or lost, or, where the reader is
+// to halt, parked.
+func (c *Conn) diverted(m *Message, trunk *Conn, err error) {
 	if err == errHalted {
 		c.park(m)
-		return true
+		return
 	}
 	if err != nil {
-		p.n.stats.undeliverable.Add(1)
-		p.n.log.Debug("not relayed", "peer", c.peer.Name, "error", err)
+		c.n.log.Debug("not relayed", "peer", trunk.peer.Name, "error", err)
 	}
 	m.Release()
-	return true
 }
 
 // onward is the branch of a peer's connection that a message is to take; nil for one that is for this worker, or for one that is no more.
