@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -390,13 +391,8 @@ func (w *crewman) recall(s *session) {
 		s.timer.Reset(4 * lull)
 		return
 	}
-	for _, list := range w.untaken {
-		for _, other := range list {
-			if other == s && !s.withdrawn {
-				w.hang()
-				s.withdraw()
-				return
-			}
-		}
+	if !s.withdrawn && (slices.Contains(w.untaken[viaForwarder], s) || slices.Contains(w.untaken[viaLine], s)) {
+		w.hang()
+		s.withdraw()
 	}
 }
