@@ -96,12 +96,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		if time.Since(born) > 2*mostPause {
 			pause = firstPause
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-f.ctx.Done():
-			t.Stop()
-		}
+		_ = sleep(f.ctx, pause)
 		pause = min(2*pause, mostPause)
 	}
 }

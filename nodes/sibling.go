@@ -142,14 +142,7 @@ func (p *part) seekSibling(id int) {
 		return
 	}
 	p.n.background(func() {
-		t := time.NewTimer(siblingPause)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-p.n.ctx.Done():
-			return
-		}
-		if p.n.frozen.pass(p.n.ctx) != nil {
+		if sleep(p.n.ctx, siblingPause) != nil || p.n.frozen.pass(p.n.ctx) != nil {
 			return
 		}
 		p.mu.Lock()

@@ -71,12 +71,8 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	select {
 	case err := <-wait:
 		if err == errNoneThere { // which the front will hear of in a moment
-			t := time.NewTimer(lull + 5*time.Millisecond)
-			defer t.Stop()
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				return nil, ctx.Err()
+			if err := sleep(ctx, lull+5*time.Millisecond); err != nil {
+				return nil, err
 			}
 			return nil, ErrSuperseded
 		}
