@@ -158,8 +158,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	}
 	defer sessionsFile.Close()
 	cmd := f.cfg.Command()
-	at := 3 + len(cmd.ExtraFiles)
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs, sessionsFile)
+	at := passFiles(cmd, theirs, sessionsFile)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
 	if w.line, err = newLine(lineConn); err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())

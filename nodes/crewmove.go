@@ -174,7 +174,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 		return errEnded
 	}
 	w.moving = heard
-	for len(w.untaken[0])+len(w.untaken[1]) > 0 {
+	for w.burden() > 0 {
 		change := f.change.next()
 		f.mu.Unlock()
 		late := false
@@ -260,8 +260,7 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 // startSuccessor starts a process that is to take a worker's place, with its end of the channel.
 func (f *Front) startSuccessor(theirs *os.File) (*workerProcess, error) {
 	cmd := f.cfg.Command()
-	at := 3 + len(cmd.ExtraFiles)
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	at := passFiles(cmd, theirs)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+moveMark+strconv.Itoa(at))
 	return startProcess(cmd)
 }

@@ -39,10 +39,9 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	file := fileOf(one)
-	conn, err := handoff.FileConn(file)
+	conn, err := connOf(one)
 	if err != nil {
-		return nil, -1, errors.Join(err, file.Close(), closeDescriptor(other))
+		return nil, -1, errors.Join(err, closeDescriptor(other))
 	}
 	forward, err := handoff.NewForwarderConn(conn)
 	if err != nil {

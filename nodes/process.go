@@ -122,6 +122,13 @@ func (p *workerProcess) ended() string {
 	return "it has ended"
 }
 
+// passFiles has a command's process inherit files, and gives the number that the first of them has there; the others follow.
+func passFiles(cmd *exec.Cmd, files ...*os.File) int {
+	first := 3 + len(cmd.ExtraFiles)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, files...)
+	return first
+}
+
 // keptFile makes a file of a duplicate of a descriptor.
 func keptFile(fd int) (*os.File, error) {
 	dup, err := duplicate(fd)

@@ -172,16 +172,17 @@ func inheritedSockets(text string) (line, sessions *net.UnixConn, err error) {
 	if !ok || err1 != nil || err2 != nil || a < 3 || b < 3 {
 		return nil, nil, ErrNotWorker
 	}
-	if line, err = inheritedSocket(a); err != nil {
+	if line, err = connOf(a); err != nil {
 		return nil, nil, err
 	}
-	if sessions, err = inheritedSocket(b); err != nil {
+	if sessions, err = connOf(b); err != nil {
 		return nil, nil, errors.Join(err, line.Close())
 	}
 	return line, sessions, nil
 }
 
-func inheritedSocket(fd int) (*net.UnixConn, error) {
+// connOf makes a connection of a descriptor, which it owns.
+func connOf(fd int) (*net.UnixConn, error) {
 	f := fileOf(fd)
 	if f == nil {
 		return nil, errors.ErrUnsupported

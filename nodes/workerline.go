@@ -102,7 +102,7 @@ func (p *part) hearNone(from int, peer string) {
 func (w *Worker) addInlet(fd int, number uint64) {
 	conn, err := (*net.UnixConn)(nil), error(errLost)
 	if fd > 0 {
-		conn, err = inheritedSocket(fd)
+		conn, err = connOf(fd)
 	}
 	if err == nil {
 		select {

@@ -108,7 +108,7 @@ func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := inheritedSocket(fd)
+	socket, err := connOf(fd)
 	if err != nil {
 		return nil, err
 	}
