@@ -20,13 +20,12 @@ const (
 	mostPause  = 5 * time.Second
 )
 
-// A crewman is one worker as the front sees it; its process, at the other end of the line, is a Worker. All of them are the crew. slot is
-// the place of a worker, 0 to FrontConfig.Workers-1, which its replacement takes over. number identifies this worker, 1 to maxPart: it is
-// in its pids, no other worker has it at the same time, and a process that goes on as this worker keeps it. In words it is called Part.
+// A crewman is a worker as the front sees it: what the worker's own process, at the other end of the line, has as a Worker. All crewmen are
+// the crew.
 type crewman struct {
 	f      *Front
-	slot   int
-	number int
+	slot   int // the worker's place, 0 to FrontConfig.Workers-1; the one that replaces the worker gets the same
+	number int // the worker's own, 1 to maxPart, in whichever process it is; it is in the worker's pids, and is called Part in words
 	line   *line
 	born   time.Time     // when its process was started, or that of the worker whose place it took
 	lost   chan struct{} // closed when it has been taken off the crew, and what it had is dropped
@@ -37,16 +36,16 @@ type crewman struct {
 
 	// Guarded by f.mu.
 	proc     *workerProcess
-	moving   chan word // it is going over to another process, and what is heard of that; nil: it is not
-	moves    uint64    // how often it has been told to
+	moving   chan word // takes what it says of its move to another process; nil: it does not move
+	moves    uint64    // how often it has been told to move: the ID of the latest move
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
-	forward  *handoff.Forwarder // nil: there is no socket for sessions just now
-	socket   uint64             // the number of its socket
-	untaken  [2][]*session      // by how they went: viaForwarder, viaLine; oldest first
-	probes   map[uint64]chan struct{}
-	probed   uint64
+	forward  *handoff.Forwarder       // nil: there is no socket for sessions just now
+	socket   uint64                   // the number of forward's socket
+	untaken  [2][]*session            // by how they went: viaForwarder, viaLine; oldest first
+	probes   map[uint64]chan struct{} // probes that it has not answered, by ID; closed with the answer
+	probed   uint64                   // the ID of the latest probe
 }
 
 func (w *crewman) info() WorkerInfo {
@@ -60,8 +59,8 @@ func (w *crewman) process() *workerProcess {
 	return w.proc
 }
 
-// keepSlot keeps one slot manned until the front ends: by w, if there is one, to begin with. start bounds the first start, and first hears
-// how it went.
+// keepSlot has one worker after the other in a slot until the front ends; w, unless it is nil, is there already. start bounds the time
+// until the first one is ready, and first, unless it is nil, hears whether it is: if not, keepSlot ends.
 func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w *crewman) {
 	pause := firstPause
 	for f.ctx.Err() == nil {
@@ -108,7 +107,7 @@ func (f *Front) bySlot() []*crewman {
 	})
 }
 
-// readyIn waits until the worker is ready. One that is not in time, or when start ends, is killed.
+// readyIn waits until the worker is ready. It kills one that is not ready in time, or before start ends.
 func (w *crewman) readyIn(start context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -175,7 +174,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	return nil, errors.Join(err, forward.Close())
 }
 
-// crewman makes one that nothing is known of.
+// crewman makes a crewman that has nothing but its slot.
 func (f *Front) crewman(slot int) *crewman {
 	return &crewman{f: f, slot: slot, born: time.Now(), lost: make(chan struct{}), gone: make(chan struct{}), began: make(chan struct{}),
 		probes: map[uint64]chan struct{}{}}
@@ -233,10 +232,10 @@ func (w *crewman) attend() {
 		proc.release()
 		return
 	}
-	proc.retire(farewell + shutdownTime) // it may have closed the line and go on
+	proc.retire(farewell + shutdownTime) // the process may have closed the line and not have ended
 }
 
-// discharge drops what a worker had.
+// discharge takes a worker whose line has ended off the crew, and drops what it had. goesOn: its process goes on, with another front.
 func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -281,8 +280,8 @@ func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 	return w.proc, false
 }
 
-// sayGone tells the others that a worker has ended: who waits for a way from it asks again, and who waits for one to it does not; f.mu is
-// held.
+// sayGone tells the other workers that w has ended: one that waits for a way to a peer from w asks the front again, and one that waits for
+// its sibling to w gives up; f.mu is held.
 func (f *Front) sayGone(w *crewman) {
 	for _, other := range f.crew {
 		if other != w {

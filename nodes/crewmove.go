@@ -19,7 +19,7 @@ const lastWordsTime = 2 * time.Second
 // A WorkerUpgrade says what became of the upgrade of one worker.
 type WorkerUpgrade struct {
 	Slot     int
-	Old, New int   // processes; New is 0 if that one does not have the worker
+	Old, New int   // process ids; New is 0 if the new process does not have the worker
 	Err      error // why the old process goes on; or that it has ended, or that the new one has the worker and does not answer
 }
 
@@ -56,7 +56,7 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	return list, nil
 }
 
-// begins waits for a worker that is just starting. One that does not come to be ready is replaced, or killed, by who has started it.
+// begins waits until a worker that is just starting is ready. One that does not become ready keepSlot kills, and replaces.
 func (w *crewman) begins(ctx context.Context) error {
 	t := time.NewTimer(w.f.cfg.workerStart)
 	defer t.Stop()
@@ -134,14 +134,15 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	return next.pid, err
 }
 
-// outcome waits for what becomes of a worker that has been told to move: what is said of it, or, behind the end of one of the two
-// processes, nothing, which is the zero word if it is the new one that lives. ok is false when the worker's line has ended.
+// outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended, and nothing is said
+// for lastWordsTime, it is stayed where the new one has ended, and else the zero word: the new one has the worker, and is silent. ok is
+// false when the worker's line has ended.
 func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
 	case <-next.exited:
-	case <-old.exited: // it was done, or has lost patience with a new one that has the token
+	case <-old.exited: // the old one was done, or has lost patience with the new one, which has the token
 	}
 	t := time.NewTimer(lastWordsTime)
 	defer t.Stop()
@@ -158,13 +159,14 @@ func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
 	}
 }
 
-// errEnded: there is no old process that goes on, but a new one in its slot, which has nothing of it.
+// errEnded: neither process goes on as this worker; the worker that replaces it in its slot has nothing of what it had.
 var errEnded = errors.New("the worker has ended, and is replaced")
 
-// errSilent: the old process has ended, and has not given up what it handed over.
+// errSilent: the old process has ended after it handed the worker over, and the new one does not say that it has it.
 var errSilent = errors.New("the new process has the worker, and does not answer")
 
-// awaitAllTaken sees to it that a worker gets no sessions, and has taken those that it was given.
+// awaitAllTaken lets a worker get no more sessions, and waits until it has taken those that it was given. On success the worker is moving,
+// and heard takes what it says of that.
 func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
@@ -196,8 +198,8 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 	return nil
 }
 
-// launchSuccessor starts a process that is to take a worker's place, and waits until it has said something: the worker serves meanwhile. It
-// returns the process, and a descriptor of the front's end of the channel to it, which the caller owns.
+// launchSuccessor starts a process that is to take a worker's place, and waits until that process has said something; the worker serves
+// meanwhile. It returns the process, and a descriptor of the front's end of the channel to that process, which the caller owns.
 func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {
@@ -209,7 +211,7 @@ func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
 	}
 	defer channel.Close()
 	next, err := f.startSuccessor(theirs)
-	_ = theirs.Close() // its end, now or when the process ends
+	_ = theirs.Close() // the process has its own, if it was started
 	if err != nil {
 		return nil, -1, err
 	}
@@ -257,7 +259,7 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 	}
 }
 
-// startSuccessor starts a process that is to take a worker's place, with its end of the channel.
+// startSuccessor starts a process that is to take a worker's place, and inherits theirs, that process's end of the channel.
 func (f *Front) startSuccessor(theirs *os.File) (*workerProcess, error) {
 	cmd := f.cfg.Command()
 	at := passFiles(cmd, theirs)

@@ -6,13 +6,14 @@ import (
 )
 
 const (
-	// drainSlice is how long what drains goes on, and then halts, at first; both double, the former up to drainSliceMost.
+	// drainSlice is how long byTurns first lets the readers go on, and then halts them. Both times double with each turn; readers go on for
+	// drainSliceMost at the longest.
 	drainSlice     = 50 * time.Millisecond
 	drainSliceMost = 400 * time.Millisecond
 )
 
-// drain lets running functions and handlers finish. What other nodes ask for does not begin any more; what a process of this node asks
-// for does as long as others run, for these may wait for it.
+// drain lets running functions and handlers finish. What other nodes ask for does not begin any more. What a process of this node asks for
+// does, as long as another function or handler runs, which may be waiting for the answer.
 func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
@@ -20,8 +21,8 @@ func (p *processes) drain(ctx context.Context) error {
 	return wrap("drain", "", p.running.wait(ctx))
 }
 
-// busy counts a function or handler that is about to run; false once the node drains, unless a process of this node asks for it (here) and
-// others run.
+// busy counts a function or handler that is about to run. false: the node drains, and it must not run; what a process of this node asks for
+// (here) still may, as long as another one runs.
 func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -32,16 +33,14 @@ func (p *processes) busy(here bool) bool {
 	return true
 }
 
-// begin counts the server of a mailbox as running before it takes its next message. false: the server is to take no more.
+// begin counts b's server as running, before the server takes the next message. false: the server is to take none, for b has ended, or
+// the node drains.
 //
-//   - The node drains (busy is false): false, unless a function or handler runs and either a request of this node's is unread, or the
-//     oldest unread message is from this node, which a later request may rely on.
-//   - Servers do not rest: true.
-//   - Servers begin to rest in the same moment: it looks again.
-//   - Servers rest: true if a request of this node's is unread and a function or handler runs, which may wait for the answer.
+// Drain and freeze wait for the functions and handlers that run, and one of these may wait for an answer of this server. So as long as
+// one runs, the server goes on with what processes of this node have sent:
 //
-// In the remaining case, servers rest and nothing of theirs has to be done first, it waits: for the end of the rest, a message, or the end
-// of the mailbox (false).
+//   - The node drains: if a request of theirs is unread, or the oldest unread message is theirs, for a later request may rely on it.
+//   - Servers rest: if a request of theirs is unread. Otherwise the server waits here: for the end of the rest, a message, or the end of b.
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
 		shut, change := p.resting.state()
@@ -51,7 +50,7 @@ func (p *processes) begin(b *Mailbox) bool {
 		case !shut && !p.resting.isShut():
 			return true
 		case !shut:
-			p.running.leave() // the one who waits for the tally may have looked before
+			p.running.leave() // a rest has begun: who waits for the tally may have looked before this server was counted
 			continue
 		case b.isAsked() && p.running.join():
 			return true
@@ -79,8 +78,8 @@ func (b *Mailbox) nextIsHere() bool {
 	return b.first < len(b.queue) && b.queue[b.first].conn == nil
 }
 
-// admitCall waits before a call of a process of this node while that could not be dealt with. While the node drains, what runs may call,
-// and at times who calls from outside has to wait.
+// admitCall has a call by a process of this node wait as long as nobody could deal with it: while the tables are held, and, unless a
+// running function or handler makes the call, while outside is shut.
 func (p *processes) admitCall(ctx context.Context) error {
 	if turnOf(ctx) == nil {
 		if err := p.outside.pass(ctx); err != nil {
@@ -103,10 +102,11 @@ func (p *processes) admitCall(ctx context.Context) error {
 	}
 }
 
-// byTurns waits, by idle, until nothing runs, and keeps the readers halted then. Neither halting them first nor last would do: a running
-// function may wait for a message that they would bring (a deadlock), and what they read may start another function (it would never end).
-// So by turns they go on for a while, and halt for a while. Each halt is longer than the one before, and the last takes a quarter of the
-// time or more: what only takes long finishes there. The error is halt's, or ctx's.
+// byTurns waits until nothing runs (idle) while the readers are halted, and leaves them halted until resume. Halting the readers before the
+// wait would not do: a running function may wait for a message that a reader would bring (a deadlock). Nor after it: what they read may
+// start one function after the other (the wait would never end). So by turns the readers go on for a while, and halt for a while. Each halt
+// is longer than the one before, and the last takes a quarter of the time or more: a function that just takes long finishes then. The error
+// is halt's, or ctx's.
 func byTurns(ctx context.Context, idle func(context.Context) error, halt func(round int) (func(), error)) (resume func(), err error) {
 	within := func(d time.Duration) error {
 		slice, cancel := context.WithTimeout(ctx, d)

@@ -13,7 +13,7 @@ type gate struct {
 	change bell
 }
 
-// shut shuts the gate; false if it was.
+// shut shuts the gate; false if it was shut already.
 func (g *gate) shut() bool { return g.set(true) }
 
 // open opens the gate.
@@ -51,7 +51,7 @@ func (g *gate) isShut() bool {
 	return g.closed
 }
 
-// pass waits until the gate is open. Under transport.NoWait it has to be: os.ErrDeadlineExceeded.
+// pass waits until the gate is open, or ctx ends. With transport.NoWait it does not wait: a shut gate is os.ErrDeadlineExceeded.
 func (g *gate) pass(ctx context.Context) error {
 	for {
 		shut, change := g.state()

@@ -74,8 +74,8 @@ func (p *part) divert(c *Conn, m *Message) bool {
 	return true
 }
 
-// diverted ends what c's reader does with a message between the trunk's peer and another worker: it is out, or lost, or, where the reader is
-// to halt, parked.
+// diverted ends what c's reader does with a message between the trunk's peer and another worker: it is out, or lost, or, where the reader
+// is to halt, parked.
 func (c *Conn) diverted(m *Message, trunk *Conn, err error) {
 	if err == errHalted {
 		c.park(m)
