@@ -39,6 +39,9 @@ func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err erro
 			out, err = c.sendFirst(ctx, &rest[0], full)
 		}
 		n += out
+		if err == nil && n < len(packets) {
+			err = ctx.Err()
+		}
 	}
 	return n, c.notSent(nil, err)
 }

@@ -96,7 +96,7 @@ func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 		return sent, false, nil
 	case noRoom(errno):
 		return 0, true, nil
-	case interrupted(errno):
+	case interrupted(errno), errno == unix.ENOSYS: // a sandbox may not have it
 		return 0, false, nil
 	}
 	c.resets(errno)
@@ -124,7 +124,7 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	switch {
 	case again(errno):
 		return 0, true, nil
-	case interrupted(errno), errno != 0 && c.resets(errno):
+	case interrupted(errno), errno == unix.ENOSYS, errno != 0 && c.resets(errno):
 		return 0, false, nil
 	case errno != 0:
 		return 0, false, c.received(nil, errno)

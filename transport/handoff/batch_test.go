@@ -363,6 +363,36 @@ func TestSendBatchToFullPeer(t *testing.T) {
 	}
 }
 
+// A fleeting context has ended when it has been asked twice.
+type fleeting struct {
+	context.Context
+	asked int
+}
+
+func (c *fleeting) Err() error {
+	if c.asked++; c.asked > 2 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A batch ends with its context, though there is room.
+func TestSendBatchEndsWithContext(t *testing.T) {
+	noLeak(t)
+	a, b := connPair(t, unix.SOCK_SEQPACKET)
+	n, err := a.SendBatch(&fleeting{Context: context.Background()}, numbered(100))
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, n, 100)
+	for received := 0; received < n; {
+		k, err := b.ReceiveBatch(soon(t), rooms(100, 5, 0))
+		require.NoError(t, err)
+		received += k
+		require.LessOrEqual(t, received, n, "no more is out than was told")
+	}
+	_, err = b.ReceiveBatch(transport.NoWait(), rooms(1, 5, 0))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
 // What somebody else sends while a batch waits for room goes out behind all of it.
 func TestBatchStaysTogether(t *testing.T) {
 	noLeak(t)
