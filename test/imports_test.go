@@ -76,6 +76,7 @@ var picture = []row{
 	{path: "test/bench/peer", own: libraries},
 	{path: "test/bench/carrier", own: libraries},
 	{path: "test/bench/ergo", own: "test/port", others: []string{ergo}},
+	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
 	{path: "examples/tls-node", own: libraries},

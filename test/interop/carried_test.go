@@ -86,7 +86,7 @@ func TestConversationsOverTLS(t *testing.T) {
 		port := r.Epmd(t)
 		for _, version := range otp.TLSVersions() {
 			t.Run(version, func(t *testing.T) {
-				c, err := overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cnode-demo"), version)
+				c, err := overTLS(filepath.Join(t.TempDir(), "tls"), program(t, "cmd/cnode-demo"), version)
 				require.NoError(t, err)
 				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: c.file})
 				load(t, erl, "counter")

@@ -14,15 +14,9 @@ import (
 // The programs that the README shows are what it says, for real nodes.
 func TestExamples(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
+	node, plugin, overTLS := program(t, "examples/first-node"), program(t, "examples/first-plugin"), program(t, "examples/tls-node")
 	dir := t.TempDir()
-	build := func(name string) string {
-		out := filepath.Join(dir, filepath.Base(name))
-		text, err := exec.Command("go", "build", "-o", out, "../../"+name).CombinedOutput()
-		require.NoError(t, err, "%s", text)
-		return out
-	}
-	node, plugin, overTLS := build("examples/first-node"), build("examples/first-plugin"), build("examples/tls-node")
-	text, err := exec.Command(build("cmd/cnode-demo"), "certs", filepath.Join(dir, "tls")).CombinedOutput()
+	text, err := exec.Command(program(t, "cmd/cnode-demo"), "certs", filepath.Join(dir, "tls")).CombinedOutput()
 	require.NoError(t, err, "%s", text)
 	conf := filepath.Join(dir, "tls", "ssl_dist.conf")
 	each(t, func(t *testing.T, r otp.Release) {

@@ -36,7 +36,7 @@ var built struct {
 	programs map[string]string
 }
 
-// program builds a command of the module, once, with the race detector if it can be had, and returns its path.
+// program builds a command of the module, given by its directory, once, with the race detector if it can be had, and returns its path.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	built.Lock()
@@ -49,8 +49,8 @@ func program(t testing.TB, name string) string {
 	if path, ok := built.programs[name]; ok {
 		return path
 	}
-	path := filepath.Join(built.dir, name)
-	args := []string{"build", "-o", path, "-race", "github.com/cnode-go/cnode/cmd/" + name}
+	path := filepath.Join(built.dir, filepath.Base(name))
+	args := []string{"build", "-o", path, "-race", "github.com/cnode-go/cnode/" + name}
 	if cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output(); err == nil && strings.TrimSpace(string(cgo)) == "0" {
 		args = slices.Delete(args, 3, 4) // the race detector needs a C compiler
 	}
@@ -76,7 +76,7 @@ func serve(t *testing.T, epmdPort int, args ...string) *served {
 
 func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	t.Helper()
-	cmd := exec.Command(program(t, "cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level",
+	cmd := exec.Command(program(t, "cmd/cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level",
 		"info"}, args...)...)
 	if usual.file != "" {
 		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", usual.file)

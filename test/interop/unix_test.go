@@ -19,7 +19,7 @@ func TestSocketDir(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	t.Parallel()
 	dir := sockdir.New(t)
-	cmd := exec.Command(program(t, "cnode-demo"), "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "unix",
+	cmd := exec.Command(program(t, "cmd/cnode-demo"), "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "unix",
 		"--listen", "unix:"+dir+"/")
 	cmd.Env = environment(t, 1)
 	demo := otp.Serve(t, cmd)

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// successor is the variable by which a process knows that it is to take over from the one that has started it.
+const successor = "BOARD_SUCCESSOR"
+
+func isSuccessor() bool { return os.Getenv(successor) != "" }
+
+// handOver starts this program anew, from the same file, and gives it the node. moved: the other process is the node now, whatever the error
+// says of trouble at the end. Otherwise this one goes on as if nothing had been.
+func handOver(n *nodes.Node) (moved bool, err error) {
+	ctx := context.Background() // the hand-off has limits of its own
+	path, err := os.Executable()
+	if err != nil {
+		return false, err
+	}
+	channel, other, err := handoff.ChannelPair()
+	if err != nil {
+		return false, err
+	}
+	defer channel.Close()
+	next := exec.Command(path, os.Args[1:]...)
+	next.Env = append(os.Environ(), successor+"=1")
+	next.Stdout, next.Stderr = os.Stdout, os.Stderr
+	next.ExtraFiles = []*os.File{other} // descriptor 3 there
+	err = next.Start()
+	other.Close()
+	if err != nil {
+		return false, err
+	}
+	h, err := n.Offer().Give(ctx, channel)
+	if !h.Moved {
+		_ = next.Process.Kill() // it has nothing, and may hang
+		_ = next.Wait()
+	}
+	return h.Moved, err
+}
+
+// takeOver is the other side.
+func takeOver(ctx context.Context, cfg nodes.Config) (*nodes.Node, error) {
+	channel, err := handoff.FileChannel(os.NewFile(3, "channel"))
+	if err != nil {
+		return nil, err
+	}
+	defer channel.Close()
+	os.Unsetenv(successor) // not for the processes that this one starts
+	var staged *nodes.Staged
+	taken, err := (&handoff.Acceptance{
+		Terms: cfg.Terms(),
+		Stage: func(_ context.Context, state []byte, fds []int) (_ handoff.Staged, err error) {
+			staged, err = nodes.Restore(cfg, state, fds)
+			return staged, err
+		},
+	}).Take(ctx, channel)
+	if !taken.Owns {
+		return nil, err
+	}
+	return staged.Node(), nil
+}
