@@ -34,6 +34,8 @@ func main() {
 	upstream := flag.String("upstream", "", "a node to stay connected to")
 	flag.Parse()
 
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt) // before there is a node that they would end
 	b, u := newBoard(), &upstreamLink{node: *upstream}
 	cfg := nodes.Config{
 		Name: *name, Cookie: *cookie, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: b.setup,
@@ -51,7 +53,7 @@ func main() {
 	u.start()
 	fmt.Println("ready", n.Name(), n.Listeners()[0].Addr())
 	slog.Info("serving", "process", os.Getpid())
-	if err := run(n, u); err != nil {
+	if err := run(n, u, signals); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -69,9 +71,7 @@ func begin(ctx context.Context, cfg nodes.Config) (*nodes.Node, error) {
 }
 
 // run serves until a signal, or trouble, ends it; nil, too, when another process is the node.
-func run(n *nodes.Node, u *upstreamLink) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+func run(n *nodes.Node, u *upstreamLink, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-n.Done():
