@@ -232,7 +232,7 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 	one.untaken[viaLine] = []*session{gone}
 	f.enter(one, "both@test")
 	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
-	require.NoError(t, e.describe())
+	require.NoError(t, e.snapshot())
 	var s frontState
 	require.NoError(t, readState(kindFront, e.State(), &s))
 	require.Len(t, s.routes, 1)

@@ -77,7 +77,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return e.describe()
+	return e.snapshot()
 }
 
 // pauseLines stops all that the workers say and hear. What is left of the crew then is there, with its descriptors, until the lines go on:

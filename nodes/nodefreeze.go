@@ -115,7 +115,7 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.stop(resting); err != nil {
 		return err
 	}
-	return f.describe(resting, s)
+	return f.snapshot(resting, s)
 }
 
 // refuse finds what cannot be handed over.

@@ -271,7 +271,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 		f.dead[c] = name == "dead@test"
 	}
 	e := &workerEstate{Frozen: f, w: worker}
-	require.NoError(t, e.describe())
+	require.NoError(t, e.snapshot())
 	var s workerState
 	require.NoError(t, readState(kindWorker, e.state, &s))
 	require.Equal(t, []nameState{{"dead@test"}}, s.over)

@@ -276,61 +276,92 @@ func (g *Staged) Start(ctx context.Context) error {
 	if !g.over.CompareAndSwap(false, true) {
 		return wrap("start", g.n.name, ErrStarted)
 	}
-	n := g.n
 	for _, export := range g.exports { // the connections have them
 		clear(export)
 	}
-	n.procs.endSuccession()
-	boxes := n.procs.all()
-	broken := g.breakOff(boxes) // before anybody can have connected anew
-	late := map[*Mailbox][]*Message{}
+	g.n.procs.endSuccession()
+	boxes := g.n.procs.all()
+	lost := g.breakOff(boxes) // before anybody can have connected anew
+	late := openAll(boxes)
+	g.letGo()
+	handleLate(late)
+	g.disownOrphans()
+	g.tellWhatBroke(lost)
+	g.receive() // behind what the node itself has to say of the time before
+	return wrap("start", g.n.name, g.publish(ctx))
+}
+
+// openAll lets mailboxes take messages again. Those with a Handler, which the old process may not have had, are empty before: late is what
+// was in them.
+func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
+	late = map[*Mailbox][]*Message{}
 	for _, b := range boxes {
 		if b.handler != nil {
 			late[b] = b.takeAll()
 		}
 		b.unhold()
 	}
-	n.staged.Store(false)
-	n.frozen.open()
+	return late
+}
+
+// letGo lets the node send, and what was staged beside it go on.
+func (g *Staged) letGo() {
+	g.n.staged.Store(false)
+	g.n.frozen.open()
 	for _, c := range g.conns {
 		c.resume()
 	}
 	if g.running != nil {
 		g.running()
 	}
-	for b, messages := range late { // what has come before the Handler was there; it may answer
+}
+
+// handleLate gives Handlers what has come before they were there. They may answer.
+func handleLate(late map[*Mailbox][]*Message) {
+	for b, messages := range late {
 		for _, m := range messages {
 			if !b.ended() {
 				apart(func() { b.handleNow(m) })
 			}
 		}
 	}
+}
+
+// disownOrphans ends, towards peers, what they had with processes that have not come along.
+func (g *Staged) disownOrphans() {
 	for _, c := range g.conns {
 		for i := range g.orphans {
 			c.disown(&g.orphans[i])
 		}
 	}
+}
+
+// tellWhatBroke tells processes what breakOff has broken, and the nodedowns that the old process owed them.
+func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
 	var after aftermath
-	for b, x := range broken {
+	for b, x := range lost {
 		b.tellBroken(x, &after)
 	}
 	for b, owed := range g.owed {
-		if heir := n.procs.local(b.pid); heir != nil {
+		if heir := g.n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
 				heir.sendNodedown(d.node, d.count, &after)
 			}
 		}
 	}
 	after.tell()
+}
+
+// receive lets the node read from its connections, and accept.
+func (g *Staged) receive() {
 	for _, c := range g.conns {
-		n.attach(c)
+		g.n.attach(c)
 	}
 	for _, l := range g.listeners {
 		if l.serves.Load() {
 			l.serve()
 		}
 	}
-	return wrap("start", n.name, g.publish(ctx))
 }
 
 // takeAll empties the queue of a mailbox that is held.

@@ -133,17 +133,17 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 		return nil, err
 	}
 	e := &workerEstate{Frozen: f, w: w}
-	if err := e.describe(); err != nil {
+	if err := e.snapshot(); err != nil {
 		f.Thaw()
 		return nil, err
 	}
 	return e, nil
 }
 
-func (e *workerEstate) describe() error {
+// snapshot writes the state of the frozen worker. The descriptors are in the table in the order of the state.
+func (e *workerEstate) snapshot() (err error) {
 	p := e.w.p
 	s := workerState{node: e.Frozen.state, descriptors: len(e.table.fds), part: p.id}
-	var err error
 	if s.line, err = e.table.addOf(p.line.descriptor); err != nil {
 		return err
 	}
@@ -158,6 +158,18 @@ func (e *workerEstate) describe() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := e.snapshotWords(&s); err != nil {
+		return err
+	}
+	p.snapshotKnown(&s)
+	e.snapshotOver(&s)
+	e.state, err = writeState(kindWorker, &s)
+	return err
+}
+
+// snapshotWords has what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
+func (e *workerEstate) snapshotWords(s *workerState) (err error) {
+	p := e.w.p
 	if s.words, err = e.table.words(p.line.waiting()); err != nil {
 		return err
 	}
@@ -175,6 +187,16 @@ func (e *workerEstate) describe() error {
 		}
 		s.coming = append(s.coming, more...)
 	}
+	var asked []word
+	for _, q := range p.asked {
+		asked = append(asked, q.w)
+	}
+	s.questions, err = e.table.words(asked)
+	return err
+}
+
+// snapshotKnown has what the worker knows of the others, and of names; p.mu is held.
+func (p *part) snapshotKnown(s *workerState) {
 	s.latest, s.last = p.latest, p.last
 	for id := range p.crew {
 		s.crew = append(s.crew, mateState{id})
@@ -188,26 +210,22 @@ func (e *workerEstate) describe() error {
 	for m := range p.meets {
 		s.meets = append(s.meets, meetState(m))
 	}
+}
+
+// snapshotOver has the stakes that end with this process, for nobody else says so: handshakes that are cut off, and connections that have
+// just broken. p.mu is held.
+func (e *workerEstate) snapshotOver(s *workerState) {
 	moves := map[*stake]bool{}
 	for _, c := range e.Frozen.conns {
 		if !e.dead[c] {
 			moves[c.stake] = true
 		}
 	}
-	for h := range p.stakes { // handshakes that are cut off, and connections that have just broken: nobody else says so
+	for h := range e.w.p.stakes {
 		if !moves[h] {
 			s.over = append(s.over, nameState{ei.Atom(h.name)})
 		}
 	}
-	var asked []word
-	for _, q := range p.asked {
-		asked = append(asked, q.w)
-	}
-	if s.questions, err = e.table.words(asked); err != nil {
-		return err
-	}
-	e.state, err = writeState(kindWorker, &s)
-	return err
 }
 
 func (e *workerEstate) State() []byte { return e.state }

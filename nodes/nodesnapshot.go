@@ -7,14 +7,30 @@ import (
 	"syscall"
 )
 
-// describe writes the state.
-func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
+// snapshot writes the state of the frozen node. The descriptors are in the table in the order of the state.
+func (f *Frozen) snapshot(ctx context.Context, s *nodeState) (err error) {
 	defer func() {
 		for i := range s.conns {
 			clear(s.conns[i].export)
 		}
 	}()
-	n := f.n
+	f.n.snapshotSelf(s)
+	if err := f.snapshotConns(s); err != nil {
+		return err
+	}
+	if err := f.snapshotListeners(s); err != nil {
+		return err
+	}
+	f.n.snapshotMailboxes(s)
+	f.snapshotPublication(s)
+	if f.state, err = writeState(kindNode, s); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// snapshotSelf has who the node is, and its counters.
+func (n *Node) snapshotSelf(s *nodeState) {
 	n.mu.Lock()
 	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
 	n.mu.Unlock()
@@ -22,6 +38,10 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 	for i, c := range n.stats.all() {
 		s.stats[i] = c.Load()
 	}
+}
+
+// snapshotConns has the connections; those that have just broken are in f.dead.
+func (f *Frozen) snapshotConns(s *nodeState) error {
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
 	places := map[*Conn]place{}
 	f.dead = map[*Conn]bool{}
@@ -31,7 +51,7 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		}
 		cs, err := c.snapshot()
 		if isBroken(err) && c.worker == 0 { // the new process finds that it is not there; here its end goes on after Thaw
-			n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
+			f.n.log.Info("a broken connection does not move", "peer", c.peer.Name, "error", err)
 			f.dead[c] = true
 			continue
 		}
@@ -45,35 +65,43 @@ func (f *Frozen) describe(ctx context.Context, s *nodeState) error {
 		}
 		s.conns = append(s.conns, *cs)
 	}
+	return nil
+}
+
+func (f *Frozen) snapshotListeners(s *nodeState) error {
 	for _, l := range f.listeners {
 		at, err := f.table.addOf(l.l.Descriptor)
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
-		carried, _ := n.carriageOf(l.tr)
+		carried, _ := f.n.carriageOf(l.tr)
 		s.listeners = append(s.listeners, listenerState{carried, at, l.serves.Load(), l.l.KeepsPath()})
 	}
+	return nil
+}
+
+// snapshotMailboxes has the mailboxes. Of a private one, which does not move, there are the bonds that others have with it.
+func (n *Node) snapshotMailboxes(s *nodeState) {
 	for _, b := range n.procs.all() {
-		if bs := b.state(); b.private {
+		bs := b.state()
+		if b.private {
 			if !bs.bonds.empty() {
 				s.orphans = append(s.orphans, *bs.bonds)
 			}
-		} else {
-			watchers := &bs.bonds.watchers
-			*watchers = slices.DeleteFunc(*watchers, func(w watcherState) bool { return n.procs.isPrivate(w.pid) })
-			s.mailboxes = append(s.mailboxes, bs)
+			continue
 		}
+		watchers := &bs.bonds.watchers
+		*watchers = slices.DeleteFunc(*watchers, func(w watcherState) bool { return n.procs.isPrivate(w.pid) })
+		s.mailboxes = append(s.mailboxes, bs)
 	}
+}
+
+// snapshotPublication has the registration at the port mapper, if it moves.
+func (f *Frozen) snapshotPublication(s *nodeState) {
 	if f.name != nil {
 		fds := f.name.Descriptors()
 		s.publication = &publicationState{f.name.State(), len(fds), f.table.add(fds...)}
 	}
-	var err error
-	f.state, err = writeState(kindNode, s)
-	if err != nil {
-		return err
-	}
-	return ctx.Err()
 }
 
 // isBroken tells whether a session that could not be exported has ended, and nobody who reads has noticed yet: a plug-in that writes by
