@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// A Packet is one message of a batch.
+// A Packet is one message of a batch. Receiving changes N, Err, and what P and Set hold, so that the same packets can be used again.
 type Packet struct {
 	P   []byte // what to send; when receiving, room for what comes, of which the first N bytes are there then
 	FDs []int  // to send: they stay the caller's
