@@ -63,7 +63,9 @@ const (
 // testFront is what the old front and the new one have in common.
 func testFront(dir peersDir) FrontConfig {
 	return FrontConfig{
-		Node:    Config{Name: frontName, Cookie: "secret", Resolver: dir, Listen: mustParse("127.0.0.1:0")},
+		Node: Config{
+			Name: frontName, Cookie: "secret", Resolver: dir, Listen: mustParse("127.0.0.1:0"), TickInterval: seldomTicks,
+		},
 		Workers: frontWorkers,
 		Choose:  LeastSessions, Patience: workerPatience,
 		Command: func() *exec.Cmd {

@@ -18,6 +18,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
+// seldomTicks is the TickInterval of nodes that die and stop: a minute of silence, which is the end of a connection by default, may be no
+// more than a busy machine.
+const seldomTicks = 10 * time.Minute
+
 // testWorker is what a worker of these tests does.
 func testWorker() int {
 	if os.Getenv(testSlowVariable) != "" && strings.HasPrefix(os.Getenv(WorkerVariable), moveMark) {
@@ -25,7 +29,7 @@ func testWorker() int {
 	}
 	var n *Node
 	w, err := StartWorker(context.Background(), Config{
-		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb,
+		Cookie: "secret", Resolver: testPeers(), Transports: testTransports(), moveReached: testPeers().disturb, TickInterval: seldomTicks,
 		Setup: func(node *Node) error { n = node; return setUpTestWorker(node) },
 		Handover: func(context.Context) ([]byte, error) { // between the readers' halt and that of all else
 			if c := n.Conn(doomed); c != nil {

@@ -75,7 +75,9 @@ func (o killOrder) config() (Config, error) {
 	for i := range killPeers {
 		table[peerName(i)] = Endpoint{Addr: at}
 	}
-	return Config{Name: "mover@test", Cookie: "secret", Creation: 4711, Resolver: table, Setup: setUpWitness}, err
+	return Config{
+		Name: "mover@test", Cookie: "secret", Creation: 4711, Resolver: table, Setup: setUpWitness, TickInterval: seldomTicks,
+	}, err
 }
 
 func (o killOrder) run() error {
