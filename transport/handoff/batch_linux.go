@@ -96,7 +96,7 @@ func (c *Conn) sendMany(packets []Packet) (n int, full bool, err error) {
 		return sent, false, nil
 	case noRoom(errno):
 		return 0, true, nil
-	case interrupted(errno), errno == unix.ENOSYS: // a sandbox may not have it
+	case interrupted(errno), errno == unix.ENOSYS, errno == unix.EPERM: // a sandbox may forbid it
 		return 0, false, nil
 	}
 	c.resets(errno)
@@ -124,23 +124,34 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	switch {
 	case again(errno):
 		return 0, true, nil
-	case interrupted(errno), errno == unix.ENOSYS, errno != 0 && c.resets(errno):
+	case interrupted(errno), errno == unix.ENOSYS, errno == unix.EPERM, errno != 0 && c.resets(errno):
 		return 0, false, nil
 	case errno != 0:
-		return 0, false, c.received(nil, errno)
+		return 0, false, failed("receive", c.peer, errno) // nothing came: what c.in holds is of an earlier message
+	}
+	// At the end the system has as many empty packets as one asks for. One with others behind it is no end.
+	last := came
+	for last > 0 && b.headers[last-1].n == 0 && b.headers[last-1].Controllen == 0 &&
+		b.headers[last-1].Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) == 0 && c.kind == syscall.SOCK_SEQPACKET {
+		last--
+	}
+	if last == 0 {
+		last = 1
 	}
 	i := &c.in
 	defer func() { i.p = nil }()
-	for n = range came {
+	for n = range last {
 		p, h := &packets[n], &b.headers[n]
+		control := b.control[n].bytes()
 		i.begin(wanted{p: p.P, room: p.Room})
-		err := i.settle(int(h.n), b.control[n].bytes()[:h.Controllen], int(h.Flags), credentials)
-		if err = c.deliver(p, err); err != nil { // the end, for which the system has as many packets as one asks for
-			if n == 0 {
-				return 0, false, err
-			}
-			return n, false, nil
+		err := i.settle(int(h.n), control[:min(int(h.Controllen), len(control))], int(h.Flags), credentials)
+		if err = c.deliver(p, err); err == nil {
+			continue
 		}
+		if n == last-1 {
+			return n, false, err
+		}
+		p.N, p.Err = 0, nil
 	}
-	return came, false, nil
+	return last, false, nil
 }

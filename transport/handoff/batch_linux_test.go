@@ -1,8 +1,11 @@
 package handoff
 
 import (
+	"syscall"
 	"testing"
+	"unsafe"
 
+	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -59,3 +62,52 @@ func TestReceiveBatchWithoutNumbers(t *testing.T) {
 }
 
 func dupHigh(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3) }
+
+// An error of the socket does not concern descriptors that were received before, and have an owner.
+func TestErrorLeavesEarlierDescriptors(t *testing.T) {
+	noLeak(t)
+	x, y := rawPair(t, unix.SOCK_DGRAM)
+	b := conn(t, unixConn(t, y))
+	defer unix.Close(x)
+	f := file(t, "f")
+	for range 2 {
+		require.NoError(t, unix.Sendmsg(x, []byte("x"), unix.UnixRights(f), nil, 0))
+	}
+	got := rooms(3, 4, 1)
+	n, err := b.ReceiveBatch(soon(t), got)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	require.NoError(t, b.Send(soon(t), []byte("unread")))
+	var nowhere [2]byte // AF_UNSPEC: who leaves with datagrams unread resets its peer
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(x), uintptr(unsafe.Pointer(&nowhere)), 2)
+	require.Zero(t, errno)
+	_, err = b.ReceiveBatch(transport.NoWait(), rooms(3, 4, 1))
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	for _, p := range got[:2] {
+		fd, err := p.Set.FD(0)
+		require.NoError(t, err)
+		require.False(t, isClosed(fd), "descriptor %d was closed behind its owner's back", fd)
+		require.NoError(t, p.Set.Close())
+	}
+}
+
+// An empty packet that others have come behind is one of them, and hides none.
+func TestBatchWithEmptyPackets(t *testing.T) {
+	noLeak(t)
+	for _, list := range [][]string{{"", "x"}, {"a", "", "x"}, {"", "", "x"}} {
+		a, b := connPair(t, unix.SOCK_SEQPACKET)
+		f := file(t, "f")
+		sent := make([]Packet, len(list))
+		for i, text := range list {
+			sent[i].P = []byte(text)
+		}
+		sent[len(list)-1].FDs = []int{f}
+		_, err := a.SendBatch(soon(t), sent)
+		require.NoError(t, err)
+		got := rooms(8, 5, 1)
+		n, err := b.ReceiveBatch(soon(t), got)
+		require.NoError(t, err)
+		require.Equal(t, 1, got[len(list)-1].Set.Len())
+		require.Equal(t, list, texts(t, got[:n]))
+	}
+}
