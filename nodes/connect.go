@@ -51,13 +51,12 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	}
 	ctx, cancel := n.handshakeTime(ctx)
 	defer cancel()
-	actx, supersede := context.WithCancelCause(ctx)
-	defer supersede(nil)
-	a := &attempt{cancel: supersede}
-	c, err := n.open(actx, &initiative{attempt: a, at: at, met: func(peer string) error {
+	ctx, a := newAttempt(ctx)
+	defer a.cancel(nil)
+	c, err := n.open(ctx, &initiative{attempt: a, at: at, met: func(peer string) error {
 		if n.part != nil {
 			var err error
-			if a.stake, err = n.part.claim(actx, peer); err != nil {
+			if a.stake, err = n.part.claim(ctx, peer); err != nil {
 				return err
 			}
 		}
@@ -73,8 +72,8 @@ func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
 	n.dropAttempt(a)
 	if err != nil {
 		a.stake.over(false)
-		if actx.Err() != nil {
-			err = because(actx, err)
+		if ctx.Err() != nil {
+			err = because(ctx, err)
 		}
 		return nil, err
 	}
@@ -137,7 +136,10 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 			pause = time.After(time.Until(awaited))
 		case transport.IsNoWait(ctx): // for the select below
 		default:
-			c, err = n.attempt(ctx, name, p, at) // releases n.mu
+			actx, a := newAttempt(ctx)
+			a.name, p.outgoing = name, a
+			n.mu.Unlock()
+			c, err = n.attempt(actx, a, at)
 			theirs, awaited = errors.Is(err, dist.ErrNok), time.Time{}
 			if err == nil || !theirs && !errors.Is(err, ErrSuperseded) && !errors.Is(err, ErrConnected) {
 				return c, true, err
@@ -158,36 +160,29 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 	}
 }
 
-// attempt makes a connection of our own while the table says so. It is called with n.mu held, and releases it. When the peer's own
-// attempt has won the error is ErrSuperseded, ErrConnected or dist.ErrNok.
-func (n *Node) attempt(ctx context.Context, name string, p *peer, at *Endpoint) (*Conn, error) {
-	actx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	a := &attempt{name: name, cancel: cancel}
-	p.outgoing = a
-	n.mu.Unlock()
+// attempt makes a connection of our own, by an attempt that is on the table; ctx is the attempt's. When the peer's own attempt has won the
+// error is ErrSuperseded, ErrConnected or dist.ErrNok.
+func (n *Node) attempt(ctx context.Context, a *attempt, at *Endpoint) (c *Conn, err error) {
+	defer a.cancel(nil)
 	defer n.dropAttempt(a)
-
-	var err error
 	if n.part != nil {
-		a.stake, err = n.part.claim(actx, name)
+		a.stake, err = n.part.claim(ctx, a.name)
 	}
 	if err == nil && at == nil {
 		at = new(Endpoint)
-		*at, err = n.cfg.Resolver.Resolve(actx, name)
+		*at, err = n.cfg.Resolver.Resolve(ctx, a.name)
 	}
-	var c *Conn
 	if err == nil {
-		c, err = n.open(actx, &initiative{attempt: a, want: name, at: *at})
+		c, err = n.open(ctx, &initiative{attempt: a, want: a.name, at: *at})
 	}
 	if err == nil {
 		return c, nil
 	}
 	a.stake.over(false)
-	switch {
-	case ctx.Err() != nil:
+	switch superseded := context.Cause(ctx) == ErrSuperseded; {
+	case ctx.Err() != nil && !superseded:
 		return nil, because(ctx, err)
-	case context.Cause(actx) == ErrSuperseded || n.gaveWay(a):
+	case superseded || n.gaveWay(a):
 		return nil, ErrSuperseded
 	}
 	return nil, err

@@ -123,9 +123,9 @@ func (o *opening) shake() *Conn {
 	n := o.n
 	ctx, cancel := context.WithTimeoutCause(o.ctx, n.cfg.HandshakeTimeout, errTimeout)
 	defer cancel()
-	ctx, supersede := context.WithCancelCause(ctx)
-	defer supersede(nil)
-	a := &attempt{order: o.order, cancel: supersede, stake: o.stake}
+	ctx, a := newAttempt(ctx)
+	defer a.cancel(nil)
+	a.order, a.stake = o.order, o.stake
 	c, err := n.outlast(ctx, o.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(o.s)
 		return o.handshake(ctx, a)

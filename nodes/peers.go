@@ -28,6 +28,12 @@ type attempt struct {
 	stake     *stake // what the front counts the attempt by, in a worker
 }
 
+// newAttempt is an attempt within ctx, and the context that its cancel ends.
+func newAttempt(ctx context.Context) (context.Context, *attempt) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &attempt{cancel: cancel}
+}
+
 // peerLocked finds or makes the entry of a name.
 func (n *Node) peerLocked(name string) *peer {
 	p := n.peers[name]

@@ -95,56 +95,64 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := newWorker()
 	w.inlets <- sessionSocket{conn: sessions}
-	heard, err := l.first(ctx)
-	var names *roll
-	fail := func(err error) (*Worker, error) {
+	if err := w.start(ctx, cfg, l); err != nil {
 		l.close()
 		w.wg.Wait()
 		<-l.wrote
 		w.closeInlets()
 		w.dropWork()
-		names.close()
-		dropAll(heard)
 		return nil, err
 	}
+	return w, nil
+}
+
+// start makes the worker of what the front says through its line, and runs it. On failure the line stays the caller's, and so does what the
+// worker has.
+func (w *Worker) start(ctx context.Context, cfg Config, l *line) error {
+	heard, err := l.first(ctx)
 	if err != nil {
-		return fail(err)
+		return err
 	}
-	hello := &heard[0]
-	if hello.Topic != sayWelcome {
-		return fail(fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic))
-	}
-	if hello.fd > 0 {
-		fd := hello.fd
-		hello.fd = 0
-		if names, err = openRoll(fd); err != nil {
-			return fail(err)
-		}
-	}
-	if cfg.Name == "" && cfg.Alive == "" {
-		cfg.Name, cfg.Host = hello.Name, ""
-	}
-	cfg.Creation = hello.Creation
-	n, err := New(cfg)
-	if err == nil && n.name != hello.Name {
-		err = fmt.Errorf("%w: %q, and the front is %q", ErrOtherNode, n.name, hello.Name)
-	}
+	hello := heard[0]
+	n, names, err := welcomed(cfg, &hello)
+	hello.drop()
 	if err != nil {
-		return fail(err)
+		dropAll(heard[1:])
+		return err
 	}
 	w.join(n, newPart(n, hello.Part, l))
 	w.p.roll = names
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.started.Store(true)
 	w.listen(heard[1:]) // siblings and sessions may come; what they send waits in their sockets
-	heard = nil
 	if err := n.setup(); err != nil {
-		return fail(errors.Join(err, n.Close()))
+		err = errors.Join(err, n.Close())
+		names.close()
+		return err
 	}
 	w.p.endSetup()
 	w.run()
 	l.say(word{Topic: sayReady})
-	return w, nil
+	return nil
+}
+
+// welcomed makes the node that the front's first word speaks of, and opens the roll that comes with it.
+func welcomed(cfg Config, hello *word) (n *Node, names *roll, err error) {
+	if hello.Topic != sayWelcome {
+		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
+	}
+	if cfg.Name == "" && cfg.Alive == "" {
+		cfg.Name, cfg.Host = hello.Name, ""
+	}
+	cfg.Creation = hello.Creation
+	n, err = New(cfg)
+	if err == nil && n.name != hello.Name {
+		err = fmt.Errorf("%w: %q, and the front is %q", ErrOtherNode, n.name, hello.Name)
+	}
+	if err == nil && hello.fd > 0 {
+		names, err = openRoll(hello.keep().fd)
+	}
+	return n, names, err
 }
 
 func newWorker() *Worker {
