@@ -1,12 +1,17 @@
 package transport
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
-// incoming is how the reader of a descriptor waits. Only the reader uses it, but for the spin's written.
+// incoming is how the reader of a descriptor waits. Only the reader uses it, but for wrote.
 type incoming struct {
 	waits
-	fd   int
-	spin spin
+	fd     int
+	spin   spin
+	gather gathering
+	dozing atomic.Bool
 }
 
 // use names where to wait.
@@ -24,12 +29,31 @@ func (r *incoming) end(n int) {
 		waited = r.waited()
 	}
 	r.spin.end(n, waited, r.poller.limit)
+	r.gather.came(n)
+}
+
+// wrote follows a write of n bytes, an answer to which the reader is not to miss.
+func (r *incoming) wrote(n int64) {
+	r.spin.written(n)
+	if r.dozing.Load() {
+		r.wait.stir()
+	}
 }
 
 // help does without the Go poller for a while, where the pace of the peer promises something. That looks away meanwhile.
 func (r *incoming) help() bool {
-	r.keen, r.began = false, time.Now()
+	r.began = time.Now()
 	habit := r.spin.begin()
+	if d := r.gathers(habit); d > 0 {
+		if r.once { // nobody could end it
+			return false
+		}
+		if r.doze(d) {
+			return true
+		}
+		habit = r.spin.begin() // something may have been said meanwhile
+	}
+	r.keen = false
 	polls, soon := r.poller.limit > 0 && habit.due(), r.poller.short > 0 && r.spin.soon()
 	if !polls && !soon || !r.poller.enter(&r.spell, r.began) {
 		return false
@@ -38,6 +62,35 @@ func (r *incoming) help() bool {
 	came := polls && r.poll(habit) || soon && r.waitShortly()
 	if came {
 		r.wait.lookAway(false)
+	}
+	return came
+}
+
+// gathers tells how long to doze; 0: not at all.
+func (r *incoming) gathers(habit *pace) time.Duration {
+	switch {
+	case habit == &r.spin.bulk: // a part of what flows, if something does
+	case habit == &r.spin.flow && r.poller.limit > 0 && habit.hot:
+		return r.gather.next(r.began)
+	default:
+		r.gather.lost()
+	}
+	return 0
+}
+
+// doze lets come what does, for so long or until something is written. No thread waits, and no processor is taken from anybody.
+func (r *incoming) doze(d time.Duration) bool {
+	r.wait.lookAway(false)
+	r.spell = spell{}
+	r.dozing.Store(true)
+	if !r.spin.spoke.Load() {
+		r.wait.doze(d)
+	}
+	r.dozing.Store(false)
+	came := r.try()
+	r.spin.flow.polled(came)
+	if !came {
+		r.gather.lost()
 	}
 	return came
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"syscall"
+	"time"
 )
 
 const (
@@ -28,6 +29,8 @@ func (w *sleeper) prepare(bool) error              { return nil }
 func (w *sleeper) look(bool) bool                  { return false }
 func (w *sleeper) lookAway(bool)                   {}
 func (w *sleeper) sit(bool, *seats) bool           { return false }
+func (w *sleeper) doze(time.Duration)              {}
+func (w *sleeper) stir()                           {}
 func (w *sleeper) connected(context.Context) error { return errors.ErrUnsupported }
 func setNonblock(int, bool) error                  { return errors.ErrUnsupported }
 func isDescriptor(fd int) bool                     { return fd >= 0 }

@@ -60,6 +60,8 @@ func (w *sleeper) prepare(bool) error       { return nil } // it has what it sle
 func (w *sleeper) look(bool) bool           { return false }
 func (w *sleeper) lookAway(bool)            {}
 func (w *sleeper) sit(bool, *seats) bool    { return false }
+func (w *sleeper) doze(time.Duration)       {}
+func (w *sleeper) stir()                    {}
 
 // connected waits until a connect that is in progress has ended, and returns its result.
 func (w *sleeper) connected(ctx context.Context) (result error) {

@@ -51,7 +51,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		return 0, err
 	case w.n > 0:
 		if canPoll {
-			s.incoming.spin.written(w.n)
+			s.incoming.wrote(w.n)
 		}
 		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
 			w.late = s.lasting(ctx, &s.out, w.err)

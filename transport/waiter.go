@@ -156,7 +156,7 @@ func (w *Waiter) Took(n int) { w.in.end(n) }
 // Wrote tells of n bytes that have been written, by Write or without it: an answer is likely to follow. It may be called beside anything.
 func (w *Waiter) Wrote(n int) {
 	if canPoll && n > 0 {
-		w.in.spin.written(int64(n))
+		w.in.wrote(int64(n))
 	}
 }
 

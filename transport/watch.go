@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"syscall"
+	"time"
 )
 
 // A watch is where the SDK waits for a plug-in's socket, through the Go poller. Closing it ends the waits and waits for a running callback.
@@ -14,6 +15,8 @@ type watch interface {
 	look(writing bool) bool              // see watcher
 	lookAway(writing bool)               // likewise
 	sit(writing bool, at *seats) bool    // likewise
+	doze(d time.Duration)                // likewise
+	stir()                               // likewise
 	rawConn() syscall.RawConn            // for others' use, safe against close
 	close()
 }

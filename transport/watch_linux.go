@@ -55,6 +55,7 @@ type interest struct {
 	until time.Time // the deadline; zero: there is none
 	seat  *seat     // of the one who sits; nil: nobody does
 	among *seats
+	dozes chan struct{} // closed to wake who dozes; nil: nobody does
 }
 
 func newWatcher(fd int) *watcher {
@@ -186,11 +187,51 @@ func (w *watcher) sit(writing bool, at *seats) bool {
 	return came
 }
 
-// rouse ends the wait on a seat; w.mu is held.
+// doze lets the reader's goroutine sleep for so long, whatever comes, as far as nobody wants the wait to end. It is called under the wait.
+func (w *watcher) doze(d time.Duration) {
+	i := &w.reader
+	w.mu.Lock()
+	if !i.until.IsZero() {
+		d = min(d, time.Until(i.until))
+	}
+	if w.closed || d <= 0 {
+		w.mu.Unlock()
+		return
+	}
+	stirred := make(chan struct{})
+	i.dozes = stirred
+	w.mu.Unlock()
+	t := time.NewTimer(d)
+	select {
+	case <-t.C:
+	case <-stirred:
+		t.Stop()
+	}
+	w.mu.Lock()
+	i.dozes = nil
+	w.mu.Unlock()
+}
+
+// stir wakes the reader if it dozes.
+func (w *watcher) stir() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reader.stir()
+}
+
+func (i *interest) stir() {
+	if i.dozes != nil {
+		close(i.dozes)
+		i.dozes = nil
+	}
+}
+
+// rouse ends the wait on a seat, and a doze; w.mu is held.
 func (w *watcher) rouse(i *interest) {
 	if i.seat != nil {
 		i.among.kick(i.seat)
 	}
+	i.stir()
 }
 
 // begin enters a callback; where i is in the Go poller, that guards it, and there is no end.

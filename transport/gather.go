@@ -1,0 +1,113 @@
+package transport
+
+import "time"
+
+// A gathering finds out whether one-way traffic comes faster when its reader dozes: looks every few milliseconds only.
+//
+// To send a small message costs the peer several microseconds while each makes its own way through the kernels. Once what nobody reads has
+// filled the connection's window, messages gather in the peer's kernel and leave together, and each costs half as much. So a peer that
+// sends as fast as it can gets on faster; another one would only have its messages delayed. Which it is shows in a trial: the reader goes
+// on to doze while more comes through than before, by a good part.
+type gathering struct {
+	phase  gatherPhase
+	began  time.Time // of what is being measured
+	bytes  int64     // since then
+	plain  float64   // bytes a second without dozing
+	length time.Duration
+	skip   int           // dozes until what comes is measured
+	not    time.Time     // no trial before
+	pause  time.Duration // between two trials in vain
+}
+
+type gatherPhase int
+
+const (
+	gatherNothing gatherPhase = iota // no flow
+	gatherPlain                      // what comes without dozing is measured
+	gatherTrial                      // what comes with it
+	gatherDozing                     // it is worth it
+)
+
+const (
+	gatherAfter = 50 * time.Millisecond // so long a flow has lasted before anybody dozes; and how often what comes is looked at later
+	gatherBytes = 512 << 10             // is to come meanwhile: more than a window, and less than what a sender's kernel takes
+	gatherLeast = 4 << 20               // bytes a second: fewer come from who does not send as fast as it can
+	gatherGain  = 1.2                   // so much faster it must come
+
+	gatherShortest = time.Millisecond // shorter, and to look at intervals, as a nap does, is as good
+	gatherFirst    = 5 * time.Millisecond
+	gatherLongest  = 10 * time.Millisecond
+
+	gatherSkip  = 2 // dozes after which the peer's kernel has what it needs
+	gatherTries = 4 // dozes that are measured
+
+	gatherPause    = time.Second
+	gatherMaxPause = time.Minute
+)
+
+// came follows a read of n bytes.
+func (g *gathering) came(n int) { g.bytes += int64(n) }
+
+// lost is called when nothing flows one way any more.
+func (g *gathering) lost() { g.phase = gatherNothing }
+
+// next comes before a wait of a reader to whom something flows, and tells how long to doze; 0: not at all.
+func (g *gathering) next(now time.Time) time.Duration {
+	took := now.Sub(g.began)
+	switch g.phase {
+	case gatherNothing:
+		g.measure(gatherPlain, now)
+	case gatherPlain:
+		if took >= gatherAfter {
+			g.tryIt(now)
+		}
+	case gatherTrial:
+		switch {
+		case g.skip > 0:
+			if g.skip--; g.skip == 0 {
+				g.measure(gatherTrial, now)
+			}
+		case took < gatherTries*g.length:
+		case g.gains(now):
+			g.pause = 0
+			g.measure(gatherDozing, now)
+		case 2*g.length <= gatherLongest:
+			g.length, g.skip = 2*g.length, gatherSkip
+		default:
+			g.pause = min(max(2*g.pause, gatherPause), gatherMaxPause)
+			g.not = now.Add(g.pause)
+			g.measure(gatherPlain, now)
+		}
+	case gatherDozing:
+		switch {
+		case took < gatherAfter:
+		case g.gains(now):
+			g.measure(gatherDozing, now)
+		default:
+			g.measure(gatherPlain, now)
+		}
+	}
+	if g.phase == gatherTrial || g.phase == gatherDozing {
+		return g.length
+	}
+	return 0
+}
+
+// tryIt begins a trial, if what has come without dozing promises something.
+func (g *gathering) tryIt(now time.Time) {
+	g.plain = g.rate(now)
+	g.length = min(time.Duration(gatherBytes/g.plain*float64(time.Second)), gatherFirst)
+	if g.plain < gatherLeast || g.length < gatherShortest || now.Before(g.not) {
+		g.measure(gatherPlain, now)
+		return
+	}
+	g.phase, g.skip = gatherTrial, gatherSkip
+}
+
+func (g *gathering) measure(phase gatherPhase, now time.Time) {
+	g.phase, g.began, g.bytes = phase, now, 0
+}
+
+func (g *gathering) rate(now time.Time) float64 { return float64(g.bytes) / now.Sub(g.began).Seconds() }
+
+func (g *gathering) gains(now time.Time) bool { return g.rate(now) >= gatherGain*g.plain }
