@@ -17,6 +17,9 @@ type gathering struct {
 	skip   int           // dozes until what comes is measured
 	not    time.Time     // no trial before
 	pause  time.Duration // between two trials in vain
+
+	looked time.Time // when the reader last napped
+	since  int64     // bytes that have come since then
 }
 
 type gatherPhase int
@@ -27,6 +30,9 @@ const (
 	gatherTrial                      // what comes with it
 	gatherDozing                     // it is worth it
 )
+
+// napBytes are to come during a nap, at most: as much as a connection's first window.
+const napBytes = 64 << 10
 
 const (
 	gatherAfter = 50 * time.Millisecond // so long a flow has lasted before anybody dozes; and how often what comes is looked at later
@@ -46,7 +52,17 @@ const (
 )
 
 // came follows a read of n bytes.
-func (g *gathering) came(n int) { g.bytes += int64(n) }
+func (g *gathering) came(n int) {
+	g.bytes += int64(n)
+	g.since += int64(n)
+}
+
+// nap comes before a nap and tells how long that is to be: no more is to come than the peer can send without waiting for the reader.
+func (g *gathering) nap(now time.Time, limit time.Duration) time.Duration {
+	took, came := now.Sub(g.looked), g.since
+	g.looked, g.since = now, 0
+	return time.Duration(min(float64(limit), napBytes/float64(max(came, 1))*float64(took)))
+}
 
 // lost is called when nothing flows one way any more.
 func (g *gathering) lost() { g.phase = gatherNothing }
@@ -96,7 +112,7 @@ func (g *gathering) next(now time.Time) time.Duration {
 // tryIt begins a trial, if what has come without dozing promises something.
 func (g *gathering) tryIt(now time.Time) {
 	g.plain = g.rate(now)
-	g.length = min(time.Duration(gatherBytes/g.plain*float64(time.Second)), gatherFirst)
+	g.length = time.Duration(min(gatherBytes/g.plain*float64(time.Second), float64(gatherFirst)))
 	if g.plain < gatherLeast || g.length < gatherShortest || now.Before(g.not) {
 		g.measure(gatherPlain, now)
 		return

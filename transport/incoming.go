@@ -99,7 +99,7 @@ func (r *incoming) doze(d time.Duration) bool {
 func (r *incoming) poll(habit *pace) bool {
 	limit := r.spin.patience(r.poller.limit)
 	if habit == &r.spin.flow {
-		nap(limit)
+		nap(r.gather.nap(r.began, limit))
 		limit = 0
 	}
 	pause := pollPause

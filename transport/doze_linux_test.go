@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// dozes has the next wait of the reader be a doze of that length.
+func (y *tallied) dozes(length time.Duration) {
+	r := &y.sock.incoming
+	r.spin.flow = pace{hot: true}
+	r.gather = gathering{phase: gatherDozing, began: time.Now().Add(time.Hour), length: length}
+}
+
+// dozing waits until it does.
+func dozing(t testing.TB) {
+	t.Helper()
+	waitsIn(t, "select", "(*watcher).doze(")
+}
+
+// Nothing wakes a reader that dozes but the end of its time; what has come by then is read in one piece.
+func TestDozeLetsGather(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	const length = 50 * time.Millisecond
+	y.dozes(length)
+	begun, before := time.Now(), y.reads.Load()
+	reading := y.parks(context.Background())
+	dozing(t)
+	y.says(t, []byte("a"))
+	y.says(t, []byte("b"))
+	require.NoError(t, returns(t, reading))
+	require.GreaterOrEqual(t, time.Since(begun), length)
+	b, err := y.read(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, byte('b'), b)
+	require.EqualValues(t, 2, y.reads.Load()-before, "one in vain, and one that has both")
+	require.Zero(t, y.sock.poller.busy.Load())
+	require.True(t, y.sock.incoming.spin.flow.hot)
+}
+
+// Where nothing has come the reader sleeps as ever, and what comes then wakes it.
+func TestDozeInVain(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	y.dozes(time.Millisecond)
+	reading := y.parks(context.Background())
+	asleep(t, y)
+	y.says(t, []byte("x"))
+	require.NoError(t, returns(t, reading))
+	require.Zero(t, y.sock.incoming.gather.next(time.Now()), "the flow has ended")
+}
+
+// A doze ends when the reader is to end, or something is written: an answer is not to wait.
+func TestDozeEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, y *tallied, cancel context.CancelFunc)
+		err  error
+	}{
+		{"with its context", func(_ *testing.T, _ *tallied, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		{"with the stream", func(t *testing.T, y *tallied, _ context.CancelFunc) { require.NoError(t, y.s.Close()) }, net.ErrClosed},
+		{"with a question", func(t *testing.T, y *tallied, _ context.CancelFunc) {
+			y.ask(t)
+			y.says(t, []byte("a"))
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			y := polls(t, time.Millisecond)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			y.dozes(time.Hour)
+			reading := y.parks(ctx)
+			dozing(t)
+			tt.end(t, y, cancel)
+			require.ErrorIs(t, returns(t, reading), tt.err)
+		})
+	}
+}
+
+// A deadline ends a doze, whichever was there first.
+func TestDozeDeadline(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	y.dozes(time.Hour)
+	_, err := y.read(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+
+	w := &watcher{}
+	w.reader.until = time.Now()
+	w.doze(time.Hour)
+}
+
+// What was written before the doze began counts too.
+func TestDozeAfterQuestion(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	y.dozes(time.Hour)
+	y.sock.incoming.once = false
+	y.sock.incoming.began = time.Now()
+	require.Equal(t, time.Hour, y.sock.incoming.gathers(y.sock.incoming.spin.begin()))
+	y.sock.incoming.spin.written(1)
+	returns(t, aside(func() error { y.sock.incoming.doze(time.Hour); return nil }))
+}

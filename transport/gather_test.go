@@ -1,0 +1,148 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A flowing peer sends to a reader that naps, or dozes as its gathering says.
+type flowing struct {
+	g      gathering
+	now    time.Time
+	rate   func(doze time.Duration) float64 // bytes a second
+	dozes  int
+	longer time.Duration // what was dozed altogether
+}
+
+// aNap is how long one takes, with what the kernel adds.
+const aNap = 2 * DefaultPolling
+
+func flows(rate func(doze time.Duration) float64) *flowing {
+	return &flowing{rate: rate, now: time.Unix(1e9, 0)}
+}
+
+// run lets it flow for so long, and tells how long the last doze was.
+func (f *flowing) run(d time.Duration) (doze time.Duration) {
+	for end := f.now.Add(d); f.now.Before(end); {
+		doze = f.g.next(f.now)
+		took := max(doze, aNap)
+		if doze > 0 {
+			f.dozes++
+			f.longer += doze
+		}
+		f.now = f.now.Add(took)
+		f.g.came(int(f.rate(doze) * took.Seconds()))
+	}
+	return doze
+}
+
+// evenly is a peer whose messages come as they are made.
+func evenly(rate float64) func(time.Duration) float64 {
+	return func(time.Duration) float64 { return rate }
+}
+
+// from is a peer that gets on twice as fast where its messages gather for so long.
+func from(d time.Duration, rate float64) func(time.Duration) float64 {
+	return func(doze time.Duration) float64 {
+		if doze >= d {
+			return 2 * rate
+		}
+		return rate
+	}
+}
+
+// Who dozes, after half a second, and for how long.
+func TestGathering(t *testing.T) {
+	const mega = 1 << 20
+	for _, tt := range []struct {
+		name string
+		rate func(time.Duration) float64
+		doze time.Duration
+	}{
+		{"a peer that gathers for 5 ms", from(5*time.Millisecond, 40*mega), 5 * time.Millisecond},
+		{"for 7 ms", from(7*time.Millisecond, 40*mega), 10 * time.Millisecond},
+		{"for 11 ms", from(11*time.Millisecond, 40*mega), 0},
+		{"larger messages", from(time.Millisecond, 256*mega), 2 * time.Millisecond},
+		{"that gather for longer", from(3*time.Millisecond, 256*mega), 4 * time.Millisecond},
+		{"so large that all is full at once", from(time.Millisecond, 1024*mega), 0},
+		{"a peer that has no more to say", evenly(40 * mega), 0},
+		{"one that has little to say", from(time.Millisecond, 3*mega), 0},
+		{"one that is slowed down by it", func(doze time.Duration) float64 { return 40 * mega * float64(aNap) / float64(max(doze, aNap)) }, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := flows(tt.rate)
+			require.Zero(t, f.run(gatherAfter))
+			require.InDelta(t, tt.doze, f.run(500*time.Millisecond), float64(100*time.Microsecond))
+		})
+	}
+}
+
+// A peer that has no more to say is delayed ever more seldom.
+func TestGatheringInVain(t *testing.T) {
+	f := flows(evenly(40 << 20))
+	trial := func() time.Duration {
+		before := f.longer
+		for f.longer == before || f.g.phase == gatherTrial {
+			f.run(time.Millisecond)
+		}
+		return f.longer - before
+	}
+	const each = (gatherSkip + gatherTries) * (gatherFirst + gatherLongest)
+	for pause := gatherPause; pause < 10*gatherMaxPause; pause *= 2 {
+		require.InDelta(t, each, trial(), float64(2*gatherLongest))
+		require.Zero(t, f.run(min(pause, gatherMaxPause)-gatherLongest))
+	}
+}
+
+// Once more comes no longer than without, nobody dozes any more; as before, if it does again.
+func TestGatheringEnds(t *testing.T) {
+	gathers := from(gatherFirst, 40<<20)
+	for _, slow := range []float64{40 << 20, 1 << 20, 0} {
+		f := flows(gathers)
+		require.NotZero(t, f.run(time.Second))
+		f.rate = evenly(slow)
+		f.run(2 * gatherAfter)
+		before := f.dozes
+		require.Zero(t, f.run(gatherAfter/2))
+		require.Equal(t, before, f.dozes)
+		f.rate = gathers
+		f.run(2 * gatherMaxPause)
+		require.Equal(t, gatherFirst, f.run(time.Second))
+	}
+}
+
+// What flows anew has to last for as long again.
+func TestGatheringBeginsAnew(t *testing.T) {
+	f := flows(from(gatherFirst, 40<<20))
+	for range 3 {
+		require.Zero(t, f.run(gatherAfter))
+		require.NotZero(t, f.run(time.Second))
+		f.g.lost()
+	}
+}
+
+// During a nap no more comes than a window has room for.
+func TestGatheringNap(t *testing.T) {
+	const limit = 60 * time.Microsecond
+	for _, tt := range []struct {
+		came int
+		in   time.Duration
+		nap  time.Duration
+	}{
+		{0, time.Millisecond, limit},
+		{1, 0, 0},
+		{napBytes / 100, limit, limit},
+		{napBytes, limit, limit},
+		{2 * napBytes, limit, limit / 2},
+		{10 * napBytes, 5 * limit, limit / 2},
+		{1, time.Hour, limit},
+	} {
+		var g gathering
+		now := time.Unix(1e9, 0)
+		require.Equal(t, limit, g.nap(now, limit), "the first one")
+		g.came(tt.came)
+		require.Equal(t, tt.nap, g.nap(now.Add(tt.in), limit), "%d bytes in %v", tt.came, tt.in)
+	}
+}
