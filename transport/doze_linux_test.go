@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -62,6 +63,7 @@ func TestDozeEnds(t *testing.T) {
 	}{
 		{"with its context", func(_ *testing.T, _ *tallied, cancel context.CancelFunc) { cancel() }, context.Canceled},
 		{"with the stream", func(t *testing.T, y *tallied, _ context.CancelFunc) { require.NoError(t, y.s.Close()) }, net.ErrClosed},
+		{"with a pause", func(t *testing.T, y *tallied, _ context.CancelFunc) { require.NoError(t, y.s.PauseRead(soon(t))) }, ErrPaused},
 		{"with a question", func(t *testing.T, y *tallied, _ context.CancelFunc) {
 			y.ask(t)
 			y.says(t, []byte("a"))
@@ -103,4 +105,30 @@ func TestDozeAfterQuestion(t *testing.T) {
 	require.Equal(t, time.Hour, y.sock.incoming.gathers(y.sock.incoming.spin.begin()))
 	y.sock.incoming.spin.written(1)
 	returns(t, aside(func() error { y.sock.incoming.doze(time.Hour); return nil }))
+}
+
+// So does that of a Waiter.
+func TestDozeOfWaiterEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, w *Waiter)
+		err  error
+	}{
+		{"with its deadline", func(t *testing.T, w *Waiter) { require.NoError(t, w.SetReadDeadline(past)) }, os.ErrDeadlineExceeded},
+		{"with the Waiter", func(t *testing.T, w *Waiter) { require.NoError(t, w.Close()) }, os.ErrClosed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			y := polls(t, time.Millisecond)
+			p := NewPolling(time.Millisecond)
+			w, err := p.Waiter(y.sock.fd)
+			require.NoError(t, err)
+			defer w.Close()
+			w.in.spin.flow = pace{hot: true}
+			w.in.gather = gathering{phase: gatherDozing, began: time.Now().Add(time.Hour), length: time.Hour}
+			reading := aside(func() error { return w.Read(func() (int, bool) { return 0, false }) })
+			dozing(t)
+			tt.end(t, w)
+			require.ErrorIs(t, returns(t, reading), tt.err)
+		})
+	}
 }

@@ -343,9 +343,9 @@ func TestPollingNap(t *testing.T) {
 	require.True(t, y.sock.incoming.spin.flow.hot)
 }
 
-// A long flow of small packets of any pace loses nothing.
+// A long flow of small packets of any pace loses nothing, whether its reader sleeps, naps or dozes.
 func TestPollingFlow(t *testing.T) {
-	for _, limit := range []time.Duration{0, DefaultPolling, MaxPolling} {
+	flow := func(limit, doze time.Duration) {
 		y := polls(t, limit)
 		const packets = 20_000
 		go func() {
@@ -361,11 +361,19 @@ func TestPollingFlow(t *testing.T) {
 		}()
 		var b [4]byte
 		for i := range packets {
+			if doze > 0 {
+				y.dozes(doze)
+			}
 			_, err := y.s.Readv(soon(t), b[:])
 			require.NoError(t, err)
 			require.EqualValues(t, i, binary.BigEndian.Uint32(b[:]))
 		}
 	}
+	for _, limit := range []time.Duration{0, DefaultPolling, MaxPolling} {
+		flow(limit, 0)
+	}
+	flow(DefaultPolling, 100*time.Microsecond)
+	flow(DefaultPolling, time.Millisecond)
 }
 
 // Whatever ends a read ends one that polls, or naps, and one that sleeps thereafter; nothing is lost by it.
