@@ -9,14 +9,14 @@ import "time"
 // sends as fast as it can gets on faster; another one would only have its messages delayed. Which it is shows in a trial: the reader goes
 // on to doze while more comes through than before, by a good part.
 type gathering struct {
-	phase  gatherPhase
-	began  time.Time // of what is being measured
-	bytes  int64     // since then
-	plain  float64   // bytes a second without dozing
-	length time.Duration
-	skip   int           // dozes until what comes is measured
-	not    time.Time     // no trial before
-	pause  time.Duration // between two trials in vain
+	phase     gatherPhase
+	began     time.Time // of what is being measured
+	bytes     int64     // since then
+	plain     float64   // bytes a second without dozing
+	length    time.Duration
+	skip      int           // dozes until what comes is measured
+	notBefore time.Time     // there is no trial
+	pause     time.Duration // between two trials in vain
 
 	looked time.Time // when the reader last napped
 	since  int64     // bytes that have come since then
@@ -91,7 +91,7 @@ func (g *gathering) next(now time.Time) time.Duration {
 			g.length, g.skip = 2*g.length, gatherSkip
 		default:
 			g.pause = min(max(2*g.pause, gatherPause), gatherMaxPause)
-			g.not = now.Add(g.pause)
+			g.notBefore = now.Add(g.pause)
 			g.measure(gatherPlain, now)
 		}
 	case gatherDozing:
@@ -113,7 +113,7 @@ func (g *gathering) next(now time.Time) time.Duration {
 func (g *gathering) tryIt(now time.Time) {
 	g.plain = g.rate(now)
 	g.length = time.Duration(min(gatherBytes/g.plain*float64(time.Second), float64(gatherFirst)))
-	if g.plain < gatherLeast || g.length < gatherShortest || now.Before(g.not) {
+	if g.plain < gatherLeast || g.length < gatherShortest || now.Before(g.notBefore) {
 		g.measure(gatherPlain, now)
 		return
 	}
