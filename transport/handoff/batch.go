@@ -18,9 +18,10 @@ type Packet struct {
 }
 
 // SendBatch sends packets as [Conn.Send] does, one after the other and nobody else's between them, but many with one system call where there
-// is one for that (Linux: sendmmsg(2)). It waits while the peer is full. n packets are out, whole, and if that is not all of them err says
-// why the next one is not: it has the errors of Send. Where the peer goes in the middle of a batch the system may have said so already: then
-// the error is EPIPE or ENOTCONN, and what is received afterwards ends with io.EOF, in place of ECONNRESET. EINVAL on a stream.
+// is one for that (Linux: sendmmsg(2)). It waits while the peer is full, and returns at once where there are none. n packets are out, whole,
+// and if that is not all of them err says why the next one is not: it has the errors of Send. Where the peer goes in the middle of a batch
+// the system may have said so already: then the error is EPIPE or ENOTCONN, and what is received afterwards ends with io.EOF, in place of
+// ECONNRESET. EINVAL on a stream.
 func (c *Conn) SendBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = ctx.Err()
@@ -63,8 +64,8 @@ func (c *Conn) sendFirst(ctx context.Context, p *Packet, full bool) (out int, er
 // where there is one for that (Linux: recvmmsg(2), up to 16 packets with room for 256 KiB together; elsewhere one comes at a time). n is how
 // many came, at least one if err is nil: N, Err and Set of the first n say of each what came. A packet that is lost counts, and the others
 // come all the same. io.EOF, ECONNRESET and other errors of the socket come when no packet is left before them. Without ReceiveCredentials
-// an empty packet of a connection is one if others came behind it, else the end, which is told of only if nothing came before it. EINVAL on a stream, for no packets, and for one with a Room that Receive does not take; then nothing
-// is received.
+// an empty packet of a connection is one if others came behind it, else the end, which is told of only if nothing came before it. EINVAL on
+// a stream, for no packets, and for one with a Room that Receive does not take; then nothing is received.
 func (c *Conn) ReceiveBatch(ctx context.Context, packets []Packet) (n int, err error) {
 	if err = c.takesBatches(); err == nil {
 		err = c.canReceiveAll(packets)

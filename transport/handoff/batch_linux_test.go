@@ -24,28 +24,10 @@ func TestReceiveBatchWithoutNumbers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, len(sent), n)
 
-	var before unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
-	low := before
-	low.Cur = 200
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
-	var taken []int
-	for {
-		fd, err := dupHigh(f)
-		if err != nil {
-			break
-		}
-		taken = append(taken, fd)
-	}
-	for _, fd := range taken[:2] {
-		require.NoError(t, unix.Close(fd))
-	}
+	enough := few(t, f, 2)
 	got := rooms(8, 5, 1)
 	n, err = b.ReceiveBatch(soon(t), got)
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before))
-	for _, fd := range taken[2:] {
-		require.NoError(t, unix.Close(fd))
-	}
+	enough()
 	require.NoError(t, err)
 	require.Equal(t, len(sent), n)
 	for i, p := range got[:n] {
@@ -61,7 +43,47 @@ func TestReceiveBatchWithoutNumbers(t *testing.T) {
 	}
 }
 
+// few leaves a number of free numbers for descriptors, until it is called off.
+func few(t *testing.T, f, left int) (enough func()) {
+	t.Helper()
+	var before unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
+	low := before
+	low.Cur = 200
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
+	var taken []int
+	for {
+		fd, err := dupHigh(f)
+		if err != nil {
+			break
+		}
+		taken = append(taken, fd)
+	}
+	for _, fd := range taken[:left] {
+		require.NoError(t, unix.Close(fd))
+	}
+	return func() {
+		t.Helper()
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before))
+		for _, fd := range taken[left:] {
+			require.NoError(t, unix.Close(fd))
+		}
+	}
+}
+
 func dupHigh(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3) }
+
+// A descriptor that has come with a number below 3, and for which there is no other, is lost like one for which there was none at all.
+func TestNoNumberFrom3On(t *testing.T) {
+	noLeak(t)
+	enough := few(t, file(t, "f"), 0)
+	var i incoming
+	err := i.settle(1, unix.UnixRights(0), 0, false)
+	enough()
+	require.ErrorIs(t, err, ErrDescriptorsLost)
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.Equal(t, []int{0}, i.fds, "to be closed")
+}
 
 // An error of the socket does not concern descriptors that were received before, and have an owner.
 func TestErrorLeavesEarlierDescriptors(t *testing.T) {

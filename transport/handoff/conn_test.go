@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -377,6 +378,9 @@ func TestNothingToSend(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 	for _, fd := range []int{-1, 1 << 20} {
 		require.ErrorIs(t, a.Send(ctx, []byte("x"), fd), syscall.EBADF)
+	}
+	if strconv.IntSize > 32 {
+		require.ErrorIs(t, a.Send(ctx, []byte("x"), int(int64(file(t, "g"))+1<<32)), syscall.EBADF, "its lower half is open")
 	}
 	_, err = b.Receive(ctx, make([]byte, 1), nil, 1)
 	require.ErrorIs(t, err, syscall.EINVAL)

@@ -3,6 +3,7 @@
 package handoff
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"syscall"
@@ -50,7 +51,7 @@ func (i *incoming) settle(n int, control []byte, flags int, credentials bool) er
 	i.fds, err = arrived(i.fds)
 	switch {
 	case err != nil:
-		return os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+		return fmt.Errorf("%w: %w", ErrDescriptorsLost, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err))
 	case flags&unix.MSG_CTRUNC != 0 || len(i.fds) > i.room: // padding has room for one more than was asked for
 		return ErrDescriptorsLost
 	case flags&unix.MSG_TRUNC != 0:

@@ -3,6 +3,7 @@ package handoff
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -163,7 +164,7 @@ func sendable(fds []int) error {
 		return fmt.Errorf("%d descriptors, more than %d: %w", len(fds), MaxDescriptors, syscall.EINVAL)
 	}
 	for i, fd := range fds {
-		if fd < 0 {
+		if fd < 0 || int64(fd) > math.MaxInt32 { // the message has 32 bits for it
 			return fmt.Errorf("descriptor %d at index %d: %w", fd, i, syscall.EBADF)
 		}
 	}
