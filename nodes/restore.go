@@ -166,10 +166,7 @@ func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
 	c.trunk = g.conns[s.trunk.index()]
 	c.trunk.branching.Lock()
 	defer c.trunk.branching.Unlock()
-	if c.trunk.branches == nil {
-		c.trunk.branches = map[int]*Conn{}
-	}
-	c.trunk.branches[s.worker] = c
+	put(&c.trunk.branches, s.worker, c)
 	return nil
 }
 
