@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -161,4 +162,11 @@ func TestHelp(t *testing.T) {
 		require.Zero(t, r.code)
 		require.Contains(t, r.out, "Examples:\n  cnode-demo "+command, command)
 	}
+}
+
+func TestVersion(t *testing.T) {
+	r := execute(t, nil, "--version")
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.out, "cnode-demo version ")
+	require.Contains(t, r.out, runtime.Version())
 }

@@ -94,8 +94,9 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
   cnode-demo upgrade cnode@127.0.0.1                 a new process goes on as that node
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
-		Args: args(),
-		RunE: o.tour,
+		Args:    args(),
+		RunE:    o.tour,
+		Version: version(),
 
 		SilenceErrors: true,
 		SilenceUsage:  true,
