@@ -162,9 +162,9 @@ func figures() []row {
 		all = append(all, row{name: sized(out, s), title: "out " + sizeText(s), unit: "msg/s", targets: least})
 	}
 	for _, s := range sizes {
-		var least []target
-		if s >= 1<<10 {
-			least = atLeast(1, nameLibei, nameBEAM)
+		least := atLeast(1, nameLibei, nameBEAM)
+		if s == 16 {
+			least = atLeast(1.2, nameLibei, nameBEAM)
 		}
 		all = append(all, row{name: sized(in, s), title: "in " + sizeText(s), unit: "msg/s", targets: least})
 	}
@@ -173,8 +173,11 @@ func figures() []row {
 			r := row{name: sized(m.name, s) + "/cpu", title: "processor, " + m.title + " " + sizeText(s), unit: "us/msg"}
 			if s == 16 {
 				r.targets = []target{atMost(1, nameLibei)}
-				if m.name == roundTrip { // polling has its price
+				switch m.name {
+				case roundTrip: // polling has its price
 					r.targets[0] = r.targets[0].asleep()
+				case in:
+					r.targets = append(r.targets, atMost(1, nameBEAM))
 				}
 			}
 			all = append(all, r, row{name: sized(m.name, s) + "/driver-cpu", unit: "us/msg", aside: true,
