@@ -39,6 +39,7 @@ const (
 	gatherBytes = 512 << 10             // is to come meanwhile: more than a window, and less than what a sender's kernel takes
 	gatherLeast = 4 << 20               // bytes a second: fewer come from who does not send as fast as it can
 	gatherGain  = 1.2                   // so much faster it must come
+	gatherHope  = 0.95                  // where it comes slower than that, to doze for longer is no better
 
 	gatherShortest = time.Millisecond // shorter, and to look at intervals, as a nap does, is as good
 	gatherFirst    = 5 * time.Millisecond
@@ -84,23 +85,21 @@ func (g *gathering) next(now time.Time) time.Duration {
 				g.measure(gatherTrial, now)
 			}
 		case took < gatherTries*g.length:
-		case g.gains(now):
+		case g.gains(gatherGain, now):
 			g.pause = 0
 			g.measure(gatherDozing, now)
-		case 2*g.length <= gatherLongest:
+		case 2*g.length <= gatherLongest && g.gains(gatherHope, now):
 			g.length, g.skip = 2*g.length, gatherSkip
 		default:
-			g.pause = min(max(2*g.pause, gatherPause), gatherMaxPause)
-			g.notBefore = now.Add(g.pause)
-			g.measure(gatherPlain, now)
+			g.giveUp(now)
 		}
 	case gatherDozing:
 		switch {
 		case took < gatherAfter:
-		case g.gains(now):
+		case g.gains(gatherGain, now):
 			g.measure(gatherDozing, now)
 		default:
-			g.measure(gatherPlain, now)
+			g.giveUp(now)
 		}
 	}
 	if g.phase == gatherTrial || g.phase == gatherDozing {
@@ -126,4 +125,12 @@ func (g *gathering) measure(phase gatherPhase, now time.Time) {
 
 func (g *gathering) rate(now time.Time) float64 { return float64(g.bytes) / now.Sub(g.began).Seconds() }
 
-func (g *gathering) gains(now time.Time) bool { return g.rate(now) >= gatherGain*g.plain }
+// gains tells whether so much more comes than without dozing.
+func (g *gathering) gains(much float64, now time.Time) bool { return g.rate(now) >= much*g.plain }
+
+// giveUp goes on without dozing, for a while at least.
+func (g *gathering) giveUp(now time.Time) {
+	g.pause = min(max(2*g.pause, gatherPause), gatherMaxPause)
+	g.notBefore = now.Add(g.pause)
+	g.measure(gatherPlain, now)
+}

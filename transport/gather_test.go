@@ -96,6 +96,13 @@ func TestGatheringInVain(t *testing.T) {
 	}
 }
 
+// A peer that is slowed down is spared the rest of the trial.
+func TestGatheringHarms(t *testing.T) {
+	f := flows(func(doze time.Duration) float64 { return 40 << 20 * float64(aNap) / float64(max(doze, aNap)) })
+	f.run(time.Second)
+	require.Equal(t, (gatherSkip+gatherTries)*gatherFirst, f.longer)
+}
+
 // Once more comes no longer than without, nobody dozes any more; as before, if it does again.
 func TestGatheringEnds(t *testing.T) {
 	gathers := from(gatherFirst, 40<<20)
