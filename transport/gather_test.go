@@ -112,7 +112,7 @@ func TestGatheringEnds(t *testing.T) {
 		f.rate = evenly(slow)
 		f.run(2 * gatherAfter)
 		before := f.dozes
-		require.Zero(t, f.run(gatherAfter/2))
+		require.Zero(t, f.run(gatherPause/2))
 		require.Equal(t, before, f.dozes)
 		f.rate = gathers
 		f.run(2 * gatherMaxPause)
