@@ -120,6 +120,19 @@ func TestGatheringEnds(t *testing.T) {
 	}
 }
 
+// What was tried in vain before does not count once it has not been in vain.
+func TestGatheringForgets(t *testing.T) {
+	gathers := from(gatherFirst, 40<<20)
+	f := flows(evenly(40 << 20))
+	f.run(gatherMaxPause)
+	f.rate = gathers
+	require.NotZero(t, f.run(2*gatherMaxPause))
+	f.rate = evenly(40 << 20)
+	require.Zero(t, f.run(2*gatherAfter))
+	f.rate = gathers
+	require.NotZero(t, f.run(gatherPause+2*gatherAfter))
+}
+
 // What flows anew has to last for as long again.
 func TestGatheringBeginsAnew(t *testing.T) {
 	f := flows(from(gatherFirst, 40<<20))
