@@ -82,6 +82,20 @@ func TestDozeEnds(t *testing.T) {
 	}
 }
 
+// Where a context has to be watched first, the wait counts once all the same.
+func TestDozeCountsOnce(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	y.dozes(time.Millisecond)
+	y.sock.incoming.gather.phase, y.sock.incoming.gather.skip = gatherTrial, 5
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reading := y.parks(ctx)
+	asleep(t, y)
+	y.says(t, []byte("x"))
+	require.NoError(t, returns(t, reading))
+	require.Equal(t, 4, y.sock.incoming.gather.skip)
+}
+
 // A deadline ends a doze, whichever was there first.
 func TestDozeDeadline(t *testing.T) {
 	y := polls(t, time.Millisecond)
@@ -100,9 +114,7 @@ func TestDozeDeadline(t *testing.T) {
 func TestDozeAfterQuestion(t *testing.T) {
 	y := polls(t, time.Millisecond)
 	y.dozes(time.Hour)
-	y.sock.incoming.once = false
-	y.sock.incoming.began = time.Now()
-	require.Equal(t, time.Hour, y.sock.incoming.gathers(y.sock.incoming.spin.begin()))
+	require.True(t, y.sock.incoming.flows(y.sock.incoming.spin.begin()))
 	y.sock.incoming.spin.written(1)
 	returns(t, aside(func() error { y.sock.incoming.doze(time.Hour); return nil }))
 }

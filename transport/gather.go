@@ -68,6 +68,11 @@ func (g *gathering) nap(now time.Time, limit time.Duration) time.Duration {
 // lost is called when nothing flows one way any more.
 func (g *gathering) lost() { g.phase = gatherNothing }
 
+// naps tells whether next will not have anybody doze for now.
+func (g *gathering) naps(now time.Time) bool {
+	return g.phase == gatherNothing || g.phase == gatherPlain && now.Sub(g.began) < gatherAfter
+}
+
 // next comes before a wait of a reader to whom something flows, and tells how long to doze; 0: not at all.
 func (g *gathering) next(now time.Time) time.Duration {
 	took := now.Sub(g.began)

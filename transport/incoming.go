@@ -44,14 +44,16 @@ func (r *incoming) wrote(n int64) {
 func (r *incoming) help() bool {
 	r.began = time.Now()
 	habit := r.spin.begin()
-	if d := r.gathers(habit); d > 0 {
-		if r.once { // nobody could end it
+	if r.flows(habit) {
+		if r.once && !r.gather.naps(r.began) { // a doze ends with its context, which has to be watched for that
 			return false
 		}
-		if r.doze(d) {
-			return true
+		if d := r.gather.next(r.began); d > 0 {
+			if r.doze(d) {
+				return true
+			}
+			habit = r.spin.begin() // something may have been said meanwhile
 		}
-		habit = r.spin.begin() // something may have been said meanwhile
 	}
 	r.keen = false
 	polls, soon := r.poller.limit > 0 && habit.due(), r.poller.short > 0 && r.spin.soon()
@@ -66,16 +68,16 @@ func (r *incoming) help() bool {
 	return came
 }
 
-// gathers tells how long to doze; 0: not at all.
-func (r *incoming) gathers(habit *pace) time.Duration {
+// flows tells whether what is waited for comes in a flow.
+func (r *incoming) flows(habit *pace) bool {
 	switch {
 	case habit == &r.spin.bulk: // a part of what flows, if something does
 	case habit == &r.spin.flow && r.poller.limit > 0 && habit.hot:
-		return r.gather.next(r.began)
+		return true
 	default:
 		r.gather.lost()
 	}
-	return 0
+	return false
 }
 
 // doze lets come what does, for so long or until something is written. No thread waits, and no processor is taken from anybody.
