@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // earlierState is a state as an earlier version wrote it: before nodes that come and go were told, before the roll of names, before ways
@@ -31,7 +33,7 @@ func TestEarlierStates(t *testing.T) {
 	var worker workerState
 	for name, tt := range map[string]struct {
 		kind byte
-		s    describer
+		s    form.Describer
 	}{"conn": {kindConn, &conn}, "node": {kindNode, &node}, "front": {kindFront, &front}, "worker": {kindWorker, &worker}} {
 		b := earlierState(t, name)
 		require.NoError(t, readState(tt.kind, b, tt.s), name)

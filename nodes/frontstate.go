@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // The states of a front and of a worker hold that of the node, and what they are to each other. Their descriptors come behind the node's;
@@ -21,15 +23,15 @@ type frontState struct {
 	roll        place // of the roll's descriptor
 }
 
-func (s *frontState) describe(f *form) {
-	f.bytes(1, must, &s.node)
-	number(f, 2, must, &s.descriptors)
-	number(f, 3, must, &s.arrivals)
-	number(f, 4, must, &s.lastPart)
-	each(f, 5, must, "worker", &s.crew)
-	each(f, 6, must, "route", &s.routes)
-	each(f, 7, must, "name", &s.names)
-	number(f, 8, given, &s.roll)
+func (s *frontState) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.node)
+	form.Number(f, 2, form.Must, &s.descriptors)
+	form.Number(f, 3, form.Must, &s.arrivals)
+	form.Number(f, 4, form.Must, &s.lastPart)
+	form.Each(f, 5, form.Must, "worker", &s.crew)
+	form.Each(f, 6, form.Must, "route", &s.routes)
+	form.Each(f, 7, form.Must, "name", &s.names)
+	form.Number(f, 8, form.Given, &s.roll)
 }
 
 // A crewState is a worker, as the front sees it.
@@ -48,20 +50,20 @@ type crewState struct {
 	socket     uint64 // the number of the latest socket for sessions
 }
 
-func (s *crewState) describe(f *form) {
-	number(f, 1, must, &s.slot)
-	number(f, 2, must, &s.part)
-	number(f, 3, must, &s.pid)
-	number(f, 4, given, &s.handle)
-	number(f, 5, must, &s.line)
-	f.bool(6, must, &s.ready)
-	f.bool(7, may, &s.hangs)
-	number(f, 8, must, &s.sessions)
-	number(f, 9, may, &s.age)
-	each(f, 10, must, "word", &s.words)
-	each(f, 11, must, "session", &s.untaken)
-	number(f, 12, may, &s.moves)
-	number(f, 13, may, &s.socket)
+func (s *crewState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.slot)
+	form.Number(f, 2, form.Must, &s.part)
+	form.Number(f, 3, form.Must, &s.pid)
+	form.Number(f, 4, form.Given, &s.handle)
+	form.Number(f, 5, form.Must, &s.line)
+	f.Bool(6, form.Must, &s.ready)
+	f.Bool(7, form.May, &s.hangs)
+	form.Number(f, 8, form.Must, &s.sessions)
+	form.Number(f, 9, form.May, &s.age)
+	form.Each(f, 10, form.Must, "word", &s.words)
+	form.Each(f, 11, form.Must, "session", &s.untaken)
+	form.Number(f, 12, form.May, &s.moves)
+	form.Number(f, 13, form.May, &s.socket)
 }
 
 // A wordState is a word that waits: as the line carries it, in JSON.
@@ -70,9 +72,9 @@ type wordState struct {
 	descriptor place
 }
 
-func (s *wordState) describe(f *form) {
-	f.bytes(1, must, &s.json)
-	number(f, 2, given, &s.descriptor)
+func (s *wordState) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.json)
+	form.Number(f, 2, form.Given, &s.descriptor)
 }
 
 // A sessionState is one that its worker has not taken yet.
@@ -83,11 +85,11 @@ type sessionState struct {
 	socket     uint64
 }
 
-func (s *sessionState) describe(f *form) {
-	number(f, 1, must, &s.way)
-	number(f, 2, given, &s.descriptor)
-	text(f, 3, may, &s.peer)
-	number(f, 4, may, &s.socket)
+func (s *sessionState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.way)
+	form.Number(f, 2, form.Given, &s.descriptor)
+	form.Text(f, 3, form.May, &s.peer)
+	form.Number(f, 4, form.May, &s.socket)
 }
 
 // A routeState says which workers have something to do with a peer.
@@ -100,20 +102,20 @@ type routeState struct {
 	proven bool
 }
 
-func (s *routeState) describe(f *form) {
-	text(f, 1, must, &s.peer)
-	number(f, 2, must, &s.order)
-	number(f, 3, must, &s.at)
-	each(f, 4, must, "worker", &s.held)
-	f.bool(5, may, &s.proven)
+func (s *routeState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.peer)
+	form.Number(f, 2, form.Must, &s.order)
+	form.Number(f, 3, form.Must, &s.at)
+	form.Each(f, 4, form.Must, "worker", &s.held)
+	f.Bool(5, form.May, &s.proven)
 }
 
 // A heldState is how much a worker has to do with a peer.
 type heldState struct{ part, count int }
 
-func (s *heldState) describe(f *form) {
-	number(f, 1, must, &s.part)
-	number(f, 2, must, &s.count)
+func (s *heldState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.part)
+	form.Number(f, 2, form.Must, &s.count)
 }
 
 // A tenancyState says who has a registered name.
@@ -123,10 +125,10 @@ type tenancyState struct {
 	number uint64
 }
 
-func (s *tenancyState) describe(f *form) {
-	text(f, 1, must, &s.name)
-	number(f, 2, must, &s.part)
-	number(f, 3, must, &s.number)
+func (s *tenancyState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.name)
+	form.Number(f, 2, form.Must, &s.part)
+	form.Number(f, 3, form.Must, &s.number)
 }
 
 // A workerState is a worker.
@@ -149,36 +151,36 @@ type workerState struct {
 	coming      []wordState // ways to other workers that wait for the ones before them to end
 }
 
-func (s *workerState) describe(f *form) {
-	f.bytes(1, must, &s.node)
-	number(f, 2, must, &s.descriptors)
-	number(f, 3, must, &s.part)
-	number(f, 4, must, &s.latest)
-	number(f, 5, must, &s.last)
-	number(f, 6, must, &s.line)
-	each(f, 7, must, "word", &s.words)
-	each(f, 8, must, "work", &s.work)
-	each(f, 9, must, "fixed name", &s.fixed)
-	each(f, 10, must, "name", &s.claimed)
-	each(f, 11, must, "meeting", &s.meets)
-	each(f, 12, must, "session", &s.over)
-	each(f, 13, must, "question", &s.questions)
-	number(f, 14, given, &s.roll)
-	each(f, 15, may, "worker", &s.crew)
-	each(f, 16, given, "way", &s.coming)
+func (s *workerState) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.node)
+	form.Number(f, 2, form.Must, &s.descriptors)
+	form.Number(f, 3, form.Must, &s.part)
+	form.Number(f, 4, form.Must, &s.latest)
+	form.Number(f, 5, form.Must, &s.last)
+	form.Number(f, 6, form.Must, &s.line)
+	form.Each(f, 7, form.Must, "word", &s.words)
+	form.Each(f, 8, form.Must, "work", &s.work)
+	form.Each(f, 9, form.Must, "fixed name", &s.fixed)
+	form.Each(f, 10, form.Must, "name", &s.claimed)
+	form.Each(f, 11, form.Must, "meeting", &s.meets)
+	form.Each(f, 12, form.Must, "session", &s.over)
+	form.Each(f, 13, form.Must, "question", &s.questions)
+	form.Number(f, 14, form.Given, &s.roll)
+	form.Each(f, 15, form.May, "worker", &s.crew)
+	form.Each(f, 16, form.Given, "way", &s.coming)
 }
 
 // A mateState is a worker that lives.
 type mateState struct{ part int }
 
-func (s *mateState) describe(f *form) { number(f, 1, must, &s.part) }
+func (s *mateState) Describe(f *form.Fields) { form.Number(f, 1, form.Must, &s.part) }
 
 // A meetState is a way to a peer that another worker waits for.
 type meetState meeting
 
-func (s *meetState) describe(f *form) {
-	text(f, 1, must, &s.peer)
-	number(f, 2, must, &s.to)
+func (s *meetState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.peer)
+	form.Number(f, 2, form.Must, &s.to)
 }
 
 // words describes words. Their descriptors stay theirs.

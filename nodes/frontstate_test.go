@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 func someWords(t *rapid.T, what string) []wordState {
@@ -65,17 +66,17 @@ func TestFrontStateRoundTrip(t *testing.T) {
 		b, err := writeState(kindFront, &f)
 		require.NoError(t, err)
 		var readFront frontState
-		require.NoError(t, readState(kindFront, addField(b, 99, may, "news"), &readFront))
+		require.NoError(t, readState(kindFront, addField(b, 99, form.May, "news"), &readFront))
 		require.Equal(t, f, readFront)
-		require.ErrorIs(t, readState(kindFront, addField(b, 99, must, "news"), new(frontState)), ErrStateField)
+		require.ErrorIs(t, readState(kindFront, addField(b, 99, form.Must, "news"), new(frontState)), ErrStateField)
 
 		w := someWorker(t)
 		b, err = writeState(kindWorker, &w)
 		require.NoError(t, err)
 		var readWorker workerState
-		require.NoError(t, readState(kindWorker, addField(b, 99, may, "news"), &readWorker))
+		require.NoError(t, readState(kindWorker, addField(b, 99, form.May, "news"), &readWorker))
 		require.Equal(t, w, readWorker)
-		require.ErrorIs(t, readState(kindWorker, addField(b, 99, must, "news"), new(workerState)), ErrStateField)
+		require.ErrorIs(t, readState(kindWorker, addField(b, 99, form.Must, "news"), new(workerState)), ErrStateField)
 
 		c := someConn(t)
 		c.worker, c.shadow, c.trunk, c.staked, c.stake = 7, rapid.Bool().Draw(t, "shadow"), 2, rapid.Bool().Draw(t, "held"), someName(t)
@@ -104,8 +105,8 @@ func TestRestoreRefusesParts(t *testing.T) {
 
 // FuzzFrontState reads anything as the state of a front, and of a worker: no panic, and nothing made of what is refused.
 func FuzzFrontState(f *testing.F) {
-	f.Add([]byte(stateMagic + "f\x01"))
-	f.Add([]byte(stateMagic + "w\x01"))
+	f.Add([]byte(form.Magic + "f\x01"))
+	f.Add([]byte(form.Magic + "w\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		cfg := Config{Cookie: "secret", Resolver: Static{}}
 		var s frontState

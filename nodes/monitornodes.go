@@ -6,6 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both sides are, otherwise hidden: to a hidden
@@ -168,9 +169,9 @@ type upState struct {
 	visible bool
 }
 
-func (s *upState) describe(f *form) {
-	text(f, 1, must, &s.node)
-	f.bool(2, may, &s.visible)
+func (s *upState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.node)
+	f.Bool(2, form.May, &s.visible)
 }
 
 func (s *upState) nodeType() NodeTypes {

@@ -5,24 +5,14 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // The state of a connection, or of a node, is what another process needs beside the descriptors to go on in its place.
 //
-// # Form
-//
-// A state begins with "cnode-state", a letter (c: a connection, n: a node, f: a front, w: a worker) and the version of the format, 1. A
-// record follows: fields, each of them
-//
-//	tag<<1 | mandatory   unsigned varint
-//	length in bytes      unsigned varint
-//	value
-//
-// A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
-// occur several times is a list. Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state. So
-// a version that adds what the older one can do without adds an optional field, one that adds what must not be lost a mandatory one,
-// which is written only where it has something to say, and a feature for it (StateFeatures), by which who does not know it is found out
-// at hello. Tags are never used again.
+// How it is written is package form's. A version that adds what the older one can do without adds an optional field; one that adds what
+// must not be lost adds a mandatory one, which is written only where it has something to say, and a feature for it (StateFeatures), by
+// which who does not know it is found out at hello.
 //
 // # What is not in it
 //
@@ -45,25 +35,25 @@ type messageState struct {
 	peer    string // whose connection it came over; "": it is from this node
 }
 
-func (s *messageState) describe(f *form) {
-	number(f, 1, must, &s.ctl.Op)
-	f.pid(2, may, &s.ctl.From)
-	f.pid(3, may, &s.ctl.To)
-	text(f, 4, may, &s.ctl.FromName)
-	text(f, 5, may, &s.ctl.ToName)
-	f.ref(6, may, &s.ctl.Ref)
-	number(f, 7, may, &s.ctl.ID)
-	number(f, 8, may, &s.ctl.Flags)
-	f.raw(9, &s.ctl.Reason)
-	f.raw(10, &s.ctl.Token)
-	f.pid(11, may, &s.ctl.GroupLeader)
-	text(f, 12, may, &s.ctl.Module)
-	text(f, 13, may, &s.ctl.Function)
-	number(f, 14, may, &s.ctl.Arity)
-	f.raw(15, &s.ctl.Options)
-	f.raw(16, &s.ctl.Result)
-	f.raw(17, &s.payload)
-	text(f, 18, may, &s.peer)
+func (s *messageState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.ctl.Op)
+	f.Pid(2, form.May, &s.ctl.From)
+	f.Pid(3, form.May, &s.ctl.To)
+	form.Text(f, 4, form.May, &s.ctl.FromName)
+	form.Text(f, 5, form.May, &s.ctl.ToName)
+	f.Ref(6, form.May, &s.ctl.Ref)
+	form.Number(f, 7, form.May, &s.ctl.ID)
+	form.Number(f, 8, form.May, &s.ctl.Flags)
+	f.Raw(9, &s.ctl.Reason)
+	f.Raw(10, &s.ctl.Token)
+	f.Pid(11, form.May, &s.ctl.GroupLeader)
+	form.Text(f, 12, form.May, &s.ctl.Module)
+	form.Text(f, 13, form.May, &s.ctl.Function)
+	form.Number(f, 14, form.May, &s.ctl.Arity)
+	f.Raw(15, &s.ctl.Options)
+	f.Raw(16, &s.ctl.Result)
+	f.Raw(17, &s.payload)
+	form.Text(f, 18, form.May, &s.peer)
 }
 
 // A linkState is a link, as its process of this node sees it.
@@ -73,10 +63,10 @@ type linkState struct {
 	unlinkID uint64
 }
 
-func (s *linkState) describe(f *form) {
-	f.pid(1, must, &s.pid)
-	f.bool(2, must, &s.active)
-	number(f, 3, may, &s.unlinkID)
+func (s *linkState) Describe(f *form.Fields) {
+	f.Pid(1, form.Must, &s.pid)
+	f.Bool(2, form.Must, &s.active)
+	form.Number(f, 3, form.May, &s.unlinkID)
 }
 
 // A watcherState is a monitor on a process of this node.
@@ -86,10 +76,10 @@ type watcherState struct {
 	name ei.Atom
 }
 
-func (s *watcherState) describe(f *form) {
-	f.ref(1, must, &s.ref)
-	f.pid(2, must, &s.pid)
-	text(f, 3, may, &s.name)
+func (s *watcherState) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.ref)
+	f.Pid(2, form.Must, &s.pid)
+	form.Text(f, 3, form.May, &s.name)
 }
 
 // A watchingState is a monitor of a process of this node.
@@ -101,12 +91,12 @@ type watchingState struct {
 	worker int // of this node
 }
 
-func (s *watchingState) describe(f *form) {
-	f.ref(1, must, &s.ref)
-	text(f, 2, must, &s.node)
-	f.pid(3, may, &s.pid)
-	text(f, 4, may, &s.name)
-	number(f, 5, given, &s.worker)
+func (s *watchingState) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.ref)
+	form.Text(f, 2, form.Must, &s.node)
+	f.Pid(3, form.May, &s.pid)
+	form.Text(f, 4, form.May, &s.name)
+	form.Number(f, 5, form.Given, &s.worker)
 }
 
 // A downState is what a process is owed when a node goes down.
@@ -115,9 +105,9 @@ type downState struct {
 	count int
 }
 
-func (s *downState) describe(f *form) {
-	text(f, 1, must, &s.node)
-	number(f, 2, must, &s.count)
+func (s *downState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.node)
+	form.Number(f, 2, form.Must, &s.count)
 }
 
 // bonds are what one process of this node has with others: all of it, or what it has with one peer.
@@ -129,12 +119,12 @@ type bonds struct {
 	downs    []downState
 }
 
-func (s *bonds) describe(f *form) {
-	f.pid(1, must, &s.pid)
-	each(f, 2, must, "link", &s.links)
-	each(f, 3, must, "watcher", &s.watchers)
-	each(f, 4, must, "monitor", &s.watching)
-	each(f, 5, must, "nodedown", &s.downs)
+func (s *bonds) Describe(f *form.Fields) {
+	f.Pid(1, form.Must, &s.pid)
+	form.Each(f, 2, form.Must, "link", &s.links)
+	form.Each(f, 3, form.Must, "watcher", &s.watchers)
+	form.Each(f, 4, form.Must, "monitor", &s.watching)
+	form.Each(f, 5, form.Must, "nodedown", &s.downs)
 }
 
 func (s *bonds) empty() bool {
@@ -150,12 +140,12 @@ type clockState struct {
 	asked  bool          // see ticker
 }
 
-func (s *clockState) describe(f *form) {
-	number(f, 1, must, &s.age)
-	f.bool(2, may, &s.idle)
-	f.bool(3, may, &s.heard)
-	number(f, 4, may, &s.missed)
-	f.bool(5, may, &s.asked)
+func (s *clockState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.age)
+	f.Bool(2, form.May, &s.idle)
+	f.Bool(3, form.May, &s.heard)
+	form.Number(f, 4, form.May, &s.missed)
+	f.Bool(5, form.May, &s.asked)
 }
 
 // A connState is a connection.
@@ -188,46 +178,46 @@ type connState struct {
 	stake    string // … under this name
 }
 
-func (s *connState) describe(f *form) {
-	text(f, 1, must, &s.plugin)
-	f.bytes(2, must, &s.export)
-	number(f, 3, must, &s.descriptor)
-	text(f, 4, must, &s.self)
-	number(f, 5, must, &s.selfCreation)
-	text(f, 6, must, &s.peer.Name)
-	number(f, 7, must, &s.peer.Creation)
-	number(f, 8, must, &s.peer.Flags)
-	number(f, 9, must, &s.peer.Announced)
-	number(f, 10, must, &s.peer.Version)
-	text(f, 11, may, &s.peer.Status)
-	f.bool(12, may, &s.initiated)
-	f.pid(13, must, &s.pid)
-	f.bytes(14, must, &s.ahead)
-	f.bytes(15, must, &s.rest)
-	each(f, 16, must, "message", &s.unread)
-	one(f, 17, may, "clock", &s.clock)
-	each(f, 18, must, "process", &s.bonds)
-	number(f, 19, may, &s.received)
-	number(f, 20, may, &s.messages)
-	number(f, 21, may, &s.sent)
-	number(f, 22, given, &s.worker)
-	f.bool(23, given, &s.shadow)
-	number(f, 24, given, &s.trunk)
-	each(f, 25, given, "link", &s.links)
-	each(f, 26, given, "monitor", &s.monitors)
-	f.bool(27, given, &s.staked)
-	text(f, 28, given, &s.stake)
-	number(f, 29, may, &s.made)
-	number(f, 30, may, &s.place)
+func (s *connState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.plugin)
+	f.Bytes(2, form.Must, &s.export)
+	form.Number(f, 3, form.Must, &s.descriptor)
+	form.Text(f, 4, form.Must, &s.self)
+	form.Number(f, 5, form.Must, &s.selfCreation)
+	form.Text(f, 6, form.Must, &s.peer.Name)
+	form.Number(f, 7, form.Must, &s.peer.Creation)
+	form.Number(f, 8, form.Must, &s.peer.Flags)
+	form.Number(f, 9, form.Must, &s.peer.Announced)
+	form.Number(f, 10, form.Must, &s.peer.Version)
+	form.Text(f, 11, form.May, &s.peer.Status)
+	f.Bool(12, form.May, &s.initiated)
+	f.Pid(13, form.Must, &s.pid)
+	f.Bytes(14, form.Must, &s.ahead)
+	f.Bytes(15, form.Must, &s.rest)
+	form.Each(f, 16, form.Must, "message", &s.unread)
+	form.One(f, 17, form.May, "clock", &s.clock)
+	form.Each(f, 18, form.Must, "process", &s.bonds)
+	form.Number(f, 19, form.May, &s.received)
+	form.Number(f, 20, form.May, &s.messages)
+	form.Number(f, 21, form.May, &s.sent)
+	form.Number(f, 22, form.Given, &s.worker)
+	f.Bool(23, form.Given, &s.shadow)
+	form.Number(f, 24, form.Given, &s.trunk)
+	form.Each(f, 25, form.Given, "link", &s.links)
+	form.Each(f, 26, form.Given, "monitor", &s.monitors)
+	f.Bool(27, form.Given, &s.staked)
+	form.Text(f, 28, form.Given, &s.stake)
+	form.Number(f, 29, form.May, &s.made)
+	form.Number(f, 30, form.May, &s.place)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 }
 
 // A crossingState is a link between a process of the peer and one of another worker.
 type crossingState crossing
 
-func (s *crossingState) describe(f *form) {
-	f.pid(1, must, &s.remote)
-	f.pid(2, must, &s.local)
+func (s *crossingState) Describe(f *form.Fields) {
+	f.Pid(1, form.Must, &s.remote)
+	f.Pid(2, form.Must, &s.local)
 }
 
 // A crossMonitorState is a monitor on a process of another worker.
@@ -236,11 +226,11 @@ type crossMonitorState struct {
 	crossMonitor
 }
 
-func (s *crossMonitorState) describe(f *form) {
-	f.ref(1, must, &s.ref)
-	f.pid(2, must, &s.watcher)
-	f.pid(3, may, &s.pid)
-	text(f, 4, may, &s.name)
+func (s *crossMonitorState) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.ref)
+	f.Pid(2, form.Must, &s.watcher)
+	f.Pid(3, form.May, &s.pid)
+	form.Text(f, 4, form.May, &s.name)
 }
 
 // A mailboxState is a process.
@@ -256,21 +246,21 @@ type mailboxState struct {
 	nodesUp   []upState
 }
 
-func (s *mailboxState) describe(f *form) {
-	one(f, 1, must, "process", &s.bonds)
-	each(f, 2, must, "name", &s.names)
-	number(f, 3, may, &s.limit)
-	number(f, 4, may, &s.full)
-	f.bool(5, may, &s.trapExit)
-	each(f, 6, must, "message", &s.messages)
-	number(f, 7, given, &s.nodeTypes)
-	each(f, 8, given, "node", &s.nodesUp)
+func (s *mailboxState) Describe(f *form.Fields) {
+	form.One(f, 1, form.Must, "process", &s.bonds)
+	form.Each(f, 2, form.Must, "name", &s.names)
+	form.Number(f, 3, form.May, &s.limit)
+	form.Number(f, 4, form.May, &s.full)
+	f.Bool(5, form.May, &s.trapExit)
+	form.Each(f, 6, form.Must, "message", &s.messages)
+	form.Number(f, 7, form.Given, &s.nodeTypes)
+	form.Each(f, 8, form.Given, "node", &s.nodesUp)
 }
 
 // A nameState is a registered name.
 type nameState struct{ name ei.Atom }
 
-func (s *nameState) describe(f *form) { text(f, 1, must, &s.name) }
+func (s *nameState) Describe(f *form.Fields) { form.Text(f, 1, form.Must, &s.name) }
 
 // A listenerState is a listener.
 type listenerState struct {
@@ -280,12 +270,12 @@ type listenerState struct {
 	keepsPath  bool // the file of its socket is somebody else's
 }
 
-func (s *listenerState) describe(f *form) {
-	text(f, 1, must, &s.plugin)
-	number(f, 2, must, &s.descriptor)
-	f.bool(3, may, &s.serves)
-	number(f, 4, given, &s.place) // another one may let in whom this one does not
-	f.bool(5, may, &s.keepsPath)
+func (s *listenerState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.plugin)
+	form.Number(f, 2, form.Must, &s.descriptor)
+	f.Bool(3, form.May, &s.serves)
+	form.Number(f, 4, form.Given, &s.place) // another one may let in whom this one does not
+	f.Bool(5, form.May, &s.keepsPath)
 }
 
 // A publicationState is a name that is published in a way that can move.
@@ -295,10 +285,10 @@ type publicationState struct {
 	first       int
 }
 
-func (s *publicationState) describe(f *form) {
-	f.bytes(1, must, &s.state)
-	number(f, 2, must, &s.descriptors)
-	number(f, 3, must, &s.first)
+func (s *publicationState) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.state)
+	form.Number(f, 2, form.Must, &s.descriptors)
+	form.Number(f, 3, form.Must, &s.first)
 }
 
 // A nodeState is a whole node.
@@ -317,20 +307,20 @@ type nodeState struct {
 	stats       [4]int64
 }
 
-func (s *nodeState) describe(f *form) {
-	text(f, 1, must, &s.name)
-	number(f, 2, must, &s.creation)
-	number(f, 3, must, &s.pids)
-	number(f, 4, must, &s.refs)
-	f.bool(5, must, &s.started)
-	f.bool(6, must, &s.published)
-	each(f, 7, must, "connection", &s.conns)
-	each(f, 8, must, "mailbox", &s.mailboxes)
-	each(f, 9, may, "call", &s.orphans)
-	each(f, 10, must, "listener", &s.listeners)
-	one(f, 11, must, "publication", &s.publication)
-	f.bytes(12, may, &s.blob)
+func (s *nodeState) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.name)
+	form.Number(f, 2, form.Must, &s.creation)
+	form.Number(f, 3, form.Must, &s.pids)
+	form.Number(f, 4, form.Must, &s.refs)
+	f.Bool(5, form.Must, &s.started)
+	f.Bool(6, form.Must, &s.published)
+	form.Each(f, 7, form.Must, "connection", &s.conns)
+	form.Each(f, 8, form.Must, "mailbox", &s.mailboxes)
+	form.Each(f, 9, form.May, "call", &s.orphans)
+	form.Each(f, 10, form.Must, "listener", &s.listeners)
+	form.One(f, 11, form.Must, "publication", &s.publication)
+	f.Bytes(12, form.May, &s.blob)
 	for i := range s.stats {
-		number(f, 13+uint64(i), may, &s.stats[i])
+		form.Number(f, 13+uint64(i), form.May, &s.stats[i])
 	}
 }

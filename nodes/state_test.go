@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"bytes"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
 )
 
 // few is a list of up to three.
@@ -141,7 +141,7 @@ func TestStateRoundTrip(t *testing.T) {
 }
 
 // addField appends a field to a whole state.
-func addField(b []byte, tag uint64, n need, value string) []byte {
+func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	b = binary.AppendUvarint(b, tag<<1|uint64(n))
 	b = binary.AppendUvarint(b, uint64(len(value)))
 	return append(b, value...)
@@ -153,19 +153,19 @@ func TestStateUnknownFields(t *testing.T) {
 	b, err := writeState(kindNode, &s)
 	require.NoError(t, err)
 	var got nodeState
-	require.NoError(t, readState(kindNode, addField(b, 99, may, "news"), &got))
+	require.NoError(t, readState(kindNode, addField(b, 99, form.May, "news"), &got))
 	require.Equal(t, "a@b", got.name)
-	err = readState(kindNode, addField(b, 99, must, "news"), new(nodeState))
+	err = readState(kindNode, addField(b, 99, form.Must, "news"), new(nodeState))
 	require.ErrorIs(t, err, ErrStateField)
 	require.ErrorContains(t, err, "field 99")
 	inner, err := writeState(kindNode, &mailboxState{bonds: new(bonds)})
 	require.NoError(t, err)
-	inner = addField(inner[len(stateMagic)+2:], 50, must, "x")
-	err = readState(kindNode, addField(b, 8, must, string(inner)), new(nodeState))
+	inner = addField(inner[len(form.Magic)+2:], 50, form.Must, "x")
+	err = readState(kindNode, addField(b, 8, form.Must, string(inner)), new(nodeState))
 	require.ErrorIs(t, err, ErrStateField)
 	require.ErrorContains(t, err, "mailbox 2, field 50")
 	w := newWorld(t, "tcp")
-	_, err = Restore(Config{Cookie: "secret", Transport: w.tr}, addField(b, 99, must, ""), nil)
+	_, err = Restore(Config{Cookie: "secret", Transport: w.tr}, addField(b, 99, form.Must, ""), nil)
 	require.ErrorIs(t, err, ErrStateField)
 }
 
@@ -174,11 +174,11 @@ func TestStateMalformed(t *testing.T) {
 	b, err := writeState(kindNode, &s)
 	require.NoError(t, err)
 	version := append([]byte(nil), b...)
-	version[len(stateMagic)+1] = 2
-	missing := append([]byte(stateMagic), kindNode, stateVersion)
+	version[len(form.Magic)+1] = 2
+	missing := append([]byte(form.Magic), kindNode, form.Version)
 	published, err := writeState(kindNode, &publicationState{})
 	require.NoError(t, err)
-	registration := string(published[len(stateMagic)+2:])
+	registration := string(published[len(form.Magic)+2:])
 	for _, tt := range []struct {
 		name string
 		b    []byte
@@ -186,14 +186,14 @@ func TestStateMalformed(t *testing.T) {
 	}{
 		{"nothing", nil, ErrState},
 		{"no state", []byte("GET / HTTP/1.1\r\n\r\n"), ErrState},
-		{"another kind", append(append([]byte(stateMagic), kindConn), b[len(stateMagic)+1:]...), ErrState},
+		{"another kind", append(append([]byte(form.Magic), kindConn), b[len(form.Magic)+1:]...), ErrState},
 		{"another format", version, ErrStateFormat},
 		{"a mandatory field is missing", missing, ErrState},
 		{"cut off", b[:len(b)-1], ErrState},
 		{"a length that lies", append(append([]byte(nil), b...), 99<<1, 0xff, 0xff, 0xff, 0xff, 0x0f), ErrState},
-		{"two registrations", addField(addField(b, 11, must, registration), 11, must, registration), ErrState},
-		{"no number", addField(addField(missing, 1, must, "a@b"), 2, must, ""), ErrState},
-		{"a number out of range", addField(addField(missing, 1, must, "a@b"), 2, must, "\xff\xff\xff\xff\xff\x01"), ErrState},
+		{"two registrations", addField(addField(b, 11, form.Must, registration), 11, form.Must, registration), ErrState},
+		{"no number", addField(addField(missing, 1, form.Must, "a@b"), 2, form.Must, ""), ErrState},
+		{"a number out of range", addField(addField(missing, 1, form.Must, "a@b"), 2, form.Must, "\xff\xff\xff\xff\xff\x01"), ErrState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			require.ErrorIs(t, readState(kindNode, tt.b, new(nodeState)), tt.want)
@@ -210,10 +210,10 @@ func TestStateIdentifiers(t *testing.T) {
 	require.NoError(t, err)
 	refBytes, err := ei.AppendRef(nil, ref)
 	require.NoError(t, err)
-	empty := append([]byte(stateMagic), kindNode, stateVersion)
+	empty := append([]byte(form.Magic), kindNode, form.Version)
 	watcher := func(ref, pid string) error {
 		var s watcherState
-		return readState(kindNode, addField(addField(empty, 1, must, ref), 2, must, pid), &s)
+		return readState(kindNode, addField(addField(empty, 1, form.Must, ref), 2, form.Must, pid), &s)
 	}
 	require.NoError(t, watcher(string(refBytes), string(pidBytes)))
 	require.NoError(t, watcher("", ""))
@@ -247,7 +247,7 @@ func stateSeeds(t testing.TB) [][]byte {
 // FuzzState reads anything as a state: no panic, nothing made of what is refused, and what is accepted means the same when it is written
 // again.
 func FuzzState(f *testing.F) {
-	f.Add([]byte(stateMagic + "c\x01"))
+	f.Add([]byte(form.Magic + "c\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c connState
 		if readState(kindConn, b, &c) == nil {
@@ -282,28 +282,3 @@ func TestStateSeeds(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, entries)
 }
-
-// A buffer that a state has outgrown is cleared.
-func TestOutgrownStateIsCleared(t *testing.T) {
-	f := &form{out: make([]byte, 0, 16)}
-	var outgrown [][]byte
-	for i := range 200 {
-		key := bytes.Repeat([]byte{'k'}, 100*i)
-		inner := []keyed{{key}}
-		before := f.out
-		each(f, 1, must, "keyed", &inner)
-		f.bytes(2, must, &key)
-		if len(before) > 0 && &before[0] != &f.out[0] {
-			outgrown = append(outgrown, before[:cap(before)])
-		}
-	}
-	require.NoError(t, f.err)
-	require.Greater(t, len(outgrown), 5)
-	for _, b := range outgrown {
-		require.Equal(t, -1, bytes.IndexByte(b, 'k'))
-	}
-}
-
-type keyed struct{ key []byte }
-
-func (k *keyed) describe(f *form) { f.bytes(1, must, &k.key) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -62,7 +63,7 @@ func TestMandatoryFieldsHaveFeatures(t *testing.T) {
 	require.ElementsMatch(t, want, describedFields(t), "a mandatory field needs a feature: see mandatoryFields")
 }
 
-// describedFields reads the source: in each describe, every call that names a tag and a need.
+// describedFields reads the source: in each Describe, every call that names a tag and a need.
 func describedFields(t *testing.T) (list []string) {
 	files := token.NewFileSet()
 	names, err := filepath.Glob("*.go")
@@ -75,7 +76,7 @@ func describedFields(t *testing.T) (list []string) {
 		require.NoError(t, err)
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Name.Name != "describe" || f.Recv == nil {
+			if !ok || f.Name.Name != "Describe" || f.Recv == nil {
 				continue
 			}
 			record := f.Recv.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name
@@ -85,13 +86,13 @@ func describedFields(t *testing.T) (list []string) {
 					return true
 				}
 				for i, arg := range call.Args {
-					need, ok := arg.(*ast.Ident)
-					if !ok || need.Name != "must" && need.Name != "given" {
+					need, ok := arg.(*ast.SelectorExpr)
+					if !ok || need.Sel.Name != "Must" && need.Sel.Name != "Given" {
 						continue
 					}
 					tag, ok := call.Args[i-1].(*ast.BasicLit)
 					require.True(t, ok, "%s: a mandatory field without a plain tag", files.Position(call.Pos()))
-					list = append(list, record+" "+tag.Value+" "+need.Name)
+					list = append(list, record+" "+tag.Value+" "+strings.ToLower(need.Sel.Name))
 				}
 				return true
 			})
@@ -115,7 +116,7 @@ func TestStateFeaturesAtHello(t *testing.T) {
 		{0, nil, false, nil},
 		{AllNodes, StateFeatures(), false, nil},
 		{AllNodes, nil, true, nil},
-		{0, StateFeatures(), false, addField(nil, 99, must, "")},
+		{0, StateFeatures(), false, addField(nil, 99, form.Must, "")},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			_, err := b.MonitorNodes(tt.types)

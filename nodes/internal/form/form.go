@@ -1,0 +1,205 @@
+// Package form is how the state of a connection, a node, a front or a worker is written, for another process to read: what Offer gives and
+// Restore takes.
+//
+// A state begins with "cnode-state", a letter for its kind and the version of the format, 1. A record follows: fields, each of them
+//
+//	tag<<1 | mandatory   unsigned varint
+//	length in bytes      unsigned varint
+//	value
+//
+// A value is an unsigned varint, bytes, text, a pid or reference in the external term format (empty: none), or a record. A field that may
+// occur several times is a list. Who reads a field that it does not know skips it, unless it is mandatory: then it refuses the state.
+// Tags are never used again.
+package form
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A Need says what becomes of a field that the reader does not know, and of one that is missing.
+type Need uint64
+
+const (
+	May   Need = iota // who does not know it skips it; where it is missing it is zero
+	Must              // who does not know it, or misses it, refuses the state
+	Given             // as Must, but it is not written where it is zero; so where it is missing it is zero
+)
+
+// mark is what a field is written with.
+func (n Need) mark() uint64 { return uint64(min(n, Must)) }
+
+// Fields are one record of a state, on its way out or in. The same description of the fields, a function that names each one, does both:
+// so they cannot differ.
+type Fields struct {
+	reads bool
+	out   []byte
+	in    []field
+	next  int
+	path  string
+	atoms *ei.AtomTable
+	err   error
+}
+
+// A field of a record that is read.
+type field struct {
+	tag   uint64
+	need  Need
+	value []byte
+	used  bool
+}
+
+// A Describer names the fields of a record.
+type Describer interface{ Describe(f *Fields) }
+
+// The beginning of every state: what it is, and the version of the format. Fields come and go within a version; it changes when they
+// cannot.
+const (
+	Magic   = "cnode-state"
+	Version = 1
+)
+
+// atomTable bounds the node names that are kept once for all the identifiers of a state.
+const atomTable = 1024
+
+// Write encodes a whole state of some kind. The error is an *Error.
+func Write(kind byte, d Describer) ([]byte, error) {
+	f := &Fields{out: append([]byte(Magic), kind, Version)}
+	d.Describe(f)
+	if f.err != nil {
+		clear(f.out)
+		return nil, f.err
+	}
+	return f.out, nil
+}
+
+// grow makes room for more bytes. What they lay in before is cleared, for keys may be among them.
+func grow(b []byte, room int) []byte {
+	if cap(b)-len(b) >= room {
+		return b
+	}
+	grown := append(make([]byte, 0, 2*cap(b)+room), b...)
+	clear(b)
+	return grown
+}
+
+// shortField is how much a field takes that is not a field of bytes.
+const shortField = 1 << 10
+
+// Read decodes what Write gives. Nothing of b is kept but where a field says so. The error is an *Error.
+func Read(kind byte, b []byte, d Describer) error {
+	head := len(Magic) + 2
+	switch {
+	case len(b) < head || string(b[:len(Magic)]) != Magic:
+		return &Error{Err: ErrMalformed}
+	case b[head-2] != kind:
+		return &Error{Err: fmt.Errorf("%w: of another kind (%q, not %q)", ErrMalformed, b[head-2], kind)}
+	case b[head-1] != Version:
+		return &Error{Err: fmt.Errorf("%w: %d, want %d", ErrFormat, b[head-1], Version)}
+	}
+	f := &Fields{reads: true, atoms: ei.NewAtomTable(atomTable)}
+	f.record(b[head:], d)
+	return f.err
+}
+
+// record reads the fields of one record.
+func (f *Fields) record(b []byte, d Describer) {
+	for len(b) > 0 && f.err == nil {
+		head, n := binary.Uvarint(b)
+		if n <= 0 {
+			f.fail(0, ErrMalformed)
+			return
+		}
+		size, m := binary.Uvarint(b[n:])
+		if m <= 0 || size > uint64(len(b)-n-m) {
+			f.fail(head>>1, fmt.Errorf("%w: a field of %d bytes in %d", ErrMalformed, size, len(b)-n))
+			return
+		}
+		b = b[n+m:]
+		f.in = append(f.in, field{tag: head >> 1, need: Need(head & 1), value: b[:size]})
+		b = b[size:]
+	}
+	d.Describe(f)
+	for _, x := range f.in {
+		if !x.used && x.need == Must {
+			f.fail(x.tag, ErrField)
+		}
+	}
+}
+
+func (f *Fields) fail(tag uint64, err error) {
+	if f.err == nil {
+		path := f.path
+		if tag != 0 {
+			if path != "" {
+				path += ", "
+			}
+			path += fmt.Sprintf("field %d", tag)
+		}
+		f.err = &Error{path, err}
+	}
+}
+
+// take finds the next field with a tag.
+func (f *Fields) take(tag uint64) ([]byte, bool) {
+	if f.err != nil {
+		return nil, false
+	}
+	for i := range f.in { // in the order of the description, as a rule
+		at := (f.next + i) % len(f.in)
+		if x := &f.in[at]; x.tag == tag && !x.used {
+			x.used, f.next = true, at+1
+			return x.value, true
+		}
+	}
+	return nil, false
+}
+
+// value reads or writes one field. put appends it, get reads it; zero says that it need not be written where it may be absent.
+func (f *Fields) value(tag uint64, n Need, zero bool, put func(b []byte) ([]byte, error), get func(b []byte) error) {
+	if f.err != nil {
+		return
+	}
+	if f.reads {
+		b, ok := f.take(tag)
+		var err error
+		switch {
+		case ok:
+			err = get(b)
+		case n == Must:
+			err = errors.New("it is missing")
+		}
+		if err != nil {
+			f.fail(tag, fmt.Errorf("%w: %w", ErrMalformed, err))
+		}
+		return
+	}
+	if zero && n != Must {
+		return
+	}
+	f.out = binary.AppendUvarint(grow(f.out, shortField), tag<<1|n.mark())
+	at := len(f.out)
+	out, err := put(append(f.out, 0)) // most fields are short: one byte is enough for their length
+	if len(out) > 0 && &out[0] != &f.out[0] {
+		clear(f.out)
+	}
+	if err != nil {
+		f.out = out
+		f.fail(tag, err)
+		return
+	}
+	out = grow(out, binary.MaxVarintLen64)
+	if size := len(out) - at - 1; size < 1<<7 {
+		out[at] = byte(size)
+	} else {
+		var length [binary.MaxVarintLen64]byte
+		k := binary.PutUvarint(length[:], uint64(size))
+		out = append(out, length[:k-1]...)
+		copy(out[at+k:], out[at+1:at+1+size])
+		copy(out[at:], length[:k])
+	}
+	f.out = out
+}

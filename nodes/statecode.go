@@ -1,0 +1,48 @@
+package nodes
+
+import (
+	"errors"
+
+	"github.com/cnode-go/cnode/nodes/internal/form"
+)
+
+// Why a state could not be read; wrapped in a *StateError.
+var (
+	// ErrState: the bytes are not a state, or not one of this kind.
+	ErrState = form.ErrMalformed
+	// ErrStateFormat: the state has a format that this version does not know.
+	ErrStateFormat = form.ErrFormat
+	// ErrStateField: the state has a field that must be understood, and that this version does not know.
+	ErrStateField = form.ErrField
+)
+
+// A StateError says where in a state something is wrong.
+type StateError struct {
+	Path string // "connection 3, field 13"
+	Err  error  // wraps ErrState, ErrStateFormat or ErrStateField
+}
+
+// Error says where and what.
+func (e *StateError) Error() string { return (*form.Error)(e).Error() }
+
+// Unwrap gives what is wrong.
+func (e *StateError) Unwrap() error { return e.Err }
+
+// writeState encodes a whole state of some kind.
+func writeState(kind byte, d form.Describer) ([]byte, error) {
+	b, err := form.Write(kind, d)
+	return b, stateError(err)
+}
+
+// readState decodes what writeState gives. Nothing of b is kept but where a field says so.
+func readState(kind byte, b []byte, d form.Describer) error {
+	return stateError(form.Read(kind, b, d))
+}
+
+// stateError gives an error of the form the type that callers know.
+func stateError(err error) error {
+	if e := (*form.Error)(nil); errors.As(err, &e) {
+		return (*StateError)(e)
+	}
+	return err
+}
