@@ -28,7 +28,7 @@ const (
 // A reader reads frames of one connection. busy is its token: whoever holds it reads.
 type reader struct {
 	busy  chan struct{}
-	atoms *ei.AtomTable
+	atoms *ei.AtomTable            // made with the first message
 	next  func() ([][]byte, error) // for ReadPDU, made once
 
 	unread backlog // guarded by busy
@@ -54,7 +54,6 @@ type reader struct {
 
 func (r *reader) init(c *Conn) {
 	r.busy, r.entered = make(chan struct{}, 1), make(chan struct{}, 1)
-	r.atoms = ei.NewAtomTable(atomTable)
 	r.max = c.n.cfg.MaxFrame
 	r.next = r.nextVector
 }
@@ -159,6 +158,9 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		if r.need == 0 {
 			c.answerTick() // a peer with a shorter net_ticktime than ours lives by the answers
 			continue
+		}
+		if r.atoms == nil {
+			r.atoms = ei.NewAtomTable(atomTable)
 		}
 		_, m.Payload, err = dist.ParseFrame(m.buf, c.peer.Flags, r.atoms, &m.Control)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const (
 	// A stream reads ahead into a buffer that starts small, so that an idle connection costs little, and grows while reads fill it.
-	readAheadMin = 4 << 10
+	readAheadMin = 1 << 10
 	readAheadMax = 64 << 10
 	// A buffer of this size is filled straight from the socket; smaller ones by reading ahead: a copy costs less than a system call.
 	directMin = 32 << 10

@@ -87,7 +87,7 @@ func TestStreamVectors(t *testing.T) {
 // Readv fills every buffer, however the bytes come.
 func TestStreamReadvFills(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		const size = 3*readAheadMin + 77
+		const size, cut = 3*readAheadMin + 77, readAheadMin + 900
 		sent := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 		written := aside(func() error {
 			for p := sent; len(p) > 0; {
@@ -100,7 +100,7 @@ func TestStreamReadvFills(t *testing.T) {
 			return nil
 		})
 		got := make([]byte, size)
-		n, err := s.Readv(soon(t), got[:1], got[1:5000], got[5000:5001], got[5001:])
+		n, err := s.Readv(soon(t), got[:1], got[1:cut], got[cut:cut+1], got[cut+1:])
 		require.NoError(t, err)
 		require.EqualValues(t, size, n)
 		require.True(t, bytes.Equal(sent, got))

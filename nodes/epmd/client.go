@@ -21,6 +21,7 @@ const DefaultTimeout = 10 * time.Second
 const (
 	maxListing    = 8 << 20
 	maxPortAnswer = 14 + MaxNameBytes + MaxExtraBytes
+	usualAnswer   = 512 // most are some 20 bytes
 )
 
 // Client talks to port mappers. The zero value talks to this machine's; it needs no closing, as each request has a connection of its
@@ -288,8 +289,11 @@ func (c *Client) wrap(q request, addr string, err error) error {
 // readAnswer reads until parse, which returns the length of the answer or errShort, is content. It does not wait for the end of the
 // stream; bytes that came together with the answer but do not belong to it are an ErrProtocol.
 func readAnswer(r io.Reader, limit int, parse func([]byte) (int, error)) error {
-	b := make([]byte, 0, limit+1)
+	b := make([]byte, 0, min(limit, usualAnswer)+1)
 	for {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, limit+1), b...)
+		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if n > 0 {
