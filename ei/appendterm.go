@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, nil, a
-// Local inside another term) is an error; b is then returned unchanged. A Raw is appended unchecked.
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map
+// with two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A Raw is appended unchecked.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
@@ -126,6 +126,9 @@ func appendMap(b []byte, m Map) ([]byte, error) {
 			return b, within(2*i+1, err)
 		}
 	}
+	if keys := (keySet{}); keys.duplicate(m) { // for one, a runtime system ends the connection
+		return b, ErrDuplicate
+	}
 	return b, nil
 }
 
@@ -200,6 +203,9 @@ func appendRecord(b []byte, r Record) ([]byte, error) {
 	}
 	if b, err = AppendAtom(b, r.Name); err != nil {
 		return b, err
+	}
+	if duplicateField(r.Fields) {
+		return b, ErrDuplicate
 	}
 	for i := range r.Fields {
 		if b, err = AppendAtom(b, r.Fields[i].Name); err != nil {

@@ -74,8 +74,8 @@ type ImproperList struct {
 // Tuple is a tuple. See erl_ext_dist, SMALL_TUPLE_EXT, LARGE_TUPLE_EXT.
 type Tuple []Term
 
-// Map is a map, with its pairs in the order of the wire (which has no meaning in Erlang). Keys must be distinct: Decode refuses a map in
-// which they are not, as the runtime system does; AppendTerm does not check. See erl_ext_dist, MAP_EXT.
+// Map is a map, with its pairs in the order of the wire (which has no meaning in Erlang). Keys must be distinct: a map in
+// which they are not is ErrDuplicate to Decode and AppendTerm, as the runtime system refuses it. See erl_ext_dist, MAP_EXT.
 type Map []Pair
 
 // Pair is a key of a map with its value.

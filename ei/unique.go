@@ -27,6 +27,12 @@ func (s *keySet) duplicate(m Map) bool {
 	}
 	if len(m) <= fewKeys {
 		for i := range m {
+			if a, ok := m[i].Key.(Atom); ok {
+				if hasAtom(m[:i], a) {
+					return true
+				}
+				continue
+			}
 			for j := range i {
 				if Identical(m[i].Key, m[j].Key) {
 					return true
@@ -35,16 +41,23 @@ func (s *keySet) duplicate(m Map) bool {
 		}
 		return false
 	}
+	if s.seed == (maphash.Seed{}) {
+		s.seed = maphash.MakeSeed()
+	}
 	size := 32
 	for size < 2*len(m) {
 		size *= 2
 	}
-	if len(s.slots) < size {
-		s.slots = make([]int32, size)
-		s.seed = maphash.MakeSeed()
+	var few [256]int32
+	slots := few[:]
+	if size > len(few) {
+		if len(s.slots) < size {
+			s.slots = make([]int32, size)
+		}
+		slots = s.slots // of a larger map before, the part that this one needs
+		clear(slots[:size])
 	}
-	slots := s.slots[:size] // of a larger map before, the part that this one needs
-	clear(slots)
+	slots = slots[:size]
 	mask := size - 1
 	for i := range m {
 		at := int(s.hash(m[i].Key)) & mask
@@ -54,6 +67,16 @@ func (s *keySet) duplicate(m Map) bool {
 			}
 		}
 		slots[at] = int32(i + 1)
+	}
+	return false
+}
+
+// hasAtom reports whether one of the keys of m is a.
+func hasAtom(m Map, a Atom) bool {
+	for i := range m {
+		if b, ok := m[i].Key.(Atom); ok && a == b {
+			return true
+		}
 	}
 	return false
 }
