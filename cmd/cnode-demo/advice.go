@@ -237,6 +237,7 @@ var advices = []advice{
 			"belongs to a running node of that name.")},
 	{"address of another machine", is(syscall.EADDRNOTAVAIL,
 		"--listen wants an address of this machine (ip addr lists them), or 0.0.0.0 for all.")},
+	{"file there already", is(fs.ErrExist, "Nothing is overwritten: choose another name or directory, or remove the file first.")},
 	{"refused", is(syscall.ECONNREFUSED,
 		"The node's port is known, but nobody listens on it at that address. A node that listens on the loopback interface only is reached by\n"+
 			"a name such as x@127.0.0.1; else it has ended a moment ago, or a firewall is in between.")},
@@ -260,8 +261,8 @@ var advices = []advice{
 		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
 			return ""
 		}
-		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. ping and call\n" +
-			"wait longer with --timeout."
+		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. ping, call\n" +
+			"and names wait longer with --timeout."
 	}},
 	{"interrupted", is(context.Canceled, "Interrupted.")},
 }

@@ -88,6 +88,7 @@ func TestAdvice(t *testing.T) {
 		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "behind \"ready\""},
 		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
+		{"file there already", &fs.PathError{Op: "open", Path: "ca.pem", Err: syscall.EEXIST}, "Nothing is overwritten"},
 		{"refused", socket("connect", syscall.ECONNREFUSED), "loopback interface only"},
 		{"path too long", fmt.Errorf("address: %w", syscall.ENAMETOOLONG), "shorter directory"},
 		{"no socket", socket("connect", syscall.ENOENT), "--transport unix"},

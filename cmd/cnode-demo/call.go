@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +37,8 @@ the call fails, the reason, such as Erlang's {badrpc, Reason}, is on the standar
 		},
 	}
 	o.virtual.addTo(cmd.Flags())
-	cmd.Flags().DurationVar(&limit, "timeout", 0, "how long to wait (default: as long as it takes)")
+	cmd.Flags().DurationVar(&limit, "timeout", 0,
+		fmt.Sprintf("how long to wait (default: %v for the connection, as long as it takes for the result)", nodes.DefaultHandshakeTimeout))
 	return cmd
 }
 
@@ -62,11 +64,13 @@ func call(ctx context.Context, o *options, words []string, out, errOut io.Writer
 	return err
 }
 
+const exampleArgs = `'[1, "two", {three}]'`
+
 // parseArgs reads the arguments of a function. A list of bytes may be written as a string.
 func parseArgs(text string) ([]any, error) {
 	t, err := ei.Parse(text)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("ARGS: %w", err)}
+		return nil, &usageError{fmt.Errorf("ARGS: want a list such as %s: %w", exampleArgs, err)}
 	}
 	var args []any
 	switch t := t.(type) {
@@ -79,7 +83,7 @@ func parseArgs(text string) ([]any, error) {
 			args = append(args, ei.Int(t[i]))
 		}
 	default:
-		return nil, usagef("ARGS: want a list such as '[1, \"two\", {three}]', not %v", t)
+		return nil, usagef("ARGS: want a list such as %s, not %v", exampleArgs, t)
 	}
 	return args, nil
 }

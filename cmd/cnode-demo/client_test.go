@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -19,6 +20,32 @@ func TestHandshakeTime(t *testing.T) {
 	require.Equal(t, nodes.DefaultHandshakeTimeout, handshakeTime(t.Context()))
 	require.Equal(t, nodes.DefaultHandshakeTimeout, handshakeTime(within(time.Second)))
 	require.Greater(t, handshakeTime(within(time.Hour)), 59*time.Minute)
+}
+
+// A port mapper that does not answer is waited for as long as the command says, and no less.
+func TestMuteMapper(t *testing.T) {
+	for _, at := range []string{"auto", "127.0.0.1:1"} {
+		r, err := (&options{epmd: at}).clientMapper()
+		require.NoError(t, err)
+		switch r := r.(type) {
+		case *nodes.PortMapper:
+			require.Negative(t, r.Client.Timeout)
+		case *fixedMapper:
+			require.Negative(t, r.Client.Timeout)
+			require.Equal(t, at, r.Client.Addr)
+		}
+	}
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	w := newWorld(t, l.Addr().(*net.TCPAddr).Port)
+	out, errOut := w.fail("names", "--timeout", "30ms")
+	require.Empty(t, out)
+	require.Contains(t, errOut, "30ms passed")
+	require.Contains(t, errOut, "wait longer with --timeout")
+	_, errOut = w.fail("ping", "a@127.0.0.1", "--timeout", "30ms")
+	require.Contains(t, errOut, "wait longer with --timeout")
 }
 
 // A name without a host gets one as long or as short as that of the node which it is to be used with.

@@ -7,13 +7,15 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/spf13/cobra"
 )
 
 func newNames(o *options) *cobra.Command {
-	return &cobra.Command{
+	var limit time.Duration
+	cmd := &cobra.Command{
 		Use:   "names [HOST]",
 		Short: "List the nodes that a port mapper knows: epmd -names",
 		Long: `Print the nodes that are registered at the port mapper of HOST, or of this machine, in the format of epmd -names. The port is that
@@ -23,16 +25,21 @@ of --epmd HOST:PORT, of ERL_EPMD_PORT, or 4369. Exit 1 if no port mapper answers
   cnode-demo names --epmd 127.0.0.1:5000`,
 		Args: args("[HOST]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return names(cmd.Context(), o, append(args, "")[0], cmd.OutOrStdout())
+			if limit <= 0 {
+				return usagef("--timeout %v: want a time to wait", limit)
+			}
+			return names(cmd.Context(), o, append(args, "")[0], limit, cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().DurationVar(&limit, "timeout", epmd.DefaultTimeout, "how long to wait")
+	return cmd
 }
 
-func names(ctx context.Context, o *options, host string, out io.Writer) error {
+func names(ctx context.Context, o *options, host string, limit time.Duration, out io.Writer) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	client := &epmd.Client{}
+	client := &epmd.Client{Timeout: limit}
 	switch o.epmd {
 	case "auto":
 	case "embedded":

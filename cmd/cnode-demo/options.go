@@ -99,6 +99,9 @@ func (o *options) fullName(otherwise string, host func() (string, error)) (strin
 		return withHost(otherwise, host)
 	}
 	name, err := withHost(o.name, host)
+	if err == nil {
+		err = dist.CheckOwnName(name)
+	}
 	if err != nil {
 		return "", &usageError{fmt.Errorf("--name: %w", err)}
 	}

@@ -30,7 +30,7 @@ func (o *options) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 		}
 		return &nodes.PortMapper{Embed: true}, nil // inside the node, with which it moves
 	}
-	return newFixedMapper(o.epmd)
+	return newFixedMapper(epmd.Client{Addr: o.epmd})
 }
 
 // freeFor finds out whether a port mapper of our own can listen.
@@ -45,25 +45,27 @@ func freeFor(ctx context.Context, addrs ...string) error {
 	return err
 }
 
-// clientMapper is what --epmd asks for on behalf of a node that is not published.
+// clientMapper is what --epmd asks for on behalf of a node that is not published. It is waited for as long as for the connection itself.
 func (o *options) clientMapper() (nodes.Resolver, error) {
+	client := epmd.Client{Timeout: -1}
 	switch o.epmd {
 	case "auto":
-		return &nodes.PortMapper{}, nil
+		return &nodes.PortMapper{Client: client}, nil
 	case "embedded":
 		return nil, usagef("--epmd embedded is for serve: a new port mapper knows no other node")
 	}
-	return newFixedMapper(o.epmd)
+	client.Addr = o.epmd
+	return newFixedMapper(client)
 }
 
 // A fixedMapper asks one port mapper for every node, whatever host that one is on.
 type fixedMapper struct{ nodes.PortMapper }
 
-func newFixedMapper(addr string) (*fixedMapper, error) {
-	if err := checkMapperAddr(addr); err != nil {
+func newFixedMapper(client epmd.Client) (*fixedMapper, error) {
+	if err := checkMapperAddr(client.Addr); err != nil {
 		return nil, err
 	}
-	return &fixedMapper{nodes.PortMapper{Client: epmd.Client{Addr: addr}}}, nil
+	return &fixedMapper{nodes.PortMapper{Client: client}}, nil
 }
 
 // Resolve asks it for the port; the address is that of the node's host.

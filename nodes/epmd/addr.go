@@ -122,7 +122,7 @@ func environment(getenv func(string) string) (port uint16, list []netip.Addr, er
 	if s := getenv("ERL_EPMD_PORT"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 16)
 		if err != nil || n == 0 {
-			return 0, nil, fmt.Errorf("epmd: ERL_EPMD_PORT is %q, not a port in 1..65535", s)
+			return 0, nil, fmt.Errorf("ERL_EPMD_PORT is %q, not a port in 1..65535", s)
 		}
 		port = uint16(n)
 	}
@@ -130,7 +130,7 @@ func environment(getenv func(string) string) (port uint16, list []netip.Addr, er
 	for _, f := range fields {
 		a, err := netip.ParseAddr(f)
 		if err != nil {
-			return 0, nil, fmt.Errorf("epmd: ERL_EPMD_ADDRESS contains %q, not an IP address", f)
+			return 0, nil, fmt.Errorf("ERL_EPMD_ADDRESS contains %q, not an IP address", f)
 		}
 		list = append(list, a.Unmap())
 	}
