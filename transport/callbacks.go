@@ -94,7 +94,8 @@ type Callbacks[C any] struct {
 	// interruptOne ends the call in flight of one direction alone, instead.
 	interruptOne func(c C, writing bool)
 	// Export returns what a hand-off must carry beside the descriptor. No call is in flight; c stays usable. What it returns may hold keys:
-	// it is the caller's, who clears it when it is done with it. Optional.
+	// it is the caller's, who clears it when it is done with it. What writes in the background (see Write) is stopped, and goes on with the
+	// next Read or Write, of c or of what Import has made of it: until then the connection may be another process's. Optional.
 	Export func(c C) ([]byte, error)
 	// Import is the other end of a hand-off: it makes a context of a descriptor and an exported state (nil for a listener), of which it
 	// keeps nothing. It owns fd on success only. A plug-in can be handed off exactly when it has Import. Optional.

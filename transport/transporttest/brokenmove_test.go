@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
 )
 
 // moveMutants break moving.
@@ -108,16 +110,15 @@ func moveMutants() []mutant {
 		{"Export forgets what Write has kept", "Moves", ofPolling(keepsWritten)},
 		{"a goroutine reads on after Export", "Moves", ofPolling(readsOn)},
 		{"Import takes one direction for the other", "Moves", ofPolling(swapsPlaces)},
+		{"Export forgets what nobody has read", "MovesMidway", ofFramed(func(f *framing) { f.In.Raw = nil })},
+		{"Export forgets the frame that comes", "MovesMidway", ofFramed(func(f *framing) { f.In.Left = 0 })},
+		{"Export forgets the frame that goes out", "MovesMidway", ofFramed(func(f *framing) { f.Out.Left, f.Out.Head = 0, nil })},
 	}
 }
 
-// ofEach keeps something of the mutant's own for each socket.
-func ofEach[T any]() func(*pollSocket) *T {
-	var all sync.Map
-	return func(s *pollSocket) *T {
-		v, _ := all.LoadOrStore(s, new(T))
-		return v.(*T)
-	}
+// ofFramed breaks the plug-in that makes frames.
+func ofFramed(lose func(f *framing)) func(*mess) transport.Transport {
+	return ofPolling(func(_ *mess, cb *poll) { *cb = framed(*cb, lose) })
 }
 
 // keepsWritten keeps a small write for a moment, so that more may go out with it, which neither Export nor Release thinks of.

@@ -68,8 +68,8 @@
 //     inside a frame hides it.
 //   - A wrong peer address of a plug-in that has no LocalAddr to compare it with.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
-//   - Bytes that a move loses only when there are many, or that a plug-in keeps for less time than a move takes, and a goroutine at the old
-//     place that appears only after a moment: a slow machine can hide either, but accuses nobody.
+//   - Bytes that a plug-in keeps for less time than a move takes, a goroutine that writes beside Export or Import, and one at the old place
+//     that appears only after a moment: a slow machine can hide them, but accuses nobody.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
 //   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode, and what a
 //     reset is taken for; where descriptors cannot be duplicated, moving.

@@ -55,6 +55,9 @@ func goods() []good {
 		{"net", func(testing.TB) Factory { return always(overNet(), loopback()) }},
 		{"wrapped tcp", func(t testing.TB) Factory { return always(must(t, metered()), loopback()) }},
 		{"full", func(t testing.TB) Factory { return always(must(t, polling(true)), loopback()) }},
+		{"full, with frames", func(t testing.TB) Factory {
+			return always(must(t, framed(polling(true), func(*framing) {})), loopback())
+		}},
 		{"full without Interrupt", func(t testing.TB) Factory { return always(must(t, polling(false)), loopback()) }},
 		{"full without Interrupt, Write goes on", func(t testing.TB) Factory { return always(must(t, goesOn()), loopback()) }},
 	}

@@ -140,6 +140,75 @@ func moves(t *trial) {
 	}
 }
 
+// movesMidway hands a stream over again and again while the peer has more to say than is read, and then after a write that was cut off. A
+// plug-in that makes frames or records of what it carries is in the middle of one each way.
+func movesMidway(t *trial) {
+	at := t.listen(0)
+	t.movable(at)
+	for _, end := range []string{"connecting", "accepted"} {
+		s, peer := t.join(at)
+		if end == "accepted" {
+			s, peer = peer, s
+		}
+		const said = 300_000
+		p := pattern(124)
+		ctx := t.soon()
+		saying := begin(t, "the peer's Writev", func() (struct{}, error) {
+			return struct{}{}, t.send(ctx, p, peer, said, sizes(5, 60_000))
+		})
+		heard := int64(0)
+		hear := func(n int) {
+			b := make([]byte, n)
+			_, err := do(t, "Read", func() (int, error) { return t.readAll(ctx, s, b) })
+			t.must(err, "reading from offset %d of what the peer writes beside moves of the %s end", heard, end)
+			t.must(p.differs(heard, b), "reading beside moves of the %s end", end)
+			heard += int64(n)
+		}
+		for _, n := range []int{1, 999, 5_000, 20_001, 70_000} {
+			hear(n)
+			t.export(s, -1)
+			hear(n / 2)
+			s = t.move(at, end, s, func() {})
+		}
+		hear(said - int(heard))
+		_, err := saying.end()
+		t.must(err, "the peer's writes beside moves of the %s end", end)
+		t.carry("from a moved "+end+" stream", s, peer, 125, 100_000, sizes(6, 20_000), sizes(7, 20_000))
+		t.movesCutOff(at, end, s, peer)
+	}
+}
+
+// movesCutOff hands a stream over after a write that was cut off by its time, and writes the rest at the new place.
+func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
+	const limit, block, more = 64 << 20, 1<<20 + 7, 100_000
+	p := pattern(126)
+	sent, cut := int64(0), false
+	for sent < limit && !cut {
+		ctx := t.after(short)
+		n, err := do(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(sent, block)) })
+		sent += n
+		if cut = isTimeout(err); !cut {
+			t.must(err, "Writev")
+		}
+	}
+	s = t.move(at, end, s, func() {})
+	ctx := t.soon()
+	write := begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(sent, more)) })
+	read := begin(t, "the peer's Read", func() (struct{}, error) {
+		return struct{}{}, t.receive(ctx, p, peer, int(sent)+more, each(64<<10))
+	})
+	_, werr := write.end()
+	if werr != nil {
+		_ = s.Close() // else the peer would wait for what will not come
+	}
+	_, err := read.end()
+	if werr != nil && hasEnded(werr) && (err == nil || hasEnded(err)) {
+		return // without Interrupt the SDK may have ended the connection with the write
+	}
+	t.must(err, "reading what the %s end wrote before and after it moved, of which one write was cut off", end)
+	t.must(werr, "writing the rest of a write that was cut off, after the %s end has moved", end)
+}
+
 // refusedImport gives Import what is not to its liking, or may not be: a pipe, and a stream's descriptor with a state that is none.
 func refusedImport(t *trial) {
 	at := t.listen(0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -170,13 +171,18 @@ func writeDeadline(t *trial) {
 	if werr != nil {
 		// Without Interrupt the SDK ends a write that is out of time by shutdown(2), and package tls its connection, in the middle of
 		// a record: that is over, but what came must be what was counted.
-		if d := new(difference); errors.As(err, &d) || !errors.Is(werr, transport.ErrPoisoned) &&
-			!errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+		if d := new(difference); errors.As(err, &d) || !errors.Is(werr, transport.ErrPoisoned) && !hasEnded(err) {
 			t.must(errors.Join(err, werr), "going on after a time-out")
 		}
 		return
 	}
 	t.must(err, "reading what was written before and after a time-out")
+}
+
+// hasEnded tells the errors of a connection that has come to an end.
+func hasEnded(err error) bool {
+	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE},
+		func(end error) bool { return errors.Is(err, end) })
 }
 
 // acceptDeadline waits for a connection that does not come, then for one that does.
