@@ -61,6 +61,7 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		s, err := c.snapshot()
 		if err == nil {
 			s.bonds = c.n.bondsWith(c.peer.Name)
+			s.giver = &giverState{c.n.instance, c.n.cfg.Worker}
 			f.state, err = writeState(kindConn, s)
 			clear(s.export)
 		}

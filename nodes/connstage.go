@@ -21,6 +21,10 @@ type StagedConn struct {
 // ErrOtherNode: the state is that of a connection of another node, or of another incarnation of this one.
 var ErrOtherNode = errors.New("the state belongs to another node")
 
+// ErrSameWorker: the node that the connection comes from has the same Config.Worker as this one, so that both make the same pids. Give each
+// process a number of its own.
+var ErrSameWorker = errors.New("both nodes have the same Config.Worker")
+
 // ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with, or fewer have it than in the other
 // process: see Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
@@ -30,6 +34,7 @@ var ErrNoPlugin = errors.New("no such plug-in here")
 //
 //	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
+//	ErrSameWorker                   Config.Worker does not differ
 //	ErrConnected                    a connection to the peer is up here that was not made before this one
 //	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here
 //	any other                       of the plug-in's Import, or of the system: no descriptor left, say
@@ -43,6 +48,8 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	case err != nil:
 	case string(name) != s.self || creation != s.selfCreation:
 		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.self, s.selfCreation, name, creation)
+	case s.giver != nil && s.giver.worker == n.cfg.Worker && s.giver.instance != n.instance:
+		err = fmt.Errorf("%w: %d", ErrSameWorker, n.cfg.Worker)
 	default:
 		if old := n.Conn(s.peer.Name); old != nil && !old.outdated(s.made) {
 			err = ErrConnected
@@ -152,11 +159,14 @@ func (s *StagedConn) Discard() error {
 
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
 // Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
-// On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start. Adopt waits
-// as StagedConn.Start does, which ctx does not end: ctx is looked at before anything else, and then no more.
+// On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start, and ErrClosed
+// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, which ctx does not end: ctx is looked at before anything else, and then no more.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
+	}
+	if m.FD < 0 {
+		return nil, wrap("adopt", "", fmt.Errorf("%w: the descriptor has been adopted, or closed", ErrClosed))
 	}
 	s, err := n.Stage(m.State, m.FD)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -254,6 +255,7 @@ func TestWorkerIsFull(t *testing.T) {
 	victim := w.worker(n)
 	for round := range 2 {
 		w.worker(n)
+		require.Eventually(t, w.idle, tooLong, tick, "more than maxUntaken would be too many, not the socket full")
 		at, err := transport.AddrPort(w.f.Addr())
 		require.NoError(t, err)
 		standStill(t, victim)
@@ -263,6 +265,7 @@ func TestWorkerIsFull(t *testing.T) {
 			c.heard.Store(time.Now().Add(time.Minute).UnixNano()) // it is not asked whether it is there
 		}
 		w.f.mu.Unlock()
+		w.narrow()
 		l := w.f.Listener()
 		l.halt.shut() // until all is there that is to fill the socket
 		require.NoError(t, l.l.Pause(soon(t)))
@@ -284,6 +287,31 @@ func TestWorkerIsFull(t *testing.T) {
 		other := w.node(fmt.Sprintf("other%d@127.0.0.1", round))
 		require.Equal(t, victim, w.worker(other))
 		require.Equal(t, victim, w.worker(n))
+	}
+}
+
+// idle tells whether the workers have taken all that they were given.
+func (w *frontWorld) idle() bool {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, c := range w.f.crew {
+		if c.burden() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// narrow has the one worker's socket for sessions hold as little as the system lets it.
+func (w *frontWorld) narrow() {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	for _, c := range w.f.crew {
+		raw, err := c.forward.SyscallConn()
+		require.NoError(w.t, err)
+		require.NoError(w.t, raw.Control(func(fd uintptr) {
+			require.NoError(w.t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
+		}))
 	}
 }
 

@@ -36,6 +36,7 @@ type Node struct {
 	conns     map[*Conn]struct{}
 	listeners map[*Listener]struct{}
 	opened    atomic.Uint64 // listeners, ever
+	instance  uint64        // random, another one for each Node of one name
 
 	ids     identifiers
 	scratch sync.Pool // *[]byte for encoding
@@ -82,6 +83,7 @@ func New(cfg Config) (*Node, error) {
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
+	n.instance = rand.Uint64()
 	n.goroutines, n.shaking = newTally(), newTally()
 	n.procs.init(n)
 	return n, nil

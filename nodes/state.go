@@ -166,7 +166,8 @@ type connState struct {
 	received     int64
 	messages     int64
 	sent         int64
-	made         int64 // Conn.made
+	made         int64       // Conn.made
+	giver        *giverState // of a connection that moves by itself; nil: an earlier process does not say
 
 	// Between the workers of one node.
 	worker   int   // sibling, branch
@@ -209,7 +210,19 @@ func (s *connState) Describe(f *form.Fields) {
 	form.Text(f, 28, form.Given, &s.stake)
 	form.Number(f, 29, form.May, &s.made)
 	form.Number(f, 30, form.May, &s.place)
+	form.One(f, 31, form.May, "giver", &s.giver)
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
+}
+
+// A giverState says which Node a connection comes from, and where that makes its pids.
+type giverState struct {
+	instance uint64 // Node.instance
+	worker   uint16 // Config.Worker
+}
+
+func (s *giverState) Describe(f *form.Fields) {
+	form.Number(f, 1, form.May, &s.instance)
+	form.Number(f, 2, form.May, &s.worker)
 }
 
 // A crossingState is a link between a process of the peer and one of another worker.

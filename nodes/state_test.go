@@ -91,6 +91,9 @@ func someConn(t *rapid.T) connState {
 		clock:  &clockState{time.Duration(rapid.Int64Range(0, 1<<40).Draw(t, "age")), true, false, 2, true},
 		bonds:  few(t, "bonds", func() bonds { return someBonds(t) }), received: 1, messages: 2, sent: 3, made: 4,
 	}
+	if rapid.Bool().Draw(t, "alone") {
+		s.giver = &giverState{rapid.Uint64().Draw(t, "instance"), rapid.Uint16().Draw(t, "worker")}
+	}
 	s.peer.SelfName, s.peer.SelfCreation = s.self, s.selfCreation
 	return s
 }

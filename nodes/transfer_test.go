@@ -590,8 +590,10 @@ func TestStageRefused(t *testing.T) {
 		_, err := n.Stage(f.State(), f.Descriptor())
 		require.ErrorIs(t, err, ErrOtherNode, name)
 	}
+	_, err = w.node("mover", same(4711)).Stage(f.State(), f.Descriptor())
+	require.ErrorIs(t, err, ErrSameWorker)
 	_, err = r.n[0].Stage(f.State(), f.Descriptor())
-	require.ErrorIs(t, err, ErrConnected)
+	require.ErrorIs(t, err, ErrConnected, "it comes back to where it was")
 	var bad *StateError
 	_, err = r.n[1].Stage(f.State()[:20], f.Descriptor())
 	require.ErrorAs(t, err, &bad)
@@ -619,6 +621,8 @@ func TestMovedIsClosedOnce(t *testing.T) {
 	require.NoError(t, err)
 	c, err := r.n[1].Adopt(w.ctx(), m)
 	require.NoError(t, err)
+	_, err = r.n[0].Adopt(w.ctx(), m)
+	require.ErrorIs(t, err, ErrClosed, "there is nothing to adopt")
 	require.NoError(t, m.Close())
 	require.NoError(t, c.Err())
 

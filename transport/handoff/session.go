@@ -125,6 +125,17 @@ func (f *Forwarder) Close() error {
 	return failed("close", f.addr, err)
 }
 
+// SyscallConn is for options of the socket: its SO_SNDBUF says how many sessions it holds that nobody has received. ENOTCONN without a
+// connection, of which each has a socket of its own.
+func (f *Forwarder) SyscallConn() (syscall.RawConn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn == nil {
+		return nil, failed("options", f.addr, syscall.ENOTCONN)
+	}
+	return f.conn.SyscallConn()
+}
+
 // Push sends a session: the descriptor, which stays the caller's, what h says of it, and 1 to MaxSessionData bytes that were read from it.
 // It does not wait. EINVAL for a session that cannot be sent, and EBADF for a descriptor that is not open, leave the Forwarder connected. It
 // gives up, and closes the connection, with EAGAIN if the receiver has no room (transport.ErrPoisoned as well if part of the session is out),

@@ -222,9 +222,11 @@ func TestPushRefused(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.ErrorIs(t, f.Push(fd, good, []byte("x")), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
+	_, err := f.SyscallConn()
+	require.ErrorIs(t, err, syscall.ENOTCONN)
 	require.ErrorIs(t, f.Connect(soon(t)), syscall.EINVAL, "it has no path")
 
-	_, err := Describe(file(t, "f"), nil)
+	_, err = Describe(file(t, "f"), nil)
 	require.ErrorIs(t, err, syscall.ENOTSOCK)
 	_, err = Describe(fd, nil)
 	require.ErrorIs(t, err, syscall.ENOTCONN)

@@ -21,7 +21,7 @@ func (f *Fields) Uint(tag uint64, n Need, v *uint64) {
 }
 
 // Number is Uint for any kind of integer.
-func Number[T ~int | ~int32 | ~int64 | ~uint8 | ~uint32 | ~uint64](f *Fields, tag uint64, n Need, v *T) {
+func Number[T ~int | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64](f *Fields, tag uint64, n Need, v *T) {
 	x := uint64(*v)
 	f.Uint(tag, n, &x)
 	if f.reads && f.err == nil {
