@@ -96,7 +96,7 @@ type UnsupportedTypeError struct {
 
 // Error names the value's type.
 func (e *UnsupportedTypeError) Error() string {
-	return fmt.Sprintf("ei: a Go value of type %T is no term", e.Value)
+	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
 // An EncodeError says where in a value something cannot be encoded. One that is about the whole value, and ErrLimit, come without.

@@ -7,7 +7,8 @@ package ei
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a term that was
 // decoded and is appended again gives the same bytes, unless it came in an old form (ATOM_EXT, say), which becomes the modern one. Two
 // terms that are equal in Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a Tuple is. == is
-// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref.
+// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the same reason a Term is no key of a Go map, unless it is
+// sure to be one of these: find others with Identical.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.

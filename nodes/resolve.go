@@ -286,7 +286,8 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
 }
 
-// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it.
+// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it, over
+// transport.Unix. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
 type SocketDir string
 
 // Addr is the address of the node's socket. dist.ErrInvalidName for what is no node name, or no file name; syscall.ENAMETOOLONG for a path

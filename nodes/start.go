@@ -18,6 +18,9 @@ var ErrStarted = errors.New("started, or discarded, already")
 // answers net_adm:ping and remote calls, and gives messages to mailboxes and servers; sending to a node connects to it if need be.
 // Conn.Receive must no longer be used. ctx bounds only the start; Close and Shutdown end the node. If a listener breaks, the node keeps its
 // connections: Listener.Done tells. A dynamic node does not listen: connect it first, then start it.
+//
+// Of Erlang's own processes there are net_kernel and rex, and of its functions those that a remote call or spawn needs; every other
+// function is undef to a peer until it is exposed, erlang:whereis/1 as well: peers reach a process by {Name, Node}.
 func (n *Node) Start(ctx context.Context) error {
 	if n.Err() != nil {
 		return wrap("start", n.Name(), n.Err())

@@ -24,7 +24,11 @@ type UnixSocket struct {
 	file atomic.Pointer[socketFile] // what Close removes
 }
 
-// UnixCallbacks returns the callbacks of the UNIX-socket plug-in.
+// UnixCallbacks returns the callbacks of the UNIX-socket plug-in, as TCPCallbacks does: to copy, or to wrap with a context of one's own. It
+// has no Flags: what waits by itself around it (FullImpl) sets O_NONBLOCK where it needs it, or polls. Nothing has to go along with a
+// descriptor, so there is Import and no Export. Connect is EAGAIN while the listener's backlog is full: the SDK tries
+// again, and so must who waits by himself. Close of
+// a listener removes its path, Release leaves it to who holds the descriptor now.
 func UnixCallbacks() Callbacks[*UnixSocket] {
 	return Callbacks[*UnixSocket]{
 		Name: "unix",
