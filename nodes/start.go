@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -64,6 +66,9 @@ func (n *Node) join(ctx context.Context) error {
 func (n *Node) listen(ctx context.Context) ([]*Listener, error) {
 	l, err := n.Listen(ctx, n.listenAddr())
 	if err != nil {
+		if n.cfg.Listen == nil && errors.Is(err, syscall.EAFNOSUPPORT) {
+			err = fmt.Errorf("Config.Listen is not set, and Config.Transport is for other addresses: %w", err)
+		}
 		return nil, err
 	}
 	listeners := []*Listener{l}

@@ -142,6 +142,9 @@ func TestStartFails(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, w.node("bob").Start(ctx), context.Canceled)
 
+	n = w.node("bob", func(cfg *Config) { cfg.Listen = nil })
+	require.ErrorContains(t, n.Start(w.ctx()), "Config.Listen is not set, and Config.Transport is for other addresses")
+
 	why := errors.New("not today")
 	n = w.node("bob", func(cfg *Config) { cfg.Setup = func(*Node) error { return why } })
 	require.ErrorIs(t, n.Start(w.ctx()), why)
