@@ -163,12 +163,13 @@ func ExampleMap_Get() {
 }
 
 func ExampleElements() {
-	for _, t := range []ei.Term{ei.String("\x01\x02"), ei.List{ei.Int(1), ei.Int(1000)}, ei.List{}, ei.Atom("none")} {
+	for _, t := range []ei.Term{ei.String("\x01\x02"), ei.List{ei.Int(1), ei.Int(1000)}, ei.List{}, ei.Raw{106}, ei.Atom("none")} {
 		fmt.Println(ei.Elements(t))
 	}
 	// Output:
 	// [1,2] true
 	// [1,1000] true
+	// [] true
 	// [] true
 	// [] false
 }

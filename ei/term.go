@@ -33,9 +33,9 @@ func (s String) List() List {
 }
 
 // Elements gives the elements of a proper list in either of its forms, List and String, between which a runtime system chooses by the
-// contents; false if t is no such list.
+// contents; false if t is no such list. A Raw is decoded for it.
 func Elements(t Term) (List, bool) {
-	switch t := t.(type) {
+	switch t := plain(t).(type) {
 	case List:
 		return t, true
 	case String:
