@@ -191,9 +191,12 @@ func (f *Front) introduce(w *crewman) error {
 		}
 	}
 	w.number = f.lastPart
-	fd, err := f.roll.duplicate()
-	if err != nil {
-		return err
+	fd := 0
+	if f.roll != nil {
+		var err error
+		if fd, err = duplicate(f.roll.Descriptor()); err != nil {
+			return err
+		}
 	}
 	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, fd: fd})
 	for _, other := range f.crew {

@@ -144,7 +144,7 @@ func (f *Front) enroll(name string, t tenancy) bool {
 	if _, taken := f.names[name]; taken {
 		return false
 	}
-	if err := f.roll.enter(name); err != nil { // nobody would find it
+	if err := f.roll.Enter(name); err != nil { // nobody would find it
 		f.n.log.Error("name not registered", "name", name, "error", err)
 		return false
 	}
@@ -155,5 +155,5 @@ func (f *Front) enroll(name string, t tenancy) bool {
 // forget takes a name back.
 func (f *Front) forget(name string) {
 	delete(f.names, name)
-	f.roll.strike(name)
+	f.roll.Strike(name)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/roll"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -65,7 +66,7 @@ type Front struct {
 	lastPart int                // given to a worker
 	routes   map[string]*route  // by peer
 	names    map[string]tenancy // registered at run time
-	roll     *roll              // of the same; nil: the workers have to ask
+	roll     *roll.Roll         // of the same; nil: the workers have to ask
 	busy     bool               // it moves, or its workers do
 	released bool               // another process has it
 
@@ -188,7 +189,7 @@ func (f *Front) begin(ctx context.Context) error {
 // makeRoll makes a roll without names.
 func (f *Front) makeRoll() {
 	var err error
-	if f.roll, err = newRoll(); err != nil {
+	if f.roll, err = roll.New(); err != nil {
 		f.n.log.Warn("workers ask for every name", "error", err)
 	}
 }
@@ -289,6 +290,6 @@ func (f *Front) Close() error {
 	}
 	f.mu.Unlock()
 	f.wg.Wait()
-	f.roll.close()
+	f.roll.Close()
 	return err
 }

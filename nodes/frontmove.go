@@ -154,7 +154,7 @@ func (e *FrozenFront) Release() error {
 	err := e.node.Release()
 	f.still.open()
 	f.wg.Wait()
-	f.roll.close()
+	f.roll.Close()
 	clearKeys(e.state)
 	return wrap("release front", f.Name(), err)
 }

@@ -180,16 +180,16 @@ func TestFrontMakesRoll(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	w.rpc(w.node("peer@127.0.0.1"), "start", ei.Atom("joe"))
 	w.f.mu.Lock()
-	w.f.roll.close()
+	w.f.roll.Close()
 	w.f.roll = nil
 	w.f.mu.Unlock()
 	w.move()
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	require.NotNil(t, w.f.roll)
-	require.False(t, w.f.roll.lacks("joe"))
+	require.False(t, w.f.roll.Lacks("joe"))
 	w.f.forget("joe")
-	require.True(t, w.f.roll.lacks("joe"))
+	require.True(t, w.f.roll.Lacks("joe"))
 }
 
 // Each worker goes on in another process, and nobody notices.

@@ -99,10 +99,10 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 	if f.roll, err = list.takeRoll(s.roll); err != nil {
 		return err
 	}
-	note := func(name string) error { f.roll.recall(name); return nil }
+	note := func(name string) error { f.roll.Recall(name); return nil }
 	if f.roll == nil { // those who join from now on have it
 		f.makeRoll()
-		note = f.roll.enter
+		note = f.roll.Enter
 	}
 	for _, t := range s.names {
 		if f.crew[t.part] == nil {
@@ -228,7 +228,7 @@ func (g *StagedFront) Discard() error {
 			_ = w.forward.Close()
 		}
 	}
-	f.roll.close()
+	f.roll.Close()
 	f.still.open()
 	return wrap("discard front", f.Name(), err)
 }

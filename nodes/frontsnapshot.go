@@ -11,7 +11,7 @@ func (e *FrozenFront) snapshot() (err error) {
 	}
 	f.snapshotRoutes(&s)
 	if f.roll != nil {
-		s.roll = placeOf(e.node.table.add(f.roll.descriptor()))
+		s.roll = placeOf(e.node.table.add(f.roll.Descriptor()))
 	}
 	for name, t := range f.names {
 		s.names = append(s.names, tenancyState{name, t.w.number, t.number})

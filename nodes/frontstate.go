@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/roll"
 )
 
 // The states of a front and of a worker hold that of the node, and what they are to each other. Their descriptors come behind the node's;
@@ -219,7 +220,7 @@ func (l *descriptorList) takeWords(states []wordState) (list []word, err error) 
 }
 
 // takeRoll opens the roll of a state that has one.
-func (l *descriptorList) takeRoll(p place) (*roll, error) {
+func (l *descriptorList) takeRoll(p place) (*roll.Roll, error) {
 	at := p.index()
 	if at < 0 {
 		return nil, nil
@@ -228,7 +229,7 @@ func (l *descriptorList) takeRoll(p place) (*roll, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openRoll(fd)
+	return roll.Open(fd)
 }
 
 // takeFirst gives the first descriptors away, as a list of its own.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/roll"
 )
 
 const (
@@ -29,7 +30,7 @@ type part struct {
 	n    *Node
 	id   int
 	line *line
-	roll *roll // of the names that are unique in the node; nil: the front has to be asked for each
+	roll *roll.Roll // of the names that are unique in the node; nil: the front has to be asked for each
 
 	answerLimit time.Duration // these are others for tests
 	numberLimit time.Duration

@@ -27,14 +27,14 @@ func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, erro
 	there := p.crew[f.at]
 	p.mu.Unlock()
 	if there {
-		if v, ok := p.roll.version(string(name)); ok && v == f.version {
+		if v, ok := p.roll.Version(string(name)); ok && v == f.version {
 			return f.at, nil
 		}
 	}
-	if p.roll.lacks(string(name)) {
+	if p.roll.Lacks(string(name)) {
 		return 0, nil
 	}
-	v, ok := p.roll.version(string(name)) // before the question: what changes meanwhile shows
+	v, ok := p.roll.Version(string(name)) // before the question: what changes meanwhile shows
 	a, err := p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, reader)
 	if err != nil || !a.OK {
 		return 0, err

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/roll"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -127,7 +128,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *line) error {
 	w.listen(heard[1:]) // siblings and sessions may come; what they send waits in their sockets
 	if err := n.setup(); err != nil {
 		err = errors.Join(err, n.Close())
-		names.close()
+		names.Close()
 		return err
 	}
 	w.p.endSetup()
@@ -137,7 +138,7 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *line) error {
 }
 
 // welcomed makes the node that the front's first word speaks of, and opens the roll that comes with it.
-func welcomed(cfg Config, hello *word) (n *Node, names *roll, err error) {
+func welcomed(cfg Config, hello *word) (n *Node, names *roll.Roll, err error) {
 	if hello.Topic != sayWelcome {
 		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
 	}
@@ -150,7 +151,7 @@ func welcomed(cfg Config, hello *word) (n *Node, names *roll, err error) {
 		err = fmt.Errorf("%w: %q, and the front is %q", ErrOtherNode, n.name, hello.Name)
 	}
 	if err == nil && hello.fd > 0 {
-		names, err = openRoll(hello.keep().fd)
+		names, err = roll.Open(hello.keep().fd)
 	}
 	return n, names, err
 }
@@ -246,7 +247,7 @@ func (w *Worker) end(node func() error) error {
 	w.p.line.close()
 	w.wg.Wait()
 	<-w.p.line.wrote
-	w.p.roll.close()
+	w.p.roll.Close()
 	w.closeInlets()
 	w.dropWork()
 	return err

@@ -148,7 +148,7 @@ func (e *workerEstate) snapshot() (err error) {
 		return err
 	}
 	if p.roll != nil {
-		s.roll = placeOf(e.table.add(p.roll.descriptor()))
+		s.roll = placeOf(e.table.add(p.roll.Descriptor()))
 	}
 	e.w.mu.Lock()
 	s.work, err = e.table.words(e.w.work)

@@ -204,7 +204,7 @@ func (h *workerHeir) Discard() (err error) {
 	if w := h.w; w != nil && w.p != nil {
 		w.p.line.close()
 		<-w.p.line.wrote
-		w.p.roll.close()
+		w.p.roll.Close()
 		w.dropWork()
 		w.p.mu.Lock()
 		defer w.p.mu.Unlock()

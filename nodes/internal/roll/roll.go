@@ -1,4 +1,5 @@
-package nodes
+// Package roll is a list of names that several processes read at once, of which one writes it.
+package roll
 
 import (
 	"crypto/rand"
@@ -10,51 +11,51 @@ import (
 )
 
 const (
-	// rollSize is how many places a roll has.
-	rollSize = 1 << 16
-	// rollSeed is how many bytes stand before them.
-	rollSeed = 8
+	// places is how many places a roll has.
+	places = 1 << 16
+	// seedSize is how many bytes stand before them.
+	seedSize = 8
 	// versionSize is how many bytes a place's version has; those of all places are behind the places.
 	versionSize = 4
 )
 
-// A roll tells of any name at once, and without a question, that no process of the node has registered it. It is a file in memory that the
+// A Roll tells of any name at once, and without a question, that no process of the node has registered it. It is a file in memory that the
 // front and the workers share: a byte for each place, and the name's hash says which place is its. The front alone writes it: a place is
 // marked before the worker hears that a name of it is its own. So whoever is told of a name, in whatever way, finds the mark, and a peer
 // that floods a name that nobody has asks nothing of the front. Names that have a place together are asked for as one. Of a name that
 // somebody has, the version of its place tells whether what the front has last said of it still holds: it counts the names that have been
 // entered there.
-type roll struct {
+type Roll struct {
 	file  *os.File
-	seed  [rollSeed]byte
+	seed  [seedSize]byte
 	names map[int]int // the front's: how many names a place has
 }
 
-// newRoll makes an empty one.
-func newRoll() (*roll, error) {
+// New makes an empty one.
+func New() (*Roll, error) {
 	file, err := sharedFile("names")
 	if err != nil {
 		return nil, err
 	}
-	r := &roll{file: file, names: map[int]int{}}
+	r := &Roll{file: file, names: map[int]int{}}
 	rand.Read(r.seed[:])
-	all := append(r.seed[:], make([]byte, rollSize*(1+versionSize))...) // no later write needs memory
+	all := append(r.seed[:], make([]byte, places*(1+versionSize))...) // no later write needs memory
 	if _, err := file.WriteAt(all, 0); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return r, nil
 }
 
-// openRoll goes on with one of which somebody else has given a descriptor, which is its own, on failure too.
-func openRoll(fd int) (*roll, error) {
-	r := &roll{file: fileOf(fd), names: map[int]int{}}
+// Open goes on with one of which somebody else has given a descriptor, which is its own, on failure too.
+func Open(fd int) (*Roll, error) {
+	r := &Roll{file: os.NewFile(uintptr(fd), "names"), names: map[int]int{}}
 	if _, err := r.file.ReadAt(r.seed[:], 0); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
 }
 
-func (r *roll) place(name string) int {
+func (r *Roll) place(name string) int {
 	h := fnv.New64a()
 	_, _ = h.Write(r.seed[:])
 	_, _ = h.Write([]byte(name))
@@ -62,18 +63,18 @@ func (r *roll) place(name string) int {
 	return int(binary.LittleEndian.Uint16(binary.LittleEndian.AppendUint64(nil, sum^sum>>32)))
 }
 
-// lacks tells whether surely nobody has a name.
-func (r *roll) lacks(name string) bool {
+// Lacks tells whether surely nobody has a name.
+func (r *Roll) Lacks(name string) bool {
 	if r == nil {
 		return false
 	}
 	var mark [1]byte
-	_, err := r.file.ReadAt(mark[:], rollSeed+int64(r.place(name)))
+	_, err := r.file.ReadAt(mark[:], seedSize+int64(r.place(name)))
 	return err == nil && mark[0] == 0
 }
 
-// version is another one whenever somebody has got a name; false if there is none.
-func (r *roll) version(name string) (v uint32, ok bool) {
+// Version is another one whenever somebody has got a name; false if there is none.
+func (r *Roll) Version(name string) (v uint32, ok bool) {
 	if r == nil {
 		return 0, false
 	}
@@ -81,17 +82,17 @@ func (r *roll) version(name string) (v uint32, ok bool) {
 	return v, err == nil
 }
 
-func (r *roll) versionAt(at int) (uint32, error) {
+func (r *Roll) versionAt(at int) (uint32, error) {
 	var b [versionSize]byte
-	_, err := r.file.ReadAt(b[:], rollVersion(at))
+	_, err := r.file.ReadAt(b[:], versionPlace(at))
 	return binary.LittleEndian.Uint32(b[:]), err
 }
 
-// rollVersion is where the version of a place is.
-func rollVersion(at int) int64 { return rollSeed + rollSize + int64(at)*versionSize }
+// versionPlace is where the version of a place is.
+func versionPlace(at int) int64 { return seedSize + places + int64(at)*versionSize }
 
-// enter notes a name that somebody is about to have.
-func (r *roll) enter(name string) error {
+// Enter notes a name that somebody is about to have.
+func (r *Roll) Enter(name string) error {
 	if r == nil {
 		return nil
 	}
@@ -100,7 +101,7 @@ func (r *roll) enter(name string) error {
 	if err != nil && err != io.EOF { // it ends before the versions: an earlier front has made it
 		return err
 	}
-	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), rollVersion(at)); err != nil {
+	if _, err := r.file.WriteAt(binary.LittleEndian.AppendUint32(nil, v+1), versionPlace(at)); err != nil {
 		return err
 	}
 	if r.names[at] == 0 {
@@ -112,8 +113,8 @@ func (r *roll) enter(name string) error {
 	return nil
 }
 
-// strike notes that nobody has a name any more.
-func (r *roll) strike(name string) {
+// Strike notes that nobody has a name any more.
+func (r *Roll) Strike(name string) {
 	if r == nil {
 		return
 	}
@@ -124,30 +125,23 @@ func (r *roll) strike(name string) {
 	}
 }
 
-func (r *roll) mark(at int, b byte) error {
-	_, err := r.file.WriteAt([]byte{b}, rollSeed+int64(at))
+func (r *Roll) mark(at int, b byte) error {
+	_, err := r.file.WriteAt([]byte{b}, seedSize+int64(at))
 	return err
 }
 
-// recall counts a name that is marked already.
-func (r *roll) recall(name string) {
+// Recall counts a name that is marked already.
+func (r *Roll) Recall(name string) {
 	if r != nil {
 		r.names[r.place(name)]++
 	}
 }
 
-// descriptor is the file's; it stays the roll's.
-func (r *roll) descriptor() int { return int(r.file.Fd()) }
+// Descriptor is the file's; it stays the roll's.
+func (r *Roll) Descriptor() int { return int(r.file.Fd()) }
 
-// duplicate gives another process's descriptor; 0 without a roll.
-func (r *roll) duplicate() (int, error) {
-	if r == nil {
-		return 0, nil
-	}
-	return duplicate(r.descriptor())
-}
-
-func (r *roll) close() {
+// Close lets go of the file. It may be called of a nil Roll, as all but Descriptor: where there is none, it tells nothing of any name.
+func (r *Roll) Close() {
 	if r != nil {
 		_ = r.file.Close()
 	}

@@ -1,0 +1,60 @@
+//go:build unix
+
+package nodes
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// A peer that sends to a name which nobody has, as much as it likes, asks nothing of the front; and as soon as somebody has the name he
+// gets all that is sent from then on, by whichever worker it comes. So it is after every move.
+func TestUnknownNames(t *testing.T) {
+	w := newFrontWorld(t, 3)
+	ns := w.spread(3)
+	a, b := ns[0], ns[1]
+	sender := w.mailbox(a, nil)
+	send := func(name string, v any) {
+		t.Helper()
+		require.NoError(t, sender.SendName(soon(t), frontName, name, v))
+	}
+	for round, move := range []func(){
+		func() {},
+		w.move,
+		func() {
+			list, err := w.f.UpgradeWorkers(soon(t))
+			require.NoError(t, err)
+			for _, u := range list {
+				require.NoError(t, u.Err)
+			}
+		},
+	} {
+		move()
+		before := w.rpc(a, "questions")
+		for i := range 1000 {
+			send("nobody", i)
+		}
+		require.Equal(t, before, w.rpc(a, "questions"))
+		for i := range 50 {
+			name := fmt.Sprintf("r%dn%d", round, i)
+			send(name, "too early")
+			pid := w.rpc(b, "start", ei.Atom(name)).(ei.Pid)
+			for v := range 3 {
+				send(name, v)
+			}
+			got, err := a.CallName(soon(t), frontName, name, ei.Atom("got"))
+			require.NoError(t, err)
+			require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2)}, got)
+			watcher := w.mailbox(a, nil)
+			_, err = watcher.Monitor(soon(t), pid)
+			require.NoError(t, err)
+			send(name, ei.Atom("normal"))
+			w.receive(watcher)
+			require.NoError(t, watcher.Close())
+		}
+	}
+}
