@@ -21,20 +21,16 @@ type StagedConn struct {
 // ErrOtherNode: the state is that of a connection of another node, or of another incarnation of this one.
 var ErrOtherNode = errors.New("the state belongs to another node")
 
-// ErrSameWorker: the node that the connection comes from has the same Config.Worker as this one, so that both make the same pids. Give each
-// process a number of its own.
-var ErrSameWorker = errors.New("both nodes have the same Config.Worker")
-
 // ErrNoPlugin: no transport of this node has the name of the plug-in that the state was made with, or fewer have it than in the other
 // process: see Config.Transports.
 var ErrNoPlugin = errors.New("no such plug-in here")
 
 // Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
-// the connection comes from, and another Config.Worker. Stage owns fd only on success. It waits for nobody. The errors are
+// the connection comes from, and another Config.Worker; the log warns where that does not differ. Stage owns fd only on success. It waits for
+// nobody. The errors are
 //
 //	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
-//	ErrSameWorker                   Config.Worker does not differ
 //	ErrConnected                    a connection to the peer is up here that was not made before this one
 //	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here
 //	any other                       of the plug-in's Import, or of the system: no descriptor left, say
@@ -48,8 +44,6 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	case err != nil:
 	case string(name) != s.self || creation != s.selfCreation:
 		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.self, s.selfCreation, name, creation)
-	case s.giver != nil && s.giver.worker == n.cfg.Worker && s.giver.instance != n.instance:
-		err = fmt.Errorf("%w: %d", ErrSameWorker, n.cfg.Worker)
 	default:
 		if old := n.Conn(s.peer.Name); old != nil && !old.outdated(s.made) {
 			err = ErrConnected
@@ -57,6 +51,10 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	}
 	if err != nil {
 		return nil, wrap("stage connection to", s.peer.Name, err)
+	}
+	if s.giver != nil && s.giver.worker == n.cfg.Worker && s.giver.instance != n.instance {
+		n.log.Warn("the connection comes from a node with the same Config.Worker: both make the same pids, of which peers take the one for the other",
+			"peer", s.peer.Name, "worker", n.cfg.Worker)
 	}
 	own, err := duplicate(fd) // staging one that fails may close it
 	var c *Conn

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -590,10 +591,8 @@ func TestStageRefused(t *testing.T) {
 		_, err := n.Stage(f.State(), f.Descriptor())
 		require.ErrorIs(t, err, ErrOtherNode, name)
 	}
-	_, err = w.node("mover", same(4711)).Stage(f.State(), f.Descriptor())
-	require.ErrorIs(t, err, ErrSameWorker)
 	_, err = r.n[0].Stage(f.State(), f.Descriptor())
-	require.ErrorIs(t, err, ErrConnected, "it comes back to where it was")
+	require.ErrorIs(t, err, ErrConnected)
 	var bad *StateError
 	_, err = r.n[1].Stage(f.State()[:20], f.Descriptor())
 	require.ErrorAs(t, err, &bad)
@@ -609,6 +608,24 @@ func TestStageRefused(t *testing.T) {
 	require.NoError(t, s.Discard())
 	_, err = s.Start()
 	require.Error(t, err)
+}
+
+// Two nodes that make the same pids can still have a connection move between them; the log warns of it. It may come back to the same one.
+func TestSameWorker(t *testing.T) {
+	w := newWorld(t, "tcp")
+	w.started("peer")
+	r := w.shuttle("peer@test", true)
+	var log record
+	logged := func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	twin := w.node("mover", same(4711), logged)
+	twin.started.Store(true)
+	for i, n := range []*Node{twin, twin, r.n[1]} {
+		m, err := r.c.Detach(w.ctx())
+		require.NoError(t, err)
+		r.c, err = n.Adopt(w.ctx(), m)
+		require.NoError(t, err)
+		require.Len(t, log.lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
+	}
 }
 
 // A connection on its way is closed once: its descriptor's number may be another file's by then.

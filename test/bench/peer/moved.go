@@ -25,7 +25,7 @@ const (
 
 // serveMoved serves connections that a process of its own accepts.
 func serveMoved(ctx context.Context, cfg nodes.Config) error {
-	cfg.Creation = creation
+	cfg.Creation, cfg.Worker = creation, 1
 	n, err := nodes.New(cfg)
 	if err != nil {
 		return err

@@ -49,9 +49,9 @@ func runSide(side string) int {
 	return 0
 }
 
-func sideConfig(mailboxes int) nodes.Config {
+func sideConfig(mailboxes int, worker uint16) nodes.Config {
 	return nodes.Config{
-		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Resolver: nodes.Static{},
+		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Worker: worker, Resolver: nodes.Static{},
 		Setup: func(n *nodes.Node) error {
 			if _, err := n.Handle("echo", echo, nil); err != nil {
 				return err
@@ -88,11 +88,14 @@ func play(side string, count int, ch *handoff.Channel) error {
 	var n *nodes.Node
 	var err error
 	if side == "owner" || side == "left" || side == "right" {
-		mailboxes := 0
-		if side == "owner" {
+		mailboxes, worker := 0, uint16(0)
+		switch side {
+		case "owner":
 			mailboxes = count
+		case "right": // connections come to it from the left one
+			worker = 1
 		}
-		if n, err = nodes.New(sideConfig(mailboxes)); err == nil {
+		if n, err = nodes.New(sideConfig(mailboxes, worker)); err == nil {
 			err = n.Start(ctx)
 		}
 		if err != nil {
@@ -115,7 +118,7 @@ func play(side string, count int, ch *handoff.Channel) error {
 		return nil
 	case "heir":
 		_, err := (&handoff.Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-			return nodes.Restore(sideConfig(count), state, fds)
+			return nodes.Restore(sideConfig(count, 0), state, fds)
 		}}).Take(ctx, ch)
 		if err != nil {
 			return err
