@@ -53,7 +53,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 		return nil, wrap("stage connection to", s.peer.Name, err)
 	}
 	if s.giver != nil && s.giver.worker == n.cfg.Worker && s.giver.instance != n.instance {
-		n.log.Warn("the connection comes from a node with the same Config.Worker: both make the same pids, of which peers take the one for the other",
+		n.log.Warn("the connection comes from a node with the same Config.Worker: a pid of the one is taken for a process of the other",
 			"peer", s.peer.Name, "worker", n.cfg.Worker)
 	}
 	own, err := duplicate(fd) // staging one that fails may close it
@@ -158,7 +158,8 @@ func (s *StagedConn) Discard() error {
 // Adopt takes a connection that Detach has given, in this process or another one: Stage and Start. From then on m owns nothing, and its
 // Close does nothing: on failure the descriptor is closed. As for Stage, name and creation must be the same, and Config.Worker must differ.
 // On the upper level the node must have been started, or nobody receives. The errors are those of Stage and StagedConn.Start, and ErrClosed
-// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, which ctx does not end: ctx is looked at before anything else, and then no more.
+// for an m that has been adopted or closed before. Adopt waits as StagedConn.Start does, which ctx does not end: ctx is looked at before
+// anything else, and then no more.
 func (n *Node) Adopt(ctx context.Context, m *Moved) (*Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, wrap("adopt", "", errors.Join(err, m.Close()))
