@@ -205,7 +205,7 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	_ = cmd.Process.Kill() // it may have ended by itself
 	state, e := cmd.Process.Wait()
 	if e == nil && !killed(state) {
-		err = fmt.Errorf("%w (%s ended: %v; is it this program, in any version, and what does it say on serve's standard error?)", err, binary, state)
+		err = fmt.Errorf("%w (%s ended: %v; is it this program? serve's standard error may say more)", err, binary, state)
 	}
 	return h, err
 }
