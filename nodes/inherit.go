@@ -22,10 +22,12 @@ var ErrBonds = errors.New("the mailbox has links or monitors before it goes on a
 
 // succeed lets a mailbox go on in the place of the restored one that has a name, if there is one that nobody has taken yet.
 func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
-	from := p.named(name)
-	if from == nil || from == to {
+	from := p.bequest(name, to)
+	if from == nil {
 		return false, nil
 	}
+	p.succeeding.Lock() // nobody else has two mailboxes at once, the other way round perhaps
+	defer p.succeeding.Unlock()
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	to.mu.Lock()
@@ -57,6 +59,16 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 	from.links, from.watchers, from.watching, from.downs = nil, nil, nil, nil
 	close(from.over)
 	return true, nil
+}
+
+// bequest is the restored mailbox with a name in whose place another one may go on; nil: there is none, as in any node once it is started.
+func (p *processes) bequest(name ei.Atom, to *Mailbox) *Mailbox {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if from := p.names[name]; !p.heired && from != nil && from != to && from.bequeaths {
+		return from
+	}
+	return nil
 }
 
 // endSuccession ends succeed: whoever has no successor keeps its name.

@@ -103,7 +103,8 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 	name, ok := request[1].(ei.Atom)
 	node := ei.Atom(n.Name())
-	if !ok || n.Whereis(string(name)) == nil {
+	_, err := n.Lookup(ctx, string(name))
+	if !ok || err != nil {
 		answer(ctx, node, ei.Tuple{ei.Atom("nonexisting_name"), request[1]})
 		return
 	}

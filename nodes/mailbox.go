@@ -89,12 +89,15 @@ type Mailbox struct {
 // NewMailbox makes a process. Close ends it. It waits while the node is frozen.
 func (n *Node) NewMailbox(o *MailboxOptions) (*Mailbox, error) { return n.newMailbox(nil, o) }
 
-func (n *Node) newMailbox(h Handler, o *MailboxOptions) (*Mailbox, error) {
+func (n *Node) newMailbox(h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
 	pid, err := n.NewPid()
 	if err != nil {
 		return nil, err
 	}
 	b := n.makeMailbox(pid, h, o)
+	for _, edit := range edit { // before anybody else sees it
+		edit(b)
+	}
 	if err := limit("MailboxOptions.Limit", &b.opts.Limit, DefaultMailboxLimit); err != nil {
 		return nil, wrap("new mailbox", "", err)
 	}
@@ -115,13 +118,7 @@ func (n *Node) makeMailbox(pid ei.Pid, h Handler, o *MailboxOptions) *Mailbox {
 
 // newPrivate makes the process of a call, or of a spawned function. It is not moved with the node.
 func (n *Node) newPrivate(h Handler, calls *Conn) (*Mailbox, error) {
-	b, err := n.newMailbox(h, nil)
-	if err == nil {
-		b.mu.Lock()
-		b.private, b.calls = true, calls
-		b.mu.Unlock()
-	}
-	return b, err
+	return n.newMailbox(h, nil, func(b *Mailbox) { b.private, b.calls = true, calls })
 }
 
 // Pid is the mailbox's process identifier.

@@ -313,9 +313,11 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	if n.started.Load() {
 		bye, cancel := context.WithTimeout(ctx, farewell)
 		defer cancel()
-		for _, c := range conns {
-			c.bye(bye)
+		var all sync.WaitGroup
+		for _, c := range conns { // a peer that does not answer takes no other one's time
+			all.Go(func() { c.bye(bye) })
 		}
+		all.Wait()
 	}
 	return errors.Join(err, n.Close())
 }

@@ -28,6 +28,8 @@ type processes struct {
 	drains bool // no function or handler begins any more
 	heired bool // it is decided who goes on in the place of a restored mailbox
 
+	succeeding sync.Mutex // held while a mailbox goes on in another one's place
+
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
 	exits    tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)

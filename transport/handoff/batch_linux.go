@@ -117,7 +117,7 @@ func (c *Conn) receiveMany(packets []Packet) (n int, none bool, err error) {
 	}
 	b, credentials := c.many.in, c.credentials.Load()
 	for i := range packets[:n] {
-		b.one(i, packets[i].P, roomFor(packets[i].Room, credentials))
+		b.one(i, packets[i].P, roomFor(credentials))
 	}
 	came, errno := b.call(unix.SYS_RECVMMSG, c.alone.fd, n, receiveFlags)
 	b.forget(n)

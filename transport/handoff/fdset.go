@@ -21,7 +21,7 @@ const stolen = -1
 type FDSet struct {
 	mu   sync.Mutex
 	fds  []int // stolen: a hole
-	wary bool  // what a stranger has sent: Close does not wait for the peers of sockets
+	wary bool  // what a stranger has sent: neither Close nor File waits for whom it belongs to
 }
 
 // NewFDSet makes a set that owns fds. A negative number is syscall.EBADF, one that is given twice EINVAL; then all stay the caller's.
@@ -120,6 +120,9 @@ func (s *FDSet) File(index int, name string) (*os.File, error) {
 	fd, err := s.Steal(index)
 	if err != nil {
 		return nil, err
+	}
+	if s.wary {
+		return strangersFile(fd, name)
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }

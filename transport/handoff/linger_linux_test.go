@@ -128,6 +128,37 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 			require.Error(t, r.Receive(transport.NoWait(), &Session{}))
 			return func() { require.NoError(t, r.Close()) }
 		},
+		"a session of another type": func(t *testing.T) func() {
+			f, r := sessions(t, nil)
+			_, h := v4(t) // of UDP
+			wire, err := appendSession(nil, &h, 1)
+			require.NoError(t, err)
+			give(t, f.conn, append(wire, 'x'), lingering(t))
+			return func() { require.ErrorIs(t, r.Receive(soon(t), &Session{}), ErrMalformed) }
+		},
+		"no room": func(t *testing.T) func() {
+			a, b := connPair(t, unix.SOCK_SEQPACKET)
+			give(t, a, []byte("x"), lingering(t))
+			return func() {
+				_, err := b.Receive(soon(t), make([]byte, 1), nil, 0)
+				require.ErrorIs(t, err, ErrDescriptorsLost)
+			}
+		},
+		"no room beside much data": func(t *testing.T) func() {
+			a, b := connPair(t, unix.SOCK_SEQPACKET)
+			give(t, a, []byte("x"), lingering(t))
+			return func() {
+				_, err := b.Receive(soon(t), make([]byte, rawMax+1), nil, 0)
+				require.ErrorIs(t, err, ErrDescriptorsLost)
+			}
+		},
+		"no room in a batch": func(t *testing.T) func() {
+			a, b := connPair(t, unix.SOCK_SEQPACKET)
+			for range 3 {
+				give(t, a, []byte("x"), lingering(t))
+			}
+			return func() { batched(t, b, rooms(3, 5, 0), 3) }
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -99,7 +99,7 @@ func newMessageConn(conn *net.UnixConn, config *MessageConfig) (*MessageConn, er
 	if err != nil {
 		return nil, err
 	}
-	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, came: FDSet{wary: true}}
+	m.conn, m.in = c, byteStream{conn: c, room: MaxDescriptors, first: true, came: FDSet{wary: true}}
 	m.partial = frame{fd: stolen}
 	return m, nil
 }
@@ -177,7 +177,8 @@ func (m *MessageConn) Receive(ctx context.Context) (data []byte, f *os.File, err
 	if err != nil || fd < 0 {
 		return data, nil, err
 	}
-	return data, os.NewFile(uintptr(fd), attachment), nil
+	f, err = strangersFile(fd, attachment)
+	return data, f, err
 }
 
 // ReceiveFD is Receive of a descriptor, which is the caller's; -1 is none, also with an error. It waits as Receive does, and has its

@@ -250,6 +250,21 @@ func TestSurplusAttachments(t *testing.T) {
 	}
 }
 
+// A frame whose header comes byte by byte, with descriptors beside each of them, holds no more of them than its bytes.
+func TestFrameHoardsNothing(t *testing.T) {
+	noLeak(t)
+	a, m := hostile(t, unix.SOCK_STREAM, nil)
+	f := file(t, "f")
+	before := openDescriptors()
+	for i := range 3 {
+		sendRaw(t, a, []byte{0}, unix.UnixRights(slicesRepeat(f, MaxDescriptors)...))
+		_, _, err := m.ReceiveFD(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Len(t, leftOver(before, openDescriptors()), i+1)
+	}
+	require.NoError(t, m.Close())
+}
+
 // The frames of libchan, as it sends them: the first byte by itself.
 func TestFrames(t *testing.T) {
 	noLeak(t)

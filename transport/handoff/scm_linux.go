@@ -121,20 +121,17 @@ func (i *incoming) describe(credentials bool) {
 		h.Iov = &i.vector
 		h.SetIovlen(1)
 	}
-	if size := roomFor(i.room, credentials); size > 0 {
-		h.Control = &i.arriving.bytes()[0]
-		h.SetControllen(size)
-	}
+	h.Control = &i.arriving.bytes()[0]
+	h.SetControllen(roomFor(credentials))
 }
 
-// roomFor is how much control data may come with a message. For descriptors it is exact: with CMSG_SPACE the padding behind the last one
-// could take another.
-func roomFor(descriptors int, credentials bool) (size int) {
+// roomFor is how much control data may come with a message: as many descriptors as one can have, whatever the caller has room for, since
+// what the kernel has no room for it closes itself, inside the system call, and a file of FUSE can take its time over that. It is exact:
+// with CMSG_SPACE the padding behind the last descriptor could take another.
+func roomFor(credentials bool) int {
+	size := unix.CmsgLen(4 * MaxDescriptors)
 	if credentials {
-		size = unix.CmsgSpace(unix.SizeofUcred)
-	}
-	if descriptors > 0 {
-		size += unix.CmsgLen(4 * descriptors)
+		size += unix.CmsgSpace(unix.SizeofUcred)
 	}
 	return size
 }

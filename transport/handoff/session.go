@@ -329,13 +329,17 @@ func (r *Receiver) receive(ctx context.Context, s *Session) error {
 	}
 	s.Header = h
 	s.Data = append(s.Data[:0], in.data()[sessionLead+length:whole]...)
-	if fd, ok := in.take(first); ok {
-		s.Socket.take([]int{fd})
-		if err := r.check(fd, &h); err != nil {
-			return err
-		}
+	fd, ok := in.take(first)
+	if ok {
+		err = r.check(fd, &h)
 	}
-	return in.use(whole)
+	if err = errors.Join(err, in.use(whole)); err != nil && ok {
+		return errors.Join(err, discard(fd))
+	}
+	if ok {
+		s.Socket.take([]int{fd})
+	}
+	return err
 }
 
 // check compares a descriptor with what the session says of it.

@@ -20,6 +20,7 @@ type byteStream struct {
 	room   int  // descriptors that one message may have
 	most   int  // descriptors that may be held; 0: any number
 	exact  bool // do not read ahead
+	first  bool // of the descriptors of one message all but the first are closed
 	buf    []byte
 	r, w   int   // buf[r:w] is yet to be used
 	offset int64 // of buf[0] in the stream
@@ -72,6 +73,12 @@ func (b *byteStream) receive(ctx context.Context, p []byte, place int64) (int, e
 		fd, err := b.came.Steal(i)
 		if err != nil {
 			return 0, err
+		}
+		if b.first && i > 0 { // all came with one message
+			if err := discard(fd); err != nil {
+				return 0, err
+			}
+			continue
 		}
 		b.held = append(b.held, arrival{fd, place, place + int64(k)})
 	}

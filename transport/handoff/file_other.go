@@ -1,0 +1,8 @@
+//go:build !linux
+
+package handoff
+
+import "os"
+
+// strangersFile makes a file of a descriptor that somebody has sent.
+func strangersFile(fd int, name string) (*os.File, error) { return os.NewFile(uintptr(fd), name), nil }

@@ -1,0 +1,492 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A posted packet is what a peer sends who follows no rules, and what is to come of it.
+type posted struct {
+	text    string
+	control []byte
+	lost    error
+	fds     int // that are to be in the set
+}
+
+// post sends packets, however they look. What follows is received with few system calls, for all are there before.
+func post(t *testing.T, to *net.UnixConn, packets []posted) {
+	t.Helper()
+	for _, p := range packets {
+		postRaw(t, to, p.text, p.control)
+	}
+}
+
+// postRaw sends a packet without the byte that x/sys puts into an empty one that has control data.
+func postRaw(t *testing.T, to *net.UnixConn, text string, control []byte) {
+	t.Helper()
+	raw, err := to.SyscallConn()
+	require.NoError(t, err)
+	var errno syscall.Errno
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		var h unix.Msghdr
+		if len(text) > 0 {
+			h.Iov = &unix.Iovec{Base: unsafe.StringData(text)}
+			h.Iov.SetLen(len(text))
+			h.SetIovlen(1)
+		}
+		if len(control) > 0 {
+			h.Control = &control[0]
+			h.SetControllen(len(control))
+		}
+		_, errno = messageCall(unix.SYS_SENDMSG, int(fd), &h, unix.MSG_DONTWAIT, len(text))
+	}))
+	require.Zero(t, errno)
+}
+
+// batched receives n packets, in as many batches as that takes.
+func batched(t *testing.T, c *Conn, got []Packet, n int) {
+	t.Helper()
+	for done := 0; done < n; {
+		k, err := c.ReceiveBatch(soon(t), got[done:])
+		require.NoError(t, err)
+		require.Positive(t, k)
+		done += k
+	}
+}
+
+// requireUsable says that descriptors are those of f, and as every received one has to be.
+func requireUsable(t *testing.T, set *FDSet) {
+	t.Helper()
+	for _, fd := range set.FDs() {
+		require.Greater(t, fd, 2)
+		flags, err := fcntl(fd, unix.F_GETFD)
+		require.NoError(t, err)
+		require.Equal(t, unix.FD_CLOEXEC, flags)
+		require.Equal(t, "f", content(t, fd))
+	}
+}
+
+// claim is control data in which this process says who it is.
+func claim() []byte {
+	return unix.UnixCredentials(&unix.Ucred{Pid: int32(os.Getpid()), Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())})
+}
+
+// Attachments in odd places harm their own packet only: those before and behind it in the same system call come whole.
+func TestHostileBatch(t *testing.T) {
+	f := file(t, "f")
+	rights := func(n int) []byte { return unix.UnixRights(slicesRepeat(f, n)...) }
+	plain := posted{text: "plain"}
+	one := posted{text: "one", control: rights(1), fds: 1}
+	for _, tt := range []struct {
+		name        string
+		room        int
+		credentials bool
+		packets     []posted
+	}{
+		{"one more than there is room for", 1, false, []posted{one, {"two", rights(2), ErrDescriptorsLost, 0}, plain, one}},
+		// With CMSG_SPACE the padding behind an odd number of descriptors would take one more.
+		{"in the padding", 3, false, []posted{{"four", rights(4), ErrDescriptorsLost, 0}, {"three", rights(3), nil, 3}, one}},
+		{"no room at all", 0, false, []posted{{"one", rights(1), ErrDescriptorsLost, 0}, plain, {"most", rights(253), ErrDescriptorsLost, 0}, plain}},
+		{"as many as go, in each", 253, false, slices.Repeat([]posted{{"most", rights(253), nil, 253}}, batchMost)},
+		{"more than fit, in each", 252, false, slices.Repeat([]posted{{"most", rights(253), ErrDescriptorsLost, 0}}, batchMost)},
+		{"too long, with descriptors", 1, false, []posted{one, {"longer than that", rights(1), ErrTruncated, 0}, one}},
+		{"too long and too many", 1, false, []posted{{"longer than that", rights(9), ErrDescriptorsLost, 0}, one, plain}},
+		{"empty, with a descriptor", 1, false, []posted{{"", rights(1), nil, 1}, one, {"", rights(1), nil, 1}}},
+		{"empty, with a descriptor too many", 0, false, []posted{{"", rights(1), ErrDescriptorsLost, 0}, plain, {"", rights(1), ErrDescriptorsLost, 0}}},
+		{"empty, in the middle", 1, false, []posted{one, {}, {}, one}},
+		{"in two control messages", 2, false, []posted{{"two", append(rights(1), rights(1)...), nil, 2}, plain}},
+		{"credentials that nobody asked for", 1, false, []posted{{"who", claim(), nil, 0}, {"both", append(claim(), rights(1)...), nil, 1}, one}},
+		{"credentials beside descriptors", 1, true, []posted{
+			{"both", append(rights(1), claim()...), nil, 1}, {"two", append(claim(), rights(2)...), ErrDescriptorsLost, 0}, one,
+		}},
+		{"credentials and no room", 0, true, []posted{{"one", rights(1), ErrDescriptorsLost, 0}, plain, {}, {}}},
+		{"credentials and the most", 253, true, slices.Repeat([]posted{{"most", append(claim(), rights(253)...), nil, 253}}, 3)},
+	} {
+		for kindName, kind := range packetKinds {
+			t.Run(kindName+", "+tt.name, func(t *testing.T) {
+				noLeak(t)
+				peer, ours := pair(t, kind)
+				b := conn(t, ours)
+				require.NoError(t, b.ReceiveCredentials(tt.credentials))
+				post(t, peer, tt.packets)
+				got := rooms(len(tt.packets), 5, tt.room)
+				batched(t, b, got, len(tt.packets))
+				for i, want := range tt.packets {
+					p := got[i]
+					require.ErrorIs(t, p.Err, want.lost, "packet %d", i)
+					require.Equal(t, want.text[:min(5, len(want.text))], string(p.P[:p.N]), "packet %d", i)
+					require.Equal(t, want.fds, p.Set.Len(), "packet %d", i)
+					requireUsable(t, p.Set)
+					require.NoError(t, p.Set.Close())
+				}
+			})
+		}
+	}
+}
+
+// What a descriptor is does not matter to who only carries it: not even the socket that it comes over, in whose queue it is then.
+func TestHostileBatchOfOddFiles(t *testing.T) {
+	noLeak(t)
+	x, y := rawPair(t, unix.SOCK_SEQPACKET)
+	peer, b := unixConn(t, x), conn(t, unixConn(t, y))
+	var pipe [2]int
+	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	require.NoError(t, err)
+	path, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	zero, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	odd := []int{pipe[0], pipe[1], epoll, path, zero}
+	raw, err := peer.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Sendmsg(int(fd), []byte("self"), unix.UnixRights(int(fd)), nil, 0) }))
+	require.NoError(t, err)
+	require.NoError(t, b.raw.Control(func(fd uintptr) {
+		control := unix.UnixRights(int(fd))
+		sendRaw(t, peer, []byte("yours"), control)
+	}))
+	for _, fd := range odd {
+		sendRaw(t, peer, []byte("odd"), unix.UnixRights(fd))
+		require.NoError(t, unix.Close(fd))
+	}
+	got := rooms(len(odd)+2, 5, 1)
+	batched(t, b, got, len(got))
+	for _, p := range got {
+		require.NoError(t, p.Err)
+		require.Equal(t, 1, p.Set.Len())
+		require.NoError(t, p.Set.Close())
+	}
+}
+
+// Nobody can have a batch give out 0, 1 or 2, however many packets of it would take them.
+func TestHostileBatchLowNumbers(t *testing.T) {
+	noLeak(t)
+	peer, ours := pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), file(t, "f")
+	for range 3 {
+		sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f))
+	}
+	sendRaw(t, peer, []byte("x"), unix.UnixRights(f, f, f)) // which is lost, and whose descriptors are closed
+	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(0))
+	got := rooms(4, 5, 2)
+	n, err := b.ReceiveBatch(soon(t), got)
+	free := isClosed(0)
+	require.NoError(t, unix.Dup2(keep, 0))
+	require.NoError(t, unix.Close(keep))
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	require.True(t, free)
+	require.ErrorIs(t, got[3].Err, ErrDescriptorsLost)
+	for _, p := range got {
+		requireUsable(t, p.Set)
+		require.NoError(t, p.Set.Close())
+	}
+}
+
+// Where a packet has more descriptors than there are numbers left, those that did come are closed at once, so that a later packet of the same
+// system call cannot find its numbers taken by what nobody will get.
+func TestHostileBatchPartOfDescriptors(t *testing.T) {
+	noLeak(t)
+	peer, ours := pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), file(t, "f")
+	for _, n := range []int{3, 3, 0, 1} {
+		var control []byte
+		if n > 0 {
+			control = unix.UnixRights(slicesRepeat(f, n)...)
+		}
+		sendRaw(t, peer, []byte("x"), control)
+	}
+	got := rooms(4, 5, 3)
+	enough := few(t, f, 4) // three for the first, one for the second
+	n, err := b.ReceiveBatch(soon(t), got)
+	enough()
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	for i, want := range []error{nil, ErrDescriptorsLost, nil, ErrDescriptorsLost} {
+		require.ErrorIs(t, got[i].Err, want, "packet %d", i)
+	}
+	require.Equal(t, 3, got[0].Set.Len())
+	require.NoError(t, got[0].Set.Close())
+	sendRaw(t, peer, []byte("later"), unix.UnixRights(f))
+	batched(t, b, got, 1)
+	require.Equal(t, []string{"later"}, texts(t, got[:1]), "and the connection lives on")
+}
+
+// A socket that somebody else has a name of too may begin to give what nobody has asked for. It is refused, and descriptors of processes that
+// come in this way are closed.
+func TestHostileBatchOfProcesses(t *testing.T) {
+	noLeak(t)
+	peer, ours := pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), file(t, "f")
+	require.NoError(t, b.raw.Control(func(fd uintptr) {
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
+			t.Skipf("SO_PASSPIDFD: %v", err)
+		}
+	}))
+	for _, control := range [][]byte{nil, unix.UnixRights(f), unix.UnixRights(f, f)} {
+		sendRaw(t, peer, []byte("x"), control)
+	}
+	before := openDescriptors()
+	got := rooms(3, 5, 0)
+	for i, room := range []int{9, 2, 0} {
+		got[i].Room = room
+	}
+	batched(t, b, got, len(got))
+	for i, p := range got {
+		if !errors.Is(p.Err, ErrDescriptorsLost) { // there was no room for it beside the others
+			require.ErrorIs(t, p.Err, ErrAncillary, "packet %d", i)
+		}
+		require.Zero(t, p.Set.Len())
+	}
+	for fd, target := range openDescriptors() { // leftOver does not count what has no file
+		require.Equal(t, before[fd], target)
+	}
+}
+
+// A peer that goes, with packets in flight and ours unread, takes nothing with it: all that it has sent comes, then the end, which stays.
+func TestHostileBatchThenGone(t *testing.T) {
+	f := file(t, "f")
+	for _, unread := range []bool{false, true} {
+		for _, most := range []int{1, 2, 7, 40} {
+			t.Run(fmt.Sprintf("unread %v, %d at a time", unread, most), func(t *testing.T) {
+				noLeak(t)
+				peer, ours := pair(t, unix.SOCK_SEQPACKET)
+				b := conn(t, ours)
+				if unread {
+					require.NoError(t, b.Send(soon(t), []byte("unread")))
+				}
+				for i := range 33 {
+					sendRaw(t, peer, []byte{'x'}, unix.UnixRights(slicesRepeat(f, 1+i%3)...))
+				}
+				require.NoError(t, peer.Close())
+				want := error(io.EOF)
+				if unread {
+					want = syscall.ECONNRESET
+				}
+				came := 0
+				for {
+					got := rooms(most, 5, 2)
+					n, err := b.ReceiveBatch(soon(t), got)
+					for _, p := range got[:n] {
+						lost, fds := error(nil), 1+came%3
+						if fds > 2 {
+							lost, fds = ErrDescriptorsLost, 0
+						}
+						require.ErrorIs(t, p.Err, lost)
+						require.Equal(t, fds, p.Set.Len())
+						require.NoError(t, p.Set.Close())
+						came++
+					}
+					if err != nil {
+						require.ErrorIs(t, err, want)
+						break
+					}
+				}
+				require.Equal(t, 33, came)
+				_, err := b.ReceiveBatch(transport.NoWait(), rooms(most, 5, 2))
+				require.ErrorIs(t, err, want)
+			})
+		}
+	}
+}
+
+// A batch, a single packet, and one of any size look at the same queue and the same memory, by turns: none sees what another has left there.
+func TestHostileBatchByTurns(t *testing.T) {
+	noLeak(t)
+	peer, ours := pair(t, unix.SOCK_SEQPACKET)
+	b, f := conn(t, ours), file(t, "f")
+	require.NoError(t, b.ReceiveCredentials(true)) // so that empty packets are some
+	by := rand.New(rand.NewSource(1))
+	for range 300 {
+		packets := make([]posted, 1+by.Intn(20))
+		for i := range packets {
+			p := &packets[i]
+			p.text = "0123456789"[:by.Intn(10)]
+			if n := by.Intn(4); n > 0 {
+				p.control, p.fds = unix.UnixRights(slicesRepeat(f, n)...), n
+			}
+			switch {
+			case p.fds > 2:
+				p.lost, p.fds = ErrDescriptorsLost, 0
+			case len(p.text) > 5:
+				p.lost, p.fds = ErrTruncated, 0
+			}
+			if by.Intn(2) == 0 {
+				p.control = append(p.control, claim()...)
+			}
+		}
+		post(t, peer, packets)
+		for len(packets) > 0 {
+			got := rooms(1+by.Intn(20), 5, 2)
+			n, err := 1, error(nil)
+			switch p := &got[0]; by.Intn(3) {
+			case 0:
+				n, err = b.ReceiveBatch(soon(t), got)
+				require.NoError(t, err)
+			case 1:
+				p.N, p.Err = b.Receive(soon(t), p.P, p.Set, p.Room)
+			case 2:
+				var text []byte
+				var cred Cred
+				text, _, cred, p.Err = b.ReceivePacket(soon(t), nil, 5, p.Set, p.Room)
+				if p.N = copy(p.P, text); p.Err == nil {
+					require.Equal(t, self, cred)
+				} else {
+					p.N = min(5, len(packets[0].text)) // it is thrown away, and none of it is there
+				}
+			}
+			for i, p := range got[:n] {
+				want := packets[i]
+				require.ErrorIs(t, p.Err, want.lost)
+				require.Equal(t, want.fds, p.Set.Len())
+				require.Equal(t, min(5, len(want.text)), p.N)
+				require.NoError(t, p.Set.Close())
+			}
+			packets = packets[n:]
+		}
+	}
+	_, err := b.ReceiveBatch(transport.NoWait(), rooms(3, 5, 2))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// Many receive in batches while a peer floods them with descriptors, and the Conn is closed on the way: each descriptor that came has an
+// owner, and the rest goes with the socket.
+func TestHostileBatchFloodAndClose(t *testing.T) {
+	noLeak(t)
+	f := file(t, "f")
+	for range 20 {
+		x, y := rawPair(t, unix.SOCK_SEQPACKET)
+		b := conn(t, unixConn(t, y))
+		var all sync.WaitGroup
+		all.Go(func() {
+			for i := 0; ; i++ {
+				if err := unix.Sendmsg(x, []byte("x"), unix.UnixRights(slicesRepeat(f, 1+i%5)...), nil, unix.MSG_NOSIGNAL); err != nil {
+					return // the other end is gone
+				}
+			}
+		})
+		enough := make(chan struct{})
+		came := sync.OnceFunc(func() { close(enough) })
+		wrong := make(chan error, 4)
+		for range cap(wrong) {
+			all.Go(func() {
+				for got := 0; ; got++ {
+					packets := rooms(6, 1, 3)
+					n, err := b.ReceiveBatch(context.Background(), packets)
+					for _, p := range packets[:n] {
+						if p.Err != nil && !errors.Is(p.Err, ErrDescriptorsLost) {
+							wrong <- p.Err
+						}
+						_ = p.Set.Close()
+					}
+					if got == 5 {
+						came()
+					}
+					if err != nil {
+						if !errors.Is(err, net.ErrClosed) {
+							wrong <- err
+						}
+						return
+					}
+				}
+			})
+		}
+		<-enough
+		require.NoError(t, b.Close())
+		all.Wait()
+		require.NoError(t, unix.Close(x))
+		require.Empty(t, wrong)
+	}
+}
+
+// Memory files that are none, that have nothing in them, or whose size never rests, are errors of their own documents, and the next one comes.
+func TestHostileMemoryFiles(t *testing.T) {
+	noLeak(t)
+	client, server := jsonPair(t)
+	open := func(path string, flags int) int {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+		require.NoError(t, err)
+		return fd
+	}
+	sized := func(size int64) int {
+		fd, err := unix.MemfdCreate("hostile", unix.MFD_CLOEXEC)
+		require.NoError(t, err)
+		require.NoError(t, unix.Ftruncate(fd, size))
+		return fd
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	require.NoError(t, err)
+	readable := sized(1)
+	writable := open(fmt.Sprintf("/proc/self/fd/%d", readable), unix.O_WRONLY)
+	require.NoError(t, unix.Close(readable))
+	for _, tt := range []struct {
+		name string
+		fd   int
+		want error
+	}{
+		{"zeros without an end", open("/dev/zero", unix.O_RDWR), ErrMalformed},
+		{"a directory", open("/", unix.O_RDONLY), ErrMalformed},
+		{"an epoll", epoll, ErrMalformed},
+		{"not to be read", writable, ErrMalformed},
+		{"nothing but a hole", sized(1 << 20), ErrJSON},
+		{"one byte too long", sized(DefaultMaxPayload + 1), syscall.EMSGSIZE},
+		{"as long as files go", sized(1<<63 - 4096), syscall.EMSGSIZE},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), tt.fd, tt.fd))
+			require.NoError(t, unix.Close(tt.fd))
+			before := openDescriptors()
+			_, err := server.Recv(soon(t), nil)
+			require.ErrorIs(t, err, tt.want)
+			require.Empty(t, leftOver(before, openDescriptors()))
+		})
+	}
+
+	breathing := sized(0)
+	defer unix.Close(breathing)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_ = unix.Ftruncate(breathing, 4<<20)
+			_ = unix.Ftruncate(breathing, 0)
+			_, _ = unix.Pwrite(breathing, []byte("[7]"), 0)
+		}
+	})
+	for range 100 {
+		require.NoError(t, client.conn.Send(soon(t), []byte(argsViaFD), breathing))
+		if set, err := server.Recv(soon(t), nil); err != nil {
+			require.ErrorIs(t, err, ErrJSON)
+		} else {
+			require.NoError(t, set.Close())
+		}
+	}
+	close(stop)
+	all.Wait()
+	require.NoError(t, client.Send(soon(t), 7))
+	set, err := server.Recv(soon(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, set.Close())
+}
