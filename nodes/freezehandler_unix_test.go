@@ -28,7 +28,7 @@ func TestFreezeBesideForwarder(t *testing.T) {
 	sink = box(t, n)
 	h, err := n.Handle("", func(self *Mailbox, _ *Message) {
 		begun <- struct{}{}
-		for !self.held.Load() {
+		for !self.n.procs.calm.Load() {
 			time.Sleep(tick)
 		}
 		time.Sleep(drainSlice / 2) // for whatever else is held together with it

@@ -41,7 +41,7 @@ func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, er
 	return b, nil
 }
 
-// handle calls the Handler, unless the process is held.
+// handle calls the Handler, unless the process is held, or none is to begin.
 func (b *Mailbox) handle(m *Message) fate {
 	if b.ended() {
 		return refused
@@ -51,7 +51,7 @@ func (b *Mailbox) handle(m *Message) fate {
 		return refused
 	}
 	defer b.n.procs.running.leave()
-	if b.held.Load() { // looked at only now: who holds it waits for the tally afterwards
+	if b.held.Load() || b.n.procs.calm.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return notYet
 	}
 	b.handleNow(m)

@@ -1,9 +1,6 @@
 package nodes
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
 // waits while the node is frozen; one that is not yet restored is this process's, and Config.Setup must not wait.
@@ -50,8 +47,8 @@ func (b *Mailbox) unhold() {
 	}
 }
 
-// deliverHeld deals with a message for a mailbox that is held: in a node that is not yet restored it is put behind the others, else it
-// waits until the mailbox is held no more.
+// deliverHeld deals with a message for a mailbox that is held, or of a Handler that must not begin: in a node that is not yet restored it
+// is put behind the others, else it waits until that is over.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	shut, change := b.n.frozen.state()
 	b.mu.Lock()
@@ -59,10 +56,10 @@ func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
 	case b.ended():
 		b.mu.Unlock()
 		return refused
-	case !b.held.Load():
+	case !b.held.Load() && (b.handler == nil || !b.n.procs.calm.Load()):
 		b.mu.Unlock()
 		return notYet
-	case b.n.staged.Load():
+	case b.held.Load() && b.n.staged.Load():
 		b.pushLocked(m)
 		b.mu.Unlock()
 		return delivered
@@ -95,12 +92,20 @@ func (b *Mailbox) moveOut() {
 	b.n.procs.end(b)
 }
 
+// bond takes the token for bonds between processes of this node; who has it gives it back: <-p.bonding.
+func (p *processes) bond(ctx context.Context) error {
+	select {
+	case p.bonding <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // hold holds the tables and all mailboxes.
 func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
-	select {
-	case p.bonding <- struct{}{}: // no link of which one side only is known
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := p.bond(ctx); err != nil { // no link of which one side only is known
+		return nil, err
 	}
 	p.mu.Lock()
 	p.held = true
@@ -114,25 +119,12 @@ func (p *processes) hold(ctx context.Context) (unhold func(), err error) {
 		p.mu.Lock()
 		p.held = false
 		p.mu.Unlock()
-		p.bonding <- struct{}{}
+		_ = p.bond(context.Background())
 		for _, b := range boxes {
 			b.unhold()
 		}
 		<-p.bonding
 	}, nil
-}
-
-// holdHandlers holds the mailboxes of Handlers.
-func (p *processes) holdHandlers() (unhold func()) {
-	handlers := slices.DeleteFunc(p.all(), func(b *Mailbox) bool { return b.handler == nil })
-	for _, b := range handlers {
-		b.hold()
-	}
-	return func() {
-		for _, b := range handlers {
-			b.unhold()
-		}
-	}
 }
 
 // unfrozen waits for the end of a freeze. A node that is not yet restored is not meant.

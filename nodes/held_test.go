@@ -4,6 +4,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -343,4 +344,61 @@ func TestExitBesideFreeze(t *testing.T) {
 		require.NoError(t, err)
 		requireExit(t, there, b.Pid(), "gone")
 	})
+}
+
+// Nor does it wait for ever for those who have bonds with Handlers made and broken all the time, and for Handlers that do so themselves.
+func TestFreezeBesideBondsOfHandlers(t *testing.T) {
+	for name, busy := range map[string]func(ctx context.Context, a, h *Mailbox) error{
+		"with a Handler": func(ctx context.Context, a, h *Mailbox) error {
+			if err := a.Link(ctx, h.Pid()); err != nil {
+				return err
+			}
+			return a.Unlink(ctx, h.Pid())
+		},
+		"of a Handler's": func(ctx context.Context, a, h *Mailbox) error {
+			if err := h.Link(ctx, a.Pid()); err != nil {
+				return err
+			}
+			return h.Unlink(ctx, a.Pid())
+		},
+		"by a Handler": func(ctx context.Context, a, h *Mailbox) error { return a.Send(ctx, h.Pid(), "link") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			ctx := w.ctx()
+			n := w.started("front")
+			a := trapping(t, n)
+			h, err := n.Handle("h", func(h *Mailbox, _ *Message) {
+				if err := errors.Join(h.Link(ctx, a.Pid()), h.Unlink(ctx, a.Pid())); err != nil {
+					t.Error(err)
+				}
+			}, &MailboxOptions{TrapExit: true})
+			require.NoError(t, err)
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer close(stop)
+			for range 2 {
+				wg.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if err := busy(ctx, a, h); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			for range 100 {
+				f, err := n.Freeze(ctx)
+				require.NoError(t, err)
+				require.Equal(t, linksOf(a)[h.Pid()].active, linksOf(h)[a.Pid()].active)
+				f.Thaw()
+			}
+		})
+	}
 }

@@ -125,21 +125,8 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 // run a Handler there; that nobody is there is said afterwards.
 func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, error)) error {
 	n := b.n
-	for {
-		select {
-		case n.procs.bonding <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		b.mu.Lock()
-		if !b.held.Load() || n.staged.Load() {
-			break
-		}
-		b.mu.Unlock()
-		<-n.procs.bonding // which the next freeze needs
-		if err := n.frozen.pass(ctx); err != nil {
-			return err
-		}
+	if err := b.lockBoth(ctx); err != nil {
+		return err
 	}
 	ctl, err := alter()
 	b.mu.Unlock()
@@ -159,6 +146,32 @@ func (b *Mailbox) changeHere(ctx context.Context, alter func() (*dist.Control, e
 		sendExit(n.tell, b.pid, ctl.To, exitReason(b.why))
 	}
 	return err
+}
+
+// lockBoth takes the token for a change of what two processes of this node have with each other, and locks the mailbox, once they are not
+// held: all are, or none. It does not wait with the token, which who freezes the node needs.
+func (b *Mailbox) lockBoth(ctx context.Context) error {
+	p := &b.n.procs
+	for {
+		if err := p.bond(ctx); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		if !b.held.Load() || b.n.staged.Load() {
+			return nil
+		}
+		shut, change := b.n.frozen.state()
+		b.mu.Unlock()
+		<-p.bonding
+		if !shut { // it is about to go on
+			continue
+		}
+		select {
+		case <-change: // it is open, or somebody is to look again
+		case <-cancelled(ctx):
+			return errOf(ctx)
+		}
+	}
 }
 
 // linked takes a LINK of a process; false if this one has ended.

@@ -325,26 +325,21 @@ func (f *Frozen) stop(ctx context.Context) error {
 // goroutine of the application has caused to run, or from a process that has ended.
 func (f *Frozen) holdProcesses(ctx context.Context) error {
 	p := &f.n.procs
-	soon := func(wait func(context.Context) error) error {
-		slice, cancel := context.WithTimeout(ctx, drainSlice)
-		defer cancel()
-		return wait(slice)
-	}
 	for {
-		undo := []func(){p.holdHandlers()} // first, and alone: no new one begins, and those that run come to their end
-		err := soon(p.running.wait)
-		if err == nil {
-			var unhold func()
-			if unhold, err = p.hold(ctx); err == nil {
-				undo = append(undo, unhold)
-			}
-		}
-		if err == nil {
-			err = soon(p.awaitEnds) // no new one begins
-		}
-		if err == nil {
-			err = soon(p.running.wait) // of a Handler that is new
-		}
+		p.calm.Store(true) // before all are held: those Handlers that run come to their end
+		undo := []func(){func() { p.calm.Store(false) }}
+		err := inTurn(ctx, drainSlice,
+			p.running.wait,
+			func(ctx context.Context) error {
+				unhold, err := p.hold(ctx)
+				if err == nil {
+					undo = append(undo, unhold)
+				}
+				return err
+			},
+			p.awaitEnds,    // no new one begins
+			p.running.wait, // of a Handler that is new
+		)
 		if err == nil {
 			f.undo = append(f.undo, undo...)
 			return nil
@@ -358,6 +353,19 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// inTurn does one thing after the other, each within its time, until one fails.
+func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Context) error) error {
+	for _, one := range all {
+		limited, cancel := context.WithTimeout(ctx, limit)
+		err := one(limited)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // awaitEnds waits until everybody has been told of processes and connections that have ended.

@@ -38,6 +38,8 @@ type processes struct {
 	running  tally // functions, handlers and servers that are running
 	resting  gate  // shut: no server takes a message, but for what runs
 	outside  gate  // shut: calls of this node's processes wait, but for those of what runs
+
+	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
 
 func (p *processes) init(n *Node) {
