@@ -1,11 +1,13 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
 )
 
 func TestCloseEndsEverything(t *testing.T) {
@@ -283,6 +286,35 @@ func TestShutdownLog(t *testing.T) {
 	require.Empty(t, logs["alice"].lines("level=WARN"))
 	require.Eventually(t, func() bool { return len(logs["bob"].lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
+
+// A log that goes to a mailbox of the node tells of a connection that a process's own signal has found broken.
+func TestNodeDownLogInMailbox(t *testing.T) {
+	w := newWorld(t, "tcp")
+	var to atomic.Pointer[Mailbox]
+	told := make(chan struct{}, 1)
+	n := w.started("alice", func(cfg *Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(writer(func(p []byte) {
+			if b := to.Load(); b != nil && bytes.Contains(p, []byte("node down")) {
+				_ = b.Send(context.Background(), b.Pid(), p)
+				told <- struct{}{}
+			}
+		}), nil))
+	})
+	w.started("bob")
+	c, err := n.Connect(w.ctx(), "bob@test")
+	require.NoError(t, err)
+	b := box(t, n)
+	to.Store(b)
+	inTime(t, "changeNow", func() {
+		_ = b.changeNow(w.ctx(), c, func() (*dist.Control, error) { c.fail(io.EOF); return nil, nil })
+	})
+	arrives(t, told, "the log")
+	require.Contains(t, string(term(t, b).(ei.Binary)), "node down")
+}
+
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 // Everything that was sent before Shutdown arrives, although the peer sends all the time.
 func TestShutdownFlushes(t *testing.T) {

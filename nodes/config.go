@@ -118,7 +118,8 @@ type Config struct {
 	CheckPeer func(ctx context.Context, name string) error
 	// HandshakeFailed is called for every handshake that a peer started and that failed; it must not wait. nil: they are only logged.
 	HandshakeFailed func(remote transport.Addr, err error)
-	// Logger is told what happens; nil: nothing is logged.
+	// Logger is told what happens; nil: nothing is logged. Its Handler runs on goroutines of the node, and with the node's locks held at
+	// times: it must not wait, and must not use the node.
 	Logger *slog.Logger
 
 	moveReached func(handoff.Point) // for tests: the points that a worker passes that goes over to another process

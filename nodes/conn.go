@@ -157,13 +157,6 @@ func (c *Conn) failed(err error) error {
 // counts as one of the goroutines that count's waiters (Node.Close, say) wait for; nil counts nothing. A frozen connection keeps err for
 // its thaw.
 func (c *Conn) mark(err error, count *tally) (first bool) {
-	if first = c.noteEnd(err, count); first && c.kind() == direct { // of which "node up" was said
-		c.n.log.Info("node down", "peer", c.peer.Name, "reason", err)
-	}
-	return first
-}
-
-func (c *Conn) noteEnd(err error, count *tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -188,6 +181,9 @@ func (c *Conn) noteEnd(err error, count *tally) (first bool) {
 // end closes the socket and cleans up. What has come before counts, so it waits for the reader; and only then may the two nodes connect
 // anew, so that nothing of their next connection is broken with this one. Handlers hear of it then.
 func (c *Conn) end() {
+	if c.kind() == direct { // of which "node up" was said
+		c.n.log.Info("node down", "peer", c.peer.Name, "reason", c.err)
+	}
 	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
 		c.closeTrunk()
 	}

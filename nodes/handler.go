@@ -27,8 +27,8 @@ func (n *Node) Handle(name string, h Handler, o *MailboxOptions) (*Mailbox, erro
 }
 
 // register makes a process under a name, if there is one. h may be nil.
-func (n *Node) register(name string, h Handler, o *MailboxOptions) (*Mailbox, error) {
-	b, err := n.newMailbox(h, o)
+func (n *Node) register(name string, h Handler, o *MailboxOptions, edit ...func(b *Mailbox)) (*Mailbox, error) {
+	b, err := n.newMailbox(h, o, edit...)
 	if err != nil {
 		return nil, err
 	}

@@ -246,14 +246,11 @@ func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
 
 // Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {
-	b, err := n.register(name, nil, o)
+	b, err := n.register(name, nil, o, func(b *Mailbox) { b.serves = true })
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	b.mu.Lock()
-	b.serves = true
-	b.mu.Unlock()
 	b.atEnd(cancel)
 	if !n.background(func() { defer cancel(); s.run(ctx, n, b) }) {
 		cancel()
