@@ -39,7 +39,7 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	if err := c.Err(); err != nil {
 		return nil, false, err
 	}
-	if !reading && c.n.frozen.isShut() {
+	if !reading && c.n.frozen.IsShut() {
 		return nil, false, errStill
 	}
 	one, other, err := streamPair()

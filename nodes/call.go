@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // Call calls a function of the peer: mod:fun(args...), whose arguments are ei.Terms or Go values (see ei.Append). It waits for the result
@@ -87,7 +88,7 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 	if callsSelf(ctx, to) {
 		return nil, ErrCallingSelf
 	}
-	if err := takesTime(ctx); err != nil {
+	if err := wait.TakesTime(ctx); err != nil {
 		return nil, err
 	}
 	if over == nil && to.node != n.Name() {
@@ -169,7 +170,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 
 // leave closes the mailbox of a call, which does not wait for the end of a freeze.
 func (b *Mailbox) leave(over *Conn) {
-	frozen := b.held.Load() || over != nil && over.frozen.isShut()
+	frozen := b.held.Load() || over != nil && over.frozen.IsShut()
 	if !frozen || !b.n.background(func() { b.Close() }) {
 		b.Close()
 	}
@@ -203,7 +204,7 @@ func (b *Mailbox) receiveOver(ctx context.Context, over *Conn) (*Message, error)
 			switch {
 			case err == nil:
 			case err == errHalted:
-				if err := over.rd.halt.pass(ctx); err != nil {
+				if err := over.rd.halt.Pass(ctx); err != nil {
 					return nil, err
 				}
 			case ctx.Err() != nil || errors.Is(err, ErrTooManyUnread):

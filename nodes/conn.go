@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -36,15 +37,15 @@ type Conn struct {
 	leaves    atomic.Bool   // the sending direction has ended with all that was to be said
 	calls     atomic.Int32  // Calls in progress
 	faults    atomic.Uint32 // the kinds of faults of the peer's that the log has told of: see complain
-	works     tally         // functions that run for the peer
-	exits     tally         // of processes here, whose signals to the peer are neither out nor in partings
+	works     wait.Tally    // functions that run for the peer
+	exits     wait.Tally    // of processes here, whose signals to the peer are neither out nor in partings
 	partings  partings      // signals of others that wait for their turn
 
 	rd      reader
 	running sync.Once // the upper level's receiving
 	ticks   ticker
 
-	frozen gate // shut: a change that needs a signal waits; see connrest.go
+	frozen wait.Gate // shut: a change that needs a signal waits; see connrest.go
 
 	// Between the workers of one node; see relay.go, kind.
 	worker    int   // sibling, branch: the worker at the other end; 0: another node is
@@ -66,7 +67,7 @@ type Conn struct {
 func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, initiated bool) *Conn {
 	c := &Conn{n: n, tr: tr, s: s, peer: p, initiated: initiated, made: moment()}
 	c.done, c.left = make(chan struct{}), make(chan struct{})
-	c.works, c.exits = newTally(), newTally()
+	c.works, c.exits = wait.NewTally(), wait.NewTally()
 	c.q = transport.NewQueue(s, &transport.QueueOptions{Limit: n.cfg.QueueLimit})
 	c.rd.init(c)
 	if self, err := n.NewPid(); err == nil {
@@ -140,7 +141,7 @@ func (c *Conn) Close() error {
 // fail ends the connection for a reason. It does not wait.
 func (c *Conn) fail(err error) {
 	if count := &c.n.goroutines; c.mark(err, count) {
-		go func() { defer count.leave(); c.end() }()
+		go func() { defer count.Leave(); c.end() }()
 	}
 }
 
@@ -156,7 +157,7 @@ func (c *Conn) failed(err error) error {
 // mark notes err as the reason for which the connection ends. The first caller gets true and must call end; until it calls count.leave it
 // counts as one of the goroutines that count's waiters (Node.Close, say) wait for; nil counts nothing. A frozen connection keeps err for
 // its thaw.
-func (c *Conn) mark(err error, count *tally) (first bool) {
+func (c *Conn) mark(err error, count *wait.Tally) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -170,7 +171,7 @@ func (c *Conn) mark(err error, count *tally) (first bool) {
 	}
 	c.err = err
 	if count != nil {
-		count.enter()
+		count.Enter()
 	}
 	close(c.done)
 	c.endPassing()
@@ -199,8 +200,8 @@ func (c *Conn) end() {
 		}
 	}
 	var after aftermath
-	c.n.procs.endings.enter()
-	defer c.n.procs.endings.leave()
+	c.n.procs.endings.Enter()
+	defer c.n.procs.endings.Leave()
 	c.n.detach(c, &after)
 	if c.n.part != nil {
 		c.endBranches()

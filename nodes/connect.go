@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -46,7 +47,7 @@ func (n *Node) ConnectAddr(ctx context.Context, addr transport.Addr, name string
 
 // connectAnyone connects to whichever node answers. Its name is put on the table of peers as soon as it is known.
 func (n *Node) connectAnyone(ctx context.Context, at Endpoint) (*Conn, error) {
-	if err := takesTime(ctx); err != nil {
+	if err := wait.TakesTime(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := n.handshakeTime(ctx)
@@ -120,7 +121,7 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		}
 		p := n.peerLocked(name)
 		up := p.conn
-		change := p.change.next()
+		change := p.change.Next()
 		var pause <-chan time.Time
 		switch {
 		case up != nil && up.Err() == nil:
@@ -150,10 +151,10 @@ func (n *Node) dial(ctx context.Context, name string, at *Endpoint) (c *Conn, fr
 		select {
 		case <-change:
 		case <-pause:
-		case <-cancelled(ctx):
+		case <-wait.Cancelled(ctx):
 			n.forget(name)
 			if ctx.Err() == nil {
-				return nil, false, errOf(ctx)
+				return nil, false, wait.Err(ctx)
 			}
 			return nil, false, because(ctx, err)
 		}

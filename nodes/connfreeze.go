@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A FrozenConn is a connection that stands still between two bytes. It belongs to this process until Release; after Thaw it goes on as if
@@ -34,7 +36,7 @@ func (c *Conn) Freeze(ctx context.Context) (*FrozenConn, error) {
 }
 
 func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
-	if err := cmp.Or(c.Err(), takesTime(ctx)); err != nil {
+	if err := cmp.Or(c.Err(), wait.TakesTime(ctx)); err != nil {
 		return nil, err
 	}
 	if c.n.part != nil {
@@ -69,12 +71,12 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 			f.Thaw()
 			return nil, err
 		}
-		if c.exits.running.Load() == 0 {
+		if c.exits.Count() == 0 {
 			return f, nil
 		}
 		clearKeys(f.state)
 		c.wake() // a process that is not described any more has yet to tell the peer
-		if err := c.exits.wait(resting); err != nil {
+		if err := c.exits.Wait(resting); err != nil {
 			c.letReader()
 			return nil, err
 		}
@@ -90,7 +92,7 @@ func (c *Conn) quiet(ctx context.Context) error {
 		defer cancel()
 		return c.letReader, c.haltReader(halting)
 	})
-	if owed := c.works.running.Load(); owed > 0 && draining.Err() != nil {
+	if owed := c.works.Count(); owed > 0 && draining.Err() != nil {
 		return fmt.Errorf("%w: %d owe the peer an answer: %w", ErrDraining, owed, draining.Err())
 	}
 	return err

@@ -78,7 +78,7 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 		}()
 	}
 	<-entered
-	require.Eventually(t, func() bool { return r.c.works.running.Load() == 2 }, tooLong, tick)
+	require.Eventually(t, func() bool { return r.c.works.Count() == 2 }, tooLong, tick)
 	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
 	defer cancel()
 	_, err := r.c.Freeze(short)
@@ -118,7 +118,7 @@ func TestFreezeNeedsToRead(t *testing.T) {
 	answer := async(func() (ei.Term, error) { return peer.RPC(w.ctx(), "mover@test", "m", "there") })
 	<-entered
 	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, r.c.rd.halt.isShut, tooLong, tick)
+	require.Eventually(t, r.c.rd.halt.IsShut, tooLong, tick)
 	close(proceed)
 	f := arrives(t, frozen, "the end of the freeze")
 	require.NoError(t, f.err)
@@ -139,7 +139,7 @@ func TestFreezeRefused(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "memory")
 	require.NoError(t, ca.Err())
-	require.False(t, ca.rd.halt.isShut())
+	require.False(t, ca.rd.halt.IsShut())
 
 	w = newWorld(t, "tcp")
 	w.tr = newSick(t, "", fails).transport() // a copy of TCP's callbacks

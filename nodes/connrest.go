@@ -22,19 +22,19 @@ func (c *Conn) halts() (bool, <-chan struct{}) {
 	if c == nil {
 		return false, nil
 	}
-	return c.rd.halt.state()
+	return c.rd.halt.State()
 }
 
 // sitOut is the reader's: it gives its token to whoever freezes the connection, and takes it again when reading goes on.
 func (c *Conn) sitOut() {
 	<-c.rd.busy
-	_ = c.rd.halt.pass(context.Background())
+	_ = c.rd.halt.Pass(context.Background())
 	c.rd.busy <- struct{}{}
 }
 
 // haltReader stops the reader between two messages, and takes its token.
 func (c *Conn) haltReader(ctx context.Context) error {
-	if !c.rd.halt.shut() {
+	if !c.rd.halt.Shut() {
 		return handoff.ErrBusy
 	}
 	c.endPassing()
@@ -50,7 +50,7 @@ func (c *Conn) haltReader(ctx context.Context) error {
 		}
 		c.s.Resume()
 	}
-	c.rd.halt.open()
+	c.rd.halt.Open()
 	return err
 }
 
@@ -58,7 +58,7 @@ func (c *Conn) haltReader(ctx context.Context) error {
 func (c *Conn) letReader() {
 	c.s.Resume()
 	<-c.rd.busy
-	c.rd.halt.open()
+	c.rd.halt.Open()
 }
 
 // rest stops everything but the reader, which has halted: ticks, writes, and the end of the connection. barrier, if there is one, waits
@@ -73,7 +73,7 @@ func (c *Conn) rest(ctx context.Context, barrier func()) error {
 	if err != nil {
 		return err
 	}
-	c.frozen.shut()
+	c.frozen.Shut()
 	if barrier != nil {
 		barrier()
 	}
@@ -94,7 +94,7 @@ func (c *Conn) wake() {
 	c.q.Unhold()
 	c.ticks.unhold(c)
 	c.letPartings()
-	c.frozen.open()
+	c.frozen.Open()
 	c.mu.Lock()
 	ailment := c.ailment
 	c.still, c.ailment = false, nil
@@ -122,7 +122,7 @@ func (c *Conn) giveUp(forget bool) error {
 	err := c.s.Release()
 	c.q.End(ErrMoved)
 	c.dropPartings()
-	c.frozen.open()
+	c.frozen.Open()
 	if forget {
 		for _, b := range c.n.procs.all() {
 			b.forget(c)
@@ -131,7 +131,7 @@ func (c *Conn) giveUp(forget bool) error {
 	c.n.leave(c)
 	close(c.left)
 	<-c.rd.busy
-	c.rd.halt.open()
+	c.rd.halt.Open()
 	return err
 }
 

@@ -96,7 +96,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 	c.received.Store(s.received)
 	c.messages.Store(s.messages)
 	c.sentCount.Store(s.sent)
-	c.rd.halt.shut()
+	c.rd.halt.Shut()
 	c.rd.busy <- struct{}{}
 	for i := range s.unread {
 		m := s.unread[i].message(n)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -95,7 +96,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		if time.Since(born) > 2*mostPause {
 			pause = firstPause
 		}
-		_ = sleep(f.ctx, pause)
+		_ = wait.Sleep(f.ctx, pause)
 		pause = min(2*pause, mostPause)
 	}
 }
@@ -279,7 +280,7 @@ func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 		}
 	}
 	f.sayGone(w)
-	f.change.ring()
+	f.change.Ring()
 	return w.proc, false
 }
 

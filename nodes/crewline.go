@@ -56,7 +56,7 @@ func (w *crewman) hear() {
 	if w.hangs {
 		w.hangs = false
 		w.f.n.log.Info("worker is back", "slot", w.slot)
-		w.f.change.ring()
+		w.f.change.Ring()
 	}
 }
 
@@ -65,7 +65,7 @@ func (w *crewman) becomesReady() {
 	if !w.ready {
 		w.ready = true
 		close(w.began)
-		w.f.change.ring()
+		w.f.change.Ring()
 	}
 }
 

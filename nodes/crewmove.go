@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -28,7 +29,7 @@ type WorkerUpgrade struct {
 // goes on; so does one that is busy for longer than Config.DrainTimeout, or hangs. A worker that is just starting is waited for. The list
 // says what became of each. When ctx ends no further move begins. The error is handoff.ErrBusy while workers or front are being upgraded.
 func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
-	if err := takesTime(ctx); err != nil {
+	if err := wait.TakesTime(ctx); err != nil {
 		return nil, wrap("upgrade workers", f.Name(), err)
 	}
 	if err := f.occupy(); err != nil {
@@ -88,7 +89,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		defer f.mu.Unlock()
 		if w.moving == heard {
 			w.moving = nil
-			f.change.ring()
+			f.change.Ring()
 		}
 	}()
 	f.mu.Lock()
@@ -177,7 +178,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 	}
 	w.moving = heard
 	for w.burden() > 0 {
-		change := f.change.next()
+		change := f.change.Next()
 		f.mu.Unlock()
 		late := false
 		select {
@@ -191,7 +192,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
 			return errEnded
 		case late:
 			w.moving = nil
-			f.change.ring()
+			f.change.Ring()
 			return errors.New("the worker does not take its sessions")
 		}
 	}

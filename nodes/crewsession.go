@@ -62,7 +62,7 @@ func (w *crewman) took(via int) {
 		_ = s.s.Release()
 	}
 	if len(w.untaken[via]) == maxUntaken-1 || w.moving != nil && w.burden() == 0 {
-		w.f.change.ring()
+		w.f.change.Ring()
 	}
 }
 
@@ -82,7 +82,7 @@ func (w *crewman) socketLost(socket uint64) {
 	if socket == w.socket {
 		w.closeForward()
 	}
-	w.f.change.ring()
+	w.f.change.Ring()
 }
 
 // withdraw ends the connection, for the worker as well.

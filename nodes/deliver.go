@@ -72,7 +72,7 @@ func (b *Mailbox) put(m *Message, cancel <-chan struct{}) bool {
 			b.mu.Unlock()
 			return true
 		}
-		room := b.room.next()
+		room := b.room.Next()
 		b.mu.Unlock()
 		if !b.awaitRoom(m.conn, room, change, cancel) {
 			return false

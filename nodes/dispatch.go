@@ -145,7 +145,7 @@ func (f *Front) give(ctx context.Context, p parcel, who dist.Name) error {
 			}
 		}
 		if f.unpick(k); err == errStill {
-			_ = f.still.pass(ctx) // ctx is looked at when there is nobody
+			_ = f.still.Pass(ctx) // ctx is looked at when there is nobody
 			continue
 		}
 		passed[k.w] = true
@@ -188,7 +188,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	if peer != "" && r != nil {
 		if r.at != nil && r.held[r.at] > 0 && r.at.ready && !passed[r.at] && r.at.burden() < maxUntaken {
 			if r.at.moving != nil {
-				return nil, f.change.next(), nil
+				return nil, f.change.Next(), nil
 			}
 			return choose(r.at, true)
 		}
@@ -200,7 +200,7 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 		}
 	}
 	if len(candidates) == 0 {
-		return nil, f.change.next(), nil
+		return nil, f.change.Next(), nil
 	}
 	infos := make([]WorkerInfo, len(candidates))
 	for i, c := range candidates {
@@ -336,7 +336,7 @@ func (f *Front) push(k *picking, p parcel) error {
 	switch {
 	case !w.ready || f.ctx.Err() != nil:
 		return ErrClosed
-	case f.still.isShut() || w.moving != nil:
+	case f.still.IsShut() || w.moving != nil:
 		return errStill
 	}
 	s := &session{s: p.s, peer: k.peer}
@@ -382,7 +382,7 @@ func (w *crewman) recall(s *session) {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	switch {
-	case w.f.still.isShut() || w.moving != nil: // it may be taken there
+	case w.f.still.IsShut() || w.moving != nil: // it may be taken there
 		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
 		return

@@ -18,7 +18,7 @@ func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
 	p.mu.Unlock()
-	return wrap("drain", "", p.running.wait(ctx))
+	return wrap("drain", "", p.running.Wait(ctx))
 }
 
 // busy counts a function or handler that is about to run. false: the node drains, and it must not run; what a process of this node asks for
@@ -27,9 +27,9 @@ func (p *processes) busy(here bool) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.drains {
-		return here && p.running.join()
+		return here && p.running.Join()
 	}
-	p.running.enter()
+	p.running.Enter()
 	return true
 }
 
@@ -43,16 +43,16 @@ func (p *processes) busy(here bool) bool {
 //   - Servers rest: if a request of theirs is unread. Otherwise the server waits here: for the end of the rest, a message, or the end of b.
 func (p *processes) begin(b *Mailbox) bool {
 	for !b.ended() {
-		shut, change := p.resting.state()
+		shut, change := p.resting.State()
 		switch {
 		case !shut && !p.busy(b.isAsked() || b.nextIsHere()):
 			return false
-		case !shut && !p.resting.isShut():
+		case !shut && !p.resting.IsShut():
 			return true
 		case !shut:
-			p.running.leave() // a rest has begun: who waits for the tally may have looked before this server was counted
+			p.running.Leave() // a rest has begun: who waits for the tally may have looked before this server was counted
 			continue
-		case b.isAsked() && p.running.join():
+		case b.isAsked() && p.running.Join():
 			return true
 		}
 		select {
@@ -82,12 +82,12 @@ func (b *Mailbox) nextIsHere() bool {
 // running function or handler makes the call, while outside is shut.
 func (p *processes) admitCall(ctx context.Context) error {
 	if turnOf(ctx) == nil {
-		if err := p.outside.pass(ctx); err != nil {
+		if err := p.outside.Pass(ctx); err != nil {
 			return err
 		}
 	}
 	for {
-		shut, change := p.n.frozen.state()
+		shut, change := p.n.frozen.State()
 		p.mu.RLock()
 		held := p.held
 		p.mu.RUnlock()

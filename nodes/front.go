@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -60,7 +61,7 @@ type Front struct {
 	wg  sync.WaitGroup
 
 	mu       sync.Mutex
-	change   bell               // rings when a worker comes, goes or is heard of again
+	change   wait.Bell          // rings when a worker comes, goes or is heard of again
 	crew     map[int]*crewman   // by part, from their start to their end
 	picked   map[*picking]bool  // sessions that are about to be pushed
 	lastPart int                // given to a worker
@@ -71,7 +72,7 @@ type Front struct {
 	released bool               // another process has it
 
 	hiring chan struct{} // held by who starts a worker, or keeps others from it
-	still  gate          // shut: nothing is given to a worker; changed with mu held
+	still  wait.Gate     // shut: nothing is given to a worker; changed with mu held
 }
 
 // A tenancy says who has a registered name.
@@ -249,9 +250,9 @@ func (f *Front) Workers() []WorkerInfo {
 // Shutdown takes the node out of the cluster in an orderly way: nothing new is accepted, and every worker is told to finish. Those that
 // have not finished when ctx ends are killed, and ctx's error is returned.
 func (f *Front) Shutdown(ctx context.Context) error {
-	ctx, cancel := ending(ctx)
+	ctx, cancel := wait.Ending(ctx)
 	defer cancel()
-	err := f.still.pass(ctx)
+	err := f.still.Pass(ctx)
 	if err == nil {
 		err = f.n.lastThaw(ctx)
 	}
@@ -281,7 +282,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 
 // Close ends the node at once: workers that do not end by themselves within a second are killed. It waits while the front is frozen.
 func (f *Front) Close() error {
-	_ = f.still.pass(context.Background())
+	_ = f.still.Pass(context.Background())
 	f.end()
 	err := f.n.Close()
 	f.mu.Lock()

@@ -267,7 +267,7 @@ func TestWorkerIsFull(t *testing.T) {
 		w.f.mu.Unlock()
 		w.narrow()
 		l := w.f.Listener()
-		l.halt.shut() // until all is there that is to fill the socket
+		l.halt.Shut() // until all is there that is to fill the socket
 		require.NoError(t, l.l.Pause(soon(t)))
 		var conns []net.Conn
 		for i := range 2 * maxUntaken {
@@ -278,7 +278,7 @@ func TestWorkerIsFull(t *testing.T) {
 			require.NoError(t, err)
 		}
 		l.l.Resume()
-		l.halt.open()
+		l.halt.Open()
 		require.Eventually(t, func() bool { return w.socket() > before }, tooLong, tick, "the socket takes all of them")
 		require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
 		for _, conn := range conns {

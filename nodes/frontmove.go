@@ -84,7 +84,7 @@ func (e *FrozenFront) freeze(ctx context.Context) (err error) {
 // a worker whose line has ended just now is waited for until it is off the crew.
 func (f *Front) pauseLines(ctx context.Context) error {
 	f.mu.Lock()
-	f.still.shut()
+	f.still.Shut()
 	crew := f.bySlot()
 	f.mu.Unlock()
 	for _, w := range crew {
@@ -124,7 +124,7 @@ func (e *FrozenFront) Thaw() {
 	for _, w := range f.crew {
 		w.line.resume()
 	}
-	f.still.open()
+	f.still.Open()
 	f.busy = false
 	f.mu.Unlock()
 	if e.hires {
@@ -152,7 +152,7 @@ func (e *FrozenFront) Release() error {
 	}
 	f.mu.Unlock()
 	err := e.node.Release()
-	f.still.open()
+	f.still.Open()
 	f.wg.Wait()
 	f.roll.Close()
 	clearKeys(e.state)

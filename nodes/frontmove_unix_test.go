@@ -363,12 +363,12 @@ func TestFrontStaysWhenMoveFails(t *testing.T) {
 func TestFrontFreezeBesideShutdown(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	f := w.f
-	f.n.procs.running.enter() // the freeze waits for it
+	f.n.procs.running.Enter() // the freeze waits for it
 	frozen := async(func() (*FrozenFront, error) { return f.Freeze(soon(t)) })
 	require.Eventually(t, f.n.moving.Load, tooLong, tick)
 	over := async(func() (any, error) { return nil, f.Shutdown(soon(t)) })
 	arrives(t, f.ctx.Done(), "the shutdown")
-	f.n.procs.running.leave()
+	f.n.procs.running.Leave()
 	require.ErrorIs(t, arrives(t, frozen, "the freeze").err, ErrClosed)
 	require.NoError(t, arrives(t, over, "the end").err)
 }

@@ -44,7 +44,7 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedF
 	if err != nil {
 		return nil, err
 	}
-	f.still.shut()
+	f.still.Shut()
 	f.busy = true
 	f.lastPart = s.lastPart
 	g := &StagedFront{f: f}
@@ -190,7 +190,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 			}
 		}
 	}
-	f.still.open()
+	f.still.Open()
 	f.busy = false
 	for _, w := range manned {
 		w.proc.watch()
@@ -229,6 +229,6 @@ func (g *StagedFront) Discard() error {
 		}
 	}
 	f.roll.Close()
-	f.still.open()
+	f.still.Open()
 	return wrap("discard front", f.Name(), err)
 }

@@ -137,7 +137,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 // until gives a context that ends with ctx, and when over is closed.
 func (n *Node) until(ctx context.Context, over <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	n.goroutines.run(func() {
+	n.goroutines.Run(func() {
 		select {
 		case <-over:
 			cancel()
@@ -162,13 +162,13 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	peer, ctx := "", (&turn{conn: c}).within(n.ctx)
 	if c != nil {
 		peer = c.peer.Name
-		c.works.enter()
+		c.works.Enter()
 	}
 	done := func() {
 		if c != nil {
-			c.works.leave()
+			c.works.Leave()
 		}
-		n.procs.running.leave()
+		n.procs.running.Leave()
 	}
 	begin := func() bool {
 		began := n.background(func() {

@@ -50,7 +50,7 @@ func (b *Mailbox) handle(m *Message) fate {
 		b.refuse(m)
 		return refused
 	}
-	defer b.n.procs.running.leave()
+	defer b.n.procs.running.Leave()
 	if b.held.Load() || b.n.procs.calm.Load() { // looked at only now: who holds it waits for the tally afterwards
 		return notYet
 	}

@@ -1,6 +1,10 @@
 package nodes
 
-import "context"
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/nodes/internal/wait"
+)
 
 // A mailbox that is held neither gives nor takes: its node is frozen, or not yet restored. Whoever wants to change something about it
 // waits while the node is frozen; one that is not yet restored is this process's, and Config.Setup must not wait.
@@ -15,15 +19,15 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 		if !b.held.Load() || b.n.staged.Load() {
 			return nil
 		}
-		shut, change := b.n.frozen.state()
+		shut, change := b.n.frozen.State()
 		b.mu.Unlock()
 		if !shut { // it is about to go on
 			continue
 		}
 		select {
 		case <-change: // it is open, or somebody is to look again
-		case <-cancelled(ctx):
-			return errOf(ctx)
+		case <-wait.Cancelled(ctx):
+			return wait.Err(ctx)
 		}
 	}
 }
@@ -50,7 +54,7 @@ func (b *Mailbox) unhold() {
 // deliverHeld deals with a message for a mailbox that is held, or of a Handler that must not begin: in a node that is not yet restored it
 // is put behind the others, else it waits until that is over.
 func (b *Mailbox) deliverHeld(m *Message, cancel <-chan struct{}) fate {
-	shut, change := b.n.frozen.state()
+	shut, change := b.n.frozen.State()
 	b.mu.Lock()
 	switch {
 	case b.ended():
@@ -132,7 +136,7 @@ func (n *Node) unfrozen(ctx context.Context) error {
 	if n.staged.Load() {
 		return nil
 	}
-	return n.frozen.pass(ctx)
+	return n.frozen.Pass(ctx)
 }
 
 // moveOut ends every process in this one.

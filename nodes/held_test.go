@@ -74,9 +74,7 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.NoError(t, err)
 	unlinked := async(func() (any, error) { return nil, b.Unlink(ctx, there.Pid()) })
 	require.Eventually(t, func() bool {
-		c.frozen.mu.Lock()
-		defer c.frozen.mu.Unlock()
-		return c.frozen.change.rings != nil // it waits
+		return c.frozen.Awaited() // it waits
 	}, tooLong, tick)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
@@ -100,12 +98,10 @@ func TestHeldMonitorNode(t *testing.T) {
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
-		c.frozen.stir()
+		c.frozen.Stir()
 		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
 		require.Eventually(t, func() bool {
-			c.frozen.mu.Lock()
-			defer c.frozen.mu.Unlock()
-			return c.frozen.change.rings != nil // it waits
+			return c.frozen.Awaited() // it waits
 		}, tooLong, tick)
 		taken := async(func() (any, error) { a.DemonitorNode("peer@test"); return nil, nil })
 		select {
@@ -141,7 +137,7 @@ func TestHeldDemonitor(t *testing.T) {
 		c := n.Conn("peer@test")
 		f, err := c.Freeze(w.ctx())
 		require.NoError(t, err)
-		c.frozen.stir()
+		c.frozen.Stir()
 		ended := async(func() (any, error) { a.Demonitor(ref); return nil, nil })
 		select {
 		case <-ended:
@@ -336,7 +332,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		settle(t, b, there)
 		proceed := exiting(b)
 		moved := async(func() (*Moved, error) { return r.c.Detach(ctx) })
-		require.Eventually(t, func() bool { return len(moved) > 0 || r.c.exits.waiting.Load() > 0 }, tooLong, tick)
+		require.Eventually(t, func() bool { return len(moved) > 0 || r.c.exits.Awaited() }, tooLong, tick)
 		proceed()
 		m := arrives(t, moved, "the connection")
 		require.NoError(t, m.err)

@@ -38,9 +38,9 @@ func TestPlaceIsFreeOncePeerHasGone(t *testing.T) {
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: "rex"},
 		ei.Tuple{p.self, ei.Tuple{ei.Atom("sbcast"), ei.Atom("full"), ei.Atom("second")}})
-	require.Eventually(t, func() bool { return !n.procs.running.none() }, tooLong, tick)
+	require.Eventually(t, func() bool { return !n.procs.running.None() }, tooLong, tick)
 	require.NoError(t, p.s.Close())
-	require.Eventually(t, n.procs.running.none, tooLong, tick)
+	require.Eventually(t, n.procs.running.None, tooLong, tick)
 	m, err := b.Receive(w.ctx())
 	require.NoError(t, err)
 	v, err := m.Term()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -39,8 +40,8 @@ type line struct {
 	wrote  chan struct{} // closed when the writer has ended
 
 	// To stand still.
-	outward pausable
-	inward  pausable
+	outward wait.Pausable
+	inward  wait.Pausable
 }
 
 // newLine makes a line of a socket, which is its own on success.
@@ -59,8 +60,8 @@ func stagedLine(socket *net.UnixConn, words []word) (*line, error) {
 		return nil, err
 	}
 	l := &line{conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
-	l.outward.halt()
-	l.inward.halt()
+	l.outward.Halt()
+	l.inward.Halt()
 	go l.write()
 	return l, nil
 }
@@ -70,10 +71,10 @@ func (l *line) say(w word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
 	ok := !l.closed && !l.deaf && !full
-	wait := ok && w.idle() && len(l.queue) < lullWords
+	later := ok && w.idle() && len(l.queue) < lullWords
 	if ok {
 		l.queue = append(l.queue, w)
-		if wait && !l.lulled {
+		if later && !l.lulled {
 			l.lulled = true
 			time.AfterFunc(lull, l.wake)
 		}
@@ -86,7 +87,7 @@ func (l *line) say(w word) bool {
 		}
 		return false
 	}
-	if !wait {
+	if !later {
 		l.wake()
 	}
 	return true
@@ -101,23 +102,23 @@ func (l *line) wake() {
 }
 
 // hold stops the writer. What is said from now on stays in the queue.
-func (l *line) hold(ctx context.Context) error { return l.outward.pause(ctx, &l.mu) }
+func (l *line) hold(ctx context.Context) error { return l.outward.Pause(ctx, &l.mu) }
 
 // pause stops the reader between two words. It must not be called by who takes one.
-func (l *line) pause(ctx context.Context) error { return l.inward.pause(ctx, &l.mu) }
+func (l *line) pause(ctx context.Context) error { return l.inward.Pause(ctx, &l.mu) }
 
 // unpause ends pause.
 func (l *line) unpause() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.inward.resume()
+	l.inward.Resume()
 }
 
 // resume ends hold and pause.
 func (l *line) resume() {
 	l.mu.Lock()
-	l.inward.resume()
-	l.outward.resume()
+	l.inward.Resume()
+	l.outward.Resume()
 	l.mu.Unlock()
 	l.wake()
 }
@@ -154,11 +155,11 @@ func (l *line) write() {
 			return
 		}
 		l.mu.Lock()
-		if len(l.queue) == 0 || !l.outward.begin() {
+		if len(l.queue) == 0 || !l.outward.Begin() {
 			l.mu.Unlock()
 			continue
 		}
-		ctx, words := l.outward.context(), l.queue
+		ctx, words := l.outward.Context(), l.queue
 		l.queue, l.lulled = nil, false
 		l.mu.Unlock()
 		rest, err := l.send(ctx, words)
@@ -170,7 +171,7 @@ func (l *line) write() {
 		if l.deaf = errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); l.deaf {
 			rest, l.queue = append(rest, l.queue...), nil
 		}
-		l.outward.done()
+		l.outward.Done()
 		l.mu.Unlock()
 		dropAll(rest)
 		switch {
@@ -236,7 +237,7 @@ func (l *line) read(take func(word)) error {
 		l.mu.Lock()
 		paused := ctx.Err() != nil
 		l.ended = l.ended || !paused // before anybody takes it for paused
-		l.inward.done()
+		l.inward.Done()
 		l.mu.Unlock()
 		if !paused {
 			return err
@@ -248,8 +249,8 @@ func (l *line) read(take func(word)) error {
 func (l *line) listen() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for !l.closed && !l.inward.begin() {
-		change := l.inward.change.next()
+	for !l.closed && !l.inward.Begin() {
+		change := l.inward.Changed.Next()
 		l.mu.Unlock()
 		select {
 		case <-change:
@@ -260,7 +261,7 @@ func (l *line) listen() context.Context {
 	if l.closed {
 		return nil
 	}
-	return l.inward.context()
+	return l.inward.Context()
 }
 
 // readUntil reads until the line ends, or ctx does.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A link is one process's view of a link: active, or ended by this side and remembered until the other side has heard of it, so that a
@@ -108,15 +109,15 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 		if err := b.lockWithin(ctx); err != nil {
 			return err
 		}
-		shut, change := c.frozen.state()
+		shut, change := c.frozen.State()
 		if !shut {
 			return nil
 		}
 		b.mu.Unlock()
 		select {
 		case <-change:
-		case <-cancelled(ctx):
-			return errOf(ctx)
+		case <-wait.Cancelled(ctx):
+			return wait.Err(ctx)
 		}
 	}
 }
@@ -160,7 +161,7 @@ func (b *Mailbox) lockBoth(ctx context.Context) error {
 		if !b.held.Load() || b.n.staged.Load() {
 			return nil
 		}
-		shut, change := b.n.frozen.state()
+		shut, change := b.n.frozen.State()
 		b.mu.Unlock()
 		<-p.bonding
 		if !shut { // it is about to go on
@@ -168,8 +169,8 @@ func (b *Mailbox) lockBoth(ctx context.Context) error {
 		}
 		select {
 		case <-change: // it is open, or somebody is to look again
-		case <-cancelled(ctx):
-			return errOf(ctx)
+		case <-wait.Cancelled(ctx):
+			return wait.Err(ctx)
 		}
 	}
 }

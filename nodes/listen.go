@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -20,10 +21,10 @@ type Listener struct {
 	up     chan *Conn // handshake done
 
 	mu     sync.Mutex
-	halt   gate        // shut: the node is being frozen
+	halt   wait.Gate   // shut: the node is being frozen
 	serves atomic.Bool // Start accepts here
 	begun  bool
-	runs   tally // goroutines that accept
+	runs   wait.Tally // goroutines that accept
 	pace   pace
 }
 
@@ -65,7 +66,7 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 
 // newListener makes a listener of the transport's.
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
-	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: newTally()}
+	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: wait.NewTally()}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
 	tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
 	return l
@@ -93,8 +94,8 @@ func (l *Listener) Accept(ctx context.Context) (*Conn, error) {
 	select {
 	case c := <-l.up:
 		return c, nil
-	case <-cancelled(ctx):
-		return nil, wrap("accept", "", errOf(ctx))
+	case <-wait.Cancelled(ctx):
+		return nil, wrap("accept", "", wait.Err(ctx))
 	case <-l.ctx.Done():
 		return nil, wrap("accept", "", context.Cause(l.ctx))
 	}
@@ -113,7 +114,7 @@ func (l *Listener) Err() error {
 
 // Close stops accepting; connections that are up stay. It is idempotent. It waits while the node is frozen.
 func (l *Listener) Close() error {
-	_ = l.halt.pass(context.Background())
+	_ = l.halt.Pass(context.Background())
 	l.end(ErrClosed)
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
@@ -131,7 +132,7 @@ func (l *Listener) release() error {
 	l.n.mu.Lock()
 	delete(l.n.listeners, l)
 	l.n.mu.Unlock()
-	l.halt.open()
+	l.halt.Open()
 	l.join()
 	return err
 }
@@ -142,7 +143,7 @@ func (l *Listener) begin() {
 	defer l.mu.Unlock()
 	if !l.begun && l.ctx.Err() == nil {
 		l.begun = true
-		l.runs.enter()
+		l.runs.Enter()
 		go l.run()
 	}
 }
@@ -152,15 +153,15 @@ func (l *Listener) join() {
 	l.mu.Lock() // who is just beginning is counted
 	runs := &l.runs
 	l.mu.Unlock()
-	_ = runs.wait(context.Background())
+	_ = runs.Wait(context.Background())
 }
 
 // run accepts until the listener is closed or broken, or another goroutine does so in its place. The caller has entered.
 func (l *Listener) run() {
-	defer l.runs.leave()
+	defer l.runs.Leave()
 	for {
 		s, err := l.l.Accept(l.ctx)
-		if errors.Is(err, transport.ErrPaused) && l.halt.pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
+		if errors.Is(err, transport.ErrPaused) && l.halt.Pass(l.ctx) == nil && l.ctx.Err() == nil { // else the node was released
 			continue
 		}
 		if err != nil {
@@ -189,10 +190,10 @@ func (l *Listener) shakeHere(o *opening) (goOn bool) {
 		o.refuse()
 		return true // and find that the listener has ended too
 	}
-	defer l.n.goroutines.leave()
-	l.runs.leave()
-	defer l.runs.enter()
-	return l.pace.here(func() { l.shake(o) }, func() { l.runs.enter(); l.run() })
+	defer l.n.goroutines.Leave()
+	l.runs.Leave()
+	defer l.runs.Enter()
+	return l.pace.here(func() { l.shake(o) }, func() { l.runs.Enter(); l.run() })
 }
 
 // shake does a handshake, and hands the connection to Accept.

@@ -27,7 +27,7 @@ func TestSlowHandshakeIsRelieved(t *testing.T) {
 		require.NoError(t, slow.s.Close())
 	}
 	require.NoError(t, l.Close())
-	require.True(t, l.runs.none())
+	require.True(t, l.runs.None())
 }
 
 // Who hears of a failed handshake may close the listener.

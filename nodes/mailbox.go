@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -67,7 +68,7 @@ type Mailbox struct {
 
 	bequeaths bool          // restored, and waits for the mailbox that goes on in its place; guarded by the table's mutex
 	inherits  bool          // it goes on in the place of one
-	room      bell          // rings when messages leave
+	room      wait.Bell     // rings when messages leave
 	over      chan struct{} // closed when the mailbox has ended
 	why       ei.Term
 
@@ -201,7 +202,7 @@ func (b *Mailbox) takeLocked() *Message {
 		b.wakeReceiver()
 	}
 	if b.bytes < b.opts.Limit {
-		b.room.ring()
+		b.room.Ring()
 	}
 	return m
 }

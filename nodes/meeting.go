@@ -29,7 +29,7 @@ func (p *part) endMeet(m meeting, last func()) {
 func (p *part) meet(m meeting) {
 	n, peer, to := p.n, m.peer, m.to
 	for {
-		if n.frozen.pass(n.ctx) != nil {
+		if n.frozen.Pass(n.ctx) != nil {
 			return
 		}
 		n.mu.Lock()
@@ -38,7 +38,7 @@ func (p *part) meet(m meeting) {
 			n.mu.Unlock()
 			break
 		}
-		c, change := known.conn, known.change.next()
+		c, change := known.conn, known.change.Next()
 		ours, theirs := known.outgoing != nil, known.incoming != nil
 		n.mu.Unlock()
 		if c != nil && c.Err() == nil && !c.shadow {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A Node is a C-node: a member of an Erlang cluster. Its methods are safe for concurrent use. Close ends everything that belongs to it.
@@ -22,7 +23,7 @@ type Node struct {
 	ctx context.Context // ends when the node closes
 	end context.CancelCauseFunc
 
-	goroutines tally // that Close waits for
+	goroutines wait.Tally // that Close waits for
 	strangers  strangers
 
 	mu        sync.Mutex
@@ -51,10 +52,10 @@ type Node struct {
 	openings   openings
 	challenges challenges
 	handles    atomic.Bool            // the program has a Handler, or had
-	shaking    tally                  // handshakes in progress that peers have started
+	shaking    wait.Tally             // handshakes in progress that peers have started
 	moving     atomic.Bool            // a freeze is in progress
 	shutting   atomic.Int32           // calls of Shutdown
-	frozen     gate                   // shut: what was not yet begun waits for the end of a freeze, or of the restoring
+	frozen     wait.Gate              // shut: what was not yet begun waits for the end of a freeze, or of the restoring
 	staged     atomic.Bool            // the node is not yet restored
 	inherited  atomic.Pointer[[]byte] // see Inherited
 }
@@ -84,7 +85,7 @@ func New(cfg Config) (*Node, error) {
 	n.ids.pid.Store(uint64(cfg.Worker) << (pidBits + workerBits))
 	n.ids.ref.Store(rand.Uint64() >> 1)
 	n.instance = rand.Uint64()
-	n.goroutines, n.shaking = newTally(), newTally()
+	n.goroutines, n.shaking = wait.NewTally(), wait.NewTally()
 	n.procs.init(n)
 	return n, nil
 }
@@ -157,7 +158,7 @@ func (n *Node) background(f func()) bool {
 	if n.ctx.Err() != nil {
 		return false
 	}
-	n.goroutines.run(f)
+	n.goroutines.Run(f)
 	return true
 }
 
@@ -168,7 +169,7 @@ func (n *Node) foreground() bool {
 	if n.ctx.Err() != nil {
 		return false
 	}
-	n.goroutines.enter()
+	n.goroutines.Enter()
 	return true
 }
 
@@ -212,9 +213,9 @@ func (n *Node) ending() error {
 // return within a second. This exception also applies to a Func or a Server's function that calls Close, and to a Handler that calls it
 // when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
 func (n *Node) Close() error {
-	for n.mu.Lock(); n.frozen.isShut() && !n.staged.Load(); n.mu.Lock() {
+	for n.mu.Lock(); n.frozen.IsShut() && !n.staged.Load(); n.mu.Lock() {
 		n.mu.Unlock()
-		_ = n.frozen.pass(context.Background())
+		_ = n.frozen.Pass(context.Background())
 	}
 	n.end(ErrClosed) // from here on nothing is added to what follows
 	n.mu.Unlock()
@@ -249,12 +250,12 @@ func (n *Node) Close() error {
 
 // awaitGoroutines waits for those of the node, but not long for one that is in a callback: it may not come back.
 func (n *Node) awaitGoroutines() {
-	if n.goroutines.none() { // most often: a timer would wake a thread
+	if n.goroutines.None() { // most often: a timer would wake a thread
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	_ = n.goroutines.wait(ctx)
+	_ = n.goroutines.Wait(ctx)
 }
 
 // endProcesses ends the mailboxes while there are connections to tell others by. One whose plug-in does not come back is not waited for.
@@ -293,7 +294,7 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // error is returned. A function, Handler or Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until
 // ctx ends.
 func (n *Node) Shutdown(ctx context.Context) error {
-	ctx, cancel := ending(ctx)
+	ctx, cancel := wait.Ending(ctx)
 	defer cancel()
 	if err := n.lastThaw(ctx); err != nil {
 		return wrap("shutdown", n.Name(), err)

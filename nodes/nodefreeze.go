@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -66,7 +67,7 @@ func (n *Node) Freeze(ctx context.Context) (*Frozen, error) {
 
 func (n *Node) freeze(ctx context.Context, w *Worker) (*Frozen, error) {
 	f := &Frozen{n: n, w: w}
-	err := cmp.Or(n.ending(), takesTime(ctx))
+	err := cmp.Or(n.ending(), wait.TakesTime(ctx))
 	switch {
 	case err != nil:
 	case n.Name() == "":
@@ -144,10 +145,10 @@ func (f *Frozen) refuse() error {
 func (f *Frozen) stopAccepting(ctx context.Context) error {
 	f.listeners = f.n.Listeners()
 	for _, l := range f.listeners {
-		l.halt.shut()
+		l.halt.Shut()
 		f.undo = append(f.undo, func() {
 			l.l.Resume()
-			l.halt.open()
+			l.halt.Open()
 		})
 		if err := l.l.Pause(ctx); err != nil {
 			return err
@@ -155,29 +156,29 @@ func (f *Frozen) stopAccepting(ctx context.Context) error {
 	}
 	grace, cancel := context.WithTimeout(ctx, shakeGrace)
 	defer cancel()
-	_ = f.n.shaking.wait(grace) // the others wait, or come again
+	_ = f.n.shaking.Wait(grace) // the others wait, or come again
 	return ctx.Err()
 }
 
 // quiet waits until no function or handler runs, and no reader reads.
 func (f *Frozen) quiet(ctx context.Context) error {
 	p := &f.n.procs
-	undo, err := byTurns(ctx, p.running.wait, func(round int) (func(), error) {
+	undo, err := byTurns(ctx, p.running.Wait, func(round int) (func(), error) {
 		undo, err := f.haltReaders(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if round%2 == 1 { // goroutines of the application could ask one server after the other
-			p.outside.shut()
+			p.outside.Shut()
 		}
-		p.resting.shut()
+		p.resting.Shut()
 		return func() {
-			p.resting.open()
-			p.outside.open()
+			p.resting.Open()
+			p.outside.Open()
 			undo()
 		}, nil
 	})
-	running := p.running.running.Load()
+	running := p.running.Count()
 	switch {
 	case err == nil:
 		f.undo = append(f.undo, undo)
@@ -199,11 +200,11 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 		}
 	}
 	n.mu.Lock()
-	n.frozen.shut()
+	n.frozen.Shut()
 	conns, err := slices.Collect(maps.Keys(n.conns)), n.ending()
 	n.mu.Unlock()
 	if err != nil {
-		n.frozen.open()
+		n.frozen.Open()
 		resume()
 		return nil, err
 	}
@@ -222,7 +223,7 @@ func (f *Frozen) haltReaders(ctx context.Context) (undo func(), err error) {
 		for _, c := range halted {
 			c.letReader()
 		}
-		n.frozen.open()
+		n.frozen.Open()
 		resume()
 	}
 	if err != nil {
@@ -329,7 +330,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 		p.calm.Store(true) // before all are held: those Handlers that run come to their end
 		undo := []func(){func() { p.calm.Store(false) }}
 		err := inTurn(ctx, drainSlice,
-			p.running.wait,
+			p.running.Wait,
 			func(ctx context.Context) error {
 				unhold, err := p.hold(ctx)
 				if err == nil {
@@ -338,7 +339,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 				return err
 			},
 			p.awaitEnds,    // no new one begins
-			p.running.wait, // of a Handler that is new
+			p.running.Wait, // of a Handler that is new
 		)
 		if err == nil {
 			f.undo = append(f.undo, undo...)
@@ -347,7 +348,7 @@ func (f *Frozen) holdProcesses(ctx context.Context) error {
 		for _, undo := range slices.Backward(undo) { // what they wait for may be mailboxes that are held
 			undo()
 		}
-		f.n.frozen.stir()
+		f.n.frozen.Stir()
 		_ = p.awaitEnds(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -370,10 +371,10 @@ func inTurn(ctx context.Context, limit time.Duration, all ...func(context.Contex
 
 // awaitEnds waits until everybody has been told of processes and connections that have ended.
 func (p *processes) awaitEnds(ctx context.Context) error {
-	if err := p.endings.wait(ctx); err != nil {
+	if err := p.endings.Wait(ctx); err != nil {
 		return err
 	}
-	return p.exits.wait(ctx)
+	return p.exits.Wait(ctx)
 }
 
 // State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, session keys say, is
@@ -435,9 +436,9 @@ func (f *Frozen) Release() error {
 		c.fail(ErrMoved)
 		c.letReader()
 	}
-	n.frozen.open()
-	n.procs.resting.open()
-	n.procs.outside.open()
+	n.frozen.Open()
+	n.procs.resting.Open()
+	n.procs.outside.Open()
 	n.awaitGoroutines()
 	clearKeys(f.state)
 	return wrap("release", n.Name(), errors.Join(errs...))

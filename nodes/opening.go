@@ -42,7 +42,7 @@ var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)"
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
 	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now()}
 	o.ctx, o.cancel = context.WithCancelCause(ctx)
-	n.shaking.enter()
+	n.shaking.Enter()
 	all := &n.openings
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -102,7 +102,7 @@ func (o *opening) end() {
 	o.cancel(nil)
 	o.n.openings.list.Remove(o.at)
 	o.n.openings.mu.Unlock()
-	o.n.shaking.leave()
+	o.n.shaking.Leave()
 }
 
 // refuse is shake where the node has ended.

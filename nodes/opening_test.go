@@ -54,6 +54,6 @@ func TestRefusedHandshakeLeavesNothing(t *testing.T) {
 	require.Eventually(t, func() bool { // that of the other end is over, too
 		n.openings.mu.Lock()
 		defer n.openings.mu.Unlock()
-		return n.openings.list.Len() == 0 && n.shaking.none()
+		return n.openings.list.Len() == 0 && n.shaking.None()
 	}, tooLong, tick)
 }

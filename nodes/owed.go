@@ -33,7 +33,7 @@ func (b *Mailbox) served() {
 	b.serving = request{}
 	b.mu.Unlock()
 	if r.owed {
-		r.conn.works.leave()
+		r.conn.works.Leave()
 	}
 }
 
@@ -51,7 +51,7 @@ func (b *Mailbox) retire() {
 	}
 	b.mu.Unlock()
 	for _, c := range left {
-		c.works.leave()
+		c.works.Leave()
 	}
 }
 
@@ -64,7 +64,7 @@ func (b *Mailbox) owes(c *Conn) {
 	}
 	if r := &b.serving; r.conn == c && !r.owed {
 		r.owed = true
-		c.works.enter()
+		c.works.Enter()
 	}
 	for _, m := range b.queue[b.first:] {
 		if m.conn != c || m.owed {
@@ -72,7 +72,7 @@ func (b *Mailbox) owes(c *Conn) {
 		}
 		if _, _, _, ok := genCall(m.Payload); ok {
 			m.owed = true
-			c.works.enter()
+			c.works.Enter()
 		}
 	}
 }
@@ -82,5 +82,5 @@ func (c *Conn) answered(ctx context.Context) error {
 	for _, b := range c.n.procs.all() {
 		b.owes(c)
 	}
-	return c.works.wait(ctx)
+	return c.works.Wait(ctx)
 }

@@ -86,7 +86,7 @@ func TestFreezeAwaitsServers(t *testing.T) {
 	}
 	m := <-moved
 	require.NoError(t, m.err)
-	require.Zero(t, r.c.works.running.Load())
+	require.Zero(t, r.c.works.Count())
 	r.c, err = r.n[1].Adopt(w.ctx(), m.v)
 	require.NoError(t, err)
 	for range calls {
@@ -111,7 +111,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 		f, err := r.c.Freeze(w.ctx())
 		require.NoError(t, err, what)
 		f.Thaw()
-		require.Zero(t, r.c.works.running.Load(), what)
+		require.Zero(t, r.c.works.Count(), what)
 	}
 
 	casts := newSlow()
@@ -150,7 +150,7 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	<-ends.entered
 	b.arrived(t, 2)
 	frozen := async(func() (*FrozenConn, error) { return r.c.Freeze(w.ctx()) })
-	require.Eventually(t, func() bool { return r.c.works.running.Load() == 3 }, tooLong, tick)
+	require.Eventually(t, func() bool { return r.c.works.Count() == 3 }, tooLong, tick)
 	close(ends.proceed)
 	f := <-frozen
 	require.NoError(t, f.err, "the server has ended, with requests unread")
@@ -158,5 +158,5 @@ func TestFreezeAwaitsNothingElse(t *testing.T) {
 	for range cap(died) {
 		require.Error(t, arrives(t, died, "the end of the call"))
 	}
-	require.Zero(t, r.c.works.running.Load())
+	require.Zero(t, r.c.works.Count())
 }

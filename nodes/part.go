@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 const (
@@ -41,7 +42,7 @@ type part struct {
 	seeking  map[int]bool   // workers to whom the front is about to be asked for another way
 	latest   int            // the number of the newest worker, as the front has it
 	crew     map[int]bool   // the workers that live, as the front says, and this one
-	change   bell           // rings when siblings, latest or crew change
+	change   wait.Bell      // rings when siblings, latest or crew change
 	setUp    bool           // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
@@ -116,8 +117,8 @@ func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 	select {
 	case a := <-answer:
 		return a, nil
-	case <-cancelled(ctx):
-		err = errOf(ctx)
+	case <-wait.Cancelled(ctx):
+		err = wait.Err(ctx)
 	case <-ended:
 		err = reader.Err()
 	case <-p.line.over:
@@ -242,7 +243,7 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 	for {
 		p.mu.Lock()
 		so = is()
-		change := p.change.next()
+		change := p.change.Next()
 		p.mu.Unlock()
 		if so {
 			return true, nil
@@ -258,8 +259,8 @@ func (p *part) await(ctx context.Context, limit time.Duration, is func() bool) (
 			return false, nil
 		case <-p.n.ctx.Done():
 			return false, p.n.procs.gone()
-		case <-cancelled(ctx):
-			return false, errOf(ctx)
+		case <-wait.Cancelled(ctx):
+			return false, wait.Err(ctx)
 		}
 	}
 }

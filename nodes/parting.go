@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A parting is the signals of a process that ends for those of one node, or of one worker of this one, in their order. A node that does
@@ -55,9 +56,9 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whatever has become of the name
 	}
 	for _, w := range all {
-		b.n.procs.exits.enter()
+		b.n.procs.exits.Enter()
 		if w.conn = b.n.Conn(w.to.node); w.conn != nil {
-			w.conn.exits.enter()
+			w.conn.exits.Enter()
 		}
 	}
 	return all
@@ -75,9 +76,9 @@ func (n *Node) extentOf(pid ei.Pid) extent {
 // leave ends what began in lastWords: the signals are out, or the connection's to say. From then on a freeze does not wait for them.
 func (w *parting) leave() {
 	if w.conn != nil {
-		w.conn.exits.leave()
+		w.conn.exits.Leave()
 	}
-	w.n.procs.exits.leave()
+	w.n.procs.exits.Leave()
 }
 
 // say gives the signals to tell.
@@ -118,7 +119,7 @@ func sayElsewhere(words map[extent]*parting, asker extent) (here *parting, wait 
 		default:
 			if later := w.sayNow(); later != nil {
 				said.Add(1)
-				w.n.goroutines.run(func() { defer said.Done(); later() })
+				w.n.goroutines.Run(func() { defer said.Done(); later() })
 			}
 		}
 	}
@@ -150,7 +151,7 @@ type partings struct {
 	mu      sync.Mutex
 	signals []*dist.Control // the first is being said
 	bytes   int             // what they count
-	saying  pausable        // a turn is saying all that there is; its bell rings when there is room for more, too
+	saying  wait.Pausable   // a turn is saying all that there is; its bell rings when there is room for more, too
 }
 
 // So many bytes of signals wait for a peer, unless they are those of one process; each counts its reason and something for itself. Where
@@ -178,7 +179,7 @@ func (c *Conn) sayIfRoom(w *parting) bool {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.saying.halted || !p.takes(w.cost()) {
+	if p.saying.Halted() || !p.takes(w.cost()) {
 		return false
 	}
 	c.queueParting(w)
@@ -196,7 +197,7 @@ func (c *Conn) queueParting(w *parting) {
 	defer w.leave()
 	p := &c.partings
 	if len(p.signals) == 0 {
-		c.n.procs.partings.enter()
+		c.n.procs.partings.Enter()
 	}
 	p.signals, p.bytes = append(p.signals, w.signals...), p.bytes+w.cost()
 	c.sayPartings()
@@ -212,15 +213,15 @@ func (c *Conn) partingRoom(bytes int) bool {
 	for {
 		p.mu.Lock()
 		switch {
-		case p.saying.halted:
+		case p.saying.Halted():
 			p.mu.Unlock()
-			_ = c.frozen.pass(context.Background())
+			_ = c.frozen.Pass(context.Background())
 			late.Reset(patience)
 			continue
 		case p.takes(bytes):
 			return true
 		}
-		room := p.saying.change.next()
+		room := p.saying.Changed.Next()
 		p.mu.Unlock()
 		select {
 		case <-room:
@@ -238,9 +239,9 @@ func (c *Conn) partingRoom(bytes int) bool {
 // sayPartings has what waits said; partings.mu is held.
 func (c *Conn) sayPartings() {
 	p := &c.partings
-	if len(p.signals) > 0 && !p.saying.runs && p.saying.begin() {
-		ctx := p.saying.context()
-		c.n.goroutines.run(func() { c.sayAll(ctx) })
+	if len(p.signals) > 0 && !p.saying.Runs() && p.saying.Begin() {
+		ctx := p.saying.Context()
+		c.n.goroutines.Run(func() { c.sayAll(ctx) })
 	}
 }
 
@@ -259,12 +260,12 @@ func (c *Conn) sayAll(ctx context.Context) {
 			p.signals[0], p.signals = nil, p.signals[1:]
 			p.bytes -= len(ctl.Reason) + signalCost
 			if p.bytes <= maxPartings/2 { // not for each signal by itself
-				p.saying.change.ring()
+				p.saying.Changed.Ring()
 			}
 			c.noneParting()
 		}
 	}
-	p.saying.done()
+	p.saying.Done()
 	c.sayPartings() // it may go on already
 }
 
@@ -272,20 +273,20 @@ func (c *Conn) sayAll(ctx context.Context) {
 func (c *Conn) noneParting() {
 	if p := &c.partings; len(p.signals) == 0 {
 		p.signals = nil
-		c.n.procs.partings.leave()
+		c.n.procs.partings.Leave()
 	}
 }
 
 // holdPartings lets nobody say what waits, until letPartings.
 func (c *Conn) holdPartings(ctx context.Context) error {
-	return c.partings.saying.pause(ctx, &c.partings.mu)
+	return c.partings.saying.Pause(ctx, &c.partings.mu)
 }
 
 // letPartings ends holdPartings.
 func (c *Conn) letPartings() {
 	c.partings.mu.Lock()
 	defer c.partings.mu.Unlock()
-	c.partings.saying.resume()
+	c.partings.saying.Resume()
 	c.sayPartings()
 }
 
@@ -295,8 +296,8 @@ func (c *Conn) dropPartings() {
 	p := &c.partings
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.saying.resume()
-	if !p.saying.runs && len(p.signals) > 0 {
+	p.saying.Resume()
+	if !p.saying.Runs() && len(p.signals) > 0 {
 		p.signals, p.bytes = nil, 0
 		c.noneParting()
 	}

@@ -136,7 +136,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		ctl, _ = good.next()
 		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 		synctest.Wait()
-		require.True(t, n.procs.running.none())
+		require.True(t, n.procs.running.None())
 		require.Zero(t, time.Since(began), "the end of the other connection was not waited for")
 	})
 }
@@ -178,7 +178,7 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 		require.NoError(t, c.Err(), "what one process says may be more")
 		end(exitSignals+1, ei.Atom("crash"))
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
-		require.NoError(t, n.procs.partings.wait(t.Context()))
+		require.NoError(t, n.procs.partings.Wait(t.Context()))
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A peer is what the node knows of one other node: at most one connection, and the attempts to get one. It is guarded by Node.mu.
@@ -12,7 +13,7 @@ type peer struct {
 	conn     *Conn      // up
 	outgoing *attempt   // our own attempt
 	incoming []*attempt // those of the peer, and of whoever uses its name; nil without one
-	change   bell
+	change   wait.Bell
 }
 
 // An attempt is a handshake in progress.
@@ -46,7 +47,7 @@ func (n *Node) peerLocked(name string) *peer {
 
 // changedLocked wakes whoever waits for something about the peer, and forgets a peer of which nothing is known.
 func (n *Node) changedLocked(name string, p *peer) {
-	p.change.ring()
+	p.change.Ring()
 	if p.conn == nil && p.outgoing == nil && p.incoming == nil {
 		delete(n.peers, name)
 	}
@@ -180,7 +181,7 @@ func (n *Node) forget(name string) {
 func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 	name := c.peer.Name
 	for {
-		if err := n.frozen.pass(ctx); err != nil {
+		if err := n.frozen.Pass(ctx); err != nil {
 			n.forget(name)
 			return context.Cause(ctx)
 		}
@@ -188,7 +189,7 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 		p := n.peerLocked(name)
 		old := p.conn
 		switch {
-		case n.frozen.isShut(): // since a moment
+		case n.frozen.IsShut(): // since a moment
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			continue

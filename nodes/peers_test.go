@@ -242,7 +242,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		a := w.ambush("alice@test")
 		n := w.started("bob")
 		slow := w.reticent(n.Listeners()[0], "alice@test")
-		n.frozen.shut()
+		n.frozen.Shut()
 		close(slow.proceed)
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
 		connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
@@ -252,7 +252,7 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 			require.Fail(t, "dialled beside it")
 		case <-time.After(2 * nokPause):
 		}
-		n.frozen.open()
+		n.frozen.Open()
 		r := arrives(t, connected, "the connection")
 		require.NoError(t, r.err)
 		require.False(t, r.v.initiated)

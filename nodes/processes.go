@@ -8,9 +8,13 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // processes is the table of a node's mailboxes, names and Go functions.
+//
+// Who needs several locks takes them in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those of
+// a connection's parts, a part's and its line's. Nobody calls a function of the program with one of them, but Config.Logger's Handler.
 type processes struct {
 	n     *Node
 	calls shares // of the functions that run for remote callers
@@ -32,12 +36,12 @@ type processes struct {
 
 	told atomic.Bool // somebody has asked for MonitorNodes, ever
 
-	exits    tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
-	endings  tally // connections that have ended, and some mailbox has not been told
-	partings tally // connections with exit signals queued
-	running  tally // functions, handlers and servers that are running
-	resting  gate  // shut: no server takes a message, but for what runs
-	outside  gate  // shut: calls of this node's processes wait, but for those of what runs
+	exits    wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
+	endings  wait.Tally // connections that have ended, and some mailbox has not been told
+	partings wait.Tally // connections with exit signals queued
+	running  wait.Tally // functions, handlers and servers that are running
+	resting  wait.Gate  // shut: no server takes a message, but for what runs
+	outside  wait.Gate  // shut: calls of this node's processes wait, but for those of what runs
 
 	calm atomic.Bool // no Handler begins: the node is about to be frozen
 }
@@ -49,7 +53,7 @@ func (p *processes) init(n *Node) {
 	p.names = map[ei.Atom]*Mailbox{}
 	p.funcs = map[function]Func{}
 	p.bonding = make(chan struct{}, 1)
-	p.running, p.exits, p.endings, p.partings = newTally(), newTally(), newTally(), newTally()
+	p.running, p.exits, p.endings, p.partings = wait.NewTally(), wait.NewTally(), wait.NewTally(), wait.NewTally()
 }
 
 // lock locks the tables for a change, which waits while the node is frozen.
@@ -60,7 +64,7 @@ func (p *processes) lock() {
 			return
 		}
 		p.mu.Unlock()
-		_ = p.n.frozen.pass(context.Background())
+		_ = p.n.frozen.Pass(context.Background())
 	}
 }
 
@@ -176,15 +180,15 @@ func (p *processes) closeAll(ctx context.Context) {
 	var said sync.WaitGroup
 	for _, words := range all { // beside each other: a node that does not read holds up no other
 		said.Add(1)
-		p.n.goroutines.run(func() {
+		p.n.goroutines.Run(func() {
 			defer said.Done()
 			for _, w := range words {
 				w.sayBy(ctx)
 			}
 		})
 	}
-	_ = p.exits.wait(ctx)
-	_ = p.partings.wait(ctx)
+	_ = p.exits.Wait(ctx)
+	_ = p.partings.Wait(ctx)
 	said.Wait() // for none waits now
 }
 

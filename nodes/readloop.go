@@ -58,7 +58,7 @@ func (c *Conn) read() {
 // next is what has been read and not dealt with (before Start, or as the reader halted), or else the next message.
 func (c *Conn) next() (*Message, error) {
 	if c.rd.unread.len() > 0 {
-		if c.rd.halt.isShut() {
+		if c.rd.halt.IsShut() {
 			return nil, errHalted
 		}
 		return c.rd.unread.take(), nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -44,7 +45,7 @@ type reader struct {
 
 	steps atomic.Int64 // of large frames that have come, ever: signs of life
 
-	halt    gate                    // shut: the connection is being frozen, and nothing is read
+	halt    wait.Gate               // shut: the connection is being frozen, and nothing is read
 	passing atomic.Pointer[passing] // in progress, or the last one
 
 	yields   atomic.Bool   // the caller of Receive has asked for Yield
@@ -84,13 +85,13 @@ func (c *Conn) ReceiveInto(ctx context.Context, m *Message) error {
 		default: // a Call reads, until its next message
 			select {
 			case c.rd.busy <- struct{}{}:
-			case <-cancelled(ctx):
-				return wrap("receive from", c.peer.Name, errOf(ctx))
+			case <-wait.Cancelled(ctx):
+				return wrap("receive from", c.peer.Name, wait.Err(ctx))
 			}
 		}
 		err := c.receiveUnread(ctx, m)
 		if err == errHalted {
-			if err = c.rd.halt.pass(ctx); err == nil {
+			if err = c.rd.halt.Pass(ctx); err == nil {
 				continue
 			}
 		}

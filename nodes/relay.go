@@ -134,7 +134,7 @@ func (c *Conn) pass() context.Context {
 		p = new(passing)
 		p.ctx, p.end = context.WithCancel(c.n.ctx)
 		c.rd.passing.Store(p)
-		if c.rd.halt.isShut() || c.Err() != nil { // who ends it may have looked before
+		if c.rd.halt.IsShut() || c.Err() != nil { // who ends it may have looked before
 			p.end()
 		}
 	}

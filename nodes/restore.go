@@ -72,7 +72,7 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 	}
 	n.creation, n.used, n.settled = s.creation, true, true
 	n.staged.Store(true)
-	n.frozen.shut()
+	n.frozen.Shut()
 	n.started.Store(s.started)
 	blob := append([]byte{}, s.blob...)
 	n.inherited.Store(&blob)
@@ -304,7 +304,7 @@ func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
 // letGo lets the node send, and what was staged beside it go on.
 func (g *Staged) letGo() {
 	g.n.staged.Store(false)
-	g.n.frozen.open()
+	g.n.frozen.Open()
 	for _, c := range g.conns {
 		c.resume()
 	}
@@ -442,7 +442,7 @@ func (g *Staged) Discard() error {
 	}
 	n.procs.moveOut()
 	n.staged.Store(false)
-	n.frozen.open()
+	n.frozen.Open()
 	n.awaitGoroutines()
 	return wrap("discard", n.name, errors.Join(errs...))
 }

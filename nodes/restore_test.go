@@ -566,7 +566,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 		require.Eventually(t, func() bool {
 			waiting.mu.Lock()
 			defer waiting.mu.Unlock()
-			return waiting.saying.runs && len(waiting.signals) > 0 // the first one is being said
+			return waiting.saying.Runs() && len(waiting.signals) > 0 // the first one is being said
 		}, tooLong, tick)
 		return errFault
 	}

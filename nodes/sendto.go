@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -53,7 +54,7 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	m := &Message{Control: *ctl, Payload: payload}
 	b := n.procs.recipient(m)
 	switch {
-	case b != nil && b.deliver(m, cancelled(ctx)):
+	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
 	case b == nil:

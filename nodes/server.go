@@ -159,7 +159,7 @@ func (s *strangers) reply(c *Call, answer ei.Tuple) error {
 		s.count.Add(-1)
 		return ErrNoConnection
 	}
-	c.n.goroutines.run(func() {
+	c.n.goroutines.Run(func() {
 		defer s.count.Add(-1)
 		conn, err := c.n.connection(c.n.ctx, string(c.From.Node))
 		if err == nil {
@@ -285,7 +285,7 @@ func (s *Server) run(ctx context.Context, n *Node, b *Mailbox) {
 			continue
 		case begun:
 			func() {
-				defer n.procs.running.leave()
+				defer n.procs.running.Leave()
 				if m != nil {
 					s.handle(ctx, n, b, m)
 				}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // shares are the places of Config.MaxCalls: one for each function that runs for a remote caller. A peer gets one more as long as it has
@@ -21,10 +23,10 @@ type shares struct {
 type caller struct {
 	peer    string
 	held    int
-	queue   []job // oldest first
-	bytes   int   // of the queue
-	room    bell  // rings when something leaves the queue
-	stalled bool  // the queue is full, and nothing has left it for long
+	queue   []job     // oldest first
+	bytes   int       // of the queue
+	room    wait.Bell // rings when something leaves the queue
+	stalled bool      // the queue is full, and nothing has left it for long
 }
 
 // A job is a function that is about to run.
@@ -59,7 +61,7 @@ func (s *shares) admits(c *Conn, cost int, closed <-chan struct{}) bool {
 			s.mu.Unlock()
 			return false
 		}
-		room := k.room.next()
+		room := k.room.Next()
 		s.mu.Unlock()
 		if t == nil {
 			t = time.NewTimer(stalledQueue)
@@ -131,7 +133,7 @@ func (s *shares) grant() {
 		k.queue = k.queue[1:]
 		k.bytes -= j.cost
 		k.stalled = false
-		k.room.ring()
+		k.room.Ring()
 		if len(k.queue) > 0 {
 			s.waiting = append(s.waiting, k)
 		}

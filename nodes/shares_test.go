@@ -82,7 +82,7 @@ func TestSharesBound(t *testing.T) {
 		require.Eventually(t, func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return s.callers["a"].room.rings != nil && len(s.callers["a"].queue) == more
+			return s.callers["a"].room.Awaited() && len(s.callers["a"].queue) == more
 		}, tooLong, tick)
 	}
 	require.True(t, arrives(t, asks(0, maxWaiting), "it runs").v)
@@ -95,9 +95,9 @@ func TestSharesBound(t *testing.T) {
 	require.True(t, arrives(t, asks(3, maxWaiting-1), "room").v)
 	next = asks(4, 1)
 	waits(2)
-	c.rd.halt.shut()
+	c.rd.halt.Shut()
 	require.True(t, arrives(t, next, "the halt").v)
-	c.rd.halt.open()
+	c.rd.halt.Open()
 	next = asks(5, 1)
 	waits(3)
 	close(c.done)

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: this one
@@ -18,7 +20,7 @@ func (p *part) addSibling(w word) {
 	if !closed {
 		p.coming[w.Part] = append(p.coming[w.Part], w)
 	}
-	p.change.ring()
+	p.change.Ring()
 	p.mu.Unlock()
 	if closed {
 		w.drop()
@@ -39,7 +41,7 @@ func (p *part) advance(id int) {
 	}
 	p.n.background(func() {
 		before.awaitEnd(branchTime / 4)
-		if p.n.frozen.pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
+		if p.n.frozen.Pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
 			return
 		}
 		p.mu.Lock()
@@ -76,7 +78,7 @@ func (p *part) nextSibling(id int, before *Conn) {
 			p.siblings[id] = c
 		}
 		more := len(p.coming[id]) > 0
-		p.change.ring()
+		p.change.Ring()
 		p.mu.Unlock()
 		switch {
 		case err != nil:
@@ -124,7 +126,7 @@ func (p *part) noteEnded(id int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.crew, id)
-	p.change.ring()
+	p.change.Ring()
 }
 
 // siblingPause is how long a worker waits before it asks for another way to a worker. If that one has ended, the front knows by then.
@@ -142,7 +144,7 @@ func (p *part) seekSibling(id int) {
 		return
 	}
 	p.n.background(func() {
-		if sleep(p.n.ctx, siblingPause) != nil || p.n.frozen.pass(p.n.ctx) != nil {
+		if wait.Sleep(p.n.ctx, siblingPause) != nil || p.n.frozen.Pass(p.n.ctx) != nil {
 			return
 		}
 		p.mu.Lock()

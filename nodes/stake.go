@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A stake is this worker's share in a peer, as the front counts it: from the session that the front has pushed, or the claim that it has
@@ -56,11 +58,11 @@ var errNoneThere = errors.New("another worker has no connection any more")
 // claim asks for the right to connect to a peer. ErrConnected, when another worker of the node has the connection and this one the way to
 // it; ErrSuperseded, when things have changed meanwhile: look again.
 func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
-	wait := make(chan error, 1)
+	heard := make(chan error, 1)
 	p.mu.Lock()
-	p.awaited[peer] = append(p.awaited[peer], wait)
+	p.awaited[peer] = append(p.awaited[peer], heard)
 	p.mu.Unlock()
-	defer p.forgo(peer, wait)
+	defer p.forgo(peer, heard)
 	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer}, nil)
 	if err != nil {
 		return nil, err
@@ -69,9 +71,9 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 		return a.stake, nil
 	}
 	select {
-	case err := <-wait:
+	case err := <-heard:
 		if err == errNoneThere { // which the front will hear of in a moment
-			if err := sleep(ctx, lull+5*time.Millisecond); err != nil {
+			if err := wait.Sleep(ctx, lull+5*time.Millisecond); err != nil {
 				return nil, err
 			}
 			return nil, ErrSuperseded
@@ -82,12 +84,12 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	}
 }
 
-func (p *part) forgo(peer string, wait chan error) {
+func (p *part) forgo(peer string, heard chan error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.awaited[peer]
 	for i, w := range list {
-		if w == wait {
+		if w == heard {
 			list = append(list[:i:i], list[i+1:]...)
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // A ticker keeps one connection alive and notices when it is not. It is the timer's only owner.
@@ -14,9 +15,9 @@ type ticker struct {
 	mu       sync.Mutex
 	timer    *time.Timer
 	over     bool
-	turns    pausable  // ticks
-	last     time.Time // of the last tick
-	posted   int64     // bytes ever given to the queue, at the last tick
+	turns    wait.Pausable // ticks
+	last     time.Time     // of the last tick
+	posted   int64         // bytes ever given to the queue, at the last tick
 	received int64
 	missed   int
 
@@ -32,7 +33,7 @@ func (t *ticker) begin(c *Conn) {
 
 // schedule sets the timer for the next tick; t.mu is held.
 func (t *ticker) schedule(c *Conn) {
-	if t.over || t.turns.halted {
+	if t.over || t.turns.Halted() {
 		return
 	}
 	left := max(c.n.cfg.TickInterval-time.Since(t.last), 0)
@@ -58,7 +59,7 @@ func (t *ticker) stop() {
 
 // hold stops the clock, and waits for the tick in progress.
 func (t *ticker) hold(ctx context.Context) error {
-	err := t.turns.pause(ctx, &t.mu)
+	err := t.turns.Pause(ctx, &t.mu)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stop()
@@ -69,13 +70,13 @@ func (t *ticker) hold(ctx context.Context) error {
 func (t *ticker) unhold(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.turns.resume()
+	t.turns.Resume()
 	t.schedule(c)
 }
 
 func (t *ticker) tick(c *Conn) {
 	t.mu.Lock()
-	if t.over || t.turns.runs || !t.turns.begin() {
+	if t.over || t.turns.Runs() || !t.turns.Begin() {
 		t.mu.Unlock()
 		return
 	}
@@ -83,7 +84,7 @@ func (t *ticker) tick(c *Conn) {
 	t.mu.Unlock()
 	alive := t.look(c)
 	t.mu.Lock()
-	t.turns.done()
+	t.turns.Done()
 	if alive {
 		t.schedule(c)
 	}
@@ -135,7 +136,7 @@ func (t *ticker) state(c *Conn) clockState {
 func (t *ticker) restore(c *Conn, s *clockState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.turns.halt()
+	t.turns.Halt()
 	t.last = time.Now()
 	t.posted, t.received = -1, -1
 	if s != nil {

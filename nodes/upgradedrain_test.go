@@ -88,7 +88,7 @@ func TestUpgradeBesideCalls(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return n.procs.running.running.Load() > 10 }, tooLong, tick)
+	require.Eventually(t, func() bool { return n.procs.running.Count() > 10 }, tooLong, tick)
 	f, err := n.Freeze(ctx)
 	require.NoError(t, err)
 	f.Thaw()
@@ -123,7 +123,7 @@ func TestUpgradeDrainNeedsToRead(t *testing.T) {
 	call := async(func() (ei.Term, error) { return peer.CallName(ctx, "front@test", "server", 1) })
 	<-entered
 	frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
-	require.Eventually(t, n.procs.resting.isShut, tooLong, tick)
+	require.Eventually(t, n.procs.resting.IsShut, tooLong, tick)
 	close(slow)
 	r := <-frozen
 	require.NoError(t, r.err)
@@ -178,7 +178,7 @@ func TestUpgradeBesideOwnServers(t *testing.T) {
 			for i := range 8 {
 				loop(t, func(ctx context.Context) error { return test.by(ctx, peer, n, i) })
 			}
-			require.Eventually(t, func() bool { return n.procs.running.running.Load() > 0 }, tooLong, tick)
+			require.Eventually(t, func() bool { return n.procs.running.Count() > 0 }, tooLong, tick)
 			for range 2 {
 				freezes(t, n)
 			}
@@ -207,6 +207,6 @@ func TestUpgradeBesideLongCalls(t *testing.T) {
 		})
 		return nil
 	})
-	require.Eventually(t, func() bool { return n.procs.running.running.Load() >= 20 }, tooLong, tick)
+	require.Eventually(t, func() bool { return n.procs.running.Count() >= 20 }, tooLong, tick)
 	freezes(t, n)
 }

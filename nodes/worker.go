@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -60,7 +61,7 @@ type Worker struct {
 	mu    sync.Mutex
 	work  []word        // what may wait, in order
 	some  chan struct{} // holds a token when doWork is to look again
-	doing pausable      // what is done of work
+	doing wait.Pausable // what is done of work
 }
 
 // StartWorker makes this process a worker of the Front that has started it. cfg is that of the node, as for Start: Setup runs here, Listen
@@ -213,7 +214,7 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 // Wait waits until the worker has to end, or ctx ends, and shuts the node down in an orderly way, for a few seconds at most. If another
 // process goes on as this worker there is nothing to shut down, and Wait returns nil; Node.Err is then ErrMoved.
 func (w *Worker) Wait(ctx context.Context) error {
-	ctx, end := ending(ctx)
+	ctx, end := wait.Ending(ctx)
 	defer end()
 	select {
 	case <-w.done:

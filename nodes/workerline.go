@@ -127,10 +127,10 @@ func (w *Worker) wake() {
 func (w *Worker) doWork() {
 	for {
 		w.mu.Lock()
-		if w.doing.runs {
-			w.doing.done()
+		if w.doing.Runs() {
+			w.doing.Done()
 		}
-		if len(w.work) == 0 || !w.doing.begin() {
+		if len(w.work) == 0 || !w.doing.Begin() {
 			w.mu.Unlock()
 			select {
 			case <-w.some:

@@ -25,12 +25,12 @@ const (
 func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 	resume = func() {
 		w.mu.Lock()
-		w.doing.resume()
+		w.doing.Resume()
 		w.mu.Unlock()
 		w.wake()
 		w.p.line.unpause()
 	}
-	if err := w.doing.pause(ctx, &w.mu); err != nil {
+	if err := w.doing.Pause(ctx, &w.mu); err != nil {
 		resume()
 		return nil, err
 	}

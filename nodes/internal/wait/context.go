@@ -1,0 +1,51 @@
+package wait
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"time"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+// Cancelled is closed when ctx ends; under transport.NoWait it is already.
+func Cancelled(ctx context.Context) <-chan struct{} {
+	if !transport.IsNoWait(ctx) {
+		return ctx.Done()
+	}
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// TakesTime is the error of an operation under transport.NoWait that no single try can complete, for it waits for somebody's answer.
+func TakesTime(ctx context.Context) error {
+	if transport.IsNoWait(ctx) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// Ending is ctx, or one that has ended in the place of transport.NoWait: for what ends by force when the time is up.
+func Ending(ctx context.Context) (context.Context, context.CancelFunc) {
+	if transport.IsNoWait(ctx) {
+		return context.WithTimeout(ctx, 0)
+	}
+	return ctx, func() {}
+}
+
+// Err is why nobody waits any more once Cancelled is closed.
+func Err(ctx context.Context) error { return cmp.Or(ctx.Err(), os.ErrDeadlineExceeded) }
+
+// Sleep waits for some time; if ctx ends first, the error is its.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,84 @@
+package wait
+
+import (
+	"context"
+	"sync"
+)
+
+// A Pausable is something that is done turn by turn: one direction of a line, a worker's list of things to do, ticks, the signals of
+// processes that end. It can be told to pause between two turns, to go on in another process or here. A mutex of its owner guards it. The
+// zero value does not pause.
+type Pausable struct {
+	halted  bool
+	runs    bool               // a turn is in progress
+	cut     context.CancelFunc // ends the context of that turn; nil: it has none
+	Changed Bell               // rings when it pauses, goes on, or a turn ends
+}
+
+// Begin begins a turn; false: it is to pause. Done ends it.
+func (p *Pausable) Begin() bool {
+	if p.halted {
+		return false
+	}
+	p.runs = true
+	return true
+}
+
+// Halted tells whether no turn may begin.
+func (p *Pausable) Halted() bool { return p.halted }
+
+// Runs tells whether a turn is in progress.
+func (p *Pausable) Runs() bool { return p.runs }
+
+// Context gives the turn in progress a context, which ends when it is to pause.
+func (p *Pausable) Context() (ctx context.Context) {
+	ctx, p.cut = context.WithCancel(context.Background())
+	return ctx
+}
+
+// Done is the end of a turn.
+func (p *Pausable) Done() {
+	p.runs = false
+	p.cutShort()
+	p.Changed.Ring()
+}
+
+func (p *Pausable) cutShort() {
+	if p.cut != nil {
+		p.cut()
+		p.cut = nil
+	}
+}
+
+// Halt lets no turn begin from now on, and cuts the one in progress short.
+func (p *Pausable) Halt() {
+	p.halted = true
+	p.cutShort()
+	p.Changed.Ring()
+}
+
+// Pause is Halt that waits for the end of the turn in progress. mu, the mutex that guards p, is not held; it is halted even if ctx ends.
+func (p *Pausable) Pause(ctx context.Context, mu sync.Locker) error {
+	mu.Lock()
+	defer mu.Unlock()
+	p.Halt()
+	for p.runs {
+		change := p.Changed.Next()
+		mu.Unlock()
+		select {
+		case <-change:
+		case <-ctx.Done():
+		}
+		mu.Lock()
+		if p.runs && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Resume ends Halt.
+func (p *Pausable) Resume() {
+	p.halted = false
+	p.Changed.Ring()
+}
