@@ -52,10 +52,7 @@ func (b *Mailbox) Link(ctx context.Context, pid ei.Pid) error {
 // without one the link is broken. It waits for room on the connection, and while that, or the node, is frozen. If ctx ends before, or the
 // mailbox or the connection has gone on in another process (ErrMoved), the link stays. It is erlang:unlink/1.
 func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
-	c := b.n.Conn(string(pid.Node)) // without one the link is broken already, or about to be
-	if string(pid.Node) == b.n.Name() {
-		c = b.n.siblingOf(pid)
-	}
+	c, here := b.n.wayTo(b.n.extentOf(pid))
 	return wrap("unlink", string(pid.Node), b.change(ctx, c, func() (*dist.Control, error) {
 		l := b.links[pid]
 		switch {
@@ -63,7 +60,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			return nil, ErrMoved
 		case l == nil || !l.active:
 			return nil, nil
-		case c == nil && string(pid.Node) != b.n.Name() || c != nil && c.Err() != nil:
+		case !here && (c == nil || c.Err() != nil): // its end breaks the link
 			l.active = false
 			return nil, nil
 		}
@@ -333,16 +330,10 @@ type teller func(ctl *dist.Control)
 
 // tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
 func (n *Node) tell(ctl *dist.Control) {
-	node := string(ctl.To.Node)
-	if node == n.Name() {
-		if c := n.siblingOf(ctl.To); c != nil {
-			c.tell(ctl)
-			return
-		}
+	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
+	case here:
 		n.localSignal(ctl)
-		return
-	}
-	if c := n.Conn(node); c != nil {
+	case c != nil:
 		c.tell(ctl)
 	}
 }

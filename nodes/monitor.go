@@ -80,14 +80,8 @@ func (b *Mailbox) Demonitor(ref ei.Ref) {
 	if !ok {
 		return
 	}
-	var c *Conn
-	switch {
-	case t.worker != 0:
-		c = b.n.part.sibling(t.worker)
-	case t.node != b.n.Name():
-		c = b.n.Conn(t.node)
-	}
-	if c == nil && (t.worker != 0 || t.node != b.n.Name()) { // its end breaks the monitor, or has
+	c, here := b.n.wayTo(extent{t.node, t.worker})
+	if c == nil && !here { // its end breaks the monitor, or has
 		b.lock()
 		defer b.mu.Unlock()
 		delete(b.watching, ref)

@@ -64,15 +64,6 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 	return all
 }
 
-// extentOf is where a process is.
-func (n *Node) extentOf(pid ei.Pid) extent {
-	e := extent{node: string(pid.Node)}
-	if n.part != nil {
-		e.worker = n.part.home(pid)
-	}
-	return e
-}
-
 // leave ends what began in lastWords: the signals are out, or the connection's to say. From then on a freeze does not wait for them.
 func (w *parting) leave() {
 	if w.conn != nil {
