@@ -103,7 +103,8 @@ type plugin struct {
 }
 
 // New makes the TLS transport from tls.Configs. It opens nothing. The error says what is wrong with cfg: neither Server nor Client, a
-// Server without a certificate, a negative HandshakeTimeout. A cfg without one of the two is no error before a connection of that kind.
+// Server without a certificate, a MaxVersion below TLS 1.2, a negative HandshakeTimeout. A cfg without one of the two is no error before a
+// connection of that kind.
 func New(cfg Config) (transport.Transport, error) {
 	cb, err := Callbacks(cfg)
 	if err != nil {
@@ -124,6 +125,11 @@ func Callbacks(cfg Config) (transport.Callbacks[*Socket], error) {
 	}
 	if cfg.Client != nil {
 		f.client = cfg.Client.Clone()
+	}
+	for name, c := range map[string]*tls.Config{"Server": f.server, "Client": f.client} {
+		if c != nil && c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12 {
+			return none, fmt.Errorf("tlstransport: Config.%s.MaxVersion is %s: TLS 1.2 and 1.3 are spoken here", name, tls.VersionName(c.MaxVersion))
+		}
 	}
 	return callbacks(f, map[role]bool{server: f.server != nil, client: f.client != nil}, cfg.Options)
 }

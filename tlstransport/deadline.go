@@ -22,6 +22,9 @@ func after(tmo time.Duration) deadline {
 	return deadline{until: time.Now().Add(tmo)}
 }
 
+// over tells whether the time is over.
+func (d deadline) over() bool { return d.once || !d.until.IsZero() && !time.Now().Before(d.until) }
+
 // expiry is a channel that fires when the time is over; stop must be called.
 func (d deadline) expiry() (fires <-chan time.Time, stop func()) {
 	if d.until.IsZero() {

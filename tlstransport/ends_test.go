@@ -23,6 +23,25 @@ func TestCloseWriteBeforeConnect(t *testing.T) {
 	require.NoError(t, w.cb.Close(s))
 }
 
+// Nothing can be written once CloseWrite has come back, though the handshake ends only now and has not said so yet.
+func TestWriteBehindEarlyCloseWrite(t *testing.T) {
+	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
+	c := w.connect(w.at)
+	s := w.accept()
+	require.NoError(t, w.cb.CloseWrite(c))
+	_, err := w.cb.Write(c, []byte("x"), tooLong)
+	require.ErrorIs(t, err, syscall.EPIPE)
+	n, err := w.cb.Read(s, make([]byte, 1), tooLong)
+	require.NoError(t, err)
+	require.Zero(t, n, "it is the end")
+
+	s.halved.Store(true) // as it is before the end of a handshake has said so
+	_, err = w.cb.Write(s, []byte("x"), tooLong)
+	require.ErrorIs(t, err, syscall.EPIPE)
+	require.NoError(t, w.cb.Close(c))
+	require.NoError(t, w.cb.Close(s))
+}
+
 // Close gives back the large buffer that what it sends at last is in.
 func TestCloseGivesBufferBack(t *testing.T) {
 	if !canMove {

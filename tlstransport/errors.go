@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -25,10 +26,10 @@ const (
 	CheckHandshake        Check = "handshake refused" // OTP 25: by a client, because the certificate is for another host
 	CheckAllowed          Check = "node is not allowed"
 	CheckTLS              Check = "no TLS spoken"
-	CheckProtocol         Check = "no protocol version or cipher suite in common"
+	CheckProtocol         Check = "no protocol version, cipher suite or group in common"
 	CheckTime             Check = "TLS handshake took too long"
 	CheckSession          Check = "TLS session broken"
-	CheckClosed           Check = "connection closed" // by the peer, in the middle of the handshake or without close_notify
+	CheckClosed           Check = "connection closed" // by the peer, in the handshake or without close_notify; for a Write, by CloseWrite
 )
 
 // A PeerError says why there is no TLS session with a peer, or no longer one: which check failed, for which peer, and who made it.
@@ -141,6 +142,12 @@ func remoteAlert(err error) (Alert, bool) {
 	return 0, false
 }
 
+// nothingInCommon is how crypto/tls says it.
+var nothingInCommon = []string{
+	"unsupported protocol version", "unsupported versions", "no cipher suite supported", "no key exchanges supported",
+	"no supported elliptic curves", "unsupported application protocols",
+}
+
 // peerError names the check that an error stands for.
 func (s *Socket) peerError(err error) error {
 	if err == nil {
@@ -175,9 +182,9 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckTLS
 	case strings.Contains(err.Error(), "didn't provide a certificate"): // crypto/tls has no better name for it
 		e.Check = CheckNoCertificate
-	case strings.Contains(err.Error(), "unsupported protocol version"), strings.Contains(err.Error(), "unsupported versions"),
-		strings.Contains(err.Error(), "no cipher suite supported"):
+	case slices.ContainsFunc(nothingInCommon, func(text string) bool { return strings.Contains(err.Error(), text) }):
 		e.Check = CheckProtocol
+	case s.tap != nil && !s.tap.shaken && !s.tap.failed: // of the configuration's own functions, whatever it wraps
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
 		// Not as a time-out of the call that waits for the handshake: it will never end well.
 		e.Check, e.Err = CheckTime, ErrTimeout

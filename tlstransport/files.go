@@ -3,6 +3,8 @@ package tlstransport
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,10 +36,11 @@ type fileRole struct {
 	trust *authorities
 }
 
-// A stamp changes when a file does.
-type stamp struct {
-	time time.Time
-	size int64
+// A stamp changes when a file does, or when it gives way to another one, which may be as long and bear the same time.
+type stamp struct{ os.FileInfo }
+
+func (s stamp) equals(other stamp) bool {
+	return os.SameFile(s.FileInfo, other.FileInfo) && s.ModTime().Equal(other.ModTime()) && s.Size() == other.Size()
 }
 
 func (f *fileRole) paths() []string {
@@ -55,7 +58,7 @@ func (f *fileRole) stamps() map[string]stamp {
 	seen := map[string]stamp{}
 	for _, p := range f.paths() {
 		if info, err := os.Stat(p); err == nil {
-			seen[p] = stamp{info.ModTime(), info.Size()}
+			seen[p] = stamp{info}
 		}
 	}
 	return seen
@@ -67,7 +70,7 @@ const tryAgain = 10 * time.Second
 // renew reads the files again if they have changed. Whoever connects can ask for it, so it fails once for each change, as a rule.
 func (f *fileRole) renew(log *slog.Logger, now time.Time) {
 	stamps := f.stamps()
-	if maps.Equal(stamps, f.seen) || maps.Equal(stamps, f.tried) && now.Sub(f.when) < tryAgain {
+	if maps.EqualFunc(stamps, f.seen, stamp.equals) || maps.EqualFunc(stamps, f.tried, stamp.equals) && now.Sub(f.when) < tryAgain {
 		return
 	}
 	if err := f.load(); err != nil {
@@ -237,6 +240,14 @@ func (o *roleOptions) verifyConnection(r role, trust *authorities, host string, 
 
 var errNoSuite = errors.New("no cipher suite supported")
 
+// hasOtherNames tells whether a certificate has subject alternative names, of any kind. RFC 5280, section 4.2.1.6.
+func hasOtherNames(c *x509.Certificate) bool {
+	const emptySequence = 2
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
+		return e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) && len(e.Value) > emptySequence
+	})
+}
+
 // checkHost is an error unless a certificate is for a host, as public_key:pkix_verify_hostname/2 has it: an address may be among the DNS
 // names, the common name counts where there are no others (in OTP 25, not in 27), and names for all hosts of a domain do not.
 func checkHost(c *x509.Certificate, host string) error {
@@ -247,7 +258,7 @@ func checkHost(c *x509.Certificate, host string) error {
 		return nil
 	case net.ParseIP(host) != nil && slices.Contains(c.DNSNames, host):
 		return nil
-	case len(c.DNSNames)+len(c.IPAddresses)+len(c.URIs)+len(c.EmailAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, host):
+	case !hasOtherNames(c) && strings.EqualFold(c.Subject.CommonName, host):
 		return nil
 	}
 	wrong := error(x509.HostnameError{Certificate: c, Host: host})

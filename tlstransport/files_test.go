@@ -43,6 +43,39 @@ func TestReplacedFilesAreReloaded(t *testing.T) {
 	require.Equal(t, "second", who())
 }
 
+// So are those in whose place others are put that are as long and bear the same time, as in a reproducible image.
+func TestFilesOfTheSameTime(t *testing.T) {
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	long := time.Unix(1, 0)
+	put := func(name string) (certificate []byte) {
+		c := a.sign(t, want{})
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
+		_, cert, key := a.files(t, filepath.Join(dir, name), c)
+		for _, f := range []string{cert, key} { // what is behind the blocks does not count
+			text, err := os.ReadFile(f)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(f, append(text, bytes.Repeat([]byte("\n"), 2000-len(text))...), 0o600))
+			require.NoError(t, os.Chtimes(f, long, long))
+		}
+		return c.Certificate[0]
+	}
+	first, second := put("first"), put("second")
+	current := filepath.Join(dir, "current")
+	require.NoError(t, os.Symlink(filepath.Join(dir, "first"), current))
+	_, cert, key := a.files(t, t.TempDir(), a.sign(t, want{})) // for their names
+	cert, key = filepath.Join(current, filepath.Base(cert)), filepath.Join(current, filepath.Base(key))
+	path := optFile(t, dir, `{certfile,"`+cert+`"},{keyfile,"`+key+`"}`, "")
+	file, err := readOptFile(path)
+	require.NoError(t, err)
+	f := &fileRole{file: path, opts: file[server], role: server}
+	require.NoError(t, f.load())
+	require.Equal(t, first, f.base.Certificates[0].Certificate[0])
+	require.NoError(t, os.Remove(current))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "second"), current))
+	f.renew(slog.New(slog.DiscardHandler), time.Now())
+	require.Equal(t, second, f.base.Certificates[0].Certificate[0])
+}
+
 // Files that do not fit each other are read once for each change of theirs, not for everybody who connects; and now and then, for the
 // reason may have been another one.
 func TestReloadFailsOnce(t *testing.T) {
@@ -154,6 +187,23 @@ func TestKeyFiles(t *testing.T) {
 	require.ErrorContains(t, err, "is not that of the certificate")
 	_, _, err = readPair(certFiles{filepath.Join(dir, "missing"), other, ""})
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Of a password that is a string each character is a byte, as for Erlang, and not UTF-8.
+func TestPasswordOfBytes(t *testing.T) {
+	openssl := openSSL(t)
+	a, dir := newAuthority(t, "an authority"), t.TempDir()
+	ca, cert, plain := a.files(t, dir, a.sign(t, want{}))
+	pass, key := filepath.Join(dir, "pass"), filepath.Join(dir, "encrypted.key")
+	require.NoError(t, os.WriteFile(pass, []byte("p\xe4ssword"), 0o600))
+	out, err := exec.Command(openssl, "pkcs8", "-topk8", "-in", plain, "-out", key, "-passout", "file:"+pass).CombinedOutput()
+	require.NoError(t, err, string(out))
+	for _, password := range []string{`<<"p\344ssword">>`, `<<"pässword">>`, `"p\344ssword"`, `"pässword"`} {
+		_, err := FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,`+password+`}`, ""), Options{})
+		require.NoError(t, err, password)
+	}
+	_, err = FromOptFile(optFile(t, dir, certOptions(ca, cert, key)+`,{password,"пароль"}`, ""), Options{})
+	require.ErrorContains(t, err, "has a character that is no byte")
 }
 
 // A file that cannot be used is told with the option that names it.

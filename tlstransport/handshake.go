@@ -46,7 +46,7 @@ func (s *Socket) shaken(err error) {
 	}
 	s.mu.Lock()
 	s.up.Store(true)
-	halved := s.halved
+	halved := s.halved.Load()
 	s.mu.Unlock()
 	if halved {
 		_ = s.closeNotify() // the connection's end would tell as well
@@ -66,7 +66,7 @@ func (s *Socket) linger() {
 	s.wire.shutWrite()
 	limit := after(lingerLimit)
 	var p [4 << 10]byte
-	for s.aborted() == nil {
+	for s.aborted() == nil && !limit.over() { // a peer may send faster than this reads
 		if _, err := s.wire.read(p[:], limit); err != nil {
 			return
 		}
@@ -94,6 +94,9 @@ func (s *Socket) shake(limit deadline) error {
 	defer keys.forget()
 	cfg := s.p.session(base, keys)
 	if s.role == client {
+		if base.MinVersion == 0 && base.EncryptedClientHelloConfigList != nil {
+			cfg.MinVersion = tls.VersionTLS13 // crypto/tls insists
+		}
 		s.conn = tls.Client(s.tap, cfg)
 	} else {
 		s.conn = tls.Server(s.tap, cfg)

@@ -251,7 +251,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 		if f.key == "" {
 			f.key = f.cert
 		}
-		f.password, _ = plainText(given["password"])
+		f.password, _ = passwordOf(given["password"])
 		if len(o.certs) > 0 {
 			return errors.New("certs_keys stands beside certfile: give the one or the other")
 		}
@@ -325,6 +325,26 @@ func path(v any) (string, error) {
 		err = errors.New("an empty path")
 	}
 	return s, err
+}
+
+// passwordOf takes a password: of a string each character is a byte, as for Erlang.
+func passwordOf(v any) (string, error) {
+	chars, ok := v.(text)
+	if !ok {
+		s, err := plainText(v)
+		if err != nil {
+			err = errors.New("is neither a string nor a binary") // it stays unsaid
+		}
+		return s, err
+	}
+	var b []byte
+	for _, r := range string(chars) {
+		if r > 0xff {
+			return "", errors.New("has a character that is no byte: write it as a binary, <<\"…\"/utf8>>")
+		}
+		b = append(b, byte(r))
+	}
+	return string(b), nil
 }
 
 // plainText takes a string or a binary.

@@ -12,8 +12,8 @@ func meanings() map[atom]meaning {
 		"certfile": func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err }, // roleOptions.whole puts these together
 		"keyfile":  func(_ *roleOptions, _ role, v any) error { _, err := path(v); return err },
 		"password": func(_ *roleOptions, _ role, v any) error {
-			if _, err := plainText(v); err != nil {
-				return errors.New("it is neither a string nor a binary") // it stays unsaid
+			if _, err := passwordOf(v); err != nil {
+				return fmt.Errorf("it %w", err)
 			}
 			return nil
 		},
@@ -115,8 +115,8 @@ func certsKeys(o *roleOptions, _ role, v any) error {
 			case any(atom("keyfile")):
 				f.key, err = path(kv[1])
 			case any(atom("password")):
-				if f.password, err = plainText(kv[1]); err != nil {
-					err = errors.New("the password is neither a string nor a binary")
+				if f.password, err = passwordOf(kv[1]); err != nil {
+					err = fmt.Errorf("the password %w", err)
 				}
 			default:
 				err = fmt.Errorf("%s is not supported in it", show(kv[0]))

@@ -2,11 +2,33 @@ package tlstransport
 
 import (
 	"crypto/tls"
+	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// What the user's own functions find is no fault of the peer's, even where it was a time-out or the end of something.
+func TestConfigErrors(t *testing.T) {
+	for _, own := range []error{
+		fmt.Errorf("asking who has been revoked: %w", os.ErrDeadlineExceeded), fmt.Errorf("reading who has been revoked: %w", io.ErrUnexpectedEOF),
+	} {
+		cfg := newAuthority(t, "an authority").mutual(t)
+		cfg.VerifyConnection = func(tls.ConnectionState) error { return own }
+		w := newWorkbench(t, cfg, Options{})
+		c, s := w.pair()
+		_, err := w.cb.Read(c, make([]byte, 1), tooLong)
+		var e *PeerError
+		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, own)
+		require.Equal(t, CheckSession, e.Check)
+		require.NoError(t, w.cb.Close(c))
+		require.NoError(t, w.cb.Close(s))
+	}
+}
 
 // A panic in the user's own functions is an error of that session only, and so is runtime.Goexit, a failing test's end.
 func TestConfigPanics(t *testing.T) {

@@ -185,6 +185,27 @@ func TestRefusedServers(t *testing.T) {
 	}
 }
 
+// So is one that shares no group for the exchange of keys.
+func TestNoGroupInCommon(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		cfg := newAuthority(t, "an authority").mutual(t)
+		cfg.MaxVersion, cfg.CurvePreferences = version, []tls.CurveID{tls.CurveP256}
+		w := newWorkbench(t, cfg, Options{})
+		other := cfg.Clone()
+		other.CurvePreferences = []tls.CurveID{tls.CurveP521}
+		s, peer := w.against(server, other)
+		refused := make(chan error, 1)
+		go func() { refused <- peer.Handshake() }()
+		_, err := w.cb.Read(s, make([]byte, 1), tooLong)
+		var e *PeerError
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, CheckProtocol, e.Check, e)
+		require.Error(t, <-refused)
+		require.NoError(t, w.cb.Close(s))
+		require.NoError(t, peer.Close())
+	}
+}
+
 // The list of allowed nodes is that of the call, whatever becomes of the caller's own.
 func TestAllowedNodesKeepsItsList(t *testing.T) {
 	names := []string{"a@h"}

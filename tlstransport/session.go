@@ -48,8 +48,9 @@ type session struct {
 	failed  error // why no more can come
 
 	// Of the sender; out.mu is held.
-	closed   bool // we have said that no more comes
-	answered bool // an answer to an update or a request is in the outbox already
+	closed   bool  // we have said that no more comes
+	broken   error // why nothing can be sent, where that is not CloseWrite
+	answered bool  // an answer to an update or a request is in the outbox already
 }
 
 // rawMin and rawMax bound the buffer for what comes: it grows while reads fill it, and is small again after rawFew of them in a row for
@@ -308,16 +309,16 @@ func (t *session) fail(err error) {
 		if known {
 			pe.Err = fmt.Errorf("the peer has broken the protocol: %w", ours)
 		}
-		o := &t.s.out
-		o.mu.Lock()
-		if !t.closed {
-			_ = t.put(typeAlert, []byte{2, byte(ours)})
-			t.closed = true
-			o.settle()
-		}
-		o.mu.Unlock()
 	}
 	t.failed = e
+	o := &t.s.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if ours != 0 && !t.closed {
+		_ = t.put(typeAlert, []byte{2, byte(ours)})
+		o.settle()
+	}
+	t.closed, t.broken = true, e
 }
 
 // put seals a small record; out.mu is held.
@@ -342,6 +343,8 @@ func (t *session) seal(v [][]byte) (sealed int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
+	case t.broken != nil:
+		return 0, t.broken
 	case t.closed:
 		return 0, errClosed
 	case o.err != nil:

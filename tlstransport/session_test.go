@@ -105,6 +105,25 @@ func TestAlertOfASession(t *testing.T) {
 	}
 }
 
+// What has ended a session is why nothing can be written any more: the peer's word, or its mistake, and not that it had closed.
+func TestWriteAfterTheEnd(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for name, ends := range map[string]func(d *dialogue) []byte{
+			"a broken record": func(*dialogue) []byte { return append([]byte{typeData, 3, 3, 0, 50}, make([]byte, 50)...) },
+			"a fatal alert":   func(d *dialogue) []byte { return d.seal(nil, typeAlert, []byte{2, byte(alertInternalError)}) },
+		} {
+			t.Run(tls.VersionName(version)+", "+name, func(t *testing.T) {
+				d := newDialogue(t, version, client, Options{})
+				d.send(ends(d))
+				_, reading := d.cb.Read(d.s, make([]byte, 1), tooLong)
+				require.Error(t, reading)
+				_, writing := d.cb.Write(d.s, []byte("x"), tooLong)
+				require.Equal(t, reading, writing)
+			})
+		}
+	}
+}
+
 // A peer that asks to renegotiate again and again, with data between, does not fill the log.
 func TestRenegotiationIsLoggedOnce(t *testing.T) {
 	var said bytes.Buffer

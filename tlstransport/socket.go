@@ -46,7 +46,7 @@ type Socket struct {
 
 	mu     sync.Mutex    // guards the beginning and the good end of the handshake against Interrupt
 	kick   chan struct{} // closed by Interrupt
-	halved bool          // CloseWrite came before the end of the handshake
+	halved atomic.Bool   // CloseWrite has come, before the end of the handshake perhaps; set with mu held
 
 	conn      *tls.Conn // during the handshake, and afterwards where the session stays with crypto/tls
 	tap       *tap
@@ -266,6 +266,9 @@ func (s *Socket) writev(v [][]byte, size int, d deadline) (int, error) {
 	if err := s.await(d); err != nil {
 		return 0, err
 	}
+	if s.halved.Load() {
+		return 0, s.writeError(errClosed)
+	}
 	s.out.begin()
 	defer s.out.end()
 	for n := 0; ; {
@@ -334,7 +337,7 @@ func (s *Socket) wake() {
 func (s *Socket) closeWrite() error {
 	s.mu.Lock()
 	begun, up := s.begun.Load(), s.up.Load()
-	s.halved = begun // if the handshake is not over it is said at its end
+	s.halved.Store(begun) // if the handshake is not over it is said at its end
 	s.mu.Unlock()
 	switch {
 	case !begun:

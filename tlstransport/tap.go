@@ -15,6 +15,7 @@ type tap struct {
 	time deadline // of the read in flight; during the handshake its own limit
 
 	shaken bool // the handshake is over
+	failed bool // it has ended for an error of this connection's, not of the configuration's functions
 
 	head  [recordHeader]byte
 	have  int // bytes of head that have come
@@ -34,6 +35,12 @@ const helloKept = 128
 const maxUnsent = 1 << 20
 
 func (t *tap) Read(p []byte) (int, error) {
+	n, err := t.read(p)
+	t.note(err)
+	return n, err
+}
+
+func (t *tap) read(p []byte) (int, error) {
 	if err := t.s.aborted(); err != nil {
 		return 0, err
 	}
@@ -68,6 +75,13 @@ func (t *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// note notes an error of the handshake's.
+func (t *tap) note(err error) {
+	if !t.shaken && err != nil {
+		t.failed = true
+	}
+}
+
 // atBoundary reports whether crypto/tls has got whole records only.
 func (t *tap) atBoundary() bool { return t.have == 0 }
 
@@ -78,6 +92,12 @@ func (t *tap) keep(p []byte) {
 }
 
 func (t *tap) Write(p []byte) (int, error) {
+	n, err := t.write(p)
+	t.note(err)
+	return n, err
+}
+
+func (t *tap) write(p []byte) (int, error) {
 	o := &t.s.out
 	o.mu.Lock()
 	if o.err != nil {

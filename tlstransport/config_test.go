@@ -1,0 +1,26 @@
+package tlstransport
+
+import (
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What can never work is said at once.
+func TestNewRefuses(t *testing.T) {
+	good := newAuthority(t, "an authority").mutual(t)
+	old := good.Clone()
+	old.MaxVersion = tls.VersionTLS11
+	for says, cfg := range map[string]Config{
+		"neither a server's nor a client's":   {},
+		"Config.Server has no certificate":    {Server: &tls.Config{}},
+		"Config.Server.MaxVersion is TLS 1.1": {Server: old, Client: good},
+		"Config.Client.MaxVersion is TLS 1.1": {Server: good, Client: old},
+		"Options.HandshakeTimeout is -1s":     {Server: good, Options: Options{HandshakeTimeout: -time.Second}},
+	} {
+		_, err := New(cfg)
+		require.ErrorContains(t, err, says)
+	}
+}
