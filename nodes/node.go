@@ -208,15 +208,24 @@ func (n *Node) ending() error {
 	return ErrClosed
 }
 
+// lockUnfrozen locks mu, while the node is not frozen; one that is being restored is this process's.
+func (n *Node) lockUnfrozen() {
+	for {
+		n.mu.Lock()
+		if n.staged.Load() || !n.frozen.IsShut() {
+			return
+		}
+		n.mu.Unlock()
+		_ = n.frozen.Pass(context.Background())
+	}
+}
+
 // Close ends the node at once: the registration at the port mapper, mailboxes (with reason shutdown), listeners and connections. What waits
 // to be sent is lost; Shutdown sends it. It returns when all of the node's goroutines have ended, except those in callbacks that do not
 // return within a second. This exception also applies to a Func or a Server's function that calls Close, and to a Handler that calls it
 // when told of the end of a process or a connection, unless they do so on a goroutine of their own. Close waits while the node is frozen.
 func (n *Node) Close() error {
-	for n.mu.Lock(); n.frozen.IsShut() && !n.staged.Load(); n.mu.Lock() {
-		n.mu.Unlock()
-		_ = n.frozen.Pass(context.Background())
-	}
+	n.lockUnfrozen()
 	n.end(ErrClosed) // from here on nothing is added to what follows
 	n.mu.Unlock()
 	err := n.Unpublish()
