@@ -180,9 +180,16 @@ func (s *netSocket) read(p []byte, tmo time.Duration) (int, error) {
 	if err := s.c.SetReadDeadline(tries(tmo)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
-	n, err := s.c.Read(p)
-	return n, PosixError(endOfStream(err))
+	for range emptyReads {
+		if n, err := s.c.Read(p); n != 0 || err != nil || len(p) == 0 {
+			return n, PosixError(endOfStream(err))
+		}
+	}
+	return 0, io.ErrNoProgress
 }
+
+// emptyReads is how many Reads in a row may give neither bytes nor an error, which is no end: see io.Reader. bufio allows as many.
+const emptyReads = 100
 
 func (s *netSocket) write(p []byte, tmo time.Duration) (int, error) {
 	until := tries(tmo)

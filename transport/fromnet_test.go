@@ -89,6 +89,45 @@ func (c countedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// A hesitant conn gives neither bytes nor an error so many times, before each Read that does.
+type hesitant struct {
+	net.Conn
+	times, left int
+}
+
+func (c *hesitant) Read(p []byte) (int, error) {
+	if c.left--; c.left >= 0 {
+		return 0, nil
+	}
+	c.left = c.times
+	return c.Conn.Read(p)
+}
+
+// A Read of neither bytes nor an error is no end (io.Reader); one that goes on like that is an error.
+func TestFromNetEmptyReads(t *testing.T) {
+	for times, end := range map[int]error{1: io.EOF, emptyReads - 1: io.EOF, emptyReads: io.ErrNoProgress} {
+		ours, theirs := net.Pipe()
+		c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) {
+			return &hesitant{ours, times, times}, nil
+		}}).Connect(soon(t), loopback())
+		require.NoError(t, err)
+		defer c.Close()
+		if end == io.EOF {
+			go func() {
+				_, _ = theirs.Write([]byte("text"))
+				_ = theirs.Close()
+			}()
+			p := make([]byte, 4)
+			_, err = c.Readv(soon(t), p)
+			require.NoError(t, err)
+			require.Equal(t, "text", string(p))
+		}
+		_, err = c.Readv(soon(t), make([]byte, 1))
+		require.ErrorIs(t, err, end)
+		_ = theirs.Close()
+	}
+}
+
 func TestFromNetErrors(t *testing.T) {
 	at, err := ParseAddr(port.Vacant(t))
 	require.NoError(t, err)
