@@ -43,6 +43,9 @@ func FromNet(n Net) Transport {
 				return nil, fmt.Errorf("no Listen was given: %w", errors.ErrUnsupported)
 			}
 			l, err := n.Listen(addr)
+			if l == nil && err == nil {
+				err = gaveNothing("Listen")
+			}
 			if err != nil {
 				return nil, PosixError(err)
 			}
@@ -146,10 +149,17 @@ func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 		return nil, nil, err
 	}
 	c, err := accept()
+	if c == nil && err == nil {
+		err = gaveNothing("Accept")
+	}
 	if err != nil {
 		return nil, nil, PosixError(err)
 	}
 	return &netSocket{c: c}, netAddr(c.RemoteAddr()), nil
+}
+
+func gaveNothing(what string) error {
+	return &CallbackError{what, fmt.Errorf("%w: neither a result nor an error", ErrContract)}
 }
 
 func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), addr Addr, tmo time.Duration) error {
@@ -162,6 +172,9 @@ func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), add
 	s.cancel = cancel
 	s.mu.Unlock()
 	c, err := dial(ctx, addr)
+	if c == nil && err == nil {
+		err = gaveNothing("Dial")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cancel = nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -87,6 +88,66 @@ type countedConn struct {
 func (c countedConn) Close() error {
 	c.open.Add(-1)
 	return c.Conn.Close()
+}
+
+// Who gives neither what is asked for nor an error is told so, and takes nothing down.
+func TestFromNetGivesNothing(t *testing.T) {
+	tr := FromNet(Net{
+		Dial:   func(context.Context, Addr) (net.Conn, error) { return nil, nil },
+		Listen: func(Addr) (net.Listener, error) { return nil, nil },
+	})
+	var e *CallbackError
+	_, err := tr.Connect(soon(t), loopback())
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "Dial", e.Callback)
+	_, err = tr.Listen(loopback(), 1)
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "Listen", e.Callback)
+}
+
+// An ownListener is one without deadlines.
+type ownListener struct {
+	accept func() (net.Conn, error)
+	closed chan struct{}
+}
+
+func (a *ownListener) Accept() (net.Conn, error) { return a.accept() }
+func (a *ownListener) Close() error              { close(a.closed); return nil }
+func (a *ownListener) Addr() net.Addr            { return MemoryAddr("own") }
+
+// So is one whose Accept panics, or ends its goroutine, on the goroutine that waits for it; the next connection is accepted.
+func TestFromNetAcceptPanics(t *testing.T) {
+	for says, accept := range map[string]func() (net.Conn, error){
+		"the user's own": func() (net.Conn, error) { panic("the user's own") },
+		"runtime.Goexit": func() (net.Conn, error) { runtime.Goexit(); return nil, nil },
+		"neither":        func() (net.Conn, error) { return nil, nil },
+	} {
+		a := &ownListener{closed: make(chan struct{})}
+		calls := 0
+		a.accept = func() (net.Conn, error) {
+			switch calls++; calls {
+			case 1, 2:
+				return accept()
+			case 3:
+				c, _ := net.Pipe()
+				return c, nil
+			}
+			<-a.closed
+			return nil, net.ErrClosed
+		}
+		l, err := FromNet(Net{Listen: func(Addr) (net.Listener, error) { return a, nil }}).Listen(loopback(), 1)
+		require.NoError(t, err)
+		for range 2 {
+			_, err = l.Accept(soon(t))
+			var e *CallbackError
+			require.ErrorAs(t, err, &e)
+			require.ErrorContains(t, err, says)
+		}
+		c, err := l.Accept(soon(t))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, l.Close())
+	}
 }
 
 // A hesitant conn gives neither bytes nor an error so many times, before each Read that does.

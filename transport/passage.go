@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -29,17 +30,39 @@ func newPassage(l net.Listener) *passage {
 }
 
 func (p *passage) run() {
-	for {
-		var a passed
-		a.c, a.err = p.l.Accept()
-		select {
-		case p.come <- a:
-		case <-p.over:
-			if a.err == nil {
-				_ = a.c.Close() // nobody has seen it
-			}
-			return
+	for p.give(p.next()) {
+	}
+}
+
+// next is an Accept, of which a panic is an error. Behind one that ends its goroutine another one goes on.
+func (p *passage) next() (a passed) {
+	err := errExited // it stays where Accept does not come back
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
 		}
+		if err != nil {
+			a = passed{err: &CallbackError{"Accept", fmt.Errorf("%w: %w", ErrPanic, err)}}
+		}
+		if err == errExited && p.give(a) {
+			go p.run()
+		}
+	}()
+	a.c, a.err = p.l.Accept()
+	err = nil
+	return a
+}
+
+// give hands over what an Accept has given; false when nobody wants it any more.
+func (p *passage) give(a passed) bool {
+	select {
+	case p.come <- a:
+		return true
+	case <-p.over:
+		if a.c != nil {
+			_ = a.c.Close() // nobody has seen it
+		}
+		return false
 	}
 }
 
