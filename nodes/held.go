@@ -24,10 +24,8 @@ func (b *Mailbox) lockWithin(ctx context.Context) error {
 		if !shut { // it is about to go on
 			continue
 		}
-		select {
-		case <-change: // it is open, or somebody is to look again
-		case <-wait.Cancelled(ctx):
-			return wait.Err(ctx)
+		if err := wait.For(ctx, change); err != nil { // else it is open, or somebody is to look again
+			return err
 		}
 	}
 }

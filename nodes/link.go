@@ -111,10 +111,8 @@ func (b *Mailbox) lockWith(ctx context.Context, c *Conn) error {
 			return nil
 		}
 		b.mu.Unlock()
-		select {
-		case <-change:
-		case <-wait.Cancelled(ctx):
-			return wait.Err(ctx)
+		if err := wait.For(ctx, change); err != nil {
+			return err
 		}
 	}
 }
@@ -164,10 +162,8 @@ func (b *Mailbox) lockBoth(ctx context.Context) error {
 		if !shut { // it is about to go on
 			continue
 		}
-		select {
-		case <-change: // it is open, or somebody is to look again
-		case <-wait.Cancelled(ctx):
-			return wait.Err(ctx)
+		if err := wait.For(ctx, change); err != nil { // else it is open, or somebody is to look again
+			return err
 		}
 	}
 }

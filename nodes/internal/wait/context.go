@@ -38,6 +38,16 @@ func Ending(ctx context.Context) (context.Context, context.CancelFunc) {
 // Err is why nobody waits any more once Cancelled is closed.
 func Err(ctx context.Context) error { return cmp.Or(ctx.Err(), os.ErrDeadlineExceeded) }
 
+// For waits until a change has come, or ctx ends.
+func For(ctx context.Context, change <-chan struct{}) error {
+	select {
+	case <-change:
+		return nil
+	case <-Cancelled(ctx):
+		return Err(ctx)
+	}
+}
+
 // Sleep waits for some time; if ctx ends first, the error is its.
 func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -65,10 +65,8 @@ func (g *Gate) Pass(ctx context.Context) error {
 		if !shut {
 			return nil
 		}
-		select {
-		case <-change:
-		case <-Cancelled(ctx):
-			return Err(ctx)
+		if err := For(ctx, change); err != nil {
+			return err
 		}
 	}
 }
