@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // newLocal makes a connection of a socket between two workers; 0 is one that was lost on its way.
 func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	if fd == 0 {
-		return nil, errLost
+		return nil, talk.ErrLost
 	}
 	tr := n.unix.get()
 	s, err := tr.Import(fd, nil)
@@ -55,7 +56,7 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	put(&c.branches, to, b)
 	peer := c.peer
 	b.beginLocal()
-	p.line.say(word{Topic: sayShadow, Part: to, Peer: &peer, fd: other})
+	p.line.Say(talk.Word{Topic: talk.Shadow, Part: to, Peer: &peer, FD: other})
 	return b, true, nil
 }
 
@@ -79,9 +80,9 @@ func (c *Conn) endBranches() {
 }
 
 // addShadow makes another worker's connection to a peer one of this worker's.
-func (p *part) addShadow(w word) {
+func (p *part) addShadow(w talk.Word) {
 	peer := *w.Peer
-	c, err := p.n.newLocal(w.fd, peer)
+	c, err := p.n.newLocal(w.FD, peer)
 	if err == nil {
 		c.shadow = true
 		var old *Conn
@@ -105,7 +106,7 @@ func (p *part) addShadow(w word) {
 // closeTrunk has the connection closed of which this one is a shadow, and waits a little until that has ended this one. If the shadow ended
 // first, the other worker would take this one for dead, and tell the peer that its processes were killed.
 func (c *Conn) closeTrunk() {
-	c.n.part.line.say(word{Topic: sayDrop, Name: c.peer.Name})
+	c.n.part.line.Say(talk.Word{Topic: talk.Drop, Name: c.peer.Name})
 	ctx, cancel := context.WithTimeout(c.n.ctx, branchTime/4)
 	defer cancel()
 	for {

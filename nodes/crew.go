@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -27,7 +28,7 @@ type crewman struct {
 	f      *Front
 	slot   int // the worker's place, 0 to FrontConfig.Workers-1; the one that replaces the worker gets the same
 	number int // the worker's own, 1 to maxPart, in whichever process it is; it is in the worker's pids, and is called Part in words
-	line   *line
+	line   *talk.Line
 	born   time.Time     // when its process was started, or that of the worker whose place it took
 	lost   chan struct{} // closed when it has been taken off the crew, and what it had is dropped
 	gone   chan struct{} // closed when the process has ended as well
@@ -37,8 +38,8 @@ type crewman struct {
 
 	// Guarded by f.mu.
 	proc     *workerProcess
-	moving   chan word // takes what it says of its move to another process; nil: it does not move
-	moves    uint64    // how often it has been told to move: the ID of the latest move
+	moving   chan talk.Word // takes what it says of its move to another process; nil: it does not move
+	moves    uint64         // how often it has been told to move: the ID of the latest move
 	ready    bool
 	hangs    bool // it did not answer, and has not been heard of since
 	sessions int
@@ -160,7 +161,7 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	cmd := f.cfg.Command()
 	at := passFiles(cmd, theirs, sessionsFile)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
-	if w.line, err = newLine(lineConn); err != nil {
+	if w.line, err = talk.New(lineConn); err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
 	if w.proc, err = startProcess(cmd); err == nil {
@@ -170,8 +171,8 @@ func (f *Front) launch(slot int) (*crewman, error) {
 		}
 		w.proc.end()
 	}
-	w.line.close()
-	<-w.line.wrote
+	w.line.Close()
+	<-w.line.Wrote()
 	return nil, errors.Join(err, forward.Close())
 }
 
@@ -199,7 +200,7 @@ func (f *Front) introduce(w *crewman) error {
 			return err
 		}
 	}
-	w.line.say(word{Topic: sayWelcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, fd: fd})
+	w.line.Say(talk.Word{Topic: talk.Welcome, Name: f.n.Name(), Creation: f.n.Creation(), Part: w.number, FD: fd})
 	for _, other := range f.crew {
 		if err := f.pair(w, other); err != nil {
 			f.sayGone(w)
@@ -220,17 +221,17 @@ func (f *Front) pair(a, b *crewman) error {
 		return err
 	}
 	newest := uint64(f.lastPart)
-	a.line.say(word{Topic: saySibling, Part: b.number, ID: newest, fd: one})
-	b.line.say(word{Topic: saySibling, Part: a.number, ID: newest, fd: two})
+	a.line.Say(talk.Word{Topic: talk.Sibling, Part: b.number, ID: newest, FD: one})
+	b.line.Say(talk.Word{Topic: talk.Sibling, Part: a.number, ID: newest, FD: two})
 	return nil
 }
 
 // attend takes what a worker says until it has ended, and drops what it had.
 func (w *crewman) attend() {
 	defer close(w.gone)
-	_ = w.line.read(w.take)
-	w.line.close()
-	<-w.line.wrote
+	_ = w.line.Read(w.take)
+	w.line.Close()
+	<-w.line.Wrote()
 	proc, goesOn := w.f.discharge(w)
 	if goesOn {
 		proc.release()
@@ -289,14 +290,14 @@ func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
 func (f *Front) sayGone(w *crewman) {
 	for _, other := range f.crew {
 		if other != w {
-			other.line.say(endedWord(w.number))
+			other.line.Say(talk.EndedWord(w.number))
 		}
 	}
 }
 
 // dismiss ends the worker: by the end of the line, or else by force; f.mu is held.
 func (w *crewman) dismiss() {
-	w.line.close()
+	w.line.Close()
 	t := time.AfterFunc(farewell, w.proc.kill)
 	w.f.wg.Go(func() { <-w.gone; t.Stop() })
 }

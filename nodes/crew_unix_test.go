@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -25,23 +26,23 @@ func TestFreezeBesideDeath(t *testing.T) {
 			socket, err := handoff.FileConn(ours)
 			require.NoError(t, err)
 			w := f.crewman(0)
-			w.line, err = newLine(socket)
+			w.line, err = talk.New(socket)
 			require.NoError(t, err)
 			w.number, w.proc = 1, &workerProcess{}
 			f.crew[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
-				require.Error(t, w.line.read(func(word) {})) // and what attend does next has not come yet
+				require.Error(t, w.line.Read(func(talk.Word) {})) // and what attend does next has not come yet
 			} else {
-				require.True(t, w.line.say(word{Topic: sayProbe}))
-				arrives(t, w.line.wrote, "the end of the writer")
+				require.True(t, w.line.Say(talk.Word{Topic: talk.Probe}))
+				arrives(t, w.line.Wrote(), "the end of the writer")
 			}
 			short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
 			require.ErrorIs(t, f.pauseLines(short), context.DeadlineExceeded, "the worker is there still")
 
-			w.line.close()
-			arrives(t, w.line.wrote, "the end of the writer")
+			w.line.Close()
+			arrives(t, w.line.Wrote(), "the end of the writer")
 			hushed := async(func() (int, error) { return 0, f.pauseLines(soon(t)) })
 			_, goesOn := f.discharge(w)
 			require.False(t, goesOn)
@@ -67,9 +68,9 @@ func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 		socket, err := handoff.FileConn(ours)
 		require.NoError(t, err)
 		w := f.crewman(slot)
-		w.line, err = stagedLine(socket, nil)
+		w.line, err = talk.Staged(socket, nil)
 		require.NoError(t, err)
-		t.Cleanup(func() { w.line.close(); <-w.line.wrote })
+		t.Cleanup(func() { w.line.Close(); <-w.line.Wrote() })
 		w.number, w.ready, w.proc = slot+1, true, adoptProcess(4711, -1)
 		f.crew[w.number] = w
 		crew = append(crew, w)
@@ -78,55 +79,51 @@ func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 }
 
 // said takes what waits to be said to a worker.
-func (w *crewman) said() []word {
-	w.line.mu.Lock()
-	defer w.line.mu.Unlock()
-	words := w.line.queue
-	w.line.queue = nil
-	return words
+func (w *crewman) said() []talk.Word {
+	return w.line.Unsaid()
 }
 
 // A worker's word counts for what is its own, and when it is due.
 func TestWordsOfWorkers(t *testing.T) {
 	f, crew := stillCrew(t, 2)
 	one, two := crew[0], crew[1]
-	tell := func(w *crewman, m word) { w.take(m) }
+	tell := func(w *crewman, m talk.Word) { w.take(m) }
 
-	tell(one, word{Topic: sayRegister, ID: 1, Name: "x", Number: 7})
-	tell(two, word{Topic: sayRegister, ID: 2, Name: "x", Number: 8})
-	tell(two, word{Topic: sayRelease, Name: "x"})
-	tell(two, word{Topic: sayLookup, ID: 3, Name: "x"})
-	require.Equal(t, []word{{Topic: sayAnswer, ID: 1, OK: true}}, one.said())
-	require.Equal(t, []word{{Topic: sayAnswer, ID: 2}, {Topic: sayAnswer, ID: 3, OK: true, Part: 1, Number: 7}}, two.said())
-	tell(one, word{Topic: sayRelease, Name: "x"})
-	tell(two, word{Topic: sayRegister, ID: 4, Name: "x", Number: 8})
-	require.Equal(t, []word{{Topic: sayAnswer, ID: 4, OK: true}}, two.said())
+	tell(one, talk.Word{Topic: talk.Register, ID: 1, Name: "x", Number: 7})
+	tell(two, talk.Word{Topic: talk.Register, ID: 2, Name: "x", Number: 8})
+	tell(two, talk.Word{Topic: talk.Release, Name: "x"})
+	tell(two, talk.Word{Topic: talk.Lookup, ID: 3, Name: "x"})
+	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 1, OK: true}}, one.said())
+	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 2}, {Topic: talk.Answer, ID: 3, OK: true, Part: 1, Number: 7}}, two.said())
+	tell(one, talk.Word{Topic: talk.Release, Name: "x"})
+	tell(two, talk.Word{Topic: talk.Register, ID: 4, Name: "x", Number: 8})
+	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 4, OK: true}}, two.said())
 
-	one.moves, one.moving = 2, make(chan word, 2)
-	tell(one, word{Topic: sayStayed, ID: 1, Name: "of an earlier move"})
-	tell(one, word{Topic: sayStayed, ID: 2, Name: "of this one"})
+	one.moves, one.moving = 2, make(chan talk.Word, 2)
+	tell(one, talk.Word{Topic: talk.Stayed, ID: 1, Name: "of an earlier move"})
+	tell(one, talk.Word{Topic: talk.Stayed, ID: 2, Name: "of this one"})
 	require.Equal(t, "of this one", (<-one.moving).Name)
 	require.Empty(t, one.moving)
 	one.moving = nil
 
-	tell(one, word{Topic: sayClaim, ID: 5, Name: "peer@test"})
-	tell(one, word{Topic: sayUp, Key: "peer@test", Name: "peer@test"})
-	require.Equal(t, []word{{Topic: sayAnswer, ID: 5, Part: 1}}, one.said())
-	tell(one, word{Topic: sayDrop, Name: "peer@test"})
+	tell(one, talk.Word{Topic: talk.Claim, ID: 5, Name: "peer@test"})
+	tell(one, talk.Word{Topic: talk.Up, Key: "peer@test", Name: "peer@test"})
+	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 5, Part: 1}}, one.said())
+	tell(one, talk.Word{Topic: talk.Drop, Name: "peer@test"})
 	require.Empty(t, one.said(), "it has closed the connection itself")
-	tell(two, word{Topic: sayDrop, Name: "peer@test"})
-	require.Equal(t, []word{{Topic: sayDrop, Name: "peer@test", OK: true}}, one.said())
-	tell(two, word{Topic: sayClaim, ID: 6, Name: "peer@test"})
-	require.Equal(t, []word{{Topic: sayAnswer, ID: 6, Part: 1}}, two.said())
-	require.Equal(t, []word{{Topic: sayMeet, Name: "peer@test", Part: 2}}, one.said())
-	tell(one, word{Topic: sayShadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // whose descriptor was lost
-	require.Equal(t, []word{{Topic: sayNone, Name: "peer@test", Part: 1}}, two.said())
-	tell(one, word{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
-	tell(one, word{Topic: sayShadow, Part: 2})
-	tell(one, word{Topic: sayTook, Part: 99})
+	tell(two, talk.Word{Topic: talk.Drop, Name: "peer@test"})
+	require.Equal(t, []talk.Word{{Topic: talk.Drop, Name: "peer@test", OK: true}}, one.said())
+	tell(two, talk.Word{Topic: talk.Claim, ID: 6, Name: "peer@test"})
+	require.Equal(t, []talk.Word{{Topic: talk.Answer, ID: 6, Part: 1}}, two.said())
+	require.Equal(t, []talk.Word{{Topic: talk.Meet, Name: "peer@test", Part: 2}}, one.said())
+	tell(one, talk.Word{Topic: talk.Shadow, Part: 2, Peer: &dist.Peer{Name: "peer@test"}}) // whose descriptor was lost
+	require.Equal(t, []talk.Word{{Topic: talk.None, Name: "peer@test", Part: 1}}, two.said())
+	tell(one, talk.Word{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "peer@test"}})
+	tell(one, talk.Word{Topic: talk.Shadow, Part: 2})
+	tell(one, talk.Word{Topic: talk.Took, Part: 99})
 	require.Empty(t, two.said())
 
-	tell(one, word{Topic: sayOver, Name: "peer@test"})
+	tell(one, talk.Word{Topic: talk.Over, Name: "peer@test"})
 	require.Empty(t, f.routes)
 	require.Zero(t, one.sessions)
 }
@@ -143,7 +140,7 @@ func TestRoutesOfPeers(t *testing.T) {
 	require.Empty(t, one.said())
 	f.up(two, peer, peer)
 	require.Same(t, two, f.routes[peer].at)
-	require.Equal(t, []word{{Topic: sayDrop, Name: peer}}, one.said())
+	require.Equal(t, []talk.Word{{Topic: talk.Drop, Name: peer}}, one.said())
 	require.Empty(t, two.said())
 	f.leave(two, peer)
 	require.Same(t, one, f.routes[peer].at)
@@ -166,7 +163,7 @@ func TestRoutesOfPeers(t *testing.T) {
 	arrives(t, probe, "the end of the probe")
 	require.Empty(t, f.routes)
 	require.Empty(t, f.names)
-	require.Equal(t, []word{{Topic: sayNone, Part: one.number}}, two.said())
+	require.Equal(t, []talk.Word{{Topic: talk.None, Part: one.number}}, two.said())
 }
 
 // A session goes to the worker that has its peer, unless that one has to be passed over, and to none that takes no more.
@@ -199,13 +196,13 @@ func TestPickWorker(t *testing.T) {
 	full := make([]*session, maxUntaken)
 	require.Same(t, one, pick())
 	require.Same(t, two, pick(one))
-	one.untaken[viaLine] = full
+	one.untaken[talk.ViaLine] = full
 	require.Same(t, two, pick())
-	two.untaken[viaForwarder] = full
+	two.untaken[talk.ViaForwarder] = full
 	require.Nil(t, pick())
-	one.untaken[viaLine] = nil
-	one.moving = make(chan word)
-	two.untaken[viaForwarder] = nil
+	one.untaken[talk.ViaLine] = nil
+	one.moving = make(chan talk.Word)
+	two.untaken[talk.ViaForwarder] = nil
 	require.Nil(t, pick(), "it is awaited")
 	one.moving = nil
 	one.ready = false
@@ -229,7 +226,7 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 		f.picked[&picking{w: one, peer: peer}] = true
 	}
 	gone := &session{peer: "both@test", withdrawn: true}
-	one.untaken[viaLine] = []*session{gone}
+	one.untaken[talk.ViaLine] = []*session{gone}
 	f.enter(one, "both@test")
 	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
 	require.NoError(t, e.snapshot())
@@ -247,7 +244,7 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 			require.Equal(t, 1, c.sessions)
 			require.True(t, c.hangs)
 			require.EqualValues(t, 5, c.moves)
-			require.Equal(t, []sessionState{{way: viaLine, peer: "both@test"}}, c.untaken)
+			require.Equal(t, []sessionState{{way: talk.ViaLine, peer: "both@test"}}, c.untaken)
 		case two.number:
 			require.Equal(t, 1, c.sessions)
 			require.False(t, c.hangs)

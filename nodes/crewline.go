@@ -1,49 +1,53 @@
 package nodes
 
-import "time"
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+)
 
 // What a worker says, as the front takes it. All behind take is called with f.mu held.
 
 // take does what the worker says.
-func (w *crewman) take(m word) {
+func (w *crewman) take(m talk.Word) {
 	f := w.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer m.drop()
+	defer m.Drop()
 	w.hear()
 	switch m.Topic {
-	case sayReady:
+	case talk.Ready:
 		w.becomesReady()
-	case sayTook:
+	case talk.Took:
 		w.took(m.Part)
-	case sayShut:
+	case talk.Shut:
 		w.socketLost(m.ID)
-	case sayHere:
+	case talk.Here:
 		w.answersProbe(m.ID)
-	case saySibling:
+	case talk.Sibling:
 		w.lacksSibling(m.Part)
-	case sayUp:
+	case talk.Up:
 		f.up(w, m.Key, m.Name)
-	case sayOver:
+	case talk.Over:
 		w.sessions--
 		f.leave(w, m.Name)
-	case sayClaim:
+	case talk.Claim:
 		f.claim(w, &m)
-	case sayRegister:
-		w.line.say(word{Topic: sayAnswer, ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Number})})
-	case sayRelease:
+	case talk.Register:
+		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, OK: f.enroll(m.Name, tenancy{w, m.Number})})
+	case talk.Release:
 		w.releases(m.Name)
-	case sayLookup:
+	case talk.Lookup:
 		w.looksUp(&m)
-	case sayDrop:
+	case talk.Drop:
 		w.closesShadow(m.Name)
-	case sayShadow:
+	case talk.Shadow:
 		w.passShadow(&m)
-	case sayNone:
+	case talk.None:
 		w.passOn(&m)
-	case sayMoved:
+	case talk.Moved:
 		w.tellMover(m)
-	case sayStayed:
+	case talk.Stayed:
 		if m.ID == w.moves { // else it is of an earlier time
 			w.tellMover(m)
 		}
@@ -85,7 +89,7 @@ func (w *crewman) lacksSibling(number int) {
 	}
 	if err := w.f.pair(w, other); err != nil {
 		w.f.n.log.Error("workers have no way to each other", "slots", []int{w.slot, other.slot}, "error", err)
-		w.line.say(word{Topic: saySibling, Part: number}) // as if it had been lost: it asks again
+		w.line.Say(talk.Word{Topic: talk.Sibling, Part: number}) // as if it had been lost: it asks again
 	}
 }
 
@@ -97,42 +101,42 @@ func (w *crewman) releases(name string) {
 }
 
 // looksUp answers which worker has a name.
-func (w *crewman) looksUp(m *word) {
-	answer := word{Topic: sayAnswer, ID: m.ID}
+func (w *crewman) looksUp(m *talk.Word) {
+	answer := talk.Word{Topic: talk.Answer, ID: m.ID}
 	if t, ok := w.f.names[m.Name]; ok {
 		answer.OK, answer.Part, answer.Number = true, t.w.number, t.number
 	}
-	w.line.say(answer)
+	w.line.Say(answer)
 }
 
 // closesShadow has the connection closed of which the worker has closed its shadow.
 func (w *crewman) closesShadow(peer string) {
 	if r := w.f.routes[peer]; r != nil && r.at != nil && r.at != w {
-		r.at.line.say(word{Topic: sayDrop, Name: peer, OK: true})
+		r.at.line.Say(talk.Word{Topic: talk.Drop, Name: peer, OK: true})
 	}
 }
 
 // passShadow passes a way to a peer on. Who waits for one whose descriptor was lost hears that there is none, not to wait for ever.
-func (w *crewman) passShadow(m *word) {
+func (w *crewman) passShadow(m *talk.Word) {
 	switch {
-	case m.fd > 0:
+	case m.FD > 0:
 		w.passOn(m)
 	case m.Peer != nil:
-		none := noneWord(m.Part, m.Peer.Name)
+		none := talk.NoneWord(m.Part, m.Peer.Name)
 		w.passOn(&none)
 	}
 }
 
 // passOn passes a word on to the worker that it names, which hears whose it is.
-func (w *crewman) passOn(m *word) {
+func (w *crewman) passOn(m *talk.Word) {
 	if to := w.f.crew[m.Part]; to != nil {
 		m.Part = w.number
-		to.line.say(m.keep())
+		to.line.Say(m.Keep())
 	}
 }
 
 // tellMover gives what becomes of the worker's move to who waits for it, if anybody does.
-func (w *crewman) tellMover(m word) {
+func (w *crewman) tellMover(m talk.Word) {
 	select {
 	case w.moving <- m:
 	default:

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -79,7 +80,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	heard := make(chan word, 4)
+	heard := make(chan talk.Word, 4)
 	if err := f.awaitAllTaken(w, heard); err != nil {
 		next.end()
 		return 0, errors.Join(err, closeDescriptor(ours))
@@ -96,7 +97,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	w.moves++
 	id := w.moves
 	f.mu.Unlock()
-	if !w.line.say(word{Topic: sayMove, ID: id, fd: ours}) {
+	if !w.line.Say(talk.Word{Topic: talk.Move, ID: id, FD: ours}) {
 		next.end()
 		return 0, errEnded
 	}
@@ -105,7 +106,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	case !ok: // the worker's line has ended, and a successor that has not taken over ends by itself
 		next.retire(farewell + shutdownTime)
 		return 0, errEnded
-	case m.Topic == sayStayed:
+	case m.Topic == talk.Stayed:
 		next.end() // the token is not out, or was taken back
 		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.ended())
 	}
@@ -118,12 +119,12 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 		if err := w.reopen(); err != nil { // the next session that is pushed tries again
 			f.n.log.Warn("no socket for sessions", "slot", w.slot, "error", err)
 		}
-		if m.Topic != sayMoved {
+		if m.Topic != talk.Moved {
 			w.hang()
 			err = errSilent
 		}
 		if f.ctx.Err() != nil { // the old process has heard that it is to finish
-			w.line.say(word{Topic: sayFinish})
+			w.line.Say(talk.Word{Topic: talk.Finish})
 		}
 	}
 	f.mu.Unlock()
@@ -138,7 +139,7 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 // outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended, and nothing is said
 // for lastWordsTime, it is stayed where the new one has ended, and else the zero word: the new one has the worker, and is silent. ok is
 // false when the worker's line has ended.
-func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
+func outcome(old, next *workerProcess, heard <-chan talk.Word) (m talk.Word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
@@ -154,9 +155,9 @@ func outcome(old, next *workerProcess, heard <-chan word) (m word, ok bool) {
 	}
 	select {
 	case <-next.exited:
-		return stayedWord(0, "it does not answer, and goes on as it is"), true
+		return talk.StayedWord(0, "it does not answer, and goes on as it is"), true
 	default:
-		return word{}, true
+		return talk.Word{}, true
 	}
 }
 
@@ -168,7 +169,7 @@ var errSilent = errors.New("the new process has the worker, and does not answer"
 
 // awaitAllTaken lets a worker get no more sessions, and waits until it has taken those that it was given. On success the worker is moving,
 // and heard takes what it says of that.
-func (f *Front) awaitAllTaken(w *crewman, heard chan word) error {
+func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
 	t := time.NewTimer(pinnedPatience * f.cfg.Patience)
 	defer t.Stop()
 	f.mu.Lock()

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // maxUntaken bounds the sessions that a worker has not yet taken out of its sockets. One more passes it over.
-const maxUntaken = 64
+const maxUntaken = 2 * talk.LullWords
 
 // A session is a socket that was pushed to a worker, until that one has taken it.
 type session struct {
@@ -52,7 +53,7 @@ func newForwarder() (*handoff.Forwarder, int, error) {
 
 // took notes that a worker has taken the oldest of the sessions that went to it via the forwarder, or the line; f.mu is held.
 func (w *crewman) took(via int) {
-	if via != viaForwarder && via != viaLine || len(w.untaken[via]) == 0 {
+	if via != talk.ViaForwarder && via != talk.ViaLine || len(w.untaken[via]) == 0 {
 		return
 	}
 	s := w.untaken[via][0]
@@ -69,7 +70,7 @@ func (w *crewman) took(via int) {
 // socketLost notes that a worker takes no more sessions out of a socket: those that it has not taken are lost, and their peers come again.
 // f.mu is held.
 func (w *crewman) socketLost(socket uint64) {
-	list := w.untaken[viaForwarder]
+	list := w.untaken[talk.ViaForwarder]
 	for len(list) > 0 && list[0].socket <= socket {
 		s := list[0]
 		list = list[1:]
@@ -78,7 +79,7 @@ func (w *crewman) socketLost(socket uint64) {
 		w.sessions--
 		w.f.leave(w, s.peer)
 	}
-	w.untaken[viaForwarder] = list
+	w.untaken[talk.ViaForwarder] = list
 	if socket == w.socket {
 		w.closeForward()
 	}
@@ -104,7 +105,9 @@ func (w *crewman) closeForward() {
 }
 
 // burden is how many sessions the worker has not taken yet; f.mu is held.
-func (w *crewman) burden() int { return len(w.untaken[viaForwarder]) + len(w.untaken[viaLine]) }
+func (w *crewman) burden() int {
+	return len(w.untaken[talk.ViaForwarder]) + len(w.untaken[talk.ViaLine])
+}
 
 // reopen gives a worker another socket for sessions, when the one that it has is broken. The worker reads that one to its end first. f.mu
 // is held.
@@ -116,6 +119,6 @@ func (w *crewman) reopen() error {
 	w.closeForward()
 	w.forward = forward
 	w.socket++
-	w.line.say(word{Topic: saySessions, ID: w.socket, fd: other})
+	w.line.Say(talk.Word{Topic: talk.Sessions, ID: w.socket, FD: other})
 	return nil
 }

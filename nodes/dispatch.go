@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -258,20 +259,20 @@ func (f *Front) up(w *crewman, key, peer string) {
 	r.at, r.proven = w, true
 	for other := range r.held {
 		if other != w {
-			other.line.say(word{Topic: sayDrop, Name: peer})
+			other.line.Say(talk.Word{Topic: talk.Drop, Name: peer})
 		}
 	}
 }
 
 // claim answers a worker that wants to connect to a peer; f.mu is held.
-func (f *Front) claim(w *crewman, m *word) {
+func (f *Front) claim(w *crewman, m *talk.Word) {
 	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
-		r.at.line.say(word{Topic: sayMeet, Name: m.Name, Part: w.number})
-		w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: r.at.number})
+		r.at.line.Say(talk.Word{Topic: talk.Meet, Name: m.Name, Part: w.number})
+		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: r.at.number})
 		return
 	}
 	f.enter(w, m.Name)
-	w.line.say(word{Topic: sayAnswer, ID: m.ID, Part: w.number})
+	w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: w.number})
 }
 
 // there tells whether a worker answers, if it has not been heard of just now.
@@ -289,7 +290,7 @@ func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
 		close(answer)
 	}
 	w.f.mu.Unlock()
-	w.line.say(word{Topic: sayProbe, ID: id})
+	w.line.Say(talk.Word{Topic: talk.Probe, ID: id})
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
@@ -324,12 +325,12 @@ func (f *Front) push(k *picking, p parcel) error {
 	if err != nil {
 		return err
 	}
-	via, kind := viaForwarder, f.kinds[p.from]
+	via, kind := talk.ViaForwarder, f.kinds[p.from]
 	h := handoff.Header{
 		Family: kind.Domain, Type: kind.Type, Protocol: max(kind.Protocol, 0), Local: p.s.LocalAddr(), Remote: p.s.RemoteAddr(),
 	}
 	if !f.forwards(p) || h.Local == nil || h.Remote == nil {
-		via = viaLine
+		via = talk.ViaLine
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -340,7 +341,7 @@ func (f *Front) push(k *picking, p parcel) error {
 		return errStill
 	}
 	s := &session{s: p.s, peer: k.peer}
-	if via == viaForwarder {
+	if via == talk.ViaForwarder {
 		if w.forward == nil {
 			if err := w.reopen(); err != nil {
 				return err
@@ -356,7 +357,7 @@ func (f *Front) push(k *picking, p parcel) error {
 			return err
 		}
 		c, _ := f.n.carriageOf(p.from.tr)
-		w.line.say(word{Topic: saySession, Plugin: c.plugin, Place: c.place, State: p.state, Data: p.data, fd: dup})
+		w.line.Say(talk.Word{Topic: talk.Session, Plugin: c.plugin, Place: c.place, State: p.state, Data: p.data, FD: dup})
 	}
 	delete(f.picked, k)
 	w.awaitTaken(s)
@@ -386,12 +387,12 @@ func (w *crewman) recall(s *session) {
 		s.due = time.Now().Add(w.f.cfg.Patience)
 		s.timer.Reset(w.f.cfg.Patience)
 		return
-	case !s.late && time.Since(s.due) > lull: // that it was taken may wait to be read
+	case !s.late && time.Since(s.due) > talk.Lull: // that it was taken may wait to be read
 		s.late = true
-		s.timer.Reset(4 * lull)
+		s.timer.Reset(4 * talk.Lull)
 		return
 	}
-	if !s.withdrawn && (slices.Contains(w.untaken[viaForwarder], s) || slices.Contains(w.untaken[viaLine], s)) {
+	if !s.withdrawn && (slices.Contains(w.untaken[talk.ViaForwarder], s) || slices.Contains(w.untaken[talk.ViaLine], s)) {
 		w.hang()
 		s.withdraw()
 	}

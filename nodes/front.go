@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -121,7 +122,7 @@ func newFront(cfg FrontConfig) (*Front, error) {
 	if err := limit("FrontConfig.Patience", &cfg.Patience, DefaultPatience); err != nil {
 		return nil, err
 	}
-	cfg.Patience = max(cfg.Patience, 4*lull) // the word that a session was taken may wait that long
+	cfg.Patience = max(cfg.Patience, 4*talk.Lull) // the word that a session was taken may wait that long
 	if cfg.Command == nil {
 		cfg.Command = onceMore
 	}
@@ -267,7 +268,7 @@ func (f *Front) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
 	crew := f.bySlot()
 	for _, w := range crew {
-		w.line.say(word{Topic: sayFinish})
+		w.line.Say(talk.Word{Topic: talk.Finish})
 	}
 	f.mu.Unlock()
 	for _, w := range crew {

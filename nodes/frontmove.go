@@ -88,11 +88,11 @@ func (f *Front) pauseLines(ctx context.Context) error {
 	crew := f.bySlot()
 	f.mu.Unlock()
 	for _, w := range crew {
-		err := w.line.pause(ctx)
+		err := w.line.Pause(ctx)
 		if err == nil {
-			err = w.line.hold(ctx)
+			err = w.line.Hold(ctx)
 		}
-		if err == nil && w.line.ends() {
+		if err == nil && w.line.Ends() {
 			select {
 			case <-w.lost:
 			case <-ctx.Done():
@@ -122,7 +122,7 @@ func (e *FrozenFront) Thaw() {
 	f := e.f
 	f.mu.Lock()
 	for _, w := range f.crew {
-		w.line.resume()
+		w.line.Resume()
 	}
 	f.still.Open()
 	f.busy = false
@@ -148,7 +148,7 @@ func (e *FrozenFront) Release() error {
 	f.released = true
 	f.end()
 	for _, w := range f.crew {
-		w.line.close()
+		w.line.Close()
 	}
 	f.mu.Unlock()
 	err := e.node.Release()

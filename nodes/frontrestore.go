@@ -195,7 +195,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	for _, w := range manned {
 		w.proc.watch()
 		f.wg.Go(w.attend)
-		w.line.resume()
+		w.line.Resume()
 	}
 	f.mu.Unlock()
 	for slot := range f.cfg.Workers {
@@ -214,8 +214,8 @@ func (g *StagedFront) Discard() error {
 	f.end()
 	err := g.node.Discard()
 	for _, w := range f.crew {
-		w.line.close()
-		<-w.line.wrote
+		w.line.Close()
+		<-w.line.Wrote()
 		w.proc.release()
 		for _, list := range w.untaken {
 			for _, s := range list {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -43,7 +44,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		"a part that is too big": {crew: []crewState{worker(0, maxPart+1, one)}},
 		"process 0":              {crew: []crewState{{slot: 0, part: 1, line: one}}},
 		"no way for a session": {crew: []crewState{
-			{slot: 0, part: 1, pid: os.Getpid(), line: one, untaken: []sessionState{{way: viaLine + 1, descriptor: placeOf(two)}}},
+			{slot: 0, part: 1, pid: os.Getpid(), line: one, untaken: []sessionState{{way: talk.ViaLine + 1, descriptor: placeOf(two)}}},
 		}},
 		"a descriptor too many": {},
 	} {

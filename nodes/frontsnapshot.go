@@ -32,13 +32,13 @@ func (e *FrozenFront) snapshotCrew(s *frontState) (err error) {
 			slot: w.slot, part: w.number, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
 			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
-		if c.line, err = table.addOf(w.line.descriptor); err != nil {
+		if c.line, err = table.addOf(w.line.Descriptor); err != nil {
 			return err
 		}
 		if fd := w.proc.descriptor(); fd >= 0 {
 			c.handle = placeOf(table.add(fd))
 		}
-		if c.words, err = table.words(w.line.waiting()); err != nil {
+		if c.words, err = table.words(w.line.Waiting()); err != nil {
 			return err
 		}
 		if c.untaken, err = w.snapshotUntaken(table); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // The states of a front and of a worker hold that of the node, and what they are to each other. Their descriptors come behind the node's;
@@ -185,7 +186,7 @@ func (s *meetState) Describe(f *form.Fields) {
 }
 
 // words describes words. Their descriptors stay theirs.
-func (t *descriptorTable) words(list []word) ([]wordState, error) {
+func (t *descriptorTable) words(list []talk.Word) ([]wordState, error) {
 	var states []wordState
 	for _, w := range list {
 		b, err := json.Marshal(w)
@@ -193,8 +194,8 @@ func (t *descriptorTable) words(list []word) ([]wordState, error) {
 			return nil, err
 		}
 		s := wordState{json: b}
-		if w.fd > 0 {
-			s.descriptor = placeOf(t.add(w.fd))
+		if w.FD > 0 {
+			s.descriptor = placeOf(t.add(w.FD))
 		}
 		states = append(states, s)
 	}
@@ -202,16 +203,16 @@ func (t *descriptorTable) words(list []word) ([]wordState, error) {
 }
 
 // takeWords makes words of their description. On failure the descriptors of those that were made are closed.
-func (l *descriptorList) takeWords(states []wordState) (list []word, err error) {
+func (l *descriptorList) takeWords(states []wordState) (list []talk.Word, err error) {
 	for i := range states {
-		var w word
+		var w talk.Word
 		if err = json.Unmarshal(states[i].json, &w); err != nil {
 			err = &StateError{"word", fmt.Errorf("%w: %w", ErrState, err)}
 		} else if at := states[i].descriptor.index(); at >= 0 {
-			w.fd, err = l.takeOne(at)
+			w.FD, err = l.takeOne(at)
 		}
 		if err != nil {
-			dropAll(list)
+			talk.DropAll(list)
 			return nil, err
 		}
 		list = append(list, w)

@@ -1,6 +1,10 @@
 package nodes
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+)
 
 // errStill: nothing new begins in a node that is frozen.
 var errStill = errors.New("the node is frozen")
@@ -74,5 +78,5 @@ func (p *part) meet(m meeting) {
 			return
 		}
 	}
-	p.endMeet(m, func() { p.line.say(noneWord(to, peer)) })
+	p.endMeet(m, func() { p.line.Say(talk.NoneWord(to, peer)) })
 }

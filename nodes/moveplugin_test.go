@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -105,7 +106,7 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		gone(f.State())
 	}
 
-	words, err := new(descriptorTable).words([]word{{Topic: saySession, State: keys}})
+	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.Session, State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
 	front, err := writeState(kindFront, &frontState{crew: []crewState{{words: words}}})
@@ -118,8 +119,8 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		require.NotContains(t, string(state), encoded)
 	}
 
-	f2 := word{Topic: saySession, State: bytes.Clone(keys)}
-	f2.drop()
+	f2 := talk.Word{Topic: talk.Session, State: bytes.Clone(keys)}
+	f2.Drop()
 	require.NotContains(t, string(f2.State), string(keys))
 }
 

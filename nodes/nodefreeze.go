@@ -304,8 +304,8 @@ func (f *Frozen) stop(ctx context.Context) error {
 	}
 	if f.w != nil {
 		line := f.w.p.line
-		f.undo = append(f.undo, line.resume)
-		if err := line.hold(ctx); err != nil {
+		f.undo = append(f.undo, line.Resume)
+		if err := line.Hold(ctx); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -30,20 +31,20 @@ const (
 type part struct {
 	n    *Node
 	id   int
-	line *line
+	line *talk.Line
 	roll *roll.Roll // of the names that are unique in the node; nil: the front has to be asked for each
 
 	answerLimit time.Duration // these are others for tests
 	numberLimit time.Duration
 
 	mu       sync.Mutex
-	siblings map[int]*Conn  // the ways to the other workers, until what they have carried is broken
-	coming   map[int][]word // the ways that are to follow these, in order
-	seeking  map[int]bool   // workers to whom the front is about to be asked for another way
-	latest   int            // the number of the newest worker, as the front has it
-	crew     map[int]bool   // the workers that live, as the front says, and this one
-	change   wait.Bell      // rings when siblings, latest or crew change
-	setUp    bool           // Setup is done: names that are registered from now on are unique in the node
+	siblings map[int]*Conn       // the ways to the other workers, until what they have carried is broken
+	coming   map[int][]talk.Word // the ways that are to follow these, in order
+	seeking  map[int]bool        // workers to whom the front is about to be asked for another way
+	latest   int                 // the number of the newest worker, as the front has it
+	crew     map[int]bool        // the workers that live, as the front says, and this one
+	change   wait.Bell           // rings when siblings, latest or crew change
+	setUp    bool                // Setup is done: names that are registered from now on are unique in the node
 	fixed    map[ei.Atom]bool
 	found    map[ei.Atom]finding     // where names were, when the front was last asked
 	last     uint64                  // the ID of the last question
@@ -57,13 +58,13 @@ type part struct {
 
 // A question is one that the front has not answered yet.
 type question struct {
-	w      word
+	w      talk.Word
 	answer chan reply // nil: nobody waits for it any more, and what it brings is given back
 }
 
 // A reply is the front's answer; stake comes with the right to connect.
 type reply struct {
-	word
+	talk.Word
 	stake *stake
 }
 
@@ -73,10 +74,10 @@ type meeting struct {
 	to   int
 }
 
-func newPart(n *Node, id int, l *line) *part {
+func newPart(n *Node, id int, l *talk.Line) *part {
 	return &part{
 		n: n, id: id, line: l, answerLimit: answerLimit, numberLimit: numberLimit, latest: id,
-		siblings: map[int]*Conn{}, coming: map[int][]word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
+		siblings: map[int]*Conn{}, coming: map[int][]talk.Word{}, seeking: map[int]bool{}, crew: map[int]bool{id: true},
 		fixed: map[ei.Atom]bool{},
 		found: map[ei.Atom]finding{}, asked: map[uint64]*question{}, claimed: map[ei.Atom]bool{}, awaited: map[string][]chan error{},
 		stakes: map[*stake]bool{}, meets: map[meeting]int{},
@@ -93,13 +94,13 @@ func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
 
 // ask says something to the front that it answers, in answerLimit. A reader, which cannot leave a message out, gives its connection: it
 // waits as long as that is up.
-func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
+func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error) {
 	answer := make(chan reply, 1)
 	p.mu.Lock()
 	p.last++
 	w.ID = p.last
 	p.asked[w.ID] = &question{w, answer}
-	said := p.line.say(w)
+	said := p.line.Say(w)
 	p.mu.Unlock()
 	if !said {
 		return reply{}, p.n.procs.gone()
@@ -121,7 +122,7 @@ func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 		err = wait.Err(ctx)
 	case <-ended:
 		err = reader.Err()
-	case <-p.line.over:
+	case <-p.line.Over():
 		return reply{}, p.n.procs.gone()
 	case <-late:
 		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
@@ -136,7 +137,7 @@ func (p *part) ask(ctx context.Context, w word, reader *Conn) (reply, error) {
 }
 
 // answered gives an answer to who asked.
-func (p *part) answered(w word) {
+func (p *part) answered(w talk.Word) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := p.asked[w.ID]
@@ -144,17 +145,17 @@ func (p *part) answered(w word) {
 		return
 	}
 	delete(p.asked, w.ID)
-	r := reply{word: w}
+	r := reply{Word: w}
 	switch {
-	case q.w.Topic == sayClaim && w.Part == p.id:
+	case q.w.Topic == talk.Claim && w.Part == p.id:
 		if q.answer == nil {
-			p.line.say(word{Topic: sayOver, Name: q.w.Name})
+			p.line.Say(talk.Word{Topic: talk.Over, Name: q.w.Name})
 			return
 		}
 		r.stake = p.stakeLocked(q.w.Name)
-	case q.w.Topic == sayRegister && w.OK:
+	case q.w.Topic == talk.Register && w.OK:
 		if q.answer == nil {
-			p.line.say(word{Topic: sayRelease, Name: q.w.Name})
+			p.line.Say(talk.Word{Topic: talk.Release, Name: q.w.Name})
 			return
 		}
 		p.claimed[ei.Atom(q.w.Name)] = true

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // Names in a node with workers. Those of Setup are fixed: each worker has its own. All others are unique in the node, and the front has
@@ -35,7 +36,7 @@ func (p *part) where(ctx context.Context, name ei.Atom, reader *Conn) (int, erro
 		return 0, nil
 	}
 	v, ok := p.roll.Version(string(name)) // before the question: what changes meanwhile shows
-	a, err := p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, reader)
+	a, err := p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, reader)
 	if err != nil || !a.OK {
 		return 0, err
 	}
@@ -74,7 +75,7 @@ func (p *part) claimName(name ei.Atom, b *Mailbox) (release func(), err error) {
 	if own {
 		return func() {}, nil
 	}
-	a, err := p.ask(p.n.ctx, word{Topic: sayRegister, Name: string(name), Number: key(b.pid)}, nil)
+	a, err := p.ask(p.n.ctx, talk.Word{Topic: talk.Register, Name: string(name), Number: key(b.pid)}, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -92,7 +93,7 @@ func (p *part) releaseName(name ei.Atom) bool {
 		return false
 	}
 	delete(p.claimed, name)
-	p.line.say(word{Topic: sayRelease, Name: string(name)})
+	p.line.Say(talk.Word{Topic: talk.Release, Name: string(name)})
 	return true
 }
 
@@ -104,7 +105,7 @@ const struckLimit = 250 * time.Millisecond
 func (p *part) struck(name ei.Atom) {
 	ctx, cancel := context.WithTimeout(p.n.ctx, struckLimit)
 	defer cancel()
-	_, _ = p.ask(ctx, word{Topic: sayLookup, Name: string(name)}, nil) // without an answer the end is told all the same
+	_, _ = p.ask(ctx, talk.Word{Topic: talk.Lookup, Name: string(name)}, nil) // without an answer the end is told all the same
 }
 
 // Lookup finds the process that has a registered name, in whichever worker of the node it is; ErrNoProc if nobody has it. It waits only in
@@ -117,7 +118,7 @@ func (n *Node) Lookup(ctx context.Context, name string) (ei.Pid, error) {
 	if n.part == nil || n.part.isFixed(ei.Atom(name)) {
 		return ei.Pid{}, wrap("look up "+name, "", ErrNoProc)
 	}
-	a, err := n.part.ask(ctx, word{Topic: sayLookup, Name: name}, nil)
+	a, err := n.part.ask(ctx, talk.Word{Topic: talk.Lookup, Name: name}, nil)
 	if err == nil && !a.OK {
 		err = ErrNoProc
 	}

@@ -11,14 +11,15 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
 // A loneWorker is a worker whose front is the test.
 type loneWorker struct {
 	*Node
-	front *line
-	asked chan word
+	front *talk.Line
+	asked chan talk.Word
 }
 
 // worker makes a worker whose front is to answer within a time.
@@ -31,23 +32,23 @@ func (w *world) worker(alive string, limit time.Duration) *loneWorker {
 	require.NoError(t, err)
 	b, err := handoff.FileConn(other)
 	require.NoError(t, err)
-	ours, err := newLine(a)
+	ours, err := talk.New(a)
 	require.NoError(t, err)
-	theirs, err := newLine(b)
+	theirs, err := talk.New(b)
 	require.NoError(t, err)
-	l := &loneWorker{w.node(alive), ours, make(chan word, 64)}
+	l := &loneWorker{w.node(alive), ours, make(chan talk.Word, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
 	l.part = p
 	require.NoError(t, l.Start(w.ctx()))
 	p.endSetup()
 	heard, answered := make(chan struct{}), make(chan struct{})
-	go func() { defer close(heard); _ = ours.read(func(m word) { l.asked <- m }) }()
-	go func() { defer close(answered); _ = theirs.read(p.answered) }()
+	go func() { defer close(heard); _ = ours.Read(func(m talk.Word) { l.asked <- m }) }()
+	go func() { defer close(answered); _ = theirs.Read(p.answered) }()
 	t.Cleanup(func() {
-		ours.close()
-		theirs.close()
-		for _, c := range []chan struct{}{heard, answered, ours.wrote, theirs.wrote} {
+		ours.Close()
+		theirs.Close()
+		for _, c := range []<-chan struct{}{heard, answered, ours.Wrote(), theirs.Wrote()} {
 			arrives(t, c, "the end of the line")
 		}
 	})
@@ -62,7 +63,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
 	asked := arrives(t, n.asked, "the question")
-	require.Equal(t, sayLookup, asked.Topic)
+	require.Equal(t, talk.Lookup, asked.Topic)
 	own, err := n.NewMailbox(nil)
 	require.NoError(t, err)
 	for range 10 { // each takes as long as the limit
@@ -72,7 +73,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Zero(t, n.Stats().Undeliverable)
 	require.NoError(t, n.procs.name("joe", own)) // he gets the name meanwhile
-	require.True(t, n.front.say(word{Topic: sayAnswer, ID: asked.ID, OK: true, Part: n.part.id}))
+	require.True(t, n.front.Say(talk.Word{Topic: talk.Answer, ID: asked.ID, OK: true, Part: n.part.id}))
 	m, err := own.Receive(soon(t))
 	require.NoError(t, err)
 	v, err := m.Term()
@@ -99,7 +100,7 @@ func TestSenderAwaitsFront(t *testing.T) {
 	sent := async(func() (int, error) { return 0, own.SendName(context.Background(), n.Name(), "ann", 1) })
 	arrives(t, n.asked, "the question")
 	n.end(ErrMoved) // as Release does
-	n.part.line.close()
+	n.part.line.Close()
 	require.ErrorIs(t, arrives(t, sent, "its end").err, ErrMoved)
 }
 
@@ -111,7 +112,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 	here, there, err := streamPair()
 	require.NoError(t, err)
 	defer closeDescriptor(there)
-	n.part.addShadow(word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, fd: here})
+	n.part.addShadow(talk.Word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
 	shadow := n.Conn("peer@test")
 	require.NotNil(t, shadow)
 	l := n.Listeners()[0]
@@ -134,7 +135,7 @@ func TestPassedOnGoesNoFurther(t *testing.T) {
 	here, there, err := streamPair()
 	require.NoError(t, err)
 	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
-	n.part.addShadow(word{Part: 2, Peer: &peer, fd: here})
+	n.part.addShadow(talk.Word{Part: 2, Peer: &peer, FD: here})
 	s, err := n.unix.get().Import(there, nil)
 	require.NoError(t, err)
 	p := &wire{t: t, s: s, peer: peer, self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}
@@ -176,12 +177,12 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
 	require.NoError(t, c.haltReader(soon(t)))
-	n.part.addSibling(word{Part: 3})
+	n.part.addSibling(talk.Word{Part: 3})
 	c.letReader()
 	for {
 		asked := arrives(t, n.asked, "the way")
-		asked.drop()
-		if asked.Topic == sayShadow {
+		asked.Drop()
+		if asked.Topic == talk.Shadow {
 			require.Equal(t, 3, asked.Part)
 			return
 		}
@@ -242,11 +243,11 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 	p := w.worker("front", time.Second).part
 	for _, c := range []struct {
 		before int
-		w      word
+		w      talk.Word
 		want   int
 	}{
-		{5000, word{Part: 1, ID: 5000}, 5000}, {1, word{Part: 5000, ID: 5000}, 5000}, {maxPart, word{Part: 1, ID: 1}, 1},
-		{5000, word{Part: 1}, 5000}, {1, word{Part: 2}, 2}, // of an earlier front
+		{5000, talk.Word{Part: 1, ID: 5000}, 5000}, {1, talk.Word{Part: 5000, ID: 5000}, 5000}, {maxPart, talk.Word{Part: 1, ID: 1}, 1},
+		{5000, talk.Word{Part: 1}, 5000}, {1, talk.Word{Part: 2}, 2}, // of an earlier front
 	} {
 		p.mu.Lock()
 		p.latest = c.before

@@ -5,12 +5,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
 // addSibling takes the way to another worker. As long as what the one before has carried is not broken there is no other one: this one
 // waits for that, with what the other worker has sent.
-func (p *part) addSibling(w word) {
+func (p *part) addSibling(w talk.Word) {
 	p.mu.Lock()
 	p.crew[w.Part] = true
 	if p.latest = max(p.latest, w.Part); w.ID > 0 { // an earlier front does not say it
@@ -23,7 +24,7 @@ func (p *part) addSibling(w word) {
 	p.change.Ring()
 	p.mu.Unlock()
 	if closed {
-		w.drop()
+		w.Drop()
 		return
 	}
 	p.advance(w.Part)
@@ -62,8 +63,8 @@ func (p *part) nextSibling(id int, before *Conn) {
 	p.mu.Lock()
 	for p.siblings[id] == before && len(p.coming[id]) > 0 {
 		w := &p.coming[id][0]
-		fd := w.fd
-		w.fd = 0
+		fd := w.FD
+		w.FD = 0
 		p.mu.Unlock()
 		c, err := p.n.newLocal(fd, p.siblingPeer())
 		p.mu.Lock()
@@ -116,7 +117,7 @@ func (p *part) awaitsNext() []int {
 // dropComing gives up what has not been taken; p.mu is held.
 func (p *part) dropComing() {
 	for _, list := range p.coming {
-		dropAll(list)
+		talk.DropAll(list)
 	}
 	clear(p.coming)
 }
@@ -150,6 +151,6 @@ func (p *part) seekSibling(id int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.seeking, id)
-		p.line.say(word{Topic: saySibling, Part: id})
+		p.line.Say(talk.Word{Topic: talk.Sibling, Part: id})
 	})
 }

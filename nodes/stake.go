@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -35,7 +36,7 @@ func (s *stake) up(peer string) {
 	}
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	s.p.line.say(word{Topic: sayUp, Key: s.name, Name: peer})
+	s.p.line.Say(talk.Word{Topic: talk.Up, Key: s.name, Name: peer})
 	s.name = peer
 }
 
@@ -49,7 +50,7 @@ func (s *stake) over(ours bool) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	delete(s.p.stakes, s)
-	s.p.line.say(word{Topic: sayOver, Name: s.name, now: ours})
+	s.p.line.Say(talk.Word{Topic: talk.Over, Name: s.name, Now: ours})
 }
 
 // errNoneThere: the worker that was to give a way to a peer has no connection to it.
@@ -63,7 +64,7 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	p.awaited[peer] = append(p.awaited[peer], heard)
 	p.mu.Unlock()
 	defer p.forgo(peer, heard)
-	a, err := p.ask(ctx, word{Topic: sayClaim, Name: peer}, nil)
+	a, err := p.ask(ctx, talk.Word{Topic: talk.Claim, Name: peer}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func (p *part) claim(ctx context.Context, peer string) (*stake, error) {
 	select {
 	case err := <-heard:
 		if err == errNoneThere { // which the front will hear of in a moment
-			if err := wait.Sleep(ctx, lull+5*time.Millisecond); err != nil {
+			if err := wait.Sleep(ctx, talk.Lull+5*time.Millisecond); err != nil {
 				return nil, err
 			}
 			return nil, ErrSuperseded

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -59,7 +60,7 @@ type Worker struct {
 	wg        sync.WaitGroup
 
 	mu    sync.Mutex
-	work  []word        // what may wait, in order
+	work  []talk.Word   // what may wait, in order
 	some  chan struct{} // holds a token when doWork is to look again
 	doing wait.Pausable // what is done of work
 }
@@ -91,16 +92,16 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLine(lineConn)
+	l, err := talk.New(lineConn)
 	if err != nil {
 		return nil, errors.Join(err, lineConn.Close(), sessions.Close())
 	}
 	w := newWorker()
 	w.inlets <- sessionSocket{conn: sessions}
 	if err := w.start(ctx, cfg, l); err != nil {
-		l.close()
+		l.Close()
 		w.wg.Wait()
-		<-l.wrote
+		<-l.Wrote()
 		w.closeInlets()
 		w.dropWork()
 		return nil, err
@@ -110,16 +111,16 @@ func startWorker(ctx context.Context, cfg Config) (*Worker, error) {
 
 // start makes the worker of what the front says through its line, and runs it. On failure the line stays the caller's, and so does what the
 // worker has.
-func (w *Worker) start(ctx context.Context, cfg Config, l *line) error {
-	heard, err := l.first(ctx)
+func (w *Worker) start(ctx context.Context, cfg Config, l *talk.Line) error {
+	heard, err := l.First(ctx)
 	if err != nil {
 		return err
 	}
 	hello := heard[0]
 	n, names, err := welcomed(cfg, &hello)
-	hello.drop()
+	hello.Drop()
 	if err != nil {
-		dropAll(heard[1:])
+		talk.DropAll(heard[1:])
 		return err
 	}
 	w.join(n, newPart(n, hello.Part, l))
@@ -134,13 +135,13 @@ func (w *Worker) start(ctx context.Context, cfg Config, l *line) error {
 	}
 	w.p.endSetup()
 	w.run()
-	l.say(word{Topic: sayReady})
+	l.Say(talk.Word{Topic: talk.Ready})
 	return nil
 }
 
 // welcomed makes the node that the front's first word speaks of, and opens the roll that comes with it.
-func welcomed(cfg Config, hello *word) (n *Node, names *roll.Roll, err error) {
-	if hello.Topic != sayWelcome {
+func welcomed(cfg Config, hello *talk.Word) (n *Node, names *roll.Roll, err error) {
+	if hello.Topic != talk.Welcome {
 		return nil, nil, fmt.Errorf("the front begins with a word that is no welcome: %v", hello.Topic)
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
@@ -151,8 +152,8 @@ func welcomed(cfg Config, hello *word) (n *Node, names *roll.Roll, err error) {
 	if err == nil && n.name != hello.Name {
 		err = fmt.Errorf("%w: %q, and the front is %q", ErrOtherNode, n.name, hello.Name)
 	}
-	if err == nil && hello.fd > 0 {
-		names, err = roll.Open(hello.keep().fd)
+	if err == nil && hello.FD > 0 {
+		names, err = roll.Open(hello.Keep().FD)
 	}
 	return n, names, err
 }
@@ -245,9 +246,9 @@ func (w *Worker) end(node func() error) error {
 	}
 	w.endTaking(ErrClosed)
 	err := node()
-	w.p.line.close()
+	w.p.line.Close()
 	w.wg.Wait()
-	<-w.p.line.wrote
+	<-w.p.line.Wrote()
 	w.p.roll.Close()
 	w.closeInlets()
 	w.dropWork()
@@ -258,6 +259,6 @@ func (w *Worker) end(node func() error) error {
 func (w *Worker) dropWork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	dropAll(w.work)
+	talk.DropAll(w.work)
 	w.work = nil
 }

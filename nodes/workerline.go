@@ -5,55 +5,56 @@ import (
 	"net"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // listen takes what the front says, until the line ends: first what has been heard of it already.
-func (w *Worker) listen(heard []word) {
+func (w *Worker) listen(heard []talk.Word) {
 	w.wg.Go(func() {
 		defer w.finished()
 		for _, m := range heard {
 			w.take(m)
 		}
-		_ = w.p.line.read(w.take) // that it has ended is all there is to know
+		_ = w.p.line.Read(w.take) // that it has ended is all there is to know
 	})
 }
 
 func (w *Worker) finished() { w.finish.Do(func() { close(w.done) }) }
 
 // take does what the front says.
-func (w *Worker) take(m word) {
-	defer m.drop()
+func (w *Worker) take(m talk.Word) {
+	defer m.Drop()
 	p := w.p
 	switch m.Topic {
-	case saySibling:
-		p.addSibling(m.keep())
-	case sayProbe:
-		p.line.say(word{Topic: sayHere, ID: m.ID})
-	case sayAnswer:
+	case talk.Sibling:
+		p.addSibling(m.Keep())
+	case talk.Probe:
+		p.line.Say(talk.Word{Topic: talk.Here, ID: m.ID})
+	case talk.Answer:
 		p.answered(m)
-	case saySession:
-		w.takeSession(m.keep())
-	case saySessions:
-		w.addInlet(m.keep().fd, m.ID)
-	case sayDrop:
+	case talk.Session:
+		w.takeSession(m.Keep())
+	case talk.Sessions:
+		w.addInlet(m.Keep().FD, m.ID)
+	case talk.Drop:
 		p.dropConn(m.Name, m.OK)
-	case sayMeet:
+	case talk.Meet:
 		p.beginMeet(meeting{m.Name, m.Part})
-	case sayShadow:
+	case talk.Shadow:
 		w.queueShadow(&m)
-	case sayMove:
+	case talk.Move:
 		w.move(&m)
-	case sayNone:
+	case talk.None:
 		p.hearNone(m.Part, m.Name)
-	case sayFinish:
+	case talk.Finish:
 		w.finished()
 	}
 }
 
 // takeSession takes a session that has come as a word, which it owns.
-func (w *Worker) takeSession(m word) {
-	w.p.line.say(tookWord(viaLine))
-	if o := w.session(m.fd, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
+func (w *Worker) takeSession(m talk.Word) {
+	w.p.line.Say(talk.TookWord(talk.ViaLine))
+	if o := w.session(m.FD, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
 		w.wg.Go(func() { o.shake() })
 	}
 }
@@ -70,23 +71,23 @@ func (p *part) dropConn(peer string, closed bool) {
 }
 
 // queueShadow has doWork take a way to a peer.
-func (w *Worker) queueShadow(m *word) {
+func (w *Worker) queueShadow(m *talk.Word) {
 	if m.Peer == nil || dist.CheckName(m.Peer.Name) != nil {
 		return
 	}
 	w.mu.Lock()
-	w.work = append(w.work, m.keep())
+	w.work = append(w.work, m.Keep())
 	w.mu.Unlock()
 	w.wake()
 }
 
 // move has the worker handed over.
-func (w *Worker) move(m *word) {
-	if m.fd == 0 {
-		w.stayed(m.ID, errLost)
+func (w *Worker) move(m *talk.Word) {
+	if m.FD == 0 {
+		w.stayed(m.ID, talk.ErrLost)
 		return
 	}
-	fd, id := m.keep().fd, m.ID
+	fd, id := m.Keep().FD, m.ID
 	w.wg.Go(func() { w.give(fd, id) })
 }
 
@@ -100,7 +101,7 @@ func (p *part) hearNone(from int, peer string) {
 
 // addInlet takes another socket for sessions.
 func (w *Worker) addInlet(fd int, number uint64) {
-	conn, err := (*net.UnixConn)(nil), error(errLost)
+	conn, err := (*net.UnixConn)(nil), error(talk.ErrLost)
 	if fd > 0 {
 		conn, err = connOf(fd)
 	}
@@ -134,7 +135,7 @@ func (w *Worker) doWork() {
 			w.mu.Unlock()
 			select {
 			case <-w.some:
-			case <-w.p.line.over:
+			case <-w.p.line.Over():
 				return
 			}
 			continue

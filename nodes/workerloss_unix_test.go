@@ -21,6 +21,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -139,9 +140,9 @@ func TestReplacementHangs(t *testing.T) {
 
 // What a word has come without, for there was no number free, ends nothing but what it was about.
 func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
-	for _, m := range []word{
-		{Topic: saySibling, Part: 9}, {Topic: saySessions}, {Topic: saySession, Plugin: "tcp"}, {Topic: sayMove, ID: 3},
-		{Topic: sayShadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
+	for _, m := range []talk.Word{
+		{Topic: talk.Sibling, Part: 9}, {Topic: talk.Sessions}, {Topic: talk.Session, Plugin: "tcp"}, {Topic: talk.Move, ID: 3},
+		{Topic: talk.Shadow, Part: 9, Peer: &dist.Peer{Name: "lost@127.0.0.1"}},
 	} {
 		t.Run(string(m.Topic), func(t *testing.T) {
 			w := newFrontWorld(t, 2)
@@ -149,7 +150,7 @@ func TestLostDescriptorEndsOnlyItsMatter(t *testing.T) {
 			c := ns[0].Conn(frontName)
 			w.f.mu.Lock()
 			for _, man := range w.f.crew {
-				man.line.say(m)
+				man.line.Say(m)
 			}
 			w.f.mu.Unlock()
 			for range 2 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -28,7 +29,7 @@ func (w *Worker) pauseWork(ctx context.Context) (resume func(), err error) {
 		w.doing.Resume()
 		w.mu.Unlock()
 		w.wake()
-		w.p.line.unpause()
+		w.p.line.Unpause()
 	}
 	if err := w.doing.Pause(ctx, &w.mu); err != nil {
 		resume()
@@ -50,11 +51,11 @@ func (w *Worker) pauseLine(ctx context.Context, conns []*Conn, halt func([]*Conn
 		for _, c := range fresh {
 			known[c] = true
 		}
-		w.p.line.unpause()
+		w.p.line.Unpause()
 		if err := halt(fresh); err != nil {
 			return err
 		}
-		if err := w.p.line.pause(ctx); err != nil {
+		if err := w.p.line.Pause(ctx); err != nil {
 			return err
 		}
 	}
@@ -116,7 +117,7 @@ func moveDeadlines(freeze time.Duration) handoff.Deadlines {
 
 func (w *Worker) stayed(id uint64, err error) {
 	w.n.log.Warn("worker not handed over", "error", err)
-	w.p.line.say(stayedWord(id, err.Error()))
+	w.p.line.Say(talk.StayedWord(id, err.Error()))
 }
 
 // A workerEstate is a worker that is frozen.
@@ -144,7 +145,7 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 func (e *workerEstate) snapshot() (err error) {
 	p := e.w.p
 	s := workerState{node: e.Frozen.state, descriptors: len(e.table.fds), part: p.id}
-	if s.line, err = e.table.addOf(p.line.descriptor); err != nil {
+	if s.line, err = e.table.addOf(p.line.Descriptor); err != nil {
 		return err
 	}
 	if p.roll != nil {
@@ -170,11 +171,11 @@ func (e *workerEstate) snapshot() (err error) {
 // snapshotWords has what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
 func (e *workerEstate) snapshotWords(s *workerState) (err error) {
 	p := e.w.p
-	if s.words, err = e.table.words(p.line.waiting()); err != nil {
+	if s.words, err = e.table.words(p.line.Waiting()); err != nil {
 		return err
 	}
 	for id := range p.seeking {
-		more, err := e.table.words([]word{{Topic: saySibling, Part: id}})
+		more, err := e.table.words([]talk.Word{{Topic: talk.Sibling, Part: id}})
 		if err != nil {
 			return err
 		}
@@ -187,7 +188,7 @@ func (e *workerEstate) snapshotWords(s *workerState) (err error) {
 		}
 		s.coming = append(s.coming, more...)
 	}
-	var asked []word
+	var asked []talk.Word
 	for _, q := range p.asked {
 		asked = append(asked, q.w)
 	}
@@ -241,7 +242,7 @@ func (e *workerEstate) Release() error {
 	defer clearKeys(e.state)
 	e.w.moved.Store(true)
 	err := e.Frozen.Release()
-	e.w.p.line.close()
+	e.w.p.line.Close()
 	e.w.finished()
 	return err
 }

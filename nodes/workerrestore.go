@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -103,7 +104,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 }
 
 // takeLine makes a line of its description, which stands still.
-func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
+func takeLine(list *descriptorList, at int, words []wordState) (*talk.Line, error) {
 	fd, err := list.takeOne(at)
 	if err != nil {
 		return nil, err
@@ -116,9 +117,9 @@ func takeLine(list *descriptorList, at int, words []wordState) (*line, error) {
 	if err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}
-	l, err := stagedLine(socket, waiting)
+	l, err := talk.Staged(socket, waiting)
 	if err != nil {
-		dropAll(waiting)
+		talk.DropAll(waiting)
 		return nil, errors.Join(err, socket.Close())
 	}
 	return l, nil
@@ -167,7 +168,7 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 func (h *workerHeir) Start(ctx context.Context) error {
 	w, s := h.w, &h.state
 	for _, x := range s.over {
-		w.p.line.say(word{Topic: sayOver, Name: string(x.name)})
+		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.name)})
 	}
 	for _, x := range s.claimed {
 		if w.n.procs.named(x.name) == nil { // somebody was about to register it
@@ -189,11 +190,11 @@ func (h *workerHeir) listen() {
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)
 	}
-	w.p.line.say(movedWord(os.Getpid()))
+	w.p.line.Say(talk.MovedWord(os.Getpid()))
 	w.listen(nil)
 	w.run()
 	w.wake()
-	w.p.line.resume()
+	w.p.line.Resume()
 }
 
 // Discard gives the worker up: it is the other process's.
@@ -202,8 +203,8 @@ func (h *workerHeir) Discard() (err error) {
 		err = h.staged.Discard()
 	}
 	if w := h.w; w != nil && w.p != nil {
-		w.p.line.close()
-		<-w.p.line.wrote
+		w.p.line.Close()
+		<-w.p.line.Wrote()
 		w.p.roll.Close()
 		w.dropWork()
 		w.p.mu.Lock()

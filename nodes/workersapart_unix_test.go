@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -155,7 +156,7 @@ func (n *torn) mend() *wire {
 	t := n.w.t
 	here, there, err := streamPair()
 	require.NoError(t, err)
-	n.part.addSibling(word{Part: 2, fd: here})
+	n.part.addSibling(talk.Word{Part: 2, FD: here})
 	return n.end(there)
 }
 
@@ -166,16 +167,16 @@ func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	require.NoError(t, err)
 	p := n.end(there)
 	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
-	n.part.addSibling(word{Part: 2, fd: here})
+	n.part.addSibling(talk.Word{Part: 2, FD: here})
 	return p
 }
 
 // shadow is the other end of a branch, on its way to the other worker.
 func (n *torn) shadow() *wire {
 	for {
-		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == sayShadow {
+		if asked := arrives(n.w.t, n.asked, "the way"); asked.Topic == talk.Shadow {
 			require.Equal(n.w.t, 2, asked.Part)
-			return n.end(asked.fd)
+			return n.end(asked.FD)
 		}
 	}
 }
@@ -291,7 +292,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 			first := n.mend()
 			var second *wire
 			if lost {
-				n.part.addSibling(word{Part: 2})
+				n.part.addSibling(talk.Word{Part: 2})
 			} else {
 				second = n.mend()
 			}
@@ -331,7 +332,7 @@ func TestSecondWayMoves(t *testing.T) {
 	here, there, err := streamPair()
 	require.NoError(t, err)
 	n.part.mu.Lock()
-	n.part.coming[2] = []word{{Topic: saySibling, Part: 2, fd: here}}
+	n.part.coming[2] = []talk.Word{{Topic: talk.Sibling, Part: 2, FD: here}}
 	n.part.mu.Unlock()
 	second := n.end(there)
 	second.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Int(2))

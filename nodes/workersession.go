@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -24,7 +25,7 @@ func (w *Worker) receive() {
 			if err := w.receiveFrom(s.conn); err != nil {
 				w.socketLost(s.number, err)
 			}
-		case <-w.p.line.over:
+		case <-w.p.line.Over():
 			return
 		}
 	}
@@ -34,7 +35,7 @@ func (w *Worker) receive() {
 // in it.
 func (w *Worker) socketLost(number uint64, err error) {
 	w.n.log.Error("sessions are lost", "error", err)
-	w.p.line.say(word{Topic: sayShut, ID: number})
+	w.p.line.Say(talk.Word{Topic: talk.Shut, ID: number})
 }
 
 // receiveFrom takes sessions out of a socket until the front has closed it. An error loses what is still in there.
@@ -49,7 +50,7 @@ func (w *Worker) receiveFrom(conn *net.UnixConn) error {
 	defer close(stop)
 	go func() {
 		select {
-		case <-w.p.line.over:
+		case <-w.p.line.Over():
 			cancel()
 		case <-stop:
 		}
@@ -79,7 +80,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 			ended <- err
 			return
 		}
-		w.p.line.say(tookWord(viaForwarder))
+		w.p.line.Say(talk.TookWord(talk.ViaForwarder))
 		fd, err := s.Socket.Steal(0)
 		if err != nil {
 			continue
@@ -130,7 +131,7 @@ func (w *Worker) session(fd int, carried carriage, state, data []byte) *opening 
 // open makes a stream of a socket that has come; 0 is one that was lost on its way.
 func (w *Worker) open(fd int, carried carriage, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
-		return nil, nil, errLost
+		return nil, nil, talk.ErrLost
 	}
 	tr, err := w.n.carrier(carried)
 	var s *transport.Stream

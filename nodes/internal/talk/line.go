@@ -1,4 +1,4 @@
-package nodes
+package talk
 
 import (
 	"context"
@@ -19,18 +19,19 @@ const (
 	maxWords = 1 << 14
 	// packetWords is how many words at most go out together.
 	packetWords = 64
-	// lull is how long words that nobody waits for are kept back, to go out together, and lullWords how many of them.
-	lull      = 10 * time.Millisecond
-	lullWords = maxUntaken / 2
+	// Lull is how long words that nobody waits for are kept back, to go out together.
+	Lull = 10 * time.Millisecond
+	// LullWords is how many of them are kept back at most.
+	LullWords = 32
 )
 
-// A line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
+// A Line carries words between the front and one worker. Whoever says something never waits. It can stand still, in both directions, to
 // go on in another process.
-type line struct {
+type Line struct {
 	conn *handoff.MessageConn
 
 	mu     sync.Mutex
-	queue  []word
+	queue  []Word
 	ready  chan struct{} // holds a token while there is something in queue that does not wait
 	lulled bool          // a timer runs, for what does
 	ended  bool          // the reader has found the end of the line, or the writer
@@ -44,46 +45,46 @@ type line struct {
 	inward  wait.Pausable
 }
 
-// newLine makes a line of a socket, which is its own on success.
-func newLine(socket *net.UnixConn) (*line, error) {
-	l, err := stagedLine(socket, nil)
+// New makes a line of a socket, which is its own on success.
+func New(socket *net.UnixConn) (*Line, error) {
+	l, err := Staged(socket, nil)
 	if err == nil {
-		l.resume()
+		l.Resume()
 	}
 	return l, err
 }
 
-// stagedLine is a line that stands still, with what was still to be said.
-func stagedLine(socket *net.UnixConn, words []word) (*line, error) {
+// Staged is a line that stands still, with what was still to be said.
+func Staged(socket *net.UnixConn, words []Word) (*Line, error) {
 	conn, err := handoff.NewMessageConn(socket, nil)
 	if err != nil {
 		return nil, err
 	}
-	l := &line{conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
+	l := &Line{conn: conn, queue: words, ready: make(chan struct{}, 1), over: make(chan struct{}), wrote: make(chan struct{})}
 	l.outward.Halt()
 	l.inward.Halt()
 	go l.write()
 	return l, nil
 }
 
-// say sends a word, whose descriptor becomes the line's; false when the line is closed, or nobody takes it.
-func (l *line) say(w word) bool {
+// Say sends a word, whose descriptor becomes the line's; false when the line is closed, or nobody takes it.
+func (l *Line) Say(w Word) bool {
 	l.mu.Lock()
 	full := len(l.queue) >= maxWords
 	ok := !l.closed && !l.deaf && !full
-	later := ok && w.idle() && len(l.queue) < lullWords
+	later := ok && w.idle() && len(l.queue) < LullWords
 	if ok {
 		l.queue = append(l.queue, w)
 		if later && !l.lulled {
 			l.lulled = true
-			time.AfterFunc(lull, l.wake)
+			time.AfterFunc(Lull, l.wake)
 		}
 	}
 	l.mu.Unlock()
 	if !ok {
-		w.drop()
+		w.Drop()
 		if full {
-			l.close()
+			l.Close()
 		}
 		return false
 	}
@@ -94,28 +95,28 @@ func (l *line) say(w word) bool {
 }
 
 // wake has the writer send what there is.
-func (l *line) wake() {
+func (l *Line) wake() {
 	select {
 	case l.ready <- struct{}{}:
 	default:
 	}
 }
 
-// hold stops the writer. What is said from now on stays in the queue.
-func (l *line) hold(ctx context.Context) error { return l.outward.Pause(ctx, &l.mu) }
+// Hold stops the writer. What is said from now on stays in the queue.
+func (l *Line) Hold(ctx context.Context) error { return l.outward.Pause(ctx, &l.mu) }
 
-// pause stops the reader between two words. It must not be called by who takes one.
-func (l *line) pause(ctx context.Context) error { return l.inward.Pause(ctx, &l.mu) }
+// Pause stops the reader between two words. It must not be called by who takes one.
+func (l *Line) Pause(ctx context.Context) error { return l.inward.Pause(ctx, &l.mu) }
 
-// unpause ends pause.
-func (l *line) unpause() {
+// Unpause ends Pause.
+func (l *Line) Unpause() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inward.Resume()
 }
 
-// resume ends hold and pause.
-func (l *line) resume() {
+// Resume ends Hold and Pause.
+func (l *Line) Resume() {
 	l.mu.Lock()
 	l.inward.Resume()
 	l.outward.Resume()
@@ -123,22 +124,37 @@ func (l *line) resume() {
 	l.wake()
 }
 
-// ends tells whether the line has ended, or is about to be closed because it has.
-func (l *line) ends() bool {
+// Wrote is closed when nothing of it writes any more.
+func (l *Line) Wrote() <-chan struct{} { return l.wrote }
+
+// Over is closed with the line.
+func (l *Line) Over() <-chan struct{} { return l.over }
+
+// Unsaid takes back what nobody has sent yet; whoever gets it owns the descriptors.
+func (l *Line) Unsaid() []Word {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	words := l.queue
+	l.queue = nil
+	return words
+}
+
+// Ends tells whether the line has ended, or is about to be closed because it has.
+func (l *Line) Ends() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended || l.closed
 }
 
-// waiting lists the words of a line that is held.
-func (l *line) waiting() []word {
+// Waiting lists the words of a line that is held.
+func (l *Line) Waiting() []Word {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]word(nil), l.queue...)
+	return append([]Word(nil), l.queue...)
 }
 
-// descriptor is the socket's; it stays the line's.
-func (l *line) descriptor() (fd int, err error) {
+// Descriptor is the socket's; it stays the line's.
+func (l *Line) Descriptor() (fd int, err error) {
 	raw, err := l.conn.SyscallConn()
 	if err == nil {
 		err = raw.Control(func(n uintptr) { fd = int(n) })
@@ -146,7 +162,7 @@ func (l *line) descriptor() (fd int, err error) {
 	return fd, err
 }
 
-func (l *line) write() {
+func (l *Line) write() {
 	defer close(l.wrote)
 	for {
 		select {
@@ -173,25 +189,25 @@ func (l *line) write() {
 		}
 		l.outward.Done()
 		l.mu.Unlock()
-		dropAll(rest)
+		DropAll(rest)
 		switch {
 		case l.deaf: // which nobody else sets; the reader finds the end
 			return
 		case err != nil:
-			l.close()
+			l.Close()
 			return
 		}
 	}
 }
 
 // send sends words in order, those together that have no descriptor, and gives back those that are not out.
-func (l *line) send(ctx context.Context, words []word) ([]word, error) {
+func (l *Line) send(ctx context.Context, words []Word) ([]Word, error) {
 	for len(words) > 0 {
 		n, fd := 1, -1
-		if words[0].fd > 0 {
-			fd = words[0].fd
+		if words[0].FD > 0 {
+			fd = words[0].FD
 		} else {
-			for n < min(len(words), packetWords) && words[n].fd == 0 {
+			for n < min(len(words), packetWords) && words[n].FD == 0 {
 				n++
 			}
 		}
@@ -202,15 +218,15 @@ func (l *line) send(ctx context.Context, words []word) ([]word, error) {
 		if err != nil {
 			return words, err
 		}
-		words[0].drop()
+		words[0].Drop()
 		words = words[n:]
 	}
 	return nil, nil
 }
 
-// first waits for what comes over a line that nobody reads yet: one word, or several, whose descriptors are the caller's.
-func (l *line) first(ctx context.Context) (words []word, err error) {
-	err = l.receive(ctx, func(w word) { words = append(words, w) })
+// First waits for what comes over a line that nobody reads yet: one word, or several, whose descriptors are the caller's.
+func (l *Line) First(ctx context.Context) (words []Word, err error) {
+	err = l.receive(ctx, func(w Word) { words = append(words, w) })
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
@@ -218,7 +234,7 @@ func (l *line) first(ctx context.Context) (words []word, err error) {
 }
 
 // receive waits for what comes next and gives its words to take. One whose descriptor was lost has none, as who takes it sees.
-func (l *line) receive(ctx context.Context, take func(word)) error {
+func (l *Line) receive(ctx context.Context, take func(Word)) error {
 	b, fd, err := l.conn.ReceiveFD(ctx)
 	if err == nil || len(b) > 0 && errors.Is(err, handoff.ErrDescriptorsLost) {
 		err = parseWords(b, max(fd, 0), take)
@@ -226,12 +242,12 @@ func (l *line) receive(ctx context.Context, take func(word)) error {
 	return err
 }
 
-// read gives each word to take, which owns its descriptor, until the line ends.
-func (l *line) read(take func(word)) error {
+// Read gives each word to take, which owns its descriptor, until the line ends.
+func (l *Line) Read(take func(Word)) error {
 	for {
 		ctx := l.listen()
 		if ctx == nil {
-			return ErrClosed
+			return net.ErrClosed
 		}
 		err := l.readUntil(ctx, take)
 		l.mu.Lock()
@@ -246,7 +262,7 @@ func (l *line) read(take func(word)) error {
 }
 
 // listen waits until reading may go on, and gives the context for it, which ends when it is to pause; nil when the line is closed.
-func (l *line) listen() context.Context {
+func (l *Line) listen() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !l.closed && !l.inward.Begin() {
@@ -265,7 +281,7 @@ func (l *line) listen() context.Context {
 }
 
 // readUntil reads until the line ends, or ctx does.
-func (l *line) readUntil(ctx context.Context, take func(word)) error {
+func (l *Line) readUntil(ctx context.Context, take func(Word)) error {
 	for {
 		if err := l.receive(ctx, take); err != nil || ctx.Err() != nil {
 			return err
@@ -273,15 +289,13 @@ func (l *line) readUntil(ctx context.Context, take func(word)) error {
 	}
 }
 
-// close ends the line at once, in this process. It may be called again.
-func (l *line) close() {
+// Close ends the line at once, in this process. It may be called again.
+func (l *Line) Close() {
 	l.mu.Lock()
 	first := !l.closed
 	l.closed = true
-	queue := l.queue
-	l.queue = nil
 	l.mu.Unlock()
-	dropAll(queue)
+	DropAll(l.Unsaid())
 	if first {
 		close(l.over)
 		_ = l.conn.Close()

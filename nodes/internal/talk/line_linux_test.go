@@ -1,4 +1,4 @@
-package nodes
+package talk
 
 import (
 	"context"
@@ -22,22 +22,22 @@ func TestLastWordsOfALine(t *testing.T) {
 	require.NoError(t, err)
 	m, err := handoff.NewMessageConn(theirs, nil)
 	require.NoError(t, err)
-	for _, topic := range []topic{sayTook, sayOver} {
-		b, err := json.Marshal([]word{{Topic: topic}})
+	for _, topic := range []Topic{Took, Over} {
+		b, err := json.Marshal([]Word{{Topic: topic}})
 		require.NoError(t, err)
 		require.NoError(t, m.Send(context.Background(), b, nil))
 	}
 	require.NoError(t, m.Close())
 
-	l, err := newLine(ours)
+	l, err := New(ours)
 	require.NoError(t, err)
-	require.True(t, l.say(word{Topic: sayTook}))
+	require.True(t, l.Say(Word{Topic: Took}))
 	<-l.wrote // which finds that nobody takes it
-	require.False(t, l.say(word{Topic: sayTook}))
-	var heard []topic
-	require.Error(t, l.read(func(w word) { heard = append(heard, w.Topic) }))
-	require.Equal(t, []topic{sayTook, sayOver}, heard)
-	l.close()
+	require.False(t, l.Say(Word{Topic: Took}))
+	var heard []Topic
+	require.Error(t, l.Read(func(w Word) { heard = append(heard, w.Topic) }))
+	require.Equal(t, []Topic{Took, Over}, heard)
+	l.Close()
 }
 
 // A welcome whose descriptor was lost on its way, for want of a number, is one all the same.
@@ -49,19 +49,19 @@ func TestFirstWordWithoutDescriptor(t *testing.T) {
 	defer front.Close()
 	worker, err := handoff.FileConn(other)
 	require.NoError(t, err)
-	l, err := newLine(worker)
+	l, err := New(worker)
 	require.NoError(t, err)
-	b, err := json.Marshal([]word{{Topic: sayWelcome, Name: "n@h", Part: 1}})
+	b, err := json.Marshal([]Word{{Topic: Welcome, Name: "n@h", Part: 1}})
 	require.NoError(t, err)
 	_, _, err = front.WriteMsgUnix(b, unix.UnixRights(0), nil)
 	require.NoError(t, err)
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
-	words, err := l.first(soon(t))
+	words, err := l.First(t.Context())
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	require.NoError(t, err)
-	require.Equal(t, []word{{Topic: sayWelcome, Name: "n@h", Part: 1}}, words)
-	l.close()
+	require.Equal(t, []Word{{Topic: Welcome, Name: "n@h", Part: 1}}, words)
+	l.Close()
 	<-l.wrote
 }

@@ -1,0 +1,165 @@
+package talk
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport/handoff"
+)
+
+// A word has a topic, and of the other fields those that the topic's comment names, with what they mean there; "+" is a descriptor that
+// comes along. Part is always the number of a worker, but for Took; whoever says a word does not name itself in it.
+
+// A Topic is what a word is about.
+type Topic string
+
+// What the front says to a worker.
+const (
+	Welcome  Topic = "welcome"  // who you are: Part is your number; Name, Creation: the node's; + the roll of names, if there is one
+	Sessions Topic = "sessions" // further sessions come through another socket: ID is its number; + it
+	Session  Topic = "session"  // one that BIND 10's form cannot carry: Plugin, Place among those of its name; its State; Data read; + it
+	Probe    Topic = "probe"    // are you there? ID is the probe's
+	Meet     Topic = "meet"     // the worker Part wants a way to the peer Name: say shadow or none to it
+	Answer   Topic = "answer"   // ID: the question's (claim, register, lookup, which say what else there is)
+	Finish   Topic = "finish"   // end in good order
+	Move     Topic = "move"     // give everything to another process: ID is the move's; + the channel to it
+)
+
+// What a worker says to the front.
+const (
+	Ready   Topic = "ready"   // sessions may come
+	Took    Topic = "took"    // the oldest untaken session has been taken, of those that came this way: Part is ViaForwarder or ViaLine
+	Shut    Topic = "shut"    // the socket for sessions with the number ID is no more; what was left in it, or an earlier one, is lost
+	Here    Topic = "here"    // I am: ID is the probe's
+	Up      Topic = "up"      // a connection to the peer Name is up, whose session or claim was counted under Key, "" of one without a name
+	Over    Topic = "over"    // a session, claim or connection of the peer Name has ended
+	Release Topic = "release" // nobody here has the registered Name any more
+	Moved   Topic = "moved"   // another process is the worker now: Number is its process id, which the front knows
+	Stayed  Topic = "stayed"  // the old process is the worker still: ID is the move's, Name an error's text
+)
+
+// What a worker asks the front. ID is the question's; the answer has it too, and what is behind the arrow.
+const (
+	Claim    Topic = "claim"    // may I connect to the peer Name? → Part: you, yes; another one, it has been told to meet you
+	Register Topic = "register" // may the process with the key Number have this Name? → OK
+	Lookup   Topic = "lookup"   // who has this Name? → OK: somebody, in the worker Part, a process with the key Number
+)
+
+// What both say, each with a meaning of its own. Of shadow and none the front passes on what a worker says: Part is the one to whom, and
+// then the one from whom.
+const (
+	// Front: this is your way to the worker Part, and ID the newest worker's number; + its socket. Without ID and +: that way is lost.
+	// Worker: I have none to the worker Part.
+	Sibling Topic = "sibling"
+	// Front: the peer Name has connected anew elsewhere, or, with OK, another worker has closed its shadow of your connection.
+	// Worker: I have closed my shadow of the connection to the peer Name.
+	Drop Topic = "drop"
+
+	Shadow Topic = "shadow" // this is a way to Peer, to which I am connected; + its socket
+	None   Topic = "none"   // I have no connection to the peer Name. Of the front, without Name: the worker Part has ended
+)
+
+// The two ways in which a session comes to a worker.
+const (
+	ViaForwarder = iota // in BIND 10's form, through the socket for sessions
+	ViaLine             // as a word, Session
+)
+
+// A Word is one message between the front and a worker.
+type Word struct {
+	Topic    Topic      `json:"t"`
+	ID       uint64     `json:"id,omitempty"`
+	Part     int        `json:"part,omitempty"`
+	Name     string     `json:"name,omitempty"`
+	Key      string     `json:"key,omitempty"`
+	OK       bool       `json:"ok,omitempty"`
+	Creation uint32     `json:"creation,omitempty"`
+	Number   uint64     `json:"number,omitempty"`
+	Plugin   string     `json:"plugin,omitempty"`
+	Place    int        `json:"place,omitempty"`
+	State    []byte     `json:"state,omitempty"`
+	Data     []byte     `json:"data,omitempty"`
+	Peer     *dist.Peer `json:"peer,omitempty"`
+
+	FD  int  `json:"-"` // that comes along, owned; 0: none, for a descriptor is 3 or higher
+	Now bool `json:"-"` // somebody waits for it, whatever it is about
+}
+
+// Words whose fields do not say what they are.
+
+// TookWord says that the oldest session has been taken that came in one of the two ways.
+func TookWord(via int) Word { return Word{Topic: Took, Part: via} }
+
+// MovedWord says which process the worker is now.
+func MovedWord(pid int) Word { return Word{Topic: Moved, Number: uint64(pid)} }
+
+// StayedWord says why a move came to nothing.
+func StayedWord(move uint64, why string) Word { return Word{Topic: Stayed, ID: move, Name: why} }
+
+// NoneWord says to a worker that there is no connection to a peer.
+func NoneWord(to int, peer string) Word { return Word{Topic: None, Part: to, Name: peer} }
+
+// EndedWord says that a worker has ended.
+func EndedWord(worker int) Word { return Word{Topic: None, Part: worker} }
+
+// idle tells whether a word may wait: not one by which the front learns of a peer that it has not heard of.
+func (w *Word) idle() bool {
+	switch w.Topic {
+	case Took, Over:
+		return !w.Now
+	case Up:
+		return w.Key == w.Name
+	}
+	return false
+}
+
+// A word owns its descriptor, and the keys of a session. Who takes a word drops it once it is dealt with, on both sides and whatever the
+// topic; what somebody goes on with, the word has given away before that, by Keep.
+
+// Keep gives the word, with what it owns, to who goes on with it.
+func (w *Word) Keep() Word {
+	kept := *w
+	w.FD, w.State = 0, nil
+	return kept
+}
+
+// Drop closes the descriptor of a word, and clears the keys of the session that came with it.
+func (w *Word) Drop() {
+	clear(w.State)
+	if w.FD > 0 {
+		if set, err := handoff.NewFDSet(w.FD); err == nil {
+			_ = set.Close()
+		}
+		w.FD = 0
+	}
+}
+
+// DropAll drops words that nobody has taken.
+func DropAll(words []Word) {
+	for i := range words {
+		words[i].Drop()
+	}
+}
+
+// ErrLost: a word has come without its descriptor, for there was no number free (RLIMIT_NOFILE).
+var ErrLost = fmt.Errorf("its descriptor was lost: %w", handoff.ErrDescriptorsLost)
+
+// parseWords gives the words of a message to take. fd is that of the first one.
+func parseWords(b []byte, fd int, take func(Word)) error {
+	var words []Word
+	err := json.Unmarshal(b, &words)
+	if err == nil && len(words) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		(&Word{FD: fd}).Drop()
+		return err
+	}
+	words[0].FD = fd
+	for _, w := range words {
+		take(w)
+	}
+	return nil
+}
