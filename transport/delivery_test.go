@@ -425,7 +425,7 @@ func TestWritevQueueWithdrawnAmongOthers(t *testing.T) {
 	bothKinds(t, func(t *testing.T, full bool) {
 		rapid.Check(t, func(rt *rapid.T) {
 			g, c, s := gated(t, full)
-			q := NewQueue(c, nil)
+			q := NewQueue(c, &QueueOptions{Limit: 16 * combineMax}) // no post has to wait for room
 			posted := held(t, g, q, []byte("<"))
 			type call struct {
 				text   string
