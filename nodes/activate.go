@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -81,7 +82,7 @@ func (cfg *Config) Activate() error {
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for i := range at[:count] {
 		fd := firstActivated + i
-		closeOnExec(fd)
+		descriptor.CloseOnExec(fd)
 		if err := fits(fd, at[i]); err != nil {
 			e := &ActivationError{FD: fd, Also: i - 1, Err: err}
 			if i < len(names) {

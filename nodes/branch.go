@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -18,7 +19,7 @@ func (n *Node) newLocal(fd int, peer dist.Peer) (*Conn, error) {
 	tr := n.unix.get()
 	s, err := tr.Import(fd, nil)
 	if err != nil {
-		return nil, errors.Join(err, closeDescriptor(fd))
+		return nil, errors.Join(err, descriptor.Close(fd))
 	}
 	return newConn(n, tr, s, peer, true), nil
 }
@@ -43,14 +44,14 @@ func (c *Conn) branch(to int, reading bool) (b *Conn, fresh bool, err error) {
 	if !reading && c.n.frozen.IsShut() {
 		return nil, false, errStill
 	}
-	one, other, err := streamPair()
+	one, other, err := descriptor.StreamPair()
 	if err != nil {
 		return nil, false, err
 	}
 	p := c.n.part
 	b, err = c.n.newLocal(one, p.siblingPeer())
 	if err != nil {
-		return nil, false, errors.Join(err, closeDescriptor(other))
+		return nil, false, errors.Join(err, descriptor.Close(other))
 	}
 	b.trunk, b.worker = c, to
 	put(&c.branches, to, b)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -228,7 +229,7 @@ func (m *Moved) Close() error {
 	if m.FD = -1; fd < 0 {
 		return nil
 	}
-	return closeDescriptor(fd)
+	return descriptor.Close(fd)
 }
 
 // Detach takes the connection from its node without a byte to the peer: Freeze and Release. It waits as Freeze does. The errors are those
@@ -238,7 +239,7 @@ func (c *Conn) Detach(ctx context.Context) (*Moved, error) {
 	if err != nil {
 		return nil, wrap("detach connection to", c.peer.Name, err)
 	}
-	fd, err := duplicate(f.fd)
+	fd, err := descriptor.Duplicate(f.fd)
 	if err != nil {
 		f.Thaw()
 		return nil, wrap("detach connection to", c.peer.Name, err)

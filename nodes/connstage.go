@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -56,7 +57,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 		n.log.Warn("the connection comes from a node with the same Config.Worker: a pid of the one is taken for a process of the other",
 			"peer", s.peer.Name, "worker", n.cfg.Worker)
 	}
-	own, err := duplicate(fd) // staging one that fails may close it
+	own, err := descriptor.Duplicate(fd) // staging one that fails may close it
 	var c *Conn
 	if err == nil {
 		c, err = n.stage(&s, own)
@@ -64,7 +65,7 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 	if err != nil {
 		return nil, wrap("stage connection to", s.peer.Name, err)
 	}
-	_ = closeDescriptor(fd)
+	_ = descriptor.Close(fd)
 	return &StagedConn{c: c, bonds: s.bonds, export: s.export}, nil
 }
 
@@ -76,7 +77,7 @@ func (n *Node) stage(s *connState, fd int) (*Conn, error) {
 		stream, err = tr.Import(fd, s.export)
 	}
 	if err != nil {
-		return nil, errors.Join(err, closeDescriptor(fd))
+		return nil, errors.Join(err, descriptor.Close(fd))
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()

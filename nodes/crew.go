@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/process"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -37,7 +39,7 @@ type crewman struct {
 	heard atomic.Int64  // when it last said something, in Unix nanoseconds
 
 	// Guarded by f.mu.
-	proc     *workerProcess
+	proc     *process.Process
 	moving   chan talk.Word // takes what it says of its move to another process; nil: it does not move
 	moves    uint64         // how often it has been told to move: the ID of the latest move
 	ready    bool
@@ -51,11 +53,11 @@ type crewman struct {
 }
 
 func (w *crewman) info() WorkerInfo {
-	return WorkerInfo{Slot: w.slot, PID: w.proc.pid, Sessions: w.sessions}
+	return WorkerInfo{Slot: w.slot, PID: w.proc.PID, Sessions: w.sessions}
 }
 
 // process is the worker's, as it is now.
-func (w *crewman) process() *workerProcess {
+func (w *crewman) process() *process.Process {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	return w.proc
@@ -90,7 +92,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		} else {
 			<-w.gone
 			if f.ctx.Err() == nil {
-				f.n.log.Error("worker ended", "slot", slot, "pid", w.process().pid, "state", w.process().ended())
+				f.n.log.Error("worker ended", "slot", slot, "pid", w.process().PID, "state", w.process().Ended())
 			}
 		}
 		w = nil
@@ -117,11 +119,11 @@ func (w *crewman) readyIn(start context.Context) error {
 	case <-w.began:
 		return nil
 	case <-w.gone:
-		return fmt.Errorf("the worker ended before it was ready: %s", w.process().ended())
+		return fmt.Errorf("the worker ended before it was ready: %s", w.process().Ended())
 	case <-start.Done():
 	case <-t.C:
 	}
-	w.process().kill()
+	w.process().Kill()
 	<-w.gone
 	if errors.Is(start.Err(), context.Canceled) {
 		return fmt.Errorf("the start was given up: %w", context.Cause(start))
@@ -151,25 +153,25 @@ func (f *Front) launch(slot int) (*crewman, error) {
 	if err != nil {
 		return nil, errors.Join(err, lineConn.Close())
 	}
-	defer closeDescriptor(sessions)
+	defer descriptor.Close(sessions)
 	w.forward = forward
-	sessionsFile, err := keptFile(sessions)
+	sessionsFile, err := descriptor.FileOf(sessions)
 	if err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
 	defer sessionsFile.Close()
 	cmd := f.cfg.Command()
-	at := passFiles(cmd, theirs, sessionsFile)
+	at := process.PassFiles(cmd, theirs, sessionsFile)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+strconv.Itoa(at)+","+strconv.Itoa(at+1))
 	if w.line, err = talk.New(lineConn); err != nil {
 		return nil, errors.Join(err, lineConn.Close(), forward.Close())
 	}
-	if w.proc, err = startProcess(cmd); err == nil {
+	if w.proc, err = process.Start(cmd); err == nil {
 		if err = f.introduce(w); err == nil {
 			f.wg.Go(w.attend)
 			return w, nil
 		}
-		w.proc.end()
+		w.proc.End()
 	}
 	w.line.Close()
 	<-w.line.Wrote()
@@ -196,7 +198,7 @@ func (f *Front) introduce(w *crewman) error {
 	fd := 0
 	if f.roll != nil {
 		var err error
-		if fd, err = duplicate(f.roll.Descriptor()); err != nil {
+		if fd, err = descriptor.Duplicate(f.roll.Descriptor()); err != nil {
 			return err
 		}
 	}
@@ -216,7 +218,7 @@ func (f *Front) introduce(w *crewman) error {
 
 // pair gives two workers ways to each other, and tells them how far the numbers have come; f.mu is held.
 func (f *Front) pair(a, b *crewman) error {
-	one, two, err := streamPair()
+	one, two, err := descriptor.StreamPair()
 	if err != nil {
 		return err
 	}
@@ -234,14 +236,14 @@ func (w *crewman) attend() {
 	<-w.line.Wrote()
 	proc, goesOn := w.f.discharge(w)
 	if goesOn {
-		proc.release()
+		proc.Release()
 		return
 	}
-	proc.retire(farewell + shutdownTime) // the process may have closed the line and not have ended
+	proc.Retire(farewell + shutdownTime) // the process may have closed the line and not have ended
 }
 
 // discharge takes a worker whose line has ended off the crew, and drops what it had. goesOn: its process goes on, with another front.
-func (f *Front) discharge(w *crewman) (proc *workerProcess, goesOn bool) {
+func (f *Front) discharge(w *crewman) (proc *process.Process, goesOn bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer close(w.lost)
@@ -298,6 +300,6 @@ func (f *Front) sayGone(w *crewman) {
 // dismiss ends the worker: by the end of the line, or else by force; f.mu is held.
 func (w *crewman) dismiss() {
 	w.line.Close()
-	t := time.AfterFunc(farewell, w.proc.kill)
+	t := time.AfterFunc(farewell, w.proc.Kill)
 	w.f.wg.Go(func() { <-w.gone; t.Stop() })
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/process"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -28,7 +29,7 @@ func TestFreezeBesideDeath(t *testing.T) {
 			w := f.crewman(0)
 			w.line, err = talk.New(socket)
 			require.NoError(t, err)
-			w.number, w.proc = 1, &workerProcess{}
+			w.number, w.proc = 1, &process.Process{}
 			f.crew[w.number] = w
 			require.NoError(t, theirs.Close())
 			if finds == "reader" {
@@ -71,7 +72,7 @@ func stillCrew(t *testing.T, count int) (*Front, []*crewman) {
 		w.line, err = talk.Staged(socket, nil)
 		require.NoError(t, err)
 		t.Cleanup(func() { w.line.Close(); <-w.line.Wrote() })
-		w.number, w.ready, w.proc = slot+1, true, adoptProcess(4711, -1)
+		w.number, w.ready, w.proc = slot+1, true, process.Adopt(4711, -1)
 		f.crew[w.number] = w
 		crew = append(crew, w)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/process"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -42,7 +44,7 @@ func (f *Front) UpgradeWorkers(ctx context.Context) ([]WorkerUpgrade, error) {
 	f.mu.Unlock()
 	var list []WorkerUpgrade
 	for _, w := range crew {
-		u := WorkerUpgrade{Slot: w.slot, Old: w.process().pid}
+		u := WorkerUpgrade{Slot: w.slot, Old: w.process().PID}
 		if u.Err = ctx.Err(); u.Err == nil {
 			if u.Err = w.begins(ctx); u.Err == nil {
 				u.New, u.Err = f.upgrade(w)
@@ -82,8 +84,8 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	}
 	heard := make(chan talk.Word, 4)
 	if err := f.awaitAllTaken(w, heard); err != nil {
-		next.end()
-		return 0, errors.Join(err, closeDescriptor(ours))
+		next.End()
+		return 0, errors.Join(err, descriptor.Close(ours))
 	}
 	defer func() {
 		f.mu.Lock()
@@ -98,17 +100,17 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	id := w.moves
 	f.mu.Unlock()
 	if !w.line.Say(talk.Word{Topic: talk.Move, ID: id, FD: ours}) {
-		next.end()
+		next.End()
 		return 0, errEnded
 	}
 	m, ok := outcome(w.process(), next, heard)
 	switch {
 	case !ok: // the worker's line has ended, and a successor that has not taken over ends by itself
-		next.retire(farewell + shutdownTime)
+		next.Retire(farewell + shutdownTime)
 		return 0, errEnded
 	case m.Topic == talk.Stayed:
-		next.end() // the token is not out, or was taken back
-		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.ended())
+		next.End() // the token is not out, or was taken back
+		return 0, fmt.Errorf("%s (the new process: %s)", m.Name, next.Ended())
 	}
 	f.mu.Lock()
 	ended := w.moving != heard
@@ -129,22 +131,22 @@ func (f *Front) upgrade(w *crewman) (pid int, err error) {
 	}
 	f.mu.Unlock()
 	if ended {
-		next.retire(farewell + shutdownTime)
+		next.Retire(farewell + shutdownTime)
 		return 0, errEnded
 	}
-	old.retire(farewell + shutdownTime)
-	return next.pid, err
+	old.Retire(farewell + shutdownTime)
+	return next.PID, err
 }
 
 // outcome waits until a worker that has been told to move says moved or stayed. If one of its two processes has ended, and nothing is said
 // for lastWordsTime, it is stayed where the new one has ended, and else the zero word: the new one has the worker, and is silent. ok is
 // false when the worker's line has ended.
-func outcome(old, next *workerProcess, heard <-chan talk.Word) (m talk.Word, ok bool) {
+func outcome(old, next *process.Process, heard <-chan talk.Word) (m talk.Word, ok bool) {
 	select {
 	case m, ok = <-heard:
 		return m, ok
-	case <-next.exited:
-	case <-old.exited: // the old one was done, or has lost patience with the new one, which has the token
+	case <-next.Exited:
+	case <-old.Exited: // the old one was done, or has lost patience with the new one, which has the token
 	}
 	t := time.NewTimer(lastWordsTime)
 	defer t.Stop()
@@ -154,7 +156,7 @@ func outcome(old, next *workerProcess, heard <-chan talk.Word) (m talk.Word, ok 
 	case <-t.C:
 	}
 	select {
-	case <-next.exited:
+	case <-next.Exited:
 		return talk.StayedWord(0, "it does not answer, and goes on as it is"), true
 	default:
 		return talk.Word{}, true
@@ -202,7 +204,7 @@ func (f *Front) awaitAllTaken(w *crewman, heard chan talk.Word) error {
 
 // launchSuccessor starts a process that is to take a worker's place, and waits until that process has said something; the worker serves
 // meanwhile. It returns the process, and a descriptor of the front's end of the channel to that process, which the caller owns.
-func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
+func (f *Front) launchSuccessor(w *crewman) (*process.Process, int, error) {
 	ours, theirs, err := handoff.SocketPair()
 	if err != nil {
 		return nil, -1, err
@@ -219,11 +221,11 @@ func (f *Front) launchSuccessor(w *crewman) (*workerProcess, int, error) {
 	}
 	fd := -1
 	if err = f.awaitSuccessor(w, channel); err == nil {
-		err = handoff.Lend(func(fds []int) (err error) { fd, err = duplicate(fds[0]); return err }, channel)
+		err = handoff.Lend(func(fds []int) (err error) { fd, err = descriptor.Duplicate(fds[0]); return err }, channel)
 	}
 	if err != nil {
-		next.end()
-		return nil, -1, fmt.Errorf("%w (the new process: %s)", err, next.ended())
+		next.End()
+		return nil, -1, fmt.Errorf("%w (the new process: %s)", err, next.Ended())
 	}
 	return next, fd, nil
 }
@@ -246,7 +248,7 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 		}
 		_ = channel.SetReadDeadline(time.Now())
 	})
-	err := awaitInput(channel)
+	err := descriptor.AwaitInput(channel)
 	switch {
 	case err == nil:
 		return nil
@@ -262,9 +264,9 @@ func (f *Front) awaitSuccessor(w *crewman, channel *net.UnixConn) error {
 }
 
 // startSuccessor starts a process that is to take a worker's place, and inherits theirs, that process's end of the channel.
-func (f *Front) startSuccessor(theirs *os.File) (*workerProcess, error) {
+func (f *Front) startSuccessor(theirs *os.File) (*process.Process, error) {
 	cmd := f.cfg.Command()
-	at := passFiles(cmd, theirs)
+	at := process.PassFiles(cmd, theirs)
 	cmd.Env = append(cmd.Environ(), WorkerVariable+"="+moveMark+strconv.Itoa(at))
-	return startProcess(cmd)
+	return process.Start(cmd)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -32,21 +33,21 @@ type handedSocket interface {
 type keptSocket int
 
 func (s keptSocket) Descriptor() (int, error) { return int(s), nil }
-func (s keptSocket) Release() error           { return closeDescriptor(int(s)) }
+func (s keptSocket) Release() error           { return descriptor.Close(int(s)) }
 
 // newForwarder makes a Forwarder, and the socket at whose other end its sessions arrive.
 func newForwarder() (*handoff.Forwarder, int, error) {
-	one, other, err := streamPair()
+	one, other, err := descriptor.StreamPair()
 	if err != nil {
 		return nil, -1, err
 	}
 	conn, err := connOf(one)
 	if err != nil {
-		return nil, -1, errors.Join(err, closeDescriptor(other))
+		return nil, -1, errors.Join(err, descriptor.Close(other))
 	}
 	forward, err := handoff.NewForwarderConn(conn)
 	if err != nil {
-		return nil, -1, errors.Join(err, conn.Close(), closeDescriptor(other))
+		return nil, -1, errors.Join(err, conn.Close(), descriptor.Close(other))
 	}
 	return forward, other, nil
 }
@@ -92,7 +93,9 @@ func (s *session) withdraw() {
 		return
 	}
 	s.withdrawn = true
-	withdraw(s.s)
+	if fd, err := s.s.Descriptor(); err == nil {
+		descriptor.Shutdown(fd)
+	}
 	_ = s.s.Release()
 }
 

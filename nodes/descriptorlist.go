@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 )
 
 // A descriptorTable is the descriptors that a state names, as it is written. They stay whose they are.
@@ -38,7 +40,7 @@ type descriptorList struct{ fds []int }
 // ownDescriptors is a list of descriptors that have just become this process's. Programs that it starts do not get them.
 func ownDescriptors(fds []int) *descriptorList {
 	for _, fd := range fds {
-		closeOnExec(fd)
+		descriptor.CloseOnExec(fd)
 	}
 	return &descriptorList{fds: slices.Clone(fds)}
 }
@@ -81,7 +83,7 @@ func (l *descriptorList) close() error {
 	var errs []error
 	for i, fd := range l.fds {
 		if fd >= 0 {
-			errs = append(errs, closeDescriptor(fd))
+			errs = append(errs, descriptor.Close(fd))
 			l.fds[i] = -1
 		}
 	}

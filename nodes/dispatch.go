@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -313,7 +314,7 @@ func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
 func (w *crewman) hang() {
 	if !w.hangs && w.ready {
 		w.hangs = true
-		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.pid)
+		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.PID)
 	}
 }
 
@@ -352,7 +353,7 @@ func (f *Front) push(k *picking, p parcel) error {
 			return errors.Join(err, w.reopen())
 		}
 	} else {
-		dup, err := duplicate(fd)
+		dup, err := descriptor.Duplicate(fd)
 		if err != nil {
 			return err
 		}

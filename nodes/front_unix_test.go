@@ -90,7 +90,7 @@ func (w *frontWorld) crewman(pid int) *crewman {
 	w.f.mu.Lock()
 	defer w.f.mu.Unlock()
 	for _, c := range w.f.crew {
-		if c.proc.pid == pid {
+		if c.proc.PID == pid {
 			return c
 		}
 	}
@@ -377,7 +377,7 @@ func TestLeastSessionsAndByNameChoose(t *testing.T) {
 func TestShutdownOfStoppedWorker(t *testing.T) {
 	w := newFrontWorld(t, 1)
 	c := w.crewman(w.f.Workers()[0].PID)
-	standStill(t, c.proc.pid)
+	standStill(t, c.proc.PID)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, w.f.Shutdown(ctx), context.Canceled)

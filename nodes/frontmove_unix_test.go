@@ -292,8 +292,8 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(dead, syscall.SIGKILL))
 	for _, c := range w.f.crew {
-		if c.proc.pid == dead {
-			arrives(t, c.proc.exited, "the end of the process")
+		if c.proc.PID == dead {
+			arrives(t, c.proc.Exited, "the end of the process")
 		}
 	}
 	g, err := RestoreFront(w.f.cfg, e.State(), duplicates(t, e.Descriptors()))
@@ -302,7 +302,7 @@ func TestWorkerDiesInFreeze(t *testing.T) {
 	}
 	require.NoError(t, err)
 	for _, c := range g.f.crew {
-		require.Equal(t, runtime.GOOS == "linux", c.proc.handle.there(), "%d", c.proc.pid)
+		require.Equal(t, runtime.GOOS == "linux", c.proc.Descriptor() >= 0, "%d", c.proc.PID)
 	}
 	require.NoError(t, e.Release())
 	require.NoError(t, g.Start(soon(t)))

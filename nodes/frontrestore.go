@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/process"
 )
 
 // A StagedFront is a front that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or
@@ -139,10 +141,10 @@ func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
 		}
 	}
 	w := f.crewman(s.slot)
-	w.proc = adoptProcess(s.pid, handle)
+	w.proc = process.Adopt(s.pid, handle)
 	l, err := takeLine(list, s.line, s.words)
 	if err != nil {
-		w.proc.release()
+		w.proc.Release()
 		return err
 	}
 	w.line, w.number, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
@@ -193,7 +195,7 @@ func (g *StagedFront) Start(ctx context.Context) error {
 	f.still.Open()
 	f.busy = false
 	for _, w := range manned {
-		w.proc.watch()
+		w.proc.Watch()
 		f.wg.Go(w.attend)
 		w.line.Resume()
 	}
@@ -216,7 +218,7 @@ func (g *StagedFront) Discard() error {
 	for _, w := range f.crew {
 		w.line.Close()
 		<-w.line.Wrote()
-		w.proc.release()
+		w.proc.Release()
 		for _, list := range w.untaken {
 			for _, s := range list {
 				if !s.withdrawn {

@@ -29,13 +29,13 @@ func (e *FrozenFront) snapshotCrew(s *frontState) (err error) {
 	}
 	for _, w := range e.f.crew {
 		c := crewState{
-			slot: w.slot, part: w.number, pid: w.proc.pid, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
+			slot: w.slot, part: w.number, pid: w.proc.PID, ready: w.ready, hangs: w.hangs, sessions: w.sessions - picked[w],
 			age: max(time.Since(w.born), 0), moves: w.moves, socket: w.socket,
 		}
 		if c.line, err = table.addOf(w.line.Descriptor); err != nil {
 			return err
 		}
-		if fd := w.proc.descriptor(); fd >= 0 {
+		if fd := w.proc.Descriptor(); fd >= 0 {
 			c.handle = placeOf(table.add(fd))
 		}
 		if c.words, err = table.words(w.line.Waiting()); err != nil {

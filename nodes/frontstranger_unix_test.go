@@ -100,7 +100,7 @@ func TestStrangerBesideConnect(t *testing.T) {
 	_, err = stranger.Read(make([]byte, 2)) // a worker has it
 	require.NoError(t, err)
 	w.f.mu.Lock()
-	its := w.f.routes[x.Name()].at.proc.pid
+	its := w.f.routes[x.Name()].at.proc.PID
 	w.f.mu.Unlock()
 	if w.worker(ns[0]) == its {
 		ns[0], ns[1] = ns[1], ns[0]

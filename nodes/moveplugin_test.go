@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -46,7 +47,7 @@ func TestMoveSaysNothing(t *testing.T) {
 	for i := range 5 {
 		f, err := r.c.Freeze(w.ctx())
 		require.NoError(t, err)
-		fd, err := duplicate(f.Descriptor())
+		fd, err := descriptor.Duplicate(f.Descriptor())
 		require.NoError(t, err)
 		s, err := r.n[1-r.here].Stage(f.State(), fd)
 		require.NoError(t, err)
@@ -140,7 +141,7 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	f, err := r.c.Freeze(w.ctx())
 	require.NoError(t, err)
 	given := bytes.Clone(f.State())
-	fd, err := duplicate(f.fd)
+	fd, err := descriptor.Duplicate(f.fd)
 	require.NoError(t, err)
 	one, err := r.n[1].Stage(given, fd)
 	require.NoError(t, err)

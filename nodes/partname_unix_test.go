@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -109,9 +110,9 @@ func TestSenderAwaitsFront(t *testing.T) {
 func TestStrangerBesideShadow(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
-	here, there, err := streamPair()
+	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
-	defer closeDescriptor(there)
+	defer descriptor.Close(there)
 	n.part.addShadow(talk.Word{Part: 2, Peer: &dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault}, FD: here})
 	shadow := n.Conn("peer@test")
 	require.NotNil(t, shadow)
@@ -132,7 +133,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 func TestPassedOnGoesNoFurther(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.worker("front", time.Hour)
-	here, there, err := streamPair()
+	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
 	n.part.addShadow(talk.Word{Part: 2, Peer: &peer, FD: here})

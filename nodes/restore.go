@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -219,7 +220,7 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	}
 	tl, err := tr.ImportListener(fd)
 	if err != nil {
-		return errors.Join(err, closeDescriptor(fd))
+		return errors.Join(err, descriptor.Close(fd))
 	}
 	if s.keepsPath {
 		tl.KeepPath()

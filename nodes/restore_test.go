@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -26,7 +27,7 @@ func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
 	var dups []int
 	for _, fd := range fds {
-		dup, err := duplicate(fd)
+		dup, err := descriptor.Duplicate(fd)
 		require.NoError(t, err)
 		dups = append(dups, dup)
 	}

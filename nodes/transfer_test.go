@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 )
 
 // movers are the kinds of transports whose connections can be handed over.
@@ -521,9 +522,9 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 		defer ca.mu.Unlock()
 		return ca.ailment != nil
 	}, tooLong, tick)
-	fd, err := duplicate(f.Descriptor())
+	fd, err := descriptor.Duplicate(f.Descriptor())
 	require.NoError(t, err)
-	defer closeDescriptor(fd)
+	defer descriptor.Close(fd)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, closed, "the end of Close").err, ErrMoved)
 	require.NoError(t, ca.Close())
@@ -557,7 +558,7 @@ func TestAdoptAfterReconnect(t *testing.T) {
 
 			frozen, err := second.Freeze(w.ctx())
 			require.NoError(t, err)
-			fd, err := duplicate(moved[2].FD)
+			fd, err := descriptor.Duplicate(moved[2].FD)
 			require.NoError(t, err)
 			_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
 			require.ErrorIs(t, err, ErrConnected, "frozen")
@@ -599,7 +600,7 @@ func TestStageRefused(t *testing.T) {
 	_, err = r.n[1].Stage(nil, f.Descriptor())
 	require.ErrorIs(t, err, ErrState)
 
-	fd, err := duplicate(f.Descriptor())
+	fd, err := descriptor.Duplicate(f.Descriptor())
 	require.NoError(t, err)
 	s, err := r.n[1].Stage(f.State(), fd)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/roll"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
@@ -194,7 +195,7 @@ func inheritedSockets(text string) (line, sessions *net.UnixConn, err error) {
 
 // connOf makes a connection of a descriptor, which it owns.
 func connOf(fd int) (*net.UnixConn, error) {
-	f := fileOf(fd)
+	f := descriptor.File(fd)
 	if f == nil {
 		return nil, errors.ErrUnsupported
 	}

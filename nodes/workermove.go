@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -81,7 +82,7 @@ func (p *part) local(conns []*Conn) []*Conn {
 
 // give hands the worker over to the process at the other end of a channel, and tells the front where that has failed.
 func (w *Worker) give(fd int, id uint64) {
-	file := fileOf(fd)
+	file := descriptor.File(fd)
 	ch, err := handoff.FileChannel(file)
 	if err != nil {
 		w.stayed(id, errors.Join(err, file.Close()))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -19,7 +20,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	if err != nil || fd < 3 {
 		return nil, ErrNotWorker
 	}
-	file := fileOf(fd)
+	file := descriptor.File(fd)
 	if file == nil {
 		return nil, errors.ErrUnsupported
 	}

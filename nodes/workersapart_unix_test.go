@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -154,7 +155,7 @@ func (w *world) torn(limit time.Duration) *torn {
 // mend gives it another way; the test has the other end.
 func (n *torn) mend() *wire {
 	t := n.w.t
-	here, there, err := streamPair()
+	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	n.part.addSibling(talk.Word{Part: 2, FD: here})
 	return n.end(there)
@@ -163,7 +164,7 @@ func (n *torn) mend() *wire {
 // second is mend with something in the way for a process, before it is there.
 func (n *torn) second(to ei.Pid, payload ei.Term) *wire {
 	t := n.w.t
-	here, there, err := streamPair()
+	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	p := n.end(there)
 	p.send(dist.Control{Op: dist.OpSend, To: to}, payload)
@@ -329,7 +330,7 @@ func TestSecondWayMoves(t *testing.T) {
 	n := w.torn(time.Hour)
 	b := box(t, n.Node)
 	first := n.mend()
-	here, there, err := streamPair()
+	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	n.part.mu.Lock()
 	n.part.coming[2] = []talk.Word{{Topic: talk.Sibling, Part: 2, FD: here}}

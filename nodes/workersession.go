@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -140,7 +141,7 @@ func (w *Worker) open(fd int, carried carriage, state []byte) (transport.Transpo
 		clear(state) // it may hold keys
 	}
 	if err != nil {
-		err = errors.Join(err, closeDescriptor(fd))
+		err = errors.Join(err, descriptor.Close(fd))
 	}
 	return tr, s, err
 }

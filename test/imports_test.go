@@ -63,8 +63,10 @@ var picture = []row{
 	{path: "nodes/internal/roll", others: []string{xsys}, notStd: "net syscall sync context log"},
 	{path: "nodes/internal/wait", own: "transport", notStd: "net syscall log"},
 	{path: "nodes/internal/talk", own: "transport/handoff nodes/dist nodes/internal/wait", notStd: "log", testOther: []string{xsys}},
-	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp",
-		own: "ei transport transport/handoff nodes/dist nodes/epmd nodes/internal/form nodes/internal/roll nodes/internal/talk nodes/internal/wait"},
+	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
+	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
+	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
+		"nodes/internal/descriptor nodes/internal/form nodes/internal/process nodes/internal/roll nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/port"},

@@ -1,4 +1,4 @@
-package nodes
+package process
 
 import (
 	"os"
@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A processHandle is a pidfd: readable when the process has ended, whoever's child it was.
-type processHandle struct {
+// A handle is a pidfd: readable when the process has ended, whoever's child it was.
+type handle struct {
 	mu sync.Mutex
 	f  *os.File
 	fd int
 }
 
-func (h *processHandle) open(pid int) {
+func (h *handle) open(pid int) {
 	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
 		h.f, h.fd = os.NewFile(uintptr(fd), "process"), fd
 	}
 }
 
-func (h *processHandle) adopt(fd int) {
+func (h *handle) adopt(fd int) {
 	if fd < 0 {
 		return
 	}
@@ -28,13 +28,13 @@ func (h *processHandle) adopt(fd int) {
 	h.f, h.fd = os.NewFile(uintptr(fd), "process"), fd
 }
 
-func (h *processHandle) there() bool {
+func (h *handle) there() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.f != nil
 }
 
-func (h *processHandle) descriptor() int {
+func (h *handle) descriptor() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.f == nil {
@@ -44,7 +44,7 @@ func (h *processHandle) descriptor() int {
 }
 
 // wait waits until the process has ended; false if the handle was closed before.
-func (h *processHandle) wait() bool {
+func (h *handle) wait() bool {
 	h.mu.Lock()
 	f := h.f
 	h.mu.Unlock()
@@ -65,7 +65,7 @@ func (h *processHandle) wait() bool {
 	return ended && err == nil
 }
 
-func (h *processHandle) kill() {
+func (h *handle) kill() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.f != nil {
@@ -73,7 +73,7 @@ func (h *processHandle) kill() {
 	}
 }
 
-func (h *processHandle) close() {
+func (h *handle) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.f != nil {
