@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/stretchr/testify/require"
 )
 
 // What the application's own functions do wrong is an error, or an answer, and no end of the program, nor a wait without one.

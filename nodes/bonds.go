@@ -3,51 +3,52 @@ package nodes
 import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // bonds tells what the process has with others: with those of a node, or with all if node is empty. b.mu is held.
-func (b *Mailbox) bonds(node string) bonds {
+func (b *Mailbox) bonds(node string) states.Bonds {
 	with := func(other string) bool { return node == "" || node == other }
-	s := bonds{pid: b.pid}
+	s := states.Bonds{Pid: b.pid}
 	for pid, l := range b.links {
 		if with(string(pid.Node)) {
-			s.links = append(s.links, linkState{pid, l.active, l.unlinkID})
+			s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
 		}
 	}
 	for ref, w := range b.watchers {
 		if with(string(w.pid.Node)) {
-			s.watchers = append(s.watchers, watcherState{ref, w.pid, w.name})
+			s.Watchers = append(s.Watchers, states.Watcher{Ref: ref, Pid: w.pid, Name: w.name})
 		}
 	}
 	for ref, t := range b.watching {
 		if with(t.node) {
-			s.watching = append(s.watching, watchingState{ref, t.node, t.pid, t.name, t.worker})
+			s.Watching = append(s.Watching, states.Watching{Ref: ref, Node: t.node, Pid: t.pid, Name: t.name, Worker: t.worker})
 		}
 	}
 	for c, count := range b.downs {
 		if with(c.peer.Name) {
-			s.downs = append(s.downs, downState{c.peer.Name, count})
+			s.Downs = append(s.Downs, states.Down{Node: c.peer.Name, Count: count})
 		}
 	}
 	return s
 }
 
 // tie gives the process what another one of its pid had.
-func (b *Mailbox) tie(s *bonds) {
+func (b *Mailbox) tie(s *states.Bonds) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, l := range s.links {
-		put(&b.links, l.pid, &link{l.active, l.unlinkID})
+	for _, l := range s.Links {
+		put(&b.links, l.Pid, &link{l.Active, l.UnlinkID})
 	}
-	for _, w := range s.watchers {
-		put(&b.watchers, w.ref, watcher{w.pid, w.name})
+	for _, w := range s.Watchers {
+		put(&b.watchers, w.Ref, watcher{w.Pid, w.Name})
 	}
-	for _, t := range s.watching {
-		put(&b.watching, t.ref, target{node: t.node, pid: t.pid, name: t.name, worker: t.worker})
+	for _, t := range s.Watching {
+		put(&b.watching, t.Ref, target{node: t.Node, pid: t.Pid, name: t.Name, worker: t.Worker})
 	}
-	for _, d := range s.downs {
-		if c := b.n.Conn(d.node); c != nil {
-			b.noteDown(c, d.count)
+	for _, d := range s.Downs {
+		if c := b.n.Conn(d.Node); c != nil {
+			b.noteDown(c, d.Count)
 		}
 	}
 }
@@ -69,13 +70,13 @@ func (b *Mailbox) forget(c *Conn) {
 }
 
 // bondsWith lists what the processes of this node have with those of another one.
-func (n *Node) bondsWith(node string) []bonds {
-	var list []bonds
+func (n *Node) bondsWith(node string) []states.Bonds {
+	var list []states.Bonds
 	for _, b := range n.procs.all() {
 		b.mu.Lock()
 		s := b.bonds(node)
 		b.mu.Unlock()
-		if !s.empty() {
+		if !s.Empty() {
 			list = append(list, s)
 		}
 	}
@@ -84,9 +85,9 @@ func (n *Node) bondsWith(node string) []bonds {
 
 // tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it. Monitors of a name go to
 // who has it here.
-func (c *Conn) tie(list []bonds) {
+func (c *Conn) tie(list []states.Bonds) {
 	for i := range list {
-		if b := c.n.procs.local(list[i].pid); b != nil {
+		if b := c.n.procs.local(list[i].Pid); b != nil {
 			b.tie(&list[i])
 		} else {
 			c.disown(&list[i])
@@ -95,25 +96,25 @@ func (c *Conn) tie(list []bonds) {
 }
 
 // disown ends what a process that is not here had with the peer, but for monitors of a name that another one has here.
-func (c *Conn) disown(s *bonds) {
+func (c *Conn) disown(s *states.Bonds) {
 	noproc := exitReason(ei.Atom("noproc"))
-	for _, l := range s.links {
-		if l.active && string(l.pid.Node) == c.peer.Name {
-			sendExit(c.tell, s.pid, l.pid, noproc)
+	for _, l := range s.Links {
+		if l.Active && string(l.Pid.Node) == c.peer.Name {
+			sendExit(c.tell, s.Pid, l.Pid, noproc)
 		}
 	}
-	for _, w := range s.watchers {
-		if string(w.pid.Node) != c.peer.Name {
+	for _, w := range s.Watchers {
+		if string(w.Pid.Node) != c.peer.Name {
 			continue
 		}
-		heir := c.n.procs.named(w.name) // all that the peer knows is the name; it may be about to call
-		if heir == nil || !heir.watched(w.ref, watcher{w.pid, w.name}) {
-			sendDown(c.tell, s.pid, watcher{w.pid, w.name}, w.ref, noproc)
+		heir := c.n.procs.named(w.Name) // all that the peer knows is the name; it may be about to call
+		if heir == nil || !heir.watched(w.Ref, watcher{w.Pid, w.Name}) {
+			sendDown(c.tell, s.Pid, watcher{w.Pid, w.Name}, w.Ref, noproc)
 		}
 	}
-	for _, t := range s.watching {
-		if t.node == c.peer.Name {
-			c.tell(&dist.Control{Op: dist.OpDemonitorP, From: s.pid, To: t.pid, ToName: t.name, Ref: t.ref})
+	for _, t := range s.Watching {
+		if t.Node == c.peer.Name {
+			c.tell(&dist.Control{Op: dist.OpDemonitorP, From: s.Pid, To: t.Pid, ToName: t.Name, Ref: t.Ref})
 		}
 	}
 }

@@ -7,15 +7,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
-
-// A carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
-// checks of its own: then their order tells which is meant.
-type carriage struct {
-	plugin string
-	place  int // among those of the name, from 0 on; 0, too, of one that the Config does not have: a Resolver's, say
-}
 
 // transports are those of the Config, each once.
 func (n *Node) transports() []transport.Transport {
@@ -31,51 +25,51 @@ func (n *Node) transports() []transport.Transport {
 func isSame(a, b transport.Transport) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
 // carriageOf describes a transport. clear is false where the Config has others of its name, and not this one.
-func (n *Node) carriageOf(tr transport.Transport) (c carriage, clear bool) {
-	c.plugin = tr.Name()
+func (n *Node) carriageOf(tr transport.Transport) (c states.Carriage, clear bool) {
+	c.Plugin = tr.Name()
 	for _, other := range n.transports() {
 		switch {
 		case isSame(tr, other):
 			return c, true
-		case other.Name() == c.plugin:
-			c.place++
+		case other.Name() == c.Plugin:
+			c.Place++
 		}
 	}
-	return carriage{plugin: c.plugin}, c.place == 0
+	return states.Carriage{Plugin: c.Plugin}, c.Place == 0
 }
 
 // isPlain tells whether it does not matter which of its name it is for who gets in.
-func (c carriage) isPlain() bool {
-	return c.plugin == transport.TCP().Name() || c.plugin == transport.Unix().Name()
+func isPlain(c states.Carriage) bool {
+	return c.Plugin == transport.TCP().Name() || c.Plugin == transport.Unix().Name()
 }
 
 // errUnclear: the transport of a listener would become another one of its name.
 var errUnclear = errors.New("Config has other transports of that name, and not this one (Config.Transports)")
 
 // carrier finds the transport of a carriage.
-func (n *Node) carrier(c carriage) (transport.Transport, error) {
+func (n *Node) carrier(c states.Carriage) (transport.Transport, error) {
 	tr := n.transportOf(c)
 	switch {
-	case tr == nil && c.place > 0:
-		return nil, fmt.Errorf("%w: %s, of which the Config has no number %d", ErrNoPlugin, c.plugin, c.place+1)
+	case tr == nil && c.Place > 0:
+		return nil, fmt.Errorf("%w: %s, of which the Config has no number %d", ErrNoPlugin, c.Plugin, c.Place+1)
 	case tr == nil:
-		return nil, fmt.Errorf("%w: %s: Config.Transport, Transports and Also have none of that name", ErrNoPlugin, c.plugin)
+		return nil, fmt.Errorf("%w: %s: Config.Transport, Transports and Also have none of that name", ErrNoPlugin, c.Plugin)
 	case !tr.Movable():
-		return nil, &NotMovableError{Plugin: c.plugin}
+		return nil, &NotMovableError{Plugin: c.Plugin}
 	}
 	return tr, nil
 }
 
 // transportOf is the node's transport of a carriage; nil if it has none.
-func (n *Node) transportOf(c carriage) transport.Transport {
+func (n *Node) transportOf(c states.Carriage) transport.Transport {
 	for _, tr := range append(n.transports(), transport.TCP(), n.unix.get()) {
-		if tr.Name() != c.plugin {
+		if tr.Name() != c.Plugin {
 			continue
 		}
-		if c.place == 0 {
+		if c.Place == 0 {
 			return tr
 		}
-		c.place--
+		c.Place--
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -52,7 +53,7 @@ func TestUpgradeTransportsOfOneName(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Conn("peer@test") != nil }, tooLong, tick)
 	want := []transport.Transport{first, second, first, second, third}
 	require.Equal(t, want, transportsOf(n, "peer@test", "other@test"))
-	require.Equal(t, []string{featureTransports}, n.StateFeatures())
+	require.Equal(t, []string{states.FeatureTransports}, n.StateFeatures())
 	require.Empty(t, peer.StateFeatures())
 
 	f, err := n.Freeze(w.ctx())
@@ -112,7 +113,7 @@ func testTransports() []transport.Transport {
 func setUpCarriages(n *Node) {
 	n.Expose("w", "carriage", func(_ context.Context, args []ei.Term) (any, error) { // of the connection to a peer
 		c, _ := n.carriageOf(n.Conn(string(args[0].(ei.Atom))).tr)
-		return ei.Tuple{ei.Atom(c.plugin), ei.Int(c.place)}, nil
+		return ei.Tuple{ei.Atom(c.Plugin), ei.Int(c.Place)}, nil
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -63,10 +64,10 @@ func (c *Conn) freeze(ctx context.Context) (*FrozenConn, error) {
 		f := &FrozenConn{c: c, fd: fd}
 		s, err := c.snapshot()
 		if err == nil {
-			s.bonds = c.n.bondsWith(c.peer.Name)
-			s.giver = &giverState{c.n.instance, c.n.cfg.Worker}
-			f.state, err = writeState(kindConn, s)
-			clear(s.export)
+			s.Bonds = c.n.bondsWith(c.peer.Name)
+			s.Giver = &states.Giver{Instance: c.n.instance, Worker: c.n.cfg.Worker}
+			f.state, err = writeState(states.KindConn, s)
+			clear(s.Export)
 		}
 		if err != nil {
 			f.Thaw()
@@ -113,7 +114,7 @@ func (b *Mailbox) pause() {
 }
 
 // snapshot describes a frozen connection.
-func (c *Conn) snapshot() (_ *connState, err error) {
+func (c *Conn) snapshot() (_ *states.Conn, err error) {
 	export, ahead, err := c.s.Export()
 	if err != nil {
 		return nil, err
@@ -133,25 +134,25 @@ func (c *Conn) snapshot() (_ *connState, err error) {
 	}
 	clock := c.ticks.state(c)
 	carried, _ := c.n.carriageOf(c.tr)
-	s := &connState{
-		carriage: carried, export: export, self: string(name), selfCreation: creation, peer: c.peer, initiated: c.initiated, pid: c.self,
-		ahead: ahead, rest: rest,
-		clock:    &clock,
-		received: c.received.Load(), messages: c.messages.Load(), sent: c.sentCount.Load(),
-		made: c.made,
+	s := &states.Conn{
+		Carriage: carried, Export: export, Self: string(name), SelfCreation: creation, Peer: c.peer, Initiated: c.initiated, Pid: c.self,
+		Ahead: ahead, Rest: rest,
+		Clock:    &clock,
+		Received: c.received.Load(), Messages: c.messages.Load(), Sent: c.sentCount.Load(),
+		Made: c.made,
 	}
-	s.worker, s.shadow = c.worker, c.shadow
+	s.Worker, s.Shadow = c.worker, c.shadow
 	for l := range c.crossed.links {
-		s.links = append(s.links, crossingState(l))
+		s.Links = append(s.Links, states.Crossing{Remote: l.remote, Local: l.local})
 	}
 	for ref, m := range c.crossed.monitors {
-		s.monitors = append(s.monitors, crossMonitorState{ref, m})
+		s.Monitors = append(s.Monitors, states.CrossMonitor{Ref: ref, Watcher: m.watcher, Pid: m.pid, Name: m.name})
 	}
 	if c.stake != nil {
-		s.staked, s.stake = true, c.stake.name
+		s.Staked, s.Stake = true, c.stake.name
 	}
 	for _, m := range c.rd.unread.messages {
-		s.unread = append(s.unread, m.state())
+		s.Unread = append(s.Unread, m.state())
 	}
 	return s, nil
 }
@@ -162,33 +163,33 @@ func (f *FrozenConn) State() []byte { return f.state }
 
 // clearKeys zeroes what plug-ins have put into a state, and nothing else: if it was staged in this process, parts of it are in use.
 func clearKeys(state []byte) {
-	var f frontState
-	var w workerState
+	var f states.Front
+	var w states.Worker
 	switch {
-	case readState(kindFront, state, &f) == nil:
-		for i := range f.crew {
-			clearWords(f.crew[i].words)
+	case readState(states.KindFront, state, &f) == nil:
+		for i := range f.Crew {
+			clearWords(f.Crew[i].Words)
 		}
-		state = f.node
-	case readState(kindWorker, state, &w) == nil:
-		clearWords(w.words)
-		clearWords(w.work)
-		state = w.node
+		state = f.Node
+	case readState(states.KindWorker, state, &w) == nil:
+		clearWords(w.Words)
+		clearWords(w.Work)
+		state = w.Node
 	}
-	var n nodeState
-	var c connState
-	if readState(kindNode, state, &n) != nil && readState(kindConn, state, &c) == nil {
-		n.conns = []connState{c}
+	var n states.Node
+	var c states.Conn
+	if readState(states.KindNode, state, &n) != nil && readState(states.KindConn, state, &c) == nil {
+		n.Conns = []states.Conn{c}
 	}
-	for i := range n.conns {
-		clear(n.conns[i].export)
+	for i := range n.Conns {
+		clear(n.Conns[i].Export)
 	}
 }
 
 // clearWords zeroes words: a session that waits in one has its keys there.
-func clearWords(words []wordState) {
+func clearWords(words []states.Word) {
 	for i := range words {
-		clear(words[i].json)
+		clear(words[i].JSON)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -14,7 +15,7 @@ import (
 // Start or Discard must be called.
 type StagedConn struct {
 	c      *Conn
-	bonds  []bonds
+	bonds  []states.Bonds
 	export []byte // a part of the state
 	over   atomic.Bool
 }
@@ -27,8 +28,8 @@ var ErrOtherNode = errors.New("the state belongs to another node")
 var ErrNoPlugin = errors.New("no such plug-in here")
 
 // Stage makes a connection from the state and descriptor of another process. The node must have the name and the creation of the node that
-// the connection comes from, and another Config.Worker; the log warns where that does not differ. Stage owns fd only on success. It waits for
-// nobody. The errors are
+// the connection comes from, and another Config.Worker; the log warns where that does not differ. Stage owns fd only on success. It waits
+// for nobody. The errors are
 //
 //	*StateError                     the state is malformed, or of another version: ErrState, ErrStateFormat, ErrStateField
 //	ErrOtherNode                    name or creation differ; ErrUnnamed if the node has no name yet
@@ -36,26 +37,26 @@ var ErrNoPlugin = errors.New("no such plug-in here")
 //	ErrNoPlugin, *NotMovableError   the plug-in is not in this Config, or has no Import here
 //	any other                       of the plug-in's Import, or of the system: no descriptor left, say
 func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
-	var s connState
-	if err := readState(kindConn, state, &s); err != nil {
+	var s states.Conn
+	if err := readState(states.KindConn, state, &s); err != nil {
 		return nil, wrap("stage", "", err)
 	}
 	name, creation, err := n.identity()
 	switch {
 	case err != nil:
-	case string(name) != s.self || creation != s.selfCreation:
-		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.self, s.selfCreation, name, creation)
+	case string(name) != s.Self || creation != s.SelfCreation:
+		err = fmt.Errorf("%w: %s, creation %d, and this is %s, creation %d", ErrOtherNode, s.Self, s.SelfCreation, name, creation)
 	default:
-		if old := n.Conn(s.peer.Name); old != nil && !old.outdated(s.made) {
+		if old := n.Conn(s.Peer.Name); old != nil && !old.outdated(s.Made) {
 			err = ErrConnected
 		}
 	}
 	if err != nil {
-		return nil, wrap("stage connection to", s.peer.Name, err)
+		return nil, wrap("stage connection to", s.Peer.Name, err)
 	}
-	if s.giver != nil && s.giver.worker == n.cfg.Worker && s.giver.instance != n.instance {
+	if s.Giver != nil && s.Giver.Worker == n.cfg.Worker && s.Giver.Instance != n.instance {
 		n.log.Warn("the connection comes from a node with the same Config.Worker: a pid of the one is taken for a process of the other",
-			"peer", s.peer.Name, "worker", n.cfg.Worker)
+			"peer", s.Peer.Name, "worker", n.cfg.Worker)
 	}
 	own, err := descriptor.Duplicate(fd) // staging one that fails may close it
 	var c *Conn
@@ -63,58 +64,58 @@ func (n *Node) Stage(state []byte, fd int) (*StagedConn, error) {
 		c, err = n.stage(&s, own)
 	}
 	if err != nil {
-		return nil, wrap("stage connection to", s.peer.Name, err)
+		return nil, wrap("stage connection to", s.Peer.Name, err)
 	}
 	_ = descriptor.Close(fd)
-	return &StagedConn{c: c, bonds: s.bonds, export: s.export}, nil
+	return &StagedConn{c: c, bonds: s.Bonds, export: s.Export}, nil
 }
 
 // stage makes a frozen connection of a state and a descriptor, which is its own, on failure too.
-func (n *Node) stage(s *connState, fd int) (*Conn, error) {
-	tr, err := n.carrier(s.carriage)
+func (n *Node) stage(s *states.Conn, fd int) (*Conn, error) {
+	tr, err := n.carrier(s.Carriage)
 	var stream *transport.Stream
 	if err == nil {
-		stream, err = tr.Import(fd, s.export)
+		stream, err = tr.Import(fd, s.Export)
 	}
 	if err != nil {
 		return nil, errors.Join(err, descriptor.Close(fd))
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, freezeBudget)
 	defer cancel()
-	c := newConn(n, tr, stream, s.peer, s.initiated)
-	c.self, c.made, c.adopted = s.pid, s.made, true
-	c.worker, c.shadow = s.worker, s.shadow
-	for _, l := range s.links {
-		c.crossed.link(crossing(l))
+	c := newConn(n, tr, stream, s.Peer, s.Initiated)
+	c.self, c.made, c.adopted = s.Pid, s.Made, true
+	c.worker, c.shadow = s.Worker, s.Shadow
+	for _, l := range s.Links {
+		c.crossed.link(crossing{l.Remote, l.Local})
 	}
-	for _, m := range s.monitors {
-		c.crossed.watch(m.ref, m.crossMonitor)
+	for _, m := range s.Monitors {
+		c.crossed.watch(m.Ref, crossMonitor{m.Watcher, m.Pid, m.Name})
 	}
-	if s.staked && n.part != nil {
-		c.stake = n.part.newStake(s.stake)
+	if s.Staked && n.part != nil {
+		c.stake = n.part.newStake(s.Stake)
 	}
 	c.still = true
-	c.received.Store(s.received)
-	c.messages.Store(s.messages)
-	c.sentCount.Store(s.sent)
+	c.received.Store(s.Received)
+	c.messages.Store(s.Messages)
+	c.sentCount.Store(s.Sent)
 	c.rd.halt.Shut()
 	c.rd.busy <- struct{}{}
-	for i := range s.unread {
-		m := s.unread[i].message(n)
+	for i := range s.Unread {
+		m := n.message(&s.Unread[i])
 		m.conn = c
 		c.rd.unread.add(m)
 	}
 	err = stream.PauseRead(ctx)
 	if err == nil {
-		err = stream.Preload(s.ahead)
+		err = stream.Preload(s.Ahead)
 	}
 	if err == nil {
-		err = c.q.Stage(ctx, s.rest)
+		err = c.q.Stage(ctx, s.Rest)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.giveUp(false))
 	}
-	c.ticks.restore(c, s.clock)
+	c.ticks.restore(c, s.Clock)
 	return c, nil
 }
 

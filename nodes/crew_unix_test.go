@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/process"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -231,24 +232,24 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 	f.enter(one, "both@test")
 	e := &FrozenFront{f: f, node: &Frozen{n: f.n}}
 	require.NoError(t, e.snapshot())
-	var s frontState
-	require.NoError(t, readState(kindFront, e.State(), &s))
-	require.Len(t, s.routes, 1)
-	r := s.routes[0]
-	require.Equal(t, "both@test", r.peer)
-	require.Equal(t, two.number, r.at)
-	require.True(t, r.proven)
-	require.ElementsMatch(t, []heldState{{one.number, 1}, {two.number, 1}}, r.held)
-	for _, c := range s.crew {
-		switch c.part {
+	var s states.Front
+	require.NoError(t, readState(states.KindFront, e.State(), &s))
+	require.Len(t, s.Routes, 1)
+	r := s.Routes[0]
+	require.Equal(t, "both@test", r.Peer)
+	require.Equal(t, two.number, r.At)
+	require.True(t, r.Proven)
+	require.ElementsMatch(t, []states.Held{{Part: one.number, Count: 1}, {Part: two.number, Count: 1}}, r.Held)
+	for _, c := range s.Crew {
+		switch c.Part {
 		case one.number:
-			require.Equal(t, 1, c.sessions)
-			require.True(t, c.hangs)
-			require.EqualValues(t, 5, c.moves)
-			require.Equal(t, []sessionState{{way: talk.ViaLine, peer: "both@test"}}, c.untaken)
+			require.Equal(t, 1, c.Sessions)
+			require.True(t, c.Hangs)
+			require.EqualValues(t, 5, c.Moves)
+			require.Equal(t, []states.Session{{Way: talk.ViaLine, Peer: "both@test"}}, c.Untaken)
 		case two.number:
-			require.Equal(t, 1, c.sessions)
-			require.False(t, c.hangs)
+			require.Equal(t, 1, c.Sessions)
+			require.False(t, c.Hangs)
 		}
 	}
 }

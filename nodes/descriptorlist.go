@@ -1,11 +1,15 @@
 package nodes
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/roll"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
 // A descriptorTable is the descriptors that a state names, as it is written. They stay whose they are.
@@ -25,14 +29,6 @@ func (t *descriptorTable) addOf(descriptor func() (int, error)) (at int, err err
 	}
 	return t.add(fd), nil
 }
-
-// A place is where in a list something is, counted from one; 0: nowhere.
-type place int
-
-func placeOf(at int) place { return place(at + 1) }
-
-// index is the place counted from zero; negative: nowhere.
-func (p place) index() int { return int(p) - 1 }
 
 // A descriptorList owns descriptors until somebody takes them.
 type descriptorList struct{ fds []int }
@@ -88,4 +84,58 @@ func (l *descriptorList) close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// words describes words. Their descriptors stay theirs.
+func (t *descriptorTable) words(list []talk.Word) ([]states.Word, error) {
+	var all []states.Word
+	for _, w := range list {
+		b, err := json.Marshal(w)
+		if err != nil {
+			return nil, err
+		}
+		s := states.Word{JSON: b}
+		if w.FD > 0 {
+			s.Descriptor = states.At(t.add(w.FD))
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// takeWords makes words of their description. On failure the descriptors of those that were made are closed.
+func (l *descriptorList) takeWords(all []states.Word) (list []talk.Word, err error) {
+	for i := range all {
+		var w talk.Word
+		if err = json.Unmarshal(all[i].JSON, &w); err != nil {
+			err = &StateError{"word", fmt.Errorf("%w: %w", ErrState, err)}
+		} else if at := all[i].Descriptor.Index(); at >= 0 {
+			w.FD, err = l.takeOne(at)
+		}
+		if err != nil {
+			talk.DropAll(list)
+			return nil, err
+		}
+		list = append(list, w)
+	}
+	return list, nil
+}
+
+// takeRoll opens the roll of a state that has one.
+func (l *descriptorList) takeRoll(p states.Place) (*roll.Roll, error) {
+	at := p.Index()
+	if at < 0 {
+		return nil, nil
+	}
+	fd, err := l.takeOne(at)
+	if err != nil {
+		return nil, err
+	}
+	return roll.Open(fd)
+}
+
+// takeFirst gives the first descriptors away, as a list of its own.
+func (l *descriptorList) takeFirst(n int) (*descriptorList, error) {
+	fds, err := l.take(0, n)
+	return &descriptorList{fds}, err
 }

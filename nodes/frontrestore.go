@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/process"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A StagedFront is a front that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or
@@ -15,7 +16,7 @@ import (
 type StagedFront struct {
 	f     *Front
 	node  *Staged
-	words [][]wordState // in the state
+	words [][]states.Word // in the state
 	over  atomic.Bool
 }
 
@@ -34,28 +35,28 @@ func RestoreFront(cfg FrontConfig, state []byte, descriptors []int) (*StagedFron
 }
 
 func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedFront, error) {
-	var s frontState
-	if err := readState(kindFront, state, &s); err != nil {
+	var s states.Front
+	if err := readState(states.KindFront, state, &s); err != nil {
 		return nil, err
 	}
 	f, err := newFront(cfg)
 	if err != nil {
 		return nil, err
 	}
-	node, err := list.takeFirst(s.descriptors)
+	node, err := list.takeFirst(s.Descriptors)
 	if err != nil {
 		return nil, err
 	}
 	f.still.Shut()
 	f.busy = true
-	f.lastPart = s.lastPart
+	f.lastPart = s.LastPart
 	g := &StagedFront{f: f}
 	first := func(n *Node) error {
 		f.n, n.front = n, f
-		n.arrivals.Store(s.arrivals)
+		n.arrivals.Store(s.Arrivals)
 		return nil
 	}
-	g.node, err = restore(f.cfg.Node, s.node, node, successor{first: first, setup: func(*Node) error { return nil }})
+	g.node, err = restore(f.cfg.Node, s.Node, node, successor{first: first, setup: func(*Node) error { return nil }})
 	if err != nil {
 		f.end()
 		return nil, errors.Join(err, node.close())
@@ -70,7 +71,7 @@ func restoreFront(cfg FrontConfig, state []byte, list *descriptorList) (*StagedF
 }
 
 // fill makes what the front has beside the node.
-func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
+func (g *StagedFront) fill(s *states.Front, list *descriptorList) error {
 	f := g.f
 	if len(g.node.listeners) == 0 {
 		return &StateError{"listener", fmt.Errorf("%w: a front has one, and this one none", ErrState)}
@@ -78,27 +79,27 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 	if err := f.listens(g.node.listeners); err != nil {
 		return err
 	}
-	for i := range s.crew {
-		g.words = append(g.words, s.crew[i].words)
-		if err := g.worker(&s.crew[i], list); err != nil {
+	for i := range s.Crew {
+		g.words = append(g.words, s.Crew[i].Words)
+		if err := g.worker(&s.Crew[i], list); err != nil {
 			return err
 		}
 	}
-	for _, r := range s.routes {
-		if r.at == 0 || f.crew[r.at] == nil {
-			return &StateError{"route to " + r.peer, ErrState}
+	for _, r := range s.Routes {
+		if r.At == 0 || f.crew[r.At] == nil {
+			return &StateError{"route to " + r.Peer, ErrState}
 		}
-		route := &route{held: map[*crewman]int{}, at: f.crew[r.at], proven: r.proven}
-		for _, h := range r.held {
-			if f.crew[h.part] == nil || h.count < 1 {
-				return &StateError{"route to " + r.peer, ErrState}
+		route := &route{held: map[*crewman]int{}, at: f.crew[r.At], proven: r.Proven}
+		for _, h := range r.Held {
+			if f.crew[h.Part] == nil || h.Count < 1 {
+				return &StateError{"route to " + r.Peer, ErrState}
 			}
-			route.held[f.crew[h.part]] = h.count
+			route.held[f.crew[h.Part]] = h.Count
 		}
-		f.routes[r.peer] = route
+		f.routes[r.Peer] = route
 	}
 	var err error
-	if f.roll, err = list.takeRoll(s.roll); err != nil {
+	if f.roll, err = list.takeRoll(s.Roll); err != nil {
 		return err
 	}
 	note := func(name string) error { f.roll.Recall(name); return nil }
@@ -106,12 +107,12 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 		f.makeRoll()
 		note = f.roll.Enter
 	}
-	for _, t := range s.names {
-		if f.crew[t.part] == nil {
-			return &StateError{"name " + t.name, ErrState}
+	for _, t := range s.Names {
+		if f.crew[t.Part] == nil {
+			return &StateError{"name " + t.Name, ErrState}
 		}
-		f.names[t.name] = tenancy{f.crew[t.part], t.number}
-		if err := note(t.name); err != nil {
+		f.names[t.Name] = tenancy{f.crew[t.Part], t.Number}
+		if err := note(t.Name); err != nil {
 			return err
 		}
 	}
@@ -119,53 +120,53 @@ func (g *StagedFront) fill(s *frontState, list *descriptorList) error {
 }
 
 // worker stages one worker.
-func (g *StagedFront) worker(s *crewState, list *descriptorList) error {
+func (g *StagedFront) worker(s *states.Crewman, list *descriptorList) error {
 	f := g.f
-	bad := func(err error) error { return &StateError{fmt.Sprintf("worker of slot %d", s.slot), err} }
+	bad := func(err error) error { return &StateError{fmt.Sprintf("worker of slot %d", s.Slot), err} }
 	switch {
-	case s.slot < 0 || s.part < 1 || s.part > maxPart || s.pid < 1 || f.crew[s.part] != nil:
+	case s.Slot < 0 || s.Part < 1 || s.Part > maxPart || s.PID < 1 || f.crew[s.Part] != nil:
 		return bad(ErrState)
-	case s.slot >= f.cfg.Workers:
-		return fmt.Errorf("FrontConfig.Workers is %d, and the node has a worker more: want %d or more", f.cfg.Workers, s.slot+1)
+	case s.Slot >= f.cfg.Workers:
+		return fmt.Errorf("FrontConfig.Workers is %d, and the node has a worker more: want %d or more", f.cfg.Workers, s.Slot+1)
 	}
 	for _, other := range f.crew {
-		if other.slot == s.slot {
+		if other.slot == s.Slot {
 			return bad(fmt.Errorf("%w: there are two", ErrState))
 		}
 	}
 	handle := -1
-	if at := s.handle.index(); at >= 0 {
+	if at := s.Handle.Index(); at >= 0 {
 		var err error
 		if handle, err = list.takeOne(at); err != nil {
 			return err
 		}
 	}
-	w := f.crewman(s.slot)
-	w.proc = process.Adopt(s.pid, handle)
-	l, err := takeLine(list, s.line, s.words)
+	w := f.crewman(s.Slot)
+	w.proc = process.Adopt(s.PID, handle)
+	l, err := takeLine(list, s.Line, s.Words)
 	if err != nil {
 		w.proc.Release()
 		return err
 	}
-	w.line, w.number, w.born = l, s.part, time.Now().Add(-max(s.age, 0))
-	w.ready, w.hangs, w.sessions, w.moves, w.socket = s.ready, s.hangs, s.sessions, s.moves, s.socket
+	w.line, w.number, w.born = l, s.Part, time.Now().Add(-max(s.Age, 0))
+	w.ready, w.hangs, w.sessions, w.moves, w.socket = s.Ready, s.Hangs, s.Sessions, s.Moves, s.Socket
 	f.crew[w.number] = w
 	if w.ready {
 		close(w.began)
 	}
-	for _, u := range s.untaken {
-		if u.way < 0 || u.way >= len(w.untaken) {
+	for _, u := range s.Untaken {
+		if u.Way < 0 || u.Way >= len(w.untaken) {
 			return bad(ErrState)
 		}
-		kept := &session{withdrawn: u.descriptor == 0, peer: u.peer, socket: u.socket}
+		kept := &session{withdrawn: u.Descriptor == 0, peer: u.Peer, socket: u.Socket}
 		if !kept.withdrawn {
-			fd, err := list.takeOne(u.descriptor.index())
+			fd, err := list.takeOne(u.Descriptor.Index())
 			if err != nil {
 				return err
 			}
 			kept.s = keptSocket(fd)
 		}
-		w.untaken[u.way] = append(w.untaken[u.way], kept)
+		w.untaken[u.Way] = append(w.untaken[u.Way], kept)
 	}
 	return w.reopen() // what was pushed through the socket before comes first
 }

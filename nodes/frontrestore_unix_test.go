@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -17,59 +18,59 @@ import (
 // What no front can be is refused, before anything begins, and its descriptors are closed.
 func TestRestoreFrontRefuses(t *testing.T) {
 	const one, two = 1, 2 // the lines, behind the listener
-	state := func(s *nodeState) []byte {
-		s.name, s.creation, s.started = "a@b", 4, true
-		b, err := writeState(kindNode, s)
+	state := func(s *states.Node) []byte {
+		s.Name, s.Creation, s.Started = "a@b", 4, true
+		b, err := writeState(states.KindNode, s)
 		require.NoError(t, err)
 		return b
 	}
-	listens := state(&nodeState{listeners: []listenerState{{carriage: carriage{plugin: "tcp"}, descriptor: 0, serves: true}}})
-	worker := func(slot, part, line int) crewState {
-		return crewState{slot: slot, part: part, pid: os.Getpid(), line: line, ready: true}
+	listens := state(&states.Node{Listeners: []states.Listener{{Carriage: states.Carriage{Plugin: "tcp"}, Descriptor: 0, Serves: true}}})
+	worker := func(slot, part, line int) states.Crewman {
+		return states.Crewman{Slot: slot, Part: part, PID: os.Getpid(), Line: line, Ready: true}
 	}
-	pair := []crewState{worker(0, 1, one), worker(1, 2, two)}
-	for name, s := range map[string]frontState{
+	pair := []states.Crewman{worker(0, 1, one), worker(1, 2, two)}
+	for name, s := range map[string]states.Front{
 		"nothing is wrong": {
-			routes: []routeState{{peer: "c@d", at: 1, held: []heldState{{1, 1}}, proven: true}}, names: []tenancyState{{"x", 2, 1}},
+			Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 1}}, Proven: true}}, Names: []states.Tenancy{{Name: "x", Part: 2, Number: 1}},
 		},
-		"no listener":            {node: state(&nodeState{}), crew: []crewState{worker(0, 1, 0), worker(1, 2, 1)}},
-		"a route to nobody":      {routes: []routeState{{peer: "c@d", held: []heldState{{1, 1}}}}},
-		"a route to a stranger":  {routes: []routeState{{peer: "c@d", at: 3, held: []heldState{{1, 1}}}}},
-		"a share of nobody's":    {routes: []routeState{{peer: "c@d", at: 1, held: []heldState{{3, 1}}}}},
-		"a share of nothing":     {routes: []routeState{{peer: "c@d", at: 1, held: []heldState{{1, 0}}}}},
-		"a name of nobody's":     {names: []tenancyState{{"x", 3, 1}}},
-		"two workers of a slot":  {crew: []crewState{worker(0, 1, one), worker(0, 2, two)}},
-		"two workers of a part":  {crew: []crewState{worker(0, 1, one), worker(1, 1, two)}},
-		"part 0":                 {crew: []crewState{worker(0, 0, one)}},
-		"a part that is too big": {crew: []crewState{worker(0, maxPart+1, one)}},
-		"process 0":              {crew: []crewState{{slot: 0, part: 1, line: one}}},
-		"no way for a session": {crew: []crewState{
-			{slot: 0, part: 1, pid: os.Getpid(), line: one, untaken: []sessionState{{way: talk.ViaLine + 1, descriptor: placeOf(two)}}},
+		"no listener":            {Node: state(&states.Node{}), Crew: []states.Crewman{worker(0, 1, 0), worker(1, 2, 1)}},
+		"a route to nobody":      {Routes: []states.Route{{Peer: "c@d", Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a route to a stranger":  {Routes: []states.Route{{Peer: "c@d", At: 3, Held: []states.Held{{Part: 1, Count: 1}}}}},
+		"a share of nobody's":    {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 3, Count: 1}}}}},
+		"a share of nothing":     {Routes: []states.Route{{Peer: "c@d", At: 1, Held: []states.Held{{Part: 1, Count: 0}}}}},
+		"a name of nobody's":     {Names: []states.Tenancy{{Name: "x", Part: 3, Number: 1}}},
+		"two workers of a slot":  {Crew: []states.Crewman{worker(0, 1, one), worker(0, 2, two)}},
+		"two workers of a part":  {Crew: []states.Crewman{worker(0, 1, one), worker(1, 1, two)}},
+		"part 0":                 {Crew: []states.Crewman{worker(0, 0, one)}},
+		"a part that is too big": {Crew: []states.Crewman{worker(0, maxPart+1, one)}},
+		"process 0":              {Crew: []states.Crewman{{Slot: 0, Part: 1, Line: one}}},
+		"no way for a session": {Crew: []states.Crewman{
+			{Slot: 0, Part: 1, PID: os.Getpid(), Line: one, Untaken: []states.Session{{Way: talk.ViaLine + 1, Descriptor: states.At(two)}}},
 		}},
 		"a descriptor too many": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if s.node == nil {
-				s.node, s.descriptors = listens, 1
+			if s.Node == nil {
+				s.Node, s.Descriptors = listens, 1
 			}
-			if s.crew == nil {
-				s.crew = pair
+			if s.Crew == nil {
+				s.Crew = pair
 			}
-			b, err := writeState(kindFront, &s)
+			b, err := writeState(states.KindFront, &s)
 			require.NoError(t, err)
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			var fds []int
-			if s.descriptors > 0 {
+			if s.Descriptors > 0 {
 				file, err := l.(*net.TCPListener).File()
 				require.NoError(t, err)
 				fds = duplicates(t, []int{int(file.Fd())})
 				require.NoError(t, file.Close())
 			}
 			require.NoError(t, l.Close())
-			count := len(s.crew)
-			for _, w := range s.crew {
-				count += len(w.untaken)
+			count := len(s.Crew)
+			for _, w := range s.Crew {
+				count += len(w.Untaken)
 			}
 			if name == "a descriptor too many" {
 				count++
@@ -104,7 +105,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 
 // Nor does a process go on as a worker that there cannot be.
 func TestRestoreWorkerRefuses(t *testing.T) {
-	node, err := writeState(kindNode, &nodeState{name: "a@b", creation: 4})
+	node, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
 	require.NoError(t, err)
 	for _, tt := range []struct {
 		name         string
@@ -118,7 +119,7 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 		{"a newest part that is too big", 1, maxPart + 1, ErrState},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b, err := writeState(kindWorker, &workerState{node: node, part: tt.part, latest: tt.latest})
+			b, err := writeState(states.KindWorker, &states.Worker{Node: node, Part: tt.part, Latest: tt.latest})
 			require.NoError(t, err)
 			ours, theirs, err := handoff.SocketPair()
 			require.NoError(t, err)

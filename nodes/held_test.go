@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // acts is everything that waits while a node is frozen, though it has a context: what one mailbox has to do with a process here, and with
@@ -173,9 +174,9 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 	require.Never(t, func() bool { return len(watchingOf(b)) > 0 || len(sent) > 0 }, 50*time.Millisecond, tick)
 	f, err := c.Freeze(w.ctx())
 	require.NoError(t, err)
-	var s connState
-	require.NoError(t, readState(kindConn, f.State(), &s))
-	require.Empty(t, s.bonds)
+	var s states.Conn
+	require.NoError(t, readState(states.KindConn, f.State(), &s))
+	require.Empty(t, s.Bonds)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, monitored, "the end of Monitor").err, ErrMoved)
 	require.Empty(t, watchingOf(b))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // Inherited is what Config.Handover returned in the old process; ok tells whether there was one, that is, whether the node was made by
@@ -93,24 +94,24 @@ func (p *processes) heirless() []*Mailbox {
 }
 
 // restoreMailbox makes a mailbox of its description. lost are the nodes that it takes to be up, and that there is no connection to.
-func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err error) {
-	if s.bonds == nil {
+func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, err error) {
+	if s.Bonds == nil {
 		return nil, nil, &StateError{"mailbox", ErrState}
 	}
-	pid := s.bonds.pid
+	pid := s.Bonds.Pid
 	if string(pid.Node) != n.name || pid.Creation != n.creation {
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrOtherNode}
 	}
-	if err := limit("limit", &s.limit, DefaultMailboxLimit); err != nil {
+	if err := limit("limit", &s.Limit, DefaultMailboxLimit); err != nil {
 		return nil, nil, &StateError{"mailbox " + pid.String(), errors.Join(ErrState, err)}
 	}
-	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.limit, Full: s.full, TrapExit: s.trapExit})
+	b = n.makeMailbox(pid, nil, &MailboxOptions{Limit: s.Limit, Full: Full(s.Full), TrapExit: s.TrapExit})
 	b.bequeaths = true
 	b.held.Store(true)
-	b.tie(s.bonds)
-	lost = b.tieNodes(s.nodeTypes, s.nodesUp)
-	for i := range s.messages {
-		m := s.messages[i].message(n)
+	b.tie(s.Bonds)
+	lost = b.tieNodes(NodeTypes(s.NodeTypes), s.NodesUp)
+	for i := range s.Messages {
+		m := n.message(&s.Messages[i])
 		b.queue = append(b.queue, m)
 		b.bytes += cost(m)
 	}
@@ -121,12 +122,12 @@ func (n *Node) restoreMailbox(s *mailboxState) (b *Mailbox, lost []upState, err 
 		return nil, nil, &StateError{"mailbox " + pid.String(), ErrState}
 	}
 	p.byID[key(pid)] = b
-	for _, x := range s.names {
-		if p.names[x.name] != nil {
-			return nil, nil, &StateError{"name " + string(x.name), ErrState}
+	for _, x := range s.Names {
+		if p.names[x.Name] != nil {
+			return nil, nil, &StateError{"name " + string(x.Name), ErrState}
 		}
-		p.names[x.name] = b
-		b.names = append(b.names, x.name)
+		p.names[x.Name] = b
+		b.names = append(b.names, x.Name)
 	}
 	return b, lost, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/test/leak"
 	"github.com/cnode-go/cnode/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -221,13 +222,13 @@ func (o killOrder) freeze(ctx context.Context, n *Node) (handoff.Frozen, error) 
 	if err != nil {
 		return nil, err
 	}
-	var s nodeState
-	if err = readState(kindNode, f.State(), &s); err == nil && len(s.conns) != killPeers {
-		err = fmt.Errorf("%d connections", len(s.conns))
+	var s states.Node
+	if err = readState(states.KindNode, f.State(), &s); err == nil && len(s.Conns) != killPeers {
+		err = fmt.Errorf("%d connections", len(s.Conns))
 	}
-	for _, c := range s.conns {
-		if len(c.ahead) != o.Half || len(c.rest) == 0 || len(c.rest) >= greetings*greetingBytes {
-			err = fmt.Errorf("%s: %d bytes read and %d unsent, in place of halves", c.peer.Name, len(c.ahead), len(c.rest))
+	for _, c := range s.Conns {
+		if len(c.Ahead) != o.Half || len(c.Rest) == 0 || len(c.Rest) >= greetings*greetingBytes {
+			err = fmt.Errorf("%s: %d bytes read and %d unsent, in place of halves", c.Peer.Name, len(c.Ahead), len(c.Rest))
 		}
 	}
 	if err != nil {

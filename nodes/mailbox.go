@@ -142,10 +142,10 @@ func (b *Mailbox) Err() error {
 // Receive returns the oldest message. It waits until there is one, ctx ends, or the mailbox has ended and all was received; then the
 // error wraps an *ExitError. With transport.NoWait it does not wait: os.ErrDeadlineExceeded.
 //
-// The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked process,
-// or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These two have
-// no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can send an OpSpawnReply, asked for
-// or not: skip one whose Ref is not that of a request of yours.
+// The message's Op is dist.OpSend or dist.OpRegSend for a term, nodeup and nodedown among them; dist.OpExit for the end of a linked
+// process, or an exit signal (both with TrapExit), and dist.OpMonitorPExit for the end of a monitored one: Reason.Decode() says why. These
+// two have no Payload, nor has dist.OpSpawnReply, whose Result answers a SPAWN_REQUEST that was sent with Conn.SendControl. Any peer can
+// send an OpSpawnReply, asked for or not: skip one whose Ref is not that of a request of yours.
 func (b *Mailbox) Receive(ctx context.Context) (*Message, error) {
 	for {
 		if m := b.take(); m != nil {

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
 // echoes makes the processes that BenchmarkMailbox asks: "handler" answers on the goroutine that reads, "mailbox" on one of its own.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A Message is what a connection or a mailbox receives: the control message, and the term that came with it. Its operation is the plain
@@ -74,22 +75,22 @@ func (m *Message) plain() {
 }
 
 // state describes a message.
-func (m *Message) state() messageState {
-	s := messageState{ctl: m.Control, payload: m.Payload}
+func (m *Message) state() states.Message {
+	s := states.Message{Control: m.Control, Payload: m.Payload}
 	if m.conn != nil {
-		s.peer = m.conn.peer.Name
+		s.Peer = m.conn.peer.Name
 	}
 	return s
 }
 
 // message makes a message of its description, which may be part of a larger whole.
-func (s *messageState) message(n *Node) *Message {
-	m := &Message{Control: s.ctl, Payload: cloneRaw(s.payload)}
+func (n *Node) message(s *states.Message) *Message {
+	m := &Message{Control: s.Control, Payload: cloneRaw(s.Payload)}
 	for _, r := range []*ei.Raw{&m.Reason, &m.Token, &m.Options, &m.Result} {
 		*r = cloneRaw(*r)
 	}
-	if s.peer != "" {
-		m.conn = n.Conn(s.peer)
+	if s.Peer != "" {
+		m.conn = n.Conn(s.Peer)
 	}
 	return m
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // NodeTypes are the types of nodes that MonitorNodes reports. As in OTP, a node is visible if both sides are, otherwise hidden: to a hidden
@@ -128,12 +128,12 @@ func (b *Mailbox) tellNode(what ei.Atom, node string, t NodeTypes) {
 }
 
 // tieNodes gives the mailbox what another one of its pid knew of the nodes that are up; lost are those that there is no connection to.
-func (b *Mailbox) tieNodes(types NodeTypes, known []upState) (lost []upState) {
+func (b *Mailbox) tieNodes(types NodeTypes, known []states.Up) (lost []states.Up) {
 	if b.nodeTypes = types & AllNodes; b.nodeTypes != 0 {
 		b.n.procs.told.Store(true)
 	}
 	for _, s := range known {
-		if c := b.n.Conn(s.node); c != nil && c.nodeType() == s.nodeType() {
+		if c := b.n.Conn(s.Node); c != nil && c.nodeType() == typeOf(&s) {
 			b.noteUp(c)
 		} else {
 			lost = append(lost, s)
@@ -155,27 +155,17 @@ func (b *Mailbox) bequeathNodes(to *Mailbox) {
 }
 
 // tellLost tells of a node that was lost on the way to this process, where the mailbox is still held: before it can come up anew.
-func (b *Mailbox) tellLost(s upState) {
+func (b *Mailbox) tellLost(s states.Up) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.nodeTypes&s.nodeType() != 0 {
-		b.tellNode("nodedown", s.node, s.nodeType())
+	if of := typeOf(&s); b.nodeTypes&of != 0 {
+		b.tellNode("nodedown", s.Node, of)
 	}
 }
 
-// An upState is a node that a mailbox knows to be up.
-type upState struct {
-	node    string
-	visible bool
-}
-
-func (s *upState) Describe(f *form.Fields) {
-	form.Text(f, 1, form.Must, &s.node)
-	f.Bool(2, form.May, &s.visible)
-}
-
-func (s *upState) nodeType() NodeTypes {
-	if s.visible {
+// typeOf is that of a node that a mailbox knew to be up.
+func typeOf(s *states.Up) NodeTypes {
+	if s.Visible {
 		return VisibleNodes
 	}
 	return HiddenNodes

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // A node that moves invents neither a nodedown nor a nodeup, and goes on telling, whoever was to be told.
@@ -65,8 +66,8 @@ func TestMonitorNodesMove(t *testing.T) {
 // A node whose connection has not come along has gone down.
 func TestMonitorNodesLost(t *testing.T) {
 	pid := ei.Pid{Node: "front@test", ID: 1, Creation: 7}
-	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
-		bonds: &bonds{pid: pid}, nodeTypes: AllNodes, nodesUp: []upState{{"lost@test", true}},
+	state, err := writeState(states.KindNode, &states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
+		Bonds: &states.Bonds{Pid: pid}, NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "lost@test", Visible: true}},
 	}}})
 	require.NoError(t, err)
 	s, err := Restore(Config{Cookie: "secret", Resolver: Static{}}, state, nil)
@@ -84,12 +85,12 @@ func TestMonitorNodesLostAndFound(t *testing.T) {
 	w.started("peer")
 	self := func(id uint32) ei.Pid { return ei.Pid{Node: "front@test", ID: id, Creation: 7} }
 	theirs := ei.Pid{Node: "peer@test", ID: 1, Creation: 9}
-	state, err := writeState(kindNode, &nodeState{name: "front@test", creation: 7, pids: 9, started: true, mailboxes: []mailboxState{{
-		bonds: &bonds{pid: self(1), links: []linkState{{theirs, true, 0}}}, trapExit: true,
-		nodeTypes: AllNodes, nodesUp: []upState{{"peer@test", false}},
+	state, err := writeState(states.KindNode, &states.Node{Name: "front@test", Creation: 7, Pids: 9, Started: true, Mailboxes: []states.Mailbox{{
+		Bonds: &states.Bonds{Pid: self(1), Links: []states.Link{{Pid: theirs, Active: true}}}, TrapExit: true,
+		NodeTypes: int(AllNodes), NodesUp: []states.Up{{Node: "peer@test", Visible: false}},
 	}, {
-		bonds: &bonds{pid: self(2)}, names: []nameState{{"late"}},
-		messages: []messageState{{ctl: dist.Control{Op: dist.OpSend, To: self(2)}, payload: ei.AppendNil(nil)}},
+		Bonds: &states.Bonds{Pid: self(2)}, Names: []states.Name{{Name: "late"}},
+		Messages: []states.Message{{Control: dist.Control{Op: dist.OpSend, To: self(2)}, Payload: ei.AppendNil(nil)}},
 	}}})
 	require.NoError(t, err)
 	connected := make(chan result[*Conn], 1)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -110,9 +111,9 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	words, err := new(descriptorTable).words([]talk.Word{{Topic: talk.Session, State: keys}})
 	require.NoError(t, err)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := writeState(kindFront, &frontState{crew: []crewState{{words: words}}})
+	front, err := writeState(states.KindFront, &states.Front{Crew: []states.Crewman{{Words: words}}})
 	require.NoError(t, err)
-	worker, err := writeState(kindWorker, &workerState{words: words, work: words})
+	worker, err := writeState(states.KindWorker, &states.Worker{Words: words, Work: words})
 	require.NoError(t, err)
 	for _, state := range [][]byte{front, worker} {
 		require.Contains(t, string(state), encoded)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -103,10 +104,10 @@ func (f *Frozen) freeze(ctx context.Context) error {
 	if err := f.quiet(draining); err != nil {
 		return err
 	}
-	s := &nodeState{}
+	s := &states.Node{}
 	if handover := f.n.cfg.Handover; handover != nil {
 		f.handed = true
-		err := f.n.guarded("Config.Handover", func() (err error) { s.blob, err = handover(ctx); return err })
+		err := f.n.guarded("Config.Handover", func() (err error) { s.Blob, err = handover(ctx); return err })
 		if err != nil {
 			return fmt.Errorf("Config.Handover: %w", err)
 		}
@@ -131,8 +132,8 @@ func (f *Frozen) refuse() error {
 	}
 	for _, l := range listeners {
 		err := movable(l.tr, l.l.Descriptor)
-		if c, clear := f.n.carriageOf(l.tr); err == nil && !clear && !c.isPlain() {
-			err = &NotMovableError{Plugin: c.plugin, Err: errUnclear}
+		if c, clear := f.n.carriageOf(l.tr); err == nil && !clear && !isPlain(c) {
+			err = &NotMovableError{Plugin: c.Plugin, Err: errUnclear}
 		}
 		if err != nil && l.Err() == nil {
 			return wrap("listener on", addrText(l.Addr()), err)

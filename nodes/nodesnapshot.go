@@ -5,13 +5,15 @@ import (
 	"errors"
 	"slices"
 	"syscall"
+
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // snapshot writes the state of the frozen node. The descriptors are in the table in the order of the state.
-func (f *Frozen) snapshot(ctx context.Context, s *nodeState) (err error) {
+func (f *Frozen) snapshot(ctx context.Context, s *states.Node) (err error) {
 	defer func() {
-		for i := range s.conns {
-			clear(s.conns[i].export)
+		for i := range s.Conns {
+			clear(s.Conns[i].Export)
 		}
 	}()
 	f.n.snapshotSelf(s)
@@ -23,27 +25,27 @@ func (f *Frozen) snapshot(ctx context.Context, s *nodeState) (err error) {
 	}
 	f.n.snapshotMailboxes(s)
 	f.snapshotPublication(s)
-	if f.state, err = writeState(kindNode, s); err != nil {
+	if f.state, err = writeState(states.KindNode, s); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
 // snapshotSelf has who the node is, and its counters.
-func (n *Node) snapshotSelf(s *nodeState) {
+func (n *Node) snapshotSelf(s *states.Node) {
 	n.mu.Lock()
-	s.name, s.creation, s.published = n.name, n.creation, n.published != nil
+	s.Name, s.Creation, s.Published = n.name, n.creation, n.published != nil
 	n.mu.Unlock()
-	s.pids, s.refs, s.started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
+	s.Pids, s.Refs, s.Started = n.ids.pid.Load(), n.ids.ref.Load(), n.started.Load()
 	for i, c := range n.stats.all() {
-		s.stats[i] = c.Load()
+		s.Stats[i] = c.Load()
 	}
 }
 
 // snapshotConns has the connections; those that have just broken are in f.dead.
-func (f *Frozen) snapshotConns(s *nodeState) error {
+func (f *Frozen) snapshotConns(s *states.Node) error {
 	slices.SortStableFunc(f.conns, func(a, b *Conn) int { return a.order() - b.order() })
-	places := map[*Conn]place{}
+	places := map[*Conn]states.Place{}
 	f.dead = map[*Conn]bool{}
 	for _, c := range f.conns {
 		if c.trunk != nil && places[c.trunk] == 0 { // it has just broken
@@ -56,51 +58,53 @@ func (f *Frozen) snapshotConns(s *nodeState) error {
 			continue
 		}
 		if err == nil {
-			places[c] = placeOf(len(s.conns))
-			cs.trunk = places[c.trunk]
-			cs.descriptor, err = f.table.addOf(c.s.Descriptor)
+			places[c] = states.At(len(s.Conns))
+			cs.Trunk = places[c.trunk]
+			cs.Descriptor, err = f.table.addOf(c.s.Descriptor)
 		}
 		if err != nil {
 			return wrap("connection to", c.peer.Name, err)
 		}
-		s.conns = append(s.conns, *cs)
+		s.Conns = append(s.Conns, *cs)
 	}
 	return nil
 }
 
-func (f *Frozen) snapshotListeners(s *nodeState) error {
+func (f *Frozen) snapshotListeners(s *states.Node) error {
 	for _, l := range f.listeners {
 		at, err := f.table.addOf(l.l.Descriptor)
 		if err != nil {
 			return wrap("listener on", addrText(l.Addr()), err)
 		}
 		carried, _ := f.n.carriageOf(l.tr)
-		s.listeners = append(s.listeners, listenerState{carried, at, l.serves.Load(), l.l.KeepsPath()})
+		s.Listeners = append(s.Listeners, states.Listener{
+			Carriage: carried, Descriptor: at, Serves: l.serves.Load(), KeepsPath: l.l.KeepsPath(),
+		})
 	}
 	return nil
 }
 
 // snapshotMailboxes has the mailboxes. Of a private one, which does not move, there are the bonds that others have with it.
-func (n *Node) snapshotMailboxes(s *nodeState) {
+func (n *Node) snapshotMailboxes(s *states.Node) {
 	for _, b := range n.procs.all() {
 		bs := b.state()
 		if b.private {
-			if !bs.bonds.empty() {
-				s.orphans = append(s.orphans, *bs.bonds)
+			if !bs.Bonds.Empty() {
+				s.Orphans = append(s.Orphans, *bs.Bonds)
 			}
 			continue
 		}
-		watchers := &bs.bonds.watchers
-		*watchers = slices.DeleteFunc(*watchers, func(w watcherState) bool { return n.procs.isPrivate(w.pid) })
-		s.mailboxes = append(s.mailboxes, bs)
+		watchers := &bs.Bonds.Watchers
+		*watchers = slices.DeleteFunc(*watchers, func(w states.Watcher) bool { return n.procs.isPrivate(w.Pid) })
+		s.Mailboxes = append(s.Mailboxes, bs)
 	}
 }
 
 // snapshotPublication has the registration at the port mapper, if it moves.
-func (f *Frozen) snapshotPublication(s *nodeState) {
+func (f *Frozen) snapshotPublication(s *states.Node) {
 	if f.name != nil {
 		fds := f.name.Descriptors()
-		s.publication = &publicationState{f.name.State(), len(fds), f.table.add(fds...)}
+		s.Publication = &states.Publication{State: f.name.State(), Descriptors: len(fds), First: f.table.add(fds...)}
 	}
 }
 
@@ -126,22 +130,22 @@ func (c *Conn) order() int {
 }
 
 // state describes a mailbox that is held.
-func (b *Mailbox) state() mailboxState {
+func (b *Mailbox) state() states.Mailbox {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.bonds("")
-	s := mailboxState{bonds: &all, limit: b.opts.Limit, full: b.opts.Full, trapExit: b.opts.TrapExit}
+	s := states.Mailbox{Bonds: &all, Limit: b.opts.Limit, Full: int(b.opts.Full), TrapExit: b.opts.TrapExit}
 	for _, name := range b.names {
 		if b.n.procs.named(name) == b {
-			s.names = append(s.names, nameState{name})
+			s.Names = append(s.Names, states.Name{Name: name})
 		}
 	}
-	s.nodeTypes = b.nodeTypes
+	s.NodeTypes = int(b.nodeTypes)
 	for c := range b.nodesUp {
-		s.nodesUp = append(s.nodesUp, upState{c.peer.Name, c.nodeType() == VisibleNodes})
+		s.NodesUp = append(s.NodesUp, states.Up{Node: c.peer.Name, Visible: c.nodeType() == VisibleNodes})
 	}
 	for _, m := range b.queue[b.first:] {
-		s.messages = append(s.messages, m.state())
+		s.Messages = append(s.Messages, m.state())
 	}
 	return s
 }

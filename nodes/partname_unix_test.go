@@ -12,6 +12,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -274,7 +275,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 	}
 	e := &workerEstate{Frozen: f, w: worker}
 	require.NoError(t, e.snapshot())
-	var s workerState
-	require.NoError(t, readState(kindWorker, e.state, &s))
-	require.Equal(t, []nameState{{"dead@test"}}, s.over)
+	var s states.Worker
+	require.NoError(t, readState(states.KindWorker, e.state, &s))
+	require.Equal(t, []states.Name{{Name: "dead@test"}}, s.Over)
 }

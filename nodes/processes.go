@@ -13,8 +13,8 @@ import (
 
 // processes is the table of a node's mailboxes, names and Go functions.
 //
-// Who needs several locks takes them in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those of
-// a connection's parts, a part's and its line's. Nobody calls a function of the program with one of them, but Config.Logger's Handler.
+// Who needs several locks takes them in this order: bonding, Mailbox.mu (two of them only with succeeding), then Node.mu or mu, then those
+// of a connection's parts, a part's and its line's. Nobody calls a function of the program with one of them, but Config.Logger's Handler.
 type processes struct {
 	n     *Node
 	calls shares // of the functions that run for remote callers

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -322,7 +323,7 @@ type socketsOf struct {
 func (d socketsOf) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	at, err := d.SocketDir.Resolve(ctx, node)
 	if err == nil {
-		at.Transport = d.n.transportOf(carriage{plugin: at.Transport.Name()})
+		at.Transport = d.n.transportOf(states.Carriage{Plugin: at.Transport.Name()})
 	}
 	return at, err
 }

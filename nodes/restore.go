@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -17,9 +18,9 @@ type Staged struct {
 	n           *Node
 	conns       []*Conn
 	listeners   []*Listener
-	orphans     []bonds
-	owed        map[*Mailbox][]downState // by nodes that there is no connection to
-	lost        map[*Mailbox][]upState   // such nodes, of MonitorNodes
+	orphans     []states.Bonds
+	owed        map[*Mailbox][]states.Down // by nodes that there is no connection to
+	lost        map[*Mailbox][]states.Up   // such nodes, of MonitorNodes
 	published   bool
 	publication StagedPublication
 	over        atomic.Bool
@@ -57,30 +58,30 @@ type successor struct {
 }
 
 func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Staged, error) {
-	var s nodeState
-	if err := readState(kindNode, state, &s); err != nil {
+	var s states.Node
+	if err := readState(states.KindNode, state, &s); err != nil {
 		return nil, err
 	}
 	if cfg.Name == "" && cfg.Alive == "" {
-		cfg.Name, cfg.Host = s.name, ""
+		cfg.Name, cfg.Host = s.Name, ""
 	}
 	n, err := New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if n.name != s.name || dist.CheckName(s.name) != nil {
-		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.name, n.name)
+	if n.name != s.Name || dist.CheckName(s.Name) != nil {
+		return nil, fmt.Errorf("%w: %q, and this is %q", ErrOtherNode, s.Name, n.name)
 	}
-	n.creation, n.used, n.settled = s.creation, true, true
+	n.creation, n.used, n.settled = s.Creation, true, true
 	n.staged.Store(true)
 	n.frozen.Shut()
-	n.started.Store(s.started)
-	blob := append([]byte{}, s.blob...)
+	n.started.Store(s.Started)
+	blob := append([]byte{}, s.Blob...)
 	n.inherited.Store(&blob)
 	for i, c := range n.stats.all() {
-		c.Store(s.stats[i])
+		c.Store(s.Stats[i])
 	}
-	g := &Staged{n: n, orphans: s.orphans, owed: map[*Mailbox][]downState{}, lost: map[*Mailbox][]upState{}, published: s.published}
+	g := &Staged{n: n, orphans: s.Orphans, owed: map[*Mailbox][]states.Down{}, lost: map[*Mailbox][]states.Up{}, published: s.Published}
 	if as.first != nil {
 		err = as.first(n)
 	}
@@ -94,13 +95,13 @@ func restore(cfg Config, state []byte, fds *descriptorList, as successor) (*Stag
 }
 
 // fill makes what the node has.
-func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
+func (g *Staged) fill(s *states.Node, fds *descriptorList, as successor) error {
 	n := g.n
-	for i := range s.conns {
-		cs := &s.conns[i]
+	for i := range s.Conns {
+		cs := &s.Conns[i]
 		var err error
 		switch {
-		case cs.worker == 0 && cs.trunk == 0 && (!cs.shadow || as.parts):
+		case cs.Worker == 0 && cs.Trunk == 0 && (!cs.Shadow || as.parts):
 			err = g.connection(cs, fds)
 		case as.parts:
 			err = g.localConnection(cs, fds)
@@ -108,90 +109,90 @@ func (g *Staged) fill(s *nodeState, fds *descriptorList, as successor) error {
 			err = &StateError{"connection", ErrState}
 		}
 		if err != nil {
-			return wrap("connection to", cs.peer.Name, err)
+			return wrap("connection to", cs.Peer.Name, err)
 		}
 	}
-	for i := range s.listeners {
-		if err := g.listener(&s.listeners[i], fds); err != nil {
+	for i := range s.Listeners {
+		if err := g.listener(&s.Listeners[i], fds); err != nil {
 			return wrap("listener", "", err)
 		}
 	}
-	for i := range s.mailboxes {
-		b, lost, err := n.restoreMailbox(&s.mailboxes[i])
+	for i := range s.Mailboxes {
+		b, lost, err := n.restoreMailbox(&s.Mailboxes[i])
 		if err != nil {
 			return err
 		}
 		g.lost[b] = lost
-		for _, d := range s.mailboxes[i].bonds.downs {
-			if n.Conn(d.node) == nil {
+		for _, d := range s.Mailboxes[i].Bonds.Downs {
+			if n.Conn(d.Node) == nil {
 				g.owed[b] = append(g.owed[b], d)
 			}
 		}
 	}
-	n.ids.pid.Store(max(s.pids, n.ids.pid.Load()))
-	n.ids.ref.Store(s.refs)
-	if s.publication != nil {
-		if err := g.name(s.publication, fds); err != nil {
+	n.ids.pid.Store(max(s.Pids, n.ids.pid.Load()))
+	n.ids.ref.Store(s.Refs)
+	if s.Publication != nil {
+		if err := g.name(s.Publication, fds); err != nil {
 			return wrap("registration", "", err)
 		}
 	}
 	if err := fds.allTaken(); err != nil {
 		return err
 	}
-	if s.started {
+	if s.Started {
 		return as.setup(n)
 	}
 	return nil
 }
 
 // localConnection stages a way to another worker. That of a connection comes after it.
-func (g *Staged) localConnection(s *connState, fds *descriptorList) error {
+func (g *Staged) localConnection(s *states.Conn, fds *descriptorList) error {
 	n := g.n
-	if s.self != n.name || s.selfCreation != n.creation || s.peer.Name != n.name || s.shadow || s.worker < 1 || s.worker > maxPart ||
-		s.trunk < 0 || s.trunk.index() >= len(g.conns) || len(s.bonds) > 0 {
+	if s.Self != n.name || s.SelfCreation != n.creation || s.Peer.Name != n.name || s.Shadow || s.Worker < 1 || s.Worker > maxPart ||
+		s.Trunk < 0 || s.Trunk.Index() >= len(g.conns) || len(s.Bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
-	if s.trunk > 0 && g.conns[s.trunk.index()].kind() != direct {
+	if s.Trunk > 0 && g.conns[s.Trunk.Index()].kind() != direct {
 		return &StateError{"connection", ErrState}
 	}
 	c, err := g.stage(s, fds)
 	if err != nil {
 		return err
 	}
-	if s.trunk == 0 {
+	if s.Trunk == 0 {
 		n.part.mu.Lock()
 		defer n.part.mu.Unlock()
-		n.part.siblings[s.worker] = c
+		n.part.siblings[s.Worker] = c
 		return nil
 	}
-	c.trunk = g.conns[s.trunk.index()]
+	c.trunk = g.conns[s.Trunk.Index()]
 	c.trunk.branching.Lock()
 	defer c.trunk.branching.Unlock()
-	put(&c.trunk.branches, s.worker, c)
+	put(&c.trunk.branches, s.Worker, c)
 	return nil
 }
 
 // stage stages one connection of any kind.
-func (g *Staged) stage(s *connState, fds *descriptorList) (*Conn, error) {
-	fd, err := fds.takeOne(s.descriptor)
+func (g *Staged) stage(s *states.Conn, fds *descriptorList) (*Conn, error) {
+	fd, err := fds.takeOne(s.Descriptor)
 	if err != nil {
 		return nil, err
 	}
 	c, err := g.n.stage(s, fd)
 	if err == nil {
-		g.conns, g.exports = append(g.conns, c), append(g.exports, s.export)
+		g.conns, g.exports = append(g.conns, c), append(g.exports, s.Export)
 	}
 	return c, err
 }
 
 // connection stages one connection, and puts it on the table.
-func (g *Staged) connection(s *connState, fds *descriptorList) error {
+func (g *Staged) connection(s *states.Conn, fds *descriptorList) error {
 	n := g.n
-	if s.self != n.name || s.selfCreation != n.creation || dist.CheckName(s.peer.Name) != nil || len(s.bonds) > 0 {
+	if s.Self != n.name || s.SelfCreation != n.creation || dist.CheckName(s.Peer.Name) != nil || len(s.Bonds) > 0 {
 		return &StateError{"connection", ErrState}
 	}
 	n.mu.Lock()
-	p := n.peerLocked(s.peer.Name)
+	p := n.peerLocked(s.Peer.Name)
 	taken := p.conn != nil
 	n.mu.Unlock()
 	if taken {
@@ -208,13 +209,13 @@ func (g *Staged) connection(s *connState, fds *descriptorList) error {
 	return nil
 }
 
-func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
+func (g *Staged) listener(s *states.Listener, fds *descriptorList) error {
 	n := g.n
-	tr, err := n.carrier(s.carriage)
+	tr, err := n.carrier(s.Carriage)
 	if err != nil {
 		return err
 	}
-	fd, err := fds.takeOne(s.descriptor)
+	fd, err := fds.takeOne(s.Descriptor)
 	if err != nil {
 		return err
 	}
@@ -222,11 +223,11 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 	if err != nil {
 		return errors.Join(err, descriptor.Close(fd))
 	}
-	if s.keepsPath {
+	if s.KeepsPath {
 		tl.KeepPath()
 	}
 	l := n.newListener(tr, tl)
-	l.serves.Store(s.serves)
+	l.serves.Store(s.Serves)
 	g.listeners = append(g.listeners, l)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -235,14 +236,14 @@ func (g *Staged) listener(s *listenerState, fds *descriptorList) error {
 }
 
 // name stages the registration.
-func (g *Staged) name(s *publicationState, fds *descriptorList) error {
+func (g *Staged) name(s *states.Publication, fds *descriptorList) error {
 	adopter, ok := g.n.cfg.Resolver.(Adopter)
 	if !ok {
 		return fmt.Errorf("%T cannot go on with the registration of the process before: %w", g.n.cfg.Resolver, errors.ErrUnsupported)
 	}
-	own, err := fds.take(s.first, s.descriptors)
+	own, err := fds.take(s.First, s.Descriptors)
 	if err == nil {
-		g.publication, err = adopter.Adopt(g.presence(), s.state, own)
+		g.publication, err = adopter.Adopt(g.presence(), s.State, own)
 	}
 	return err
 }
@@ -343,7 +344,7 @@ func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
 	for b, owed := range g.owed {
 		if heir := g.n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
-				heir.sendNodedown(d.node, d.count, &after)
+				heir.sendNodedown(d.Node, d.Count, &after)
 			}
 		}
 	}
@@ -380,14 +381,14 @@ func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
 		b.mu.Lock()
 		gone := map[string]bool{}
 		s := b.bonds("")
-		for _, l := range s.links {
-			gone[string(l.pid.Node)] = true
+		for _, l := range s.Links {
+			gone[string(l.Pid.Node)] = true
 		}
-		for _, w := range s.watchers {
-			gone[string(w.pid.Node)] = true
+		for _, w := range s.Watchers {
+			gone[string(w.Pid.Node)] = true
 		}
-		for _, t := range s.watching {
-			gone[t.node] = true
+		for _, t := range s.Watching {
+			gone[t.Node] = true
 		}
 		var x broken
 		for node := range gone {

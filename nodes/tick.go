@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -122,32 +123,32 @@ func (t *ticker) look(c *Conn) (alive bool) {
 }
 
 // state describes the clock of a frozen connection.
-func (t *ticker) state(c *Conn) clockState {
+func (t *ticker) state(c *Conn) states.Clock {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	queued, sent := c.q.Buffered()
-	return clockState{
-		age: max(time.Since(t.last), 0), idle: sent+int64(queued) == t.posted,
-		heard: c.received.Load()+c.rd.steps.Load() != t.received, missed: t.missed, asked: t.asked.Load(),
+	return states.Clock{
+		Age: max(time.Since(t.last), 0), Idle: sent+int64(queued) == t.posted,
+		Heard: c.received.Load()+c.rd.steps.Load() != t.received, Missed: t.missed, Asked: t.asked.Load(),
 	}
 }
 
 // restore sets the clock of a staged connection. s may be nil.
-func (t *ticker) restore(c *Conn, s *clockState) {
+func (t *ticker) restore(c *Conn, s *states.Clock) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turns.Halt()
 	t.last = time.Now()
 	t.posted, t.received = -1, -1
 	if s != nil {
-		t.last = t.last.Add(-min(max(s.age, 0), c.n.cfg.TickInterval))
-		t.missed = min(max(s.missed, 0), missedTicks-1)
-		t.asked.Store(s.asked)
-		if s.idle {
+		t.last = t.last.Add(-min(max(s.Age, 0), c.n.cfg.TickInterval))
+		t.missed = min(max(s.Missed, 0), missedTicks-1)
+		t.asked.Store(s.Asked)
+		if s.Idle {
 			queued, sent := c.q.Buffered()
 			t.posted = sent + int64(queued)
 		}
-		if !s.heard {
+		if !s.Heard {
 			t.received = c.received.Load()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
 // In these tests time is a bubble's: what is asserted about it is exact.
@@ -171,12 +172,12 @@ func TestClockMoves(t *testing.T) {
 		w := newWorld(t, "memory")
 		_, l := w.listening("bob")
 		_, c := w.joined(l, role("wire@test"))
-		for _, tt := range []struct{ from, to clockState }{
-			{clockState{}, clockState{}},
-			{clockState{age: time.Second, missed: 2}, clockState{age: time.Second, missed: 2}},
-			{clockState{idle: true, heard: true, asked: true}, clockState{idle: true, heard: true, asked: true}},
-			{clockState{age: time.Hour, missed: 1000}, clockState{age: DefaultTickInterval, missed: missedTicks - 1}},
-			{clockState{age: -time.Hour, missed: -1}, clockState{}},
+		for _, tt := range []struct{ from, to states.Clock }{
+			{states.Clock{}, states.Clock{}},
+			{states.Clock{Age: time.Second, Missed: 2}, states.Clock{Age: time.Second, Missed: 2}},
+			{states.Clock{Idle: true, Heard: true, Asked: true}, states.Clock{Idle: true, Heard: true, Asked: true}},
+			{states.Clock{Age: time.Hour, Missed: 1000}, states.Clock{Age: DefaultTickInterval, Missed: missedTicks - 1}},
+			{states.Clock{Age: -time.Hour, Missed: -1}, states.Clock{}},
 		} {
 			var clock ticker
 			clock.restore(c, &tt.from)
@@ -184,7 +185,7 @@ func TestClockMoves(t *testing.T) {
 		}
 		var fresh ticker
 		fresh.restore(c, nil)
-		require.Equal(t, clockState{heard: true}, fresh.state(c), "nobody knows")
+		require.Equal(t, states.Clock{Heard: true}, fresh.state(c), "nobody knows")
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 )
 
@@ -54,7 +55,7 @@ func (w *Worker) take(m talk.Word) {
 // takeSession takes a session that has come as a word, which it owns.
 func (w *Worker) takeSession(m talk.Word) {
 	w.p.line.Say(talk.TookWord(talk.ViaLine))
-	if o := w.session(m.FD, carriage{m.Plugin, m.Place}, m.State, m.Data); o != nil {
+	if o := w.session(m.FD, states.Carriage{Plugin: m.Plugin, Place: m.Place}, m.State, m.Data); o != nil {
 		w.wg.Go(func() { o.shake() })
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -15,10 +16,6 @@ import (
 const (
 	// moveMark begins the WorkerVariable of a process that takes another worker's place; a descriptor follows, of the channel to that one.
 	moveMark = "upgrade,"
-	// workerFeature is the form of what a worker hands over. Whoever does not know it refuses, or is refused, before anything stops.
-	workerFeature = "cnode-worker-state-2"
-	// earlierWorker is the same without a roll of names, which can be read still.
-	earlierWorker = "cnode-worker-state-1"
 	// moveLimit bounds each step of that in which the worker's peers wait: less than the 5 s of most callers.
 	moveLimit = 4 * time.Second
 )
@@ -92,7 +89,7 @@ func (w *Worker) give(fd int, id uint64) {
 	d := moveDeadlines(w.n.cfg.DrainTimeout + moveLimit)
 	d.Hello = DefaultWorkerStart // an earlier front has not waited for the new process
 	o := &handoff.Offer{
-		Terms:     handoff.Terms{What: w.n.name, Require: []string{workerFeature}, Know: []string{workerFeature}},
+		Terms:     handoff.Terms{What: w.n.name, Require: []string{states.FeatureWorker}, Know: []string{states.FeatureWorker}},
 		Plugins:   w.n.plugins,
 		Needs:     w.needs,
 		Freeze:    w.freeze,
@@ -145,15 +142,15 @@ func (w *Worker) freeze(ctx context.Context) (handoff.Frozen, error) {
 // snapshot writes the state of the frozen worker. The descriptors are in the table in the order of the state.
 func (e *workerEstate) snapshot() (err error) {
 	p := e.w.p
-	s := workerState{node: e.Frozen.state, descriptors: len(e.table.fds), part: p.id}
-	if s.line, err = e.table.addOf(p.line.Descriptor); err != nil {
+	s := states.Worker{Node: e.Frozen.state, Descriptors: len(e.table.fds), Part: p.id}
+	if s.Line, err = e.table.addOf(p.line.Descriptor); err != nil {
 		return err
 	}
 	if p.roll != nil {
-		s.roll = placeOf(e.table.add(p.roll.Descriptor()))
+		s.Roll = states.At(e.table.add(p.roll.Descriptor()))
 	}
 	e.w.mu.Lock()
-	s.work, err = e.table.words(e.w.work)
+	s.Work, err = e.table.words(e.w.work)
 	e.w.mu.Unlock()
 	if err != nil {
 		return err
@@ -165,14 +162,14 @@ func (e *workerEstate) snapshot() (err error) {
 	}
 	p.snapshotKnown(&s)
 	e.snapshotOver(&s)
-	e.state, err = writeState(kindWorker, &s)
+	e.state, err = writeState(states.KindWorker, &s)
 	return err
 }
 
 // snapshotWords has what the worker has to say to the front, has heard for later, and has asked; p.mu is held.
-func (e *workerEstate) snapshotWords(s *workerState) (err error) {
+func (e *workerEstate) snapshotWords(s *states.Worker) (err error) {
 	p := e.w.p
-	if s.words, err = e.table.words(p.line.Waiting()); err != nil {
+	if s.Words, err = e.table.words(p.line.Waiting()); err != nil {
 		return err
 	}
 	for id := range p.seeking {
@@ -180,43 +177,43 @@ func (e *workerEstate) snapshotWords(s *workerState) (err error) {
 		if err != nil {
 			return err
 		}
-		s.words = append(s.words, more...)
+		s.Words = append(s.Words, more...)
 	}
 	for _, list := range p.coming {
 		more, err := e.table.words(list)
 		if err != nil {
 			return err
 		}
-		s.coming = append(s.coming, more...)
+		s.Coming = append(s.Coming, more...)
 	}
 	var asked []talk.Word
 	for _, q := range p.asked {
 		asked = append(asked, q.w)
 	}
-	s.questions, err = e.table.words(asked)
+	s.Questions, err = e.table.words(asked)
 	return err
 }
 
 // snapshotKnown has what the worker knows of the others, and of names; p.mu is held.
-func (p *part) snapshotKnown(s *workerState) {
-	s.latest, s.last = p.latest, p.last
+func (p *part) snapshotKnown(s *states.Worker) {
+	s.Latest, s.Last = p.latest, p.last
 	for id := range p.crew {
-		s.crew = append(s.crew, mateState{id})
+		s.Crew = append(s.Crew, states.Mate{Part: id})
 	}
 	for name := range p.fixed {
-		s.fixed = append(s.fixed, nameState{name})
+		s.Fixed = append(s.Fixed, states.Name{Name: name})
 	}
 	for name := range p.claimed {
-		s.claimed = append(s.claimed, nameState{name})
+		s.Claimed = append(s.Claimed, states.Name{Name: name})
 	}
 	for m := range p.meets {
-		s.meets = append(s.meets, meetState(m))
+		s.Meets = append(s.Meets, states.Meeting{Peer: m.peer, To: m.to})
 	}
 }
 
 // snapshotOver has the stakes that end with this process, for nobody else says so: handshakes that are cut off, and connections that have
 // just broken. p.mu is held.
-func (e *workerEstate) snapshotOver(s *workerState) {
+func (e *workerEstate) snapshotOver(s *states.Worker) {
 	moves := map[*stake]bool{}
 	for _, c := range e.Frozen.conns {
 		if !e.dead[c] {
@@ -225,7 +222,7 @@ func (e *workerEstate) snapshotOver(s *workerState) {
 	}
 	for h := range e.w.p.stakes {
 		if !moves[h] {
-			s.over = append(s.over, nameState{ei.Atom(h.name)})
+			s.Over = append(s.Over, states.Name{Name: ei.Atom(h.name)})
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -34,7 +35,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 	d.Hello = DefaultWorkerStart // the front waits for this process, and then for the old one to have taken its sessions
 	h := &workerHeir{cfg: cfg}
 	taken, err := (&handoff.Acceptance{
-		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: workerKnows()},
+		Terms: handoff.Terms{What: cfg.Name, Plugins: cfg.plugins(), Know: states.WorkerKnown()},
 		Stage: h.stage, Deadlines: d, Reached: cfg.moveReached,
 	}).Take(ctx, ch)
 	if !taken.Owns {
@@ -50,7 +51,7 @@ func succeedWorker(ctx context.Context, cfg Config, channel string) (*Worker, er
 type workerHeir struct {
 	cfg    Config
 	w      *Worker
-	state  workerState
+	state  states.Worker
 	staged *Staged
 }
 
@@ -64,24 +65,24 @@ func (h *workerHeir) stage(_ context.Context, state []byte, fds []int) (handoff.
 
 func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 	s := &h.state
-	if err := readState(kindWorker, state, s); err != nil {
+	if err := readState(states.KindWorker, state, s); err != nil {
 		return err
 	}
-	if s.part < 1 || s.part > maxPart {
-		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.part)}
+	if s.Part < 1 || s.Part > maxPart {
+		return &StateError{"worker", fmt.Errorf("%w: number %d", ErrState, s.Part)}
 	}
-	node, err := list.takeFirst(s.descriptors)
+	node, err := list.takeFirst(s.Descriptors)
 	if err != nil {
 		return err
 	}
 	w := newWorker()
 	h.w = w
 	first := func(n *Node) error {
-		l, err := takeLine(list, s.line, s.words)
+		l, err := takeLine(list, s.Line, s.Words)
 		if err != nil {
 			return err
 		}
-		w.join(n, newPart(n, s.part, l))
+		w.join(n, newPart(n, s.Part, l))
 		return h.fill(list)
 	}
 	setup := func(n *Node) error {
@@ -89,11 +90,11 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 		w.p.endSetup()
 		return err
 	}
-	h.staged, err = restore(h.cfg, s.node, node, successor{first: first, setup: setup, parts: true})
+	h.staged, err = restore(h.cfg, s.Node, node, successor{first: first, setup: setup, parts: true})
 	if err == nil {
 		err = list.allTaken()
 	}
-	if err == nil && len(s.crew) == 0 {
+	if err == nil && len(s.Crew) == 0 {
 		for id := range w.p.siblings {
 			w.p.crew[id] = true
 		}
@@ -105,7 +106,7 @@ func (h *workerHeir) restore(state []byte, list *descriptorList) error {
 }
 
 // takeLine makes a line of its description, which stands still.
-func takeLine(list *descriptorList, at int, words []wordState) (*talk.Line, error) {
+func takeLine(list *descriptorList, at int, words []states.Word) (*talk.Line, error) {
 	fd, err := list.takeOne(at)
 	if err != nil {
 		return nil, err
@@ -129,35 +130,35 @@ func takeLine(list *descriptorList, at int, words []wordState) (*talk.Line, erro
 // fill makes what the worker has beside the node.
 func (h *workerHeir) fill(list *descriptorList) (err error) {
 	s, p := &h.state, h.w.p
-	if h.w.work, err = list.takeWords(s.work); err != nil {
+	if h.w.work, err = list.takeWords(s.Work); err != nil {
 		return err
 	}
-	coming, err := list.takeWords(s.coming)
+	coming, err := list.takeWords(s.Coming)
 	if err != nil {
 		return err
 	}
 	for _, m := range coming {
 		p.coming[m.Part] = append(p.coming[m.Part], m)
 	}
-	if p.roll, err = list.takeRoll(s.roll); err != nil {
+	if p.roll, err = list.takeRoll(s.Roll); err != nil {
 		return err
 	}
-	if s.latest < 1 || s.latest > maxPart {
-		return &StateError{"newest worker", fmt.Errorf("%w: %d", ErrState, s.latest)}
+	if s.Latest < 1 || s.Latest > maxPart {
+		return &StateError{"newest worker", fmt.Errorf("%w: %d", ErrState, s.Latest)}
 	}
-	p.last, p.latest = s.last, s.latest
-	for _, x := range s.crew {
-		p.crew[x.part] = true
+	p.last, p.latest = s.Last, s.Latest
+	for _, x := range s.Crew {
+		p.crew[x.Part] = true
 	}
-	for _, x := range s.fixed {
-		p.fixed[x.name] = true
+	for _, x := range s.Fixed {
+		p.fixed[x.Name] = true
 	}
-	for _, x := range s.claimed {
-		p.claimed[x.name] = true
+	for _, x := range s.Claimed {
+		p.claimed[x.Name] = true
 	}
-	for i := range s.questions {
+	for i := range s.Questions {
 		q := &question{}
-		if err := json.Unmarshal(s.questions[i].json, &q.w); err != nil {
+		if err := json.Unmarshal(s.Questions[i].JSON, &q.w); err != nil {
 			return &StateError{"question", fmt.Errorf("%w: %w", ErrState, err)}
 		}
 		p.asked[q.w.ID] = q
@@ -168,16 +169,16 @@ func (h *workerHeir) fill(list *descriptorList) (err error) {
 // Start is the moment from which on this process is the worker.
 func (h *workerHeir) Start(ctx context.Context) error {
 	w, s := h.w, &h.state
-	for _, x := range s.over {
-		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.name)})
+	for _, x := range s.Over {
+		w.p.line.Say(talk.Word{Topic: talk.Over, Name: string(x.Name)})
 	}
-	for _, x := range s.claimed {
-		if w.n.procs.named(x.name) == nil { // somebody was about to register it
-			w.p.releaseName(x.name)
+	for _, x := range s.Claimed {
+		if w.n.procs.named(x.Name) == nil { // somebody was about to register it
+			w.p.releaseName(x.Name)
 		}
 	}
-	clearWords(s.words)
-	clearWords(s.work)
+	clearWords(s.Words)
+	clearWords(s.Work)
 	h.staged.running = h.listen
 	return h.staged.Start(ctx)
 }
@@ -185,8 +186,8 @@ func (h *workerHeir) Start(ctx context.Context) error {
 // listen begins what the worker has to do with the front: who hears of something as the node goes on may have to ask it.
 func (h *workerHeir) listen() {
 	w, s := h.w, &h.state
-	for _, m := range s.meets {
-		w.p.beginMeet(meeting(m))
+	for _, m := range s.Meets {
+		w.p.beginMeet(meeting{m.Peer, m.To})
 	}
 	for _, id := range w.p.awaitsNext() {
 		w.p.advance(id)

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/talk"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -86,7 +87,7 @@ func (w *Worker) receiveSessions(ctx context.Context, r *handoff.Receiver, ended
 		if err != nil {
 			continue
 		}
-		o := w.session(fd, carriage{plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
+		o := w.session(fd, states.Carriage{Plugin: w.n.cfg.Transport.Name()}, nil, s.Data)
 		if o != nil && !w.shake(o, func() { w.receiveSessions(ctx, r, ended) }) {
 			return
 		}
@@ -110,7 +111,7 @@ func (w *Worker) shake(o *opening, next func()) (goOn bool) {
 }
 
 // session takes a socket whose first packet the front has read; nil if that has failed.
-func (w *Worker) session(fd int, carried carriage, state, data []byte) *opening {
+func (w *Worker) session(fd int, carried states.Carriage, state, data []byte) *opening {
 	p, n := w.p, w.n
 	h := p.newStake(peerOf(data))
 	tr, s, err := w.open(fd, carried, state)
@@ -120,7 +121,7 @@ func (w *Worker) session(fd int, carried carriage, state, data []byte) *opening 
 		}
 	}
 	if err != nil {
-		n.log.Error("a session could not be taken", "plugin", carried.plugin, "error", err)
+		n.log.Error("a session could not be taken", "plugin", carried.Plugin, "error", err)
 		h.over(true)
 		return nil
 	}
@@ -130,7 +131,7 @@ func (w *Worker) session(fd int, carried carriage, state, data []byte) *opening 
 }
 
 // open makes a stream of a socket that has come; 0 is one that was lost on its way.
-func (w *Worker) open(fd int, carried carriage, state []byte) (transport.Transport, *transport.Stream, error) {
+func (w *Worker) open(fd int, carried states.Carriage, state []byte) (transport.Transport, *transport.Stream, error) {
 	if fd == 0 {
 		return nil, nil, talk.ErrLost
 	}

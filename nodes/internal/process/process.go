@@ -31,8 +31,8 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	return p, nil
 }
 
-// Adopt goes on with a process that another front has started, whose end nobody hears of before Watch. handle is what its Descriptor was, or
-// -1; it is owned.
+// Adopt goes on with a process that another front has started, whose end nobody hears of before Watch. handle is what its Descriptor was,
+// or -1; it is owned.
 func Adopt(pid, handle int) *Process {
 	p := &Process{PID: pid, Exited: make(chan struct{}), over: make(chan struct{})}
 	p.handle.adopt(handle)
@@ -46,6 +46,9 @@ func (p *Process) Watch() {
 		if !ended { // there is no handle, or it was released
 			select {
 			case <-p.over:
+				if p.cmd != nil {
+					_ = p.cmd.Process.Release()
+				}
 				return
 			default:
 			}

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // sleeper is a process that stays until it is told to go.
 func sleeper(t *testing.T) *Process {
@@ -106,6 +107,20 @@ func TestRelease(t *testing.T) {
 	}
 	require.Equal(t, "it has not ended", p.Ended())
 	require.NoError(t, unix.Kill(p.PID, 0))
+}
+
+// Of a child that goes on by itself nothing is left.
+func TestReleaseOfAChild(t *testing.T) {
+	before := leak.Descriptors()
+	cmd := exec.Command("sleep", "1000")
+	p, err := Start(cmd)
+	require.NoError(t, err)
+	other := Adopt(p.PID, -1)
+	p.Release()
+	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, 20*time.Second, time.Millisecond)
+	other.Kill()
+	_, err = unix.Wait4(p.PID, nil, 0, nil)
+	require.NoError(t, err)
 }
 
 func TestPassFiles(t *testing.T) {

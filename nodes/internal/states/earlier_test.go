@@ -1,4 +1,4 @@
-package nodes
+package states
 
 import (
 	"os"
@@ -27,33 +27,33 @@ func earlierState(t *testing.T, kind string) []byte {
 
 // What earlier versions have written is read, and all of it: written again it is the same.
 func TestEarlierStates(t *testing.T) {
-	var conn connState
-	var node nodeState
-	var front frontState
-	var worker workerState
+	var conn Conn
+	var node Node
+	var front Front
+	var worker Worker
 	for name, tt := range map[string]struct {
 		kind byte
 		s    form.Describer
-	}{"conn": {kindConn, &conn}, "node": {kindNode, &node}, "front": {kindFront, &front}, "worker": {kindWorker, &worker}} {
+	}{"conn": {KindConn, &conn}, "node": {KindNode, &node}, "front": {KindFront, &front}, "worker": {KindWorker, &worker}} {
 		b := earlierState(t, name)
-		require.NoError(t, readState(tt.kind, b, tt.s), name)
-		again, err := writeState(tt.kind, tt.s)
+		require.NoError(t, form.Read(tt.kind, b, tt.s), name)
+		again, err := form.Write(tt.kind, tt.s)
 		require.NoError(t, err)
 		require.Equal(t, b, again, name)
 	}
-	require.Equal(t, "h@acabr", conn.peer.Name)
-	require.Len(t, conn.unread, 2)
-	require.Equal(t, "bcs@hac", node.conns[0].peer.Name)
-	require.Len(t, node.conns[0].bonds, 3)
-	require.Zero(t, front.roll)
-	require.Len(t, front.crew, 2)
-	require.Len(t, front.routes, 3)
-	require.Zero(t, worker.roll)
-	require.Len(t, worker.work, 3)
-	require.Len(t, worker.meets, 3)
+	require.Equal(t, "h@acabr", conn.Peer.Name)
+	require.Len(t, conn.Unread, 2)
+	require.Equal(t, "bcs@hac", node.Conns[0].Peer.Name)
+	require.Len(t, node.Conns[0].Bonds, 3)
+	require.Zero(t, front.Roll)
+	require.Len(t, front.Crew, 2)
+	require.Len(t, front.Routes, 3)
+	require.Zero(t, worker.Roll)
+	require.Len(t, worker.Work, 3)
+	require.Len(t, worker.Meets, 3)
 }
 
 // The words by which earlier versions say what they give are known.
 func TestEarlierWorkersAreKnown(t *testing.T) {
-	require.Subset(t, workerKnows(), []string{"cnode-worker-state-1", "cnode-worker-state-2"})
+	require.Subset(t, WorkerKnown(), []string{"cnode-worker-state-1", "cnode-worker-state-2"})
 }

@@ -1,0 +1,126 @@
+package states
+
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/form"
+)
+
+// A Clock is where a connection's clock stands, as ages: the two processes need not agree on the time of day.
+type Clock struct {
+	Age    time.Duration // since the last tick
+	Idle   bool          // nothing was sent since
+	Heard  bool          // something was received since
+	Missed int           // ticks in a row without anything received
+	Asked  bool          // see ticker
+}
+
+func (s *Clock) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Age)
+	f.Bool(2, form.May, &s.Idle)
+	f.Bool(3, form.May, &s.Heard)
+	form.Number(f, 4, form.May, &s.Missed)
+	f.Bool(5, form.May, &s.Asked)
+}
+
+// A Conn is a connection.
+type Conn struct {
+	Carriage
+	Export       []byte // the plug-in's own
+	Descriptor   int    // where among those of the node
+	Self         string
+	SelfCreation uint32
+	Peer         dist.Peer
+	Initiated    bool
+	Pid          ei.Pid    // Conn.Self
+	Ahead        []byte    // read, and not consumed: half a frame, or several
+	Rest         []byte    // to be sent: the rest of a half-sent frame, then whole ones
+	Unread       []Message // read beside a Call, and received by nobody
+	Clock        *Clock    // nil: it begins anew
+	Bonds        []Bonds   // of a connection that moves by itself; a node's are with its mailboxes
+	Received     int64
+	Messages     int64
+	Sent         int64
+	Made         int64  // Conn.made
+	Giver        *Giver // of a connection that moves by itself; nil: an earlier process does not say
+
+	// Between the workers of one node.
+	Worker   int   // sibling, branch
+	Shadow   bool  // of another worker's connection
+	Trunk    Place // branch: of the connection among those of the node
+	Links    []Crossing
+	Monitors []CrossMonitor
+	Staked   bool   // the front counts it …
+	Stake    string // … under this name
+}
+
+func (s *Conn) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Plugin)
+	f.Bytes(2, form.Must, &s.Export)
+	form.Number(f, 3, form.Must, &s.Descriptor)
+	form.Text(f, 4, form.Must, &s.Self)
+	form.Number(f, 5, form.Must, &s.SelfCreation)
+	form.Text(f, 6, form.Must, &s.Peer.Name)
+	form.Number(f, 7, form.Must, &s.Peer.Creation)
+	form.Number(f, 8, form.Must, &s.Peer.Flags)
+	form.Number(f, 9, form.Must, &s.Peer.Announced)
+	form.Number(f, 10, form.Must, &s.Peer.Version)
+	form.Text(f, 11, form.May, &s.Peer.Status)
+	f.Bool(12, form.May, &s.Initiated)
+	f.Pid(13, form.Must, &s.Pid)
+	f.Bytes(14, form.Must, &s.Ahead)
+	f.Bytes(15, form.Must, &s.Rest)
+	form.Each(f, 16, form.Must, "message", &s.Unread)
+	form.One(f, 17, form.May, "clock", &s.Clock)
+	form.Each(f, 18, form.Must, "process", &s.Bonds)
+	form.Number(f, 19, form.May, &s.Received)
+	form.Number(f, 20, form.May, &s.Messages)
+	form.Number(f, 21, form.May, &s.Sent)
+	form.Number(f, 22, form.Given, &s.Worker)
+	f.Bool(23, form.Given, &s.Shadow)
+	form.Number(f, 24, form.Given, &s.Trunk)
+	form.Each(f, 25, form.Given, "link", &s.Links)
+	form.Each(f, 26, form.Given, "monitor", &s.Monitors)
+	f.Bool(27, form.Given, &s.Staked)
+	form.Text(f, 28, form.Given, &s.Stake)
+	form.Number(f, 29, form.May, &s.Made)
+	form.Number(f, 30, form.May, &s.Place)
+	form.One(f, 31, form.May, "giver", &s.Giver)
+	s.Peer.SelfName, s.Peer.SelfCreation = s.Self, s.SelfCreation
+}
+
+// A Giver says which Node a connection comes from, and where that makes its pids.
+type Giver struct {
+	Instance uint64 // Node.instance
+	Worker   uint16 // Config.Worker
+}
+
+func (s *Giver) Describe(f *form.Fields) {
+	form.Number(f, 1, form.May, &s.Instance)
+	form.Number(f, 2, form.May, &s.Worker)
+}
+
+// A Crossing is a link between a process of the peer and one of another worker.
+type Crossing struct{ Remote, Local ei.Pid }
+
+func (s *Crossing) Describe(f *form.Fields) {
+	f.Pid(1, form.Must, &s.Remote)
+	f.Pid(2, form.Must, &s.Local)
+}
+
+// A CrossMonitor is a monitor on a process of another worker.
+type CrossMonitor struct {
+	Ref     ei.Ref
+	Watcher ei.Pid
+	Pid     ei.Pid
+	Name    ei.Atom
+}
+
+func (s *CrossMonitor) Describe(f *form.Fields) {
+	f.Ref(1, form.Must, &s.Ref)
+	f.Pid(2, form.Must, &s.Watcher)
+	f.Pid(3, form.May, &s.Pid)
+	form.Text(f, 4, form.May, &s.Name)
+}

@@ -1,0 +1,127 @@
+package states
+
+import (
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/form"
+)
+
+// A Front is a front.
+type Front struct {
+	Node        []byte
+	Descriptors int    // of the node
+	Arrivals    uint64 // connections accepted, ever
+	LastPart    int
+	Crew        []Crewman
+	Routes      []Route
+	Names       []Tenancy
+	Roll        Place // of the roll's descriptor
+}
+
+func (s *Front) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.Node)
+	form.Number(f, 2, form.Must, &s.Descriptors)
+	form.Number(f, 3, form.Must, &s.Arrivals)
+	form.Number(f, 4, form.Must, &s.LastPart)
+	form.Each(f, 5, form.Must, "worker", &s.Crew)
+	form.Each(f, 6, form.Must, "route", &s.Routes)
+	form.Each(f, 7, form.Must, "name", &s.Names)
+	form.Number(f, 8, form.Given, &s.Roll)
+}
+
+// A Crewman is a worker, as the front sees it.
+type Crewman struct {
+	Slot, Part int
+	PID        int
+	Handle     Place // of the descriptor by which its end is seen
+	Line       int   // where the line's is
+	Ready      bool
+	Hangs      bool
+	Sessions   int
+	Age        time.Duration // of the process
+	Moves      uint64
+	Words      []Word // to be said
+	Untaken    []Session
+	Socket     uint64 // the number of the latest socket for sessions
+}
+
+func (s *Crewman) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Slot)
+	form.Number(f, 2, form.Must, &s.Part)
+	form.Number(f, 3, form.Must, &s.PID)
+	form.Number(f, 4, form.Given, &s.Handle)
+	form.Number(f, 5, form.Must, &s.Line)
+	f.Bool(6, form.Must, &s.Ready)
+	f.Bool(7, form.May, &s.Hangs)
+	form.Number(f, 8, form.Must, &s.Sessions)
+	form.Number(f, 9, form.May, &s.Age)
+	form.Each(f, 10, form.Must, "word", &s.Words)
+	form.Each(f, 11, form.Must, "session", &s.Untaken)
+	form.Number(f, 12, form.May, &s.Moves)
+	form.Number(f, 13, form.May, &s.Socket)
+}
+
+// A Word is a word that waits: as the line carries it, in JSON.
+type Word struct {
+	JSON       []byte
+	Descriptor Place
+}
+
+func (s *Word) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.JSON)
+	form.Number(f, 2, form.Given, &s.Descriptor)
+}
+
+// A Session is one that its worker has not taken yet.
+type Session struct {
+	Way        int
+	Descriptor Place // nowhere: it was withdrawn
+	Peer       string
+	Socket     uint64
+}
+
+func (s *Session) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Way)
+	form.Number(f, 2, form.Given, &s.Descriptor)
+	form.Text(f, 3, form.May, &s.Peer)
+	form.Number(f, 4, form.May, &s.Socket)
+}
+
+// A Route says which workers have something to do with a peer.
+type Route struct {
+	Peer  string
+	Order uint64 // 0: earlier versions want it
+	At    int    // the part; 0: nobody
+	Held  []Held
+
+	Proven bool
+}
+
+func (s *Route) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Peer)
+	form.Number(f, 2, form.Must, &s.Order)
+	form.Number(f, 3, form.Must, &s.At)
+	form.Each(f, 4, form.Must, "worker", &s.Held)
+	f.Bool(5, form.May, &s.Proven)
+}
+
+// A Held is how much a worker has to do with a peer.
+type Held struct{ Part, Count int }
+
+func (s *Held) Describe(f *form.Fields) {
+	form.Number(f, 1, form.Must, &s.Part)
+	form.Number(f, 2, form.Must, &s.Count)
+}
+
+// A Tenancy says who has a registered name.
+type Tenancy struct {
+	Name   string
+	Part   int
+	Number uint64
+}
+
+func (s *Tenancy) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Name)
+	form.Number(f, 2, form.Must, &s.Part)
+	form.Number(f, 3, form.Must, &s.Number)
+}

@@ -1,0 +1,73 @@
+package states
+
+import "github.com/cnode-go/cnode/nodes/internal/form"
+
+// A Listener is a listener.
+type Listener struct {
+	Carriage
+	Descriptor int
+	Serves     bool // it is Start's, and accepts by itself
+	KeepsPath  bool // the file of its socket is somebody else's
+}
+
+func (s *Listener) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Plugin)
+	form.Number(f, 2, form.Must, &s.Descriptor)
+	f.Bool(3, form.May, &s.Serves)
+	form.Number(f, 4, form.Given, &s.Place) // another one may let in whom this one does not
+	f.Bool(5, form.May, &s.KeepsPath)
+}
+
+// A Publication is a name that is published in a way that can move.
+type Publication struct {
+	State       []byte // the Publication's own
+	Descriptors int    // how many, from first on
+	First       int
+}
+
+func (s *Publication) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.State)
+	form.Number(f, 2, form.Must, &s.Descriptors)
+	form.Number(f, 3, form.Must, &s.First)
+}
+
+// A Node is a whole node.
+type Node struct {
+	Name        string
+	Creation    uint32
+	Pids, Refs  uint64 // counters
+	Started     bool
+	Published   bool
+	Conns       []Conn
+	Mailboxes   []Mailbox
+	Orphans     []Bonds // of processes that do not move: calls in progress
+	Listeners   []Listener
+	Publication *Publication // nil: none that moves
+	Blob        []byte       // the application's
+	Stats       [4]int64
+}
+
+func (s *Node) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Name)
+	form.Number(f, 2, form.Must, &s.Creation)
+	form.Number(f, 3, form.Must, &s.Pids)
+	form.Number(f, 4, form.Must, &s.Refs)
+	f.Bool(5, form.Must, &s.Started)
+	f.Bool(6, form.Must, &s.Published)
+	form.Each(f, 7, form.Must, "connection", &s.Conns)
+	form.Each(f, 8, form.Must, "mailbox", &s.Mailboxes)
+	form.Each(f, 9, form.May, "call", &s.Orphans)
+	form.Each(f, 10, form.Must, "listener", &s.Listeners)
+	form.One(f, 11, form.Must, "publication", &s.Publication)
+	f.Bytes(12, form.May, &s.Blob)
+	for i := range s.Stats {
+		form.Number(f, 13+uint64(i), form.May, &s.Stats[i])
+	}
+}
+
+// A carriage says, to another process, which of the Config's transports carries something. Several may have one name, each with keys and
+// checks of its own: then their order tells which is meant.
+type Carriage struct {
+	Plugin string
+	Place  int // among those of the name, from 0 on; 0, too, of one that the Config does not have: a Resolver's, say
+}

@@ -1,0 +1,58 @@
+package states
+
+import "github.com/cnode-go/cnode/nodes/internal/form"
+
+// A Worker is a worker.
+type Worker struct {
+	Node        []byte
+	Descriptors int // of the node
+	Part        int
+	Latest      int
+	Last        uint64
+	Line        int // where the line's descriptor is
+	Words       []Word
+	Work        []Word // heard, and not done
+	Fixed       []Name
+	Claimed     []Name
+	Meets       []Meeting
+	Over        []Name // what the front counted, and is over with the old process
+	Questions   []Word
+	Roll        Place  // of the roll's descriptor
+	Crew        []Mate // with this one; none: an earlier process does not say
+	Coming      []Word // ways to other workers that wait for the ones before them to end
+}
+
+func (s *Worker) Describe(f *form.Fields) {
+	f.Bytes(1, form.Must, &s.Node)
+	form.Number(f, 2, form.Must, &s.Descriptors)
+	form.Number(f, 3, form.Must, &s.Part)
+	form.Number(f, 4, form.Must, &s.Latest)
+	form.Number(f, 5, form.Must, &s.Last)
+	form.Number(f, 6, form.Must, &s.Line)
+	form.Each(f, 7, form.Must, "word", &s.Words)
+	form.Each(f, 8, form.Must, "work", &s.Work)
+	form.Each(f, 9, form.Must, "fixed name", &s.Fixed)
+	form.Each(f, 10, form.Must, "name", &s.Claimed)
+	form.Each(f, 11, form.Must, "meeting", &s.Meets)
+	form.Each(f, 12, form.Must, "session", &s.Over)
+	form.Each(f, 13, form.Must, "question", &s.Questions)
+	form.Number(f, 14, form.Given, &s.Roll)
+	form.Each(f, 15, form.May, "worker", &s.Crew)
+	form.Each(f, 16, form.Given, "way", &s.Coming)
+}
+
+// A Mate is a worker that lives.
+type Mate struct{ Part int }
+
+func (s *Mate) Describe(f *form.Fields) { form.Number(f, 1, form.Must, &s.Part) }
+
+// A Meeting is a way to a peer that another worker waits for.
+type Meeting struct {
+	Peer string
+	To   int
+}
+
+func (s *Meeting) Describe(f *form.Fields) {
+	form.Text(f, 1, form.Must, &s.Peer)
+	form.Number(f, 2, form.Must, &s.To)
+}

@@ -1,0 +1,76 @@
+package nodes
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/internal/form"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+)
+
+// addField appends a field to a whole state.
+func addField(b []byte, tag uint64, n form.Need, value string) []byte {
+	b = binary.AppendUvarint(b, tag<<1|uint64(n))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	return append(b, value...)
+}
+
+// What cannot be read as a state is refused by what it is, and nothing is made of it.
+func TestRestoreRefusesState(t *testing.T) {
+	b, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4})
+	require.NoError(t, err)
+	version := append([]byte(nil), b...)
+	version[len(form.Magic)+1] = 2
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want error
+	}{
+		{"nothing", nil, ErrState},
+		{"another kind", append(append([]byte(form.Magic), states.KindConn), b[len(form.Magic)+1:]...), ErrState},
+		{"another format", version, ErrStateFormat},
+		{"a field that must be understood", addField(b, 99, form.Must, ""), ErrStateField},
+		{"cut off", b[:len(b)-1], ErrState},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Restore(Config{Cookie: "secret"}, tt.b, nil)
+			require.ErrorIs(t, err, tt.want)
+			var at *StateError
+			require.ErrorAs(t, err, &at)
+		})
+	}
+}
+
+// A node that is one process takes no ways to other workers.
+func TestRestoreRefusesParts(t *testing.T) {
+	for _, c := range []states.Conn{{Worker: 1}, {Trunk: 1}, {Shadow: true}} {
+		c.Self, c.Peer.Name, c.Plugin, c.Pid = "a@b", "c@d", "tcp", ei.Pid{Node: "a@b", ID: 1, Creation: 4}
+		b, err := writeState(states.KindNode, &states.Node{Name: "a@b", Creation: 4, Conns: []states.Conn{c}})
+		require.NoError(t, err)
+		_, err = Restore(Config{Cookie: "secret", Resolver: Static{}}, b, nil)
+		require.ErrorIs(t, err, ErrState)
+	}
+}
+
+// FuzzRestore takes anything for the state of a node, a front and a worker: no panic, and nothing is left of what is refused.
+func FuzzRestore(f *testing.F) {
+	for _, kind := range []byte{states.KindNode, states.KindFront, states.KindWorker} {
+		f.Add([]byte(form.Magic + string(kind) + "\x01"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cfg := Config{Cookie: "secret", Resolver: Static{}}
+		if s, err := Restore(cfg, b, nil); err == nil {
+			require.NoError(t, s.Discard())
+		}
+		if g, err := RestoreFront(FrontConfig{Node: cfg, Workers: 8}, b, nil); err == nil {
+			require.NoError(t, g.Discard())
+		}
+		h := &workerHeir{cfg: cfg}
+		if staged, err := h.stage(t.Context(), b, nil); err == nil {
+			require.NoError(t, staged.Discard())
+		}
+	})
+}
