@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -124,4 +125,30 @@ func (w *crewman) reopen() error {
 	w.socket++
 	w.line.Say(talk.Word{Topic: talk.Sessions, ID: w.socket, FD: other})
 	return nil
+}
+
+// awaitTaken bounds the time in which a worker takes a session; f.mu is held.
+func (w *crewman) awaitTaken(s *session) {
+	s.due = time.Now().Add(w.f.cfg.Patience)
+	s.timer = time.AfterFunc(w.f.cfg.Patience, func() { w.recall(s) })
+}
+
+// recall ends a session that its worker has not taken in time.
+func (w *crewman) recall(s *session) {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	switch {
+	case w.f.still.IsShut() || w.moving != nil: // it may be taken there
+		s.due = time.Now().Add(w.f.cfg.Patience)
+		s.timer.Reset(w.f.cfg.Patience)
+		return
+	case !s.late && time.Since(s.due) > talk.Lull: // that it was taken may wait to be read
+		s.late = true
+		s.timer.Reset(4 * talk.Lull)
+		return
+	}
+	if !s.withdrawn && (slices.Contains(w.untaken[talk.ViaForwarder], s) || slices.Contains(w.untaken[talk.ViaLine], s)) {
+		w.hang()
+		s.withdraw()
+	}
 }

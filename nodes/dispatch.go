@@ -2,10 +2,8 @@ package nodes
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 	"time"
 
@@ -17,8 +15,6 @@ import (
 )
 
 const (
-	// heardLately: a worker that was heard of within this time is not asked whether it is there.
-	heardLately = 50 * time.Millisecond
 	// pinnedPatience is how many times longer than for another one the front waits for the worker that has the peer: its connection may be
 	// alive.
 	pinnedPatience = 4
@@ -28,24 +24,6 @@ const (
 
 // ErrNoWorker: no worker has taken the session in the time of a handshake.
 var ErrNoWorker = errors.New("no worker takes the session")
-
-// A route says which workers have something to do with a peer: connections, and handshakes in progress.
-type route struct {
-	held   map[*crewman]int
-	at     *crewman // the one that has the connection, or else the latest handshake
-	proven bool     // at has, or had, a connection: sessions elsewhere have only said the peer's name, as any stranger may
-}
-
-// lose takes a worker off the route.
-func (r *route) lose(w *crewman) {
-	delete(r.held, w)
-	if r.at == w {
-		r.at, r.proven = nil, false
-		for other := range r.held {
-			r.at = other
-		}
-	}
-}
 
 // dispatch reads a peer's name and gives its socket to a worker. On success the socket is not the caller's any more.
 func (f *Front) dispatch(ctx context.Context, l *Listener, s *transport.Stream, spoke func()) error {
@@ -82,28 +60,6 @@ type parcel struct {
 	s     *transport.Stream
 	state []byte
 	data  []byte
-}
-
-// peerOf is the name that a parcel's data begins with, under which it is counted: "" of a peer that asks for one.
-func peerOf(data []byte) string {
-	for _, size := range []int{2, 4} { // the header's; in one of 4 bytes the first two are zero
-		if len(data) < size {
-			break
-		}
-		n := uint64(binary.BigEndian.Uint16(data))
-		if size == 4 {
-			n = uint64(binary.BigEndian.Uint32(data))
-		}
-		if n == 0 || n > uint64(len(data)-size) {
-			continue
-		}
-		who, err := dist.ParseName(data[size : size+int(n)])
-		if err != nil || who.Dynamic() {
-			break
-		}
-		return who.Name
-	}
-	return ""
 }
 
 // give finds a worker that takes the parcel, until ctx ends.
@@ -215,109 +171,6 @@ func (f *Front) pick(shown, peer string, passed map[*crewman]bool) (k *picking, 
 	return choose(candidates[i], false)
 }
 
-// enter counts a session of a peer; f.mu is held.
-func (f *Front) enter(w *crewman, peer string) {
-	w.sessions++
-	if peer == "" {
-		return
-	}
-	r := f.routes[peer]
-	if r == nil {
-		r = &route{held: map[*crewman]int{}}
-		f.routes[peer] = r
-	}
-	r.held[w]++
-	if !r.proven {
-		r.at = w
-	}
-}
-
-// leave is the end of what enter, or claim, has counted; f.mu is held.
-func (f *Front) leave(w *crewman, peer string) {
-	r := f.routes[peer]
-	if r == nil || r.held[w] == 0 {
-		return
-	}
-	if r.held[w]--; r.held[w] > 0 {
-		return
-	}
-	if r.lose(w); len(r.held) == 0 {
-		delete(f.routes, peer)
-	}
-}
-
-// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the
-// peer sees it; f.mu is held.
-func (f *Front) up(w *crewman, key, peer string) {
-	if key != peer {
-		w.sessions--
-		f.enter(w, peer)
-	}
-	r := f.routes[peer]
-	if r == nil {
-		return
-	}
-	r.at, r.proven = w, true
-	for other := range r.held {
-		if other != w {
-			other.line.Say(talk.Word{Topic: talk.Drop, Name: peer})
-		}
-	}
-}
-
-// claim answers a worker that wants to connect to a peer; f.mu is held.
-func (f *Front) claim(w *crewman, m *talk.Word) {
-	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
-		r.at.line.Say(talk.Word{Topic: talk.Meet, Name: m.Name, Part: w.number})
-		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: r.at.number})
-		return
-	}
-	f.enter(w, m.Name)
-	w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: w.number})
-}
-
-// there tells whether a worker answers, if it has not been heard of just now.
-func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
-	if time.Now().UnixNano()-w.heard.Load() < int64(heardLately) {
-		return true
-	}
-	answer := make(chan struct{})
-	w.f.mu.Lock()
-	w.probed++
-	id := w.probed
-	if w.ready {
-		w.probes[id] = answer
-	} else {
-		close(answer)
-	}
-	w.f.mu.Unlock()
-	w.line.Say(talk.Word{Topic: talk.Probe, ID: id})
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-answer:
-		w.f.mu.Lock()
-		defer w.f.mu.Unlock()
-		return w.ready
-	case <-ctx.Done():
-	case <-t.C:
-	}
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	if delete(w.probes, id); ctx.Err() == nil {
-		w.hang()
-	}
-	return false
-}
-
-// hang notes that a worker does not answer; f.mu is held.
-func (w *crewman) hang() {
-	if !w.hangs && w.ready {
-		w.hangs = true
-		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.PID)
-	}
-}
-
 // push gives a parcel to a worker. The front keeps a descriptor until the worker has taken it, to end the connection where that does not
 // happen: the peer comes again, and gets another worker.
 func (f *Front) push(k *picking, p parcel) error {
@@ -371,30 +224,4 @@ func (f *Front) push(k *picking, p parcel) error {
 func (f *Front) forwards(p parcel) bool {
 	kind := f.kinds[p.from].Domain
 	return (kind == syscall.AF_INET || kind == syscall.AF_INET6) && len(p.state) == 0 && isSame(p.from.tr, f.n.cfg.Transport)
-}
-
-// awaitTaken bounds the time in which a worker takes a session; f.mu is held.
-func (w *crewman) awaitTaken(s *session) {
-	s.due = time.Now().Add(w.f.cfg.Patience)
-	s.timer = time.AfterFunc(w.f.cfg.Patience, func() { w.recall(s) })
-}
-
-// recall ends a session that its worker has not taken in time.
-func (w *crewman) recall(s *session) {
-	w.f.mu.Lock()
-	defer w.f.mu.Unlock()
-	switch {
-	case w.f.still.IsShut() || w.moving != nil: // it may be taken there
-		s.due = time.Now().Add(w.f.cfg.Patience)
-		s.timer.Reset(w.f.cfg.Patience)
-		return
-	case !s.late && time.Since(s.due) > talk.Lull: // that it was taken may wait to be read
-		s.late = true
-		s.timer.Reset(4 * talk.Lull)
-		return
-	}
-	if !s.withdrawn && (slices.Contains(w.untaken[talk.ViaForwarder], s) || slices.Contains(w.untaken[talk.ViaLine], s)) {
-		w.hang()
-		s.withdraw()
-	}
 }

@@ -27,23 +27,6 @@ const (
 // ErrDraining: when the drain time was over, functions or handlers were still running, or requests of the peer had no answer.
 var ErrDraining = errors.New("functions or handlers did not finish in the drain time")
 
-// A Frozen is a whole node that stands still: it neither reads nor writes, and nothing about it changes. It belongs to this process until
-// Release; after Thaw it goes on as if nothing had happened. One of the two must be called.
-type Frozen struct {
-	n         *Node
-	w         *Worker // nil: the node is one process, or a front's
-	state     []byte
-	table     descriptorTable
-	conns     []*Conn
-	broken    []*Conn        // those that have ended since their readers halted, and do not move
-	dead      map[*Conn]bool // of conns, those that turned out to be broken when they were described, and do not move either
-	listeners []*Listener
-	name      handoff.Frozen // nil: none that moves
-	undo      []func()       // what Thaw does, last one first
-	handed    bool           // Config.Handover has been called
-	over      atomic.Bool
-}
-
 // Freeze stops the node, to hand it to another process: see Restore. Listeners stay open, and connections arrive in their backlog. Running
 // functions and handlers, and those that wait for a place of Config.MaxCalls, finish within Config.DrainTimeout, or the error is
 // ErrDraining (a function's result must also have found room on the way to its caller); then everything stands still within two seconds, or
@@ -377,73 +360,3 @@ func (p *processes) awaitEnds(ctx context.Context) error {
 	}
 	return p.exits.Wait(ctx)
 }
-
-// State is what another process needs, beside the descriptors, to go on as this node. What plug-ins have put into it, session keys say, is
-// cleared by Thaw and Release; clear copies yourself.
-func (f *Frozen) State() []byte { return f.state }
-
-// Descriptors are those of connections, listeners and the registration, in the order that the state relies on. They still belong to the
-// node: pass them on before Thaw or Release.
-func (f *Frozen) Descriptors() []int { return slices.Clone(f.table.fds) }
-
-// Thaw lets the node go on here.
-func (f *Frozen) Thaw() {
-	if !f.over.CompareAndSwap(false, true) {
-		return
-	}
-	for _, undo := range slices.Backward(f.undo) {
-		undo()
-	}
-	clearKeys(f.state)
-	if thawed := f.n.cfg.Thawed; thawed != nil && f.handed {
-		_ = f.n.guarded("Config.Thawed", func() error { thawed(); return nil })
-	}
-}
-
-// Release ends the node in this process without a byte on any connection: the other process has it. All calls that wait return ErrMoved,
-// which is also the node's Err from then on. Release returns when the node's goroutines have ended, or after a second. Its error joins
-// those of sockets and of the registration that could not be freed properly; the node is the other process's all the same. After Thaw, and
-// when called again, Release does nothing.
-func (f *Frozen) Release() error {
-	if !f.over.CompareAndSwap(false, true) {
-		return nil
-	}
-	n := f.n
-	n.mu.Lock()
-	n.end(ErrMoved)
-	n.published = nil
-	n.mu.Unlock()
-	var mu sync.Mutex
-	var errs []error
-	_, _ = together(f.conns, func(c *Conn) error {
-		if err := c.release(false); err != nil {
-			mu.Lock()
-			errs = append(errs, err)
-			mu.Unlock()
-		}
-		return nil
-	})
-	for _, l := range f.listeners {
-		errs = append(errs, l.release())
-	}
-	for _, l := range n.Listeners() { // opened at the last moment
-		errs = append(errs, l.Close())
-	}
-	if f.name != nil {
-		errs = append(errs, f.name.Release())
-	}
-	n.procs.moveOut()
-	for _, c := range f.broken { // their end waits for the reader
-		c.fail(ErrMoved)
-		c.letReader()
-	}
-	n.frozen.Open()
-	n.procs.resting.Open()
-	n.procs.outside.Open()
-	n.awaitGoroutines()
-	clearKeys(f.state)
-	return wrap("release", n.Name(), errors.Join(errs...))
-}
-
-// hasMoved tells whether the node has gone on in another process.
-func (n *Node) hasMoved() bool { return errors.Is(n.Err(), ErrMoved) }

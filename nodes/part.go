@@ -56,18 +56,6 @@ type part struct {
 	closed   bool
 }
 
-// A question is one that the front has not answered yet.
-type question struct {
-	w      talk.Word
-	answer chan reply // nil: nobody waits for it any more, and what it brings is given back
-}
-
-// A reply is the front's answer; stake comes with the right to connect.
-type reply struct {
-	talk.Word
-	stake *stake
-}
-
 // A meeting is a way to a peer that another worker wants.
 type meeting struct {
 	peer string
@@ -91,79 +79,6 @@ func (p *part) pid(name ei.Atom, i uint64, creation uint32) ei.Pid {
 
 // workerOf tells in which worker a pid of the node was made.
 func workerOf(pid ei.Pid) int { return int(pid.Serial & maxPart) }
-
-// ask says something to the front that it answers, in answerLimit. A reader, which cannot leave a message out, gives its connection: it
-// waits as long as that is up.
-func (p *part) ask(ctx context.Context, w talk.Word, reader *Conn) (reply, error) {
-	answer := make(chan reply, 1)
-	p.mu.Lock()
-	p.last++
-	w.ID = p.last
-	p.asked[w.ID] = &question{w, answer}
-	said := p.line.Say(w)
-	p.mu.Unlock()
-	if !said {
-		return reply{}, p.n.procs.gone()
-	}
-	var late <-chan time.Time
-	var ended <-chan struct{}
-	if reader != nil {
-		ended = reader.done
-	} else {
-		t := time.NewTimer(p.answerLimit)
-		defer t.Stop()
-		late = t.C
-	}
-	var err error
-	select {
-	case a := <-answer:
-		return a, nil
-	case <-wait.Cancelled(ctx):
-		err = wait.Err(ctx)
-	case <-ended:
-		err = reader.Err()
-	case <-p.line.Over():
-		return reply{}, p.n.procs.gone()
-	case <-late:
-		err = fmt.Errorf("the front does not answer: %w", context.DeadlineExceeded)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if q := p.asked[w.ID]; q != nil {
-		q.answer = nil
-		return reply{}, err
-	}
-	return <-answer, nil // just now
-}
-
-// answered gives an answer to who asked.
-func (p *part) answered(w talk.Word) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	q := p.asked[w.ID]
-	if q == nil {
-		return
-	}
-	delete(p.asked, w.ID)
-	r := reply{Word: w}
-	switch {
-	case q.w.Topic == talk.Claim && w.Part == p.id:
-		if q.answer == nil {
-			p.line.Say(talk.Word{Topic: talk.Over, Name: q.w.Name})
-			return
-		}
-		r.stake = p.stakeLocked(q.w.Name)
-	case q.w.Topic == talk.Register && w.OK:
-		if q.answer == nil {
-			p.line.Say(talk.Word{Topic: talk.Release, Name: q.w.Name})
-			return
-		}
-		p.claimed[ei.Atom(q.w.Name)] = true
-	}
-	if q.answer != nil {
-		q.answer <- r
-	}
-}
 
 // elsewhere tells in which other worker a process is, by its pid or else its name; 0 if it is here, or nowhere. reader is as for ask.
 func (p *part) elsewhere(ctx context.Context, to ei.Pid, name ei.Atom, reader *Conn) (at int, err error) {
@@ -300,41 +215,6 @@ func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	}
 	return n.part.reach(ctx, at)
 }
-
-// extent is what breaks when a connection ends: what processes have with those of a node, or of one worker of this node.
-type extent struct {
-	node   string
-	worker int // 0: the whole node
-}
-
-func (c *Conn) extent() extent { return extent{c.peer.Name, c.worker} }
-
-// extentOf is where a process is.
-func (n *Node) extentOf(pid ei.Pid) extent {
-	e := extent{node: string(pid.Node)}
-	if n.part != nil {
-		e.worker = n.part.home(pid)
-	}
-	return e
-}
-
-// wayTo is the connection that there is to where processes are, unless that is here. nil, and not here: there is none, and what they had
-// with processes here is broken, or about to be.
-func (n *Node) wayTo(to extent) (c *Conn, here bool) {
-	switch {
-	case to.worker != 0:
-		return n.part.sibling(to.worker), false
-	case to.node == n.Name():
-		return nil, true
-	}
-	return n.Conn(to.node), false
-}
-
-func (e extent) has(pid ei.Pid) bool {
-	return string(pid.Node) == e.node && (e.worker == 0 || workerOf(pid) == e.worker)
-}
-
-func (e extent) hasTarget(t target) bool { return t.node == e.node && t.worker == e.worker }
 
 // siblingPeer describes this node to itself.
 func (p *part) siblingPeer() dist.Peer {

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A Server is a registered process made of Go functions, like a gen_server. They run one at a time on one goroutine, in the order in which
@@ -36,213 +33,14 @@ var NoReply any = noReply{}
 
 type noReply struct{}
 
-// A Call is a request of gen_server:call.
-type Call struct {
-	From    ei.Pid  // the process that waits for the reply
-	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it is over one of ei.Limits
-
-	n      *Node
-	conn   *Conn
-	tag    ei.Raw
-	prompt bool // the reply does not wait
-
-	replied atomic.Bool
-}
-
-// CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The message may then be released. The request
-// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller can still get an answer.
-func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
-	if m.Payload == nil {
-		return nil, false
-	}
-	from, tag, request, ok := genCall(m.Payload)
-	if !ok {
-		return nil, false
-	}
-	t, err := request.Decode()
-	if err != nil {
-		t = ei.Raw(bytes.Clone(request))
-	}
-	return &Call{From: from, Request: t, n: b.n, conn: m.conn, tag: bytes.Clone(tag)}, true
-}
-
 // ErrReplied is returned by a second Reply to one Call.
 var ErrReplied = errors.New("the call has its reply already")
 
 // errUnencodable: a Go value that cannot be encoded.
 var errUnencodable = errors.New("the result is no term")
 
-// Reply answers the call, from any goroutine. It waits as Conn.Send does, but for a caller that another node has named neither for room in
-// a mailbox of this node nor for a connection: the reply is sent when the connection is up, if that is soon. What cannot be encoded is an
-// error, and the caller gets {error, Text}. After any other error nothing was sent, and Reply may be called again.
-func (c *Call) Reply(ctx context.Context, v any) error {
-	if !c.replied.CompareAndSwap(false, true) {
-		return wrap("reply", string(c.From.Node), ErrReplied)
-	}
-	value, unencodable := ei.Append(nil, v)
-	if unencodable != nil { // the caller must not wait for ever
-		unencodable = wrap("reply", string(c.From.Node), fmt.Errorf("%w: %w", errUnencodable, unencodable))
-		value, _ = ei.Append(nil, tuple(ei.Atom("error"), unencodable.Error()))
-	}
-	err := c.reply(ctx, value)
-	c.replied.Store(err == nil)
-	return errors.Join(unencodable, err)
-}
-
-func (c *Call) reply(ctx context.Context, value ei.Raw) (err error) {
-	answer := ei.Tuple{c.tag, value}
-	if c.conn != nil && c.conn.Err() == ErrMoved { // away, and perhaps back again
-		if back := c.n.Conn(c.conn.peer.Name); back != nil {
-			c.conn = back
-		}
-	}
-	node := string(c.From.Node)
-	if c.conn != nil && node == c.conn.peer.Name {
-		return c.replyOver(ctx, c.conn, answer)
-	}
-	// It is for a process of this node, or was passed on by another node than the caller's.
-	if c.conn != nil {
-		if _, err := c.tag.Decode(); err != nil { // the caller's node would end its connection with this one for it
-			return wrap("reply", node, err)
-		}
-	}
-	if node == c.n.Name() {
-		ctl := &dist.Control{Op: dist.OpSend, To: c.From}
-		if b := c.n.procs.local(c.From); b != nil && c.conn != nil && !b.held.Load() {
-			return c.n.sendHereNow(ctl, answer)
-		}
-		return c.n.send(ctx, ctl, node, answer)
-	}
-	conn := c.n.Conn(node)
-	switch {
-	case conn != nil && c.prompt && conn.isFull(): // what a peer asks in another one's name ends no connection of that one
-		return wrap("reply", node, transport.ErrQueueFull)
-	case conn != nil:
-		return c.replyOver(ctx, conn, answer)
-	case c.prompt:
-		return wrap("reply", node, ErrNoConnection)
-	case c.conn == nil:
-		if conn, err = c.n.connection(ctx, node); err != nil {
-			return wrap("reply", node, err)
-		}
-		return c.replyOver(ctx, conn, answer)
-	}
-	c.tag = bytes.Clone(c.tag) // the message is over before the answer is out
-	return wrap("reply", node, c.n.strangers.reply(c, ei.Tuple{c.tag, value}))
-}
-
-// replyOver sends the answer over a connection.
-func (c *Call) replyOver(ctx context.Context, conn *Conn, answer ei.Tuple) error {
-	ctl := &dist.Control{Op: dist.OpSend, To: c.From}
-	if alias, ok := aliasOf(c.tag); ok && conn.peer.Flags.Has(dist.FlagAlias) {
-		ctl = &dist.Control{Op: dist.OpAliasSend, From: conn.self, Ref: alias}
-	}
-	if !c.prompt {
-		return conn.send(ctx, ctl, answer)
-	}
-	payload, err := ei.AppendTerm(nil, answer)
-	if err == nil {
-		conn.signal(ctl, payload)
-	}
-	return err
-}
-
-// strangers are nodes that are not connected, and that a peer has asked something for. Whoever answers does not wait until they are, which
-// may take Config.HandshakeTimeout for each name that a peer makes up. (In OTP, too, only the message waits.)
-type strangers struct{ count atomic.Int32 }
-
 // maxStrangers is how many answers wait for such connections at once. Further ones are dropped.
 const maxStrangers = 64
-
-func (s *strangers) reply(c *Call, answer ei.Tuple) error {
-	if s.count.Add(1) > maxStrangers {
-		s.count.Add(-1)
-		return ErrNoConnection
-	}
-	c.n.goroutines.Run(func() {
-		defer s.count.Add(-1)
-		conn, err := c.n.connection(c.n.ctx, string(c.From.Node))
-		if err == nil {
-			err = c.replyOver(c.n.ctx, conn, answer)
-		}
-		if err != nil {
-			c.n.log.Debug("reply lost", "to", c.From, "error", err)
-		}
-	})
-	return nil
-}
-
-// aliasOf reads the tags [alias | Ref] and [[alias | Ref] | _], with which gen (OTP 24 and later) asks for the reply at an alias; the
-// latter is gen_server:multi_call's.
-func aliasOf(tag ei.Raw) (ei.Ref, bool) {
-	c := ei.NewCursor(tag)
-	for depth := 0; ; depth++ {
-		if n, err := c.List(); err != nil || n != 1 || depth > 1 {
-			return ei.Ref{}, false
-		}
-		if c.AtomIs("alias") {
-			break
-		}
-	}
-	ref, err := c.Ref()
-	return ref, err == nil
-}
-
-// genCall reads {'$gen_call', {Pid, Tag}, Request}.
-func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
-	return genRequest("$gen_call", payload)
-}
-
-// genRequest reads {Kind, {Pid, Tag}, Request}.
-func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
-	c := ei.NewCursor(payload)
-	if n, err := c.Tuple(); err != nil || n != 3 || !c.AtomIs(kind) {
-		return
-	}
-	if n, err := c.Tuple(); err != nil || n != 2 {
-		return
-	}
-	var err error
-	if from, err = c.Pid(); err != nil {
-		return
-	}
-	if tag, err = c.Raw(); err != nil {
-		return
-	}
-	request, err = c.Raw()
-	return from, tag, request, err == nil
-}
-
-// refuse tells the caller of a request, which monitors us, that there will be no reply; those whose calls are being handled hear nothing.
-func (b *Mailbox) refuse(m *Message) {
-	_, tag, _, ok := genCall(m.Payload)
-	if !ok {
-		return
-	}
-	ref, ok := aliasOf(tag)
-	if c := ei.NewCursor(tag); !ok {
-		ref, _ = c.Ref()
-	}
-	b.mu.Lock()
-	w, ok := b.watchers[ref]
-	if ok = ok && (m.conn == nil || string(w.pid.Node) == m.conn.peer.Name); ok { // else a peer speaks of another one's
-		delete(b.watchers, ref)
-	}
-	b.mu.Unlock()
-	if ok {
-		sendDown(b.n.tell, b.pid, w, ref, exitReason(ei.Atom("shutdown")))
-	}
-}
-
-// genCast reads {'$gen_cast', Request}.
-func genCast(payload ei.Raw) (request ei.Raw, ok bool) {
-	c := ei.NewCursor(payload)
-	if n, err := c.Tuple(); err != nil || n != 2 || !c.AtomIs("$gen_cast") {
-		return nil, false
-	}
-	request, err := c.Raw()
-	return request, err == nil
-}
 
 // Serve starts a Server under a name, until its mailbox is closed or exits. With an empty name it is reached only by its pid.
 func (n *Node) Serve(name string, s Server, o *MailboxOptions) (*Mailbox, error) {

@@ -1,0 +1,53 @@
+package nodes
+
+import (
+	"context"
+	"time"
+
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+)
+
+// heardLately: a worker that was heard of within this time is not asked whether it is there.
+const heardLately = 50 * time.Millisecond
+
+// there tells whether a worker answers, if it has not been heard of just now.
+func (w *crewman) there(ctx context.Context, patience time.Duration) bool {
+	if time.Now().UnixNano()-w.heard.Load() < int64(heardLately) {
+		return true
+	}
+	answer := make(chan struct{})
+	w.f.mu.Lock()
+	w.probed++
+	id := w.probed
+	if w.ready {
+		w.probes[id] = answer
+	} else {
+		close(answer)
+	}
+	w.f.mu.Unlock()
+	w.line.Say(talk.Word{Topic: talk.Probe, ID: id})
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-answer:
+		w.f.mu.Lock()
+		defer w.f.mu.Unlock()
+		return w.ready
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	if delete(w.probes, id); ctx.Err() == nil {
+		w.hang()
+	}
+	return false
+}
+
+// hang notes that a worker does not answer; f.mu is held.
+func (w *crewman) hang() {
+	if !w.hangs && w.ready {
+		w.hangs = true
+		w.f.n.log.Warn("worker hangs", "slot", w.slot, "pid", w.proc.PID)
+	}
+}

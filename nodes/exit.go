@@ -1,0 +1,77 @@
+package nodes
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
+// "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
+func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
+	term, err := reason.Decode()
+	if err != nil {
+		b.n.undecodable(c, "exit reason", err)
+		term = ei.Atom("undecodable_reason")
+	}
+	switch {
+	case direct && term == ei.Atom("kill") && !b.opts.lasting:
+		b.exitBy(c, ei.Atom("killed"))
+	case b.opts.TrapExit:
+		reason = bytes.Clone(reason) // without the rest of its frame
+		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
+	case term == ei.Atom("normal") && from != b.pid:
+	default:
+		b.exitBy(c, term)
+	}
+	return !b.hasMoved()
+}
+
+// SendExit sends an exit signal to a process; reason kill cannot be trapped. It waits as Send does, for the connection and for room on it;
+// a mailbox of this node takes it whatever its limit. ErrNoConnection if the node cannot be connected to; a process that does not exist is
+// no error. It is erlang:exit/2.
+func (b *Mailbox) SendExit(ctx context.Context, to ei.Pid, reason any) error {
+	if b.ended() {
+		return wrap("exit", string(to.Node), b.Err())
+	}
+	raw, err := ei.Append(nil, reason)
+	if err != nil {
+		return wrap("exit", string(to.Node), err)
+	}
+	return wrap("exit", string(to.Node), b.n.exit2(ctx, &dist.Control{Op: dist.OpExit2, From: b.pid, To: to, Reason: raw}))
+}
+
+// sendExit tells a linked process of our end.
+func sendExit(tell teller, from, to ei.Pid, reason ei.Raw) {
+	tell(&dist.Control{Op: dist.OpExit, From: from, To: to, Reason: reason})
+}
+
+// exitReason encodes a reason.
+func exitReason(reason ei.Term) ei.Raw {
+	raw, err := ei.AppendTerm(nil, reason)
+	if err != nil {
+		raw, _ = ei.AppendAtom(nil, "unencodable_reason")
+	}
+	return raw
+}
+
+// exit2 gets an EXIT2 to a process here or elsewhere, connecting if need be.
+func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
+	c, err := n.way(ctx, string(ctl.To.Node), ctl.To, "")
+	switch {
+	case err != nil:
+		return err
+	case c != nil:
+		return c.sendSignal(ctx, ctl)
+	}
+	if err := n.unfrozen(ctx); err != nil {
+		return err
+	}
+	b := n.procs.local(ctl.To)
+	if b != nil && !b.exitSignal(ctl.From, ctl.Reason, true, nil) || n.hasMoved() && b == nil {
+		return ErrMoved
+	}
+	return nil
+}

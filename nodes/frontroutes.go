@@ -1,0 +1,109 @@
+package nodes
+
+import (
+	"encoding/binary"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/talk"
+)
+
+// A route says which workers have something to do with a peer: connections, and handshakes in progress.
+type route struct {
+	held   map[*crewman]int
+	at     *crewman // the one that has the connection, or else the latest handshake
+	proven bool     // at has, or had, a connection: sessions elsewhere have only said the peer's name, as any stranger may
+}
+
+// lose takes a worker off the route.
+func (r *route) lose(w *crewman) {
+	delete(r.held, w)
+	if r.at == w {
+		r.at, r.proven = nil, false
+		for other := range r.held {
+			r.at = other
+		}
+	}
+}
+
+// peerOf is the name that a parcel's data begins with, under which it is counted: "" of a peer that asks for one.
+func peerOf(data []byte) string {
+	for _, size := range []int{2, 4} { // the header's; in one of 4 bytes the first two are zero
+		if len(data) < size {
+			break
+		}
+		n := uint64(binary.BigEndian.Uint16(data))
+		if size == 4 {
+			n = uint64(binary.BigEndian.Uint32(data))
+		}
+		if n == 0 || n > uint64(len(data)-size) {
+			continue
+		}
+		who, err := dist.ParseName(data[size : size+int(n)])
+		if err != nil || who.Dynamic() {
+			break
+		}
+		return who.Name
+	}
+	return ""
+}
+
+// enter counts a session of a peer; f.mu is held.
+func (f *Front) enter(w *crewman, peer string) {
+	w.sessions++
+	if peer == "" {
+		return
+	}
+	r := f.routes[peer]
+	if r == nil {
+		r = &route{held: map[*crewman]int{}}
+		f.routes[peer] = r
+	}
+	r.held[w]++
+	if !r.proven {
+		r.at = w
+	}
+}
+
+// leave is the end of what enter, or claim, has counted; f.mu is held.
+func (f *Front) leave(w *crewman, peer string) {
+	r := f.routes[peer]
+	if r == nil || r.held[w] == 0 {
+		return
+	}
+	if r.held[w]--; r.held[w] > 0 {
+		return
+	}
+	if r.lose(w); len(r.held) == 0 {
+		delete(f.routes, peer)
+	}
+}
+
+// up notes that a worker has the connection to a peer, which has proven its cookie. Connections that other workers have are over, as the
+// peer sees it; f.mu is held.
+func (f *Front) up(w *crewman, key, peer string) {
+	if key != peer {
+		w.sessions--
+		f.enter(w, peer)
+	}
+	r := f.routes[peer]
+	if r == nil {
+		return
+	}
+	r.at, r.proven = w, true
+	for other := range r.held {
+		if other != w {
+			other.line.Say(talk.Word{Topic: talk.Drop, Name: peer})
+		}
+	}
+}
+
+// claim answers a worker that wants to connect to a peer; f.mu is held.
+func (f *Front) claim(w *crewman, m *talk.Word) {
+	if r := f.routes[m.Name]; r != nil && r.at != nil && r.at != w {
+		r.at.line.Say(talk.Word{Topic: talk.Meet, Name: m.Name, Part: w.number})
+		w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: r.at.number})
+		return
+	}
+	f.enter(w, m.Name)
+	w.line.Say(talk.Word{Topic: talk.Answer, ID: m.ID, Part: w.number})
+}

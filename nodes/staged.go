@@ -1,0 +1,214 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/cnode-go/cnode/nodes/internal/states"
+)
+
+// A Staged is a node that another process has frozen, ready to go on in this one. It has read, written and said nothing. Start or Discard
+// must be called.
+type Staged struct {
+	n           *Node
+	conns       []*Conn
+	listeners   []*Listener
+	orphans     []states.Bonds
+	owed        map[*Mailbox][]states.Down // by nodes that there is no connection to
+	lost        map[*Mailbox][]states.Up   // such nodes, of MonitorNodes
+	published   bool
+	publication StagedPublication
+	over        atomic.Bool
+	exports     [][]byte // of conns, in the state
+	running     func()   // runs when the node goes on, before anybody is told anything; nil: nothing
+}
+
+// Node is the node. Until Start it neither receives nor sends.
+func (g *Staged) Node() *Node { return g.n }
+
+// Mailboxes lists the old node's mailboxes that no registration has taken over, by their pids. After Start they can be received from, and
+// they keep their names; close those that are not wanted.
+func (g *Staged) Mailboxes() []*Mailbox { return g.n.procs.heirless() }
+
+// Start lets the node go on. A Handler in place of a mailbox gets the mailbox's unread messages, in order and before anything that peers
+// send from now on; what processes of this node send meanwhile may overtake them. ctx bounds a registration that has to be made anew. If
+// that fails, the node runs all the same; ErrClosed if it has been closed meanwhile. Keys that plug-ins had put into the state are cleared
+// in it.
+func (g *Staged) Start(ctx context.Context) error {
+	if !g.over.CompareAndSwap(false, true) {
+		return wrap("start", g.n.name, ErrStarted)
+	}
+	for _, export := range g.exports { // the connections have them
+		clear(export)
+	}
+	g.n.procs.endSuccession()
+	boxes := g.n.procs.all()
+	lost := g.breakOff(boxes) // before anybody can have connected anew
+	late := openAll(boxes)
+	g.letGo()
+	handleLate(late)
+	g.disownOrphans()
+	g.tellWhatBroke(lost)
+	g.receive() // behind what the node itself has to say of the time before
+	return wrap("start", g.n.name, g.publish(ctx))
+}
+
+// openAll lets mailboxes take messages again. Those with a Handler, which the old process may not have had, are empty before: late is what
+// was in them.
+func openAll(boxes []*Mailbox) (late map[*Mailbox][]*Message) {
+	late = map[*Mailbox][]*Message{}
+	for _, b := range boxes {
+		if b.handler != nil {
+			late[b] = b.takeAll()
+		}
+		b.unhold()
+	}
+	return late
+}
+
+// letGo lets the node send, and what was staged beside it go on.
+func (g *Staged) letGo() {
+	g.n.staged.Store(false)
+	g.n.frozen.Open()
+	for _, c := range g.conns {
+		c.resume()
+	}
+	if g.running != nil {
+		g.running()
+	}
+}
+
+// handleLate gives Handlers what has come before they were there. They may answer.
+func handleLate(late map[*Mailbox][]*Message) {
+	for b, messages := range late {
+		for _, m := range messages {
+			if !b.ended() {
+				apart(func() { b.handleNow(m) })
+			}
+		}
+	}
+}
+
+// disownOrphans ends, towards peers, what they had with processes that have not come along.
+func (g *Staged) disownOrphans() {
+	for _, c := range g.conns {
+		for i := range g.orphans {
+			c.disown(&g.orphans[i])
+		}
+	}
+}
+
+// tellWhatBroke tells processes what breakOff has broken, and the nodedowns that the old process owed them.
+func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
+	var after aftermath
+	for b, x := range lost {
+		b.tellBroken(x, &after)
+	}
+	for b, owed := range g.owed {
+		if heir := g.n.procs.local(b.pid); heir != nil {
+			for _, d := range owed {
+				heir.sendNodedown(d.Node, d.Count, &after)
+			}
+		}
+	}
+	after.tell()
+}
+
+// receive lets the node read from its connections, and accept.
+func (g *Staged) receive() {
+	for _, c := range g.conns {
+		g.n.attach(c)
+	}
+	for _, l := range g.listeners {
+		if l.serves.Load() {
+			l.serve()
+		}
+	}
+}
+
+// takeAll empties the queue of a mailbox that is held.
+func (b *Mailbox) takeAll() []*Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	queue := b.queue[b.first:]
+	b.queue, b.first, b.bytes = nil, 0, 0
+	return queue
+}
+
+// breakOff breaks what processes have with nodes whose connections did not come along: they broke while the node was frozen. It gives what
+// is to be told of that when the mailboxes, which are held, go on.
+func (g *Staged) breakOff(boxes []*Mailbox) map[*Mailbox]broken {
+	n := g.n
+	all := map[*Mailbox]broken{}
+	for _, b := range boxes {
+		b.mu.Lock()
+		gone := map[string]bool{}
+		s := b.bonds("")
+		for _, l := range s.Links {
+			gone[string(l.Pid.Node)] = true
+		}
+		for _, w := range s.Watchers {
+			gone[string(w.Pid.Node)] = true
+		}
+		for _, t := range s.Watching {
+			gone[t.Node] = true
+		}
+		var x broken
+		for node := range gone {
+			if node != n.name && n.Conn(node) == nil {
+				more := b.cut(extent{node: node})
+				x.links, x.downs = append(x.links, more.links...), append(x.downs, more.downs...)
+			}
+		}
+		b.mu.Unlock()
+		all[b] = x
+	}
+	for b, lost := range g.lost {
+		if heir := n.procs.local(b.pid); heir != nil {
+			for _, s := range lost {
+				heir.tellLost(s)
+			}
+		}
+	}
+	return all
+}
+
+// publish goes on with the registration, or makes a new one.
+func (g *Staged) publish(ctx context.Context) error {
+	if g.publication != nil {
+		return g.n.keep(g.publication.Start())
+	}
+	if pub, ok := g.n.cfg.Resolver.(Publisher); ok && g.published {
+		return g.n.publish(ctx, pub, g.presence())
+	}
+	return nil
+}
+
+// Discard gives the node up without a byte on any connection: it belongs to the other process. Err of the node is ErrMoved from then on. It
+// returns when the node's goroutines have ended, or after a second. Its error joins those of sockets and of the registration that could not
+// be freed properly; they are given up all the same. After Start, and when called again, Discard does nothing.
+func (g *Staged) Discard() error {
+	if !g.over.CompareAndSwap(false, true) {
+		return nil
+	}
+	n := g.n
+	n.mu.Lock()
+	n.end(ErrMoved)
+	n.mu.Unlock()
+	var errs []error
+	for _, c := range g.conns {
+		errs = append(errs, c.giveUp(false))
+	}
+	for _, l := range g.listeners {
+		errs = append(errs, l.release())
+	}
+	if g.publication != nil {
+		errs = append(errs, g.publication.Discard())
+	}
+	n.procs.moveOut()
+	n.staged.Store(false)
+	n.frozen.Open()
+	n.awaitGoroutines()
+	return wrap("discard", n.name, errors.Join(errs...))
+}

@@ -1,0 +1,49 @@
+package nodes
+
+import (
+	"context"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A teller gets a signal to the process that it is for.
+type teller func(ctl *dist.Control)
+
+// tell sends a signal without waiting, and only where there is a connection: without one the other side knows already.
+func (n *Node) tell(ctl *dist.Control) {
+	switch c, here := n.wayTo(n.extentOf(ctl.To)); {
+	case here:
+		n.localSignal(ctl)
+	case c != nil:
+		c.tell(ctl)
+	}
+}
+
+// tell is Node.tell for one connection.
+func (c *Conn) tell(ctl *dist.Control) {
+	if ctl, payload, ok := c.agreed(ctl); ok {
+		c.signal(ctl, payload)
+	}
+}
+
+// tellInTurn is tell for a goroutine that may wait while much else is on its way to the peer, until ctx ends.
+func (c *Conn) tellInTurn(ctx context.Context) teller {
+	return func(ctl *dist.Control) {
+		if ctx.Err() != nil {
+			c.tell(ctl)
+			return
+		}
+		if err := c.sendSignal(ctx, ctl); err != nil && ctx.Err() != nil && c.Err() == nil { // another failure is the connection's end
+			c.tell(ctl)
+		}
+	}
+}
+
+// sendSignal sends a signal in the form that the peer has agreed to, if there is one.
+func (c *Conn) sendSignal(ctx context.Context, ctl *dist.Control) error {
+	ctl, payload, ok := c.agreed(ctl)
+	if !ok { // the end of the connection has to tell, unless it has passed already
+		return c.Err()
+	}
+	return c.SendControl(ctx, ctl, payload)
+}
