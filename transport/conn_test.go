@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // carriers are the kinds of transport that a face or a stream must work the same over.

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/race"
 )
 
 // udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.

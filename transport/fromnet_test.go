@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/test/port"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/port"
 )
 
 // overTCP is the Net of package net's TCP.

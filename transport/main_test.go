@@ -4,8 +4,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.
