@@ -91,7 +91,7 @@ func (p *part) addShadow(w talk.Word) {
 			old = up
 			old.awaitEnd(branchTime / 4) // if it is on its way
 		}
-		if err = p.n.enter(p.n.ctx, c, old); err != nil {
+		if err = p.n.enter(p.n.ctx, c, &attempt{replaces: old}); err != nil {
 			err = errors.Join(err, c.s.Close())
 			c.q.End(ErrClosed)
 		} else {

@@ -257,7 +257,7 @@ func (n *Node) establish(ctx context.Context, tr transport.Transport, s *transpo
 	if initiated && p.Status == dist.StatusOKSimultaneous { // the peer has given up what it connected to us
 		a.replaces = n.Conn(p.Name)
 	}
-	if err := n.enter(ctx, c, a.replaces); err != nil {
+	if err := n.enter(ctx, c, a); err != nil {
 		return nil, err
 	}
 	c.begin()

@@ -131,7 +131,7 @@ func (s *StagedConn) Start() (*Conn, error) {
 	}
 	clear(s.export) // the connection has it
 	c := s.c
-	if err := c.n.enter(c.n.ctx, c, nil); err != nil {
+	if err := c.n.enter(c.n.ctx, c, new(attempt)); err != nil {
 		return nil, wrap("start connection to", c.peer.Name, errors.Join(err, c.giveUp(false)))
 	}
 	c.n.stats.connections.Add(1)

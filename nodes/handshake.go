@@ -3,8 +3,10 @@ package nodes
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -19,6 +21,8 @@ type packets struct {
 	q     *transport.Queue
 	size  int // of the length
 	spoke func()
+
+	relief *relief // where the peer has to be quick; nil: it need not
 
 	head [4]byte
 	body []byte
@@ -36,14 +40,28 @@ func newPackets(ctx context.Context, s *transport.Stream) (*packets, error) {
 
 // ReadPacket reads one packet, which is valid until the next call.
 func (p *packets) ReadPacket() ([]byte, error) {
-	p.step = 0
-	if _, err := p.s.ReadPDU(p.ctx, p.next); err != nil {
+	if err := p.read(); err != nil {
 		return nil, p.cause(err)
 	}
 	if p.spoke != nil {
 		p.spoke()
 	}
 	return p.body, nil
+}
+
+// read reads one packet. A peer that is not there at once may take a while.
+func (p *packets) read() error {
+	if p.relief != nil {
+		p.step = 0
+		if _, err := p.s.ReadPDU(transport.Briefly(), p.next); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		p.relief.watch()
+		p.relief = nil
+	}
+	p.step = 0
+	_, err := p.s.ReadPDU(p.ctx, p.next)
+	return err
 }
 
 func (p *packets) next() ([][]byte, error) {
@@ -131,7 +149,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 	if err != nil {
 		return dist.Peer{}, err
 	}
-	p.spoke = spoke
+	p.spoke, p.relief = spoke, a.relief
 	who, err := dist.ReadName(p)
 	if err != nil {
 		return dist.Peer{}, err
@@ -145,7 +163,7 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 				n.decide(v.Name, a)
 				return v, nil
 			}
-			n.awaitEnd(ctx, who.Name)
+			n.awaitEnd(ctx, who.Name, a.relief)
 			return n.decide(who.Name, a), nil
 		},
 		CheckPeer: func(name string) error { return n.checkPeer(ctx, s, name) },
@@ -158,11 +176,17 @@ func (n *Node) respond(ctx context.Context, s *transport.Stream, a *attempt, spo
 const endGrace = 100 * time.Millisecond
 
 // awaitEnd waits a little for the end of the connection to a peer that connects anew.
-func (n *Node) awaitEnd(ctx context.Context, name string) {
+func (n *Node) awaitEnd(ctx context.Context, name string, r *relief) {
 	c := n.Conn(name)
 	if c == nil || c.shadow { // nobody is asked about another worker's connection
 		return
 	}
+	select {
+	case <-c.done:
+		return
+	default:
+	}
+	r.watch()
 	t := time.NewTimer(endGrace)
 	defer t.Stop()
 	select {

@@ -193,7 +193,7 @@ func (l *Listener) shakeHere(o *opening) (goOn bool) {
 	defer l.n.goroutines.Leave()
 	l.runs.Leave()
 	defer l.runs.Enter()
-	return l.pace.here(func() { l.shake(o) }, func() { l.runs.Enter(); l.run() })
+	return l.pace.here(o, func() { l.shake(o) }, func() { l.runs.Enter(); l.run() })
 }
 
 // shake does a handshake, and hands the connection to Accept.
@@ -202,6 +202,12 @@ func (l *Listener) shake(o *opening) {
 	if c == nil || l.serves.Load() { // it serves itself
 		return
 	}
+	select {
+	case l.up <- c:
+		return
+	default:
+	}
+	o.relief.watch()
 	select {
 	case l.up <- c:
 	case <-l.ctx.Done():

@@ -1,7 +1,10 @@
 package nodes
 
 import (
+	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,4 +46,49 @@ func TestCloseListenerFromHandshakeFailed(t *testing.T) {
 	require.NoError(t, p.write([]byte("GET / HTTP/1.1\r\n\r\n")))
 	require.NoError(t, arrives(t, closed, "the end of Close"))
 	require.ErrorIs(t, l.Err(), ErrClosed)
+}
+
+// A connection that nobody has accepted yet keeps no other one from coming.
+func TestNobodyAcceptsFor(t *testing.T) {
+	w := newWorld(t, "tcp")
+	b, l := w.listening("bob")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	for i := range 4 {
+		a := w.node(fmt.Sprint("alice", i))
+		_, err := a.Connect(w.ctx(), b.Name())
+		require.NoError(t, err)
+	}
+	require.NoError(t, arrives(t, accepted, "the first connection").err)
+	for range 3 {
+		_, err := l.Accept(w.ctx())
+		require.NoError(t, err)
+	}
+}
+
+// A handshake on the goroutine that accepts is relieved once it takes a while, and once only.
+func TestRelief(t *testing.T) {
+	var none *relief
+	none.watch()
+	synctest.Test(t, func(t *testing.T) {
+		var p pace
+		next := 0
+		comes := func() { next++ }
+		require.True(t, p.here(new(opening), func() { time.Sleep(time.Hour) }, comes), "nothing was to take a while")
+		o := new(opening)
+		require.True(t, p.here(o, func() { o.relief.watch(); time.Sleep(quickHandshake - 1) }, comes))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Zero(t, next)
+		require.False(t, p.slow.Load())
+		require.False(t, p.here(o, func() {
+			for range 2 {
+				o.relief.watch()
+				time.Sleep(quickHandshake + 1)
+			}
+		}, comes))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 1, next)
+		require.True(t, p.slow.Load())
+	})
 }

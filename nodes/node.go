@@ -259,6 +259,7 @@ func (n *Node) Close() error {
 
 // awaitGoroutines waits for those of the node, but not long for one that is in a callback: it may not come back.
 func (n *Node) awaitGoroutines() {
+	n.openings.noMore()
 	if n.goroutines.None() { // most often: a timer would wake a thread
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cnode-go/cnode/transport"
@@ -15,8 +14,10 @@ import (
 
 // Openings are the handshakes in progress that peers have started, over whichever listener.
 type openings struct {
-	mu   sync.Mutex
-	list list.List // *opening, oldest first
+	mu    sync.Mutex
+	list  list.List   // *opening, oldest first
+	timer *time.Timer // ends those that take too long; nil: there has been none
+	timed bool        // it is set, or not wanted any more
 }
 
 // An opening is one of them.
@@ -29,6 +30,7 @@ type opening struct {
 	order  uint64    // later ones have higher numbers
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	relief *relief       // nil: it keeps nobody from accepting
 	at     *list.Element // its place among the others
 	host   netip.Prefix  // where the peer is
 	began  time.Time
@@ -41,7 +43,8 @@ var errCrowded = errors.New("too many handshakes at once (Config.MaxHandshakes)"
 // admit makes room for the handshake of a stream that has been accepted. It ends with ctx. shake, or refuse, must be called.
 func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.Stream) *opening {
 	o := &opening{n: n, tr: tr, s: s, order: n.arrivals.Add(1), host: hostOf(s.RemoteAddr()), began: time.Now()}
-	o.ctx, o.cancel = context.WithCancelCause(ctx)
+	ctx, o.cancel = context.WithCancelCause(ctx)
+	o.ctx = &timedContext{ctx, o.began.Add(n.cfg.HandshakeTimeout)}
 	n.shaking.Enter()
 	all := &n.openings
 	all.mu.Lock()
@@ -52,7 +55,55 @@ func (n *Node) admit(ctx context.Context, tr transport.Transport, s *transport.S
 		all.list.Remove(out.at)
 	}
 	o.at = all.list.PushBack(o)
+	all.time(n.cfg.HandshakeTimeout)
 	return o
+}
+
+// A timedContext is one that somebody else ends at its deadline.
+type timedContext struct {
+	context.Context
+	until time.Time
+}
+
+func (c *timedContext) Deadline() (time.Time, bool) { return c.until, true }
+
+// time has those that take longer than limit end. One timer, which mostly finds none, is for all: see relief. all.mu is held.
+func (all *openings) time(limit time.Duration) {
+	switch {
+	case all.timed:
+		return
+	case all.timer == nil:
+		all.timer = time.AfterFunc(limit, func() { all.sweep(limit) })
+	default:
+		all.timer.Reset(limit)
+	}
+	all.timed = true
+}
+
+// sweep ends those that have taken longer than limit.
+func (all *openings) sweep(limit time.Duration) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.timed = false
+	now := time.Now()
+	for e := all.list.Front(); e != nil; e = e.Next() {
+		o := e.Value.(*opening)
+		if left := limit - now.Sub(o.began); left > 0 {
+			all.time(left)
+			return
+		}
+		o.cancel(errTimeout)
+	}
+}
+
+// noMore has nobody timed any more: the node has ended, and all of them with it.
+func (all *openings) noMore() {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.timed = true
+	if all.timer != nil {
+		all.timer.Stop()
+	}
 }
 
 // silentGrace is how long a peer may be silent before others who have spoken: over TLS the first word takes some round trips.
@@ -121,18 +172,21 @@ func (o *opening) heard() {
 // shake makes a connection of the stream; nil where that has failed, or a worker has it.
 func (o *opening) shake() *Conn {
 	n := o.n
-	ctx, cancel := context.WithTimeoutCause(o.ctx, n.cfg.HandshakeTimeout, errTimeout)
-	defer cancel()
-	ctx, a := newAttempt(ctx)
-	defer a.cancel(nil)
-	a.order, a.stake = o.order, o.stake
+	ctx, a := o.ctx, &attempt{cancel: o.cancel, order: o.order, stake: o.stake, relief: o.relief}
+	if n.cfg.CheckPeer != nil || !transport.Prompt(o.tr) || n.part != nil || n.front != nil { // others have a word in it
+		o.relief.watch()
+	}
 	c, err := n.outlast(ctx, o.tr, func(opened func(*transport.Stream)) (*Conn, error) {
 		opened(o.s)
 		return o.handshake(ctx, a)
 	})
 	n.dropAttempt(a)
 	if err != nil {
+		o.relief.watch()
 		o.stake.over(true)
+		if ctx.Err() != nil {
+			err = because(ctx, err)
+		}
 	}
 	o.end()
 	if err != nil {
@@ -157,31 +211,4 @@ func (o *opening) handshake(ctx context.Context, a *attempt) (*Conn, error) {
 		return nil, err
 	}
 	return n.establish(ctx, o.tr, o.s, p, false, a)
-}
-
-// quickHandshake is how long a handshake may keep the goroutine that accepts. To wake another one for it takes a good part of the time of
-// most.
-const quickHandshake = time.Millisecond
-
-// A pace says whether a handshake is done on the goroutine that accepts, as after a quick one, or beside it.
-type pace struct{ slow atomic.Bool }
-
-// here does a handshake on the goroutine that accepts. If it is not quick, next accepts from then on, on another goroutine, and the caller
-// is not to go on.
-func (p *pace) here(shake, next func()) (goOn bool) {
-	relief := time.AfterFunc(quickHandshake, func() {
-		p.slow.Store(true) // now: the next ones are not to be held up by as much each
-		next()
-	})
-	shake()
-	return relief.Stop()
-}
-
-// beside does a handshake on another goroutine, which is the caller's.
-func (p *pace) beside(shake func()) {
-	began := time.Now()
-	shake()
-	if time.Since(began) < quickHandshake {
-		p.slow.Store(false)
-	}
 }

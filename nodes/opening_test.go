@@ -1,7 +1,9 @@
 package nodes
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -56,4 +58,53 @@ func TestRefusedHandshakeLeavesNothing(t *testing.T) {
 		defer n.openings.mu.Unlock()
 		return n.openings.list.Len() == 0 && n.shaking.None()
 	}, tooLong, tick)
+}
+
+// Handshakes end when their time is over, each at its own moment, though one timer is for all.
+func TestHandshakesEndInTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 7 * time.Second
+		var all openings
+		add := func() *opening {
+			o := &opening{began: time.Now()}
+			o.ctx, o.cancel = context.WithCancelCause(context.Background())
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			o.at = all.list.PushBack(o)
+			all.time(limit)
+			return o
+		}
+		leave := func(o *opening) {
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			all.list.Remove(o.at)
+		}
+		quick := add()
+		time.Sleep(time.Second)
+		leave(quick)
+		var slow []*opening
+		for range 3 {
+			slow = append(slow, add())
+			time.Sleep(time.Second)
+		}
+		time.Sleep(limit - 3*time.Second - 1) // to just before the end of the first
+		for _, o := range slow {
+			require.NoError(t, o.ctx.Err())
+			time.Sleep(1)
+			synctest.Wait()
+			require.ErrorIs(t, context.Cause(o.ctx), errTimeout)
+			time.Sleep(time.Second - 1)
+			leave(o)
+		}
+		time.Sleep(time.Hour)
+		late := add() // the timer is set anew
+		time.Sleep(limit)
+		synctest.Wait()
+		require.Error(t, late.ctx.Err())
+		require.NoError(t, quick.ctx.Err())
+		leave(late)
+		add()
+		all.noMore()
+		add() // nobody is timed any more: the bubble's test would wait for that
+	})
 }

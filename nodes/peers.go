@@ -27,6 +27,7 @@ type attempt struct {
 	named     bool   // ours: the peer may have read our name, and given up its own attempt for it
 	committed bool   // ours: the peer gets our proof
 	stake     *stake // what the front counts the attempt by, in a worker
+	relief    *relief
 }
 
 // newAttempt is an attempt within ctx, and the context that its cancel ends.
@@ -176,11 +177,14 @@ func (n *Node) forget(name string) {
 }
 
 // enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: attempts, and an earlier one's
-// connection. So does replaces, if the peer has said that it is dead. The links and monitors of the old connection break before the new one
+// connection. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old connection break before the new one
 // can be used. ctx is the attempt's.
-func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
+func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {
+		if n.frozen.IsShut() {
+			a.relief.watch()
+		}
 		if err := n.frozen.Pass(ctx); err != nil {
 			n.forget(name)
 			return context.Cause(ctx)
@@ -214,11 +218,12 @@ func (n *Node) enter(ctx context.Context, c *Conn, replaces *Conn) error {
 			n.changedLocked(name, p)
 			n.mu.Unlock()
 			return nil
-		case !c.takesThePlaceOf(old, replaces):
+		case !c.takesThePlaceOf(old, a.replaces):
 			n.mu.Unlock()
 			return ErrConnected
 		}
 		n.mu.Unlock()
+		a.relief.watch()
 		old.fail(ErrSuperseded)
 		select {
 		case <-old.left:

@@ -103,7 +103,7 @@ func (w *Worker) shake(o *opening, next func()) (goOn bool) {
 		return true
 	}
 	w.wg.Add(1)
-	goOn = w.pace.here(shake, func() { defer w.wg.Done(); next() })
+	goOn = w.pace.here(o, shake, func() { defer w.wg.Done(); next() })
 	if goOn { // next is not called
 		w.wg.Done()
 	}

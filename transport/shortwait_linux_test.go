@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -71,4 +72,26 @@ func TestShortWaitsAreTheFirstFew(t *testing.T) {
 		require.True(t, s.soon())
 	}
 	require.False(t, s.soon())
+}
+
+// A brief read makes a short wait, and no other.
+func TestBriefly(t *testing.T) {
+	y := waitsShortly(t, 10*time.Second)
+	y.ask(t)
+	y.atVain(1, func() { go y.says(t, []byte("a")) })
+	_, err := y.read(Briefly())
+	require.NoError(t, err)
+	require.Nil(t, watcherOf(t, y.s).reader.raw)
+
+	y = waitsShortly(t, time.Millisecond)
+	for range 2 { // the second one finds that there are no more short waits
+		vain := y.vain.Load()
+		_, err = y.read(Briefly())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.LessOrEqual(t, y.vain.Load()-vain, int64(3))
+	}
+	y.says(t, []byte("b"))
+	_, err = y.read(Briefly())
+	require.NoError(t, err)
+	require.True(t, IsNoWait(Briefly()))
 }

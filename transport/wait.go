@@ -10,6 +10,11 @@ import (
 // os.ErrDeadlineExceeded. It is the timeout 0 of the C library. The context itself never ends: who waits by himself asks IsNoWait.
 func NoWait() context.Context { return single }
 
+// Briefly returns a context like NoWait, but for a read that may wait where that costs nobody anything: the first reads of a connection, on
+// Linux and for half a millisecond at most, in a system call of their own (see WithPolling). It is for who has something else to do when
+// the answer is not there at once. IsNoWait tells it, too.
+func Briefly() context.Context { return brief }
+
 // IsNoWait tells NoWait, and what is derived from it: nobody is to wait under such a context, whatever else ends it.
 func IsNoWait(ctx context.Context) bool {
 	return ctx == single || ctx != background && ctx.Value(noWaitKey{}) != nil
@@ -19,6 +24,7 @@ func IsNoWait(ctx context.Context) bool {
 var (
 	background                 = context.Background()
 	single     context.Context = &noWait{background}
+	brief      context.Context = &noWait{background}
 )
 
 type (
