@@ -121,7 +121,7 @@ func (r *incoming) poll(habit *pace) bool {
 
 // waitShortly makes a short wait.
 func (r *incoming) waitShortly() bool {
-	if awaitFD(r.fd, pollArrivals, r.poller.short) && r.try() {
+	if r.poller.alarms.await(r.fd, pollArrivals, r.poller.short) && r.try() {
 		return true
 	}
 	r.spin.first = pollFirst

@@ -8,12 +8,13 @@ import (
 
 // A poller bounds the readers and writers of one Transport that do without the Go poller at the same time.
 type poller struct {
-	limit time.Duration // of polling
-	short time.Duration // of a short wait; 0: none is made
-	spell time.Duration // for so long one does so on end; 0: nobody is told to let others run
-	busy  atomic.Int32
-	crowd atomic.Pointer[time.Time] // nobody comes in before; nil: there has been no crowd
-	seats seats
+	limit  time.Duration // of polling
+	short  time.Duration // of a short wait, at least; 0: none is made
+	spell  time.Duration // for so long one does so on end; 0: nobody is told to let others run
+	busy   atomic.Int32
+	crowd  atomic.Pointer[time.Time] // nobody comes in before; nil: there has been no crowd
+	seats  seats
+	alarms alarms
 }
 
 const (

@@ -43,9 +43,9 @@ func WithPolling(tr Transport, limit time.Duration) Transport {
 	return tr
 }
 
-// shortWait is how long a short wait may take: one in a system call of which the scheduler is not told. The reader of a new connection
-// begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and that would take a processor
-// from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
+// shortWait is how long a short wait may take at least, and half of the most: one in a system call of which the scheduler is not told. The
+// reader of a new connection begins with such waits: a handshake is mostly over before the scheduler's monitor thread would be awake, and
+// that would take a processor from the peer. Close, and the end of a context, may have to wait for the end of a short wait.
 const shortWait = 500 * time.Microsecond
 
 // sitsFor is how long the waits of one who sits take: see seat.

@@ -11,7 +11,7 @@ import (
 func NoWait() context.Context { return single }
 
 // Briefly returns a context like NoWait, but for a read that may wait where that costs nobody anything: the first reads of a connection, on
-// Linux and for half a millisecond at most, in a system call of their own (see WithPolling). It is for who has something else to do when
+// Linux and for a millisecond at most, in a system call of their own (see WithPolling). It is for who has something else to do when
 // the answer is not there at once. IsNoWait tells it, too.
 func Briefly() context.Context { return brief }
 

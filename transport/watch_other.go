@@ -17,4 +17,7 @@ func nap(time.Duration) {}
 
 const pollArrivals = 0
 
-func awaitFD(int, int16, time.Duration) bool { return false }
+// alarms are for Linux.
+type alarms struct{}
+
+func (*alarms) await(int, int16, time.Duration) bool { return false }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/test/leak"
 )
 
 // waitsShortly makes a connection that does not poll.
@@ -94,4 +96,57 @@ func TestBriefly(t *testing.T) {
 	_, err = y.read(Briefly())
 	require.NoError(t, err)
 	require.True(t, IsNoWait(Briefly()))
+}
+
+// Waits of one length share an alarm; one that somebody waits for is not set anew.
+func TestAlarmsAreShared(t *testing.T) {
+	before := leak.Descriptors()
+	var a alarms
+	one := a.take(time.Hour)
+	require.Same(t, one, a.take(time.Hour))
+	rings := one.rings
+	other := a.take(time.Minute)
+	require.NotNil(t, other)
+	require.NotSame(t, one, other)
+	require.Nil(t, a.take(time.Second), "somebody waits for both")
+	a.leave(other)
+	require.Same(t, other, a.take(time.Second))
+	require.Equal(t, rings, one.rings)
+	require.Len(t, leak.Left(before), 2)
+	for range 2 {
+		a.leave(one)
+	}
+	require.Len(t, leak.Left(before), 2)
+	a.leave(other)
+	require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, 20*time.Second, time.Millisecond, "nobody uses them")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.False(t, a.tended)
+}
+
+// A wait ends with what comes, and in its time where nothing does, also where no alarm can be had.
+func TestAlarmEndsWait(t *testing.T) {
+	c, s, err := UnixPair()
+	require.NoError(t, err)
+	defer c.Close()
+	defer s.Close()
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	var a alarms
+	waits := func() {
+		began := time.Now()
+		require.False(t, a.await(fd, pollArrivals, time.Millisecond))
+		require.GreaterOrEqual(t, time.Since(began), time.Millisecond)
+	}
+	for range 3 { // the second finds it still set, the third does not
+		waits()
+	}
+	held := []*alarm{a.take(time.Hour), a.take(time.Minute)}
+	waits()
+	for _, w := range held {
+		a.leave(w)
+	}
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.NoError(t, err)
+	require.True(t, a.await(fd, pollArrivals, time.Hour))
 }

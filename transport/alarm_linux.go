@@ -1,0 +1,141 @@
+package transport
+
+import (
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pollArrivals = unix.POLLIN | unix.POLLRDHUP
+	pollRoom     = unix.POLLOUT
+)
+
+// alarms end the short waits of one Transport. ppoll(2) can do so itself, but then the kernel sets a clock for each wait, which takes longer
+// than the rest of the call where the machine is virtual. So waits share alarms, of which one is set twice in a millisecond at the most.
+// They are made when they are needed, and go when they are not used any more. The zero value is ready.
+type alarms struct {
+	mu     sync.Mutex
+	all    [2]alarm // one of them rings early enough where another one is still waited for
+	tender *time.Timer
+	tended bool
+	used   bool // since tend has looked last
+}
+
+// An alarm is a timerfd.
+type alarm struct {
+	fd      int
+	made    bool
+	rings   time.Time
+	waiting int // for it; it is not set anew meanwhile
+}
+
+// alarmsRest is how long nobody has used them when they go.
+const alarmsRest = 20 * time.Millisecond
+
+// await waits for one of the events of a descriptor on the thread that calls, for d at least and twice as long at most, and reports whether
+// one came.
+//
+// The scheduler is not told, for its monitor thread would wake up for each wait, beside a peer that has work to do. It need not be: when it
+// wants the processor, to collect garbage say, it signals the thread, and a signal ends the call.
+func (a *alarms) await(fd int, events int16, d time.Duration) bool {
+	own := a.take(d)
+	if own == nil {
+		return awaitFD(fd, events, d)
+	}
+	defer a.leave(own)
+	polled := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(own.fd), Events: unix.POLLIN}}
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&polled)), uintptr(len(polled)), 0, 0, 0, 0)
+		if errno != unix.EINTR {
+			return errno == 0 && polled[0].Revents != 0
+		}
+		runtime.Gosched()
+	}
+}
+
+// take gives an alarm that rings in that time; nil when none can be had. leave must be called.
+func (a *alarms) take(d time.Duration) *alarm {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.used = true
+	now := time.Now()
+	var free *alarm
+	for i := range a.all {
+		w := &a.all[i]
+		if left := w.rings.Sub(now); left >= d && left <= 2*d {
+			w.waiting++
+			return w
+		}
+		if w.waiting == 0 {
+			free = w
+		}
+	}
+	if free == nil || !free.set(2*d) {
+		return nil
+	}
+	free.rings = now.Add(2 * d)
+	free.waiting++
+	if !a.tended {
+		a.tended = true
+		if a.tender == nil {
+			a.tender = time.AfterFunc(alarmsRest, a.tend)
+		} else {
+			a.tender.Reset(alarmsRest)
+		}
+	}
+	return free
+}
+
+// set has the alarm ring after that time; false where it cannot.
+func (w *alarm) set(d time.Duration) bool {
+	if !w.made {
+		fd, _, errno := unix.RawSyscall(unix.SYS_TIMERFD_CREATE, unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK, 0)
+		if errno != 0 {
+			return false
+		}
+		w.fd, w.made = int(fd), true
+	}
+	t := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(w.fd), 0, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+	return errno == 0
+}
+
+func (a *alarms) leave(w *alarm) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.waiting--
+}
+
+// tend takes away what nobody has used since it looked last.
+func (a *alarms) tend() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.all {
+		if w := &a.all[i]; !a.used && w.waiting == 0 && w.made {
+			_ = closeFD(w.fd)
+			*w = alarm{}
+		}
+	}
+	a.used = false
+	if a.tended = a.all[0].made || a.all[1].made; a.tended {
+		a.tender.Reset(alarmsRest)
+	}
+}
+
+// awaitFD is await with a clock of its own.
+func awaitFD(fd int, events int16, d time.Duration) bool {
+	for began, left := time.Now(), d; left > 0; left = d - time.Since(began) {
+		p := unix.PollFd{Fd: int32(fd), Events: events}
+		t := unix.NsecToTimespec(left.Nanoseconds())
+		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+		if errno != unix.EINTR {
+			return errno == 0 && n == 1
+		}
+		runtime.Gosched()
+	}
+	return false
+}
