@@ -133,9 +133,9 @@ func AppendBinaryHeader(b []byte, size int) []byte {
 }
 
 // AppendBitstring appends a bitstring: ei_encode_bitstring. bits is how many high bits of the last byte of data count, 1 to 8; its other
-// bits are sent as zero. 8 bits, or no data, make a binary. Other numbers are ErrMalformed; b is then returned unchanged.
+// bits are sent as zero. 8 bits, or no data and 0, make a binary. Other numbers are ErrMalformed; b is then returned unchanged.
 func AppendBitstring(b, data []byte, bits uint8) ([]byte, error) {
-	if len(data) == 0 && bits == 0 || len(data) > 0 && bits == 8 {
+	if len(data) == 0 && bits == 0 || bits == 8 {
 		return AppendBinary(b, data), nil
 	}
 	if len(data) == 0 || bits == 0 || bits > 8 {

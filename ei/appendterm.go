@@ -54,7 +54,7 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 		return appendBitstring(b, t)
 	case ImproperList:
 		if t.Tail == nil {
-			return b, &UnsupportedTypeError{}
+			return b, within(len(t.Elems), &UnsupportedTypeError{})
 		}
 		return appendList(b, t.Elems, t.Tail)
 	case Fun:
@@ -174,9 +174,9 @@ func AppendFun(b []byte, f Fun) ([]byte, error) {
 		out, _ = AppendPid(out, f.Pid)
 	}
 	var err error
-	for _, e := range f.Free {
+	for i, e := range f.Free {
 		if out, err = appendTerm(out, e); err != nil {
-			return b, err
+			return b, within(i, err)
 		}
 	}
 	if f.Arity >= 0 {

@@ -45,6 +45,18 @@ func (t *AtomTable) last(text []byte) *Term {
 	return &t.recent[(h^h>>6)%uint(len(t.recent))]
 }
 
+// get is find, quicker for an atom that was met lately.
+func (t *AtomTable) get(text []byte) (Term, int) {
+	last := t.last(text)
+	if a, ok := (*last).(Atom); ok && string(a) == string(text) {
+		return *last, -1
+	}
+	return t.find(text)
+}
+
+// isFull tells whether one more atom empties it.
+func (t *AtomTable) isFull() bool { return t.n >= t.limit }
+
 // find gives the atom with this text, as a term and so without a conversion that allocates, and the slot where it is or
 // would be.
 func (t *AtomTable) find(text []byte) (Term, int) {
@@ -66,7 +78,7 @@ func (t *AtomTable) find(text []byte) (Term, int) {
 
 // add puts in an atom that find did not find.
 func (t *AtomTable) add(a Term, slot int) {
-	if t.n >= t.limit {
+	if t.isFull() {
 		clear(t.slots)
 		clear(t.recent[:])
 		t.n = 0

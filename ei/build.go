@@ -28,13 +28,15 @@ type decoder struct {
 	alias bool
 	err   error // the first; what is decoded after it is dropped
 
-	newAtoms, maxAtoms int      // allocated so far, and at most
-	recent             [16]Term // atoms met, by a hash
-	keys               keySet   // for finding equal keys
-	keyDepth           int      // how many keys of maps this term is within
-	cells, bytes       int      // that are still to be put in slabs
-	cellSlab           []Term   // the unused part
-	byteSlab           []byte   // the unused part
+	newAtoms, maxAtoms int        // allocated so far, and at most
+	recent             [16]Term   // atoms met, by a hash
+	own                *AtomTable // those for which there is no place elsewhere; nil: they are few so far
+	emptied            bool       // Atoms has been full in this term
+	keys               keySet     // for finding equal keys
+	keyDepth           int        // how many keys of maps this term is within
+	cells, bytes       int        // that are still to be put in slabs
+	cellSlab           []Term     // the unused part
+	byteSlab           []byte     // the unused part
 }
 
 // term decodes the next term.

@@ -32,15 +32,22 @@ func (d *decoder) intern(off int, text []byte) Term {
 		return a
 	}
 	if d.Atoms != nil {
-		last := d.Atoms.last(text)
-		if a, ok := (*last).(Atom); ok && string(a) == string(text) {
-			return *last
+		a, slot := d.Atoms.get(text)
+		switch {
+		case a != nil:
+			return a
+		case d.own == nil && !(d.emptied && d.Atoms.isFull()):
+			d.emptied = d.emptied || d.Atoms.isFull()
+			return d.add(d.Atoms, slot, text, off)
 		}
-		a, slot := d.Atoms.find(text)
-		if a == nil && d.mayAdd(off) {
-			a = Atom(text)
-			d.Atoms.add(a, slot)
-			*last = a
+	}
+	if d.own == nil && (d.Atoms != nil || d.newAtoms == 4*len(d.recent) || d.maxAtoms <= 4*len(d.recent)) {
+		d.remember()
+	}
+	if d.own != nil {
+		a, slot := d.own.get(text)
+		if a == nil {
+			return d.add(d.own, slot, text, off)
 		}
 		return a
 	}
@@ -54,11 +61,35 @@ func (d *decoder) intern(off int, text []byte) Term {
 	}
 	if d.mayAdd(off) {
 		*slot = Atom(text)
-		if d.newAtoms == 4*len(d.recent) { // too many for such a small memory
-			d.Atoms = NewAtomTable(0)
-		}
 	}
 	return *slot
+}
+
+// remember makes a table of this term's own: there are too many atoms for what else there is, where one that is met again may count again.
+func (d *decoder) remember() {
+	d.own = NewAtomTable(d.maxAtoms)
+	if d.Atoms != nil {
+		return
+	}
+	d.newAtoms = 0
+	for _, a := range d.recent {
+		if a, ok := a.(Atom); ok {
+			_, slot := d.own.get([]byte(a))
+			d.own.add(a, slot)
+			d.newAtoms++
+		}
+	}
+}
+
+// add puts an atom into a table that does not have it.
+func (d *decoder) add(t *AtomTable, slot int, text []byte, off int) Term {
+	if !d.mayAdd(off) {
+		return nil
+	}
+	a := Term(Atom(text))
+	t.add(a, slot)
+	*t.last(text) = a
+	return a
 }
 
 // mayAdd counts an atom that is to be allocated.

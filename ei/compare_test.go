@@ -2,6 +2,7 @@ package ei_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"math"
 	"math/big"
@@ -277,4 +278,15 @@ func TestCompareIsFastOnKeysOfKeys(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("takes more than linear time")
 	}
+}
+
+// The zero BigInt is 0.
+func TestCompareZeroBigInt(t *testing.T) {
+	for _, i := range []ei.Int{-3, 0, 5} {
+		require.Equal(t, cmp.Compare(0, i), ei.Compare(ei.BigInt{}, i))
+		require.Equal(t, cmp.Compare(i, 0), ei.Compare(i, ei.BigInt{}))
+		require.Equal(t, i == 0, ei.Identical(ei.BigInt{}, i))
+	}
+	_, err := ei.Marshal(map[any]int{ei.BigInt{}: 1, 5: 2})
+	require.NoError(t, err)
 }

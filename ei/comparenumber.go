@@ -35,15 +35,23 @@ func compareInts(a, b Term) int {
 	case smallA && smallB:
 		return cmp.Compare(ia, ib)
 	case smallA:
-		return -b.(BigInt).Sign()
+		return -compareBigInt(b.(BigInt), ia)
 	case smallB:
-		return a.(BigInt).Sign()
+		return compareBigInt(a.(BigInt), ib)
 	}
 	x, y := a.(BigInt), b.(BigInt)
 	if x.Sign() != y.Sign() {
 		return cmp.Compare(x.Sign(), y.Sign())
 	}
 	return x.Sign() * compareMagnitudes(x.mag, y.mag)
+}
+
+// compareBigInt compares with an Int: a BigInt is 0, or beyond all of them.
+func compareBigInt(a BigInt, i Int) int {
+	if a.mag == "" {
+		return cmp.Compare(0, i)
+	}
+	return a.Sign()
 }
 
 // compareMagnitudes compares little-endian numbers without high zero bytes.

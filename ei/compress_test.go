@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -145,4 +146,31 @@ func TestCompressedWithErl(t *testing.T) {
 	got, err := ei.Decode(wrapped.(ei.Binary))
 	require.NoError(t, err)
 	require.True(t, ei.Identical(term, got))
+}
+
+// A limit on bytes is one of the plain form, of a LOCAL_EXT as well.
+func TestCompressedLocalLimit(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		b, err := ei.Marshal(ei.Local(strings.Repeat("a", 1000)))
+		if compressed {
+			b, err = ei.MarshalCompressed(ei.Local(strings.Repeat("a", 1000)), 9)
+		}
+		require.NoError(t, err)
+		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 100}}).Decode(b)
+		require.ErrorIs(t, err, ei.ErrLimit)
+		_, err = (&ei.DecodeOptions{Limits: ei.Limits{Bytes: 1002}}).Decode(b)
+		require.NoError(t, err)
+	}
+}
+
+// Within a compressed term an offset is one of the plain form.
+func TestCompressedOffset(t *testing.T) {
+	b, err := ei.AppendCompressed([]byte{ei.VersionMagic}, ei.Raw("h\x02a\x01\xff"), 9)
+	require.NoError(t, err)
+	var at *ei.SyntaxError
+	_, err = ei.Decode(b)
+	require.ErrorAs(t, err, &at)
+	plain, err := ei.Decompress(b, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, 0xff, plain[at.Offset])
 }

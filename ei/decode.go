@@ -36,6 +36,9 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 			return nil, 0, err
 		}
 		if len(plain) > 1 && Tag(plain[1]) == TagLocalExt {
+			if len(plain) > opts.Limits.Bytes {
+				return nil, 0, c.fail(1, &LimitError{Limit: "Bytes", Max: opts.Limits.Bytes})
+			}
 			return Local(plain[2:]), n, nil
 		}
 		inner := NewCursor(plain)

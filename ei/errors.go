@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -21,7 +22,8 @@ var (
 	ErrTag = errors.New("ei: unknown tag")
 	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in its last byte.
 	ErrMalformed = errors.New("ei: malformed term")
-	// ErrType: the term is well-formed, but not of the type asked for. The error is a TypeError.
+	// ErrType: a term of another type than the one asked for, or than a part of it has to be (the name of a pid's node). The error is a
+	// TypeError.
 	ErrType = errors.New("ei: another type of term")
 	// ErrRange: an integer that does not fit in the Go type asked for.
 	ErrRange = errors.New("ei: integer out of range")
@@ -47,7 +49,9 @@ var (
 
 // A SyntaxError says where in the input, and why, a term could not be read.
 type SyntaxError struct {
-	Offset int // of the tag of the term that could not be read, in bytes from the start of the input
+	// Offset is that of the tag of the term that could not be read, in bytes from the start of the input; within a compressed term, from the
+	// start of its plain form (Decompress).
+	Offset int
 	// the way to that term from the outermost one, as "/2/0": element 2, in it element 0. Empty when that is not known, or at the top. A
 	// map counts key, value, key, value
 	Path string
@@ -121,17 +125,21 @@ func within(step any, err error) error {
 	if errors.Is(err, ErrLimit) {
 		return err
 	}
-	e, ok := err.(*EncodeError)
-	if !ok {
-		e = &EncodeError{Err: err}
+	path := ""
+	if e, ok := err.(*EncodeError); ok { // it may be somebody else's, too
+		err, path = e.Err, e.Path
 	}
 	switch {
-	case len(e.Path) <= longestPath:
-		e.Path = fmt.Sprintf("/%v%s", step, e.Path)
-	case e.Path[0] == '/':
-		e.Path = "…" + e.Path
+	case len(path) <= longestPath:
+		at := fmt.Sprint(step)
+		if len(at) > longestPath {
+			at = strings.ToValidUTF8(at[:longestPath], "") + "…"
+		}
+		path = "/" + at + path
+	case path[0] == '/':
+		path = "…" + path
 	}
-	return e
+	return &EncodeError{Path: path, Err: err}
 }
 
 // A TextError says where and why a text is not an Erlang term.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -389,4 +390,66 @@ func TestEncodeErrorPath(t *testing.T) {
 	_, err := ei.Marshal(struct{}{})
 	var e *ei.EncodeError
 	require.NotErrorAs(t, err, &e)
+}
+
+// A limit on atoms counts each once, however often they come and in whatever order.
+func TestAtomsAreCountedOnce(t *testing.T) {
+	cycle := func(atoms, times int) []byte {
+		b := ei.AppendListHeader([]byte{ei.VersionMagic}, atoms*times)
+		for i := range atoms * times {
+			b, _ = ei.AppendAtom(b, ei.Atom(fmt.Sprint("a", i%atoms)))
+		}
+		return ei.AppendNil(b)
+	}
+	for _, tt := range []struct {
+		atoms, times, limit int
+		table               *ei.AtomTable
+	}{
+		{5, 40, 5, nil},
+		{64, 10, 64, nil},
+		{70, 10, 70, nil},
+		{200, 10, 200, nil},
+		{4097, 300, 0, nil}, // more than 1,048,576 in all
+		{100, 3, 100, ei.NewAtomTable(100)},
+		{4097, 300, 0, ei.NewAtomTable(0)},
+		{50, 40, 200, ei.NewAtomTable(10)}, // those of the table twice
+	} {
+		o := &ei.DecodeOptions{Limits: ei.Limits{Atoms: tt.limit}, Atoms: tt.table}
+		got, err := o.Decode(cycle(tt.atoms, tt.times))
+		require.NoError(t, err, "%d atoms", tt.atoms)
+		require.Equal(t, ei.Atom(fmt.Sprint("a", tt.atoms-1)), got.(ei.List)[tt.atoms*tt.times-1])
+		if tt.limit > 0 && tt.table == nil {
+			o.Limits.Atoms--
+			_, err = o.Decode(cycle(tt.atoms, tt.times))
+			require.ErrorIs(t, err, ei.ErrLimit, "%d atoms", tt.atoms)
+		}
+	}
+}
+
+// What ends inside a term is truncated, and what is whole is not, for those who ask for a type, too.
+func TestCursorTellsTruncation(t *testing.T) {
+	boolean := func(c *ei.Cursor) error { _, err := c.Bool(); return err }
+	str := func(c *ei.Cursor) error { _, err := c.Str(); return err }
+	iodata := func(c *ei.Cursor) error { _, err := c.AppendIodata(nil); return err }
+	for _, tt := range []struct {
+		data string
+		read func(c *ei.Cursor) error
+		want error
+	}{
+		{"w\x04tr", boolean, ei.ErrTruncated},
+		{"w\x02\xff\xff", boolean, ei.ErrAtom},
+		{"w\x02no", boolean, ei.ErrType},
+		{"a\x01", boolean, ei.ErrType},
+		{"", boolean, ei.ErrTruncated},
+		{"l\x00\x00\x00\x01b\x00\x00", str, ei.ErrTruncated},
+		{"l\x00\x00\x00\x01b\x00\x00", iodata, ei.ErrTruncated},
+		{"l\x00\x00\x00\x01b\x00\x00\x01\x00j", str, ei.ErrType},
+		{"l\x00\x00\x00\x01n\x09\x00" + strings.Repeat("\x01", 9) + "j", str, ei.ErrType},
+		{"l\x00\x00\x00\x03jjjj", str, ei.ErrType},
+		{"l\xff\xff\xff\xffa\x01", str, ei.ErrTruncated},
+	} {
+		c := ei.NewCursor([]byte(tt.data))
+		require.ErrorIs(t, tt.read(&c), tt.want, "%q", tt.data)
+		require.Zero(t, c.Offset())
+	}
 }

@@ -107,14 +107,20 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	case reflect.String:
 		return appendAny(b, r.String(), depth)
 	case reflect.Slice:
-		if r.Type().Elem().Kind() == reflect.Uint8 {
+		if r.Type().Elem() == reflect.TypeFor[byte]() {
 			return appendTerm(b, Binary(r.Bytes()))
 		}
 		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })
 	case reflect.Map:
 		return appendGoMap(b, r, depth)
 	case reflect.Pointer:
-		if !r.IsNil() && depth > 0 {
+		switch l, isLocal := v.(*Local); {
+		case r.IsNil():
+		case depth == 0:
+			return b, tooDeep()
+		case isLocal:
+			return appendAny(b, *l, depth)
+		default:
 			return appendAny(b, r.Elem().Interface(), depth-1)
 		}
 	}
@@ -184,9 +190,16 @@ func hasOneForm(key []byte) bool {
 	if len(key) == 0 { // of a Marshaler that has no idea
 		return true
 	}
+	c := Cursor{b: key}
 	switch Tag(key[0]) {
-	case TagSmallAtomUTF8Ext, TagAtomUTF8Ext, TagSmallIntegerExt, TagIntegerExt, TagBinaryExt, TagNewFloatExt:
+	case TagSmallAtomUTF8Ext, TagSmallIntegerExt, TagBinaryExt, TagNewFloatExt:
 		return true
+	case TagAtomUTF8Ext: // a Marshaler may have written what needs less
+		a, err := c.Atom()
+		return err == nil && len(a) > math.MaxUint8
+	case TagIntegerExt:
+		i, err := c.Int()
+		return err == nil && uint64(i) > math.MaxUint8
 	}
 	return false
 }

@@ -2,9 +2,11 @@ package ei_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -143,6 +145,7 @@ func TestMarshalRefuses(t *testing.T) {
 		{map[any]int{ei.Port{Node: "a@b", ID: 5}: 1, longPort: 2}, ei.ErrDuplicate},
 		{map[float64]int{math.NaN(): 1}, ei.ErrFloat},
 		{cycle, ei.ErrLimit},
+		{pointers, ei.ErrLimit},
 		{celsius(-300), errTooCold},
 		{[]any{1, celsius(-300)}, errTooCold},
 	} {
@@ -155,7 +158,7 @@ func TestMarshalRefuses(t *testing.T) {
 	}
 	for _, value := range []any{nil, struct{}{}, make(chan int), func() {}, [2]int{}, complex(1, 1), noInt, noBig, noPid, ei.Tuple{nil},
 		ei.Tuple{&pid},
-		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, []any{nil}, pointers, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
+		ei.ImproperList{}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}}, []any{nil}, (*marshaler)(nil), struct{ ei.Pid }{pid}} {
 		_, err := ei.Marshal(value)
 		var unsupported *ei.UnsupportedTypeError
 		require.ErrorAs(t, err, &unsupported, "%T", value)
@@ -251,5 +254,92 @@ func TestBadAtomIsNamed(t *testing.T) {
 	} {
 		_, err := ei.Append(nil, value)
 		require.EqualError(t, err, want)
+	}
+}
+
+// A colour is of the kind of a byte, and no byte.
+type colour uint8
+
+func (c colour) AppendTerm(b []byte) ([]byte, error) {
+	return ei.AppendAtom(b, []ei.Atom{"red", "green"}[c])
+}
+
+// A small is of the kind of a byte, too.
+type small uint8
+
+// Only a slice of bytes is a binary.
+func TestMarshalSliceOfByteKind(t *testing.T) {
+	type text []byte
+	for want, value := range map[string]any{
+		"[red,green]": []colour{0, 1}, "[1,2]": []small{1, 2}, `<<"ab">>`: text("ab"), "[]": []small{},
+	} {
+		data, err := ei.Marshal(value)
+		require.NoError(t, err)
+		got, err := ei.Decode(data)
+		require.NoError(t, err)
+		require.Equal(t, want, got.(fmt.Stringer).String())
+	}
+}
+
+func TestMarshalPointerToLocal(t *testing.T) {
+	local := ei.Local("x")
+	p := &local
+	data, err := ei.Append(nil, p)
+	require.NoError(t, err)
+	require.Equal(t, "yx", string(data))
+	_, err = ei.Append(nil, []any{p})
+	require.ErrorIs(t, err, ei.ErrLocal)
+}
+
+// keeps is a Marshaler that fails with the same error each time.
+type keeps struct{ err error }
+
+func (k keeps) AppendTerm(b []byte) ([]byte, error) { return b, k.err }
+
+// The error of a Marshaler stays as it is, whatever the error that it becomes a part of says.
+func TestMarshalerKeepsItsError(t *testing.T) {
+	_, cause := ei.Append(nil, []any{nil})
+	before := cause.Error()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			var e *ei.EncodeError
+			_, err := ei.Append(nil, []any{1, keeps{cause}})
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, "/1/0", e.Path)
+		})
+	}
+	all.Wait()
+	require.Equal(t, before, cause.Error())
+}
+
+// long1 is the integer 1 in a longer form than it needs, and longA the atom a.
+type (
+	long1 struct{}
+	longA struct{}
+)
+
+func (long1) AppendTerm(b []byte) ([]byte, error) { return append(b, "b\x00\x00\x00\x01"...), nil }
+func (longA) AppendTerm(b []byte) ([]byte, error) { return append(b, "v\x00\x01a"...), nil }
+
+func TestMarshalFindsEqualKeysOfMarshalers(t *testing.T) {
+	for _, m := range []map[any]int{{long1{}: 1, 1: 2}, {longA{}: 1, ei.Atom("a"): 2}} {
+		_, err := ei.Append(nil, m)
+		require.ErrorIs(t, err, ei.ErrDuplicate)
+	}
+}
+
+// A path says where within a closure, and where a tail is missing; one step of it is not as long as its key.
+func TestEncodeErrorSteps(t *testing.T) {
+	for want, value := range map[string]any{
+		"/0/1":                                 ei.Tuple{ei.Fun{Module: "m", Pid: ei.Pid{Node: "a@b"}, Free: []ei.Term{ei.Int(1), nil}}},
+		"/0/2":                                 ei.Tuple{ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}}},
+		"/" + strings.Repeat("x", 100) + "…/1": map[string]any{strings.Repeat("x", 1<<20): []any{1, nil}},
+		"/" + strings.Repeat("x", 99) + "…":    map[string]any{strings.Repeat("x", 99) + "ä": nil},
+	} {
+		var e *ei.EncodeError
+		_, err := ei.Append(nil, value)
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, want, e.Path)
 	}
 }

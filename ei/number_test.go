@@ -3,6 +3,7 @@ package ei_test
 import (
 	"math"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -99,4 +100,28 @@ func TestIntegerRange(t *testing.T) {
 			require.Zero(t, c.Offset())
 		}
 	}
+}
+
+// A FLOAT_EXT is any number with digits on both sides of a point, as binary_to_term has it.
+func TestOldFloatForms(t *testing.T) {
+	for text, want := range map[string]float64{"1.5": 1.5, "-1.5e3": -1500, "1.5E+3": 1500, "+0.25": 0.25, "00.50": 0.5, "1.00000000000000000000e-02": 0.01} {
+		got, err := ei.Decode([]byte("\x83c" + text + strings.Repeat("\x00", 31-len(text))))
+		require.NoError(t, err, text)
+		require.Equal(t, ei.Float(want), got)
+	}
+	for _, text := range []string{"", "1", "1.", ".5", "1e5", "1.e5", "1.5e", "1.5e+", "1.5 ", " 1.5", "1.5.5", "--1.5", "1_0.5", "inf", "0x1.8p1", "1.5e999"} {
+		_, err := ei.Decode([]byte("\x83c" + text + strings.Repeat("\x00", 31-len(text))))
+		require.ErrorIs(t, err, ei.ErrFloat, text)
+	}
+}
+
+// No data is a binary, whether none or all bits of its last byte count.
+func TestAppendBitstringWithoutData(t *testing.T) {
+	for _, bits := range []uint8{0, 8} {
+		b, err := ei.AppendBitstring(nil, nil, bits)
+		require.NoError(t, err)
+		require.Equal(t, "m\x00\x00\x00\x00", string(b))
+	}
+	_, err := ei.AppendBitstring(nil, nil, 3)
+	require.ErrorIs(t, err, ei.ErrMalformed)
 }

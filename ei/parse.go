@@ -71,6 +71,11 @@ func (c *Cursor) Bool() (bool, error) {
 	if c.AtomIs("false") {
 		return false, nil
 	}
+	if b := c.b[c.off:]; len(b) > 0 && Tag(b[0]).IsAtom() {
+		if _, _, err := c.atomAt(c.off); err != nil {
+			return false, err
+		}
+	}
 	return false, c.wrong(c.off, "boolean")
 }
 

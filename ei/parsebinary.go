@@ -1,6 +1,9 @@
 package ei
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // Binary reads a binary: ei_decode_binary. The result shares the memory of the input. A bitstring whose length is not a whole number of
 // bytes is another type (ErrType).
@@ -86,6 +89,9 @@ func (c *Cursor) Str() ([]byte, error) {
 func (c *Cursor) byte() (byte, error) {
 	start := c.off
 	v, err := c.Uint()
+	if err != nil && !errors.Is(err, ErrType) && !errors.Is(err, ErrRange) {
+		return 0, err
+	}
 	if err != nil || v > 255 {
 		c.off = start
 		return 0, c.wrong(start, "byte")
@@ -117,11 +123,8 @@ func (c *Cursor) strList() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n > at.Len()/2 { // a byte takes at least two
-			return nil, c.fail(at.off, ErrTruncated)
-		}
 		if s == nil {
-			s = make([]byte, 0, n)
+			s = make([]byte, 0, min(n, at.Len()/2)) // a byte takes at least two
 		}
 		for range n {
 			if at.off < len(at.b) && !Tag(at.b[at.off]).IsInteger() {

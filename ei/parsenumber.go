@@ -1,6 +1,7 @@
 package ei
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"math/big"
@@ -158,17 +159,36 @@ func (c *Cursor) floatAt(off int) (float64, int, error) {
 // oldFloatSize is the length of the text of a FLOAT_EXT, filled up with zero bytes.
 const oldFloatSize = 31
 
-// parseOldFloat reads what "%.20e" wrote. Only its characters are let through, so that neither "inf" nor a hexadecimal
-// form is.
+// parseOldFloat reads what "%.20e" wrote, and, as a runtime system does, any number that has digits on both sides of a point.
 func parseOldFloat(b []byte) (float64, bool) {
-	n := 0
-	for n < len(b) && b[n] != 0 {
-		switch x := b[n]; {
-		case x >= '0' && x <= '9', x == '.', x == '-', x == '+', x == 'e':
-		default:
-			return 0, false
+	n := bytes.IndexByte(b, 0)
+	if n < 0 {
+		n = len(b)
+	}
+	at := 0
+	sign := func() {
+		if at < n && (b[at] == '-' || b[at] == '+') {
+			at++
 		}
-		n++
+	}
+	digits := func() bool {
+		start := at
+		for at < n && b[at] >= '0' && b[at] <= '9' {
+			at++
+		}
+		return at > start
+	}
+	sign()
+	ok := digits() && at < n && b[at] == '.'
+	at++
+	ok = ok && digits()
+	if ok && at < n && (b[at] == 'e' || b[at] == 'E') {
+		at++
+		sign()
+		ok = digits()
+	}
+	if !ok || at != n {
+		return 0, false
 	}
 	f, err := strconv.ParseFloat(string(b[:n]), 64)
 	return f, err == nil

@@ -1,6 +1,8 @@
 package ei
 
 import (
+	"cmp"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -78,8 +80,8 @@ func (p *textParser) space() {
 			} else {
 				p.pos += end
 			}
-		case strings.HasPrefix(p.s[p.pos:], "\u00a0"):
-			p.pos += len("\u00a0")
+		case x == 0xc2 && p.pos+1 < len(p.s) && p.s[p.pos+1] <= 0xa0: // U+0080 to U+00A0
+			p.pos += 2
 		default:
 			return
 		}
@@ -399,8 +401,8 @@ func (p *textParser) export() (Term, error) {
 	}
 	p.space()
 	start := p.pos
-	arity, err := strconv.ParseUint(p.digits(), 10, 8)
-	if err != nil {
+	arity, err := p.natural()
+	if err != nil || arity > math.MaxUint8 {
 		p.pos = start
 		return nil, p.unexpected()
 	}
@@ -408,11 +410,17 @@ func (p *textParser) export() (Term, error) {
 	return f, nil
 }
 
-// digits reads decimal digits.
-func (p *textParser) digits() string {
-	start := p.pos
-	for p.peek() >= '0' && p.peek() <= '9' {
-		p.pos++
+// natural reads an integer without sign; one that is too large is the largest.
+func (p *textParser) natural() (Int, error) {
+	if x := p.peek(); x < '0' || x > '9' {
+		return 0, p.unexpected()
 	}
-	return p.s[start:p.pos]
+	switch t, err := p.number(); t := t.(type) {
+	case Int:
+		return t, err
+	case BigInt:
+		return math.MaxInt64, err
+	default:
+		return 0, cmp.Or(err, p.unexpected())
+	}
 }

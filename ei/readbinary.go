@@ -1,11 +1,11 @@
 package ei
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"math/big"
 	"slices"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -80,10 +80,39 @@ func (w *bitWriter) term() Term {
 
 // segmentSpec is what stands behind the value of a segment.
 type segmentSpec struct {
-	size   int // -1: not given
-	unit   int // 0: not given
-	kind   string
-	little bool
+	size  Int               // -1: not given
+	unit  Int               // 0: not given
+	words map[string]string // "type", "order", "sign"
+}
+
+func (s *segmentSpec) kind() string { return cmp.Or(s.words["type"], "integer") }
+func (s *segmentSpec) little() bool { return s.words["order"] == "little" }
+
+// length is that of the value in bits, where usual is that of one for which nothing is said, and unit the usual one.
+func (s *segmentSpec) length(usual, unit Int) (bits int, ok bool) {
+	switch {
+	case s.size < 0:
+		return int(usual), s.unit == 0
+	default:
+		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true // too many, but an int
+	}
+}
+
+// segmentWord tells of what a word behind the slash is, and what it says.
+func segmentWord(word string) (what, says string) {
+	switch word {
+	case "integer", "float", "utf8", "utf16", "utf32":
+		return "type", word
+	case "binary", "bytes":
+		return "type", "binary"
+	case "bitstring", "bits":
+		return "type", "bitstring"
+	case "little", "big":
+		return "order", word
+	case "signed", "unsigned": // which makes no difference here
+		return "sign", word
+	}
+	return "", ""
 }
 
 // Limits of a segment's size in bits: for each, and so that all of a text do not make much more than the text.
@@ -146,13 +175,12 @@ func (p *textParser) segment(w *bitWriter) error {
 // spec reads :Size/Type-Type.
 func (p *textParser) spec() (segmentSpec, error) {
 	spec := segmentSpec{size: -1}
+	var err error
 	if p.accept(":") {
 		p.space()
-		n, err := strconv.ParseUint(p.digits(), 10, 31)
-		if err != nil {
+		if spec.size, err = p.natural(); err != nil {
 			return spec, p.fail("bad size")
 		}
-		spec.size = int(min(n, maxSegmentBits+1)) // too many, but an int when multiplied by the unit
 	}
 	if !p.accept("/") {
 		return spec, nil
@@ -160,24 +188,30 @@ func (p *textParser) spec() (segmentSpec, error) {
 	for {
 		p.space()
 		start := p.pos
-		switch word := p.word(); word {
-		case "integer", "float", "utf8", "utf16", "utf32":
-			spec.kind = word
-		case "binary", "bytes", "bitstring", "bits":
-			spec.kind = "bits"
-		case "little":
-			spec.little = true
-		case "big", "signed", "unsigned": // the sign makes no difference here
-		case "unit":
+		word := p.word()
+		switch what, says := segmentWord(word); {
+		case what != "":
+			if old := spec.words[what]; old != "" && old != says {
+				p.pos = start
+				return spec, p.fail(word + " behind " + old)
+			}
+			if spec.words == nil {
+				spec.words = map[string]string{}
+			}
+			spec.words[what] = says
+		case word == "unit":
 			if err := p.expect(":"); err != nil {
 				return spec, err
 			}
 			p.space()
-			n, err := strconv.ParseUint(p.digits(), 10, 31)
-			if err != nil || n < 1 || n > 256 {
+			unit, err := p.natural()
+			if err != nil || unit < 1 || unit > 256 {
 				return spec, p.fail("unit not in 1 to 256")
 			}
-			spec.unit = int(n)
+			if spec.unit != 0 && spec.unit != unit {
+				return spec, p.fail("two units")
+			}
+			spec.unit = unit
 		default:
 			p.pos = start
 			return spec, p.unexpected()
@@ -193,55 +227,53 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 	bad := func(reason string) error { return &TextError{Offset: start, Reason: reason, Err: ErrText} }
 	switch v := v.(type) {
 	case Binary, Bitstring:
-		if spec.size >= 0 || spec.kind != "" && spec.kind != "bits" {
-			return bad("a binary in a binary has no size and is of no other type")
-		}
-		data, n := bitsOf(v)
-		w.bytes(data, n)
-		return nil
+		return p.putBits(w, v, spec, bad)
 	case Float:
-		if spec.kind != "float" {
+		if spec.kind() != "float" {
 			return bad("a float without /float")
 		}
 		return p.putFloat(w, start, float64(v), spec)
 	}
-	switch spec.kind {
+	switch spec.kind() {
 	case "utf8", "utf16", "utf32":
 		i, ok := v.(Int)
-		if !ok || i < 0 || i > utf8.MaxRune || !utf8.ValidRune(rune(i)) || spec.size >= 0 {
+		if !ok || i < 0 || i > utf8.MaxRune || !utf8.ValidRune(rune(i)) {
 			return bad("not a Unicode character")
+		}
+		if spec.size >= 0 || spec.unit > 0 {
+			return bad("a Unicode character has neither size nor unit")
 		}
 		putUTF(w, rune(i), spec)
 		return nil
 	case "float":
-		i, ok := v.(Int)
+		f, ok := toFloat(v)
 		if !ok {
-			return bad("too large for a float")
+			return &TextError{Offset: start, Err: ErrFloat}
 		}
-		return p.putFloat(w, start, float64(i), spec)
-	case "bits":
+		return p.putFloat(w, start, f, spec)
+	case "binary", "bitstring":
 		return bad("not a binary")
 	}
-	size := 8
-	if spec.size >= 0 {
-		size = spec.size * max(spec.unit, 1)
-	}
-	if size > maxSegmentBits {
+	size, ok := spec.length(8, 1)
+	switch {
+	case !ok:
+		return bad("a unit without a size")
+	case size > maxSegmentBits:
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bits of a segment", Max: maxSegmentBits}}
 	}
 	p.made += (size + 7) / 8
 	if most := freeBytes + bytesPerByte*p.pos; p.made > most {
 		return &TextError{Offset: start, Err: &LimitError{Limit: "bytes of binaries for so much text", Max: most}}
 	}
-	if spec.little && size%8 != 0 {
+	if spec.little() && size%8 != 0 {
 		return bad("little-endian in part of a byte")
 	}
-	if i, ok := v.(Int); ok && size <= 64 && !spec.little {
+	if i, ok := v.(Int); ok && size <= 64 && !spec.little() {
 		w.bits(uint64(i), size)
 		return nil
 	}
 	data := twosComplement(v, size)
-	if spec.little {
+	if spec.little() {
 		slices.Reverse(data)
 		w.bytes(data, size)
 		return nil
@@ -252,6 +284,44 @@ func (p *textParser) put(w *bitWriter, start int, v Term, spec segmentSpec) erro
 	}
 	w.bytes(data, 8*len(data))
 	return nil
+}
+
+// putBits appends a binary, or the beginning of it.
+func (p *textParser) putBits(w *bitWriter, v Term, spec segmentSpec, bad func(reason string) error) error {
+	unit := Int(1)
+	switch spec.kind() {
+	case "binary":
+		unit = 8
+	case "bitstring":
+	default:
+		return bad("a binary without /binary or /bitstring")
+	}
+	data, n := bitsOf(v)
+	if spec.size < 0 {
+		if n%int(cmp.Or(spec.unit, unit)) != 0 {
+			return bad("a part of a unit is left")
+		}
+		w.bytes(data, n)
+		return nil
+	}
+	size, _ := spec.length(0, unit)
+	if size > n {
+		return bad("a binary shorter than its size")
+	}
+	w.bytes(data, size)
+	return nil
+}
+
+// toFloat is an integer as a float; false where it is too large.
+func toFloat(v Term) (float64, bool) {
+	switch v := v.(type) {
+	case Int:
+		return float64(v), true
+	case BigInt:
+		f, _ := new(big.Float).SetInt(v.Big()).Float64()
+		return f, !math.IsInf(f, 0)
+	}
+	return 0, false
 }
 
 // twosComplement gives the low size bits of an integer, big-endian, in as few bytes as they fit in.
@@ -270,15 +340,13 @@ func twosComplement(v Term, size int) []byte {
 }
 
 func (p *textParser) putFloat(w *bitWriter, start int, f float64, spec segmentSpec) error {
-	size := 64
-	if spec.size >= 0 {
-		size = spec.size * max(spec.unit, 1)
-	}
 	var data []byte
-	switch size {
-	case 64:
+	switch size, ok := spec.length(64, 1); {
+	case !ok:
+		return &TextError{Offset: start, Reason: "a unit without a size", Err: ErrText}
+	case size == 64:
 		data = binary.BigEndian.AppendUint64(nil, math.Float64bits(f))
-	case 32:
+	case size == 32:
 		if math.IsInf(float64(float32(f)), 0) {
 			return &TextError{Offset: start, Err: ErrFloat}
 		}
@@ -286,16 +354,16 @@ func (p *textParser) putFloat(w *bitWriter, start int, f float64, spec segmentSp
 	default:
 		return &TextError{Offset: start, Reason: "a float of neither 32 nor 64 bits", Err: ErrText}
 	}
-	if spec.little {
+	if spec.little() {
 		slices.Reverse(data)
 	}
-	w.bytes(data, size)
+	w.bytes(data, 8*len(data))
 	return nil
 }
 
 func putUTF(w *bitWriter, r rune, spec segmentSpec) {
 	order := func(v uint64, n int) {
-		if spec.little {
+		if spec.little() {
 			for ; n > 0; n -= 8 {
 				w.bits(v, 8)
 				v >>= 8
@@ -304,7 +372,7 @@ func putUTF(w *bitWriter, r rune, spec segmentSpec) {
 		}
 		w.bits(v, n)
 	}
-	switch spec.kind {
+	switch spec.kind() {
 	case "utf8":
 		var buf [utf8.UTFMax]byte
 		n := utf8.EncodeRune(buf[:], r)

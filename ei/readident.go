@@ -59,8 +59,22 @@ func (p *textParser) ref() (Term, error) {
 	return r, nil
 }
 
-// ident reads a node's name and the numbers behind it, up to the closing >. A name without quotes may hold points when it
-// is told how many numbers there are.
+// nameFields is how many of the fields, which points separate, are a node's name: numbers follow, and a host's name does not end in one. An
+// address has four.
+func nameFields(fields []string) int {
+	isNumber := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+	n := len(fields)
+	for n > 1 && isNumber(fields[n-1]) {
+		n--
+	}
+	if _, host, ok := strings.Cut(fields[0], "@"); ok && n == 1 && isNumber(host) && len(fields) > 4 {
+		return 4
+	}
+	return n
+}
+
+// ident reads a node's name and the numbers behind it, up to the closing >; a count of 0 is as many as there are. A name without quotes may
+// hold points.
 func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 	start := p.pos
 	if p.peek() == '\'' {
@@ -74,7 +88,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 	}
 	fields := strings.Split(p.s[p.pos:p.pos+end], ".")
 	if count == 0 {
-		count = len(fields) - 1
+		count = len(fields) - nameFields(fields)
 	}
 	first := len(fields) - count
 	if first < 1 {
@@ -86,7 +100,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 			return "", nil, p.fail("bad identifier")
 		}
 	} else {
-		node = Atom(name)
+		node = Atom(strings.Clone(name)) // the text may be large, and is not to be kept
 		if !strings.Contains(name, "@") && !isBareAtom(name) || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
 			p.pos = start
 			return "", nil, p.fail("bad node name (a shell prints a number in its place, which only its node understands)")

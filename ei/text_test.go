@@ -2,10 +2,12 @@ package ei_test
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -348,4 +350,66 @@ func TestTextOfOddTerms(t *testing.T) {
 	} {
 		require.Equal(t, tc.want, tc.term.String())
 	}
+}
+
+// Segments of a binary are what they are to erl_parse and erl_eval of OTP 25.
+func TestParseSegments(t *testing.T) {
+	for text, want := range map[string]string{
+		"<<(1)>>": "", "<<18446744073709551616/float>>": "<<67,240,0,0,0,0,0,0>>", "<<18446744073709551616:32/float>>": "<<95,128,0,0>>",
+		"<<<<1>>/binary>>": "<<1>>", "<<<<1:1>>/bits>>": "<<1:1>>", "<<<<1>>/binary-signed-little>>": "<<1>>", "<<<<1>>/binary-unit:4>>": "<<1>>",
+		"<<<<1,2>>:1/bytes>>": "<<1>>", "<<<<1,2>>:9/bits>>": "<<1,0:1>>", "<<1/integer-integer-little-little>>": "<<1>>",
+		"<<1:2/unit:8-unit:8>>": "<<0,1>>", "<<1:64/float-unit:1>>": "<<63,240,0,0,0,0,0,0>>", "<<65/utf8-signed>>": "<<65>>",
+		"<<1:16#8>>": "<<1>>", "<<1:1_0>>": "<<0,1:2>>", "<<1:1/unit:1_0>>": "<<0,1:2>>", "fun m:f/16#2": "fun m:f/2", "fun m:f/1_0": "fun m:f/10",
+		"[1,\u0085 \u0080\u009f\u00a02]": "[1,2]",
+	} {
+		got, err := ei.Parse(text)
+		if want == "" {
+			require.Error(t, err, text)
+			continue
+		}
+		require.NoError(t, err, text)
+		same, err := ei.Parse(want)
+		require.NoError(t, err, want)
+		require.True(t, ei.Identical(same, got), "%s is %s", text, got.(fmt.Stringer).String())
+	}
+	for _, text := range []string{
+		"<<<<1:1>>/binary>>", "<<<<1>>>>", "<<<<1>>/signed>>", "<<<<1>>/bits-unit:16>>", "<<<<1>>/binary-bits>>", "<<<<1>>:2/binary>>",
+		"<<1/integer-float>>", "<<1/little-big>>", "<<1/signed-unsigned>>", "<<1/unit:8>>", "<<1:2/unit:8-unit:4>>", "<<1.0/float-unit:1>>",
+		"<<65/utf8-unit:8>>", "<<65:8/utf8>>", `<<"ab"/binary>>`, `<<"ab"/unit:8>>`, "<<1/bytes>>", "<<1:-1>>", "<<1:1.5>>", "fun m:f/-1",
+		"fun m:f/256", "fun m:f/1.5", "<<" + strings.Repeat("9", 400) + "/float>>",
+	} {
+		_, err := ei.Parse(text)
+		require.Error(t, err, text)
+	}
+}
+
+// The name of a reference's node needs no quotes, whatever points are in it: numbers follow, and no host's name ends in one, but an address.
+func TestParseRefOfNodeWithPoints(t *testing.T) {
+	for text, want := range map[string]ei.Ref{
+		"#Ref<a@127.0.0.1.7.9>":       {Node: "a@127.0.0.1", Len: 1, ID: [5]uint32{7}, Creation: 9},
+		"#Ref<a@10.0.0.1.3.2.1.9>":    {Node: "a@10.0.0.1", Len: 3, ID: [5]uint32{1, 2, 3}, Creation: 9},
+		"#Ref<a@my.host.3.2.1.9>":     {Node: "a@my.host", Len: 3, ID: [5]uint32{1, 2, 3}, Creation: 9},
+		"#Ref<a@h.3.2.1.9>":           {Node: "a@h", Len: 3, ID: [5]uint32{1, 2, 3}, Creation: 9},
+		"#Ref<a@h7.3.2.1.9>":          {Node: "a@h7", Len: 3, ID: [5]uint32{1, 2, 3}, Creation: 9},
+		"#Ref<'a@127.0.0.1'.2.1.7.9>": {Node: "a@127.0.0.1", Len: 3, ID: [5]uint32{7, 1, 2}, Creation: 9},
+		"#Ref<a@7.8.9>":               {Node: "a@7", Len: 1, ID: [5]uint32{8}, Creation: 9},
+	} {
+		got, err := ei.Parse(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for _, text := range []string{"#Ref<a@my.host.3>", "#Ref<a@h>", "#Ref<a@h.1.x.2>", "#Ref<>", "#Ref<a@h.1.2.3.4.5.6.7>"} {
+		_, err := ei.Parse(text)
+		require.Error(t, err, text)
+	}
+}
+
+// An identifier does not keep the text that it was read from.
+func TestParseIdentifierKeepsNoText(t *testing.T) {
+	text := "#Pid<a@b.1.2.3>" + strings.Repeat(" ", 100)
+	got, err := ei.Parse(text)
+	require.NoError(t, err)
+	node := string(got.(ei.Pid).Node)
+	within := uintptr(unsafe.Pointer(unsafe.StringData(node))) - uintptr(unsafe.Pointer(unsafe.StringData(text)))
+	require.Greater(t, within, uintptr(len(text)))
 }
