@@ -1,7 +1,5 @@
 package nodes
 
-import "github.com/cnode-go/cnode/ei"
-
 // An aftermath is what is told of the end of a connection, or of a way to another worker, when it is off the table and the next one can
 // come up: whatever runs Handlers, for these may speak to the node again.
 type aftermath struct{ tells []func() }
@@ -15,9 +13,9 @@ func (a *aftermath) notify(b *Mailbox, m *Message) {
 	a.tells = append(a.tells, func() { b.notify(m) })
 }
 
-// exit ends a process now; the others of this node hear of that afterwards.
-func (a *aftermath) exit(b *Mailbox, reason ei.Term) {
-	if here, _ := sayElsewhere(b.end(reason), extent{}); here != nil {
+// departed tells of the end of a process now, but those of this node, who hear of it afterwards.
+func (a *aftermath) departed(b *Mailbox, words map[extent]*parting) {
+	if here, _ := sayElsewhere(words, extent{}); here != nil {
 		a.tells = append(a.tells, func() { here.sayNow() })
 	}
 }

@@ -11,11 +11,7 @@ import (
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
 // "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
-	term, err := reason.Decode()
-	if err != nil {
-		b.n.undecodable(c, "exit reason", err)
-		term = ei.Atom("undecodable_reason")
-	}
+	term := b.exitTerm(reason, c)
 	switch {
 	case direct && term == ei.Atom("kill") && !b.opts.lasting:
 		b.exitBy(c, ei.Atom("killed"))
@@ -27,6 +23,16 @@ func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) b
 		b.exitBy(c, term)
 	}
 	return !b.hasMoved()
+}
+
+// exitTerm decodes the reason of an exit signal.
+func (b *Mailbox) exitTerm(reason ei.Raw, c *Conn) ei.Term {
+	term, err := reason.Decode()
+	if err != nil {
+		b.n.undecodable(c, "exit reason", err)
+		return ei.Atom("undecodable_reason")
+	}
+	return term
 }
 
 // SendExit sends an exit signal to a process; reason kill cannot be trapped. It waits as Send does, for the connection and for room on it;

@@ -115,8 +115,11 @@ func (c *Conn) endHandler() {
 
 // exitBy is Exit for what has come over a connection, or from this node (nil): Handlers may hear of it on the reader's goroutine, which
 // does not wait for other nodes.
-func (b *Mailbox) exitBy(c *Conn, reason ei.Term) {
+func (b *Mailbox) exitBy(c *Conn, reason ei.Term) { b.departBy(c, b.end(reason)) }
+
+// departBy is the second half of exitBy.
+func (b *Mailbox) departBy(c *Conn, words map[extent]*parting) {
 	c.beginHandler()
 	defer c.endHandler()
-	b.exit(reason, extent{})
+	b.depart(words, extent{})
 }

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 
@@ -67,6 +68,7 @@ func (b *Mailbox) Unlink(ctx context.Context, pid ei.Pid) error {
 			return &dist.Control{Op: dist.OpUnlink, From: b.pid, To: pid}, nil
 		}
 		*l = link{unlinkID: rand.Uint64()>>1 + 1}
+		b.room.Ring() // a signal of the link may wait for it
 		return &dist.Control{Op: dist.OpUnlinkID, ID: l.unlinkID, From: b.pid, To: pid}, nil
 	}))
 }
@@ -110,27 +112,78 @@ func (b *Mailbox) unlinkDone(from ei.Pid, id uint64) {
 	}
 }
 
-// linkBroke takes the exit signal of a link; c is what it came over, nil for this node.
+// linkBroke takes the exit signal of a link; c is what it came over, nil for this node. The end of the link and what it brings are one step,
+// so that nothing comes through a link that Unlink has ended.
 func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
+	if b.opts.TrapExit {
+		b.trapBroke(from, reason, c)
+		return
+	}
+	why := b.exitTerm(reason, c)
 	b.lock()
-	l := b.links[from]
-	if l == nil || !l.active {
+	if l := b.links[from]; l == nil || !l.active {
 		b.mu.Unlock()
 		return
 	}
 	delete(b.links, from)
-	b.mu.Unlock()
-	if b.exitSignal(from, reason, false, c) || c == nil {
+	if why == ei.Atom("normal") && from != b.pid {
+		b.mu.Unlock()
 		return
 	}
-	b.lock()
-	defer b.mu.Unlock()
-	if !b.ended() && b.links[from] == nil { // the connection has ended while there was no room: its end breaks the link
-		b.links[from] = l
+	b.departBy(c, b.endUnlock(why))
+}
+
+// trapBroke is linkBroke of a process that traps exits. While there is no room for the message the link stays: Unlink ends it, and so does
+// the end of the connection.
+func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
+	b.exitTerm(reason, c) // complains of one that is none
+	m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: bytes.Clone(reason)}, conn: c}
+	for {
+		b.lock()
+		if l := b.links[from]; l == nil || !l.active {
+			b.mu.Unlock()
+			return
+		}
+		room, change, full := b.noRoom(m, c)
+		switch {
+		case b.handler != nil:
+			delete(b.links, from)
+			b.mu.Unlock()
+			b.notifyFrom(c, m)
+			return
+		case room == nil && full == nil:
+			delete(b.links, from)
+			b.pushLocked(m)
+			b.mu.Unlock()
+			return
+		case full != nil:
+			b.departBy(c, b.endUnlock(full))
+			return
+		}
+		b.mu.Unlock()
+		if !b.awaitRoom(c, room, change, c.done) {
+			return
+		}
 	}
 }
 
-// linkLost ends a link whose other side is not connected any more.
+// noRoom tells of a message that came over c what put would do of it: wait for one of the two channels, or end the process, with reason
+// full. Where both are nil there is room. b.mu is held.
+func (b *Mailbox) noRoom(m *Message, c *Conn) (room, change <-chan struct{}, full ei.Term) {
+	if c == nil || b.bytes == 0 || b.bytes+cost(m) <= b.opts.Limit {
+		return nil, nil, nil
+	}
+	if b.opts.Full == FullExit {
+		return nil, nil, ei.Atom("mailbox_full")
+	}
+	halts, change := c.halts()
+	if halts { // what its connection has read already stays with the mailbox
+		return nil, nil, nil
+	}
+	return b.room.Next(), change, nil
+}
+
+// linkLost ends a link whose other side is not connected any more; one step, as in linkBroke.
 func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 	b.lock()
 	l := b.links[with]
@@ -139,10 +192,15 @@ func (b *Mailbox) linkLost(with ei.Pid, after *aftermath) {
 		return
 	}
 	delete(b.links, with)
-	b.mu.Unlock()
-	if b.opts.TrapExit {
-		after.notify(b, &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}})
-	} else {
-		after.exit(b, noconnection)
+	m := &Message{Control: dist.Control{Op: dist.OpExit, From: with, To: b.pid, Reason: exitReason(noconnection)}}
+	switch {
+	case !b.opts.TrapExit:
+		after.departed(b, b.endUnlock(noconnection))
+	case b.handler != nil:
+		b.mu.Unlock()
+		after.notify(b, m)
+	default:
+		b.pushLocked(m)
+		b.mu.Unlock()
 	}
 }

@@ -2,15 +2,19 @@ package nodes
 
 import (
 	"context"
+	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // places runs a test with two processes of one node, and with processes of two.
@@ -438,6 +442,112 @@ func TestLinkConcurrently(t *testing.T) {
 	})
 }
 
+// awaitsRoom waits until somebody waits for room in a mailbox.
+func awaitsRoom(t *testing.T, b *Mailbox) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.room.Awaited()
+	}, tooLong, tick, "nothing waits for room")
+}
+
+// Once Unlink has returned nothing comes through the link, also of a signal that waits for room, and of the end of the connection then. What
+// is behind the signal goes on.
+func TestUnlinkWhileSignalWaits(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		w := newWorld(t, "memory")
+		b := w.started("bob")
+		full, err := b.NewMailbox(&MailboxOptions{Limit: 1, TrapExit: true})
+		require.NoError(t, err)
+		other := box(t, b)
+		p := w.peer(b.Listeners()[0], role("wire@test"))
+		crash, err := ei.AppendTerm(nil, ei.Atom("crash"))
+		require.NoError(t, err)
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
+		p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
+		p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
+		p.send(dist.Control{Op: dist.OpSend, To: other.Pid()}, ei.Atom("behind"))
+		awaitsRoom(t, full)
+		require.NoError(t, full.Unlink(w.ctx(), p.self))
+		require.Equal(t, ei.Atom("behind"), term(t, other))
+		if ends {
+			c := b.Conn("wire@test")
+			require.NoError(t, c.Close())
+			<-c.left
+		}
+		require.Equal(t, ei.Atom("before"), term(t, full))
+		_, err = full.Receive(transport.NoWait())
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.NoError(t, full.Err())
+	}
+}
+
+// The same where the reason takes a while to read, and the process does not trap exits: it lives, or has ended when Unlink returns.
+func TestUnlinkBesideLongReason(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	long := make(ei.List, 200_000)
+	for i := range long {
+		long[i] = ei.Tuple{ei.Atom("a"), ei.Int(i)}
+	}
+	for range 20 {
+		b, last := box(t, n), box(t, n)
+		p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+		require.Eventually(t, func() bool { return len(linksOf(b)) == 1 }, tooLong, tick)
+		p.send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, long)
+		p.send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
+		time.Sleep(rand.N(20 * time.Millisecond)) // somewhere in what follows
+		if b.Unlink(w.ctx(), p.self) == nil && b.Err() == nil {
+			require.Equal(t, ei.Atom("read"), term(t, last))
+			require.NoError(t, b.Err())
+		}
+	}
+}
+
+// A DOWN comes before Demonitor returns, or not at all, also while many come with the end of a connection; a nodedown too.
+func TestDemonitorBesideEnd(t *testing.T) {
+	for range 10 {
+		w := newWorld(t, "memory")
+		a, other := w.started("alice"), w.started("bob")
+		x, y := box(t, a), box(t, other)
+		var refs []ei.Ref
+		for range 2000 {
+			r, err := x.Monitor(w.ctx(), y.Pid())
+			require.NoError(t, err)
+			refs = append(refs, r)
+		}
+		require.NoError(t, x.MonitorNode(w.ctx(), "bob@test"))
+		c := a.Conn("bob@test")
+		go c.Close()
+		m, err := x.Receive(w.ctx())
+		require.NoError(t, err)
+		require.Equal(t, dist.OpMonitorPExit, m.Op)
+		x.Demonitor(refs[0])
+		x.DemonitorNode("bob@test")
+		require.NoError(t, x.Send(w.ctx(), x.Pid(), ei.Atom("mark")))
+		<-c.left
+		marked, late := false, 0
+		for unread(x) > 0 {
+			m, err := x.Receive(w.ctx())
+			require.NoError(t, err)
+			switch {
+			case m.Op == dist.OpMonitorPExit && marked && m.Ref == refs[0]:
+				late++
+			case m.Op == dist.OpSend:
+				if v, err := m.Term(); err == nil && v == ei.Atom("mark") {
+					marked = true
+				} else if marked {
+					late++
+				}
+			}
+		}
+		require.True(t, marked)
+		require.Zero(t, late)
+	}
+}
+
 // An exit signal that waits for room in the mailbox when its connection ends becomes that end's.
 func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
@@ -450,7 +560,7 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: full.Pid()}, nil)
 	p.send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 	p.send(dist.Control{Op: dist.OpExit, From: p.self, To: full.Pid(), Reason: crash}, nil)
-	require.Eventually(t, func() bool { return unread(full) > 0 && len(linksOf(full)) == 0 }, tooLong, tick, "the signal is there")
+	awaitsRoom(t, full)
 	c := b.Conn("wire@test")
 	require.NoError(t, c.Close())
 	require.Equal(t, ei.Atom("before"), term(t, full))

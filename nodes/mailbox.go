@@ -281,7 +281,11 @@ func (b *Mailbox) Exit(reason ei.Term) { b.exit(reason, extent{})() }
 
 // exit is Exit, but for the wait for room, which wait is; what is for the processes of asker goes out in its turn before it returns.
 func (b *Mailbox) exit(reason ei.Term, asker extent) (wait func()) {
-	words := b.end(reason)
+	return b.depart(b.end(reason), asker)
+}
+
+// depart tells of the end of the process, as exit does.
+func (b *Mailbox) depart(words map[extent]*parting, asker extent) (wait func()) {
 	here, wait := sayElsewhere(words, asker)
 	if here != nil { // behind the others: a Handler may be among those who hear of it
 		here.sayNow()
@@ -299,6 +303,11 @@ func (b *Mailbox) end(reason ei.Term) map[extent]*parting {
 		b.mu.Unlock()
 		return nil
 	}
+	return b.endUnlock(reason)
+}
+
+// endUnlock is end of a process that has not ended; b.mu is held, and is not when it returns.
+func (b *Mailbox) endUnlock(reason ei.Term) map[extent]*parting {
 	b.why = reason
 	words := b.lastWords(reason)
 	b.links, b.watchers, b.watching = nil, nil, nil

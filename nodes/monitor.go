@@ -178,17 +178,33 @@ func (b *Mailbox) answerMonitorNodes(c *Conn, after *aftermath) {
 	b.lock()
 	downs := b.downs[c]
 	delete(b.downs, c)
-	b.mu.Unlock()
 	b.sendNodedown(c.peer.Name, downs, after)
 }
 
-// sendNodedown sends {nodedown, Node} to the mailbox, so many times.
+// sendNodedown sends {nodedown, Node} to the mailbox, so many times. b.mu is held, and is not when it returns.
 func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
+	var all []*Message
 	for range times {
 		payload, err := ei.Append(nil, ei.Tuple{ei.Atom("nodedown"), ei.Atom(node)})
 		if err == nil {
-			after.notify(b, &Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
+			all = append(all, &Message{Control: dist.Control{Op: dist.OpSend, To: b.pid}, Payload: payload})
 		}
+	}
+	b.notifyUnlock(all, after)
+}
+
+// notifyUnlock puts signals' messages into the mailbox, in one step with what has brought them about; a Handler gets them afterwards. b.mu
+// is held, and is not when it returns.
+func (b *Mailbox) notifyUnlock(all []*Message, after *aftermath) {
+	if b.handler == nil && !b.ended() {
+		for _, m := range all {
+			b.pushLocked(m)
+		}
+		all = nil
+	}
+	b.mu.Unlock()
+	for _, m := range all {
+		after.notify(b, m)
 	}
 }
 
@@ -196,8 +212,8 @@ func (b *Mailbox) sendNodedown(node string, times int, after *aftermath) {
 func (b *Mailbox) breakWithNode(c *Conn, after *aftermath) {
 	b.lock()
 	x := b.cut(c.extent())
-	b.mu.Unlock()
-	b.tellBroken(x, after)
+	b.notifyUnlock(x.downs, after)
+	b.loseLinks(x.links, after)
 	b.answerMonitorNodes(c, after)
 	b.tellNodedown(c)
 }
@@ -237,12 +253,9 @@ func (b *Mailbox) cut(with extent) (x broken) {
 	return x
 }
 
-// tellBroken tells the mailbox.
-func (b *Mailbox) tellBroken(x broken, after *aftermath) {
-	for _, m := range x.downs {
-		after.notify(b, m)
-	}
-	for _, pid := range x.links {
+// loseLinks ends those of the links that nobody has ended meanwhile.
+func (b *Mailbox) loseLinks(links []ei.Pid, after *aftermath) {
+	for _, pid := range links {
 		b.linkLost(pid, after)
 	}
 }
@@ -277,16 +290,17 @@ func (b *Mailbox) unwatched(ref ei.Ref, node ei.Atom) bool {
 func (b *Mailbox) takeDown(m *Message) {
 	b.lock()
 	t, ok := b.watching[m.Ref]
-	if ok = ok && (m.conn == nil || t.node == m.conn.peer.Name); ok {
-		delete(b.watching, m.Ref)
+	if !ok || m.conn != nil && t.node != m.conn.peer.Name {
+		b.mu.Unlock()
+		return
 	}
-	b.mu.Unlock()
-	if ok {
-		if m.From == (ei.Pid{}) {
-			m.From = t.pid
-		}
-		b.notify(m)
+	delete(b.watching, m.Ref)
+	if m.From == (ei.Pid{}) {
+		m.From = t.pid
 	}
+	var after aftermath
+	b.notifyUnlock([]*Message{m}, &after)
+	after.tell()
 }
 
 // sendDown tells a watcher of our end.

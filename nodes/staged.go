@@ -103,11 +103,14 @@ func (g *Staged) disownOrphans() {
 func (g *Staged) tellWhatBroke(lost map[*Mailbox]broken) {
 	var after aftermath
 	for b, x := range lost {
-		b.tellBroken(x, &after)
+		b.lock()
+		b.notifyUnlock(x.downs, &after)
+		b.loseLinks(x.links, &after)
 	}
 	for b, owed := range g.owed {
 		if heir := g.n.procs.local(b.pid); heir != nil {
 			for _, d := range owed {
+				heir.lock()
 				heir.sendNodedown(d.Node, d.Count, &after)
 			}
 		}
