@@ -121,6 +121,9 @@ func (n *Node) call(ctx context.Context, to target, request any, over *Conn, a *
 		return nil, err
 	}
 	if err := b.monitor(ctx, ref, to, over); err != nil {
+		if end := new(ExitError); errors.As(err, &end) && end.Pid == b.pid { // with the node, and not by itself
+			err = n.procs.gone()
+		}
 		return nil, err
 	}
 	if err := n.sendRequest(ctx, to, over, from, tuple(ei.Atom("$gen_call"), ei.Tuple{from, ref}, request)); err != nil {

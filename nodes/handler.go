@@ -13,6 +13,9 @@ import (
 // wait, it runs concurrently for different connections, and messages of one connection come in order; whatever the message, it may close
 // the connection and the node, and after a nodedown it may send to that node again. The message is the Handler's: it may keep it, and may
 // Release it when done.
+//
+// A message from a process of this node runs the Handler within the call that sends it. So two Handlers of one node that answer each other
+// nest, deeper with each answer: a conversation without end is for mailboxes, or for a goroutine that the Handler starts.
 type Handler func(self *Mailbox, m *Message)
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only

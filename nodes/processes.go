@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -206,9 +207,15 @@ func (p *processes) closeEmpty() bool {
 // Register gives a mailbox a name, under which others reach it: erlang:register. A mailbox may have several; that of a Handler gets its
 // first one from Handle. It waits while the node is frozen. In a node that is being restored (see Restore), until Staged.Start, the mailbox
 // becomes the process that had the name before: it gets that process's pid, other names, unread messages, links and monitors; a mailbox
-// that already has links or monitors is ErrBonds.
+// that already has links or monitors is ErrBonds. A mailbox of another Node, and the empty name, are errors.
 func (n *Node) Register(name string, b *Mailbox) error {
 	p := &n.procs
+	switch {
+	case b.n != n:
+		return wrap("register "+name, "", errors.New("the mailbox is another Node's"))
+	case name == "":
+		return wrap("register", "", errors.New("the name is empty"))
+	}
 	if _, err := ei.AppendAtom(nil, ei.Atom(name)); err != nil { // nobody could send to it
 		return wrap("register", "", err)
 	}

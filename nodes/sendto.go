@@ -58,6 +58,9 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
 	case b == nil:
+		if _, err := dist.AppendControl(nil, ctl); err != nil { // there is no such name
+			return err
+		}
 		n.stats.undeliverable.Add(1)
 	case transport.IsNoWait(ctx) && !b.ended():
 		return os.ErrDeadlineExceeded

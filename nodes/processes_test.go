@@ -1,0 +1,60 @@
+package nodes
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// A name is of a mailbox of the node, and is one.
+func TestNamesAreOfTheNode(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, other := w.started("alice"), w.started("bob")
+	require.ErrorContains(t, a.Register("foo", box(t, other)), "another Node's")
+	require.Nil(t, a.Whereis("foo"))
+	require.ErrorContains(t, a.Register("", box(t, a)), "empty")
+	b := box(t, a)
+	require.NoError(t, a.Register("foo", b))
+	for _, name := range []string{strings.Repeat("x", 256), "\xff"} {
+		for _, node := range []string{"alice@test", "bob@test"} {
+			var e *dist.ControlError
+			require.ErrorAs(t, b.SendName(w.ctx(), node, name, "hi"), &e, "%s: %.5q", node, name)
+		}
+	}
+	require.NoError(t, b.SendName(w.ctx(), "alice@test", "nobody", "hi"))
+}
+
+// A call that the end of its own node cuts off says so, whatever it was about to do.
+func TestCallBesideClose(t *testing.T) {
+	for range 20 {
+		w := newWorld(t, "memory")
+		a, b := w.started("alice"), w.started("bob")
+		_, err := b.Serve("s", Server{Call: func(context.Context, *Call) (any, error) { return "x", nil }}, nil)
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		called := make(chan struct{}, 1)
+		for range 8 {
+			all.Go(func() {
+				for {
+					_, err := a.CallName(w.ctx(), "bob@test", "s", "x")
+					if err != nil {
+						require.ErrorIs(t, err, ErrClosed)
+						return
+					}
+					select {
+					case called <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		arrives(t, called, "an answer")
+		require.NoError(t, a.Close())
+		all.Wait()
+	}
+}
