@@ -192,3 +192,32 @@ func TestCloseBesideHandler(t *testing.T) {
 	inTime(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
 	close(proceed)
 }
+
+// Two Handlers that answer each other for ever come to an end, and the process does not.
+func TestHandlersAnswerEachOther(t *testing.T) {
+	w := newWorld(t, "memory")
+	n, ctx := w.started("alice"), w.ctx()
+	var boxes [2]*Mailbox
+	var last error
+	count := 0
+	for i := range boxes {
+		b, err := n.Handle("", func(self *Mailbox, m *Message) {
+			count++
+			if err := self.Send(ctx, boxes[1-i].Pid(), ei.Atom("ball")); err != nil {
+				last = err
+			}
+		}, nil)
+		require.NoError(t, err)
+		boxes[i] = b
+	}
+	for range 2 {
+		count, last = 0, nil
+		require.NoError(t, box(t, n).Send(w.ctx(), boxes[0].Pid(), ei.Atom("ball")))
+		require.ErrorIs(t, last, ErrNested)
+		require.Equal(t, 2*maxNested, count)
+	}
+	for _, b := range boxes {
+		require.NoError(t, b.Err())
+		require.Zero(t, b.nested.Load())
+	}
+}

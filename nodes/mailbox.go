@@ -53,9 +53,10 @@ type Mailbox struct {
 	n       *Node
 	pid     ei.Pid
 	opts    MailboxOptions
-	handler Handler // takes the messages in place of the queue
-	calls   *Conn   // it belongs to a call over this connection
-	private bool    // it belongs to a call, or a spawned function: it does not move
+	handler Handler      // takes the messages in place of the queue
+	nested  atomic.Int32 // how many calls of it there are for processes of this node
+	calls   *Conn        // it belongs to a call over this connection
+	private bool         // it belongs to a call, or a spawned function: it does not move
 
 	mu    sync.Mutex
 	queue []*Message

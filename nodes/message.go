@@ -22,6 +22,8 @@ type Message struct {
 	pool *buffers // where buf comes from; nil: it is used again for the next message
 	conn *Conn    // that the message came over; nil: from this node
 	owed bool     // its connection waits for the answer; guarded by the mutex of the mailbox that it is in
+
+	nested bool // see ErrNested
 }
 
 // Term decodes the payload, which messages (OpSend, OpRegSend, OpAliasSend) have: signals such as OpMonitorPExit carry their contents in

@@ -57,6 +57,8 @@ func (n *Node) sendHere(ctx context.Context, ctl *dist.Control, term any) error 
 	case b != nil && b.deliver(m, wait.Cancelled(ctx)):
 	case n.hasMoved() || b != nil && b.hasMoved():
 		return ErrMoved
+	case m.nested:
+		return ErrNested
 	case b == nil:
 		if _, err := dist.AppendControl(nil, ctl); err != nil { // there is no such name
 			return err
