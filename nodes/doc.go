@@ -52,6 +52,7 @@
 //	those of Mailbox.Err        the mailbox that acts has ended: *ExitError or ErrMoved
 //	ErrMoved                    the node goes on in another process; nothing was sent
 //	ErrClosed                   the node, listener or connection was closed here, be it during the wait
+//	ErrNested                   Handlers of this node that answer each other; the message is dropped
 //	ErrUnnamed                  a dynamic node without a name was to make a pid or a reference
 //	those of ei.Append          a term that cannot be encoded; nothing was sent
 //	*dist.ControlError          a name, pid or reference that cannot be encoded; nothing was sent
