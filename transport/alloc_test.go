@@ -6,9 +6,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/cnode-go/cnode/test/race"
+	"github.com/stretchr/testify/require"
 )
 
 // A small round trip allocates nothing.

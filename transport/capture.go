@@ -2,12 +2,11 @@ package transport
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
 	"time"
-
-	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // A Capture writes what [Trace] sees to a file that Wireshark, tshark and tcpdump read: a pcap file of Ethernet, IP and TCP packets,
@@ -48,7 +47,7 @@ var ErrCaptureClosed = errors.New("the capture is closed")
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What passes reaches w within a fraction of a second.
 func NewCapture(w io.Writer) *Capture {
 	c := &Capture{w: bufio.NewWriterSize(w, 64<<10), flows: map[flowKey]*flow{}}
-	c.write(pcap.Header())
+	c.write(pcapHeader())
 	return c
 }
 
@@ -102,4 +101,15 @@ func (c *Capture) Close() error {
 		c.timer.Stop()
 	}
 	return c.err
+}
+
+// pcapHeader is the head of a pcap file: little endian, nanoseconds, Ethernet. See draft-ietf-opsawg-pcap, "File Header".
+func pcapHeader() []byte {
+	b := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
+	b = binary.LittleEndian.AppendUint16(b, 2)
+	b = binary.LittleEndian.AppendUint16(b, 4)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, 256<<10)
+	return binary.LittleEndian.AppendUint32(b, 1)
 }

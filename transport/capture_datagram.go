@@ -4,9 +4,10 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"time"
-
-	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
+
+// maxUDP is the longest datagram that an IPv4 packet has room for.
+const maxUDP = 1<<16 - 1 - ipv4Head - udpHead
 
 // datagram writes a datagram as a UDP packet. It does nothing for a nil Capture.
 func (c *Capture) datagram(at time.Time, from, to Addr, p []byte) {
@@ -17,7 +18,7 @@ func (c *Capture) datagram(at time.Time, from, to Addr, p []byte) {
 	one, other = oneFamily(one, other), oneFamily(other, one)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.packet = pcap.Packet{From: one, To: other, UDP: true, Data: [][]byte{p[:min(len(p), pcap.MaxUDP)]}}.AppendRecord(c.packet[:0], at)
+	c.packet = packet{from: one, to: other, udp: true, data: [][]byte{p[:min(len(p), maxUDP)]}}.appendRecord(c.packet[:0], at)
 	c.write(c.packet)
 }
 

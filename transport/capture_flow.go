@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/cnode-go/cnode/transport/internal/pcap"
 )
 
 // flowKey is a connection, whichever end it is seen from.
@@ -70,11 +68,11 @@ func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	case accepted:
 		caller, called = inward, outward
 	}
-	f.packet(now, caller, pcap.SYN, nil)
+	f.packet(now, caller, tcpSYN, nil)
 	f.next[caller]++
-	f.packet(now, called, pcap.SYN|pcap.ACK, nil)
+	f.packet(now, called, tcpSYN|tcpACK, nil)
 	f.next[called]++
-	f.packet(now, caller, pcap.ACK, nil)
+	f.packet(now, caller, tcpACK, nil)
 	f.shaking = [2]bool{true, true}
 	return f
 }
@@ -110,11 +108,11 @@ func oneFamily(a, other netip.AddrPort) netip.AddrPort {
 // packet writes one packet of a direction; its bytes count.
 func (f *flow) packet(at time.Time, direction int, flags uint8, v [][]byte) {
 	ack := f.next[1-direction]
-	if flags&pcap.ACK == 0 {
+	if flags&tcpACK == 0 {
 		ack = 0
 	}
-	p := pcap.Packet{From: f.ends[direction], To: f.ends[1-direction], Seq: f.next[direction], Ack: ack, Flags: flags, Data: v}
-	f.c.packet = p.AppendRecord(f.c.packet[:0], at)
+	p := packet{from: f.ends[direction], to: f.ends[1-direction], seq: f.next[direction], ack: ack, flags: flags, data: v}
+	f.c.packet = p.appendRecord(f.c.packet[:0], at)
 	f.c.write(f.c.packet)
 	f.next[direction] += uint32(length(v))
 }
@@ -128,8 +126,8 @@ func (f *flow) data(at time.Time, direction int, v [][]byte, n int64) {
 		f.shake(at, direction)
 		return
 	}
-	for done := int64(0); done < n; done += pcap.MaxSegment {
-		f.packet(at, direction, pcap.PSH|pcap.ACK, cut(nil, v, done, min(n-done, pcap.MaxSegment)))
+	for done := int64(0); done < n; done += maxSegment {
+		f.packet(at, direction, tcpPSH|tcpACK, cut(nil, v, done, min(n-done, maxSegment)))
 	}
 }
 
@@ -152,7 +150,7 @@ func (f *flow) shake(at time.Time, direction int) {
 		if len(b) < 2+n {
 			return
 		}
-		f.packet(at, direction, pcap.PSH|pcap.ACK, [][]byte{b[:2+n]})
+		f.packet(at, direction, tcpPSH|tcpACK, [][]byte{b[:2+n]})
 		f.part[direction] = b[2+n:]
 		if tag == 'r' || tag == 'a' {
 			f.spill(at, direction)
@@ -252,9 +250,9 @@ func (f *flow) end(at time.Time, direction int) {
 	}
 	f.ended[direction] = true
 	f.spill(at, direction)
-	f.packet(at, direction, pcap.FIN|pcap.ACK, nil)
+	f.packet(at, direction, tcpFIN|tcpACK, nil)
 	f.next[direction]++
-	f.packet(at, 1-direction, pcap.ACK, nil)
+	f.packet(at, 1-direction, tcpACK, nil)
 }
 
 // fin says that a direction has ended.
@@ -278,7 +276,7 @@ func (f *flow) reset(end *traced) {
 		now := time.Now()
 		f.spill(now, outward)
 		f.spill(now, inward)
-		f.packet(now, inward, pcap.RST|pcap.ACK, nil)
+		f.packet(now, inward, tcpRST|tcpACK, nil)
 		f.finish()
 	}
 }

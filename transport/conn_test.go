@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/stretchr/testify/require"
 )
 
 // carriers are the kinds of transport that a face or a stream must work the same over.

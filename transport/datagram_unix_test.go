@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 // datagramAllocs is how many allocations a datagram may cost, sent and received.

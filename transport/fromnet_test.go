@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/stretchr/testify/require"
 )
 
 // overTCP is the Net of package net's TCP.

@@ -14,10 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/cnode-go/cnode/test/port"
 	"github.com/cnode-go/cnode/test/sockdir"
+	"github.com/stretchr/testify/require"
 )
 
 // The rules of the tsocket guide, a line each, under the heading of the guide's section that states it, in our words and with our names:

@@ -5,10 +5,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/leak"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/cnode-go/cnode/test/leak"
 )
 
 // What Import gives can sleep, what ImportAccepted gives has nothing for that yet; both are the connection, whatever is around the plug-in.

@@ -4,9 +4,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/stretchr/testify/require"
 )
 
 // TestMain fails when a test leaves a goroutine or a descriptor behind.

@@ -8,10 +8,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
-
-	"github.com/cnode-go/cnode/test/race"
 )
 
 // image is a struct sockaddr of the platform.

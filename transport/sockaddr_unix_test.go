@@ -11,10 +11,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/cnode-go/cnode/test/sockdir"
 )
 
 func TestSockaddr(t *testing.T) {

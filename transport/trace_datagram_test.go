@@ -70,6 +70,14 @@ func TestTraceDatagramNames(t *testing.T) {
 	require.NotEqual(t, all[0].from, all[0].to)
 }
 
+// A checksum of 0 would mean that there is none. See RFC 768.
+func TestDatagramPacketChecksum(t *testing.T) {
+	p := packet{from: netip.MustParseAddrPort("127.0.0.1:1"), to: netip.MustParseAddrPort("127.0.0.1:2"), udp: true, data: [][]byte{{0, 0}}}
+	sum := func() []byte { return p.appendFrame(nil)[ethernetHead+ipv4Head+6:][:2] }
+	p.data = [][]byte{sum()}
+	require.Equal(t, []byte{0xff, 0xff}, sum())
+}
+
 func TestTraceDatagramLog(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug,

@@ -1,6 +1,4 @@
-// Package pcap writes the format of capture files that Wireshark, tshark and tcpdump read: packets of TCP and UDP over IP, in Ethernet
-// frames.
-package pcap
+package transport
 
 import (
 	"encoding/binary"
@@ -10,38 +8,23 @@ import (
 
 // The flags of a TCP header. See RFC 9293, section 3.1.
 const (
-	FIN = 1 << iota
-	SYN
-	RST
-	PSH
-	ACK
+	tcpFIN = 1 << iota
+	tcpSYN
+	tcpRST
+	tcpPSH
+	tcpACK
 )
 
-// The sizes in bytes of what stands before the data of a packet.
+// The sizes in bytes of what stands before the data of a packet, and the most data in one.
 const (
 	recordHead   = 16
 	ethernetHead = 14
 	ipv4Head     = 20
+	ipv6Head     = 40
 	tcpHead      = 20
 	udpHead      = 8
+	maxSegment   = 32 << 10
 )
-
-// The most data in a packet, in bytes.
-const (
-	MaxSegment = 32 << 10 // of TCP: less than there is room for
-	MaxUDP     = 1<<16 - 1 - ipv4Head - udpHead
-)
-
-// Header is the head of a pcap file: little endian, nanoseconds, Ethernet. See draft-ietf-opsawg-pcap, "File Header".
-func Header() []byte {
-	b := binary.LittleEndian.AppendUint32(nil, 0xa1b23c4d)
-	b = binary.LittleEndian.AppendUint16(b, 2)
-	b = binary.LittleEndian.AppendUint16(b, 4)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, 256<<10)
-	return binary.LittleEndian.AppendUint32(b, 1)
-}
 
 // The protocols over IP. See RFC 9293, section 3.1, and RFC 768, "Protocol Application".
 const (
@@ -49,17 +32,17 @@ const (
 	protocolUDP = 17
 )
 
-// A Packet is a TCP segment, or a UDP datagram, in an Ethernet frame.
-type Packet struct {
-	From, To netip.AddrPort // both IPv4, or both IPv6
-	UDP      bool
-	Seq, Ack uint32 // these, and Flags, are TCP's
-	Flags    uint8
-	Data     [][]byte
+// A packet is a TCP segment, or a UDP datagram, in an Ethernet frame.
+type packet struct {
+	from, to netip.AddrPort // both IPv4, or both IPv6
+	udp      bool
+	seq, ack uint32 // these, and flags, are TCP's
+	flags    uint8
+	data     [][]byte
 }
 
-// AppendRecord appends the packet as a record of a pcap file. See draft-ietf-opsawg-pcap, "Packet Record".
-func (p Packet) AppendRecord(b []byte, at time.Time) []byte {
+// appendRecord appends the packet as a record of a pcap file. See draft-ietf-opsawg-pcap, "Packet Record".
+func (p packet) appendRecord(b []byte, at time.Time) []byte {
 	start := len(b)
 	b = binary.LittleEndian.AppendUint32(b, uint32(at.Unix()))
 	b = binary.LittleEndian.AppendUint32(b, uint32(at.Nanosecond()))
@@ -71,21 +54,18 @@ func (p Packet) AppendRecord(b []byte, at time.Time) []byte {
 	return b
 }
 
-func (p Packet) appendFrame(b []byte) []byte {
+func (p packet) appendFrame(b []byte) []byte {
 	protocol, head, sumAt := byte(protocolTCP), tcpHead, 16
-	if p.UDP {
+	if p.udp {
 		protocol, head, sumAt = protocolUDP, udpHead, 6
 	}
-	size := head
-	for _, d := range p.Data {
-		size += len(d)
-	}
+	size := head + int(length(p.data))
 	mac := func(b []byte, a netip.AddrPort) []byte { // locally administered; it ends as the port does
 		return append(b, 2, 0, 0, 0, byte(a.Port()>>8), byte(a.Port()))
 	}
-	b = mac(mac(b, p.To), p.From)
-	from, to := p.From.Addr().AsSlice(), p.To.Addr().AsSlice()
-	if p.From.Addr().Is4() { // RFC 791, section 3.1
+	b = mac(mac(b, p.to), p.from)
+	from, to := p.from.Addr().AsSlice(), p.to.Addr().AsSlice()
+	if p.from.Addr().Is4() { // RFC 791, section 3.1
 		b = append(b, 0x08, 0x00)
 		start := len(b)
 		b = append(b, 0x45, 0)
@@ -101,17 +81,17 @@ func (p Packet) appendFrame(b []byte) []byte {
 		b = append(append(b, from...), to...)
 	}
 	start := len(b)
-	b = binary.BigEndian.AppendUint16(b, p.From.Port())
-	b = binary.BigEndian.AppendUint16(b, p.To.Port())
-	if p.UDP {
+	b = binary.BigEndian.AppendUint16(b, p.from.Port())
+	b = binary.BigEndian.AppendUint16(b, p.to.Port())
+	if p.udp {
 		b = binary.BigEndian.AppendUint16(b, uint16(size))
 		b = append(b, 0, 0)
 	} else {
-		b = binary.BigEndian.AppendUint32(b, p.Seq)
-		b = binary.BigEndian.AppendUint32(b, p.Ack)
-		b = append(b, tcpHead/4<<4, p.Flags, 0xff, 0xff, 0, 0, 0, 0)
+		b = binary.BigEndian.AppendUint32(b, p.seq)
+		b = binary.BigEndian.AppendUint32(b, p.ack)
+		b = append(b, tcpHead/4<<4, p.flags, 0xff, 0xff, 0, 0, 0, 0)
 	}
-	for _, d := range p.Data {
+	for _, d := range p.data {
 		b = append(b, d...)
 	}
 	// The pseudo header of RFC 9293, section 3.1, and RFC 768.
@@ -120,7 +100,7 @@ func (p Packet) appendFrame(b []byte) []byte {
 		sum = add(sum, address)
 	}
 	sent := checksum(sum, b[start:])
-	if p.UDP && sent == 0 { // which would mean none
+	if p.udp && sent == 0 { // which would mean none
 		sent = 0xffff
 	}
 	binary.BigEndian.PutUint16(b[start+sumAt:], sent)
