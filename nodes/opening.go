@@ -67,6 +67,15 @@ type timedContext struct {
 
 func (c *timedContext) Deadline() (time.Time, bool) { return c.until, true }
 
+// Err is what it would be of a context that ends itself.
+func (c *timedContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && context.Cause(c.Context) == errTimeout {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
 // time has those that take longer than limit end. One timer, which mostly finds none, is for all: see relief. all.mu is held.
 func (all *openings) time(limit time.Duration) {
 	switch {

@@ -67,7 +67,8 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 		var all openings
 		add := func() *opening {
 			o := &opening{began: time.Now()}
-			o.ctx, o.cancel = context.WithCancelCause(context.Background())
+			ctx, cancel := context.WithCancelCause(context.Background())
+			o.ctx, o.cancel = &timedContext{ctx, o.began.Add(limit)}, cancel
 			all.mu.Lock()
 			defer all.mu.Unlock()
 			o.at = all.list.PushBack(o)
@@ -93,6 +94,7 @@ func TestHandshakesEndInTheirTime(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			require.ErrorIs(t, context.Cause(o.ctx), errTimeout)
+			require.ErrorIs(t, o.ctx.Err(), context.DeadlineExceeded)
 			time.Sleep(time.Second - 1)
 			leave(o)
 		}
