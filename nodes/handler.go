@@ -22,8 +22,8 @@ type Handler func(self *Mailbox, m *Message)
 // The message is dropped.
 var ErrNested = errors.New("too many Handlers within each other")
 
-// maxNested is how deep one Handler may be within itself. A call takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has
-// 32 bits.
+// maxNested is how deep one Handler may be within itself, and how many ends of processes, each because of the last, are told on one
+// goroutine. Either takes some 2 KB of the stack, which has 1 GB, and 250 MB where an int has 32 bits.
 const maxNested = 20_000
 
 // Handle starts a process that consists of a Handler, under a name; with an empty name it is reached only by its pid. Of the options only

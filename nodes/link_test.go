@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -306,6 +307,24 @@ func TestLinkChain(t *testing.T) {
 		}
 		require.Eventually(t, func() bool { return here.Stats().Mailboxes == 2 && there.Stats().Mailboxes == 2 }, tooLong, tick)
 	})
+}
+
+// A chain of links within a node may be longer than a stack is deep.
+func TestLongLinkChain(t *testing.T) {
+	defer debug.SetMaxStack(debug.SetMaxStack(64 << 20))
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	first := box(t, n)
+	last := first
+	for range 6 * maxNested {
+		next := box(t, n)
+		require.NoError(t, next.Link(w.ctx(), last.Pid()))
+		last = next
+	}
+	first.Exit(ei.Atom("crash"))
+	require.Equal(t, ei.Atom("crash"), exited(t, last))
+	require.EqualValues(t, 2, n.Stats().Mailboxes)
+	require.Zero(t, n.procs.telling.Load())
 }
 
 func TestLinkNoconnection(t *testing.T) {

@@ -85,7 +85,7 @@ func (w *parting) sayNow() (later func()) {
 	c := w.way()
 	switch {
 	case w.isHere():
-		w.say(w.n.localSignal)
+		w.sayHere()
 	case c == nil:
 		w.say(func(*dist.Control) {})
 	case len(w.signals) > exitSignals || w.bytes > exitBytes || !w.prompt && c.isFull():
@@ -96,6 +96,18 @@ func (w *parting) sayNow() (later func()) {
 		w.say(c.tell)
 	}
 	return nil
+}
+
+// sayHere tells processes of this node. One that ends for it tells others within that, and so on: a chain of links may be longer than a
+// stack is deep, so it goes on on another one now and then.
+func (w *parting) sayHere() {
+	deep := &w.n.procs.telling
+	defer deep.Add(-1)
+	if deep.Add(1)%maxNested != 0 {
+		w.say(w.n.localSignal)
+		return
+	}
+	apart(func() { w.say(w.n.localSignal) })
 }
 
 // sayElsewhere sends the signals that are not for asker, and returns those that are for processes of this node, or nil. Where a connection

@@ -35,7 +35,8 @@ type processes struct {
 
 	succeeding sync.Mutex // held while a mailbox goes on in another one's place
 
-	told atomic.Bool // somebody has asked for MonitorNodes, ever
+	told    atomic.Bool  // somebody has asked for MonitorNodes, ever
+	telling atomic.Int64 // processes that have ended, of which others of this node are just hearing
 
 	exits    wait.Tally // processes that have ended, whose exit signals are neither sent nor queued at a connection (parting.go)
 	endings  wait.Tally // connections that have ended, and some mailbox has not been told
