@@ -91,7 +91,12 @@ func (a namedAddr) Unwrap() Addr     { return a.Addr }
 
 // WithPeerName attaches the name of the node that will be spoken to at a. Node.Connect gives such addresses to Socket and
 // Connect; a plug-in reads the name by interface{ PeerName() string }, for a TLS server name, say.
-func WithPeerName(a Addr, node string) Addr { return namedAddr{plain(a), node} }
+func WithPeerName(a Addr, node string) Addr {
+	if a = plain(a); a == nil {
+		return nil // still no address
+	}
+	return namedAddr{a, node}
+}
 
 // plain takes off what wraps an address.
 func plain(a Addr) Addr {

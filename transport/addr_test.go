@@ -120,6 +120,7 @@ func TestAddrPortRoundTrip(t *testing.T) {
 }
 
 func TestWithPeerName(t *testing.T) {
+	require.Nil(t, WithPeerName(nil, "one@host"))
 	a := WithPeerName(UnixAddr("/x"), "one@host")
 	named, ok := a.(interface{ PeerName() string })
 	require.True(t, ok)

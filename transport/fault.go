@@ -170,7 +170,7 @@ func Fault(tr Transport, o FaultOptions) Transport {
 // over, see "Virtual sockets" in the package's doc. Offsets begin with the first byte that passes from then on; what s has read ahead is
 // not touched. The stream is connection 1, FaultAccepted if a Listener has given it, else FaultConnected: whoever wants different faults
 // of several takes different seeds. FaultRefuse, FaultAbort and FaultExhaust, which come before a stream, are EINVAL; so is a FaultAt with
-// the other Side, or a Conn beyond 1.
+// the other Side, a Conn beyond 1, or a place where it cannot happen.
 func FaultStream(s *Stream, o FaultOptions) (*Stream, error) {
 	side := FaultConnected
 	if s.how == accepted {
@@ -201,6 +201,12 @@ func (o *FaultOptions) only(socket string, side FaultSide, possible ...FaultKind
 	for _, at := range o.At {
 		if at.Side != FaultBoth && at.Side != side || at.Conn != 0 && at.Conn != 1 {
 			return fmt.Errorf("%v is for another connection or side than that of %s: %w", at.Kind, socket, syscall.EINVAL)
+		}
+		if at.Kind == FaultJoin && at.Write || at.Kind == FaultShortWrite && !at.Write {
+			return fmt.Errorf("%v at byte %d is for the other direction: %w", at.Kind, at.Offset, syscall.EINVAL)
+		}
+		if at.Offset < 0 {
+			return fmt.Errorf("%v at byte %d, which never comes: %w", at.Kind, at.Offset, syscall.EINVAL)
 		}
 		asked = append(asked, draw{at.Kind, 1, 0})
 	}

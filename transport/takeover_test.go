@@ -143,11 +143,14 @@ func TestFaultStreamRefuses(t *testing.T) {
 		"reset is for another connection or side": {At: []FaultAt{{Kind: FaultReset, Conn: 2}}},
 		"split is for another connection or side": {At: []FaultAt{{Kind: FaultSplit, Conn: -1}}},
 		"delay is for another connection or side": {At: []FaultAt{{Kind: FaultDelay, Side: FaultAccepted}}},
-		"refuse":         {Refuse: 0.1},
-		"abort":          {Abort: 1},
-		"exhaust":        {Exhaust: 1},
-		"FaultKind(200)": {At: []FaultAt{{Kind: 200}}},
-		"refuse is no":   {At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}},
+		"join at byte 3 is for the other":         {At: []FaultAt{{Kind: FaultJoin, Write: true, Offset: 3}}},
+		"short write at byte 0 is for the other":  {At: []FaultAt{{Kind: FaultShortWrite}}},
+		"reset at byte -1, which never comes":     {At: []FaultAt{{Kind: FaultReset, Write: true, Offset: -1}}},
+		"refuse":                                  {Refuse: 0.1},
+		"abort":                                   {Abort: 1},
+		"exhaust":                                 {Exhaust: 1},
+		"FaultKind(200)":                          {At: []FaultAt{{Kind: 200}}},
+		"refuse is no":                            {At: []FaultAt{{Kind: FaultRefuse, Conn: 1}}},
 	} {
 		_, err := FaultStream(c, o)
 		require.ErrorIs(t, err, syscall.EINVAL)
