@@ -16,13 +16,16 @@ const (
 
 // alarms end the short waits of one Transport. ppoll(2) can do so itself, but then the kernel sets a clock for each wait, which takes longer
 // than the rest of the call where the machine is virtual. So waits share alarms, of which one is set twice in a millisecond at the most.
-// They are made when they are needed, and go when they are not used any more. The zero value is ready.
+// They are made when waits come one after the other, and go when they are not used any more: a Transport that has one connection only and
+// gives it up is better off with a few clocks. The zero value is ready.
 type alarms struct {
 	mu     sync.Mutex
 	all    [2]alarm // one of them rings early enough where another one is still waited for
 	tender *time.Timer
 	tended bool
 	used   bool // since tend has looked last
+	since  time.Time
+	waits  int // without an alarm, since then
 }
 
 // An alarm is a timerfd.
@@ -35,6 +38,9 @@ type alarm struct {
 
 // alarmsRest is how long nobody has used them when they go.
 const alarmsRest = 20 * time.Millisecond
+
+// alarmsPay is how many waits in that time come without an alarm before one is made.
+const alarmsPay = 4
 
 // await waits for one of the events of a descriptor on the thread that calls, for d at least and twice as long at most, and reports whether
 // one came.
@@ -57,12 +63,15 @@ func (a *alarms) await(fd int, events int16, d time.Duration) bool {
 	}
 }
 
-// take gives an alarm that rings in that time; nil when none can be had. leave must be called.
+// take gives an alarm that rings in that time; nil when none can be had, or is not worth it yet. leave must be called for one.
 func (a *alarms) take(d time.Duration) *alarm {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.used = true
 	now := time.Now()
+	if !a.tended && !a.pays(now) {
+		return nil
+	}
 	var free *alarm
 	for i := range a.all {
 		w := &a.all[i]
@@ -88,6 +97,15 @@ func (a *alarms) take(d time.Duration) *alarm {
 		}
 	}
 	return free
+}
+
+// pays tells whether another wait, beside those that have come lately, is worth an alarm.
+func (a *alarms) pays(now time.Time) bool {
+	if now.Sub(a.since) > alarmsRest {
+		a.since, a.waits = now, 0
+	}
+	a.waits++
+	return a.waits > alarmsPay
 }
 
 // set has the alarm ring after that time; false where it cannot.

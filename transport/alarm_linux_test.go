@@ -98,10 +98,35 @@ func TestBriefly(t *testing.T) {
 	require.True(t, IsNoWait(Briefly()))
 }
 
+// The first waits have no alarm, nor those that come now and then.
+func TestAlarmsOfFewWaits(t *testing.T) {
+	before := leak.Descriptors()
+	a := alarmsInUse(t)
+	for range 2 * alarmsPay {
+		a.since = time.Now().Add(-2 * alarmsRest)
+		require.Nil(t, a.take(time.Second))
+	}
+	require.Empty(t, leak.Left(before))
+	require.Nil(t, a.tender)
+	a = alarmsInUse(t)
+	w := a.take(time.Second)
+	require.NotNil(t, w)
+	a.leave(w)
+}
+
+// alarmsInUse are alarms of which the next wait makes one.
+func alarmsInUse(t *testing.T) *alarms {
+	a := &alarms{since: time.Now().Add(time.Hour)} // however slow this machine is
+	for range alarmsPay {
+		require.Nil(t, a.take(time.Second))
+	}
+	return a
+}
+
 // Waits of one length share an alarm; one that somebody waits for is not set anew.
 func TestAlarmsAreShared(t *testing.T) {
 	before := leak.Descriptors()
-	var a alarms
+	a := alarmsInUse(t)
 	one := a.take(time.Hour)
 	require.Same(t, one, a.take(time.Hour))
 	rings := one.rings
@@ -132,7 +157,7 @@ func TestAlarmEndsWait(t *testing.T) {
 	defer s.Close()
 	fd, err := c.Descriptor()
 	require.NoError(t, err)
-	var a alarms
+	a := alarmsInUse(t)
 	waits := func() {
 		began := time.Now()
 		require.False(t, a.await(fd, pollArrivals, time.Millisecond))
