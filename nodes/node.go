@@ -30,7 +30,7 @@ type Node struct {
 	name      string // "" until a dynamic node has connected
 	creation  uint32
 	used      bool // identifiers or connections carry the creation
-	settled   bool // it does not change any more: it is the Config's, was published, or comes from another process
+	settled   bool // it does not change any more: it is the Config's, was published, was given by a peer, or comes from another process
 	published Publication
 	peers     map[string]*peer
 	arrivals  atomic.Uint64 // connections accepted, ever
@@ -135,7 +135,7 @@ func (n *Node) takeName(p dist.Peer) error {
 	n.mu.Lock()
 	named := n.name == ""
 	if named {
-		n.name, n.creation = p.SelfName, p.SelfCreation
+		n.name, n.creation, n.settled = p.SelfName, p.SelfCreation, true
 	}
 	agreed := n.name == p.SelfName
 	n.mu.Unlock()

@@ -139,6 +139,29 @@ func TestPublishErrors(t *testing.T) {
 	require.ErrorIs(t, d.Publish(ctx, l), ErrUnnamed)
 }
 
+// A dynamic node that a peer has named can be found by others; its creation stays the one that the peer gave.
+func TestPublishDynamic(t *testing.T) {
+	addr, _ := portMapper(t, "127.0.0.1:0")
+	ctx := soon(t)
+	alice := mapped(t, "alice", addr)
+	require.NoError(t, alice.Start(ctx))
+	d := mapped(t, "", addr, func(cfg *Config, _ *PortMapper) { cfg.Name, cfg.Host = "", "127.0.0.1" })
+	_, err := d.Listen(ctx, d.listenAddr())
+	require.ErrorIs(t, err, ErrUnnamed)
+	_, err = d.Connect(ctx, alice.Name())
+	require.NoError(t, err)
+	creation := d.Creation()
+	l, err := d.Listen(ctx, d.listenAddr())
+	require.NoError(t, err)
+	require.NoError(t, d.Publish(ctx, l))
+	require.Equal(t, creation, d.Creation())
+	require.NoError(t, d.Start(ctx))
+	bob := mapped(t, "bob", addr)
+	go func() { _, _ = l.Accept(ctx) }()
+	_, err = bob.Connect(ctx, d.Name())
+	require.NoError(t, err)
+}
+
 func TestPortMapperAbsent(t *testing.T) {
 	ctx := soon(t)
 	n := mapped(t, "alice", port.Vacant(t))

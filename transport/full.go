@@ -143,8 +143,8 @@ func (d *side) finish() {
 	d.running = nil
 }
 
-// run makes one waiting call: call is given the time it may take, and is made again when it has come back before that with nothing
-// done. sliced calls (Read, Accept) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
+// run makes one waiting call: call is given the time it may take, and is made again, Connect apart, when it has come back before that with
+// nothing done. sliced calls (Read, Accept) are made in slices where the plug-in has no Interrupt. When ctx ends or the socket is closed the
 // call is ended, and waited for one second more.
 func (d *side) run(ctx context.Context, s fullSocket, name string, sliced bool, call func(tmo time.Duration) error) error {
 	if err := ended(ctx); err != nil {
@@ -238,6 +238,8 @@ func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) er
 			return nil
 		case over:
 			return os.ErrDeadlineExceeded
+		case name == "Connect": // a limit of the plug-in's own; what is half connected is not connected again
+			return nil
 		case early.hasLost(s, tmo):
 			return s.hasty(name)
 		}
@@ -370,6 +372,9 @@ func (s *socket[C]) connectFull(ctx context.Context, addr Addr) error {
 		return e
 	}
 	s.fd = -1
+	if again(err) {
+		return os.ErrDeadlineExceeded
+	}
 	return err
 }
 

@@ -248,6 +248,30 @@ func TestFullHaste(t *testing.T) {
 	}
 }
 
+// Connect is called once: a limit of the plug-in's own is its result.
+func TestFullConnectOnce(t *testing.T) {
+	for _, limit := range []error{os.ErrDeadlineExceeded, syscall.EAGAIN, syscall.ETIMEDOUT} {
+		synctest.Test(t, func(t *testing.T) {
+			cb := memoryCallbacks()
+			calls := 0
+			cb.Connect = func(*memorySocket, Addr, time.Duration) error {
+				calls++
+				time.Sleep(time.Second)
+				return limit
+			}
+			tr, err := New(cb, nil)
+			require.NoError(t, err)
+			_, err = tr.Connect(within(t, time.Hour), MemoryAddr("x"))
+			want := limit
+			if limit == syscall.EAGAIN {
+				want = os.ErrDeadlineExceeded
+			}
+			require.ErrorIs(t, err, want)
+			require.Equal(t, 1, calls)
+		})
+	}
+}
+
 // Without Interrupt Read and Accept are called in slices; Write and Connect get the whole time.
 func TestFullSlices(t *testing.T) {
 	var mu sync.Mutex
