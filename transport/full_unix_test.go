@@ -252,3 +252,23 @@ func TestFullAcceptGoneLate(t *testing.T) {
 	require.NoError(t, a.Close())
 	require.NoError(t, c.Close())
 }
+
+// Options of a descriptor can be set where the plug-in reads and writes by itself; nobody else reads or writes there.
+func TestFullSyscallConn(t *testing.T) {
+	tr, err := New(blockingTCP(), nil)
+	require.NoError(t, err)
+	c, _ := pair(t, tr, loopback())
+	raw, err := c.SyscallConn()
+	require.NoError(t, err)
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	var got int
+	require.NoError(t, raw.Control(func(n uintptr) { got = int(n) }))
+	require.Equal(t, fd, got)
+	require.ErrorIs(t, raw.Read(func(uintptr) bool { return true }), errors.ErrUnsupported)
+	require.ErrorIs(t, raw.Write(func(uintptr) bool { return true }), errors.ErrUnsupported)
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, raw.Control(func(uintptr) { t.Error("called") }), net.ErrClosed)
+	_, err = c.SyscallConn()
+	require.ErrorIs(t, err, net.ErrClosed)
+}

@@ -170,11 +170,31 @@ func (s *socket[C]) descriptor() (int, error) {
 }
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
-	if s.wait == nil {
-		return nil, errors.ErrUnsupported
+	if s.wait != nil {
+		return s.wait.rawConn(), nil
 	}
-	return s.wait.rawConn(), nil
+	fd, err := s.descriptor()
+	if err != nil {
+		return nil, err
+	}
+	return controlled{func(f func(fd uintptr)) error {
+		if err := s.enter(); err != nil {
+			return err
+		}
+		defer s.inside.Done()
+		f(uintptr(fd))
+		return nil
+	}}, nil
 }
+
+// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: its options can be set.
+type controlled struct {
+	control func(f func(fd uintptr)) error
+}
+
+func (c controlled) Control(f func(fd uintptr)) error { return c.control(f) }
+func (controlled) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
+func (controlled) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
 
 // fail makes err the answer to every later call.
 func (s *socket[C]) fail(err error) { s.failure.CompareAndSwap(nil, &err) }
@@ -210,15 +230,20 @@ func (s *socket[C]) guard(callback string, f func() error) (err error) {
 	}
 }
 
-// beside makes a call that does not wait, on an open socket, beside whatever else is in flight. Close waits for it.
-func (s *socket[C]) beside(callback string, f func() error) error {
+// enter makes Close wait until inside.Done, where the socket is open.
+func (s *socket[C]) enter() error {
 	s.entering.Lock()
+	defer s.entering.Unlock()
 	err := s.usable()
 	if err == nil {
 		s.inside.Add(1)
 	}
-	s.entering.Unlock()
-	if err != nil {
+	return err
+}
+
+// beside makes a call that does not wait, on an open socket, beside whatever else is in flight. Close waits for it.
+func (s *socket[C]) beside(callback string, f func() error) error {
+	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.inside.Done()

@@ -88,7 +88,7 @@ func (s *Stream) Descriptor() (int, error) {
 }
 
 // SyscallConn gives access to the descriptor (outside Linux to a duplicate of it), for socket options and the like. errors.ErrUnsupported
-// for FullImpl plug-ins.
+// where the plug-in has none. FullImpl plug-ins read, write and wait by themselves: of theirs there is Control alone.
 func (s *Stream) SyscallConn() (syscall.RawConn, error) { return s.car.syscallConn() }
 
 // HandshakePacketHeaderSize asks the plug-in for the size of the length before a packet of the distribution handshake: 2 or 4. The contract
