@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -71,6 +72,17 @@ func (t *trial) sends(from, to *transport.Stream) bool {
 	return write.endsWithin(4*short) && write.err == nil && read.endsWithin(4*short) && read.err == nil
 }
 
+// waited is the descriptor of a stream that the SDK waits on; false: the stream has none, or its plug-in waits by itself (FullImpl).
+// waited is the descriptor of a stream that the SDK waits on; false: it has none, or waits by itself (FullImpl).
+func waited(s *transport.Stream) (syscall.RawConn, bool) {
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return nil, false
+	}
+	err = raw.Write(func(uintptr) bool { return true })
+	return raw, !errors.Is(err, errors.ErrUnsupported)
+}
+
 // mode looks at the descriptors' blocking mode all along.
 func mode(t *trial) {
 	at := t.listen(0)
@@ -83,9 +95,7 @@ func mode(t *trial) {
 	if !ok {
 		t.skip("the mode of a descriptor cannot be asked for here")
 	}
-	_, err = client.SyscallConn()
-	waits := err == nil // the SDK waits: without FullImpl
-	if waits && !first {
+	if _, ok := waited(client); ok && !first {
 		t.fail("the descriptor is in blocking mode, although the SDK has made it non-blocking")
 	}
 	check := func(when string) {

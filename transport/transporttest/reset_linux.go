@@ -12,8 +12,8 @@ import (
 // reset has the system reset a TCP connection that the SDK waits on, without asking the plug-in: connecting it to nowhere does (Linux's
 // tcp_disconnect). false: it is not such a one.
 func reset(s *transport.Stream) (done bool) {
-	raw, err := s.SyscallConn()
-	if err != nil {
+	raw, ok := waited(s)
+	if !ok {
 		return false
 	}
 	_ = raw.Control(func(fd uintptr) {
@@ -30,13 +30,13 @@ func reset(s *transport.Stream) (done bool) {
 // wasReset waits until the system has heard of a reset, and leaves that to be read. What goes over something else on its way, a proxy say,
 // need not be reset at this end.
 func wasReset(s *transport.Stream) (reset bool) {
-	raw, err := s.SyscallConn()
-	if err != nil {
+	raw, ok := waited(s)
+	if !ok {
 		return false
 	}
 	const enough = 2 * time.Second // to see nothing accuses nobody
 	for end := time.Now().Add(enough); !reset && time.Now().Before(end); {
-		err = raw.Control(func(fd uintptr) {
+		err := raw.Control(func(fd uintptr) {
 			p := []unix.PollFd{{Fd: int32(fd)}}
 			_, _ = unix.Poll(p, 10) // an error is no event
 			reset = p[0].Revents&unix.POLLERR != 0
