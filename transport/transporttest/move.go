@@ -181,36 +181,56 @@ func movesMidway(t *trial) {
 // movesCutOff hands a stream over after a write that was cut off by its time, and writes the rest at the new place. A plug-in may as well
 // fail from such a write on, or refuse to move with what is left of it, but neither lose nor change a byte.
 func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
-	const limit, block, more = 64 << 20, 1<<20 + 7, 100_000
+	const more = 100_000
 	p := pattern(126)
-	sent, cut := int64(0), false
-	for sent < limit && !cut {
-		ctx := t.after(short)
-		n, err := do(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(sent, block)) })
-		sent += n
-		if cut = isTimeout(err); !cut {
-			t.must(err, "Writev")
+	sent, err := t.writeUntilCut(s, p, 0)
+	t.must(err, "Writev")
+	for last := int64(0); ; {
+		if _, err := do(t, "Export", func() (struct{}, error) { _, _, err := s.Export(); return struct{}{}, err }); err != nil {
+			return
+		}
+		s = t.move(at, end, s, func() {})
+		if sent == last {
+			break // the carrier is full: no lack of time has cut that write, which may have been between two frames
+		}
+		last = sent
+		if sent, err = t.writeUntilCut(s, p, sent); err != nil {
+			break
 		}
 	}
-	if _, err := do(t, "Export", func() (struct{}, error) { _, _, err := s.Export(); return struct{}{}, err }); err != nil {
-		return
-	}
-	s = t.move(at, end, s, func() {})
 	ctx := t.soon()
-	write := begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(sent, more)) })
 	read := begin(t, "the peer's Read", func() (struct{}, error) {
 		return struct{}{}, t.receive(ctx, p, peer, int(sent)+more, each(64<<10))
 	})
-	_, werr := write.end()
-	if werr != nil {
+	if err == nil {
+		write := begin(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(sent, more)) })
+		_, err = write.end()
+	}
+	if err != nil {
 		_ = s.Close() // else the peer would wait for what will not come
 	}
-	_, err := read.end()
-	if werr != nil && (err == nil || hasEnded(err)) {
+	_, rerr := read.end()
+	if err != nil && (rerr == nil || hasEnded(rerr)) {
 		return // without Interrupt the SDK may have ended the connection with the write
 	}
-	t.must(err, "reading what the %s end wrote before and after it moved, of which one write was cut off", end)
-	t.must(werr, "writing the rest of a write that was cut off, after the %s end has moved", end)
+	t.must(rerr, "reading what the %s end wrote before and after it moved, of which one write was cut off", end)
+	t.must(err, "writing the rest of a write that was cut off, after the %s end has moved", end)
+}
+
+// writeUntilCut writes from offset from on, until a write's time ends, and tells how far it came.
+func (t *trial) writeUntilCut(s *transport.Stream, p pattern, from int64) (to int64, err error) {
+	const limit, block = 64 << 20, 1<<20 + 7
+	for to = from; to < limit; {
+		ctx := t.after(short)
+		n, err := do(t, "Writev", func() (int64, error) { return s.Writev(ctx, p.bytes(to, block)) })
+		if to += n; isTimeout(err) {
+			break
+		}
+		if err != nil {
+			return to, err
+		}
+	}
+	return to, nil
 }
 
 // refusedImport gives Import what is not to its liking, or may not be: a pipe, and a stream's descriptor with a state that is none.
