@@ -11,6 +11,7 @@ type incoming struct {
 	fd     int
 	spin   spin
 	gather gathering
+	weigh  weighing
 	dozing atomic.Bool
 }
 
@@ -25,8 +26,15 @@ func (r *incoming) end(n int) {
 		return
 	}
 	var waited time.Duration
-	if r.spin.habit != nil {
+	answered := r.spin.answered(n)
+	if answered {
+		r.weigh.answered()
+	}
+	if habit := r.spin.habit; habit != nil {
 		waited = r.waited()
+		if answered && habit == &r.spin.answers {
+			r.weigh.waited(r.began.Add(waited), r.poller.limit > 0 && habit.hot)
+		}
 	}
 	r.spin.end(n, waited, r.poller.limit)
 	r.gather.came(n)
@@ -56,7 +64,7 @@ func (r *incoming) help() bool {
 		}
 	}
 	r.keen = false
-	polls, soon := r.poller.limit > 0 && habit.due(), r.poller.short > 0 && r.spin.soon()
+	polls, soon := r.poller.limit > 0 && habit.due() && !(r.weigh.sits && r.spin.answering()), r.poller.short > 0 && r.spin.soon()
 	if !polls && !soon || !r.poller.enter(&r.spell, r.began) {
 		return false
 	}

@@ -25,7 +25,11 @@ const (
 // can: they then leave its kernel many at a time. To find out takes 90 milliseconds at most; where it is not so that is tried again after
 // a second, then ever more seldom. Whatever is written to the connection ends it, until messages have flowed for 50 milliseconds again.
 //
-// A reader that has polled or sat (see below) for a millisecond without a break lets others run. If it is a while before its turn comes
+// Where answers come in a tenth less time to a reader that sits (see below), it sits: some virtual machines wake a thread quickest on the
+// processor that the answer was made on, for half the processor time. To find out takes 125 milliseconds of a conversation in which one
+// answer follows the other, and is tried again after a second, then ever more seldom, or when what is talked about has changed.
+//
+// A reader that has polled or sat for a millisecond without a break lets others run. If it is a while before its turn comes
 // again, as in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.
 //
 // With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
@@ -103,6 +107,14 @@ func (s *spin) begin() *pace {
 	}
 	return s.habit
 }
+
+// answering says that the wait in progress is for an answer, or the rest of one.
+func (s *spin) answering() bool {
+	return s.habit == &s.answers || s.habit == &s.bulk && s.mid && s.answer
+}
+
+// answered says that a read of n bytes had the beginning of an answer.
+func (s *spin) answered(n int) bool { return n > 0 && !s.mid && s.spoke.Load() }
 
 // soon says that a short wait is worth it: among the first few, which are a handshake's, until one was in vain.
 func (s *spin) soon() bool {

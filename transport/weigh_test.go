@@ -1,0 +1,171 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An answering peer takes so long for an answer to a reader that polls, and to one that sits and has been for some time.
+type answering struct {
+	w           weighing
+	now         time.Time
+	polls, sits time.Duration
+	settled     time.Duration // how long nobody has polled
+	sat, tried  time.Duration // altogether
+	able        bool
+}
+
+func answersIn(polls, sits time.Duration) *answering {
+	return &answering{polls: polls, sits: sits, now: time.Unix(1e9, 0), able: true}
+}
+
+// run has answers follow each other for so long.
+func (a *answering) run(d time.Duration) {
+	for end := a.now.Add(d); a.now.Before(end); {
+		took := a.polls
+		if a.w.sits {
+			if took = a.sits; a.settled < weighSettle {
+				took = 2 * a.polls // the kernel looks for its way
+			}
+			a.settled += took
+			a.sat += took
+		} else {
+			a.settled = 0
+		}
+		if a.w.trial {
+			a.tried += took
+		}
+		a.now = a.now.Add(took)
+		a.w.answered()
+		a.w.waited(a.now, a.able)
+	}
+}
+
+const (
+	us    = time.Microsecond
+	trial = weighSettle + weighWindow
+)
+
+// Who sits, after a second and behind a trial, and who polls.
+func TestWeighing(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		polls, sits time.Duration
+		want        bool
+	}{
+		{"half of the time", 20 * us, 10 * us, true},
+		{"a part of it less", 20 * us, 17 * us, true},
+		{"too small a part", 20 * us, 19 * us, false},
+		{"the same", 20 * us, 20 * us, false},
+		{"more", 20 * us, 40 * us, false},
+		{"large answers", 800 * us, 600 * us, true},
+		{"what is no conversation", 2 * weighGap, weighGap / 2, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := answersIn(tt.polls, tt.sits)
+			a.run(weighWindow - time.Millisecond)
+			require.False(t, a.w.sits)
+			a.run(time.Second)
+			require.False(t, a.w.trial)
+			require.Equal(t, tt.want, a.w.sits)
+			if !tt.want && tt.polls < weighGap {
+				require.InDelta(t, trial, a.sat, float64(2*weighGap))
+			}
+		})
+	}
+}
+
+// Where nobody would poll there is nothing to choose between.
+func TestWeighingNeedsPolling(t *testing.T) {
+	a := answersIn(400*us, 200*us)
+	a.able = false
+	a.run(2 * weighMaxPause)
+	require.Zero(t, a.sat)
+	a.able = true
+	a.run(time.Second)
+	require.True(t, a.w.sits)
+}
+
+// What has been tried in vain is tried ever more seldom.
+func TestWeighingInVain(t *testing.T) {
+	a := answersIn(400*us, 400*us)
+	until := func(tried bool) time.Duration {
+		begun := a.now
+		for a.w.trial != tried {
+			a.run(time.Millisecond)
+		}
+		return a.now.Sub(begun)
+	}
+	until(true)
+	for pause := weighPause; pause < 10*weighMaxPause; pause *= 2 {
+		require.InDelta(t, trial, until(false), float64(2*weighGap))
+		require.InDelta(t, weighSettle+min(pause, weighMaxPause), until(true), float64(weighWindow))
+	}
+}
+
+// Who sits polls now and then to see whether that is better, and goes on so when it is; then the other way round.
+func TestWeighingGoesBack(t *testing.T) {
+	a := answersIn(400*us, 200*us)
+	a.run(time.Second)
+	require.True(t, a.w.sits)
+	begun, before := a.now, a.sat
+	a.run(10 * weighMaxPause)
+	require.True(t, a.w.sits)
+	require.Less(t, a.now.Sub(begun)-(a.sat-before), 20*trial, "it polls too often")
+	a.sits = 500 * us // which is hardly a change
+	a.polls = 460 * us
+	a.run(weighMaxPause + time.Second)
+	require.False(t, a.w.sits)
+	a.sits = 360 * us
+	a.run(weighMaxPause + time.Second)
+	require.True(t, a.w.sits)
+}
+
+// Where answers take quite another time than before, that was about something else: a trial comes soon, but not at every turn.
+func TestWeighingOfSomethingElse(t *testing.T) {
+	a := answersIn(20*us, 20*us)
+	a.run(2 * weighMaxPause)
+	a.polls, a.sits = 100*us, 50*us
+	a.run(weighWindow + trial + time.Millisecond*5)
+	require.True(t, a.w.sits)
+	a.polls, a.sits = 1000*us, 20*us
+	a.run(weighRest / 2)
+	require.False(t, a.w.trial)
+
+	a = answersIn(20*us, 20*us)
+	begun := a.now
+	for range 200 {
+		for _, each := range []time.Duration{20 * us, 200 * us} {
+			a.polls, a.sits = each, each
+			a.run(weighWindow)
+		}
+	}
+	require.Less(t, float64(a.tried), 0.25*float64(a.now.Sub(begun)))
+}
+
+// Time in which nothing was asked does not count, and answers that came while nobody waited do.
+func TestWeighingCounts(t *testing.T) {
+	var w weighing
+	now := time.Unix(1e9, 0)
+	wait := func(d time.Duration, answers int) {
+		for range answers {
+			w.answered()
+		}
+		now = now.Add(d)
+		w.waited(now, true)
+	}
+	wait(0, 1)
+	wait(weighGap, 5)
+	require.Equal(t, weighGap, w.took)
+	require.Equal(t, 5, w.answers)
+	wait(weighGap+1, 1000)
+	require.Equal(t, weighGap, w.took)
+	require.Equal(t, 5, w.answers)
+	for range weighWindow/weighGap - 1 {
+		wait(weighGap, 5)
+	}
+	require.True(t, w.trial)
+	require.Equal(t, weighGap/5, w.usual)
+}
