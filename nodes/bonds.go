@@ -15,9 +15,9 @@ func (b *Mailbox) bonds(node string) states.Bonds {
 			s.Links = append(s.Links, states.Link{Pid: pid, Active: l.active, UnlinkID: l.unlinkID})
 		}
 	}
-	for ref, w := range b.watchers {
-		if with(string(w.pid.Node)) {
-			s.Watchers = append(s.Watchers, states.Watcher{Ref: ref, Pid: w.pid, Name: w.name})
+	for id, w := range b.watchers {
+		if with(string(id.node)) {
+			s.Watchers = append(s.Watchers, states.Watcher{Ref: id.ref, Pid: w.pid, Name: w.name})
 		}
 	}
 	for ref, t := range b.watching {
@@ -41,7 +41,7 @@ func (b *Mailbox) tie(s *states.Bonds) {
 		put(&b.links, l.Pid, &link{l.Active, l.UnlinkID})
 	}
 	for _, w := range s.Watchers {
-		put(&b.watchers, w.Ref, watcher{w.Pid, w.Name})
+		put(&b.watchers, monitorID{w.Ref, w.Pid.Node}, watcher{w.Pid, w.Name})
 	}
 	for _, t := range s.Watching {
 		put(&b.watching, t.Ref, target{node: t.Node, pid: t.Pid, name: t.Name, worker: t.Worker})
@@ -86,9 +86,13 @@ func (n *Node) bondsWith(node string) []states.Bonds {
 // tie gives bonds to their processes. The peer hears of those that are not here: they have ended, as it sees it. Monitors of a name go to
 // who has it here.
 func (c *Conn) tie(list []states.Bonds) {
+	p := &c.n.procs
 	for i := range list {
-		if b := c.n.procs.local(list[i].Pid); b != nil {
+		if b := p.local(list[i].Pid); b != nil {
 			b.tie(&list[i])
+			p.mu.Lock()
+			p.noteFormer(b, list[i].Watchers)
+			p.mu.Unlock()
 		} else {
 			c.disown(&list[i])
 		}

@@ -152,7 +152,7 @@ func watchingOf(b *Mailbox) map[ei.Ref]target {
 	return maps.Clone(b.watching)
 }
 
-func watchersOf(b *Mailbox) map[ei.Ref]watcher {
+func watchersOf(b *Mailbox) map[monitorID]watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.watchers)

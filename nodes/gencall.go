@@ -182,7 +182,7 @@ func genRequest(kind ei.Atom, payload ei.Raw) (from ei.Pid, tag, request ei.Raw,
 
 // refuse tells the caller of a request, which monitors us, that there will be no reply; those whose calls are being handled hear nothing.
 func (b *Mailbox) refuse(m *Message) {
-	_, tag, _, ok := genCall(m.Payload)
+	from, tag, _, ok := genCall(m.Payload)
 	if !ok {
 		return
 	}
@@ -190,10 +190,11 @@ func (b *Mailbox) refuse(m *Message) {
 	if c := ei.NewCursor(tag); !ok {
 		ref, _ = c.Ref()
 	}
+	id := monitorID{ref, from.Node}
 	b.mu.Lock()
-	w, ok := b.watchers[ref]
-	if ok = ok && (m.conn == nil || string(w.pid.Node) == m.conn.peer.Name); ok { // else a peer speaks of another one's
-		delete(b.watchers, ref)
+	w, ok := b.watchers[id]
+	if ok = ok && (m.conn == nil || string(from.Node) == m.conn.peer.Name); ok { // else a peer speaks of another one's
+		delete(b.watchers, id)
 	}
 	b.mu.Unlock()
 	if ok {

@@ -259,7 +259,7 @@ func TestFreezeBesideBonds(t *testing.T) {
 		require.Equal(t, linksOf(a)[b.Pid()].active, linksOf(b)[a.Pid()].active)
 		theirs := watchersOf(b)
 		for ref := range watchingOf(a) {
-			require.Contains(t, theirs, ref)
+			require.Contains(t, theirs, monitorID{ref, a.Pid().Node})
 		}
 		f.Thaw()
 	}

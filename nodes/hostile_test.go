@@ -487,8 +487,10 @@ func TestForeignEndOfLinkDoesNotCount(t *testing.T) {
 	require.Equal(t, dist.OpSend, m.Op, "%v", m)
 	require.Zero(t, unread(trap))
 	require.NotNil(t, b.Conn("eve@test"), "a fault that the connection survives")
-	require.Len(t, watchersOf(there), 1)
-	require.Equal(t, here.Pid(), watchersOf(there)[ref].pid)
+	require.Equal(t, map[monitorID]watcher{
+		{ref, here.Pid().Node}: {pid: here.Pid()},
+		{ref, "eve@test"}:      {pid: eve.self}, // beside it, not in its place
+	}, watchersOf(there))
 	require.Len(t, watchingOf(there), 1)
 	require.Len(t, linksOf(there), 1)
 

@@ -47,6 +47,10 @@ func (p *processes) succeed(name ei.Atom, to *Mailbox) (bool, error) {
 		p.names[name] = to
 	}
 	to.pid, to.inherits = from.pid, true
+	if _, ok := p.former[from]; ok {
+		delete(p.former, from)
+		p.former[to] = struct{}{}
+	}
 	to.names = append(to.names, from.names...)
 	to.links, to.watchers, to.watching = from.links, from.watchers, from.watching
 	for c, count := range from.downs {
@@ -129,5 +133,6 @@ func (n *Node) restoreMailbox(s *states.Mailbox) (b *Mailbox, lost []states.Up, 
 		p.names[x.Name] = b
 		b.names = append(b.names, x.Name)
 	}
+	p.noteFormer(b, s.Bonds.Watchers)
 	return b, lost, nil
 }

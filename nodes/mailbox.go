@@ -79,10 +79,10 @@ type Mailbox struct {
 
 	names     []ei.Atom
 	links     map[ei.Pid]*link
-	watchers  map[ei.Ref]watcher  // who monitors this process
-	watching  map[ei.Ref]target   // what this process monitors
-	downs     map[*Conn]int       // connections whose nodedown it wants, and how often
-	inquiries map[ei.Ref]*inquiry // its calls in progress
+	watchers  map[monitorID]watcher // who monitors this process
+	watching  map[ei.Ref]target     // what this process monitors
+	downs     map[*Conn]int         // connections whose nodedown it wants, and how often
+	inquiries map[ei.Ref]*inquiry   // its calls in progress
 
 	nodeTypes NodeTypes      // of those that it hears of: see MonitorNodes
 	nodesUp   map[*Conn]bool // those that it knows to be up

@@ -13,6 +13,12 @@ type watcher struct {
 	name ei.Atom // the name by which it monitors, if it does
 }
 
+// A monitorID names a monitor on a process. The reference alone does not: it is the peer's to choose, and may be one of another node.
+type monitorID struct {
+	ref  ei.Ref
+	node ei.Atom // of the watcher
+}
+
 // A target is what one of our processes monitors: a process, or a name on a node.
 type target struct {
 	node   string
@@ -237,9 +243,9 @@ func (b *Mailbox) cut(with extent) (x broken) {
 			}
 		}
 	}
-	for ref, w := range b.watchers {
+	for id, w := range b.watchers {
 		if with.has(w.pid) {
-			delete(b.watchers, ref)
+			delete(b.watchers, id)
 		}
 	}
 	for ref, t := range b.watching {
@@ -269,20 +275,16 @@ func (b *Mailbox) watched(ref ei.Ref, w watcher) bool {
 	if b.ended() {
 		return false
 	}
-	if old, ok := b.watchers[ref]; !ok || old.pid.Node == w.pid.Node {
-		put(&b.watchers, ref, w)
-	}
+	put(&b.watchers, monitorID{ref, w.pid.Node}, w)
 	return true
 }
 
-// unwatched takes a DEMONITOR_P of a process of node; false if the monitor is not of this process.
-func (b *Mailbox) unwatched(ref ei.Ref, node ei.Atom) bool {
+// unwatched takes a DEMONITOR_P; false if the monitor is not of this process.
+func (b *Mailbox) unwatched(id monitorID) bool {
 	b.lock()
 	defer b.mu.Unlock()
-	w, ok := b.watchers[ref]
-	if ok && w.pid.Node == node {
-		delete(b.watchers, ref)
-	}
+	_, ok := b.watchers[id]
+	delete(b.watchers, id)
 	return ok
 }
 

@@ -64,6 +64,62 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 	})
 }
 
+// The end of a monitor of a name that nobody has, or has had, concerns nobody: a peer may send any number of them.
+func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	b, other := box(t, n), box(t, n)
+	require.NoError(t, n.Register("taken", other))
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	p.send(dist.Control{Op: dist.OpDemonitorP, From: p.self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
+	p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("end"))
+	require.Equal(t, ei.Atom("end"), term(t, b))
+}
+
+// A reference is its node's to choose. Who uses that of another one takes nothing from it.
+func TestMonitorsWithOneReference(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	l := n.Listeners()[0]
+	good, evil := w.peer(l, role("good@test")), w.peer(l, role("evil@test"))
+	for _, demonitors := range []bool{false, true} {
+		b, local := box(t, n), trapping(t, n)
+		require.NoError(t, n.Register("b", b))
+		next, err := n.NewRef()
+		require.NoError(t, err)
+		next.ID[0]++ // the node's own next one
+		for _, ref := range []ei.Ref{{Node: "good@test", Creation: 1, Len: 1}, next} {
+			evil.send(dist.Control{Op: dist.OpMonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+		}
+		require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
+		ref := ei.Ref{Node: "good@test", Creation: 1, Len: 1}
+		good.send(dist.Control{Op: dist.OpMonitorP, From: good.self, ToName: "b", Ref: ref}, nil)
+		mine, err := local.Monitor(w.ctx(), b.Pid())
+		require.NoError(t, err)
+		require.Equal(t, next, mine)
+		require.Eventually(t, func() bool { return len(watchersOf(b)) == 4 }, tooLong, tick)
+		if demonitors {
+			for _, ref := range []ei.Ref{ref, mine} {
+				evil.send(dist.Control{Op: dist.OpDemonitorP, From: evil.self, ToName: "b", Ref: ref}, nil)
+			}
+			require.Eventually(t, func() bool { return len(watchersOf(b)) == 2 }, tooLong, tick)
+		}
+		b.Exit(ei.Atom("gone"))
+		require.Equal(t, ei.Atom("gone"), good.down(ref))
+		m, why := reason(t, local, dist.OpMonitorPExit)
+		require.Equal(t, mine, m.Ref)
+		require.Equal(t, ei.Atom("gone"), why)
+		if !demonitors {
+			for range 2 {
+				ctl, _ := evil.next()
+				require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+			}
+		}
+	}
+}
+
 func TestMonitorNoproc(t *testing.T) {
 	places(t, func(t *testing.T, w *world, here, there *Node) {
 		a, gone := box(t, here), box(t, there)

@@ -49,8 +49,8 @@ func (b *Mailbox) lastWords(reason ei.Term) map[extent]*parting {
 			sendExit(tell, b.pid, pid, raw)
 		}
 	}
-	for ref, w := range b.watchers {
-		sendDown(tell, b.pid, w, ref, raw)
+	for id, w := range b.watchers {
+		sendDown(tell, b.pid, w, id.ref, raw)
 	}
 	for ref, t := range b.watching {
 		add(extent{t.node, t.worker}, demonitor(b.pid, t, ref)) // whatever has become of the name

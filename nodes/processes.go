@@ -3,12 +3,14 @@ package nodes
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/states"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -27,6 +29,7 @@ type processes struct {
 	mu     sync.RWMutex
 	byID   map[uint64]*Mailbox
 	names  map[ei.Atom]*Mailbox
+	former map[*Mailbox]struct{} // had a name that they have lost: monitors by it are theirs still
 	funcs  map[function]Func
 	closed bool
 	held   bool // the tables do not change: the node is frozen
@@ -96,6 +99,7 @@ func (p *processes) end(b *Mailbox) (had, released ei.Atom) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.byID, key(b.pid))
+	delete(p.former, b)
 	for _, name := range b.names {
 		if p.names[name] == b {
 			delete(p.names, name)
@@ -154,6 +158,26 @@ func (p *processes) addressee(ctl *dist.Control) *Mailbox {
 		return p.named(ctl.ToName)
 	}
 	return p.local(ctl.To)
+}
+
+// unwatchByFormerName takes a DEMONITOR_P by a name that has gone, or moved on: it is for one of those that had it.
+func (p *processes) unwatchByFormerName(id monitorID) {
+	p.mu.RLock()
+	former := slices.Collect(maps.Keys(p.former))
+	p.mu.RUnlock()
+	for _, b := range former {
+		if b.unwatched(id) {
+			return
+		}
+	}
+}
+
+// noteFormer notes where a process has monitors by a name that it has no more; mu is held.
+func (p *processes) noteFormer(b *Mailbox, watchers []states.Watcher) {
+	lost := func(w states.Watcher) bool { return w.Name != "" && p.names[w.Name] != b }
+	if p.byID[key(b.pid)] == b && slices.ContainsFunc(watchers, lost) {
+		put(&p.former, b, struct{}{})
+	}
 }
 
 // all lists the processes.
@@ -265,6 +289,7 @@ func (n *Node) Unregister(name string) error {
 		return wrap("unregister "+name, "", ErrNoProc)
 	}
 	delete(p.names, ei.Atom(name))
+	put(&p.former, holder, struct{}{})
 	holder.names = slices.DeleteFunc(holder.names, func(of ei.Atom) bool { return of == ei.Atom(name) })
 	released := n.part != nil && n.part.releaseName(ei.Atom(name))
 	p.mu.Unlock()

@@ -82,7 +82,7 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	m, err := b.Receive(w.ctx())
 	require.NoError(t, err)
 	b.refuse(m)
-	require.Contains(t, watchersOf(b), ref)
+	require.Contains(t, watchersOf(b), monitorID{ref, "other@test"})
 }
 
 // What a function of a Server returns is the reply even where its process has ended meanwhile.

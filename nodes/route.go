@@ -56,8 +56,8 @@ func (n *Node) takeSignal(m *Message) {
 			n.noproc(&m.Control)
 		}
 	case dist.OpDemonitorP:
-		if (b == nil || !b.unwatched(m.Ref, m.From.Node)) && m.ToName != "" { // the name has gone, or moved on
-			n.unwatchByName(m.Ref, m.From.Node)
+		if (b == nil || !b.unwatched(monitorID{m.Ref, m.From.Node})) && m.ToName != "" { // the name has gone, or moved on
+			n.procs.unwatchByFormerName(monitorID{m.Ref, m.From.Node})
 		}
 	case dist.OpUnlinkID: // a peer's is acknowledged in the same step as the link goes, one of this node by a signal like any other
 		acknowledge := func() {}
@@ -116,13 +116,5 @@ func (n *Node) noproc(ctl *dist.Control) {
 		sendExit(n.tell, ctl.To, ctl.From, reason)
 	} else {
 		sendDown(n.tell, ctl.To, watcher{ctl.From, ctl.ToName}, ctl.Ref, reason)
-	}
-}
-
-func (n *Node) unwatchByName(ref ei.Ref, node ei.Atom) {
-	for _, b := range n.procs.all() {
-		if b.unwatched(ref, node) {
-			return
-		}
 	}
 }
