@@ -234,18 +234,80 @@ func TestSpawn(t *testing.T) {
 		p.request(7, "m", "echo", ei.List{monitor, option})
 		refused("badopt")
 	}
-	args, err := ei.AppendTerm(nil, ei.List{ei.Int(1)})
-	require.NoError(t, err)
-	for _, payload := range []ei.Raw{args, {255}, ei.AppendInt(nil, 1)} {
+	send := func(options ei.Term, payload ei.Raw) {
+		raw, err := ei.AppendTerm(nil, options)
+		require.NoError(t, err)
 		b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self,
-			Module: "m", Function: "echo", Arity: 0, Options: ei.AppendNil(nil)}, payload)
+			Module: "m", Function: "echo", Arity: 0, Options: raw}, payload)
 		require.NoError(t, err)
 		require.NoError(t, p.write(b))
-		refused("badarg")
+	}
+	send(monitor, ei.AppendNil(nil))
+	refused("badopt")
+	send(ei.ImproperList{Elems: []ei.Term{monitor}, Tail: link}, ei.AppendNil(nil))
+	refused("badopt")
+	send(ei.List{monitor}, ei.Raw{255})
+	refused("badarg")
+
+	// Nobody counts the arguments but the function; what is no list of them ends it.
+	for payload, why := range map[ei.Term]string{ei.String("12"): "normal", ei.Int(1): "{badarg,[{erlang,apply,[m,echo,1],[]}]}"} {
+		raw, err := ei.AppendTerm(nil, payload)
+		require.NoError(t, err)
+		send(ei.List{monitor}, raw)
+		reply(ref, dist.SpawnMonitored)
+		require.Equal(t, why, p.down(ref).String())
 	}
 	require.NoError(t, n.Conn("wire@test").Err())
 	require.NoError(t, n.Close())
 	arrives(t, cancelled, "the end of its context")
+}
+
+// Which options there are, and values of them, as OTP 25, 27 and 29 have it; link and monitor options with priority are of OTP 28, and
+// async_dist of OTP 26.
+func TestSpawnOptions(t *testing.T) {
+	for text, want := range map[string]spawnOptions{
+		"[{reply,no}]": {quiet: true}, "[{reply,error_only}]": {quiet: true}, "[{reply,success_only}]": {},
+		"[]":                       {},
+		"[link]":                   {link: true},
+		"[{link,[]}]":              {link: true},
+		"[{link,[priority]}]":      {link: true},
+		"[monitor]":                {monitor: true},
+		"[{monitor,[]},link,link]": {link: true, monitor: true},
+		"[{monitor,[{tag,x}]}]":    {monitor: true},
+		"[{monitor,[{alias,demonitor},priority]}]":              {monitor: true},
+		"[{priority,normal},{priority,max}]":                    {},
+		"[{message_queue_data,off_heap}]":                       {},
+		"[{min_heap_size,0},{fullsweep_after,100000}]":          {},
+		"[{min_bin_vheap_size,5},{scheduler,1}]":                {},
+		"[{async_dist,true}]":                                   {},
+		"[{max_heap_size,0}]":                                   {},
+		"[{max_heap_size,#{size=>100000,kill=>false,more=>1}}]": {},
+	} {
+		options, err := ei.Parse(text)
+		require.NoError(t, err, text)
+		raw, err := ei.AppendTerm(nil, options)
+		require.NoError(t, err, text)
+		got, err := parseSpawnOptions(raw)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for _, text := range []string{
+		"x", "[link|monitor]", "[x]", "[1]", "[{}]", "[{priority,low,x}]", "[priority]", "[async_dist]", "[#{}]", "[[link]]",
+		"[{reply,5},monitor]", "[reply]", "[{reply_tag,x}]", "[{group_leader,1}]", "[{link,x}]", "[{link,[x]}]", "[{monitor,x}]", "[{monitor,[x]}]",
+		"[{monitor,[{alias,x}]}]", "[{monitor,[{tag,1,2}]}]",
+		"[{priority,1}]", "[{priority,x}]", "[{message_queue_data,mixed}]", "[{message_queue_data,x}]", "[{async_dist,x}]",
+		"[{min_heap_size,-1}]", "[{min_heap_size,x}]", "[{min_heap_size,4611686018427387904}]", "[{min_heap_size,99999999999999999999}]",
+		"[{min_bin_vheap_size,-5}]", "[{fullsweep_after,-5}]", "[{scheduler,-1}]", "[{scheduler,x}]",
+		"[{max_heap_size,-1}]", "[{max_heap_size,5}]", "[{max_heap_size,x}]", "[{max_heap_size,#{size=>-1}}]", "[{max_heap_size,#{kill=>true}}]",
+		"[{max_heap_size,#{size=>100000,kill=>x}}]", "[{max_heap_size,#{size=>100000,error_logger=>x}}]",
+	} {
+		options, err := ei.Parse(text)
+		require.NoError(t, err, text)
+		raw, err := ei.AppendTerm(nil, options)
+		require.NoError(t, err, text)
+		_, err = parseSpawnOptions(raw)
+		require.ErrorIs(t, err, errSpawnOption, text)
+	}
 }
 
 // erpc:cast and rpc:cast say nothing to the caller.

@@ -2,57 +2,13 @@ package nodes
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol, "SPAWN_REQUEST", and
-// erlang:spawn_request/5.
-type spawnOptions struct {
-	link, monitor bool
-	reply         ei.Atom // yes, no, error_only, success_only
-}
-
 // spawnCost is what a process that waits for a place takes beside its request, in bytes.
 const spawnCost = 2 << 10
-
-// errSpawnOption: an option that erlang:spawn_request does not have. The caller hears badopt.
-var errSpawnOption = errors.New("unknown spawn option")
-
-// parseSpawnOptions reads the options. Those about memory and scheduling are known, and of no effect: Go has its own.
-func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
-	o.reply = "yes"
-	t, err := raw.Decode()
-	if err != nil {
-		return o, err
-	}
-	opts, ok := ei.Elements(t)
-	if !ok {
-		return o, ei.ErrType
-	}
-	for _, opt := range opts {
-		name, value := opt, ei.Term(nil)
-		if t, ok := opt.(ei.Tuple); ok && len(t) == 2 {
-			name, value = t[0], t[1]
-		}
-		switch name {
-		case ei.Atom("link"):
-			o.link = true
-		case ei.Atom("monitor"):
-			o.monitor = true
-		case ei.Atom("reply"):
-			o.reply, _ = value.(ei.Atom)
-		case ei.Atom("priority"), ei.Atom("scheduler"), ei.Atom("async_dist"), ei.Atom("message_queue_data"),
-			ei.Atom("fullsweep_after"), ei.Atom("min_heap_size"), ei.Atom("min_bin_vheap_size"), ei.Atom("max_heap_size"):
-		default:
-			return o, fmt.Errorf("%w %v", errSpawnOption, opt)
-		}
-	}
-	return o, nil
-}
 
 // spawn takes a SPAWN_REQUEST: an exposed function runs as a process, which its parent may link and monitor. What it calls is looked up
 // when it runs: a function that does not exist ends it with undef, as in Erlang.
@@ -64,24 +20,15 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		}
 	}
 	o, err := parseSpawnOptions(m.Options)
-	var args []ei.Term
-	if err == nil {
-		var t ei.Term
-		if t, err = m.Payload.Decode(); err == nil {
-			var ok bool
-			if args, ok = ei.Elements(t); !ok || len(args) != int(m.Arity) {
-				err = ei.ErrType
-			}
-		}
-	}
 	if err != nil {
-		if errors.Is(err, errSpawnOption) {
-			c.complain(faultSpawn, "spawn request refused", err)
-			reply(0, ei.Atom("badopt"))
-		} else {
-			n.undecodable(c, "spawn request", err)
-			reply(0, ei.Atom("badarg"))
-		}
+		c.complain(faultSpawn, "spawn request refused", err)
+		reply(0, ei.Atom("badopt"))
+		return
+	}
+	args, err := m.Payload.Decode()
+	if err != nil {
+		n.undecodable(c, "spawn request", err)
+		reply(0, ei.Atom("badarg"))
 		return
 	}
 	var b *Mailbox
@@ -102,7 +49,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		flags |= dist.SpawnLinked
 		b.linked(m.From)
 	}
-	if o.reply == "yes" || o.reply == "success_only" {
+	if !o.quiet {
 		reply(flags, b.pid)
 	}
 	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
@@ -127,8 +74,13 @@ func nobodyReads(b *Mailbox, m *Message) {
 }
 
 // spawned runs what a spawned process is to run, and gives its exit reason. erpc's two entry points report results and exceptions in the
-// reason.
-func (n *Node) spawned(ctx context.Context, module, name ei.Atom, args []ei.Term) ei.Term {
+// reason. The arity that the request names is of no consequence, as in Erlang.
+func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) ei.Term {
+	args, ok := ei.Elements(list)
+	if !ok {
+		call := ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List{module, name, list}, ei.List{}}
+		return ei.Tuple{ei.Atom("badarg"), ei.List{call}}
+	}
 	if module == "erpc" {
 		switch {
 		case name == "execute_call" && len(args) == 4:

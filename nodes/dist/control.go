@@ -30,12 +30,13 @@ type Control struct {
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
 	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
-	// the list of arguments, Arity long.
+	// the list of arguments. A SPAWN_REPLY is always due: options about
+	// replies stay with the requester. What Options lack is badopt.
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
-	Arity       uint8   // the number of arguments
-	Options     ei.Raw  // a proper list, such as [monitor, link]; reply options stay with the requester, SPAWN_REPLY is always due
+	Arity       uint8   // the number of arguments; a BEAM counts them itself
+	Options     ei.Raw  // a list, such as [monitor, link]
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
 }
@@ -150,7 +151,7 @@ func (ctl *Control) parseField(c *ei.Cursor, f field) (err error) {
 	case fieldMFA:
 		err = ctl.parseMFA(c)
 	case fieldOptions:
-		ctl.Options, err = parseOptions(c)
+		ctl.Options, err = c.Raw()
 	case fieldResult:
 		ctl.Result, err = parseResult(c)
 	case fieldAltact:
@@ -209,17 +210,6 @@ func (ctl *Control) parseMFA(c *ei.Cursor) error {
 	}
 	ctl.Arity = uint8(arity)
 	return nil
-}
-
-func parseOptions(c *ei.Cursor) (ei.Raw, error) {
-	tag, err := c.Peek()
-	if err != nil {
-		return nil, err
-	}
-	if !tag.IsList() {
-		return nil, fmt.Errorf("%w: %v, not a list", ErrShape, tag)
-	}
-	return c.Raw()
 }
 
 func parseResult(c *ei.Cursor) (ei.Raw, error) {

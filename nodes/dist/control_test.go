@@ -200,7 +200,6 @@ func TestControlErrors(t *testing.T) {
 		"an id of 0":            {"6804 6123 6100" + hexA + hexB, ErrShape, OpUnlinkID, 4, "an id of 0"},
 		"an id beyond 64 bits":  {"6804 6123 6e0900ffffffffffffffffff" + hexA + hexB, ei.ErrRange, OpUnlinkID, 4, "ID"},
 		"a negative id":         {"6804 6123 62ffffffff" + hexA + hexB, ei.ErrRange, OpUnlinkID, 4, "ID"},
-		"options are a tuple":   {"6806 611d" + hexRef3 + hexA + hexB + hexMFA + "6800", ErrShape, OpSpawnRequest, 74, "Options"},
 		"two, not M F A":        {"6806 611d" + hexRef3 + hexA + hexB + "6802 77016d 770166" + hexOpts, ErrShape, OpSpawnRequest, 64, "not 3"},
 		"an arity of 256": {"6806 611d" + hexRef3 + hexA + hexB + "6803 77016d 770166 6200000100" + hexOpts, ErrShape, OpSpawnRequest,
 			72, "arity 256"},

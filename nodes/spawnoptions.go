@@ -1,0 +1,127 @@
+package nodes
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cnode-go/cnode/ei"
+)
+
+// spawnOptions are the options of a SPAWN_REQUEST that concern this side. See erl_dist_protocol, "SPAWN_REQUEST", and
+// erlang:spawn_request/5.
+type spawnOptions struct {
+	link, monitor bool
+	quiet         bool // no SPAWN_REPLY for success
+}
+
+// errSpawnOption: an option, or a value of one, that erlang:spawn_request does not have. The caller hears badopt.
+var errSpawnOption = errors.New("unknown spawn option")
+
+// parseSpawnOptions reads the options, and refuses what a BEAM refuses (measured: OTP 25, 27, 29), but for reply: a BEAM that asks keeps it
+// to itself, and that of another peer is heeded. Those about memory and scheduling are of no effect: Go has its own.
+func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
+	t, err := raw.Decode()
+	if err != nil {
+		return o, err
+	}
+	opts, ok := ei.Elements(t)
+	if !ok {
+		return o, fmt.Errorf("%w: %v is no list of them", errSpawnOption, t)
+	}
+	for _, opt := range opts {
+		switch opt {
+		case ei.Atom("link"):
+			o.link = true
+			continue
+		case ei.Atom("monitor"):
+			o.monitor = true
+			continue
+		}
+		t, ok := opt.(ei.Tuple)
+		if !ok || len(t) != 2 || !isSpawnOption(t[0], t[1]) {
+			return o, fmt.Errorf("%w %v", errSpawnOption, opt)
+		}
+		o.link = o.link || t[0] == ei.Atom("link")
+		o.monitor = o.monitor || t[0] == ei.Atom("monitor")
+		if t[0] == ei.Atom("reply") {
+			o.quiet = oneOf(t[1], "no", "error_only")
+		}
+	}
+	return o, nil
+}
+
+// isSpawnOption tells whether there is an option of that name, with that value.
+func isSpawnOption(name, value ei.Term) bool {
+	switch name {
+	case ei.Atom("link"): // of OTP 28
+		return each(value, func(opt ei.Term) bool { return opt == ei.Atom("priority") })
+	case ei.Atom("monitor"):
+		return each(value, isMonitorOption)
+	case ei.Atom("reply"):
+		return oneOf(value, "yes", "no", "error_only", "success_only")
+	case ei.Atom("priority"):
+		return oneOf(value, "low", "normal", "high", "max")
+	case ei.Atom("message_queue_data"):
+		return oneOf(value, "on_heap", "off_heap")
+	case ei.Atom("async_dist"):
+		return oneOf(value, "true", "false")
+	case ei.Atom("fullsweep_after"), ei.Atom("min_heap_size"), ei.Atom("min_bin_vheap_size"), ei.Atom("scheduler"):
+		return isSize(value)
+	case ei.Atom("max_heap_size"):
+		return isMaxHeapSize(value)
+	}
+	return false
+}
+
+// isMonitorOption tells whether erlang:monitor/3 has an option. What it says is the caller's node's business.
+func isMonitorOption(opt ei.Term) bool {
+	if opt == ei.Atom("priority") { // of OTP 28
+		return true
+	}
+	t, ok := opt.(ei.Tuple)
+	if !ok || len(t) != 2 {
+		return false
+	}
+	return t[0] == ei.Atom("tag") || t[0] == ei.Atom("alias") && oneOf(t[1], "explicit_unalias", "demonitor", "reply_demonitor")
+}
+
+// leastHeap is the smallest heap of a BEAM's process, in words: no limit is less.
+const leastHeap = 233
+
+func isMaxHeapSize(value ei.Term) bool {
+	if m, ok := value.(ei.Map); ok {
+		for _, flag := range []ei.Atom{"kill", "error_logger", "include_shared_binaries"} {
+			if on, ok := m.Get(flag); ok && !oneOf(on, "true", "false") {
+				return false
+			}
+		}
+		if value, ok = m.Get(ei.Atom("size")); !ok {
+			return false
+		}
+	}
+	return isSize(value) && (value == ei.Int(0) || value.(ei.Int) >= leastHeap)
+}
+
+// isSize tells whether a term is an integer that a BEAM has in a word, and not negative.
+func isSize(t ei.Term) bool {
+	n, ok := t.(ei.Int)
+	return ok && n >= 0 && n < 1<<59
+}
+
+func oneOf(t ei.Term, atoms ...ei.Atom) bool {
+	for _, a := range atoms {
+		if t == a {
+			return true
+		}
+	}
+	return false
+}
+
+// each tells whether a term is a list of such as is says.
+func each(t ei.Term, is func(ei.Term) bool) bool {
+	list, ok := ei.Elements(t)
+	for _, x := range list {
+		ok = ok && is(x)
+	}
+	return ok
+}
