@@ -78,7 +78,7 @@ type Callbacks[C any] struct {
 	// Mandatory.
 	GetFD func(c C) (int, error)
 
-	// CloseWrite ends the sending direction. Optional.
+	// CloseWrite ends the sending direction, and a Write beside it. Optional.
 	CloseWrite func(c C) error
 	// Pending counts the received bytes already inside c (decrypted, say), beside the kernel's. Optional.
 	Pending func(c C) (int, error)

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -26,81 +25,59 @@ import (
 // It does so for handshakes with a length of 2 bytes, not for those of a TLS transport, with one of 4.
 //
 // A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: the first error is that of Flush and Close.
+// One that takes nothing holds up what is traced for a second at the most, and is then given up: ErrCaptureBehind.
 type Capture struct {
+	file captureFile
+
 	mu     sync.Mutex
-	w      *bufio.Writer
-	err    error
 	closed bool
-	timer  *time.Timer // flushes
-	armed  bool
 	ends   int // made-up ports so far
 	flows  map[flowKey]*flow
 	packet []byte
 }
-
-// captureDelay is how long what is written may stay in memory.
-const captureDelay = 200 * time.Millisecond
 
 // ErrCaptureClosed is the error of Flush after Close.
 var ErrCaptureClosed = errors.New("the capture is closed")
 
 // NewCapture begins a capture file. w stays the caller's, who closes it after Close. What passes reaches w within a fraction of a second.
 func NewCapture(w io.Writer) *Capture {
-	c := &Capture{w: bufio.NewWriterSize(w, 64<<10), flows: map[flowKey]*flow{}}
+	c := &Capture{file: captureFile{w: w, taken: make(chan struct{}, 1)}, flows: map[flowKey]*flow{}}
 	c.write(pcapHeader())
 	return c
 }
 
-// write puts bytes into the file, soon; c.mu is held, or c not yet known to others.
+// write puts packets into the file, soon; c.mu is held, or c not yet known to others.
 func (c *Capture) write(b []byte) {
-	if c.err != nil || c.closed {
-		return
-	}
-	_, c.err = c.w.Write(b)
-	if !c.armed && c.err == nil {
-		c.armed = true
-		if c.timer == nil {
-			c.timer = time.AfterFunc(captureDelay, func() { _ = c.Flush() })
-		} else {
-			c.timer.Reset(captureDelay)
-		}
+	if !c.closed {
+		c.file.write(b)
 	}
 }
 
-// Flush writes everything captured so far to the file.
+// Flush writes everything captured so far to the file, and waits for that.
 func (c *Capture) Flush() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
 		return ErrCaptureClosed
 	}
-	return c.flush()
+	return c.file.drain()
 }
 
-func (c *Capture) flush() error {
-	c.armed = false
-	if c.err == nil {
-		c.err = c.w.Flush()
-	}
-	return c.err
-}
-
-// Close writes the rest to the file and ends the capture; what connections do later is not captured. It gives the first error that the
-// file had. It is idempotent.
+// Close writes the rest to the file, waits for that, and ends the capture; what connections do later is not captured. It gives the first
+// error that the file had. It is idempotent.
 func (c *Capture) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !c.closed {
 		for _, f := range c.flows {
 			f.settle()
 			f.spill(time.Now(), outward)
 			f.spill(time.Now(), inward)
 		}
-		_ = c.flush() // gives c.err
 		c.closed = true
-		c.timer.Stop()
 	}
-	return c.err
+	c.mu.Unlock()
+	return c.file.stop()
 }
 
 // pcapHeader is the head of a pcap file: little endian, nanoseconds, Ethernet. See draft-ietf-opsawg-pcap, "File Header".

@@ -40,6 +40,7 @@ func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (in
 	s.taken = s.taken[:0]
 	var total int64
 	for empty := 0; ; {
+		s.noteAhead() // next may ask for PendingBytes
 		v, err := next()
 		if err != nil {
 			return total, err

@@ -117,8 +117,9 @@ func (s *Stream) CheckPeer(ctx context.Context, name string) error {
 }
 
 // PendingBytes counts the bytes that have been received and not consumed: read ahead, inside the plug-in as far as that knows them (that of
-// package tlstransport counts what it has decrypted), and in the kernel. It may be called beside a read, and does not wait. net.ErrClosed
-// for a stream that is closed; else what the plug-in's Pending, or the system, says.
+// package tlstransport counts what it has decrypted), and in the kernel. It does not wait, and may be called beside a read, also by the next
+// of ReadPDU. 0 does not tell that the stream has not ended, or failed: a read does. net.ErrClosed for a stream that is closed; else what
+// the plug-in's Pending, or the system, says.
 func (s *Stream) PendingBytes() (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, opError("pending bytes", s.remote, err)
@@ -176,9 +177,16 @@ func (s *Stream) claimPaused() error {
 
 func (s *Stream) endRead() {
 	s.shed()
-	s.ahead.Store(int64(s.w - s.r))
+	s.noteAhead()
 	s.reading.Store(false)
 	s.wake()
+}
+
+// noteAhead tells PendingBytes what has been read ahead.
+func (s *Stream) noteAhead() {
+	if n := int64(s.w - s.r); n != s.ahead.Load() {
+		s.ahead.Store(n)
+	}
 }
 
 func (s *Stream) endWrite() {
@@ -315,7 +323,8 @@ func skip(v [][]byte, n int64) [][]byte {
 	return v[i:]
 }
 
-// CloseWrite ends the sending direction: the peer reads the end of the stream. errors.ErrUnsupported where the plug-in cannot.
+// CloseWrite ends the sending direction: the peer reads the end of the stream. It may be called beside a write, which it cuts off. It is
+// errors.ErrUnsupported where the plug-in cannot.
 func (s *Stream) CloseWrite() error {
 	if err := s.usable(); err != nil {
 		return opError("close write", s.remote, err)

@@ -1,0 +1,129 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// A captureFile is where a Capture writes: another goroutine does it, so that a file that takes its time holds up nobody, and one that
+// takes nothing holds up everybody once, and not for long.
+type captureFile struct {
+	w     io.Writer
+	out   sync.Mutex    // held by who writes to w; before mu
+	taken chan struct{} // has a token when there is room again
+
+	mu    sync.Mutex
+	buf   []byte
+	spare []byte // the last one, written
+	err   error  // the first; nothing is written any more
+	timer *time.Timer
+	armed bool // it will run drain
+}
+
+const (
+	captureDelay   = 200 * time.Millisecond // so long what is to be written may stay in memory
+	captureChunk   = 64 << 10               // from so many bytes on it goes out at once
+	captureRoom    = 4 << 20                // so many wait at the most
+	capturePatient = time.Second            // so long for room
+)
+
+// ErrCaptureBehind is the error of a capture whose file takes nothing for a second while more is to be captured: a pipe, say, whose reader
+// has stopped. The file ends with a whole packet.
+var ErrCaptureBehind = errors.New("the file of the capture takes nothing: it ends here")
+
+// write has b, a whole number of packets, written soon. The caller sees to it that nobody else does at the same time.
+func (f *captureFile) write(b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil && !f.makeRoom(len(b)) && f.err == nil {
+		f.err, f.buf = ErrCaptureBehind, nil
+	}
+	if f.err != nil {
+		return
+	}
+	f.buf = append(f.buf, b...)
+	switch {
+	case len(f.buf) >= captureChunk && len(f.buf)-len(b) < captureChunk:
+		f.drainAfter(0)
+	case !f.armed:
+		f.drainAfter(captureDelay)
+	}
+}
+
+// drainAfter has drain run by itself; mu is held.
+func (f *captureFile) drainAfter(d time.Duration) {
+	f.armed = true
+	if f.timer == nil {
+		f.timer = time.AfterFunc(d, func() { _ = f.drain() })
+	} else {
+		f.timer.Reset(d)
+	}
+}
+
+// makeRoom waits for room for n bytes; mu is held, but for the wait. False: there is none.
+func (f *captureFile) makeRoom(n int) bool {
+	if len(f.buf) == 0 || len(f.buf)+n <= captureRoom {
+		return true
+	}
+	late := time.NewTimer(capturePatient)
+	defer late.Stop()
+	for len(f.buf) > 0 && len(f.buf)+n > captureRoom {
+		f.mu.Unlock()
+		select {
+		case <-f.taken:
+			f.mu.Lock()
+		case <-late.C:
+			f.mu.Lock()
+			return len(f.buf) == 0
+		}
+	}
+	return true
+}
+
+// drain writes what there is, and waits for w. It gives the first error.
+func (f *captureFile) drain() error {
+	f.out.Lock()
+	defer f.out.Unlock()
+	for {
+		b, err := f.take()
+		if len(b) == 0 || err != nil {
+			return err
+		}
+		n, err := f.w.Write(b)
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
+		f.mu.Lock()
+		if f.err == nil {
+			f.err = err
+		}
+		f.spare = b
+		f.mu.Unlock()
+	}
+}
+
+// take gives what is to be written.
+func (f *captureFile) take() ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.buf
+	f.buf, f.spare, f.armed = f.spare[:0], nil, false
+	select {
+	case f.taken <- struct{}{}:
+	default:
+	}
+	return b, f.err
+}
+
+// stop writes the rest.
+func (f *captureFile) stop() error {
+	err := f.drain()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A sluice is a file that takes what is written while it is open.
+type sluice struct {
+	open chan struct{} // a token for each Write; closed: for all
+	mu   sync.Mutex
+	got  bytes.Buffer
+	err  error
+}
+
+func (g *sluice) Write(p []byte) (int, error) {
+	<-g.open
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err != nil {
+		return 0, g.err
+	}
+	return g.got.Write(p)
+}
+
+func (g *sluice) bytes() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return bytes.Clone(g.got.Bytes())
+}
+
+func newCaptureFile(g *sluice) *captureFile {
+	return &captureFile{w: g, taken: make(chan struct{}, 1)}
+}
+
+// What a file does not take at once waits, in order; and it is there without Flush.
+func TestCaptureFileTakesItsTime(t *testing.T) {
+	g := &sluice{open: make(chan struct{})}
+	f := newCaptureFile(g)
+	var want []byte
+	for i := range 300 {
+		b := bytes.Repeat([]byte{byte(i)}, 1000*i%7000+1)
+		want = append(want, b...)
+		f.write(b)
+	}
+	require.Empty(t, g.bytes())
+	close(g.open)
+	require.Eventually(t, func() bool { return bytes.Equal(want, g.bytes()) }, 10*time.Second, time.Millisecond)
+	require.NoError(t, f.stop())
+}
+
+// Whoever writes waits for room while the file takes something.
+func TestCaptureFileWaitsForRoom(t *testing.T) {
+	g := &sluice{open: make(chan struct{})}
+	f := newCaptureFile(g)
+	f.write(make([]byte, captureChunk))
+	g.open <- struct{}{} // it has begun to write
+	f.write(make([]byte, captureRoom))
+	more := aside(func() error { f.write(make([]byte, captureRoom)); return nil })
+	g.open <- struct{}{}
+	require.NoError(t, returns(t, more))
+	close(g.open)
+	require.NoError(t, f.stop())
+	require.Len(t, g.bytes(), captureChunk+2*captureRoom)
+}
+
+// A file that takes nothing is given up, after whole packets, and holds up nobody a second time.
+func TestCaptureFileTakesNothing(t *testing.T) {
+	g := &sluice{open: make(chan struct{})}
+	c := NewCapture(g)
+	client, server := pair(t, Trace(TCP(), TraceOptions{Capture: c}), loopback())
+	drained := aside(func() error {
+		for b := make([]byte, 1<<20); ; {
+			if _, err := server.Read(t.Context(), b); err != nil {
+				return nil
+			}
+		}
+	})
+	began := time.Now()
+	for range 20 {
+		_, err := client.Writev(soon(t), make([]byte, 1<<20))
+		require.NoError(t, err)
+	}
+	require.Less(t, time.Since(began), 20*capturePatient)
+	require.NoError(t, client.Close())
+	require.NoError(t, returns(t, drained))
+	close(g.open)
+	require.ErrorIs(t, c.Flush(), ErrCaptureBehind)
+	require.ErrorIs(t, c.Close(), ErrCaptureBehind)
+}
+
+// The first error of the file is that of the capture.
+func TestCaptureFileFails(t *testing.T) {
+	g := &sluice{open: make(chan struct{}), err: errors.New("no space")}
+	close(g.open)
+	c := NewCapture(g)
+	require.ErrorIs(t, c.Flush(), g.err)
+	require.ErrorIs(t, c.Close(), g.err)
+	require.ErrorIs(t, c.Flush(), ErrCaptureClosed)
+	require.ErrorIs(t, c.Close(), g.err)
+}
