@@ -351,3 +351,21 @@ func TestNetConnDeadlinesAfterClose(t *testing.T) {
 		}
 	})
 }
+
+// A deadline that has passed ends a Read also where there is something that was read ahead; it is there later.
+func TestNetConnDeadlineBeforeReadAhead(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	_, err := c.Writev(soon(t), []byte("packet, more"))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 1))
+	require.NoError(t, err)
+	nc := NetConn(s)
+	require.NoError(t, nc.SetReadDeadline(time.Now().Add(-time.Second)))
+	b := make([]byte, 20)
+	_, err = nc.Read(b)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.NoError(t, nc.SetReadDeadline(time.Time{}))
+	n, err := nc.Read(b)
+	require.NoError(t, err)
+	require.Equal(t, "acket, more", string(b[:n]))
+}

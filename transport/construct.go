@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of another kind. A backlog of 0 is the
-// system's largest.
+// ListenTCP listens on an IPv4 or IPv6 address, as TCP().Listen does; EINVAL for an address of another kind. On most systems the wildcard
+// of IPv6 takes connections over IPv4, too. A backlog of 0 is the system's largest.
 func ListenTCP(local Addr, backlog int) (*Listener, error) {
 	if _, err := AddrPort(local); err != nil {
 		return nil, opError("listen", local, err)
@@ -104,7 +104,7 @@ func AdoptListener(fd int) (*Listener, error) {
 }
 
 // AdoptDatagram makes a Datagram of a UDP or UNIX datagram descriptor, connected or not, as AdoptStream does of a stream's; EINVAL for
-// a socket that is not one of datagrams. Close removes the path of a UNIX socket.
+// a socket that is not one of datagrams. One of IPv6 that has IPv4, too, goes on so. Close removes the path of a UNIX socket.
 func AdoptDatagram(fd int) (*Datagram, error) {
 	d, err := adoptDatagram(fd)
 	return d, opError("adopt", nil, err)

@@ -19,6 +19,7 @@ import (
 type datagramSocket struct {
 	wait   *sleeper
 	family int
+	mapped bool        // of IPv6, and has IPv4, too: adopted
 	file   *socketFile // what close removes
 	peer   []byte      // the sockaddr that it is connected to
 
@@ -56,6 +57,10 @@ func ownDatagram(fd int, remote Addr) (*Datagram, error) {
 	s := &datagramSocket{}
 	if s.family, err = family(local); err != nil {
 		return nil, err
+	}
+	if s.family == unix.AF_INET6 {
+		only, err := getOption(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		s.mapped = err == nil && only == 0
 	}
 	if remote != nil {
 		if s.peer, err = AppendSockaddr(nil, remote); err != nil {
@@ -136,7 +141,11 @@ func (s *datagramSocket) send(ctx context.Context, d *Datagram, p []byte, to Add
 		case s.peer != nil:
 			return syscall.EISCONN
 		default:
-			if f, _ := family(to); f != s.family {
+			f, _ := family(to)
+			if f == unix.AF_INET && s.mapped { // as it came from there
+				ap, _ := inetPort(to)
+				w.name, _ = appendInet6(w.name[:0], ap)
+			} else if f != s.family {
 				return fmt.Errorf("address %v is of another family than the socket: %w", to, syscall.EINVAL)
 			}
 			w.to = to

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing one closes the other. Every datagram is
+// FaultDatagram is [Fault] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. Every datagram is
 // drawn for, and counted: Faults.Piece is of no effect, and an offset is a number of datagrams, from 0, in its direction.
 //
 //   - FaultDelay and FaultStall hold a datagram back, and those behind it: one that has come, or the SendTo of one.

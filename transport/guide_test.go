@@ -121,6 +121,27 @@ func TestGuideStreams(t *testing.T) {
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, 10*time.Second, time.Millisecond)
 		})},
+		{"pending bytes may be asked for inside a packet", guideTCP(func(t *testing.T, c, s *Stream) {
+			_, err := c.Writev(soon(t), make([]byte, 100))
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 100 && err == nil }, 10*time.Second, time.Millisecond)
+			_, err = s.Readv(soon(t), make([]byte, 10))
+			require.NoError(t, err)
+			for left := 90; left > 0; {
+				parts := 3 // of each packet
+				_, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
+					if n, err := s.PendingBytes(); n != left || err != nil {
+						return nil, fmt.Errorf("%d bytes pending, not %d: %w", n, left, err)
+					}
+					if parts--; parts < 0 {
+						return nil, nil
+					}
+					left -= 15
+					return [][]byte{make([]byte, 15)}, nil
+				})
+				require.NoError(t, err)
+			}
+		})},
 		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *Stream) {
 			require.NoError(t, c.Disconnect())
 			_, err := c.PendingBytes()

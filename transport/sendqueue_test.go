@@ -266,3 +266,22 @@ func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 	require.NoError(t, line.take(NoWait()), "somebody kept the turn")
 	require.Zero(t, line.length())
 }
+
+// A next that leaves by a panic inside a packet loses the place, too.
+func TestReadQueuePanic(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	_, err := c.Writev(soon(t), []byte("AABB"))
+	require.NoError(t, err)
+	q := NewReadQueue(s)
+	calls := 0
+	require.Panics(t, func() {
+		_, _ = q.ReadPDUQueue(soon(t), func() ([][]byte, error) {
+			if calls++; calls == 2 {
+				panic("half-way")
+			}
+			return [][]byte{make([]byte, 1)}, nil
+		})
+	})
+	_, err = q.ReadPDUQueue(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 2)}, nil })
+	require.ErrorIs(t, err, errNextPanicked)
+}

@@ -81,12 +81,30 @@ func parseSunPath(path []byte) (Addr, error) {
 	return FromUnixPath(string(path))
 }
 
+// appendInet6 appends a sockaddr_in6, for an IPv4 address the mapped one.
+func appendInet6(b []byte, ap netip.AddrPort) ([]byte, error) {
+	zone, err := zoneID(ap.Addr().Zone())
+	if err != nil {
+		return b, err
+	}
+	start := len(b)
+	b = appendFamily(b, syscall.AF_INET6, sizeofInet6)
+	b = binary.BigEndian.AppendUint16(b, ap.Port())
+	b = append(b, 0, 0, 0, 0) // flow label
+	sixteen := ap.Addr().As16()
+	b = append(b, sixteen[:]...)
+	b = binary.NativeEndian.AppendUint32(b, zone)
+	for len(b)-start < sizeofInet6 {
+		b = append(b, 0)
+	}
+	return b, nil
+}
+
 // AppendSockaddr appends the memory image of the platform's struct sockaddr for an inet or UNIX address: a whole sockaddr_in or
 // sockaddr_in6, a sockaddr_un as far as it is used, its NUL included. EAFNOSUPPORT for any other kind, EINVAL for a zone that is no
 // interface, ENAMETOOLONG for a path that does not fit. It allocates only what b lacks. See tsocket_address_bsd_sockaddr.
 func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 	if ap, ok := inetPort(a); ok {
-		start := len(b)
 		if ip := ap.Addr(); ip.Is4() {
 			b = appendFamily(b, syscall.AF_INET, sizeofInet4)
 			b = binary.BigEndian.AppendUint16(b, ap.Port())
@@ -94,20 +112,7 @@ func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 			b = append(b, four[:]...)
 			return append(b, make([]byte, sizeofInet4-usedInet4)...), nil
 		}
-		zone, err := zoneID(ap.Addr().Zone())
-		if err != nil {
-			return b, err
-		}
-		b = appendFamily(b, syscall.AF_INET6, sizeofInet6)
-		b = binary.BigEndian.AppendUint16(b, ap.Port())
-		b = append(b, 0, 0, 0, 0) // flow label
-		sixteen := ap.Addr().As16()
-		b = append(b, sixteen[:]...)
-		b = binary.NativeEndian.AppendUint32(b, zone)
-		for len(b)-start < sizeofInet6 {
-			b = append(b, 0)
-		}
-		return b, nil
+		return appendInet6(b, ap)
 	}
 	u, ok := unixAddr(a)
 	if !ok {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TraceDatagram is [Trace] over a datagram socket, which is the virtual one's from now on: closing one closes the other. A datagram is
+// TraceDatagram is [Trace] over a datagram socket, which is the virtual one's from now on: closing the virtual one closes it. A datagram is
 // shown when it has come, or when the socket below has taken it. In the log "cut" is true where the receiver's buffer was too short for all
 // of it. Loggers with attributes of their own tell several sockets apart.
 func TraceDatagram(d DatagramSocket, o TraceOptions) *Datagram {

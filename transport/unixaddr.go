@@ -7,8 +7,8 @@ import (
 )
 
 // FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a first "@" is an abstract name, a file
-// of that name being "./@…". A path beyond the kernel's limit is ENAMETOOLONG, one with a NUL in it, or an empty abstract name, EINVAL.
-// See tsocket_address_unix_from_path.
+// of that name being "./@…". A path beyond the kernel's limit is ENAMETOOLONG, as is an abstract name of more bytes than a path may have,
+// one fewer than Linux takes; one with a NUL in it, or an empty abstract name, is EINVAL. See tsocket_address_unix_from_path.
 func FromUnixPath(path string) (Addr, error) {
 	if err := checkUnixPath(path); err != nil {
 		return nil, fmt.Errorf("address %q: %w", path, err)
