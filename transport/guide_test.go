@@ -141,6 +141,14 @@ func TestGuideStreams(t *testing.T) {
 				})
 				require.NoError(t, err)
 			}
+			_, err = c.Writev(soon(t), make([]byte, 5))
+			require.NoError(t, err)
+			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
+			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return s.reading.Load() && n == 0 && err == nil },
+				10*time.Second, time.Millisecond, "none while the rest is waited for")
+			_, err = c.Writev(soon(t), make([]byte, 5))
+			require.NoError(t, err)
+			require.NoError(t, returns(t, read))
 		})},
 		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *Stream) {
 			require.NoError(t, c.Disconnect())

@@ -229,6 +229,7 @@ func (s *Stream) receive(ctx context.Context, p []byte, mid bool) (int, error) {
 		runtime.Gosched()
 	}
 	s.car.midPacket(mid)
+	s.noteAhead()
 	return s.car.read(ctx, p)
 }
 
