@@ -30,8 +30,9 @@ type Control struct {
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
 	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
-	// the list of arguments. A SPAWN_REPLY is always due: options about
-	// replies stay with the requester. What Options lack is badopt.
+	// the list of arguments. A SPAWN_REPLY is always due, badopt where
+	// Options are no list of known ones: those about replies stay with the
+	// requester.
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
