@@ -53,7 +53,7 @@ func FromNet(n Net) Transport {
 			if _, ok := l.(deadliner); !ok {
 				s.pass = newPassage(l)
 			}
-			return netAddr(l.Addr()), nil
+			return FromNetAddr(l.Addr()), nil
 		},
 		Accept: (*netSocket).accept,
 		Connect: func(s *netSocket, addr Addr, tmo time.Duration) error {
@@ -76,25 +76,11 @@ func FromNet(n Net) Transport {
 			if s.c == nil {
 				return nil, syscall.ENOTCONN
 			}
-			return netAddr(s.c.LocalAddr()), nil
+			return FromNetAddr(s.c.LocalAddr()), nil
 		},
 		Interrupt:    func(s *netSocket) { s.interrupt(false); s.interrupt(true) },
 		interruptOne: (*netSocket).interrupt,
 	}}
-}
-
-// netAddr gives inet addresses of package net the form that AddrPort and ParseAddr know.
-func netAddr(a net.Addr) Addr {
-	if u, ok := a.(*net.UnixAddr); ok {
-		if u.Name == "@" { // how package net shows an unnamed socket
-			return UnixAddr("")
-		}
-		return UnixAddr(u.Name)
-	}
-	if ap, err := AddrPort(a); err == nil {
-		return FromAddrPort(ap)
-	}
-	return a
 }
 
 // A deadliner is a listener whose Accept can be ended.
@@ -155,7 +141,7 @@ func (s *netSocket) accept(tmo time.Duration) (*netSocket, Addr, error) {
 	if err != nil {
 		return nil, nil, PosixError(err)
 	}
-	return &netSocket{c: c}, netAddr(c.RemoteAddr()), nil
+	return &netSocket{c: c}, FromNetAddr(c.RemoteAddr()), nil
 }
 
 func gaveNothing(what string) error {
@@ -164,10 +150,12 @@ func gaveNothing(what string) error {
 
 func (s *netSocket) dial(dial func(context.Context, Addr) (net.Conn, error), addr Addr, tmo time.Duration) error {
 	ctx, cancel := context.WithCancel(context.Background())
-	if tmo != Infinite {
-		ctx, cancel = context.WithTimeout(context.Background(), tmo)
-	}
 	defer cancel()
+	if until := tries(tmo); !until.IsZero() {
+		var over context.CancelFunc
+		ctx, over = context.WithDeadline(ctx, until)
+		defer over()
+	}
 	s.mu.Lock()
 	s.cancel = cancel
 	s.mu.Unlock()

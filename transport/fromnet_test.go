@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cnode-go/cnode/test/port"
@@ -70,7 +71,7 @@ func TestFromNetCancelledDial(t *testing.T) {
 	for range 5 {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Millisecond, cancel)
-		s, err := FromNet(n).Connect(ctx, netAddr(l.Addr()))
+		s, err := FromNet(n).Connect(ctx, FromNetAddr(l.Addr()))
 		if err == nil {
 			require.NoError(t, s.Close())
 		} else {
@@ -79,6 +80,40 @@ func TestFromNetCancelledDial(t *testing.T) {
 	}
 	require.Zero(t, open.Load(), "connections were left open")
 }
+
+// A single try is one: there is a moment for it.
+func TestFromNetConnectNoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := FromNet(Net{Dial: func(ctx context.Context, _ Addr) (net.Conn, error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			c, _ := net.Pipe()
+			return c, nil
+		}})
+		s, err := tr.Connect(NoWait(), loopback())
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+	})
+}
+
+// A listener of a descriptor that has no name gives a nil address of its type, and is one all the same.
+func TestFromNetNilAddr(t *testing.T) {
+	n := overTCP()
+	listen := n.Listen
+	n.Listen = func(a Addr) (net.Listener, error) {
+		l, err := listen(a)
+		return namelessListener{l}, err
+	}
+	l, err := FromNet(n).Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	require.Equal(t, UnixAddr(""), l.Addr())
+}
+
+type namelessListener struct{ net.Listener }
+
+func (namelessListener) Addr() net.Addr { return (*net.UnixAddr)(nil) }
 
 type countedConn struct {
 	net.Conn
@@ -372,9 +407,10 @@ func TestAddrOfNetAddr(t *testing.T) {
 		{&net.UnixAddr{Name: "@x"}, UnixAddr("@x")},
 		{&net.UnixAddr{Name: "@"}, UnixAddr("")},
 		{&net.UnixAddr{}, UnixAddr("")},
+		{(*net.UnixAddr)(nil), UnixAddr("")},
 		{odd, odd},
 	} {
-		require.Equal(t, tt.want, netAddr(tt.in))
+		require.Equal(t, tt.want, FromNetAddr(tt.in))
 	}
 }
 

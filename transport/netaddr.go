@@ -10,10 +10,16 @@ import (
 // FromNetAddr gives the addresses of package net (TCPAddr, UDPAddr, UnixAddr) the form of this package, which can be compared with ==
 // and is never changed. Any other kind comes back as it is: it is an Addr already.
 func FromNetAddr(a net.Addr) Addr {
-	if u, ok := a.(*net.UnixAddr); ok && u == nil {
-		return UnixAddr("")
+	if u, ok := a.(*net.UnixAddr); ok {
+		if u == nil || u.Name == "@" { // how package net shows an unnamed socket
+			return UnixAddr("")
+		}
+		return UnixAddr(u.Name)
 	}
-	return netAddr(a)
+	if ap, err := AddrPort(a); err == nil {
+		return FromAddrPort(ap)
+	}
+	return a
 }
 
 // ToNetAddr gives an address the form that package net has for it on a network: TCPAddr for "tcp", UDPAddr for "udp" (and "tcp4", "udp6",

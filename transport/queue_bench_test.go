@@ -75,7 +75,7 @@ func BenchmarkQueueAndMutex(b *testing.B) {
 					plain, err := net.Dial("tcp", l.Addr().String())
 					require.NoError(b, err)
 					defer plain.Close()
-					s, err := TCP().Connect(ctx, netAddr(l.Addr()))
+					s, err := TCP().Connect(ctx, FromNetAddr(l.Addr()))
 					require.NoError(b, err)
 					defer s.Close()
 					q := NewQueue(s, nil)
