@@ -72,8 +72,8 @@ func (s *socket[C]) accept(ctx context.Context) (*socket[C], Addr, error) {
 	} else {
 		err = s.await(ctx, s.wait.reading(), s.acceptReady, &a.once, &a.wait)
 	}
-	if err == nil {
-		err = a.err
+	if err == nil && a.err != nil {
+		err = s.timely("Accept", a.err)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -50,9 +50,19 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 	case s.usable() != nil: // Close ends a call by shutdown(2), which looks like the end of the stream
 		return 0, s.usable()
 	case r.err != nil:
-		return 0, r.err
+		return 0, s.timely("Read", r.err)
 	}
 	return 0, io.EOF
+}
+
+// timely is a callback's error, which is no time-out where the SDK waits: nobody would know when to try again.
+func (s *socket[C]) timely(callback string, err error) error {
+	if s.full || !isTimeout(err) {
+		return err
+	}
+	err = contractError(callback, "%v: without FullImpl it is the SDK that waits, after EAGAIN", err)
+	s.fail(err)
+	return err
 }
 
 // advice is for plug-ins that return what a system call has given.

@@ -58,7 +58,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 		}
 		return w.n, nil
 	}
-	return 0, w.err
+	return 0, s.timely(s.writer(v), w.err)
 }
 
 // writer is the callback that writes v.

@@ -1,0 +1,63 @@
+//go:build unix
+
+package transport
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Where the SDK waits, a callback's own time-out is its fault, and is said to be: nobody would know when to try again.
+func TestTimeoutOfItsOwn(t *testing.T) {
+	late := fmt.Errorf("somebody's own limit: %w", os.ErrDeadlineExceeded)
+	for _, tt := range []struct {
+		callback string
+		breaks   func(cb *Callbacks[int])
+		call     func(c *Stream) error
+	}{
+		{"Read", func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+			func(c *Stream) error { return second(c.Read(context.Background(), make([]byte, 1))) }},
+		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
+		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+			func(c *Stream) error { // the queue's writer does not try for ever
+				q := NewQueue(c, nil)
+				if err := q.Post(context.Background(), []byte("x"), nil, Burst); err != nil {
+					return err
+				}
+				return q.Flush(soon(t))
+			}},
+		{"Writev", func(cb *Callbacks[int]) {
+			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, late }
+		},
+			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
+	} {
+		cb := TCPCallbacks()
+		tt.breaks(&cb)
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		c, _ := pair(t, tr, loopback())
+		err = returns(t, aside(func() error { return tt.call(c) }))
+		var fault *CallbackError
+		require.ErrorAs(t, err, &fault, tt.callback)
+		require.Equal(t, tt.callback, fault.Callback)
+		require.ErrorIs(t, err, ErrContract)
+		require.ErrorContains(t, err, late.Error())
+		require.False(t, isTimeout(err), "it is none of the caller's")
+	}
+
+	cb := TCPCallbacks()
+	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, late }
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err := tr.Listen(loopback(), 0)
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = l.Accept(soon(t))
+	require.ErrorIs(t, err, ErrContract)
+}
