@@ -1,51 +1,44 @@
 package ei
 
-import (
-	"log/slog"
-	"unicode/utf8"
-)
+import "log/slog"
 
-// Handlers of package slog print what consists of bytes as bytes, and that of JSON a string as text, whatever the method String gives.
+// Handlers of package slog print what consists of bytes as bytes, and that of JSON a string as text, whatever the method String gives. And
+// what a peer has sent may be large: a log has the beginning of its text.
 
-const (
-	maxLogged    = 1024     // bytes of a term's text that go into a log
-	maxLoggedRaw = 64 << 10 // bytes of an encoded term whose text does
-)
+// maxLogged is how many bytes of a term's text go into a log.
+const maxLogged = 1024
+
+func logged(t Term) slog.Value { return slog.StringValue(Brief(t, maxLogged)) }
 
 // LogValue gives package slog the text of the list, the beginning of a long one.
-func (t String) LogValue() slog.Value { return logged(t[:min(len(t), maxLogged)]) }
+func (t String) LogValue() slog.Value { return logged(t) }
 
 // LogValue gives package slog the text of the binary, the beginning of a long one.
-func (t Binary) LogValue() slog.Value {
-	if len(t) > maxLogged {
-		end := maxLogged
-		for end > maxLogged-utf8.UTFMax && !utf8.RuneStart(t[end]) {
-			end--
-		}
-		t = t[:end]
-	}
-	return logged(t)
-}
+func (t Binary) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the bitstring, the beginning of a long one.
+func (t Bitstring) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the list, the beginning of a long one.
+func (t List) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the list, the beginning of a long one.
+func (t ImproperList) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the tuple, the beginning of a long one.
+func (t Tuple) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the map, the beginning of a long one.
+func (t Map) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the record, the beginning of a long one.
+func (t Record) LogValue() slog.Value { return logged(t) }
+
+// LogValue gives package slog the text of the integer, the beginning of a long one.
+func (t BigInt) LogValue() slog.Value { return logged(t) }
 
 // LogValue gives package slog the term's length.
 func (t Local) LogValue() slog.Value { return logged(t) }
 
 // LogValue gives package slog the text of the term that it holds, the beginning of a long one; of a term of more than 64 KiB its length.
-func (t Raw) LogValue() slog.Value {
-	if len(t) > maxLoggedRaw {
-		return slog.StringValue(string(appendOpaque(nil, "#Raw<", len(t))))
-	}
-	return logged(t)
-}
-
-func logged(t Term) slog.Value {
-	s := t.String()
-	if len(s) > maxLogged {
-		end := maxLogged
-		for !utf8.RuneStart(s[end]) {
-			end--
-		}
-		s = s[:end] + "…"
-	}
-	return slog.StringValue(s)
-}
+func (t Raw) LogValue() slog.Value { return logged(t) }

@@ -23,7 +23,27 @@ import (
 // [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
 // #{key => value} in the order of their pairs, native records #module:name{field = value}. An integer of more than 4096 bytes is in base
 // 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
-func AppendText(b []byte, t Term) []byte {
+func AppendText(b []byte, t Term) []byte { return appendTermText(b, t, math.MaxInt) }
+
+// Brief gives the text of AppendText, of a long one the beginning, about n bytes, and "…". What that takes does not grow with the term, so
+// that a log or an error can have the text of what a peer has sent. A Raw of more than 64 KiB is #Raw<N bytes>.
+func Brief(t Term, n int) string {
+	b := appendTermText(nil, t, max(n, 0))
+	if len(b) <= n {
+		return string(b)
+	}
+	end := max(n, 0)
+	for end > 0 && !utf8.RuneStart(b[end]) {
+		end--
+	}
+	return string(b[:end]) + "…"
+}
+
+// maxBriefRaw is how much of what is encoded is decoded for the beginning of its text.
+const maxBriefRaw = 64 << 10
+
+// appendTermText is AppendText, but need not go on once b is longer than end.
+func appendTermText(b []byte, t Term, end int) []byte {
 	switch t := t.(type) {
 	case Int:
 		return strconv.AppendInt(b, int64(t), 10)
@@ -34,25 +54,25 @@ func AppendText(b []byte, t Term) []byte {
 	case Atom:
 		return appendAtomText(b, t)
 	case String:
-		return appendStringText(b, string(t))
+		return appendStringText(b, string(t), end)
 	case Binary:
-		return appendBinaryText(b, t)
+		return appendBinaryText(b, t, end)
 	case Bitstring:
-		return appendBitsText(b, t)
+		return appendBitsText(b, t, end)
 	case List:
-		return append(appendTexts(append(b, '['), t), ']')
+		return append(appendTexts(append(b, '['), t, end), ']')
 	case ImproperList:
 		if len(t.Elems) == 0 {
-			return AppendText(b, t.Tail)
+			return appendTermText(b, t.Tail, end)
 		}
-		b = append(appendTexts(append(b, '['), t.Elems), '|')
-		return append(AppendText(b, t.Tail), ']')
+		b = append(appendTexts(append(b, '['), t.Elems, end), '|')
+		return append(appendTermText(b, t.Tail, end), ']')
 	case Tuple:
-		return append(appendTexts(append(b, '{'), t), '}')
+		return append(appendTexts(append(b, '{'), t, end), '}')
 	case Map:
-		return appendMapText(b, t)
+		return appendMapText(b, t, end)
 	case Record:
-		return appendRecordText(b, t)
+		return appendRecordText(b, t, end)
 	case Pid:
 		b = appendAtomText(append(b, "#Pid<"...), t.Node)
 		b = appendNumber(b, uint64(t.ID))
@@ -77,11 +97,12 @@ func AppendText(b []byte, t Term) []byte {
 		b = appendAtomText(append(b, ':'), t.Function)
 		return strconv.AppendUint(append(b, '/'), uint64(t.Arity), 10)
 	case Raw:
-		v, err := t.Decode()
-		if err != nil {
-			return appendOpaque(b, "#Raw<", len(t))
+		if end == math.MaxInt || len(t) <= maxBriefRaw {
+			if v, err := t.Decode(); err == nil {
+				return appendTermText(b, v, end)
+			}
 		}
-		return AppendText(b, v)
+		return appendOpaque(b, "#Raw<", len(t))
 	case Local:
 		return appendOpaque(b, "#Local<", len(t))
 	}
@@ -95,40 +116,49 @@ func appendOpaque(b []byte, kind string, n int) []byte {
 
 func appendNumber(b []byte, v uint64) []byte { return strconv.AppendUint(append(b, '.'), v, 10) }
 
-func appendTexts(b []byte, ts []Term) []byte {
+func appendTexts(b []byte, ts []Term, end int) []byte {
 	for i, t := range ts {
+		if len(b) > end {
+			break
+		}
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendText(b, t)
+		b = appendTermText(b, t, end)
 	}
 	return b
 }
 
-func appendMapText(b []byte, m Map) []byte {
+func appendMapText(b []byte, m Map, end int) []byte {
 	b = append(b, "#{"...)
 	for i := range m {
+		if len(b) > end {
+			break
+		}
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendText(b, m[i].Key)
+		b = appendTermText(b, m[i].Key, end)
 		b = append(b, " => "...)
-		b = AppendText(b, m[i].Value)
+		b = appendTermText(b, m[i].Value, end)
 	}
 	return append(b, '}')
 }
 
-func appendRecordText(b []byte, r Record) []byte {
+func appendRecordText(b []byte, r Record, end int) []byte {
 	b = appendAtomText(append(b, '#'), r.Module)
 	b = appendAtomText(append(b, ':'), r.Name)
 	b = append(b, '{')
 	for i := range r.Fields {
+		if len(b) > end {
+			break
+		}
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendAtomText(b, r.Fields[i].Name)
 		b = append(b, " = "...)
-		b = AppendText(b, r.Fields[i].Value)
+		b = appendTermText(b, r.Fields[i].Value, end)
 	}
 	return append(b, '}')
 }
@@ -262,7 +292,16 @@ func isPrintable(r rune) bool {
 	return r >= ' ' && r < 0x7f || r >= 0xa0 && r <= 0xff
 }
 
-func appendStringText(b []byte, s string) []byte {
+// shown is how many of n bytes are looked at for a text that begins at start and need not go on behind end: each takes a byte at least.
+func shown(n, start, end int) int {
+	if end == math.MaxInt {
+		return n
+	}
+	return min(n, max(end-start, 0)+1)
+}
+
+func appendStringText(b []byte, s string, end int) []byte {
+	s = s[:shown(len(s), len(b), end)]
 	text := s != ""
 	for i := range len(s) {
 		if !isPrintable(rune(s[i])) {
@@ -287,7 +326,13 @@ func appendStringText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-func appendBinaryText(b []byte, data []byte) []byte {
+func appendBinaryText(b []byte, data []byte, end int) []byte {
+	if n := shown(len(data), len(b), end); n < len(data) {
+		for back := 1; back < utf8.UTFMax && n > 0 && !utf8.RuneStart(data[n]); back++ {
+			n--
+		}
+		data = data[:n]
+	}
 	text, ascii := len(data) > 0, true
 	for i := 0; i < len(data) && text; {
 		r, n := utf8.DecodeRune(data[i:])
@@ -321,9 +366,9 @@ func appendByteTexts(b, data []byte) []byte {
 	return b
 }
 
-func appendBitsText(b []byte, t Bitstring) []byte {
-	if len(t.Data) == 0 || t.Bits >= 8 {
-		return appendBinaryText(b, t.Data)
+func appendBitsText(b []byte, t Bitstring, end int) []byte {
+	if n := shown(len(t.Data), len(b), end); len(t.Data) == 0 || t.Bits >= 8 || n < len(t.Data) {
+		return appendBinaryText(b, t.Data, end)
 	}
 	last := len(t.Data) - 1
 	b = appendByteTexts(append(b, "<<"...), t.Data[:last])

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
@@ -412,4 +413,43 @@ func TestParseIdentifierKeepsNoText(t *testing.T) {
 	node := string(got.(ei.Pid).Node)
 	within := uintptr(unsafe.Pointer(unsafe.StringData(node))) - uintptr(unsafe.Pointer(unsafe.StringData(text)))
 	require.Greater(t, within, uintptr(len(text)))
+}
+
+// The beginning of a text is that of the whole text, takes what it is long, and not what the term is large.
+func TestBrief(t *testing.T) {
+	deep := ei.Term(ei.Atom("x"))
+	for range 100 {
+		deep = ei.Tuple{deep, ei.Binary("é")}
+	}
+	big, err := ei.Parse("1" + strings.Repeat("0", 3000))
+	require.NoError(t, err)
+	for _, term := range []ei.Term{
+		ei.Int(7), ei.Atom("é ü"), big, ei.Float(1.5), deep, ei.String("héllo"), ei.String("a\x00b"), ei.Binary("long é text"), ei.Binary{1, 2, 3},
+		ei.Bitstring{Data: []byte{1, 2, 128}, Bits: 3}, ei.List{ei.Int(1), ei.List{}}, ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)},
+		ei.Map{{Key: ei.Atom("k"), Value: ei.Int(1)}, {Key: ei.Atom("l"), Value: ei.Binary("v")}},
+		ei.Record{Module: "m", Name: "n", Fields: []ei.Field{{Name: "f", Value: ei.Int(1)}}},
+	} {
+		whole := term.String()
+		require.Equal(t, whole, ei.Brief(term, len(whole)))
+		for n := range len(whole) {
+			got, cut := strings.CutSuffix(ei.Brief(term, n), "…")
+			require.True(t, cut, "%d of %s", n, whole)
+			require.True(t, utf8.ValidString(got))
+			require.LessOrEqual(t, len(got), n)
+			require.Greater(t, len(got), n-utf8.UTFMax)
+			require.True(t, strings.HasPrefix(whole, got), "%d of %s: %s", n, whole, got)
+		}
+	}
+
+	large := make(ei.List, 1<<16)
+	for i := range large {
+		large[i] = ei.Tuple{ei.Binary(make([]byte, 100)), ei.Map{{Key: ei.Int(i), Value: ei.String(strings.Repeat("x", 100))}}}
+	}
+	for _, term := range []ei.Term{
+		large, ei.Tuple{large, large}, ei.Map{{Key: large, Value: large}}, ei.Binary(make([]byte, 1<<24)), ei.String(make([]byte, 1<<24)),
+		ei.Bitstring{Data: make([]byte, 1<<24), Bits: 1}, ei.Raw(ei.AppendBinary(nil, make([]byte, 1<<24))),
+	} {
+		size := allocated(func() { require.NotEmpty(t, ei.Brief(term, 1000)) })
+		require.Less(t, size, 64<<10)
+	}
 }

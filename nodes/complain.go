@@ -14,6 +14,7 @@ const (
 	faultOp                        // a control message that is not known
 	faultSpawn                     // a spawn request with an option that is not known
 	faultFrom                      // a signal in the name of another node's process
+	faultFunc                      // not the peer's: an exception in what it called, of which it wants to hear nothing
 	fullMailbox                    // there is no room for the peer's messages
 )
 

@@ -72,6 +72,17 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"arguments", "undecodable spawn request", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: ei.Raw{106},
 		}, broken},
+		{"arguments that only decoding shows", "undecodable spawn request", dist.Control{
+			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 1, Options: good(ei.List{ei.Atom("monitor")}),
+		}, append(ei.Raw{108, 0, 0, 0, 1}, append(twice, 106)...)},
+		{"a function that is not there", "nobody to hear of it", dist.Control{
+			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "mistyped", Arity: 0, Options: ei.Raw{106},
+		}, ei.Raw{106}},
+		{"a cast to one", "ended with reason {undef,[{m,mistyped", dist.Control{
+			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "erpc", Function: "execute_cast", Arity: 3, Options: ei.Raw{106},
+		}, good(ei.List{ei.Atom("m"), ei.Atom("mistyped"), ei.List{}})},
+		{"an old cast to one", "ended with reason {undef,[{m,mistyped", to("rex"),
+			gen("$gen_cast", tuple(ei.Atom("cast"), ei.Atom("m"), ei.Atom("mistyped"), ei.List{}, wire))},
 		{"a spawn option", "spawn request refused", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 0, Options: good(ei.List{ei.Atom("wings")}),
 		}, ei.Raw{106}},

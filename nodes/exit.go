@@ -11,18 +11,31 @@ import (
 // exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
 // "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
 func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
-	term := b.exitTerm(reason, c)
 	switch {
-	case direct && term == ei.Atom("kill") && !b.opts.lasting:
+	case direct && isAtom(reason, "kill") && !b.opts.lasting:
 		b.exitBy(c, ei.Atom("killed"))
 	case b.opts.TrapExit:
+		b.checkReason(reason, c)
 		reason = bytes.Clone(reason) // without the rest of its frame
 		return b.notifyFrom(c, &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: reason}, conn: c})
-	case term == ei.Atom("normal") && from != b.pid:
+	case isAtom(reason, "normal") && from != b.pid:
 	default:
-		b.exitBy(c, term)
+		b.exitBy(c, b.exitTerm(reason, c))
 	}
 	return !b.hasMoved()
+}
+
+// isAtom tells whether an encoded term is an atom.
+func isAtom(raw ei.Raw, a ei.Atom) bool {
+	c := ei.NewCursor(raw)
+	return c.AtomIs(a) && c.Len() == 0
+}
+
+// checkReason complains of the reason of an exit signal that is no term: it goes on as it is, to be decoded by who receives it.
+func (b *Mailbox) checkReason(reason ei.Raw, c *Conn) {
+	if err := wellFormed(reason); err != nil {
+		b.n.undecodable(c, "exit reason", err)
+	}
 }
 
 // exitTerm decodes the reason of an exit signal.

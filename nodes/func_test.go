@@ -249,6 +249,11 @@ func TestSpawn(t *testing.T) {
 	send(ei.List{monitor}, ei.Raw{255})
 	refused("badarg")
 
+	// What only decoding shows is shown when the process runs.
+	send(ei.List{monitor}, ei.Raw{108, 0, 0, 0, 1, 116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2, 106}) // a map with equal keys
+	reply(ref, dist.SpawnMonitored)
+	require.Equal(t, ei.Atom("badarg"), p.down(ref))
+
 	// Nobody counts the arguments but the function; what is no list of them ends it.
 	for payload, why := range map[ei.Term]string{ei.String("12"): "normal", ei.Int(1): "{badarg,[{erlang,apply,[m,echo,1],[]}]}"} {
 		raw, err := ei.AppendTerm(nil, payload)
@@ -531,4 +536,44 @@ func TestMaxCallsHere(t *testing.T) {
 	close(release)
 	require.Equal(t, ei.Int(1), arrives(t, first, "the answer").v)
 	arrives(t, running, "the other one runs, for nobody")
+}
+
+// What waits for a place takes no more room than it did on the wire: it is decoded when it runs.
+func TestWaitingCallsAreNotDecoded(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	running, release := make(chan struct{}, 10), make(chan struct{})
+	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) {
+		running <- struct{}{}
+		<-release
+		return nil, nil
+	})
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
+	p.request(0, "m", "wait", quiet)
+	arrives(t, running, "the first call")
+	large := make(ei.List, 1<<20)
+	for i := range large {
+		large[i] = ei.Tuple{}
+	}
+	args, err := ei.AppendTerm(nil, ei.List{large}) // 2 MB; decoded 16 for the list alone
+	require.NoError(t, err)
+	large = nil
+	before := held()
+	p.send(dist.Control{
+		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.self.Node, Creation: 4, Len: 3}, From: p.self, GroupLeader: p.self,
+		Module: "m", Function: "wait", Arity: 1, Options: ei.Raw{106},
+	}, ei.Raw(args))
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 4 }, tooLong, tick, "net_kernel, rex, and two processes")
+	require.Less(t, held()-before, 3*len(args))
+	close(release)
+	arrives(t, running, "the second call")
+}
+
+// held is how many bytes of memory are in use.
+func held() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

@@ -71,7 +71,10 @@ func rexFull(context.Context, *Call) (any, error) {
 // rexCast runs {cast, M, F, A, GL}.
 func (n *Node) rexCast(ctx context.Context, request ei.Term) {
 	if mfa, ok := rexRequest(request, "cast"); ok {
-		n.applyArgs(ctx, mfa)
+		_, exception := n.applyArgs(ctx, mfa)
+		module, _ := mfa[0].(ei.Atom)
+		name, _ := mfa[1].(ei.Atom)
+		n.unheard(turnOf(ctx).conn, module, name, uncaught(exception))
 	}
 }
 

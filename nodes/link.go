@@ -119,6 +119,9 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 		b.trapBroke(from, reason, c)
 		return
 	}
+	if !b.hasLink(from) { // before the reason is decoded, which may be large
+		return
+	}
 	why := b.exitTerm(reason, c)
 	b.lock()
 	if l := b.links[from]; l == nil || !l.active {
@@ -133,10 +136,20 @@ func (b *Mailbox) linkBroke(from ei.Pid, reason ei.Raw, c *Conn) {
 	b.departBy(c, b.endUnlock(why))
 }
 
+func (b *Mailbox) hasLink(with ei.Pid) bool {
+	b.lock()
+	defer b.mu.Unlock()
+	l := b.links[with]
+	return l != nil && l.active
+}
+
 // trapBroke is linkBroke of a process that traps exits. While there is no room for the message the link stays: Unlink ends it, and so does
 // the end of the connection.
 func (b *Mailbox) trapBroke(from ei.Pid, reason ei.Raw, c *Conn) {
-	b.exitTerm(reason, c) // complains of one that is none
+	if !b.hasLink(from) {
+		return
+	}
+	b.checkReason(reason, c)
 	m := &Message{Control: dist.Control{Op: dist.OpExit, From: from, To: b.pid, Reason: bytes.Clone(reason)}, conn: c}
 	for {
 		b.lock()

@@ -6,7 +6,6 @@ import (
 	"iter"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -241,19 +240,18 @@ func (b *Mailbox) ended() bool {
 // complainOfEnd has the log say that a registered process has ended for another reason than a supervisor of OTP finds regular: nothing
 // starts it again.
 func (n *Node) complainOfEnd(name ei.Atom, reason ei.Term) {
-	what := reason
-	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("shutdown") {
-		what = t[0]
-	}
-	if what == ei.Atom("normal") || what == ei.Atom("shutdown") || !n.log.Enabled(n.ctx, slog.LevelInfo) {
+	if isRegular(reason) || !n.log.Enabled(n.ctx, slog.LevelInfo) {
 		return
 	}
-	const most = 1000
-	text := fmt.Sprint(reason)
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
+	n.log.Info("registered process ended", "name", string(name), "reason", ei.Brief(reason, 1000))
+}
+
+// isRegular tells whether a supervisor of OTP takes an exit reason for a regular one.
+func isRegular(reason ei.Term) bool {
+	if t, ok := reason.(ei.Tuple); ok && len(t) == 2 {
+		return t[0] == ei.Atom("shutdown")
 	}
-	n.log.Info("registered process ended", "name", string(name), "reason", text)
+	return reason == ei.Atom("normal") || reason == ei.Atom("shutdown")
 }
 
 // atEnd has cancel called when the mailbox ends, or now, if it has.

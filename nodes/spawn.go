@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -25,8 +26,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("badopt"))
 		return
 	}
-	args, err := m.Payload.Decode()
-	if err != nil {
+	if err := wellFormed(m.Payload); err != nil {
 		n.undecodable(c, "spawn request", err)
 		reply(0, ei.Atom("badarg"))
 		return
@@ -52,7 +52,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if !o.quiet {
 		reply(flags, b.pid)
 	}
-	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
+	module, name, payload, parent := m.Module, m.Function, m.Payload, n.extentOf(m.From)
 	if !n.work(c, held, func(ctx context.Context) {
 		if b.ended() { // while it waited for a place
 			return
@@ -60,8 +60,17 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		b.atEnd(cancel)
-		defer b.Exit(ei.Atom("killed"))                      // a function that leaves by runtime.Goexit
-		b.exit(n.spawned(ctx, module, name, args), parent)() // with a result of any size
+		defer b.Exit(ei.Atom("killed")) // a function that leaves by runtime.Goexit
+		reason := ei.Term(ei.Atom("badarg"))
+		if args, err := payload.Decode(); err != nil { // here, not while it waits: a term takes many times the room of its bytes
+			n.undecodable(c, "spawn request", err)
+		} else {
+			reason = n.spawned(ctx, module, name, args)
+		}
+		if !o.link && !o.monitor {
+			n.unheard(c, module, name, reason)
+		}
+		b.exit(reason, parent)() // with a result of any size
 	}) {
 		b.Exit(ei.Atom("shutdown"))
 	}
@@ -86,11 +95,16 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 		case name == "execute_call" && len(args) == 4:
 			return n.executeCall(ctx, args)
 		case name == "execute_cast" && len(args) == 3:
-			n.applyArgs(ctx, args)
-			return ei.Atom("normal")
+			_, exception := n.applyArgs(ctx, args)
+			return uncaught(exception)
 		}
 	}
 	_, exception := n.apply(ctx, module, name, args)
+	return uncaught(exception)
+}
+
+// uncaught is the exit reason of a process that ends by an exception; normal where there is none.
+func uncaught(exception *Raise) ei.Term {
 	switch {
 	case exception == nil:
 		return ei.Atom("normal")
@@ -100,6 +114,20 @@ func (n *Node) spawned(ctx context.Context, module, name ei.Atom, list ei.Term) 
 		return ei.Tuple{ei.Tuple{ei.Atom("nocatch"), exception.Reason}, exception.Stack}
 	}
 	return ei.Tuple{exception.Reason, exception.Stack}
+}
+
+// unheard logs how a function ended that nobody is told of, as a BEAM does of a process that ends by an exception: who casts to a function
+// that does not exist sees it nowhere else. c is nil for a caller of this node.
+func (n *Node) unheard(c *Conn, module, name ei.Atom, reason ei.Term) {
+	if isRegular(reason) {
+		return
+	}
+	err := fmt.Errorf("%v:%v ended with reason %s", module, name, ei.Brief(reason, 1000))
+	if c == nil {
+		n.log.Warn("exception in a function, and nobody to hear of it", "error", err)
+		return
+	}
+	c.complain(faultFunc, "exception in a function, and nobody to hear of it", err)
 }
 
 // executeCall is erpc:execute_call(Res, M, F, A): the exit reason is {Res, return, Value} or the exception.

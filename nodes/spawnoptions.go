@@ -26,7 +26,7 @@ func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 	}
 	opts, ok := ei.Elements(t)
 	if !ok {
-		return o, fmt.Errorf("%w: %v is no list of them", errSpawnOption, t)
+		return o, fmt.Errorf("%w: %s is no list of them", errSpawnOption, ei.Brief(t, 100))
 	}
 	for _, opt := range opts {
 		switch opt {
@@ -39,7 +39,7 @@ func parseSpawnOptions(raw ei.Raw) (o spawnOptions, err error) {
 		}
 		t, ok := opt.(ei.Tuple)
 		if !ok || len(t) != 2 || !isSpawnOption(t[0], t[1]) {
-			return o, fmt.Errorf("%w %v", errSpawnOption, opt)
+			return o, fmt.Errorf("%w %s", errSpawnOption, ei.Brief(opt, 100))
 		}
 		o.link = o.link || t[0] == ei.Atom("link")
 		o.monitor = o.monitor || t[0] == ei.Atom("monitor")
