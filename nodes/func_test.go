@@ -564,7 +564,8 @@ func TestWaitingCallsAreNotDecoded(t *testing.T) {
 		Op: dist.OpSpawnRequest, Ref: ei.Ref{Node: p.self.Node, Creation: 4, Len: 3}, From: p.self, GroupLeader: p.self,
 		Module: "m", Function: "wait", Arity: 1, Options: ei.Raw{106},
 	}, ei.Raw(args))
-	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 4 }, tooLong, tick, "net_kernel, rex, and two processes")
+	p.request(2, "m", "wait", quiet) // comes behind it
+	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 5 }, tooLong, tick, "net_kernel, rex, and three processes")
 	require.Less(t, held()-before, 3*len(args))
 	close(release)
 	arrives(t, running, "the second call")
