@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -43,7 +44,8 @@ type Config struct {
 	// Once their connection is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
 	// program whose peer comes and goes makes a new Node when the peer has gone.
 	Alive string
-	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
+	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie, where there is none erlang/.erlang.cookie in
+	// the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
 	// Cookies are for single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). New
 	// refuses an empty one.
@@ -252,7 +254,8 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 // errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.
 var errLineBreak = errors.New("has a line break, which is no part of what a cookie file says: trim it")
 
-// readCookie reads the cookie file as erl does: up to the end of its first line, and only where nobody else can read or write it.
+// readCookie reads the cookie file as erl does: that in the home directory, else the one where the user's programs have their settings; up
+// to the end of its first line, and only where nobody else can read or write it. See the module auth of OTP.
 func readCookie() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -260,6 +263,14 @@ func readCookie() (string, error) {
 	}
 	path := filepath.Join(home, ".erlang.cookie")
 	b, err := os.ReadFile(path)
+	if dir, no := os.UserConfigDir(); errors.Is(err, fs.ErrNotExist) && no == nil {
+		second := filepath.Join(dir, "erlang", ".erlang.cookie")
+		b, no = os.ReadFile(second)
+		if errors.Is(no, fs.ErrNotExist) {
+			return "", fmt.Errorf("no cookie given, and no cookie file: %w; nor is there %s", err, second)
+		}
+		path, err = second, no
+	}
 	if err != nil {
 		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
 	}
