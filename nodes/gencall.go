@@ -15,7 +15,7 @@ import (
 // A Call is a request of gen_server:call.
 type Call struct {
 	From    ei.Pid  // the process that waits for the reply
-	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it is over one of ei.Limits
+	Request ei.Term // from Mailbox.CallOf, an ei.Raw if it cannot be decoded
 
 	n      *Node
 	conn   *Conn
@@ -26,7 +26,8 @@ type Call struct {
 }
 
 // CallOf reads the message as a gen_server:call request, for Call.Reply; false if it is none. The message may then be released. The request
-// is decoded, unless it is over one of ei.Limits: then it is an ei.Raw, so that the caller can still get an answer.
+// is decoded, unless it is over one of ei.Limits or malformed: then it is an ei.Raw, so that the caller can still get an answer. Decode
+// such a Raw before it is passed on: another node would end its connection with this one over a malformed term.
 func (b *Mailbox) CallOf(m *Message) (*Call, bool) {
 	if m.Payload == nil {
 		return nil, false
@@ -155,6 +156,19 @@ func aliasOf(tag ei.Raw) (ei.Ref, bool) {
 	return ref, err == nil
 }
 
+// monitorOf is the reference of the monitor with which the caller waits: the tag itself, or that of [alias | Ref], or Ref of
+// [[alias | _] | Ref].
+func monitorOf(tag ei.Raw) (ref ei.Ref) {
+	c := ei.NewCursor(tag)
+	if n, err := c.List(); err == nil {
+		if n != 1 || c.Skip() != nil { // the alias, or its list
+			return ei.Ref{}
+		}
+	}
+	ref, _ = c.Ref()
+	return ref
+}
+
 // genCall reads {'$gen_call', {Pid, Tag}, Request}.
 func genCall(payload ei.Raw) (from ei.Pid, tag, request ei.Raw, ok bool) {
 	return genRequest("$gen_call", payload)
@@ -186,10 +200,7 @@ func (b *Mailbox) refuse(m *Message) {
 	if !ok {
 		return
 	}
-	ref, ok := aliasOf(tag)
-	if c := ei.NewCursor(tag); !ok {
-		ref, _ = c.Ref()
-	}
+	ref := monitorOf(tag)
 	id := monitorID{ref, from.Node}
 	b.mu.Lock()
 	w, ok := b.watchers[id]

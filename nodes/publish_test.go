@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -269,11 +270,29 @@ func TestPortMapperRestarts(t *testing.T) {
 	require.Equal(t, creation, c.Peer().Creation)
 }
 
+// A port mapper that is started anew finds its port free also where a node could run one itself.
+func TestPortMapperRestartsBesideEmbed(t *testing.T) {
+	addr := port.Vacant(t)
+	_, stop := portMapper(t, addr)
+	ctx := soon(t)
+	log := new(record)
+	n := mapped(t, "alice", addr, func(cfg *Config, p *PortMapper) {
+		p.Embed = true
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	})
+	require.NoError(t, n.Start(ctx))
+	stop()
+	require.Eventually(t, func() bool { return len(log.lines("not registered", "refused")) >= 2 }, tooLong, tick)
+	portMapper(t, addr)
+	require.Eventually(t, func() bool { return len(log.lines("registered again")) == 1 }, tooLong, tick)
+	require.Empty(t, log.lines("a port mapper runs"))
+}
+
 // Without a port mapper on the machine the first node brings its own, and another one takes over when it goes.
 func TestPortMapperEmbedded(t *testing.T) {
 	addr := port.Vacant(t)
 	ctx := soon(t)
-	embed := func(_ *Config, p *PortMapper) { p.Embed = true }
+	embed := func(_ *Config, p *PortMapper) { p.Embed, p.EmbedAfter = true, time.Nanosecond }
 	a, b, c := mapped(t, "alice", addr, embed), mapped(t, "bob", addr, embed), mapped(t, "carol", addr)
 	require.NoError(t, a.Start(ctx))
 	require.NoError(t, b.Start(ctx))

@@ -85,6 +85,29 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 	require.Contains(t, watchersOf(b), monitorID{ref, "other@test"})
 }
 
+// The caller of a request that is refused hears of it by the monitor that it waits with, whichever form its tag has.
+func TestRefusedCallEndsItsMonitor(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	b := box(t, n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := func(id uint32) ei.Ref {
+		return ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{id, 2, 3}}
+	}
+	alias := ei.ImproperList{Elems: []ei.Term{ei.Atom("alias")}, Tail: ref(1)}
+	for _, tt := range []struct {
+		tag ei.Term
+		mon ei.Ref
+	}{{ref(1), ref(1)}, {alias, ref(1)}, {ei.ImproperList{Elems: []ei.Term{alias}, Tail: ref(2)}, ref(2)}} { // the last one is gen_server:multi_call's
+		p.send(dist.Control{Op: dist.OpMonitorP, From: p.self, To: b.Pid(), Ref: tt.mon}, nil)
+		p.send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, tt.tag}, ei.Int(1)})
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		b.refuse(m)
+		require.Equal(t, ei.Atom("shutdown"), p.down(tt.mon), tt.tag)
+	}
+}
+
 // What a function of a Server returns is the reply even where its process has ended meanwhile.
 func TestServerRepliesAtItsEnd(t *testing.T) {
 	w := newWorld(t, "memory")

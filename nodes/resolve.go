@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
@@ -64,9 +66,15 @@ type PortMapper struct {
 	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the node is published: at Client.Addr, which
 	// must then be IP:port; without it, at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On
 	// a machine with Erlang nodes start epmd first, or set ERL_EPMD_ADDRESS=0.0.0.0,::, since they use whichever port mapper runs, and
-	// could not be found from elsewhere.
+	// could not be found from elsewhere. Where the port mapper goes later, another one runs in this process only once that one has been
+	// gone for EmbedAfter, which is a warning in the log: an epmd that is started anew finds its port free.
 	Embed bool
+	// EmbedAfter is that time at least; 0: DefaultEmbedAfter.
+	EmbedAfter time.Duration
 }
+
+// DefaultEmbedAfter is longer than a service takes to start again.
+const DefaultEmbedAfter = 5 * time.Second
 
 // Resolve looks the host up and asks its port mapper. It waits for both until ctx ends, and for the port mapper no longer than
 // Client.Timeout. dist.ErrInvalidName for what is no node name, ErrUnknownHost for a host without an address; else an *epmd.Error:
@@ -133,7 +141,7 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 	pub.keeper, err = p.Client.Keep(ctx, reg, opts)
 	var taken error
 	for try := 0; p.Embed && errors.Is(err, epmd.ErrNoPortMapper) && try < 3; try++ {
-		taken = p.embed(ctx, pub, who)
+		_, taken = p.embed(ctx, pub, who)
 		if taken != nil && !errors.Is(taken, syscall.EADDRINUSE) { // else somebody starts one at the same time, it seems
 			return nil, taken
 		}
@@ -157,15 +165,21 @@ func (p *PortMapper) Publish(ctx context.Context, who Presence) (Publication, er
 func (p *PortMapper) keep(pub *registration, who Presence) *epmd.KeepOptions {
 	opts := &epmd.KeepOptions{Logger: who.Logger}
 	if p.Embed {
-		opts.Notify = func(e epmd.KeepEvent) {
-			if errors.Is(e.Err, epmd.ErrNoPortMapper) {
-				ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)
-				defer cancel()
-				err := p.embed(ctx, pub, who)
-				if err != nil && !errors.Is(err, syscall.EADDRINUSE) && who.Logger != nil { // in use: somebody was quicker
-					who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
-				}
+		opts.Absent = func(since time.Duration) bool {
+			if since < cmp.Or(p.EmbedAfter, DefaultEmbedAfter) {
+				return false
 			}
+			ctx, cancel := context.WithTimeout(context.Background(), epmd.DefaultTimeout)
+			defer cancel()
+			began, err := p.embed(ctx, pub, who)
+			switch {
+			case who.Logger == nil || errors.Is(err, syscall.EADDRINUSE): // in use: somebody was quicker
+			case err != nil:
+				who.Logger.Warn("no port mapper can run in this process in the place of the one that is gone", "error", err)
+			case began:
+				who.Logger.Warn("the port mapper is gone; one runs in this process now, and has the port", "gone", since.Round(time.Millisecond))
+			}
+			return began
 		}
 	}
 	return opts
@@ -198,29 +212,28 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process. syscall.EADDRINUSE: another has begun to listen meanwhile, or something else has the port.
-func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) error {
+// embed runs a port mapper in this process, and tells whether it has begun to: one may run already. syscall.EADDRINUSE: another has begun to listen meanwhile, or something else has the port.
+func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (began bool, err error) {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {
-		var err error
 		if addrs, err = mapperAddrs(who.Addr, os.Getenv); err != nil {
-			return err
+			return false, err
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || r.server != nil {
-		return nil
+		return false, nil
 	}
 	ls, err := epmd.Listen(ctx, addrs...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if who.Logger != nil {
 		who.Logger.Info("a port mapper runs in this process", "addrs", addrs)
 	}
 	r.serve(&epmd.Server{Logger: who.Logger}, ls)
-	return nil
+	return true, nil
 }
 
 // mapperAddrs are where an embedded port mapper listens: where others look for it to find the node, who listens on addr.

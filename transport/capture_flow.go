@@ -29,6 +29,7 @@ type flow struct {
 	over    bool
 	writing bool // a write is in flight: what is read meanwhile may be the answer to it, and comes behind it in the file
 	since   time.Time
+	last    bool // nothing is written behind it: its FIN waits for it
 	waiting []arrival
 	bytes   int       // of waiting
 	shaking [2]bool   // a handshake of the Erlang distribution may be going on
@@ -226,6 +227,9 @@ func (f *flow) arrive(a arrival) {
 func (f *flow) settle() {
 	f.writing = false
 	f.pour()
+	if f.last {
+		f.end(time.Now(), outward)
+	}
 }
 
 func (f *flow) pour() {
@@ -261,9 +265,12 @@ func (f *flow) fin(end *traced, direction int) {
 		return
 	}
 	defer f.unlock()
-	if direction == inward {
+	switch {
+	case direction == inward:
 		f.arrive(arrival{at: time.Now()})
-	} else {
+	case f.writing:
+		f.last = true
+	default:
 		f.end(time.Now(), outward)
 	}
 }

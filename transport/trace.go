@@ -59,7 +59,8 @@ type traced struct {
 	log     *slog.Logger // nil: none
 	flow    *flow        // nil: none
 	ours    netip.AddrPort
-	in, out int64 // bytes so far: the reader's, the writer's
+	in      int64        // bytes so far, the reader's
+	out     atomic.Int64 // the writer's
 }
 
 func (t *trace) over(s *Stream) carrier {
@@ -106,9 +107,9 @@ func (c *traced) write(ctx context.Context, v [][]byte) (int64, error) {
 	c.flow.sending(c)
 	n, err := c.carrier.write(ctx, v)
 	if n > 0 && c.log != nil {
-		c.log.Debug("sent", "bytes", n, "offset", c.out, "data", c.t.first(v, n))
+		c.log.Debug("sent", "bytes", n, "offset", c.out.Load(), "data", c.t.first(v, n))
 	}
-	c.out += max(n, 0)
+	c.out.Add(max(n, 0))
 	c.flow.sent(c, v, n)
 	if err != nil {
 		c.failed("write", err)
@@ -145,7 +146,7 @@ func (c *traced) closeWrite() error {
 	if err == nil {
 		c.flow.fin(c, outward)
 		if c.log != nil {
-			c.log.Debug("closed for writing", "sent", c.out)
+			c.log.Debug("closed for writing", "sent", c.out.Load())
 		}
 	}
 	return err

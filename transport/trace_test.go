@@ -572,6 +572,65 @@ func TestTraceHalfClosed(t *testing.T) {
 	require.Equal(t, []string{"S", "SA", "FA", "PAlater"}, seen)
 }
 
+// CloseWrite may come beside a write, of which a part is out: the end of the direction stands behind that.
+func TestTraceHalfClosedBesideWrite(t *testing.T) {
+	held, goOn := make(chan struct{}), make(chan struct{})
+	cb := memoryCallbacks()
+	write := cb.Write
+	cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
+		n, err := write(s, p, tmo)
+		close(held)
+		<-goOn
+		return n, err
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	c, _ := tracedPair(t, tr, TraceOptions{Capture: capture})
+	sent := aside(func() error { return second(c.Writev(soon(t), []byte("the last"))) })
+	<-held
+	require.NoError(t, c.CloseWrite())
+	close(goOn)
+	require.NoError(t, returns(t, sent))
+	require.NoError(t, c.Close())
+	require.NoError(t, capture.Close())
+	var seen []string
+	for _, d := range dissect(t, file.Bytes()) {
+		if d.flags != "A" {
+			seen = append(seen, d.flags+string(d.data))
+		}
+	}
+	require.Equal(t, []string{"S", "SA", "PAthe last", "FA"}, seen)
+}
+
+// What the log says of a direction's end is no race with a write.
+func TestTraceLogsBesideWrite(t *testing.T) {
+	c, s := tracedPair(t, NewMemory(), TraceOptions{Log: slog.New(silent{})})
+	go func() { _, _ = io.Copy(io.Discard, NetConn(s)) }()
+	begun := make(chan struct{})
+	sent := aside(func() error {
+		for i := 0; ; i++ {
+			if _, err := c.Writev(soon(t), []byte("x")); err != nil {
+				return err
+			}
+			if i == 0 {
+				close(begun)
+			}
+		}
+	})
+	<-begun
+	require.NoError(t, c.CloseWrite())
+	require.ErrorIs(t, returns(t, sent), syscall.EPIPE)
+}
+
+// silent is a handler that takes every record, and no lock.
+type silent struct{ slog.Handler }
+
+func (silent) Enabled(context.Context, slog.Level) bool  { return true }
+func (silent) Handle(context.Context, slog.Record) error { return nil }
+func (s silent) WithAttrs([]slog.Attr) slog.Handler      { return s }
+
 func TestTraceBytes(t *testing.T) {
 	for bytes, want := range map[int]int{0: 32, 5: 5, -1: 0} {
 		require.Len(t, newTrace(TraceOptions{Bytes: bytes}).first([][]byte{make([]byte, 20), make([]byte, 20)}, 40), 2*want)

@@ -2,6 +2,7 @@ package epmd
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -53,8 +54,11 @@ type KeepOptions struct {
 	// Zero: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
 	MinPause, MaxPause time.Duration
 	// Notify hears of every change after the first registration, one at a time, in order, on the Keeper's goroutine: the next attempt
-	// waits for it, so that it may, say, start an embedded Server on ErrNoPortMapper. It must not call Close. Nil: nobody hears.
+	// waits for it. It must not call Close. Nil: nobody hears.
 	Notify func(KeepEvent)
+	// Absent is called behind Notify when an attempt has found no port mapper, with the time since the loss. It may start a Server, say:
+	// true has the next attempt made at once. It must not call Close either. Nil: the next attempt is made in its time.
+	Absent func(since time.Duration) bool
 	// Logger is told the same: losses and failures as warnings. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -103,6 +107,9 @@ func (c *Client) keeper(reg Registration, creation uint32, opts *KeepOptions) *K
 	k.opts.MaxPause = max(k.opts.MaxPause, k.opts.MinPause)
 	if k.opts.Notify == nil {
 		k.opts.Notify = func(KeepEvent) {}
+	}
+	if k.opts.Absent == nil {
+		k.opts.Absent = func(time.Duration) bool { return false }
 	}
 	if k.opts.Logger == nil {
 		k.opts.Logger = slog.New(slog.DiscardHandler)
@@ -163,8 +170,9 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 // regain tries until the name is registered again, and gives the pause to start with if that does not last. A nil Registered means that
 // ctx ended, or that the Keeper goes on in another process.
 func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
+	lost, wait := time.Now(), pause
 	for attempt := 1; ; attempt++ {
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(wait)
 		for due := false; !due; {
 			select {
 			case <-ctx.Done():
@@ -191,6 +199,10 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 			return nil, 0
 		}
 		k.tell(KeepEvent{State: KeepFailed, Err: err, Attempt: attempt, Pause: pause})
+		wait = pause
+		if errors.Is(err, ErrNoPortMapper) && k.opts.Absent(time.Since(lost)) {
+			wait = 0
+		}
 	}
 }
 

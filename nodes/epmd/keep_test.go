@@ -304,3 +304,37 @@ func TestKeepStateText(t *testing.T) {
 	require.Equal(t, "registered lost failed unknown",
 		KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
 }
+
+// Who is told that no port mapper is there may start one, and need not wait for the next attempt.
+func TestKeepAbsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mapper restartable
+		mapper.start()
+		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+		var asked []time.Duration
+		registered := make(chan time.Time, 1)
+		k, err := c.Keep(t.Context(), Registration{Name: "abc", Port: 7}, &KeepOptions{
+			MinPause: time.Second, MaxPause: time.Hour,
+			Notify: func(e KeepEvent) {
+				if e.State == KeepRegistered {
+					registered <- time.Now()
+				}
+			},
+			Absent: func(since time.Duration) bool {
+				if asked = append(asked, since); since < 5*time.Second {
+					return false
+				}
+				mapper.start()
+				return true
+			},
+		})
+		require.NoError(t, err)
+		mapper.stop()
+		synctest.Wait()
+		lost := time.Now()
+		require.Equal(t, 7*time.Second, (<-registered).Sub(lost))
+		require.Equal(t, []time.Duration{time.Second, 3 * time.Second, 7 * time.Second}, asked)
+		require.NoError(t, k.Close())
+		mapper.stop()
+	})
+}

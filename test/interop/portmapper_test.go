@@ -123,7 +123,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		require.NoError(t, err)
 		defer stop()
 		resolver := portMapper(port)
-		resolver.Embed = true
+		resolver.Embed, resolver.EmbedAfter = true, 100*time.Millisecond
 		cfg := config(port)
 		cfg.Resolver = resolver
 		n := startNode(t, cfg)
