@@ -55,12 +55,12 @@ type trace struct {
 // A traced is the carrier of Trace.
 type traced struct {
 	carrier
-	t       *trace
-	log     *slog.Logger // nil: none
-	flow    *flow        // nil: none
-	ours    netip.AddrPort
-	in      int64        // bytes so far, the reader's
-	out     atomic.Int64 // the writer's
+	t    *trace
+	log  *slog.Logger // nil: none
+	flow *flow        // nil: none
+	ours netip.AddrPort
+	in   int64        // bytes so far, the reader's
+	out  atomic.Int64 // the writer's
 }
 
 func (t *trace) over(s *Stream) carrier {
