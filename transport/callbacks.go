@@ -25,12 +25,13 @@ const Direct Flags = 1 << 1
 // library (ei_connect, "User Supplied Socket Implementation"). C is the plug-in's own socket context: a pointer or a handle,
 // copied freely. Use keyed fields: more may be added.
 //
-// Errors are syscall.Errno values, wrapped or not; of package net on windows [PosixError] makes them. EINTR is retried by the SDK. Without
+// Errors are syscall.Errno values, wrapped or not; of package net on windows [PosixError] makes them. EINTR is retried by the SDK, but for
+// what is called once: Close and Release, which have closed all the same, the hooks, HandshakePacketHeaderSize and CheckPeer. Without
 // [FullImpl] a callback makes one system call and returns what it got, EAGAIN and EINPROGRESS included; tmo is to be ignored, and the
 // descriptor's mode is the SDK's affair. It must not return EAGAIN for a reason of its own (a rate limit): the SDK waits for the
 // descriptor, which is ready. With FullImpl it takes at most tmo, reports a time-out as os.ErrDeadlineExceeded or EAGAIN, and leaves the
-// descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once
-// a deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or so.
+// descriptor's mode as it found it. A tmo of 0 is one try, which succeeds if the operation is ready. Package net does not try at all once a
+// deadline has passed, so a plug-in over a net.Conn makes a tmo of 0 a deadline in a millisecond or so.
 //
 // Mandatory: Socket, Close, Listen, Accept, Connect, Read, Write, HandshakePacketHeaderSize, GetFD. All others may be nil.
 type Callbacks[C any] struct {

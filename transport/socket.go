@@ -221,13 +221,18 @@ func (s *socket[C]) caught(callback string, err *error) {
 }
 
 // guard makes a call that does not wait, again after EINTR.
-func (s *socket[C]) guard(callback string, f func() error) (err error) {
-	defer s.caught(callback, &err)
+func (s *socket[C]) guard(callback string, f func() error) error {
 	for {
-		if err = f(); !interrupted(err) {
+		if err := s.single(callback, f); !interrupted(err) {
 			return err
 		}
 	}
+}
+
+// single makes a call that is made once, whatever comes of it.
+func (s *socket[C]) single(callback string, f func() error) (err error) {
+	defer s.caught(callback, &err)
+	return f()
 }
 
 // enter makes Close wait until inside.Done, where the socket is open.
@@ -241,8 +246,13 @@ func (s *socket[C]) enter() error {
 	return err
 }
 
-// beside makes a call that does not wait, on an open socket, beside whatever else is in flight. Close waits for it.
+// beside is guard on an open socket, beside whatever else is in flight. Close waits for it.
 func (s *socket[C]) beside(callback string, f func() error) error {
+	return s.during(callback, func() error { return s.guard(callback, f) })
+}
+
+// during has Close wait for a call of a callback, of an open socket.
+func (s *socket[C]) during(callback string, call func() error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -251,13 +261,14 @@ func (s *socket[C]) beside(callback string, f func() error) error {
 		s.calls.begin(callback)
 		defer s.calls.end(callback)
 	}
-	return s.guard(callback, f)
+	return call()
 }
 
-// within makes a call that might wait for others (a hook, say) and leaves it behind when ctx has ended and it does not come back.
+// within makes a call once that might wait for others (a hook, say), and leaves it behind when ctx has ended and it does not come back.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
+	call := func() error { return s.during(callback, func() error { return s.single(callback, f) }) }
 	if s.prompt {
-		return s.beside(callback, f)
+		return call()
 	}
 	if err := s.usable(); err != nil {
 		return err
@@ -266,7 +277,7 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 	go func() {
 		err := errExited
 		defer func() { done <- err }()
-		err = s.beside(callback, f)
+		err = call()
 	}()
 	select {
 	case err := <-done:

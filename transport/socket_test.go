@@ -277,6 +277,45 @@ func TestHookError(t *testing.T) {
 	}
 }
 
+// What the contract has called once is, also where a signal has interrupted it: a close(2) may have freed the number then, which is
+// somebody else's by now.
+func TestCalledOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		call func(c *Stream) error
+		want error
+	}{
+		"Close":                     {(*Stream).Close, nil},
+		"Release":                   {(*Stream).Release, nil},
+		"ConnectHandshakeComplete":  {func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, syscall.EINTR},
+		"AcceptHandshakeComplete":   {func(c *Stream) error { return c.HandshakeComplete(soon(t), false) }, syscall.EINTR},
+		"CheckPeer":                 {func(c *Stream) error { return c.CheckPeer(soon(t), "n@h") }, syscall.EINTR},
+		"HandshakePacketHeaderSize": {func(c *Stream) error { return second(c.HandshakePacketHeaderSize(soon(t))) }, syscall.EINTR},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int32
+			count := func(is bool) error {
+				if is && calls.Add(1) == 1 {
+					return syscall.EINTR
+				}
+				return nil
+			}
+			cb := memoryCallbacks()
+			var mine *memorySocket
+			closing := cb.Close
+			cb.Close = func(s *memorySocket) error { return errors.Join(count(name == "Close" && s == mine), closing(s)) }
+			cb.Release = func(s *memorySocket) error { return errors.Join(count(name == "Release"), closing(s)) }
+			cb.ConnectHandshakeComplete = func(*memorySocket) error { return count(name == "ConnectHandshakeComplete") }
+			cb.AcceptHandshakeComplete = func(*memorySocket) error { return count(name == "AcceptHandshakeComplete") }
+			cb.CheckPeer = func(*memorySocket, string) error { return count(name == "CheckPeer") }
+			cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { return 2, count(name == "HandshakePacketHeaderSize") }
+			c, _ := memoryPair(t, cb)
+			mine = c.car.(*socket[*memorySocket]).c
+			require.ErrorIs(t, tt.call(c), tt.want)
+			require.EqualValues(t, 1, calls.Load())
+		})
+	}
+}
+
 func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("not you")

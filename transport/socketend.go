@@ -53,13 +53,13 @@ func (s *socket[C]) end(name string, last func(C) error) error {
 	return s.closeErr
 }
 
-// finish makes the last call on C.
+// finish makes the last call on C: once, for a signal that interrupts a close(2) does not keep the number from being freed.
 func (s *socket[C]) finish(name string, last func(C) error) error {
 	var changed error
 	if s.failure.Load() == nil && s.fd >= 0 {
 		changed = s.sameFD(s.guard)
 	}
-	if err := s.guard(name, func() error { return last(s.c) }); err != nil {
+	if err := s.single(name, func() error { return last(s.c) }); err != nil && !interrupted(err) {
 		return err
 	}
 	return changed
