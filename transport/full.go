@@ -313,17 +313,17 @@ func (d *side) result(ctx context.Context, s fullSocket, name string, result err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if until, ok := ctx.Deadline(); ok && !IsNoWait(ctx) {
-		if done := ctx.Done(); done != nil && !time.Now().Before(until) {
-			// Its own timer is about to fire: who asks ctx whether its time was over is to hear so.
-			select {
-			case <-done:
-			case <-s.closed():
-			}
-		}
-		return context.DeadlineExceeded
+	if hasTime(ctx) || IsNoWait(ctx) { // a pause has ended the call, and may have been given up since
+		return result
 	}
-	return result
+	if done := ctx.Done(); done != nil {
+		// Its own timer is about to fire: who asks ctx whether its time was over is to hear so.
+		select {
+		case <-done:
+		case <-s.closed():
+		}
+	}
+	return context.DeadlineExceeded
 }
 
 // stop ends the goroutine once the call in flight has returned, whenever that is; false if it does not within its second.

@@ -248,6 +248,67 @@ func TestFullHaste(t *testing.T) {
 	}
 }
 
+// A call that a pause has ended, which was given up before the call's end was seen, does not say that the time of its context is over.
+func TestFullPauseGivenUp(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		writing bool
+		breaks  func(cb *Callbacks[*memorySocket], cut func() error)
+		call    func(c *Stream) error
+	}{
+		{"Read", false, func(cb *Callbacks[*memorySocket], cut func() error) {
+			cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, cut() }
+		}, func(c *Stream) error { return second(c.Read(within(t, time.Hour), make([]byte, 1))) }},
+		{"Write", true, func(cb *Callbacks[*memorySocket], cut func() error) {
+			cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, cut() }
+		}, func(c *Stream) error { return second(c.Writev(within(t, time.Hour), []byte("x"))) }},
+	} {
+		for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
+			cb := memoryCallbacks()
+			cb.Flags = flags
+			var c *Stream
+			tt.breaks(&cb, func() error { c.car.halt(tt.writing); return os.ErrDeadlineExceeded })
+			c, _ = memoryPair(t, cb)
+			require.ErrorIs(t, tt.call(c), ErrPaused, tt.name)
+		}
+	}
+
+	cb := memoryCallbacks()
+	accept := cb.Accept
+	var l *Listener
+	calls := 0
+	cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) {
+		if calls++; calls == 1 {
+			l.sock.halt(false)
+			return nil, nil, os.ErrDeadlineExceeded
+		}
+		return accept(s, tmo)
+	}
+	tr, err := New(cb, nil)
+	require.NoError(t, err)
+	l, err = tr.Listen(MemoryAddr(""), 1)
+	require.NoError(t, err)
+	defer l.Close()
+	accepted := aside(func() error {
+		s, err := l.Accept(within(t, time.Hour))
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	})
+	in := &l.sock.(*socket[*memorySocket]).in
+	require.Eventually(t, func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		return len(accepted) > 0 || in.halted.Load() && in.running == nil
+	}, 20*time.Second, 100*time.Microsecond)
+	l.sock.resume(false)
+	c, err := tr.Connect(soon(t), l.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, returns(t, accepted))
+}
+
 // Connect is called once: a limit of the plug-in's own is its result.
 func TestFullConnectOnce(t *testing.T) {
 	for _, limit := range []error{os.ErrDeadlineExceeded, syscall.EAGAIN, syscall.ETIMEDOUT} {

@@ -57,7 +57,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	}
 	defer l.endAccept()
 	var pause backoff
-	told, cuts := false, 0
+	told := false
 	for {
 		if l.paused.Load() {
 			return nil, opError("accept", l.addr, ErrPaused)
@@ -67,8 +67,7 @@ func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 		case err == nil:
 			return s, nil
 		case l.paused.Load() && ended(ctx) == nil && (isTimeout(err) || errors.Is(err, context.DeadlineExceeded)):
-		case cuts < 3 && isTimeout(err) && hasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
-			cuts++
+		case isTimeout(err) && hasTime(ctx) && ended(ctx) == nil: // of a Pause that has been given up since
 		case errors.Is(err, syscall.ECONNABORTED):
 			if err := ended(ctx); err != nil {
 				return nil, opError("accept", l.addr, err)
