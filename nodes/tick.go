@@ -97,7 +97,8 @@ func (t *ticker) tick(c *Conn) {
 
 // look sends a tick when nothing went out for an interval, and counts the intervals in which nothing came. A hidden peer that was silent
 // gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
-// receiving that is missing then; but not of a peer to whom nothing can be sent, who has left.
+// receiving that is missing then; but not of a peer to whom nothing can be sent, who has left, nor of one whose system has not answered
+// for as long.
 func (t *ticker) look(c *Conn) (alive bool) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
@@ -113,10 +114,19 @@ func (t *ticker) look(c *Conn) (alive bool) {
 	}
 	t.posted = sent + int64(queued)
 	pending, err := c.s.PendingBytes()
-	if sending && (received != t.received || pending > 0 || err != nil || !c.reading.Load()) {
+	unread := pending > 0 || err != nil || !c.reading.Load()
+	switch {
+	case sending && received != t.received:
 		t.missed = 0
-	} else if t.missed++; t.missed >= missedTicks {
-		return false
+	case sending && unread:
+		t.missed = 0
+		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.n.cfg.TickInterval {
+			return false
+		}
+	default:
+		if t.missed++; t.missed >= missedTicks {
+			return false
+		}
 	}
 	t.received = received
 	return true

@@ -1,0 +1,21 @@
+package transport
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func unacknowledged(fd int) (time.Duration, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT), errors.Is(err, unix.EINVAL):
+		return 0, errors.ErrUnsupported
+	case err != nil:
+		return 0, err
+	case info.Unacked == 0 && info.Probes == 0: // probes ask for room; an answer sets their number to 0
+		return 0, nil
+	}
+	return time.Duration(info.Last_ack_recv) * time.Millisecond, nil
+}

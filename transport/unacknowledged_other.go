@@ -1,0 +1,10 @@
+//go:build !linux
+
+package transport
+
+import (
+	"errors"
+	"time"
+)
+
+func unacknowledged(int) (time.Duration, error) { return 0, errors.ErrUnsupported }

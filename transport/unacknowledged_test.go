@@ -1,0 +1,31 @@
+package transport
+
+import (
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A peer whose program reads nothing owes nothing: its system answers. (That of one that has gone is tested in package nodes.)
+func TestUnacknowledged(t *testing.T) {
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(t.Context(), []byte("unread"))
+		require.NoError(t, err)
+		if _, no := c.SyscallConn(); no != nil || c.RemoteAddr().Network() != "tcp" || runtime.GOOS != "linux" {
+			_, err := c.Unacknowledged()
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			return
+		}
+		require.Eventually(t, func() bool {
+			d, err := c.Unacknowledged()
+			return err == nil && d == 0
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, c.Close())
+		_, err = c.Unacknowledged()
+		require.Error(t, err)
+		require.NotErrorIs(t, err, errors.ErrUnsupported)
+	})
+}
