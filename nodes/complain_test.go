@@ -165,3 +165,28 @@ func TestUnencodableSignal(t *testing.T) {
 	require.NoError(t, c.Err())
 	require.Equal(t, []string{b.Name()}, a.Peers())
 }
+
+// What ends a connection is a warning in the log, with the error.
+func TestBreachesAreLogged(t *testing.T) {
+	for what, f := range map[string][]byte{
+		"a malformed frame":           {0, 0, 0, 2, 1, 2},
+		"a malformed control message": {0, 0, 0, 7, 112, 131, 104, 2, 97, 1, 106}, // {1, []}
+		"another node's link": func() []byte {
+			b, err := dist.AppendFrame(nil, &dist.Control{Op: dist.OpLink, From: ei.Pid{Node: "eve@test", ID: 1}, To: ei.Pid{Node: "bob@test", ID: 1}}, nil)
+			require.NoError(t, err)
+			return b
+		}(),
+	} {
+		t.Run(what, func(t *testing.T) {
+			log := new(record)
+			w := newWorld(t, "memory")
+			b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+			p := w.peer(b.Listeners()[0], role("wire@test"))
+			c := b.Conn("wire@test")
+			require.NoError(t, p.write(f))
+			arrives(t, c.Done(), "the end")
+			require.Len(t, log.lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)
+			require.EqualValues(t, 1, b.Stats().Malformed)
+		})
+	}
+}

@@ -166,8 +166,7 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		_, m.Payload, err = dist.ParseFrame(m.buf, c.peer.Flags, r.atoms, &m.Control)
 		if err != nil {
 			if !errors.Is(err, dist.ErrUnknownOp) {
-				c.n.stats.malformed.Add(1)
-				c.fail(err)
+				c.breach(err)
 			}
 			return err
 		}
@@ -176,6 +175,13 @@ func (c *Conn) receive(ctx context.Context, m *Message) error {
 		c.messages.Add(1)
 		return nil
 	}
+}
+
+// breach ends the connection over what the peer has sent.
+func (c *Conn) breach(err error) {
+	c.n.stats.malformed.Add(1)
+	c.n.log.Warn("connection ended over what the peer has sent", "peer", c.peer.Name, "error", err)
+	c.fail(err)
 }
 
 // acknowledge answers an UNLINK_ID, before any other signal goes to that process (erl_dist_protocol, "New link protocol").

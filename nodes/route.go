@@ -12,8 +12,7 @@ func (n *Node) route(c *Conn, m *Message) {
 	switch m.Op {
 	case dist.OpLink, dist.OpMonitorP, dist.OpSpawnRequest: // what lasts as long as the connection to the sender's node
 		if string(m.From.Node) != c.peer.Name {
-			n.stats.malformed.Add(1)
-			c.fail(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
+			c.breach(&dist.ControlError{Op: m.Op, Offset: -1, Field: "From", Err: fmt.Errorf("%w: a process of %v", dist.ErrShape, m.From.Node)})
 			return
 		}
 	case dist.OpExit, dist.OpExit2, dist.OpUnlink, dist.OpUnlinkID, dist.OpUnlinkIDAck, dist.OpDemonitorP, dist.OpMonitorPExit:

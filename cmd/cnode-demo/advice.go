@@ -160,8 +160,25 @@ var advices = []advice{
 			"another port, set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
 	{"no port mapper's protocol", is(epmd.ErrProtocol,
 		"Something else than a port mapper listens on that port: set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
-	{"port mapper refuses", is(epmd.ErrNoAnswer,
-		"A port mapper registers nodes of its own machine only: use this machine's, or run one (--epmd embedded).")},
+	{"port mapper refuses", func(err error) string {
+		var e *epmd.Error
+		switch {
+		case !errors.Is(err, epmd.ErrNoAnswer):
+			return ""
+		case errors.As(err, &e) && e.Op != "register":
+			return "Is that a port mapper? Something listens there and closes the connection without an answer: ss -tlnp shows what. Set\n" +
+				"ERL_EPMD_PORT or give --epmd HOST:PORT."
+		}
+		return "A port mapper registers nodes of its own machine only: use this machine's, or run one (--epmd embedded)."
+	}},
+	{"port mapper hangs", func(err error) string {
+		var e *epmd.Error
+		if !errors.As(err, &e) || !late(err) {
+			return ""
+		}
+		return "The port mapper takes connections and does not answer, or a firewall swallows what is sent to it: ss -tlnp shows what has\n" +
+			"the port. epmd -kill ends one that hangs; --epmd HOST:PORT is for another one."
+	}},
 	{"no distribution version", is(epmd.ErrVersion,
 		"The other node is too old, or too new, to talk to.")},
 	{"unknown host", func(err error) string {
@@ -258,7 +275,7 @@ var advices = []advice{
 		return "Ports below 1024 and other users' directories are not for everybody: choose another --listen."
 	}},
 	{"time", func(err error) string {
-		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, epmd.ErrTimeout) {
+		if !late(err) {
 			return ""
 		}
 		return "No answer came in time: the other side is stopped or very busy, or a firewall swallows what is sent to it. ping, call\n" +
@@ -275,6 +292,11 @@ func is(target error, words string) func(error) string {
 		}
 		return ""
 	}
+}
+
+// late tells whether somebody's time was up.
+func late(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, epmd.ErrTimeout)
 }
 
 // ended tells whether the peer closed the connection.

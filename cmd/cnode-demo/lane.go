@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
@@ -26,6 +29,7 @@ const (
 type lane struct {
 	peer *peer
 	conn *nodes.Conn // nil: senders on this node
+	told atomic.Bool // of a message that is not understood
 
 	// Of whoever works at the moment.
 	counts map[ei.Pid]int64 // of sink
@@ -51,6 +55,15 @@ func newLane(p *peer, c *nodes.Conn) *lane {
 	l := &lane{peer: p, conn: c, counts: map[ei.Pid]int64{}}
 	l.room.L = &l.mu
 	return l
+}
+
+// complain logs a message that is not understood: the first one of a connection as a warning, so that no peer fills the log.
+func (l *lane) complain(err error) {
+	level := slog.LevelWarn
+	if l.told.Swap(true) {
+		level = slog.LevelDebug
+	}
+	l.peer.log.Log(context.Background(), level, "message not understood", "peer", connName(l.conn), "error", err)
 }
 
 // take does a job, or leaves it to the lane's goroutine. Only the connection's goroutine calls it; jobs of senders on this node always

@@ -67,7 +67,7 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	}
 	r, err := parseRequest(m.Payload)
 	if err != nil {
-		p.log.Debug("message not understood", "peer", connName(c), "error", err)
+		p.lane(c).complain(err)
 		m.Release()
 		return
 	}

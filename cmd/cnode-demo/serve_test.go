@@ -416,7 +416,7 @@ func TestServeLog(t *testing.T) {
 	w.succeed("ping", s.name)
 	s.waitFor(`msg="node up"`)
 	newClient(t, w.node("client"), s).send(ei.Atom("what"))
-	s.waitFor(`msg="message not understood" peer=client@127.0.0.1`)
+	s.waitFor(`level=WARN msg="message not understood" peer=client@127.0.0.1`)
 	require.Contains(t, s.terminate(syscall.SIGTERM), `msg="node down"`)
 }
 
