@@ -47,6 +47,9 @@ func (q *Queue) stopped(ctx context.Context) error {
 		if err := ended(ctx); err != nil {
 			return err
 		}
+		if IsNoWait(ctx) {
+			return os.ErrDeadlineExceeded
+		}
 		q.watched++
 		q.moved.Wait()
 		q.watched--

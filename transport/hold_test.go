@@ -381,6 +381,70 @@ func TestPauseGivenUp(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 }
 
+// Where a single try would have to wait it is a time-out, which disturbs nothing. A callback has its second, as always.
+func TestPauseNoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		var hangs atomic.Bool
+		hang := func() {
+			if hangs.Load() {
+				<-release
+			}
+		}
+		cb := memoryCallbacks()
+		accept := cb.Accept
+		cb.Accept = func(s *memorySocket, tmo time.Duration) (*memorySocket, Addr, error) { hang(); return accept(s, tmo) }
+		cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { hang(); return 0, nil }
+		cb.Write = func(_ *memorySocket, p []byte, _ time.Duration) (int, error) { hang(); return len(p), nil }
+		cb.CheckPeer = func(*memorySocket, string) error { hang(); return nil }
+		cb.ConnectHandshakeComplete = func(*memorySocket) error { hang(); return nil }
+		cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { hang(); return 2, nil }
+		tr, err := New(cb, nil)
+		require.NoError(t, err)
+		var streams [4]*Stream
+		for i := range streams {
+			streams[i], _ = pair(t, tr, MemoryAddr(""))
+		}
+		c, hooked := streams[0], streams[1:]
+		l, err := tr.Listen(MemoryAddr(""), 1)
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		q := NewQueue(c, nil)
+
+		hangs.Store(true)
+		go func() { _, _ = c.Read(context.Background(), make([]byte, 1)) }()
+		go func() { _, _ = l.Accept(context.Background()) }()
+		require.NoError(t, q.Post(context.Background(), []byte("x"), nil, Burst))
+		synctest.Wait()
+		for name, call := range map[string]func() error{
+			"PauseRead": func() error { return c.PauseRead(NoWait()) },
+			"Pause":     func() error { return l.Pause(NoWait()) },
+			"Hold":      func() error { return q.Hold(NoWait()) },
+			"Hold, between two writes": func() error {
+				q := NewQueue(hooked[0], nil)
+				q.writing = true
+				return q.Hold(NoWait())
+			},
+			"Stage": func() error { return NewQueue(c, nil).Stage(NoWait(), nil) },
+		} {
+			begun := time.Now()
+			err := returns(t, aside(call))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded, name)
+			require.NotErrorIs(t, err, ErrPaused, name)
+			require.Zero(t, time.Since(begun), name)
+		}
+		for i, call := range []func(c *Stream) error{
+			func(c *Stream) error { return c.CheckPeer(NoWait(), "n@h") },
+			func(c *Stream) error { return c.HandshakeComplete(NoWait(), true) },
+			func(c *Stream) error { return second(c.HandshakePacketHeaderSize(NoWait())) },
+		} {
+			err := returns(t, aside(func() error { return call(hooked[i]) }))
+			require.ErrorIs(t, err, ErrUnresponsive)
+		}
+	})
+}
+
 // A cutAcceptor has one time-out before its stream.
 type cutAcceptor struct {
 	acceptor

@@ -52,10 +52,13 @@ func (s *Stream) pause(ctx context.Context, direction int32, busy *atomic.Bool) 
 	return err
 }
 
-// settle asks an operation to end, until it has or ctx has.
+// settle asks an operation to end, until it has or ctx has. A single try is one that finds none.
 func settle(ctx context.Context, busy *atomic.Bool, idle <-chan struct{}, halt func()) error {
 	if !busy.Load() {
 		return nil
+	}
+	if IsNoWait(ctx) { // its end would take a moment
+		return os.ErrDeadlineExceeded
 	}
 	again := time.NewTicker(askAgain)
 	defer again.Stop()

@@ -279,11 +279,13 @@ func (s *socket[C]) within(ctx context.Context, callback string, f func() error)
 		defer func() { done <- err }()
 		err = call()
 	}()
-	select {
-	case err := <-done:
-		return s.exited(callback, err)
-	case <-ctx.Done():
-	case <-s.closing:
+	if !IsNoWait(ctx) { // else the time of the call is over, and the callback has its second left
+		select {
+		case err := <-done:
+			return s.exited(callback, err)
+		case <-ctx.Done():
+		case <-s.closing:
+		}
 	}
 	t := time.NewTimer(unresponsiveAfter)
 	defer t.Stop()
