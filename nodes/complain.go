@@ -3,6 +3,8 @@ package nodes
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -26,6 +28,28 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 		level = slog.LevelDebug
 	}
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
+}
+
+// A hush bounds how many warnings strangers, of whom there may be any number, bring about: what is over it shows at the level Debug only.
+type hush struct {
+	mu    sync.Mutex
+	since time.Time
+	count int // since then
+}
+
+// warningsPerSecond is that bound.
+const warningsPerSecond = 20
+
+func (h *hush) level(now time.Time) slog.Level {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.since) >= time.Second {
+		h.since, h.count = now, 0
+	}
+	if h.count++; h.count > warningsPerSecond {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // undecodable logs that a term, which the upper level was to understand, cannot be decoded. c is nil for a term of this node.

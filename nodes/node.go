@@ -25,6 +25,7 @@ type Node struct {
 
 	goroutines wait.Tally // that Close waits for
 	strangers  strangers
+	refused    hush // handshakes that have failed
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected
