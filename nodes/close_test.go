@@ -485,3 +485,58 @@ func TestFreezeBesideShutdown(t *testing.T) {
 		})
 	}
 }
+
+// What was sent arrives before the connection ends, though what the peer has sent lies unread, where Close would have the system take it
+// back; on either level.
+func TestConnShutdown(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			for _, started := range []bool{false, true} {
+				w := newWorld(t, kind)
+				var p *wire
+				var c *Conn
+				if started {
+					n := w.started("bob")
+					p = w.peer(n.Listeners()[0], role("wire@test"))
+					c = w.conn(n, "wire@test")
+				} else {
+					_, l := w.listening("bob")
+					p, c = w.joined(l, role("wire@test"))
+				}
+				const count = 200
+				p.say("nobody", ei.Binary("unread"))
+				p.send(dist.Control{Op: dist.OpUnlink, From: p.self, To: c.Self()}, nil)
+				sent := async(func() (int, error) {
+					for range count {
+						if err := c.SendName(w.ctx(), "x", make([]byte, 10_000)); err != nil {
+							return 0, err
+						}
+					}
+					return 0, c.Shutdown(w.ctx())
+				})
+				for range count {
+					ctl, _ := p.next()
+					require.Equal(t, dist.OpRegSend, ctl.Op)
+				}
+				_, err := p.frame(w.ctx())
+				require.ErrorIs(t, err, io.EOF)
+				p.close()
+				require.NoError(t, arrives(t, sent, "Shutdown").err)
+				require.ErrorIs(t, c.Err(), ErrClosed)
+			}
+		})
+	}
+}
+
+// A peer that does not end its direction has the time of the context.
+func TestConnShutdownInTime(t *testing.T) {
+	w := newWorld(t, "tcp")
+	_, l := w.listening("bob")
+	_, c := w.joined(l, role("wire@test"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	done := async(func() (int, error) { return 0, c.Shutdown(ctx) })
+	require.NoError(t, arrives(t, done, "Shutdown").err)
+	require.ErrorIs(t, c.Err(), ErrClosed)
+	require.ErrorIs(t, c.Shutdown(t.Context()), ErrClosed)
+}

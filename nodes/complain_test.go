@@ -183,7 +183,7 @@ func TestBreachesAreLogged(t *testing.T) {
 			w := newWorld(t, "memory")
 			b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 			p := w.peer(b.Listeners()[0], role("wire@test"))
-			c := b.Conn("wire@test")
+			c := w.conn(b, "wire@test")
 			require.NoError(t, p.write(f))
 			arrives(t, c.Done(), "the end")
 			require.Len(t, log.lines("level=WARN", "connection ended over what the peer has sent", "peer=wire@test", "error="), 1)

@@ -96,7 +96,8 @@ func (c *Conn) Node() *Node { return c.n }
 // Stream is the transport's stream below; it must not be read, written or closed.
 func (c *Conn) Stream() *transport.Stream { return c.s }
 
-// Self is the pid that the Conn sends as, and to which the peer answers. It is ei_self.
+// Self is the pid that the Conn sends as, and to which the peer answers: Receive has that. On a node that has started it is nobody's, and
+// answers are lost. It is ei_self.
 func (c *Conn) Self() ei.Pid { return c.self }
 
 // Done is closed when the connection has ended.
@@ -120,7 +121,8 @@ func (c *Conn) lost() bool {
 	return err != nil && err != ErrMoved && err != ErrClosed
 }
 
-// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost; Flush sends it. Close waits while the
+// Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost, and where something of the peer's lies unread
+// also what has been sent last and has not arrived: Shutdown waits for both. Close waits while the
 // connection is frozen (and returns ErrMoved if it goes on in another process), and until processes here have been told of its end, except
 // Handlers, and those that hear only of processes that end with it. It is ei_close_connection.
 func (c *Conn) Close() error {
@@ -136,6 +138,18 @@ func (c *Conn) Close() error {
 		err = ErrMoved
 	}
 	return wrap("close connection to", c.peer.Name, err)
+}
+
+// Shutdown ends the connection once the peer has what was sent: it flushes, ends the sending direction, and waits until the peer, whose node
+// then sees a nodedown, ends its own; what still comes meanwhile is dropped (on a node that has started it goes where it belongs). Then, or
+// when ctx ends before, it is Close. The error is ctx's, or that of Err, if not everything could be sent. Without CloseWrite in the plug-in
+// it does not wait for the peer.
+func (c *Conn) Shutdown(ctx context.Context) error {
+	err := c.Flush(ctx)
+	if err == nil {
+		c.bye(ctx)
+	}
+	return errors.Join(err, c.Close())
 }
 
 // fail ends the connection for a reason. It does not wait.
@@ -236,8 +250,20 @@ func (c *Conn) bye(ctx context.Context) {
 		c.leaves.Store(false)
 		return
 	}
+	if !c.n.started.Load() {
+		c.ignore(ctx)
+	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+	}
+}
+
+// ignore reads what the peer still sends, if nobody else does, until it ends or ctx does.
+func (c *Conn) ignore(ctx context.Context) {
+	for m := new(Message); ; {
+		if err := c.ReceiveInto(ctx, m); err != nil && !errors.Is(err, dist.ErrUnknownOp) {
+			return
+		}
 	}
 }

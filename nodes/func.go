@@ -12,8 +12,9 @@ import (
 
 // A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error becomes
 // an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of class error with reason
-// {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node; ConnOf(ctx) is the
-// caller's connection. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives
+// {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node, and when an
+// exit signal ends the process that a spawn, or erpc, has made for it; not when a caller no longer waits: ConnOf(ctx) is the caller's
+// connection, whose Done tells that its node has gone. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives
 // both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 

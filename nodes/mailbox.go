@@ -36,7 +36,8 @@ const (
 
 // MailboxOptions adjust a mailbox. The zero value is good.
 type MailboxOptions struct {
-	// Limit is how many bytes of unread messages it holds; 0 is DefaultMailboxLimit. One message may exceed it when there is no other.
+	// Limit is how many bytes of unread messages it holds; 0 is DefaultMailboxLimit. One message may exceed it when there is no other. They
+	// count as on the wire, and 128 bytes each; a small one takes up to some 500 of memory.
 	Limit int
 	// Full says what happens at the limit.
 	Full Full

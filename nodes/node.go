@@ -322,14 +322,12 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			err = errors.Join(err, wrap("shutdown", c.peer.Name, ferr))
 		}
 	}
-	if n.started.Load() {
-		bye, cancel := context.WithTimeout(ctx, farewell)
-		defer cancel()
-		var all sync.WaitGroup
-		for _, c := range conns { // a peer that does not answer takes no other one's time
-			all.Go(func() { c.bye(bye) })
-		}
-		all.Wait()
+	bye, end := context.WithTimeout(ctx, farewell)
+	defer end()
+	var all sync.WaitGroup
+	for _, c := range conns { // a peer that does not answer takes no other one's time
+		all.Go(func() { c.bye(bye) })
 	}
+	all.Wait()
 	return errors.Join(err, n.Close())
 }

@@ -96,6 +96,13 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// conn is a node's connection with a peer, once it is there.
+func (w *world) conn(n *Node, peer string) (c *Conn) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { c = n.Conn(peer); return c != nil }, tooLong, tick)
+	return c
+}
+
 // pair connects alice to bob on the lower level: ca is alice's end.
 func (w *world) pair(edit ...func(*Config)) (ca, cb *Conn) {
 	w.t.Helper()

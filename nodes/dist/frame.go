@@ -89,7 +89,7 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 //
 // A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or
 // *ControlError with offsets counted in frame; after one that wraps
-// ErrUnknownOp or ErrNotNegotiated the next frame can be read all the same.
+// ErrUnknownOp the next frame can be read all the same, as OTP does.
 // Distribution headers and fragments are recognised but not read: if their
 // flags were negotiated, the error wraps ErrUnsupported.
 func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
