@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestDozeDeadline(t *testing.T) {
 
 	w := &watcher{}
 	w.reader.until = time.Now()
-	w.doze(time.Hour)
+	w.doze(time.Hour, nil)
 }
 
 // What was written before the doze began counts too.
@@ -117,6 +118,27 @@ func TestDozeAfterQuestion(t *testing.T) {
 	require.True(t, y.sock.incoming.flows(y.sock.incoming.spin.begin()))
 	y.sock.incoming.spin.written(1)
 	returns(t, aside(func() error { y.sock.incoming.doze(time.Hour); return nil }))
+}
+
+// So does what is written at the very moment that it begins.
+func TestDozeBesideQuestion(t *testing.T) {
+	y := polls(t, time.Millisecond)
+	r := &y.sock.incoming
+	y.dozes(time.Hour)
+	require.True(t, r.flows(r.spin.begin()))
+	r.wait = lateDoze{r.wait, func() { r.wrote(1) }}
+	returns(t, aside(func() error { r.doze(time.Hour); return nil }))
+}
+
+// A lateDoze is a watch whose doze begins a moment later than its reader thinks.
+type lateDoze struct {
+	watch
+	meanwhile func()
+}
+
+func (w lateDoze) doze(d time.Duration, unless *atomic.Bool) {
+	w.meanwhile()
+	w.watch.doze(d, unless)
 }
 
 // So does that of a Waiter.

@@ -53,6 +53,9 @@ func aside(op func() error) <-chan error {
 	return c
 }
 
+// second is the error of a call with two results.
+func second[T any](_ T, err error) error { return err }
+
 // waiting waits until somebody is inside: n calls have begun.
 func waiting(t testing.TB, n *atomic.Int32, want int32) {
 	t.Helper()

@@ -46,9 +46,29 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	_, err = s.Read(short, much)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
-	waitsIn(t, "sleep", "(*watcher).glance")
+	waitsIn(t, "select", "(*watcher).glance")
 	require.NoError(t, ended.Close())
 	require.ErrorIs(t, returns(t, full), net.ErrClosed)
+}
+
+// What ends a wait ends it at once there, too.
+func TestSlumberEnds(t *testing.T) {
+	for name, end := range map[string]func(w *watcher) error{
+		"by a reader's deadline": func(w *watcher) error { return w.readerDeadline(past) },
+		"by a writer's deadline": func(w *watcher) error { return w.writerDeadline(past) },
+		"by Close":               func(w *watcher) error { w.close(); return nil },
+	} {
+		w := newWatcher(-1)
+		i := &w.reader
+		if name == "by a writer's deadline" {
+			i = &w.writer
+		}
+		asleep := aside(func() error { w.slumber(i, time.Hour, nil); return nil })
+		waitsIn(t, "select", "(*watcher).slumber")
+		require.NoError(t, end(w), name)
+		require.NoError(t, returns(t, asleep), name)
+		w.slumber(i, time.Hour, nil) // nor does another one begin
+	}
 }
 
 // It looks from time to time only until it can sleep.

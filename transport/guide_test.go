@@ -471,5 +471,3 @@ func guideTCP(holds func(t *testing.T, c, s *Stream)) func(*testing.T) {
 		holds(t, c, s)
 	}
 }
-
-func second[T any](_ T, err error) error { return err }

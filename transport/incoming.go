@@ -93,9 +93,7 @@ func (r *incoming) doze(d time.Duration) bool {
 	r.wait.lookAway(false)
 	r.spell = spell{}
 	r.dozing.Store(true)
-	if !r.spin.spoke.Load() {
-		r.wait.doze(d)
-	}
+	r.wait.doze(d, &r.spin.spoke)
 	r.dozing.Store(false)
 	came := r.try()
 	r.spin.flow.polled(came)

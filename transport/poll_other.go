@@ -5,6 +5,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,22 +21,22 @@ type sleeper struct {
 	in, out direction
 }
 
-func newSleeper(int) (*sleeper, error)             { return nil, errors.ErrUnsupported }
-func (w *sleeper) close()                          {}
-func (w *sleeper) reading() *direction             { return &w.in }
-func (w *sleeper) writing() *direction             { return &w.out }
-func (w *sleeper) rawConn() syscall.RawConn        { return w.raw }
-func (w *sleeper) prepare(bool) error              { return nil }
-func (w *sleeper) look(bool) bool                  { return false }
-func (w *sleeper) lookAway(bool)                   {}
-func (w *sleeper) sit(bool, *seats) bool           { return false }
-func (w *sleeper) doze(time.Duration)              {}
-func (w *sleeper) stir()                           {}
-func (w *sleeper) connected(context.Context) error { return errors.ErrUnsupported }
-func setNonblock(int, bool) error                  { return errors.ErrUnsupported }
-func isDescriptor(fd int) bool                     { return fd >= 0 }
-func kernelPending(syscall.RawConn) (int, error)   { return 0, nil }
-func shutdown(int)                                 {}
+func newSleeper(int) (*sleeper, error)              { return nil, errors.ErrUnsupported }
+func (w *sleeper) close()                           {}
+func (w *sleeper) reading() *direction              { return &w.in }
+func (w *sleeper) writing() *direction              { return &w.out }
+func (w *sleeper) rawConn() syscall.RawConn         { return w.raw }
+func (w *sleeper) prepare(bool) error               { return nil }
+func (w *sleeper) look(bool) bool                   { return false }
+func (w *sleeper) lookAway(bool)                    {}
+func (w *sleeper) sit(bool, *seats) bool            { return false }
+func (w *sleeper) doze(time.Duration, *atomic.Bool) {}
+func (w *sleeper) stir()                            {}
+func (w *sleeper) connected(context.Context) error  { return errors.ErrUnsupported }
+func setNonblock(int, bool) error                   { return errors.ErrUnsupported }
+func isDescriptor(fd int) bool                      { return fd >= 0 }
+func kernelPending(syscall.RawConn) (int, error)    { return 0, nil }
+func shutdown(int)                                  {}
 
 // dupFD leaves a descriptor as it is: here only a plug-in that waits itself knows what it is.
 func dupFD(fd int) (int, error) { return fd, nil }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,15 +54,15 @@ func (w *sleeper) close() {
 	w.file.Close()
 }
 
-func (w *sleeper) reading() *direction      { return &w.in }
-func (w *sleeper) writing() *direction      { return &w.out }
-func (w *sleeper) rawConn() syscall.RawConn { return w.raw }
-func (w *sleeper) prepare(bool) error       { return nil } // it has what it sleeps with
-func (w *sleeper) look(bool) bool           { return false }
-func (w *sleeper) lookAway(bool)            {}
-func (w *sleeper) sit(bool, *seats) bool    { return false }
-func (w *sleeper) doze(time.Duration)       {}
-func (w *sleeper) stir()                    {}
+func (w *sleeper) reading() *direction              { return &w.in }
+func (w *sleeper) writing() *direction              { return &w.out }
+func (w *sleeper) rawConn() syscall.RawConn         { return w.raw }
+func (w *sleeper) prepare(bool) error               { return nil } // it has what it sleeps with
+func (w *sleeper) look(bool) bool                   { return false }
+func (w *sleeper) lookAway(bool)                    {}
+func (w *sleeper) sit(bool, *seats) bool            { return false }
+func (w *sleeper) doze(time.Duration, *atomic.Bool) {}
+func (w *sleeper) stir()                            {}
 
 // connected waits until a connect that is in progress has ended, and returns its result.
 func (w *sleeper) connected(ctx context.Context) (result error) {

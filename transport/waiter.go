@@ -37,8 +37,7 @@ func (p *Polling) shared() *poller {
 //
 // One Read or Accept and one Write or Connected may be in flight at the same time; deadlines may be set beside them. Each call makes one
 // try at least, also where its deadline has passed: so a timeout of 0 is a deadline of now. A deadline may be kept half a millisecond late,
-// or four times the limit of polling. To end a call at once, as Callbacks.Interrupt is to, set a deadline that has passed; where the
-// process has no descriptor left to sleep with the call ends a tenth of a second later.
+// or four times the limit of polling. To end a call at once, as Callbacks.Interrupt is to, set a deadline that has passed.
 //
 // Tries run on the goroutine of the call. One must not wait, nor use the Waiter, and may return false only after EAGAIN: waiting is
 // edge-triggered, so bytes that it leaves unread do not wake it.

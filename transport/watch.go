@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -10,14 +11,14 @@ import (
 type watch interface {
 	reading() *direction
 	writing() *direction
-	prepare(writing bool) error          // see carrier
-	connected(ctx context.Context) error // waits until a connect has ended
-	look(writing bool) bool              // see watcher
-	lookAway(writing bool)               // likewise
-	sit(writing bool, at *seats) bool    // likewise
-	doze(d time.Duration)                // likewise
-	stir()                               // likewise
-	rawConn() syscall.RawConn            // for others' use, safe against close
+	prepare(writing bool) error                // see carrier
+	connected(ctx context.Context) error       // waits until a connect has ended
+	look(writing bool) bool                    // see watcher
+	lookAway(writing bool)                     // likewise
+	sit(writing bool, at *seats) bool          // likewise
+	doze(d time.Duration, unless *atomic.Bool) // likewise
+	stir()                                     // likewise
+	rawConn() syscall.RawConn                  // for others' use, safe against close
 	close()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -55,7 +56,7 @@ type interest struct {
 	until time.Time // the deadline; zero: there is none
 	seat  *seat     // of the one who sits; nil: nobody does
 	among *seats
-	dozes chan struct{} // closed to wake who dozes; nil: nobody does
+	dozes chan struct{} // closed to wake who slumbers; nil: nobody does
 }
 
 func newWatcher(fd int) *watcher {
@@ -122,13 +123,10 @@ func (w *watcher) glance(i *interest, events uint32, ready func(uintptr) bool) e
 		w.mu.Lock()
 		until := i.until
 		w.mu.Unlock()
-		left := pause
-		if !until.IsZero() {
-			if left = min(pause, time.Until(until)); left <= 0 {
-				return os.ErrDeadlineExceeded
-			}
+		if !until.IsZero() && time.Until(until) <= 0 {
+			return os.ErrDeadlineExceeded
 		}
-		time.Sleep(left)
+		w.slumber(i, pause, nil)
 		raw, err := w.need(i, events)
 		if err == nil {
 			return raw.Read(ready)
@@ -187,14 +185,17 @@ func (w *watcher) sit(writing bool, at *seats) bool {
 	return came
 }
 
-// doze lets the reader's goroutine sleep for so long, whatever comes, as far as nobody wants the wait to end. It is called under the wait.
-func (w *watcher) doze(d time.Duration) {
-	i := &w.reader
+// doze lets the reader's goroutine sleep for so long, whatever comes, unless that is or becomes true (see stir). It is called under the wait.
+func (w *watcher) doze(d time.Duration, unless *atomic.Bool) { w.slumber(&w.reader, d, unless) }
+
+// slumber is a sleep of a direction without the Go poller, as far as nobody wants its wait to end. Who sets unless stirs behind that, so
+// it is looked at once there is something to stir.
+func (w *watcher) slumber(i *interest, d time.Duration, unless *atomic.Bool) {
 	w.mu.Lock()
 	if !i.until.IsZero() {
 		d = min(d, time.Until(i.until))
 	}
-	if w.closed || d <= 0 {
+	if w.closed || d <= 0 || unless != nil && unless.Load() {
 		w.mu.Unlock()
 		return
 	}
@@ -226,7 +227,7 @@ func (i *interest) stir() {
 	}
 }
 
-// rouse ends the wait on a seat, and a doze; w.mu is held.
+// rouse ends the wait on a seat, and a slumber; w.mu is held.
 func (w *watcher) rouse(i *interest) {
 	if i.seat != nil {
 		i.among.kick(i.seat)
