@@ -39,7 +39,8 @@ type socket[C any] struct {
 	closing   chan struct{} // closed when Close begins
 	entering  sync.Mutex    // guards the moment of that against beside
 	inside    sync.WaitGroup
-	calls     calls // for the words of Close; not where callbacks are prompt
+	alone     sync.RWMutex // held by Export, which runs beside nothing, and for reading by all that runs beside
+	calls     calls        // for the words of Close; not where callbacks are prompt
 	closeErr  error
 	failure   atomic.Pointer[error] // a fault of the plug-in: every later call gets it
 
@@ -248,6 +249,8 @@ func (s *socket[C]) enter() error {
 
 // beside is guard on an open socket, beside whatever else is in flight. Close waits for it.
 func (s *socket[C]) beside(callback string, f func() error) error {
+	s.alone.RLock()
+	defer s.alone.RUnlock()
 	return s.during(callback, func() error { return s.guard(callback, f) })
 }
 
@@ -266,7 +269,11 @@ func (s *socket[C]) during(callback string, call func() error) error {
 
 // within makes a call once that might wait for others (a hook, say), and leaves it behind when ctx has ended and it does not come back.
 func (s *socket[C]) within(ctx context.Context, callback string, f func() error) error {
-	call := func() error { return s.during(callback, func() error { return s.single(callback, f) }) }
+	call := func() error {
+		s.alone.RLock()
+		defer s.alone.RUnlock()
+		return s.during(callback, func() error { return s.single(callback, f) })
+	}
 	if s.prompt {
 		return call()
 	}
@@ -395,7 +402,11 @@ func (s *socket[C]) export() (state []byte, err error) {
 	if s.cb.Export == nil {
 		return nil, nil
 	}
-	err = s.beside("Export", func() (err error) { state, err = s.cb.Export(s.c); return err })
+	s.alone.Lock() // an Interrupt may still be about to return, and CloseWrite claims no direction
+	defer s.alone.Unlock()
+	err = s.during("Export", func() error {
+		return s.guard("Export", func() (err error) { state, err = s.cb.Export(s.c); return err })
+	})
 	return state, err
 }
 

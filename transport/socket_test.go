@@ -277,6 +277,69 @@ func TestHookError(t *testing.T) {
 	}
 }
 
+// Export runs beside nothing: not beside the Interrupt of a pause whose read has ended, nor beside CloseWrite and the like.
+func TestExportRunsAlone(t *testing.T) {
+	var inside, met atomic.Int32
+	holds := make(chan struct{})
+	enter := func(holds <-chan struct{}) {
+		if inside.Add(1) > 1 {
+			met.Add(1)
+		}
+		<-holds
+		inside.Add(-1)
+	}
+	cb := memoryCallbacks()
+	interrupt := cb.Interrupt
+	cb.Interrupt = func(s *memorySocket) { interrupt(s); enter(holds) }
+	cb.CloseWrite = func(*memorySocket) error { enter(holds); return nil }
+	cb.Pending = func(*memorySocket) (int, error) { enter(holds); return 0, nil }
+	var exports chan struct{}
+	cb.Export = func(*memorySocket) ([]byte, error) { enter(exports); return nil, nil }
+	cb.Import = func(any, int, []byte) (*memorySocket, error) { return nil, errors.ErrUnsupported }
+	free := make(chan struct{})
+	close(free)
+	for name, beside := range map[string]func(c *Stream) <-chan error{
+		"the Interrupt of a pause": func(c *Stream) <-chan error {
+			read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+			require.Eventually(t, c.reading.Load, 10*time.Second, 100*time.Microsecond)
+			require.NoError(t, c.PauseRead(soon(t)))
+			require.ErrorIs(t, returns(t, read), ErrPaused)
+			done := make(chan error, 1)
+			done <- nil
+			return done
+		},
+		"CloseWrite": func(c *Stream) <-chan error { return aside(c.CloseWrite) },
+		"Pending":    func(c *Stream) <-chan error { return aside(func() error { return second(c.PendingBytes()) }) },
+	} {
+		export := func(c *Stream) <-chan error {
+			return aside(func() error { _, _, err := c.Export(); return err })
+		}
+		c, _ := memoryPair(t, cb)
+		holds, exports = make(chan struct{}), free
+		done := beside(c)
+		waiting(t, &inside, 1)
+		exported := export(c)
+		waitsIn(t, "sync.RWMutex.Lock", "export(")
+		close(holds)
+		require.NoError(t, returns(t, done), name)
+		require.NoError(t, returns(t, exported), name)
+		c.Resume()
+
+		if name == "the Interrupt of a pause" {
+			continue // there is no read to pause
+		}
+		holds, exports = free, make(chan struct{})
+		exported = export(c)
+		waiting(t, &inside, 1)
+		done = beside(c)
+		waitsIn(t, "sync.RWMutex.RLock", "beside(")
+		close(exports)
+		require.NoError(t, returns(t, done), name)
+		require.NoError(t, returns(t, exported), name)
+	}
+	require.Zero(t, met.Load(), "met something beside it")
+}
+
 // What the contract has called once is, also where a signal has interrupted it: a close(2) may have freed the number then, which is
 // somebody else's by now.
 func TestCalledOnce(t *testing.T) {
