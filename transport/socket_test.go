@@ -301,7 +301,7 @@ func TestExportRunsAlone(t *testing.T) {
 	for name, beside := range map[string]func(c *Stream) <-chan error{
 		"the Interrupt of a pause": func(c *Stream) <-chan error {
 			read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
-			require.Eventually(t, c.reading.Load, 10*time.Second, 100*time.Microsecond)
+			waitsIn(t, "select", "(*memoryPipe).until")
 			require.NoError(t, c.PauseRead(soon(t)))
 			require.ErrorIs(t, returns(t, read), ErrPaused)
 			done := make(chan error, 1)
