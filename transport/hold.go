@@ -191,6 +191,14 @@ func (q *Queue) Stage(ctx context.Context, held []byte) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	switch {
+	case q.err != nil:
+		q.s.resumeWrite()
+		return q.err
+	case q.writing:
+		q.s.resumeWrite()
+		return opError("stage", q.s.remote, ErrBusy)
+	}
 	if len(held) > 0 {
 		q.segs = append(q.segs, segment{buf: slices.Clone(held)})
 		q.queued += len(held)

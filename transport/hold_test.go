@@ -5,6 +5,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -229,6 +230,25 @@ func TestStageThatFailsLeavesQueue(t *testing.T) {
 	require.NoError(t, q.Post(soon(t), []byte("post"), nil, 0))
 	require.NoError(t, q.Flush(soon(t)))
 	require.Equal(t, "post", string(k.got))
+}
+
+// Nor is one staged that is in use, or has failed: what it has goes out, in order and whole, or is nobody's any more.
+func TestStageOfUsedQueue(t *testing.T) {
+	k := newGrantCarrier(false, 1<<10)
+	s := newStream(k, nil, connected)
+	q := NewQueue(s, nil)
+	k.set(func() { k.room = 2 })
+	require.NoError(t, q.Post(soon(t), []byte("post"), nil, Burst))
+	require.Eventually(t, func() bool { k.mu.Lock(); defer k.mu.Unlock(); return k.room == 0 }, 10*time.Second, 100*time.Microsecond)
+	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), ErrBusy)
+	k.set(func() { k.room = 100 })
+	require.NoError(t, q.Flush(soon(t)))
+	require.Equal(t, "post", string(k.got))
+
+	failed := errors.New("failed")
+	q.End(failed)
+	require.ErrorIs(t, q.Stage(soon(t), []byte("rest")), failed)
+	require.NoError(t, s.ready(pausedWrite), "the stream goes on")
 }
 
 // Of two who pause a direction at the same time one has done so.
