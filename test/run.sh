@@ -110,6 +110,9 @@ beside() {
 	step 'go test over TLS: OTP 25' # the main conversations were with all releases, in both versions of TLS
 	subtests=/otp25
 	CNODE_TEST_TLS=1.2 tests -race -timeout=30m -run="$subtests" ./test/interop || status=1
+	step 'go test over TCP with faults at every byte of a handshake: OTP 25' # but for what is long, and for what is about time
+	CNODE_TEST_FAULT=7 tests -race -timeout=30m -run="$subtests" \
+		-skip='Libei|Large|SinkAndSource|Order|Terms|Silent|Tick|Faulty|OverTLS|Examples|Board|FullMailbox' ./test/interop || status=1
 	return $status
 }
 

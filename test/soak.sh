@@ -18,8 +18,9 @@
 #	           with half a frame in each direction and a full window; a front with
 #	           its workers, one session a worker and 300
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
-#	chaos      100 faulty streams for each OTP, faults at every byte, workers killed
-#	           and stopped, 1,000 runs of each state machine
+#	chaos      100 faulty streams for each OTP, faults at every byte, the whole
+#	           suite over them, workers killed and stopped, 1,000 runs of each
+#	           state machine
 #	fuzz       20 s for each target
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -87,6 +88,7 @@ fi
 
 if part chaos "$(times 100) faulty streams for each OTP"; then
 	CNODE_FAULTS=$(times 100) soak -race -run TestFaultyStreams ./test/interop
+	CNODE_TEST_FAULT=$RANDOM soak -race ./test/interop
 	soak -race -count="$(times 5)" -run 'TestWorker(Killed|Stopped)|TestFrontKilled' ./test/interop/workers
 	soak -race -count="$(times 3)" -run Fault ./transport/... ./nodes ./tlstransport
 	soak -race -run Machine ./nodes -rapid.checks="$(times 1000)"

@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,10 +21,14 @@ import (
 // envTLS says that the distribution of all nodes runs over TLS, and of which version: 1.2 or 1.3.
 const envTLS = "CNODE_TEST_TLS"
 
+// envFault says that our nodes talk over faulty TCP, and is the seed of its faults.
+const envFault = "CNODE_TEST_FAULT"
+
 // A carriage is what the nodes of a test talk over.
 type carriage struct {
-	tr   transport.Transport // of nodes of this process; nil: TCP
-	file string              // option file of the others; empty: TCP
+	tr    transport.Transport // of nodes of this process; nil: TCP
+	file  string              // option file of the others; empty: TCP
+	fault string              // seed of cnode-demo's faults; empty: none
 }
 
 // usual is that of all tests that do not choose by themselves.
@@ -41,6 +47,11 @@ func overTLS(dir, demo, version string) (c carriage, err error) {
 
 // setUsual does what envTLS says. The directory is to be removed.
 func setUsual() (dir string, err error) {
+	if text, ok := os.LookupEnv(envFault); ok {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		usual = carriage{tr: transport.Fault(transport.TCP(), byteByByte(seed)), fault: text}
+		return "", err
+	}
 	version, ok := os.LookupEnv(envTLS)
 	if !ok {
 		return "", nil
@@ -56,17 +67,39 @@ func setUsual() (dir string, err error) {
 	return dir, err
 }
 
+// byteByByte are gentle faults, and a split and a delay at every byte of the handshake, in both directions.
+func byteByByte(seed uint64) transport.FaultOptions {
+	const handshake = 150 // bytes, at the least
+	o := transport.GentleFaults(seed)
+	for i := range int64(handshake) {
+		for _, write := range []bool{false, true} {
+			o.At = append(o.At, transport.FaultAt{Kind: transport.FaultSplit, Offset: i, Write: write},
+				transport.FaultAt{Kind: transport.FaultDelay, Offset: i, Write: write, For: 100 * time.Microsecond})
+		}
+	}
+	return o
+}
+
 // needsTCP skips a test that has TCP for a reason.
 func needsTCP(t *testing.T, why string) {
 	t.Helper()
-	if usual.tr != nil {
+	if usual.file != "" {
 		t.Skip("over TCP only: " + why)
+	}
+}
+
+// needsWhole skips a test that has TCP without faults for a reason.
+func needsWhole(t *testing.T, why string) {
+	t.Helper()
+	needsTCP(t, why)
+	if usual.fault != "" {
+		t.Skip("without faults only: " + why)
 	}
 }
 
 // closedByPeer is the end of a connection that an Erlang node has closed: over TLS it sends no close_notify.
 func closedByPeer() error {
-	if usual.tr != nil {
+	if usual.file != "" {
 		return io.ErrUnexpectedEOF
 	}
 	return io.EOF

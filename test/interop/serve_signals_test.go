@@ -71,7 +71,7 @@ func TestServeNodedown(t *testing.T) {
 					{`monitor(process, {peer, N}), gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 				})
 				lost := "connection_closed"
-				if usual.tr != nil {
+				if usual.file != "" {
 					lost = "shutdown" // as between two Erlang nodes
 				}
 				tt.end(p.demo)

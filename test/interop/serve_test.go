@@ -78,6 +78,9 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	t.Helper()
 	cmd := exec.Command(program(t, "cmd/cnode-demo"), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--log-level",
 		"info"}, args...)...)
+	if usual.fault != "" {
+		cmd.Args = append(cmd.Args, "--fault", usual.fault)
+	}
 	if usual.file != "" {
 		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", usual.file)
 	}
