@@ -33,6 +33,7 @@ type Capture struct {
 	closed bool
 	ends   int // made-up ports so far
 	flows  map[flowKey]*flow
+	left   []*flow // of these, without an owner, in the order in which they have lost it
 	packet []byte
 }
 

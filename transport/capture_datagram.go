@@ -31,5 +31,5 @@ func inetEnd(a Addr) netip.AddrPort {
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(text(a))) // it has no errors
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(49152+h.Sum32()%16384))
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(firstMadeUp+h.Sum32()%madeUpPorts))
 }

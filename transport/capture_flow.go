@@ -51,11 +51,12 @@ func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	defer c.mu.Unlock()
 	ours, theirs := c.endpoints(local, remote, how)
 	owner.ours = ours
-	key := flowKey{ours, theirs}
-	if ours.Compare(theirs) > 0 {
-		key = flowKey{theirs, ours}
-	}
-	if f := c.flows[key]; f != nil {
+	key := keyOf(ours, theirs)
+	switch f := c.flows[key]; {
+	case f == nil:
+	case f.owner == nil && how != imported: // of an earlier connection between the same ends
+		f.forget()
+	default:
 		return f
 	}
 	f := &flow{c: c, key: key, owner: owner, ends: [2]netip.AddrPort{ours, theirs}}
@@ -78,6 +79,19 @@ func (c *Capture) open(owner *traced, local, remote Addr, how origin) *flow {
 	return f
 }
 
+func keyOf(one, other netip.AddrPort) flowKey {
+	if one.Compare(other) > 0 {
+		return flowKey{other, one}
+	}
+	return flowKey{one, other}
+}
+
+// The ports for ends that have none: the dynamic ones. See RFC 6335, section 6.
+const (
+	firstMadeUp = 49152
+	madeUpPorts = 1<<16 - firstMadeUp
+)
+
 // endpoints are the addresses of a connection's two ends, made up where they are not inet ones.
 func (c *Capture) endpoints(local, remote Addr, how origin) (ours, theirs netip.AddrPort) {
 	var errs [2]error
@@ -87,8 +101,14 @@ func (c *Capture) endpoints(local, remote Addr, how origin) (ours, theirs netip.
 	}
 	if errs[0] != nil || errs[1] != nil || !ours.IsValid() || !theirs.IsValid() {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		ours, theirs = netip.AddrPortFrom(loopback, uint16(49152+c.ends%16384)), netip.AddrPortFrom(loopback, 4370)
-		c.ends++
+		theirs = netip.AddrPortFrom(loopback, 4370)
+		for range madeUpPorts {
+			ours = netip.AddrPortFrom(loopback, uint16(firstMadeUp+c.ends%madeUpPorts))
+			c.ends++
+			if c.flows[keyOf(ours, theirs)] == nil {
+				break
+			}
+		}
 		if how == accepted {
 			ours, theirs = theirs, ours
 		}
@@ -177,6 +197,7 @@ func (f *flow) mine(end *traced) bool {
 	f.c.mu.Lock()
 	if f.owner == nil && end.ours == f.ends[0] {
 		f.owner = end
+		f.c.left = slices.DeleteFunc(f.c.left, func(g *flow) bool { return g == f })
 	}
 	if f.owner != end || f.over || f.c.closed {
 		f.c.mu.Unlock()
@@ -300,13 +321,29 @@ func (f *flow) close(end *traced) {
 	}
 }
 
+// maxLeft is how many flows may be without an owner: most have gone to another process, and never get one here.
+const maxLeft = 1024
+
 // release says that our end is gone, and the connection lives on: another end may see it from now on.
 func (f *flow) release(end *traced) {
 	if f.mine(end) {
 		defer f.unlock()
 		f.settle()
 		f.owner = nil
+		f.c.left = append(f.c.left, f)
+		if len(f.c.left) > maxLeft {
+			f.c.left[0].forget()
+		}
 	}
+}
+
+// forget ends a flow that nobody owns any more.
+func (f *flow) forget() {
+	now := time.Now()
+	f.spill(now, outward)
+	f.spill(now, inward)
+	f.finish()
+	f.c.left = slices.DeleteFunc(f.c.left, func(g *flow) bool { return g == f })
 }
 
 // finish takes a flow that has ended off the table.

@@ -453,6 +453,40 @@ func TestTraceMadeUpPorts(t *testing.T) {
 	require.Len(t, callers, 3)
 }
 
+// A made-up port that is in use still is not given to another connection, when they have all been in use once.
+func TestTraceMadeUpPortsComeAgain(t *testing.T) {
+	c := NewCapture(io.Discard)
+	one := c.open(&traced{}, MemoryAddr("a"), MemoryAddr("b"), connected)
+	c.ends = madeUpPorts
+	other := c.open(&traced{}, MemoryAddr("a"), MemoryAddr("b"), connected)
+	require.NotEqual(t, one.key, other.key)
+	require.NoError(t, c.Close())
+}
+
+// What has gone to another process is not remembered without end, and a new connection between the same ends begins anew.
+func TestTraceForgetsWhatIsGone(t *testing.T) {
+	c := NewCapture(io.Discard)
+	goes := func(port int, how origin) *flow {
+		end := &traced{}
+		f := c.open(end, loopback(), FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))), how)
+		f.release(end)
+		return f
+	}
+	first := goes(1, accepted)
+	require.Same(t, first, goes(1, imported), "it goes on here")
+	second := goes(1, accepted)
+	require.NotSame(t, first, second)
+	require.True(t, first.over)
+	require.Equal(t, [2]uint32{1, 1}, second.next, "behind a SYN each")
+	for port := range maxLeft + 10 {
+		goes(2+port, accepted)
+	}
+	require.Len(t, c.flows, maxLeft)
+	require.Len(t, c.left, maxLeft)
+	require.True(t, second.over, "the oldest")
+	require.NoError(t, c.Close())
+}
+
 // A packet of a handshake is one segment, however it comes.
 func TestTraceHandshakeInPieces(t *testing.T) {
 	const hello = "\x00\x05nabcd"
