@@ -26,6 +26,7 @@ type side struct {
 	cut     atomic.Bool // by shutdown(2)
 	halting atomic.Bool // an Interrupt for a pause is in flight
 	halted  atomic.Bool // from halt to resume: calls end, and none begins
+	passed  bool        // the last call took the time that it was given; the caller's once that has returned
 	late    func()      // is run when an Accept that was left behind has come back
 
 	direct direct // of a Direct plug-in, instead of the goroutine
@@ -219,22 +220,31 @@ func (d *side) repeat(s fullSocket, name string, call func(tmo time.Duration) er
 	}
 	var early haste
 	for {
-		tmo := total
+		tmo, began := total, begin
+		if bounded || sliced {
+			began = time.Now()
+		}
 		if bounded {
-			tmo = max(total-time.Since(begin), 0)
+			tmo = max(total-began.Sub(begin), 0)
 		}
 		if sliced {
 			tmo = min(tmo, slice)
 		}
 		err := call(tmo)
-		over := d.giveUp.Load() || d.halted.Load() || bounded && time.Since(begin) >= total
+		over := d.giveUp.Load() || d.halted.Load()
+		d.passed = false
+		if bounded || sliced {
+			now := time.Now()
+			d.passed = now.Sub(began) >= tmo
+			over = over || bounded && now.Sub(begin) >= total
+		}
 		switch {
 		case err == nil:
 			return nil
 		case d.cut.Load(): // what shutdown(2) has made of the call is not its result
 			return os.ErrDeadlineExceeded
 		case interrupted(err) && !d.giveUp.Load():
-		case !interrupted(err) && !timedOut(err, over):
+		case !interrupted(err) && !timedOut(err, d.passed):
 			return nil
 		case over:
 			return os.ErrDeadlineExceeded

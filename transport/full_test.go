@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -88,8 +89,7 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 	}
 }
 
-// ETIMEDOUT beside bytes is a time-out, too, when the call has been ended or its time is over. Before that it is a dead peer, of whom the
-// next call hears.
+// ETIMEDOUT beside bytes is a time-out, too, when the call's time is over. Before that it is a dead peer, of whom the next call hears.
 func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 	endless := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
 	for name, tt := range map[string]struct {
@@ -108,7 +108,7 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 		"cancelled": {
 			endless,
 			func(_ time.Duration, cancel context.CancelFunc, interrupted <-chan struct{}) { cancel(); <-interrupted },
-			context.Canceled, os.ErrDeadlineExceeded,
+			syscall.ETIMEDOUT, syscall.ETIMEDOUT,
 		},
 		"no wait": {
 			func() (context.Context, context.CancelFunc) { return NoWait(), func() {} },
@@ -159,6 +159,52 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 			require.Equal(t, 2, k)
 			_, err = c.Read(NoWait(), make([]byte, 4))
 			require.ErrorIs(t, err, tt.next)
+		})
+	}
+}
+
+// ETIMEDOUT before the time is over is a dead peer, whoever has ended the call meanwhile: the system says it once. Where the call was a
+// slice, it is its time that counts.
+func TestFullDeadPeer(t *testing.T) {
+	for name, tt := range map[string]struct {
+		flags  Flags
+		sliced bool
+		first  func(c *Stream, cancel context.CancelFunc, tmo time.Duration) // what happens during the first call
+		want   error
+	}{
+		"cancelled":         {FullImpl, false, func(_ *Stream, cancel context.CancelFunc, _ time.Duration) { cancel() }, syscall.ETIMEDOUT},
+		"halted":            {FullImpl, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
+		"halted, in place":  {FullImpl | Direct, false, func(c *Stream, _ context.CancelFunc, _ time.Duration) { c.car.halt(false) }, syscall.ETIMEDOUT},
+		"in a slice":        {FullImpl, true, func(*Stream, context.CancelFunc, time.Duration) {}, syscall.ETIMEDOUT},
+		"a slice is over":   {FullImpl, true, func(_ *Stream, _ context.CancelFunc, tmo time.Duration) { time.Sleep(tmo) }, io.EOF},
+		"nothing but a try": {FullImpl, false, nil, os.ErrDeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cb := memoryCallbacks()
+				cb.Flags = tt.flags
+				if tt.sliced {
+					cb.Interrupt = nil
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var c *Stream
+				calls := 0
+				cb.Read = func(_ *memorySocket, _ []byte, tmo time.Duration) (int, error) {
+					if calls++; calls > 1 {
+						return 0, nil
+					}
+					if tt.first != nil {
+						tt.first(c, cancel, tmo)
+					}
+					return 0, syscall.ETIMEDOUT
+				}
+				c, _ = memoryPair(t, cb)
+				if tt.first == nil {
+					ctx = NoWait()
+				}
+				require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), tt.want)
+			})
 		})
 	}
 }

@@ -70,6 +70,7 @@ func (d *side) callDirect(ctx context.Context, s fullSocket, name string, call f
 	total := timeLeft(ctx)
 	if ctx.Done() != nil {
 		if name == "Read" { // look before watching the context, which costs more
+			d.passed = false
 			if err := call(0); err == nil || !interrupted(err) && !timedOut(err, false) {
 				return nil
 			}

@@ -417,12 +417,8 @@ func lost(err error) bool {
 }
 
 // lasting keeps of an error that came beside bytes what the next call must hear of. A time-out is none of that.
-func (s *socket[C]) lasting(ctx context.Context, d *side, err error) error {
-	if err == nil || interrupted(err) {
-		return nil
-	}
-	over := s.full && (d.giveUp.Load() || d.halted.Load() || !hasTime(ctx))
-	if timedOut(err, over) {
+func (s *socket[C]) lasting(d *side, err error) error {
+	if err == nil || interrupted(err) || timedOut(err, s.full && d.passed) {
 		return nil
 	}
 	return err

@@ -45,7 +45,7 @@ func (s *socket[C]) read(ctx context.Context, p []byte) (int, error) {
 		s.fail(err)
 		return 0, err
 	case r.n > 0:
-		r.late = s.lasting(ctx, &s.in, r.err)
+		r.late = s.lasting(&s.in, r.err)
 		return r.n, nil
 	case s.usable() != nil: // Close ends a call by shutdown(2), which looks like the end of the stream
 		return 0, s.usable()

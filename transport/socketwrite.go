@@ -54,7 +54,7 @@ func (s *socket[C]) write(ctx context.Context, v [][]byte) (int64, error) {
 			s.incoming.wrote(w.n)
 		}
 		if !s.out.cut.Load() { // what shutdown(2) has made of the call is not its result
-			w.late = s.lasting(ctx, &s.out, w.err)
+			w.late = s.lasting(&s.out, w.err)
 		}
 		return w.n, nil
 	}
