@@ -73,7 +73,7 @@ type FaultOptions struct {
 // Faults are the faults of one direction. The bytes of a connection are cut at random into pieces, whose lengths are drawn evenly on a
 // logarithmic scale, and at the first byte of each piece every fault is drawn by its probability.
 type Faults struct {
-	Piece int // the longest piece in bytes; 0: 4096
+	Piece int // the longest piece in bytes, at most 1 GiB; 0: 4096
 
 	Split, Join, ShortWrite, Delay, Stall, Corrupt, Reset float64 // the probability of each fault: see the FaultKinds
 
@@ -230,6 +230,7 @@ func (f Faults) filled() Faults {
 	if f.Piece <= 0 {
 		f.Piece = 4096
 	}
+	f.Piece = min(f.Piece, maxPiece)
 	return f
 }
 

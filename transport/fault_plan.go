@@ -12,6 +12,9 @@ import (
 // maxJoin is how many bytes a join keeps back at the most.
 const maxJoin = 64 << 10
 
+// maxPiece is the longest piece, in bytes: many of them are still an offset.
+const maxPiece = 1 << 30
+
 // A plan says what happens at which offset of one direction of a connection, or to which datagram. It depends on nothing but the options
 // and the connection's number.
 type plan struct {

@@ -352,6 +352,18 @@ func TestFaultConnectAndAccept(t *testing.T) {
 	require.InDelta(t, 50, refused, 25)
 }
 
+// However long a piece may be, there is a next one.
+func TestFaultLongPieces(t *testing.T) {
+	for _, piece := range []int{1 << 30, 1<<30 + 1, math.MaxInt32, math.MaxInt} {
+		f := newFault(FaultOptions{Read: Faults{Piece: piece, Split: 1}})
+		p := newPlan(f.chance(forRead, FaultConnected, 1), &f.o.Read, false, nil)
+		for range 1000 {
+			got := p.next()
+			require.Less(t, got.start, got.end, "%d", piece)
+		}
+	}
+}
+
 // Delays, stalls and joins take the time that they are told to.
 func TestFaultTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
