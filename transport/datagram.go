@@ -70,7 +70,13 @@ func (d *Datagram) RemoteAddr() Addr { return d.remote }
 
 // SyscallConn gives access to the descriptor, for socket options and the like; errors.ErrUnsupported where a virtual socket is over one
 // that has no such method.
-func (d *Datagram) SyscallConn() (syscall.RawConn, error) { return d.sock.syscallConn() }
+func (d *Datagram) SyscallConn() (syscall.RawConn, error) {
+	raw, err := d.sock.syscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return rawConn{d, raw}, nil
+}
 
 func (d *Datagram) usable() error {
 	switch d.state.Load() {

@@ -172,7 +172,7 @@ func (s *socket[C]) descriptor() (int, error) {
 
 func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
 	if s.wait != nil {
-		return s.wait.rawConn(), nil
+		return rawConn{s, s.wait.rawConn()}, nil
 	}
 	fd, err := s.descriptor()
 	if err != nil {
@@ -187,15 +187,6 @@ func (s *socket[C]) syscallConn() (syscall.RawConn, error) {
 		return nil
 	}}, nil
 }
-
-// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: its options can be set.
-type controlled struct {
-	control func(f func(fd uintptr)) error
-}
-
-func (c controlled) Control(f func(fd uintptr)) error { return c.control(f) }
-func (controlled) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
-func (controlled) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }
 
 // fail makes err the answer to every later call.
 func (s *socket[C]) fail(err error) { s.failure.CompareAndSwap(nil, &err) }
@@ -392,6 +383,9 @@ func (s *socket[C]) pending() (int, error) {
 		return n, nil
 	}
 	k, err := kernelPending(s.wait.rawConn())
+	if err != nil {
+		err = parkError(s, err)
+	}
 	return n + k, err
 }
 

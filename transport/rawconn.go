@@ -1,0 +1,32 @@
+package transport
+
+import (
+	"errors"
+	"syscall"
+)
+
+// A rawConn is a descriptor that others use beside its socket. That it is closed is said as the socket says it.
+type rawConn struct {
+	of  awaiter
+	raw syscall.RawConn
+}
+
+func (c rawConn) Control(f func(fd uintptr)) error    { return c.failed(c.raw.Control(f)) }
+func (c rawConn) Read(f func(fd uintptr) bool) error  { return c.failed(c.raw.Read(f)) }
+func (c rawConn) Write(f func(fd uintptr) bool) error { return c.failed(c.raw.Write(f)) }
+
+func (c rawConn) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return parkError(c.of, err)
+}
+
+// A controlled is the descriptor of a plug-in that reads, writes and waits by itself: its options can be set.
+type controlled struct {
+	control func(f func(fd uintptr)) error
+}
+
+func (c controlled) Control(f func(fd uintptr)) error { return c.control(f) }
+func (controlled) Read(func(fd uintptr) bool) error   { return errors.ErrUnsupported }
+func (controlled) Write(func(fd uintptr) bool) error  { return errors.ErrUnsupported }

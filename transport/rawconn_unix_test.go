@@ -1,0 +1,41 @@
+//go:build unix
+
+package transport
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Who uses the descriptor beside Close is told as everybody is.
+func TestSyscallConnAfterClose(t *testing.T) {
+	for name, tr := range map[string]Transport{"tcp": TCP(), "somebody's own": made(t, TCPCallbacks())} {
+		c, _ := pair(t, tr, loopback())
+		raw, err := c.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		requireClosed(t, raw, net.ErrClosed)
+		_, err = c.car.pending()
+		require.ErrorIs(t, err, net.ErrClosed, name)
+	}
+	one, other := udpPair(t, "ipv4")
+	for d, ends := range map[*Datagram]struct {
+		by   func() error
+		want error
+	}{one: {one.Close, net.ErrClosed}, other: {other.Disconnect, syscall.ENOTCONN}} {
+		raw, err := d.SyscallConn()
+		require.NoError(t, err)
+		require.NoError(t, ends.by())
+		requireClosed(t, raw, ends.want)
+	}
+}
+
+func requireClosed(t *testing.T, raw syscall.RawConn, want error) {
+	t.Helper()
+	require.ErrorIs(t, raw.Control(func(uintptr) {}), want)
+	require.ErrorIs(t, raw.Read(func(uintptr) bool { return true }), want)
+	require.ErrorIs(t, raw.Write(func(uintptr) bool { return true }), want)
+}
