@@ -6,28 +6,35 @@ import (
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map
-// with two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A Raw is appended unchecked.
+// with two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. So is one that is nested more than
+// 262144 deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
 	}
-	out, err := appendTerm(b, t)
+	out, err := appendTerm(b, t, maxNesting)
 	if err != nil {
 		return b, err
 	}
 	return out, nil
 }
 
-func appendTerm(b []byte, t Term) ([]byte, error) {
+// maxNesting is how deep a term may be nested: one that contains itself would overflow the stack, which no program survives.
+const maxNesting = 1 << 18
+
+func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
+	if depth == 0 {
+		return b, &LimitError{Limit: "Depth", Max: maxNesting}
+	}
 	switch t := t.(type) {
 	case Int:
 		return AppendInt(b, int64(t)), nil
 	case Atom:
 		return AppendAtom(b, t)
 	case Tuple:
-		return appendTuple(b, t)
+		return appendTuple(b, t, depth)
 	case List:
-		return appendList(b, t, nil)
+		return appendList(b, t, nil, depth)
 	case Binary:
 		if uint64(len(t)) > math.MaxUint32 {
 			return b, ErrTooLong
@@ -36,7 +43,7 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 	case String:
 		return AppendString(b, string(t)), nil
 	case Map:
-		return appendMap(b, t)
+		return appendMap(b, t, depth)
 	case Float:
 		return AppendFloat(b, float64(t))
 	case Pid:
@@ -56,13 +63,13 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 		if t.Tail == nil {
 			return b, within(len(t.Elems), &UnsupportedTypeError{})
 		}
-		return appendList(b, t.Elems, t.Tail)
+		return appendList(b, t.Elems, t.Tail, depth)
 	case Fun:
-		return AppendFun(b, t)
+		return appendFun(b, t, depth)
 	case Export:
 		return AppendExport(b, t)
 	case Record:
-		return appendRecord(b, t)
+		return appendRecord(b, t, depth)
 	case Raw:
 		return append(b, t...), nil
 	case Local:
@@ -71,14 +78,14 @@ func appendTerm(b []byte, t Term) ([]byte, error) {
 	return b, &UnsupportedTypeError{Value: t}
 }
 
-func appendTuple(b []byte, t Tuple) ([]byte, error) {
+func appendTuple(b []byte, t Tuple, depth int) ([]byte, error) {
 	if uint64(len(t)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	var err error
 	b = AppendTupleHeader(b, len(t))
 	for i, e := range t {
-		if b, err = appendTerm(b, e); err != nil {
+		if b, err = appendTerm(b, e, depth-1); err != nil {
 			return b, within(i, err)
 		}
 	}
@@ -86,43 +93,43 @@ func appendTuple(b []byte, t Tuple) ([]byte, error) {
 }
 
 // appendList appends the elements with a tail, nil for a proper list.
-func appendList(b []byte, elems []Term, tail Term) ([]byte, error) {
+func appendList(b []byte, elems []Term, tail Term, depth int) ([]byte, error) {
 	if uint64(len(elems)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	if len(elems) == 0 {
 		if tail != nil {
-			return appendTerm(b, tail)
+			return appendTerm(b, tail, depth-1)
 		}
 		return AppendNil(b), nil
 	}
 	var err error
 	b = AppendListHeader(b, len(elems))
 	for i, e := range elems {
-		if b, err = appendTerm(b, e); err != nil {
+		if b, err = appendTerm(b, e, depth-1); err != nil {
 			return b, within(i, err)
 		}
 	}
 	if tail == nil {
 		return AppendNil(b), nil
 	}
-	if b, err = appendTerm(b, tail); err != nil {
+	if b, err = appendTerm(b, tail, depth-1); err != nil {
 		return b, within(len(elems), err)
 	}
 	return b, nil
 }
 
-func appendMap(b []byte, m Map) ([]byte, error) {
+func appendMap(b []byte, m Map, depth int) ([]byte, error) {
 	if uint64(len(m)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
 	var err error
 	b = AppendMapHeader(b, len(m))
 	for i := range m {
-		if b, err = appendTerm(b, m[i].Key); err != nil {
+		if b, err = appendTerm(b, m[i].Key, depth-1); err != nil {
 			return b, within(2*i, err)
 		}
-		if b, err = appendTerm(b, m[i].Value); err != nil {
+		if b, err = appendTerm(b, m[i].Value, depth-1); err != nil {
 			return b, within(2*i+1, err)
 		}
 	}
@@ -146,7 +153,9 @@ func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 }
 
 // AppendFun appends a closure: ei_encode_fun. One of arity -1 goes as FUN_EXT. An arity outside -1 to 255 is ErrRange.
-func AppendFun(b []byte, f Fun) ([]byte, error) {
+func AppendFun(b []byte, f Fun) ([]byte, error) { return appendFun(b, f, maxNesting) }
+
+func appendFun(b []byte, f Fun, depth int) ([]byte, error) {
 	if f.Arity < -1 || f.Arity > math.MaxUint8 {
 		return b, ErrRange
 	}
@@ -175,7 +184,7 @@ func AppendFun(b []byte, f Fun) ([]byte, error) {
 	}
 	var err error
 	for i, e := range f.Free {
-		if out, err = appendTerm(out, e); err != nil {
+		if out, err = appendTerm(out, e, depth-1); err != nil {
 			return b, within(i, err)
 		}
 	}
@@ -189,7 +198,7 @@ func AppendFun(b []byte, f Fun) ([]byte, error) {
 	return out, nil
 }
 
-func appendRecord(b []byte, r Record) ([]byte, error) {
+func appendRecord(b []byte, r Record, depth int) ([]byte, error) {
 	if uint64(len(r.Fields)) > math.MaxUint32 {
 		return b, ErrTooLong
 	}
@@ -213,7 +222,7 @@ func appendRecord(b []byte, r Record) ([]byte, error) {
 		}
 	}
 	for i := range r.Fields {
-		if b, err = appendTerm(b, r.Fields[i].Value); err != nil {
+		if b, err = appendTerm(b, r.Fields[i].Value, depth-1); err != nil {
 			return b, within(i, err)
 		}
 	}

@@ -63,14 +63,14 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 		if reflect.TypeOf(v).Kind() == reflect.Pointer { // it has the methods of the Term that it points to
 			return appendValue(b, v, depth)
 		}
-		return appendTerm(b, v)
+		return appendTerm(b, v, maxNesting)
 	case string:
 		if uint64(len(v)) > math.MaxUint32 {
 			return b, ErrTooLong
 		}
 		return append(AppendBinaryHeader(b, len(v)), v...), nil
 	case []byte:
-		return appendTerm(b, Binary(v))
+		return appendTerm(b, Binary(v), maxNesting)
 	case bool:
 		return AppendBool(b, v), nil
 	case int:
@@ -108,7 +108,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 		return appendAny(b, r.String(), depth)
 	case reflect.Slice:
 		if r.Type().Elem() == reflect.TypeFor[byte]() {
-			return appendTerm(b, Binary(r.Bytes()))
+			return appendTerm(b, Binary(r.Bytes()), maxNesting)
 		}
 		return appendSlice(b, r.Len(), depth, func(i int) any { return r.Index(i).Interface() })
 	case reflect.Map:

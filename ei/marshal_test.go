@@ -343,3 +343,33 @@ func TestEncodeErrorSteps(t *testing.T) {
 		require.Equal(t, want, e.Path)
 	}
 }
+
+// A term that contains itself is an error, not the end of the program.
+func TestTermWithinItself(t *testing.T) {
+	list, tuple := ei.List{nil}, ei.Tuple{nil}
+	list[0], tuple[0] = list, tuple
+	tail := []ei.Term{nil}
+	tail[0] = ei.ImproperList{Elems: tail, Tail: ei.Int(1)}
+	m := ei.Map{{Key: ei.Int(1)}}
+	m[0].Value = m
+	record := ei.Record{Module: "m", Name: "n", Fields: []ei.Field{{Name: "f"}}}
+	record.Fields[0].Value = record
+	fun := ei.Fun{Module: "m", Pid: ei.Pid{Node: "a@b"}, Free: []ei.Term{nil}}
+	fun.Free[0] = fun
+	for _, term := range []ei.Term{list, tuple, tail[0], m, record, fun} {
+		b, err := ei.Append([]byte{1}, term)
+		require.ErrorIs(t, err, ei.ErrLimit, "%T", term)
+		require.Less(t, len(err.Error()), 1000)
+		require.Equal(t, []byte{1}, b)
+	}
+	_, err := ei.AppendFun(nil, fun)
+	require.ErrorIs(t, err, ei.ErrLimit)
+
+	deep := ei.Term(ei.Atom("x"))
+	for range 200_000 {
+		deep = ei.Tuple{deep}
+	}
+	b, err := ei.AppendTerm(nil, deep)
+	require.NoError(t, err)
+	require.Len(t, b, 2*200_000+3)
+}
