@@ -2,7 +2,7 @@
 %% call answers {done, Nanoseconds} or {failed, Reason}; Limit, in milliseconds,
 %% bounds it.
 -module(bench_driver).
--export([check/3, round_trip/4, in/4, out/4, burst/4, connect/3, watch/1, watched/1, goroutines/1]).
+-export([check/3, round_trip/4, in/4, out/4, burst/4, connect/3, watch/2, watched/1, goroutines/1]).
 
 %% Whether the peer keeps its promises at this size: every byte is looked at here,
 %% and only the sizes below.
@@ -92,13 +92,14 @@ disconnect(Node) ->
             ok
     end.
 
-%% Waits in the background for N nodes to come up; watched/1 tells how long it took
-%% from the first to the last of them.
-watch(N) ->
+%% Waits in the background for Skip nodes to come up, and N more; watched/1 tells how
+%% long it took from the first to the last of the latter.
+watch(Skip, N) ->
     Caller = self(),
     Watcher = spawn(fun() ->
         ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
         Caller ! {watching, self()},
+        [up() || _ <- lists:seq(1, Skip)],
         First = up(),
         Last = lists:foldl(fun(_, _) -> up() end, First, lists:seq(2, N)),
         receive {report, To} -> To ! {self(), {done, Last - First}} end
