@@ -33,7 +33,8 @@ func TestParseAddr(t *testing.T) {
 		{in: "unix:" + longest, network: "unix"},
 
 		{in: "unix:" + longest + "p", err: syscall.ENAMETOOLONG},
-		{in: "unix:@" + longest, err: syscall.ENAMETOOLONG},
+		{in: "unix:@p" + longest, err: syscall.ENAMETOOLONG},
+		{in: "unix:@\x00", err: syscall.EINVAL},
 		{in: "unix:", err: syscall.EINVAL},
 		{in: "unix:@", err: syscall.EINVAL},
 		{in: "unix:/a\x00b", err: syscall.EINVAL},

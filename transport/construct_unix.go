@@ -31,16 +31,12 @@ func connectTCP(ctx context.Context, local, remote Addr) (*Stream, error) {
 
 // bindInet binds to a port; share lets it be one on which old connections linger.
 func bindInet(fd int, local Addr, share bool) error {
-	sa, err := ToSockaddr(local)
-	if err != nil {
-		return err
-	}
 	if port, _ := Port(local); port != 0 && share {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 			return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 		}
 	}
-	return os.NewSyscallError("bind", unix.Bind(fd, sa))
+	return os.NewSyscallError("bind", bindFD(fd, local))
 }
 
 func connectUnix(ctx context.Context, local, remote Addr) (*Stream, error) {
@@ -68,14 +64,10 @@ func bindUnix(fd int, local Addr) (path string, err error) {
 	if path, err = UnixPath(local); err != nil || path == "" {
 		return "", err
 	}
-	sa, err := ToSockaddr(local)
-	if err != nil {
-		return "", err
-	}
-	if err := unix.Bind(fd, sa); err != nil {
+	if err := bindFD(fd, local); err != nil {
 		return "", os.NewSyscallError("bind", err)
 	}
-	if abstractNames && path[0] == '@' {
+	if isAbstract(path) {
 		return "", nil
 	}
 	return path, nil
@@ -154,10 +146,7 @@ func openDatagram(af int, remote Addr, bind func(fd int) error) (*Datagram, erro
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if err = bind(fd); err == nil && remote != nil {
-		var sa unix.Sockaddr
-		if sa, err = ToSockaddr(remote); err == nil {
-			err = os.NewSyscallError("connect", unix.Connect(fd, sa))
-		}
+		err = os.NewSyscallError("connect", connectFD(fd, remote, 0))
 	}
 	var d *Datagram
 	if err == nil {
@@ -182,20 +171,17 @@ func inspect(fd int) (f found, err error) {
 	if f.kind, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
 		return f, os.NewSyscallError("getsockopt SO_TYPE", err)
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
+	if f.local, err = localAddrFD(fd); err != nil {
 		return f, os.NewSyscallError("getsockname", err)
 	}
-	if f.local = FromSockaddr(sa); f.local == nil {
+	if f.local == nil {
 		return f, fmt.Errorf("the socket is neither an inet nor a UNIX one: %w", unix.EAFNOSUPPORT)
 	}
 	if f.kind == unix.SOCK_STREAM {
 		n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		f.listening = err == nil && n != 0
 	}
-	if sa, err := unix.Getpeername(fd); err == nil {
-		f.remote = FromSockaddr(sa)
-	}
+	f.remote = mustAddr(peerAddrFD(fd))
 	return f, nil
 }
 

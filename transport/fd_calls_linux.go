@@ -63,17 +63,17 @@ func getOption(fd, level, option int) (int, error) {
 // acceptFD is for a descriptor in non-blocking mode; in blocking mode, which is for plug-ins that wait themselves, it waits as others do: a
 // call that waited behind the scheduler's back would stop the whole program at the next garbage collection.
 func acceptFD(fd int) (int, Addr, error) {
-	if mayWait(fd) {
-		n, sa, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
-		if err != nil {
-			return -1, nil, err
-		}
-		return n, FromSockaddr(sa), nil
-	}
 	var name [unix.SizeofSockaddrAny]byte
 	size := uint32(len(name))
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)),
-		unix.SOCK_CLOEXEC, 0, 0)
+	var n uintptr
+	var errno unix.Errno
+	if mayWait(fd) {
+		n, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)),
+			unix.SOCK_CLOEXEC, 0, 0)
+	} else {
+		n, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)),
+			unix.SOCK_CLOEXEC, 0, 0)
+	}
 	if errno != 0 {
 		return -1, nil, errno
 	}
@@ -86,19 +86,25 @@ func acceptFD(fd int) (int, Addr, error) {
 
 // connectFD is like acceptFD.
 func connectFD(fd int, addr Addr, _ time.Duration) error {
-	if _, ok := unixAddr(addr); ok || mayWait(fd) { // that of a UNIX socket looks up a file, which may wait
-		sa, err := ToSockaddr(addr)
-		if err != nil {
-			return err
-		}
-		return unix.Connect(fd, sa)
-	}
+	_, ok := unixAddr(addr)
+	return nameToFD(unix.SYS_CONNECT, fd, addr, ok || mayWait(fd)) // that of a UNIX socket looks up a file, which may wait
+}
+
+func bindFD(fd int, addr Addr) error { return nameToFD(unix.SYS_BIND, fd, addr, true) }
+
+// nameToFD makes a call with an address, which may wait. That of x/sys does not take the longest of abstract names.
+func nameToFD(trap uintptr, fd int, addr Addr, waits bool) error {
 	var room [unix.SizeofSockaddrAny]byte
 	name, err := AppendSockaddr(room[:0], addr)
 	if err != nil {
 		return err
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	var errno unix.Errno
+	if waits {
+		_, _, errno = unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	} else {
+		_, _, errno = unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	}
 	if errno != 0 {
 		return errno
 	}

@@ -16,6 +16,14 @@ func setOption(fd, level, option, value int) error {
 }
 func getOption(fd, level, option int) (int, error) { return unix.GetsockoptInt(fd, level, option) }
 
+func bindFD(fd int, addr Addr) error {
+	sa, err := ToSockaddr(addr)
+	if err != nil {
+		return err
+	}
+	return unix.Bind(fd, sa)
+}
+
 func connectFD(fd int, addr Addr, _ time.Duration) error {
 	sa, err := ToSockaddr(addr)
 	if err != nil {

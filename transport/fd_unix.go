@@ -19,11 +19,7 @@ func newSocketFD(addr Addr) (int, error) {
 }
 
 func bindAndListen(fd int, addr Addr, backlog int) (Addr, error) {
-	sa, err := ToSockaddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Bind(fd, sa); err != nil {
+	if err := bindFD(fd, addr); err != nil {
 		return nil, err
 	}
 	if err := unix.Listen(fd, backlog); err != nil {

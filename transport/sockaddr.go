@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -26,8 +25,8 @@ const (
 
 // ParseSockaddr reads the platform's struct sockaddr_in, sockaddr_in6 or sockaddr_un from its memory image. b is as long as the system
 // says that it is; what follows the structure is ignored. Too short a one is EINVAL, any other family EAFNOSUPPORT, a path without room
-// for its NUL ENAMETOOLONG. On Linux a sun_path that begins with a NUL is an abstract name, up to the NULs at its end; elsewhere an
-// unnamed socket. See tsocket_address_bsd_from_sockaddr.
+// for its NUL ENAMETOOLONG. On Linux a sun_path that begins with a NUL is an abstract name, of all the bytes that b has of it, unless they
+// are all NULs: then, and elsewhere, it is an unnamed socket. See tsocket_address_bsd_from_sockaddr.
 func ParseSockaddr(b []byte) (Addr, error) {
 	if len(b) < sockaddrPath {
 		return nil, fmt.Errorf("sockaddr of %d bytes: %w", len(b), syscall.EINVAL)
@@ -66,16 +65,15 @@ func ParseSockaddr(b []byte) (Addr, error) {
 func parseSunPath(path []byte) (Addr, error) {
 	path = path[:min(len(path), maxUnixPath+1)]
 	if len(path) == 0 || path[0] == 0 {
-		name := bytes.TrimRight(path, "\x00")
-		if len(name) == 0 || !abstractNames {
+		if len(bytes.TrimRight(path, "\x00")) == 0 || !abstractNames {
 			return UnixAddr(""), nil
 		}
-		return FromUnixPath("@" + string(name[1:]))
+		return FromUnixPath("@" + string(path[1:]))
 	}
 	if i := bytes.IndexByte(path, 0); i >= 0 {
 		path = path[:i]
 	}
-	if abstractNames && path[0] == '@' { // a file
+	if isAbstract(string(path)) { // a file
 		return FromUnixPath("./" + string(path))
 	}
 	return FromUnixPath(string(path))
@@ -122,12 +120,12 @@ func AppendSockaddr(b []byte, a Addr) ([]byte, error) {
 	if err := checkUnixPath(path); err != nil {
 		return b, fmt.Errorf("address %q: %w", path, err)
 	}
-	switch name, abstract := strings.CutPrefix(path, "@"); {
+	switch {
 	case path == "":
 		return appendFamily(b, syscall.AF_UNIX, sockaddrPath), nil
-	case abstract && abstractNames:
-		b = appendFamily(b, syscall.AF_UNIX, sockaddrPath+1+len(name))
-		return append(append(b, 0), name...), nil
+	case isAbstract(path):
+		b = appendFamily(b, syscall.AF_UNIX, sockaddrPath+len(path))
+		return append(append(b, 0), path[1:]...), nil
 	default:
 		b = appendFamily(b, syscall.AF_UNIX, sockaddrPath+len(path)+1)
 		return append(append(b, path...), 0), nil

@@ -94,11 +94,21 @@ func TestSockaddrAbstractNames(t *testing.T) {
 	file, err := ParseSockaddr(imageUnix("@name\x00"))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("./@name"), file, "a file, not an abstract name")
-	behind, err := ParseSockaddr(imageUnix("\x00name" + strings.Repeat("\x00", maxUnixPath+1-len("\x00name")) + "behind"))
+	whole := "name" + strings.Repeat("\x00", maxUnixPath-len("name"))
+	behind, err := ParseSockaddr(imageUnix("\x00" + whole + "behind"))
 	require.NoError(t, err)
-	require.Equal(t, a, behind)
-	_, err = ParseSockaddr(imageUnix("\x00na\x00me"))
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.Equal(t, UnixAddr("@"+whole), behind)
+	for _, name := range []string{"na\x00me", "name\x00", "\x00name", strings.Repeat("n", maxUnixPath)} {
+		a, err := ParseSockaddr(imageUnix("\x00" + name))
+		require.NoError(t, err)
+		require.Equal(t, UnixAddr("@"+name), a)
+		b, err := AppendSockaddr(nil, a)
+		require.NoError(t, err)
+		require.Equal(t, imageUnix("\x00"+name), b)
+	}
+	none, err := ParseSockaddr(imageUnix(strings.Repeat("\x00", maxUnixPath+1)))
+	require.NoError(t, err)
+	require.Equal(t, UnixAddr(""), none)
 }
 
 func TestSockaddrRefused(t *testing.T) {

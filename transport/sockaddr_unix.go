@@ -16,7 +16,8 @@ const maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 const sizeofInet6 = unix.SizeofSockaddrInet6
 
-// ToSockaddr turns an inet or UNIX address into what the system calls take; EAFNOSUPPORT for any other kind.
+// ToSockaddr turns an inet or UNIX address into what package unix takes; EAFNOSUPPORT for any other kind. Package unix takes abstract names
+// of one byte less than Linux does: see AppendSockaddr.
 func ToSockaddr(a Addr) (unix.Sockaddr, error) {
 	if ap, err := AddrPort(a); err == nil {
 		ip := ap.Addr()

@@ -118,7 +118,7 @@ type socketFile struct {
 // fileAt is the file at an address that has just been bound, or comes from another process; nil where there is none.
 func fileAt(a Addr) *socketFile {
 	u, ok := a.(UnixAddr)
-	if !ok || u == "" || abstractNames && u[0] == '@' {
+	if !ok || u == "" || isAbstract(u.Path()) {
 		return nil
 	}
 	info, err := os.Lstat(u.Path())
@@ -141,7 +141,7 @@ func (f *socketFile) remove() {
 // removeStale removes the file of a socket of that kind that a dead process left: one that refuses connections.
 func removeStale(path string, kind int) bool {
 	info, err := os.Lstat(path)
-	if err != nil || info.Mode().Type() != os.ModeSocket {
+	if isAbstract(path) || err != nil || info.Mode().Type() != os.ModeSocket {
 		return false
 	}
 	fd, err := socketFD(unix.AF_UNIX, kind)

@@ -7,8 +7,8 @@ import (
 )
 
 // FromUnixPath makes the address of a UNIX socket. The empty path is an unnamed socket; on Linux a first "@" is an abstract name, a file
-// of that name being "./@…". A path beyond the kernel's limit is ENAMETOOLONG, as is an abstract name of more bytes than a path may have,
-// one fewer than Linux takes; one with a NUL in it, or an empty abstract name, is EINVAL. See tsocket_address_unix_from_path.
+// of that name being "./@…". What is beyond the kernel's limit is ENAMETOOLONG; a path with a NUL in it, and an abstract name of nothing
+// but NULs, or of nothing at all, is EINVAL. See tsocket_address_unix_from_path.
 func FromUnixPath(path string) (Addr, error) {
 	if err := checkUnixPath(path); err != nil {
 		return nil, fmt.Errorf("address %q: %w", path, err)
@@ -16,10 +16,17 @@ func FromUnixPath(path string) (Addr, error) {
 	return UnixAddr(path), nil
 }
 
+// isAbstract tells an abstract name, whose bytes may be any.
+func isAbstract(path string) bool { return abstractNames && strings.HasPrefix(path, "@") }
+
 func checkUnixPath(path string) error {
 	switch {
-	case path == "@":
+	case strings.TrimRight(path, "\x00") == "@":
 		return fmt.Errorf("empty abstract name: %w", syscall.EINVAL)
+	case isAbstract(path): // has no NUL at its end
+		if len(path) > maxUnixPath+1 {
+			return fmt.Errorf("abstract name longer than %d bytes: %w", maxUnixPath, syscall.ENAMETOOLONG)
+		}
 	case strings.IndexByte(path, 0) >= 0:
 		return fmt.Errorf("NUL in path: %w", syscall.EINVAL)
 	case len(path) > maxUnixPath:

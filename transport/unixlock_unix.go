@@ -15,7 +15,7 @@ const turnLimit = time.Second
 // inTurn binds a UNIX socket while nobody else of this package does so in that directory: between one's bind and listen his socket looks as
 // if a dead process had left it, and of two who find such a one only the first may remove it. Where no lock can be had bind goes ahead.
 func inTurn(path string, bind func()) {
-	if path == "" || abstractNames && path[0] == '@' { // no file
+	if path == "" || isAbstract(path) { // no file
 		bind()
 		return
 	}

@@ -163,13 +163,11 @@ func (i *incoming) makeRoom(fd int) error {
 	return nil
 }
 
-// sender finds the address of a name, most often that of the message before. An abstract name that ends with a NUL is none: without it,
-// as an Addr has it, it is the name of another socket, which may be another one's.
+// sender finds the address of a name, most often that of the message before.
 func (i *incoming) sender(name []byte) {
 	if i.cached == nil || string(name) != i.known {
 		i.known = string(name)
-		abstract := len(name) > 3 && name[2] == 0
-		if i.cached, _ = transport.ParseSockaddr(name); i.cached == nil || abstract && name[len(name)-1] == 0 {
+		if i.cached, _ = transport.ParseSockaddr(name); i.cached == nil {
 			i.cached = transport.UnixAddr("")
 		}
 	}
