@@ -5,8 +5,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // An abstract name is what the kernel says, byte by byte, up to the longest that it takes: those who differ by a NUL are two.
@@ -38,17 +40,18 @@ func TestAbstractNames(t *testing.T) {
 	}
 }
 
-// What is adopted has the name that it would have had: a file is none of the abstract names.
+// What is adopted has the address that it would have had: another program's file "@x" is no abstract name.
 func TestAdoptFileThatLooksAbstract(t *testing.T) {
 	t.Chdir(t.TempDir())
-	l, err := Unix().Listen(UnixAddr("./@x"), 0)
+	fd := rawSocket(t, unix.AF_UNIX, unix.SOCK_STREAM, nil)
+	name := imageUnix("@x\x00")
+	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
+	require.Zero(t, errno)
+	require.NoError(t, unix.Listen(fd, 1))
+	l, err := AdoptListener(fd)
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("./@x"), l.Addr())
-	adopted, err := AdoptListener(duplicate(t, l))
-	require.NoError(t, err)
-	require.Equal(t, UnixAddr("./@x"), adopted.Addr())
-	require.NoError(t, l.Release())
-	c, s := acceptOne(t, adopted, func() (*Stream, error) { return Unix().Connect(soon(t), adopted.Addr()) })
+	c, s := acceptOne(t, l, func() (*Stream, error) { return Unix().Connect(soon(t), l.Addr()) })
 	taken, err := AdoptStream(duplicate(t, c))
 	require.NoError(t, err)
 	require.Equal(t, UnixAddr("./@x"), taken.RemoteAddr())
@@ -56,6 +59,6 @@ func TestAdoptFileThatLooksAbstract(t *testing.T) {
 	requireSpeak(t, taken, s)
 	require.NoError(t, taken.Close())
 	require.NoError(t, s.Close())
-	require.NoError(t, adopted.Close())
+	require.NoError(t, l.Close())
 	require.NoFileExists(t, "./@x")
 }
