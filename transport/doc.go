@@ -30,14 +30,16 @@
 // For one C at most one Read and one Write or Writev run at once, possibly concurrently. Accept runs alone. Close, Export and Release run
 // after all of them have returned. A callback that does not return within one second of being ended makes its socket dead: an error says
 // so, and its C is closed only once it has returned. The following run on their caller's goroutine, so one that hangs holds up that caller
-// (Close returns all the same): every callback without FullImpl; Read, Write and Writev with Direct; and those that have no time limit and
-// no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). A panic in a callback is an error of that socket
-// only.
+// (Close returns all the same): Accept, Connect, Read, Write and Writev without FullImpl; Read, Write and Writev with Direct; and those
+// that have no time limit and no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). The others, those of the
+// handshake (HandshakePacketHeaderSize, CheckPeer, the hooks), have a goroutine of their own. A panic in a callback is an error of that
+// socket only.
 //
 // # Errors
 //
 // A method that takes a context waits until ctx ends at most; a callback has one second after that to return, as above. The error is an
-// *[OpError], except io.EOF, the end of a stream. To be tested with errors.Is and errors.As, it wraps
+// *[OpError], except io.EOF, the end of a stream, and what the next of [Stream.ReadPDU] has returned. To be tested with errors.Is and
+// errors.As, it wraps
 //
 //	ctx's error                     ctx has ended; under NoWait, os.ErrDeadlineExceeded
 //	net.ErrClosed                   Close or Release, be it during the wait
@@ -45,7 +47,7 @@
 //	ErrPaused                       the direction is paused for a hand-off
 //	ErrPoisoned                     an earlier write ended half-way
 //	*CallbackError                  a fault of the plug-in: ErrContract, ErrPanic, ErrUnresponsive
-//	syscall.ENOTCONN                a virtual socket has taken the stream over
+//	syscall.ENOTCONN                Disconnect, or a virtual socket has taken the stream over
 //	errors.ErrUnsupported           the plug-in, or the system, cannot
 //	syscall.Errno                   what the plug-in or the system says: ECONNRESET, EMFILE
 //

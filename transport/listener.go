@@ -49,8 +49,8 @@ func (s *socket[C]) acceptStream(ctx context.Context) (*Stream, error) {
 func (l *Listener) Addr() Addr { return l.addr }
 
 // Accept waits for a connection. ECONNABORTED, the other errors of accept(2) that are of one connection (see its NOTES; EPERM), and a lack
-// of descriptors or memory do not end a listener: Accept goes on, after a pause for all but the first, until ctx ends or the listener is
-// closed (net.ErrClosed). A second concurrent call is ErrBusy.
+// of descriptors or memory do not end a listener: Accept goes on, at once after ECONNABORTED and after a pause otherwise, until ctx ends or
+// the listener is closed (net.ErrClosed). A second concurrent call is ErrBusy.
 func (l *Listener) Accept(ctx context.Context) (*Stream, error) {
 	if !l.accepting.CompareAndSwap(false, true) {
 		return nil, opError("accept", l.addr, ErrBusy)

@@ -117,7 +117,7 @@ const (
 )
 
 // ErrQueueFull is what an Urgent post gets when the peer has not read for a long time.
-var ErrQueueFull = errors.New("the peer does not read: four times the queue's limit is waiting")
+var ErrQueueFull = errors.New("the peer does not read: Urgent posts of four times the queue's limit, and of a megabyte at least, are waiting")
 
 // urgentRoom is how many bytes Urgent posts may hold however low the limit is: they come in bursts that do not go by it.
 const urgentRoom = 1 << 20
