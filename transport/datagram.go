@@ -43,6 +43,8 @@ type Datagram struct {
 	receiving, sending atomic.Bool
 	state              atomic.Int32 // that of a stream
 	closing            chan struct{}
+	waits              *pauser                  // of a virtual one: what it waits for by itself
+	above              atomic.Pointer[Datagram] // the virtual one that uses it
 	closeOnce          sync.Once
 	closeErr           error
 }
@@ -213,7 +215,17 @@ func (d *Datagram) Release() error {
 func (d *Datagram) finish(unlink bool) error {
 	d.closeOnce.Do(func() {
 		close(d.closing)
+		d.endWaits()
 		d.closeErr = opError("close", d.name(), d.sock.close(unlink))
 	})
 	return d.closeErr
+}
+
+// endWaits ends what the virtual sockets, this one and those above it, wait for by themselves: nothing comes or goes any more.
+func (d *Datagram) endWaits() {
+	for ; d != nil; d = d.above.Load() {
+		if d.waits != nil {
+			d.waits.end()
+		}
+	}
 }

@@ -22,8 +22,8 @@ func FaultDatagram(d DatagramSocket, o FaultOptions) (*Datagram, error) {
 		return nil, opError("fault", d.LocalAddr(), err)
 	}
 	f := newFault(o)
-	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
-		c := &faultyDatagram{datagramCarrier: below, f: f, remote: d.RemoteAddr(), pause: newPauser()}
+	return overDatagram(d, func(below datagramCarrier, waits *pauser) datagramCarrier {
+		c := &faultyDatagram{datagramCarrier: below, f: f, remote: d.RemoteAddr(), pause: waits}
 		c.in.plan = f.datagramPlan(forRead, &f.o.Read, false)
 		c.out.plan = f.datagramPlan(forWrite, &f.o.Write, true)
 		return c
@@ -193,9 +193,4 @@ func (c *faultyDatagram) send(ctx context.Context, d *Datagram, p []byte, to Add
 		w.pos++
 	}
 	return err
-}
-
-func (c *faultyDatagram) close(unlink bool) error {
-	c.pause.end()
-	return c.datagramCarrier.close(unlink)
 }

@@ -6,8 +6,8 @@ import "context"
 // whole, as soon as its direction's bucket holds a byte; what it takes beyond what is there, the next one waits for. Datagrams that wait to
 // be received wait in the socket below, which loses those that it has no room for. Shared is of no effect.
 func LimitDatagram(d DatagramSocket, o LimitOptions) *Datagram {
-	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
-		c := &limitedDatagram{datagramCarrier: below, pause: newPauser()}
+	return overDatagram(d, func(below datagramCarrier, waits *pauser) datagramCarrier {
+		c := &limitedDatagram{datagramCarrier: below, pause: waits}
 		c.in, c.out = o.buckets()
 		return c
 	})
@@ -38,9 +38,4 @@ func (c *limitedDatagram) send(ctx context.Context, d *Datagram, p []byte, to Ad
 		c.out.take(int64(len(p)))
 	}
 	return err
-}
-
-func (c *limitedDatagram) close(unlink bool) error {
-	c.pause.end()
-	return c.datagramCarrier.close(unlink)
 }

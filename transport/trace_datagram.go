@@ -11,7 +11,7 @@ import (
 // of it. Loggers with attributes of their own tell several sockets apart.
 func TraceDatagram(d DatagramSocket, o TraceOptions) *Datagram {
 	t := newTrace(o)
-	return overDatagram(d, func(below datagramCarrier) datagramCarrier {
+	return overDatagram(d, func(below datagramCarrier, _ *pauser) datagramCarrier {
 		c := &tracedDatagram{datagramCarrier: below, t: t}
 		if t.o.Log != nil && t.o.Log.Enabled(context.Background(), slog.LevelDebug) {
 			c.log = t.o.Log

@@ -7,9 +7,19 @@ import (
 	"syscall"
 )
 
-// overDatagram makes a virtual Datagram: wrap puts a carrier in front of one that uses d, which is the virtual one's from now on.
-func overDatagram(d DatagramSocket, wrap func(below datagramCarrier) datagramCarrier) *Datagram {
-	return newDatagram(wrap(datagramBelow{d}), d.LocalAddr(), d.RemoteAddr())
+// overDatagram makes a virtual Datagram: wrap puts a carrier, which may wait by itself, in front of one that uses d, which is the virtual
+// one's from now on.
+func overDatagram(d DatagramSocket, wrap func(below datagramCarrier, waits *pauser) datagramCarrier) *Datagram {
+	waits := newPauser()
+	v := newDatagram(wrap(datagramBelow{d}, waits), d.LocalAddr(), d.RemoteAddr())
+	v.waits = waits
+	if below, ok := d.(*Datagram); ok {
+		below.above.Store(v)
+		if below.usable() != nil {
+			v.endWaits()
+		}
+	}
+	return v
 }
 
 // A datagramBelow is the carrier of a virtual Datagram that does nothing but use the socket below.

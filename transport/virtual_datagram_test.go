@@ -137,6 +137,44 @@ func TestVirtualDatagramOwns(t *testing.T) {
 	}
 }
 
+// The end of a socket below ends what waits above it, however many are between, and whoever waits.
+func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
+	stall := []FaultAt{{Kind: FaultStall, For: time.Hour}, {Kind: FaultStall, Write: true, For: time.Hour}}
+	for name, over := range map[string]func(t *testing.T, d *Datagram) *Datagram{
+		"limit": func(t *testing.T, d *Datagram) *Datagram {
+			v := LimitDatagram(d, LimitOptions{Read: 1e-3, Write: 1e-3, Burst: 1})
+			posts(t, v, "x")
+			return v
+		},
+		"fault": func(t *testing.T, d *Datagram) *Datagram {
+			v, err := FaultDatagram(d, FaultOptions{At: stall})
+			require.NoError(t, err)
+			return v
+		},
+	} {
+		for how, end := range map[string]func(*Datagram) error{
+			"Close": (*Datagram).Close, "Disconnect": (*Datagram).Disconnect, "Release": (*Datagram).Release,
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				_, connected := udpPair(t, "ipv4")
+				v := over(t, TraceDatagram(connected, TraceOptions{}))
+				above := TraceDatagram(v, TraceOptions{})
+				sent := aside(func() error { return second(above.SendTo(context.Background(), []byte("y"), nil)) })
+				waitsIn(t, "select", "(*pauser).until")
+				require.NoError(t, end(connected))
+				require.ErrorIs(t, returns(t, sent), net.ErrClosed)
+				require.Error(t, second(above.SendTo(soon(t), []byte("y"), nil)))
+				require.NoError(t, above.Close())
+			})
+		}
+	}
+	_, connected := udpPair(t, "ipv4")
+	require.NoError(t, connected.Close())
+	v, err := FaultDatagram(connected, FaultOptions{At: stall})
+	require.NoError(t, err)
+	require.ErrorIs(t, second(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
+}
+
 func TestLimitDatagram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, other := letterboxes()
