@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -35,9 +36,25 @@ func (a UnixAddr) String() string {
 // Path is the path, or the abstract name with its "@".
 func (a UnixAddr) Path() string { return string(a) }
 
-// FromAddrPort makes the address of an IPv4 or IPv6 endpoint. An IPv4-mapped IPv6 address becomes an IPv4 one.
-func FromAddrPort(ap netip.AddrPort) Addr {
-	return inetAddr{netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
+// FromAddrPort makes the address of an IPv4 or IPv6 endpoint. An IPv4-mapped IPv6 address becomes an IPv4 one, and a zone the number of its
+// interface, as the system has it: addresses are equal if they are the same, wherever they come from. The name of no interface here stays.
+func FromAddrPort(ap netip.AddrPort) Addr { return inetAddr{canonical(ap)} }
+
+func canonical(ap netip.AddrPort) netip.AddrPort {
+	ip := ap.Addr().Unmap()
+	if zone := ip.Zone(); zone != "" {
+		if id, err := zoneID(zone); err == nil {
+			ip = withZone(ip, id)
+		}
+	}
+	return netip.AddrPortFrom(ip, ap.Port())
+}
+
+func withZone(ip netip.Addr, id uint32) netip.Addr {
+	if id == 0 { // none
+		return ip.WithZone("")
+	}
+	return ip.WithZone(strconv.FormatUint(uint64(id), 10))
 }
 
 // AddrPort returns the IP address and port of an inet address; EINVAL for any other kind.
@@ -51,7 +68,7 @@ func AddrPort(a Addr) (netip.AddrPort, error) {
 		}
 	case interface{ AddrPort() netip.AddrPort }: // net.TCPAddr and the like
 		if ap := a.AddrPort(); ap.IsValid() {
-			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+			return canonical(ap), nil
 		}
 	}
 	return netip.AddrPort{}, fmt.Errorf("address %q is not an inet one: %w", a, syscall.EINVAL)

@@ -51,10 +51,7 @@ func ParseSockaddr(b []byte) (Addr, error) {
 		if len(b) < sizeofInet6 {
 			return nil, fmt.Errorf("sockaddr_in6 of %d bytes: %w", len(b), syscall.EINVAL)
 		}
-		ip := netip.AddrFrom16([16]byte(b[8:24]))
-		if zone := binary.NativeEndian.Uint32(b[24:]); zone != 0 {
-			ip = ip.WithZone(strconv.FormatUint(uint64(zone), 10))
-		}
+		ip := withZone(netip.AddrFrom16([16]byte(b[8:24])), binary.NativeEndian.Uint32(b[24:]))
 		return FromAddrPort(netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[2:]))), nil
 	case syscall.AF_UNIX:
 		return parseSunPath(b[sockaddrPath:])
@@ -152,12 +149,12 @@ func zoneID(zone string) (uint32, error) {
 	if zone == "" {
 		return 0, nil
 	}
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index), nil
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), nil
 	}
-	n, err := strconv.ParseUint(zone, 10, 32)
+	i, err := net.InterfaceByName(zone)
 	if err != nil {
 		return 0, fmt.Errorf("address zone %q: no such interface: %w", zone, syscall.EINVAL)
 	}
-	return uint32(n), nil
+	return uint32(i.Index), nil
 }

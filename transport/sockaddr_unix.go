@@ -5,7 +5,6 @@ package transport
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -45,10 +44,7 @@ func FromSockaddr(sa unix.Sockaddr) Addr {
 	case *unix.SockaddrInet4:
 		return FromAddrPort(netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)))
 	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(sa.Addr)
-		if sa.ZoneId != 0 {
-			ip = ip.WithZone(strconv.FormatUint(uint64(sa.ZoneId), 10))
-		}
+		ip := withZone(netip.AddrFrom16(sa.Addr), sa.ZoneId)
 		return FromAddrPort(netip.AddrPortFrom(ip, uint16(sa.Port)))
 	case *unix.SockaddrUnix:
 		if sa.Name == "@" { // how x/sys shows an unnamed socket

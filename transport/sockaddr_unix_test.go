@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -60,6 +61,43 @@ func TestSockaddr(t *testing.T) {
 		require.ErrorIs(t, err, tt.want, tt.name)
 	}
 	require.Nil(t, FromSockaddr(nil))
+}
+
+// must is an address that there has to be.
+func must(t *testing.T) func(a Addr, err error) Addr {
+	return func(a Addr, err error) Addr { require.NoError(t, err); return a }
+}
+
+// The same zone is the same, as a name or a number, from text, from package net or from the system.
+func TestZones(t *testing.T) {
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	here := all[0]
+	number := fmt.Sprint(here.Index)
+	ip := netip.MustParseAddr("fe80::1")
+	want := FromAddrPort(netip.AddrPortFrom(ip.WithZone(number), 80))
+	require.Equal(t, "[fe80::1%"+number+"]:80", want.String())
+	b, err := AppendSockaddr(nil, want)
+	require.NoError(t, err)
+	for name, zone := range map[string]string{"name": here.Name, "number": number, "number with zeros": "00" + number} {
+		same := map[string]Addr{
+			"netip":       FromAddrPort(netip.AddrPortFrom(ip.WithZone(zone), 80)),
+			"package net": FromNetAddr(&net.TCPAddr{IP: ip.AsSlice(), Port: 80, Zone: zone}),
+			"text":        must(t)(ParseAddr("[fe80::1%" + zone + "]:80")),
+			"host":        must(t)(ParseInet("ip", "fe80::1%"+zone, 80)),
+			"sockaddr":    must(t)(ParseSockaddr(b)),
+			"unix":        FromSockaddr(&unix.SockaddrInet6{Addr: ip.As16(), Port: 80, ZoneId: uint32(here.Index)}),
+		}
+		for from, a := range same {
+			require.True(t, want == a, "%s of %s: %v", name, from, a)
+		}
+		ap, err := AddrPort(&net.TCPAddr{IP: ip.AsSlice(), Port: 80, Zone: zone})
+		require.NoError(t, err)
+		require.Equal(t, number, ap.Addr().Zone(), name)
+	}
+	require.Equal(t, "[fe80::1]:80", FromAddrPort(netip.AddrPortFrom(ip.WithZone("0"), 80)).String(), "0 is none")
+	require.Equal(t, "[fe80::1%nowhere]:80", FromAddrPort(netip.AddrPortFrom(ip.WithZone("nowhere"), 80)).String())
 }
 
 func TestUnnamedUnixSockets(t *testing.T) {
