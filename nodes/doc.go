@@ -10,7 +10,7 @@
 // There are two levels, and the upper one is built on the lower.
 //
 // The lower level is the C library's, with a context for each call: [Node.Listen], [Node.Publish], [Listener.Accept], [Node.Connect],
-// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Close]. The caller receives, one message at a time, in its own goroutine.
+// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine.
 //
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
 // [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
