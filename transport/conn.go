@@ -35,11 +35,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	until := c.readUntil.epoch()
-	if err := until.Err(); err != nil { // also where something has been read ahead
-		return 0, netError(opError("read", c.s.remote, err))
-	}
-	n, err := c.s.Read(until, p)
+	n, err := c.s.Read(c.readUntil.epoch(), p)
 	return n, netError(err)
 }
 

@@ -37,7 +37,8 @@
 //
 // # Errors
 //
-// A method that takes a context waits until ctx ends at most; a callback has one second after that to return, as above. The error is an
+// A method that takes a context waits until ctx ends at most; a callback has one second after that to return, as above. Once ctx has ended
+// a read or a write fails at once and takes nothing, also where it need not have waited; under [NoWait] it tries once. The error is an
 // *[OpError], except io.EOF, the end of a stream, and what the next of [Stream.ReadPDU] has returned. To be tested with errors.Is and
 // errors.As, it wraps
 //

@@ -11,7 +11,7 @@ import (
 // empty buffers inside one are skipped. The end of the stream before the first byte is io.EOF, later io.ErrUnexpectedEOF. When
 // ctx ends, what was read is kept for the next call.
 func (s *Stream) Readv(ctx context.Context, v ...[]byte) (int64, error) {
-	if err := s.beginRead(); err != nil {
+	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
 	}
 	defer s.endRead()
@@ -33,7 +33,7 @@ const mostEmpty = 1000
 // nowhere. The end of the stream between packets is io.EOF, inside one io.ErrUnexpectedEOF. The stream reads ahead: many small packets cost
 // one system call. See the tsocket guide, "PDU receive helper functions".
 func (s *Stream) ReadPDU(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
-	if err := s.beginRead(); err != nil {
+	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
 	}
 	defer s.endRead()

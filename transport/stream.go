@@ -160,6 +160,18 @@ func (s *Stream) beginRead() error {
 	return nil
 }
 
+// beginReadOf is beginRead of an operation that takes nothing once ctx has ended, also where all it wants has been read ahead.
+func (s *Stream) beginReadOf(ctx context.Context) error {
+	err := s.beginRead()
+	if err != nil {
+		return err
+	}
+	if err = ended(ctx); err != nil {
+		s.endRead()
+	}
+	return err
+}
+
 func (s *Stream) claimRead() error {
 	if !s.reading.CompareAndSwap(false, true) {
 		return ErrBusy
@@ -197,7 +209,7 @@ func (s *Stream) endWrite() {
 // Read reads what is there, at least one byte, into p, and waits for that until ctx ends or the stream is closed. io.EOF, not wrapped, is
 // the end of the stream; a p of length 0 is EINVAL. After the end of ctx reading can go on.
 func (s *Stream) Read(ctx context.Context, p []byte) (int, error) {
-	if err := s.beginRead(); err != nil {
+	if err := s.beginReadOf(ctx); err != nil {
 		return 0, opError("read", s.remote, err)
 	}
 	defer s.endRead()

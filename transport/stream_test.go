@@ -59,6 +59,53 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
+// Once its context has ended nothing takes a byte, whether or not it would have had to wait: what is there is there for the next one.
+func TestStreamEndedContext(t *testing.T) {
+	past, late := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer late()
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	next := func(b []byte) func() ([][]byte, error) {
+		return func() (v [][]byte, _ error) {
+			if b != nil {
+				v, b = [][]byte{b}, nil
+			}
+			return v, nil
+		}
+	}
+	streamPairs(t, func(t *testing.T, c, s *Stream) {
+		_, err := c.Writev(soon(t), []byte("1 ahead"))
+		require.NoError(t, err)
+		_, err = s.Readv(soon(t), make([]byte, 1))
+		require.NoError(t, err)
+		require.EqualValues(t, 6, s.ahead.Load(), "has been read ahead")
+		b := make([]byte, 2)
+		for _, ctx := range []context.Context{past, gone} {
+			for name, call := range map[string]func() error{
+				"Read":    func() error { return second(s.Read(ctx, b)) },
+				"Readv":   func() error { return second(s.Readv(ctx, b[:1], b[1:])) },
+				"ReadPDU": func() error { return second(s.ReadPDU(ctx, next(b))) },
+				"Writev":  func() error { return second(s.Writev(ctx, []byte("none"), []byte("at all"))) },
+			} {
+				require.ErrorIs(t, call(), ctx.Err(), name)
+				require.Equal(t, []byte{0, 0}, b, name)
+			}
+		}
+		for name, call := range map[string]func() error{
+			"Read":    func() error { return second(s.Read(NoWait(), b)) },
+			"Readv":   func() error { return second(s.Readv(NoWait(), b[:1], b[1:])) },
+			"ReadPDU": func() error { return second(s.ReadPDU(NoWait(), next(b))) },
+		} {
+			require.NoError(t, call(), name)
+			require.NotZero(t, b[0], name)
+		}
+		require.EqualValues(t, 0, s.ahead.Load())
+		_, err = s.Writev(NoWait(), []byte("all"))
+		require.NoError(t, err)
+		requireReads(t, c, "all")
+	})
+}
+
 func TestStreamVectors(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		for i := range 100 {
