@@ -112,9 +112,23 @@ func moveMutants() []mutant {
 		{"Import takes one direction for the other", "Moves", ofPolling(swapsPlaces)},
 		{"Export forgets what nobody has read", "MovesMidway", ofFramed(func(f *framing) { f.In.Raw = nil })},
 		{"Export forgets the frame that comes", "MovesMidway", ofFramed(func(f *framing) { f.In.Left = 0 })},
-		{"Export forgets the frame that goes out", "MovesMidway", ofFramed(func(f *framing) { f.Out.Left, f.Out.Head = 0, nil })},
+		{"Export forgets the frame that goes out", "MovesMidway", ofFramed(forgetsOut)},
+		{"Export forgets the frame that goes out, and a write has no time to begin", "MovesMidway", ofPolling(func(_ *mess, cb *poll) {
+			*cb = framed(*cb, forgetsOut)
+			var large atomic.Int64
+			write := cb.Write
+			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
+				if len(p) > 1<<20 && tmo > 0 && tmo <= short && large.Add(1)%3 != 0 {
+					time.Sleep(tmo)
+					return 0, os.ErrDeadlineExceeded
+				}
+				return write(s, p, tmo)
+			}
+		})},
 	}
 }
+
+func forgetsOut(f *framing) { f.Out.Left, f.Out.Head = 0, nil }
 
 // ofFramed breaks the plug-in that makes frames.
 func ofFramed(lose func(f *framing)) func(*mess) transport.Transport {

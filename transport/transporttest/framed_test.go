@@ -62,12 +62,16 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 	cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 		f := &of(s).Out
 		within := budget(tmo)
-		if f.Left == 0 {
-			f.Left = min(len(p), 16<<10)
-			f.Head = binary.BigEndian.AppendUint16(nil, uint16(f.Left))
-		}
 		for {
-			frame := append(f.Head[:len(f.Head):len(f.Head)], p[:min(len(p), f.Left)]...)
+			// The rest of a frame goes together with the beginning of the next one: however the carrier fills up, it does so inside one.
+			rest := min(len(p), f.Left)
+			frame := append(f.Head[:len(f.Head):len(f.Head)], p[:rest]...)
+			var next []byte
+			size := min(len(p)-rest, 16<<10)
+			if size > 0 {
+				next = binary.BigEndian.AppendUint16(nil, uint16(size))
+				frame = append(append(frame, next...), p[rest:rest+(size+1)/2]...)
+			}
 			n, err := unix.SendmsgN(s.fd, frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL) // a part of it, where that fits
 			if errors.Is(err, unix.EAGAIN) {
 				n, err = write(s, frame, within())
@@ -77,9 +81,15 @@ func framed(cb transport.Callbacks[*pollSocket], lose func(f *framing)) transpor
 			}
 			head := min(n, len(f.Head))
 			f.Head = f.Head[head:]
-			if n -= head; n > 0 {
-				f.Left -= n
-				return n, nil
+			taken := min(n-head, rest)
+			f.Left -= taken
+			if n -= head + taken; n > 0 {
+				head = min(n, len(next))
+				f.Head, f.Left = next[head:], size-(n-head)
+				taken += n - head
+			}
+			if taken > 0 {
+				return taken, nil
 			}
 		}
 	}

@@ -185,16 +185,27 @@ func (t *trial) movesCutOff(at site, end string, s, peer *transport.Stream) {
 	p := pattern(126)
 	sent, err := t.writeUntilCut(s, p, 0)
 	t.must(err, "Writev")
-	for last := int64(0); ; {
+	full := false
+	for range 100 {
 		if _, err := do(t, "Export", func() (struct{}, error) { _, _, err := s.Export(); return struct{}{}, err }); err != nil {
 			return
 		}
 		s = t.move(at, end, s, func() {})
-		if sent == last {
-			break // the carrier is full: no lack of time has cut that write, which may have been between two frames
+		if full {
+			break // no lack of time has cut that write, which may have been between two frames
 		}
-		last = sent
+		last := sent
 		if sent, err = t.writeUntilCut(s, p, sent); err != nil {
+			break
+		}
+		if sent > last {
+			continue
+		}
+		n, e := do(t, "Writev", func() (int64, error) { return s.Writev(transport.NoWait(), p.bytes(sent, 1)) })
+		sent += n
+		full = e != nil // else there was no time even to try
+		if full && !isTimeout(e) {
+			err = e
 			break
 		}
 	}
