@@ -154,6 +154,9 @@ func endMutants() []mutant {
 		{"a hook fails", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.ConnectHandshakeComplete = func(int) error { return unix.EPERM }
 		})},
+		{"a hook shuts the receiving side", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
+			cb.ConnectHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }
+		})},
 		{"a hook breaks the connection", "Hooks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
 		})},

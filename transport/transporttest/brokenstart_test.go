@@ -120,6 +120,36 @@ func startMutants() []mutant {
 				return free(s)
 			}
 		})},
+		{"Accept leaves its descriptor to child processes", "CloseOnExec", ofTCP(func(_ *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, a, err := accept(fd, tmo)
+				if err == nil {
+					_, err = unix.FcntlInt(uintptr(nfd), unix.F_SETFD, 0)
+				}
+				return nfd, a, err
+			}
+		})},
+		{"Socket leaves its descriptor to child processes", "CloseOnExec", ofPolling(func(_ *mess, cb *poll) {
+			socket := cb.Socket
+			cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) {
+				s, err := socket(setup, a)
+				if err == nil {
+					_, err = unix.FcntlInt(uintptr(s.fd), unix.F_SETFD, 0)
+				}
+				return s, err
+			}
+		})},
+		{"Import leaves its descriptor to child processes", "CloseOnExec", ofTCP(func(_ *mess, cb *tcp) {
+			imported := cb.Import
+			cb.Import = func(setup any, fd int, state []byte) (int, error) {
+				fd, err := imported(setup, fd, state)
+				if err == nil {
+					_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+				}
+				return fd, err
+			}
+		})},
 		{"Read sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
 			read := cb.Read
 			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {

@@ -72,7 +72,31 @@ func (t *trial) sends(from, to *transport.Stream) bool {
 	return write.endsWithin(4*short) && write.err == nil && read.endsWithin(4*short) && read.err == nil
 }
 
-// waited is the descriptor of a stream that the SDK waits on; false: the stream has none, or its plug-in waits by itself (FullImpl).
+// closeOnExec looks at the descriptors of all kinds of sockets.
+func closeOnExec(t *trial) {
+	at := t.listen(0)
+	check := func(name string, of interface{ Descriptor() (int, error) }) {
+		fd, err := do(t, "Descriptor", of.Descriptor)
+		if err != nil {
+			t.skip("the plug-in has no descriptors")
+		}
+		on, ok := closesOnExec(fd)
+		if !ok {
+			t.skip("a descriptor cannot be asked here whether child processes get it")
+		}
+		if !on {
+			t.fail("the descriptor of the %s is not close-on-exec: child processes get it, and keep the connection open", name)
+		}
+	}
+	check("listener", at.l)
+	client, server := t.join(at)
+	check("connecting stream", client)
+	check("accepted stream", server)
+	if at.tr.Movable() && canDuplicate {
+		check("imported stream", t.move(at, "connecting", client, func() {}))
+	}
+}
+
 // waited is the descriptor of a stream that the SDK waits on; false: it has none, or waits by itself (FullImpl).
 func waited(s *transport.Stream) (syscall.RawConn, bool) {
 	raw, err := s.SyscallConn()

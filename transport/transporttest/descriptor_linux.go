@@ -12,6 +12,12 @@ func nonblocking(fd int) (on, ok bool) {
 	return flags&syscall.O_NONBLOCK != 0, errno == 0
 }
 
+// closesOnExec tells whether a descriptor is none of a child's.
+func closesOnExec(fd int) (on, ok bool) {
+	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
+	return flags&syscall.FD_CLOEXEC != 0, errno == 0
+}
+
 // openDescriptors maps the descriptors of this process to what they stand for.
 func openDescriptors() map[int]string {
 	const dir = "/proc/self/fd"

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-func nonblocking(int) (on, ok bool) { return false, false }
+func nonblocking(int) (on, ok bool)  { return false, false }
+func closesOnExec(int) (on, ok bool) { return false, false }
 
 // openDescriptors maps the descriptors of this process to what they stand for, as far as it can be told; nil where it cannot.
 func openDescriptors() map[int]string {

@@ -24,7 +24,7 @@
 //
 // The suite sees a plug-in as its users do, through a transport.Transport: what package transport (here called the SDK) makes of the
 // callbacks has to behave as the contract says. The rules are tested one after the other, those on which others rest first: addresses,
-// descriptors and their mode, counts and contents of reads and writes, time-outs of every length on every operation, cancellation,
+// descriptors, their mode and that no child gets them, counts and contents of reads and writes, time-outs of every length on every operation, cancellation,
 // concurrent use, the end of a stream in its several forms, closing, the handshake's hooks, moving to another process, and leaks. go test
 // -v names them all. What the SDK itself catches (a count out of range, a panic, a callback that does not return) is reported under the
 // rule that was broken, whichever was being tested.
@@ -61,6 +61,7 @@
 //     shown without harm.
 //   - GetFD giving a descriptor that is stable and its own, but not the connection's, of a FullImpl plug-in without Import: nothing
 //     uses it.
+//   - A descriptor that becomes close-on-exec a moment after it was made, by a call of its own, without syscall.ForkLock.
 //   - A race that shows rarely. Run the suite with -race and -count.
 //   - Peer names that CheckPeer ought to refuse, and anything else about security: the suite does not know whom to trust.
 //   - A time-out that comes late, by up to ten seconds, and a Connect that with a time of 0 never succeeds, where another one would.
@@ -71,8 +72,8 @@
 //   - Bytes that a plug-in keeps for less time than a move takes, a goroutine that writes beside Export or Import, and one at the old place
 //     that appears only after a moment: a slow machine can hide them, but accuses nobody.
 //   - Leaks of fewer than one descriptor or goroutine for each connection, of memory, and of goroutines started by timers.
-//   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode, and what a
-//     reset is taken for; where descriptors cannot be duplicated, moving.
+//   - Where descriptors are not listed in /proc/self/fd or /dev/fd, leaked descriptors; outside Linux, the descriptor's mode, whether it is
+//     close-on-exec, and what a reset is taken for; where descriptors cannot be duplicated, moving.
 //   - What a reset is taken for by FullImpl plug-ins and over sockets other than TCP: the suite cannot reset them.
 //   - An Addr of a kind of its own is compared by Network and String only.
 package transporttest

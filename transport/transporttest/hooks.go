@@ -72,6 +72,14 @@ func hooks(t *trial) {
 		t.skip("CheckPeer refuses the suite's name: %v; without one: %v", refused, err)
 	}
 	t.must(err, "a handshake")
-	t.says(client, server, "after the handshake")
-	t.says(server, client, "both ways")
+	for _, when := range []string{"after the handshake", "a moment later"} {
+		for _, s := range []*transport.Stream{client, server} { // an end that has been shut has nothing to wait for
+			ctx := t.after(moment)
+			if n, err := do(t, "Read", func() (int, error) { return s.Read(ctx, make([]byte, 1)) }); !isTimeout(err) {
+				t.fail("%s a Read gave %d bytes and %w when nothing was sent", when, n, orNone(err))
+			}
+		}
+		t.says(client, server, when)
+		t.says(server, client, "both ways")
+	}
 }

@@ -16,6 +16,7 @@ func rules() []rule {
 		{"WriteCount", "Write and Writev take at least one byte, and count exactly the bytes that they took; they leave these as they are, and " +
 			"Writev its vector.", writeCount, false},
 		{"Exchange", "A new connection carries bytes both ways.", exchange, true},
+		{"CloseOnExec", "A descriptor is close-on-exec, wherever it comes from: no child process gets it.", closeOnExec, false},
 
 		{"PeerAddress", "Accept gives the address of the peer.", peerAddress, false},
 		{"LocalAddress", "LocalAddr is the address of this end.", localAddress, false},
@@ -70,7 +71,7 @@ func rules() []rule {
 		{"CloseEndsWrite", "Close ends a waiting Write at once with net.ErrClosed.", closeEndsWrite, false},
 		{"CloseEndsAccept", "Close ends a waiting Accept at once with net.ErrClosed.", closeEndsAccept, false},
 
-		{"Hooks", "The handshake's hooks succeed on a connection that works, and leave it working.", hooks, false},
+		{"Hooks", "The handshake's hooks succeed on a connection that works, and leave it working, both ways.", hooks, false},
 		{"Moves", "A stream that is exported, imported and released goes on where it was, with all that it has written and all that comes; " +
 			"its peer sees nothing. One that is only exported goes on, too, and can be exported again.", moves, false},
 		{"MovesMidway", "A stream can be exported and moved wherever it stands: in the midst of what the peer writes, and of a write whose time " +
