@@ -176,8 +176,8 @@ var advices = []advice{
 		if !errors.As(err, &e) || !late(err) {
 			return ""
 		}
-		return "The port mapper takes connections and does not answer, or a firewall swallows what is sent to it: ss -tlnp shows what has\n" +
-			"the port. epmd -kill ends one that hangs; --epmd HOST:PORT is for another one."
+		return "The port mapper hangs or is very busy, or a firewall swallows what is sent to it: ss -tlnp shows what has the port. epmd -kill\n" +
+			"ends one that hangs; ping, call and names wait longer with --timeout."
 	}},
 	{"no distribution version", is(epmd.ErrVersion,
 		"The other node is too old, or too new, to talk to.")},
