@@ -17,13 +17,12 @@ const (
 
 // The sizes in bytes of what stands before the data of a packet, and the most data in one.
 const (
-	recordHead   = 16
-	ethernetHead = 14
-	ipv4Head     = 20
-	ipv6Head     = 40
-	tcpHead      = 20
-	udpHead      = 8
-	maxSegment   = 32 << 10
+	recordHead = 16
+	ipv4Head   = 20
+	ipv6Head   = 40
+	tcpHead    = 20
+	udpHead    = 8
+	maxSegment = 32 << 10
 )
 
 // The protocols over IP. See RFC 9293, section 3.1, and RFC 768, "Protocol Application".

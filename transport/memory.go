@@ -80,15 +80,6 @@ func (s *memorySocket) interrupted() <-chan struct{} {
 	return s.kick
 }
 
-// expiry is a channel that fires when tmo is over; stop must be called. A tmo of 0 has fired already.
-func expiry(tmo time.Duration) (fires <-chan time.Time, stop func()) {
-	if tmo == Infinite {
-		return nil, func() {}
-	}
-	t := time.NewTimer(tmo)
-	return t.C, func() { t.Stop() }
-}
-
 func (s *memorySocket) listen(addr Addr, backlog int) (Addr, error) {
 	name, ok := plain(addr).(MemoryAddr)
 	if !ok {

@@ -1,10 +1,6 @@
 package transport
 
-import (
-	"context"
-	"errors"
-	"fmt"
-)
+import "context"
 
 // A SendQueue serialises many senders on a datagram socket's sending direction. Order is strict: what was asked for first is sent first.
 // Nothing else may send on the socket. Its methods are safe for concurrent use. Datagrams are never combined. See the tsocket guide,
@@ -29,40 +25,4 @@ func (q *SendQueue) SendToQueue(ctx context.Context, p []byte, to Addr) (int, er
 	}
 	defer q.turns.pass()
 	return q.d.SendTo(ctx, p, to)
-}
-
-// A ReadQueue serialises many readers of packets on a stream's receiving direction: whoever asked first gets the first packet.
-// Nothing else may read from the stream. Its methods are safe for concurrent use. See the tsocket guide, "Async 'tevent_queue' based helper
-// functions".
-type ReadQueue struct {
-	s     *Stream
-	turns turns
-	lost  error // owned by whose turn it is
-}
-
-// errNextPanicked is what later callers get where a next has left by a panic or runtime.Goexit.
-var errNextPanicked = errors.New("the next of an earlier packet did not return")
-
-// NewReadQueue makes a queue in front of s.
-func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }
-
-// ReadPDUQueue is ReadPDU of the stream in the caller's turn: each caller gets a packet of its own, whole, or its own error. next is
-// called in that turn only. One whose ctx ends takes no byte, even in the middle of its packet: the next in line gets that packet. But
-// when next fails inside a packet, or panics, nobody can tell where the following one begins: all later calls fail for that. Closing the
-// stream ends all of them with net.ErrClosed. See tstream_readv_pdu_queue_send.
-func (q *ReadQueue) ReadPDUQueue(ctx context.Context, next func() ([][]byte, error)) (int64, error) {
-	if err := q.turns.take(ctx); err != nil {
-		return 0, opError("read", q.s.remote, err)
-	}
-	defer q.turns.pass()
-	if q.lost != nil {
-		return 0, opError("read", q.s.remote, q.lost)
-	}
-	q.lost = errNextPanicked
-	n, err := q.s.ReadPDU(ctx, next)
-	q.lost = nil
-	if err != nil && n > 0 {
-		q.lost = fmt.Errorf("an earlier packet was left half-way: %w", err)
-	}
-	return n, err
 }

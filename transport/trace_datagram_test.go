@@ -73,6 +73,7 @@ func TestTraceDatagramNames(t *testing.T) {
 // A checksum of 0 would mean that there is none. See RFC 768.
 func TestDatagramPacketChecksum(t *testing.T) {
 	p := packet{from: netip.MustParseAddrPort("127.0.0.1:1"), to: netip.MustParseAddrPort("127.0.0.1:2"), udp: true, data: [][]byte{{0, 0}}}
+	const ethernetHead = 14
 	sum := func() []byte { return p.appendFrame(nil)[ethernetHead+ipv4Head+6:][:2] }
 	p.data = [][]byte{sum()}
 	require.Equal(t, []byte{0xff, 0xff}, sum())

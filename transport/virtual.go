@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"sync"
 	"time"
 )
 
@@ -141,48 +138,6 @@ func (c *pausing) close() error {
 func (c *pausing) release() error {
 	c.end()
 	return c.carrier.release()
-}
-
-// A pauser lets one direction of a carrier wait until a time, while the carrier is not closed.
-type pauser struct {
-	once   sync.Once
-	gone   chan struct{} // closed when Close begins
-	halted chan struct{} // takes a token when the wait in progress is to end
-}
-
-func newPauser() *pauser { return &pauser{gone: make(chan struct{}), halted: make(chan struct{})} }
-
-func (p *pauser) end() { p.once.Do(func() { close(p.gone) }) }
-
-// halt ends the wait in progress, if there is one, with a time-out.
-func (p *pauser) halt() {
-	select {
-	case p.halted <- struct{}{}:
-	default:
-	}
-}
-
-// until waits for a moment. For a single try it does not wait: it is a time-out.
-func (p *pauser) until(ctx context.Context, moment time.Time) error {
-	left := time.Until(moment)
-	if left <= 0 {
-		return nil
-	}
-	if IsNoWait(ctx) {
-		return os.ErrDeadlineExceeded
-	}
-	t := time.NewTimer(left)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.gone:
-		return net.ErrClosed
-	case <-p.halted:
-		return os.ErrDeadlineExceeded
-	}
 }
 
 // cut appends n bytes of v to dst, those behind the first skip.

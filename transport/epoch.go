@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A timer is a deadline that may be moved, also while somebody waits for it.
+type timer struct {
+	mu  sync.Mutex
+	t   *time.Timer
+	now *epoch
+}
+
+// epoch is the context of an operation that begins now.
+func (d *timer) epoch() *epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.now == nil {
+		d.now = newEpoch()
+	}
+	return d.now
+}
+
+func (d *timer) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.t != nil {
+		d.t.Stop()
+		d.t = nil
+	}
+	if d.now == nil || d.now.Err() != nil {
+		d.now = newEpoch()
+	}
+	switch left := time.Until(t); {
+	case t.IsZero():
+	case left <= 0:
+		d.now.expire()
+	default:
+		var self *time.Timer
+		self = time.AfterFunc(left, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.t == self {
+				d.now.expire()
+			}
+		})
+		d.t = self
+	}
+}
+
+// An epoch is the context of the operations that begin before a deadline has passed, or been moved after it had. Like every context
+// it ends once, for good.
+type epoch struct {
+	done  chan struct{}
+	mu    sync.Mutex
+	over  bool
+	funcs map[*func()]struct{}
+}
+
+func newEpoch() *epoch { return &epoch{done: make(chan struct{})} }
+
+func (e *epoch) expire() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return
+	}
+	e.over = true
+	close(e.done)
+	for f := range e.funcs {
+		go (*f)()
+	}
+	e.funcs = nil
+}
+
+// AfterFunc makes context.AfterFunc cheap.
+func (e *epoch) AfterFunc(f func()) (stop func() bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		go f()
+		return func() bool { return false }
+	}
+	if e.funcs == nil {
+		e.funcs = map[*func()]struct{}{}
+	}
+	e.funcs[&f] = struct{}{}
+	return func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		_, ok := e.funcs[&f]
+		delete(e.funcs, &f)
+		return ok
+	}
+}
+
+func (e *epoch) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (e *epoch) Value(any) any               { return nil }
+func (e *epoch) Done() <-chan struct{}       { return e.done }
+
+func (e *epoch) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
