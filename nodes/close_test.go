@@ -540,3 +540,62 @@ func TestConnShutdownInTime(t *testing.T) {
 	require.ErrorIs(t, c.Err(), ErrClosed)
 	require.ErrorIs(t, c.Shutdown(t.Context()), ErrClosed)
 }
+
+// Shutdown does not wait for functions whose callers have gone, if they heed their contexts; and says which ones it has waited for.
+func TestShutdownWhileFunctionsRun(t *testing.T) {
+	for _, goes := range []string{"before", "during", "stays"} {
+		t.Run(goes, func(t *testing.T) {
+			w := newWorld(t, "memory")
+			n := w.started("alice")
+			running := make(chan struct{}, 2)
+			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+				running <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+			p := w.peer(n.Listeners()[0], role("wire@test"))
+			p.request(1, "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
+			p.request(2, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("hang"), ei.List{})
+			arrives(t, running, "a call")
+			arrives(t, running, "a cast")
+			c := w.conn(n, "wire@test")
+			ctx := w.ctx()
+			switch goes {
+			case "before":
+				p.close()
+				arrives(t, c.Done(), "the end of the connection")
+			case "during":
+				context.AfterFunc(n.shutsDown(t), p.close)
+			default:
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+				defer cancel()
+			}
+			err := arrives(t, async(func() (int, error) { return 0, n.Shutdown(ctx) }), "Shutdown").err
+			if goes != "stays" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorContains(t, err, "2 functions, handlers and servers are still running (2 of m:hang)")
+		})
+	}
+}
+
+// shutsDown gives a context that ends when the node has begun to drain.
+func (n *Node) shutsDown(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		defer cancel()
+		for range time.Tick(time.Millisecond) {
+			n.procs.turns.mu.Lock()
+			drains := n.procs.turns.drains
+			n.procs.turns.mu.Unlock()
+			if drains || ctx.Err() != nil {
+				return
+			}
+		}
+	}()
+	return ctx
+}

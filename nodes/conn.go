@@ -202,6 +202,7 @@ func (c *Conn) end() {
 	if c.shadow && c.err == ErrClosed && c.n.ctx.Err() == nil {
 		c.closeTrunk()
 	}
+	c.n.procs.turns.lost(c)
 	err := c.s.Close()
 	if err != nil {
 		c.n.log.Error("closing the connection", "peer", c.peer.Name, "error", err)

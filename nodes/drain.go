@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -18,7 +19,12 @@ func (p *processes) drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.drains = true
 	p.mu.Unlock()
-	return wrap("drain", "", p.running.Wait(ctx))
+	p.turns.drain()
+	err := p.running.Wait(ctx)
+	if err != nil {
+		err = fmt.Errorf("%d functions, handlers and servers are still running (%s): %w", p.running.Count(), &p.turns, err)
+	}
+	return wrap("drain", p.n.Name(), err)
 }
 
 // busy counts a function or handler that is about to run. false: the node drains, and it must not run; what a process of this node asks for

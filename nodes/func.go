@@ -10,12 +10,12 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append) is the call's. An error becomes
-// an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of class error with reason
-// {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node, and when an
-// exit signal ends the process that a spawn, or erpc, has made for it; not when a caller no longer waits: ConnOf(ctx) is the caller's
-// connection, whose Done tells that its node has gone. An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives
-// both as a list.
+// A Func is a Go function that remote processes call. Its result (an ei.Term or a Go value, see ei.Append, and nil is neither) is the
+// call's. An error becomes an exception: that of a *Raise, else one of class error with reason {go_error, Text}. A panic is one of class
+// error with reason {go_panic, Text}; runtime.Goexit ends the process that runs the function, with reason killed. ctx ends with the node,
+// and when an exit signal ends the process that a spawn, or erpc, has made for the function. It does not end when a caller no longer waits;
+// but once the node shuts down, it ends with the caller's connection. ConnOf(ctx) is that connection, whose Done tells of it at any time.
+// An argument that is a list may be an ei.List or, if all of it are small integers, an ei.String: ei.Elements gives both as a list.
 type Func func(ctx context.Context, args []ei.Term) (any, error)
 
 // A function is the name of a Func.
@@ -66,6 +66,8 @@ type turn struct {
 	conn *Conn    // that the message came over; nil: from this node
 	self *Mailbox // the Server's; nil for a Func
 	over atomic.Bool
+
+	calls function // the Func's name; guarded by remoteTurns
 }
 
 type turnKey struct{}
@@ -110,6 +112,7 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	n.procs.mu.RLock()
 	fn := n.procs.funcs[function{module, name}]
 	n.procs.mu.RUnlock()
+	n.procs.turns.calls(turnOf(ctx), function{module, name})
 	if fn == nil {
 		frame := ei.Tuple{module, name, ei.List(args), ei.List{}}
 		return nil, &Raise{ClassError, ei.Atom("undef"), ei.List{frame}}
@@ -127,6 +130,9 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	regular = true
 	if err != nil {
 		return nil, raised(err)
+	}
+	if v == nil {
+		return nil, raised(fmt.Errorf("the result of %s:%s is nil, which is no term: return ei.Atom(\"ok\"), say", module, name))
 	}
 	b, err := ei.Append(nil, v)
 	if err != nil {
@@ -160,7 +166,7 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 	if !n.procs.busy(c == nil) {
 		return false
 	}
-	peer, ctx := "", (&turn{conn: c}).within(n.ctx)
+	peer, t := "", &turn{conn: c}
 	if c != nil {
 		peer = c.peer.Name
 		c.works.Enter()
@@ -175,7 +181,11 @@ func (n *Node) work(c *Conn, bytes int, f func(ctx context.Context)) bool {
 		began := n.background(func() {
 			defer done()
 			defer n.procs.calls.put(peer)
-			f(ctx)
+			ctx, cancel := context.WithCancel(n.ctx)
+			defer cancel()
+			n.procs.turns.begin(t, cancel)
+			defer n.procs.turns.end(t)
+			f(t.within(ctx))
 		})
 		if !began {
 			done()

@@ -20,7 +20,8 @@ import (
 // of a connection's parts, a part's and its line's. Nobody calls a function of the program with one of them, but Config.Logger's Handler.
 type processes struct {
 	n     *Node
-	calls shares // of the functions that run for remote callers
+	calls shares      // of the functions that run for remote callers
+	turns remoteTurns // these
 
 	// bonding holds a token while somebody changes a link or monitor between two processes of this node, so that a freeze, which takes the
 	// token, too, finds it on both sides or on neither.

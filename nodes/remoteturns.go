@@ -1,0 +1,102 @@
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// remoteTurns are the functions that run for remote callers. A node that drains waits for them, but not for what nobody waits for any more: the
+// contexts of those end whose caller's connection has.
+type remoteTurns struct {
+	mu     sync.Mutex
+	all    map[*turn]context.CancelFunc
+	drains bool
+}
+
+func (s *remoteTurns) begin(t *turn, cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[*turn]context.CancelFunc{}
+	}
+	s.all[t] = cancel
+	if s.drains {
+		s.abandon(t)
+	}
+}
+
+func (s *remoteTurns) end(t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, t)
+}
+
+// calls notes which function a turn is about to call; t may be nil.
+func (s *remoteTurns) calls(t *turn, f function) {
+	if t != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		t.calls = f
+	}
+}
+
+// drain is told that the node drains.
+func (s *remoteTurns) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drains = true
+	for t := range s.all {
+		s.abandon(t)
+	}
+}
+
+// lost is told that a connection has ended.
+func (s *remoteTurns) lost(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.drains {
+		return
+	}
+	for t := range s.all {
+		if t.conn == c {
+			s.abandon(t)
+		}
+	}
+}
+
+// abandon ends the context of a turn whose caller has gone; s.mu is held.
+func (s *remoteTurns) abandon(t *turn) {
+	if t.conn == nil {
+		return
+	}
+	if err := t.conn.Err(); err != nil && err != ErrMoved {
+		s.all[t]()
+	}
+}
+
+// mostNames is how many functions an error names.
+const mostNames = 10
+
+// String names the functions that run, and how many of each.
+func (s *remoteTurns) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := map[function]int{}
+	for t := range s.all {
+		if t.calls != (function{}) {
+			counts[t.calls]++
+		}
+	}
+	var names []string
+	for f, n := range counts {
+		names = append(names, fmt.Sprintf("%d of %v:%v", n, f.module, f.name))
+	}
+	slices.Sort(names)
+	if len(names) > mostNames {
+		names = append(names[:mostNames], "…")
+	}
+	return strings.Join(names, ", ")
+}
