@@ -21,5 +21,5 @@ func waitsIn(t testing.TB, state, function string) {
 			}
 		}
 		return false
-	}, 20*time.Second, 100*time.Microsecond, "nobody is in %s: %s", function, state)
+	}, 20*time.Second, time.Millisecond, "nobody is in %s: %s", function, state)
 }
