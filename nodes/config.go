@@ -50,7 +50,7 @@ type Config struct {
 	// Cookies are for single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). New
 	// refuses an empty one.
 	Cookies map[string]string
-	// Transport carries connections; nil is transport.TCP().
+	// Transport carries connections; nil is transport.TCP(), with a SocketDir as Resolver transport.Unix().
 	Transport transport.Transport
 	// Transports are additional ones, for connections and listeners that are handed over to this node; they are found by name, as are
 	// Transport and those of Also. TCP and UNIX sockets need not be listed. Among several with one name (TLS, say, each with its own keys)
@@ -66,7 +66,8 @@ type Config struct {
 	// of the other.
 	Worker uint16
 	// Listen is where Start listens; nil is a free port of 127.0.0.1: by default a node can be reached only from its own machine. Other
-	// nodes look for it at the address of its name's host, so the node must listen on that address.
+	// nodes look for it at the address of its name's host, so the node must listen on that address. With a SocketDir as Resolver, over UNIX
+	// sockets, nil is the socket that the directory has for the name.
 	Listen transport.Addr
 	// Also are additional addresses where Start listens, each over its own Transport (nil: Config.Transport): TLS beside TCP while a
 	// cluster migrates, say. Only Listen is published: peers that use the others must know the port. A node that is handed over by another
@@ -204,10 +205,21 @@ func (cfg *Config) completeCookies() (err error) {
 	return nil
 }
 
-// completeTransports has Transports list those of Also, too, for what is handed over.
+// completeTransports gives the defaults, and has Transports list those of Also, too, for what is handed over.
 func (cfg *Config) completeTransports() error {
-	if cfg.Transport == nil {
+	dir, inDir := cfg.Resolver.(SocketDir)
+	switch {
+	case cfg.Transport != nil:
+	case inDir:
+		cfg.Transport = transport.Unix()
+	default:
 		cfg.Transport = transport.TCP()
+	}
+	if inDir && cfg.Listen == nil && cfg.Name != "" && cfg.Transport.Name() == transport.Unix().Name() {
+		var err error
+		if cfg.Listen, err = dir.Addr(cfg.Name); err != nil {
+			return fmt.Errorf("Config.Resolver: %w", err)
+		}
 	}
 	cfg.Also, cfg.Transports = slices.Clone(cfg.Also), slices.Clone(cfg.Transports)
 	for i := range cfg.Also {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -76,10 +77,20 @@ func newConn(n *Node, tr transport.Transport, s *transport.Stream, p dist.Peer, 
 	return c
 }
 
+// isLong tells whether a node name is of erl -name: its host has a dot, or is an IPv6 address.
+func isLong(name string) bool {
+	_, host, _ := strings.Cut(name, "@")
+	return strings.ContainsAny(host, ".:")
+}
+
 // begin starts what a connection does by itself: ticks, and receiving once the node's upper level has started.
 func (c *Conn) begin() {
 	c.n.stats.connections.Add(1)
 	c.n.log.Info("node up", "peer", c.peer.Name, "remote", addrText(c.s.RemoteAddr()), "initiated", c.initiated)
+	if isLong(c.peer.Name) != isLong(c.n.Name()) {
+		c.n.log.Warn("one node's name is long (-name), the other's short (-sname): Erlang nodes of one kind do not connect to those of the other",
+			"name", c.n.Name(), "peer", c.peer.Name)
+	}
 	c.ticks.begin(c)
 	c.n.attach(c)
 }

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,7 @@ func TestCookies(t *testing.T) {
 	require.Equal(t, "bob@test", c.Name())
 	_, err = carol.Connect(w.ctx(), "bob@test")
 	require.ErrorContains(t, err, "wrong cookie")
+	require.ErrorIs(t, err, dist.ErrNoProof)
 	_, err = bob.Connect(w.ctx(), "carol@test")
 	require.ErrorContains(t, err, "wrong cookie")
 }
@@ -49,4 +51,14 @@ func TestNewRefusesBadCookies(t *testing.T) {
 	require.ErrorContains(t, err, "Config.Cookie has a line break")
 	_, err = New(Config{Name: "a@test", Cookie: "c", Cookies: map[string]string{"b": "c"}})
 	require.ErrorIs(t, err, dist.ErrInvalidName)
+}
+
+// A cookie that Erlang most likely has in other bytes is a warning.
+func TestCookieBeyondASCII(t *testing.T) {
+	for cookie, want := range map[string]int{"plain": 0, "s\u00e9cret": 1, "s\xe9cret": 1} {
+		log := new(record)
+		_, err := New(Config{Name: "a@test", Cookie: cookie, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		require.NoError(t, err)
+		require.Len(t, log.lines("level=WARN", "Latin-1"), want, cookie)
+	}
 }

@@ -103,9 +103,18 @@ func (b *Mailbox) awaitRoom(c *Conn, room, change, cancel <-chan struct{}) bool 
 		case <-cancel:
 			return false
 		case <-late:
-			c.complain(fullMailbox, "peer not read while a mailbox is full", fmt.Errorf("nobody receives from %v", b.pid))
+			c.complain(fullMailbox, "peer not read while a mailbox is full", b.unreceived())
 		}
 	}
+}
+
+// unreceived tells which mailbox is full, for the log.
+func (b *Mailbox) unreceived() error {
+	names := b.n.procs.namesOf(b)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fmt.Errorf("nobody receives from %v %v: %d messages, %d bytes, and MailboxOptions.Limit is %d", b.pid, names,
+		len(b.queue)-b.first, b.bytes, b.opts.Limit)
 }
 
 // have has the process handle a message, once it is not held.

@@ -7,9 +7,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -80,6 +82,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	if dir, ok := cfg.Resolver.(SocketDir); ok {
 		n.cfg.Resolver = socketsOf{dir, n}
+	}
+	if strings.ContainsFunc(cfg.Cookie, func(r rune) bool { return r > unicode.MaxASCII }) {
+		n.log.Warn("Config.Cookie has characters beyond ASCII: Erlang compares the Latin-1 bytes of its own, and may have others")
 	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }

@@ -94,6 +94,18 @@ func (p *processes) gone() error {
 	return ErrClosed
 }
 
+// namesOf lists the names of a process.
+func (p *processes) namesOf(b *Mailbox) (names []ei.Atom) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, name := range b.names {
+		if p.names[name] == b {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // end takes a process off the table and closes its over: whoever sees it ended may have its names. had is one of
 // them, and released one that the front has been told of.
 func (p *processes) end(b *Mailbox) (had, released ei.Atom) {

@@ -17,6 +17,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/test/port"
+	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -402,4 +403,47 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	}
 	_, err = ns[0].Connect(ctx, "bob@test")
 	require.NoError(t, err)
+}
+
+// A directory of sockets is all that nodes of one machine need to be told.
+func TestSocketDirAlone(t *testing.T) {
+	dir := SocketDir(sockdir.New(t))
+	node := func(name string, edit ...func(*Config)) *Node {
+		cfg := Config{Name: name, Cookie: "secret", Resolver: dir}
+		for _, f := range edit {
+			f(&cfg)
+		}
+		n, err := New(cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { n.Close() })
+		require.NoError(t, n.Start(soon(t)))
+		return n
+	}
+	a, b := node("alice@here"), node("bob@here", func(cfg *Config) { cfg.Transport = transport.Unix() })
+	c := node("carol@here", func(cfg *Config) { cfg.Transport = transport.TCP() }) // as she says
+	require.Equal(t, "tcp", c.Listeners()[0].Addr().Network())
+	for _, way := range [][2]*Node{{a, b}, {b, a}, {c, a}} {
+		conn, err := way[0].Connect(soon(t), way[1].Name())
+		require.NoError(t, err)
+		require.Equal(t, "unix", conn.Stream().RemoteAddr().Network())
+		require.NoError(t, conn.Close())
+		require.Eventually(t, func() bool { return way[1].Conn(way[0].Name()) == nil }, tooLong, tick)
+	}
+	_, err := New(Config{Name: strings.Repeat("x", 200) + "@here", Cookie: "secret", Resolver: dir})
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+}
+
+// An Erlang node with a name of the other kind would not connect: a warning says so.
+func TestNamesOfTwoKinds(t *testing.T) {
+	for name, want := range map[string]int{"bob@test": 0, "bob@test.example": 1, "bob@127.0.0.1": 1, "bob@::1": 1} {
+		log := new(record)
+		w := newWorld(t, "memory")
+		a := w.started("alice", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		p := w.peer(a.Listeners()[0], role(name))
+		w.conn(a, name)
+		require.Eventually(t, func() bool { return len(log.lines("node up")) == 1 }, tooLong, tick)
+		p.close()
+		require.NoError(t, a.Close())
+		require.Len(t, log.lines("level=WARN", "-sname"), want, name)
+	}
 }

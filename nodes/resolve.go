@@ -301,7 +301,7 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 }
 
 // SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it, over
-// transport.Unix. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
+// transport.Unix: nothing else of a Config need be set for that. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
 type SocketDir string
 
 // Addr is the address of the node's socket. dist.ErrInvalidName for what is no node name, or no file name; syscall.ENAMETOOLONG for a path

@@ -12,8 +12,12 @@ import (
 // *HandshakeError.
 var (
 	// ErrBadCookie: the peer's digest proves that it has another cookie. Only the
-	// accepting side can tell; the connecting one sees io.EOF, with a Hint.
+	// accepting side can tell; for the connecting one it is ErrNoProof.
 	ErrBadCookie = errors.New("wrong cookie")
+	// ErrNoProof: the peer, which this side has connected to, has had our
+	// digest and closed the connection. The protocol has no word for a wrong
+	// cookie, so this is what one looks like from here; its log may say more.
+	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It does not know the cookie, and wants us
 	// to answer for it: an attack. See Self.IsOwn.
 	ErrReflected = errors.New("the peer sends back a challenge of our own: it does not know the cookie, and this is an attack")
@@ -111,6 +115,11 @@ func (e *HandshakeError) Error() string {
 
 // Unwrap gives Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// Is makes an error ErrNoProof where the peer has closed in place of its last message.
+func (e *HandshakeError) Is(target error) bool {
+	return target == ErrNoProof && e.Phase == PhaseChallengeAck && closedByPeer(e.Err)
+}
 
 // ControlError is every error about the content of a control message.
 type ControlError struct {
