@@ -33,6 +33,9 @@ standard error (exit 1). Once it has everything there is no way back: if it then
 (exit 1). The new process has 10 s to report that it has started, a worker's 30 s. A --binary that is a script must end with exec: serve can
 stop only the process that it started itself, not that one's children.
 
+The new process is no job of the shell that the old one was started from: Ctrl-C does not reach it, nor does the end of the terminal. kill
+NEWPID ends it.
+
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1
   cnode-demo upgrade cnode@127.0.0.1 --binary ./cnode-demo-new`,
