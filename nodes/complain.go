@@ -30,7 +30,7 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
-// A hush bounds how many warnings strangers, of whom there may be any number, bring about: what is over it shows at the level Debug only.
+// A hush bounds how many warnings others bring about, who may do so any number of times: what is over it shows at the level Debug only.
 type hush struct {
 	mu    sync.Mutex
 	since time.Time
@@ -50,6 +50,15 @@ func (h *hush) level(now time.Time) slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn
+}
+
+// mishap logs an error in a function of the application, with its stack: a peer may provoke any number of them.
+func (n *Node) mishap(text string, args ...any) {
+	level := slog.LevelError
+	if n.mishaps.level(time.Now()) < slog.LevelWarn {
+		level = slog.LevelDebug
+	}
+	n.log.Log(context.Background(), level, text, args...)
 }
 
 // undecodable logs that a term, which the upper level was to understand, cannot be decoded. c is nil for a term of this node.

@@ -120,9 +120,9 @@ func (n *Node) apply(ctx context.Context, module, name ei.Atom, args []ei.Term) 
 	regular := false
 	defer func() {
 		if p := recover(); p == nil && !regular {
-			n.log.Error("exposed function called runtime.Goexit", "function", string(module+":"+name), "stack", string(debug.Stack()))
+			n.mishap("exposed function called runtime.Goexit", "function", string(module+":"+name), "stack", string(debug.Stack()))
 		} else if p != nil {
-			n.log.Error("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
+			n.mishap("exposed function panicked", "function", string(module+":"+name), "panic", p, "stack", string(debug.Stack()))
 			result, exception = nil, raised(&Raise{Class: ClassError, Reason: ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint(p))}})
 		}
 	}()

@@ -28,6 +28,7 @@ type Node struct {
 	goroutines wait.Tally // that Close waits for
 	strangers  strangers
 	refused    hush // handshakes that have failed
+	mishaps    hush // errors in functions of the application
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected
