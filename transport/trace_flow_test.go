@@ -1,0 +1,103 @@
+package transport
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A stream that is handed off within one process goes on in the same flow.
+func TestTraceMoves(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	tr := Trace(TCP(), TraceOptions{Capture: capture})
+	if !tr.Movable() {
+		t.Skip("TCP cannot be handed off here")
+	}
+	c, s := pair(t, tr, loopback())
+	_, err := c.Writev(soon(t), []byte("one "))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 4))
+	require.NoError(t, err)
+	state, _, err := c.Export()
+	require.NoError(t, err)
+	fd, err := c.Descriptor()
+	require.NoError(t, err)
+	moved, err := tr.Import(duplicateFD(t, fd), state)
+	require.NoError(t, err)
+	require.NoError(t, c.Release())
+	_, err = s.Writev(soon(t), []byte("three")) // the other end does not take the flow over
+	require.NoError(t, err)
+	requireReads(t, moved, "three")
+	_, err = moved.Writev(soon(t), []byte("two"))
+	require.NoError(t, err)
+	_, err = s.Readv(soon(t), make([]byte, 3))
+	require.NoError(t, err)
+	require.NoError(t, moved.Close())
+	require.NoError(t, capture.Close())
+	// The flow is that of the client or that of the server: whoever was there first.
+	all := talks(t, dissect(t, file.Bytes()))
+	require.Len(t, all, 1)
+	require.Equal(t, "one two", string(all[0].bytes[all[0].caller]))
+}
+
+// A tracedPair is a pair of which the connecting end alone is traced.
+func tracedPair(t *testing.T, tr Transport, o TraceOptions) (c, s *Stream) {
+	c, s = pair(t, tr, MemoryAddr(""))
+	c, err := TraceStream(c, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c, s
+}
+
+// Connections without addresses of their own are told apart.
+func TestTraceMadeUpPorts(t *testing.T) {
+	var file bytes.Buffer
+	capture := NewCapture(&file)
+	for range 3 {
+		tracedPair(t, NewMemory(), TraceOptions{Capture: capture})
+	}
+	require.NoError(t, capture.Close())
+	callers := map[netip.AddrPort]bool{}
+	for _, k := range talks(t, dissect(t, file.Bytes())) {
+		callers[k.caller] = true
+	}
+	require.Len(t, callers, 3)
+}
+
+// A made-up port that is in use still is not given to another connection, when they have all been in use once.
+func TestTraceMadeUpPortsComeAgain(t *testing.T) {
+	c := NewCapture(io.Discard)
+	one := c.open(&traced{}, MemoryAddr("a"), MemoryAddr("b"), connected)
+	c.ends = madeUpPorts
+	other := c.open(&traced{}, MemoryAddr("a"), MemoryAddr("b"), connected)
+	require.NotEqual(t, one.key, other.key)
+	require.NoError(t, c.Close())
+}
+
+// What has gone to another process is not remembered without end, and a new connection between the same ends begins anew.
+func TestTraceForgetsWhatIsGone(t *testing.T) {
+	c := NewCapture(io.Discard)
+	goes := func(port int, how origin) *flow {
+		end := &traced{}
+		f := c.open(end, loopback(), FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))), how)
+		f.release(end)
+		return f
+	}
+	first := goes(1, accepted)
+	require.Same(t, first, goes(1, imported), "it goes on here")
+	second := goes(1, accepted)
+	require.NotSame(t, first, second)
+	require.True(t, first.over)
+	require.Equal(t, [2]uint32{1, 1}, second.next, "behind a SYN each")
+	for port := range maxLeft + 10 {
+		goes(2+port, accepted)
+	}
+	require.Len(t, c.flows, maxLeft)
+	require.Len(t, c.left, maxLeft)
+	require.True(t, second.over, "the oldest")
+	require.NoError(t, c.Close())
+}
