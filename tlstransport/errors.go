@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -184,7 +185,8 @@ func (s *Socket) peerError(err error) error {
 		e.Check = CheckNoCertificate
 	case slices.ContainsFunc(nothingInCommon, func(text string) bool { return strings.Contains(err.Error(), text) }):
 		e.Check = CheckProtocol
-	case s.tap != nil && !s.tap.shaken && !s.tap.failed: // of the configuration's own functions, whatever it wraps
+	case s.tap != nil && !s.tap.shaken && !s.tap.failed && err != io.EOF:
+		// Of the configuration's own functions, whatever it wraps. A bare io.EOF is how crypto/tls says close_notify.
 	case errors.Is(err, ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded):
 		// Not as a time-out of the call that waits for the handshake: it will never end well.
 		e.Check, e.Err = CheckTime, ErrTimeout

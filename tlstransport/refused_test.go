@@ -72,6 +72,7 @@ func TestRefusedPeers(t *testing.T) {
 				{"stalled", func(raw net.Conn) error { _, _ = io.ReadAll(raw); return nil }, CheckTime, ""},
 				{"stalled in the middle of a record", says("\x16\x03\x01\x01\x00\x01"), CheckTime, ""},
 				{"gone", func(raw net.Conn) error { return raw.Close() }, CheckClosed, ""},
+				{"gone with close_notify", says("\x15\x03\x01\x00\x02\x01\x00"), CheckClosed, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
 					w := patient
