@@ -149,7 +149,7 @@ func (j *JSONConn) Recv(ctx context.Context, v any) (*FDSet, error) {
 	set := &FDSet{wary: true}
 	p, _, _, err := j.conn.ReceivePacket(ctx, nil, DefaultMaxPayload, set, MaxDescriptors)
 	if err == io.EOF {
-		return nil, io.EOF
+		return set, io.EOF
 	}
 	if err = unwrapOp(err); err == nil && string(p) == argsViaFD {
 		p, set, err = fromFile(set)

@@ -45,8 +45,10 @@ func TestJSONConn(t *testing.T) {
 	require.ErrorIs(t, a.Send(ctx, strings.Repeat("x", 1<<20), slicesRepeat(f, MaxDescriptors)...), syscall.EINVAL)
 	require.ErrorContains(t, a.Send(ctx, func() {}), "unsupported type")
 	require.NoError(t, a.Close())
-	_, err := b.Recv(ctx, nil)
+	fds, err := b.Recv(ctx, nil)
 	require.Equal(t, io.EOF, err)
+	require.NotNil(t, fds)
+	require.Zero(t, fds.Len())
 }
 
 func TestJSONListener(t *testing.T) {
