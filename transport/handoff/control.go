@@ -28,8 +28,9 @@ type Control struct {
 }
 
 // ListenControl listens at a path. Its directory must be there, belong to this user, and be open to nobody else (mode 0700): else
-// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living one listens. errors.ErrUnsupported where there
-// are no UNIX sockets of sequenced packets (darwin, windows).
+// ErrForbidden. A socket that a dead process has left is replaced; EADDRINUSE if a living one listens. It locks the directory, and waits
+// for another lock, one of flock(1) say, for a second at most. errors.ErrUnsupported where there are no UNIX sockets of sequenced packets
+// (darwin, windows).
 func ListenControl(path string) (*Control, error) {
 	const op = "listen"
 	addr, err := transport.FromUnixPath(path)

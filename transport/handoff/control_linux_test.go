@@ -48,6 +48,32 @@ func TestHearPeer(t *testing.T) {
 	}
 }
 
+// Somebody who keeps the lock on the directory, as flock(1) does around a whole service, keeps nobody from listening there.
+func TestControlInALockedDirectory(t *testing.T) {
+	noLeak(t)
+	dir := sockdir.New(t)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Flock(fd, unix.LOCK_EX))
+	listens := make(chan error, 1)
+	go func() {
+		c, err := ListenControl(filepath.Join(dir, "control"))
+		if err == nil {
+			err = c.Close()
+		}
+		listens <- err
+	}()
+	select {
+	case err := <-listens:
+		require.NoError(t, err)
+	case <-soon(t).Done():
+		require.NoError(t, unix.Flock(fd, unix.LOCK_UN))
+		<-listens
+		require.Fail(t, "ListenControl waits for the lock")
+	}
+}
+
 // A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
 func TestControlOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -116,7 +117,7 @@ func descriptorLimit(want int) int {
 	return want
 }
 
-// lockDir checks the directory of a path, and keeps other processes from changing it.
+// lockDir checks the directory of a path, and keeps other processes of this package from listening there meanwhile.
 func lockDir(path string) (unlock func(), err error) {
 	dir := filepath.Dir(path)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -140,10 +141,20 @@ func lockDir(path string) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
+// lockLimit bounds how long somebody who has the lock is waited for: another process that listens there needs it for a moment only, but
+// flock(1) has it as long as the service runs that it guards.
+const lockLimit = time.Second
+
+// flock locks a directory, unless somebody keeps the lock: what it protects from is rare.
 func flock(fd int) error {
-	for {
-		if err := unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
+	for end := time.Now().Add(lockLimit); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == unix.EINTR:
+		case err != unix.EWOULDBLOCK:
 			return os.NewSyscallError("flock", err)
+		case time.Now().After(end):
+			return nil
 		}
 	}
 }
