@@ -95,23 +95,41 @@ func (p *Party) Report(t testing.TB) (r Report) {
 func (p *Party) Killed(t testing.TB) {
 	t.Helper()
 	p.killed = true
-	state, err := p.cmd.Process.Wait()
-	require.NoError(t, err)
-	require.Equal(t, syscall.SIGKILL, state.Sys().(syscall.WaitStatus).Signal())
+	type end struct {
+		state *os.ProcessState
+		err   error
+	}
+	ends := make(chan end, 1)
+	go func() {
+		state, err := p.cmd.Process.Wait()
+		ends <- end{state, err}
+	}()
+	select {
+	case e := <-ends:
+		require.NoError(t, e.err)
+		require.Equal(t, syscall.SIGKILL, e.state.Sys().(syscall.WaitStatus).Signal())
+	case <-time.After(patience):
+		p.wentOn(t, "not killed")
+	}
 }
 
 // Halted waits until the party has been stopped.
 func (p *Party) Halted(t testing.TB) {
 	t.Helper()
 	for begun := time.Now(); !Stopped(p.PID()); time.Sleep(time.Millisecond) {
-		if time.Since(begun) < patience {
-			continue
+		if time.Since(begun) >= patience {
+			p.wentOn(t, "not stopped")
 		}
-		_ = p.cmd.Process.Kill() // what it has said by now is all
-		var said any
-		err := p.hear.Decode(&said)
-		require.Fail(t, "not stopped", "party %d went on, and said %v (%v)", p.PID(), said, err)
 	}
+}
+
+// wentOn fails for a party that has not come to where something was to befall it.
+func (p *Party) wentOn(t testing.TB, what string) {
+	t.Helper()
+	_ = p.cmd.Process.Kill() // what it has said by now is all
+	var said any
+	err := p.hear.Decode(&said)
+	require.Fail(t, what, "party %d went on, and said %v (%v)", p.PID(), said, err)
 }
 
 // GoOn has it go on.
