@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
@@ -30,32 +29,10 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
-// A hush bounds how many warnings others bring about, who may do so any number of times: what is over it shows at the level Debug only.
-type hush struct {
-	mu    sync.Mutex
-	since time.Time
-	count int // since then
-}
-
-// warningsPerSecond is that bound.
-const warningsPerSecond = 20
-
-func (h *hush) level(now time.Time) slog.Level {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if now.Sub(h.since) >= time.Second {
-		h.since, h.count = now, 0
-	}
-	if h.count++; h.count > warningsPerSecond {
-		return slog.LevelDebug
-	}
-	return slog.LevelWarn
-}
-
 // mishap logs an error in a function of the application, with its stack: a peer may provoke any number of them.
 func (n *Node) mishap(text string, args ...any) {
 	level := slog.LevelError
-	if n.mishaps.level(time.Now()) < slog.LevelWarn {
+	if n.mishaps.Level(time.Now()) < slog.LevelWarn {
 		level = slog.LevelDebug
 	}
 	n.log.Log(context.Background(), level, text, args...)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -190,26 +189,4 @@ func TestBreachesAreLogged(t *testing.T) {
 			require.EqualValues(t, 1, b.Stats().Malformed)
 		})
 	}
-}
-
-// Strangers do not fill the log: there are so many warnings in a second, and the rest for debugging.
-func TestHush(t *testing.T) {
-	var h hush
-	now := time.Now()
-	levels := func() (n [2]int) {
-		for range 10 * warningsPerSecond {
-			if h.level(now) == slog.LevelWarn {
-				n[0]++
-			} else {
-				n[1]++
-			}
-		}
-		return n
-	}
-	want := [2]int{warningsPerSecond, 9 * warningsPerSecond}
-	require.Equal(t, want, levels())
-	now = now.Add(time.Second - 1)
-	require.Equal(t, [2]int{0, 10 * warningsPerSecond}, levels())
-	now = now.Add(1)
-	require.Equal(t, want, levels())
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/nodes/internal/wait"
 )
 
@@ -27,8 +28,8 @@ type Node struct {
 
 	goroutines wait.Tally // that Close waits for
 	strangers  strangers
-	refused    hush // handshakes that have failed
-	mishaps    hush // errors in functions of the application
+	refused    hush.Hush // handshakes that have failed
+	mishaps    hush.Hush // errors in functions of the application
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected

@@ -58,7 +58,8 @@ var picture = []row{
 	{path: "tlstransport", own: "transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp",
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
-	{path: "nodes/epmd", own: "transport", others: []string{xsys}, testOwn: "test/otp"},
+	{path: "nodes/internal/hush", notStd: "net os context"},
+	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},
 	{path: "nodes/internal/roll", others: []string{xsys}, notStd: "net syscall sync context log"},
@@ -67,8 +68,8 @@ var picture = []row{
 	{path: "nodes/internal/descriptor", own: "transport", others: []string{xsys}, notStd: "syscall sync context log"},
 	{path: "nodes/internal/process", others: []string{xsys}, notStd: "net context log"},
 	{path: "nodes", others: []string{xsys}, testOwn: "transport/transporttest test/otp", own: "ei transport transport/handoff nodes/dist nodes/epmd " +
-		"nodes/internal/descriptor nodes/internal/form nodes/internal/process nodes/internal/roll nodes/internal/states nodes/internal/talk " +
-		"nodes/internal/wait"},
+		"nodes/internal/descriptor nodes/internal/form nodes/internal/hush nodes/internal/process nodes/internal/roll nodes/internal/states " +
+		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "test/otp", own: "test/port"},

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -42,8 +43,10 @@ type Server struct {
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
-	// Logger hears of registrations (Info), refusals (Warn) and requests (Debug). Nil: nothing is logged.
+	// Logger hears of registrations (Info), refusals (Warn; those beyond 20 a second Debug) and requests (Debug). Nil: nothing is logged.
 	Logger *slog.Logger
+
+	refusals hush.Hush
 
 	mu        sync.Mutex
 	table     table

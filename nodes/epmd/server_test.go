@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/nodes/internal/hush"
 )
 
 // framed puts the header before a request.
@@ -500,6 +502,27 @@ func TestServerLogs(t *testing.T) {
 		require.Contains(t, log.String(), part)
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "incomplete"))
+}
+
+// A port scanner does not fill the log.
+func TestServerBoundsItsWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		l := newPipeListener()
+		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, l)
+		for second := 1; second < 4; second++ {
+			for range 3 * hush.PerSecond {
+				conn, err := l.Dial(t.Context(), "", "")
+				require.NoError(t, err)
+				_, err = conn.Write(framed("q"))
+				require.NoError(t, err)
+				synctest.Wait()
+				require.NoError(t, conn.Close())
+			}
+			require.Equal(t, second*hush.PerSecond, strings.Count(log.String(), "bad request"))
+			time.Sleep(time.Second)
+		}
+	})
 }
 
 // Many clients at once: each must see its own name, and nobody may get a name that somebody else holds.

@@ -2,6 +2,7 @@ package epmd
 
 import (
 	"container/list"
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -224,7 +225,8 @@ func (c *session) write(answer []byte) bool {
 
 // refuse logs why a request was not obeyed.
 func (c *session) refuse(why string, args ...any) {
-	c.server.logger().Warn(why, append(args, "peer", c.conn.RemoteAddr())...)
+	s := c.server
+	s.logger().Log(context.Background(), s.refusals.Level(time.Now()), why, append(args, "peer", c.conn.RemoteAddr())...)
 }
 
 // isLocal tells whether the peer is on this machine: its address is a loopback one, or the same as our own.
