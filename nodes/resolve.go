@@ -61,7 +61,7 @@ var ErrUnknownHost = errors.New("the host part of the node name has no address")
 // A PortMapper finds nodes through the Erlang port mapper of their hosts, and registers this node at its own host's. The registration
 // outlives restarts of the port mapper.
 type PortMapper struct {
-	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT and ERL_EPMD_ADDRESS.
+	// Client speaks to the port mapper. Its zero value follows ERL_EPMD_PORT.
 	Client epmd.Client
 	// Embed lets Publish run a port mapper inside this process if none listens, for as long as the node is published: at Client.Addr, which
 	// must then be IP:port; without it, at the loopback addresses and those of ERL_EPMD_ADDRESS or, if that is not set, the node's own. On

@@ -17,27 +17,17 @@ import (
 // DefaultPort is where port mappers listen unless ERL_EPMD_PORT says otherwise.
 const DefaultPort = 4369
 
-// DefaultAddr gives the host:port of this machine's port mapper as the environment describes it, for Client.Addr. getenv is
-// os.Getenv or something like it.
+// DefaultAddr gives the host:port of this machine's port mapper, for Client.Addr: 127.0.0.1, and ERL_EPMD_PORT, else 4369. getenv is
+// os.Getenv or something like it. The error names the variable if it makes no sense.
 //
-// The port is ERL_EPMD_PORT, else 4369. The host is the first address of ERL_EPMD_ADDRESS, the list on which the port mapper listens,
-// with the loopback address in place of an unspecified one; else 127.0.0.1. The error names the variable that makes no sense.
+// ERL_EPMD_ADDRESS, where port mappers listen, does not count, nor does it for OTP's own clients (erl, libei, epmd -names): the loopback
+// addresses are always among theirs.
 func DefaultAddr(getenv func(string) string) (string, error) {
-	port, list, err := environment(getenv)
+	port, err := environmentPort(getenv)
 	if err != nil {
 		return "", err
 	}
-	host := loopback4()
-	if len(list) > 0 {
-		host = list[0]
-	}
-	if host.IsUnspecified() {
-		host = loopback4()
-		if list[0].Is6() {
-			host = netip.IPv6Loopback()
-		}
-	}
-	return netip.AddrPortFrom(host, port).String(), nil
+	return netip.AddrPortFrom(loopback4(), port).String(), nil
 }
 
 // ListenAddrs gives the addresses, as host:port, on which the environment asks a port mapper to listen: both loopback addresses and those
@@ -47,11 +37,18 @@ func DefaultAddr(getenv func(string) string) (string, error) {
 // With ERL_EPMD_ADDRESS empty OTP's epmd listens on every address of the machine; this function gives only the loopback ones.
 // ERL_EPMD_ADDRESS=0.0.0.0,:: asks for all.
 func ListenAddrs(getenv func(string) string) ([]string, error) {
-	port, list, err := environment(getenv)
+	port, err := environmentPort(getenv)
 	if err != nil {
 		return nil, err
 	}
-	all := append([]netip.Addr{loopback4(), netip.IPv6Loopback()}, list...)
+	all := []netip.Addr{loopback4(), netip.IPv6Loopback()}
+	for _, f := range strings.FieldsFunc(getenv("ERL_EPMD_ADDRESS"), func(r rune) bool { return r == ',' || r == ' ' }) {
+		a, err := netip.ParseAddr(f)
+		if err != nil {
+			return nil, fmt.Errorf("ERL_EPMD_ADDRESS contains %q, not an IP address", f)
+		}
+		all = append(all, a.Unmap())
+	}
 	var addrs []string
 	for i, a := range all {
 		unspecified := netip.IPv4Unspecified()
@@ -116,25 +113,17 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 	return ls, nil
 }
 
-// environment reads ERL_EPMD_PORT and ERL_EPMD_ADDRESS; an empty variable is one that is not set.
-func environment(getenv func(string) string) (port uint16, list []netip.Addr, err error) {
-	port = DefaultPort
-	if s := getenv("ERL_EPMD_PORT"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 16)
-		if err != nil || n == 0 {
-			return 0, nil, fmt.Errorf("ERL_EPMD_PORT is %q, not a port in 1..65535", s)
-		}
-		port = uint16(n)
+// environmentPort reads ERL_EPMD_PORT; empty it is not set.
+func environmentPort(getenv func(string) string) (uint16, error) {
+	s := getenv("ERL_EPMD_PORT")
+	if s == "" {
+		return DefaultPort, nil
 	}
-	fields := strings.FieldsFunc(getenv("ERL_EPMD_ADDRESS"), func(r rune) bool { return r == ',' || r == ' ' })
-	for _, f := range fields {
-		a, err := netip.ParseAddr(f)
-		if err != nil {
-			return 0, nil, fmt.Errorf("ERL_EPMD_ADDRESS contains %q, not an IP address", f)
-		}
-		list = append(list, a.Unmap())
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("ERL_EPMD_PORT is %q, not a port in 1..65535", s)
 	}
-	return port, list, nil
+	return uint16(n), nil
 }
 
 func loopback4() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }

@@ -306,7 +306,7 @@ func TestClientAddress(t *testing.T) {
 		return nil, net.ErrClosed
 	}
 	t.Setenv("ERL_EPMD_PORT", "1234")
-	t.Setenv("ERL_EPMD_ADDRESS", "")
+	t.Setenv("ERL_EPMD_ADDRESS", "10.0.0.1")
 	for _, tt := range []struct{ addr, host, want string }{
 		{"", "", "127.0.0.1:1234"},
 		{"", "other", "other:1234"},

@@ -13,7 +13,7 @@
 // Every other request has a connection of its own, which the port mapper closes after the answer: [Client.Resolve], [Client.Names],
 // [Client.Dump], [Client.Kill], [Client.Stop].
 //
-//	client := &epmd.Client{}                                     // this machine's, as ERL_EPMD_PORT and ERL_EPMD_ADDRESS say
+//	client := &epmd.Client{}                                     // this machine's, on ERL_EPMD_PORT
 //	held, err := client.Keep(ctx, epmd.Registration{Name: "alice", Port: port}, nil)
 //	if errors.Is(err, epmd.ErrNoPortMapper) { ... }              // nobody listens: embed a Server, and try again
 //	defer held.Close()
