@@ -167,7 +167,7 @@ func (b *Mailbox) awaitReply(ctx context.Context, ref ei.Ref, over *Conn) (ei.Te
 			b.n.unwanted(b, m)
 			continue
 		}
-		return ei.Raw(c.Rest()).Decode()
+		return c.Term()
 	}
 }
 

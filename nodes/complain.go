@@ -74,12 +74,6 @@ func wellFormed(raw ei.Raw) error {
 	if len(raw) == 0 {
 		return nil
 	}
-	c := ei.NewCursor(raw)
-	if err := c.Skip(); err != nil {
-		return err
-	}
-	if c.Len() > 0 {
-		return &ei.SyntaxError{Offset: c.Offset(), Err: ei.ErrTrailing}
-	}
-	return nil
+	_, err := firstTerm(raw)
+	return err
 }

@@ -66,7 +66,6 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"a cast", "undecodable cast", to("server"), gen("$gen_cast", twice)},
 		{"a broken call", "undecodable message", to("server"), gen("$gen_call", from, broken)},
 		{"a message", "undecodable message", to("server"), broken},
-		{"bytes behind a message", "undecodable message", to("net_kernel"), ei.Raw{97, 1, 97, 2}},
 		{"a message to rex", "undecodable message to rex", to("rex"), broken},
 		{"an exit reason", "undecodable exit reason", dist.Control{Op: dist.OpPayloadExit}, broken},
 		{"arguments", "undecodable spawn request", dist.Control{

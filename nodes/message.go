@@ -13,9 +13,9 @@ import (
 // not. It is erlang_msg of the C library.
 type Message struct {
 	dist.Control
-	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: Decode
-	// it, even before passing it on to another node, which would end its connection with this one over a malformed term. It is valid as
-	// long as the Message is; if ReceiveInto has filled it, until the next call.
+	// Payload is the term sent, without version byte; nil if the operation has none. It has not been checked, so it may be anything: decode
+	// it (Term), even before passing it on to another node, which would end its connection with this one over a malformed term. Bytes behind
+	// the term mean nothing, in Erlang neither. It is valid as long as the Message is; if ReceiveInto has filled it, until the next call.
 	Payload ei.Raw
 
 	buf  []byte   // the frame
@@ -36,7 +36,22 @@ func (m *Message) Term() (ei.Term, error) {
 			return nil, fmt.Errorf("%v: %w", m.Op, ErrNoTerm)
 		}
 	}
-	return m.Payload.Decode()
+	c := ei.NewCursor(m.Payload)
+	return c.Term()
+}
+
+// takeReason makes the payload the reason: a term with nothing behind it, if it is one.
+func (m *Message) takeReason(op dist.Op) {
+	m.Op, m.Reason, m.Payload = op, m.Payload, nil
+	if reason, err := firstTerm(m.Reason); err == nil {
+		m.Reason = reason
+	}
+}
+
+// firstTerm is an encoded term without what may be behind it; the error says what is wrong with it.
+func firstTerm(raw ei.Raw) (ei.Raw, error) {
+	c := ei.NewCursor(raw)
+	return c.Raw()
 }
 
 // Conn is the connection that the message came over; nil for a message from this node.
@@ -64,11 +79,11 @@ func (m *Message) plain() {
 	case dist.OpExit2TT:
 		m.Op = dist.OpExit2
 	case dist.OpPayloadExit, dist.OpPayloadExitTT:
-		m.Op, m.Reason, m.Payload = dist.OpExit, m.Payload, nil
+		m.takeReason(dist.OpExit)
 	case dist.OpPayloadExit2, dist.OpPayloadExit2TT:
-		m.Op, m.Reason, m.Payload = dist.OpExit2, m.Payload, nil
+		m.takeReason(dist.OpExit2)
 	case dist.OpPayloadMonitorPExit:
-		m.Op, m.Reason, m.Payload = dist.OpMonitorPExit, m.Payload, nil
+		m.takeReason(dist.OpMonitorPExit)
 	case dist.OpSpawnRequestTT:
 		m.Op = dist.OpSpawnRequest
 	case dist.OpSpawnReplyTT:

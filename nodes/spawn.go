@@ -26,7 +26,8 @@ func (n *Node) spawn(c *Conn, m *Message) {
 		reply(0, ei.Atom("badopt"))
 		return
 	}
-	if err := wellFormed(m.Payload); err != nil {
+	payload, err := firstTerm(m.Payload)
+	if err != nil {
 		n.undecodable(c, "spawn request", err)
 		reply(0, ei.Atom("badarg"))
 		return
@@ -52,7 +53,7 @@ func (n *Node) spawn(c *Conn, m *Message) {
 	if !o.quiet {
 		reply(flags, b.pid)
 	}
-	module, name, payload, parent := m.Module, m.Function, m.Payload, n.extentOf(m.From)
+	module, name, parent := m.Module, m.Function, n.extentOf(m.From)
 	if !n.work(c, held, func(ctx context.Context) {
 		if b.ended() { // while it waited for a place
 			return

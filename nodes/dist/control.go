@@ -36,7 +36,7 @@ type Control struct {
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
-	Arity       uint8   // the number of arguments; a BEAM counts them itself
+	Arity       uint8   // the number of arguments, 0 for what cannot be one; a BEAM counts them itself
 	Options     ei.Raw  // a list, such as [monitor, link]
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
@@ -200,16 +200,13 @@ func (ctl *Control) parseMFA(c *ei.Cursor) error {
 	if ctl.Function, err = c.Atom(); err != nil {
 		return err
 	}
-	before = *c
-	arity, err := c.Uint()
+	arity, err := c.Int()
 	if err != nil {
 		return err
 	}
-	if arity > 255 {
-		*c = before
-		return fmt.Errorf("%w: arity %d", ErrShape, arity)
+	if arity == int64(uint8(arity)) {
+		ctl.Arity = uint8(arity)
 	}
-	ctl.Arity = uint8(arity)
 	return nil
 }
 

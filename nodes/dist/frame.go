@@ -84,12 +84,15 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 
 // ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and
 // returns its payload, a term without version byte, or nil if the operation has
-// none. The payload is not checked; it and the Raw fields of ctl alias frame.
-// atoms may be nil, see ParseControl.
+// none. The payload is not checked, and ends with the frame: what is behind the
+// term is to be ignored, as by OTP, and so is what is behind a control message
+// without payload. The payload and the Raw fields of ctl alias frame. atoms may
+// be nil, see ParseControl.
 //
 // A tick gives KindTick and leaves ctl alone. Errors are *FrameError, or
 // *ControlError with offsets counted in frame; after one that wraps
-// ErrUnknownOp the next frame can be read all the same, as OTP does.
+// ErrUnknownOp the next frame can be read all the same (OTP ends the
+// connection).
 // Distribution headers and fragments are recognised but not read: if their
 // flags were negotiated, the error wraps ErrUnsupported.
 func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Control) (FrameKind, ei.Raw, error) {
@@ -112,14 +115,11 @@ func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Contro
 		}
 		return kind, nil, err
 	}
-	rest := frame[len(frame)-c.Len():]
-	switch {
-	case !ctl.Op.HasPayload():
-		if len(rest) > 0 {
-			return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: %d bytes behind %v", ErrFrame, len(rest), ctl.Op)}
-		}
+	if !ctl.Op.HasPayload() {
 		return kind, nil, nil
-	case len(rest) < 2 || rest[0] != versionMagic:
+	}
+	rest := frame[len(frame)-c.Len():]
+	if len(rest) < 2 || rest[0] != versionMagic {
 		return kind, nil, &FrameError{Kind: kind, Err: fmt.Errorf("%w: no payload behind %v", ErrFrame, ctl.Op)}
 	}
 	return kind, ei.Raw(rest[1:]), nil

@@ -1,0 +1,95 @@
+package nodes
+
+import (
+	"context"
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes/dist"
+)
+
+// What is behind a term in its frame is nobody's, as in Erlang (measured: OTP 25, 27, 29).
+func TestBytesBehindATerm(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	exposeAll(n)
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	_, err := n.Serve("server", Server{
+		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
+		Info: func(ctx context.Context, b *Mailbox, m *Message) {
+			if term, err := m.Term(); err == nil {
+				_ = b.Send(ctx, p.self, term)
+			}
+		},
+	}, nil)
+	require.NoError(t, err)
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
+	send := func(ctl dist.Control, payload ei.Term) {
+		f := append(frame(t, ctl, payload), 131, 97, 1, 0)
+		binary.BigEndian.PutUint32(f, uint32(len(f)-4))
+		require.NoError(t, p.write(f))
+	}
+	hello := ei.Tuple{ei.Atom("hello"), ei.Int(1)}
+	for _, tt := range []struct {
+		name           ei.Atom
+		payload, reply ei.Term
+	}{
+		{"server", hello, hello},
+		{"server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, hello}, ei.Tuple{ref, hello}},
+		{"rex", ei.Tuple{p.self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{hello}, ei.Atom("user")}},
+			ei.Tuple{ei.Atom("rex"), ei.List{hello}}},
+	} {
+		send(dist.Control{Op: dist.OpRegSend, From: p.self, ToName: tt.name}, tt.payload)
+		_, reply := p.next()
+		require.Equal(t, tt.reply, reply)
+	}
+
+	send(dist.Control{Op: dist.OpMonitorP, From: p.self, ToName: "nobody", Ref: ref}, nil)
+	require.Equal(t, ei.Atom("noproc"), p.down(ref))
+	options, err := ei.AppendTerm(nil, ei.List{ei.Atom("monitor")})
+	require.NoError(t, err)
+	send(dist.Control{Op: dist.OpSpawnRequest, Ref: ref, From: p.self, GroupLeader: p.self, Module: "erpc", Function: "execute_call",
+		Options: options}, ei.List{ref, ei.Atom("m"), ei.Atom("echo"), ei.List{hello}})
+	ctl, _ := p.next()
+	require.Equal(t, dist.OpSpawnReply, ctl.Op)
+	require.Equal(t, ei.Tuple{ref, ei.Atom("return"), ei.List{hello}}, p.down(ref))
+
+	// Signals with a reason.
+	b := box(t, n)
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+	send(dist.Control{Op: dist.OpPayloadExit2, From: p.self, To: b.Pid()}, hello)
+	ctl, why := p.next()
+	require.Equal(t, dist.OpPayloadExit, ctl.Op)
+	require.Equal(t, hello, why)
+	b, err = n.NewMailbox(&MailboxOptions{TrapExit: true})
+	require.NoError(t, err)
+	received := func() ei.Term {
+		m, err := b.Receive(w.ctx())
+		require.NoError(t, err)
+		why, err := m.Reason.Decode()
+		require.NoError(t, err)
+		return why
+	}
+	p.send(dist.Control{Op: dist.OpLink, From: p.self, To: b.Pid()}, nil)
+	send(dist.Control{Op: dist.OpPayloadExit, From: p.self, To: b.Pid()}, hello)
+	require.Equal(t, hello, received())
+	monitor, err := b.Monitor(w.ctx(), p.self)
+	require.NoError(t, err)
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	send(dist.Control{Op: dist.OpPayloadMonitorPExit, From: p.self, To: b.Pid(), Ref: monitor}, hello)
+	require.Equal(t, hello, received())
+
+	// The reply to a call of ours.
+	answered := async(func() (ei.Term, error) { return n.Call(w.ctx(), p.self, hello) })
+	ctl, _ = p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	send(dist.Control{Op: dist.OpSend, To: ctl.From}, ei.Tuple{ctl.Ref, hello})
+	r := arrives(t, answered, "the reply")
+	require.NoError(t, r.err)
+	require.Equal(t, hello, r.v)
+	require.NoError(t, n.Conn("wire@test").Err())
+}
