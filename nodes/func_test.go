@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -475,6 +476,14 @@ func TestMaxCallsRefuses(t *testing.T) {
 		_, refused := p.next()
 		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
 		require.Equal(t, stalledQueue, time.Since(begin))
+		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ref, limit}, refused)
+		deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, maxWaiting/5), bytes.Repeat([]byte{106}, maxWaiting/5+1)...)
+		call[3] = ei.Raw(deep) // more than is decoded
+		p.say("rex", ei.Tuple{p.self, call})
+		_, refused = p.next()
+		require.Equal(t, ei.Tuple{ei.Atom("rex"), limit}, refused)
 		p.say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, call})
 		_, refused = p.next()
 		require.Equal(t, ei.Tuple{ref, limit}, refused)

@@ -18,8 +18,8 @@ func (n *Node) serveKernel() error {
 	}
 	// A function for each message: none waits for another one, and the reader of the connection for none.
 	rex := Server{Call: n.rexCall, Cast: n.rexCast, Info: n.rexInfo}
-	// This one runs on the reader's goroutine.
-	full := Server{Call: rexFull, Cast: func(context.Context, ei.Term) {}, Info: n.rexInfoFull, prompt: true}
+	// This one runs on the reader's goroutine, as net_kernel does.
+	full := Server{Call: rexFull, Info: n.rexInfoFull, prompt: true}
 	_, err := n.register("rex", func(b *Mailbox, m *Message) {
 		switch {
 		case !n.admits(m.conn, cost(m)):
@@ -33,7 +33,8 @@ func (n *Node) serveKernel() error {
 
 // netKernelCall answers {is_auth, Node}, the question behind net_adm:ping, with yes.
 func netKernelCall(_ context.Context, c *Call) (any, error) {
-	if t, ok := c.Request.(ei.Tuple); ok && len(t) == 2 && t[0] == ei.Atom("is_auth") {
+	request := ei.NewCursor(c.Request.(ei.Raw))
+	if size, err := request.Tuple(); err == nil && size == 2 && request.AtomIs("is_auth") {
 		return ei.Atom("yes"), nil
 	}
 	return ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}, nil
@@ -120,13 +121,17 @@ func (n *Node) rexInfo(ctx context.Context, self *Mailbox, m *Message) {
 	}
 }
 
-// rexInfoFull is rexInfo without room for what is asked.
+// rexInfoFull is rexInfo without room for what is asked: only {Pid, {call, M, F, A, GL}} is answered.
 func (n *Node) rexInfoFull(_ context.Context, _ *Mailbox, m *Message) {
-	from, asked, ok := n.rexMessage(m)
-	if !ok {
+	c := ei.NewCursor(m.Payload)
+	if size, err := c.Tuple(); err != nil || size != 2 || m.conn == nil {
 		return
 	}
-	if _, ok := rexRequest(asked, "call"); !ok {
+	from, err := c.Pid()
+	if err != nil {
+		return
+	}
+	if size, err := c.Tuple(); err != nil || size != 5 || !c.AtomIs("call") {
 		return
 	}
 	payload, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("rex"), rexLimit()})

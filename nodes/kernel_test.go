@@ -103,6 +103,24 @@ func TestKernelOddRequests(t *testing.T) {
 	}
 }
 
+// net_kernel answers on the goroutine that reads the connection: it builds no term of what it is asked.
+func TestKernelDecodesNothing(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	p := w.peer(n.Listeners()[0], role("wire@test"))
+	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
+	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // lists within lists, a hundred times as deep as is decoded
+	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)
+	for _, tt := range []struct{ request, want ei.Term }{
+		{ei.Tuple{ei.Atom("is_auth"), ei.Raw(huge)}, ei.Atom("yes")},
+		{ei.Raw(huge), ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}},
+	} {
+		p.say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ref}, tt.request})
+		_, reply := p.next()
+		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
+	}
+}
+
 // A peer that asks and does not read the answers keeps net_kernel from nobody else; it loses its connection when too many wait.
 func TestKernelBesideDeafPeer(t *testing.T) {
 	w := newWorld(t, "tcp")

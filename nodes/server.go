@@ -26,7 +26,7 @@ type Server struct {
 	// ends the process, the others are answered with {error, {unknown_system_msg, Request}}.
 	Info func(ctx context.Context, self *Mailbox, m *Message)
 
-	prompt bool // it answers the node that has asked, at once: nobody waits for a peer that does not read
+	prompt bool // it answers the node that has asked, at once: nobody waits for a peer that does not read, nor while a request is decoded
 }
 
 // NoReply, returned by Server.Call, says that Call.Reply comes later.
@@ -136,6 +136,12 @@ func (s *Server) handle(ctx context.Context, n *Node, b *Mailbox, m *Message) {
 
 // takeCall has s.Call answer a request; the message is done with before.
 func (s *Server) takeCall(ctx context.Context, c *Call, request ei.Raw, m *Message) {
+	if s.prompt { // it runs on the goroutine that reads, and looks only at the beginning of what may be huge
+		c.Request = request
+		s.call(ctx, c)
+		m.Release()
+		return
+	}
 	var err error
 	if c.Request, err = request.Decode(); err != nil {
 		c.n.undecodable(m.conn, "request", err)
