@@ -18,10 +18,10 @@ const (
 	notYet                // the process is held, or is so no more: the message is still to be delivered
 )
 
-// cost is what a message counts towards the limit: its frame, which it keeps whole, or its terms where it has none.
+// cost is what a message counts towards the limit: the buffer of its frame, which it keeps whole, or its terms where it has none.
 func cost(m *Message) int {
-	terms := len(m.Payload) + len(m.Reason) + len(m.Token) + len(m.Options) + len(m.Result)
-	return messageCost + max(terms, len(m.buf))
+	terms := cap(m.Payload) + cap(m.Reason) + cap(m.Token) + cap(m.Options) + cap(m.Result)
+	return messageCost + max(terms, cap(m.buf))
 }
 
 // wakeReceiver leaves a token for a receiver; b.mu is held.

@@ -15,11 +15,11 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// DefaultMailboxLimit is how many bytes of unread messages a mailbox holds, if its options do not say otherwise.
+// DefaultMailboxLimit is how many bytes the unread messages of a mailbox may take, if its options do not say otherwise.
 const DefaultMailboxLimit = 64 << 20
 
-// messageCost is what a message counts towards the limit beside its terms, in bytes.
-const messageCost = 128
+// messageCost is what a message takes beside its terms, in bytes, its place in the queue included.
+const messageCost = 440
 
 // A Full says what a mailbox does when its limit is reached. Nothing is ever dropped silently.
 type Full int
@@ -36,8 +36,9 @@ const (
 
 // MailboxOptions adjust a mailbox. The zero value is good.
 type MailboxOptions struct {
-	// Limit is how many bytes of unread messages it holds; 0 is DefaultMailboxLimit. One message may exceed it when there is no other. They
-	// count as on the wire, and 128 bytes each; a small one takes up to some 500 of memory.
+	// Limit is how many bytes of memory its unread messages may take; 0 is DefaultMailboxLimit. One message may exceed it when there is no
+	// other. Each counts 440 bytes and its encoded term; if it is from another node, its whole frame, up to 4 MiB in a buffer whose size is
+	// a power of two, of 128 bytes at least.
 	Limit int
 	// Full says what happens at the limit.
 	Full Full

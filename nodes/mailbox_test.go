@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -365,7 +366,7 @@ func TestMailboxFullExits(t *testing.T) {
 		}
 		n++
 	}
-	require.Equal(t, 9, n, "what was there can be received")
+	require.Equal(t, 4, n, "what was there can be received")
 	require.Nil(t, b.Whereis("full"))
 }
 
@@ -463,4 +464,27 @@ func TestMailboxNoWait(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.Receive(transport.NoWait())
 	require.ErrorIs(t, err, ErrClosed)
+}
+
+// What a message counts is the memory that it takes, wherever it comes from.
+func TestMailboxCountsMemory(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	to := box(t, b)
+	for _, from := range []*Mailbox{box(t, a), box(t, b)} {
+		for _, size := range []int{0, 100, 1100, 70_000, 5 << 20} {
+			require.NoError(t, from.Send(w.ctx(), to.Pid(), ei.Binary(make([]byte, size))))
+			require.Eventually(t, to.hasMessage, tooLong, tick)
+			counted := unread(to)
+			m, err := to.Receive(w.ctx())
+			require.NoError(t, err)
+			memory := int(unsafe.Sizeof(*m)) + cap(m.buf)
+			if m.buf == nil {
+				memory += cap(m.Payload)
+			}
+			require.GreaterOrEqual(t, counted, memory, size)
+			require.LessOrEqual(t, counted, memory+64, size)
+			require.Zero(t, unread(to))
+		}
+	}
 }
