@@ -16,6 +16,7 @@ const (
 	faultSpawn                     // a spawn request with an option that is not known
 	faultFrom                      // a signal in the name of another node's process
 	faultFunc                      // not the peer's: an exception in what it called, of which it wants to hear nothing
+	faultAnswer                    // what a signal of its asks for cannot be said
 	fullMailbox                    // there is no room for the peer's messages
 )
 
@@ -29,7 +30,7 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 	c.n.log.Log(context.Background(), level, text, "peer", c.peer.Name, "error", err)
 }
 
-// mishap logs an error in a function of the application, with its stack: a peer may provoke any number of them.
+// mishap logs an error in a function of the application: peers, and strangers, may provoke any number of them.
 func (n *Node) mishap(text string, args ...any) {
 	level := slog.LevelError
 	if n.mishaps.Level(time.Now()) < slog.LevelWarn {

@@ -3,15 +3,20 @@ package nodes
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/hush"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // A record is a log that tests read while it is written.
@@ -85,6 +90,9 @@ func TestFaultsAreLogged(t *testing.T) {
 		{"a spawn option", "spawn request refused", dist.Control{
 			Op: dist.OpSpawnRequest, GroupLeader: wire, Module: "m", Function: "f", Arity: 0, Options: good(ei.List{ei.Atom("wings")}),
 		}, ei.Raw{106}},
+		{"a process that cannot be answered for", "a signal that cannot be encoded is dropped", dist.Control{
+			Op: dist.OpMonitorP, To: ei.Pid{Node: "x", ID: 1}, Ref: ei.Ref{Node: "wire@test", Creation: 4, Len: 3},
+		}, nil},
 		{"an unknown operation", "control message skipped", dist.Control{}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,6 +125,10 @@ func TestFaultsAreLogged(t *testing.T) {
 					f, err = dist.AppendFrame(nil, &ctl, tt.payload)
 					require.NoError(t, err)
 				}
+				if ctl.To.Node == "x" {
+					f = bytes.Replace(f, []byte{119, 1, 'x'}, []byte{119, 0}, 1)
+					binary.BigEndian.PutUint32(f, uint32(len(f)-4))
+				}
 				require.NoError(t, p.write(f))
 			}
 			require.Eventually(t, func() bool { return len(log.lines(tt.says, "peer=wire@test", "error=")) == 3 }, tooLong, tick, tt.says)
@@ -147,6 +159,34 @@ func TestPanicsAreLogged(t *testing.T) {
 			return len(log.lines(what+" panicked", "a bug", "TestPanicsAreLogged.func")) == 1
 		}, tooLong, tick, what)
 	}
+}
+
+// What strangers and peers provoke in the application's functions, as often as they like, does not fill the log.
+func TestMishapsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		log := new(record)
+		n := w.started("bob", func(cfg *Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+			cfg.HandshakeFailed = func(transport.Addr, error) { panic("a bug") }
+		})
+		_, err := n.Serve("srv", Server{Call: func(context.Context, *Call) (any, error) { return make(chan int), nil }}, nil)
+		require.NoError(t, err)
+		const times = 3 * hush.PerSecond
+		for range times {
+			w.wire(n.Listeners()[0]).close()
+			synctest.Wait()
+		}
+		require.Equal(t, hush.PerSecond, len(log.lines("HandshakeFailed panicked")))
+		time.Sleep(time.Second)
+		p := w.peer(n.Listeners()[0], role("wire@test"))
+		for range times {
+			p.say("srv", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.self, ei.Atom("tag")}, ei.Atom("request")})
+			p.next()
+		}
+		synctest.Wait()
+		require.Equal(t, hush.PerSecond, len(log.lines("reply is no term")))
+	})
 }
 
 // What cannot be encoded is nobody's end.

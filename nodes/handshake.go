@@ -221,7 +221,7 @@ func (n *Node) checkPeer(ctx context.Context, s *transport.Stream, name string) 
 func (n *Node) guarded(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			n.log.Error(what+" panicked", "panic", p, "stack", string(debug.Stack()))
+			n.mishap(what+" panicked", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%s panicked: %v", what, p)
 		}
 	}()

@@ -86,7 +86,7 @@ func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Ra
 func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 	b, err := dist.AppendFrameHead(nil, ctl, len(payload))
 	if err != nil {
-		c.n.log.Warn("a signal that cannot be encoded is dropped", "peer", c.peer.Name, "error", err)
+		c.complain(faultAnswer, "a signal that cannot be encoded is dropped", err)
 		return
 	}
 	if err := c.q.Post(context.Background(), b, payload, transport.Urgent); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -200,7 +201,7 @@ func (c *Call) answer(v any) {
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
-		c.n.log.Warn("a server's reply is no term", "to", c.From, "error", err)
+		c.n.log.Log(c.n.ctx, c.n.mishaps.Level(time.Now()), "a server's reply is no term", "to", c.From, "error", err)
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}
