@@ -181,6 +181,7 @@ func (s *Server) system(n *Node, b *Mailbox, m *Message) bool {
 
 func (s *Server) call(ctx context.Context, c *Call) {
 	v, err := s.Call(ctx, c)
+	turnOf(ctx).over.Store(true) // before the answer: from then on what the function has begun may call the server
 	if err != nil {
 		r := raised(err)
 		reason := r.Reason
