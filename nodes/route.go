@@ -37,6 +37,9 @@ func (n *Node) route(c *Conn, m *Message) {
 		}
 	case dist.OpSpawnRequest:
 		n.spawn(c, m)
+	case dist.OpAltactSigSend: // no node announces it: see Config.Flags
+		c.complain(faultOp, "control message skipped", fmt.Errorf("%v was not negotiated", m.Op))
+		m.Release()
 	case dist.OpGroupLeader, dist.OpNodeLink: // processes of Go have no group leader; NODE_LINK is unused
 	default:
 		n.takeSignal(m)
