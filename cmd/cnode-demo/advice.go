@@ -163,9 +163,9 @@ var advices = []advice{
 	{"port mapper refuses", func(err error) string {
 		var e *epmd.Error
 		switch {
-		case !errors.Is(err, epmd.ErrNoAnswer):
+		case !errors.As(err, &e) || !errors.Is(err, epmd.ErrNoAnswer) && !ended(err):
 			return ""
-		case errors.As(err, &e) && e.Op != "register":
+		case e.Op != "register":
 			return "Is that a port mapper? Something listens there and closes the connection without an answer: ss -tlnp shows what. Set\n" +
 				"ERL_EPMD_PORT or give --epmd HOST:PORT."
 		}
@@ -192,10 +192,12 @@ var advices = []advice{
 	}},
 	{"cookie file", func(err error) string {
 		var p *fs.PathError
-		if !errors.As(err, &p) || filepath.Base(p.Path) != ".erlang.cookie" {
+		switch text := err.Error(); {
+		case strings.Contains(text, ".erlang.cookie is empty"), strings.Contains(text, "read .erlang.cookie from"):
+			return "Give --cookie SECRET."
+		case !errors.As(err, &p) || filepath.Base(p.Path) != ".erlang.cookie":
 			return ""
-		}
-		if errors.Is(err, fs.ErrNotExist) {
+		case errors.Is(err, fs.ErrNotExist):
 			return "Give --cookie SECRET. Or make the file, with the cookie of your Erlang nodes in its first line and mode 400; erl -sname " +
 				"x makes\n" +
 				"one with a new cookie."

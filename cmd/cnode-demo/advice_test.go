@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -35,6 +36,15 @@ func TestAdvice(t *testing.T) {
 	socket := func(op string, err error) error {
 		return &nodes.Error{Op: op, Peer: "x@host", Err: &transport.OpError{Op: op, Err: err}}
 	}
+	// What is in no typed error.
+	home := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), nil, 0o400))
+	t.Setenv("USERPROFILE", home)
+	t.Setenv("HOME", home)
+	_, emptyCookie := nodes.New(nodes.Config{Name: "x@host"})
+	t.Setenv("USERPROFILE", "")
+	t.Setenv("HOME", "")
+	_, noHome := nodes.New(nodes.Config{Name: "x@host"})
 	undef := ei.Tuple{ei.Atom("EXIT"), ei.Tuple{ei.Atom("undef"), ei.List{}}}
 	told := map[string]bool{}
 	for _, tt := range []struct {
@@ -70,6 +80,7 @@ func TestAdvice(t *testing.T) {
 		{"no port mapper's protocol", mapper(epmd.ErrProtocol), "Something else than a port mapper"},
 		{"port mapper refuses", mapper(epmd.ErrNoAnswer), "Is that a port mapper?"},
 		{"port mapper refuses", &epmd.Error{Op: "register", Err: epmd.ErrNoAnswer}, "--epmd embedded"},
+		{"port mapper refuses", mapper(syscall.ECONNRESET), "Is that a port mapper?"},
 		{"port mapper hangs", mapper(context.DeadlineExceeded), "--timeout"},
 		{"port mapper hangs", mapper(epmd.ErrTimeout), "epmd -kill"},
 		{"no distribution version", mapper(epmd.ErrVersion), "too old"},
@@ -77,6 +88,8 @@ func TestAdvice(t *testing.T) {
 		{"unknown host", mapper(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "host"}}), "/etc/hosts"},
 		{"cookie file", cookie(fs.ErrNotExist), "erl -sname x makes"},
 		{"cookie file", cookie(fs.ErrPermission), "chmod 400"},
+		{"cookie file", emptyCookie, "Give --cookie SECRET"},
+		{"cookie file", noHome, "Give --cookie SECRET"},
 		{"no such function", &nodes.Error{Op: "call", Err: &nodes.RPCError{Reason: undef}}, "one\n  argument, a list"},
 		{"TLS at the other end", shake(dist.PhaseStatus, fmt.Errorf("%w: packet of 5379 bytes", dist.ErrMalformed)), "--transport tls"},
 		{"workers", &handoff.HandoffError{Err: fmt.Errorf("%w: feature %q", handoff.ErrUnknown, frontFeature)}, "--workers N"},

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/spf13/cobra"
 )
 
@@ -46,6 +47,11 @@ already exist are left alone, and are an error, as is a DIR that belongs to a us
   cnode-demo certs /etc/cluster --host a.example.org --host b.example.org`,
 		Args: args("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, h := range hosts {
+				if err := checkHost(h); err != nil {
+					return err
+				}
+			}
 			dir, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
@@ -60,6 +66,14 @@ already exist are left alone, and are an error, as is a DIR that belongs to a us
 	}
 	cmd.Flags().StringArrayVar(&hosts, "host", nil, "further `HOST` that nodes have in their names, or address; may be given again")
 	return cmd
+}
+
+// checkHost refuses what no node has as its host, and names with a "*", which nodes do not take for their own.
+func checkHost(host string) error {
+	if dist.CheckOwnName("x@"+host) != nil || strings.Contains(host, "*") {
+		return usagef("--host %q: want the part of a node's name behind the \"@\", such as a.example.org or 10.0.0.7", host)
+	}
+	return nil
 }
 
 // ownHosts are the names under which nodes of this machine are known.

@@ -8,7 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,6 +98,8 @@ func TestCommandLine(t *testing.T) {
 		{"serve --transport udp", `--transport "udp": want tcp, tls or unix`},
 		{"serve --transport tls", "--transport tls needs --tls-optfile FILE"},
 		{"certs", "DIR is missing"},
+		{"certs /dev/null/x --host *.example.org", `--host "*.example.org": want the part of a node's name behind the "@"`},
+		{"certs /dev/null/x --host böse", `--host "böse": want`},
 		{"serve --tls-optfile x", "--tls-optfile is for --transport tls"},
 		{"serve --transport unix --tls-optfile x", "--tls-optfile is for --transport tls"},
 		{"serve --listen nowhere", `--listen: address "nowhere"`},
@@ -164,6 +169,32 @@ func TestHelp(t *testing.T) {
 		require.Zero(t, r.code)
 		require.Contains(t, r.out, "Examples:\n  cnode-demo "+command, command)
 	}
+}
+
+// The help of a command has those of the shared flags that it has a use for; it takes the others, too.
+func TestHelpHasItsFlags(t *testing.T) {
+	for command, want := range map[string]string{
+		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,timeout", "tour": "help,log-level", "help": "help",
+		"epmd": "epmd,help,listen,log-level",
+		"ping": "cookie,epmd,fault,help,listen,log-level,name,timeout,tls-optfile,trace,transport",
+	} {
+		r := execute(t, nil, command, "--help")
+		require.Zero(t, r.code, r.err)
+		_, flags, _ := strings.Cut(r.out, "\nFlags:")
+		var has []string
+		for _, m := range regexp.MustCompile(`(?m)^ +(?:-h, )?--([a-z-]+)`).FindAllStringSubmatch(flags, -1) {
+			has = append(has, m[1])
+		}
+		slices.Sort(has)
+		require.Equal(t, want, strings.Join(has, ","), command)
+	}
+	require.Contains(t, execute(t, []string{"HOME=" + t.TempDir(), "TMPDIR=" + t.TempDir()}, "upgrade", "x@127.0.0.1", "--cookie", "c").err, "no serve")
+}
+
+func TestEmptyArgument(t *testing.T) {
+	r := execute(t, []string{"HOME=" + t.TempDir()}, "ping", "")
+	require.Equal(t, exitUsage, r.code)
+	require.Contains(t, r.err, "NODE is empty")
 }
 
 func TestVersion(t *testing.T) {

@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -35,17 +37,36 @@ type options struct {
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "node name `ALIVE[@HOST]`; without HOST this machine's, short unless NODE's is long")
-	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`, for whoever lists processes to see\n(default: the first line "+
-		"of ~/.erlang.cookie)")
+	f.StringVar(&o.name, "name", "", "name of this node, `ALIVE[@HOST]`; without HOST this machine's, short unless NODE's is long\n"+
+		"(default: "+defaultName+" for serve, else one that nobody has)")
+	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`; other users of this machine can see it in the list of processes\n"+
+		"(default: the first line of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
 	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket, or a directory for it, which\n"+
-		"is there or ends with / (default: a free port of 127.0.0.1; for unix a directory of your own)")
+		"is there or ends with / (default: a free port of 127.0.0.1; for unix a directory of your own);\n"+
+		"ping and call look for NODE's socket there")
 	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or one inside serve where\n"+
 		"none runs; always one inside serve; the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")
+}
+
+// used are the shared flags that a command has a use for, where it is not all of them. It takes the others all the same, so that a script
+// may give every command the same flags.
+var used = map[string][]string{
+	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "help": {},
+}
+
+// trimHelp has the help of each command list those flags only.
+func trimHelp(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, about []string) {
+		if flags, some := used[cmd.Name()]; some {
+			root.PersistentFlags().VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(flags, f.Name) })
+		}
+		help(cmd, about)
+	})
 }
 
 // check finds what is wrong with the flags before anything is opened.
@@ -112,6 +133,9 @@ func (o *options) fullName(otherwise string, host func() (string, error)) (strin
 func (o *options) checkTarget(name string) (string, error) {
 	if err := o.check(); err != nil {
 		return "", err
+	}
+	if name == "" { // a variable of the shell that is not set
+		return "", usagef("NODE is empty")
 	}
 	name, err := withHost(name, shortHost)
 	if err != nil {

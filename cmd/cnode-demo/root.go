@@ -106,6 +106,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	o.addTo(root.PersistentFlags())
 	root.AddCommand(newTour(o), newServe(o), newPing(o), newCall(o), newNames(o), newEpmd(o), newCerts(), newUpgrade(o), newTourHeir(o))
 	checkHelp(root)
+	trimHelp(root)
 	return root
 }
 
