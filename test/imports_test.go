@@ -88,6 +88,7 @@ var picture = []row{
 	{path: "examples/board", own: libraries},
 	{path: "examples/first-node", own: libraries},
 	{path: "examples/first-plugin", own: libraries, testOwn: "transport/transporttest"},
+	{path: "examples/service", own: libraries},
 	{path: "examples/tls-node", own: libraries},
 	{path: "test"},
 }

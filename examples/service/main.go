@@ -1,0 +1,79 @@
+// Command service is the skeleton of a program that runs for long beside the nodes of a cluster, whose cookie is in ~/.erlang.cookie. On
+// SIGTERM, or Ctrl-C, it answers the calls that it is working on, and ends.
+//
+//	service --name service@myhost --listen 0.0.0.0:0     # beside nodes with -sname
+//	1> rpc:call(service@myhost, service, work, [5000]).
+//	2> rpc:call(service@myhost, service, release, [node()]).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/transport"
+)
+
+func main() {
+	name := flag.String("name", "service@127.0.0.1", "name of this node")
+	listen := flag.String("listen", "127.0.0.1:0", "IP:PORT where the other nodes reach it")
+	flag.Parse()
+	at, err := transport.ParseAddr(*listen)
+	if err == nil {
+		err = run(nodes.Config{Name: *name, Listen: at, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: setup})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// setup registers what the other nodes find here.
+func setup(n *nodes.Node) error {
+	n.Expose("service", "work", func(ctx context.Context, args []ei.Term) (any, error) {
+		select {
+		case <-time.After(time.Duration(args[0].(ei.Int)) * time.Millisecond):
+			return ei.Atom("done"), nil
+		case <-ctx.Done(): // who has called is gone, or Shutdown has waited long enough
+			return nil, ctx.Err()
+		}
+	})
+	n.Expose("service", "release", func(ctx context.Context, args []ei.Term) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return n.RPC(ctx, string(args[0].(ei.Atom)), "erlang", "system_info", ei.Atom("otp_release"))
+	})
+	return nil
+}
+
+// run is a node until a signal ends it.
+func run(cfg nodes.Config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	n, err := nodes.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	l := n.Listeners()[0]
+	fmt.Println("ready", n.Name(), l.Addr())
+	select {
+	case <-ctx.Done(): // a signal
+	case <-l.Done(): // trouble: nobody can connect any more
+	}
+	stop() // the next signal ends the program at once
+	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(l.Err(), n.Shutdown(limit)) // Shutdown's error names what was still running
+}
