@@ -56,7 +56,8 @@ Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with su
 
 --also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds
 can connect while a cluster migrates from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, after "ready". The port mapper names only
-one port, so others find these at a fixed one (erl -erl_epmd_port PORT). The node itself connects to others over --transport.
+one port, so others find these at a fixed one: erl -erl_epmd_port PORT, on this machine with -dist_listen false, because erl would listen
+on PORT, too. The node itself connects to others over --transport.
 
 --polling DURATION is how long the reader of a busy connection busy-polls before it sleeps: quicker answers, for more processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
