@@ -237,6 +237,8 @@ var advices = []advice{
 		return "A node with workers is taken over by one with workers, and one without by one without: give --workers N as the running one\n" +
 			"has it, or leave it out, or let cnode-demo upgrade do it, which starts the program with the running one's flags."
 	}},
+	{"connection lost", is(nodes.ErrNoConnection,
+		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
 	{"no remote calls", is(nodes.ErrNoProc,
 		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
 	{"upgrade not heard of", is(errUnsaid,
@@ -275,6 +277,14 @@ var advices = []advice{
 			return ""
 		}
 		return "Ports below 1024 and other users' directories are not for everybody: choose another --listen."
+	}},
+	{"time of a call", func(err error) string {
+		var e *nodes.Error
+		if !errors.As(err, &e) || !strings.HasPrefix(e.Op, "call ") || !late(err) {
+			return ""
+		}
+		return "The node is connected, but no answer came in time: what was called still runs there, or the node is stopped or very busy.\n" +
+			"ping and call wait longer with --timeout."
 	}},
 	{"time", func(err error) string {
 		if !late(err) {

@@ -109,6 +109,8 @@ func TestAdvice(t *testing.T) {
 		{"path too long", fmt.Errorf("address: %w", syscall.ENAMETOOLONG), "shorter directory"},
 		{"no socket", socket("connect", syscall.ENOENT), "--transport unix"},
 		{"permission", socket("listen", syscall.EACCES), "Ports below 1024"},
+		{"connection lost", &nodes.Error{Op: "call m:f/0 at", Err: &nodes.ExitError{Reason: ei.Atom("noconnection")}}, "has the node stopped?"},
+		{"time of a call", &nodes.Error{Op: "call m:f/0 at", Err: context.DeadlineExceeded}, "what was called still runs there"},
 		{"time", shake(dist.PhaseStatus, context.DeadlineExceeded), "firewall"},
 		{"time", socket("connect", os.ErrDeadlineExceeded), "firewall"},
 		{"interrupted", &nodes.Error{Op: "connect", Err: context.Canceled}, "Interrupted"},

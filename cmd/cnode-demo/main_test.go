@@ -192,9 +192,13 @@ func TestHelpHasItsFlags(t *testing.T) {
 }
 
 func TestEmptyArgument(t *testing.T) {
-	r := execute(t, []string{"HOME=" + t.TempDir()}, "ping", "")
-	require.Equal(t, exitUsage, r.code)
-	require.Contains(t, r.err, "NODE is empty")
+	for want, args := range map[string][]string{
+		"NODE is empty": {"ping", ""}, "FUN is empty": {"call", "a@127.0.0.1", "m", ""}, "DIR is empty": {"certs", ""}, "NAME is empty": {"upgrade", ""},
+	} {
+		r := execute(t, []string{"HOME=" + t.TempDir()}, args...)
+		require.Equal(t, exitUsage, r.code)
+		require.Contains(t, r.err, want)
+	}
 }
 
 func TestVersion(t *testing.T) {

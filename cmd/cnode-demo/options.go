@@ -134,9 +134,6 @@ func (o *options) checkTarget(name string) (string, error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	if name == "" { // a variable of the shell that is not set
-		return "", usagef("NODE is empty")
-	}
 	name, err := withHost(name, shortHost)
 	if err != nil {
 		return "", &usageError{fmt.Errorf("NODE: %w", err)}

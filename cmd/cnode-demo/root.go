@@ -167,6 +167,11 @@ func args(want ...string) cobra.PositionalArgs {
 		if len(got) > len(want) {
 			return usagef("unknown command or argument %q%s", got[len(want)], suggestion(cmd, got[len(want)]))
 		}
+		for i, word := range got {
+			if word == "" && !strings.HasPrefix(want[i], "[") { // a variable of the shell that is not set
+				return usagef("%s is empty", want[i])
+			}
+		}
 		for _, missing := range want[len(got):] {
 			if !strings.HasPrefix(missing, "[") {
 				return usagef("%s is missing", missing)
