@@ -249,6 +249,8 @@ var advices = []advice{
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{"upgrade of workers not heard of", is(errWorkersUnsaid,
 		"They are upgraded one after the other, which may still be going on. If in doubt upgrade again, which is refused as long as it is.")},
+	{"another hand-off", is(handoff.ErrBusy,
+		"Somebody else takes the node over, or the running process is not yet done with one that it has refused: try again in a moment.")},
 	{"no serve", is(errNoServe,
 		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+

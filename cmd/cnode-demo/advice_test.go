@@ -101,6 +101,7 @@ func TestAdvice(t *testing.T) {
 		{"upgrade not heard of", fmt.Errorf("x@host (process 1) %w: %w", errUnsaid, context.Canceled), "call NAME cnode pid"},
 		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", errSilentOwner), "start it again"},
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
+		{"another hand-off", &handoff.HandoffError{Err: &handoff.RefusedError{Reason: "busy", Err: handoff.ErrBusy}}, "try again in a moment"},
 		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "behind \"ready\""},
 		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},

@@ -57,7 +57,7 @@ func TestTakeoverFromEarlier(t *testing.T) {
 				}
 				given <- err
 			}()
-			_, errOut := w.fail(append([]string{"serve", "--name", name, "--takeover"}, tt.flags...)...)
+			errOut := w.refused(append([]string{"--name", name}, tt.flags...)...)
 			err = <-given
 			require.Equal(t, !tt.refused, frozen, "%v; %s", err, errOut)
 			if tt.refused {

@@ -38,6 +38,43 @@ type successive struct {
 
 // successive starts serve; extra files are its descriptors from 3 on.
 func (w *world) successive(extra []*os.File, command ...string) *successive {
+	w.t.Helper()
+	s := w.launch(extra, command...)
+	s.name = s.ready()
+	return s
+}
+
+// takesOver is successive for serve --takeover. The process before refuses everybody for as long as it is busy with one that it has refused.
+func (w *world) takesOver(args ...string) *successive {
+	w.t.Helper()
+	for end := time.Now().Add(waitLimit); ; {
+		s := w.launch(nil, append([]string{program, "serve", "--takeover"}, args...)...)
+		select {
+		case line := <-s.lines:
+			s.lines <- line
+		case <-s.ended:
+			require.True(w.t, time.Now().Before(end), "it is refused")
+			continue
+		case <-time.After(waitLimit):
+		}
+		s.name = s.ready()
+		return s
+	}
+}
+
+// refused is why serve --takeover fails.
+func (w *world) refused(args ...string) string {
+	w.t.Helper()
+	for end := time.Now().Add(waitLimit); ; {
+		_, errOut := w.fail(append([]string{"serve", "--takeover"}, args...)...)
+		if !strings.Contains(errOut, handoff.ErrBusy.Error()) || time.Now().After(end) {
+			return errOut
+		}
+	}
+}
+
+// launch starts it, and does not wait.
+func (w *world) launch(extra []*os.File, command ...string) *successive {
 	t := w.t
 	t.Helper()
 	in, out, err := os.Pipe()
@@ -61,7 +98,6 @@ func (w *world) successive(extra []*os.File, command ...string) *successive {
 		<-said
 		_ = in.Close()
 	})
-	s.name = s.ready()
 	return s
 }
 
@@ -369,17 +405,17 @@ func TestUpgradeInterrupted(t *testing.T) {
 
 func TestTakeover(t *testing.T) {
 	w := newWorld(t, 0)
-	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
+	errOut := w.refused("--name", "up@127.0.0.1")
 	require.Contains(t, errOut, "no serve of this user runs as")
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
 	_, c := dialed(t, w, s.name)
 	for _, flags := range [][]string{{"--listen", "127.0.0.1:1"}, {"--also", "tcp:127.0.0.1:1"}, {"--also", "unix:" + t.TempDir() + "/x"}} {
-		_, errOut = w.fail(append([]string{"serve", "--name", "up@127.0.0.1", "--takeover"}, flags...)...)
+		errOut = w.refused(append([]string{"--name", "up@127.0.0.1"}, flags...)...)
 		require.Contains(t, errOut, errListens.Error())
 		require.Contains(t, errOut, "Leave out --listen and --also")
 		require.Equal(t, s.cmd.Process.Pid, servedBy(t, c))
 	}
-	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover", "--listen", "127.0.0.1:0")
+	next := w.takesOver("--name", "up@127.0.0.1", "--listen", "127.0.0.1:0")
 	s.exits()
 	require.Equal(t, next.cmd.Process.Pid, servedBy(t, c))
 	pid := next.upgrade(next.cmd.Process.Pid) // with its own arguments, --takeover among them

@@ -209,12 +209,12 @@ func TestTakeoverWorkers(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
 	_, c := dialed(t, w, s.name)
-	_, errOut := w.fail("serve", "--name", "up@127.0.0.1", "--takeover")
+	errOut := w.refused("--name", "up@127.0.0.1")
 	require.Contains(t, errOut, frontFeature)
 	require.Contains(t, errOut, "give --workers N")
-	_, errOut = w.fail("serve", "--name", "up@127.0.0.1", "--takeover", "--workers", "2", "--listen", "127.0.0.1:1")
+	errOut = w.refused("--name", "up@127.0.0.1", "--workers", "2", "--listen", "127.0.0.1:1")
 	require.Contains(t, errOut, errListens.Error())
-	next := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--takeover", "--workers", "3")
+	next := w.takesOver("--name", "up@127.0.0.1", "--workers", "3")
 	s.exits()
 	front := next.cmd.Process.Pid
 	require.Eventually(t, func() bool {
@@ -222,7 +222,7 @@ func TestTakeoverWorkers(t *testing.T) {
 	}, waitLimit, waitLimit/6000)
 	require.NoError(t, c.Err())
 	w.successive(nil, program, "serve", "--name", "plain@127.0.0.1")
-	_, errOut = w.fail("serve", "--name", "plain@127.0.0.1", "--takeover", "--workers", "2")
+	errOut = w.refused("--name", "plain@127.0.0.1", "--workers", "2")
 	require.Contains(t, errOut, stateFeature)
 	require.Contains(t, errOut, "give --workers N")
 }
