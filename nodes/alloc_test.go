@@ -15,9 +15,7 @@ import (
 // SendRaw allocates nothing, nor does ReceiveInto into a message whose buffer is large enough. What a plug-in allocates is its own affair:
 // TCP does not.
 func TestSendReceiveAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	ca, cb := newWorld(t, "tcp").pair()
 	ctx := context.Background()
 	payload, to := ei.AppendInt(nil, 7), cb.Self()

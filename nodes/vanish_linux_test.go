@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -20,9 +21,7 @@ import (
 func TestPeerVanishesUnread(t *testing.T) {
 	const inside = "CNODE_TEST_VANISH"
 	if os.Getenv(inside) == "" {
-		if os.Getuid() != 0 {
-			t.Skip("a network of one's own is root's to make")
-		}
+		need.Root(t, "a network of one's own is root's to make")
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPeerVanishesUnread$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}

@@ -46,6 +46,7 @@ type row struct {
 // folders below a command or a kind of test are their own affair and would be
 // rows of their own.
 var picture = []row{
+	{path: "test/need"},
 	{path: "test/leak", others: []string{goleak}},
 	{path: "test/port"},
 	{path: "test/race"},
@@ -72,7 +73,7 @@ var picture = []row{
 		"nodes/internal/talk nodes/internal/wait"},
 	{path: "cmd/cnode-demo", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
 	{path: "cmd/erl-call", own: libraries, others: []string{xsys, cobra, pflag}, testOwn: "test/otp"},
-	{path: "test/otp", own: "test/port"},
+	{path: "test/otp", own: "test/need test/port"},
 	{path: "test/interop", own: libraries + " test/otp", others: []string{xsys, ergo}, testOwn: "transport/transporttest"},
 	{path: "test/interop/move", own: libraries + " test/otp", others: []string{xsys}},
 	{path: "test/interop/upgrade", own: libraries + " test/otp", others: []string{xsys}},
@@ -100,7 +101,7 @@ const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/leak test/party test/port test/race test/sockdir"
+const everyTestOwn = "test/leak test/need test/party test/port test/race test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.
 var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -133,7 +134,7 @@ func TestReloadFailsOnce(t *testing.T) {
 
 // Keys in every form that OpenSSL writes.
 func TestKeyFiles(t *testing.T) {
-	openssl := openSSL(t)
+	openssl := need.Program(t, "openssl")
 	a := newAuthority(t, "an authority")
 	dir := t.TempDir()
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
@@ -191,7 +192,7 @@ func TestKeyFiles(t *testing.T) {
 
 // Of a password that is a string each character is a byte, as for Erlang, and not UTF-8.
 func TestPasswordOfBytes(t *testing.T) {
-	openssl := openSSL(t)
+	openssl := need.Program(t, "openssl")
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, plain := a.files(t, dir, a.sign(t, want{}))
 	pass, key := filepath.Join(dir, "pass"), filepath.Join(dir, "encrypted.key")

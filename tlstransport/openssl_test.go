@@ -3,26 +3,16 @@ package tlstransport
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 )
-
-// openSSL is the program, without which a test is skipped.
-func openSSL(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no openssl on the PATH")
-		t.Skip("no openssl on the PATH")
-	}
-	return path
-}
 
 // A heard takes what a program says.
 type heard struct {
@@ -59,10 +49,9 @@ func (h *heard) Write(b []byte) (int, error) {
 // The suites of TLS 1.3, of which crypto/tls does not let one choose, with openssl as the peer: it changes its keys, and has us change ours,
 // which change by themselves as well.
 func TestAgainstOpenSSL(t *testing.T) {
-	program := openSSL(t)
+	program := need.Program(t, "openssl")
 	if version, err := exec.Command(program, "version").Output(); err != nil || !strings.HasPrefix(string(version), "OpenSSL ") {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "%s is not OpenSSL: %s", program, version)
-		t.Skipf("%s is not OpenSSL, whose s_client changes keys: %s (%v)", program, version, err)
+		need.Missing(t, fmt.Sprintf("%s is not OpenSSL, whose s_client changes keys: %s (%v)", program, version, err))
 	}
 	a := newAuthority(t, "an authority")
 	cfg := restrict(a.mutual(t), tls.VersionTLS13, 0)

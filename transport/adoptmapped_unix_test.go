@@ -28,9 +28,6 @@ func TestAdoptedDatagramAnswersIPv4(t *testing.T) {
 		to, err := ParseInet("ip", host, port)
 		require.NoError(t, err)
 		peer, err := OpenUDP(nil, to)
-		if err != nil && host == "::1" {
-			t.Skip("no IPv6 here: ", err)
-		}
 		require.NoError(t, err)
 		for range 2 {
 			require.NoError(t, second(peer.SendTo(soon(t), []byte("ask"), nil)))

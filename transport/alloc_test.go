@@ -12,9 +12,7 @@ import (
 
 // A small round trip allocates nothing.
 func TestRoundTripAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	ctx := context.Background()
 	body, got := make([]byte, 64), make([]byte, 64)
 	for _, tt := range []struct {
@@ -71,9 +69,7 @@ func TestRoundTripAllocations(t *testing.T) {
 
 // A waiting reader does not allocate either: the SDK parks it with closures made once.
 func TestWaitingAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	c, s := pair(t, TCP(), loopback())
 	ctx := context.Background()
 	go func() {

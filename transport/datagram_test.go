@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/race"
 	"github.com/stretchr/testify/require"
 )
@@ -21,11 +22,7 @@ func udpPair(t testing.TB, family string) (open, connected *Datagram) {
 	at := loopback()
 	if family == "ipv6" {
 		at = FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
-		if c, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
-			t.Skip("no IPv6 here:", err)
-		} else {
-			c.Close()
-		}
+		need.IPv6(t)
 	}
 	open, err := OpenUDP(at, nil)
 	require.NoError(t, err)
@@ -296,9 +293,7 @@ func TestOpenUDPRefuses(t *testing.T) {
 }
 
 func TestDatagramAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	open, connected := udpPair(t, "ipv4")
 	ctx := context.Background()
 	p, q := []byte("some bytes"), make([]byte, 100)

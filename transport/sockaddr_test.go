@@ -226,9 +226,7 @@ func FuzzParseSockaddr(f *testing.F) {
 }
 
 func TestSockaddrAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	b := make([]byte, 0, 128)
 	four, six := loopback(), FromAddrPort(netip.MustParseAddrPort("[::1]:80"))
 	require.Zero(t, testing.AllocsPerRun(100, func() {

@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -159,6 +160,9 @@ func TestTraceCapture(t *testing.T) {
 	} {
 		for _, end := range []string{"connecting", "accepting"} {
 			t.Run(tt.name+" "+end, func(t *testing.T) {
+				if strings.Contains(tt.name, "IPv6") {
+					need.IPv6(t)
+				}
 				var file bytes.Buffer
 				capture := NewCapture(&file)
 				tr := tt.tr
@@ -169,9 +173,6 @@ func TestTraceCapture(t *testing.T) {
 					l, err = traced.Listen(tt.at, 0)
 				} else {
 					l, err = tr.Listen(tt.at, 0)
-				}
-				if err != nil && strings.Contains(tt.name, "IPv6") {
-					t.Skip("no IPv6 here:", err)
 				}
 				require.NoError(t, err)
 				defer l.Close()
@@ -632,11 +633,7 @@ level=DEBUG msg=closed conn=1
 
 // tshark, where there is one, agrees with what we think the file says.
 func TestTraceTshark(t *testing.T) {
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "tshark is not on the PATH")
-		t.Skip("tshark is not on the PATH")
-	}
+	tshark := need.Program(t, "tshark")
 	path := filepath.Join(t.TempDir(), "trace.pcap")
 	file, err := os.Create(path)
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 )
@@ -101,9 +102,7 @@ func TestOwnDirIsOwn(t *testing.T) {
 
 // Certificates do not go where another user could exchange them, nor to where a link of another user leads.
 func TestCertsBesideNobodyElse(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can make a directory of somebody else")
-	}
+	need.Root(t, "only root can make a directory of somebody else")
 	dir := t.TempDir()
 	theirs, link := filepath.Join(dir, "theirs"), filepath.Join(dir, "link")
 	require.NoError(t, os.Mkdir(theirs, 0o777))

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -47,12 +48,7 @@ func TestServeTraceAndFault(t *testing.T) {
 				}
 				require.Zero(t, info.Mode()&0o077, "others' messages are in it")
 			}
-			tshark, err := exec.LookPath("tshark")
-			if err != nil {
-				require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "tshark is not on the PATH")
-				t.Log("tshark is not on the PATH")
-				return
-			}
+			tshark := need.Program(t, "tshark") // what is above needs none
 			port := "4370"
 			if kind == "tcp" {
 				port = s.place
@@ -158,9 +154,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 	require.Equal(t, os.FileMode(recordingMode), info.Mode())
 	require.NoError(t, r.finish())
 	t.Run("another user's", func(t *testing.T) {
-		if os.Getuid() != 0 {
-			t.Skip("only root can give files away")
-		}
+		need.Root(t, "only root can give files away")
 		require.NoError(t, os.Chown(path, 12345, 12345))
 		r, err := openRecording(path)
 		require.NoError(t, err)

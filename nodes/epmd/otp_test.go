@@ -17,21 +17,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/port"
 )
 
 // The tests here run against the epmd and erl found on the PATH.
-
-// program gives the path of a program of OTP, or skips the test.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no %s on the PATH", name)
-		t.Skipf("needs Erlang/OTP: no %s on the PATH", name)
-	}
-	return path
-}
 
 // otpEnv is the environment of such a program: a home and a cookie of its own, and no settings of the machine's.
 func otpEnv(t *testing.T, port string) []string {
@@ -63,7 +53,7 @@ type realEpmd struct {
 // startRealEpmd runs an epmd on a free port, or on that of addr when it is not empty, until the test ends.
 func startRealEpmd(t *testing.T, addr string, args ...string) *realEpmd {
 	t.Helper()
-	path := program(t, "epmd")
+	path := need.Program(t, "epmd")
 	for range 20 { // where a port cannot be kept for it, somebody else may be first
 		at := addr
 		if at == "" {
@@ -204,7 +194,7 @@ func TestKeepOverARestartOfRealEpmd(t *testing.T) {
 }
 
 func TestRealEpmdCommandsOnServer(t *testing.T) {
-	path := program(t, "epmd")
+	path := need.Program(t, "epmd")
 	type outcome struct{ command, stdout, stderr, code string }
 	run := func(t *testing.T, addr string, args ...string) outcome {
 		cmd := exec.Command(path, append([]string{"-port", portOf(t, addr)}, args...)...)
@@ -277,7 +267,7 @@ func erl(t *testing.T, port, name, code string) (line func() string) {
 		args = append(args, "-sname", name)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	cmd := exec.CommandContext(ctx, program(t, "erl"), args...)
+	cmd := exec.CommandContext(ctx, need.Program(t, "erl"), args...)
 	cmd.Env = otpEnv(t, port)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()
@@ -301,20 +291,14 @@ func erl(t *testing.T, port, name, code string) (line func() string) {
 }
 
 func TestErlangNodesMeetThroughServer(t *testing.T) {
-	program(t, "erl")
-	host, err := os.Hostname()
-	require.NoError(t, err)
-	host, _, _ = strings.Cut(host, ".")
-	if _, err := net.LookupHost(host); err != nil {
-		t.Skipf("Erlang's short names need this machine's to have an address: %v", err)
-	}
-	l, err := net.Listen("tcp4", "0.0.0.0:0") // the name may stand for any address of this machine
+	need.Program(t, "erl")
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	serve(t, &Server{}, l)
 	addr := net.JoinHostPort("127.0.0.1", portOf(t, l.Addr().String()))
 	c := &Client{Addr: addr}
 
-	one := erl(t, portOf(t, addr), "one", `io:format("~p~n", [erlang:system_info(creation)]), receive after infinity -> ok end.`)
+	one := erl(t, portOf(t, addr), "one@localhost", `io:format("~p~n", [erlang:system_info(creation)]), receive after infinity -> ok end.`)
 	creation := one()
 	info, err := c.Resolve(t.Context(), "", "one")
 	require.NoError(t, err)
@@ -323,12 +307,12 @@ func TestErlangNodesMeetThroughServer(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 6, version)
 
-	two := erl(t, portOf(t, addr), "two", `
-		{ok, Names} = erl_epmd:names(),
+	two := erl(t, portOf(t, addr), "two@localhost", `
+		{ok, Names} = erl_epmd:names({127, 0, 0, 1}),
 		io:format("~p~n", [Names]),
-		io:format("~p~n", [net_adm:ping(list_to_atom("one@`+host+`"))]),
-		io:format("~p~n", [rpc:call(list_to_atom("one@`+host+`"), erlang, system_info, [creation])]),
-		io:format("~p~n", [net_adm:ping(list_to_atom("three@`+host+`"))]),
+		io:format("~p~n", [net_adm:ping(one@localhost)]),
+		io:format("~p~n", [rpc:call(one@localhost, erlang, system_info, [creation])]),
+		io:format("~p~n", [net_adm:ping(three@localhost)]),
 		receive after infinity -> ok end.`)
 	got := two()
 	_, names, err := c.Names(t.Context(), "")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/tlstransport"
 )
@@ -151,7 +152,7 @@ func quickRun(t *testing.T, args ...string) {
 	t.Log(&progress)
 	var r report
 	require.NoError(t, json.Unmarshal(out.Bytes(), &r))
-	if os.Getenv("CNODE_TEST_REQUIRE") != "" {
+	if need.All() {
 		require.Empty(t, r.Notes)
 	}
 

@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
@@ -409,11 +410,9 @@ func TestOtherNames(t *testing.T) {
 				"{0,0,0,0,0,0,0,1}"}}, "::1", "[::1]:0"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				l, err := net.Listen("tcp", tt.listen)
-				if err != nil {
-					t.Skipf("this machine has no %s: %v", tt.listen, err)
+				if tt.host == "::1" {
+					need.IPv6(t)
 				}
-				l.Close()
 				tt.options.EpmdPort = port
 				erl := start(t, r, tt.options)
 				cfg := config(port)

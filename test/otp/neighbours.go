@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // Neighbours returns the bash that runs inside the root file system of the
@@ -13,7 +15,7 @@ func Neighbours(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(envNeighbours)
 	if dir == "" {
-		absent(t, "no Elixir, RabbitMQ, ejabberd: "+envNeighbours+" is not set (test/run.sh brings them)")
+		need.Missing(t, "no Elixir, RabbitMQ, ejabberd: "+envNeighbours+" is not set (test/run.sh brings them)")
 	}
 	bash := filepath.Join(dir, "bash")
 	if _, err := os.Stat(bash); err != nil {

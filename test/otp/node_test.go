@@ -4,31 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// recorder is a testing.TB that remembers how its test was ended.
-type recorder struct {
-	testing.TB
-	skipped, failed bool
-}
-
-func (r *recorder) Helper() {}
-
-func (r *recorder) Skip(...any) {
-	r.skipped = true
-	runtime.Goexit()
-}
-
-func (r *recorder) Fatalf(string, ...any) {
-	r.failed = true
-	runtime.Goexit()
-}
 
 func TestEval(t *testing.T) {
 	Each(t, func(t *testing.T, r Release) {

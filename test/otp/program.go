@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // A Program is a running program that serves a node: one of the libei programs,
@@ -30,7 +32,7 @@ func Libei(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(envLibei)
 	if dir == "" {
-		absent(t, "no libei programs: "+envLibei+" is not set (test/run.sh compiles them)")
+		need.Missing(t, "no libei programs: "+envLibei+" is not set (test/run.sh compiles them)")
 	}
 	if _, err := os.Stat(dir); err != nil {
 		t.Fatal(err)

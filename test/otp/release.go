@@ -12,12 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cnode-go/cnode/test/need"
 )
 
 // The environment variables that test/run.sh sets.
 const (
 	envReleases   = "CNODE_TEST_OTP"
-	envRequire    = "CNODE_TEST_REQUIRE"
 	envLibei      = "CNODE_TEST_LIBEI"
 	envNeighbours = "CNODE_TEST_NEIGHBOURS"
 )
@@ -103,11 +104,11 @@ func ask(erl string) (Release, error) {
 func Releases(t testing.TB) []Release {
 	t.Helper()
 	found, err := Find()
-	if err == nil && required() {
+	if err == nil && need.All() {
 		err = complete(found)
 	}
 	if errors.Is(err, ErrNoErlang) {
-		absent(t, err.Error())
+		need.Missing(t, err.Error())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -123,8 +124,6 @@ func Each(t *testing.T, f func(t *testing.T, r Release)) {
 	}
 }
 
-func required() bool { return os.Getenv(envRequire) != "" }
-
 // complete returns an error that names the wanted releases that are not in found.
 func complete(found []Release) error {
 	var missing []string
@@ -136,14 +135,5 @@ func complete(found []Release) error {
 	if missing == nil {
 		return nil
 	}
-	return fmt.Errorf("%s is set, but there is no Erlang/OTP %s", envRequire, strings.Join(missing, ", "))
-}
-
-// absent ends a test that lacks a peer.
-func absent(t testing.TB, why string) {
-	t.Helper()
-	if required() {
-		t.Fatalf("%s is set: %s", envRequire, why)
-	}
-	t.Skip(why)
+	return fmt.Errorf("%s is set, but there is no Erlang/OTP %s", need.Variable, strings.Join(missing, ", "))
 }

@@ -63,24 +63,3 @@ func TestFindOnPath(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []Release{r}, found)
 }
-
-// A missing peer skips a test where nothing is required, and fails it elsewhere.
-func TestAbsent(t *testing.T) {
-	end := func(require string) (skipped, failed bool) {
-		t.Setenv(envRequire, require)
-		done := make(chan struct{})
-		r := &recorder{TB: t}
-		go func() {
-			defer close(done)
-			absent(r, "no peer")
-		}()
-		<-done
-		return r.skipped, r.failed
-	}
-	skipped, failed := end("")
-	require.True(t, skipped)
-	require.False(t, failed)
-	skipped, failed = end("1")
-	require.False(t, skipped)
-	require.True(t, failed)
-}

@@ -12,9 +12,7 @@ import (
 
 // Sending and receiving allocate nothing, whether or not there are descriptors.
 func TestMessageAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	ctx := context.Background()
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -43,9 +41,7 @@ func TestMessageAllocations(t *testing.T) {
 
 // Nor do batches, after the first.
 func TestBatchAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	ctx := context.Background()
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	f := file(t, "f")
@@ -76,9 +72,7 @@ func TestBatchAllocations(t *testing.T) {
 
 // Nor does who waits, under a context that cannot be cancelled.
 func TestWaitingAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	ctx := context.Background()
 	a, b := connPair(t, unix.SOCK_STREAM)
 	much, rest := make([]byte, 1<<20), make([]byte, 1<<20)
@@ -105,9 +99,7 @@ func TestWaitingAllocations(t *testing.T) {
 
 // A session allocates its two addresses.
 func TestSessionAllocations(t *testing.T) {
-	if race.Enabled {
-		t.Skip("the race detector allocates")
-	}
+	race.Allocates(t)
 	f, r := sessions(t, nil)
 	fd, h := v4(t)
 	var s Session

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/cnode-go/cnode/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -76,9 +77,7 @@ func TestControlInALockedDirectory(t *testing.T) {
 
 // A process of another user gets nowhere, even where it can reach the socket; and nobody of this user asks a socket of another's.
 func TestControlOfAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be somebody else")
-	}
+	need.Root(t, "only root can be somebody else")
 	const nobody = 65534
 	noLeak(t)
 	dir := sockdir.New(t)

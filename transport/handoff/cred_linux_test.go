@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -122,9 +123,7 @@ func TestTwoControlMessages(t *testing.T) {
 // asNobody runs a function on a thread of another user, as far as the system can tell a process of his.
 func asNobody(t *testing.T, do func() error) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be another user")
-	}
+	need.Root(t, "only root can be another user")
 	const nobody = 65534
 	done := make(chan error)
 	go func() {

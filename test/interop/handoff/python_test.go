@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,11 +41,7 @@ func python(t *testing.T, script, role, path string) *program {
 	if runtime.GOOS != "linux" {
 		t.Skip("the scripts know Linux' socket addresses only")
 	}
-	name, err := exec.LookPath("python3")
-	if err != nil {
-		require.Empty(t, os.Getenv("CNODE_TEST_REQUIRE"), "no python3 on the PATH")
-		t.Skip("no python3 on the PATH")
-	}
+	name := need.Program(t, "python3")
 	p := &program{t: t, cmd: exec.CommandContext(soon(t), name, script, role, path)}
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -1,0 +1,12 @@
+// Package race tells a test whether it runs with the race detector, which allocates, and takes its time.
+package race
+
+import "testing"
+
+// Allocates skips a test that counts allocations, of which the race detector makes some of its own. test/run.sh runs these tests without it.
+func Allocates(t testing.TB) {
+	t.Helper()
+	if Enabled {
+		t.Skip("the race detector allocates")
+	}
+}
