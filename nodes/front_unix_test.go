@@ -98,6 +98,16 @@ func (w *frontWorld) crewman(pid int) *crewman {
 	return nil
 }
 
+// hangs has a worker's process stand still, until it is to go on or the test ends, and waits until the front has not heard of it lately:
+// what it has said just now speaks for it.
+func (w *frontWorld) hangs(pid int) {
+	w.t.Helper()
+	standStill(w.t, pid)
+	w.t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	man := w.crewman(pid)
+	require.Eventually(w.t, func() bool { return time.Now().UnixNano()-man.heard.Load() >= int64(heardLately) }, tooLong, tick)
+}
+
 // served is worker of a front that may lose patience with one: the node comes again.
 func (w *frontWorld) served(n *Node) int {
 	w.t.Helper()
@@ -197,9 +207,7 @@ func TestWorkerHangs(t *testing.T) {
 	w := newFrontWorld(t, 3, func(c *FrontConfig) { c.Patience = time.Second })
 	ns := w.spread(3)
 	victim := w.served(ns[1])
-	standStill(t, victim)
-	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
-	time.Sleep(2 * heardLately) // what it has said just now speaks for it
+	w.hangs(victim)
 	at := map[int]bool{}
 	for i := range 20 {
 		n := w.node(fmt.Sprintf("other%d@127.0.0.1", i))

@@ -60,9 +60,7 @@ func TestStrangerTakesNoRoute(t *testing.T) {
 		}
 		return true
 	}, tooLong, tick)
-	standStill(t, at)
-	t.Cleanup(func() { _ = syscall.Kill(at, syscall.SIGCONT) })
-	time.Sleep(2 * heardLately) // what it has said just now speaks for it
+	w.hangs(at)
 	front, err := transport.AddrPort(w.f.Addr())
 	require.NoError(t, err)
 	stranger, err := net.Dial("tcp", front.String())

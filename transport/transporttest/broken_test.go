@@ -29,6 +29,8 @@ type mutant struct {
 type mess struct {
 	release chan struct{} // what blocks for ever blocks until this is closed
 
+	running atomic.Int64 // callbacks that may wait for a descriptor
+
 	mu    sync.Mutex
 	open  map[int]bool         // descriptors that the mutant has opened and not closed
 	socks map[*pollSocket]bool // the same of sockets
@@ -86,7 +88,7 @@ func (m *mess) closingSocket(s *pollSocket) bool {
 
 // cleanUp ends what was left behind, and closes what was left open. It comes when all mutants are done: the number of a descriptor
 // that is closed under a callback would be somebody else's next.
-func (m *mess) cleanUp() {
+func (m *mess) cleanUp(t *testing.T) {
 	m.mu.Lock()
 	for s := range m.socks {
 		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
@@ -99,7 +101,7 @@ func (m *mess) cleanUp() {
 	if nothing {
 		return
 	}
-	time.Sleep(100 * time.Millisecond) // what waited goes on
+	require.Eventually(t, func() bool { return m.running.Load() == 0 }, 10*time.Second, time.Millisecond, "what waited goes on")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for fd := range m.open {
@@ -110,6 +112,22 @@ func (m *mess) cleanUp() {
 	}
 	clear(m.open)
 	clear(m.socks)
+}
+
+// watch counts the callbacks in which a mutant may wait for a descriptor.
+func watch[C any](m *mess, cb *transport.Callbacks[C]) {
+	accept, connect, read, write, writev := cb.Accept, cb.Connect, cb.Read, cb.Write, cb.Writev
+	begin := func() (end func()) {
+		m.running.Add(1)
+		return func() { m.running.Add(-1) }
+	}
+	cb.Accept = func(c C, tmo time.Duration) (C, transport.Addr, error) { defer begin()(); return accept(c, tmo) }
+	cb.Connect = func(c C, to transport.Addr, tmo time.Duration) error { defer begin()(); return connect(c, to, tmo) }
+	cb.Read = func(c C, p []byte, tmo time.Duration) (int, error) { defer begin()(); return read(c, p, tmo) }
+	cb.Write = func(c C, p []byte, tmo time.Duration) (int, error) { defer begin()(); return write(c, p, tmo) }
+	if writev != nil {
+		cb.Writev = func(c C, v [][]byte, tmo time.Duration) (int64, error) { defer begin()(); return writev(c, v, tmo) }
+	}
 }
 
 // ofTCP breaks TCP's callbacks, for which the SDK waits.
@@ -137,6 +155,7 @@ func ofTCP(breakIt func(m *mess, cb *transport.Callbacks[int])) func(*mess) tran
 			return release(fd)
 		}
 		breakIt(m, &cb)
+		watch(m, &cb)
 		return mustNew(cb)
 	}
 }
@@ -168,6 +187,7 @@ func ofPolling(breakIt func(m *mess, cb *transport.Callbacks[*pollSocket])) func
 			return release(s)
 		}
 		breakIt(m, &cb)
+		watch(m, &cb)
 		return mustNew(cb)
 	}
 }
@@ -200,7 +220,7 @@ func mutants() []mutant {
 // tried, and what it rests on.
 func (m mutant) check(t *testing.T, l limits) error {
 	left := newMess()
-	t.Cleanup(left.cleanUp)
+	t.Cleanup(func() { left.cleanUp(t) })
 	defer close(left.release)
 	s := newSuite(always(m.make(left), loopback()), l)
 	watched := slices.ContainsFunc(s.rules, func(r rule) bool { return r.name == m.rule && r.try == nil })
