@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -32,11 +31,7 @@ func (c *Conn) complain(fault uint32, text string, err error) {
 
 // mishap logs an error in a function of the application: peers, and strangers, may provoke any number of them.
 func (n *Node) mishap(text string, args ...any) {
-	level := slog.LevelError
-	if n.mishaps.Level(time.Now()) < slog.LevelWarn {
-		level = slog.LevelDebug
-	}
-	n.log.Log(context.Background(), level, text, args...)
+	n.mishaps.Log(n.log, slog.LevelError, text, args...)
 }
 
 // undecodable logs that a term, which the upper level was to understand, cannot be decoded. c is nil for a term of this node.

@@ -271,7 +271,7 @@ var errLineBreak = errors.New("has a line break, which is no part of what a cook
 func readCookie() (string, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("no cookie given, and no home directory to read .erlang.cookie from: %w", err)
+		return "", fmt.Errorf("%w, and no home directory to read .erlang.cookie from: %w", ErrNoCookie, err)
 	}
 	path := filepath.Join(home, ".erlang.cookie")
 	b, err := os.ReadFile(path)
@@ -279,24 +279,24 @@ func readCookie() (string, error) {
 		second := filepath.Join(dir, "erlang", ".erlang.cookie")
 		b, no = os.ReadFile(second)
 		if errors.Is(no, fs.ErrNotExist) {
-			return "", fmt.Errorf("no cookie given, and no cookie file: %w; nor is there %s", err, second)
+			return "", fmt.Errorf("%w, and no cookie file: %w; nor is there %s", ErrNoCookie, err, second)
 		}
 		path, err = second, no
 	}
 	if err != nil {
-		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
+		return "", fmt.Errorf("%w, and the cookie file cannot be read: %w", ErrNoCookie, err)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("no cookie given, and the cookie file cannot be read: %w", err)
+		return "", fmt.Errorf("%w, and the cookie file cannot be read: %w", ErrNoCookie, err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("cookie file %s has mode %#o, and must be accessible by its owner only: chmod 400", path, mode)
+		return "", fmt.Errorf("%w, and the cookie file %s has mode %#o, and must be accessible by its owner only: chmod 400", ErrNoCookie, path, mode)
 	}
 	cookie, _, _ := strings.Cut(string(b), "\n")
 	cookie = strings.TrimRight(cookie, "\r")
 	if cookie == "" {
-		return "", fmt.Errorf("cookie file %s is empty", path)
+		return "", fmt.Errorf("%w, and the cookie file %s is empty", ErrNoCookie, path)
 	}
 	return cookie, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -87,6 +88,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	if strings.ContainsFunc(cfg.Cookie, func(r rune) bool { return r > unicode.MaxASCII }) {
 		n.log.Warn("Config.Cookie has characters beyond ASCII: Erlang compares the Latin-1 bytes of its own, and may have others")
+	}
+	if utf8.RuneCountInString(cfg.Cookie) > ei.MaxAtomChars {
+		n.log.Warn("Config.Cookie has more characters than an atom: no Erlang node can have it", "most", ei.MaxAtomChars)
 	}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.scratch.New = func() any { b := make([]byte, 0, 512); return &b }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -201,7 +202,7 @@ func (o *opening) shake() *Conn {
 	if err != nil {
 		err = errors.Join(err, quietly(o.s.Close()))
 		n.stats.handshakesFailed.Add(1)
-		n.log.Log(ctx, n.refused.Level(time.Now()), "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
+		n.refused.Log(n.log, slog.LevelWarn, "handshake failed", "remote", addrText(o.s.RemoteAddr()), "error", err)
 		if n.cfg.HandshakeFailed != nil {
 			_ = n.guarded("Config.HandshakeFailed", func() error { n.cfg.HandshakeFailed(o.s.RemoteAddr(), err); return nil })
 		}

@@ -77,6 +77,9 @@ func (n *Node) connection(ctx context.Context, node string) (*Conn, error) {
 	if c := n.Conn(node); c != nil {
 		return c, nil
 	}
+	if err := dist.CheckName(node); err != nil { // none can have that name: nothing is tried
+		return nil, err
+	}
 	c, _, err := n.dial(ctx, node, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
-	"time"
 
 	"github.com/cnode-go/cnode/ei"
 )
@@ -202,7 +202,7 @@ func (c *Call) answer(v any) {
 	switch {
 	case err == nil || errors.Is(err, ErrReplied):
 	case errors.Is(err, errUnencodable): // the caller hears of it
-		c.n.log.Log(c.n.ctx, c.n.mishaps.Level(time.Now()), "a server's reply is no term", "to", c.From, "error", err)
+		c.n.mishaps.Log(c.n.log, slog.LevelWarn, "a server's reply is no term", "to", c.From, "error", err)
 	default:
 		c.n.log.Debug("reply lost", "to", c.From, "error", err)
 	}

@@ -50,6 +50,7 @@ func TestNewCookie(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
 	_, err := New(Config{Name: "a@b"})
+	require.ErrorIs(t, err, ErrNoCookie)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	settings, err := os.UserConfigDir()
 	require.NoError(t, err)
@@ -70,11 +71,13 @@ func TestNewCookie(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
 	_, err = New(Config{Name: "a@b"})
+	require.ErrorIs(t, err, ErrNoCookie)
 	require.ErrorContains(t, err, "empty")
 	if runtime.GOOS != "windows" {
 		for _, mode := range []os.FileMode{0o440, 0o602} {
 			require.NoError(t, os.Chmod(path, mode))
 			_, err = New(Config{Name: "a@b"})
+			require.ErrorIs(t, err, ErrNoCookie)
 			require.ErrorContains(t, err, "chmod 400")
 		}
 	}

@@ -59,7 +59,7 @@ var picture = []row{
 	{path: "tlstransport", own: "transport", others: []string{xsys, xcrypto}, testOwn: "transport/transporttest test/otp",
 		testOther: []string{xnet}},
 	{path: "nodes/dist", own: "ei", notStd: "net os time sync context log", testOwn: "test/otp"},
-	{path: "nodes/internal/hush", notStd: "net os context"},
+	{path: "nodes/internal/hush", notStd: "net os"},
 	{path: "nodes/epmd", own: "transport nodes/internal/hush", others: []string{xsys}, testOwn: "test/otp"},
 	{path: "nodes/internal/form", own: "ei transport/handoff", notStd: "net os time sync context log"},
 	{path: "nodes/internal/states", own: "ei nodes/dist nodes/internal/form", notStd: "net os sync context log"},

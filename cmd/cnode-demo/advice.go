@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -163,9 +162,9 @@ var advices = []advice{
 	{"port mapper refuses", func(err error) string {
 		var e *epmd.Error
 		switch {
-		case !errors.As(err, &e) || !errors.Is(err, epmd.ErrNoAnswer) && !ended(err):
+		case !errors.Is(err, epmd.ErrNoAnswer):
 			return ""
-		case e.Op != "register":
+		case errors.As(err, &e) && e.Op != "register":
 			return "Is that a port mapper? Something listens there and closes the connection without an answer: ss -tlnp shows what. Set\n" +
 				"ERL_EPMD_PORT or give --epmd HOST:PORT."
 		}
@@ -191,18 +190,15 @@ var advices = []advice{
 			"name, or add the host to /etc/hosts."
 	}},
 	{"cookie file", func(err error) string {
-		var p *fs.PathError
-		switch text := err.Error(); {
-		case strings.Contains(text, ".erlang.cookie is empty"), strings.Contains(text, "read .erlang.cookie from"):
-			return "Give --cookie SECRET."
-		case !errors.As(err, &p) || filepath.Base(p.Path) != ".erlang.cookie":
+		switch {
+		case !errors.Is(err, nodes.ErrNoCookie):
 			return ""
 		case errors.Is(err, fs.ErrNotExist):
 			return "Give --cookie SECRET. Or make the file, with the cookie of your Erlang nodes in its first line and mode 400; erl -sname " +
 				"x makes\n" +
 				"one with a new cookie."
 		}
-		return "Give --cookie SECRET, or make the file readable for you and nobody else (chmod 400)."
+		return "Give --cookie SECRET, or have the cookie in the first line of the file, readable for you and nobody else (chmod 400)."
 	}},
 	{"no such function", func(err error) string {
 		var r *nodes.RPCError

@@ -338,10 +338,13 @@ func readListing(r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// ended makes an ErrNoAnswer of an end of stream.
+// ended makes an ErrNoAnswer of an end of stream, and of a reset: one who closes without reading what was asked gives that.
 func ended(err error, got int) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w, after %d bytes: %w", ErrNoAnswer, got, io.ErrUnexpectedEOF)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = io.ErrUnexpectedEOF
+	case !errors.Is(err, syscall.ECONNRESET):
+		return err
 	}
-	return err
+	return fmt.Errorf("%w, after %d bytes: %w", ErrNoAnswer, got, err)
 }

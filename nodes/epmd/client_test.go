@@ -193,20 +193,32 @@ func TestClientAsksNothingWithNoWait(t *testing.T) {
 }
 
 func TestPortMapperThatHangsUp(t *testing.T) {
-	addr := fakeMapper(t, answering(""))
-	everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
-		err := call(t.Context(), &Client{Addr: addr})
-		var e *Error
-		require.ErrorAs(t, err, &e)
-		if e.Op == "stop" {
-			require.ErrorIs(t, err, ErrNotAllowed)
-			require.ErrorContains(t, err, "relaxed_command_check")
-		} else {
-			require.ErrorIs(t, err, ErrNoAnswer)
-			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-		}
-		return err
-	})
+	for name, tt := range map[string]struct {
+		serve func(net.Conn)
+		err   error
+	}{
+		"at the end of the request": {answering(""), io.ErrUnexpectedEOF},
+		"in the middle of it": {func(conn net.Conn) { // what is closed with bytes unread is reset
+			_, _ = io.ReadFull(conn, make([]byte, 1))
+		}, syscall.ECONNRESET},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr := fakeMapper(t, tt.serve)
+			everyCall(t, func(t *testing.T, call func(context.Context, *Client) error) error {
+				err := call(t.Context(), &Client{Addr: addr})
+				var e *Error
+				require.ErrorAs(t, err, &e)
+				if e.Op == "stop" {
+					require.ErrorIs(t, err, ErrNotAllowed)
+					require.ErrorContains(t, err, "relaxed_command_check")
+				} else {
+					require.ErrorIs(t, err, ErrNoAnswer)
+					require.ErrorIs(t, err, tt.err)
+				}
+				return err
+			})
+		})
+	}
 }
 
 func TestClientRefusesLies(t *testing.T) {

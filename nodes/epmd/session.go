@@ -2,9 +2,9 @@ package epmd
 
 import (
 	"container/list"
-	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"syscall"
@@ -226,7 +226,7 @@ func (c *session) write(answer []byte) bool {
 // refuse logs why a request was not obeyed.
 func (c *session) refuse(why string, args ...any) {
 	s := c.server
-	s.logger().Log(context.Background(), s.refusals.Level(time.Now()), why, append(args, "peer", c.conn.RemoteAddr())...)
+	s.refusals.Log(s.logger(), slog.LevelWarn, why, append(args, "peer", c.conn.RemoteAddr())...)
 }
 
 // isLocal tells whether the peer is on this machine: its address is a loopback one, or the same as our own.

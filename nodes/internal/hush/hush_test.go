@@ -2,30 +2,32 @@ package hush
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Strangers do not fill the log: there are so many warnings in a second, and the rest for debugging.
+// Strangers do not fill the log: there are so many messages in a second, and the rest for debugging.
 func TestHush(t *testing.T) {
-	var h Hush
-	now := time.Now()
-	levels := func() (n [2]int) {
-		for range 10 * PerSecond {
-			if h.Level(now) == slog.LevelWarn {
-				n[0]++
-			} else {
-				n[1]++
+	synctest.Test(t, func(t *testing.T) {
+		var h Hush
+		levels := func() [2]int {
+			var said strings.Builder
+			l := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			for range 10 * PerSecond {
+				h.Log(l, slog.LevelWarn, "who is there?", "name", "x")
 			}
+			require.Equal(t, 10*PerSecond, strings.Count(said.String(), `msg="who is there?" name=x`))
+			return [2]int{strings.Count(said.String(), "level=WARN"), strings.Count(said.String(), "level=DEBUG")}
 		}
-		return n
-	}
-	want := [2]int{PerSecond, 9 * PerSecond}
-	require.Equal(t, want, levels())
-	now = now.Add(time.Second - 1)
-	require.Equal(t, [2]int{0, 10 * PerSecond}, levels())
-	now = now.Add(1)
-	require.Equal(t, want, levels())
+		want := [2]int{PerSecond, 9 * PerSecond}
+		require.Equal(t, want, levels())
+		time.Sleep(time.Second - 1)
+		require.Equal(t, [2]int{0, 10 * PerSecond}, levels())
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, want, levels())
+	})
 }
