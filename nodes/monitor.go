@@ -30,14 +30,14 @@ type target struct {
 // Monitor watches a process anywhere: when it ends, is not there, or its node goes down, the mailbox receives an OpMonitorPExit message
 // with the returned reference in Ref and the reason in Reason. A node that cannot be connected to is an error, ErrNoConnection, and no
 // message comes. Monitor waits as Send does, for the connection and for room on it; when the connection ends meanwhile the error is that of
-// Conn.Err. After any error there is no monitor. From a peer without dist.FlagDistMonitor (a C node) the message comes only when the
-// connection ends. Otherwise it is erlang:monitor/2.
+// Conn.Err. After any error there is no monitor. From a peer without dist.FlagDistMonitor and dist.FlagDistMonitorName (a C node) the
+// message comes only when the connection ends. It is erlang:monitor/2.
 func (b *Mailbox) Monitor(ctx context.Context, pid ei.Pid) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: string(pid.Node), pid: pid})
 }
 
 // MonitorName is Monitor of the process that has a registered name on a node now: the message has the name in FromName. It waits as Monitor
-// does, and has its errors. The flag that the peer needs is dist.FlagDistMonitorName as well.
+// does, and has its errors.
 func (b *Mailbox) MonitorName(ctx context.Context, node, name string) (ei.Ref, error) {
 	return b.monitorNow(ctx, target{node: node, name: ei.Atom(name)})
 }

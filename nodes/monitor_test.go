@@ -307,7 +307,7 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		w := newWorld(t, "memory")
 		a := w.started("alice")
 		self := role("wire@test")
-		self.Flags = dist.FlagsLibei &^ dist.FlagDistMonitor
+		self.Flags = dist.FlagsLibei
 		p := w.peer(a.Listeners()[0], self)
 		synctest.Wait()
 		b := trapping(t, a)
@@ -342,7 +342,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
 	self := role("wire@test")
-	self.Flags = dist.FlagsLibei &^ dist.FlagDistMonitor
+	self.Flags = dist.FlagsLibei
 	p := w.peer(a.Listeners()[0], self)
 	var c *Conn
 	require.Eventually(t, func() bool { c = a.Conn("wire@test"); return c != nil }, tooLong, tick)

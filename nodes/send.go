@@ -95,15 +95,12 @@ func (c *Conn) signal(ctl *dist.Control, payload ei.Raw) {
 }
 
 // agreed gives a signal the form that the peer has agreed to: a reason inside the tuple, or as payload. It is false for what the
-// peer does not take at all (the C library knows no monitors): only the end of the connection tells of the process then.
+// peer does not take at all: only the end of the connection tells of the process then. The C library announces FlagDistMonitor, and its
+// programs end the connection over a monitor: as OTP does, one sends monitors, of pids too, only where FlagDistMonitorName is announced.
 func (c *Conn) agreed(ctl *dist.Control) (*dist.Control, ei.Raw, bool) {
 	switch ctl.Op {
 	case dist.OpMonitorP, dist.OpDemonitorP:
-		need := dist.FlagDistMonitor
-		if ctl.ToName != "" {
-			need |= dist.FlagDistMonitorName
-		}
-		return ctl, nil, c.peer.Flags.Has(need)
+		return ctl, nil, c.peer.Flags.Has(dist.FlagDistMonitor | dist.FlagDistMonitorName)
 	case dist.OpUnlinkID:
 		if !c.peer.Flags.Has(dist.FlagUnlinkID) {
 			return &dist.Control{Op: dist.OpUnlink, From: ctl.From, To: ctl.To}, nil, true

@@ -26,7 +26,9 @@ const (
 	FlagDistMonitor Flags = 1 << 3
 	// FlagFunTags (DFLAG_FUN_TAGS): funs have a tag of their own.
 	FlagFunTags Flags = 1 << 4
-	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered names.
+	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered
+	// names. A peer without it gets none of pids either: the C library announces
+	// FlagDistMonitor, and cannot read them.
 	FlagDistMonitorName Flags = 1 << 5
 	// FlagHiddenAtomCache (DFLAG_HIDDEN_ATOM_CACHE) is obsolete; no living node announces it.
 	FlagHiddenAtomCache Flags = 1 << 6

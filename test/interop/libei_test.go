@@ -105,14 +105,19 @@ func TestLibeiEcho(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{ok,{call,erlang,node,[],user}}", got.String())
 
-	// What it has not announced is not sent, and the connection lives. (It does announce monitors of pids, and fails on them: an Erlang
-	// node ends such a connection too.)
+	// What it does not take is not sent, and the connection lives: it announces monitors of pids, and fails on them.
 	pid := ei.Pid{Node: ei.Atom(echo.Name), ID: 1, Creation: c.Peer().Creation}
 	first, err := b.MonitorName(ctx, echo.Name, "peer")
 	require.NoError(t, err)
+	ofPid, err := b.Monitor(ctx, pid)
+	require.NoError(t, err)
+	b.Demonitor(ofPid)
 	require.NoError(t, b.Link(ctx, pid))
 	require.NoError(t, b.Unlink(ctx, pid))
 	require.NoError(t, b.SendExit(ctx, pid, ei.Atom("away")))
+	got, err = n.Call(ctx, pid, ei.Atom("pid"))
+	require.NoError(t, err)
+	require.Equal(t, "{ok,pid}", got.String())
 	got, err = n.CallName(ctx, echo.Name, "peer", ei.Atom("still"))
 	require.NoError(t, err)
 	require.Equal(t, "{ok,still}", got.String())
