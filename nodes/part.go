@@ -216,11 +216,12 @@ func (n *Node) across(ctx context.Context, to ei.Pid, name ei.Atom) (*Conn, erro
 	return n.part.reach(ctx, at)
 }
 
-// siblingPeer describes this node to itself.
+// siblingPeer describes this node to itself: what Config.Flags keeps from other nodes its own workers tell each other all the same.
 func (p *part) siblingPeer() dist.Peer {
 	n := p.n
+	flags := n.cfg.Flags | dist.FlagsDefault
 	return dist.Peer{
-		Name: n.name, Creation: n.creation, Flags: n.cfg.Flags, Announced: n.cfg.Flags, Version: dist.Version6, Status: dist.StatusOK,
+		Name: n.name, Creation: n.creation, Flags: flags, Announced: flags, Version: dist.Version6, Status: dist.StatusOK,
 		SelfName: n.name, SelfCreation: n.creation,
 	}
 }

@@ -25,7 +25,7 @@ type loneWorker struct {
 }
 
 // worker makes a worker whose front is to answer within a time.
-func (w *world) worker(alive string, limit time.Duration) *loneWorker {
+func (w *world) worker(alive string, limit time.Duration, edit ...func(*Config)) *loneWorker {
 	t := w.t
 	t.Helper()
 	one, other, err := handoff.SocketPair()
@@ -38,7 +38,7 @@ func (w *world) worker(alive string, limit time.Duration) *loneWorker {
 	require.NoError(t, err)
 	theirs, err := talk.New(b)
 	require.NoError(t, err)
-	l := &loneWorker{w.node(alive), ours, make(chan talk.Word, 64)}
+	l := &loneWorker{w.node(alive, edit...), ours, make(chan talk.Word, 64)}
 	p := newPart(l.Node, 1, theirs)
 	p.answerLimit = limit
 	l.part = p

@@ -141,9 +141,9 @@ type torn struct {
 	far ei.Pid // of the other one
 }
 
-func (w *world) torn(limit time.Duration) *torn {
+func (w *world) torn(limit time.Duration, edit ...func(*Config)) *torn {
 	t := w.t
-	n := &torn{loneWorker: w.worker("front", limit), w: w}
+	n := &torn{loneWorker: w.worker("front", limit, edit...), w: w}
 	n.far = ei.Pid{Node: ei.Atom(n.Name()), ID: 1, Serial: 2, Creation: n.Creation()}
 	p := n.mend()
 	c := n.part.sibling(2)
@@ -189,6 +189,20 @@ func (n *torn) end(fd int) *wire {
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
 	return &wire{t: t, s: s, peer: n.part.siblingPeer(), self: n.far}
+}
+
+// Monitors between workers do not depend on what the node announces to others.
+func TestMonitorBetweenPlainWorkers(t *testing.T) {
+	w := newWorld(t, "tcp")
+	n := w.torn(time.Hour, func(cfg *Config) { cfg.Flags = dist.FlagsLibei })
+	p := n.mend()
+	b := box(t, n.Node)
+	ref, err := b.Monitor(soon(t), n.far)
+	require.NoError(t, err)
+	require.NoError(t, b.Send(soon(t), n.far, "behind it"))
+	ctl, _ := p.next()
+	require.Equal(t, dist.OpMonitorP, ctl.Op)
+	require.Equal(t, ref, ctl.Ref)
 }
 
 // A peer does not wait for the way between two workers.
