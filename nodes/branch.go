@@ -89,7 +89,7 @@ func (p *part) addShadow(w talk.Word) {
 		var old *Conn
 		if up := p.n.Conn(peer.Name); up != nil && up.shadow {
 			old = up
-			old.awaitEnd(branchTime / 4) // if it is on its way
+			old.awaitEnd() // if it is on its way
 		}
 		if err = p.n.enter(p.n.ctx, c, &attempt{replaces: old}); err != nil {
 			err = errors.Join(err, c.s.Close())
@@ -137,9 +137,9 @@ func (c *Conn) dropRest(ctx context.Context) bool {
 	}
 }
 
-// awaitEnd waits until all has been read of a connection that ends, for some time.
-func (c *Conn) awaitEnd(limit time.Duration) {
-	t := time.NewTimer(limit)
+// awaitEnd waits until all has been read of a connection that ends, for branchTime/4 at most.
+func (c *Conn) awaitEnd() {
+	t := time.NewTimer(branchTime / 4)
 	defer t.Stop()
 	select {
 	case <-c.left:

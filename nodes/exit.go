@@ -8,11 +8,11 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
-// exitSignal takes an exit signal: of a link, or of exit/2 (direct), where kill cannot be trapped. See Erlang Reference Manual,
+// exitSignal takes an exit signal of exit/2, where kill cannot be trapped; linkBroke takes those of links. See Erlang Reference Manual,
 // "Processes", "Receiving Exit Signals". It is false when the mailbox has gone on in another process before, or the connection has ended.
-func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, direct bool, c *Conn) bool {
+func (b *Mailbox) exitSignal(from ei.Pid, reason ei.Raw, c *Conn) bool {
 	switch {
-	case direct && isAtom(reason, "kill") && !b.opts.lasting:
+	case isAtom(reason, "kill") && !b.opts.lasting:
 		b.exitBy(c, ei.Atom("killed"))
 	case b.opts.TrapExit:
 		b.checkReason(reason, c)
@@ -89,7 +89,7 @@ func (n *Node) exit2(ctx context.Context, ctl *dist.Control) error {
 		return err
 	}
 	b := n.procs.local(ctl.To)
-	if b != nil && !b.exitSignal(ctl.From, ctl.Reason, true, nil) || n.hasMoved() && b == nil {
+	if b != nil && !b.exitSignal(ctl.From, ctl.Reason, nil) || n.hasMoved() && b == nil {
 		return ErrMoved
 	}
 	return nil

@@ -41,7 +41,7 @@ func (p *part) advance(id int) {
 		return
 	}
 	p.n.background(func() {
-		before.awaitEnd(branchTime / 4)
+		before.awaitEnd()
 		if p.n.frozen.Pass(p.n.ctx) != nil { // it goes on in another process, as does what is coming
 			return
 		}

@@ -42,18 +42,18 @@ const alarmsRest = 20 * time.Millisecond
 // alarmsPay is how many waits in that time come without an alarm before one is made.
 const alarmsPay = 4
 
-// await waits for one of the events of a descriptor on the thread that calls, for d at least and twice as long at most, and reports whether
+// await waits for an arrival at a descriptor on the thread that calls, for d at least and twice as long at most, and reports whether
 // one came.
 //
 // The scheduler is not told, for its monitor thread would wake up for each wait, beside a peer that has work to do. It need not be: when it
 // wants the processor, to collect garbage say, it signals the thread, and a signal ends the call.
-func (a *alarms) await(fd int, events int16, d time.Duration) bool {
+func (a *alarms) await(fd int, d time.Duration) bool {
 	own := a.take(d)
 	if own == nil {
-		return awaitFD(fd, events, d)
+		return awaitFD(fd, d)
 	}
 	defer a.leave(own)
-	polled := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(own.fd), Events: unix.POLLIN}}
+	polled := [2]unix.PollFd{{Fd: int32(fd), Events: pollArrivals}, {Fd: int32(own.fd), Events: unix.POLLIN}}
 	for {
 		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&polled)), uintptr(len(polled)), 0, 0, 0, 0)
 		if errno != unix.EINTR {
@@ -145,9 +145,9 @@ func (a *alarms) tend() {
 }
 
 // awaitFD is await with a clock of its own.
-func awaitFD(fd int, events int16, d time.Duration) bool {
+func awaitFD(fd int, d time.Duration) bool {
 	for began, left := time.Now(), d; left > 0; left = d - time.Since(began) {
-		p := unix.PollFd{Fd: int32(fd), Events: events}
+		p := unix.PollFd{Fd: int32(fd), Events: pollArrivals}
 		t := unix.NsecToTimespec(left.Nanoseconds())
 		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
 		if errno != unix.EINTR {

@@ -160,7 +160,7 @@ func TestAlarmEndsWait(t *testing.T) {
 	a := alarmsInUse(t)
 	waits := func() {
 		began := time.Now()
-		require.False(t, a.await(fd, pollArrivals, time.Millisecond))
+		require.False(t, a.await(fd, time.Millisecond))
 		require.GreaterOrEqual(t, time.Since(began), time.Millisecond)
 	}
 	for range 3 { // the second finds it still set, the third does not
@@ -173,5 +173,5 @@ func TestAlarmEndsWait(t *testing.T) {
 	}
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.NoError(t, err)
-	require.True(t, a.await(fd, pollArrivals, time.Hour))
+	require.True(t, a.await(fd, time.Hour))
 }

@@ -19,7 +19,6 @@ const (
 const (
 	recordHead = 16
 	ipv4Head   = 20
-	ipv6Head   = 40
 	tcpHead    = 20
 	udpHead    = 8
 	maxSegment = 32 << 10

@@ -78,24 +78,24 @@ func unixStreams() (one, other *Stream, err error) {
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	one, err = importStream(Unix(), fds[0], UnixAddr(""))
+	one, err = importUnnamed(fds[0])
 	if err != nil {
 		return nil, nil, errors.Join(err, unix.Close(fds[1]))
 	}
-	other, err = importStream(Unix(), fds[1], UnixAddr(""))
+	other, err = importUnnamed(fds[1])
 	if err != nil {
 		return nil, nil, errors.Join(err, one.Close())
 	}
 	return one, other, nil
 }
 
-// importStream makes a Stream of a descriptor that it owns, on failure too.
-func importStream(tr Transport, fd int, remote Addr) (*Stream, error) {
-	s, err := tr.Import(fd, nil)
+// importUnnamed makes a Stream of one end of a pair. It owns fd, on failure too.
+func importUnnamed(fd int) (*Stream, error) {
+	s, err := Unix().Import(fd, nil)
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	s.remote = remote
+	s.remote = UnixAddr("")
 	return s, nil
 }
 

@@ -127,7 +127,7 @@ func (r *incoming) poll(habit *pace) bool {
 
 // waitShortly makes a short wait.
 func (r *incoming) waitShortly() bool {
-	if r.poller.alarms.await(r.fd, pollArrivals, r.poller.short) && r.try() {
+	if r.poller.alarms.await(r.fd, r.poller.short) && r.try() {
 		return true
 	}
 	r.spin.first = pollFirst

@@ -15,9 +15,7 @@ func standIn() {}
 
 func nap(time.Duration) {}
 
-const pollArrivals = 0
-
 // alarms are for Linux.
 type alarms struct{}
 
-func (*alarms) await(int, int16, time.Duration) bool { return false }
+func (*alarms) await(int, time.Duration) bool { return false }

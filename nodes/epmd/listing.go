@@ -29,9 +29,10 @@ type Dump struct {
 // The texts of NAMES_RESP and DUMP_RESP: what stands before a name, after it, and at the end of a line. erl_epmd and epmd -names rely
 // on them. Only the lines of a dump end with a NUL, and only the unused ones have a blank before the line's end.
 const (
-	nameBefore, nameAfter               = "name ", " at port "
-	activeBefore, activeAfter, activeFD = "active name     <", "> at port ", ", fd = "
-	unusedBefore, unusedAfter, unusedFD = "old/unused name <", ">, port = ", ", fd = "
+	nameBefore, nameAfter     = "name ", " at port "
+	activeBefore, activeAfter = "active name     <", "> at port "
+	unusedBefore, unusedAfter = "old/unused name <", ">, port = "
+	fdBefore                  = ", fd = "
 
 	nameEnd, activeEnd, unusedEnd = "\n", "\n\x00", " \n\x00"
 )
@@ -47,13 +48,13 @@ func appendNameLine(b []byte, name string, port uint16) []byte {
 
 func appendActiveLine(b []byte, e DumpEntry) []byte {
 	b = append(append(append(b, activeBefore...), e.Name...), activeAfter...)
-	b = append(strconv.AppendUint(b, uint64(e.Port), 10), activeFD...)
+	b = append(strconv.AppendUint(b, uint64(e.Port), 10), fdBefore...)
 	return append(strconv.AppendInt(b, int64(e.FD), 10), activeEnd...)
 }
 
 func appendUnusedLine(b []byte, e DumpEntry) []byte {
 	b = append(append(append(b, unusedBefore...), e.Name...), unusedAfter...)
-	b = append(strconv.AppendUint(b, uint64(e.Port), 10), unusedFD...)
+	b = append(strconv.AppendUint(b, uint64(e.Port), 10), fdBefore...)
 	return append(strconv.AppendInt(b, int64(e.FD), 10), unusedEnd...)
 }
 
@@ -94,14 +95,14 @@ func parseDump(b []byte) (d Dump, err error) {
 			return Dump{}, wrong("dump: the last line is cut off: %.80q", line)
 		}
 		if text, ok := bytes.CutPrefix(line, []byte(activeBefore)); ok {
-			e, ok := cutFD(text, activeAfter, activeFD)
+			e, ok := cutFD(text, activeAfter)
 			if !ok {
 				return Dump{}, wrong("dump: line %.80q", line)
 			}
 			d.Active = append(d.Active, e)
 		} else {
 			text, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte(" ")), []byte(unusedBefore))
-			e, ok2 := cutFD(text, unusedAfter, unusedFD)
+			e, ok2 := cutFD(text, unusedAfter)
 			if !ok || !ok2 {
 				return Dump{}, wrong("dump: line %.80q", line)
 			}
@@ -133,13 +134,13 @@ func cutPort(b []byte, sep string) (name string, port uint16, ok bool) {
 	return string(b[:i]), uint16(n), err == nil
 }
 
-// cutFD splits "NAME<sep>PORT<fdSep>FD".
-func cutFD(b []byte, sep, fdSep string) (e DumpEntry, ok bool) {
-	i := bytes.LastIndex(b, []byte(fdSep))
+// cutFD splits "NAME<sep>PORT, fd = FD".
+func cutFD(b []byte, sep string) (e DumpEntry, ok bool) {
+	i := bytes.LastIndex(b, []byte(fdBefore))
 	if i < 0 {
 		return e, false
 	}
-	fd, err := strconv.ParseInt(string(b[i+len(fdSep):]), 10, 32)
+	fd, err := strconv.ParseInt(string(b[i+len(fdBefore):]), 10, 32)
 	if err != nil {
 		return e, false
 	}
