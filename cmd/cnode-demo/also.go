@@ -14,9 +14,8 @@ import (
 type also struct{ given []string }
 
 func (a *also) addTo(f *pflag.FlagSet) {
-	f.StringArrayVar(&a.given, "also", nil, "listen at a further address as well: `tcp|tls:IP:PORT`, or unix:SOCKET; may be repeated. "+
-		"The port mapper\n"+
-		"does not know of it: give a fixed port")
+	f.StringArrayVar(&a.given, "also", nil, "listen at another address as well: `tcp|tls:IP:PORT`, or unix:SOCKET; may be repeated. The port mapper\n"+
+		"does not know about it: give a fixed port")
 }
 
 // overTLS tells whether one of them is for TLS.

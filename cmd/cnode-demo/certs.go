@@ -30,17 +30,17 @@ func newCerts() *cobra.Command {
 	var hosts []string
 	cmd := &cobra.Command{
 		Use:   "certs DIR",
-		Short: "Make certificates and an option file with which nodes talk over TLS",
-		Long: `Make an authority, one certificate and key for all nodes of a cluster, and an option file with which
-nodes present the certificate to each other and verify it:
+		Short: "Make certificates and an option file for nodes that talk over TLS",
+		Long: `Make an authority, one certificate and key for all nodes of a cluster, and an option file that
+makes nodes present the certificate to each other and verify it:
 
   DIR/ca.pem         the authority's certificate; its key is thrown away, so nobody can ever sign another certificate
   DIR/node.pem       the nodes' certificate: for localhost, this machine's names, and what --host adds
   DIR/node.key       its key: whoever can read it, and has the cookie, can join the cluster
   DIR/ssl_dist.conf  the option file, for --tls-optfile here and -ssl_dist_optfile of erl
 
-They are for trying out, and for clusters of a few machines: copy DIR to the same place on each. They are valid for 13 months. Files that
-already exist are left alone, and are an error, as is a DIR that belongs to a user other than you or root.`,
+They are for trying things out, and for clusters of a few machines: copy DIR to the same place on each. They are valid for 13 months. certs
+never overwrites a file: one that already exists is an error, as is a DIR that belongs to a user other than you or root.`,
 		Example: `  cnode-demo certs /tmp/tls
   cnode-demo serve --transport tls --tls-optfile /tmp/tls/ssl_dist.conf --cookie secret
   erl -name x@127.0.0.1 -setcookie secret -proto_dist inet_tls -ssl_dist_optfile /tmp/tls/ssl_dist.conf
@@ -64,7 +64,7 @@ already exist are left alone, and are an error, as is a DIR that belongs to a us
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&hosts, "host", nil, "further `HOST` that nodes have in their names, or address; may be given again")
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "another `HOST` of nodes' names, or an address; may be repeated")
 	return cmd
 }
 

@@ -37,16 +37,16 @@ type options struct {
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "name of this node, `ALIVE[@HOST]`; without HOST this machine's, short unless NODE's is long\n"+
-		"(default: "+defaultName+" for serve, else one that nobody has)")
+	f.StringVar(&o.name, "name", "", "name of this node, `ALIVE[@HOST]`; without @HOST it gets this machine's host name, in the short form unless\n"+
+		"NODE's is long (default: "+defaultName+" for serve, otherwise a name that no other node has)")
 	f.StringVar(&o.cookie, "cookie", "", "the cluster's shared `SECRET`; other users of this machine can see it in the list of processes\n"+
 		"(default: the first line of ~/.erlang.cookie)")
 	f.StringVar(&o.transport, "transport", "tcp", "what carries connections: `tcp|tls|unix`")
-	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on, IP[:PORT] or unix:PATH, a socket, or a directory for it, which\n"+
-		"is there or ends with / (default: a free port of 127.0.0.1; for unix a directory of your own);\n"+
-		"ping and call look for NODE's socket there")
-	f.StringVar(&o.epmd, "epmd", "auto", "port mapper, `auto|embedded|HOST:PORT`: the running one, or one inside serve where\n"+
-		"none runs; always one inside serve; the one at that address")
+	f.StringVar(&o.listen, "listen", "", "`ADDRESS` to listen on: IP[:PORT], or unix:PATH, where PATH is a socket, or a directory for\n"+
+		"it, which exists or is written with a final / (default: a free port of 127.0.0.1; for unix a\n"+
+		"directory of your own); ping and call look for NODE's socket there")
+	f.StringVar(&o.epmd, "epmd", "auto", "which port mapper to use, `auto|embedded|HOST:PORT`; auto: the running one, or one inside\n"+
+		"serve if none runs; embedded: always one inside serve; HOST:PORT: the one at that address")
 	f.StringVar(&o.tlsOptfile, "tls-optfile", "", "`FILE` of TLS options, for --transport tls: the one of erl -ssl_dist_optfile\n"+
 		"(cnode-demo certs makes one)")
 	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")

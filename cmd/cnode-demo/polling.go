@@ -17,8 +17,8 @@ type polling struct {
 func (p *polling) addTo(f *pflag.FlagSet) {
 	p.asked = true
 	f.DurationVar(&p.limit, "polling", transport.DefaultPolling,
-		"`DURATION` that the reader of a busy connection busy-polls for before it sleeps, up to\n"+
-			transport.MaxPolling.String()+"; 0: never, which is slower, and spares the processor (Linux)")
+		"`DURATION` for which the reader of a busy connection polls before it sleeps, up to\n"+
+			transport.MaxPolling.String()+"; 0: never, which is slower but saves processor time (Linux)")
 }
 
 func (p *polling) check() error {

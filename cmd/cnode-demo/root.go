@@ -82,8 +82,8 @@ func newRoot() *cobra.Command {
 		Long: `cnode-demo is a member of an Erlang cluster, written in Go. Without a command it gives a tour, which needs no Erlang, takes
 seconds and leaves nothing behind.
 
-Node names are ALIVE@HOST, and HOST must be an address at which the node listens, or a name for one: without --listen
-that is 127.0.0.1, so that names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS are honoured as by erl.
+Node names are ALIVE@HOST. HOST is an address that the node listens on, or a host name that resolves to one. Without --listen
+that is 127.0.0.1, so names like x@127.0.0.1 always work. ERL_EPMD_PORT and ERL_EPMD_ADDRESS have the same meaning as for erl.
 
 Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard error), 2 wrong command line.`,
 		Example: `  cnode-demo                                         a tour
@@ -91,7 +91,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
   cnode-demo ping x@127.0.0.1                        is it there?
   cnode-demo call x@127.0.0.1 lists seq '[1, 5]'     call a function
   cnode-demo names                                   which nodes are there?
-  cnode-demo upgrade cnode@127.0.0.1                 a new process goes on as that node
+  cnode-demo upgrade cnode@127.0.0.1                 move that node to a new process
   cnode-demo epmd                                    a port mapper where there is no Erlang
   cnode-demo certs /tmp/tls                          certificates, for --transport tls`,
 		Args:    args(),
@@ -133,8 +133,8 @@ func newTour(o *options) *cobra.Command {
 		Use:   "tour",
 		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
 		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
-monitor, notice an end; and what TLS hides from others. If erl is on the PATH a real Erlang node joins in. tour needs nothing,
-and leaves nothing behind.`,
+monitor, notice that a process ends; and what TLS hides from others. If erl is on the PATH, a real Erlang node joins in. tour needs
+nothing else, and leaves nothing behind.`,
 		Example: "  cnode-demo tour",
 		Args:    args(),
 		RunE:    o.tour,

@@ -36,30 +36,30 @@ its socket replaces the port. The name is cnode@127.0.0.1 unless --name says oth
   {peer, Node} ! {sink, From, Last, Bin}          counts, per From; sends {count, N} to From when Last is true, and starts again
   {peer, Node} ! {source, From, N, B}             sends B to From N times
 
-The process peer can be monitored, and linked: rpc:call(Node, erlang, whereis, [peer]) is its pid.
+The process peer can be monitored and linked; rpc:call(Node, erlang, whereis, [peer]) returns its pid.
 
---trace FILE records what connections carry, for Wireshark. If that fails, at the beginning or later, the node keeps serving, and serve
-says so when it ends (exit 1). A node with --trace cannot be upgraded. --fault SEED is for testing how others cope with a bad line: bytes
-come and go late, and in odd pieces, but none is changed or lost.
+--trace FILE records everything that connections carry, for Wireshark. If the recording fails, at the start or later, the node keeps
+serving, and serve reports the failure when it ends (exit 1). A node with --trace cannot be upgraded. --fault SEED is for testing how other
+nodes cope with a bad line: bytes arrive late and in odd pieces, but none is changed or lost.
 
---takeover goes on as the node of that name that already runs in another process of the same user: connections, mailboxes and the
-name stay as they are, nobody notices, and the other process ends. If that fails at any point the other process keeps serving. See also
-cnode-demo upgrade.
+--takeover takes over the node of that name from another process of the same user: connections, mailboxes and the name stay as they are,
+other nodes do not notice, and the other process ends. If that fails at any point, the other process keeps serving. See also cnode-demo
+upgrade.
 
-Under systemd, which is told when the node is ready, the sockets that it has opened are used (LISTEN_FDS): the first in place of what
---listen says, those that follow for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest. An extra
-socket, or one of another kind or at another address, ends serve before it is ready (exit 1).
+Under systemd, serve reports when the node is ready, and uses the sockets that systemd has opened (LISTEN_FDS): the first takes the place
+of --listen, the others are for --also, in the same order and at the same addresses. If there are fewer, serve opens the rest itself. An
+extra socket, or one of another kind or at another address, ends serve before it is ready (exit 1).
 
---workers N makes N processes serve the connections of this one node; the process that was started only accepts them, and replaces a worker
-that ends. Such a node is upgraded like any other. --takeover of such a node needs --workers, too, with no fewer than the node has.
+--workers N has N processes serve the connections of this one node; the process that you start only accepts them, and replaces a worker
+that ends. Such a node is upgraded like any other. --takeover of such a node needs --workers as well, with at least as many as the node has.
 Over TLS such a node refuses sessions that cannot move: those of TLS 1.2 with suites other than AES-GCM and ChaCha20-Poly1305.
 
---also TRANSPORT:ADDRESS, which may be repeated, listens at a further address, over another transport or the same: nodes of both kinds
-can connect while a cluster migrates from TCP to TLS. "also TRANSPORT:ADDRESS" is printed for each, after "ready". The port mapper names only
-one port, so others find these at a fixed one: erl -erl_epmd_port PORT, on this machine with -dist_listen false, because erl would listen
-on PORT, too. The node itself connects to others over --transport.
+--also TRANSPORT:ADDRESS, which may be repeated, makes the node listen at another address as well, over the same transport or another one:
+while a cluster migrates from TCP to TLS, nodes of both kinds can connect. "also TRANSPORT:ADDRESS" is printed for each, after "ready". The
+port mapper knows only one port per name, so the other nodes must be told this one: erl -erl_epmd_port PORT, and on this machine also
+-dist_listen false, because erl would otherwise listen on PORT itself. The node connects to other nodes over --transport.
 
---polling DURATION is how long the reader of a busy connection busy-polls before it sleeps: quicker answers, for more processor time.`,
+--polling DURATION is how long the reader of a busy connection polls before it sleeps: faster answers, but more processor time.`,
 		Example: `  cnode-demo serve --name cnode@127.0.0.1 --cookie secret
   cnode-demo serve --name cnode@myhost --listen 0.0.0.0:0 --epmd auto
   cnode-demo serve --name cnode@127.0.0.1 --transport unix --listen unix:/run/nodes/

@@ -20,7 +20,7 @@ type workers struct {
 }
 
 func (w *workers) addTo(f *pflag.FlagSet) {
-	f.IntVar(&w.number, "workers", 0, "`N` processes serve the connections of the one node; 0: this one does")
+	f.IntVar(&w.number, "workers", 0, "`N` processes serve the connections of the one node; 0: this process does")
 	f.StringVar(&w.dispatch, "dispatch", "name", "which worker gets a new connection, `name|least`: by the other node's name, or the "+
 		"one\nthat has the fewest")
 }

@@ -39,7 +39,7 @@ type succession struct {
 }
 
 func (s *succession) addTo(f *pflag.FlagSet) {
-	f.BoolVar(&s.takeover, "takeover", false, "go on as the running node of that name, in place of its process")
+	f.BoolVar(&s.takeover, "takeover", false, "take over the running node of that name from its process")
 }
 
 // coming tells whether another process is to hand the node over.

@@ -20,21 +20,20 @@ func newUpgrade(o *options) *cobra.Command {
 	var binary string
 	cmd := &cobra.Command{
 		Use:   "upgrade NAME",
-		Short: "Have a running serve go on in a new process, without anybody noticing",
-		Long: `Ask the serve that runs as NAME, of the same user, to start a new process with its own arguments, environment and standard
-streams, from its own file as it is now or from --binary, and to hand everything over: connections, mailboxes, links, monitors and the
-name. Connected nodes see only a short silence. It prints "upgraded NAME OLDPID NEWPID" (exit 0).
+		Short: "Move a running serve to a new process, without other nodes noticing",
+		Long: `Ask the serve that runs as NAME, under the same user, to start a new process and to hand everything over to it: connections,
+mailboxes, links, monitors and the name. The new process gets the same arguments, environment and standard streams, and runs the program
+now at the old one's path, or --binary. Connected nodes see only a short silence. upgrade prints "upgraded NAME OLDPID NEWPID" (exit 0).
 
-Of a serve with --workers, the process that accepts moves first, and its numbers are printed; then each worker moves separately. A
-worker whose new process fails goes on as it is, and the reason is on the standard error (exit 1); run upgrade again to retry.
+If serve has --workers, the process that accepts moves first, and its two process ids are printed; then each worker moves separately. A
+worker whose new process fails carries on in its old one, and the reason is on the standard error (exit 1); run upgrade again to retry.
 
 If the new process does not start, crashes, hangs or refuses before it has everything, the old one keeps serving, and the reason is on the
 standard error (exit 1). Once it has everything there is no way back: if it then crashes, the node is gone, and the standard error says so
 (exit 1). The new process has 10 s to report that it has started, a worker's 30 s. A --binary that is a script must end with exec: serve can
-stop only the process that it started itself, not that one's children.
+stop only the process that it started itself, not the children of that process.
 
-The new process is no job of the shell that the old one was started from: Ctrl-C does not reach it, nor does the end of the terminal. kill
-NEWPID ends it.
+The new process does not belong to the shell that started the old one: neither Ctrl-C nor closing the terminal ends it. Use kill NEWPID.
 
 A serve with --fault or --trace cannot move.`,
 		Example: `  cnode-demo upgrade cnode@127.0.0.1
@@ -44,7 +43,7 @@ A serve with --fault or --trace cannot move.`,
 			return upgrade(cmd.Context(), o, args[0], binary, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVar(&binary, "binary", "", "`PATH` of the program to start (default: the file now at the running one's own path)")
+	cmd.Flags().StringVar(&binary, "binary", "", "`PATH` of the program to start (default: the file that is now at the running program's path)")
 	return cmd
 }
 
@@ -55,7 +54,7 @@ var (
 )
 
 // errSilentOwner says that the new process has taken the node, and died since, or hangs.
-var errSilentOwner = errors.New("has taken the node over, and not reported that it runs")
+var errSilentOwner = errors.New("has taken over the node, but has not reported that it runs")
 
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
 	name, err := o.checkTarget(name)

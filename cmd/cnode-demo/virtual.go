@@ -18,8 +18,8 @@ type virtual struct {
 func (v *virtual) addTo(f *pflag.FlagSet) {
 	f.StringVar(&v.trace, "trace", "", "write all that connections carry to `FILE`, for Wireshark:\n"+
 		"tshark -r FILE -d tcp.port==PORT,erldp (4370 is the PORT of unix sockets)")
-	f.StringVar(&v.fault, "fault", "", "cut reads and writes of connections at random places, join and delay them;\n"+
-		"the same `SEED`, a number, does the same again (--log-level debug tells what)")
+	f.StringVar(&v.fault, "fault", "", "split, join and delay the reads and writes of connections at random places; the same\n"+
+		"`SEED`, a number, does the same again (--log-level debug shows what it does)")
 }
 
 func (v *virtual) check() (err error) {
