@@ -157,7 +157,7 @@ func (cfg Config) complete() (Config, error) {
 func (cfg *Config) completeName() error {
 	switch {
 	case cfg.Name != "" && (cfg.Alive != "" || cfg.Host != ""):
-		return fmt.Errorf("Config.Name %q stands beside Host or Alive: give the one or the other", cfg.Name)
+		return fmt.Errorf("Config.Name is %q, and Host or Alive is set too: set either Name or the other two", cfg.Name)
 	case cfg.Name != "" && !strings.Contains(cfg.Name, "@"):
 		return fmt.Errorf("%w %q: want alive@host", dist.ErrInvalidName, cfg.Name)
 	case cfg.Name == "" && cfg.Host == "":
@@ -264,7 +264,7 @@ func limit[T int | time.Duration](field string, v *T, otherwise T) error {
 }
 
 // errLineBreak: a file has been read, and its line's end with it. The peer would only say that the cookie is another one.
-var errLineBreak = errors.New("has a line break, which is no part of what a cookie file says: trim it")
+var errLineBreak = errors.New("has a line break, which is not part of a cookie: trim it")
 
 // readCookie reads the cookie file as erl does: that in the home directory, else the one where the user's programs have their settings; up
 // to the end of its first line, and only where nobody else can read or write it. See the module auth of OTP.

@@ -41,11 +41,11 @@ var (
 	ErrCallingSelf = errors.New("a process that calls itself would wait for ever")
 	// ErrNoTerm: the message is a signal, whose contents are in fields other than the payload.
 	ErrNoTerm = errors.New("it carries no term: see Reason, Ref, From")
-	// ErrNoConnection: the connection to the peer's node was lost.
+	// ErrNoConnection: there is no connection to the node: none could be made, or it was lost.
 	ErrNoConnection = errors.New("no connection to the node")
 	// ErrEndsUnread: the peer has read next to nothing for a Config.TickInterval, and leaves no room for the signals of processes that have
 	// ended.
-	ErrEndsUnread = errors.New("the peer does not read what it is to hear of processes that have ended: 64 MiB of that wait for it")
+	ErrEndsUnread = errors.New("the peer does not read: 64 MiB of signals from processes that have ended are waiting for it")
 	// ErrTooManyUnread: messages that nobody receives have piled up during a Call.
 	ErrTooManyUnread = errors.New("too many unread messages: call Receive")
 )

@@ -253,7 +253,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 		}
 		f.password, _ = passwordOf(given["password"])
 		if len(o.certs) > 0 {
-			return errors.New("certs_keys stands beside certfile: give the one or the other")
+			return errors.New("certs_keys and certfile are both given: keep only one")
 		}
 		o.certs = append(o.certs, f)
 	} else {
@@ -274,7 +274,7 @@ func (o *roleOptions) whole(r role, given map[atom]any) error {
 	case given["eccs"] != nil && given["supported_groups"] != nil && !sameGroups(given["eccs"], given["supported_groups"]):
 		return errors.New("eccs and supported_groups differ: here they are one list, for TLS 1.2 and 1.3")
 	case spoken == 0:
-		return errors.New("no suite of ciphers is for a version of versions: nothing can be spoken")
+		return errors.New("no suite of ciphers belongs to a version of versions: no session would be possible")
 	case r == server && len(o.certs) == 0:
 		return errors.New("certfile is missing")
 	case o.verify && o.cacert == "":

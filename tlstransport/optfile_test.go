@@ -63,11 +63,11 @@ func TestParseOptFile(t *testing.T) {
 			"depth: -1"}, {`[{client,[{certfile,[]}]}]`, "certfile: an empty path"},
 		{`[{client,[{password,x}]}]`, "password: it is neither"}, {`[{client,[{certs_keys,[#{cert => <<>>}]}]}]`,
 			"certs_keys: cert is not supported"},
-		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys stands beside certfile"},
+		{`[{client,[{certs_keys,[#{certfile => "a"}]},{certfile,"b"}]}]`, "certs_keys and certfile are both given"},
 		{`[{client,[{eccs,[secp384r1]},{supported_groups,[x25519]}]}]`, "eccs and supported_groups differ"},
 		{`[{client,[{supported_groups,[x25519,secp384r1]},{eccs,[secp384r1]}]}]`, "eccs and supported_groups differ"},
-		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "nothing can be spoken"},
-		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "nothing can be spoken"},
+		{`[{client,[{versions,['tlsv1.2']},{ciphers,["TLS_AES_128_GCM_SHA256"]}]}]`, "no session would be possible"},
+		{`[{client,[{versions,['tlsv1.3']},{ciphers,["ECDHE-RSA-AES128-GCM-SHA256"]}]}]`, "no session would be possible"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2: os:getenv"},
 	} {
 		_, err := parseOptFile(tt.in)

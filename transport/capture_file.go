@@ -31,7 +31,7 @@ const (
 
 // ErrCaptureBehind is the error of a capture whose file takes nothing for a second while more is to be captured: a pipe, say, whose reader
 // has stopped. The file ends with a whole packet.
-var ErrCaptureBehind = errors.New("the file of the capture takes nothing: it ends here")
+var ErrCaptureBehind = errors.New("the capture's file takes no more data: the capture ends here")
 
 // write has b, a whole number of packets, written soon. The caller sees to it that nobody else does at the same time.
 func (f *captureFile) write(b []byte) {

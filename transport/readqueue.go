@@ -16,7 +16,7 @@ type ReadQueue struct {
 }
 
 // errNextPanicked is what later callers get where a next has left by a panic or runtime.Goexit.
-var errNextPanicked = errors.New("the next of an earlier packet did not return")
+var errNextPanicked = errors.New("the next function of an earlier packet did not return")
 
 // NewReadQueue makes a queue in front of s.
 func NewReadQueue(s *Stream) *ReadQueue { return &ReadQueue{s: s} }

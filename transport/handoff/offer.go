@@ -274,7 +274,7 @@ func (g *giving) accepted(ctx context.Context, sum [sha256.Size]byte, descriptor
 	m, err := g.receive(ctx, kindAccept)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("the new process has not made what it is to be within %v (Deadlines.Stage): %w", g.d.Stage, err)
+			err = fmt.Errorf("the new process has not staged the state within %v (Deadlines.Stage): %w", g.d.Stage, err)
 		}
 		return err
 	}
@@ -313,7 +313,7 @@ func (g *giving) taken(ctx context.Context, f Frozen) (Handed, error) {
 	}
 	g.pass(OwnerHeard)
 	if err != nil {
-		err = g.fail(StepTake, fmt.Errorf("the new process has read the token, and not reported that it runs: %w", err))
+		err = g.fail(StepTake, fmt.Errorf("the new process has read the token, but has not reported that it runs: %w", err))
 	}
 	if e := errors.Join(e, f.Release()); e != nil {
 		err = errors.Join(err, g.fail(StepRelease, e))
