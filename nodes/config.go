@@ -44,13 +44,13 @@ type Config struct {
 	// Once their connection is gone, the peer may give the name to another node (a BEAM with a dynamic name then becomes nonode@nohost): a
 	// program whose peer comes and goes makes a new Node when the peer has gone.
 	Alive string
-	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie, where there is none erlang/.erlang.cookie in
+	// Cookie is the shared secret; empty reads $HOME/.erlang.cookie or, if there is none, erlang/.erlang.cookie in
 	// the directory of os.UserConfigDir. Erlang compares the Latin-1 bytes of its atom: keep to ASCII.
 	Cookie string
 	// Cookies are for single peers, by their names, in place of Cookie, whichever side connects: erlang:set_cookie(Node, Cookie). New
 	// refuses an empty one.
 	Cookies map[string]string
-	// Transport carries connections; nil is transport.TCP(), with a SocketDir as Resolver transport.Unix().
+	// Transport carries connections; nil is transport.TCP(), or transport.Unix() if Resolver is a SocketDir.
 	Transport transport.Transport
 	// Transports are additional ones, for connections and listeners that are handed over to this node; they are found by name, as are
 	// Transport and those of Also. TCP and UNIX sockets need not be listed. Among several with one name (TLS, say, each with its own keys)

@@ -22,8 +22,8 @@ var (
 	ErrFrameTooLong = errors.New("frame over the limit")
 	// ErrClosed: the node, connection, listener or mailbox was closed on this side.
 	ErrClosed = errors.New("closed")
-	// ErrBusy: another Receive is in progress, or Start has taken over receiving.
-	ErrBusy = errors.New("somebody else is receiving here")
+	// ErrBusy: another Receive is in progress, or Start has taken over receiving and accepting.
+	ErrBusy = errors.New("another Receive is in progress, or the node was started and receives and accepts by itself")
 	// ErrMoved: the connection, mailbox or node goes on in another process. Nothing was sent; a Call whose request was out has lost its
 	// reply.
 	ErrMoved = errors.New("moved to another process")

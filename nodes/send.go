@@ -23,8 +23,8 @@ func (c *Conn) Send(ctx context.Context, to ei.Pid, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpSend, To: to}, term)
 }
 
-// SendName is Send to a registered name; the sender is Self, to which on a node that has started nobody can answer: use a Mailbox. It waits as Send does, and has its errors; a name that cannot be an atom is a
-// *dist.ControlError. It is ei_reg_send.
+// SendName is Send to a registered name. The sender is Self; once the node has started, answers to it are lost: use a Mailbox. It waits as
+// Send does, and has its errors; a name that cannot be an atom is a *dist.ControlError. It is ei_reg_send.
 func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 	return c.send(ctx, &dist.Control{Op: dist.OpRegSend, From: c.self, ToName: ei.Atom(to)}, term)
 }
