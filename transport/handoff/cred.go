@@ -14,6 +14,7 @@ type Cred struct {
 // noCred is that of nobody in particular.
 var noCred = Cred{-1, -1, -1}
 
+// String gives the three numbers.
 func (c Cred) String() string { return fmt.Sprintf("pid %d, uid %d, gid %d", c.PID, c.UID, c.GID) }
 
 // PeerCred tells who is at the other end of a connected UNIX socket: who it was when it connected, began to listen, or made the pair, which

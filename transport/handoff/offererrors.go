@@ -60,10 +60,12 @@ type HandoffError struct {
 	Err  error
 }
 
+// Error names the side, the step, the other process and the reason.
 func (e *HandoffError) Error() string {
 	return fmt.Sprintf("hand-off, %s, step %s, with %s: %v", e.Side, e.Step, processName(e.Peer), e.Err)
 }
 
+// Unwrap gives the reason.
 func (e *HandoffError) Unwrap() error { return e.Err }
 
 func processName(c Cred) string {
@@ -81,10 +83,12 @@ type RefusedError struct {
 	Err    error // nil: none of those
 }
 
+// Error names the step and the other side's reason.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("refused by the other side at %s: %s", e.Step, e.Reason)
 }
 
+// Unwrap gives the error that the other side meant, if it is one of those above; else nil.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // refusals are the reasons that go over the wire by number; 0 is any other.
