@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
@@ -49,7 +48,7 @@ var versions = []struct {
 	{"TLS 1.3", "{versions,['tlsv1.3']}", tls.VersionTLS13},
 }
 
-// A recorder keeps what a node logs, for the case that its test fails.
+// A recorder keeps what is written to it, for the case that its test fails.
 type recorder struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -82,9 +81,9 @@ func uniqueName() string {
 // startNode starts a node of ours over a transport.
 func startNode(t testing.TB, port int, tr transport.Transport, more ...func(*nodes.Config)) *nodes.Node {
 	t.Helper()
-	log := &recorder{}
+	name := uniqueName()
 	cfg := nodes.Config{
-		Name: uniqueName(), Cookie: otp.DefaultCookie, Transport: tr, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		Name: name, Cookie: otp.DefaultCookie, Transport: tr, Logger: otp.Log(t, name),
 		HandshakeTimeout: otp.HandshakeTime,
 		Resolver:         &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
 	}
@@ -96,9 +95,6 @@ func startNode(t testing.TB, port int, tr transport.Transport, more ...func(*nod
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Errorf("closing %s: %v", cfg.Name, err)
-		}
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", cfg.Name, log)
 		}
 	})
 	require.NoError(t, n.Start(background(t)))

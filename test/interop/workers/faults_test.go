@@ -15,7 +15,7 @@ import (
 
 // A worker that is killed takes its own connections along; the next ones get a new worker.
 func TestWorkerKilled(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		a, b := c.erl[0], c.erl[1]
 		held := descriptors(t, c.Pid())
@@ -51,7 +51,7 @@ func TestWorkerKilled(t *testing.T) {
 
 // A worker that hangs is passed over: its own node waits, others do not.
 func TestWorkerStopped(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		c.signal(t, c.at[1], syscall.SIGSTOP)
 		defer c.signal(t, c.at[1], syscall.SIGCONT)
@@ -69,7 +69,7 @@ func TestWorkerStopped(t *testing.T) {
 
 // Whatever strangers do at the front harms nobody, and leaves nothing.
 func TestHostile(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		held := descriptors(t, c.Pid())
 		var conns []net.Conn
@@ -109,7 +109,7 @@ func TestHostile(t *testing.T) {
 
 // The workers end with the front, however it ends.
 func TestFrontKilled(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		c.toEnd = true
 		c.signal(t, c.Pid(), syscall.SIGKILL)

@@ -19,7 +19,7 @@ import (
 // Real nodes send numbered messages without a pause, which come back, while front and workers go on in new processes: no nodedown, no
 // gap, no repeat.
 func TestUpgraded(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) { upgraded(t, newCluster(t, r, serveDemo(t)), 3) })
+	otp.Each(t, func(t *testing.T, r otp.Release) { upgraded(t, newCluster(t, r, serveDemo(t)), 3) })
 }
 
 // talk sends numbers to a process of the node, 100 of them on their way at a time, until it is told to stop, and gives how many there were.

@@ -12,7 +12,7 @@ import (
 
 // What one connection can do it can do with any worker, and with processes of the others.
 func TestVocabulary(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		vocabulary(t, c)
 	})
@@ -20,7 +20,7 @@ func TestVocabulary(t *testing.T) {
 
 // Over TLS the front does the handshake of TLS, and a worker goes on with its records.
 func TestOverTLS(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for _, version := range otp.TLSVersions() {
 			t.Run("TLS "+version, func(t *testing.T) {
 				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo(t), version)
@@ -67,7 +67,7 @@ func vocabulary(t *testing.T, c *cluster) {
 
 // Names that are registered at run time are the node's, wherever they are.
 func TestNames(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveOwn(t))
 		a, b, d := c.erl[0], c.erl[1], c.erl[2]
 		is(t, a, "true", `is_pid(rpc:call(N, w, start, [joe]))`)
@@ -90,7 +90,7 @@ func TestNames(t *testing.T) {
 
 // Workers connect to a node while that one connects to them, again and again: each time both have one connection.
 func TestSimultaneous(t *testing.T) {
-	each(t, func(t *testing.T, r otp.Release) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveOwn(t))
 		a, b, d := c.erl[0], c.erl[1], c.erl[2]
 		for range 15 {

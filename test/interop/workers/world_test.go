@@ -254,12 +254,6 @@ func is(t *testing.T, e *otp.Node, want, expr string, args ...any) {
 	require.Equal(t, want, eval(t, e, expr, args...), expr)
 }
 
-// each runs f for every release.
-func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
-	t.Helper()
-	otp.Each(t, f)
-}
-
 // descriptors counts those of a process.
 func descriptors(t *testing.T, pid int) int {
 	t.Helper()
