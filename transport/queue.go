@@ -261,7 +261,7 @@ func (q *Queue) until(ctx context.Context, end int64) error {
 	return nil
 }
 
-// Buffered is the number of bytes that wait or are in flight, and Sent that of the bytes ever delivered to the socket.
+// Buffered returns how many bytes wait or are in flight, and how many have ever been delivered to the socket.
 func (q *Queue) Buffered() (bytes int, sent int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
