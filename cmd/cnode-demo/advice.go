@@ -86,7 +86,7 @@ func aboutTLS(err error) string {
 	case tlstransport.CheckTLS, tlstransport.CheckTime, tlstransport.CheckClosed:
 		return "Does the other node use TLS at all (-proto_dist inet_tls, --transport tls)? Its log may say more."
 	}
-	return "Certificates or options of the two nodes do not fit together; the other node's log may say more."
+	return "The certificates or options of the two nodes do not match; the other node's log may say more."
 }
 
 // advices are tried in this order; the first that knows the error counts.
@@ -133,7 +133,7 @@ var advices = []advice{
 		"A node of this name runs already (cnode-demo names lists them): choose another --name, or end that one. If it is a cnode-demo\n"+
 			"serve, cnode-demo upgrade NAME and serve --takeover put a new process in its place.")},
 	{"not registered", is(epmd.ErrNotRegistered,
-		"The port mapper answers, but no node of that name is registered there: is it running, and is it spelled so? cnode-demo names\n"+
+		"The port mapper answers, but no node of that name is registered there: is it running, and is the name right? cnode-demo names\n"+
 			"lists the ones that are. Nodes that use another port mapper need the same ERL_EPMD_PORT, or --epmd HOST:PORT.")},
 	{"own port mapper", func(err error) string {
 		var m *mapperError
@@ -158,7 +158,7 @@ var advices = []advice{
 		"Nothing listens there. A running Erlang node or serve brings a port mapper along; cnode-demo epmd is one by itself. If it uses\n"+
 			"another port, set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
 	{"no port mapper's protocol", is(epmd.ErrProtocol,
-		"Something else than a port mapper listens on that port: set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
+		"Something other than a port mapper listens on that port: set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
 	{"port mapper refuses", func(err error) string {
 		var e *epmd.Error
 		switch {
@@ -185,7 +185,7 @@ var advices = []advice{
 		if !errors.Is(err, nodes.ErrUnknownHost) && !errors.As(err, &d) {
 			return ""
 		}
-		return "The host, in node names the part behind the \"@\", is looked up like any other. Use an address (x@127.0.0.1) if the node " +
+		return "The host (in node names, the part after the \"@\") is looked up like any other host. Use an address (x@127.0.0.1) if the node " +
 			"has one in its\n" +
 			"name, or add the host to /etc/hosts."
 	}},
@@ -213,7 +213,7 @@ var advices = []advice{
 		if !errors.As(err, &h) || !errors.Is(err, dist.ErrMalformed) || h.Phase != dist.PhaseStatus && h.Phase != dist.PhaseName {
 			return ""
 		}
-		return "That is no word of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
+		return "That is no message of the distribution protocol. If the other node uses TLS (-proto_dist inet_tls), give --transport tls here, too."
 	}},
 	{"another address", is(errListens,
 		"Leave out --listen and --also, and give the --transport that the running node has. To change them, end that node.")},
@@ -224,19 +224,19 @@ var advices = []advice{
 		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "plug-in") {
 			return ""
 		}
-		return "The running node has a --transport (or an --also) that this command line has not: give the same, for TLS with --tls-optfile."
+		return "The running node has a --transport (or an --also) that this command line lacks: give the same, for TLS with --tls-optfile."
 	}},
 	{"workers", func(err error) string {
 		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "feature") {
 			return ""
 		}
-		return "A node with workers is taken over by one with workers, and one without by one without: give --workers N as the running one\n" +
-			"has it, or leave it out, or let cnode-demo upgrade do it, which starts the program with the running one's flags."
+		return "A node with workers can be taken over only with --workers N, and one without only without: give the same as the running\n" +
+			"node, or use cnode-demo upgrade, which starts the program with the running node's flags."
 	}},
 	{"connection lost", is(nodes.ErrNoConnection,
 		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
 	{"no remote calls", is(nodes.ErrNoProc,
-		"The node does not answer remote calls: it has no process named rex, as C-nodes seldom have.")},
+		"The node does not answer remote calls: it has no process named rex, which few C-nodes have.")},
 	{"upgrade not heard of", is(errUnsaid,
 		"serve may still be doing it, or have done it: cnode-demo call NAME cnode pid, with serve's cookie and transport, tells which\n"+
 			"process serves. If it is the old one, upgrade again, which is refused while one is going on.")},
@@ -244,11 +244,11 @@ var advices = []advice{
 		"If that process is gone, so is the node: start it again with serve. Its standard error, which is that of the first serve, may say\n"+
 			"why. If it is there, cnode-demo call NAME cnode pid, with serve's cookie and transport, tells whether it answers by now.")},
 	{"upgrade of workers not heard of", is(errWorkersUnsaid,
-		"They are upgraded one after the other, which may still be going on. If in doubt upgrade again, which is refused as long as it is.")},
+		"They are upgraded one after the other, which may still be going on. If in doubt, upgrade again: that is refused as long as it is.")},
 	{"another hand-off", is(handoff.ErrBusy,
-		"Somebody else takes the node over, or the running process is not yet done with one that it has refused: try again in a moment.")},
+		"Another process is taking the node over, or the running one is not done yet with one that it refused: try again in a moment.")},
 	{"no serve", is(errNoServe,
-		"The name is the whole one, host part included, that serve has printed behind \"ready\". Its control socket is found by "+
+		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
 			"or else by the temporary folder (TMPDIR): they have to be the same here and there.")},
 	{"listen address in use", is(syscall.EADDRINUSE,

@@ -440,7 +440,7 @@ func TestPingWrongHost(t *testing.T) {
 	require.Equal(t, "pang\n", out)
 	require.Contains(t, errOut, "are three different nodes")
 	_, errOut = w.fail("ping", "cnode@nowhere.invalid")
-	require.Contains(t, errOut, `the part behind the "@", is looked up like any other.`)
+	require.Contains(t, errOut, `the part after the "@") is looked up like any other host.`)
 }
 
 // A full is a standard output without room.
