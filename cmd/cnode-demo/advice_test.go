@@ -90,7 +90,7 @@ func TestAdvice(t *testing.T) {
 		{"upgraded to a silent process", fmt.Errorf("process 2 %w: step take", errSilentOwner), "start it again"},
 		{"upgrade of workers not heard of", fmt.Errorf("x@host is upgraded, and %w: %w", errWorkersUnsaid, errNoServe), "one after the other"},
 		{"another hand-off", &handoff.HandoffError{Err: &handoff.RefusedError{Reason: "busy", Err: handoff.ErrBusy}}, "try again in a moment"},
-		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "behind \"ready\""},
+		{"no serve", fmt.Errorf("%w x@host: %w", errNoServe, socket("connect", syscall.ENOENT)), "after \"ready\""},
 		{"listen address in use", socket("listen", syscall.EADDRINUSE), "choose another --listen"},
 		{"address of another machine", socket("listen", syscall.EADDRNOTAVAIL), "0.0.0.0 for all"},
 		{"file there already", &fs.PathError{Op: "open", Path: "ca.pem", Err: syscall.EEXIST}, "Nothing is overwritten"},
