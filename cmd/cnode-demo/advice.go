@@ -230,8 +230,8 @@ var advices = []advice{
 		if !errors.Is(err, handoff.ErrUnknown) || !strings.Contains(err.Error(), "feature") {
 			return ""
 		}
-		return "A node with workers can be taken over only with --workers N, and one without only without: give the same as the running\n" +
-			"node, or use cnode-demo upgrade, which starts the program with the running node's flags."
+		return "A node with workers can be taken over only by a serve with workers, and one without only by one without: give --workers N as\n" +
+			"the running node has it, or leave it out; or use cnode-demo upgrade, which starts the program with the running node's flags."
 	}},
 	{"connection lost", is(nodes.ErrNoConnection,
 		"The connection ended before the answer came: has the node stopped? Its log may say why. What was asked for may have been done.")},
