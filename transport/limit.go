@@ -75,6 +75,16 @@ func newBucket(rate float64, burst int) *bucket {
 	return b
 }
 
+// fill counts what has come in since the last time; b.mu is held.
+func (b *bucket) fill() (now time.Time) {
+	now = time.Now()
+	if passed := now.Sub(b.at); passed > 0 {
+		b.held = min(b.held+passed.Seconds()*b.rate, b.burst)
+		b.at = now
+	}
+	return now
+}
+
 // look tells how many bytes of n may pass now, or else when to look again.
 func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	if b.rate == 0 || n == 0 {
@@ -82,11 +92,7 @@ func (b *bucket) look(n int64, single bool) (k int64, again time.Time) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	if passed := now.Sub(b.at); passed > 0 {
-		b.held = min(b.held+passed.Seconds()*b.rate, b.burst)
-		b.at = now
-	}
+	now := b.fill()
 	enough := min(float64(n), b.step)
 	if single {
 		enough = 1
@@ -118,14 +124,16 @@ func (b *bucket) allow(ctx context.Context, p *pauser, n int64) (int64, error) {
 	}
 }
 
-// take empties the bucket by what has passed.
+// take empties the bucket by what has passed. It has filled while that waited in the carrier below, and what a full one could not hold is not
+// there to be taken.
 func (b *bucket) take(n int64) {
 	if b.rate == 0 {
 		return
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fill()
 	b.held -= float64(n)
-	b.mu.Unlock()
 }
 
 // A limited is the carrier of Limit.

@@ -70,6 +70,53 @@ func TestLimitRefills(t *testing.T) {
 	})
 }
 
+// One burst is all that a rest is good for, also where somebody waits in the carrier below meanwhile.
+func TestLimitRestsWhileItWaits(t *testing.T) {
+	o := LimitOptions{Read: 1000, Write: 1000, Burst: 100}
+	for name, waits := range map[string]func(t *testing.T) (begin func(), pass func(n int)){
+		"reading": func(t *testing.T) (func(), func(int)) {
+			c, s := pair(t, NewMemory(), MemoryAddr(""))
+			s = open(t)(LimitStream(s, o))
+			return func() { require.NoError(t, second(c.Writev(context.Background(), make([]byte, 300)))) },
+				func(n int) { require.NoError(t, second(s.Readv(context.Background(), make([]byte, n)))) }
+		},
+		"writing": func(t *testing.T) (func(), func(int)) {
+			c, s := pair(t, NewMemory(), MemoryAddr(""))
+			require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
+			c = open(t)(LimitStream(c, o))
+			return func() { require.NoError(t, second(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
+				func(n int) { require.NoError(t, second(c.Writev(context.Background(), make([]byte, n)))) }
+		},
+		"receiving": func(t *testing.T) (func(), func(int)) {
+			one, other := letterboxes()
+			v := LimitDatagram(one, o)
+			t.Cleanup(func() { v.Close() })
+			return func() { posts(t, other, string(make([]byte, 100)), string(make([]byte, 200))) },
+				func(n int) { gets(t, v, string(make([]byte, n))) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin, pass := waits(t)
+				var began time.Time
+				go func() {
+					time.Sleep(time.Minute)
+					began = time.Now()
+					begin()
+				}()
+				pass(100)
+				require.Zero(t, time.Since(began))
+				pass(200)
+				want := 0.2
+				if name == "receiving" { // a datagram goes as soon as there is a byte
+					want = 0.001
+				}
+				require.InDelta(t, want, time.Since(began).Seconds(), 0.0001)
+			})
+		})
+	}
+}
+
 // A single try takes what the bucket holds, although one who waits would wait for more.
 func TestLimitSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
