@@ -309,7 +309,7 @@ func (s *Stream) writePart(ctx context.Context, v [][]byte) (n int64, err error)
 // writeRest writes what is in s.rest, which it changes, until all of it is out or an error ends it; left: some of it is not.
 func (s *Stream) writeRest(ctx context.Context) (n int64, left bool, err error) {
 	for v := skip(s.rest, 0); len(v) > 0; {
-		k, err := s.car.write(ctx, v)
+		k, err := s.car.write(ctx, v[:min(len(v), maxVector)]) // each of the carriers looks through the vector
 		n += k
 		if lost(err) { // the callback may still look at the vector
 			s.rest = nil

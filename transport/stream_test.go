@@ -132,6 +132,34 @@ func TestStreamVectors(t *testing.T) {
 }
 
 // Readv fills every buffer, however the bytes come.
+// A widest carrier notes the longest vector that it is given.
+type widest struct {
+	carrier
+	buffers int
+}
+
+func (c *widest) write(ctx context.Context, v [][]byte) (int64, error) {
+	c.buffers = max(c.buffers, len(v))
+	return c.carrier.write(ctx, v)
+}
+
+// However many buffers there are: no carrier looks through all of them for each call that it makes.
+func TestStreamLongVectors(t *testing.T) {
+	c, s := pair(t, TCP(), loopback())
+	wide := &widest{carrier: c.car}
+	c.car = wide
+	want := noise(3*maxVector + 1)
+	var v [][]byte
+	for i := range want {
+		v = append(v, want[i:i+1])
+	}
+	require.NoError(t, second(c.Writev(soon(t), v...)))
+	got := make([]byte, len(want))
+	require.NoError(t, second(s.Readv(soon(t), got)))
+	require.Equal(t, want, got)
+	require.Equal(t, maxVector, wide.buffers)
+}
+
 func TestStreamReadvFills(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		const size, cut = 3*readAheadMin + 77, readAheadMin + 900

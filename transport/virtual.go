@@ -143,6 +143,9 @@ func (c *pausing) release() error {
 // cut appends n bytes of v to dst, those behind the first skip.
 func cut(dst, v [][]byte, skip, n int64) [][]byte {
 	for _, b := range v {
+		if n == 0 {
+			break
+		}
 		k := min(skip, int64(len(b)))
 		skip -= k
 		b = b[k:]
