@@ -23,7 +23,7 @@ func readFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Read(fd, p)
 	}
-	p = p[:oneCall(len(p))]
+	p = p[:oneCall(int64(len(p)))]
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return result(n, errno)
 }
@@ -32,14 +32,14 @@ func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
 	if len(p) == 0 {
 		return unix.Write(fd, p)
 	}
-	p = p[:oneCall(len(p))]
+	p = p[:oneCall(int64(len(p)))]
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), sendFlags, 0, 0)
 	return result(n, errno)
 }
 
 func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
 	var vector [rawVector]unix.Iovec
-	k, room := 0, oneCall(int(length(v)))
+	k, room := 0, oneCall(length(v))
 	for _, p := range v {
 		if len(p) == 0 {
 			continue
@@ -66,11 +66,11 @@ func writevUnix(u *UnixSocket, v [][]byte, tmo time.Duration) (int64, error) {
 }
 
 // oneCall is how many of n bytes go into one call.
-func oneCall(n int) int {
+func oneCall(n int64) int {
 	if n > rawMax+rawRest {
 		return rawMax
 	}
-	return n
+	return int(n)
 }
 
 func result(n uintptr, errno syscall.Errno) (int, error) {

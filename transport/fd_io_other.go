@@ -8,12 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mostBytes is what one call is given at the most: Darwin's and FreeBSD's refuse 2 GB and more. See internal/poll of the Go library, maxRW.
+const mostBytes = 1 << 30
+
 func readFD(fd int, p []byte, _ time.Duration) (int, error) {
-	n, err := unix.Read(fd, p)
+	n, err := unix.Read(fd, p[:min(len(p), mostBytes)])
 	return max(n, 0), err
 }
 
 func writeFD(fd int, p []byte, _ time.Duration) (int, error) {
-	n, err := unix.Write(fd, p)
+	n, err := unix.Write(fd, p[:min(len(p), mostBytes)])
 	return max(n, 0), err
 }

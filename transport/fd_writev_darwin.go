@@ -7,7 +7,10 @@ import (
 )
 
 func writevFD(fd int, v [][]byte, _ time.Duration) (int64, error) {
-	n, err := unix.Writev(fd, v[:min(len(v), maxVector)])
+	if v = v[:min(len(v), maxVector)]; length(v) > mostBytes {
+		v = cut(nil, v, 0, mostBytes)
+	}
+	n, err := unix.Writev(fd, v)
 	return int64(max(n, 0)), err
 }
 
