@@ -4,6 +4,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -64,6 +65,12 @@ func TestGuideDatagrams(t *testing.T) {
 			requireSends(t, connected, "datagram", nil)
 			requireReceives(t, open, "datagram", connected.LocalAddr())
 		})},
+		{"or it fails", guideUDP(func(t *testing.T, open, connected *Datagram) {
+			require.NoError(t, open.Close())
+			requireSends(t, connected, "nobody is there", nil)
+			_, _, err := connected.RecvFrom(soon(t), make([]byte, 1))
+			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		})},
 		{"its length is never 0", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			raw, err := net.Dial("udp", open.LocalAddr().String())
 			require.NoError(t, err)
@@ -88,6 +95,11 @@ func TestGuideDatagrams(t *testing.T) {
 			n, err := open.SendTo(soon(t), []byte("12345"), connected.LocalAddr())
 			require.NoError(t, err)
 			require.Equal(t, 5, n)
+		})},
+		{"or it fails, too", guideUDP(func(t *testing.T, open, _ *Datagram) {
+			n, err := open.SendTo(soon(t), []byte("to nobody"), nil)
+			require.ErrorIs(t, err, syscall.EDESTADDRREQ)
+			require.Zero(t, n)
 		})},
 		{"a second send is busy", func(t *testing.T) { // no real socket is sure to be caught sending
 			d := &Datagram{remote: loopback()}
@@ -207,6 +219,12 @@ func TestGuideStreams(t *testing.T) {
 			require.EqualValues(t, 5, n)
 			requireReads(t, s, "12345")
 		})},
+		{"or a write fails", guideTCP(func(t *testing.T, c, _ *Stream) {
+			require.NoError(t, c.CloseWrite())
+			n, err := c.Writev(soon(t), []byte("12"), []byte("345"))
+			require.ErrorIs(t, err, syscall.EPIPE)
+			require.Zero(t, n)
+		})},
 		{"a second write is busy", guideTCP(func(t *testing.T, c, s *Stream) {
 			big := make([]byte, 32<<20)
 			first := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
@@ -258,6 +276,19 @@ func TestGuidePDUs(t *testing.T) {
 			require.NoError(t, err)
 			require.EqualValues(t, 4, n)
 			require.Equal(t, 3, step)
+			requireReads(t, s, "NEXT")
+		})},
+		{"an error of who gives the vectors is the answer", guideTCP(func(t *testing.T, c, s *Stream) {
+			require.NoError(t, second(c.Writev(soon(t), []byte("\xffNEXT"))))
+			head, tooLong := make([]byte, 1), errors.New("too long")
+			n, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
+				if head[0] == 0 {
+					return [][]byte{head}, nil
+				}
+				return nil, tooLong
+			})
+			require.Equal(t, tooLong, err)
+			require.EqualValues(t, 1, n)
 			requireReads(t, s, "NEXT")
 		})},
 	})
@@ -314,6 +345,11 @@ func TestGuideBSDAddresses(t *testing.T) {
 				require.Equal(t, tt[2], a.String())
 			}
 		}},
+		{"any other family is an error", func(t *testing.T) {
+			for _, family := range []string{"", "inet", "unix", "ipv5"} {
+				require.ErrorIs(t, second(ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
+			}
+		}},
 		{"an address text must be one of the family; names are not allowed", func(t *testing.T) {
 			for _, tt := range [][2]string{{"ipv4", "::1"}, {"ipv6", "127.0.0.1"}, {"ip", "localhost"}, {"ipv4", "localhost"}} {
 				_, err := ParseInet(tt[0], tt[1], 7)
@@ -331,8 +367,11 @@ func TestGuideBSDAddresses(t *testing.T) {
 			require.ErrorIs(t, second(Host(UnixAddr("/x"))),
 				syscall.EINVAL)
 		}},
-		{"the port of what is not inet is EINVAL and 0", func(t *testing.T) {
-			port, err := Port(UnixAddr("/x"))
+		{"an inet address has a port; that of another kind is EINVAL and 0", func(t *testing.T) {
+			port, err := Port(FromAddrPort(netip.MustParseAddrPort("[::1]:7")))
+			require.NoError(t, err)
+			require.EqualValues(t, 7, port)
+			port, err = Port(UnixAddr("/x"))
 			require.ErrorIs(t, err, syscall.EINVAL)
 			require.Zero(t, port)
 		}},
@@ -383,6 +422,7 @@ func TestGuideBSDSockets(t *testing.T) {
 			require.NoError(t, err)
 			defer l.Close()
 			c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), loopback(), l.Addr()) })
+			require.Equal(t, c.LocalAddr(), s.RemoteAddr())
 			requireSpeak(t, c, s)
 		}},
 		{"or it failed", func(t *testing.T) {
