@@ -10,7 +10,8 @@ import (
 )
 
 // Addr is the address of an endpoint. It is open: a plug-in may have kinds of its own. The String form is for people and logs; what an
-// address holds is asked for by AddrPort, Host, Port and UnixPath. See the tsocket guide, "The tsocket_address abstraction".
+// address holds is asked for by AddrPort, Host, Port and UnixPath; what a plug-in is given to connect to may be wrapped, see WithPeerName.
+// See the tsocket guide, "The tsocket_address abstraction".
 type Addr interface{ net.Addr }
 
 // An inetAddr is an IPv4 or IPv6 endpoint.
@@ -107,7 +108,9 @@ func (a namedAddr) PeerName() string { return a.node }
 func (a namedAddr) Unwrap() Addr     { return a.Addr }
 
 // WithPeerName attaches the name of the node that will be spoken to at a. Node.Connect gives such addresses to Socket and
-// Connect; a plug-in reads the name by interface{ PeerName() string }, for a TLS server name, say.
+// Connect, and to the Dial of a Net; a plug-in reads the name by interface{ PeerName() string }, for a TLS server name, say. AddrPort,
+// UnixPath and the like see through it. A plug-in with a kind of its own gets at its address, before a type assertion, by
+// interface{ Unwrap() Addr }.
 func WithPeerName(a Addr, node string) Addr {
 	if a = plain(a); a == nil {
 		return nil // still no address

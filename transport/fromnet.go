@@ -17,7 +17,9 @@ import (
 //
 // Of the connections it wants what net.Conn promises. A deadline that is set while a call waits ends that call. A Read or Write that fails
 // gives the number of bytes that the other end has sent, or will receive: a conn that frames or encrypts what it is given must not count a
-// part of a frame, and goes on behind it with the next Write, unless it fails from then on. CloseWrite is used where there is one.
+// part of a frame, and goes on behind it with the next Write, unless it fails from then on. What a Read that times out has taken is not
+// lost, and the next one goes on: a decoder that keeps its first error, as those of compress/flate do, does not read from the conn itself.
+// LocalAddr and RemoteAddr tell connections apart (those of net.Pipe do not). CloseWrite is used where there is one.
 type Net struct {
 	Listen func(addr Addr) (net.Listener, error)                  // nil: this transport does not listen
 	Dial   func(ctx context.Context, addr Addr) (net.Conn, error) // nil: it does not connect
