@@ -314,6 +314,41 @@ func TestFromNetReadGivenUp(t *testing.T) {
 	require.NoError(t, returns(t, written))
 }
 
+// deafConn has deadlines that end nothing.
+type deafConn struct{ net.Conn }
+
+func (deafConn) SetReadDeadline(time.Time) error { return nil }
+
+// Who gives a net.Conn or a Dial that cannot be ended hears which promise of package net is missing.
+func TestFromNetWithoutEnd(t *testing.T) {
+	n := overTCP()
+	dial := n.Dial
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		return deafConn{c}, nil
+	}
+	c, s := pair(t, FromNet(n), loopback())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err := c.Read(ctx, make([]byte, 1))
+	require.ErrorIs(t, err, ErrUnresponsive)
+	require.ErrorContains(t, err, "a deadline of the net.Conn has to end it")
+	require.NoError(t, s.Close()) // ends the Read
+
+	release, left := make(chan struct{}), make(chan struct{})
+	n.Dial = func(context.Context, Addr) (net.Conn, error) { defer close(left); <-release; return nil, net.ErrClosed }
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = FromNet(n).Connect(ctx, loopback())
+	close(release)
+	<-left
+	require.ErrorIs(t, err, ErrUnresponsive)
+	require.ErrorContains(t, err, "Net.Dial has to end with its context")
+}
+
 // A net.Conn that does not write any more says so, and its Close does not take the time that it gives itself for a last word.
 func TestFromNetAfterTimeout(t *testing.T) {
 	var last *lastWord

@@ -80,8 +80,8 @@ func (s *socket[C]) interrupts() int64 { return s.asked.Load() }
 
 // hasty makes the socket dead whose callback gives nothing but time-outs.
 func (s *socket[C]) hasty(callback string) error {
-	err := contractError(callback, "time-outs before their time, again and again: with FullImpl a callback waits by itself; "+
-		"leave the flag out where the SDK is to wait on the descriptor")
+	err := contractError(callback, "time-outs before their time, again and again: with FullImpl a callback waits by itself (leave the flag "+
+		"out where the SDK is to wait on the descriptor), and goes on after a time-out (a decoder, or package tls, may keep the first error)")
 	s.fail(err)
 	return err
 }

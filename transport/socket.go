@@ -137,6 +137,8 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 	switch {
 	case s.full && fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, nil
+	case fd == -1 && errors.Is(err, errors.ErrUnsupported):
+		return -1, contractError("GetFD", "only a plug-in with FullImpl can do without a descriptor")
 	case err != nil:
 		return -1, err
 	case !s.prompt && !isDescriptor(fd): // those of this package's own plug-ins are known to be sockets
@@ -309,7 +311,12 @@ func (s *socket[C]) exited(callback string, err error) error {
 
 func (s *socket[C]) unresponsive(callback string) error {
 	err := &CallbackError{callback, ErrUnresponsive}
-	if s.full && s.cb.Interrupt == nil && s.fd < 0 && (callback == "Write" || callback == "Writev" || callback == "Connect") {
+	switch waits := callback == "Write" || callback == "Writev" || callback == "Connect"; {
+	case s.cb.interruptOne != nil && callback == "Connect":
+		err.Err = fmt.Errorf("%w: Net.Dial has to end with its context", ErrUnresponsive)
+	case s.cb.interruptOne != nil && (waits || callback == "Read"):
+		err.Err = fmt.Errorf("%w: a deadline of the net.Conn has to end it, also one that is set while it waits", ErrUnresponsive)
+	case s.full && s.cb.Interrupt == nil && s.fd < 0 && waits:
 		err.Err = fmt.Errorf("%w: a carrier without a descriptor needs Interrupt", ErrUnresponsive)
 	}
 	s.fail(err)

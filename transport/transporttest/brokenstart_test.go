@@ -69,6 +69,9 @@ func startMutants() []mutant {
 				return fd, nil
 			}
 		})},
+		{"GetFD gives none, without FullImpl", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
+			cb.GetFD = func(int) (int, error) { return -1, errors.ErrUnsupported }
+		})},
 		{"GetFD gives a descriptor that is not open", "Descriptor", ofTCP(func(_ *mess, cb *tcp) {
 			cb.GetFD = func(fd int) (int, error) { return fd + 1<<16, nil }
 		})},
