@@ -16,7 +16,7 @@ import (
 type DatagramSocket interface {
 	// RecvFrom waits for the next datagram and puts it into p: see Datagram.RecvFrom.
 	RecvFrom(ctx context.Context, p []byte) (n int, from Addr, err error)
-	// SendTo sends p as one datagram: see Datagram.SendTo.
+	// SendTo sends p as one datagram, and leaves its bytes as they are: see Datagram.SendTo.
 	SendTo(ctx context.Context, p []byte, to Addr) (int, error)
 	// LocalAddr is the address of this end.
 	LocalAddr() Addr

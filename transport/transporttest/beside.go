@@ -111,7 +111,7 @@ func separate(t *trial) {
 		}
 		t.says(next.client, next.server, "another connection was closed")
 		t.says(next.server, next.client, "both ways")
-		if n, err := do(t, "Read", func() (int, error) { return e.server.Read(ctx, make([]byte, 1)) }); err != io.EOF {
+		if n, err := do(t, "a Read after the peer's Close", func() (int, error) { return e.server.Read(ctx, make([]byte, 1)) }); err != io.EOF {
 			t.fail("the peer of a closed connection read %d bytes and %w, not the end of the stream", n, orNone(err))
 		}
 	}

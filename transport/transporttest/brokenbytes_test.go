@@ -180,6 +180,13 @@ func byteMutants() []mutant {
 				return nfd, a, err
 			}
 		})},
+		{"Accept gives the same address for every peer", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
+			accept := cb.Accept
+			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
+				nfd, _, err := accept(fd, tmo)
+				return nfd, transport.UnixAddr(""), err
+			}
+		})},
 		{"LocalAddr is the peer's", "LocalAddress", ofTCP(func(_ *mess, cb *tcp) {
 			cb.LocalAddr = func(fd int) (transport.Addr, error) {
 				sa, err := unix.Getpeername(fd)

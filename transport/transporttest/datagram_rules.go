@@ -22,7 +22,7 @@ func datagramRules() []datagramRule {
 		{"EmptyBuffer", "To receive into an empty buffer is EINVAL, and takes no datagram.", datagramEmptyBuffer},
 		{"ShortBuffer", "A datagram longer than the buffer is an error, io.ErrShortBuffer, beside what fits; the next one is whole.",
 			datagramShortBuffer},
-		{"SendersBuffer", "The buffer is the sender's again when SendTo returns.", datagramSendersBuffer},
+		{"SendersBuffer", "The buffer is the sender's again when SendTo returns, with the bytes that it had.", datagramSendersBuffer},
 		{"NoDestination", "To send to nowhere, not connected, is EDESTADDRREQ.", datagramNoDestination},
 		{"NoWait", "A single try receives what has come, and is a time-out at once when nothing has.", datagramNoWait},
 		{"Deadline", "A receive whose time is over ends with its context's error; the socket goes on.", datagramDeadline},
@@ -125,6 +125,9 @@ func datagramSendersBuffer(d *datagramTrial) error {
 		copy(p, pattern(i).bytes(0, len(p)))
 		if err := d.send(d.one, p, d.other.LocalAddr()); err != nil {
 			return err
+		}
+		if !bytes.Equal(p, pattern(i).bytes(0, len(p))) {
+			return errors.New("SendTo has changed its caller's bytes")
 		}
 		clear(p)
 	}

@@ -1,6 +1,7 @@
 package transporttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -232,6 +233,7 @@ func datagramMutants() []datagramMutant {
 		{"Deadline", func(d *transport.Datagram) transport.DatagramSocket { return deaf{d} }},
 		{"Busy", func(d *transport.Datagram) transport.DatagramSocket { return patient{d, new(sync.Mutex)} }},
 		{"SendersBuffer", func(d *transport.Datagram) transport.DatagramSocket { return lazy{d, new(keptDatagram)} }},
+		{"SendersBuffer", func(d *transport.Datagram) transport.DatagramSocket { return inPlace{d} }},
 		{"Boundaries", func(d *transport.Datagram) transport.DatagramSocket { return forgetful{d} }},
 		{"DisconnectBusy", func(d *transport.Datagram) transport.DatagramSocket { return rude{d} }},
 		{"Close", func(d *transport.Datagram) transport.DatagramSocket { return vague{d} }},
@@ -243,6 +245,17 @@ func datagramMutants() []datagramMutant {
 		{"EndedContext", func(d *transport.Datagram) transport.DatagramSocket { return reckless{d} }},
 		{"BothWays", func(d *transport.Datagram) transport.DatagramSocket { return listening{d, new(sync.RWMutex)} }},
 	}
+}
+
+// inPlace seals what is to be sent where it is.
+type inPlace struct{ *transport.Datagram }
+
+func (d inPlace) SendTo(ctx context.Context, p []byte, to transport.Addr) (int, error) {
+	sealed := bytes.Clone(p)
+	for i := range p {
+		p[i] ^= 0x5a
+	}
+	return d.Datagram.SendTo(ctx, sealed, to)
 }
 
 // Each rule is broken by one, so that none is there for nothing.

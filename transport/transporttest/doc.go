@@ -67,7 +67,9 @@
 //   - A time-out that comes late, by up to ten seconds, and a Connect that with a time of 0 never succeeds, where another one would.
 //   - Bytes that Write has counted and keeps until the next Write comes, at the end of its time; a carrier over which time rarely ends
 //     inside a frame hides it.
-//   - A wrong peer address of a plug-in that has no LocalAddr to compare it with.
+//   - A listener that cannot be opened again where one was, while connections of that one linger (SO_REUSEADDR).
+//   - A wrong peer address of a plug-in that has no LocalAddr to compare it with, or one that differs from connection to connection, and
+//     so could be a proxy's.
 //   - Pending that counts too few bytes, or less than a megabyte too many.
 //   - Bytes that a plug-in keeps for less time than a move takes, a goroutine that writes beside Export or Import, and one at the old place
 //     that appears only after a moment: a slow machine can hide them, but accuses nobody.

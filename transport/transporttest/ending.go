@@ -28,7 +28,7 @@ func endOfStream(t *trial) {
 		}
 		for range 2 {
 			ctx := t.soon()
-			n, err := do(t, "Read", func() (int, error) { return to.Read(ctx, make([]byte, 10)) })
+			n, err := do(t, "a Read after the end of the stream", func() (int, error) { return to.Read(ctx, make([]byte, 10)) })
 			if n != 0 || err != io.EOF {
 				t.fail("a Read after the end of the stream gave %d bytes and %w", n, orNone(err))
 			}
@@ -40,7 +40,7 @@ func endOfStream(t *trial) {
 func endReachesReader(t *trial) {
 	client, server := t.pair()
 	ctx := t.soon()
-	read := begin(t, "Read", func() (int, error) { return client.Read(ctx, make([]byte, 10)) })
+	read := begin(t, "a Read while the peer closes", func() (int, error) { return client.Read(ctx, make([]byte, 10)) })
 	if read.endsWithin(moment) {
 		t.fail("a Read ended with %d bytes and %w when nothing was sent", read.v, orNone(read.err))
 	}
@@ -62,7 +62,7 @@ func (t *trial) failsAtLast(s *transport.Stream) {
 	const limit = 256 << 20
 	ctx := t.soon()
 	p := make([]byte, 64<<10)
-	n, err := do(t, "Writev", func() (sent int64, err error) {
+	n, err := do(t, "a Writev to a peer that has closed", func() (sent int64, err error) {
 		for err == nil && sent < limit {
 			var n int64
 			n, err = s.Writev(ctx, p)
@@ -89,7 +89,7 @@ func cutOff(t *trial) {
 	for i := range v {
 		v[i] = make([]byte, 1<<20)
 	}
-	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
+	write := begin(t, "a Writev while the peer closes", func() (int64, error) { return client.Writev(ctx, v...) })
 	write.endsWithin(moment)
 	t.must(server.Close(), "Close")
 	n, err := write.end()

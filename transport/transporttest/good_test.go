@@ -5,11 +5,13 @@ package transporttest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +55,7 @@ func goods() []good {
 		}},
 		{"one memory", func(testing.TB) Factory { return always(transport.NewMemory(), transport.MemoryAddr("")) }},
 		{"net", func(testing.TB) Factory { return always(overNet(), loopback()) }},
+		{"net through a proxy", func(testing.TB) Factory { return always(proxied(), loopback()) }},
 		{"wrapped tcp", func(t testing.TB) Factory { return always(must(t, metered()), loopback()) }},
 		{"full", func(t testing.TB) Factory { return always(must(t, polling(true)), loopback()) }},
 		{"full, with frames", func(t testing.TB) Factory {
@@ -95,6 +98,51 @@ func overNet() transport.Transport {
 			return d.DialContext(ctx, "tcp", a.String())
 		},
 	})
+}
+
+// proxied is overNet with a proxy between the ends, so that each sees the proxy's address in place of the other's own.
+func proxied() transport.Transport {
+	return transport.FromNet(transport.Net{
+		Listen: func(a transport.Addr) (net.Listener, error) { return net.Listen("tcp", a.String()) },
+		Dial: func(ctx context.Context, a transport.Addr) (net.Conn, error) {
+			var d net.Dialer
+			far, err := d.DialContext(ctx, "tcp", a.String())
+			if err != nil {
+				return nil, err
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				far.Close()
+				return nil, err
+			}
+			defer l.Close()
+			go func() {
+				if near, err := l.Accept(); err == nil {
+					relay(near.(*net.TCPConn), far.(*net.TCPConn))
+				} else {
+					far.Close()
+				}
+			}()
+			return d.DialContext(ctx, "tcp", l.Addr().String())
+		},
+	})
+}
+
+// relay passes on what comes from either side, and the end of it.
+func relay(one, other *net.TCPConn) {
+	var both sync.WaitGroup
+	pass := func(from, to *net.TCPConn) {
+		if _, err := io.Copy(to, from); err != nil {
+			one.Close()
+			other.Close()
+		}
+		_ = to.CloseWrite()
+	}
+	both.Go(func() { pass(one, other) })
+	both.Go(func() { pass(other, one) })
+	both.Wait()
+	one.Close()
+	other.Close()
 }
 
 func TestGoodStreamsPass(t *testing.T) {

@@ -234,7 +234,7 @@ func (w sending) sent() {
 func (t *trial) read(s *transport.Stream, n int) []byte {
 	ctx := t.soon()
 	p := make([]byte, n)
-	_, err := do(t, "Readv", func() (int64, error) { return s.Readv(ctx, p) })
+	_, err := do(t, "a Readv of what has been written", func() (int64, error) { return s.Readv(ctx, p) })
 	t.must(err, "Readv of %d bytes that have been sent", n)
 	return p
 }
@@ -256,7 +256,7 @@ func (t *trial) readAll(ctx context.Context, s *transport.Stream, p []byte) (n i
 // drain receives n bytes, which must succeed, and throws them away.
 func (t *trial) drain(s *transport.Stream, n int) {
 	ctx := t.soon()
-	left, err := do(t, "Read", func() (int, error) {
+	left, err := do(t, "a Read of what has been written", func() (int, error) {
 		p := make([]byte, 256<<10)
 		for n > 0 {
 			k, err := s.Read(ctx, p[:min(n, len(p))])
@@ -299,7 +299,7 @@ func (t *trial) rest(s *transport.Stream) ([]byte, error) { return t.resting(s).
 
 func (t *trial) resting(s *transport.Stream) *call[[]byte] {
 	ctx := t.soon()
-	return begin(t, "Read", func() (all []byte, err error) {
+	return begin(t, "a Read up to the end of the stream", func() (all []byte, err error) {
 		p := make([]byte, 32<<10)
 		for {
 			n, err := s.Read(ctx, p)

@@ -118,17 +118,24 @@ func TestLeftBehindIsNotHeard(t *testing.T) {
 }
 
 func TestSuiteGivesUpAfterThreeLateRules(t *testing.T) {
-	tried := 0
-	vain := func(t *trial) { tried++; t.inVain(); t.fail("late") }
 	l := generous()
 	l.tries = 1
-	var all []rule
-	for i := range 10 {
-		all = append(all, rule{name: fmt.Sprint("Rule", i), sentence: "It is not late.", try: vain})
+	for name, late := range map[string]func(*trial){
+		"the suite waits":         func(t *trial) { t.inVain(); t.fail("late") },
+		"the SDK waits":           func(t *trial) { t.fail("%w", transport.ErrUnresponsive) },
+		"and the rule was broken": func(t *trial) { t.broke("", "wrong"); t.inVain(); t.fail("late") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tried := 0
+			var all []rule
+			for i := range 10 {
+				all = append(all, rule{name: fmt.Sprint("Rule", i), sentence: "It is not late.", try: func(t *trial) { tried++; late(t) }})
+			}
+			err := suiteOf(l, all...).check()
+			require.Equal(t, 3, tried)
+			require.ErrorContains(t, err, "the rules after Rule2 were not tried")
+		})
 	}
-	err := suiteOf(l, all...).check()
-	require.Equal(t, 3, tried)
-	require.ErrorContains(t, err, "the rules after Rule2 were not tried")
 }
 
 func TestBrokenBasicRuleEndsSuite(t *testing.T) {

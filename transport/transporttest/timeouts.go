@@ -18,7 +18,7 @@ const short = 50 * time.Millisecond
 // timesOut ends the trial unless err is a time-out that has not come before its time.
 func (t *trial) timesOut(ctx context.Context, err error, what string) {
 	if !isTimeout(err) {
-		t.fail("%s ended with %w, not with a time-out", what, orNone(err))
+		t.fail("%s ended with %w, not with a time-out, which a callback says by os.ErrDeadlineExceeded or EAGAIN", what, orNone(err))
 	}
 	if !overdue(ctx) {
 		end, _ := ctx.Deadline()
@@ -56,7 +56,7 @@ func readNoWait(t *trial) {
 	try := func() (int, error) { return server.Read(transport.NoWait(), p) }
 	n, err := do(t, "Read with a time of 0", try)
 	if !isTimeout(err) {
-		t.fail("Read with a time of 0 and nothing there gave %d bytes and %v, not a time-out", n, err)
+		t.fail("Read with a time of 0 and nothing there gave %d bytes and %w, not a time-out", n, orNone(err))
 	}
 	write := t.sending(client, []byte("ready"))
 	for end := time.Now().Add(t.s.patience); ; time.Sleep(time.Millisecond) {
@@ -67,7 +67,7 @@ func readNoWait(t *trial) {
 			return
 		}
 		if !isTimeout(err) {
-			t.fail("Read with a time of 0 gave %d bytes and %v", n, err)
+			t.fail("Read with a time of 0 gave %d bytes and %w", n, orNone(err))
 		}
 		if time.Now().After(end) {
 			t.inVain()

@@ -23,13 +23,13 @@ func waitsForBytes(t *trial) {
 	}{{"accepting", client, server}, {"connecting", server, client}} {
 		ctx := t.soon()
 		p := make([]byte, 8)
-		read := begin(t, "Read", func() (int, error) { return end.to.Read(ctx, p) })
+		read := begin(t, "a Read of what has been written", func() (int, error) { return end.to.Read(ctx, p) })
 		if read.endsWithin(50 * time.Millisecond) {
-			t.fail("Read at the %s end of an idle connection gave %d bytes and %v instead of waiting", end.name, read.v, read.err)
+			t.fail("Read at the %s end of an idle connection gave %d bytes and %w instead of waiting", end.name, read.v, orNone(read.err))
 		}
 		t.write(end.from, []byte{1})
 		if n, err := read.end(); n != 1 || err != nil {
-			t.fail("Read at the %s end gave %d bytes and %v when one byte was sent", end.name, n, err)
+			t.fail("Read at the %s end gave %d bytes and %w when one byte was sent", end.name, n, orNone(err))
 		}
 	}
 }
@@ -45,7 +45,7 @@ func readCount(t *trial) {
 		size := []int{1, 7, 50, 200}[i%4]
 		whole := bytes.Repeat([]byte{untouched}, 1024)
 		p := whole[:size]
-		n, err := do(t, "Read", func() (int, error) { return server.Read(ctx, p) })
+		n, err := do(t, "a Read of what has been written", func() (int, error) { return server.Read(ctx, p) })
 		t.must(err, "Read into %d bytes, after %d of %d", size, len(got), total)
 		if n < 1 || n > size {
 			t.fail("Read into %d bytes counted %d", size, n)
@@ -78,7 +78,7 @@ func writeCount(t *trial) {
 		}
 		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 		got := make([]byte, size)
-		n, err := do(t, "Read", func() (int, error) { return t.readAll(ctx, server, got) })
+		n, err := do(t, "a Read of what has been written", func() (int, error) { return t.readAll(ctx, server, got) })
 		if w, werr := write.end(); werr != nil || w != int64(size) {
 			t.fail("a write of %d bytes counted %d, with the error %w", size, w, orNone(werr))
 		}
@@ -152,7 +152,7 @@ func vectors(t *trial) {
 		ctx := t.soon()
 		write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 		got := make([]byte, off)
-		n, err := do(t, "Read", func() (int, error) { return t.readAll(ctx, server, got) })
+		n, err := do(t, "a Read of what has been written", func() (int, error) { return t.readAll(ctx, server, got) })
 		w, werr := write.end()
 		if werr != nil || w != int64(off) {
 			t.fail("Writev of %d buffers with %d bytes counted %d, with the error %w", len(v), off, w, orNone(werr))
@@ -166,7 +166,7 @@ func vectors(t *trial) {
 	}
 	shortly := t.after(short)
 	if n, err := do(t, "Read", func() (int, error) { return server.Read(shortly, make([]byte, 100)) }); !isTimeout(err) {
-		t.fail("after all of the vectors had been read came %d more bytes and the error %v", n, err)
+		t.fail("after all of the vectors had been read came %d more bytes and the error %w", n, orNone(err))
 	}
 }
 
@@ -211,7 +211,7 @@ func partialWrites(t *trial) {
 	}
 	write := begin(t, "Writev", func() (int64, error) { return client.Writev(ctx, v...) })
 	write.endsWithin(20 * time.Millisecond) // whether it does or not: let it fill the carrier
-	_, err := do(t, "Read", func() (struct{}, error) {
+	_, err := do(t, "a Read of what has been written", func() (struct{}, error) {
 		got := make([]byte, len(v[0]))
 		for range v {
 			if _, err := t.readAll(ctx, server, got); err != nil {
@@ -249,7 +249,7 @@ func (t *trial) takeTurns(ways []way) {
 	for range total / portion {
 		for i, w := range ways {
 			p := make([]byte, portion)
-			n, err := do(t, "Read", func() (int, error) { return w.to.Read(ctx, p) })
+			n, err := do(t, "a Read of what has been written", func() (int, error) { return w.to.Read(ctx, p) })
 			t.must(err, "reading in turn on %d ways", len(ways))
 			t.must(pattern(200+i).differs(got[i], p[:n]), "reading in turn on %d ways", len(ways))
 			got[i] += int64(n)
