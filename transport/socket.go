@@ -138,7 +138,7 @@ func (s *socket[C]) getFD(call func(callback string, f func() error) error) (int
 	case s.full && fd == -1 && errors.Is(err, errors.ErrUnsupported):
 		return -1, nil
 	case fd == -1 && errors.Is(err, errors.ErrUnsupported):
-		return -1, contractError("GetFD", "only a plug-in with FullImpl can do without a descriptor")
+		return -1, &CallbackError{"GetFD", fmt.Errorf("%w: only a plug-in with FullImpl can do without a descriptor: %w", ErrContract, err)}
 	case err != nil:
 		return -1, err
 	case !s.prompt && !isDescriptor(fd): // those of this package's own plug-ins are known to be sockets
