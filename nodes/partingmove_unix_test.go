@@ -186,9 +186,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	for i := range 10_000 {
 		require.True(t, b.watched(monitorRef(deaf, i), watcher{pid: deaf.self}))
 	}
-	b.Exit(ei.Atom("normal"))
-	c := n.Conn("deaf@test")
-	require.Eventually(t, c.isFull, tooLong, tick)
+	b.Exit(ei.Atom("normal")) // far more than a peer that does not read, the kernel and QueueLimit have room for
 	f, err := n.Freeze(w.ctx())
 	require.NoError(t, err)
 	inTime(t, "Restore", func() {
