@@ -15,29 +15,58 @@ import (
 // long as a few datagrams are in flight. Every call gives fresh ones.
 type DatagramFactory func() (one, other transport.DatagramSocket, err error)
 
-// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own, which bears the rule's name.
+// RunDatagram tries every rule for a transport.DatagramSocket in a subtest of its own, which bears the rule's name. When three of them have
+// hung the rest is skipped.
 func RunDatagram(t *testing.T, f DatagramFactory) {
 	t.Helper()
+	s := datagramSuite{factory: f, limits: generous()}
 	for _, r := range datagramRules() {
 		t.Run(r.name, func(t *testing.T) {
-			if err := r.check(f, generous().patience); err != nil {
+			if s.reason != "" {
+				t.Skip(s.reason)
+			}
+			if err := s.try(&r); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// CheckDatagram tries what RunDatagram tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError.
-func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous().patience) }
+// CheckDatagram tries what RunDatagram tries, outside a test. It returns nil, or every broken rule, joined: each is a *RuleError; a last
+// error says which rules were not tried.
+func CheckDatagram(f DatagramFactory) error { return checkDatagram(f, generous()) }
 
-func checkDatagram(f DatagramFactory, patience time.Duration) error {
+func checkDatagram(f DatagramFactory, l limits) error {
+	s := datagramSuite{factory: f, limits: l}
 	var broken []error
 	for _, r := range datagramRules() {
-		if err := r.check(f, patience); err != nil {
+		if s.reason != "" {
+			return errors.Join(append(broken, errors.New(s.reason))...)
+		}
+		if err := s.try(&r); err != nil {
 			broken = append(broken, err)
 		}
 	}
 	return errors.Join(broken...)
+}
+
+// A datagramSuite is one run over all rules.
+type datagramSuite struct {
+	limits
+	factory DatagramFactory
+	hung    int
+	reason  string // why the rest is not tried
+}
+
+func (s *datagramSuite) try(r *datagramRule) error {
+	err := r.check(s.factory, s.patience)
+	if errors.Is(err, errHung) {
+		s.hung++
+	}
+	if s.hung >= s.starved {
+		s.reason = fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", r.name, s.hung)
+	}
+	return err
 }
 
 // A datagramRule is one sentence of the contract.
@@ -75,6 +104,9 @@ func (r *datagramRule) broken(err error) error {
 	return &RuleError{Rule: r.name, Sentence: r.sentence, During: r.name, Err: err}
 }
 
+// errHung: what was tried has not come to an end.
+var errHung = errors.New("no end")
+
 // ends runs what might hang, or panic.
 func (d *datagramTrial) ends(what string, within time.Duration, op func() error) error {
 	done := make(chan error, 1)
@@ -93,7 +125,7 @@ func (d *datagramTrial) ends(what string, within time.Duration, op func() error)
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("%s hung: no end after %v", what, within)
+		return fmt.Errorf("%s: %w after %v", what, errHung, within)
 	}
 }
 

@@ -178,9 +178,9 @@ func datagramDeadline(d *datagramTrial) error {
 		began := time.Now() // before the context, whose time runs from then on
 		ctx, cancel := context.WithTimeout(d.ctx, short)
 		defer cancel()
-		err := d.ends("a RecvFrom with a deadline", d.patience, func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
+		err := d.ends("RecvFrom", d.patience, func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
 		if !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("RecvFrom with a deadline gave %w, not the context's error", orNone(err))
+			return fmt.Errorf("RecvFrom with a deadline, in place of the context's error: %w", orNone(err))
 		}
 		if time.Since(began) < short {
 			return errors.New("RecvFrom timed out too early")
@@ -195,11 +195,11 @@ func datagramDeadline(d *datagramTrial) error {
 func datagramCancel(d *datagramTrial) error {
 	for range 3 {
 		ctx, cancel := context.WithCancel(d.ctx)
-		wait := d.aside("a cancelled RecvFrom", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
+		wait := d.aside("RecvFrom", func() error { _, _, err := d.one.RecvFrom(ctx, make([]byte, 10)); return err })
 		time.Sleep(time.Millisecond) // it waits, most likely
 		cancel()
 		if err := wait(); !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("a cancelled RecvFrom gave %w, not the context's error", orNone(err))
+			return fmt.Errorf("a cancelled RecvFrom, in place of the context's error: %w", orNone(err))
 		}
 		if err := d.says(d.other, d.one, "after a cancelled receive"); err != nil {
 			return err

@@ -287,7 +287,22 @@ func TestDatagramMutantsAreCaught(t *testing.T) {
 		})
 	}
 	require.Error(t, CheckDatagram(func() (one, other transport.DatagramSocket, err error) { return nil, nil, syscall.EMFILE }))
-	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }), generous().patience)
+	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return sendsEmpty{d} }), generous())
 	require.ErrorContains(t, err, "EmptySend")
 	require.NotContains(t, err.Error(), "Boundaries")
+}
+
+// everDeaf does not know how to end.
+type everDeaf struct{ *transport.Datagram }
+
+func (d everDeaf) RecvFrom(ctx context.Context, p []byte) (int, transport.Addr, error) {
+	return d.Datagram.RecvFrom(context.WithoutCancel(ctx), p)
+}
+
+// Who waits in vain again and again does not wait for every rule.
+func TestDatagramsThatHang(t *testing.T) {
+	l := limits{patience: 50 * time.Millisecond, starved: 2}
+	err := checkDatagram(udp(func(d *transport.Datagram) transport.DatagramSocket { return everDeaf{d} }), l)
+	require.ErrorContains(t, err, "a cancelled RecvFrom, in place of the context's error: RecvFrom: no end after 50ms")
+	require.ErrorContains(t, err, "the rules after Cancel were not tried: 2 rules have waited in vain")
 }

@@ -24,10 +24,10 @@
 //
 // The suite sees a plug-in as its users do, through a transport.Transport: what package transport (here called the SDK) makes of the
 // callbacks has to behave as the contract says. The rules are tested one after the other, those on which others rest first: addresses,
-// descriptors, their mode and that no child gets them, counts and contents of reads and writes, time-outs of every length on every operation, cancellation,
-// concurrent use, the end of a stream in its several forms, closing, the handshake's hooks, moving to another process, and leaks. go test
-// -v names them all. What the SDK itself catches (a count out of range, a panic, a callback that does not return) is reported under the
-// rule that was broken, whichever was being tested.
+// descriptors, their mode and that no child gets them, counts and contents of reads and writes, time-outs of every length on every
+// operation, cancellation, concurrent use, the end of a stream in its several forms, closing, the handshake's hooks, moving to another
+// process, and leaks. go test -v names them all. What the SDK itself catches (a count out of range, a panic, a callback that does not
+// return) is reported under the rule that was broken, whichever was being tested.
 //
 // Nothing has to be declared. The suite sees which optional fields are nil, and skips the rules about them, with the reason. It also skips
 // rules for which the carrier gives no occasion: one that takes any number of unread bytes has no write that waits.
