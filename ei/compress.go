@@ -10,8 +10,9 @@ import (
 
 // Decompress inflates a compressed term: b starts with the version byte and COMPRESSED, and holds nothing else. The result is the plain
 // term, version byte first. limit bounds it, in bytes after the version byte; 0 stands for the default of Limits.Decompressed, a negative
-// one for none. Memory is allocated as the data comes, not as its head announces. An input over the limit is a LimitError, one that
-// cannot be inflated ErrCompressed; one that is no compressed term has the errors of a Cursor, and what follows one is ErrTrailing. See erl_ext_dist, "Introduction".
+// one for none. Memory is allocated as the data comes, not as its head announces. An input over the limit is a LimitError, one that cannot
+// be inflated ErrCompressed; one that is no compressed term has the errors of a Cursor, and what follows one is ErrTrailing. See
+// erl_ext_dist, "Introduction".
 func Decompress(b []byte, limit int) ([]byte, error) {
 	c := NewCursor(b)
 	if err := c.Version(); err != nil {

@@ -313,8 +313,8 @@ func (n *Node) lastThaw(ctx context.Context) error {
 // is closed. While any of them runs, calls from processes of this node to functions, Handlers and Servers here are still served, since the
 // running ones may wait for them; a Server first handles all that it received before. A cast to a Server of this node that no call follows
 // may be dropped, and calls that another node makes on their behalf are turned away. The context of a function ends when its caller's
-// connection does. When ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until
-// ctx ends.
+// connection does. When ctx ends first the rest is cut off, and the error, which is ctx's, names what was running. A function, Handler or
+// Server that calls Shutdown, other than on a goroutine of its own, is itself waited for, until ctx ends.
 func (n *Node) Shutdown(ctx context.Context) error {
 	ctx, cancel := wait.Ending(ctx)
 	defer cancel()

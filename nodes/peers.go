@@ -177,8 +177,8 @@ func (n *Node) forget(name string) {
 }
 
 // enter puts a connection whose handshake is done on the table. What the peer has given up for it ends: attempts, and an earlier one's
-// connection. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old connection break before the new one
-// can be used. ctx is the attempt's.
+// connection. So does the attempt's replaces, if the peer has said that it is dead. The links and monitors of the old connection break
+// before the new one can be used. ctx is the attempt's.
 func (n *Node) enter(ctx context.Context, c *Conn, a *attempt) error {
 	name := c.peer.Name
 	for {

@@ -7,10 +7,10 @@ import (
 )
 
 // Publish makes the listener's address known under the node's name, through the Resolver, and adopts the creation that it is given there;
-// if identifiers or connections have been made before, it is ErrTooLate. After Unpublish it publishes again, and keeps the creation, as does
-// a dynamic node, which has it from the peer that named it. A Resolver that publishes nothing (a static table) leaves the random creation. It waits for the Publisher's answer, a PortMapper's say,
-// until ctx ends or the node is closed (ErrClosed). ErrPublished if it is published already, ErrUnnamed without a name; other errors are
-// the Publisher's. It is ei_publish.
+// if identifiers or connections have been made before, it is ErrTooLate. After Unpublish it publishes again, and keeps the creation, as
+// does a dynamic node, which has it from the peer that named it. A Resolver that publishes nothing (a static table) leaves the random
+// creation. It waits for the Publisher's answer, a PortMapper's say, until ctx ends or the node is closed (ErrClosed). ErrPublished if it
+// is published already, ErrUnnamed without a name; other errors are the Publisher's. It is ei_publish.
 func (n *Node) Publish(ctx context.Context, l *Listener) error {
 	pub, ok := n.cfg.Resolver.(Publisher)
 	n.mu.Lock()

@@ -212,7 +212,8 @@ func (r *registration) closeServer() error {
 	return err
 }
 
-// embed runs a port mapper in this process, and tells whether it has begun to: one may run already. syscall.EADDRINUSE: another has begun to listen meanwhile, or something else has the port.
+// embed runs a port mapper in this process, and tells whether it has begun to: one may run already. syscall.EADDRINUSE: another has begun
+// to listen meanwhile, or something else has the port.
 func (p *PortMapper) embed(ctx context.Context, r *registration, who Presence) (began bool, err error) {
 	addrs := []string{p.Client.Addr}
 	if p.Client.Addr == "" {
@@ -300,8 +301,8 @@ func (p FixedPort) Resolve(ctx context.Context, node string) (Endpoint, error) {
 	return Endpoint{Addr: transport.FromAddrPort(netip.AddrPortFrom(ip, uint16(p)))}, nil
 }
 
-// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it, over
-// transport.Unix: nothing else of a Config need be set for that. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
+// SocketDir is a Resolver for nodes on one machine: a directory in which each listens on a UNIX socket named after it, over transport.Unix:
+// nothing else of a Config need be set for that. For a plug-in of one's own over UNIX sockets take Static, with Endpoint.Transport.
 type SocketDir string
 
 // Addr is the address of the node's socket. dist.ErrInvalidName for what is no node name, or no file name; syscall.ENAMETOOLONG for a path

@@ -4,7 +4,8 @@
 //	carrier turns SIZE MS N   one goroutine sends N messages with one call, and receives them
 //	carrier ahead SIZE MS N   one process sends, N with a call, and another receives, up to N with a call
 //
-// N divides 64; with 1 the calls are Send and Receive, with more SendBatch and ReceiveBatch. The receiver closes each descriptor. It prints messages a second.
+// N divides 64; with 1 the calls are Send and Receive, with more SendBatch and ReceiveBatch. The receiver closes each descriptor. It prints
+// messages a second.
 package main
 
 import (
