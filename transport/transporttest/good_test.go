@@ -115,15 +115,20 @@ func proxied() transport.Transport {
 				far.Close()
 				return nil, err
 			}
-			defer l.Close()
 			go func() {
-				if near, err := l.Accept(); err == nil {
-					relay(near.(*net.TCPConn), far.(*net.TCPConn))
-				} else {
+				near, err := l.Accept()
+				l.Close()
+				if err != nil {
 					far.Close()
+					return
 				}
+				relay(near.(*net.TCPConn), far.(*net.TCPConn))
 			}()
-			return d.DialContext(ctx, "tcp", l.Addr().String())
+			c, err := d.DialContext(ctx, "tcp", l.Addr().String())
+			if err != nil {
+				l.Close()
+			}
+			return c, err
 		},
 	})
 }
