@@ -29,6 +29,20 @@ func overTCP() Net {
 	}
 }
 
+// wrapped is overTCP with each dialled connection wrapped.
+func wrapped(wrap func(net.Conn) net.Conn) Net {
+	n := overTCP()
+	dial := n.Dial
+	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
+		c, err := dial(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(c), nil
+	}
+	return n
+}
+
 func TestFromNetHeaderSize(t *testing.T) {
 	for size, want := range map[int]int{0: 2, 2: 2, 4: 4} {
 		n := overTCP()
@@ -290,16 +304,7 @@ func TestFromNetListenerGoesOn(t *testing.T) {
 // Who reads and gives up does no harm to who writes: a tls.Conn would not forgive it.
 func TestFromNetReadGivenUp(t *testing.T) {
 	sticky := func(c net.Conn) net.Conn { return &stickyConn{Conn: c} }
-	n := overTCP()
-	dial := n.Dial
-	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
-		c, err := dial(ctx, a)
-		if err != nil {
-			return nil, err
-		}
-		return sticky(c), nil
-	}
-	c, s := pair(t, FromNet(n), loopback())
+	c, s := pair(t, FromNet(wrapped(sticky)), loopback())
 	sent := make([]byte, 16<<20)
 	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
 	for range 20 {
@@ -321,15 +326,7 @@ func (deafConn) SetReadDeadline(time.Time) error { return nil }
 
 // Who gives a net.Conn or a Dial that cannot be ended hears which promise of package net is missing.
 func TestFromNetWithoutEnd(t *testing.T) {
-	n := overTCP()
-	dial := n.Dial
-	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
-		c, err := dial(ctx, a)
-		if err != nil {
-			return nil, err
-		}
-		return deafConn{c}, nil
-	}
+	n := wrapped(func(c net.Conn) net.Conn { return deafConn{c} })
 	c, s := pair(t, FromNet(n), loopback())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -352,17 +349,10 @@ func TestFromNetWithoutEnd(t *testing.T) {
 // A net.Conn that does not write any more says so, and its Close does not take the time that it gives itself for a last word.
 func TestFromNetAfterTimeout(t *testing.T) {
 	var last *lastWord
-	n := overTCP()
-	dial := n.Dial
-	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
-		c, err := dial(ctx, a)
-		if err != nil {
-			return nil, err
-		}
+	c, _ := pair(t, FromNet(wrapped(func(c net.Conn) net.Conn {
 		last = &lastWord{stickyConn{Conn: c}}
-		return last, nil
-	}
-	c, _ := pair(t, FromNet(n), loopback())
+		return last
+	})), loopback())
 	conn := NetConn(c)
 	for !last.stuck.Load() { // where time is over before a write begins the net.Conn hears of none
 		require.NoError(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
@@ -451,13 +441,7 @@ func TestAddrOfNetAddr(t *testing.T) {
 
 // What a connection cannot do is unsupported, not hidden.
 func TestFromNetCloseWrite(t *testing.T) {
-	n := overTCP()
-	dial := n.Dial
-	n.Dial = func(ctx context.Context, a Addr) (net.Conn, error) {
-		c, err := dial(ctx, a)
-		return struct{ net.Conn }{c}, err
-	}
-	c, s := pair(t, FromNet(n), loopback())
+	c, s := pair(t, FromNet(wrapped(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} })), loopback())
 	require.ErrorIs(t, c.CloseWrite(), errors.ErrUnsupported)
 	require.NoError(t, s.CloseWrite())
 }
