@@ -54,18 +54,16 @@ func checkDatagram(f DatagramFactory, l limits) error {
 type datagramSuite struct {
 	limits
 	factory DatagramFactory
-	hung    int
+	vain    int    // rules that have waited in vain
 	reason  string // why the rest is not tried
 }
 
 func (s *datagramSuite) try(r *datagramRule) error {
 	err := r.check(s.factory, s.patience)
 	if errors.Is(err, errHung) {
-		s.hung++
+		s.vain++
 	}
-	if s.hung >= s.starved {
-		s.reason = fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", r.name, s.hung)
-	}
+	s.reason = s.despair(r.name, s.vain)
 	return err
 }
 

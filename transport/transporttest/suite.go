@@ -77,6 +77,14 @@ func generous() limits {
 	return limits{patience: 10 * time.Second, watchdog: 2 * time.Minute, tries: 3, starved: 3}
 }
 
+// despair is why the rest is not tried after a rule, where so many have waited in vain; "" where they are not yet too many.
+func (l limits) despair(after string, vain int) string {
+	if vain < l.starved {
+		return ""
+	}
+	return fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", after, vain)
+}
+
 // longest is how long one try of a rule may take that makes progress all the while.
 func (l limits) longest() time.Duration { return 10 * l.watchdog }
 
@@ -85,7 +93,7 @@ type suite struct {
 	limits
 	factory Factory
 	rules   []rule
-	starved int
+	vain    int                // rules that have waited in vain
 	found   map[string][]error // broken rules by name
 	reason  string             // why the rest is not tried
 
@@ -134,13 +142,12 @@ func (s *suite) try(r *rule) (broken []error, skipped string) {
 		}
 	}
 	if t.vain || t.late() { // the latter each time it was tried: the SDK has waited in vain
-		s.starved++
+		s.vain++
 	}
-	switch {
-	case r.basic && len(t.broken) > 0:
+	if r.basic && len(t.broken) > 0 {
 		s.reason = "the rules after " + r.name + " were not tried: they rest on it"
-	case s.starved >= s.limits.starved:
-		s.reason = fmt.Sprintf("the rules after %s were not tried: %d rules have waited in vain", r.name, s.starved)
+	} else {
+		s.reason = s.despair(r.name, s.vain)
 	}
 	return broken, t.skipped
 }
