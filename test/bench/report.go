@@ -173,7 +173,7 @@ func (r report) writeJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
-// machine describes the processor and how many of it there are.
+// machine describes the processor and how many of it there are, and the kernel's congestion control, which large messages depend on.
 func machine() string {
 	name := runtime.GOOS + "/" + runtime.GOARCH
 	text, err := os.ReadFile("/proc/cpuinfo")
@@ -185,7 +185,11 @@ func machine() string {
 			}
 		}
 	}
-	return name + ", " + plural(runtime.NumCPU(), "processor")
+	name += ", " + plural(runtime.NumCPU(), "processor")
+	if control, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
+		name += ", " + strings.TrimSpace(string(control))
+	}
+	return name
 }
 
 // load is the system's load average, which says how busy the machine was.
