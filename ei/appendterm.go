@@ -2,12 +2,14 @@ package ei
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map
 // with two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. So is one that is nested more than
-// 262144 deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked.
+// 262144 deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked but for its
+// first byte: a version byte is ErrTag.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
@@ -71,6 +73,9 @@ func appendTerm(b []byte, t Term, depth int) ([]byte, error) {
 	case Record:
 		return appendRecord(b, t, depth)
 	case Raw:
+		if len(t) > 0 && t[0] == VersionMagic { // what Marshal gives, and the C library's buffers hold
+			return b, fmt.Errorf("%w 131: a Raw has no version byte", ErrTag)
+		}
 		return append(b, t...), nil
 	case Local:
 		return b, ErrLocal

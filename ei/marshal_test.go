@@ -188,6 +188,7 @@ func TestAppendersRefuse(t *testing.T) {
 		"old ref of \xff":  func() ([]byte, error) { return ei.AppendOldRef(kept, ei.Ref{Node: "\xff", Len: 1}) },
 		"oldest ref":       func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "a@b", Len: 2}) },
 		"oldest ref, node": func() ([]byte, error) { return ei.AppendOldestRef(kept, ei.Ref{Node: "\xff", Len: 1}) },
+		"raw with version": func() ([]byte, error) { return ei.AppendTerm(kept, ei.List{ei.Raw("\x83j")}) },
 		"level":            func() ([]byte, error) { return ei.AppendCompressed(kept, ei.Raw("j"), 10) },
 	} {
 		b, err := call()

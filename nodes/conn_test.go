@@ -221,6 +221,11 @@ func TestSendUnencodable(t *testing.T) {
 	require.Error(t, ca.Send(w.ctx(), ei.Pid{}, 1), "a pid of nobody")
 	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), nil), dist.ErrFrame)
 	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", ei.Raw{}), dist.ErrFrame)
+	marshalled, err := ei.Marshal(7)
+	require.NoError(t, err)
+	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), marshalled), dist.ErrFrame, "two version bytes")
+	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", marshalled), dist.ErrFrame)
+	require.ErrorIs(t, ca.Send(w.ctx(), cb.Self(), ei.Raw(marshalled)), ei.ErrTag)
 	link := dist.Control{Op: dist.OpLink, From: ca.Self(), To: cb.Self()}
 	require.ErrorIs(t, ca.SendControl(w.ctx(), &link, ei.AppendInt(nil, 1)), dist.ErrFrame)
 	require.Error(t, ca.SendControl(w.ctx(), &dist.Control{Op: 99}, nil))

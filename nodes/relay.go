@@ -177,7 +177,7 @@ func (c *Conn) carry(m *Message) error {
 	if t != nil && m.Op == dist.OpLink {
 		t.note(m, false)
 	}
-	err := c.SendControl(m.conn.pass(), with, payload)
+	err := c.sendControl(m.conn.pass(), with, payload)
 	if t != nil && m.Op != dist.OpLink && err == nil { // what ends something: as long as it is not out the end of the branch has to tell
 		t.note(m, false)
 	}

@@ -30,8 +30,8 @@ func (c *Conn) SendName(ctx context.Context, to string, term any) error {
 }
 
 // SendRaw is Send of an encoded term, without version byte. payload may be reused on return. Nothing is allocated. It waits as Send does,
-// and has its errors; an empty payload is dist.ErrFrame. The peer ends the connection over a payload that is not a term. It is
-// ei_send_encoded.
+// and has its errors; a payload that is empty, or begins with a version byte, is dist.ErrFrame. The peer ends the connection over any other
+// payload that is not a term. It is ei_send_encoded.
 func (c *Conn) SendRaw(ctx context.Context, to ei.Pid, payload ei.Raw) error {
 	ctl := dist.Control{Op: dist.OpSend, To: to}
 	return c.SendControl(ctx, &ctl, payload)
@@ -60,14 +60,25 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 	return c.post(ctx, b, nil)
 }
 
-// SendControl sends any control message; payload must be given exactly when the operation has one: else the error is dist.ErrFrame, and
-// nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other errors. Naming
+// SendControl sends any control message; payload must be given exactly when the operation has one, as for SendRaw: else the error is
+// dist.ErrFrame, and nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other errors. Naming
 // another process's pid or reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
-	if ctl.Op.HasPayload() == (len(payload) == 0) { // which would end the connection at the other side
-		err := fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)
+	var err error
+	switch { // which would end the connection at the other side
+	case ctl.Op.HasPayload() == (len(payload) == 0):
+		err = fmt.Errorf("%w: payload of %d bytes for %v", dist.ErrFrame, len(payload), ctl.Op)
+	case len(payload) > 0 && payload[0] == ei.VersionMagic: // in C it has one
+		err = fmt.Errorf("%w: payload with a version byte for %v: give it without", dist.ErrFrame, ctl.Op)
+	}
+	if err != nil {
 		return wrap("send to", c.peer.Name, &dist.FrameError{Kind: dist.KindPassThrough, Err: err})
 	}
+	return c.sendControl(ctx, ctl, payload)
+}
+
+// sendControl is SendControl of what is known to have the right form, or comes from somebody else and goes on as it came.
+func (c *Conn) sendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	buf := c.n.scratch.Get().(*[]byte)
 	defer c.n.recycle(buf)
 	b, err := dist.AppendFrameHead((*buf)[:0], ctl, len(payload))
