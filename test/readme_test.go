@@ -9,19 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadme holds the README's code to what the tests run: a block behind "<!-- from FILE -->" stands in FILE, line by line. The
-// file is an example or a program of the tests, so what the README shows compiles, runs and does what it says.
+// TestReadme holds the code of the README, and of the guide for C programmers, to what the tests run: a block behind "<!-- from FILE -->"
+// stands in FILE, line by line. The file is an example or a program of the tests, so what they show compiles, runs and does what it says.
 func TestReadme(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)<!-- from (\\S+) -->\n```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.GreaterOrEqual(t, len(blocks), 2, "the README shows a first plug-in and a first node")
-	for _, b := range blocks {
-		source, err := os.ReadFile("../" + b[1])
+	for _, name := range []string{"README.md", "docs/from-libei.md"} {
+		text, err := os.ReadFile("../" + name)
 		require.NoError(t, err)
-		require.Contains(t, squeeze(string(source)), squeeze(b[2]), "the block of %s in README.md", b[1])
+		blocks := regexp.MustCompile("(?s)<!-- from (\\S+) -->\n```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+		require.GreaterOrEqual(t, len(blocks), 2, "%s shows programs", name)
+		for _, b := range blocks {
+			source, err := os.ReadFile("../" + b[1])
+			require.NoError(t, err)
+			require.Contains(t, squeeze(string(source)), squeeze(b[2]), "the block of %s in %s", b[1], name)
+		}
+		require.Len(t, blocks, strings.Count(string(text), "```go\n"), "every Go block of %s says which file it is from", name)
 	}
-	require.Len(t, blocks, strings.Count(string(readme), "```go\n"), "every Go block says which file it is from")
 }
 
 // squeeze takes away how lines are indented.
