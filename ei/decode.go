@@ -67,8 +67,8 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 	return t, c.off, nil
 }
 
-// Term decodes the next term, without version byte, within the default Limits. It shares no memory with the input. The C
-// library's name is ei_decode_ei_term.
+// Term decodes the next term, without version byte, within the default Limits. It shares no memory with the input. It decodes the whole
+// term, where ei_decode_ei_term of the C library stops behind the head of a tuple, list or map.
 func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
 
 // TermWith is Term with options. If both c and o have an AtomTable, that of c is used.

@@ -61,6 +61,8 @@
 //
 // # The functions of the C library
 //
+// docs/from-libei.md has them all, and what differs.
+//
 //	ei_x_new, ei_x_append, ei_x_encode_…          append to a []byte
 //	ei_encode_version                             AppendVersion
 //	ei_encode_long, _longlong; _ulong, _ulonglong AppendInt; AppendUint
@@ -87,7 +89,7 @@
 //	ei_decode_binary; ei_decode_bitstring         Cursor.Binary; Cursor.Bitstring
 //	ei_decode_tuple_header, _list_, _map_         Cursor.Tuple, Cursor.List (and Nil for the tail), Cursor.Map
 //	ei_decode_pid, _port, _ref, _fun              Cursor.Pid, Cursor.Port, Cursor.Ref, Cursor.Fun and Cursor.Export
-//	ei_decode_ei_term                             Cursor.Term
+//	ei_decode_ei_term                             Cursor.Peek, and the method for that tag
 //	ei_skip_term                                  Cursor.Skip, Cursor.Raw
 //	ei_x_format, ei_x_format_wo_ver               Parse, then Marshal or AppendTerm
 //	ei_print_term, ei_s_print_term                AppendText, Term.String

@@ -79,7 +79,8 @@ type Config struct {
 	// synchronisation, so global:sync/0 on its peers waits for it.
 	Visible bool
 	// Flags are the distribution flags to announce; 0 is dist.FlagsDefault. FlagPublished follows Visible. New refuses flags that promise
-	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name.
+	// what a node does not do (atom caches and fragments), and FlagNameMe, which follows an empty name. A program that does not start the
+	// node, and answers neither monitors nor spawn requests, is to announce dist.FlagsLibei: otherwise an rpc:call to it waits for ever.
 	Flags dist.Flags
 
 	// MaxHandshakes bounds the handshakes in progress that peers have started. One more ends an older one, of those that have lasted a

@@ -133,9 +133,9 @@ func (c *Conn) lost() bool {
 }
 
 // Close ends the connection at once: the peer sees a nodedown. What waits to be sent is lost, and where something of the peer's lies unread
-// also what has been sent last and has not arrived: Shutdown waits for both. Close waits while the
-// connection is frozen (and returns ErrMoved if it goes on in another process), and until processes here have been told of its end, except
-// Handlers, and those that hear only of processes that end with it. It is ei_close_connection.
+// also what has been sent last and has not arrived: Shutdown waits for both. Close waits while the connection is frozen (and returns
+// ErrMoved if it goes on in another process), and until processes here have been told of its end, except Handlers, and those that hear only
+// of processes that end with it. It is ei_close_connection, before which nothing waits to be sent: where C calls that, call Shutdown.
 func (c *Conn) Close() error {
 	was := c.Err()
 	if c.n.handles.Load() {

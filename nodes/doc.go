@@ -10,7 +10,8 @@
 // There are two levels, and the upper one is built on the lower.
 //
 // The lower level is the C library's, with a context for each call: [Node.Listen], [Node.Publish], [Listener.Accept], [Node.Connect],
-// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine.
+// [Conn.Receive], [Conn.Send], [Conn.Call], [Conn.Shutdown], [Conn.Close]. The caller receives, one message at a time, in its own goroutine,
+// and answers what its peers ask for (see Config.Flags).
 //
 // The upper level begins with [Node.Start]: the node listens, is published, accepts, connects on demand, and receives by itself. A
 // [Mailbox] is a process as the cluster sees it: it has a pid, can be registered, linked and monitored, and hears of nodes that come and
@@ -95,10 +96,12 @@
 //
 // # Counterparts in C
 //
+// docs/from-libei.md has all functions of the C library, and what differs.
+//
 //	ei_connect_init, ei_connect_xinit   New          ei_send, ei_send_encoded          Conn.Send, Conn.SendRaw
 //	ei_listen, ei_xlisten               Listen       ei_reg_send, ei_send_reg_encoded  Conn.SendName, Conn.SendNameRaw
 //	ei_publish, ei_unpublish            Publish      ei_receive_msg, ei_xreceive_msg   Conn.Receive, Conn.ReceiveInto
 //	ei_accept                           Accept       ei_rpc                            Conn.Call
 //	ei_connect                          Connect      ei_self, ei_make_pid, ei_make_ref Conn.Self, NewPid, NewRef
-//	ei_connect_host_port, ei_xconnect   ConnectAddr  ei_close_connection               Conn.Close
+//	ei_connect_host_port, ei_xconnect   ConnectAddr  ei_close_connection               Conn.Shutdown, Conn.Close
 package nodes

@@ -6,7 +6,8 @@ import (
 )
 
 // NoWait returns a context for a single try: an operation given it succeeds if it is ready, else fails with
-// os.ErrDeadlineExceeded. It is the timeout 0 of the C library. The context itself never ends: who waits by himself asks IsNoWait.
+// os.ErrDeadlineExceeded. It is the tmo 0 of a callback; 0 of the C library's functions means no limit. The context itself never ends: who
+// waits by himself asks IsNoWait.
 func NoWait() context.Context { return single }
 
 // Briefly returns a context like NoWait, but for a read that may wait where that costs nobody anything: the first reads of a connection, on
