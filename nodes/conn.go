@@ -111,7 +111,8 @@ func (c *Conn) Stream() *transport.Stream { return c.s }
 // answers are lost. It is ei_self.
 func (c *Conn) Self() ei.Pid { return c.self }
 
-// Done is closed when the connection has ended.
+// Done is closed when the connection has ended. On a node that was not started Receive finds that out, or sending that fails: without
+// either it takes several times Config.TickInterval after the peer has closed.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
 // Err is why the connection ended, nil while it is up: ErrClosed after Close, io.EOF when the peer closed it, ErrMoved when it goes on in

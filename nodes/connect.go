@@ -14,7 +14,8 @@ import (
 
 // Connect finds the node called name through the Resolver, connects and does the handshake, within Config.HandshakeTimeout. A node that is
 // already connected is ErrConnected, the node's own name dist.ErrSelf. When the peer connects at the same time, one of the two attempts
-// wins, and Connect returns that connection. It is ei_connect.
+// wins, and Connect returns that connection. A peer that has a connection to this name from somebody else, an earlier process say, gives it
+// up for the new one: programs that run at the same time need different names. It is ei_connect, which fails there.
 func (n *Node) Connect(ctx context.Context, name string) (*Conn, error) {
 	c, fresh, err := n.dial(ctx, name, nil)
 	if err == nil && !fresh {
