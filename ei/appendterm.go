@@ -6,10 +6,9 @@ import (
 	"math"
 )
 
-// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map
-// with two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. So is one that is nested more than
-// 262144 deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked but for its
-// first byte: a version byte is ErrTag.
+// AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
+// two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. So is one that is nested more than 262144
+// deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked but for its first byte: a version byte is ErrTag.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil

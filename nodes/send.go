@@ -61,8 +61,8 @@ func (c *Conn) send(ctx context.Context, ctl *dist.Control, term any) error {
 }
 
 // SendControl sends any control message; payload must be given exactly when the operation has one, as for SendRaw: else the error is
-// dist.ErrFrame, and nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other errors. Naming
-// another process's pid or reference as the sender is the caller's responsibility.
+// dist.ErrFrame, and nothing is sent. A message that cannot be encoded is a *dist.ControlError. It waits as Send does, and has its other
+// errors. Naming another process's pid or reference as the sender is the caller's responsibility.
 func (c *Conn) SendControl(ctx context.Context, ctl *dist.Control, payload ei.Raw) error {
 	var err error
 	switch { // which would end the connection at the other side
