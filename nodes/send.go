@@ -167,9 +167,9 @@ func (n *Node) recycle(buf *[]byte) {
 	}
 }
 
-// sendTick sends a frame of length zero; false when nothing can be sent any more.
-func (c *Conn) sendTick() bool {
-	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent) == nil
+// sendTick sends a frame of length zero; an error when nothing can be sent any more.
+func (c *Conn) sendTick() error {
+	return c.q.Post(context.Background(), dist.AppendTick(nil), nil, transport.Urgent)
 }
 
 // calm waits as senders do while the queue is full: a signal can then go out without waiting. That of a node which is not yet restored
@@ -193,7 +193,7 @@ func (c *Conn) isFull() bool {
 // bytes are on their way.
 func (c *Conn) answerTick() {
 	if queued, _ := c.q.Buffered(); !c.ticks.asked.Swap(false) && queued == 0 {
-		c.sendTick()
+		_ = c.sendTick()
 	}
 }
 

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,15 +84,15 @@ func (t *ticker) tick(c *Conn) {
 	}
 	t.last = time.Now()
 	t.mu.Unlock()
-	alive := t.look(c)
+	dead := t.look(c)
 	t.mu.Lock()
 	t.turns.Done()
-	if alive {
+	if dead == nil {
 		t.schedule(c)
 	}
 	t.mu.Unlock()
-	if !alive {
-		c.fail(ErrTickTimeout)
+	if dead != nil {
+		c.fail(dead)
 	}
 }
 
@@ -99,37 +100,42 @@ func (t *ticker) tick(c *Conn) {
 // gets one in any case: a primitive one does nothing but answer ticks. Bytes that wait unread are a sign of life too: it is nobody's
 // receiving that is missing then; but not of a peer to whom nothing can be sent, who has left, nor of one whose system has not answered
 // for as long.
-func (t *ticker) look(c *Conn) (alive bool) {
+func (t *ticker) look(c *Conn) (dead error) {
 	received := c.received.Load() + c.rd.steps.Load()
 	queued, sent := c.q.Buffered()
 	idle := queued == 0 && sent == t.posted
 	if idle {
 		c.q.Trim()
 	}
-	sending := true
+	var deaf error // why nothing can be sent
 	if idle || received == t.received && !c.peer.Announced.Has(dist.FlagPublished) {
 		t.asked.Store(true)
-		sending = c.sendTick()
+		deaf = c.sendTick()
 		queued, sent = c.q.Buffered()
 	}
 	t.posted = sent + int64(queued)
 	pending, err := c.s.PendingBytes()
 	unread := pending > 0 || err != nil || !c.reading.Load()
 	switch {
-	case sending && received != t.received:
+	case deaf == nil && received != t.received:
 		t.missed = 0
-	case sending && unread:
+	case deaf == nil && unread:
 		t.missed = 0
 		if d, err := c.s.Unacknowledged(); err == nil && d >= missedTicks*c.n.cfg.TickInterval {
-			return false
+			return ErrTickTimeout
 		}
 	default:
-		if t.missed++; t.missed >= missedTicks {
-			return false
+		t.missed++
+		switch {
+		case t.missed < missedTicks:
+		case deaf != nil:
+			return fmt.Errorf("%w, and nothing can be sent to it: %w", ErrTickTimeout, deaf)
+		default:
+			return ErrTickTimeout
 		}
 	}
 	t.received = received
-	return true
+	return nil
 }
 
 // state describes the clock of a frozen connection.

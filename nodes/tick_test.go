@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,19 @@ func TestSilentPeerIsDropped(t *testing.T) {
 		p.gone()
 		<-c.left
 		require.Empty(t, b.Peers())
+	})
+}
+
+// A peer that has left, of which nobody reads, is found out when nothing can be sent to it; and why that is so is said.
+func TestPeerThatLeftIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "memory")
+		_, l := w.listening("bob")
+		p, c := w.joined(l, role("wire@test"))
+		require.NoError(t, p.s.Close())
+		<-c.Done()
+		require.ErrorIs(t, c.Err(), ErrTickTimeout)
+		require.ErrorIs(t, c.Err(), syscall.EPIPE)
 	})
 }
 
