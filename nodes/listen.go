@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -68,7 +69,9 @@ func (n *Node) ListenOn(ctx context.Context, tr transport.Transport, addr transp
 func (n *Node) newListener(tr transport.Transport, tl *transport.Listener) *Listener {
 	l := &Listener{n: n, number: n.opened.Add(1), tr: tr, l: tl, up: make(chan *Conn), runs: wait.NewTally()}
 	l.ctx, l.end = context.WithCancelCause(n.ctx)
-	tl.Exhausted = func(err error) { n.log.Warn("connections have to wait", "addr", addrText(tl.Addr()), "error", err) }
+	tl.Exhausted = func(err error) {
+		n.waits.Log(n.log, slog.LevelWarn, "connections have to wait", "addr", addrText(tl.Addr()), "error", err)
+	}
 	return l
 }
 

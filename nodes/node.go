@@ -31,6 +31,7 @@ type Node struct {
 	strangers  strangers
 	refused    hush.Hush // handshakes that have failed
 	mishaps    hush.Hush // errors in functions of the application
+	waits      hush.Hush // connections that there are no descriptors for
 
 	mu        sync.Mutex
 	name      string // "" until a dynamic node has connected
