@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/binary"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -231,4 +234,33 @@ func TestBreachesAreLogged(t *testing.T) {
 			require.EqualValues(t, 1, b.Stats().Malformed)
 		})
 	}
+}
+
+// Who takes each descriptor as soon as there is one again does not fill the log.
+func TestWaitsForDescriptorsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := new(record)
+		n := newWorld(t, "memory").started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		for range 3 * hush.PerSecond {
+			n.Listeners()[0].l.Exhausted(syscall.EMFILE)
+		}
+		require.Equal(t, hush.PerSecond, len(log.lines("connections have to wait")))
+	})
+}
+
+// A port mapper in this process that cannot be asked any more is in the log: nothing else of the node shows it.
+func TestEmbeddedPortMapperThatFailsIsLogged(t *testing.T) {
+	log := new(record)
+	broken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, broken.Close())
+	whole, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var r registration
+	r.serve(&epmd.Server{Logger: slog.New(slog.NewTextHandler(log, nil))}, []net.Listener{broken, whole})
+	require.Eventually(t, func() bool {
+		return len(log.lines("level=ERROR", "does not listen any more", broken.Addr().String())) == 1
+	}, tooLong, tick)
+	require.NoError(t, r.closeServer())
+	require.Len(t, log.lines(), 1, "a server that is closed is no error")
 }

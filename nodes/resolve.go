@@ -262,7 +262,11 @@ func (r *registration) serve(server *epmd.Server, ls []net.Listener) {
 	served := make(chan struct{})
 	var wg sync.WaitGroup
 	for _, l := range ls {
-		wg.Go(func() { _ = server.Serve(l) })
+		wg.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, epmd.ErrServerClosed) && server.Logger != nil {
+				server.Logger.Error("the port mapper in this process does not listen any more", "addr", l.Addr().String(), "error", err)
+			}
+		})
 	}
 	go func() { wg.Wait(); close(served) }()
 	r.server, r.served = server, served

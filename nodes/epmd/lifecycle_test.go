@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/nodes/internal/hush"
 )
 
 // With a fake clock: exactly the packet timeout, however many bytes come in it, and none for registrations.
@@ -244,7 +246,9 @@ func TestServerSurvivesPassingFailures(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	windows := os.NewSyscallError("acceptex", syscall.Errno(10024))
-	serve(t, &Server{}, &failingListener{l, []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED), windows}})
+	watches := os.NewSyscallError("epoll_ctl", syscall.ENOSPC)
+	errs := []error{syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ECONNABORTED), windows, watches, syscall.EPERM, syscall.EPROTO}
+	serve(t, &Server{}, &failingListener{l, errs})
 	_, _, err = (&Client{Addr: l.Addr().String()}).Names(t.Context(), "")
 	require.NoError(t, err)
 }
@@ -266,6 +270,27 @@ func TestServerPausesLongerEachTime(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 11, strings.Count(log.String(), "cannot accept connections for now"))
 		require.Equal(t, 2, strings.Count(log.String(), "pause=5ms"))
+	})
+}
+
+// Strangers who come as soon as there is a descriptor again do not fill the log.
+func TestServerSaysAFewTimesThatItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const visits = 100 // in half a second
+		errs := make([]error, 2*visits)
+		for i := range visits {
+			errs[2*i] = syscall.EMFILE
+		}
+		var log bytes.Buffer
+		l := newPipeListener()
+		serve(t, &Server{Logger: slog.New(slog.NewTextHandler(&log, nil))}, &failingListener{l, errs})
+		for range visits {
+			conn, err := l.Dial(t.Context(), "", "")
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+		}
+		synctest.Wait()
+		require.Equal(t, hush.PerSecond, strings.Count(log.String(), "cannot accept connections for now"))
 	})
 }
 

@@ -43,10 +43,12 @@ type Server struct {
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
-	// Logger hears of registrations (Info), refusals (Warn; those beyond 20 a second Debug) and requests (Debug). Nil: nothing is logged.
+	// Logger hears of registrations (Info), refusals and want of descriptors (Warn; those beyond 20 a second Debug) and requests (Debug).
+	// Nil: nothing is logged.
 	Logger *slog.Logger
 
 	refusals hush.Hush
+	waits    hush.Hush // for descriptors
 
 	mu        sync.Mutex
 	table     table
@@ -99,7 +101,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		// Out of descriptors, most likely: connections that end will give some back.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.logger().Warn("cannot accept connections for now", "error", err, "pause", pause)
+		s.waits.Log(s.logger(), slog.LevelWarn, "cannot accept connections for now", "error", err, "pause", pause)
 		select {
 		case <-time.After(pause):
 		case <-s.over:
@@ -291,10 +293,13 @@ func (s *Server) release(e *entry) {
 	}
 }
 
-// passing tells whether a listener that failed in this way may work again.
+// passing tells whether a listener that failed in this way may work again: errors of accept(2) that are of one connection, a firewall's
+// word (EPERM, EACCES) among them, and a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
 func passing(err error) bool {
 	err = transport.PosixError(err)
-	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ENOSPC, syscall.EPERM, syscall.EACCES, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP, syscall.ENETDOWN,
+		syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH} {
 		if errors.Is(err, no) {
 			return true
 		}
