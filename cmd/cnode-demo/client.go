@@ -26,7 +26,7 @@ func (o *options) dial(ctx context.Context, target string, errOut io.Writer) (n 
 		return nil, nil, nil, err
 	}
 	cfg.HandshakeTimeout = handshakeTime(ctx)
-	record, err := o.virtual.over(&cfg)
+	record, err := o.virtual.over(ctx, &cfg, errOut)
 	if err == nil {
 		if err = record.begin(); err != nil {
 			_ = record.finish()

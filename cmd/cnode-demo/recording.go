@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/cnode-go/cnode/transport"
 )
@@ -29,13 +32,17 @@ const recordingMode = 0o600
 // errWritten says that another process has the file of --trace.
 var errWritten = errors.New("is written by another process")
 
-func openRecording(path string) (*recording, error) {
+// finishLimit is how long a pipe whose reader has stopped may keep the rest of a recording waiting.
+const finishLimit = time.Second
+
+// openRecording waits for a pipe's reader until ctx ends: see openThere.
+func openRecording(ctx context.Context, path string, errOut io.Writer) (*recording, error) {
 	r := &recording{}
 	for own := false; !own; { // the file may go, with the one who has made it, while it is opened
 		var err error
 		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, recordingMode)
 		if r.made = err == nil; errors.Is(err, fs.ErrExist) {
-			r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE, recordingMode)
+			r.file, err = openThere(ctx, path, errOut)
 		}
 		if err == nil {
 			if own, err = claim(r.file); !own {
@@ -97,6 +104,7 @@ func (r *recording) finish() error {
 	if r == nil {
 		return nil
 	}
+	_ = r.file.SetWriteDeadline(time.Now().Add(finishLimit)) // not of a regular file, which needs none
 	err := r.capture.Close()
 	if err == nil {
 		err = r.failed

@@ -3,9 +3,16 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"os"
 )
+
+// openThere opens a file that is there already.
+func openThere(_ context.Context, path string, _ io.Writer) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE, recordingMode)
+}
 
 // claim does nothing: there are no such locks.
 func claim(*os.File) (own bool, err error) { return true, nil }

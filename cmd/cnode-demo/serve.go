@@ -97,7 +97,7 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 		return err
 	}
 	k := keepPeer(&cfg)
-	record, err := o.virtual.over(&cfg)
+	record, err := o.virtual.over(ctx, &cfg, errOut)
 	if err != nil {
 		return err
 	}

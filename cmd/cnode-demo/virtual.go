@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"strconv"
 
 	"github.com/cnode-go/cnode/nodes"
@@ -32,7 +34,7 @@ func (v *virtual) check() (err error) {
 }
 
 // over puts it under a node, and gives the recording, if there is one.
-func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
+func (v *virtual) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer) (record *recording, err error) {
 	if v.trace == "" && v.fault == "" {
 		return nil, nil
 	}
@@ -46,7 +48,7 @@ func (v *virtual) over(cfg *nodes.Config) (record *recording, err error) {
 		}
 	}
 	if v.trace != "" { // nearest to the wire: what a fault cuts is seen cut
-		if record, err = openRecording(v.trace); err != nil {
+		if record, err = openRecording(ctx, v.trace, errOut); err != nil {
 			return nil, err
 		}
 		put(func(tr transport.Transport) transport.Transport {

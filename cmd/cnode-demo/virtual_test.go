@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,7 +147,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")
 	require.NoError(t, os.WriteFile(path, []byte("of tcpdump"), 0o600))
 	require.NoError(t, os.Chmod(path, 0o644))
-	r, err := openRecording(path)
+	r, err := openRecording(t.Context(), path, io.Discard)
 	require.NoError(t, err)
 	require.NoError(t, r.begin())
 	info, err := os.Stat(path)
@@ -156,7 +157,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 	t.Run("another user's", func(t *testing.T) {
 		need.Root(t, "only root can give files away")
 		require.NoError(t, os.Chown(path, 12345, 12345))
-		r, err := openRecording(path)
+		r, err := openRecording(t.Context(), path, io.Discard)
 		require.NoError(t, err)
 		require.ErrorContains(t, r.begin(), "belongs to another user")
 		require.Error(t, r.finish())
@@ -166,7 +167,7 @@ func TestRecordingIsPrivate(t *testing.T) {
 // A recording whose beginning fails keeps nothing in memory, and is an error.
 func TestRecordingFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pcap")
-	r, err := openRecording(path)
+	r, err := openRecording(t.Context(), path, io.Discard)
 	require.NoError(t, err)
 	require.NoError(t, r.capture.Flush())
 	require.NotEmpty(t, r.early)

@@ -1,0 +1,78 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/transport"
+)
+
+func newPipe(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, unix.Mkfifo(path, 0o600))
+	return path
+}
+
+// A pipe that nobody reads is waited for, aloud; a signal that ends the program ends that, too.
+func TestRecordingWaitsForReader(t *testing.T) {
+	path := newPipe(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var said onSay = func(line string) {
+		require.Contains(t, line, "waiting until somebody reads the pipe "+path)
+		cancel()
+	}
+	_, err := openRecording(ctx, path, said)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "--trace: nobody reads the pipe "+path)
+
+	head := make(chan []byte, 1)
+	said = func(string) {
+		go func() {
+			b, _ := os.ReadFile(path)
+			head <- b
+		}()
+	}
+	r, err := openRecording(t.Context(), path, said)
+	require.NoError(t, err)
+	require.NoError(t, r.begin())
+	require.NoError(t, r.finish())
+	require.Equal(t, 24, len(<-head), "the head of a pcap file")
+}
+
+// A reader that has stopped does not keep the program from its end.
+func TestRecordingEndsWithoutReader(t *testing.T) {
+	path := newPipe(t)
+	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	defer reader.Close()
+	r, err := openRecording(t.Context(), path, io.Discard)
+	require.NoError(t, err)
+	require.NoError(t, r.begin())
+	require.NoError(t, r.capture.Flush())
+	raw, err := r.file.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		for err == nil {
+			_, err = unix.Write(int(fd), make([]byte, 4096))
+		}
+	}))
+	require.ErrorIs(t, err, unix.EAGAIN, "the pipe is full")
+	r.capture = transport.NewCapture(r) // which has its head to write
+	require.ErrorIs(t, r.finish(), os.ErrDeadlineExceeded)
+}
+
+// An onSay is a writer that is called with what is written.
+type onSay func(string)
+
+func (f onSay) Write(p []byte) (int, error) {
+	f(string(p))
+	return len(p), nil
+}
