@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -157,6 +158,18 @@ var advices = []advice{
 	{"no port mapper", is(epmd.ErrNoPortMapper,
 		"Nothing listens there. A running Erlang node or serve brings a port mapper along; cnode-demo epmd is one by itself. If it uses\n"+
 			"another port, set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
+	{"no loopback address", func(err error) string {
+		var e *epmd.Error
+		if !errors.As(err, &e) || !errors.Is(err, syscall.ENETUNREACH) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return ""
+		}
+		if at, err := netip.ParseAddrPort(e.Addr); err != nil || !at.Addr().IsLoopback() {
+			return ""
+		}
+		return "This machine lacks that address, which its own port mapper is asked at, or its loopback interface is down: ip addr show lo says\n" +
+			"which, ip link set lo up helps with the second. Where there is only IPv6, run cnode-demo epmd --listen [::1]:PORT and give\n" +
+			"--epmd [::1]:PORT."
+	}},
 	{"no port mapper's protocol", is(epmd.ErrProtocol,
 		"Something other than a port mapper listens on that port: set ERL_EPMD_PORT or give --epmd HOST:PORT.")},
 	{"port mapper refuses", func(err error) string {
@@ -250,7 +263,8 @@ var advices = []advice{
 	{"no serve", is(errNoServe,
 		"Give the whole name, host part included, as serve printed it after \"ready\". Its control socket is found by "+
 			"XDG_RUNTIME_DIR,\n"+
-			"or else by the temporary folder (TMPDIR): they have to be the same here and there.")},
+			"or else by the temporary folder (TMPDIR): they have to be the same here and there. A serve whose control socket has been\n"+
+			"removed since it began is found by nobody: end it, and start it again.")},
 	{"listen address in use", is(syscall.EADDRINUSE,
 		"Something listens at that address already: choose another --listen, or leave it out and get a free port. A socket in a directory\n"+
 			"belongs to a running node of that name.")},

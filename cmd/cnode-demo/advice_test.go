@@ -67,6 +67,8 @@ func TestAdvice(t *testing.T) {
 		{"own port mapper", &mapperError{[]string{"10.1.1.1:4369"}, syscall.EADDRNOTAVAIL}, "ERL_EPMD_ADDRESS"},
 		{"no port mapper", mapper(fmt.Errorf("%w (%w)", epmd.ErrNoPortMapper, syscall.ECONNREFUSED)), "--epmd HOST:PORT"},
 		{"port mapper's port", mapper(fmt.Errorf("%w; nor can one run here: %w", epmd.ErrNoPortMapper, syscall.EADDRINUSE)), "ss -tnap"},
+		{"no loopback address", mapper(syscall.ENETUNREACH), "ip link set lo up"},
+		{"no loopback address", mapper(syscall.EADDRNOTAVAIL), "--epmd [::1]:PORT"},
 		{"no port mapper's protocol", mapper(epmd.ErrProtocol), "Something other than a port mapper"},
 		{"port mapper refuses", mapper(epmd.ErrNoAnswer), "Is that a port mapper?"},
 		{"port mapper refuses", &epmd.Error{Op: "register", Err: epmd.ErrNoAnswer}, "--epmd embedded"},
