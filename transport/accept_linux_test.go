@@ -246,3 +246,15 @@ func TestAcceptInBlockingMode(t *testing.T) {
 		})
 	}
 }
+
+// The error of a pair that cannot be made names the call once.
+func TestPairWithoutDescriptors(t *testing.T) {
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 0
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	_, _, err := UnixPair()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.EqualError(t, err, "socketpair: too many open files")
+}

@@ -76,7 +76,7 @@ func bindUnix(fd int, local Addr) (path string, err error) {
 func unixStreams() (one, other *Stream, err error) {
 	fds, err := socketPair()
 	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, err
 	}
 	one, err = importUnnamed(fds[0])
 	if err != nil {

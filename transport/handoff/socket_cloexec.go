@@ -2,18 +2,13 @@
 
 package handoff
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // pairKind is the kind of sockets that SocketPair makes.
 const pairKind = unix.SOCK_SEQPACKET
 
 func socketPair(kind int) ([2]int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	return fds, os.NewSyscallError("socketpair", err)
+	return unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 }
 
 func datagramSocket() (int, error) {

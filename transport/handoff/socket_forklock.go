@@ -4,7 +4,6 @@ package handoff
 
 import (
 	"errors"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ func socketPair(kind int) ([2]int, error) {
 	defer syscall.ForkLock.RUnlock()
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
-		return fds, os.NewSyscallError("socketpair", err)
+		return fds, err
 	}
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
