@@ -69,7 +69,7 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 	pause := firstPause
 	for f.ctx.Err() == nil {
 		var err error
-		born := time.Now()
+		born, replaces := time.Now(), w == nil && first == nil
 		if w == nil {
 			w, err = f.launch(slot)
 		} else {
@@ -77,6 +77,9 @@ func (f *Front) keepSlot(start context.Context, slot int, first chan<- error, w 
 		}
 		if err == nil {
 			err = w.readyIn(start)
+		}
+		if err == nil && replaces { // the log has the end of the one before
+			f.n.log.Info("worker replaced", "slot", slot, "pid", w.process().PID)
 		}
 		if err == nil && first != nil {
 			first <- nil

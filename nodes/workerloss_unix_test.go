@@ -5,6 +5,7 @@ package nodes
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -75,7 +76,8 @@ func TestWorkersLoseEachOther(t *testing.T) {
 
 // A worker that dies loses its own sessions only, and is replaced. What others had with its processes ends.
 func TestWorkerDies(t *testing.T) {
-	w := newFrontWorld(t, 3)
+	log := new(record)
+	w := newFrontWorld(t, 3, func(cfg *FrontConfig) { cfg.Node.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	ns := w.spread(3)
 	a, b, c := ns[0], ns[1], ns[2]
 	victim := w.worker(b)
@@ -110,6 +112,8 @@ func TestWorkerDies(t *testing.T) {
 		list := w.f.Workers()
 		return len(list) == 3 && !slices.ContainsFunc(list, func(i WorkerInfo) bool { return i.PID == victim })
 	}, tooLong, tick)
+	require.Len(t, log.lines("worker ended", fmt.Sprint("pid=", victim)), 1)
+	require.Eventually(t, func() bool { return len(log.lines("worker replaced")) == 1 }, tooLong, tick)
 	require.Equal(t, ei.Atom("undefined"), w.rpc(a, "whereis", ei.Atom("joe")))
 	again := w.rpc(b, "start", ei.Atom("joe")).(ei.Pid)
 	require.NotEqual(t, there, again)
