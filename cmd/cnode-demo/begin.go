@@ -58,7 +58,7 @@ func (o *options) beginAnew(ctx context.Context, w whole) error {
 
 // succeed makes w run in place of the process at the other end of the channel. It gives the control socket of that one; nil: it had none.
 func (o *options) succeed(ctx context.Context, w whole, ch *handoff.Channel, errOut io.Writer) (*handoff.Control, error) {
-	h := &heir{whole: w, succession: &o.succession}
-	err := h.take(ctx, ch, errOut)
+	h := &heir{whole: w, succession: &o.succession, errOut: errOut}
+	err := h.take(ctx, ch)
 	return h.control, err
 }

@@ -16,7 +16,7 @@ func (o *options) announce(ctx context.Context, name string, listeners []*nodes.
 	at := listeners[0].Addr()
 	printReady(out, errOut, name, at)
 	o.also.announce(out, listeners[1:])
-	notifyManager()
+	notifyManager(errOut)
 	if warning := unreachable(ctx, name, at); warning != "" {
 		fmt.Fprintln(errOut, "serve: "+warning)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -34,17 +35,19 @@ func (o *options) activated(cfg *nodes.Config) error {
 const notifyLimit = time.Second
 
 // notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is another one than
-// before. See sd_notify(3).
-func notifyManager() {
+// before. See sd_notify(3). A manager that hears nothing ends the service after a while: then errOut has why.
+func notifyManager(errOut io.Writer) {
 	at := os.Getenv("NOTIFY_SOCKET")
 	if at == "" {
 		return
 	}
 	c, err := net.Dial("unixgram", at)
-	if err != nil {
-		return
+	if err == nil {
+		_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
+		_, err = fmt.Fprintf(c, "READY=1\nMAINPID=%d\n", os.Getpid())
+		_ = c.Close()
 	}
-	defer c.Close()
-	_ = c.SetWriteDeadline(time.Now().Add(notifyLimit))
-	_, _ = fmt.Fprintf(c, "READY=1\nMAINPID=%d\n", os.Getpid())
+	if err != nil {
+		fmt.Fprintf(errOut, "serve: the service manager was not told that the node is ready (NOTIFY_SOCKET): %v\n", err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,12 +29,23 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 		require.NoError(t, err)
 		defer manager.Close()
 		t.Setenv("NOTIFY_SOCKET", at.Name)
-		h := &heir{staged: startable{failed}}
+		var errOut strings.Builder
+		h := &heir{staged: startable{failed}, errOut: &errOut}
 		require.ErrorIs(t, h.Start(t.Context()), failed)
 		require.NoError(t, manager.SetReadDeadline(time.Now().Add(waitLimit)))
 		said := make([]byte, 100)
 		n, err := manager.Read(said)
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()), string(said[:n]))
+		require.Empty(t, errOut.String())
 	}
+}
+
+// Of a manager that cannot be told nobody would know why it ends the service.
+func TestManagerThatIsNotThere(t *testing.T) {
+	at := filepath.Join(sockdir.New(t), "notify")
+	t.Setenv("NOTIFY_SOCKET", at)
+	var errOut strings.Builder
+	notifyManager(&errOut)
+	require.Contains(t, errOut.String(), "(NOTIFY_SOCKET): dial unixgram "+at)
 }

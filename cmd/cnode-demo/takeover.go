@@ -73,12 +73,12 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 }
 
 // take makes this process the owner of what the one at the other end of the channel has, or fails.
-func (h *heir) take(ctx context.Context, ch *handoff.Channel, errOut io.Writer) error {
+func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
 	survivePipe()
 	taken, err := h.acceptance().Take(ctx, ch)
 	err = errors.Join(err, ch.Close())
 	if taken.Owns && err != nil { // it is this process's, and runs
-		fmt.Fprintln(errOut, "serve:", err)
+		fmt.Fprintln(h.errOut, "serve:", err)
 		err = nil
 	}
 	return err
@@ -128,6 +128,7 @@ func serves(at nodes.Endpoint, l *nodes.Listener) bool {
 type heir struct {
 	whole      whole
 	succession *succession
+	errOut     io.Writer
 	staged     handoff.Staged
 	control    *handoff.Control // nil: the other one had none
 }
@@ -203,7 +204,7 @@ func (h *heir) forget() error {
 // that sees its main process end before it knows of another one stops the service.
 func (h *heir) Start(ctx context.Context) error {
 	err := h.staged.Start(ctx)
-	notifyManager()
+	notifyManager(h.errOut)
 	return err
 }
 
