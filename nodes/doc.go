@@ -78,8 +78,9 @@
 //
 // # Several processes
 //
-// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker; a
-// process has one pid in the whole node, and is reached from every worker. See docs/workers.md.
+// A [Front] and its workers are one node: the front accepts, and each connection is a worker's. All of the above holds in each worker,
+// except that such a node moves by [Front.Freeze] and [Front.UpgradeWorkers] only; a process has one pid in the whole node, and is reached
+// from every worker. See docs/workers.md.
 //
 // # Limits on what peers can do
 //

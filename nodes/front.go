@@ -82,9 +82,9 @@ type tenancy struct {
 	number uint64 // of the pid
 }
 
-// StartFront starts the workers, and once all of them are ready listens and publishes the name. ctx bounds only the start; Shutdown and
-// Close end the front and its workers. A plug-in whose sockets cannot be handed to another process is a *NotMovableError. In a process that
-// is a worker itself (IsWorker) it is ErrIsWorker.
+// StartFront listens, publishes the name and starts the workers. It accepts once all of them are ready: peers that come before wait in the
+// backlog. ctx bounds only the start; Shutdown and Close end the front and its workers. A plug-in whose sockets cannot be handed to another
+// process is a *NotMovableError. In a process that is a worker itself (IsWorker) it is ErrIsWorker.
 func StartFront(ctx context.Context, cfg FrontConfig) (*Front, error) {
 	f, err := startFront(ctx, cfg)
 	return f, wrap("start front", cfg.Node.Name, err)
