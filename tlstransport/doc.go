@@ -21,7 +21,7 @@
 // AES-GCM and ChaCha20-Poly1305 (RFC 8446), TLS 1.2 with ECDHE and the same ciphers (RFC 5288, RFC 7905). So what a session consists of is
 // known, and can be handed over. This package takes a session over from crypto/tls only if it is certain to continue it exactly; should it
 // be wrong all the same, the peer's first record does not open and the session ends. A session with another cipher suite of TLS 1.2, and
-// every session with [Options].Plain, stays with crypto/tls and cannot move: a node with workers refuses it.
+// every session with [Options].Plain or GODEBUG=fips140=only, stays with crypto/tls and cannot move: a node with workers refuses it.
 //
 // Sessions are never resumed or renegotiated. A configuration is cloned for each session, with these changes: TLS 1.2 is the lowest
 // version, there are no session tickets and no session cache, and the key log goes to the user's KeyLogWriter through this package, which
@@ -45,10 +45,11 @@
 // one, and admits a client without a certificate unless fail_if_no_peer_cert is set. Without verify_peer nothing is checked, with one
 // exception: a client that has a cacertfile, and is not told verify_none, checks as clients of OTP 26 and later do (OTP 25 does not).
 //
-// When the transport is made, [Options].Logger gets a warning for each check that the file leaves out: for servers that admit clients
-// without a certificate; for {server_name_indication,disable}, with which a client does not check the host; and for another name there,
-// which every server's certificate must then match. This is what OTP 27 does, while OTP 25 replaces that option by the host, and checks the
-// host whatever the file says. It also gets one, once, for a certificate of this node that has expired, then or later, or is not valid yet.
+// When the transport is made, [Options].Logger gets a warning for each check that the file leaves out: where peers are not verified at all;
+// for servers that admit clients without a certificate; for {server_name_indication,disable}, with which a client does not check the host;
+// and for another name there, which every server's certificate must then match. This is what OTP 27 does, while OTP 25 replaces that option
+// by the host, and checks the host whatever the file says. It also gets one, once, for a certificate of this node that has expired, then or
+// later, or is not valid yet.
 //
 // The self-signed certificates of cacertfile are trusted, as in OTP even those of version 3 without basicConstraints. The others complete
 // chains: those of peers, and our own, which certfile need not contain. Two things are stricter than in OTP: a root's own extendedKeyUsage

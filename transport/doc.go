@@ -32,8 +32,8 @@
 // so, and its C is closed only once it has returned. The following run on their caller's goroutine, so one that hangs holds up that caller
 // (Close returns all the same): Accept, Connect, Read, Write and Writev without FullImpl; Read, Write and Writev with Direct; and those
 // that have no time limit and no context (Socket, Listen, GetFD, Pending, LocalAddr, CloseWrite, Export, Import). The others, those of the
-// handshake (HandshakePacketHeaderSize, CheckPeer, the hooks), have a goroutine of their own. A panic in a callback is an error of that
-// socket only.
+// handshake (HandshakePacketHeaderSize, CheckPeer, the hooks) and Interrupt, Close and Release, have a goroutine of their own. A panic in a
+// callback is an error of that socket only.
 //
 // # Errors
 //
