@@ -133,8 +133,8 @@ func newTour(o *options) *cobra.Command {
 		Use:   "tour",
 		Short: "Show what a C-node does, with two nodes in this process (the same without a command)",
 		Long: `tour starts two nodes and a port mapper of its own, and shows in plain words what they do with each other: connect, send, call,
-monitor, notice that a process ends; and what TLS hides from others. If erl is on the PATH, a real Erlang node joins in. tour needs
-nothing else, and leaves nothing behind.`,
+monitor, notice that a process ends; how a third node moves to another process; and what TLS hides from others. If erl is on the PATH, a
+real Erlang node joins in. tour needs nothing else, and leaves nothing behind.`,
 		Example: "  cnode-demo tour",
 		Args:    args(),
 		RunE:    o.tour,
