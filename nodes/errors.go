@@ -109,11 +109,11 @@ func (e *ExitError) Is(target error) bool {
 	return false
 }
 
-// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, or no
-// descriptor. It is errors.ErrUnsupported.
+// A NotMovableError names the plug-in whose connections and listeners cannot be handed to another process: it has no Import, is below
+// something that cannot move (transport.Fault), or has no descriptor. It is errors.ErrUnsupported.
 type NotMovableError struct {
 	Plugin string // transport.Transport's Name
-	Err    error  // why there is no descriptor; nil: there is no Import
+	Err    error  // why there is no descriptor; nil: it is not Movable
 }
 
 // Error names the plug-in and the reason.
@@ -121,7 +121,7 @@ func (e *NotMovableError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("plug-in %s cannot be handed off: %v", e.Plugin, e.Err)
 	}
-	return fmt.Sprintf("plug-in %s cannot be handed off: it has no Import", e.Plugin)
+	return fmt.Sprintf("plug-in %s cannot be handed off: it has no Import, or is below something that cannot move (Fault, say)", e.Plugin)
 }
 
 // Is makes the error errors.ErrUnsupported.
