@@ -50,6 +50,7 @@ var picture = []row{
 	{path: "test/leak", others: []string{goleak}},
 	{path: "test/port"},
 	{path: "test/race"},
+	{path: "test/scarce", others: []string{xsys, testify}},
 	{path: "test/sockdir"},
 	{path: "test/party", others: []string{testify, xsys}},
 	{path: "ei", testOwn: "test/otp", notStd: "net os syscall"},
@@ -101,7 +102,7 @@ const libraries = "ei transport transport/handoff tlstransport nodes nodes/dist 
 // everyTest are the modules that any test may use, and everyTestOwn the packages of ours.
 var everyTest = []string{testify, goleak, rapid}
 
-const everyTestOwn = "test/leak test/need test/party test/port test/race test/sockdir"
+const everyTestOwn = "test/leak test/need test/party test/port test/race test/scarce test/sockdir"
 
 // nameless are words that say nothing about what is in a package or a file.
 var nameless = []string{"util", "utils", "common", "core", "manager", "helper", "helpers", "misc", "base", "shared"}

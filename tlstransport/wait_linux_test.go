@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -20,10 +21,7 @@ func TestWaitsWithoutADescriptor(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c, s := w.pair()
 	exchange(t, ours{c}, ours{s}, 100)
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
-	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	defer scarce.Descriptors(t, 0)()
 
 	sent := make([]byte, 32<<20)
 	n, err := c.write(sent, 100*time.Millisecond)

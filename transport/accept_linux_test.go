@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -249,12 +250,8 @@ func TestAcceptInBlockingMode(t *testing.T) {
 
 // The error of a pair that cannot be made names the call once.
 func TestPairWithoutDescriptors(t *testing.T) {
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	none := limit
-	none.Cur = 0
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	enough := scarce.Descriptors(t, 0)
 	_, _, err := UnixPair()
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	enough()
 	require.EqualError(t, err, "socketpair: too many open files")
 }

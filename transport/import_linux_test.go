@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/test/leak"
+	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -62,11 +63,9 @@ func TestImportWithoutDescriptors(t *testing.T) {
 		c, s := pair(t, tr, at)
 		dup := duplicate(t, s)
 		require.NoError(t, s.Release())
-		var limit unix.Rlimit
-		require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+		enough := scarce.Descriptors(t, 0)
 		_, err := tr.Import(dup, nil)
-		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		enough()
 		require.ErrorIs(t, err, syscall.EMFILE)
 		moved, err := tr.Import(dup, nil)
 		require.NoError(t, err)

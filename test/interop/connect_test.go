@@ -36,13 +36,8 @@ func parseAddr(t testing.TB, text string) transport.Addr {
 
 func TestConnect(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
-		n := newNode(t, config(port))
+		erl, n, c := connected(t, r)
 		ctx := background(t)
-
-		c, err := n.Connect(ctx, erl.Name())
-		require.NoError(t, err)
 		p := c.Peer()
 		require.Equal(t, erl.Name(), p.Name)
 		require.Equal(t, dist.Version6, p.Version)
@@ -71,7 +66,7 @@ func TestConnect(t *testing.T) {
 		require.ErrorIs(t, err, dist.ErrWrongPeer)
 		require.ErrorContains(t, err, erl.Name())
 		// Another node: it may be a while until the Erlang node has forgotten an attempt that we have broken off, and answers nok till then.
-		n = newNode(t, config(port))
+		n = newNode(t, config(erl.EpmdPort()))
 		c, err = n.ConnectAddr(ctx, addr, "")
 		require.NoError(t, err)
 		require.Equal(t, erl.Name(), c.Name())

@@ -192,7 +192,7 @@ func TestFromLibeiServer(t *testing.T) {
 			{`{any, N} ! {call, self(), {foo, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `6`},
 			{`{any, N} ! what, {any, N} ! {call, self(), {bar, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `10`},
 			// What it does not announce is not asked of it.
-			{`rpc:call(N, erlang, node, [])`, `{badrpc,notsup}`},
+			{`rpc:call(N, erlang, node, [], 20000)`, `{badrpc,notsup}`},
 		})
 		cancel()
 		require.ErrorIs(t, await(t, ended), context.Canceled)
@@ -224,12 +224,8 @@ func next(t testing.TB, c *nodes.Conn) *nodes.Message {
 
 func TestFromLibeiByHand(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
+		erl, n, c := connected(t, r)
 		ctx := background(t)
-		n := newNode(t, config(port))
-		c, err := n.Connect(ctx, erl.Name())
-		require.NoError(t, err)
 		m := &meeting{erl: erl, n: n}
 
 		var out bytes.Buffer
@@ -273,7 +269,7 @@ func TestFromLibeiByHand(t *testing.T) {
 		require.Equal(t, ei.Int(17), token.(ei.Tuple)[1])
 
 		// A pid is one of the node, not of the connection that made it: an answer by another node comes where that one is connected.
-		other := start(t, r, otp.Options{EpmdPort: port})
+		other := start(t, r, otp.Options{EpmdPort: erl.EpmdPort()})
 		second, err := n.Connect(ctx, other.Name())
 		require.NoError(t, err)
 		mine, err := n.NewPid()
@@ -289,13 +285,9 @@ func TestFromLibeiByHand(t *testing.T) {
 // ei_global_register and its kin, with a process of the C library's kind, which has signals to read, and with a mailbox.
 func TestFromLibeiGlobal(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
+		erl, _, c := connected(t, r)
 		ctx := background(t)
-		lower := newNode(t, config(port))
-		c, err := lower.Connect(ctx, erl.Name())
-		require.NoError(t, err)
-		upper := startNode(t, config(port))
+		upper := startNode(t, config(erl.EpmdPort()))
 		b, err := upper.NewMailbox(nil)
 		require.NoError(t, err)
 		for _, who := range []struct {

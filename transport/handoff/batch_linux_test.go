@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -46,11 +47,7 @@ func TestReceiveBatchWithoutNumbers(t *testing.T) {
 // few leaves a number of free numbers for descriptors, until it is called off.
 func few(t *testing.T, f, left int) (enough func()) {
 	t.Helper()
-	var before unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &before))
-	low := before
-	low.Cur = 200
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
+	all := scarce.Descriptors(t, 200)
 	var taken []int
 	for {
 		fd, err := dupHigh(f)
@@ -64,7 +61,7 @@ func few(t *testing.T, f, left int) (enough func()) {
 	}
 	return func() {
 		t.Helper()
-		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before))
+		all()
 		for _, fd := range taken[left:] {
 			require.NoError(t, unix.Close(fd))
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/cnode-go/cnode/test/scarce"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -55,11 +56,9 @@ func TestFirstWordWithoutDescriptor(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = front.WriteMsgUnix(b, unix.UnixRights(0), nil)
 	require.NoError(t, err)
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
+	enough := scarce.Descriptors(t, 3)
 	words, err := l.First(t.Context())
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	enough()
 	require.NoError(t, err)
 	require.Equal(t, []Word{{Topic: Welcome, Name: "n@h", Part: 1}}, words)
 	l.Close()

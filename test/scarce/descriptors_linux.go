@@ -1,0 +1,21 @@
+package scarce
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors lets no number of a new descriptor be n or more, for the whole process, until enough is called (RLIMIT_NOFILE, see
+// getrlimit(2)). What is open stays open.
+func Descriptors(t testing.TB, n uint64) (enough func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: limit.Max}))
+	return func() {
+		t.Helper()
+		require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	}
+}

@@ -1,0 +1,2 @@
+// Package scarce takes away from a test's process what it needs.
+package scarce
