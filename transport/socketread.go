@@ -88,6 +88,7 @@ func (s *socket[C]) tryRead() bool {
 	for {
 		switch r.n, r.err = s.callRead(r.p, 0); {
 		case r.n != 0 || r.err == nil:
+			s.incoming.took(r.n)
 			return true
 		case again(r.err):
 			r.err = nil

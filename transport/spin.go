@@ -35,6 +35,9 @@ const (
 // With any limit, a reader or writer whose waits have lately been of a quarter of a millisecond at most waits in a system call of its own
 // thread: it sits. That is as quick as a thread's wait in a C program, and costs as little; one fewer than GOMAXPROCS do so at a time.
 //
+// With any limit, a read of 32 KB or more over TCP, of what is no answer, acknowledges what has come (tcp(7), TCP_QUICKACK). The kernel by
+// itself does so for every second segment, which over the loopback is as large as a message.
+//
 // It is for Linux, and for plug-ins whose waiting the SDK does, also under Trace, Limit and Fault (which then counts its connections
 // anew). Elsewhere tr is returned as it is; a wrapper of your own, too, which goes over what WithPolling returns. Streams that come without
 // a Transport (ConnectTCP, ConnectUnix, UnixPair, AdoptStream) have DefaultPolling, each with bounds of its own.
@@ -115,6 +118,17 @@ func (s *spin) answering() bool {
 
 // answered says that a read of n bytes had the beginning of an answer.
 func (s *spin) answered(n int) bool { return n > 0 && !s.mid && s.spoke.Load() }
+
+// streams says that a read of n bytes had a part of something large that is no answer: what is written next acknowledges an answer.
+func (s *spin) streams(n int) bool {
+	if n < pollBulk {
+		return false
+	}
+	if s.mid {
+		return !s.answer
+	}
+	return !s.spoke.Load()
+}
 
 // soon says that a short wait is worth it: among the first few, which are a handshake's, until one was in vain.
 func (s *spin) soon() bool {

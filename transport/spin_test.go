@@ -104,6 +104,33 @@ func TestPollingHabitOfEachWait(t *testing.T) {
 	}
 }
 
+// What is large and was not asked for.
+func TestStreamsWhatIsNoAnswer(t *testing.T) {
+	asked := func(s *spin) { s.written(10) }
+	inside := func(s *spin) { s.end(5, 0, time.Hour); s.mid = true }
+	for _, tt := range []struct {
+		name    string
+		before  []func(s *spin)
+		n       int
+		streams bool
+	}{
+		{"something small", nil, pollBulk - 1, false},
+		{"something large", nil, pollBulk, true},
+		{"inside something large", []func(s *spin){inside}, pollBulk, true},
+		{"an answer", []func(s *spin){asked}, pollBulk, false},
+		{"inside an answer", []func(s *spin){asked, inside}, pollBulk, false},
+		{"inside what was on its way when somebody asked", []func(s *spin){inside, asked}, pollBulk, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s spin
+			for _, before := range tt.before {
+				before(&s)
+			}
+			require.Equal(t, tt.streams, s.streams(tt.n))
+		})
+	}
+}
+
 // What somebody else answers meanwhile is no flow.
 func TestPollingAnsweredFlowIsNone(t *testing.T) {
 	var s spin

@@ -92,7 +92,11 @@ func (p *Polling) Waiter(fd int) (*Waiter, error) {
 	w.arriving.look = func(uintptr) { w.arriving.run() }
 	w.leaving.look = func(uintptr) { w.leaving.run() }
 	w.readable, w.writable = w.in.ready, w.out.ready
-	w.tryRead = func() (done bool) { w.n, done = w.read(); return done }
+	w.tryRead = func() (done bool) {
+		w.n, done = w.read()
+		w.in.took(w.n)
+		return done
+	}
 	w.acceptable = func(uintptr) bool { return w.arriving.run() || watch.look(false) && w.arriving.run() }
 	return w, nil
 }

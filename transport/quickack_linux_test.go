@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// What is large and no answer is acknowledged as it is read: the kernel by itself would wait for 40 ms, or for another segment.
+func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
+	for name, reader := range map[string]func(t *testing.T, c *Stream) (read func(p []byte), wrote func(n int)){
+		"stream": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
+			return func(p []byte) {
+				_, err := c.Readv(t.Context(), p)
+				require.NoError(t, err)
+			}, func(int) {}
+		},
+		"waiter": func(t *testing.T, c *Stream) (func([]byte), func(int)) {
+			fd := c.car.(*socket[int]).fd
+			w, err := new(Polling).Waiter(fd)
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, w.Close()) })
+			return func(p []byte) {
+				for len(p) > 0 {
+					n := 0
+					require.NoError(t, w.Read(func() (int, bool) {
+						n, err = unix.Read(fd, p)
+						return n, !again(err)
+					}))
+					require.NoError(t, err)
+					p = p[n:]
+				}
+			}, w.Wrote
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, TCP(), loopback())
+			read, wrote := reader(t, c)
+			raw, err := s.SyscallConn()
+			require.NoError(t, err)
+			unacknowledged := func() (n uint32) {
+				require.NoError(t, raw.Control(func(fd uintptr) {
+					var info *unix.TCPInfo
+					if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+						n = info.Unacked
+					}
+				}))
+				require.NoError(t, err)
+				return n
+			}
+			for range 10 { // the kernels of those that talk acknowledge late
+				_, err := c.Writev(t.Context(), []byte("question"))
+				require.NoError(t, err)
+				wrote(8)
+				_, err = s.Readv(t.Context(), make([]byte, 8))
+				require.NoError(t, err)
+				_, err = s.Writev(t.Context(), []byte("answer"))
+				require.NoError(t, err)
+				read(make([]byte, 6))
+			}
+			const rounds = 16
+			soon := 0
+			p := make([]byte, 60_000) // less than a segment of the loopback
+			for range rounds {
+				_, err := s.Writev(t.Context(), p)
+				require.NoError(t, err)
+				read(p)
+				for began := time.Now(); time.Since(began) < 10*time.Millisecond; {
+					if unacknowledged() == 0 {
+						soon++
+						break
+					}
+				}
+			}
+			require.Greater(t, soon, 3*rounds/4) // otherwise it is every second one
+		})
+	}
+}
+
+// What is no TCP connection is asked once.
+func TestUnixIsNotAcknowledged(t *testing.T) {
+	c, s := pair(t, Unix(), socketPath(t))
+	for range 2 {
+		_, err := s.Writev(t.Context(), make([]byte, pollBulk))
+		require.NoError(t, err)
+		_, err = c.Readv(t.Context(), make([]byte, pollBulk))
+		require.NoError(t, err)
+	}
+	require.True(t, c.car.(*socket[*UnixSocket]).incoming.silent)
+}
