@@ -18,12 +18,14 @@ func TCP() Transport {
 
 // TCPCallbacks returns the callbacks of the TCP plug-in, whose socket context is the descriptor itself. They are the model for
 // plug-ins over system calls: wrap them with a context of your own. Close leaves nothing behind; Nagle's algorithm is off, for a
-// node's messages go out as they come; the handshake hooks switch keep-alive on, as the C library's do.
+// node's messages go out as they come; the handshake hooks switch keep-alive on, as the C library's do. Where Linux's congestion control is
+// BBR, sockets of a loopback address have reno: to pace messages within a machine only costs.
 func TCPCallbacks() Callbacks[int] {
 	return Callbacks[int]{
 		Name: "tcp",
 		Socket: func(_ any, addr Addr) (int, error) {
-			if _, err := AddrPort(addr); err != nil {
+			at, err := AddrPort(addr)
+			if err != nil {
 				return -1, err
 			}
 			fd, err := newSocketFD(addr)
@@ -32,6 +34,9 @@ func TCPCallbacks() Callbacks[int] {
 			}
 			if err := setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 				return -1, errors.Join(fmt.Errorf("setsockopt TCP_NODELAY: %w", err), closeFD(fd))
+			}
+			if at.Addr().IsLoopback() {
+				unpaced(fd)
 			}
 			return fd, nil
 		},

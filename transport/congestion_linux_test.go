@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +91,46 @@ func TestUnixIsNotAcknowledged(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.True(t, c.car.(*socket[*UnixSocket]).incoming.silent)
+}
+
+// Within a machine nobody is paced; elsewhere the system's choice stands.
+func TestCongestionControlWithinTheMachine(t *testing.T) {
+	control := func(fd int) string {
+		name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		require.NoError(t, err)
+		return name
+	}
+	opened := func(at string) int {
+		addr, err := ParseAddr(at)
+		require.NoError(t, err)
+		fd, err := TCPCallbacks().Socket(nil, addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, closeFD(fd)) })
+		return fd
+	}
+	system := control(opened("0.0.0.0:0"))
+	within := system
+	if strings.HasPrefix(system, "bbr") {
+		within = "reno"
+	}
+	require.Equal(t, system, control(opened("192.0.2.1:1")))
+	require.Equal(t, within, control(opened("127.0.0.1:0")))
+	require.Equal(t, within, control(opened("127.1.2.3:4")))
+	require.Equal(t, within, control(opened("[::ffff:127.0.0.1]:0")))
+	c, s := pair(t, TCP(), loopback())
+	for _, end := range []*Stream{c, s} {
+		require.Equal(t, within, control(end.car.(*socket[int]).fd))
+	}
+
+	known, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	require.NoError(t, err)
+	for _, name := range strings.Fields(string(known)) {
+		fd := opened("0.0.0.0:0")
+		require.NoError(t, unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))
+		unpaced(fd)
+		if strings.HasPrefix(name, "bbr") {
+			name = "reno"
+		}
+		require.Equal(t, name, control(fd))
+	}
 }

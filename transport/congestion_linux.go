@@ -1,0 +1,28 @@
+package transport
+
+import (
+	"bytes"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// quickAck has the kernel acknowledge now what has come over a TCP connection; false where the descriptor is none of that kind. See tcp(7),
+// TCP_QUICKACK, which does not last.
+func quickAck(fd int) bool { return setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) == nil }
+
+// unpaced keeps BBR from a TCP socket whose connections go over the loopback, before there are any: those of a listener have what it has.
+// BBR sends one segment at a time, each when a clock says so. Over the loopback a clock costs more than a segment, and nothing is congested.
+// Reno, which every kernel has and lets everybody use, sends what there is. A kernel that refuses is let be.
+func unpaced(fd int) {
+	var name [16]byte // TCP_CA_NAME_MAX
+	size := uint32(len(name))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 || !bytes.HasPrefix(name[:], []byte("bbr")) {
+		return
+	}
+	reno := [4]byte{'r', 'e', 'n', 'o'}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+		uintptr(unsafe.Pointer(&reno)), unsafe.Sizeof(reno), 0)
+}
