@@ -12,8 +12,8 @@
 #	upgrades   100 upgrades of a serve for each OTP and transport, which a real
 #	           node uses without pause: numbered messages, calls, a link, a monitor
 #	moves      1,000 moves of a connection, with numbered messages of a real node
-#	           of each OTP both ways; 1,000 moves between two processes; 100 moves
-#	           of a node; nodes with 1,000 connections
+#	           of each OTP both ways, over TLS, too; 1,000 moves between two
+#	           processes; 100 moves of a node; nodes with 1,000 connections
 #	kills      SIGKILL and SIGSTOP at every point: one session, 250 and 1,000, each
 #	           with half a frame in each direction and a full window; a front with
 #	           its workers, one session a worker and 300
@@ -22,14 +22,16 @@
 #	           suite over them, workers killed and stopped, 1,000 runs of each
 #	           state machine
 #	fuzz       20 s for each target
+#	platforms  the libraries build where nothing is promised, and all of it passes
+#	           go vet where an int has 32 bits
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|chaos|fuzz)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|chaos|fuzz]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|kills|sound|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|kills|sound|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -72,6 +74,7 @@ fi
 
 if part moves "$(times 1000) of a connection, $(times 100) of a node, and nodes with 1,000 connections"; then
 	CNODE_MOVES=$(times 1000) CNODE_NODE_MOVES=$(times 100) soak -v ./test/interop/move
+	CNODE_MOVES=$(times 1000) soak -v -run TestMovesUnderErlang ./test/interop/tls
 	CNODE_MOVES=$(times 1000) CNODE_CONNECTIONS=1000 soak -v -run Figures ./test/interop/upgrade
 fi
 
@@ -101,5 +104,11 @@ if part fuzz "$(times 20) s each"; then
 			fuzz "$package" "$target"
 		done
 	done
+fi
+if part platforms; then
+	for other in netbsd/amd64 openbsd/amd64 linux/s390x; do # the last one has the high byte first
+		GOOS=${other%/*} GOARCH=${other#*/} CGO_ENABLED=0 go build ./ei ./transport/... ./tlstransport ./nodes/...
+	done
+	GOARCH=386 CGO_ENABLED=0 go vet ./...
 fi
 printf '== done (%d s)\n' $((SECONDS - started))

@@ -23,15 +23,8 @@ import (
 )
 
 // How often something moves in one test; the environment says otherwise, for long runs.
-func connMoves() int { return count("CNODE_MOVES", 100) }
-func nodeMoves() int { return count("CNODE_NODE_MOVES", 30) }
-
-func count(name string, otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
-		return n
-	}
-	return otherwise
-}
+func connMoves() int { return otp.Times("CNODE_MOVES", 100) }
+func nodeMoves() int { return otp.Times("CNODE_NODE_MOVES", 30) }
 
 // stream is an Erlang module that sends numbered messages to the process sink of a node, and checks those that its own sink gets.
 const stream = `-module(stream).

@@ -135,10 +135,7 @@ func movers(t testing.TB, cb callbacks) (transport.Transport, <-chan *mover) {
 // An Erlang node and ours send each other messages while their connection moves, again and again, and while the Erlang node changes
 // its keys: nothing is lost, and neither notices.
 func TestMovesUnderErlang(t *testing.T) {
-	moves := 1000
-	if testing.Short() {
-		moves = 50
-	}
+	moves := otp.Times("CNODE_MOVES", 250)
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		file := a.sign(t, want{})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/test/otp"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -171,17 +172,10 @@ func (p *prober) end() {
 }
 
 // count is a number from the environment.
-func count(name string, otherwise int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
-		return n
-	}
-	return otherwise
-}
-
 // One connection moves to and fro between two processes while it is in use.
 func TestMoveFigures(t *testing.T) {
 	one, other := ends(t)
-	moves := count("CNODE_MOVES", 100)
+	moves := otp.Times("CNODE_MOVES", 100)
 	left, right := start(t, "left", moves, one), start(t, "right", moves, other)
 	addr := left.hear().Addr
 	right.hear()
@@ -202,7 +196,7 @@ func TestMoveFigures(t *testing.T) {
 
 // A node with many connections, and many mailboxes, moves to another process, and nobody who connects meanwhile is refused.
 func TestUpgradeFigures(t *testing.T) {
-	conns := count("CNODE_CONNECTIONS", 100)
+	conns := otp.Times("CNODE_CONNECTIONS", 100)
 	for _, mailboxes := range []int{1, 10 * conns} {
 		t.Run(strconv.Itoa(mailboxes), func(t *testing.T) {
 			one, other := ends(t)

@@ -44,7 +44,7 @@ rest(Sent, Got) -> receive Got -> rest(Sent, Got + 1); Other -> {due, Got, came,
 func TestMovesUnderErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		one, other := ends(t)
-		moves := count("CNODE_MOVES", 1000)
+		moves := otp.Times("CNODE_MOVES", 1000)
 		left, right := start(t, "left", moves, one), start(t, "right", moves, other)
 		addr, err := transport.ParseAddr(left.hear().Addr)
 		require.NoError(t, err)

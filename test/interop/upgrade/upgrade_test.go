@@ -90,12 +90,7 @@ calls(N, I, Pids) ->
 `
 
 // upgrades is how often a node is upgraded in one test; CNODE_UPGRADES says otherwise, for long runs.
-func upgrades() int {
-	if n, err := strconv.Atoi(os.Getenv("CNODE_UPGRADES")); err == nil && n > 0 {
-		return n
-	}
-	return 10
-}
+func upgrades() int { return otp.Times("CNODE_UPGRADES", 10) }
 
 // A served is a serve, and the processes that have come after it.
 type served struct {
