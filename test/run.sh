@@ -9,7 +9,7 @@ staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 systems=(linux darwin freebsd windows)
 machines=(amd64 arm64)
 of32bits=(./ei ./nodes/dist ./transport ./transport/handoff ./nodes/epmd) # are tested where an int has 32 bits
-hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of the time, ten times over
+hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of the time, seven times over
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 here=$(go env GOHOSTOS)/$(go env GOHOSTARCH)

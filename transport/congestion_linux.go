@@ -13,7 +13,7 @@ func quickAck(fd int) bool { return setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUI
 
 // unpaced keeps BBR from a TCP socket whose connections go over the loopback, before there are any: those of a listener have what it has.
 // BBR sends one segment at a time, each when a clock says so. Over the loopback a clock costs more than a segment, and nothing is congested.
-// Reno, which every kernel has and lets everybody use, sends what there is. A kernel that refuses is let be.
+// Reno, which every kernel has and lets everybody use, sends what there is. A kernel that refuses is let be. See tcp(7), TCP_CONGESTION.
 func unpaced(fd int) {
 	var name [16]byte // TCP_CA_NAME_MAX
 	size := uint32(len(name))

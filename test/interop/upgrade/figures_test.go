@@ -171,7 +171,6 @@ func (p *prober) end() {
 	p.wg.Wait()
 }
 
-// count is a number from the environment.
 // One connection moves to and fro between two processes while it is in use.
 func TestMoveFigures(t *testing.T) {
 	one, other := ends(t)
