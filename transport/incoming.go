@@ -40,12 +40,12 @@ func (r *incoming) end(n int) {
 	var waited time.Duration
 	answered := r.spin.answered(n)
 	if answered {
-		r.weigh.answered()
+		r.weigh.answered(r.spin.wrote.Load() + int64(n))
 	}
 	if habit := r.spin.habit; habit != nil {
 		waited = r.waited()
 		if answered && habit == &r.spin.answers {
-			r.weigh.waited(r.began.Add(waited), r.poller.limit > 0 && habit.hot)
+			r.weigh.waited(r.began.Add(waited), r.poller.limit > 0 && habit.hot, &r.poller.verdicts)
 		}
 	}
 	r.spin.end(n, waited, r.poller.limit)

@@ -15,6 +15,8 @@ type poller struct {
 	crowd  atomic.Pointer[time.Time] // nobody comes in before; nil: there has been no crowd
 	seats  seats
 	alarms alarms
+
+	verdicts verdicts
 }
 
 const (

@@ -25,9 +25,10 @@ const (
 // can: they then leave its kernel many at a time. To find out takes 90 milliseconds at most; where it is not so that is tried again after
 // a second, then ever more seldom. Whatever is written to the connection ends it, until messages have flowed for 50 milliseconds again.
 //
-// Where answers come in a tenth less time to a reader that sits (see below), it sits: some virtual machines wake a thread quickest on the
-// processor that the answer was made on, for half the processor time. To find out takes 125 milliseconds of a conversation in which one
-// answer follows the other, and is tried again after a second, then ever more seldom, or when what is talked about has changed.
+// Where answers come in a tenth less time to a reader that sits (see below), readers sit: some virtual machines wake a thread quickest on
+// the processor that the answer was made on, for half the processor time. One reader of tr finds that out for all with messages of a
+// size, in 125 milliseconds of a conversation in which one answer follows the other. It is tried again after a second, then ever more
+// seldom.
 //
 // A reader that has polled or sat for a millisecond without a break lets others run. If it is a while before its turn comes
 // again, as in a crowd of busy connections or beside a program that computes, nobody polls or sits for ten milliseconds.

@@ -10,6 +10,8 @@ import (
 // An answering peer takes so long for an answer to a reader that polls, and to one that sits and has been for some time.
 type answering struct {
 	w           weighing
+	found       *verdicts
+	size        int64
 	now         time.Time
 	polls, sits time.Duration
 	settled     time.Duration // how long nobody has polled
@@ -18,7 +20,7 @@ type answering struct {
 }
 
 func answersIn(polls, sits time.Duration) *answering {
-	return &answering{polls: polls, sits: sits, now: time.Unix(1e9, 0), able: true}
+	return &answering{found: new(verdicts), polls: polls, sits: sits, now: time.Unix(1e9, 0), able: true}
 }
 
 // run has answers follow each other for so long.
@@ -38,8 +40,8 @@ func (a *answering) run(d time.Duration) {
 			a.tried += took
 		}
 		a.now = a.now.Add(took)
-		a.w.answered()
-		a.w.waited(a.now, a.able)
+		a.w.answered(a.size)
+		a.w.waited(a.now, a.able, a.found)
 	}
 }
 
@@ -101,7 +103,7 @@ func TestWeighingInVain(t *testing.T) {
 	until(true)
 	for pause := weighPause; pause < 10*weighMaxPause; pause *= 2 {
 		require.InDelta(t, trial, until(false), float64(2*weighGap))
-		require.InDelta(t, weighSettle+min(pause, weighMaxPause), until(true), float64(weighWindow))
+		require.InDelta(t, min(pause, weighMaxPause), until(true), float64(weighWindow+2*weighGap))
 	}
 }
 
@@ -123,26 +125,76 @@ func TestWeighingGoesBack(t *testing.T) {
 	require.True(t, a.w.sits)
 }
 
-// Where answers take quite another time than before, that was about something else: a trial comes soon, but not at every turn.
-func TestWeighingOfSomethingElse(t *testing.T) {
+// What is found out with messages of one size says nothing of others, for which there is a trial of its own; but not at every turn.
+func TestWeighingBySize(t *testing.T) {
 	a := answersIn(20*us, 20*us)
 	a.run(2 * weighMaxPause)
-	a.polls, a.sits = 100*us, 50*us
-	a.run(weighWindow + trial + time.Millisecond*5)
+	a.polls, a.sits, a.size = 100*us, 50*us, 128<<10
+	a.run(2*weighWindow + trial + 5*time.Millisecond)
 	require.True(t, a.w.sits)
-	a.polls, a.sits = 1000*us, 20*us
-	a.run(weighRest / 2)
-	require.False(t, a.w.trial)
+	a.polls, a.sits, a.size = 20*us, 20*us, 0
+	a.run(weighWindow + weighSettle)
+	require.False(t, a.w.sits)
 
 	a = answersIn(20*us, 20*us)
 	begun := a.now
 	for range 200 {
-		for _, each := range []time.Duration{20 * us, 200 * us} {
-			a.polls, a.sits = each, each
+		for _, size := range []int64{0, 128 << 10} {
+			a.size = size
 			a.run(weighWindow)
 		}
 	}
 	require.Less(t, float64(a.tried), 0.25*float64(a.now.Sub(begun)))
+}
+
+// A trial in the middle of which messages become larger tells nothing.
+func TestWeighingCutShort(t *testing.T) {
+	a := answersIn(400*us, 400*us)
+	for !a.w.trial {
+		a.run(time.Millisecond)
+	}
+	a.polls, a.sits, a.size = 100*us, 100*us, 1<<20
+	a.able = false
+	a.run(trial)
+	require.False(t, a.w.trial)
+	require.False(t, a.w.sits)
+	require.Zero(t, a.found.of[0].pause)
+}
+
+// The other readers of a transport go by what one has found out, and try nothing meanwhile.
+func TestWeighingIsShared(t *testing.T) {
+	one := answersIn(20*us, 10*us)
+	one.run(weighWindow + trial + 5*time.Millisecond)
+	require.True(t, one.w.sits)
+	other := answersIn(20*us, 10*us)
+	other.found, other.now = one.found, one.now
+	other.run(weighWindow + time.Millisecond)
+	require.True(t, other.w.sits)
+	require.False(t, other.w.trial)
+
+	one = answersIn(20*us, 20*us)
+	for !one.w.trial {
+		one.run(time.Millisecond)
+	}
+	other = answersIn(20*us, 20*us)
+	other.found, other.now = one.found, one.now
+	other.run(4 * weighWindow)
+	require.Zero(t, other.sat)
+	one.run(trial + time.Millisecond)
+	other.now = one.now
+	other.run(4 * weighWindow)
+	require.Zero(t, other.sat)
+}
+
+// The size of question and answer together.
+func TestScale(t *testing.T) {
+	for _, tt := range []struct {
+		bytes int64
+		want  int
+	}{{2 * 16, 0}, {2 << 10, 0}, {3 << 10, 1}, {2 * 4 << 10, 1}, {24 << 10, 2}, {2 * 64 << 10, 2}, {192 << 10, 3}, {1 << 40, 3}} {
+		require.Equal(t, tt.want, replies{count: 1, bytes: tt.bytes}.scale(), tt.bytes)
+		require.Equal(t, tt.want, replies{count: 7, bytes: 7 * tt.bytes}.scale(), tt.bytes)
+	}
 }
 
 // Time in which nothing was asked does not count, and answers that came while nobody waited do.
@@ -151,18 +203,18 @@ func TestWeighingCounts(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	wait := func(d time.Duration, answers int) {
 		for range answers {
-			w.answered()
+			w.answered(10)
 		}
 		now = now.Add(d)
-		w.waited(now, true)
+		w.waited(now, true, new(verdicts))
 	}
 	wait(0, 1)
 	wait(weighGap, 5)
 	require.Equal(t, weighGap, w.took)
-	require.Equal(t, 5, w.answers)
+	require.Equal(t, 5, w.came.count)
 	wait(weighGap+1, 1000)
 	require.Equal(t, weighGap, w.took)
-	require.Equal(t, 5, w.answers)
+	require.Equal(t, 5, w.came.count)
 	for range weighWindow/weighGap - 1 {
 		wait(weighGap, 5)
 	}
