@@ -16,7 +16,8 @@ import (
 )
 
 // The documents that name files, functions and options of the code.
-var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/from-libei.md", "CHANGELOG.md"}
+var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/from-libei.md",
+	"test/bench/README.md", "test/bench/findings.md", "CHANGELOG.md"}
 
 // TestDocs holds the documents to the code: what they name between back-quotes is there. A file without a folder is in that of the
 // file that its chapter has named before it; a word behind a file is declared in it.
