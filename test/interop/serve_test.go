@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/test/otp"
+	"github.com/cnode-go/cnode/test/party"
 	"github.com/stretchr/testify/require"
 )
 
@@ -106,7 +107,7 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 // environment is that of a program started here; what the user has set for his own programs is not in it.
 func environment(t testing.TB, epmdPort int) []string {
 	return []string{
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), "GORACE=halt_on_error=1",
+		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), party.AtExit(),
 		"ERL_EPMD_PORT=" + strconv.Itoa(epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
 	}
 }
