@@ -21,7 +21,8 @@ func allocated(f func()) int {
 	return int(after.TotalAlloc - before.TotalAlloc)
 }
 
-// TestAllocationIsBounded decodes terms that take the most memory for their size, and malformed ones, and looks after what Limits says.
+// TestAllocationIsBounded decodes terms that take the most memory for their size, and malformed ones, and checks the bound that Limits
+// documents.
 func TestAllocationIsBounded(t *testing.T) {
 	const fixed = 16 << 10 // tables that grow with the term, but start at some size
 	list := func(elem string, n int) string {

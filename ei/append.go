@@ -42,8 +42,8 @@ func appendSmallBig(b []byte, sign byte, mag uint64) []byte {
 	return b
 }
 
-// AppendBig appends an integer of any size: ei_encode_bignum. Erlang nodes end the connection over one of more than 4,194,303 bits (OTP 27
-// and 29; OTP 25 takes some 8 MB).
+// AppendBig appends an integer of any size: ei_encode_bignum. Erlang nodes end the connection over an integer of more than 4,194,303 bits
+// (OTP 27 and 29; OTP 25 takes some 8 MB).
 func AppendBig(b []byte, v *big.Int) []byte {
 	if v.IsInt64() {
 		return AppendInt(b, v.Int64())

@@ -7,7 +7,7 @@ import (
 )
 
 // The appenders of this file write the forms that only old nodes write, for talking to programs that know no other, and
-// for tests. No OTP release that is supported today sends them, but for ATOM_EXT from term_to_binary before OTP 26.
+// for tests. No OTP release that is supported today sends them, except ATOM_EXT, which term_to_binary makes before OTP 26.
 
 // AppendLatin1Atom appends an atom as ATOM_EXT. One with a character above U+00FF, or of more than 255 characters, is
 // ErrAtom; b is then returned as it was.
@@ -31,7 +31,7 @@ func AppendSmallLatin1Atom(b []byte, a Atom) ([]byte, error) {
 // latin1Len gives the number of characters of a, and whether it can be written in Latin-1.
 func latin1Len(a Atom) (n int, ok bool) {
 	for _, r := range string(a) {
-		if r > 0xff { // so is the one that stands for invalid UTF-8
+		if r > 0xff { // as is U+FFFD, which stands for invalid UTF-8
 			return 0, false
 		}
 		n++

@@ -7,8 +7,8 @@ import (
 )
 
 // AppendTerm appends a term, without version byte. What cannot be encoded (an atom that is too long, a float that is not finite, a map with
-// two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. So is one that is nested more than 262144
-// deep, which as a rule contains itself: a *LimitError. A Raw is appended unchecked but for its first byte: a version byte is ErrTag.
+// two equal keys, nil, a Local inside another term) is an error; b is then returned unchanged. A term that is nested more than 262144 deep,
+// usually because it contains itself, is a *LimitError. Of a Raw only the first byte is checked: a version byte is ErrTag.
 func AppendTerm(b []byte, t Term) ([]byte, error) {
 	if l, ok := t.(Local); ok {
 		return append(append(b, byte(TagLocalExt)), l...), nil
@@ -137,14 +137,14 @@ func appendMap(b []byte, m Map, depth int) ([]byte, error) {
 			return b, within(2*i+1, err)
 		}
 	}
-	if keys := (keySet{}); keys.duplicate(m) { // for one, a runtime system ends the connection
+	if keys := (keySet{}); keys.duplicate(m) { // a runtime system ends the connection over such a map
 		return b, ErrDuplicate
 	}
 	return b, nil
 }
 
-// appendBitstring keeps a BIT_BINARY_EXT of whole bytes what it is, so that it goes back as it came; but for an empty one, which OTP 27
-// takes for malformed.
+// appendBitstring appends a bitstring of whole bytes as BIT_BINARY_EXT, so that it goes back as it came; except an empty one, which OTP 27
+// would take for malformed.
 func appendBitstring(b []byte, t Bitstring) ([]byte, error) {
 	if uint64(len(t.Data)) > math.MaxUint32 {
 		return b, ErrTooLong

@@ -9,7 +9,7 @@ import (
 // keeps its slab from being freed: the sizes bound that to a few kilobytes.
 const (
 	slabCells    = 32   // elements in a list or tuple that is put in a slab
-	slabBytes    = 64   // bytes in a binary that is
+	slabBytes    = 64   // bytes in a binary that is put in a slab
 	slabMaxCells = 256  // elements of a slab
 	slabMaxBytes = 2048 // bytes of a slab
 )
@@ -30,7 +30,7 @@ type decoder struct {
 
 	newAtoms, maxAtoms int        // allocated so far, and at most
 	recent             [16]Term   // atoms met, by a hash
-	own                *AtomTable // those for which there is no place elsewhere; nil: they are few so far
+	own                *AtomTable // atoms for which Atoms and recent have no place; nil while they are few
 	emptied            bool       // Atoms has been full in this term
 	keys               keySet     // for finding equal keys
 	keyDepth           int        // how many keys of maps this term is within
@@ -112,7 +112,7 @@ func (d *decoder) term() Term {
 	return nil
 }
 
-// done moves behind a part that was read. An error is not possible after the scanner's walk; should it come, it is kept.
+// done moves to next, past a part that was read. No error is possible after the scanner's walk; should there be one, the first is kept.
 func (d *decoder) done(next int, err error) {
 	d.off = next
 	if err != nil && d.err == nil {
@@ -129,7 +129,7 @@ func (d *decoder) count32() int {
 	return int(n)
 }
 
-// take gives a slice of n elements, from the slab when that is few.
+// take gives a slice of n elements, from the slab when n is small.
 func (d *decoder) take(n int) []Term {
 	if n > slabCells {
 		return make([]Term, n)

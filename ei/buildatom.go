@@ -1,12 +1,12 @@
 package ei
 
-// atomText decodes the next atom where an Atom is wanted.
+// atomText decodes the next atom as an Atom.
 func (d *decoder) atomText() Atom {
 	a, _ := d.atom().(Atom)
 	return a
 }
 
-// atom decodes the next atom as a Term, so that one which was met before is not allocated again.
+// atom decodes the next atom as a Term, so that an atom which was met before is not allocated again.
 func (d *decoder) atom() Term {
 	off := d.off
 	b := d.b[off:]
@@ -51,7 +51,7 @@ func (d *decoder) intern(off int, text []byte) Term {
 		}
 		return a
 	}
-	h := len(text) // not 0: that is a well-known atom
+	h := len(text) // not 0: the empty atom is a well-known one
 	h = h*31 + int(text[0])
 	h = h*31 + int(text[h%len(text)])
 	h = h*31 + int(text[len(text)-1])
@@ -65,7 +65,8 @@ func (d *decoder) intern(off int, text []byte) Term {
 	return *slot
 }
 
-// remember makes a table of this term's own: there are too many atoms for what else there is, where one that is met again may count again.
+// remember makes a table for this term alone, once it has too many atoms for Atoms or recent: an atom that drops out of those would be
+// counted again when it is met again.
 func (d *decoder) remember() {
 	d.own = NewAtomTable(d.maxAtoms)
 	if d.Atoms != nil {
@@ -92,7 +93,7 @@ func (d *decoder) add(t *AtomTable, slot int, text []byte, off int) Term {
 	return a
 }
 
-// mayAdd counts an atom that is to be allocated.
+// mayAdd counts an atom that is about to be allocated, and reports whether the limit allows it.
 func (d *decoder) mayAdd(off int) bool {
 	if d.newAtoms >= d.maxAtoms {
 		d.reject(off, &LimitError{Limit: "Atoms", Max: d.maxAtoms})
@@ -102,7 +103,7 @@ func (d *decoder) mayAdd(off int) bool {
 	return true
 }
 
-// wellKnown gives the atoms that most messages are made of, which are never allocated. nil is none of them.
+// wellKnown gives the atom with this text if it is one of those that most messages are made of, which are never allocated; else nil.
 func wellKnown(text []byte) Term {
 	switch string(text) {
 	case "":

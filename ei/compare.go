@@ -215,7 +215,7 @@ func (c comparer) maps(a, b Map) int {
 	return 0
 }
 
-// A list being walked along: its elements, in one of two forms, then its tail, nil for [].
+// A cells is a list that is being walked: its elements, in one of two forms, then its tail, nil for [].
 type cells struct {
 	elems []Term
 	bytes string

@@ -252,7 +252,8 @@ func compareWith(t *testing.T, erl string, terms []ei.Term) {
 }
 
 func TestCompareIsFastOnKeysOfKeys(t *testing.T) {
-	// Two maps with two maps as keys, and so on, that differ in the innermost one only. Sorting on the way would take 4^depth steps.
+	// Two maps with two maps as keys, and so on, that differ only in the innermost one. Sorting during the comparison would take 4^depth
+	// steps.
 	var build func(depth int, leaf ei.Term) ei.Term
 	build = func(depth int, leaf ei.Term) ei.Term {
 		if depth == 0 {

@@ -46,7 +46,7 @@ func compareInts(a, b Term) int {
 	return x.Sign() * compareMagnitudes(x.mag, y.mag)
 }
 
-// compareBigInt compares with an Int: a BigInt is 0, or beyond all of them.
+// compareBigInt compares a BigInt with an Int: a BigInt is 0, or outside the range of Int.
 func compareBigInt(a BigInt, i Int) int {
 	if a.mag == "" {
 		return cmp.Compare(0, i)

@@ -70,7 +70,7 @@ func TestCompressedLimits(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, len(zeros)-5)
 
-	// One that lies about its size is read no further than it says, and takes no memory that it does not fill.
+	// A term that lies about its size is read no further than it announces, and takes no memory that it does not fill.
 	lies := packed(t, 1000, zeros)
 	require.Less(t, allocated(func() { _, err = ei.Decompress(lies, -1) }), 200_000)
 	require.ErrorIs(t, err, ei.ErrCompressed)
@@ -148,7 +148,7 @@ func TestCompressedWithErl(t *testing.T) {
 	require.True(t, ei.Identical(term, got))
 }
 
-// A limit on bytes is one of the plain form, of a LOCAL_EXT as well.
+// A limit on bytes applies to the plain form, also for a LOCAL_EXT.
 func TestCompressedLocalLimit(t *testing.T) {
 	for _, compressed := range []bool{false, true} {
 		b, err := ei.Marshal(ei.Local(strings.Repeat("a", 1000)))
@@ -163,7 +163,7 @@ func TestCompressedLocalLimit(t *testing.T) {
 	}
 }
 
-// Within a compressed term an offset is one of the plain form.
+// Within a compressed term an offset counts in the plain form.
 func TestCompressedOffset(t *testing.T) {
 	b, err := ei.AppendCompressed([]byte{ei.VersionMagic}, ei.Raw("h\x02a\x01\xff"), 9)
 	require.NoError(t, err)

@@ -42,7 +42,7 @@ var cursorMethods = map[string]struct {
 	"Raw":    {func(c *ei.Cursor) error { _, err := c.Raw(); return err }, func(ei.Tag) bool { return true }},
 }
 
-// checkCursor lets every method read data, which may be any bytes, and looks after what all methods promise.
+// checkCursor makes every method read data, which may be any bytes, and checks what all methods promise.
 func checkCursor(t *testing.T, data []byte) {
 	t.Helper()
 	for name, m := range cursorMethods {
@@ -210,7 +210,7 @@ func TestIodata(t *testing.T) {
 	}
 }
 
-// The element that is no byte is named, and where it is.
+// The error names the element that is not a byte, and its place.
 func TestElementThatIsNoByteIsNamed(t *testing.T) {
 	data := []byte("l\x00\x00\x00\x02a\x01b\x00\x00\x01\x00j")
 	for _, read := range []func(c *ei.Cursor) error{

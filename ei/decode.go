@@ -68,7 +68,7 @@ func (o *DecodeOptions) DecodePrefix(b []byte) (t Term, n int, err error) {
 }
 
 // Term decodes the next term, without version byte, within the default Limits. It shares no memory with the input. It decodes the whole
-// term, where ei_decode_ei_term of the C library stops behind the head of a tuple, list or map.
+// term, whereas ei_decode_ei_term of the C library stops after the head of a tuple, list or map.
 func (c *Cursor) Term() (Term, error) { return c.TermWith(nil) }
 
 // TermWith is Term with options. If both c and o have an AtomTable, that of c is used.

@@ -25,8 +25,8 @@
 //	n, err := c.Int()
 //
 // Go values: [Marshal] and [Append] take what a Go program has at hand (a string becomes a binary, a slice a list, a map a map), and
-// any [Marshaler]. There is no way back into structs yet: read a term with the cursor, or take the tree that Decode gives apart. An integer
-// in it is an [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], which is Latin-1 and no UTF-8; text with characters
+// any [Marshaler]. There is no way back into structs yet: read a term with the cursor, or take the tree that Decode gives apart. In that
+// tree an integer is an [Int] or, beyond 64 bits, a [BigInt]. A list of bytes is a [String], in Latin-1 and not UTF-8; text with characters
 // beyond 255 is a [List] of integers.
 //
 // In names, encode and decode are about syntax, bytes and terms; marshal is about the meaning of Go values. Append means that the result is

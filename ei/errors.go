@@ -22,8 +22,8 @@ var (
 	ErrTag = errors.New("ei: unknown tag")
 	// ErrMalformed: a tag with contents that it may not have, such as a bitstring with 9 bits in its last byte.
 	ErrMalformed = errors.New("ei: malformed term")
-	// ErrType: a term of another type than the one asked for, or than a part of it has to be (the name of a pid's node). The error is a
-	// TypeError.
+	// ErrType: a term of another type than the one asked for, or a term with a part of the wrong type (a pid whose node is not an atom).
+	// The error is a TypeError.
 	ErrType = errors.New("ei: another type of term")
 	// ErrRange: an integer that does not fit in the Go type asked for.
 	ErrRange = errors.New("ei: integer out of range")
@@ -83,7 +83,7 @@ func (e *TypeError) Is(target error) bool { return target == ErrType }
 
 // A LimitError says which limit a term, or the text of one, is over.
 type LimitError struct {
-	Limit string // the name of the field of Limits; in words, as "map keys within map keys", one that is not to be set
+	Limit string // the name of the field of Limits; words such as "map keys within map keys" for a fixed limit
 	Max   int    // the limit in force
 }
 
@@ -103,10 +103,10 @@ func (e *UnsupportedTypeError) Error() string {
 	return fmt.Sprintf("ei: a Go value of type %T is no term, nor an ei.Marshaler", e.Value)
 }
 
-// An EncodeError says where in a value something cannot be encoded. One that is about the whole value, and ErrLimit, come without.
+// An EncodeError says where in a value something cannot be encoded. An error about the whole value, and ErrLimit, come without one.
 type EncodeError struct {
-	// the way there from the whole value, as that of a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
-	// of a Go map it is the key of the value, or "key". Of one that is very long only the end, behind "…"
+	// the way there from the whole value, as in a SyntaxError: "/2/0" is element 2, in it element 0. A Map counts key, value, key, value;
+	// in a Go map the step is the key of the value, or "key" for a key itself. Of a very long path only the end is kept, after "…"
 	Path string
 	Err  error // why: one of the Err variables, an *UnsupportedTypeError, or what a Marshaler says
 }
@@ -117,16 +117,16 @@ func (e *EncodeError) Error() string { return fmt.Sprintf("%v (at %s)", e.Err, e
 // Unwrap gives the reason.
 func (e *EncodeError) Unwrap() error { return e.Err }
 
-// longestPath is the most of a path that is told, in bytes.
+// longestPath is how much of a path an EncodeError tells, in bytes.
 const longestPath = 100
 
-// within makes err, of an element of a value, one of the value.
+// within turns err, about an element of a value, into an error about the value; step leads to the element.
 func within(step any, err error) error {
 	if errors.Is(err, ErrLimit) {
 		return err
 	}
 	path := ""
-	if e, ok := err.(*EncodeError); ok { // it may be somebody else's, too
+	if e, ok := err.(*EncodeError); ok { // a copy is made: a Marshaler may keep the original
 		err, path = e.Err, e.Path
 	}
 	switch {

@@ -133,7 +133,7 @@ func unchecked(t ei.Term) ei.Raw {
 	return b
 }
 
-// open gives t with its maps, and its records, as bytes that nobody looks into.
+// open gives t with its maps and records as Raw, whose contents are not checked when they are encoded.
 func open(t ei.Term) ei.Term {
 	each := func(ts []ei.Term) (out []ei.Term) {
 		for _, t := range ts {
@@ -178,7 +178,7 @@ func names(fields []ei.Field) (list []ei.Atom) {
 	return list
 }
 
-// A runtime system ends a connection over which such a map comes: so neither side of it is made.
+// A runtime system ends the connection over which a map with duplicate keys comes: so such maps are neither decoded nor encoded.
 func TestDuplicateKeysAreRefused(t *testing.T) {
 	key := func(i int) ei.Term { return ei.Int(i * 1000) }
 	wide := func(n int, keys func(int) ei.Term, last ei.Term) ei.Map {
@@ -412,7 +412,7 @@ func TestAtomsAreCountedOnce(t *testing.T) {
 		{4097, 300, 0, nil}, // more than 1,048,576 in all
 		{100, 3, 100, ei.NewAtomTable(100)},
 		{4097, 300, 0, ei.NewAtomTable(0)},
-		{50, 40, 200, ei.NewAtomTable(10)}, // those of the table twice
+		{50, 40, 200, ei.NewAtomTable(10)}, // the atoms of the table may count twice
 	} {
 		o := &ei.DecodeOptions{Limits: ei.Limits{Atoms: tt.limit}, Atoms: tt.table}
 		got, err := o.Decode(cycle(tt.atoms, tt.times))
@@ -426,7 +426,7 @@ func TestAtomsAreCountedOnce(t *testing.T) {
 	}
 }
 
-// What ends inside a term is truncated, and what is whole is not, for those who ask for a type, too.
+// Input that ends inside a term is ErrTruncated, and whole input is not, also for methods that ask for a type.
 func TestCursorTellsTruncation(t *testing.T) {
 	boolean := func(c *ei.Cursor) error { _, err := c.Bool(); return err }
 	str := func(c *ei.Cursor) error { _, err := c.Str(); return err }

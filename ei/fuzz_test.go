@@ -75,18 +75,18 @@ func FuzzDecode(f *testing.F) {
 		if !special {
 			text := term.String()
 			require.LessOrEqual(t, len(text), 1000+16*n*len("'\\x{10ffff}'"))
-			if !strings.Contains(text, "#Fun<") { // which has no text to be read from
+			if !strings.Contains(text, "#Fun<") { // the text of a closure is not read back
 				read, err := ei.Parse(text)
 				require.NoError(t, err, "%q", text)
 				require.Equal(t, text, read.String())
-				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0 // whose flags are not in the text
+				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0 // the flags of records are not in the text
 				require.True(t, records || ei.Identical(term, read), "%q", text)
 			}
 		}
 	})
 }
 
-// FuzzParse checks that what Parse reads is a term, whose text is read back to the same.
+// FuzzParse checks that Parse reads a term whose text is read back to the same term.
 func FuzzParse(f *testing.F) {
 	for _, tc := range texts {
 		f.Add(tc.text)
@@ -119,7 +119,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzDecompress checks that no compressed term gives more than the limit, or other than announced.
+// FuzzDecompress checks that no compressed term gives more bytes than the limit, or another number than announced.
 func FuzzDecompress(f *testing.F) {
 	for _, data := range seeds(f) {
 		f.Add(data)

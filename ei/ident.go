@@ -5,7 +5,7 @@ type Pid struct {
 	Node     Atom   // where the process is
 	ID       uint32 // "num" in C
 	Serial   uint32 // continues ID when that has no more bits
-	Creation uint32 // of the incarnation of Node; 0 is no incarnation's
+	Creation uint32 // of the incarnation of Node; no incarnation has 0
 }
 
 // Port is a port identifier. Compare two with Identical: == also distinguishes the form of OTP 26 and later (V4_PORT_EXT for every port)
@@ -18,7 +18,7 @@ type Port struct {
 	long     bool   // it came as V4_PORT_EXT, though its ID has at most shortPortBits
 }
 
-// shortPortBits is what the identifier in a NEW_PORT_EXT has.
+// shortPortBits is the number of bits of the identifier in a NEW_PORT_EXT.
 const shortPortBits = 28
 
 // Ref is a reference. It is comparable with ==, when the unused words of ID are zero. The C library's name is erlang_ref.

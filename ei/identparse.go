@@ -28,7 +28,7 @@ func (c *Cursor) pidAt(off int) (Pid, int, error) {
 	return c.pidBody(off, at, node)
 }
 
-// pidBody reads what is behind the node's name, at at, of the pid at off.
+// pidBody reads the rest of the pid at off: what follows the node's name, from offset at on.
 func (c *Cursor) pidBody(off, at int, node Atom) (Pid, int, error) {
 	tag := Tag(c.b[off])
 	b := c.b[at:]
@@ -44,7 +44,7 @@ func (c *Cursor) pidBody(off, at int, node Atom) (Pid, int, error) {
 	return p, at + pidTail(tag), nil
 }
 
-// pidTail gives the number of bytes behind the node's name.
+// pidTail gives the number of bytes after the node's name.
 func pidTail(tag Tag) int {
 	if tag == TagPidExt {
 		return 4 + 4 + 1
@@ -78,7 +78,7 @@ func (c *Cursor) portAt(off int) (Port, int, error) {
 	return c.portBody(off, at, node)
 }
 
-// portBody reads what is behind the node's name, at at, of the port identifier at off.
+// portBody reads the rest of the port identifier at off: what follows the node's name, from offset at on.
 func (c *Cursor) portBody(off, at int, node Atom) (Port, int, error) {
 	tag := Tag(c.b[off])
 	b := c.b[at:]
@@ -134,7 +134,7 @@ func (c *Cursor) refAt(off int) (Ref, int, error) {
 	return c.refBody(off, at, tag, words, node)
 }
 
-// refBody reads what is behind the node's name, at at, of the reference at off, which has that tag and number of words.
+// refBody reads the rest of the reference at off, which has that tag and number of words: what follows the node's name, from offset at on.
 func (c *Cursor) refBody(off, at int, tag Tag, words int, node Atom) (Ref, int, error) {
 	b := c.b[at:]
 	if len(b) < refTail(tag, words) {

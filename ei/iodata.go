@@ -23,7 +23,7 @@ func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 			if element {
 				open[top]--
 				open = append(open, n)
-			} else if top >= 0 { // as a tail it goes on with the same list
+			} else if top >= 0 { // a list as the tail continues the open list
 				open[top] = n
 			} else {
 				open = append(open, n)
@@ -53,7 +53,7 @@ func (c *Cursor) AppendIodata(dst []byte) ([]byte, error) {
 		switch {
 		case element:
 			open[top]--
-		case top > 0: // that was the tail; the list itself was counted when it was opened
+		case top > 0: // that was the tail; the list itself was counted as an element when it was opened
 			open = open[:top]
 		default:
 			c.off = at.off

@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
-// A term that consists of bytes is Erlang text in a log, as it is elsewhere, and not too long.
+// A term that consists of bytes is Erlang text in a log, as elsewhere, and is truncated.
 func TestLogValue(t *testing.T) {
 	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("ok"), ei.Binary("hi")})
 	require.NoError(t, err)

@@ -60,7 +60,7 @@ func appendAny(b []byte, v any, depth int) ([]byte, error) {
 		}
 		return v.AppendTerm(b)
 	case Term:
-		if reflect.TypeOf(v).Kind() == reflect.Pointer { // it has the methods of the Term that it points to
+		if reflect.TypeOf(v).Kind() == reflect.Pointer { // a pointer has the methods of the Term that it points to
 			return appendValue(b, v, depth)
 		}
 		return appendTerm(b, v, maxNesting)
@@ -127,7 +127,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	return b, &UnsupportedTypeError{Value: v}
 }
 
-// A Go value may contain itself.
+// tooDeep is the error for a value that is nested too deep: a Go value may contain itself.
 func tooDeep() error { return &LimitError{Limit: "Depth", Max: Limits{}.withDefaults().Depth} }
 
 func appendSlice(b []byte, n, depth int, elem func(int) any) ([]byte, error) {
@@ -185,16 +185,16 @@ func appendGoMap(b []byte, r reflect.Value, depth int) ([]byte, error) {
 	return b, nil
 }
 
-// hasOneForm reports whether no other encoding, as this package writes them, is that of the same term.
+// hasOneForm reports whether key is the only encoding of its term that this package may write.
 func hasOneForm(key []byte) bool {
-	if len(key) == 0 { // of a Marshaler that has no idea
+	if len(key) == 0 { // from a Marshaler that appends nothing
 		return true
 	}
 	c := Cursor{b: key}
 	switch Tag(key[0]) {
 	case TagSmallAtomUTF8Ext, TagSmallIntegerExt, TagBinaryExt, TagNewFloatExt:
 		return true
-	case TagAtomUTF8Ext: // a Marshaler may have written what needs less
+	case TagAtomUTF8Ext: // a Marshaler may have written a long form without need
 		a, err := c.Atom()
 		return err == nil && len(a) > math.MaxUint8
 	case TagIntegerExt:

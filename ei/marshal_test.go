@@ -30,7 +30,7 @@ func (c celsius) AppendTerm(b []byte) ([]byte, error) {
 	return ei.AppendFloat(append(b, byte(ei.TagSmallTupleExt), 1), float64(c))
 }
 
-// owned has the methods of a term, and a form of its own.
+// owned has the methods of a term, but is encoded in a form of its own.
 type owned struct{ ei.Pid }
 
 func (o owned) AppendTerm(b []byte) ([]byte, error) { return ei.AppendTerm(b, ei.Tuple{o.Pid}) }
@@ -259,14 +259,14 @@ func TestBadAtomIsNamed(t *testing.T) {
 	}
 }
 
-// A colour is of the kind of a byte, and no byte.
+// A colour has the kind of a byte, but is not a byte.
 type colour uint8
 
 func (c colour) AppendTerm(b []byte) ([]byte, error) {
 	return ei.AppendAtom(b, []ei.Atom{"red", "green"}[c])
 }
 
-// A small is of the kind of a byte, too.
+// A small has the kind of a byte, too.
 type small uint8
 
 // Only a slice of bytes is a binary.
@@ -298,7 +298,7 @@ type keeps struct{ err error }
 
 func (k keeps) AppendTerm(b []byte) ([]byte, error) { return b, k.err }
 
-// The error of a Marshaler stays as it is, whatever the error that it becomes a part of says.
+// The error of a Marshaler is not modified when it becomes part of an error that says more.
 func TestMarshalerKeepsItsError(t *testing.T) {
 	_, cause := ei.Append(nil, []any{nil})
 	before := cause.Error()
@@ -331,7 +331,7 @@ func TestMarshalFindsEqualKeysOfMarshalers(t *testing.T) {
 	}
 }
 
-// A path says where within a closure, and where a tail is missing; one step of it is not as long as its key.
+// A path leads into closures, and to a missing tail; a step is shortened if its key is long.
 func TestEncodeErrorSteps(t *testing.T) {
 	for want, value := range map[string]any{
 		"/0/1":                                 ei.Tuple{ei.Fun{Module: "m", Pid: ei.Pid{Node: "a@b"}, Free: []ei.Term{ei.Int(1), nil}}},

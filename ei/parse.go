@@ -193,7 +193,7 @@ func (c *Cursor) listSlow() (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		// A LIST_EXT of no elements is its tail.
+		// A LIST_EXT without elements stands for its tail.
 		if c.off < len(c.b) && Tag(c.b[c.off]) == TagNilExt {
 			c.off++
 			return 0, nil

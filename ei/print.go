@@ -17,7 +17,8 @@ import (
 //	#Fun<module.INDEX.OLDUNIQ>               Fun;  neither reads it
 //	#Local<N bytes>                          Local; neither reads it
 //
-// A native record is read back as exported, by Erlang only with erl_parse:parse_exprs/1; an atom with U+FFFE or U+FFFF only by Parse.
+// A native record is read back as exported; Erlang reads it only with erl_parse:parse_exprs/1. Only Parse reads back an atom with U+FFFE or
+// U+FFFF.
 //
 // Lists and tuples have no spaces between their elements. A String of printable characters is "text"; any other String, and a List, are
 // [1,2,3]: the text does not tell a String from a List. Binaries are <<"text">>, <<"text"/utf8>> or <<1,2,3>>, bitstrings <<1,5:3>>, maps
@@ -25,8 +26,8 @@ import (
 // 16. A Raw is printed as the term it holds, #Raw<N bytes> when it cannot be decoded.
 func AppendText(b []byte, t Term) []byte { return appendTermText(b, t, math.MaxInt) }
 
-// Brief gives the text of AppendText, of a long one the beginning, about n bytes, and "…". What that takes does not grow with the term, so
-// that a log or an error can have the text of what a peer has sent. A Raw of more than 64 KiB is #Raw<N bytes>.
+// Brief gives the text of AppendText; of a long text only the beginning, about n bytes, followed by "…". Its cost does not grow with the
+// term, so a log or an error can hold the text of what a peer has sent. A Raw of more than 64 KiB is #Raw<N bytes>.
 func Brief(t Term, n int) string {
 	b := appendTermText(nil, t, max(n, 0))
 	if len(b) <= n {
@@ -39,10 +40,10 @@ func Brief(t Term, n int) string {
 	return string(b[:end]) + "…"
 }
 
-// maxBriefRaw is how much of what is encoded is decoded for the beginning of its text.
+// maxBriefRaw is the size in bytes of the largest Raw that is decoded for the beginning of its text.
 const maxBriefRaw = 64 << 10
 
-// appendTermText is AppendText, but need not go on once b is longer than end.
+// appendTermText is AppendText, but may stop once b is longer than end.
 func appendTermText(b []byte, t Term, end int) []byte {
 	switch t := t.(type) {
 	case Int:
@@ -246,7 +247,7 @@ func isNameByte(x byte) bool {
 	return x >= 'a' && x <= 'z' || x >= 'A' && x <= 'Z' || x >= '0' && x <= '9' || x == '_' || x == '@'
 }
 
-// isReserved reports whether s is a word of the language. The last two are only since OTP 27, so Parse takes them for atoms.
+// isReserved reports whether s is a reserved word of Erlang. maybe and else are reserved only since OTP 27, so Parse takes them for atoms.
 func isReserved(s string) bool {
 	switch s {
 	case "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div",
@@ -283,7 +284,7 @@ func appendChar(b []byte, r rune, quote byte) []byte {
 	return utf8.AppendRune(b, r)
 }
 
-// isPrintable reports whether a character makes a list or binary with it text, as io_lib:printable_latin1_list does.
+// isPrintable reports whether r may be part of a list or binary that is printed as text, as io_lib:printable_latin1_list decides.
 func isPrintable(r rune) bool {
 	switch {
 	case r >= '\b' && r <= '\r', r == '\x1b':
@@ -292,7 +293,7 @@ func isPrintable(r rune) bool {
 	return r >= ' ' && r < 0x7f || r >= 0xa0 && r <= 0xff
 }
 
-// shown is how many of n bytes are looked at for a text that begins at start and need not go on behind end: each takes a byte at least.
+// shown gives how many of n bytes are needed for a text that begins at start and may stop after end: each makes at least one byte of text.
 func shown(n, start, end int) int {
 	if end == math.MaxInt {
 		return n

@@ -36,7 +36,7 @@ func Parse(text string) (Term, error) {
 type textParser struct {
 	s     string
 	pos   int
-	depth int // that may still be opened
+	depth int // how many levels may still be opened
 
 	keys        keySet
 	keyDepth    int // how many keys of maps this term is within
@@ -155,11 +155,10 @@ func (p *textParser) atom(text string, start int) (Term, error) {
 	if !validAtom(Atom(text)) {
 		return nil, &TextError{Offset: start, Err: ErrAtom}
 	}
-	return Atom(strings.Clone(text)), nil // the text may be large, and is not to be kept
+	return Atom(strings.Clone(text)), nil // so that the atom does not keep a large text in memory
 }
 
-// word reads the letters of an atom without quotes, none when there is no such. Beside ASCII, Erlang takes the letters of
-// Latin-1.
+// word reads the letters of an atom without quotes; "" if there is none. Besides ASCII, Erlang takes the letters of Latin-1.
 func (p *textParser) word() string {
 	start := p.pos
 	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
@@ -410,7 +409,7 @@ func (p *textParser) export() (Term, error) {
 	return f, nil
 }
 
-// natural reads an integer without sign; one that is too large is the largest.
+// natural reads an integer without sign; one that does not fit in an Int gives the largest Int.
 func (p *textParser) natural() (Int, error) {
 	if x := p.peek(); x < '0' || x > '9' {
 		return 0, p.unexpected()

@@ -78,7 +78,7 @@ func (w *bitWriter) term() Term {
 	return Bitstring{Data: w.data, Bits: uint8(8 - w.free)}
 }
 
-// segmentSpec is what stands behind the value of a segment.
+// segmentSpec is what follows the value of a segment: its size, unit and type.
 type segmentSpec struct {
 	size  Int               // -1: not given
 	unit  Int               // 0: not given
@@ -88,17 +88,18 @@ type segmentSpec struct {
 func (s *segmentSpec) kind() string { return cmp.Or(s.words["type"], "integer") }
 func (s *segmentSpec) little() bool { return s.words["order"] == "little" }
 
-// length is that of the value in bits, where usual is that of one for which nothing is said, and unit the usual one.
+// length gives the value's length in bits: usual if the segment has no size, else the size times its unit, for which unit is the default. A
+// unit without a size is not ok.
 func (s *segmentSpec) length(usual, unit Int) (bits int, ok bool) {
 	switch {
 	case s.size < 0:
 		return int(usual), s.unit == 0
 	default:
-		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true // too many, but an int
+		return int(min(s.size, maxSegmentBits+1) * cmp.Or(s.unit, unit)), true // a size over the limit stays over it, and does not overflow
 	}
 }
 
-// segmentWord tells of what a word behind the slash is, and what it says.
+// segmentWord gives what a word after the slash specifies ("type", "order" or "sign"), and what it says about that.
 func segmentWord(word string) (what, says string) {
 	switch word {
 	case "integer", "float", "utf8", "utf16", "utf32":
@@ -115,7 +116,8 @@ func segmentWord(word string) (what, says string) {
 	return "", ""
 }
 
-// Limits of a segment's size in bits: for each, and so that all of a text do not make much more than the text.
+// Limits of segments: the size of each in bits, and the bytes of all segments of a text together, freeBytes and bytesPerByte for each byte
+// of text, so that they do not take much more memory than the text.
 const (
 	maxSegmentBits = 1 << 16
 	freeBytes      = 1 << 16
@@ -330,7 +332,7 @@ func twosComplement(v Term, size int) []byte {
 	if i, ok := v.(Int); ok {
 		for k := len(data) - 1; k >= 0; k-- {
 			data[k] = byte(i)
-			i >>= 8 // the sign goes on for ever
+			i >>= 8 // an arithmetic shift repeats the sign
 		}
 		return data
 	}

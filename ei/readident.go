@@ -59,8 +59,8 @@ func (p *textParser) ref() (Term, error) {
 	return r, nil
 }
 
-// nameFields is how many of the fields, which points separate, are a node's name: numbers follow, and a host's name does not end in one. An
-// address has four.
+// nameFields gives how many of the fields, which are separated by points, belong to the node's name: all but the numbers at the end, since
+// a host's name does not end in a number. An IPv4 address as the host takes four fields.
 func nameFields(fields []string) int {
 	isNumber := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 	n := len(fields)
@@ -73,8 +73,8 @@ func nameFields(fields []string) int {
 	return n
 }
 
-// ident reads a node's name and the numbers behind it, up to the closing >; a count of 0 is as many as there are. A name without quotes may
-// hold points.
+// ident reads a node's name and the count numbers after it, up to the closing >; a count of 0 takes as many as there are. A name without
+// quotes may hold points.
 func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 	start := p.pos
 	if p.peek() == '\'' {
@@ -100,7 +100,7 @@ func (p *textParser) ident(count int) (node Atom, nums []string, err error) {
 			return "", nil, p.fail("bad identifier")
 		}
 	} else {
-		node = Atom(strings.Clone(name)) // the text may be large, and is not to be kept
+		node = Atom(strings.Clone(name)) // so that the atom does not keep a large text in memory
 		if !strings.Contains(name, "@") && !isBareAtom(name) || !validAtom(node) || strings.ContainsAny(name, "<'\"\\ \t\r\n") {
 			p.pos = start
 			return "", nil, p.fail("bad node name (a shell prints a number in its place, which only its node understands)")

@@ -25,7 +25,7 @@ func (p *textParser) quotedAtom() (Term, error) {
 // quoted reads text between quotes, character by character.
 func (p *textParser) quoted(quote byte, char func(rune) error) error {
 	start := p.pos
-	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) { // OTP 27 and later take lines behind it for the text, earlier ones three texts
+	if quote == '"' && strings.HasPrefix(p.s[p.pos:], `"""`) { // OTP 27 and later read a triple-quoted text here, earlier releases three texts
 		return p.fail("triple-quoted text is not read")
 	}
 	p.pos++
@@ -46,7 +46,7 @@ func (p *textParser) quoted(quote byte, char func(rune) error) error {
 	return p.fail("no closing quote")
 }
 
-// char reads a character of quoted text, or the one behind a $.
+// char reads a character of quoted text, or the character after a $.
 func (p *textParser) char() (rune, error) {
 	r, n := utf8.DecodeRuneInString(p.s[p.pos:])
 	if n == 0 {
@@ -144,7 +144,7 @@ func (p *textParser) sigil() (Term, error) {
 	return Binary(text), nil
 }
 
-// text reads strings that stand side by side: a String when they hold bytes, else a list of integers.
+// text reads adjacent strings as one: a String when all characters fit in a byte, else a list of integers.
 func (p *textParser) text() (Term, error) {
 	var latin1 []byte
 	var list List // once there is a larger character

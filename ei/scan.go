@@ -6,16 +6,16 @@ import "strconv"
 // and measures what will be allocated.
 type scanner struct {
 	c     *Cursor
-	depth int // that may still be opened
+	depth int // how many levels may still be opened
 	max   int // of depth
 
 	cells int // elements of lists and tuples of slabCells or fewer
 	bytes int // in binaries of slabBytes or fewer
 }
 
-// term checks the term at off and gives the offset behind it.
+// term checks the term at off and gives the offset after it.
 func (s *scanner) term(off int) (int, error) {
-	for base, tail := 0, -1; ; { // once for each piece of a list; tail is the number of a tail that is no list
+	for base, tail := 0, -1; ; { // once for each piece of a list; tail is the index of a tail that is not a list, else -1
 		b := s.c.b[off:]
 		if len(b) >= 2 && Tag(b[0]) == TagSmallIntegerExt { // the most frequent leaf
 			return off + 2, nil
@@ -59,7 +59,7 @@ func (s *scanner) term(off int) (int, error) {
 			if base += n; off < len(s.c.b) && Tag(s.c.b[off]) != TagListExt {
 				base, tail = 0, base
 			}
-			continue // the tail, in the place of the list
+			continue // with the tail in place of the list
 		case TagNewFunExt:
 			if err := s.closed(start, off); err != nil {
 				return off, under(err, tail)
@@ -69,7 +69,7 @@ func (s *scanner) term(off int) (int, error) {
 	}
 }
 
-// closed holds a closure to the size that it says it has.
+// closed checks that a closure has the size that it announces.
 func (s *scanner) closed(start, end int) error {
 	if end != s.c.funEnd(start) {
 		return s.c.fail(start, ErrMalformed)
@@ -77,7 +77,7 @@ func (s *scanner) closed(start, end int) error {
 	return nil
 }
 
-// under puts the number of an element before the path of an error; -1 is none.
+// under puts the index of an element before the path of an error; an index of -1 changes nothing.
 func under(err error, i int) error {
 	if e, ok := err.(*SyntaxError); ok && i >= 0 && len(e.Path) < maxPath {
 		e.Path = "/" + strconv.Itoa(i) + e.Path
@@ -85,5 +85,5 @@ func under(err error, i int) error {
 	return err
 }
 
-// maxPath bounds the path that an error tells, in bytes; of a longer one the outermost part is missing.
+// maxPath bounds the path that an error tells, in bytes; a longer path lacks its outermost part.
 const maxPath = 256

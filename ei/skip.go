@@ -20,7 +20,7 @@ type openFun struct {
 	left       int // terms that are still to come when the closure is complete
 }
 
-// skipAt gives the offset behind the term at off.
+// skipAt gives the offset after the term at off.
 func (c *Cursor) skipAt(off int) (int, error) {
 	var funs []openFun
 	for left := 1; left > 0; {
@@ -46,8 +46,8 @@ func (c *Cursor) skipAt(off int) (int, error) {
 	return off, nil
 }
 
-// head checks the term at off as far as it consists of other things than terms. It gives the offset behind that
-// part and the number of terms that must follow to complete it. This is the one place where the layout of every tag is told.
+// head checks the first part of the term at off, up to the terms that it contains. It gives the offset after that part and the number of
+// terms that must follow to complete the term. This is the one place that knows the layout of every tag.
 func (c *Cursor) head(off int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) == 0 {
@@ -125,7 +125,7 @@ func (c *Cursor) fixed(off, size int) (next, kids int, err error) {
 	return off + size, 0, nil
 }
 
-// headCount is the head of a term with a 4-byte count of groups of size terms, and extra terms behind them.
+// headCount is the head of a term with a 4-byte count of groups of size terms, and extra terms after them.
 func (c *Cursor) headCount(off, size, extra int) (next, kids int, err error) {
 	b := c.b[off:]
 	if len(b) < 5 {
@@ -138,7 +138,7 @@ func (c *Cursor) headCount(off, size, extra int) (next, kids int, err error) {
 	return off + 5, int(n), nil
 }
 
-// headIdent is an identifier: a node's name at node, and size bytes behind it.
+// headIdent is an identifier: a node's name at node, and size bytes after it.
 func (c *Cursor) headIdent(off, node, size int) (next, kids int, err error) {
 	if next, err = c.skipAtom(node); err != nil {
 		return off, 0, err
@@ -152,7 +152,7 @@ func (c *Cursor) headIdent(off, node, size int) (next, kids int, err error) {
 // newFunFixed is the length of a NEW_FUN_EXT from its tag to its module: size, arity, uniq, index, number of free variables.
 const newFunFixed = 1 + 4 + 1 + 16 + 4 + 4
 
-// funEnd gives the offset behind the NEW_FUN_EXT at off, which head has checked.
+// funEnd gives the offset after the NEW_FUN_EXT at off, which head has checked.
 func (c *Cursor) funEnd(off int) int {
 	return off + 1 + int(binary.BigEndian.Uint32(c.b[off+1:]))
 }
@@ -221,7 +221,7 @@ func (c *Cursor) headRecord(off int) (next, kids int, err error) {
 	if len(b) < 6 {
 		return off, 0, c.fail(off, ErrTruncated)
 	}
-	if b[5]&^RecordExported != 0 { // as a runtime system has it
+	if b[5]&^RecordExported != 0 { // a runtime system refuses these flags, too
 		return off, 0, c.fail(off, ErrMalformed)
 	}
 	n := uint64(binary.BigEndian.Uint32(b[1:]))

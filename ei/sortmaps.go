@@ -7,8 +7,8 @@ type mapSorter struct {
 	duplicate bool // a map had two keys that are the same term (=:=)
 }
 
-// term gives t with all the maps in it sorted, from the innermost out, and whether it had any. So comparing sorts
-// no map more than once: sorting on the way, where the keys are maps again, would take a time that a peer can drive up.
+// term gives t with all the maps in it sorted, from the innermost out, and whether it had any. So comparing sorts no map more than once:
+// sorting during the comparison, with keys that are maps themselves, would take a time that a peer can drive up.
 func (s *mapSorter) term(t Term) (Term, bool) {
 	switch v := t.(type) {
 	case Tuple:

@@ -7,8 +7,8 @@ package ei
 // A term keeps what the runtime system wrote: the order of a map's pairs, a list of bytes that came as STRING_EXT. So a term that was
 // decoded and is appended again gives the same bytes, unless it came in an old form (ATOM_EXT, say), which becomes the modern one. Two
 // terms that are equal in Erlang can therefore differ in Go: use Compare, not ==, which panics if both are slices, as a Tuple is. == is
-// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the same reason a Term is no key of a Go map, unless it is
-// sure to be one of these: find others with Identical.
+// safe if one side is an Atom, a number, a String, a Pid, a Port or a Ref. For the same reason use a Term as the key of a Go map only if it
+// is sure to be one of these; find others with Identical.
 type Term interface {
 	isTerm()
 	// String gives the term as Erlang text, as AppendText does.
@@ -129,7 +129,7 @@ type Local []byte
 
 // Raw is one encoded term, without version byte: a term that was not decoded. It may stand wherever a Term may, and is appended as it is,
 // unchecked, except that one with a version byte is ErrTag. A Raw from a Cursor shares the memory of the input, and has been checked as by
-// Skip. One that holds an ATOM_CACHE_REF means something only beside the distribution header that it came with.
+// Skip. A Raw that holds an ATOM_CACHE_REF has a meaning only together with the distribution header that it came with.
 type Raw []byte
 
 // Decode decodes the term within the default Limits.

@@ -186,7 +186,7 @@ var badTexts = []struct {
 	{"#Pid<a@b.1.2>", 5, ei.ErrText},
 	{"#Pid<a@b.1.2.4294967296>", 24, ei.ErrText},
 	{"#Pid<a@b.1.2.3", 5, ei.ErrText},
-	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText}, // as a shell prints those of its own
+	{"#Ref<0.253648.2429595393.3443808670>", 5, ei.ErrText}, // as a shell prints references of its own node
 	{"#Port<0.6>", 6, ei.ErrText},
 	{"#Ref<a@b.1>", 11, ei.ErrText},
 	{"#Ref<a@b.1.2.3.4.5.6.7>", 23, ei.ErrText},
@@ -236,7 +236,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// The limit is one of depth: any number of terms may stand beside each other.
+// Only the depth is limited: any number of terms may stand beside each other.
 func TestParseWide(t *testing.T) {
 	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>", "<<<<1>>/binary>>",
 		"#m:r{}", "#m:r{a = 1}"} {
@@ -384,7 +384,8 @@ func TestParseSegments(t *testing.T) {
 	}
 }
 
-// The name of a reference's node needs no quotes, whatever points are in it: numbers follow, and no host's name ends in one, but an address.
+// The name of a reference's node needs no quotes, even with points in it: the numbers that follow can be told from it, since only an
+// address, not a host's name, ends in a number.
 func TestParseRefOfNodeWithPoints(t *testing.T) {
 	for text, want := range map[string]ei.Ref{
 		"#Ref<a@127.0.0.1.7.9>":       {Node: "a@127.0.0.1", Len: 1, ID: [5]uint32{7}, Creation: 9},
@@ -415,7 +416,7 @@ func TestParseIdentifierKeepsNoText(t *testing.T) {
 	require.Greater(t, within, uintptr(len(text)))
 }
 
-// The beginning of a text is that of the whole text, takes what it is long, and not what the term is large.
+// Brief gives the beginning of the whole text, and its cost depends on that length, not on the size of the term.
 func TestBrief(t *testing.T) {
 	deep := ei.Term(ei.Atom("x"))
 	for range 100 {

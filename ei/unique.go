@@ -19,8 +19,8 @@ type keySet struct {
 // maxKeyDepth is how deep keys of maps may be within keys of maps.
 const maxKeyDepth = 16
 
-// duplicate reports whether two keys of m are the same term (=:=), or two of a map within its keys: those are looked through
-// with the outermost, once, not on each level again.
+// duplicate reports whether two keys of m, or two keys of a map within its keys, are the same term (=:=). Maps within keys are checked
+// together with the outermost map, once, and not again on each level.
 func (s *keySet) duplicate(m Map) bool {
 	if len(m) > math.MaxInt32/4 || slices.ContainsFunc(m, func(p Pair) bool { return isComposite(p.Key) }) {
 		return duplicateBySorting(m)
@@ -54,7 +54,7 @@ func (s *keySet) duplicate(m Map) bool {
 		if len(s.slots) < size {
 			s.slots = make([]int32, size)
 		}
-		slots = s.slots // of a larger map before, the part that this one needs
+		slots = s.slots // may be longer, from an earlier and larger map
 		clear(slots[:size])
 	}
 	slots = slots[:size]

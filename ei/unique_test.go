@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer chooses the keys of its maps: whatever they differ in has to make their hashes differ, or looking for equal ones takes for ever.
+// A peer chooses the keys of its maps: any difference between keys must make their hashes differ, or looking for equal keys takes for ever.
 func TestHashesOfPidsDiffer(t *testing.T) {
 	const n = 1000
 	s := keySet{seed: maphash.MakeSeed()}
@@ -27,7 +27,7 @@ func TestHashesOfPidsDiffer(t *testing.T) {
 	}
 }
 
-// Looking for equal keys of a small map costs no more behind a large one.
+// Looking for equal keys in a small map costs no more after a large map.
 func TestSmallMapBehindLargeOne(t *testing.T) {
 	ints := func(n int) (m Map) {
 		for i := range n {

@@ -158,14 +158,14 @@ func checkVectors(t *testing.T, erl string, release int) {
 	}
 }
 
-// since gives the release that first has such a term, or writes it so, and whose text Erlang's parser does not know; 0 for all.
+// since gives the first release that has such a term, or writes it like this; Erlang's parser does not know its text. 0: all have it.
 func (v vector) since() int {
 	_, since, _ := strings.Cut(v.name, "since OTP ")
 	n, _ := strconv.Atoi(since)
 	return n
 }
 
-// until gives the last release that writes it so.
+// until gives the last release that writes the term like this.
 func (v vector) until() int {
 	if _, until, ok := strings.Cut(v.name, "until OTP "); ok {
 		n, _ := strconv.Atoi(until)
@@ -214,8 +214,9 @@ func updateVectors(t *testing.T) {
 	require.NoError(t, os.WriteFile(vectorFile, out.Bytes(), 0o644))
 }
 
-// askErl has a runtime system evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and hexadecimal digits),
-// or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error …".
+// askErl asks a runtime system to evaluate an expression ("expr …"), parse a term ("term …") or decode one ("back " and hexadecimal
+// digits), or for its "release", or for the "order …" of all pairs, and gives what term_to_binary makes of each, in hexadecimal, or "error
+// …".
 func askErl(t *testing.T, erl string, questions []string) []string {
 	t.Helper()
 	const program = `

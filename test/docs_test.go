@@ -19,8 +19,8 @@ import (
 var documents = []string{"README.md", "docs/architecture.md", "docs/handoff.md", "docs/workers.md", "docs/from-libei.md",
 	"test/bench/README.md", "test/bench/findings.md", "CHANGELOG.md"}
 
-// TestDocs holds the documents to the code: what they name between back-quotes is there. A file without a folder is in that of the
-// file that its chapter has named before it; a word behind a file is declared in it.
+// TestDocs compares the documents with the code: what they name between back-quotes must exist. A file without a folder is in the folder of
+// the file that its chapter has named before it; a word after a file is declared in that file.
 func TestDocs(t *testing.T) {
 	code := parseCode(t, "..")
 	for _, name := range documents {
@@ -54,7 +54,7 @@ func TestDocsCheckFinds(t *testing.T) {
 	}
 }
 
-// code is what there is to be named.
+// code is what the documents may name.
 type code struct {
 	files    map[string]map[string]bool // what each declares
 	names    map[string]bool            // exported: "Name", "Type.Member", "package.Name", "package.Type.Member"
@@ -65,7 +65,7 @@ var (
 	fence    = regexp.MustCompile("(?ms)^```.*?^```$")
 	quoted   = regexp.MustCompile("`([^`\n]+)`(?: ([A-Za-z]\\w*)(?:[,;.|)]| →| \\||$))?")
 	fileName = regexp.MustCompile(`^[\w/.*-]+\.go$`)
-	// A name has a small letter, for others are those of variables of the environment, and a capital one at the beginning of its parts.
+	// A name has a lower-case letter, unlike environment variables, and each of its parts begins with a capital.
 	codeName = regexp.MustCompile(`^(?:[a-z]+\.)?[A-Z]\w*(?:\.[A-Z]\w*)*$`)
 )
 
@@ -132,7 +132,7 @@ func parseCode(t *testing.T, root string) *code {
 		if strings.HasSuffix(file, "_test.go") {
 			return nil
 		}
-		if len(f.Decls) > 0 { // or it is named as one of the standard library may be, and has only tests
+		if len(f.Decls) > 0 { // else the package has only tests, and its name may be that of one in the standard library
 			c.packages = append(c.packages, f.Name.Name)
 		}
 		declare := func(names ...string) {
@@ -158,7 +158,7 @@ func parseCode(t *testing.T, root string) *code {
 	return c
 }
 
-// declareAll tells of what a declaration declares: a name, or a type and a member.
+// declareAll calls declare with everything that d declares: a name, or a type and a member.
 func declareAll(d ast.Decl, declare func(names ...string)) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
@@ -196,7 +196,7 @@ func declareAll(d ast.Decl, declare func(names ...string)) {
 	}
 }
 
-// typeName is that of a receiver's type.
+// typeName gives the name of a receiver's type.
 func typeName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:

@@ -135,7 +135,7 @@ func TestPictureHasNoArrowUp(t *testing.T) {
 	}
 }
 
-// The check bites: each of these trees has one fault.
+// The check finds something: each of these trees has one fault.
 func TestCheckFinds(t *testing.T) {
 	ours := func(p string) string { return module + "/" + p }
 	for _, tt := range []struct {

@@ -24,7 +24,7 @@ func TestDistributionLayer(t *testing.T) {
 	}
 }
 
-// The check bites: each of these lines reads or writes by itself.
+// The check finds something: each of these lines reads or writes past the layer.
 func TestDistributionLayerFinds(t *testing.T) {
 	for line, found := range map[string]bool{
 		"s.Readv(ctx, b)":                 true,
@@ -43,8 +43,8 @@ func TestDistributionLayerFinds(t *testing.T) {
 	}
 }
 
-// pastTheLayer lists what in a file reads or writes a Stream in another way. A hash's Write and the like, which have no context, are not
-// meant.
+// pastTheLayer lists the places in a file that read or write a Stream in another way. Methods without a context, such as a hash's Write, do
+// not count.
 func pastTheLayer(t *testing.T, file string, src any) []string {
 	set := token.NewFileSet()
 	parsed, err := parser.ParseFile(set, file, src, parser.SkipObjectResolution)

@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadme holds the code of the README, and of the guide for C programmers, to what the tests run: a block behind "<!-- from FILE -->"
-// stands in FILE, line by line. The file is an example or a program of the tests, so what they show compiles, runs and does what it says.
+// TestReadme compares the code in the README, and in the guide for C programmers, with what the tests run: a block after "<!-- from FILE
+// -->" is in FILE, line by line. The file is an example or a program of the tests, so what the documents show compiles, runs and does what
+// they say.
 func TestReadme(t *testing.T) {
 	for _, name := range []string{"README.md", "docs/from-libei.md"} {
 		text, err := os.ReadFile("../" + name)
@@ -26,7 +27,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// squeeze takes away how lines are indented.
+// squeeze removes indentation and empty lines.
 func squeeze(s string) string {
 	var lines []string
 	for line := range strings.Lines(s) {

@@ -46,7 +46,7 @@ func opened(t *testing.T, network, address string) (f *os.File, at string) {
 	return f, at
 }
 
-// managed is the command by which serve starts with so many sockets.
+// managed is the command by which serve starts with this number of sockets.
 func managed(sockets int, flags ...string) []string {
 	script := fmt.Sprintf(`LISTEN_PID=$$ LISTEN_FDS=%d exec "$0" serve --name up@127.0.0.1 "$@"`, sockets)
 	return append([]string{"/bin/sh", "-c", script, program}, flags...)
@@ -89,7 +89,7 @@ func TestServeUsesActivatedSocket(t *testing.T) {
 				require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
 				require.Eventually(t, func() bool { return party.Ended(front) }, waitLimit, 10*time.Millisecond)
 				if name == "unix" {
-					require.FileExists(t, at) // it is the service manager's
+					require.FileExists(t, at) // the socket belongs to the service manager
 				}
 			})
 		}
@@ -137,7 +137,7 @@ func TestActivatedAlso(t *testing.T) {
 	}
 }
 
-// Sockets that do not fit are told of before the node is said to be ready.
+// Sockets that do not fit are reported before the node is reported as ready.
 func TestActivatedRefuses(t *testing.T) {
 	dir := sockdir.New(t)
 	tcp, at := opened(t, "tcp", "127.0.0.1:0")

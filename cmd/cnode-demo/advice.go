@@ -22,7 +22,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// explain is what a person reads about an error: the error, and what to do about it where that is known.
+// explain gives what the user reads about err: the error, and what to do about it if that is known.
 func explain(err error) string {
 	for _, a := range advices {
 		if what := a.about(err); what != "" {
@@ -32,8 +32,8 @@ func explain(err error) string {
 	return printable(err.Error())
 }
 
-// printable is text with what else a terminal would obey written as in Go, but for the ends of lines: names in the certificate of a peer
-// are in errors of TLS.
+// printable gives text with the characters that a terminal would obey escaped as in Go, except newlines: errors of TLS contain names from a
+// peer's certificate.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -58,7 +58,7 @@ func aboutTLS(err error) string {
 	if errors.As(err, &file) {
 		var unread *fs.PathError
 		switch {
-		case file.Option != "": // it says what is wrong with that one
+		case file.Option != "": // the error says what is wrong with that option
 			return ""
 		case errors.As(err, &unread) && !errors.Is(err, fs.ErrNotExist):
 			return ""
@@ -318,7 +318,7 @@ func is(target error, words string) func(error) string {
 	}
 }
 
-// late tells whether somebody's time was up.
+// late reports whether err says that a time limit has passed.
 func late(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, epmd.ErrTimeout)
 }

@@ -122,7 +122,7 @@ func TestAdvice(t *testing.T) {
 	}
 	require.Equal(t, "no idea", explain(errors.New("no idea")))
 	require.Equal(t, `å 'x' \x1b[31m\r \u009b`+"\nnext", explain(errors.New("å 'x' \x1b[31m\r \u009b\nnext")), "names of a peer are in errors")
-	for _, err := range []error{ // which say all there is to say
+	for _, err := range []error{ // errors that need no advice
 		&tlstransport.OptionError{File: "f", Err: &fs.PathError{Op: "open", Path: "f", Err: fs.ErrPermission}},
 		&tlstransport.OptionError{File: "f", Role: "server", Option: "keyfile", Err: &fs.PathError{Op: "open", Path: "k", Err: fs.ErrPermission}},
 		&tlstransport.OptionError{File: "f", Role: "server", Option: "password", Err: errors.New("wrong")},

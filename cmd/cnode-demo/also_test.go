@@ -13,7 +13,7 @@ import (
 )
 
 func TestAlsoGivesEndpoints(t *testing.T) {
-	overTLS := transport.NewMemory() // any
+	overTLS := transport.NewMemory() // any transport will do
 	a := also{given: []string{"tcp:127.0.0.1:4371", "tls:[::1]:4372", "unix:/run/x"}}
 	require.True(t, a.overTLS())
 	cfg := nodes.Config{Transport: transport.TCP()}
@@ -30,8 +30,8 @@ func TestAlsoGivesEndpoints(t *testing.T) {
 func TestAlsoRefusesBadAddresses(t *testing.T) {
 	for _, flags := range [][]string{
 		{"--also", "udp:127.0.0.1:1"}, {"--also", "127.0.0.1:1"}, {"--also", "tcp:here:1"}, {"--also", "tcp:unix:/x"}, {"--also", "tcp:"},
-		{"--also", "tls:127.0.0.1:1"},                       // with which certificate
-		{"--also", "tcp:127.0.0.1:1", "--tls-optfile", "x"}, // for nothing
+		{"--also", "tls:127.0.0.1:1"},                       // no certificate
+		{"--also", "tcp:127.0.0.1:1", "--tls-optfile", "x"}, // no TLS
 	} {
 		var out, errOut bytes.Buffer
 		code := run(append([]string{"serve", "--name", "refused@127.0.0.1", "--cookie", "x"}, flags...), strings.NewReader(""), &out, &errOut)

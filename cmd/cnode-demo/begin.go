@@ -11,16 +11,16 @@ import (
 // A whole is what others see as one node: a node in this process alone, or a front with its workers.
 type whole interface {
 	config() *nodes.Config
-	// knows are the forms of what a process before may hand over. The first is also that of what this one does.
+	// knows gives the forms of state that a previous process may hand over. The first is also the form that this process hands over.
 	knows() []string
-	// workers is the upgrade of those of the process before; nil: a node like this has none.
+	// workers is the upgrade of the previous process's workers; nil: this kind of node has no workers.
 	workers() *succeeding
-	// start begins anew.
+	// start starts the node anew.
 	start(ctx context.Context) error
-	// restore makes it of what a process before has; it runs once what is staged is started.
+	// restore makes the node from what a previous process hands over; it runs once the result is started.
 	restore(state []byte, fds []int) (handoff.Staged, error)
 
-	// Once there has been a start or a restore:
+	// To be called only after start or restore:
 
 	Name() string
 	Listeners() []*nodes.Listener
@@ -56,7 +56,7 @@ func (o *options) beginAnew(ctx context.Context, w whole) error {
 	return w.start(ctx)
 }
 
-// succeed makes w run in place of the process at the other end of the channel. It gives the control socket of that one; nil: it had none.
+// succeed makes w run in place of the process at the other end of the channel. It gives that process's control socket; nil: it had none.
 func (o *options) succeed(ctx context.Context, w whole, ch *handoff.Channel, errOut io.Writer) (*handoff.Control, error) {
 	h := &heir{whole: w, succession: &o.succession, errOut: errOut}
 	err := h.take(ctx, ch)

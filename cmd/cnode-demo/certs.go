@@ -23,7 +23,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// certsLife is how long certificates are good for, as browsers take them.
+// certsLife is how long certificates are valid: no longer than browsers accept.
 const certsLife = 397 * 24 * time.Hour
 
 func newCerts() *cobra.Command {
@@ -68,7 +68,7 @@ never overwrites a file: one that already exists is an error, as is a DIR that b
 	return cmd
 }
 
-// checkHost refuses what no node has as its host, and names with a "*", which nodes do not take for their own.
+// checkHost refuses what cannot be the host in a node's name, and names with a "*", which nodes do not match with their own.
 func checkHost(host string) error {
 	if dist.CheckOwnName("x@"+host) != nil || strings.Contains(host, "*") {
 		return usagef("--host %q: want the part of a node's name behind the \"@\", such as a.example.org or 10.0.0.7", host)
@@ -110,12 +110,12 @@ func writeCerts(dir string, hosts []string, now time.Time) error {
 		writeNew(filepath.Join(dir, keyFile), encode("PRIVATE KEY", key)), writeNew(filepath.Join(dir, confFile), optionFile(dir)))
 }
 
-// certsDir makes the directory, or checks that nobody else could exchange what comes to be in it, and that none of it is there.
+// certsDir makes the directory, or checks that no other user could exchange the files in it, and that none of them exists yet.
 func certsDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for _, look := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} { // it may be a link
+	for _, look := range []func(string) (fs.FileInfo, error){os.Lstat, os.Stat} { // dir may be a link
 		info, err := look(dir)
 		if err != nil {
 			return err
@@ -189,7 +189,8 @@ func certificate(template, ca *x509.Certificate, caKey crypto.Signer, now time.T
 	return cert, key, err
 }
 
-// optionFile is what erl and this program take alike. OTP 25 and 27 speak TLS 1.3 only when they are told to.
+// optionFile is the content of the option file, which erl and this program both take. OTP 25 and 27 speak TLS 1.3 only when they are told
+// to.
 func optionFile(dir string) []byte {
 	erlang := func(name string) string {
 		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(filepath.Join(dir, name)) + `"`

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// --timeout, where it is long, is the handshake's too: it must not end before.
+// A long --timeout applies to the handshake, too, which must not end earlier.
 func TestHandshakeTime(t *testing.T) {
 	within := func(d time.Duration) context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -48,7 +48,7 @@ func TestMuteMapper(t *testing.T) {
 	require.Contains(t, errOut, "wait longer with --timeout")
 }
 
-// A name without a host gets one as long or as short as that of the node which it is to be used with.
+// A name without a host gets a long or a short one, as the node that it is to be used with has.
 func TestNameGetsHostLikeOwnNode(t *testing.T) {
 	short, err := shortHost()
 	require.NoError(t, err)

@@ -22,20 +22,21 @@ import (
 )
 
 const (
-	// startLimit bounds the start of a new process, and its greeting, for which nobody waits.
+	// startLimit bounds the start of a new process, and its greeting, during which the old one still serves.
 	startLimit = 10 * time.Second
-	// stepLimit bounds each step that nobody is served in. Callers wait this long if the new process hangs; most have longer time-outs.
+	// stepLimit bounds each step during which neither process serves. Callers wait this long if the new process hangs; most have longer
+	// time-outs.
 	stepLimit = 3 * time.Second
 )
 
-// The first words of the answer to "upgrade". What follows are the old process and the new one, then askWorkers where there are some, or
-// what is wrong.
+// The first word of the answer to "upgrade". It is followed by the ids of the old process and the new one, then by askWorkers if there are
+// workers, or by what is wrong.
 const (
 	answerUpgraded = "upgraded"
-	answerSilent   = "silent" // the new process has everything, and has not said that it runs
+	answerSilent   = "silent" // the new process has everything, but has not reported that it runs
 )
 
-// A control is how other processes of the same user reach serve: to have it start a new process in its place, or to take its place.
+// A control lets other processes of the same user reach serve: to ask it to start a new process in its place, or to take its place.
 type control struct {
 	feature string // that the other side must know
 	offer   *handoff.Offer
@@ -45,9 +46,9 @@ type control struct {
 	log     *slog.Logger
 	halt    func(ctx context.Context) (handoff.Frozen, error)
 	crew    *succeeding      // nil: there are no workers
-	socket  *handoff.Control // nil: nobody reaches it
+	socket  *handoff.Control // nil: serve cannot be reached
 
-	listeners []*nodes.Listener // as they were before anybody could take them over
+	listeners []*nodes.Listener // as they were before another process could take them over
 
 	mu       sync.Mutex
 	starting bool
@@ -70,8 +71,8 @@ func newControl(o *options, w whole) *control {
 	return c
 }
 
-// run listens, on the control socket of the process before if there is one, for who is to have what o offers, and serve's own things beside
-// it. Where that is not possible the node does without, and errOut hears of it.
+// run listens on the control socket, the previous process's if there is one, for processes to which to give what o offers, together with
+// serve's own state. If no control socket can be made, the node goes on without, and errOut says so.
 func (c *control) run(ctx context.Context, o *handoff.Offer, before *handoff.Control, errOut io.Writer) {
 	c.halt, c.socket = o.Freeze, before
 	o.Terms.Require, o.Terms.Know = []string{c.feature}, []string{c.feature}
@@ -137,9 +138,9 @@ func (c *control) visit(ctx context.Context, conn *net.UnixConn) {
 			answer[0] = answerSilent
 			answer = append(answer, err.Error())
 		} else if c.crew != nil {
-			answer = append(answer, askWorkers) // which the new process is upgrading: it can be asked about them
+			answer = append(answer, askWorkers) // the new process upgrades them, and can be asked about them
 		}
-		_ = v.Answer(context.WithoutCancel(ctx), answer...) // it may have gone
+		_ = v.Answer(context.WithoutCancel(ctx), answer...) // the process that asked may be gone
 		c.leave()
 	case len(request) == 1 && request[0] == askWorkers && c.crew != nil:
 		select {
@@ -202,7 +203,7 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	if h.Moved {
 		return h, errors.Join(err, cmd.Process.Release())
 	}
-	_ = cmd.Process.Kill() // it may have ended by itself
+	_ = cmd.Process.Kill() // the process may have ended by itself
 	state, e := cmd.Process.Wait()
 	if e == nil && !killed(state) {
 		err = fmt.Errorf("%w (%s ended: %v; is it this program? serve's standard error may say more)", err, binary, state)
@@ -210,7 +211,8 @@ func (c *control) upgrade(ctx context.Context, binary string) (h handoff.Handed,
 	return h, err
 }
 
-// successorEnv is this process's environment, without what systemd has said to this process alone.
+// successorEnv is this process's environment, without channelVariable and the variables by which systemd passes sockets to this process
+// only.
 func successorEnv() (env []string) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
@@ -226,18 +228,18 @@ func killed(state *os.ProcessState) bool {
 	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
-// await waits until ctx ends or another process is the node. It is an error if a listener does not accept any more before.
+// await waits until ctx ends or another process is the node. It is an error if a listener stops accepting before that.
 func (c *control) await(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-c.moved:
-	case l := <-firstDone(c.listeners): // some could not reach the node any more
+	case l := <-firstDone(c.listeners): // the node cannot be reached at that address any more
 		return l.Err()
 	}
 	return nil
 }
 
-// finish waits for a hand-off that is going on, and tells whether another process is the node.
+// finish waits for a hand-off that is going on, and reports whether another process is the node now.
 func (c *control) finish() bool {
 	c.end()
 	c.visits.Wait()
@@ -249,7 +251,7 @@ func (c *control) finish() bool {
 	}
 }
 
-// close takes the control socket away, unless it is another process's.
+// close removes the control socket, unless another process has it now.
 func (c *control) close() {
 	if c.finish() || c.socket == nil {
 		return
@@ -258,7 +260,7 @@ func (c *control) close() {
 	if err := c.socket.Close(); err != nil {
 		c.log.Warn("control socket", "error", err)
 	}
-	_ = os.Remove(filepath.Dir(path)) // if nothing else is there
+	_ = os.Remove(filepath.Dir(path)) // fails if anything else is there
 }
 
 // controlPath is where the control socket of a node is. Its directory is made if need be.
@@ -285,8 +287,8 @@ func dialControl(ctx context.Context, name string) (*handoff.Channel, error) {
 	return ch, err
 }
 
-// ownFile is the path by which this program was started, if it is still this program, so that a link that leads elsewhere tomorrow is
-// followed again; else its file.
+// ownFile is the path by which this program was started, if the path still leads to it: if the path is a link that is changed later, the
+// new target is used. Otherwise it is the program's own file.
 func ownFile() string {
 	self, err := os.Executable()
 	if err != nil {

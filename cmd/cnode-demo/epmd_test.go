@@ -25,7 +25,7 @@ func TestEpmdServesNamesAndNodes(t *testing.T) {
 	require.Empty(t, s.terminate(syscall.SIGTERM))
 }
 
-// What anybody may register is no escape sequence, and no second line, at the terminal.
+// Names, which anyone may register, put no escape sequence and no second line on the terminal.
 func TestNamesAreQuotedWhereNotPrintable(t *testing.T) {
 	w := newWorld(t, 1)
 	s := w.serve("epmd", "--listen", "127.0.0.1:0")

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A still thing has a state, and nothing else.
+// A still is a handoff.Frozen with a state, and nothing else.
 type still struct{ state []byte }
 
 func (s *still) State() []byte    { return s.state }
@@ -16,7 +16,7 @@ func (*still) Descriptors() []int { return nil }
 func (*still) Thaw()              {}
 func (*still) Release() error     { return nil }
 
-// The copy of a state that serve makes holds no keys once the hand-off is over, whichever way.
+// The copy of a state that serve makes holds no keys once the hand-off is over, by Thaw or by Release.
 func TestEstateForgets(t *testing.T) {
 	for name, end := range map[string]func(handoff.Frozen) error{
 		"thawed":   func(f handoff.Frozen) error { f.Thaw(); return nil },

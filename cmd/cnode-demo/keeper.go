@@ -11,14 +11,14 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// A keeper has a node always have a peer: when somebody has killed it there is a new one, as from a supervisor.
+// A keeper makes sure that a node always has a peer: it replaces a peer that was killed, as a supervisor does.
 type keeper struct {
 	log     *slog.Logger
 	current atomic.Pointer[peer]
-	leaving sync.WaitGroup // of peers that were killed: what they had begun
+	leaving sync.WaitGroup // for what peers that were killed had begun
 }
 
-// keepPeer gives a node that is to be a peer, and what others call.
+// keepPeer configures a node to have a peer, and the functions that other nodes can call.
 func keepPeer(cfg *nodes.Config) *keeper {
 	k := &keeper{log: cfg.Logger}
 	cfg.Setup = func(n *nodes.Node) error {
@@ -30,7 +30,7 @@ func keepPeer(cfg *nodes.Config) *keeper {
 	return k
 }
 
-// start makes a peer. before is what the one of the process before has handed over: to the first peer only, for that one uses it up.
+// start makes a peer. before is what the peer of the previous process has handed over; only the first peer gets it.
 func (k *keeper) start(n *nodes.Node, before []byte) error {
 	p, err := startPeer(n, k.log, before)
 	if err == nil {
@@ -39,8 +39,8 @@ func (k *keeper) start(n *nodes.Node, before []byte) error {
 	return err
 }
 
-// supervise does so until ctx ends, the node is gone to another process, or cannot have a peer, or a listener does not accept any more: the
-// latter two are errors.
+// supervise replaces peers that end until ctx ends, the node has moved to another process, a new peer cannot be started, or a listener
+// stops accepting: the latter two are errors.
 func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struct{}, broken <-chan *nodes.Listener) error {
 	for ctx.Err() == nil {
 		p := k.current.Load()
@@ -48,7 +48,7 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 		case <-ctx.Done():
 		case <-gone:
 			return nil
-		case l := <-broken: // some could not reach the node any more
+		case l := <-broken: // the node cannot be reached at that address any more
 			return l.Err()
 		case <-p.box.Done():
 			if errors.Is(n.Err(), nodes.ErrMoved) {
@@ -58,7 +58,7 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 			if err := k.start(n, nil); err != nil {
 				return err
 			}
-			k.leaving.Go(func() { // a client that does not read may keep it
+			k.leaving.Go(func() { // a client that does not read may hold up the old peer
 				limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 				defer cancel()
 				p.stop(limit)
@@ -68,7 +68,7 @@ func (k *keeper) supervise(ctx context.Context, n *nodes.Node, gone <-chan struc
 	return nil
 }
 
-// stop ends the peer. What it, and those before it, have begun goes on until it is done, or ctx or shutdownLimit ends.
+// stop ends the peer. What it and earlier peers have begun goes on until it is done, or until ctx or shutdownLimit ends.
 func (k *keeper) stop(ctx context.Context) {
 	k.current.Load().stop(ctx)
 	k.leaving.Wait()

@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// laneBudget is how many bytes the peer's own goroutine sends to one connection before it lets another goroutine wait until they
-	// have left: less than a connection's queue holds, so that it need not wait itself.
+	// laneBudget is how many bytes a connection's own goroutine sends before it leaves the rest to the lane's goroutine, which waits until
+	// they have left: less than a connection's queue holds, so that the connection's goroutine need not wait.
 	laneBudget = 512 << 10
-	// sendCost is how many bytes go out beside a term and the name of the node that it is for, or a few more: the frame and its control
-	// message, or all of {count, N}.
+	// sendCost is how many bytes are sent besides a term and the name of its receiver's node, or a few more: those of the frame and its
+	// control message, or all of {count, N}.
 	sendCost = 100
-	// countLimit is for how many pids one connection's sink counts at the same time: who sends it more of them has made them up.
+	// countLimit is for how many pids one connection's sink counts at the same time: a client that sends more pids has made them up.
 	countLimit = 10_000
-	// laneLimit is how many bytes of messages wait behind a goroutine that waits, before the peer waits for it.
+	// laneLimit is how many bytes of messages may wait for the lane's goroutine before the connection's goroutine waits for it, too.
 	laneLimit = 64 << 20
 )
 
-// A lane does what one connection asks for, in order. As long as that cannot take time it is done on the goroutine of the caller, which is
-// the fast way. Else it is left to a goroutine of the lane's, and with it all that comes after, until everything is done and sent: a
-// client that does not read delays no other one.
+// A lane does what one connection asks for, in order. A job that cannot block is done on the caller's goroutine, which is the fast way. Any
+// other job is left to the lane's own goroutine, and so are all jobs after it until everything is done and sent: a client that does not
+// read delays no other client.
 type lane struct {
 	peer *peer
 	conn *nodes.Conn // nil: senders on this node
-	told atomic.Bool // of a message that is not understood
+	told atomic.Bool // a message that is not understood was logged
 
-	// Of whoever works at the moment.
+	// Belongs to the goroutine that does jobs at the moment.
 	counts map[ei.Pid]int64 // of sink
 	owed   int              // bytes sent since the connection's queue was last known to be empty
 
@@ -57,7 +57,7 @@ func newLane(p *peer, c *nodes.Conn) *lane {
 	return l
 }
 
-// complain logs a message that is not understood: the first one of a connection as a warning, so that no peer fills the log.
+// complain logs a message that is not understood: as a warning only the first one of a connection, so that no client fills the log.
 func (l *lane) complain(err error) {
 	level := slog.LevelWarn
 	if l.told.Swap(true) {

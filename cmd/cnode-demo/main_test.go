@@ -62,7 +62,7 @@ type result struct {
 	out, err string
 }
 
-// noPause spares a program with the race detector the second that it would wait for others at its end.
+// noPause spares a program with the race detector the second that it would wait for late reports at its end.
 const noPause = "GORACE=atexit_sleep_ms=0"
 
 // execute runs the program to its end. env is the whole environment.
@@ -171,7 +171,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The help of a command has those of the shared flags that it has a use for; it takes the others, too.
+// The help of a command lists the shared flags that it uses; it accepts the others, too.
 func TestHelpHasItsFlags(t *testing.T) {
 	for command, want := range map[string]string{
 		"certs": "help,host", "upgrade": "binary,help", "names": "epmd,help,timeout", "tour": "help,log-level", "help": "help",

@@ -33,7 +33,7 @@ type options struct {
 	also       also
 	succession succession
 	workers    workers
-	warned     bool // of what is wrong with tlsOptfile
+	warned     bool // the warnings about tlsOptfile were printed
 }
 
 func (o *options) addTo(f *pflag.FlagSet) {
@@ -52,13 +52,13 @@ func (o *options) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.logLevel, "log-level", "off", "log to the standard error: `off|error|warn|info|debug`")
 }
 
-// used are the shared flags that a command has a use for, where it is not all of them. It takes the others all the same, so that a script
-// may give every command the same flags.
+// used names the shared flags that a command uses, if it does not use all of them. The command accepts the others all the same, so that a
+// script may give every command the same flags.
 var used = map[string][]string{
 	"tour": {"log-level"}, "names": {"epmd"}, "epmd": {"listen", "epmd", "log-level"}, "certs": {}, "upgrade": {}, "help": {},
 }
 
-// trimHelp has the help of each command list those flags only.
+// trimHelp makes the help of each command list only the shared flags that it uses.
 func trimHelp(root *cobra.Command) {
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, about []string) {
@@ -114,7 +114,7 @@ func (o *options) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-// fullName is --name, or another name where that is not given, with a host: host's, where the name has none.
+// fullName gives --name, or the name otherwise if the flag is not given; a name without a host gets the one that host returns.
 func (o *options) fullName(otherwise string, host func() (string, error)) (string, error) {
 	if o.name == "" {
 		return withHost(otherwise, host)
@@ -160,8 +160,8 @@ func shortHost() (string, error) {
 	return host, err
 }
 
-// hostBeside gives the host that a node needs to be in a cluster with target: a node with a long name takes a short one for a mistake, and
-// says so in its log whenever it has to do with it.
+// hostBeside gives the host that a node needs to be in a cluster with target: a node with a long name takes a short name for a mistake, and
+// logs that whenever it deals with such a node.
 func hostBeside(target string, hostname func() (string, error)) func() (string, error) {
 	if _, host, _ := strings.Cut(target, "@"); !strings.ContainsAny(host, ".:") {
 		return shortHost
@@ -172,7 +172,7 @@ func hostBeside(target string, hostname func() (string, error)) func() (string, 
 	}
 }
 
-// longHost makes a long host of this machine's name. Nobody looks it up.
+// longHost makes a long host of this machine's name, which is never looked up.
 func longHost(name string) string {
 	if strings.Contains(name, ".") {
 		return name
@@ -180,7 +180,7 @@ func longHost(name string) string {
 	return name + ".localdomain"
 }
 
-// serveConfig is that of a node which others connect to.
+// serveConfig is the configuration of a node which others connect to.
 func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer) (cfg nodes.Config, err error) {
 	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut), Transport: transport.TCP()}
 	if err := o.also.over(&cfg, func() (transport.Transport, error) { return o.tlsTransport(cfg.Logger, errOut) }); err != nil {
@@ -208,7 +208,7 @@ func (o *options) serveConfig(ctx context.Context, name string, errOut io.Writer
 	return cfg, err
 }
 
-// clientConfig is that of a node which connects to target.
+// clientConfig is the configuration of a node which connects to target.
 func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes.Config, err error) {
 	cfg = nodes.Config{Name: name, Cookie: o.cookie, Logger: o.logger(errOut), Transport: transport.TCP()}
 	if o.transport == "unix" {
@@ -217,7 +217,7 @@ func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes
 		cfg.Resolver = nodes.Static{target: {Addr: addr}}
 		return cfg, err
 	}
-	if _, err := o.inetListen(); err != nil { // of no use here, but a wrong one is a mistake
+	if _, err := o.inetListen(); err != nil { // --listen is not used here, but a wrong one is a mistake
 		return cfg, err
 	}
 	if err := o.overTLS(&cfg, errOut); err != nil {
@@ -227,7 +227,7 @@ func (o *options) clientConfig(name, target string, errOut io.Writer) (cfg nodes
 	return cfg, err
 }
 
-// overTLS has a node's connections go over TLS, where that is asked for.
+// overTLS makes a node's connections go over TLS, if --transport asks for it.
 func (o *options) overTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 	if o.transport == "tls" {
 		cfg.Transport, err = o.tlsTransport(cfg.Logger, errOut)
@@ -235,7 +235,7 @@ func (o *options) overTLS(cfg *nodes.Config, errOut io.Writer) (err error) {
 	return err
 }
 
-// tlsTransport prints what the transport warns of at its start, also where nothing is logged. A front says it for its workers.
+// tlsTransport prints the warnings that the transport gives at its start even if nothing is logged. Workers leave that to their front.
 func (o *options) tlsTransport(log *slog.Logger, errOut io.Writer) (transport.Transport, error) {
 	w := &warnings{Handler: log.Handler(), out: errOut}
 	w.over.Store(o.warned || nodes.IsWorker())

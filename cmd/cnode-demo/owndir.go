@@ -21,7 +21,8 @@ func ownParent() string {
 	return filepath.Join(os.TempDir(), "cnode-"+strconv.Itoa(os.Getuid()))
 }
 
-// privateDir makes a directory of this user's own, or finds it as it should be. instead is what else there is to do where it is not.
+// privateDir makes a directory of this user's own, or checks one that exists. instead is the other remedy that the error names if it is not
+// private.
 func privateDir(name, instead string) (string, error) {
 	parent := ownParent()
 	dir := filepath.Join(parent, name)
@@ -29,7 +30,7 @@ func privateDir(name, instead string) (string, error) {
 		if err := os.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
-		info, err := os.Lstat(d) // not what a link of somebody else points to
+		info, err := os.Lstat(d) // does not follow a link that another user may have made
 		if err != nil {
 			return "", err
 		}

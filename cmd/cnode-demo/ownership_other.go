@@ -4,8 +4,8 @@ package main
 
 import "io/fs"
 
-// checkPrivate has nothing to look at: here a user's temporary folder is the user's alone.
+// checkPrivate has nothing to check: on these systems a user's temporary folder is private.
 func checkPrivate(string, fs.FileInfo, string) error { return nil }
 
-// foreign does not know users either.
+// foreign cannot tell the owner on these systems.
 func foreign(fs.FileInfo) bool { return false }

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// checkPrivate refuses a directory of somebody else, or one that others may look into.
+// checkPrivate refuses a directory of another user, or one that other users may look into.
 func checkPrivate(dir string, info fs.FileInfo, instead string) error {
 	if uid, ok := owner(info); ok && uid != os.Getuid() {
 		return fmt.Errorf("%s belongs to another user: remove it, or %s", dir, instead)
@@ -20,7 +20,7 @@ func checkPrivate(dir string, info fs.FileInfo, instead string) error {
 	return nil
 }
 
-// foreign tells whether a file belongs to another user than this one and root.
+// foreign reports whether a file belongs to a user other than this one and root.
 func foreign(info fs.FileInfo) bool {
 	uid, ok := owner(info)
 	return ok && uid != os.Getuid() && uid != 0

@@ -30,7 +30,7 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 					require.NoError(t, os.Symlink(file, next))
 					file = next
 				}
-				require.NoError(t, os.Rename(file, path)) // which leaves the file before, if it is still run, without a name
+				require.NoError(t, os.Rename(file, path)) // the old file, which still runs, has no name any more
 			}
 			running := func(pid int) os.FileInfo {
 				info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
@@ -40,7 +40,7 @@ func TestUpgradeToFileInPlace(t *testing.T) {
 			install()
 			s := w.successive(nil, path, "serve", "--name", "up@127.0.0.1")
 			pid := s.cmd.Process.Pid
-			for range 2 { // the second one is of a process that an upgrade has started
+			for range 2 { // the second upgrade is of a process that an upgrade has started
 				require.True(t, os.SameFile(newest, running(pid)))
 				install()
 				require.False(t, os.SameFile(newest, running(pid)))

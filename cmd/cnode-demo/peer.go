@@ -13,25 +13,25 @@ import (
 // A peer is the registered process with which other programs test and measure this node. Terms that it sends back are not decoded, so
 // that every byte returns as it came.
 //
-// What comes over one connection is done in its order. Connections do not wait for each other: see lane.
+// Messages of one connection are handled in their order. Connections do not wait for each other: see lane.
 type peer struct {
 	node *nodes.Node
 	log  *slog.Logger
 	box  *nodes.Mailbox
-	ctx  context.Context // of what it sends
+	ctx  context.Context // of its sends
 	end  context.CancelFunc
 
 	mu      sync.Mutex
 	closing bool
 	lanes   map[*nodes.Conn]*lane
-	counts  map[string]map[ei.Pid]int64 // by connection: of sink, in the process before
+	counts  map[string]map[ei.Pid]int64 // of sink, from the previous process, by the name of the connection's peer
 	working int                         // lanes with a goroutine
-	resting chan struct{}               // closed when there are none; nil: nobody waits for that
+	resting chan struct{}               // closed when working is 0; nil: nothing waits for that
 }
 
 const peerName = "peer"
 
-// startPeer starts and registers the process. before is what handover has given. stop ends it.
+// startPeer starts and registers the process. before is what handover gave in the previous process. stop ends the peer.
 func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
 	p := &peer{node: n, log: log, lanes: map[*nodes.Conn]*lane{}, counts: parseCounts(before)}
 	p.ctx, p.end = context.WithCancel(context.Background())
@@ -44,7 +44,7 @@ func startPeer(n *nodes.Node, log *slog.Logger, before []byte) (*peer, error) {
 	return p, err
 }
 
-// stop ends the process: links and monitors hear of it. What it has begun to do goes on until it is done or ctx ends.
+// stop ends the process, which links and monitors report. What it has begun to do goes on until it is done or ctx ends.
 func (p *peer) stop(ctx context.Context) {
 	p.mu.Lock()
 	p.closing = true
@@ -55,13 +55,12 @@ func (p *peer) stop(ctx context.Context) {
 	p.end()
 }
 
-// take takes a message on its connection's own goroutine. One that it does not know is dropped, as by a
-// process that does not wait for it.
+// take handles a message on its connection's own goroutine. A message that it does not understand is logged and dropped.
 func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	c := m.Conn()
 	if call, ok := self.CallOf(m); ok { // gen_server:call(peer, T) is answered with {ok, T}
 		m.Release()
-		// How large the answer is does not show, so that it is not for the connection's goroutine.
+		// The size of the answer is not known, so the connection's goroutine must not send it.
 		p.lane(c).take(job{call: call, cost: laneBudget + 1})
 		return
 	}
@@ -73,7 +72,7 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	}
 	j := job{request: r, message: m, size: len(m.Payload)}
 	switch {
-	case c == nil || string(r.from.Node) != c.Name(): // who knows what is in between
+	case c == nil || string(r.from.Node) != c.Name(): // the answer does not go over c, and sending it may take time
 		j.cost = laneBudget + 1
 	case r.verb == sink && !r.last:
 		j.cost = 0
@@ -85,7 +84,7 @@ func (p *peer) take(self *nodes.Mailbox, m *nodes.Message) {
 	p.lane(c).take(j)
 }
 
-// lane is that of a connection, nil for a sender on this node.
+// lane gives the lane of a connection; c is nil for a sender on this node.
 func (p *peer) lane(c *nodes.Conn) *lane {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +116,7 @@ func (p *peer) begin() bool {
 	return true
 }
 
-// finish is the end of what begin has begun.
+// finish counts a lane that has ended its work.
 func (p *peer) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +126,7 @@ func (p *peer) finish() {
 	}
 }
 
-// rest is closed once no lane works; unless the peer is closing, one may begin again.
+// rest gives a channel that is closed once no lane works; unless the peer is closing, a lane may begin again.
 func (p *peer) rest() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,6 +189,6 @@ func parseRequest(payload ei.Raw) (r request, err error) {
 			return r, err
 		}
 	}
-	r.term, err = c.Raw() // well-formed, whatever is in it: it goes to others
+	r.term, err = c.Raw() // must be well-formed, since it is sent to others
 	return r, err
 }

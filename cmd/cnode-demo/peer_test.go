@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beside starts a node with a peer in this process, and a connection to it that is read by nobody but the test.
+// beside starts a node with a peer in this process, and a connection to it that only the test reads.
 func beside(t *testing.T) (*peer, *nodes.Conn) {
 	const name = "served@127.0.0.1"
 	at := nodes.Endpoint{Transport: transport.NewMemory(), Addr: transport.MemoryAddr(name)}
@@ -34,7 +34,7 @@ func beside(t *testing.T) (*peer, *nodes.Conn) {
 	return p, c
 }
 
-// Answers to a client that does not read do not stop the reader of its connection, however small they are.
+// Answers to a client that does not read never stop the reader of its connection, however small they are.
 func TestPeerTinyAnswers(t *testing.T) {
 	for _, request := range []func(ei.Pid) ei.Tuple{
 		func(from ei.Pid) ei.Tuple { return ei.Tuple{ei.Atom("echo"), from, ei.Int(1)} },
@@ -43,13 +43,13 @@ func TestPeerTinyAnswers(t *testing.T) {
 		_, c := beside(t)
 		ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 		defer cancel()
-		for range 100_000 { // more than all queues between have room for, both ways
+		for range 100_000 { // more than all queues in between have room for, both ways
 			require.NoError(t, c.SendName(ctx, "peer", request(c.Self())))
 		}
 	}
 }
 
-// A client that makes up pids takes no more memory for them than is set aside; the others are counted as ever.
+// A client that makes up pids takes no more memory than countLimit allows; the messages of other pids are counted as before.
 func TestPeerCountsAreBounded(t *testing.T) {
 	_, c := beside(t)
 	sink := func(number uint32, last ei.Atom) {

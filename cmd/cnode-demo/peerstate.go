@@ -15,7 +15,7 @@ const laneGrace = 2 * time.Second
 // errOwing ends a hand-off: a client does not read what it has asked for, and the rest of that would be lost.
 var errOwing = errors.New("the peer still has something to send that a client does not read")
 
-// handover waits until the peer has done everything, and gives what its successor is to know: how far it has counted. Nothing new comes
+// handover waits until the peer has done everything, and gives what its successor needs to know: the counts of sink. No new messages come
 // meanwhile.
 func (p *peer) handover(ctx context.Context) ([]byte, error) {
 	t := time.NewTimer(laneGrace)
@@ -38,7 +38,7 @@ func (p *peer) handover(ctx context.Context) ([]byte, error) {
 			list = append(list, ei.Tuple{ei.Binary(connName(c)), from, ei.Int(n)})
 		}
 	}
-	for name, counts := range p.counts { // that nobody has asked for since the last time
+	for name, counts := range p.counts { // of connections that have sent nothing since the last hand-off
 		for from, n := range counts {
 			list = append(list, ei.Tuple{ei.Binary(name), from, ei.Int(n)})
 		}
@@ -54,7 +54,7 @@ func connName(c *nodes.Conn) string {
 	return c.Name()
 }
 
-// parseCounts reads what handover has written; what it does not understand it leaves out.
+// parseCounts reads what handover has written, and leaves out what it does not understand.
 func parseCounts(blob []byte) map[string]map[ei.Pid]int64 {
 	counts := map[string]map[ei.Pid]int64{}
 	c := ei.NewCursor(blob)

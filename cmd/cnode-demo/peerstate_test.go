@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A hand-off that comes to nothing leaves nobody behind who waits: lanes begin and end as ever.
+// A hand-off that comes to nothing leaves nothing waiting: lanes begin and end as before.
 func TestPeerHandoverComesToNothing(t *testing.T) {
 	p := &peer{}
 	ended, cancel := context.WithCancel(t.Context())

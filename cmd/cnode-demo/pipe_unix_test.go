@@ -21,7 +21,7 @@ func newPipe(t *testing.T) string {
 	return path
 }
 
-// A pipe that nobody reads is waited for, aloud; a signal that ends the program ends that, too.
+// If nothing reads the pipe, the program says so and waits for a reader; a signal ends the wait, too.
 func TestRecordingWaitsForReader(t *testing.T) {
 	path := newPipe(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -47,7 +47,7 @@ func TestRecordingWaitsForReader(t *testing.T) {
 	require.Equal(t, 24, len(<-head), "the head of a pcap file")
 }
 
-// A reader that has stopped does not keep the program from its end.
+// A reader that has stopped does not keep the program from ending.
 func TestRecordingEndsWithoutReader(t *testing.T) {
 	path := newPipe(t)
 	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -65,7 +65,7 @@ func TestRecordingEndsWithoutReader(t *testing.T) {
 		}
 	}))
 	require.ErrorIs(t, err, unix.EAGAIN, "the pipe is full")
-	r.capture = transport.NewCapture(r) // which has its head to write
+	r.capture = transport.NewCapture(r) // the file's header is to be written
 	require.ErrorIs(t, r.finish(), os.ErrDeadlineExceeded)
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// polling is the flag for how long readers try for themselves before they sleep.
+// polling is the flag for how long readers poll before they sleep.
 type polling struct {
 	limit time.Duration
 	asked bool // the command has the flag
@@ -28,7 +28,8 @@ func (p *polling) check() error {
 	return nil
 }
 
-// overTLS is the limit as tlstransport.Options has it, whose readers wait by themselves.
+// overTLS gives the limit as tlstransport.Options has it, where 0 is the default and -1 is none. The readers of that transport wait by
+// themselves, not in package transport.
 func (p *polling) overTLS() time.Duration {
 	switch {
 	case !p.asked:
@@ -39,7 +40,7 @@ func (p *polling) overTLS() time.Duration {
 	return p.limit
 }
 
-// over gives a node's transports the limit.
+// over sets the limit in a node's transports.
 func (p *polling) over(cfg *nodes.Config) {
 	if p.limit == transport.DefaultPolling {
 		return

@@ -50,7 +50,8 @@ func TestPollingOver(t *testing.T) {
 	require.Equal(t, transport.WithPolling(unix, time.Millisecond), transport.WithPolling(cfg.Transport, time.Millisecond))
 }
 
-// What is put over the transport of a further address carries what another process hands over, too: no other of its name goes before.
+// What wraps the transport of an --also address also carries the connections that another process hands over: no other transport of the
+// same name takes precedence.
 func TestPollingOverAlso(t *testing.T) {
 	cfg := nodes.Config{Transport: transport.TCP()}
 	require.NoError(t, (&also{given: []string{"unix:/run/x"}}).over(&cfg, nil))

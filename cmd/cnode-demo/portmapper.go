@@ -13,7 +13,7 @@ import (
 	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
-// serveMapper is what --epmd asks for on behalf of a node that is published.
+// serveMapper gives the resolver that --epmd asks for, for a node that is published.
 func (o *options) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 	switch o.epmd {
 	case "auto":
@@ -23,17 +23,17 @@ func (o *options) serveMapper(ctx context.Context) (nodes.Resolver, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !o.succession.coming() { // else it comes with the node
+		if !o.succession.coming() { // else the port mapper comes with the node
 			if err := freeFor(ctx, addrs...); err != nil {
 				return nil, err
 			}
 		}
-		return &nodes.PortMapper{Embed: true}, nil // inside the node, with which it moves
+		return &nodes.PortMapper{Embed: true}, nil // it is part of the node, and moves with it
 	}
 	return newFixedMapper(epmd.Client{Addr: o.epmd})
 }
 
-// freeFor finds out whether a port mapper of our own can listen.
+// freeFor checks that a port mapper of our own can listen on addrs.
 func freeFor(ctx context.Context, addrs ...string) error {
 	ls, err := epmd.Listen(ctx, addrs...)
 	if err != nil {
@@ -45,7 +45,8 @@ func freeFor(ctx context.Context, addrs ...string) error {
 	return err
 }
 
-// clientMapper is what --epmd asks for on behalf of a node that is not published. It is waited for as long as for the connection itself.
+// clientMapper gives the resolver that --epmd asks for, for a node that is not published. Its answer may take as long as the whole
+// connection attempt.
 func (o *options) clientMapper() (nodes.Resolver, error) {
 	client := epmd.Client{Timeout: -1}
 	switch o.epmd {
@@ -58,7 +59,7 @@ func (o *options) clientMapper() (nodes.Resolver, error) {
 	return newFixedMapper(client)
 }
 
-// A fixedMapper asks one port mapper for every node, whatever host that one is on.
+// A fixedMapper asks one port mapper for every node, whatever the node's host.
 type fixedMapper struct{ nodes.PortMapper }
 
 func newFixedMapper(client epmd.Client) (*fixedMapper, error) {
@@ -68,7 +69,7 @@ func newFixedMapper(client epmd.Client) (*fixedMapper, error) {
 	return &fixedMapper{nodes.PortMapper{Client: client}}, nil
 }
 
-// Resolve asks it for the port; the address is that of the node's host.
+// Resolve asks the port mapper for the port; the address is that of the node's host.
 func (m *fixedMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
 	alive, _, err := dist.SplitName(node)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// announce says, to whoever reads its output and to the service manager, that a node is there, and warns if nobody can connect to it. The
-// first listener is the one that is published.
+// announce reports, on the standard output and to the service manager, that a node is ready, and warns if no other node can connect to it.
+// The first listener is the one that is published.
 func (o *options) announce(ctx context.Context, name string, listeners []*nodes.Listener, out, errOut io.Writer) {
 	at := listeners[0].Addr()
 	printReady(out, errOut, name, at)
@@ -22,7 +22,7 @@ func (o *options) announce(ctx context.Context, name string, listeners []*nodes.
 	}
 }
 
-// printReady prints where the node is reached. It serves on though nobody can read that.
+// printReady prints where the node is reached. If that cannot be written, the node serves on.
 func printReady(out, errOut io.Writer, name string, addr transport.Addr) {
 	if _, err := fmt.Fprintf(out, "ready %s %s\n", name, place(addr)); err != nil {
 		fmt.Fprintf(errOut, "serve: %s serves at %v; could not write the ready line: %v\n", name, addr, err)
@@ -41,7 +41,7 @@ func place(a transport.Addr) string {
 	return fmt.Sprint(at.Port())
 }
 
-// unreachable warns of a node that nobody can connect to.
+// unreachable gives a warning if no other node can connect to the node, else "".
 func unreachable(ctx context.Context, name string, addr transport.Addr) string {
 	err := nodes.CheckReachable(ctx, name, addr)
 	var e *nodes.UnreachableError

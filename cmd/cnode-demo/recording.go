@@ -13,8 +13,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A recording is the file of --trace; nil: there is none. It is opened at once, so that what is wrong with it is said before the node runs,
-// but what stands in it is an earlier run's as long as it is not sure that this one runs. Two do not write one file: see claim.
+// A recording is the file of --trace; nil: there is none. It is opened at once, so that errors are reported before the node runs, but keeps
+// what an earlier run has written until this node runs (see begin). Two processes cannot write the same file: see claim.
 type recording struct {
 	file    *os.File
 	made    bool // it was not there before
@@ -26,7 +26,7 @@ type recording struct {
 	early  []byte // what is to be written once it has begun
 }
 
-// recordingMode is for who runs the node alone: a recording holds others' messages, over TLS as they were before they were encrypted.
+// recordingMode allows only the user who runs the node: a recording holds other people's messages, over TLS as they were before encryption.
 const recordingMode = 0o600
 
 // errWritten says that another process has the file of --trace.
@@ -38,7 +38,7 @@ const finishLimit = time.Second
 // openRecording waits for a pipe's reader until ctx ends: see openThere.
 func openRecording(ctx context.Context, path string, errOut io.Writer) (*recording, error) {
 	r := &recording{}
-	for own := false; !own; { // the file may go, with the one who has made it, while it is opened
+	for own := false; !own; { // while the file is opened, the process that made it may remove it
 		var err error
 		r.file, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, recordingMode)
 		if r.made = err == nil; errors.Is(err, fs.ErrExist) {
@@ -57,7 +57,8 @@ func openRecording(ctx context.Context, path string, errOut io.Writer) (*recordi
 	return r, nil
 }
 
-// begin empties the file, and writes to it from now on: the node runs. Where it fails there is no recording, and finish says so again.
+// begin is called when the node runs: it empties the file, which is written to from now on. If it fails there is no recording, and finish
+// returns the error again.
 func (r *recording) begin() error {
 	if r == nil {
 		return nil
@@ -66,10 +67,10 @@ func (r *recording) begin() error {
 	defer r.mu.Unlock()
 	info, err := r.file.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		if foreign(info) { // whose owner could make it anybody's again
+		if foreign(info) { // the owner could open it to others again
 			err = fmt.Errorf("%s belongs to another user, who could read it: write to another file", r.file.Name())
 		} else {
-			err = r.file.Chmod(recordingMode) // it may be another program's
+			err = r.file.Chmod(recordingMode) // another program may have made the file with another mode
 		}
 		if err == nil {
 			err = r.file.Truncate(0)
@@ -85,7 +86,7 @@ func (r *recording) begin() error {
 	return nil
 }
 
-// Write is the capture's.
+// Write is called by the capture.
 func (r *recording) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,7 +100,7 @@ func (r *recording) Write(b []byte) (int, error) {
 	return r.file.Write(b)
 }
 
-// finish is for when the node is closed.
+// finish ends the recording, and gives its first error. The node is closed by then.
 func (r *recording) finish() error {
 	if r == nil {
 		return nil

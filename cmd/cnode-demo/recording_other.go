@@ -9,15 +9,15 @@ import (
 	"os"
 )
 
-// openThere opens a file that is there already.
+// openThere opens a file that exists already.
 func openThere(_ context.Context, path string, _ io.Writer) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE, recordingMode)
 }
 
-// claim does nothing: there are no such locks.
+// claim does nothing: there are no file locks on these systems.
 func claim(*os.File) (own bool, err error) { return true, nil }
 
-// discard closes a file that this process has made, and removes it unless another one has written there.
+// discard closes a file that this process has made, and removes it unless another process has written to it.
 func discard(f *os.File) error {
 	err := f.Close()
 	if info, e := os.Stat(f.Name()); e == nil && info.Size() == 0 {

@@ -32,7 +32,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 // run is the whole program: the exit code for a command line.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // else nohup, or who has started this one, wants it to live on without a terminal
+	if !signal.Ignored(syscall.SIGHUP) { // else nohup, or the parent, wants this process to live on without a terminal
 		ends = append(ends, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
@@ -45,7 +45,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	cmd.SetOut(printed)
 	cmd.SetErr(errOut)
 	cmd, err := cmd.ExecuteContextC(ctx)
-	if err == nil && cmd.Name() != "serve" { // which has said so when it happened
+	if err == nil && cmd.Name() != "serve" { // serve reports a failed write when it happens
 		err = printed.err
 	}
 	if err == nil {
@@ -60,7 +60,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return exitFailed
 }
 
-// An output remembers the first failure: who prints does not look at each line.
+// An output remembers the first failure, since the code that prints does not check each line.
 type output struct {
 	to  io.Writer
 	err error
@@ -110,7 +110,7 @@ Exit codes: 0 success, 1 failure (the reason, and what to do, on the standard er
 	return root
 }
 
-// checkHelp has "help" refuse what there is no help about.
+// checkHelp makes "help" refuse arguments that there is no help about.
 func checkHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
@@ -127,7 +127,7 @@ func checkHelp(root *cobra.Command) {
 	}
 }
 
-// newTour is the tour under its name.
+// newTour gives the tour as a command of its own.
 func newTour(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tour",
@@ -161,7 +161,7 @@ func (o *options) checkTour(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// args demands the words that are named; those in brackets may be left out.
+// args checks that the words named in want are given; those in brackets may be left out.
 func args(want ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, got []string) error {
 		if len(got) > len(want) {

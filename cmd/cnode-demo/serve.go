@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// defaultName is that of serve without --name.
+	// defaultName is the name of serve's node without --name.
 	defaultName = "cnode@127.0.0.1"
-	// shutdownLimit bounds the end of serve: what runs then is cut off.
+	// shutdownLimit bounds the shutdown of serve: what still runs after it is cut off.
 	shutdownLimit = 5 * time.Second
 )
 
@@ -119,7 +119,8 @@ func serve(ctx context.Context, o *options, out, errOut io.Writer) (err error) {
 	return k.end(ctx, w, err, "", errOut)
 }
 
-// cutOff makes an end that came too late a line of its own, and no error. who names the process, with a space, if it is not the main one.
+// cutOff prints a line about a shutdown that took too long, which is not an error. who names the process, with a space, if it is not the
+// main one.
 func cutOff(err error, who string, limit time.Duration, errOut io.Writer) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -154,7 +155,7 @@ func (w *oneProcess) restore(state []byte, fds []int) (handoff.Staged, error) {
 	return staged, nil
 }
 
-// servedConfig is that of the node that serve runs, or of a front or worker of it.
+// servedConfig is the configuration of the node that serve runs, or of its front or worker.
 func (o *options) servedConfig(ctx context.Context, errOut io.Writer) (cfg nodes.Config, err error) {
 	name, err := o.fullName(defaultName, shortHost)
 	if err != nil {

@@ -98,7 +98,7 @@ func TestServePeer(t *testing.T) {
 		require.Equal(t, ei.Tuple{ei.Atom("ok"), request}, reply)
 	})
 	t.Run("bytes as they came", func(t *testing.T) {
-		// A small integer as SMALL_BIG_EXT, in a list: whoever decodes and encodes it makes other bytes of it.
+		// A small integer as SMALL_BIG_EXT, in a list: decoding and encoding it again would give other bytes.
 		odd := ei.Raw{108, 0, 0, 0, 1, 110, 1, 0, 7, 106}
 		a.send(ei.Atom("echo"), a.me(), odd)
 		m, err := a.box.Receive(t.Context())
@@ -118,7 +118,7 @@ func TestServePeer(t *testing.T) {
 		require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(1)}, a.receive())
 	})
 	t.Run("order", func(t *testing.T) {
-		big := ei.Binary(strings.Repeat("x", laneBudget)) // takes another way than small ones
+		big := ei.Binary(strings.Repeat("x", laneBudget)) // takes another way than small messages
 		for i := range 200 {
 			a.send(ei.Atom("echo"), a.me(), ei.Int(i))
 			a.send(ei.Atom("source"), a.me(), ei.Int(2), ei.Atom("twice"))
@@ -180,7 +180,7 @@ func TestServePeer(t *testing.T) {
 	})
 }
 
-// A client that does not read delays no other one, and its own requests wait in order.
+// A client that does not read delays no other client, and its own requests wait in order.
 func TestServeSlowClient(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")
@@ -210,7 +210,7 @@ func TestServeSlowClient(t *testing.T) {
 	require.Equal(t, "done", m.Payload.String())
 }
 
-// slowClient has the peer of a node send without end to a client that reads the first message only.
+// slowClient makes the peer of a node send without end to a client that reads only the first message.
 func (w *world) slowClient(node string) {
 	t := w.t
 	t.Helper()
@@ -225,7 +225,7 @@ func (w *world) slowClient(node string) {
 	require.NoError(t, err)
 }
 
-// A peer that is killed while a client does not read what it has asked for has a successor at once, and serve ends in time.
+// A peer that is killed while a client does not read its answers is replaced at once, and serve ends in time.
 func TestServeKilledBesideSlowClient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -248,7 +248,7 @@ func TestServeKilledBesideSlowClient(t *testing.T) {
 	s.terminate(syscall.SIGTERM)
 }
 
-// What serve has begun to send goes out before it ends; who was told of its end hears the reason.
+// What serve has begun to send goes out before it ends; links and monitors get the reason.
 func TestServeEndsInOrder(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestServeEndsInOrder(t *testing.T) {
 			c := newClient(t, w.node("client"), s)
 			_, err := c.box.MonitorName(t.Context(), s.name, "peer")
 			require.NoError(t, err)
-			const times = 5_000 // which go out in good time, however busy the machine is
+			const times = 5_000 // these go out in time, however busy the machine is
 			c.send(ei.Atom("source"), c.me(), ei.Int(times), ei.Binary("some bytes"))
 			require.Equal(t, ei.Binary("some bytes"), c.receive())
 			require.NoError(t, c.box.MonitorNode(t.Context(), s.name))
@@ -284,7 +284,7 @@ func TestServeEndsInOrder(t *testing.T) {
 	}
 }
 
-// A client that never reads holds the end up until the limit.
+// A client that never reads holds up the shutdown, until its limit.
 func TestServeEndIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -326,7 +326,7 @@ func TestServeListen(t *testing.T) {
 	require.Equal(t, "pong\n", w.succeed("ping", w.serve("serve", "--name", "c@127.0.0.1", "--listen", "0.0.0.0").name))
 }
 
-// Who is looked for where he does not listen hears what to do.
+// A node that does not listen at the address that its name leads to is told what to do.
 func TestUnreachableNodeGetsAdvice(t *testing.T) {
 	addr, err := transport.ParseAddr("127.0.0.1:5")
 	require.NoError(t, err)
@@ -359,7 +359,7 @@ func TestServePortMapper(t *testing.T) {
 		s.terminate(syscall.SIGTERM)
 		w.fail("names")
 	})
-	t.Run("auto", func(t *testing.T) { // the first one brings a port mapper, the second takes over when that one ends
+	t.Run("auto", func(t *testing.T) { // the first serve brings a port mapper, the second one runs its own when the first ends
 		w := newWorld(t, vacant.Free(t))
 		first := w.serve("serve", "--name", "first@127.0.0.1")
 		second := w.serve("serve", "--name", "second@127.0.0.1")
@@ -443,12 +443,12 @@ func TestPingWrongHost(t *testing.T) {
 	require.Contains(t, errOut, `the part after the "@") is looked up like any other host.`)
 }
 
-// A full is a standard output without room.
+// A full is a standard output that cannot be written.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// What could not be printed is a failure.
+// Output that cannot be written is a failure.
 func TestOutputWithoutRoom(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"certs", filepath.Join(t.TempDir(), "tls")}} {
 		var errOut bytes.Buffer

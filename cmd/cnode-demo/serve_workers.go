@@ -25,7 +25,7 @@ func (w *workers) addTo(f *pflag.FlagSet) {
 		"one\nthat has the fewest")
 }
 
-// check finds what is wrong with the flags, also beside those that go with one process only.
+// check finds what is wrong with the flags, also together with flags that require a single process.
 func (w *workers) check(o *options) error {
 	switch {
 	case w.number < 0 || w.number > 1024:
@@ -52,18 +52,18 @@ func serveFront(ctx context.Context, o *options, out, errOut io.Writer) error {
 		return err
 	}
 	defer c.close()
-	if w.restored { // its workers are the other process's as yet
-		go w.crew.upgrade(ctx, w.Front) // which ends with the front
+	if w.restored { // its workers were started by the previous process
+		go w.crew.upgrade(ctx, w.Front) // ends with the front
 	}
 	o.announce(ctx, w.Name(), c.listeners, out, errOut)
 	err = c.await(ctx)
 	if c.finish() {
-		return w.Close() // the other process has it: there is nothing but goroutines to end
+		return w.Close() // another process is the node: only goroutines are left to end
 	}
 	return w.end(ctx, err, errOut)
 }
 
-// frontLimit is the front's shutdownLimit: it waits for workers that have that one.
+// frontLimit bounds the shutdown of the front, which waits for workers that have shutdownLimit.
 const frontLimit = 2 * shutdownLimit
 
 // A withWorkers is a front with its workers.
@@ -74,7 +74,7 @@ type withWorkers struct {
 	*nodes.Front
 }
 
-// front is what the flags ask for.
+// front prepares the front that the flags ask for.
 func (w *workers) front(cfg nodes.Config) *withWorkers {
 	choose := nodes.Choose(nodes.ByName)
 	if w.dispatch == "least" {
@@ -115,7 +115,7 @@ func (w *withWorkers) end(ctx context.Context, trouble error, errOut io.Writer) 
 	return cutOff(w.Shutdown(limit), "", frontLimit, errOut)
 }
 
-// askWorkers is the request to a front that has just come: what has become of your workers?
+// askWorkers is the request to a front that has just taken over: what is the outcome of its workers' upgrade?
 const askWorkers = "workers"
 
 // A succeeding is the upgrade of the workers after that of the front.
@@ -130,10 +130,10 @@ func (s *succeeding) upgrade(ctx context.Context, f *nodes.Front) {
 	s.list, s.err = f.UpgradeWorkers(ctx)
 }
 
-// maxFailures bounds those that are told one by one: an answer has one packet.
+// maxFailures bounds the failures that are listed one by one: an answer is a single packet.
 const maxFailures = 20
 
-// failures tells, once all is done, which workers are not upgraded.
+// failures says, once the upgrade is over, which workers are not upgraded.
 func (s *succeeding) failures() (texts []string) {
 	if s.err != nil {
 		return []string{s.err.Error()}
@@ -155,10 +155,10 @@ func (s *succeeding) failures() (texts []string) {
 
 // serveWorker runs a worker, until the front tells it to finish, or is gone.
 func serveWorker(ctx context.Context, o *options, errOut io.Writer) error {
-	signal.Ignore(os.Interrupt) // a terminal tells all of its processes, and the front tells its workers
+	signal.Ignore(os.Interrupt) // Ctrl-C reaches every process of a terminal, and the front tells its workers itself
 	surviveTerminal()
 	own := *o
-	if own.epmd == "embedded" { // it is the front's
+	if own.epmd == "embedded" { // the port mapper is inside the front
 		own.epmd = "auto"
 	}
 	cfg, err := own.servedConfig(ctx, errOut)

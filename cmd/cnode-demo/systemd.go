@@ -11,12 +11,12 @@ import (
 	"github.com/cnode-go/cnode/nodes"
 )
 
-// activated has a node listen on the sockets that the service manager has opened for this process: the first is for the node's own
-// transport, those that follow are for --also in its order. They are looked at now: once the node is said to be ready it is too late.
+// activated makes a node listen on the sockets that the service manager has opened for this process: the first is for the node's own
+// transport, those that follow are for --also in its order. The sockets are checked here, before the node is reported as ready.
 func (o *options) activated(cfg *nodes.Config) error {
 	listen := cfg.Listen
 	if o.listen == "" {
-		cfg.Listen = nil // a default gives way
+		cfg.Listen = nil // a default address gives way to the socket's
 	}
 	err := cfg.Activate()
 	cfg.Listen = listen
@@ -34,8 +34,8 @@ func (o *options) activated(cfg *nodes.Config) error {
 // notifyLimit bounds how long a service manager that does not read keeps the node waiting.
 const notifyLimit = time.Second
 
-// notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is another one than
-// before. See sd_notify(3). A manager that hears nothing ends the service after a while: then errOut has why.
+// notifyManager tells systemd that the node is ready, and that this process is the one to watch: after an upgrade it is a new process. See
+// sd_notify(3). A manager that hears nothing ends the service after a while, so a failure is reported on errOut.
 func notifyManager(errOut io.Writer) {
 	at := os.Getenv("NOTIFY_SOCKET")
 	if at == "" {

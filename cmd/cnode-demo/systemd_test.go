@@ -21,7 +21,8 @@ type startable struct{ err error }
 func (s startable) Start(context.Context) error { return s.err }
 func (s startable) Discard() error              { return nil }
 
-// A service manager that sees its main process end must know of the next one: it is told before the old one hears that it may go.
+// A service manager that sees its main process end must know the next one by then: it is told before the old process learns that it may
+// end.
 func TestManagerKnowsTheHeir(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("not all of it")} {
 		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
@@ -41,7 +42,7 @@ func TestManagerKnowsTheHeir(t *testing.T) {
 	}
 }
 
-// Of a manager that cannot be told nobody would know why it ends the service.
+// If the manager cannot be told, that is reported: it would otherwise end the service without a visible reason.
 func TestManagerThatIsNotThere(t *testing.T) {
 	at := filepath.Join(sockdir.New(t), "notify")
 	t.Setenv("NOTIFY_SOCKET", at)

@@ -22,33 +22,35 @@ import (
 )
 
 const (
-	// channelVariable names the descriptor by which a process that upgrade has started gets everything.
+	// channelVariable is the environment variable with the number of the descriptor by which a process that upgrade has started gets
+	// everything.
 	channelVariable = "CNODE_UPGRADE_FD"
-	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with some. Whoever does not know it refuses,
-	// or is refused, before anything stops. What package nodes adds to its states has features of its own: nodes.StateFeatures.
+	// stateFeature and frontFeature are the forms of what serve hands over, without workers and with workers. A process that does not know
+	// the form refuses, or is refused, before anything stops. What package nodes adds to its states has features of its own:
+	// nodes.StateFeatures.
 	stateFeature = "cnode-demo-state-1"
 	frontFeature = "cnode-demo-front-2"
-	// earlierFront is frontFeature without a roll of names, which can be read still.
+	// earlierFront is the form before frontFeature, without a roll of names. It can still be read.
 	earlierFront = "cnode-demo-front-1"
 )
 
-// succession says whether serve begins anew or goes on as a node that another process has.
+// succession says whether serve begins anew or takes a node over from another process.
 type succession struct {
 	takeover bool
-	asked    bool // by --takeover, and not by upgrade, which starts the program with the flags of the process before
+	asked    bool // the user wants that, by --takeover; not set by upgrade, which starts the program with the previous process's flags
 }
 
 func (s *succession) addTo(f *pflag.FlagSet) {
 	f.BoolVar(&s.takeover, "takeover", false, "take over the running node of that name from its process")
 }
 
-// coming tells whether another process is to hand the node over.
+// coming reports whether another process is to hand the node over.
 func (s *succession) coming() bool { return s.takeover || os.Getenv(channelVariable) != "" }
 
-// channel is that to the process before; nil: there is none.
+// channel gives the channel to the previous process; nil: there is none.
 func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel, error) {
 	if text := os.Getenv(channelVariable); text != "" {
-		_ = os.Unsetenv(channelVariable) // it is not for processes that this one starts
+		_ = os.Unsetenv(channelVariable) // processes that this one starts must not see it
 		surviveTerminal()
 		fd, err := strconv.Atoi(text)
 		if err != nil || fd < 3 {
@@ -72,29 +74,29 @@ func (s *succession) channel(ctx context.Context, name string) (*handoff.Channel
 	return ch, nil
 }
 
-// take makes this process the owner of what the one at the other end of the channel has, or fails.
+// take makes this process the owner of what the process at the other end of the channel has, or fails.
 func (h *heir) take(ctx context.Context, ch *handoff.Channel) error {
 	survivePipe()
 	taken, err := h.acceptance().Take(ctx, ch)
 	err = errors.Join(err, ch.Close())
-	if taken.Owns && err != nil { // it is this process's, and runs
+	if taken.Owns && err != nil { // the node is this process's now, and runs
 		fmt.Fprintln(h.errOut, "serve:", err)
 		err = nil
 	}
 	return err
 }
 
-// survivePipe lets this process live on if its standard output has nobody any more: connections depend on it.
+// survivePipe lets this process live on when nothing reads its standard output any more: connections depend on it.
 func survivePipe() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// surviveTerminal lets this process live on though its terminal has gone. The system also tells so where a process of the same job is
-// stopped, such as a worker, and the one that was before this one ends.
+// surviveTerminal lets this process live on after its terminal has gone. The system also sends SIGHUP when the previous process ends while
+// a process of the same job, such as a worker, is stopped.
 func surviveTerminal() { signal.Ignore(syscall.SIGHUP) }
 
-// errListens: the addresses of a node that runs are what they are.
+// errListens: the addresses of a running node cannot be changed.
 var errListens = errors.New("--takeover does not change where a node listens")
 
-// listens checks that a node which --takeover goes on with listens as the flags say.
+// listens checks that the node that --takeover takes over listens as the flags say.
 func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) error {
 	if !s.asked {
 		return nil
@@ -119,18 +121,18 @@ func (s *succession) listens(cfg nodes.Config, listeners []*nodes.Listener) erro
 	return nil
 }
 
-// serves tells whether a listener is the one asked for.
+// serves reports whether a listener is the one asked for.
 func serves(at nodes.Endpoint, l *nodes.Listener) bool {
 	return at.Transport.Name() == l.Transport().Name() && at.IsAt(l.Addr())
 }
 
-// An heir makes a node, or a front, of what the process before has.
+// An heir makes a node, or a front, from what the previous process hands over.
 type heir struct {
 	whole      whole
 	succession *succession
 	errOut     io.Writer
 	staged     handoff.Staged
-	control    *handoff.Control // nil: the other one had none
+	control    *handoff.Control // nil: the previous process had none
 }
 
 func (h *heir) acceptance() *handoff.Acceptance {
@@ -144,8 +146,8 @@ func endpoints(cfg nodes.Config) []nodes.Endpoint {
 	return append([]nodes.Endpoint{{Addr: cfg.Listen, Transport: cfg.Transport}}, cfg.Also...)
 }
 
-// A serveState is what goes over beside the node's own state: a line of JSON before that. Fields that are not known are skipped; what
-// must not be skipped is a feature.
+// A serveState is what is handed over besides the node's own state: a line of JSON before it. Unknown fields are skipped; what must not be
+// skipped is a feature.
 type serveState struct {
 	Control bool // the last descriptor is the control socket
 }
@@ -181,7 +183,7 @@ func (h *heir) stage(_ context.Context, state []byte, fds []int) (handoff.Staged
 	return h, nil
 }
 
-// restore makes the node, or the front, if it listens where it is to.
+// restore makes the node, or the front, if it listens where the flags say.
 func (h *heir) restore(state []byte, fds []int) (handoff.Staged, error) {
 	staged, err := h.whole.restore(state, fds)
 	if err != nil {
@@ -200,8 +202,8 @@ func (h *heir) forget() error {
 	return h.control.Release()
 }
 
-// Start is the moment from which on this process is the node. The service manager hears of it before the old process, which ends then: one
-// that sees its main process end before it knows of another one stops the service.
+// Start makes this process the node. The service manager is told before the old process, which then ends: a manager that sees its main
+// process end before it knows of a new one stops the service.
 func (h *heir) Start(ctx context.Context) error {
 	err := h.staged.Start(ctx)
 	notifyManager(h.errOut)
@@ -210,7 +212,7 @@ func (h *heir) Start(ctx context.Context) error {
 
 func (h *heir) Discard() error { return errors.Join(h.staged.Discard(), h.forget()) }
 
-// An estate is a node, or a front, that is frozen, with what serve has beside it.
+// An estate is a frozen node or front, together with serve's own state.
 type estate struct {
 	handoff.Frozen
 	control *handoff.Control
@@ -258,7 +260,7 @@ func (e *estate) Release() error {
 	return err
 }
 
-// say logs the outcome of a hand-off, and to whom it was, if that one has been heard of.
+// say logs the outcome of a hand-off, and the process that it was for, if that is known.
 func say(log *slog.Logger, h handoff.Handed, err error) {
 	if h.Peer.PID > 0 {
 		log = log.With("to", h.Peer.PID)

@@ -9,7 +9,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A tappedLine carries one connection to where it is meant for, as a cable or a router does, and somebody listens.
+// A tappedLine carries one connection to its destination, as a cable or a router does, and records what is sent there.
 type tappedLine struct {
 	addr transport.Addr // where to connect in place of the other end
 	l    net.Listener
@@ -33,7 +33,7 @@ func tapLine(to transport.Addr) (*tappedLine, error) {
 	return t, nil
 }
 
-// run ends with the connection; errors of either end show as its end at the other.
+// run carries the connection until it ends; an error at one end appears as the end of the stream at the other.
 func (t *tappedLine) run() {
 	defer close(t.done)
 	from, err := t.l.Accept()
@@ -56,7 +56,7 @@ func (t *tappedLine) run() {
 	<-back
 }
 
-// keep has close end c; false: it has been.
+// keep registers c to be closed by close; false: close was called already, and c is closed.
 func (t *tappedLine) keep(c net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,14 +68,14 @@ func (t *tappedLine) keep(c net.Conn) bool {
 	return true
 }
 
-// Write takes down what comes by.
+// Write records what passes.
 func (t *tappedLine) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.heard.Write(p)
 }
 
-// close cuts the line and tells what was heard.
+// close cuts the line and gives what was recorded.
 func (t *tappedLine) close() []byte {
 	t.mu.Lock()
 	t.over = true

@@ -18,7 +18,7 @@ import (
 const (
 	// tourLimit bounds the whole tour, the visit of an Erlang node included.
 	tourLimit = 40 * time.Second
-	// visitLimit bounds that visit, which is started in a second where it works.
+	// visitLimit bounds that visit, which takes about a second to start if erl works.
 	visitLimit = 30 * time.Second
 )
 
@@ -97,7 +97,7 @@ func (t *tour) step(format string, args ...any) {
 // result is say for what is written in Erlang, and what came of it.
 func (t *tour) result(erlang string, result any) { t.say("       %-54s ->  %v", erlang, result) }
 
-// start makes a node that works by itself.
+// start makes a node and starts it.
 func (t *tour) start(ctx context.Context, alive string, log *slog.Logger) (*nodes.Node, error) {
 	n, err := nodes.New(nodes.Config{
 		Name: alive + "@127.0.0.1", Cookie: t.cookie, Logger: log,
@@ -275,7 +275,7 @@ func receiveTerm(ctx context.Context, b *nodes.Mailbox) (ei.Term, error) {
 	return m.Term()
 }
 
-// element is an element of a tuple, counted from 1 as in Erlang; nil where there is none.
+// element is an element of a tuple, counted from 1 as in Erlang; nil if there is none.
 func element(t ei.Term, i int) ei.Term {
 	if tuple, ok := t.(ei.Tuple); ok && i <= len(tuple) {
 		return tuple[i-1]

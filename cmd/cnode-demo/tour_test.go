@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who taps a line hears all that goes over it, and cutting it ends the connection for both.
+// A tapped line records all that goes over it to the other end, and cutting it ends the connection for both ends.
 func TestTappedLine(t *testing.T) {
 	far, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestTappedLine(t *testing.T) {
 	require.Empty(t, unused.close())
 }
 
-// The tour works where there is nothing at all: no PATH, no home, no variable.
+// The tour works without any environment: no PATH, no home, no variable.
 func TestTourAlone(t *testing.T) {
 	temp := t.TempDir()
 	r := execute(t, []string{"PATH=", "TMPDIR=" + temp, "SYSTEMROOT=" + os.Getenv("SYSTEMROOT")})
@@ -106,7 +106,7 @@ func TestTourWithErlang(t *testing.T) {
 	})
 }
 
-// An erl that does not work does not break the tour, whichever way it does not.
+// An erl that does not work does not break the tour, in whatever way it fails.
 func TestTourWithBrokenErlang(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a broken erl is made of a shell script")

@@ -38,7 +38,7 @@ func newTourHeir(o *options) *cobra.Command {
 // neighbours only.
 type legacy struct{ Name, Cookie, Mapper string }
 
-// config is the node's in either process; with an option file it speaks TLS.
+// config is the node's configuration in both processes; with an option file the node speaks TLS.
 func (l legacy) config(optFile string) (cfg nodes.Config, err error) {
 	cfg = nodes.Config{
 		Name: l.Name, Cookie: l.Cookie, Resolver: nodes.Static{}, Transport: transport.TCP(),
@@ -53,7 +53,7 @@ func (l legacy) config(optFile string) (cfg nodes.Config, err error) {
 	return cfg, err
 }
 
-// A move is what alice saw of one.
+// A move is what a neighbour of a node saw of its move.
 type move struct {
 	before, after ei.Term // the processes that answered
 	silence       time.Duration
@@ -77,7 +77,7 @@ func (t *tour) move(ctx context.Context) error {
 	return nil
 }
 
-// moveSealed does it again over TLS, whose keys go along.
+// moveSealed moves carol again, this time over TLS, whose keys go along.
 func (t *tour) moveSealed(ctx context.Context, optFile string) error {
 	var erin *nodes.Node
 	m, err := t.handOver(ctx, legacy{Name: "carol@127.0.0.1", Cookie: t.cookie}, optFile, func(carol *nodes.Node) (_ *nodes.Node, err error) {
@@ -170,11 +170,11 @@ func startHeir(ctx context.Context, optFile string) (ch *handoff.Channel, stop f
 	}
 	return ch, func() {
 		_ = ch.Close() // which ends the other process
-		_ = cmd.Wait() // its own affair: the tour has seen what it wanted
+		_ = cmd.Wait() // how it ends does not matter: the tour has seen what it wanted
 	}, nil
 }
 
-// succeedCarol is carol's second life, until the channel closes.
+// succeedCarol takes carol over, and runs her until the channel closes.
 func succeedCarol(ctx context.Context, o *options, optFile string) error {
 	ch, err := o.succession.channel(ctx, "")
 	if err != nil || ch == nil {

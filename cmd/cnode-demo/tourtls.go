@@ -18,10 +18,10 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// secret is what nobody but the receiver shall read.
+// secret is what only the receiver shall read.
 const secret = "key is under the mat"
 
-// protected shows what TLS is for: the same message twice over a line that somebody taps, and a stranger at the door.
+// protected shows what TLS is for: the same message twice over a tapped line, and a stranger who is refused.
 func (t *tour) protected(ctx context.Context) (err error) {
 	open, err := t.overhear(ctx, nil, nil)
 	if err != nil {
@@ -67,7 +67,8 @@ func (t *tour) protected(ctx context.Context) (err error) {
 	return t.moveSealed(ctx, optFile)
 }
 
-// ownTLS is what dave has in place of an option file: a tls.Config of Go, of the same files. met hears of each handshake.
+// ownTLS gives dave's transport, made from a tls.Config with the same files instead of an option file, and the authorities that it trusts.
+// met is called for each handshake.
 func ownTLS(dir string, met func(tls.ConnectionState) error) (transport.Transport, *x509.CertPool, error) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, nodeFile), filepath.Join(dir, keyFile))
 	if err != nil {
@@ -87,7 +88,8 @@ func ownTLS(dir string, met func(tls.ConnectionState) error) (transport.Transpor
 	return tr, roots, err
 }
 
-// overhear has carol tell dave the secret, each over a transport of its own (nil: TCP), and returns what came by on the line between them.
+// overhear makes carol tell dave the secret, each over a transport of its own (nil: TCP), and returns what was heard on the line between
+// them.
 func (t *tour) overhear(ctx context.Context, carols, daves transport.Transport) (heard []byte, err error) {
 	dave, err := t.listener(ctx, "dave", daves)
 	if err != nil {
@@ -169,7 +171,7 @@ func (t *tour) private(alive string, tr transport.Transport, neighbours nodes.St
 	return nodes.Config{Name: alive + "@127.0.0.1", Cookie: t.cookie, Transport: tr, Resolver: neighbours, Logger: t.log}
 }
 
-// understood is what the one who taps the line makes of what came by: the secret, else how it ends.
+// understood is what an eavesdropper makes of what was heard: the secret, or else its last bytes.
 func understood(heard []byte) string {
 	if bytes.Contains(heard, []byte(secret)) {
 		return fmt.Sprintf("%d bytes, in clear: %q", len(heard), secret)

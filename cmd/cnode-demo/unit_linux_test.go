@@ -73,7 +73,7 @@ func TestUnits(t *testing.T) {
 		require.Equal(t, "READY=1\nMAINPID="+strconv.Itoa(pid)+"\n", string(said[:n]))
 	}
 	w.env = append(w.env, variable+"="+sockdir.New(t), "NOTIFY_SOCKET="+manager.LocalAddr().String())
-	f, at := opened(t, "tcp", net.JoinHostPort(host, "0")) // whoever runs this may have the service
+	f, at := opened(t, "tcp", net.JoinHostPort(host, "0")) // the service itself may run on this machine
 	s := w.successive([]*os.File{f}, append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`, program},
 		command("ExecStart")...)...)
 	watches(s.cmd.Process.Pid)
@@ -98,7 +98,7 @@ func TestUnitsVerified(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"verify", "--man=no"}
 	for name, text := range units(t) {
-		text = strings.ReplaceAll(text, "/usr/local/bin/cnode-demo", program) // which has to be there
+		text = strings.ReplaceAll(text, "/usr/local/bin/cnode-demo", program) // the program must exist
 		text = strings.ReplaceAll(text, "User=cnode\n", "")
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))

@@ -70,7 +70,7 @@ func TestServeUnix(t *testing.T) {
 	})
 }
 
-// A file of somebody else in the place of the own directory is refused.
+// A link, or a directory that is another user's or open to others, is refused in place of the user's own directory.
 func TestOwnDirIsOwn(t *testing.T) {
 	run := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", run)
@@ -100,7 +100,7 @@ func TestOwnDirIsOwn(t *testing.T) {
 	}
 }
 
-// Certificates do not go where another user could exchange them, nor to where a link of another user leads.
+// Certificates are not written where another user could exchange them, nor through another user's link.
 func TestCertsBesideNobodyElse(t *testing.T) {
 	need.Root(t, "only root can make a directory of somebody else")
 	dir := t.TempDir()
@@ -117,7 +117,7 @@ func TestCertsBesideNobodyElse(t *testing.T) {
 	}
 }
 
-// A recording that was asked for and is not whole is a failure, though the answer is there.
+// An incomplete recording is a failure, even if the command's answer is there.
 func TestTraceCutOff(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.serve("serve", "--name", "served@127.0.0.1")

@@ -47,13 +47,13 @@ A serve with --fault or --trace cannot move.`,
 	return cmd
 }
 
-// errUnsaid and errWorkersUnsaid say that nobody waits any more for an upgrade that may be going on.
+// errUnsaid and errWorkersUnsaid say that this command does not wait any longer for an upgrade that may still be going on.
 var (
 	errUnsaid        = errors.New("did not report the outcome of the upgrade")
 	errWorkersUnsaid = errors.New("did not report the outcome of its workers' upgrade")
 )
 
-// errSilentOwner says that the new process has taken the node, and died since, or hangs.
+// errSilentOwner says that the new process has taken the node over, and has died since, or hangs.
 var errSilentOwner = errors.New("has taken over the node, but has not reported that it runs")
 
 func upgrade(ctx context.Context, o *options, name, binary string, out, errOut io.Writer) error {
@@ -98,10 +98,10 @@ func upgrade(ctx context.Context, o *options, name, binary string, out, errOut i
 // crewLimit bounds the wait for the upgrade of all workers, which have limits of their own.
 const crewLimit = 10 * time.Minute
 
-// sayAfter is how long a person looks at a command that says nothing.
+// sayAfter is how long the command says nothing before it tells the user what it waits for.
 const sayAfter = 2 * time.Second
 
-// awaitWorkers asks the new process what has become of the workers.
+// awaitWorkers asks the new process for the outcome of its workers' upgrade.
 func awaitWorkers(ctx context.Context, name string, errOut io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, crewLimit)
 	defer cancel()

@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A successive is a serve that other processes may come after, on the same standard output.
+// A successive is a serve and the processes that succeed it, on the same standard output.
 type successive struct {
 	w     *world
 	cmd   *exec.Cmd
@@ -45,7 +45,8 @@ func (w *world) successive(extra []*os.File, command ...string) *successive {
 	return s
 }
 
-// takesOver is successive for serve --takeover. The process before refuses everybody for as long as it is busy with one that it has refused.
+// takesOver is successive for serve --takeover. The previous process refuses every successor while it is still busy with one that it has
+// refused.
 func (w *world) takesOver(args ...string) *successive {
 	w.t.Helper()
 	for end := time.Now().Add(waitLimit); ; {
@@ -63,7 +64,7 @@ func (w *world) takesOver(args ...string) *successive {
 	}
 }
 
-// refused is why serve --takeover fails.
+// refused gives the reason why serve --takeover fails.
 func (w *world) refused(args ...string) string {
 	w.t.Helper()
 	for end := time.Now().Add(waitLimit); ; {
@@ -93,7 +94,7 @@ func (w *world) launch(extra []*os.File, command ...string) *successive {
 		}
 	}()
 	go func() { defer close(s.ended); _ = s.cmd.Wait() }()
-	t.Cleanup(func() { // whoever is left
+	t.Cleanup(func() { // ends the processes that are left
 		_ = s.cmd.Process.Kill()
 		<-s.ended
 		_ = in.Close() // a successor may still have the other end
@@ -118,7 +119,7 @@ func (s *successive) ready() (name string) {
 	}
 }
 
-// exits waits until the first process has ended, and wants it well.
+// exits waits until the first process has ended, without an error.
 func (s *successive) exits() {
 	s.w.t.Helper()
 	select {
@@ -208,7 +209,7 @@ func TestUpgrade(t *testing.T) {
 	require.Equal(t, old, servedBy(t, c))
 	for range 3 {
 		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		require.Equal(t, old, servedBy(t, c)) // and so counted
+		require.Equal(t, old, servedBy(t, c)) // the answer means that the messages before it were counted
 		pid := s.upgrade(old)
 		require.NotEqual(t, old, pid)
 		require.Equal(t, pid, servedBy(t, c))
@@ -229,7 +230,7 @@ func TestUpgrade(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
 }
 
-// With the port mapper inside, everybody stays registered there.
+// With the port mapper inside, all nodes stay registered there.
 func TestUpgradeEmbedded(t *testing.T) {
 	w := newWorld(t, vacant.Free(t))
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--epmd", "embedded")
@@ -317,7 +318,7 @@ func TestUpgradeFails(t *testing.T) {
 		begun := filepath.Join(t.TempDir(), "begun")
 		slow := script("touch " + begun + "; exec sleep 1000")
 		var errOut string
-		for range 5 { // on a busy machine the first one may be over before the second one asks
+		for range 5 { // on a busy machine the first upgrade may be over before the second one asks
 			first := make(chan result, 1)
 			go func() { first <- w.run("upgrade", s.name, "--binary", slow) }()
 			require.Eventually(t, func() bool { return os.Remove(begun) == nil }, waitLimit, time.Millisecond)
@@ -340,7 +341,7 @@ func TestUpgradeFails(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, slow.SendName(t.Context(), "peer", ei.Tuple{ei.Atom("source"), slow.Self(), ei.Int(1000),
 			ei.Binary(make([]byte, 100_000))}))
-		_, err = slow.Receive(t.Context()) // serve has begun to send, and is not read from any more
+		_, err = slow.Receive(t.Context()) // serve has begun to send, and from here on slow does not read
 		require.NoError(t, err)
 		_, errOut := w.fail("upgrade", s.name)
 		require.Contains(t, errOut, errOwing.Error())
@@ -354,7 +355,7 @@ func TestUpgradeFails(t *testing.T) {
 	s.exits()
 }
 
-// A new process that dies once it owns everything is the end of the node, and upgrade does not praise it.
+// If a new process dies once it owns everything, the node is gone, and upgrade reports no success.
 func TestUpgradeDies(t *testing.T) {
 	w := newWorld(t, 0)
 	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
@@ -371,7 +372,7 @@ func TestUpgradeDies(t *testing.T) {
 	s.exits()
 }
 
-// Whoever does not want to wait for the workers any more need not: the end of the command's context ends the wait.
+// The wait for the workers can be interrupted: the end of the command's context ends it.
 func TestUpgradeInterrupted(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", sockdir.New(t))
 	const name = "up@127.0.0.1"

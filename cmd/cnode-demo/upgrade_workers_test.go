@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// children lists the processes that a process has started, and that live.
+// children lists the live processes that a process has started.
 func children(t *testing.T, pid int) (list []int) {
 	t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -35,7 +35,7 @@ func children(t *testing.T, pid int) (list []int) {
 	return list
 }
 
-// A session that cannot move is refused by a node with workers, whose log has the suite and what to do.
+// A session that cannot move is refused by a node with workers, whose log names the cipher suite and says what to do.
 func TestWorkersRefuseWhatCannotMove(t *testing.T) {
 	w := newWorld(t, 0)
 	dir := filepath.Join(w.home, "tls")
@@ -78,7 +78,7 @@ func TestUpgradeWorkers(t *testing.T) {
 	require.NotEqual(t, front, worker)
 	for range 3 {
 		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		require.Equal(t, worker, servedBy(t, c)) // and so counted
+		require.Equal(t, worker, servedBy(t, c)) // the answer means that the messages before it were counted
 		old := children(t, front)
 		front = s.upgrade(front)
 		now := servedBy(t, c)
@@ -125,7 +125,7 @@ func TestUpgradeWorkersUnix(t *testing.T) {
 	s.exits()
 }
 
-// A new process that fails leaves the old ones as they are: the front's, then a worker's.
+// A new process that fails leaves the old ones as they are: first one for the front, then one for a worker.
 func TestUpgradeWorkersFails(t *testing.T) {
 	t.Parallel() // it waits
 	w := newWorld(t, 0)
@@ -183,7 +183,7 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	require.NoError(t, c.Err())
 }
 
-// The job of a shell has a stopped process when the first one of it ends: the system tells all of them that their terminal has gone.
+// When the first process of a shell's job ends while another one is stopped, the system tells all of them that their terminal has gone.
 func TestUpgradeOfJob(t *testing.T) {
 	w := newWorld(t, 0)
 	w.job = true

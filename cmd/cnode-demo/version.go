@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 )
 
-// version is the module's, as the go command has stamped it into the program, and that of Go.
+// version gives the module's version, as the go command has stamped it into the program, and Go's.
 func version() string {
 	v := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// virtual are the flags that put something between a node and what carries its connections.
+// virtual are the flags that put something between a node and the transports that carry its connections.
 type virtual struct {
 	trace string
 	fault string
@@ -33,12 +33,12 @@ func (v *virtual) check() (err error) {
 	return nil
 }
 
-// over puts it under a node, and gives the recording, if there is one.
+// over puts what the flags ask for under a node, and gives the recording, if there is one.
 func (v *virtual) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer) (record *recording, err error) {
 	if v.trace == "" && v.fault == "" {
 		return nil, nil
 	}
-	if _, err := nodes.New(*cfg); err != nil { // a node that there cannot be makes no file, and empties none
+	if _, err := nodes.New(*cfg); err != nil { // so that an invalid configuration makes no file, and empties none
 		return nil, err
 	}
 	put := func(over func(transport.Transport) transport.Transport) {
@@ -47,7 +47,7 @@ func (v *virtual) over(ctx context.Context, cfg *nodes.Config, errOut io.Writer)
 			cfg.Also[i].Transport = over(cfg.Also[i].Transport)
 		}
 	}
-	if v.trace != "" { // nearest to the wire: what a fault cuts is seen cut
+	if v.trace != "" { // nearest to the wire, so that the recording shows what a fault has cut
 		if record, err = openRecording(ctx, v.trace, errOut); err != nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A served node on a bad line answers as on a good one, and the file shows what went over it.
+// A served node on a bad line answers as on a good one, and the file shows what went over the line.
 func TestServeTraceAndFault(t *testing.T) {
 	for _, kind := range []string{"tcp", "unix"} {
 		t.Run(kind, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestServeTraceAndFault(t *testing.T) {
 				}
 				require.Zero(t, info.Mode()&0o077, "others' messages are in it")
 			}
-			tshark := need.Program(t, "tshark") // what is above needs none
+			tshark := need.Program(t, "tshark") // only the checks below need it
 			port := "4370"
 			if kind == "tcp" {
 				port = s.place
@@ -88,7 +88,7 @@ func TestTraceFile(t *testing.T) {
 	require.NoFileExists(t, none)
 }
 
-// A serve that does not get as far as running leaves the file to the one that does, and makes none.
+// A serve that does not get as far as running leaves the file to the serve that runs, and makes no file.
 func TestTraceFileOfAnother(t *testing.T) {
 	w := newWorld(t, 0)
 	path, other := filepath.Join(w.home, "serve.pcap"), filepath.Join(w.home, "other.pcap")
@@ -102,7 +102,7 @@ func TestTraceFileOfAnother(t *testing.T) {
 	w.fail(append(taken, path)...)
 	w.fail(append(taken, other)...)
 	require.NoFileExists(t, other)
-	if runtime.GOOS != "windows" { // nor does one that would run, under another name
+	if runtime.GOOS != "windows" { // nor does a serve that could run, under another name, touch the file
 		for _, args := range [][]string{{"serve", "--name", "other@127.0.0.1"}, {"ping", s.name}} {
 			_, errOut := w.fail(append(args, "--trace", path)...)
 			require.Contains(t, errOut, "--trace: "+path+" "+errWritten.Error())
@@ -122,7 +122,7 @@ func TestTraceFileOfAnother(t *testing.T) {
 	require.NotEmpty(t, b)
 }
 
-// A node that cannot be recorded serves all the same; that it was not recorded is said, at the beginning and at the end.
+// A node that cannot be recorded serves all the same; the failure is reported at the beginning and at the end.
 func TestTraceFileFull(t *testing.T) {
 	const full = "/dev/full"
 	if runtime.GOOS != "linux" {
@@ -139,7 +139,7 @@ func TestTraceFileFull(t *testing.T) {
 	require.FileExists(t, full)
 }
 
-// A file that was there, and that others could read, is nobody else's before the first message is in it.
+// A file that existed, and that others could read, is private before the first message is in it.
 func TestRecordingIsPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("files there have no such mode")
@@ -172,7 +172,7 @@ func TestRecordingFails(t *testing.T) {
 	require.NoError(t, r.capture.Flush())
 	require.NotEmpty(t, r.early)
 	whole := r.file
-	r.file, err = os.Open(path) // which cannot be written
+	r.file, err = os.Open(path) // opened for reading only
 	require.NoError(t, err)
 	require.NoError(t, whole.Close())
 	require.ErrorContains(t, r.begin(), "--trace: ")

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// warnings prints warnings that the log does not have, until it is over. All else goes to the log alone.
+// warnings prints the warnings that the log does not take, until over is set. Everything else goes to the log alone.
 type warnings struct {
 	slog.Handler // the log's
 	out          io.Writer
@@ -19,12 +19,12 @@ func (w *warnings) prints(level slog.Level) bool {
 	return level >= slog.LevelWarn && !w.over.Load()
 }
 
-// Enabled is that of a slog.Handler.
+// Enabled implements slog.Handler.
 func (w *warnings) Enabled(ctx context.Context, level slog.Level) bool {
 	return w.prints(level) || w.Handler.Enabled(ctx, level)
 }
 
-// Handle is that of a slog.Handler.
+// Handle implements slog.Handler.
 func (w *warnings) Handle(ctx context.Context, r slog.Record) error {
 	if w.Handler.Enabled(ctx, r.Level) || !w.prints(r.Level) {
 		return w.Handler.Handle(ctx, r)

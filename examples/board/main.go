@@ -1,5 +1,5 @@
 // Command board is a service in an Erlang cluster: processes subscribe to a board, and whatever is posted goes to all of them, numbered. It
-// keeps itself connected to a node, and moves to a new process of its own on SIGHUP, while nobody notices.
+// keeps itself connected to a node, and on SIGHUP moves to a new process without other nodes noticing.
 //
 //	go build -o board ./examples/board
 //	erl -name me@127.0.0.1 -setcookie secret
@@ -35,15 +35,15 @@ func main() {
 	flag.Parse()
 
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt) // before there is a node that they would end
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt) // before the node runs, which a signal would end
 	b, u := newBoard(), &upstreamLink{node: *upstream}
 	cfg := nodes.Config{
 		Name: *name, Cookie: *cookie, Resolver: &nodes.PortMapper{Embed: true}, Logger: slog.Default(), Setup: b.setup,
 		Handover: func(context.Context) ([]byte, error) {
-			u.stop() // it starts again in the new process,
+			u.stop() // the link starts again in the new process,
 			return b.state()
 		},
-		Thawed: u.start, // or here, if that one does not take over
+		Thawed: u.start, // or here, if the new process does not take over
 	}
 	n, err := begin(context.Background(), cfg)
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// successor is the variable by which a process knows that it is to take over from the one that has started it.
+// successor is the environment variable that tells a process to take over from the one that has started it.
 const successor = "BOARD_SUCCESSOR"
 
 func isSuccessor() bool { return os.Getenv(successor) != "" }
 
-// handOver starts this program anew, from the same file, and gives it the node. moved: the other process is the node now, whatever the error
-// says of trouble at the end. Otherwise this one goes on as if nothing had been.
+// handOver starts this program anew, from the same file, and gives it the node. If moved, the other process is the node now, even if err
+// reports trouble at the end. Otherwise this process goes on as if nothing had happened.
 func handOver(n *nodes.Node) (moved bool, err error) {
 	ctx := context.Background() // the hand-off has limits of its own
 	path, err := os.Executable()
@@ -38,13 +38,13 @@ func handOver(n *nodes.Node) (moved bool, err error) {
 	}
 	h, err := n.Offer().Give(ctx, channel)
 	if !h.Moved {
-		_ = next.Process.Kill() // it has nothing, and may hang
+		_ = next.Process.Kill() // the new process has nothing, and may hang
 		_ = next.Wait()
 	}
 	return h.Moved, err
 }
 
-// takeOver is the other side.
+// takeOver is the other side of handOver: it makes this process the node.
 func takeOver(ctx context.Context, cfg nodes.Config) (*nodes.Node, error) {
 	channel, err := handoff.FileChannel(os.NewFile(3, "channel"))
 	if err != nil {

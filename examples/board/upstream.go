@@ -35,7 +35,7 @@ func (u *upstreamLink) start() {
 	}()
 }
 
-// stop leaves the connection as it is.
+// stop ends keep, and leaves the connection as it is.
 func (u *upstreamLink) stop() {
 	if u.end != nil {
 		u.end()
@@ -64,7 +64,7 @@ func (u *upstreamLink) keep(ctx context.Context) {
 	}
 }
 
-// connection is the one that there is, or a new one; nil: it cannot be had.
+// connection gives the existing connection, or a new one; nil if no connection can be made.
 func (u *upstreamLink) connection(ctx context.Context, pause time.Duration) *nodes.Conn {
 	if c := u.n.Conn(u.node); c != nil {
 		return c

@@ -42,7 +42,7 @@ func setup(n *nodes.Node) error {
 		select {
 		case <-time.After(time.Duration(args[0].(ei.Int)) * time.Millisecond):
 			return ei.Atom("done"), nil
-		case <-ctx.Done(): // who has called is gone, or Shutdown has waited long enough
+		case <-ctx.Done(): // the caller is gone, or Shutdown has waited long enough
 			return nil, ctx.Err()
 		}
 	})
@@ -54,7 +54,7 @@ func setup(n *nodes.Node) error {
 	return nil
 }
 
-// run is a node until a signal ends it.
+// run runs a node until a signal ends it.
 func run(cfg nodes.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

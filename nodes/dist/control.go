@@ -12,8 +12,8 @@ import (
 // AppendControl.
 //
 // Where a registered name may stand in place of a pid, exactly one of the two
-// is set: From or FromName, To or ToName. (The empty name stands where both
-// are zero.)
+// is set: From or FromName, To or ToName. (If both are zero, the name is the
+// empty atom.)
 type Control struct {
 	Op Op // which message it is
 
@@ -30,13 +30,13 @@ type Control struct {
 	Token  ei.Raw // the trace token of a TT operation, or of ALTACT_SIG_SEND with AltactToken
 
 	// SPAWN_REQUEST: where output goes, what to run, and how. The payload is
-	// the list of arguments. A SPAWN_REPLY is always due, badopt where
-	// Options are no list of known ones: those about replies stay with the
-	// requester.
+	// the list of arguments. It must always be answered with a SPAWN_REPLY,
+	// badopt if Options is not a list of known options; the options about
+	// replies stay with the requester.
 	GroupLeader ei.Pid
 	Module      ei.Atom // of what is to run
 	Function    ei.Atom // its name
-	Arity       uint8   // the number of arguments, 0 for what cannot be one; a BEAM counts them itself
+	Arity       uint8   // the number of arguments; 0 if the peer sent an impossible one, since a BEAM counts them itself
 	Options     ei.Raw  // a list, such as [monitor, link]
 
 	Result ei.Raw // SPAWN_REPLY: the new pid, or an atom that says why there is none
@@ -49,8 +49,8 @@ type Control struct {
 // Every error is a *ControlError and leaves c where it was and ctl undefined.
 // For an unknown operation it wraps ErrUnknownOp and holds the tuple: the
 // message can be logged and the connection goes on. For a tuple whose size or
-// kinds of elements are not its operation's it wraps ErrShape or an error of
-// package ei.
+// elements do not fit its operation it wraps ErrShape or an error of package
+// ei.
 //
 // See erl_dist_protocol, "Protocol between Connected Nodes".
 func ParseControl(c *ei.Cursor, ctl *Control) error {
@@ -99,7 +99,7 @@ func (ctl *Control) parse(c *ei.Cursor) error {
 	}
 	want := 1 + len(s.fields)
 	if ctl.Op == OpAltactSigSend && arity == want+1 {
-		want++ // with a token; held against the flags once they are read
+		want++ // with a token; checked against the flags once they are read
 	}
 	if arity != want {
 		return fmt.Errorf("%w: a tuple of %d elements, not %d", ErrShape, arity, want)
@@ -303,8 +303,8 @@ func (ctl *Control) appendField(b []byte, f field) ([]byte, error) {
 	return b, fmt.Errorf("%w: no such element", ErrShape)
 }
 
-// appendPid refuses the pid that nobody has set: a peer drops the connection
-// at a pid without a node.
+// appendPid refuses a pid that was not set: a peer drops the connection at a
+// pid without a node.
 func appendPid(b []byte, pid *ei.Pid) ([]byte, error) {
 	if pid.Node == "" {
 		return b, fmt.Errorf("%w: not set", ErrShape)

@@ -235,7 +235,7 @@ func TestControlErrors(t *testing.T) {
 	}
 }
 
-// The arity of a SPAWN_REQUEST is an integer that nobody heeds (measured: OTP 25, 27, 29).
+// The arity of a SPAWN_REQUEST is an integer that nodes ignore (measured: OTP 25, 27, 29).
 func TestArityOfAnySize(t *testing.T) {
 	for number, want := range map[string]uint8{"6102": 2, "61ff": 255, "6200000100": 0, "62ffffffff": 0, "6e07000000000000ff07": 0} {
 		c := ei.NewCursor(unhex(t, "6806 611d"+hexRef3+hexA+hexB+"6803 77016d 770166"+number+hexOpts))
@@ -269,7 +269,7 @@ func TestControlUnknownOp(t *testing.T) {
 	require.ErrorContains(t, err, "op 99")
 }
 
-// A name goes before the pid of which it is the name.
+// If both a name and a pid are set, the name is sent.
 func TestAppendControlNameBeforePid(t *testing.T) {
 	b, err := AppendControl(nil, &Control{Op: OpMonitorPExit, From: pidA, FromName: "peer", To: pidB, Ref: ref3, Reason: raw(t, hexKill)})
 	require.NoError(t, err)

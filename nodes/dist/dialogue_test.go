@@ -92,7 +92,7 @@ func (d *dialogue) ReadPacket() ([]byte, error) {
 	return l.bytes, nil
 }
 
-// WritePackets holds what we write against what we wrote.
+// WritePackets compares what we write with what we wrote in the recording.
 func (d *dialogue) WritePackets(packets ...[]byte) error {
 	for _, p := range packets {
 		require.Less(d.t, d.at, len(d.lines), "%x written behind the end", p)
@@ -231,7 +231,7 @@ var (
 	}
 )
 
-// expect holds the outcome of a handshake against the scenario.
+// expect compares the outcome of a handshake with the scenario.
 func (s scenario) expect(t testing.TB, release int, peer Peer, err error) {
 	want, phase := s.err, s.phase
 	for before, other := range s.failsBefore {

@@ -11,12 +11,14 @@ import (
 // Why a handshake failed, for callers to act on; each is wrapped in a
 // *HandshakeError.
 var (
-	// ErrBadCookie: the peer's digest proves that it has another cookie. Only the
-	// accepting side can tell; for the connecting one it is ErrNoProof.
+	// ErrBadCookie: the peer's digest proves that it has another cookie. As a
+	// rule only the accepting side can tell: the connecting side gets
+	// ErrNoProof, and this only from a peer that answers with a wrong digest.
 	ErrBadCookie = errors.New("wrong cookie")
-	// ErrNoProof: the peer, which this side has connected to, has had our
-	// digest and closed the connection. The protocol has no word for a wrong
-	// cookie, so this is what one looks like from here; its log may say more.
+	// ErrNoProof: the peer that this side has connected to received our digest
+	// and closed the connection. The protocol has no message for a wrong cookie,
+	// so this is how one shows on the connecting side; the peer's log may say
+	// more.
 	ErrNoProof = errors.New("the peer closes instead of proving that it knows the cookie")
 	// ErrReflected: the peer's challenge is one of our own, from another handshake in progress. It does not know the cookie, and wants us
 	// to answer for it: an attack. See Self.IsOwn.
@@ -116,7 +118,7 @@ func (e *HandshakeError) Error() string {
 // Unwrap gives Err.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// Is makes an error ErrNoProof where the peer has closed in place of its last message.
+// Is makes an error ErrNoProof if the peer has closed the connection instead of sending its last message.
 func (e *HandshakeError) Is(target error) bool {
 	return target == ErrNoProof && e.Phase == PhaseChallengeAck && closedByPeer(e.Err)
 }

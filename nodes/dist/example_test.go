@@ -21,8 +21,8 @@ func (w wire) WritePackets(packets ...[]byte) error {
 	return nil
 }
 
-// Two nodes shake hands. The accepting one gives the other, which came without
-// a name, one.
+// Two nodes shake hands. The accepting node gives a name to the other, which
+// came without one.
 func Example_handshake() {
 	ab, ba := make(chan []byte, 4), make(chan []byte, 4)
 	done := make(chan dist.Peer)

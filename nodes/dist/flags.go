@@ -27,8 +27,8 @@ const (
 	// FlagFunTags (DFLAG_FUN_TAGS): funs have a tag of their own.
 	FlagFunTags Flags = 1 << 4
 	// FlagDistMonitorName (DFLAG_DIST_MONITOR_NAME): monitors of registered
-	// names. A peer without it gets none of pids either: the C library announces
-	// FlagDistMonitor, and cannot read them.
+	// names. A peer without this flag is sent no monitors of pids either: the C
+	// library announces FlagDistMonitor, but cannot read monitors.
 	FlagDistMonitorName Flags = 1 << 5
 	// FlagHiddenAtomCache (DFLAG_HIDDEN_ATOM_CACHE) is obsolete; no living node announces it.
 	FlagHiddenAtomCache Flags = 1 << 6

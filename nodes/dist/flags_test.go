@@ -22,7 +22,7 @@ func TestFlagWords(t *testing.T) {
 	require.Equal(t, Mandatory25|flagBits(25, 34), Mandatory26)
 }
 
-// A flag is a bit on the wire, also where neither word of ours has it.
+// A flag is a bit on the wire, even if neither of our words has it.
 func TestFlagBits(t *testing.T) {
 	flags := map[int]struct {
 		flag Flags

@@ -84,8 +84,8 @@ func Classify(frame []byte, negotiated Flags) (FrameKind, error) {
 
 // ParseFrame reads a frame (its bytes after the 4-byte length) into ctl and
 // returns its payload, a term without version byte, or nil if the operation has
-// none. The payload is not checked, and ends with the frame: what is behind the
-// term is to be ignored, as by OTP, and so is what is behind a control message
+// none. The payload is not checked, and ends with the frame: bytes after the
+// term are to be ignored, as OTP does, and so are bytes after a control message
 // without payload. The payload and the Raw fields of ctl alias frame. atoms may
 // be nil, see ParseControl.
 //
@@ -111,7 +111,7 @@ func ParseFrame(frame []byte, negotiated Flags, atoms *ei.AtomTable, ctl *Contro
 	if err := ParseControl(&c, ctl); err != nil {
 		var located *ControlError
 		if errors.As(err, &located) {
-			located.Offset++ // the cursor began behind the 'p'
+			located.Offset++ // the cursor began after the 'p'
 		}
 		return kind, nil, err
 	}

@@ -115,12 +115,12 @@ func TestAppendFrame(t *testing.T) {
 	body := unhex(t, "70 83 6803 6102"+hexNone+hexB+"83 6d 00000003 616263")
 	require.Equal(t, append(binary.BigEndian.AppendUint32([]byte("before"), uint32(len(body))), body...), whole)
 
-	// The payload sent behind, without a copy.
+	// The payload is sent after the head, without a copy.
 	head, err := AppendFrameHead([]byte("before"), &send, len(payload))
 	require.NoError(t, err)
 	require.Equal(t, whole, append(head, payload...))
 
-	// The payload encoded in place.
+	// The payload is encoded in place.
 	head, err = AppendFrameHead([]byte("before"), &send, 0)
 	require.NoError(t, err)
 	inPlace := ei.AppendBinary(head, []byte("abc"))

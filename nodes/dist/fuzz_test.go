@@ -54,7 +54,7 @@ func seeds(t testing.TB) map[string]map[string][]byte {
 	return all
 }
 
-// TestFuzzSeedsAreThoseOfTables holds the committed seeds against the tables.
+// TestFuzzSeedsAreThoseOfTables compares the committed seeds with the tables.
 func TestFuzzSeedsAreThoseOfTables(t *testing.T) {
 	for target, list := range seeds(t) {
 		dir := filepath.Join("testdata", "fuzz", target)

@@ -8,15 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fuzzed handshake is one with a peer that says what the input says. It is
-// run in each role of ours, as kinds of answers of the peer's are legal in one
-// role only.
+// A fuzzed handshake is one with a peer that sends the fuzz input. It is run in
+// each of our roles, since some answers of the peer are legal in one role only.
 
 var dynamicClient = Self{Name: "client.example", Dynamic: true, Cookie: "secret", Creation: 11, Challenge: 0x11111111}
 
-// conversations are whole handshakes, as the peer says them, by target and
-// name: what the fuzz targets start from, in the form that
-// packets cuts.
+// conversations are the peer's packets of whole handshakes, by target and name,
+// in the form that packets cuts: the fuzz targets start from them.
 func conversations(t testing.TB) map[string]map[string][]byte {
 	said := func(messages ...any) (p []byte) {
 		for _, m := range messages {
@@ -65,8 +63,8 @@ func packets(p []byte) (cut [][]byte) {
 	return cut
 }
 
-// requireSound holds the outcome of a handshake of s with a peer that said p
-// to what must be so, whatever the peer says.
+// requireSound checks that the outcome of a handshake of s with a peer that
+// sent p is one that is allowed whatever the peer sends.
 func requireSound(t *testing.T, s Self, p []byte, peer Peer, err error) {
 	if err != nil {
 		require.Zero(t, peer)

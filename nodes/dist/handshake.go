@@ -31,15 +31,15 @@ type Self struct {
 	Challenge uint32 // a fresh random number for every handshake; 0 is refused, as probably forgotten
 	Dynamic   bool   // Initiate only: ask the peer for a name (FlagNameMe)
 
-	// IsOwn tells whether a challenge is one that this node has made for a handshake in progress: a peer that sends it as its own is
-	// ErrReflected. nil: this is not checked.
+	// IsOwn reports whether a challenge is one that this node has made for a handshake in progress: if a peer sends such a challenge as its
+	// own, the handshake ends with ErrReflected. nil: this is not checked.
 	IsOwn func(challenge uint32) bool
 
 	// Cookies are the secrets shared with single peers, by their names, in place of Cookie: erlang:set_cookie(Node, Cookie).
 	Cookies map[string]string
 }
 
-// reflected refuses a challenge that a peer has from this node.
+// reflected refuses a peer's challenge that this node itself has made.
 func (s Self) reflected(challenge uint32) error {
 	if s.IsOwn != nil && s.IsOwn(challenge) {
 		return ErrReflected
@@ -103,14 +103,14 @@ func (s Self) check() error {
 	return nil
 }
 
-// exchange is one handshake on its way: how far it is, for the error.
+// exchange is one handshake in progress. All but conn is for the error: how far it got.
 type exchange struct {
 	conn    PacketConn
 	phase   string
 	peer    string
 	status  Status
 	missing Flags
-	own     Flags // what this side announces; 0 before it has
+	own     Flags // what this side has announced; 0 before that
 }
 
 func (x *exchange) read(phase string) ([]byte, error) {
@@ -123,7 +123,7 @@ func (x *exchange) write(phase string, p ...[]byte) error {
 	return x.conn.WritePackets(p...)
 }
 
-// demand holds the peer's flags to the mandatory ones.
+// demand checks that f, the peer's flags, has the mandatory ones.
 func (x *exchange) demand(f, mandatory Flags) error {
 	if x.missing = f.Missing(mandatory); x.missing != 0 {
 		return ErrMissingFlags
@@ -146,8 +146,8 @@ func (x *exchange) fail(err error) error {
 	return e
 }
 
-// lack gives the mandatory flags that this side does not announce, if that may be why the peer refuses it: by its answer, or by closing
-// before the cookies are compared.
+// lack gives the mandatory flags that this side does not announce, if they may be why the peer has refused it: with not_allowed, or by
+// closing before the cookies are compared.
 func (x *exchange) lack(err error) Flags {
 	if x.own == 0 || x.phase == PhaseChallengeAck || !closedByPeer(err) && !errors.Is(err, ErrNotAllowed) {
 		return 0
@@ -155,7 +155,7 @@ func (x *exchange) lack(err error) Flags {
 	return x.own.Missing(Mandatory26)
 }
 
-// hint says what a peer most likely means that closes instead of answering;
+// hint says what a peer most likely means by closing instead of answering;
 // the protocol has no other way to refuse in these phases.
 func hint(phase string) string {
 	const closed = "connection closed by peer: "
@@ -179,6 +179,6 @@ func closedByPeer(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// refusal joins our side's decision with its reason, so that both can be
-// found with errors.Is.
+// refusal joins ErrRefused with the reason, so that both can be found with
+// errors.Is.
 func refusal(err error) error { return fmt.Errorf("%w: %w", ErrRefused, err) }

@@ -82,7 +82,8 @@ func TestHandshakeOK(t *testing.T) {
 	}
 }
 
-// A cookie for one peer goes before that for all, on either side, also where the name becomes known only on the way.
+// A cookie for one peer takes precedence over the one for all, on either side, even if the peer's name becomes known only during the
+// handshake.
 func TestHandshakeCookies(t *testing.T) {
 	for name, version5 := range map[string]bool{"version 6": false, "version 5": true} {
 		t.Run(name, func(t *testing.T) {
@@ -183,9 +184,8 @@ func requireHandshakeError(t *testing.T, err, want error, status Status) *Handsh
 	return he
 }
 
-// TestHandshakeRefusals are the handshakes that one side ends on its own.
-// phase is where the side that decides stops; the other one sees what
-// otherErr says.
+// TestHandshakeRefusals has handshakes that one side ends on its own. phase is
+// where the deciding side stops; the other side sees otherErr.
 func TestHandshakeRefusals(t *testing.T) {
 	mine := errors.New("certificate of another node")
 	refuse := func(string) error { return mine }
@@ -344,7 +344,7 @@ func TestHandshakeRefusals(t *testing.T) {
 }
 
 // TestHandshakeProperty runs both sides with anything that may differ between
-// two nodes, and holds the outcome of one side against that of the other.
+// two nodes, and compares the outcomes of both sides.
 func TestHandshakeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		extra := rapid.Uint64()
@@ -386,7 +386,7 @@ func TestHandshakeProperty(t *testing.T) {
 	})
 }
 
-// A side that is refused hears which mandatory flags it does not announce itself.
+// A side that is refused learns which mandatory flags it does not announce itself.
 func TestRefusedForOurFlags(t *testing.T) {
 	const want = "this side does not announce DFLAG_MAP_TAG (mandatory since OTP 25), DFLAG_V4_NC (mandatory since OTP 26)"
 	few := FlagsDefault &^ (FlagMapTag | FlagMandatory25Digest | FlagV4NC)
@@ -405,7 +405,7 @@ func TestRefusedForOurFlags(t *testing.T) {
 	_, err := Respond(&script{}, s, Name{Version: 6, Flags: FlagsDefault, Creation: 4, Name: "go@client.example"}, RespondOptions{})
 	require.ErrorContains(t, err, hint(PhaseChallengeReply)+"; "+want)
 
-	// Who has announced nothing yet, or whose flags were taken, is not refused for them.
+	// A side that has announced nothing yet, or whose flags were accepted, was not refused for its flags.
 	_, err = ReadName(&script{})
 	require.ErrorContains(t, err, hint(PhaseName))
 	require.NotContains(t, err.Error(), "announce")

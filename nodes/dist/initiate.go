@@ -6,7 +6,7 @@ import (
 )
 
 // InitiateOptions is what the connecting side may decide; the zero value
-// connects to whoever answers.
+// connects to any node that answers.
 type InitiateOptions struct {
 	// Want is the node name that must answer, else ErrWrongPeer. "" takes any.
 	Want string
@@ -198,8 +198,8 @@ func (x *exchange) judgeChallenge(m Challenge, s Self, o InitiateOptions, self s
 		return err
 	}
 	if m.Version == Version5 {
-		// An old challenge is the whole of the old handshake: no complement can
-		// follow, whatever its flags say.
+		// A version 5 challenge belongs to the old handshake, in which no
+		// complement can follow it, whatever its flags say.
 		x.missing = FlagHandshake23
 		return ErrMissingFlags
 	}

@@ -47,7 +47,7 @@ type Name struct {
 // Dynamic reports whether the sender asks for a node name.
 func (n Name) Dynamic() bool { return n.Version != Version5 && n.Flags.Has(FlagNameMe) }
 
-// check holds the name to the rules of a node name, or of a host.
+// check checks that the name is a node name, or a host if it is dynamic.
 func (n Name) check() error {
 	if n.Dynamic() {
 		return CheckHost(n.Name)

@@ -17,7 +17,7 @@ func unhex(t testing.TB, text string) []byte {
 }
 
 // messageVectors are the bytes of each handshake message, by hand from the
-// manual's layouts. tail: whether bytes behind it are ignored (or belong to it).
+// manual's layouts. tail: whether bytes after it are ignored (or belong to it).
 var messageVectors = map[string]struct {
 	hex  string
 	want any

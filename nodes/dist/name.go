@@ -82,8 +82,8 @@ func CheckHost(host string) error {
 	return nil
 }
 
-// checkText holds a name to what any atom obeys, and to no NUL: the C library
-// would cut the name there and see another node.
+// checkText checks that s can be an atom and has no NUL, where the C library
+// would cut the name and see another node.
 func checkText(s string) error {
 	switch {
 	case len(s) > MaxName*utf8.UTFMax || utf8.RuneCountInString(s) > MaxName:

@@ -46,7 +46,7 @@ func TestSplitName(t *testing.T) {
 	}
 }
 
-// What Erlang nodes of OTP 25 and 29 refuse of others, and what not.
+// Which names Erlang nodes of OTP 25 and 29 refuse of their peers, and which not.
 func TestCheckOwnName(t *testing.T) {
 	for _, good := range []string{"a-b_c@host", "A9@10.0.0.1", "9a@::1", "x@my-host.example.org", "azAZ09@!~"} {
 		require.NoError(t, CheckOwnName(good))

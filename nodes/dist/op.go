@@ -98,8 +98,8 @@ type shape struct {
 	fields  []field
 }
 
-// shapes is the whole of the protocol's control messages: parsing, encoding,
-// and the tests go by it.
+// shapes describes all control messages of the protocol: parsing, encoding and
+// the tests are driven by it.
 var shapes = [...]shape{
 	OpLink:         {"LINK", OpLink, false, 0, []field{fieldFrom, fieldTo}},
 	OpSend:         {"SEND", OpSend, true, 0, []field{fieldUnused, fieldTo}},
@@ -138,7 +138,7 @@ var shapes = [...]shape{
 	OpAliasSendTT: {"ALIAS_SEND_TT", OpAliasSend, true, FlagAlias, []field{fieldFrom, fieldRef, fieldToken}},
 	OpUnlinkID:    {"UNLINK_ID", OpUnlinkID, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
 	OpUnlinkIDAck: {"UNLINK_ID_ACK", OpUnlinkIDAck, false, FlagUnlinkID, []field{fieldID, fieldFrom, fieldTo}},
-	// The token of this one is there or not by its flags.
+	// The flags of ALTACT_SIG_SEND say whether a token follows.
 	OpAltactSigSend: {"ALTACT_SIG_SEND", OpAltactSigSend, true, FlagAltactSig,
 		[]field{fieldFlags, fieldFrom, fieldAltact}},
 }

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// packetPipe is one end of two joined PacketConns. Closing an end is what a
-// closed connection is to the other: it reads what was written, then io.EOF.
+// packetPipe is one of two joined PacketConns. After one end is closed, the
+// other reads what was written, then io.EOF, as from a closed connection.
 type packetPipe struct {
 	in, out *packetQueue
 	writes  int    // calls of WritePackets

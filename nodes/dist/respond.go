@@ -105,7 +105,7 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	flags := s.announced()
 	x.own = flags
 	if verdict.Status == StatusNamed {
-		flags |= FlagNameMe // OTP takes the name on only if it meets its request again here
+		flags |= FlagNameMe // OTP adopts the given name only if its own request is repeated here
 	}
 	challenge, err := AppendChallenge(nil, Challenge{
 		Version: Version6, Flags: flags, Challenge: s.Challenge, Creation: s.Creation, Name: s.Name,
@@ -171,7 +171,7 @@ func (x *exchange) respond(s Self, n Name, o RespondOptions) (Peer, error) {
 	}, nil
 }
 
-// checkRespond holds also a name that came from another process to the rules.
+// checkRespond also checks the peer's name, which may come from another process.
 func checkRespond(s Self, n Name) error {
 	if s.Dynamic {
 		return fmt.Errorf("%w: a node without a name cannot accept", ErrConfig)
@@ -259,7 +259,7 @@ func (v Verdict) check(s Self, n Name) error {
 }
 
 // refuse tells the peer a status that ends the handshake. reason is the error
-// that counts; that the peer could not be told is only added to it.
+// that counts; if the peer could not be told, that error is added to it.
 func (x *exchange) refuse(status Status, reason error) error {
 	x.status = status
 	packet, err := AppendStatus(nil, StatusMessage{Status: status})

@@ -20,8 +20,8 @@ const DefaultPort = 4369
 // DefaultAddr gives the host:port of this machine's port mapper, for Client.Addr: 127.0.0.1, and ERL_EPMD_PORT, else 4369. getenv is
 // os.Getenv or something like it. The error names the variable if it makes no sense.
 //
-// ERL_EPMD_ADDRESS, where port mappers listen, does not count, nor does it for OTP's own clients (erl, libei, epmd -names): the loopback
-// addresses are always among theirs.
+// ERL_EPMD_ADDRESS, where port mappers listen, is not used, nor do OTP's own clients (erl, libei, epmd -names) use it: port mappers always
+// listen on the loopback addresses, too.
 func DefaultAddr(getenv func(string) string) (string, error) {
 	port, err := environmentPort(getenv)
 	if err != nil {
@@ -84,7 +84,7 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 		}
 		network := "tcp4"
 		if a.Addr().Is6() {
-			network = "tcp6" // and that alone: the IPv4 address has a listener of its own
+			network = "tcp6" // without IPv4, which has a listener of its own
 		}
 		if a.Port() == 0 {
 			a = netip.AddrPortFrom(a.Addr(), chosen)
@@ -113,7 +113,7 @@ func Listen(ctx context.Context, addrs ...string) (ls []net.Listener, err error)
 	return ls, nil
 }
 
-// environmentPort reads ERL_EPMD_PORT; empty it is not set.
+// environmentPort reads ERL_EPMD_PORT; an empty value counts as not set.
 func environmentPort(getenv func(string) string) (uint16, error) {
 	s := getenv("ERL_EPMD_PORT")
 	if s == "" {

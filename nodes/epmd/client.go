@@ -17,26 +17,26 @@ import (
 // DefaultTimeout bounds a request when Client.Timeout is zero; Erlang's own client waits as long.
 const DefaultTimeout = 10 * time.Second
 
-// What a client reads at most: well above what a port mapper with all its connections in use can say.
+// The most that a client reads: well above what a port mapper can send when all its connections are in use.
 const (
 	maxListing    = 8 << 20
 	maxPortAnswer = 14 + MaxNameBytes + MaxExtraBytes
 	usualAnswer   = 512 // most are some 20 bytes
 )
 
-// Client talks to port mappers. The zero value talks to this machine's; it needs no closing, as each request has a connection of its
-// own. A Client is safe for concurrent use; its fields must not change once it is in use.
+// Client talks to port mappers. The zero value talks to the one of this machine. A Client needs no closing, as each request has a
+// connection of its own. It is safe for concurrent use; its fields must not change once it is in use.
 //
 // Every request waits for the whole answer until ctx ends, Timeout at most. Every error is an *Error. It wraps ctx's error, ErrTimeout, or
-// os.ErrDeadlineExceeded under transport.NoWait, since an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer and ErrProtocol
-// for what is no answer; ErrBadName, before anything is sent, for a name that no port mapper can have. Comments of single requests name the
-// others.
+// os.ErrDeadlineExceeded under transport.NoWait, since an answer takes time; ErrNoPortMapper if nobody listens; ErrNoAnswer or ErrProtocol
+// if the answer is missing or wrong; ErrBadName, before anything is sent, for a name that no port mapper can have. The comments of the
+// methods name further errors.
 type Client struct {
 	// Addr is the host:port of the port mapper. Empty: DefaultAddr(os.Getenv).
 	Addr string
 	// Timeout bounds each request, connecting included, as the context does. Zero: DefaultTimeout. Negative: only the context bounds it.
 	Timeout time.Duration
-	// Dial makes the connections; network is "tcp". Nil: net.Dialer's.
+	// Dial makes the connections; network is "tcp". Nil: net.Dialer, or package transport for brief requests to an IP address.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -88,8 +88,8 @@ func (c *Client) Names(ctx context.Context, host string) (port int, names []Name
 	return port, names, err
 }
 
-// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine; otherwise it is ErrNoAnswer. See
-// erl_dist_protocol, DUMP_REQ.
+// Dump lists everything the port mapper at c.Addr keeps. Port mappers answer it only on their own machine; otherwise the error is
+// ErrNoAnswer. See erl_dist_protocol, DUMP_REQ.
 func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
 	err = c.request(ctx, "", request{tag: tagDumpReq}, func(conn net.Conn) error {
 		b, err := readListing(conn)
@@ -101,7 +101,7 @@ func (c *Client) Dump(ctx context.Context) (d Dump, err error) {
 	return d, err
 }
 
-// Kill ends the port mapper at c.Addr. It is ErrNotAllowed while names are registered, unless the port mapper runs with a relaxed
+// Kill ends the port mapper at c.Addr. The error is ErrNotAllowed while names are registered, unless the port mapper runs with a relaxed
 // command check, and ErrNoAnswer on another machine. See erl_dist_protocol, KILL_REQ; epmd -kill does this.
 func (c *Client) Kill(ctx context.Context) error {
 	return c.request(ctx, "", request{tag: tagKillReq}, func(conn net.Conn) error {
@@ -118,9 +118,9 @@ func (c *Client) Kill(ctx context.Context) error {
 	})
 }
 
-// Stop takes the registration of name away from the node that has it. It is ErrNotRegistered for an unknown name. It is ErrNotAllowed when
-// the port mapper closes the connection without an answer: one without a relaxed command check does so, and so does any on another machine.
-// See erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
+// Stop takes the registration of name away from the node that has it. The error is ErrNotRegistered for an unknown name, and ErrNotAllowed
+// when the port mapper closes the connection without an answer, as it does without a relaxed command check, or on another machine. See
+// erl_dist_protocol, STOP_REQ; epmd -stop and ei_unpublish do this.
 func (c *Client) Stop(ctx context.Context, name string) error {
 	return c.request(ctx, "", request{tag: tagStopReq, name: name}, func(conn net.Conn) error {
 		// For an unknown name OTP's epmd sends both words: only the first counts.
@@ -185,13 +185,13 @@ func (c *Client) exchange(ctx context.Context, host string, q request, answer fu
 	return nil, c.wrap(q, addr, err)
 }
 
-// talk is exchange with one context and bare errors: the context's own when that ended first.
+// talk is exchange with a single context and errors that are not wrapped; when ctx ended first, the error is that of ctx.
 func (c *Client) talk(ctx context.Context, addr string, q request, answer func(net.Conn) error) (net.Conn, error) {
 	dial := c.Dial
 	switch {
 	case dial != nil:
 	case q.tag == tagAlive2Req:
-		dial = (&net.Dialer{KeepAlive: -1}).DialContext // a registration lasts
+		dial = (&net.Dialer{KeepAlive: -1}).DialContext // the connection lasts as long as the registration
 	default:
 		dial = dialBriefly
 	}
@@ -206,7 +206,7 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	default:
 		return nil, err
 	}
-	// A connection whose context ended in the middle has no use any more, so it is closed: that ends every read and write.
+	// When ctx ends, the connection is closed, which ends every read and write: it is of no more use.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	_, err = conn.Write(appendRequest(nil, q))
 	if err == nil {
@@ -222,7 +222,8 @@ func (c *Client) talk(ctx context.Context, addr string, q request, answer func(n
 	return conn, nil
 }
 
-// over is why a context has ended. Package net looks at its deadline, and may have found it passed a moment before the context says so.
+// over gives the reason why ctx has ended, nil if it has not. A deadline that has passed counts even before ctx itself reports it, since
+// package net looks at the deadline and may fail first.
 func over(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(end) {
 		return context.DeadlineExceeded
@@ -230,7 +231,7 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// dialBriefly connects for one request. To an address it goes without package net, whose way through the scheduler takes as long as the
+// dialBriefly connects for one request. For an IP address it avoids package net, whose way through the scheduler takes as long as the
 // answer.
 func dialBriefly(ctx context.Context, network, addr string) (net.Conn, error) {
 	at, err := transport.ParseAddr(addr)
@@ -244,7 +245,7 @@ func dialBriefly(ctx context.Context, network, addr string) (net.Conn, error) {
 	return transport.NetConn(s), nil
 }
 
-// addr gives the address to ask for host.
+// addr gives the address of the port mapper of host; empty: c.Addr.
 func (c *Client) addr(host string) (string, error) {
 	addr := c.Addr
 	if addr == "" {
@@ -286,7 +287,7 @@ func (c *Client) wrap(q request, addr string, err error) error {
 	return e
 }
 
-// readAnswer reads until parse, which returns the length of the answer or errShort, is content. It does not wait for the end of the
+// readAnswer reads until parse, which returns the length of the answer or errShort, has a whole answer. It does not wait for the end of the
 // stream; bytes that came together with the answer but do not belong to it are an ErrProtocol.
 func readAnswer(r io.Reader, limit int, parse func([]byte) (int, error)) error {
 	b := make([]byte, 0, min(limit, usualAnswer)+1)
@@ -314,7 +315,7 @@ func readAnswer(r io.Reader, limit int, parse func([]byte) (int, error)) error {
 	}
 }
 
-// readWord reads size bytes of text. On an error it gives what there was.
+// readWord reads size bytes of text. On an error it also gives what it has read.
 func readWord(r io.Reader, size int) (string, error) {
 	b := make([]byte, size)
 	n, err := io.ReadFull(r, b)
@@ -338,7 +339,8 @@ func readListing(r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// ended makes an ErrNoAnswer of an end of stream, and of a reset: one who closes without reading what was asked gives that.
+// ended turns the end of the stream into ErrNoAnswer, and also a reset, which a port mapper causes if it closes without reading the
+// request.
 func ended(err error, got int) error {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -20,7 +20,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// calls holds each request of a Client, for what is the same with all.
+// calls has each request of a Client, for tests of what all have in common.
 var calls = []struct {
 	op, name string
 	call     func(context.Context, *Client) error
@@ -66,7 +66,7 @@ func TestNoPortMapper(t *testing.T) {
 	})
 }
 
-// Windows has a number of its own for it.
+// Windows has an error number of its own for a refused connection.
 func TestNoPortMapperOnWindows(t *testing.T) {
 	refused := os.NewSyscallError("connectex", syscall.Errno(10061))
 	c := &Client{Addr: "host:4369", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}
@@ -132,7 +132,7 @@ func TestSilentPortMapper(t *testing.T) {
 	})
 }
 
-// Who sets no Timeout waits for a silent port mapper no longer than for DefaultTimeout.
+// A Client without a Timeout waits for a silent port mapper for DefaultTimeout and no longer.
 func TestDefaultTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
@@ -146,12 +146,12 @@ func TestDefaultTimeout(t *testing.T) {
 	})
 }
 
-// A passed is a context whose deadline has passed, and which does not say so yet.
+// A passed is a context whose deadline has passed, but whose Err does not report that yet.
 type passed struct{ context.Context }
 
 func (passed) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
 
-// Package net finds a deadline passed before the context does. The error is the same in either case.
+// Package net may find that a deadline has passed before the context reports it. The error is the same in either case.
 func TestDialFindsTheDeadlinePassedFirst(t *testing.T) {
 	c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrDeadlineExceeded }}
 	err := c.Kill(passed{t.Context()})
@@ -181,7 +181,7 @@ func TestEndlessListing(t *testing.T) {
 	require.Equal(t, maxListing+1, <-sent)
 }
 
-// An answer takes time: who has none does not ask.
+// An answer takes time, so with transport.NoWait nothing is asked.
 func TestClientAsksNothingWithNoWait(t *testing.T) {
 	for _, tt := range calls {
 		c := &Client{Addr: "127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) {

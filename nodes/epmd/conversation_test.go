@@ -89,7 +89,7 @@ var steps = []step{
 	{what: "dump with the one that talked", raw: framed("d")},
 }
 
-// hold holds the conversation and writes down what was said, without what must differ: port, descriptors, the clock in creations.
+// hold holds the conversation and writes down what was said, except what must differ: port, descriptors, the clock in creations.
 func hold(t *testing.T, addr string, relaxed bool) string {
 	var said strings.Builder
 	conns := map[string]net.Conn{}

@@ -6,9 +6,9 @@
 // on which it accepts distribution connections. To reach alice@host a node asks the port mapper of host for alice.
 //
 // A node registers and keeps the connection open: the registration lasts exactly as long as the connection ([Client.Register],
-// [Registered]). The port mapper gives it a creation, a number that tells this incarnation of the name from earlier ones; it counts per
-// name and remembers names that are no longer registered. A port mapper that restarts has forgotten everything: [Client.Keep] registers
-// again by itself, while the node goes on under its first creation.
+// [Registered]). The port mapper gives it a creation, a number that tells this incarnation of the name from earlier ones; the port mapper
+// counts per name and remembers names that are no longer registered. A port mapper that restarts has forgotten everything: [Client.Keep]
+// registers again by itself, while the node goes on under its first creation.
 //
 // Every other request has a connection of its own, which the port mapper closes after the answer: [Client.Resolve], [Client.Names],
 // [Client.Dump], [Client.Kill], [Client.Stop].

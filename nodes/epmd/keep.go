@@ -53,13 +53,14 @@ type KeepOptions struct {
 	// registration that lasts less than MaxPause, up to MaxPause.
 	// Zero: DefaultMinPause and DefaultMaxPause; a MaxPause below MinPause counts as MinPause.
 	MinPause, MaxPause time.Duration
-	// Notify hears of every change after the first registration, one at a time, in order, on the Keeper's goroutine: the next attempt
-	// waits for it. It must not call Close. Nil: nobody hears.
+	// Notify is called for every change after the first registration, in order and one at a time, on the Keeper's goroutine: the next
+	// attempt waits for it. It must not call Close. Nil: nothing is called.
 	Notify func(KeepEvent)
-	// Absent is called behind Notify when an attempt has found no port mapper, with the time since the loss. It may start a Server, say:
-	// true has the next attempt made at once. It must not call Close either. Nil: the next attempt is made in its time.
+	// Absent is called after Notify when an attempt has found no port mapper, with the time since the loss. It may, for example, start a
+	// Server; if it returns true, the next attempt is made at once. It must not call Close either. Nil: the next attempt is made after its
+	// pause.
 	Absent func(since time.Duration) bool
-	// Logger is told the same: losses and failures as warnings. Nil: nothing is logged.
+	// Logger gets the same events as Notify: losses and failures as warnings. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -135,7 +136,7 @@ func (k *Keeper) Close() error {
 	return nil
 }
 
-// run holds the name, and regains it, until ctx ends or the Keeper moves to another process. A nil Registered has to be regained first.
+// run holds the name, and regains it, until ctx ends or the Keeper moves to another process. If r is nil, the name is to be regained first.
 func (k *Keeper) run(ctx context.Context, r *Registered) {
 	defer close(k.done)
 	addr, _ := k.client.addr("")
@@ -167,8 +168,8 @@ func (k *Keeper) run(ctx context.Context, r *Registered) {
 	}
 }
 
-// regain tries until the name is registered again, and gives the pause to start with if that does not last. A nil Registered means that
-// ctx ended, or that the Keeper goes on in another process.
+// regain tries until the name is registered again, and gives the pause to start with if that registration does not last. A nil Registered
+// means that ctx ended, or that the Keeper goes on in another process.
 func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, time.Duration) {
 	lost, wait := time.Now(), pause
 	for attempt := 1; ; attempt++ {
@@ -206,8 +207,8 @@ func (k *Keeper) regain(ctx context.Context, pause time.Duration) (*Registered, 
 	}
 }
 
-// attempt tries once. A freeze breaks that off, for a port mapper that says nothing must not hold it up; if the Keeper goes on here after
-// it, the attempt begins anew.
+// attempt tries to register once. A freeze breaks the attempt off, so that a silent port mapper does not hold the freeze up; if the Keeper
+// goes on in this process afterwards (here), the attempt begins anew.
 func (k *Keeper) attempt(ctx context.Context) (r *Registered, err error, here bool) {
 	for {
 		trying, cancel := context.WithCancel(ctx)
@@ -222,7 +223,7 @@ func (k *Keeper) attempt(ctx context.Context) (r *Registered, err error, here bo
 			return r, err, true
 		case p := <-k.pauses:
 			cancel()
-			<-done // it may have succeeded all the same
+			<-done // Register may have succeeded all the same
 			here = p.rest(r)
 			if !here || err == nil {
 				return r, err, here

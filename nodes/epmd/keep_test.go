@@ -47,7 +47,7 @@ func (r *restartable) dial(ctx context.Context, network, addr string) (net.Conn,
 	return l.Dial(ctx, network, addr)
 }
 
-// heard is an event and when it came.
+// heard is an event and the time at which it came.
 type heard struct {
 	KeepEvent
 	at time.Duration
@@ -237,11 +237,11 @@ func (h halves) SetWriteDeadline(t time.Time) error { return h.w.SetWriteDeadlin
 func (h halves) CloseWrite() error                  { return h.w.Close() }
 func (h halves) Close() error                       { return errors.Join(h.Conn.Close(), h.w.Close()) }
 
-// Close gives a port mapper time to see the end of the registration, and no more than a little.
+// Close gives a port mapper time to see the end of the registration, but only a little.
 func TestKeepCloseWaitsForThePortMapper(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		sees time.Duration // how long the port mapper takes over the end
+		sees time.Duration // how long the port mapper takes to see the end
 		lost bool          // before Close
 		want time.Duration
 	}{
@@ -305,7 +305,7 @@ func TestKeepStateText(t *testing.T) {
 		KeepRegistered.String()+" "+KeepLost.String()+" "+KeepFailed.String()+" "+KeepState(0).String())
 }
 
-// Who is told that no port mapper is there may start one, and need not wait for the next attempt.
+// Absent may start a port mapper, and then need not wait for the next attempt.
 func TestKeepAbsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mapper restartable

@@ -110,10 +110,10 @@ func TestServerWriteTimeout(t *testing.T) {
 	})
 }
 
-// A freeze waits for connections without a name, but not for long, whether they do not ask or do not read.
+// A freeze waits for connections without a name, whether they send no request or do not read the answer, but not for long.
 func TestServerFreezeGivesTheNamelessAMoment(t *testing.T) {
 	for _, tt := range []struct {
-		name, rest string // what comes of a request meanwhile
+		name, rest string // what happens to a request meanwhile
 		want       time.Duration
 	}{
 		{"nothing asked", "", askGrace},
@@ -273,7 +273,7 @@ func TestServerPausesLongerEachTime(t *testing.T) {
 	})
 }
 
-// Strangers who come as soon as there is a descriptor again do not fill the log.
+// Connections that take each free descriptor at once do not fill the log.
 func TestServerSaysAFewTimesThatItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const visits = 100 // in half a second

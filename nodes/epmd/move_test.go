@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// duplicates is what another process gets.
+// duplicates duplicates descriptors, as if another process had received them.
 func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
 	var dups []int
@@ -171,7 +171,7 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 	require.NoError(t, k.Close())
 }
 
-// A Freeze that gives up, or cannot be, leaves the Keeper as it is.
+// A Freeze that gives up, or is not possible, leaves the Keeper as it is.
 func TestKeeperCannotFreeze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mapper restartable
@@ -216,7 +216,7 @@ func TestKeeperFreezesAsTheNameIsLost(t *testing.T) {
 	require.Nil(t, <-p.rests)
 }
 
-// What is no state of a Keeper's is refused, and its descriptors are closed.
+// A state that is not a Keeper's is refused, and its descriptors are closed.
 func TestAdoptRefuses(t *testing.T) {
 	reg := `"Registration":{"Name":"abc","Port":7,"High":6,"Low":6},"Creation":9`
 	for _, tt := range []struct {
@@ -240,7 +240,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 }
 
-// socketPairs makes so many pairs of connected sockets.
+// socketPairs makes n pairs of connected sockets.
 func socketPairs(t testing.TB, n int) (fds, peers []int) {
 	t.Helper()
 	for range n {
@@ -281,7 +281,7 @@ func TestServerCannotFreeze(t *testing.T) {
 	})
 }
 
-// A server that is closed during a freeze ends with it, whoever has it then.
+// A server that is closed during a freeze ends with the freeze, by Thaw or by Release.
 func TestServerClosedDuringAFreeze(t *testing.T) {
 	for _, moved := range []bool{true, false} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -380,7 +380,7 @@ func TestServerMoves(t *testing.T) {
 	require.ErrorIs(t, err, ErrServerClosed)
 }
 
-// A listener that has failed, or was closed by itself, is no more of the server's: a freeze does not wait for it.
+// A listener that has failed, or was closed on its own, does not belong to the server any more: a freeze does not wait for it.
 func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	s := &Server{}
 	require.Equal(t, "w\x01", ask(t, startServer(t, s), framed("zabc")), "another one works")
@@ -399,7 +399,7 @@ func TestServerFreezesAfterAListenerHasFailed(t *testing.T) {
 	require.Zero(t, s.parked, "the next freeze counts anew")
 }
 
-// What is no state of a Server's is refused, and so is a descriptor of another kind; all are closed.
+// A state that is not a Server's is refused, and so is a descriptor of another kind; all descriptors are closed.
 func TestStageRefuses(t *testing.T) {
 	const active = `"Active":[{"Name":"a","Port":7},{"Name":"b","Port":8}]`
 	const both = `"Sessions":[{"Holds":true,"Entry":0},{"Holds":true,"Entry":1}]`
@@ -421,7 +421,7 @@ func TestStageRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fds, peers := socketPairs(t, tt.fds)
 			var ended net.Conn
-			if tt.first { // which is one of a kind that can be staged
+			if tt.first { // a connection, which can be staged
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				require.NoError(t, err)
 				defer l.Close()
@@ -445,7 +445,7 @@ func TestStageRefuses(t *testing.T) {
 	}
 }
 
-// Who holds no name does not move, and is closed by Release; after Thaw it goes on.
+// A connection that holds no name does not move: Release closes it, and after Thaw it goes on.
 func TestServerMovesWithoutTheNameless(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -27,8 +27,8 @@ type FrozenKeeper struct {
 
 // A keeperPause is a freeze, as the Keeper's goroutine sees it.
 type keeperPause struct {
-	rests chan *Registered // the name's connection; nil: it is lost at the moment
-	goOn  chan bool        // true: here
+	rests chan *Registered // takes the name's connection once the goroutine rests; nil: the name is lost at the moment
+	goOn  chan bool        // ends the freeze; true: the Keeper goes on in this process
 	once  sync.Once
 }
 
@@ -73,10 +73,10 @@ func (k *Keeper) Freeze(ctx context.Context) (*FrozenKeeper, error) {
 	return f, nil
 }
 
-// rest is the Keeper's goroutine during a freeze; false when the Keeper goes on elsewhere.
+// rest is what the Keeper's goroutine does during a freeze; false when the Keeper goes on in another process.
 func (p *keeperPause) rest(r *Registered) bool {
 	if r != nil && !r.freeze() {
-		r = nil // lost at this moment: the other process regains it, or this one finds it out
+		r = nil // lost at this moment: the other process regains the name, or this one notices the loss
 	}
 	p.rests <- r
 	here := <-p.goOn
@@ -90,10 +90,10 @@ func (p *keeperPause) rest(r *Registered) bool {
 	return here
 }
 
-// State is what another process needs beside the descriptors: see Client.Adopt.
+// State is what another process needs besides the descriptors: see Client.Adopt.
 func (f *FrozenKeeper) State() []byte { return f.state }
 
-// Descriptors has the connection's, which still belongs to it; none while the name is lost.
+// Descriptors gives the descriptor of the connection, to which it still belongs; none while the name is lost.
 func (f *FrozenKeeper) Descriptors() []int { return f.fds }
 
 // Thaw lets the Keeper go on here.
@@ -149,11 +149,11 @@ func (c *Client) Adopt(state []byte, descriptors []int, opts *KeepOptions) (*Sta
 // closeDescriptors closes what could not be imported.
 func closeDescriptors(fds []int) {
 	for _, fd := range fds {
-		_ = os.NewFile(uintptr(fd), "").Close() // nothing was said on it
+		_ = os.NewFile(uintptr(fd), "").Close() // nothing was written to it
 	}
 }
 
-// importConn makes a connection of a descriptor, and touches nothing that the other end could see.
+// importConn makes a connection of a descriptor, and does nothing that the peer could notice.
 func importConn(fd int) (net.Conn, error) {
 	s, err := transport.TCP().Import(fd, nil)
 	if err != nil {
@@ -186,7 +186,7 @@ func (g *StagedKeeper) Discard() error {
 	return g.conn.Close()
 }
 
-// freeze ends the goroutine that watches; false when the connection has ended.
+// freeze ends the goroutine that watches the connection; false when the connection has ended.
 func (r *Registered) freeze() bool {
 	r.mu.Lock()
 	r.frozen = true
@@ -200,7 +200,7 @@ func (r *Registered) freeze() bool {
 	}
 }
 
-// park tells who freezes that the watching has ended; false when nobody does.
+// park tells freeze that the watching ends; false when there is no freeze.
 func (r *Registered) park() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// askGrace is how long a freeze lets connections without a name finish what they ask.
+// askGrace is how long a freeze lets connections without a name finish their requests.
 const askGrace = 200 * time.Millisecond
 
 // A FrozenServer is a Server that stands still, to be handed to another process. Connections arrive in the backlogs of its listeners. Thaw
 // lets it go on; after Release it no longer belongs to this process. One of the two must be called.
 type FrozenServer struct {
 	s      *Server
-	frozen chan struct{} // the server's, as long as it is this freeze that it is in
+	frozen chan struct{} // the same as s.frozen as long as this freeze lasts
 	state  []byte
 	fds    []int
 }
@@ -43,7 +43,7 @@ type entryState struct {
 type sessionState struct {
 	Port  int
 	Holds bool // always true; earlier programs look at it
-	Entry int  // its name, as an index into Active; -1: it is of an earlier program, and has none
+	Entry int  // its name, as an index into Active; -1: none, as earlier programs wrote it
 }
 
 // Freeze stops the server between two bytes. Requests that can be answered within 200 ms are answered first; then only registrations move,
@@ -86,7 +86,7 @@ func (s *Server) Freeze(ctx context.Context) (*FrozenServer, error) {
 	return f, nil
 }
 
-// rest waits until every goroutine of the server does.
+// rest waits until every goroutine of the server is parked.
 func (s *Server) rest(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -95,7 +95,7 @@ func (s *Server) rest(ctx context.Context) error {
 		if rests {
 			return nil
 		}
-		again := time.NewTimer(10 * time.Millisecond) // a session that ends says nothing
+		again := time.NewTimer(10 * time.Millisecond) // a session that ends puts no token into rested
 		select {
 		case <-s.rested:
 		case <-again.C:
@@ -113,14 +113,15 @@ func (s *Server) isFrozen() bool {
 	return s.frozen != nil
 }
 
-// sitOut waits for the end of a freeze, if err is how one ends a read or an accept; true when the caller is to go on.
+// sitOut waits for the end of the freeze, if err is the passed deadline with which a freeze ends a read or an accept; true when the caller
+// is to go on.
 func (s *Server) sitOut(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	s.mu.Lock()
 	frozen := s.frozen
-	if frozen == nil { // it is over already
+	if frozen == nil { // the freeze is over already
 		defer s.mu.Unlock()
 		return !s.moved
 	}
@@ -136,7 +137,7 @@ func (s *Server) sitOut(err error) bool {
 	return !s.moved
 }
 
-// describe writes the state; nothing changes meanwhile.
+// describe writes the state, and collects the descriptors; nothing changes meanwhile.
 func (f *FrozenServer) describe() error {
 	s := f.s
 	s.mu.Lock()
@@ -169,10 +170,10 @@ func (f *FrozenServer) describe() error {
 	return err
 }
 
-// State is what another process needs beside the descriptors: see Server.Stage.
+// State is what another process needs besides the descriptors: see Server.Stage.
 func (f *FrozenServer) State() []byte { return f.state }
 
-// Descriptors are those of listeners and connections; they still belong to the server.
+// Descriptors gives those of the listeners and connections; they still belong to the server.
 func (f *FrozenServer) Descriptors() []int { return f.fds }
 
 // Thaw lets the server go on here.
@@ -186,7 +187,7 @@ func (f *FrozenServer) Release() error {
 	return nil
 }
 
-// end is false where the freeze is over already.
+// end ends the freeze; false if it is over already.
 func (f *FrozenServer) end(moved bool) bool {
 	s := f.s
 	s.mu.Lock()
@@ -208,7 +209,7 @@ func (f *FrozenServer) end(moved bool) bool {
 		}
 	}
 	close(s.frozen)
-	s.frozen, s.parked = nil, 0 // the next freeze waits for all anew, woken up or not
+	s.frozen, s.parked = nil, 0 // the next freeze counts every goroutine anew, even one that has not woken up yet
 	return true
 }
 
@@ -321,7 +322,7 @@ func (g *StagedServer) Discard() error {
 	return errors.Join(errs...)
 }
 
-// A listener is the net.Listener face of an imported one.
+// A listener makes a net.Listener of an imported transport.Listener.
 type listener struct {
 	l *transport.Listener
 
@@ -353,7 +354,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return l.l.Close() }
 func (l *listener) Addr() net.Addr { return l.l.Addr() }
 
-// SetDeadline ends Accept at a time in the past, and lets it go on with the zero time; there is no need for others.
+// SetDeadline ends Accept if t is in the past, and lets it go on if t is zero. There is no need for other times: they act as a past one.
 func (l *listener) SetDeadline(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -366,5 +367,5 @@ func (l *listener) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Descriptor is for another hand-off.
+// Descriptor gives the listener's descriptor, for another hand-off.
 func (l *listener) Descriptor() (int, error) { return l.l.Descriptor() }

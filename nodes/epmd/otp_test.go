@@ -54,7 +54,7 @@ type realEpmd struct {
 func startRealEpmd(t *testing.T, addr string, args ...string) *realEpmd {
 	t.Helper()
 	path := need.Program(t, "epmd")
-	for range 20 { // where a port cannot be kept for it, somebody else may be first
+	for range 20 { // where a port cannot be reserved for it, another program may take it first
 		at := addr
 		if at == "" {
 			at = port.Vacant(t)

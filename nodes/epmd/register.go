@@ -65,10 +65,10 @@ func (c *Client) Register(ctx context.Context, reg Registration) (*Registered, e
 	return r, nil
 }
 
-// registered makes a Registered that nobody watches yet.
+// registered makes a Registered whose connection is not watched yet.
 func (c *Client) registered(conn net.Conn, reg Registration, creation uint32) *Registered {
 	r := &Registered{Creation: creation, reg: reg, conn: conn, done: make(chan struct{}), parked: make(chan struct{}, 1)}
-	r.addr, _ = c.addr("") // it was right a moment ago
+	r.addr, _ = c.addr("") // it was valid a moment ago
 	return r
 }
 
@@ -128,8 +128,8 @@ func (r *Registered) Close() error {
 // farewell is how long a port mapper may take to see that a name is given up.
 const farewell = 100 * time.Millisecond
 
-// part closes the connection, once the port mapper has closed its side: OTP's epmd may else read the next registration first, and refuse
-// the name.
+// part closes the connection, once the port mapper has closed its side: otherwise OTP's epmd may read the next registration first, and
+// refuse the name.
 func (r *Registered) part() {
 	if half, ok := r.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		limit := time.NewTimer(farewell)

@@ -23,11 +23,11 @@ const (
 	DefaultMaxConns      = 1024             // registrations included
 )
 
-// maxNameless bounds the connections that hold no name. Who asks is answered at once, so few are enough, and a server that is embedded
-// leaves its process descriptors for other things.
+// maxNameless bounds the connections that hold no name. Requests are answered at once, so few connections are enough, and an embedded
+// server leaves its process descriptors for other things.
 const maxNameless = 128
 
-// yields is how often a full server lets its sessions run before it ends one: the scheduler may come back at once.
+// yields is how often a full server yields to its sessions before it ends one: a single runtime.Gosched may return at once.
 const yields = 16
 
 // Server is a port mapper. The zero value is ready for Serve. Fields must not change once Serve was called; methods may be called
@@ -38,12 +38,12 @@ type Server struct {
 	// PacketTimeout is how long a connection may take until its request is whole, and how long writing the answer may take.
 	// Zero: DefaultPacketTimeout. epmd's -packet_timeout, which begins anew with each byte.
 	PacketTimeout time.Duration
-	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. One too many ends the oldest that
-	// holds no name, or is closed at once if all of them do. Zero: DefaultMaxConns.
+	// MaxConns bounds the connections, registrations included; at most 128 of them are not registrations. For one too many the oldest
+	// connection without a name ends; if all have names, the new one is closed at once. Zero: DefaultMaxConns.
 	MaxConns int
 	// Port is the number that listings give as the server's own. Zero: that of the listener asked.
 	Port int
-	// Logger hears of registrations (Info), refusals and want of descriptors (Warn; those beyond 20 a second Debug) and requests (Debug).
+	// Logger gets registrations (Info), refusals and want of descriptors (Warn; those beyond 20 a second Debug) and requests (Debug).
 	// Nil: nothing is logged.
 	Logger *slog.Logger
 
@@ -55,14 +55,14 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	nameless  list.List     // *session, oldest first: those without a name that were not ended for want of room
-	crowded   time.Time     // when the log was last told of that
+	crowded   time.Time     // when the log last got a warning that a connection was closed for want of room
 	ended     error         // why no more connections are taken
-	over      chan struct{} // closed with that; made by the first Serve
+	over      chan struct{} // closed when ended is set; made by open
 
 	frozen chan struct{} // closed at the end of a freeze; nil: there is none
-	grace  time.Time     // when nothing is read or written any more in it
-	parked int           // goroutines that wait for it
-	rested chan struct{} // takes a token when one more does, or ends
+	grace  time.Time     // the time in a freeze from which nothing is read or written any more
+	parked int           // goroutines that wait for the end of the freeze
+	rested chan struct{} // takes a token when one more goroutine waits for that
 	moved  bool          // the server goes on in another process
 
 	running sync.WaitGroup // sessions; Add only with mu held and ended nil
@@ -150,7 +150,7 @@ func (s *Server) end(reason error) {
 		}
 	}
 	for l := range s.listeners {
-		_ = l.Close() // Serve hears of it
+		_ = l.Close() // which ends Serve
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Server) dropAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.sessions {
-		_ = c.conn.Close() // the session hears of it
+		_ = c.conn.Close() // which ends the session
 	}
 }
 
@@ -173,7 +173,7 @@ func (s *Server) add(l net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
-		_ = l.Close() // it is the server's from here on
+		_ = l.Close() // the server owns it from here on
 		return s.ended
 	}
 	s.open()
@@ -207,7 +207,7 @@ func (s *Server) start(conn net.Conn, port int) {
 			break
 		}
 		s.mu.Unlock()
-		runtime.Gosched() // those that have sent their requests are answered, and gone
+		runtime.Gosched() // sessions whose requests have arrived answer them, and end
 		s.mu.Lock()
 	}
 	if s.ended != nil || !s.makeRoom(conn) {
@@ -228,7 +228,7 @@ func (s *Server) full() bool {
 	return n >= maxNameless || n+len(s.table.active) >= cmp.Or(max(s.MaxConns, 0), DefaultMaxConns)
 }
 
-// makeRoom ends the oldest connection without a name, if there is no room for conn; false where all have names. mu is held.
+// makeRoom ends the oldest connection without a name, if there is no room for conn; false if all have names. mu is held.
 func (s *Server) makeRoom(conn net.Conn) bool {
 	if !s.full() {
 		return true
@@ -237,10 +237,10 @@ func (s *Server) makeRoom(conn net.Conn) bool {
 	if oldest != nil {
 		c := s.nameless.Remove(oldest).(*session)
 		conn = c.conn
-		_ = conn.Close() // the session hears of it
+		_ = conn.Close() // which ends the session
 	}
 	level := slog.LevelDebug
-	if now := time.Now(); now.Sub(s.crowded) >= time.Second { // no stranger fills the log
+	if now := time.Now(); now.Sub(s.crowded) >= time.Second { // so that strangers do not fill the log
 		s.crowded, level = now, slog.LevelWarn
 	}
 	s.logger().Log(context.Background(), level, "connection closed, no room", "peer", conn.RemoteAddr(), "names", len(s.table.active),
@@ -262,9 +262,9 @@ func (s *Server) packetTimeout() time.Duration {
 	return s.PacketTimeout
 }
 
-// A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection
-// that ended may not have noticed yet. So whoever looks at the table looks at the connections first: settle at all of them, find at
-// that of one name. mu is held.
+// A request must see what happened before it was sent, as it does in a server with a single thread. But the session of a connection that
+// ended may not have noticed the end yet. So before the table is read, connections are checked for that: all of them by settle, that of one
+// name by find. mu is held.
 
 func (s *Server) settle() {
 	for _, e := range slices.Clone(s.table.active) {
@@ -288,13 +288,13 @@ func (s *Server) find(name string) *entry {
 func (s *Server) release(e *entry) {
 	holder := e.holder
 	if s.table.release(e) {
-		_ = holder.conn.Close() // not before: its session, if it is still there, hears of it, and so does the peer
+		_ = holder.conn.Close() // only after the release: the session, if it still runs, and the peer notice the close
 		s.logger().Info("unregistered", "name", e.Name, "creation", e.creation(), "port", e.Port)
 	}
 }
 
-// passing tells whether a listener that failed in this way may work again: errors of accept(2) that are of one connection, a firewall's
-// word (EPERM, EACCES) among them, and a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
+// passing reports whether a listener that failed with err may work again: err is an error of accept(2) about a single connection, such as a
+// firewall's refusal (EPERM, EACCES), or a want of descriptors, of memory or (ENOSPC of epoll_ctl) of watches.
 func passing(err error) bool {
 	err = transport.PosixError(err)
 	for _, no := range []syscall.Errno{syscall.ECONNABORTED, syscall.EINTR, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,

@@ -95,7 +95,7 @@ func TestServerNeverRefusesANameJustGivenUp(t *testing.T) {
 	}
 }
 
-// sightlessListener has connections that nobody can look at beside their reader, like those of Windows.
+// sightlessListener has connections whose state only their reader can see, like those of Windows.
 type sightlessListener struct{ net.Listener }
 
 func (l sightlessListener) Accept() (net.Conn, error) {
@@ -106,7 +106,7 @@ func (l sightlessListener) Accept() (net.Conn, error) {
 	return addressed{c, c.LocalAddr(), c.RemoteAddr()}, nil
 }
 
-// A name is free once its holder sees the end of the connection, which he may wait for. Half an end is one.
+// A name is free once its holder sees the end of the connection, so the holder may wait for that. A half-closed connection counts as ended.
 func TestServerFreesTheNameBeforeItCloses(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -340,11 +340,11 @@ func TestServerLimitsConnections(t *testing.T) {
 	require.NoError(t, a.Close())
 }
 
-// Those who say nothing, or next to nothing, make room for others, the oldest first. Who holds a name stays.
+// Connections that send nothing, or next to nothing, make room for others, the oldest first. Connections that hold a name stay.
 func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 	for _, tt := range []struct {
 		name               string
-		limit, before, too int // MaxConns; connections for which there is room; and for which there is none
+		limit, before, too int // MaxConns; connections for which there is room; connections for which there is none
 	}{
 		{"others than registrations", 0, maxNameless, 70},
 		{"all", 5, 3, 4},
@@ -396,7 +396,8 @@ func TestServerEndsTheOldestForWantOfRoom(t *testing.T) {
 	}
 }
 
-// A registration that was refused is kept open, as long as nobody needs its place. What the server ends is no fault of the peer's.
+// A connection whose registration was refused is kept open until its place is needed. A connection that the server ends is not logged as a
+// fault of the peer.
 func TestServerEndsRefusedRegistrationsForWantOfRoom(t *testing.T) {
 	var log bytes.Buffer
 	s := &Server{MaxConns: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))}
@@ -435,9 +436,9 @@ func (l *readyListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// However many ask at once, as after a freeze: all that have sent their requests are answered.
+// However many clients ask at once, as after a freeze, all that have sent their requests are answered.
 func TestServerAnswersACrowd(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nobody is answered while the server accepts
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that no session answers while the server accepts
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ready := &readyListener{Listener: l}
@@ -485,7 +486,7 @@ func TestServerLogs(t *testing.T) {
 	require.NoError(t, r.Close())
 	require.Empty(t, ask(t, addr, framed("q")))
 	require.Empty(t, ask(t, addr, []byte{0, 0}))
-	for _, part := range []string{"", "\x00"} { // who says nothing has asked for nothing
+	for _, part := range []string{"", "\x00"} { // a client that sends nothing has asked for nothing
 		conn, err := net.Dial("tcp", addr)
 		require.NoError(t, err)
 		_, err = io.WriteString(conn, part)
@@ -525,7 +526,7 @@ func TestServerBoundsItsWarnings(t *testing.T) {
 	})
 }
 
-// Many clients at once: each must see its own name, and nobody may get a name that somebody else holds.
+// Many clients at once: each must see its own name, and none may get a name that another client holds.
 func TestServerManyClients(t *testing.T) {
 	c := &Client{Addr: startServer(t, &Server{})}
 	var wg sync.WaitGroup

@@ -43,15 +43,15 @@ func (c *session) run() {
 	if c.entry != nil && c.entry.holder == c && !s.moved { // else it was released before, and may have another holder by now
 		s.release(c.entry)
 	}
-	_ = c.conn.Close() // after that: who sees the end registers the name again
+	_ = c.conn.Close() // after the release: a peer that sees the end may register the name again
 	delete(s.sessions, c)
 	if c.at != nil {
-		s.nameless.Remove(c.at) // it may have left before
+		s.nameless.Remove(c.at) // does nothing if it was removed before
 	}
 }
 
-// read gives a request without its header, or nil when the connection is to be closed: it ended, took too long for the whole, or sent a
-// length that cannot be, or more bytes than that.
+// read gives a request without its header, or nil when the connection is to be closed: it ended, the whole request took too long, its
+// length is impossible, or more bytes came than the length says.
 func (c *session) read() []byte {
 	limit := time.Now().Add(c.server.packetTimeout())
 	buf := make([]byte, headerSize+maxRequest)
@@ -188,7 +188,7 @@ func (c *session) stop(name string) {
 	c.write([]byte("STOPPED"))
 }
 
-// hold waits until the connection ends. Whatever else comes on it ends it too.
+// hold waits until the connection ends, or anything arrives on it.
 func (c *session) hold() {
 	var one [1]byte
 	for {
@@ -199,7 +199,8 @@ func (c *session) hold() {
 	}
 }
 
-// until sets the time that the next read or write may take, of which a freeze leaves its grace, and a name that is held nothing.
+// until sets the deadline of the next read or write with set. In a freeze that is the end of the grace at the latest, and a past time for a
+// connection that holds a name.
 func (c *session) until(set func(time.Time) error, t time.Time) {
 	_ = set(t) // if it fails, so does what follows
 	s := c.server

@@ -22,7 +22,7 @@ type entry struct {
 	holder  *session // the connection that registered it; nil once it is unused
 }
 
-// creation is what the node is told.
+// creation gives the creation that the node is told.
 func (e *entry) creation() uint32 {
 	if e.High >= 6 {
 		return e.counter
@@ -30,7 +30,7 @@ func (e *entry) creation() uint32 {
 	return e.counter%3 + 1
 }
 
-// bump starts another life of the name.
+// bump starts another incarnation of the name.
 func (e *entry) bump() {
 	e.counter = max(e.counter+1, minCreation)
 }

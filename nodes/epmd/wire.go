@@ -256,7 +256,7 @@ func parsePortAnswer(b []byte) (info NodeInfo, found bool, n int, err error) {
 	return info, true, n, nil
 }
 
-// parseField gives the field behind a two-byte length at off, and the offset after it.
+// parseField gives the field that follows a two-byte length at off, and the offset after it.
 func parseField(b []byte, off, limit int, what string) (field []byte, end int, err error) {
 	if len(b) < off+2 {
 		return nil, 0, errShort

@@ -40,7 +40,7 @@ func TestRequestBytes(t *testing.T) {
 	for _, tt := range requests {
 		t.Run(tt.name, func(t *testing.T) {
 			wire := unhex(t, tt.wire)
-			// The hex in the table counts its own length wrongly at nobody's risk but the test's: check it first.
+			// The length in the table's hex is written by hand: check it first.
 			require.Equal(t, len(wire)-headerSize, int(wire[0])<<8|int(wire[1]))
 			require.Equal(t, wire, appendRequest(nil, tt.req))
 			got, err := parseRequest(wire[headerSize:])

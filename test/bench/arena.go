@@ -96,7 +96,8 @@ func open(ctx context.Context, release otp.Release, o options, progress io.Write
 	return a, nil
 }
 
-// startDriver starts the measuring node. It keeps out of global's affairs, or a visible peer, such as ergo's, would be drawn into them.
+// startDriver starts the measuring node. It does not take part in the work of Erlang's module global, into which a visible peer, such as
+// ergo's, would be drawn.
 func (a *arena) startDriver(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -113,7 +114,7 @@ func (a *arena) startDriver(ctx context.Context) error {
 	return a.driver.LoadContext(ctx, driverSource)
 }
 
-// buffers are arguments of erl, for all Erlang nodes alike: behind -kernel.
+// buffers gives arguments of erl that follow -kernel, the same for all Erlang nodes.
 func (o options) buffers() []string {
 	if o.buffer == 0 {
 		return nil
@@ -147,7 +148,7 @@ func (a *arena) note(format string, args ...any) {
 	}
 }
 
-// A failure is what the measuring node says of a peer that did not do what was asked.
+// A failure is what the measuring node says about a peer that did not do what was asked.
 type failure struct{ reason string }
 
 // Error returns the reason.
@@ -183,7 +184,7 @@ func evaluate(ctx context.Context, n *otp.Node, limit time.Duration, expr string
 	return int64(n64), nil
 }
 
-// environment is what the programs measured see: this process's variables, but a home and a port mapper of the arena.
+// environment is what the programs measured see: this process's variables, but with the arena's own home and port mapper.
 func (a *arena) environment() []string {
 	return append(os.Environ(), "HOME="+a.dir, "ERL_EPMD_PORT="+strconv.Itoa(a.epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1")
 }

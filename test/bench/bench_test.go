@@ -100,7 +100,7 @@ func TestRowsHaveMeasurements(t *testing.T) {
 	}
 }
 
-// Over TLS there is nobody but the BEAM to measure against.
+// Over TLS the BEAM is the only peer to compare with.
 func TestTargetsOverTLS(t *testing.T) {
 	n := 0
 	for _, r := range rows(options{tls: true}) {
@@ -118,7 +118,7 @@ func TestQuickRunHasEveryRow(t *testing.T) {
 	t.Run("TLS", func(t *testing.T) { quickRun(t, "--transport=tls", "--peers=BEAM,ours,moved,pair") })
 }
 
-// With --tls-optfile all nodes have that file: with another one none would talk to the node that measures.
+// With --tls-optfile all nodes use that file: with another file no node would talk to the node that measures.
 func TestQuickRunWithOptFile(t *testing.T) {
 	release := otp.Releases(t)[0]
 	dir := filepath.Join(t.TempDir(), "tls")

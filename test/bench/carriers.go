@@ -42,7 +42,7 @@ func carrierRows() []row {
 	return all
 }
 
-// measureCarriers runs both programs in turn. They need nobody else, and no network.
+// measureCarriers runs both programs in turn. They need no peer, and no network.
 func (a *arena) measureCarriers(ctx context.Context) error {
 	if a.o.tls || !matches(a.o.only, handOff) {
 		return nil

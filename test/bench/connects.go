@@ -13,8 +13,8 @@ const (
 	quickConnects   = 40
 )
 
-// warmingConnects is how many connections a program that dials makes before they count, in a process that has just begun: until a heap has
-// its size each of its pages is made at the first touch, which on some virtual machines takes 20 us.
+// warmingConnects is how many connections a program that dials makes before they count, since its process has just begun: until the heap
+// has its final size, each new page is made at the first touch, which on some virtual machines takes 20 us.
 const warmingConnects = 300
 
 // connectLimit bounds a round of them.

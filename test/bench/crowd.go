@@ -16,7 +16,8 @@ import (
 // The crowds, in connections.
 var crowds = []int{1, 10, 100, 1000}
 
-// The ways in which a crowd talks: one connection after the other, each message alone; or all at once, a message of each on its way.
+// The ways in which a crowd talks: one connection after the other, with one message on its way at a time; or all at once, with a message of
+// each connection on its way.
 var crowdTalks = []struct {
 	name, title string
 	talk        func(context.Context, []member, time.Duration) (messages int, err error)
@@ -44,8 +45,8 @@ func (a *arena) member(name string) (*nodes.Node, error) {
 	return nodes.New(cfg)
 }
 
-// measureCrowd has more and more connections to a fresh peer of each kind. Each time messages go there and back, in each of the ways, so
-// that nothing but the number of connections differs.
+// measureCrowd opens more and more connections to a fresh peer of each kind. At each number of connections messages go there and back, in
+// each of the ways, so that only that number differs.
 func (a *arena) measureCrowd(ctx context.Context) error {
 	if !matches(a.o.only, crowd) {
 		return nil
@@ -105,7 +106,7 @@ func (a *arena) gather(ctx context.Context, k kind) error {
 			}
 		}
 		for _, t := range crowdTalks {
-			if _, err := t.talk(ctx, all, a.o.cell/2); err != nil { // until every connection has what it needs
+			if _, err := t.talk(ctx, all, a.o.cell/2); err != nil { // to warm every connection up
 				return err
 			}
 			clock := startClock(p.pid)
@@ -151,7 +152,7 @@ func inTurn(ctx context.Context, all []member, d time.Duration) (n int, err erro
 	return n, nil
 }
 
-// atOnce does the same over all connections beside each other.
+// atOnce does the same over all connections at the same time.
 func atOnce(ctx context.Context, all []member, d time.Duration) (n int, err error) {
 	var (
 		talks    sync.WaitGroup

@@ -47,7 +47,7 @@ func (a *arena) measureDispatch(ctx context.Context) error {
 			return ctx.Err()
 		}
 		both = append(both, p)
-		if _, err := a.connections(ctx, p, n); err != nil { // until both have what they need
+		if _, err := a.connections(ctx, p, n); err != nil { // to warm both sides up
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 	}
@@ -69,7 +69,7 @@ func (a *arena) measureDispatch(ctx context.Context) error {
 	return nil
 }
 
-// connections has the measuring node connect and disconnect n times, and returns the time of each.
+// connections makes the measuring node connect and disconnect n times, and returns the mean time of one.
 func (a *arena) connections(ctx context.Context, p *peer, n int) (time.Duration, error) {
 	ns, err := a.call(ctx, connectLimit, "connect", fmt.Sprintf("'%s', %d", p.node, n))
 	return time.Duration(ns) / time.Duration(n), err

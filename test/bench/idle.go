@@ -80,7 +80,7 @@ func (a *arena) holdIdle(ctx context.Context, k kind) error {
 		a.results.add(idle+"/"+row, k.name, difference/float64(a.o.idle))
 	}
 	each("memory", float64(after.resident-before.resident)/1024)
-	// One or two more are those by which the process waits for something else for the first time.
+	// Rounded: one or two more descriptors may come from the process waiting for something else for the first time.
 	a.results.add(idle+"/descriptors", k.name, math.Round(100*float64(after.descriptors-before.descriptors)/float64(a.o.idle))/100)
 	each("threads", float64(after.threads-before.threads))
 	if p.goroutines {

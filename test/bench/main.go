@@ -92,7 +92,7 @@ func parse(args []string, errors io.Writer) (options, error) {
 	})
 	f.Func("tls-optfile", "`file` of TLS options for all nodes, with --transport tls (default one made for the run)",
 		func(s string) (err error) {
-			o.tlsOpt, err = filepath.Abs(s) // no peer need be started where this is
+			o.tlsOpt, err = filepath.Abs(s) // peers may be started in other directories
 			return err
 		})
 	f.Func("peers", "take only the peers of this `list`: "+strings.Join(kindNames(), ","), func(s string) error {

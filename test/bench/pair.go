@@ -13,7 +13,7 @@ import (
 )
 
 // A pairing is one of our nodes with its connection to one of our peers. It measures in place of the Erlang node, and does what
-// bench_driver.erl does: what remains is the time of two of ours, as two BEAMs are measured.
+// bench_driver.erl does, so that two of our nodes are measured as two BEAMs are.
 type pairing struct {
 	arena *arena
 	peer  string
@@ -136,7 +136,7 @@ func (m *pairing) collect(ctx context.Context, size, n int) error {
 	return nil
 }
 
-// connect connects and closes n times, each time as another node: the peer need not have heard of the last one's end.
+// connect connects and closes n times, each time as another node, since the peer may not have noticed yet that the last one has ended.
 func (m *pairing) connect(ctx context.Context, n int) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
@@ -171,7 +171,7 @@ func (m *pairing) ask(ctx context.Context, what ei.Atom, rest ...ei.Term) error 
 	return m.conn.SendNameRaw(ctx, "peer", question)
 }
 
-// answer receives a binary, which is good until the next one.
+// answer receives a binary, which is valid until the next one.
 func (m *pairing) answer(ctx context.Context) ([]byte, error) {
 	c, err := m.receive(ctx)
 	if err != nil {
@@ -194,7 +194,7 @@ func (m *pairing) receive(ctx context.Context) (*ei.Cursor, error) {
 
 func payload(size int) []byte { return bytes.Repeat([]byte{'x'}, size) }
 
-// measuring is the process that measures a peer.
+// measuring gives the id of the process that measures a peer.
 func (a *arena) measuring(p *peer) int {
 	if p.pairing != nil {
 		return os.Getpid()

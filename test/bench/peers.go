@@ -50,7 +50,7 @@ func kinds() []kind {
 	}
 }
 
-// named says that a kind is measured only where it is named.
+// named reports whether a kind is measured only if --peers names it.
 func (k kind) named() bool { return k.name == nameMoved || k.name == nameSealed || k.name == namePair }
 
 func kindNames() []string {
@@ -61,7 +61,7 @@ func kindNames() []string {
 	return names
 }
 
-// A peer is a running one.
+// A peer is a running peer.
 type peer struct {
 	kind  kind
 	node  string          // its name
@@ -71,7 +71,7 @@ type peer struct {
 	close func()
 	// dial connects to the measuring node n times; nil: it cannot.
 	dial func(ctx context.Context, n int) error
-	// goroutines says that it tells how many it has.
+	// goroutines says that the peer tells how many goroutines it has.
 	goroutines bool
 	pairing    *pairing // measures it; nil: the Erlang node does
 }
@@ -85,7 +85,7 @@ func (p *peer) lastWords() string {
 	return ":\n\t" + strings.Join(lines[max(0, len(lines)-3):], "\n\t")
 }
 
-// wanted tells whether a kind can be measured, and is to be.
+// wanted reports whether a kind can be measured, and is to be.
 func (o options) wanted(k kind) bool {
 	if o.peers == nil {
 		return (k.tls || !o.tls) && !k.named()
@@ -93,7 +93,7 @@ func (o options) wanted(k kind) bool {
 	return (k.tls || !o.tls) && slices.Contains(o.peers, k.name)
 }
 
-// needsPeers tells whether anything is to be measured that is done with all peers in turn.
+// needsPeers reports whether anything is to be measured that takes all peers in turn.
 func (o options) needsPeers() bool {
 	return slices.ContainsFunc(figures(), func(r row) bool { return matches(o.only, measurementOf(r.name)) })
 }
@@ -181,7 +181,7 @@ func startOurs(ctx context.Context, a *arena, node string) (*peer, error) {
 	return p, nil
 }
 
-// startMoved starts ours so that each connection is accepted by one process and served by another one: the one whose processor time is taken.
+// startMoved starts ours so that each connection is accepted by one process and served by another one, whose processor time is measured.
 func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
 	program, err := a.buildGo(ctx, "test/bench/peer")
 	if err != nil {
@@ -190,7 +190,7 @@ func startMoved(ctx context.Context, a *arena, node string) (*peer, error) {
 	return a.launch(ctx, exec.Command(program, "-tls", a.tlsFile, "-moved", node, cookie))
 }
 
-// startSealed starts a peer that has a burst of messages sealed, by crypto/tls, before the first of them leaves.
+// startSealed starts a peer that seals a whole burst of messages, with crypto/tls, before it sends the first of them.
 func startSealed(ctx context.Context, a *arena, node string) (*peer, error) {
 	if a.tlsFile == "" {
 		return nil, errors.New("it is for --transport tls")

@@ -11,9 +11,9 @@ import (
 const (
 	// cellLimit bounds a measurement beyond the time that it is meant to take.
 	cellLimit = 20 * time.Second
-	// maxFailures of a peer in one measurement end it for that peer: it cannot do it.
+	// maxFailures is how often a peer may fail in a measurement before it is no longer measured there.
 	maxFailures = 2
-	// pause lets a peer that was just measured finish what it does behind its work, and the measuring node too.
+	// pause lets the peer that was just measured, and the measuring node, finish their background work.
 	pause = 10 * time.Millisecond
 )
 
@@ -78,7 +78,7 @@ func (a *arena) measure(ctx context.Context) error {
 	return a.measureCarriers(ctx)
 }
 
-// inTurn calls f for every peer, and begins with another one in each round, so that none always has the same one before it.
+// inTurn calls f for every peer, and begins with another peer in each round, so that no peer always comes after the same one.
 func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) error {
 	for i := range a.peers {
 		if err := ctx.Err(); err != nil {
@@ -92,8 +92,8 @@ func (a *arena) inTurn(ctx context.Context, round int, f func(p *peer) error) er
 	return nil
 }
 
-// calibrate finds how many messages a measurement has: as many as the peers, slow ones aside, take the wanted time for, the same number
-// for each. A peer that would need more than twice the time has fewer.
+// calibrate finds how many messages a measurement has, the same number for each peer: as many as the median peer, ergo aside, handles in
+// the wanted time. A peer that would need more than twice the time gets fewer.
 func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	rates := map[string]float64{}
 	for i := range a.peers {
@@ -125,8 +125,8 @@ func (a *arena) calibrate(ctx context.Context, s *stream) error {
 	return nil
 }
 
-// rate makes sure that the peer answers rightly, and estimates its messages per second with ever longer runs. Whatever it has to
-// set up once, it has set up after that.
+// rate makes sure that the peer answers correctly, and estimates its messages per second with ever longer runs. After that the peer has
+// done whatever it sets up only once.
 func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 	if err := a.check(ctx, s, p); err != nil {
 		return 0, err
@@ -144,14 +144,14 @@ func (a *arena) rate(ctx context.Context, s *stream, p *peer) (float64, error) {
 	}
 }
 
-// renew gives a peer another connection, and has it warm. One connection of an Erlang node may take half as many messages as another one
-// with the same peer, all its life, so no round has the connection of the round before.
+// renew gives a peer another connection, and warms it up. One connection of an Erlang node may carry half as many messages as another one
+// with the same peer, as long as it lasts, so each round has a connection of its own.
 func (a *arena) renew(ctx context.Context, all []*stream, p *peer) error {
 	var err error
 	if p.pairing != nil {
 		err = p.pairing.renew(ctx)
 	} else {
-		_, err = a.connect(ctx, p, 1) // which ends the one there is; the next message connects again
+		_, err = a.connect(ctx, p, 1) // this ends the existing connection; the next message connects again
 	}
 	for i := 0; err == nil && i < len(all); i++ {
 		if n := all[i].counts[p.kind.name]; n > 0 {
@@ -161,7 +161,7 @@ func (a *arena) renew(ctx context.Context, all []*stream, p *peer) error {
 	return a.failed(ctx, "connecting again", p, err)
 }
 
-// patience is cellLimit, but for ergo: some of its messages never come.
+// patience is cellLimit, but less for ergo, some of whose messages never come.
 func (p *peer) patience() time.Duration {
 	if p.kind.name == nameErgo {
 		return 4 * time.Second
@@ -182,7 +182,7 @@ func (a *arena) run(ctx context.Context, s *stream, p *peer, n int) (time.Durati
 		return p.pairing.run(ctx, s.name, s.size, n)
 	}
 	function := s.function
-	if p.kind.name == nameSealed { // from the first message on
+	if p.kind.name == nameSealed { // its time counts from the first message on
 		function = "burst"
 	}
 	ns, err := a.call(ctx, p.patience()+4*a.o.cell, function, fmt.Sprintf("'%s', %d, %d", p.node, s.size, n))
@@ -239,7 +239,7 @@ func (a *arena) addTime(row string, p *peer, clock processClock, n int) {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// failed keeps what a peer did not manage as a note, and replaces the peer, whose connection may be in any state. Other errors it returns.
+// failed notes a *failure, and replaces the peer, whose connection may be in any state. It returns other errors.
 func (a *arena) failed(ctx context.Context, what string, p *peer, err error) error {
 	var f *failure
 	if err == nil || !errors.As(err, &f) {

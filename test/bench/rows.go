@@ -20,11 +20,11 @@ type row struct {
 	aside   bool // in the JSON only
 }
 
-// A target bounds the median of ours, divided by that of another peer where there is one.
+// A target bounds the median of a kind of peer, ours unless it says otherwise, or the ratio of that to another kind's.
 type target struct {
 	of      string // kind of peer; "": ours
 	against string // kind of peer; "": none
-	most    bool   // else it is the least
+	most    bool   // the bound is an upper one, else a lower one
 	bound   float64
 }
 
@@ -104,7 +104,7 @@ func rows(o options) []row {
 	return all
 }
 
-// addMoved adds the targets of a connection that has moved: as fast as one that has not, within what runs differ by.
+// addMoved adds the targets of a connection that has moved: as fast as one that has not, within the differences between runs.
 func addMoved(all []row) {
 	for i := range all {
 		r := &all[i]
@@ -123,7 +123,7 @@ func addMoved(all []row) {
 	}
 }
 
-// addPair makes the targets those of two of ours, too, or, without a single one, of two only.
+// addPair applies the targets against BEAM to a pair of our nodes as well, or, if single is false, to the pair only.
 func addPair(all []row, single bool) {
 	for i := range all {
 		r := &all[i]
@@ -141,7 +141,7 @@ func addPair(all []row, single bool) {
 	}
 }
 
-// processor tells whether it is processor time.
+// processor reports whether the row is processor time.
 func (r row) processor() bool { return strings.HasSuffix(r.name, "cpu") }
 
 // figures are the table over TCP.
@@ -233,7 +233,7 @@ func matches(only *regexp.Regexp, measurement string) bool {
 	return only == nil || only.MatchString(measurement)
 }
 
-// results are the values by row and kind of peer, one a round.
+// results are the values by row and kind of peer, one for each round.
 type results map[string]map[string][]float64
 
 func (r results) add(row, kind string, value float64) {
@@ -243,7 +243,7 @@ func (r results) add(row, kind string, value float64) {
 	r[row][kind] = append(r[row][kind], value)
 }
 
-// of tells whether there is any value of a kind.
+// of reports whether there is any value of a kind.
 func (r results) of(kind string) bool {
 	for _, kinds := range r {
 		if len(kinds[kind]) > 0 {
@@ -253,7 +253,7 @@ func (r results) of(kind string) bool {
 	return false
 }
 
-// median returns the middle of the values, or of the two in the middle their mean; NaN if there is none.
+// median returns the middle value, or the mean of the two in the middle; NaN if there is none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

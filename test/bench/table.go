@@ -17,7 +17,7 @@ type quotient struct {
 	spread func(o *outcome) []float64
 }
 
-// quotients are the columns before the target, and those behind the peers.
+// quotients are the columns before the target, and those after the peers.
 func (r report) quotients() (first, last []quotient) {
 	defer func() {
 		if slices.Contains(r.Kinds, nameMoved) {
@@ -44,7 +44,7 @@ func (r report) quotients() (first, last []quotient) {
 	}
 }
 
-// A column is one of a table: its head, and what it has for a row.
+// A column is a column of a table: its head, and its cell in a row.
 type column struct {
 	head string
 	cell func(o *outcome) string
@@ -74,7 +74,7 @@ func (r report) medians() []column {
 	return all
 }
 
-// spreads are those of the second one: between what the rounds' figures lie.
+// spreads are the columns of the second table: the lowest and the highest figures of the rounds.
 func (r report) spreads() []column {
 	all := []column{titles}
 	first, _ := r.quotients()
@@ -88,7 +88,7 @@ func (r report) spreads() []column {
 // cell is the quotient of a row.
 func (q quotient) cell(o *outcome) string { return ratio(q.of(o)) }
 
-// peers are a column for each of them.
+// peers gives a column for each kind of peer.
 func (r report) peers(text func(values) string) []column {
 	var all []column
 	for _, kind := range r.Kinds {
@@ -102,7 +102,7 @@ func (r report) peers(text func(values) string) []column {
 	return all
 }
 
-// table has the heads, and what the columns have for each row. A column that has no value for any of them is left out.
+// table gives the line of the heads, and one for each row. A column without a value in any row is left out.
 func (r report) table(columns []column) [][]string {
 	var rows []outcome
 	for _, o := range r.Rows {
@@ -151,7 +151,7 @@ func (r report) writeText(w io.Writer) error {
 	return err
 }
 
-// writeTable writes a Markdown table, its columns padded; the first is set to the left.
+// writeTable writes a Markdown table with padded columns, of which the first is aligned left and the others right.
 func writeTable(b *strings.Builder, lines [][]string) {
 	widths := make([]int, len(lines[0]))
 	for _, line := range lines {
@@ -198,7 +198,7 @@ func extent(ratios []float64) string {
 	return ratio(&low) + " .. " + ratio(&high)
 }
 
-// figure prints three significant digits, and more where they are whole.
+// figure prints no decimals from 100 on, one from 10 on, and two below.
 func figure(v float64) string {
 	switch size := math.Abs(v); {
 	case size >= 100:

@@ -42,7 +42,7 @@ func reported(o options, kinds []string, measured results) report {
 	return r
 }
 
-// A column without a value is not there; what has one is where it always is.
+// A column without a value is left out; the others keep their places.
 func TestTableHasColumnsWithValues(t *testing.T) {
 	all := []string{nameLibei, nameBEAM, nameOurs, nameAsleep, nameServe}
 	one := []float64{1}

@@ -71,7 +71,7 @@ func TestCallErlang(t *testing.T) {
 		_, err = m.n.RPC(ctx, "nobody@127.0.0.1", "erlang", "node")
 		require.ErrorIs(t, err, nodes.ErrNoConnection)
 
-		// The node goes while it works for us.
+		// The node ends while it works for us.
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err = m.n.RPC(ctx, m.erl.Name(), "timer", "sleep", 60_000)
@@ -85,7 +85,7 @@ func TestCallErlang(t *testing.T) {
 	})
 }
 
-// Many calls beside each other get each its own answer.
+// Of many calls at the same time each gets its own answer.
 func TestCallErlangTogether(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -135,7 +135,7 @@ func TestCallGenServer(t *testing.T) {
 		_, err = m.n.CallName(ctx, m.erl.Name(), "counter", term(t, "{add,1}"))
 		require.ErrorIs(t, err, nodes.ErrNoProc)
 
-		// A mailbox that calls is who has called.
+		// The caller is the mailbox that calls.
 		b := m.mailbox(t, "B", nil)
 		got, err = b.Call(ctx, pid, term(t, "{from,x}"))
 		require.NoError(t, err)
@@ -145,7 +145,7 @@ func TestCallGenServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, b.Pid(), got.(ei.Tuple)[0])
 
-		// No answer: what comes after all does not disturb the next call.
+		// No answer in time: an answer that comes late does not disturb the next call.
 		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 		defer cancel()
 		_, err = m.n.Call(short, pid, ei.Atom("never"))
@@ -154,7 +154,7 @@ func TestCallGenServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "{ok,11}", got.String())
 
-		// It ends instead of answering.
+		// The server ends instead of answering.
 		for _, tt := range [][2]string{{"crash", "{crashed,[{counter,handle_call,"}, {"{stop,{shutdown,x}}", "{shutdown,x}"}} {
 			pid := m.pid(t, "counter:start()")
 			_, err = m.n.Call(ctx, pid, term(t, tt[0]))

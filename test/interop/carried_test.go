@@ -24,14 +24,14 @@ const envTLS = "CNODE_TEST_TLS"
 // envFault says that our nodes talk over faulty TCP, and is the seed of its faults.
 const envFault = "CNODE_TEST_FAULT"
 
-// A carriage is what the nodes of a test talk over.
+// A carriage is what carries the connections of a test's nodes.
 type carriage struct {
 	tr    transport.Transport // of nodes of this process; nil: TCP
 	file  string              // option file of the others; empty: TCP
 	fault string              // seed of cnode-demo's faults; empty: none
 }
 
-// usual is that of all tests that do not choose by themselves.
+// usual is the carriage of all tests that do not choose their own.
 var usual carriage
 
 // overTLS makes a carriage with certificates of its own in dir.
@@ -80,7 +80,7 @@ func byteByByte(seed uint64) transport.FaultOptions {
 	return o
 }
 
-// needsTCP skips a test that has TCP for a reason.
+// needsTCP skips a test that needs TCP, if the usual carriage is another.
 func needsTCP(t *testing.T, why string) {
 	t.Helper()
 	if usual.file != "" {
@@ -88,7 +88,7 @@ func needsTCP(t *testing.T, why string) {
 	}
 }
 
-// needsWhole skips a test that has TCP without faults for a reason.
+// needsWhole skips a test that needs TCP without faults, if the usual carriage is another.
 func needsWhole(t *testing.T, why string) {
 	t.Helper()
 	needsTCP(t, why)

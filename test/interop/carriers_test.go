@@ -7,7 +7,7 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// wrapped is TCP of package net whose connections, those that we make and those that we accept, are what wrap makes of them.
+// wrapped is TCP of package net with every connection, made or accepted, wrapped by wrap.
 func wrapped(wrap func(c net.Conn, dialled bool) net.Conn) transport.Transport {
 	return transport.FromNet(transport.Net{
 		Listen: func(addr transport.Addr) (net.Listener, error) {
@@ -41,7 +41,7 @@ func (l wrappedListener) Accept() (net.Conn, error) {
 	return l.wrap(c, false), nil
 }
 
-// closing tells of its end.
+// closing is a connection that reports its end.
 type closing struct {
 	net.Conn
 	closed chan<- struct{}
@@ -51,7 +51,7 @@ func (c closing) Close() error {
 	err := c.Conn.Close()
 	select {
 	case c.closed <- struct{}{}:
-	default: // it is closed twice
+	default: // closed twice
 	}
 	return err
 }

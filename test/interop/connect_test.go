@@ -65,7 +65,7 @@ func TestConnect(t *testing.T) {
 		_, err = n.ConnectAddr(ctx, addr, "other@127.0.0.1")
 		require.ErrorIs(t, err, dist.ErrWrongPeer)
 		require.ErrorContains(t, err, erl.Name())
-		// Another node: it may be a while until the Erlang node has forgotten an attempt that we have broken off, and answers nok till then.
+		// Another node: the Erlang node answers nok until it has forgotten an attempt that we have broken off, which may take a while.
 		n = newNode(t, config(erl.EpmdPort()))
 		c, err = n.ConnectAddr(ctx, addr, "")
 		require.NoError(t, err)
@@ -89,8 +89,8 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node knows nothing of global, and global works beside
-// it. (Only global:sync/0 waits for every node of nodes(), so for ours without end.)
+// Visible nodes are among nodes(), hidden ones among nodes(hidden). Our visible node does not speak the protocol of global, and global
+// works in spite of that. (Only global:sync/0 waits for every node of nodes(), so for ours it waits for ever.)
 func TestVisible(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -152,7 +152,7 @@ func TestCookies(t *testing.T) {
 		cfg.Cookie, cfg.Cookies = "ours", map[string]string{erl.Name(): "for two", other.Name(): otp.DefaultCookie}
 		n := startNode(t, cfg)
 
-		// The one has learnt the cookie that is for us; the other one uses its own for everybody.
+		// erl is told its cookie for our node; other uses its own cookie for all nodes.
 		require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		require.Equal(t, "true", erl.Eval(t, "erlang:set_cookie('"+n.Name()+"', 'for two')"))
 		for _, peer := range []*otp.Node{erl, other} {
@@ -169,7 +169,7 @@ func TestCookies(t *testing.T) {
 	})
 }
 
-// A node that refuses us for what we cannot do: the error names it.
+// A node refuses us for flags that we do not announce: the error names them.
 func TestTooFewFlags(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -248,7 +248,7 @@ func TestVersion5(t *testing.T) {
 	})
 }
 
-// A second node of our name takes the place of the first: the Erlang node asks whether that one is dead, and we say yes.
+// A second node of our name takes the place of the first: the Erlang node asks whether the old connection is dead, and we say yes.
 func TestDuplicateName(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -269,7 +269,8 @@ func TestDuplicateName(t *testing.T) {
 	})
 }
 
-// A second Erlang node of the name of one that is connected: we ask it, as Erlang nodes do, and then let go of the first.
+// A second Erlang node connects under the name of a connected one: we ask it about the old connection, as Erlang nodes do, and then drop
+// that.
 func TestDuplicateErlang(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -279,7 +280,7 @@ func TestDuplicateErlang(t *testing.T) {
 		require.NoError(t, err)
 		m.erl.Pause(t) // as if its machine had lost power: the connection stays
 
-		// Another port mapper, for one does not take the name twice, which knows us too.
+		// Another port mapper, which knows us too: one port mapper does not take the name twice.
 		mapper := portMapper(r.Epmd(t))
 		at, err := transport.AddrPort(m.n.Listeners()[0].Addr())
 		require.NoError(t, err)
@@ -382,7 +383,7 @@ func TestCheckPeer(t *testing.T) {
 		_, err := n.Connect(background(t), erl.Name())
 		require.ErrorIs(t, err, io.ErrNoProgress)
 		require.ErrorIs(t, err, dist.ErrRefused)
-		// As long as the Erlang node has not done with the refused connection, a ping waits for that one, and makes none of its own.
+		// Until the Erlang node is done with the refused connection, a ping waits for that one, and makes no connection of its own.
 		for begun := time.Now(); len(failed) == 0 && time.Since(begun) < limit; {
 			require.Equal(t, "pang", erl.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 		}
@@ -390,7 +391,7 @@ func TestCheckPeer(t *testing.T) {
 	})
 }
 
-// Short names, and names of the address family that is not the usual one.
+// Short names, and names with the less usual address family.
 func TestOtherNames(t *testing.T) {
 	needsTCP(t, "the certificates are for 127.0.0.1")
 	each(t, func(t *testing.T, r otp.Release) {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The programs that the README shows are what it says, for real nodes.
+// The programs that the README shows do what it says, with real nodes.
 func TestExamples(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
 	node, plugin, overTLS := program(t, "examples/first-node"), program(t, "examples/first-plugin"), program(t, "examples/tls-node")

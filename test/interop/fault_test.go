@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever a stream may do to bytes without losing any, we and Erlang understand each other: many times over, each time with other faults.
+// Whatever a stream does to bytes without losing any, we and Erlang understand each other: many times over, each time with other faults.
 func TestFaultyStreams(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
@@ -42,7 +42,7 @@ func TestFaultyStreams(t *testing.T) {
 						t.Errorf("%v: this is the other side's handshake", e)
 					}
 				}
-				// The handshake is cut at random places in any case; of eight it goes byte by byte in two, one a side, each byte late.
+				// The handshake is always cut at random places; in two of eight, one for each side, it goes byte by byte, each byte late.
 				ran++
 				if seed%8 < 2 {
 					late[side] = true

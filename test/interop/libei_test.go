@@ -74,7 +74,7 @@ func TestLibeiClients(t *testing.T) {
 	}
 }
 
-// We call a program of the C library, which has no rex, no monitors and no links, and must not be sent what it did not agree to.
+// We call a program of the C library, which has no rex, no monitors and no links, and must be sent nothing that it did not agree to.
 func TestLibeiEcho(t *testing.T) {
 	needsTCP(t, "libei speaks no TLS")
 	t.Parallel()
@@ -105,7 +105,7 @@ func TestLibeiEcho(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{ok,{call,erlang,node,[],user}}", got.String())
 
-	// What it does not take is not sent, and the connection lives: it announces monitors of pids, and fails on them.
+	// What it does not understand is not sent, and the connection lives: it announces monitors of pids, but fails on them.
 	pid := ei.Pid{Node: ei.Atom(echo.Name), ID: 1, Creation: c.Peer().Creation}
 	first, err := b.MonitorName(ctx, echo.Name, "peer")
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each of many of our processes is heard in its own order, and so is each of many of theirs.
+// The messages of each of many processes of ours arrive in order, and so do those of each of theirs.
 func TestOrder(t *testing.T) {
 	const senders, last = 20, 1000
 	each(t, func(t *testing.T, r otp.Release) {
@@ -101,7 +101,7 @@ func TestBackPressure(t *testing.T) {
 	})
 }
 
-// A mailbox that nobody empties makes the Erlang side wait, and nobody else loses anything.
+// A mailbox that is never emptied makes the Erlang side wait, and no other mailbox loses anything.
 func TestFullMailbox(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -120,7 +120,7 @@ func TestFullMailbox(t *testing.T) {
 		}
 		require.Equal(t, "sent", done())
 
-		// Or it ends, if it was made so, and whoever is linked hears of it.
+		// Or the mailbox ends, if it was made with FullExit, and linked processes get its exit signal.
 		b = m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 10_000, Full: nodes.FullExit})
 		m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)],
 			receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
@@ -197,7 +197,7 @@ func TestLowerLevel(t *testing.T) {
 		require.ErrorAs(t, err, &bad)
 		require.Equal(t, "{'EXIT',oops}", bad.Reason.String())
 
-		// Waiting can be broken off, and goes on.
+		// Waiting can be broken off, and resumed.
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
 		_, err = c.Receive(short)

@@ -24,7 +24,7 @@ func background(t testing.TB) context.Context {
 	return ctx
 }
 
-// config is that of a node of this process, which uses the port mapper at port.
+// config is the configuration of a node of this process, which uses the port mapper at port.
 func config(port int) nodes.Config {
 	return nodes.Config{
 		Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port), Transport: usual.tr, HandshakeTimeout: otp.HandshakeTime,
@@ -92,7 +92,7 @@ func (m *meeting) tell(t testing.TB, variable string, term ei.Term) {
 	m.known = append(m.known, variable)
 }
 
-// eval evaluates an expression in which N stands for our node's name, an atom, and what tell has made known for itself.
+// eval evaluates an expression in which N stands for our node's name, an atom, and the variables of tell for their terms.
 func (m *meeting) eval(t testing.TB, expr string) string {
 	t.Helper()
 	return m.erl.Eval(t, m.about(expr))

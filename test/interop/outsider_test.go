@@ -25,7 +25,7 @@ type metered struct {
 	m  *meter
 }
 
-// metering is what somebody writes who has read nothing but the contract: TCP with a socket context of its own, which counts.
+// metering is a plug-in as an outsider writes it from the contract alone: TCP with a socket context of its own, which counts.
 func metering(m *meter) transport.Callbacks[*metered] {
 	tcp := transport.TCPCallbacks()
 	opened := func(fd int, err error) (*metered, error) {
@@ -67,7 +67,7 @@ func metering(m *meter) transport.Callbacks[*metered] {
 	}
 }
 
-// An outsider's plug-in carries a conversation with a real Erlang node, whoever connects.
+// An outsider's plug-in carries a conversation with a real Erlang node, whichever side connects.
 func TestOutsider(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {

@@ -110,13 +110,13 @@ func TestOwnPortMapper(t *testing.T) {
 		b.Kill()
 		gone(t, a, b.Alive())
 		require.Equal(t, "pang", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
-		// One that comes back under its name is another one.
+		// A node that comes back under its name is another incarnation.
 		again := start(t, r, otp.Options{Name: b.Name(), EpmdPort: port})
 		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+a.Name()+"')"))
 	})
 }
 
-// A node with PortMapper.Embed runs a port mapper where none is, and takes over from one that has gone.
+// A node with PortMapper.Embed runs a port mapper if there is none, and replaces one that has gone.
 func TestEmbeddedPortMapper(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port, stop, err := r.LaunchEpmd()
@@ -143,7 +143,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		require.Equal(t, creation, n.Creation())
 		require.Equal(t, "pong", old.Eval(t, "net_adm:ping('"+erl.Name()+"')"))
 
-		// It goes with the node; the next one starts another.
+		// The port mapper ends with the node; the next node starts another.
 		require.NoError(t, n.Close())
 		_, _, err = resolver.Client.Names(background(t), "")
 		require.ErrorIs(t, err, epmd.ErrNoPortMapper)

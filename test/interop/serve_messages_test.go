@@ -18,7 +18,7 @@ func TestServeOrder(t *testing.T) {
 				[{peer, N} ! {echo, self(), {I, binary:copy(<<"x">>, S)}} || I <- lists:seq(1, 20), S <- Sizes],
 				[receive {I, B} when byte_size(B) =:= S -> I; X -> X after 20000 -> lost end || I <- lists:seq(1, 20), S <- Sizes]
 					=:= [I || I <- lists:seq(1, 20), _ <- Sizes]`, `true`},
-			// All ways to send, mixed: a call's reply is behind what was sent before.
+			// All ways to send, mixed: a call's reply comes after what was sent before.
 			{`[begin {peer, N} ! {echo, self(), I}, {ok, I} = gen_server:call({peer, N}, I, infinity), receive I -> ok after 0 -> I end end
 				|| I <- lists:seq(1, 200)] -- lists:duplicate(200, ok)`, `[]`},
 		})
@@ -56,7 +56,7 @@ func TestServeSinkAndSource(t *testing.T) {
 				lists:usort([receive X -> X after 20000 -> lost end || _ <- lists:seq(1, 10000)])`, `[{a,<<"b">>}]`},
 			{`{peer, N} ! {source, self(), 50, binary:copy(<<"x">>, 1000000)},
 				lists:usort([receive X -> byte_size(X) after 20000 -> lost end || _ <- lists:seq(1, 50)])`, `[1000000]`},
-			// What is no request is ignored.
+			// Messages that are not requests are ignored.
 			{`[{peer, N} ! X || X <- [nonsense, {echo, no_pid, 1}, {echo, self()}, {sink, self(), perhaps, <<>>}, {source, self(), many, 1},
 				[], <<>>]],
 				{peer, N} ! {source, self(), 0, x}, {peer, N} ! {source, self(), -1, x},
@@ -66,7 +66,7 @@ func TestServeSinkAndSource(t *testing.T) {
 	})
 }
 
-// Large results of calls that run beside each other do not drown the connection, nor does what is sent meanwhile.
+// Large results of calls that run at the same time do not end the connection, nor do messages sent meanwhile.
 func TestServeLargeResults(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{

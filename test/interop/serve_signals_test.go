@@ -41,7 +41,7 @@ func TestServeLinks(t *testing.T) {
 			{`[begin P = spawn(N, cnode, echo, [I]), catch link(P), unlink(P) end || I <- lists:seq(1, 500)],
 				{ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 			{`(fun F() -> receive X -> [X | F()] after 0 -> [] end end)()`, `[]`},
-			// Exit signals to what is not there, or no more, do nothing.
+			// Exit signals to processes that do not exist, or no longer, do nothing.
 			{`P = spawn(N, cnode, echo, [1]),
 				[exit(P, X) || X <- [normal, kill, other]], {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
 			{`P = spawn(N, cnode, echo, [1]), group_leader(self(), P), {ok, 1} = gen_server:call({peer, N}, 1, infinity)`, `{ok,1}`},
@@ -49,7 +49,7 @@ func TestServeLinks(t *testing.T) {
 	})
 }
 
-// The two ends of a node: it leaves, or it is killed. Both are a nodedown, at once.
+// A node ends in one of two ways: it leaves, or it is killed. Both are a nodedown, at once.
 func TestServeNodedown(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -90,7 +90,7 @@ func TestServeNodedown(t *testing.T) {
 	})
 }
 
-// A killed program leaves nothing behind that it would find when it comes back.
+// A killed program leaves nothing behind that would disturb it when it comes back.
 func TestServeComesBack(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -125,7 +125,7 @@ func TestServeDisconnect(t *testing.T) {
 	})
 }
 
-// Whatever is sent under sequential tracing arrives as without.
+// Whatever is sent under sequential tracing arrives as it does without tracing.
 func TestServeTraced(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		newPair(t, r).is(t, [][2]string{

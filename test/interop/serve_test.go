@@ -21,7 +21,7 @@ import (
 // limit is for what takes milliseconds, unless something is broken.
 const limit = time.Minute
 
-// each runs f for every release, beside the other tests.
+// each runs f for every release, in parallel with the other tests.
 func each(t *testing.T, f func(t *testing.T, r otp.Release)) {
 	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {

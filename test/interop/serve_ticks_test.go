@@ -13,7 +13,7 @@ func TestServeTicks(t *testing.T) {
 	t.Parallel()
 	var pairs []pair
 	var waits []func() string
-	for _, r := range otp.Releases(t) { // all at once, for they do nothing
+	for _, r := range otp.Releases(t) { // all at once, since they only wait
 		p := newPair(t, r, "-kernel", "net_ticktime", "4")
 		require.Equal(t, "4", p.eval(t, "net_kernel:get_net_ticktime()"))
 		wait := p.erl.Async(t, p.about(`pong = net_adm:ping(N), monitor_node(N, true), receive {nodedown, N} -> down after 6000 -> up end`))

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goServer is a server that counts, answers late, from elsewhere or not at all, fails, and ends.
+// goServer is a server that counts, answers late, from another goroutine or not at all, fails, and ends.
 func goServer(n *nodes.Node) nodes.Server {
 	total, late := int64(0), (*nodes.Call)(nil)
 	return nodes.Server{
@@ -85,7 +85,7 @@ func TestServer(t *testing.T) {
 			{`S ! {self(), hello}, receive {counter, N, hello} -> ok after 20000 -> none end`, `ok`},
 			{`A = alias(), S ! {A, hello}, receive {counter, N, hello} -> unalias(A) after 20000 -> none end`, `true`},
 
-			// A reply that comes too late does not come at all: the alias is no more.
+			// A reply that comes too late is dropped: the alias does not exist any more.
 			{`try gen_server:call(S, wait, 20) catch exit:{Why, {gen_server, call, [S, wait, 20]}} -> Why end`, `timeout`},
 			{`gen_server:call(S, release, infinity), gen_server:call(S, release, infinity)`, `true`},
 			{`receive X -> X after 0 -> nothing end`, `nothing`},
@@ -111,7 +111,7 @@ func TestServer(t *testing.T) {
 	})
 }
 
-// A process of one Erlang node passes on what another node has asked it; so does one of ours.
+// A process of one Erlang node passes on a call from another node; so does a process of ours.
 func TestForwardedCall(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -133,7 +133,7 @@ func TestForwardedCall(t *testing.T) {
 	})
 }
 
-// A node that shuts down finishes what it was asked for, and takes no more.
+// A node that shuts down finishes the calls that it has, and takes no more.
 func TestShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)

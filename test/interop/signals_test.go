@@ -59,7 +59,7 @@ func TestMonitorErlang(t *testing.T) {
 		require.NoError(t, b.SendName(ctx, m.erl.Name(), "somebody", term(t, "{stop,done}")))
 		require.Equal(t, "done", down(t, b, ref))
 
-		// Nothing comes of a monitor that was taken back: what is sent after it arrives first.
+		// A monitor that was taken back reports nothing: a message that is sent after that arrives first.
 		pid := m.pid(t, patient)
 		ref, err = b.Monitor(ctx, pid)
 		require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestMonitorErlang(t *testing.T) {
 		m.erl.Do(t, m.about("B ! after_it"))
 		require.Equal(t, "after_it", receive(t, b))
 
-		// With its node everything goes.
+		// With its node every monitored process goes.
 		pid = m.pid(t, patient)
 		ref, err = b.Monitor(ctx, pid)
 		require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestMonitoredByErlang(t *testing.T) {
 
 // Links that we make, and links that Erlang makes, end both ways.
 func TestLinks(t *testing.T) {
-	// Who links.
+	// The side that links.
 	ours := func(t *testing.T, _ *meeting, b *nodes.Mailbox, pid ei.Pid) {
 		require.NoError(t, b.Link(background(t), pid))
 	}
@@ -168,7 +168,7 @@ func TestLinks(t *testing.T) {
 				m.eval(t, "B ! still")
 				require.Equal(t, "still", receive(t, b))
 
-				// Ours ends: theirs hears of it, or ends with it.
+				// Ours ends: theirs gets the exit signal, or ends with it.
 				for _, why := range []string{"normal", "{because,<<\"x\">>}", "kill"} {
 					b = m.mailbox(t, "B", nil)
 					pid = m.pid(t, partner+"(true)")
@@ -184,7 +184,7 @@ func TestLinks(t *testing.T) {
 				b.Exit(term(t, "over"))
 				m.is(t, [][2]string{{`receive {'DOWN', _, process, P, Why} -> Why end`, `over`}})
 
-				// A link that either side has taken back is none.
+				// A link that either side has taken back has no effect.
 				for _, unlink := range []func(b *nodes.Mailbox, pid ei.Pid){
 					func(b *nodes.Mailbox, pid ei.Pid) { require.NoError(t, b.Unlink(ctx, pid)) },
 					func(b *nodes.Mailbox, pid ei.Pid) {
@@ -219,7 +219,7 @@ func TestLinks(t *testing.T) {
 	})
 }
 
-// Links come and go on both sides at once, and at the end all agree about what is left.
+// Links come and go on both sides at once, and at the end both sides agree about which are left.
 func TestLinkRaces(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -246,7 +246,7 @@ func TestLinkRaces(t *testing.T) {
 	})
 }
 
-// Exit signals that somebody sends (exit/2), without a link.
+// Exit signals that are sent with exit/2, without a link.
 func TestExitSignals(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		m := newMeeting(t, r)
@@ -312,7 +312,7 @@ func TestMonitorNode(t *testing.T) {
 	})
 }
 
-// MonitorNodes says of Erlang's nodes what net_kernel:monitor_nodes/2 of an Erlang node beside ours does, hidden and visible ones.
+// MonitorNodes reports the same about Erlang nodes, hidden and visible ones, as net_kernel:monitor_nodes/2 on another Erlang node.
 func TestMonitorNodes(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		for _, visible := range []bool{false, true} {

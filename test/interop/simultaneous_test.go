@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// When both sides connect at once the one whose name sorts first gives way. These are names on either side of those of the kit.
+// When both sides connect at once the one whose name sorts first gives way. beforeAndAfter gives our node a name before, and one after,
+// those of the Erlang nodes.
 func beforeAndAfter(t *testing.T, f func(t *testing.T, name string)) {
 	t.Helper()
 	for _, name := range []string{"a", "z"} {
@@ -24,7 +25,7 @@ func beforeAndAfter(t *testing.T, f func(t *testing.T, name string)) {
 	}
 }
 
-// one checks that both sides have one and the same connection, of a node that sorts first or last.
+// one checks that both sides have the same single connection.
 func one(t *testing.T, m *meeting) {
 	t.Helper()
 	got, err := m.n.RPC(background(t), m.erl.Name(), "erlang", "nodes", []any{term(t, "hidden")}...)
@@ -34,7 +35,7 @@ func one(t *testing.T, m *meeting) {
 	require.Equal(t, []string{m.erl.Name()}, m.n.Peers())
 }
 
-// Both dial at once, again and again: each round ends with one connection, whoever has made it.
+// Both dial at once, again and again: each round ends with one connection, whichever side has made it.
 func TestSimultaneousConnects(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
@@ -109,8 +110,7 @@ func (s slowMapper) Resolve(ctx context.Context, node string) (nodes.Endpoint, e
 	return s.PortMapper.Resolve(ctx, node)
 }
 
-// Their attempt is under way when ours comes in: it stands still between its name and our answer, until ours has been refused, or
-// has succeeded.
+// Their attempt is under way when ours comes in: it waits for our answer to its name until our attempt has been refused or has succeeded.
 func TestSimultaneousTheirs(t *testing.T) {
 	needsTCP(t, "it has a carrier of its own")
 	each(t, func(t *testing.T, r otp.Release) {
@@ -141,7 +141,7 @@ func TestSimultaneousTheirs(t *testing.T) {
 			m := &meeting{erl: erl, n: startNode(t, cfg)}
 			theirs := erl.Async(t, m.about("net_kernel:connect_node(N)"))
 			await(t, named)
-			if name < erl.Name() { // they go on, and we hear nok
+			if name < erl.Name() { // they go on, and we get nok
 				var c *nodes.Conn
 				var err error
 				var wg sync.WaitGroup

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A peer that stands still is dropped after four of our tick intervals; one that is merely idle is not.
+// A peer that stands still is dropped after four of our tick intervals; a peer that is merely idle is not.
 func TestSilentPeer(t *testing.T) {
 	t.Parallel()
 	type watch struct {
@@ -19,7 +19,7 @@ func TestSilentPeer(t *testing.T) {
 	}
 	const interval = 2 * time.Second // that of the Erlang node too: net_ticktime / 4
 	var watches []watch
-	for _, r := range otp.Releases(t) { // all at once, for they do nothing
+	for _, r := range otp.Releases(t) { // all at once, since they only wait
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		cfg := config(port)
@@ -58,7 +58,7 @@ func TestSilentPeer(t *testing.T) {
 func TestTicksWithoutReceive(t *testing.T) {
 	t.Parallel()
 	var waits []func() string
-	for _, r := range otp.Releases(t) { // all at once, for they do nothing
+	for _, r := range otp.Releases(t) { // all at once, since they only wait
 		port := r.Epmd(t)
 		erl := start(t, r, otp.Options{EpmdPort: port, ExtraArgs: []string{"-kernel", "net_ticktime", "8"}})
 		cfg := config(port)

@@ -56,6 +56,6 @@ func TestSocketDir(t *testing.T) {
 	require.NoError(t, b.MonitorNode(ctx, demo.Name))
 	demo.Kill()
 	require.Equal(t, "{nodedown,'"+demo.Name+"'}", receive(t, b))
-	_, err = n.Connect(ctx, demo.Name) // its socket is still there, and nobody behind it
+	_, err = n.Connect(ctx, demo.Name) // its socket is still there, but no process listens
 	require.Error(t, err)
 }

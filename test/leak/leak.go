@@ -14,10 +14,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long what is ending may take.
+// patience is how long goroutines and descriptors may take to go away.
 const patience = 20 * time.Second
 
-// Tests are those of a package: *testing.M, or that with what is to be done before something is left behind.
+// Tests runs the tests of a package: a *testing.M, or one that also cleans up after the tests.
 type Tests interface{ Run() (code int) }
 
 // Run runs the tests of a package, for its TestMain, and returns the exit code: 1 in place of 0 if a goroutine or a descriptor is left
@@ -75,8 +75,8 @@ func Descriptors() map[string]string {
 	return open
 }
 
-// Polls counts the descriptors by which something waits in this process, beside the one that the runtime has as soon as anything does. It
-// is 0 where the system does not tell, or has none of these.
+// Polls counts the epoll descriptors of this process, besides the one that the runtime has as soon as anything waits. It is 0 where the
+// system does not list descriptors, or has no epoll.
 func Polls() (n int) {
 	for _, target := range Descriptors() {
 		if target == "anon_inode:[eventpoll]" {
@@ -86,7 +86,7 @@ func Polls() (n int) {
 	return max(n-1, 0)
 }
 
-// Left tells what is open at this moment and was not before.
+// Left lists the descriptors that are open at this moment and were not before.
 func Left(before map[string]string) (left []string) {
 	for fd, target := range Descriptors() {
 		if before[fd] != target {

@@ -24,7 +24,7 @@ func TestLeft(t *testing.T) {
 	require.Empty(t, Left(before))
 }
 
-// A goroutine that waits is left behind; one that has gone is not, however late it went.
+// A goroutine that waits is a leak; one that has ended is not, however late it ended.
 func TestGoroutines(t *testing.T) {
 	leave := make(chan struct{})
 	go func() { <-leave }()

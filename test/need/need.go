@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// Variable, of the environment, says, if it is set, that nothing may be missing: test/run.sh has installed all of it.
+// Variable is the environment variable that says, if it is set, that nothing may be missing: test/run.sh has installed everything.
 const Variable = "CNODE_TEST_REQUIRE"
 
 // All tells whether nothing may be missing.
 func All() bool { return os.Getenv(Variable) != "" }
 
-// Missing ends a test that lacks something: it is skipped, or fails where nothing may be missing.
+// Missing ends a test that lacks something: the test is skipped, or fails if nothing may be missing.
 func Missing(t testing.TB, why string) {
 	t.Helper()
 	if All() {
@@ -33,7 +33,7 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// Root goes on as root only.
+// Root ends a test that does not run as root: see Missing.
 func Root(t testing.TB, why string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -41,7 +41,7 @@ func Root(t testing.TB, why string) {
 	}
 }
 
-// IPv6 goes on where the loopback has an address of IPv6: not all machines speak it, and nobody can install it.
+// IPv6 skips a test if the loopback interface has no IPv6 address: not all machines have IPv6, and it cannot be installed.
 func IPv6(t testing.TB) {
 	t.Helper()
 	l, err := net.Listen("tcp6", "[::1]:0")

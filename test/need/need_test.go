@@ -25,7 +25,7 @@ func (r *recorder) Fatalf(string, ...any) {
 	runtime.Goexit()
 }
 
-// What is missing skips a test, and fails it where nothing may be missing.
+// Missing skips a test, or fails it if nothing may be missing.
 func TestMissing(t *testing.T) {
 	end := func(require string) (skipped, failed bool) {
 		t.Setenv(Variable, require)

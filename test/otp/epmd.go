@@ -37,8 +37,8 @@ func (r Release) Epmd(t testing.TB, args ...string) int {
 // further arguments such as "-relaxed_command_check". It returns the port when the
 // port mapper answers; stop kills it.
 func (r Release) LaunchEpmd(args ...string) (number int, stop func(), err error) {
-	// epmd cannot choose a port itself. Where one cannot be kept for it, somebody
-	// else may be first.
+	// epmd cannot choose a port itself. Where a port cannot be reserved for it,
+	// another program may take the port first.
 	for range 5 {
 		var release, kill func()
 		var p *process

@@ -18,7 +18,7 @@ func killGroup(pid int) {
 	}
 }
 
-// groupLives is not known.
+// groupLives cannot tell on these systems.
 func groupLives(int) bool { return false }
 
 // The signals of Pause and Continue, which the system will refuse.

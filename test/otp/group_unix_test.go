@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who is killed has gone with all that it has started.
+// When kill returns, the program is gone, with all that it has started.
 func TestKillEndsAll(t *testing.T) {
 	p, err := LaunchProgram(context.Background(), exec.Command("sh", "-c", "sleep 1000 & echo ready a 0; wait"))
 	require.NoError(t, err)

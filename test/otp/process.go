@@ -24,8 +24,8 @@ const logName = "output.log"
 // home makes a directory that a process of ours can live in.
 func home() (string, error) { return os.MkdirTemp("", "cnode-otp-") }
 
-// start starts cmd in dir, which it then owns. What cmd has no other place for
-// goes to the log.
+// start starts cmd in dir, which the process then owns. Output for which cmd
+// names no other place goes to the log.
 func start(cmd *exec.Cmd, dir string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -71,10 +71,11 @@ func (p *process) failure(format string, args ...any) error {
 	return fmt.Errorf(format+"\n%s", append(args, indent(p.log()))...)
 }
 
-// groupLimit is how long what has been killed may take to end.
+// groupLimit is how long a group that has been killed may take to end.
 const groupLimit = 10 * time.Second
 
-// kill ends the whole group at once and returns when the program is gone, and what it has started, which else may still be writing files.
+// kill ends the whole group at once, and returns when the program is gone, and so is everything it has started, which might otherwise still
+// be writing files.
 func (p *process) kill() {
 	killGroup(p.cmd.Process.Pid)
 	<-p.done

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// lifetime is how long a party may live: whatever a test waits for comes to an end.
+	// lifetime is how long a party may live, so that a test does not wait for it for ever.
 	lifetime = 10 * time.Minute
 	// patience is how long what a test waits for may take on a busy machine.
 	patience = time.Minute
@@ -55,34 +55,35 @@ func Start(t testing.TB, env []string, files ...*os.File) *Party {
 	return p
 }
 
-// AtExit has a program leave at once: under the race detector it waits for a second otherwise, in case that something is reported late.
+// AtExit is the environment variable that lets a program exit at once: under the race detector it otherwise waits for a second, in case
+// something is reported late.
 func AtExit() string {
 	return strings.TrimSpace("GORACE=" + os.Getenv("GORACE") + " halt_on_error=1 atexit_sleep_ms=0")
 }
 
-// PID is the process.
+// PID is the process id.
 func (p *Party) PID() int { return p.cmd.Process.Pid }
 
-// Hear takes what the party tells next: see Side.Tell.
+// Hear receives what the party tells next: see Side.Tell.
 func (p *Party) Hear(t testing.TB, v any) {
 	t.Helper()
 	require.NoError(t, p.hear.Decode(v), "party %d has said nothing", p.PID())
 }
 
-// Say says something to it: see Side.Hear.
+// Say says something to the party: see Side.Hear.
 func (p *Party) Say(t testing.TB, v any) {
 	t.Helper()
 	require.NoError(t, p.say.Encode(v))
 }
 
-// Ask says something, and takes the answer.
+// Ask says something, and receives the answer.
 func (p *Party) Ask(t testing.TB, question, answer any) {
 	t.Helper()
 	p.Say(t, question)
 	p.Hear(t, answer)
 }
 
-// Report takes the party's report.
+// Report receives the party's report.
 func (p *Party) Report(t testing.TB) (r Report) {
 	t.Helper()
 	p.Hear(t, &r)
@@ -123,22 +124,22 @@ func (p *Party) Halted(t testing.TB) {
 	}
 }
 
-// wentOn fails for a party that has not come to where something was to befall it.
+// wentOn fails the test: the party has not reached the point at which it was to be killed or stopped.
 func (p *Party) wentOn(t testing.TB, what string) {
 	t.Helper()
-	_ = p.cmd.Process.Kill() // what it has said by now is all
+	_ = p.cmd.Process.Kill() // so that it says no more
 	var said any
 	err := p.hear.Decode(&said)
 	require.Fail(t, what, "party %d went on, and said %v (%v)", p.PID(), said, err)
 }
 
-// GoOn has it go on.
+// GoOn lets a stopped party go on.
 func (p *Party) GoOn(t testing.TB) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGCONT))
 }
 
-// Leave ends what the party hears, and wants it to end well, unless it has been killed.
+// Leave closes the party's input, and checks that it ends without an error, unless it has been killed.
 func (p *Party) Leave(t testing.TB) {
 	t.Helper()
 	_ = p.in.Close()

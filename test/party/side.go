@@ -18,7 +18,7 @@ type Side struct {
 // A Report is what a side has to say when it is over.
 type Report struct {
 	PID   int
-	Owner bool   // it has everything
+	Owner bool   // this side has everything
 	Err   string // what the hand-off returned
 	Leak  string // what is left over; "": nothing
 }
@@ -32,7 +32,7 @@ func (s *Side) Tell(v any) error { return s.out.Encode(v) }
 // Hear takes what the test says; io.EOF when it says nothing more.
 func (s *Side) Hear(v any) error { return s.in.Decode(v) }
 
-// Ready says that this side can begin, and waits until all can: no deadline is to run before.
+// Ready says that this side can begin, and waits until both sides can, since no deadline must run before that.
 func (s *Side) Ready() error {
 	err := s.Tell(true)
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 // Stopped tells whether a process stands still by SIGSTOP.
 func Stopped(pid int) bool { return state(pid) == 'T' }
 
-// Ended tells whether a process has ended. One that nobody has waited for has.
+// Ended tells whether a process has ended. A zombie has.
 func Ended(pid int) bool { s := state(pid); return s == 0 || s == 'Z' || s == 'X' }
 
 func state(pid int) byte {
@@ -23,14 +23,14 @@ func state(pid int) byte {
 	return rest[0]
 }
 
-// Marked lists the processes that live and were started with something in their environment.
+// Marked lists the live processes that were started with variable (NAME=VALUE) in their environment.
 func Marked(variable string) (list []int) {
 	for _, name := range names("/proc") {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/environ") // it may have ended, or be somebody else's
+		text, err := os.ReadFile("/proc/" + name + "/environ") // the process may have ended, or be another user's
 		if err == nil && bytes.Contains(append([]byte{0}, text...), []byte("\x00"+variable+"\x00")) && !Ended(pid) {
 			list = append(list, pid)
 		}
@@ -38,7 +38,7 @@ func Marked(variable string) (list []int) {
 	return list
 }
 
-// Open lists what a process has open, as the system names it, except that by which it waits for other things.
+// Open lists what a process has open, as the system names it, except the descriptors that only serve to wait for others.
 func Open(pid int) (list []string) {
 	dir := fmt.Sprintf("/proc/%d/fd/", pid)
 	for _, name := range names(dir) {
@@ -49,7 +49,7 @@ func Open(pid int) (list []string) {
 	return list
 }
 
-// names are those in a directory, which may not be there any more.
+// names lists the names in a directory, which may be gone by now.
 func names(dir string) []string {
 	f, err := os.Open(dir)
 	if err != nil {

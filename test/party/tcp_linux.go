@@ -9,13 +9,13 @@ import (
 
 // A Socket is a TCP socket of this machine over IPv4, as the system lists it.
 type Socket struct {
-	Local, Remote int    // ports; Remote is 0 of one that listens
+	Local, Remote int    // ports; Remote is 0 if the socket listens
 	Unsent        int    // bytes that are still here
-	Unread        int    // bytes that have come, or connections
+	Unread        int    // bytes that have come and are not read; if the socket listens, connections not accepted
 	Name          string // as in Open
 }
 
-// Sockets lists those that have a port, at either end.
+// Sockets lists the sockets with this port at either end.
 func Sockets(port int) (list []Socket, err error) {
 	text, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {

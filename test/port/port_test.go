@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nobody listens at the port, whoever wants it gets it, again and again, and nobody gets it who wants another one.
+// Nothing listens at the port, a program that asks for it gets it, again and again, and a program that asks for any port never does.
 func TestVacant(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("a port is kept on Linux only")
@@ -39,7 +39,7 @@ func TestVacant(t *testing.T) {
 	}
 }
 
-// What is released is the system's again.
+// A port that is released can be used by others again.
 func TestReserve(t *testing.T) {
 	number, release, err := Reserve()
 	require.NoError(t, err)

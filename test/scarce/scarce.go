@@ -1,2 +1,2 @@
-// Package scarce takes away from a test's process what it needs.
+// Package scarce takes resources away from a test's process.
 package scarce

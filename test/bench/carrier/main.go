@@ -78,7 +78,7 @@ func run(args []string) (rate float64, err error) {
 	return c.turns()
 }
 
-// connection takes the file.
+// connection makes a handoff.Conn of f, which it owns from then on.
 func connection(f *os.File) (*handoff.Conn, error) {
 	unix, err := handoff.FileConn(f)
 	if err != nil {

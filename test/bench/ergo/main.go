@@ -37,7 +37,7 @@ func serve(name, cookie string) error {
 	if err != nil {
 		return fmt.Errorf("ERL_EPMD_PORT: %w", err)
 	}
-	number, _, err := port.Reserve() // it does not tell which one it has taken
+	number, _, err := port.Reserve() // ergo does not tell which port it has taken itself
 	if err != nil {
 		return err
 	}

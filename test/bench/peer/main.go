@@ -6,7 +6,7 @@
 //	peer -sealed DIR NAME COOKIE  the same over crypto/tls with the certificate in DIR; all of a {source, …} is sealed before any is sent
 //	peer [-tls FILE] -dial N NODE COOKIE  connects to NODE N times, each time as another node
 //
-// Both find the port mapper as ERL_EPMD_PORT says. A serving peer ends with its standard input where that is a pipe.
+// All find the port mapper by ERL_EPMD_PORT. A serving peer ends with its standard input if that is a pipe.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	}
 	serving := serve
 	switch {
-	case *giver: // beside -moved
+	case *giver: // set together with -moved
 		serving = give
 	case *moved:
 		serving = serveMoved
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// run serves, or dials where dials is a number.
+// run serves, or dials if dials is not 0.
 func run(ctx context.Context, file string, polling time.Duration, dials int, serving func(context.Context, nodes.Config) error) error {
 	carrier := transport.TCP()
 	if file != "" {
@@ -90,7 +90,7 @@ func converse(ctx context.Context, c *nodes.Conn, k *cork) {
 	_ = c.Close()
 }
 
-// accept listens, says that it is ready, and gives every connection away.
+// accept listens, says that it is ready, and gives every connection to take.
 func accept(ctx context.Context, cfg nodes.Config, take func(c *nodes.Conn) error) error {
 	n, err := nodes.New(cfg)
 	if err != nil {
@@ -124,7 +124,7 @@ func accept(ctx context.Context, cfg nodes.Config, take func(c *nodes.Conn) erro
 	}
 }
 
-// endWithInput ends the process with its standard input where that is a pipe: whoever started it has gone.
+// endWithInput ends the process with its standard input if that is a pipe: the process that started this one is gone.
 func endWithInput() {
 	info, err := os.Stdin.Stat()
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {

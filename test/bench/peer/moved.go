@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// creation is what both processes give the one name.
+	// creation is the creation of the node, the same in both processes.
 	creation = 4711
 	// stateLimit bounds the state of a connection that has just been made, in bytes.
 	stateLimit = 128 << 10
@@ -40,7 +40,7 @@ func serveMoved(ctx context.Context, cfg nodes.Config) error {
 	}
 	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"-giver"}, os.Args[1:]...)...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{one}
-	input, err := cmd.StdinPipe() // it ends with this process
+	input, err := cmd.StdinPipe() // so that the giver ends with this process
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -88,7 +88,7 @@ func give(ctx context.Context, cfg nodes.Config) error {
 	})
 }
 
-// connection takes the file.
+// connection makes a handoff.Conn of f, which it owns from then on.
 func connection(f *os.File) (*handoff.Conn, error) {
 	if f == nil {
 		return nil, syscall.EBADF

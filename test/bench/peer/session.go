@@ -30,8 +30,7 @@ type session struct {
 	out   []byte
 }
 
-// serve answers messages until the connection ends. A message that is none of ours is dropped, as a process drops what it does not
-// wait for.
+// serve answers messages until the connection ends. Messages that it does not know are dropped.
 func (s *session) serve(ctx context.Context) error {
 	atoms := ei.NewAtomTable(atomLimit)
 	for {
@@ -71,7 +70,7 @@ func (s *session) answer(ctx context.Context, c *ei.Cursor) error {
 	return nil
 }
 
-// echo: From, T behind the atom.
+// echo answers {echo, From, T}; c is after the atom.
 func (s *session) echo(ctx context.Context, c *ei.Cursor) error {
 	from, err := c.Pid()
 	if err != nil {
@@ -84,7 +83,7 @@ func (s *session) echo(ctx context.Context, c *ei.Cursor) error {
 	return s.conn.SendRaw(ctx, from, term)
 }
 
-// sink: From, Last, Bin behind the atom.
+// sink answers {sink, From, Last, Bin}; c is after the atom.
 func (s *session) sink(ctx context.Context, c *ei.Cursor) error {
 	from, err := c.Pid()
 	if err != nil {
@@ -103,7 +102,7 @@ func (s *session) sink(ctx context.Context, c *ei.Cursor) error {
 	return s.report(ctx, from, "count", n)
 }
 
-// source: From, N, B behind the atom.
+// source answers {source, From, N, B}; c is after the atom.
 func (s *session) source(ctx context.Context, c *ei.Cursor) error {
 	from, err := c.Pid()
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/cnode-go/cnode/test/otp"
 )
 
-// How often something moves in one test; the environment says otherwise, for long runs.
+// connMoves is how often something moves in one test; CNODE_MOVES sets another number, for long runs.
 func connMoves() int { return otp.Times("CNODE_MOVES", 100) }
 func nodeMoves() int { return otp.Times("CNODE_NODE_MOVES", 30) }
 

@@ -12,7 +12,7 @@ import (
 
 const ejabberd = "ejabberd@127.0.0.1"
 
-// An ejabberd server has its users managed by Go, and calls Go.
+// Go manages the users of an ejabberd server, which also calls Go.
 func TestEjabberd(t *testing.T) {
 	w := newWorld(t)
 	config := filepath.Join(w.dir, "ejabberd.yml")

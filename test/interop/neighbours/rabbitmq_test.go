@@ -28,7 +28,7 @@ func TestRabbitMQ(t *testing.T) {
 	w.gives(`[{resource,<<"/">>,queue,<<"from-go">>}]`, rabbit, "rabbit_amqqueue", "list_names", "[]")
 	w.gives(`<<"QUEUE">>`, rabbit, "rpc", "call", "['"+w.n.Name()+`',go,upper,[<<"queue">>]]`)
 
-	// Its end: of the supervisor, and of the node.
+	// The broker ends: first the supervisor, then the node.
 	box, err := w.n.NewMailbox(nil)
 	require.NoError(t, err)
 	ref, err := box.MonitorName(w.soon(), rabbit, "rabbit_sup")

@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// setUp gives the node something to be called by: a GenServer that counts, and functions.
+// setUp gives the node something to call: functions, and a GenServer that counts.
 func setUp(n *nodes.Node) error {
 	n.Expose("go", "upper", func(_ context.Context, args []ei.Term) (any, error) {
 		b, ok := args[0].(ei.Binary)
@@ -127,7 +127,7 @@ func (w *world) call(node, mod, fun, args string) (ei.Term, error) {
 	return w.n.RPC(w.soon(), node, mod, fun, elements...)
 }
 
-// gives calls a function of the neighbour's, and holds what it returns against want.
+// gives calls a function of the neighbour's, and compares the result with want.
 func (w *world) gives(want, node, mod, fun, args string) {
 	w.t.Helper()
 	got, err := w.call(node, mod, fun, args)

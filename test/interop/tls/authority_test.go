@@ -63,7 +63,7 @@ func (a *authority) pool() *x509.CertPool {
 	return p
 }
 
-// A want is what a certificate shall be like; the zero one is good for 127.0.0.1 and localhost.
+// A want says what a certificate shall be like; the zero want gives a good one for 127.0.0.1 and localhost.
 type want struct {
 	name    string
 	host    string
@@ -71,7 +71,7 @@ type want struct {
 	expired bool
 }
 
-// A made certificate is in files, and as Go has it.
+// A made is a certificate that was made, in files and as a Go value.
 type made struct {
 	cert, key string
 	pair      tls.Certificate

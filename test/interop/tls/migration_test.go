@@ -17,8 +17,8 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A cluster on its way from TCP to TLS: one node of ours listens on both at once, and does it by itself. Nodes over TCP find it by the
-// port mapper, those over TLS at a fixed port; and it connects to nodes of either kind. All of them have it at once.
+// A cluster migrates from TCP to TLS: a single node of ours listens over both at once. Nodes over TCP find it by the port mapper, nodes
+// over TLS at a fixed port; and it connects to nodes of either kind. It is connected to all of them at once.
 func TestMigration(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
@@ -102,7 +102,7 @@ func demo(t *testing.T) string {
 	return program
 }
 
-// some connects to some nodes over another transport.
+// some is a resolver that finds some nodes over another transport.
 type some struct {
 	*nodes.PortMapper
 	over map[string]transport.Transport

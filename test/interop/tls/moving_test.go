@@ -27,9 +27,9 @@ type callbacks = transport.Callbacks[*tlstransport.Socket]
 // A mover is a session that moves, from one socket of the plug-in to another, whenever it is told to. Its users notice nothing.
 type mover struct {
 	cb    callbacks
-	calls sync.RWMutex // held by each call in flight; a move takes it whole
+	calls sync.RWMutex // read-locked by each call in flight; a move locks it
 	s     *tlstransport.Socket
-	now   atomic.Pointer[tlstransport.Socket] // for Interrupt, which comes beside calls
+	now   atomic.Pointer[tlstransport.Socket] // for Interrupt, which comes during calls
 }
 
 func newMover(cb callbacks, s *tlstransport.Socket) *mover {
@@ -38,7 +38,7 @@ func newMover(cb callbacks, s *tlstransport.Socket) *mover {
 	return m
 }
 
-// do makes a call. One that a move has ended looks like a time-out, which the SDK takes for its own and makes the call again.
+// do makes a call. A call that a move has ended looks like a time-out, which the SDK takes for its own, so it makes the call again.
 func (m *mover) do(call func(s *tlstransport.Socket) (int64, error)) (int64, error) {
 	m.calls.RLock()
 	defer m.calls.RUnlock()
@@ -182,7 +182,7 @@ func TestMovesUnderErlang(t *testing.T) {
 	})
 }
 
-// chat has an Erlang process and a mailbox of ours send each other numbered messages until during has returned, and both check them.
+// chat makes an Erlang process and a mailbox of ours send each other numbered messages until during has returned, and both check them.
 func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 	t.Helper()
 	ctx := background(t)

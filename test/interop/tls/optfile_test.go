@@ -22,8 +22,8 @@ func fromFile(t testing.TB, path string, o tlstransport.Options) transport.Trans
 	return tr
 }
 
-// One option file serves both sides, whatever is in it: with certificates of both, of the server only, verified and not, and with every
-// suite that we have records of our own for.
+// One option file serves both sides, whatever is in it: with certificates of both or of the server only, verified or not, and with every
+// cipher suite for which we have records of our own.
 func TestOneFileForBoth(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
@@ -71,7 +71,7 @@ func talk(t *testing.T, erl *otp.Node, path string) {
 	}
 }
 
-// The suites of TLS 1.3 that Go does not let one choose: the Erlang side does.
+// The cipher suites of TLS 1.3, which cannot be chosen in Go, are chosen on the Erlang side.
 func TestSuitesOf13(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)

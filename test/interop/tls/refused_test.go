@@ -17,7 +17,7 @@ import (
 // A refusal is what one side has said about the other.
 type refusal struct{ err error }
 
-// hearing has a node tell of handshakes that failed.
+// hearing makes a node report handshakes that failed.
 func hearing() (func(*nodes.Config), <-chan refusal) {
 	heard := make(chan refusal, 100)
 	return func(cfg *nodes.Config) {
@@ -30,7 +30,7 @@ func hearing() (func(*nodes.Config), <-chan refusal) {
 	}, heard
 }
 
-// Erlang nodes that are not what they should be are refused by us, and learn why; nobody else is harmed.
+// We refuse Erlang nodes with a wrong certificate or protocol, and they learn why; no other connection is harmed.
 func TestWeRefuseErlang(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
@@ -62,14 +62,14 @@ func TestWeRefuseErlang(t *testing.T) {
 						require.ErrorAs(t, (<-heard).err, &e)
 						require.Equal(t, tt.check, e.Check, e)
 						require.False(t, e.ByPeer)
-						// In TLS 1.3 the connection is up for the peer when it hears of it; OTP 27 does not log every alert then.
+						// In TLS 1.3 the connection is already up for the peer when the alert comes; OTP 27 does not log every alert then.
 						if tt.log != "" && v.number == tls.VersionTLS12 {
 							logs(t, bad, tt.log)
 						}
 						require.Equal(t, "pong", good.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 					})
 				}
-				// TCP where TLS is expected, and the other way round.
+				// TCP to a node that expects TLS, and the other way round.
 				plain := r.Start(t, otp.Options{EpmdPort: port})
 				require.Equal(t, "pang", plain.Eval(t, "net_adm:ping('"+n.Name()+"')"))
 				var e *tlstransport.PeerError
@@ -139,7 +139,7 @@ func TestErlangRefusesUs(t *testing.T) {
 	})
 }
 
-// Erlang nodes that connect to us refuse a certificate of ours that is not what it should be. Both sides say so.
+// Erlang nodes that connect to us refuse our certificate if it is wrong. Both sides say so.
 func TestErlangRefusesOurServer(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
@@ -179,7 +179,7 @@ func TestErlangRefusesOurServer(t *testing.T) {
 	})
 }
 
-// A peer that speaks old versions of TLS only is refused, whoever connects, and each side says that it is the version.
+// A peer that speaks only old versions of TLS is refused, whichever side connects, and each side names the version as the reason.
 func TestOldProtocol(t *testing.T) {
 	each(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
@@ -202,7 +202,7 @@ func TestOldProtocol(t *testing.T) {
 	})
 }
 
-// logs waits for what an Erlang node logs, which it does when it comes to it.
+// logs waits until an Erlang node has logged text, which may take a while.
 func logs(t *testing.T, erl *otp.Node, text string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return strings.Contains(erl.Log(), text) }, limit, 10*time.Millisecond, "%s: not in the log", text)

@@ -48,7 +48,7 @@ var versions = []struct {
 	{"TLS 1.3", "{versions,['tlsv1.3']}", tls.VersionTLS13},
 }
 
-// A recorder keeps what is written to it, for the case that its test fails.
+// A recorder keeps what is written to it, to be shown if its test fails.
 type recorder struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

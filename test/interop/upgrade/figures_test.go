@@ -26,7 +26,7 @@ import (
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// A process is one of the two, as this one sees it.
+// A process is one of the two processes, as the test sees it.
 type process struct {
 	t   *testing.T
 	in  io.WriteCloser
@@ -193,7 +193,7 @@ func TestMoveFigures(t *testing.T) {
 		moves, silence[len(silence)/2], silence[len(silence)-1], time.Duration(p.gap.Load()), p.calls.Load())
 }
 
-// A node with many connections, and many mailboxes, moves to another process, and nobody who connects meanwhile is refused.
+// A node with many connections, and many mailboxes, moves to another process, and no connection that is made meanwhile is refused.
 func TestUpgradeFigures(t *testing.T) {
 	conns := otp.Times("CNODE_CONNECTIONS", 100)
 	for _, mailboxes := range []int{1, 10 * conns} {

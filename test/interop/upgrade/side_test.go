@@ -76,7 +76,7 @@ func echo(self *nodes.Mailbox, m *nodes.Message) {
 	t, err := m.Term()
 	if pair, ok := t.(ei.Tuple); ok && err == nil && len(pair) == 2 {
 		if from, ok := pair[0].(ei.Pid); ok {
-			_ = self.Send(context.Background(), from, pair[1]) // who misses it says so
+			_ = self.Send(context.Background(), from, pair[1]) // a lost answer is noticed at the other end
 		}
 	}
 }

@@ -49,13 +49,13 @@ func TestWorkerKilled(t *testing.T) {
 	})
 }
 
-// A worker that hangs is passed over: its own node waits, others do not.
+// A worker that hangs is passed over: the node connected to it waits, others do not.
 func TestWorkerStopped(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
 		c.signal(t, c.at[1], syscall.SIGSTOP)
 		defer c.signal(t, c.at[1], syscall.SIGCONT)
-		time.Sleep(100 * time.Millisecond) // what it has said just now speaks for it
+		time.Sleep(100 * time.Millisecond) // the worker has answered just now, and counts as alive for a moment
 		for range 3 {
 			join(t, c.spare)
 			require.NotEqual(t, c.at[1], c.worker(t, c.spare))
@@ -67,7 +67,7 @@ func TestWorkerStopped(t *testing.T) {
 	})
 }
 
-// Whatever strangers do at the front harms nobody, and leaves nothing.
+// Whatever strangers do at the front harms no other connection, and leaves nothing behind.
 func TestHostile(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))

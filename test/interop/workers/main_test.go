@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withLabs ends the nodes that tests share before one looks for what is left.
+// withLabs ends the nodes that tests share before leaks are looked for.
 type withLabs struct{ m *testing.M }
 
 func (w withLabs) Run() int {

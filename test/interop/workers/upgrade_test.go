@@ -22,7 +22,8 @@ func TestUpgraded(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) { upgraded(t, newCluster(t, r, serveDemo(t)), 3) })
 }
 
-// talk sends numbers to a process of the node, 100 of them on their way at a time, until it is told to stop, and gives how many there were.
+// talk sends numbers to a process of the node, with 100 of them on their way at a time, until it is told to stop, and gives how many it has
+// sent.
 const talk = `erlang:monitor_node(N, true), true = register(talker, self()),
 	Talk = fun(Talk, I, J, Stop) ->
 		if
@@ -72,7 +73,7 @@ func upgraded(t *testing.T, c *cluster, times int) {
 	}
 }
 
-// upgrade has the node go on in new processes.
+// upgrade makes the node go on in new processes.
 func (c *cluster) upgrade(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(demo(t), "upgrade", nodeName)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What one connection can do it can do with any worker, and with processes of the others.
+// A connection can do the same with any worker, and with processes of the other workers.
 func TestVocabulary(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveDemo(t))
@@ -65,7 +65,7 @@ func vocabulary(t *testing.T, c *cluster) {
 	is(t, b, "noproc", `R = monitor(process, {nobody, N}), receive {'DOWN', R, _, _, W} -> W after 10000 -> late end`)
 }
 
-// Names that are registered at run time are the node's, wherever they are.
+// Names that are registered at run time belong to the whole node, whichever worker has them.
 func TestNames(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		c := newCluster(t, r, serveOwn(t))

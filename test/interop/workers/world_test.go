@@ -191,7 +191,7 @@ func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 		for begun := time.Now(); ; eval(t, e, `disconnect_node(N)`) {
 			join(t, e)
 			at := c.worker(t, e)
-			if !slices.Contains(c.at, at) { // else one that the machine has kept busy was passed over
+			if !slices.Contains(c.at, at) { // else a worker that was slow was passed over
 				c.at = append(c.at, at)
 				break
 			}
@@ -223,7 +223,7 @@ func (c *cluster) signal(t *testing.T, pid int, s syscall.Signal) {
 	require.NoError(t, syscall.Kill(pid, s))
 }
 
-// worker is the process that serves a node's connection.
+// worker gives the id of the process that serves a node's connection.
 func (c *cluster) worker(t *testing.T, e *otp.Node) int {
 	t.Helper()
 	text := eval(t, e, `case rpc:call(N, cnode, pid, []) of {badrpc, {'EXIT', _}} -> rpc:call(N, w, pid, []); V -> V end`)
@@ -232,7 +232,7 @@ func (c *cluster) worker(t *testing.T, e *otp.Node) int {
 	return pid
 }
 
-// join connects a node. A worker that the machine keeps busy may lose the connection before it has it; then the node comes again.
+// join connects a node. On a busy machine the connection may be lost before a slow worker has it; then the node tries again.
 func join(t *testing.T, e *otp.Node) {
 	t.Helper()
 	require.Eventually(t, func() bool { return eval(t, e, `net_adm:ping(N)`) == "pong" }, limit, 10*time.Millisecond)
